@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 import trainer
-from trainer.runs import inference, saved_run
+from trainer.runs import saved_run
+from trainer.runs.load_run import load_run
 
 
 def write_houses(path: Path, rows: int, *, with_price: bool) -> None:
@@ -34,7 +35,7 @@ def write_houses(path: Path, rows: int, *, with_price: bool) -> None:
 def predict_file(run_dir: Path, path: Path) -> list[float]:
     """The predictions of the best weights of a saved run for each row of a file, in the units of the training data."""
     config = saved_run.load(run_dir)
-    task, data = inference.load_run(config)
+    task, data = load_run(config)
     split = data.read(str(path))  # encoded by the statistics of the training rows
     batch = split.to_model_inputs(split.batch(torch.arange(len(split)), epoch=0)).to(task.progress.device)
     with torch.no_grad():

@@ -86,10 +86,10 @@ def test_nothing_heavy_is_imported_early(arguments: list[str], code: int, module
             ["device: 'gpu' given; it must be one of auto, cpu, cuda, mps or text like cuda:1"],
         ),
         ([*SMALL, "monitor=acuracy"], 2, ["monitor: 'acuracy'", "did you mean accuracy?"]),
-        ([*SMALL, "resume=/nope/run"], 2, ["/nope/run is not a run folder", "the nearest folder that exists is /"]),
-        (["resume", "nope/run"], 2, ["nope/run is not a run folder"]),
-        (["evaluate", "/nope"], 2, ["/nope is not a run folder"]),
-        (["evaluate", "n" * 999], 2, ["is not a run folder"]),
+        ([*SMALL, "resume=/nope/run"], 2, ["/nope/run is not a run directory", "the nearest folder that exists is /"]),
+        (["resume", "nope/run"], 2, ["nope/run is not a run directory"]),
+        (["evaluate", "/nope"], 2, ["/nope is not a run directory"]),
+        (["evaluate", "n" * 999], 2, ["is not a run directory"]),
         (["report", "/nope"], 2, ["/nope"]),
         (
             ["--config-dir", "/nope/conf", *SMALL],
@@ -128,7 +128,7 @@ def test_bad_input_is_told_in_a_few_lines(
     [
         (["model=lstmm", "optimizer.lrr=1"], "did you mean lstm?"),
         ([*SMALL, "data.rows=3", "drop_last=true"], "drop_last"),
-        (["resume", "nope/run"], "nope/run is not a run folder"),
+        (["resume", "nope/run"], "nope/run is not a run directory"),
     ],
 )
 @pytest.mark.slow
@@ -191,8 +191,8 @@ def test_many_problems_are_cut_to_ten_lines(
         (["show", "model=lstmm"], "did you mean lstm?"),
         (["--confg-dir", "x"], "--confg-dir: unknown option; did you mean --config-dir?"),
         (["--config-dir"], "--config-dir"),
-        (["resume"], "takes one run folder"),
-        (["resume", "a", "b"], "takes one run folder"),
+        (["resume"], "takes one run directory"),
+        (["resume", "a", "b"], "takes one run directory"),
         (["report", "a", "b"], "takes one directory"),
         (["show", "lstm"], "there is no run directory lstm; to show the option: train show model=lstm"),
         (["show", "digit"], "there is no run directory digit; did you mean digits?"),

@@ -129,7 +129,7 @@ def test_a_run_is_not_resumed_with_the_other_direction(own_plugins: Path, monkey
     file = own_plugins / "own_quantile.py"
     file.write_text(file.read_text().replace('"pinball", higher_is_better=False', '"pinball", higher_is_better=True'))
     sys.modules.pop("own_quantile")
-    with pytest.raises(ConfigError, match="pinball is declared with higher_is_better=True; when the run began it"):
+    with pytest.raises(ConfigError, match="pinball is declared with higher_is_better=True; when the run was started"):
         run_command(["resume", "outputs/run", "plugins=[own_quantile]"])
 
 
@@ -164,12 +164,12 @@ def test_a_monitor_that_cannot_be_is_refused_truly(kind: str, word: str, said: s
     [
         (
             "own_metrics.undirected",
-            r"task.scores: own_metrics.undirected does not say which way is better; add undirected",
+            r"task.scores: own_metrics.undirected does not declare whether higher is better; add undirected",
         ),
         ("own_metrics.several", r"metric own_metrics.several: returns a tensor \(8, 2\) for predictions \(8, 2\)"),
         ("own_metrics.failing", r"fails for predictions .*IndexError.*own_metrics.py, line 2\d"),
         ("own_metrics.accuracy", r"own_metrics.accuracy has the name of a built-in metric, accuracy"),
-        ("own_metrics.Spread,own_metrics.Twin", r"task: two of its scores are called spread"),
+        ("own_metrics.Spread,own_metrics.Twin", r"task: two metrics are called spread"),
         ("own_metrics.Threshold", r"own_metrics.Threshold must be built without arguments"),
     ],
 )

@@ -17,7 +17,7 @@ from tests.helpers.tiny import losses_of
 from trainer.config import compose
 from trainer.config.schema import Settings
 from trainer.engine import dataset_loading, factory
-from trainer.runs import inference, saved_run, train
+from trainer.runs import evaluate, saved_run, train
 from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -52,7 +52,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     "draw": ("draw=false", "elsewhere"),
     "draw_seconds": ("draw_seconds=0", "elsewhere"),
     "jobs": ("jobs=1", "elsewhere"),
-    "resume": ("resume=/nope", "refused: is not a run folder"),
+    "resume": ("resume=/nope", "refused: is not a run directory"),
     "fingerprint": ("fingerprint=exact", "elsewhere"),
     "allow_changed_data": ("allow_changed_data=true", "elsewhere"),
     "plugins": ("plugins=[nope_at_all]", "refused: no module"),
@@ -213,9 +213,9 @@ def test_allow_changed_data_lets_a_run_be_used_on_other_rows(tmp_path: Path) -> 
     path = Path(train.run(compose.compose(words)).folder)
     own_table(tmp_path / "d.csv", 50)
     with pytest.raises(ConfigError, match=r"rows: 40 before, 50 now\n.*allow_changed_data=true"):
-        inference.evaluate_run(saved_run.load(path))
+        evaluate.evaluate_run(saved_run.load(path))
     assert (
-        inference.evaluate_run(saved_run.load_from_args("evaluate", [str(path), "allow_changed_data=true"])[0])[
+        evaluate.evaluate_run(saved_run.load_from_args("evaluate", [str(path), "allow_changed_data=true"])[0])[
             "accuracy"
         ]
         <= 1

@@ -216,7 +216,7 @@ class Holder(Callback):
     ("value", "problem"),
     [
         ({"a": [np.zeros(3)]}, "value.a.0 is of type ndarray"),
-        ({1.5: 1}, "value has a key that is neither text nor a whole number"),
+        ({1.5: 1}, "value has a key that is neither a string nor an integer"),
         (Path("x"), "value is of type PosixPath"),
     ],
 )

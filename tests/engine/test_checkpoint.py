@@ -233,7 +233,7 @@ def test_bytes_that_come_back_changed_never_become_a_checkpoint(
         verify_checkpoint(path)
 
     monkeypatch.setattr(checkpoint, "verify_checkpoint", spoil)
-    with pytest.raises(SystemFault, match="not a whole checkpoint"):
+    with pytest.raises(SystemFault, match="not a complete checkpoint"):
         save_checkpoint(state(2), tmp_path / LAST)
     monkeypatch.undo()
     assert step_in(tmp_path) == 1

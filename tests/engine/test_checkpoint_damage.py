@@ -28,7 +28,7 @@ def test_a_cut_file_is_detected_and_the_previous_one_taken(
         save_checkpoint(state(step), tmp_path / LAST)
     data = (tmp_path / LAST).read_bytes()
     (tmp_path / LAST).write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(ConfigError, match=r"last\.pt is not a whole checkpoint") as refused:
+    with pytest.raises(ConfigError, match=r"last\.pt is not a complete checkpoint") as refused:
         load_checkpoint(tmp_path / LAST)
     assert refused.value.exit_code == 2
     with caplog.at_level(logging.WARNING):
@@ -113,7 +113,7 @@ def test_whatever_zipfile_raises_is_told_as_damage(
     with zipfile.ZipFile(path) as archive:
         data[archive.start_dir + offset] = byte  # of what the directory says of the first member
     path.write_bytes(data)
-    with pytest.raises(ConfigError, match="not a whole checkpoint") as told:
+    with pytest.raises(ConfigError, match="not a complete checkpoint") as told:
         load_checkpoint(path)
     assert type(told.value.__cause__) is cause
 
@@ -159,5 +159,5 @@ def test_code_in_a_file_is_refused_and_not_run(
 @pytest.mark.parametrize("content", [[1, 2], torch.zeros(3), "text"])
 def test_a_file_that_holds_no_state_is_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / LAST)
-    with pytest.raises(ConfigError, match="holds no training state"):
+    with pytest.raises(ConfigError, match="contains no training state"):
         load_checkpoint(tmp_path / LAST)

@@ -52,8 +52,8 @@ def quantized() -> torch.Tensor:
 
 
 BAD: dict[str, tuple[Callable[[], Any], str]] = {
-    "a list that holds itself": (loop, "x.y.1 holds itself"),
-    "a mapping that holds itself": (circle, r"x.y.a.b holds itself"),
+    "a list that holds itself": (loop, "x.y.1 contains itself"),
+    "a mapping that holds itself": (circle, r"x.y.a.b contains itself"),
     "lists of lists": (bomb, "refer to each other so often"),
     "depth": (lambda: deep(60), "is nested more than 50 deep"),
     "depth of what was met before": (
@@ -67,8 +67,11 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "negative": (lambda: torch._neg_view(torch.zeros(3)), "x.y is a tensor that is computed"),
     "quantized": (quantized, "x.y is a quantized tensor"),
     "a tensor for a key": (lambda: {torch.zeros(2): 1}, "is a key of type Tensor"),
-    "versions that are none": (lambda: with_metadata(5), "x.y._metadata is not what torch keeps"),
-    "a version that is none": (lambda: with_metadata({"": {"version": "x"}}), "x.y._metadata is not what torch keeps"),
+    "versions that are none": (lambda: with_metadata(5), "x.y._metadata is not the metadata that torch saves"),
+    "a version that is none": (
+        lambda: with_metadata({"": {"version": "x"}}),
+        "x.y._metadata is not the metadata that torch saves",
+    ),
 }
 
 

@@ -13,7 +13,7 @@ import torch
 
 import trainer
 from trainer.engine.checkpoint import BEST, LAST
-from trainer.runs import inference, saved_run, train
+from trainer.runs import evaluate, inspection, sample, saved_run, train
 from trainer.utils.errors import ConfigError
 
 Change = Callable[[dict[str, Any]], object]
@@ -65,7 +65,7 @@ def put(value: Any, *keys: Any) -> Change:
 
 
 def test_what_nobody_edited_is_accepted(run: Path) -> None:
-    inference.evaluate_run(saved_run.load(run))
+    evaluate.evaluate_run(saved_run.load(run))
     assert train.resume_run(saved_run.load(run)).status == "finished"
 
 
@@ -131,7 +131,7 @@ BESTS: dict[str, Change] = {
 @pytest.mark.parametrize("key", BESTS)
 def test_best_weights_with_something_else_beside_them(run: Path, key: str) -> None:
     edit(run / BEST, BESTS[key])
-    for use in (inference.evaluate_run, inference.summarize_layers, train.resume_run):
+    for use in (evaluate.evaluate_run, inspection.summarize_layers, train.resume_run):
         with pytest.raises(ConfigError) as refused:
             use(saved_run.load(run))
         assert f"{BEST}: {key}" in str(refused.value)
@@ -163,7 +163,7 @@ def test_what_was_learned_of_the_data_in_another_order(tmp_path: Path) -> None:
 
     edit(path / BEST, change)
     with pytest.raises(ConfigError, match=r"best\.pt: data\.fitted\.codec is not what the run saved"):
-        list(inference.sample(saved_run.load(path), {}))
+        list(sample.sample_run(saved_run.load(path), {}))
 
 
 def test_a_file_of_another_run(run: Path, tmp_path: Path) -> None:

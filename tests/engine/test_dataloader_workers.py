@@ -104,12 +104,12 @@ def test_a_dead_worker_is_named_with_its_rows_and_the_cause(deed: Callable[[], o
     error = told(deed)
     assert isinstance(error, WorkerError)
     assert error.exit_code == 1
-    assert re.fullmatch(rf"data worker 1 \(process \d+\) {end}; it was to read rows 4, 5, 6, 7", str(error)), error
+    assert re.fullmatch(rf"data worker 1 \(process \d+\) {end}; its next batch was rows 4, 5, 6, 7", str(error)), error
 
 
 def test_a_hanging_worker_is_named_with_its_rows() -> None:
     error = told(lambda: time.sleep(1000), timeout=1.0)
-    assert str(error) == "data worker 1 gave no batch for 1 s (worker_timeout); it was to read rows 4, 5, 6, 7"
+    assert str(error) == "data worker 1 gave no batch for 1 s (worker_timeout); its next batch was rows 4, 5, 6, 7"
 
 
 def test_a_death_is_told_where_a_batch_is_waited_for() -> None:
@@ -166,7 +166,7 @@ def test_the_command_ends_with_a_sentence_and_a_run_that_goes_on(tmp_path: Path)
     done = train(*run, "num_workers=2", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error: data worker ")
-    assert "killed by signal 9 (SIGKILL): often out of memory; it was to read rows" in done.stderr
+    assert "killed by signal 9 (SIGKILL): often out of memory; its next batch was rows" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert run_dir.read_results(tmp_path / "outputs/run")["status"] == "failed"
     assert (tmp_path / "outputs/run/curves.png").exists()
@@ -199,7 +199,7 @@ def test_a_killed_run_leaves_no_worker_and_can_be_resumed_at_once(tmp_path: Path
     process.kill()
     process.wait()
     began = time.monotonic()
-    with run_dir.lock_run(path, patience=1.0):
+    with run_dir.lock_run(path, timeout=1.0):
         pass
     while any(map(is_running, children)) and time.monotonic() < began + 30:
         time.sleep(0.01)

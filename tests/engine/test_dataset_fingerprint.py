@@ -156,7 +156,7 @@ def test_a_fingerprint_of_another_version_is_not_compared(tmp_path: Path) -> Non
 def test_a_fingerprint_without_a_file_is_never_taken_for_that_of_equal_data(tmp_path: Path) -> None:
     empty = dataset_fingerprint.compute_fingerprint({"path": small(tmp_path, "x.csv")}, [".txt"])
     assert describe_changes(empty, empty, {"path": tmp_path}) == [
-        "the run stored the contents of none: whether they have changed cannot be told"
+        "the fingerprint of the run has no files: changes cannot be detected"
     ]
     with pytest.raises(SystemFault, match=f"none of the files that were read below {tmp_path} could be listed"):
         dataset_fingerprint.check_not_empty(empty, {"path": tmp_path})

@@ -10,7 +10,7 @@ import torch
 import trainer
 from trainer.core.dataset import Dataset, FullBatchSplit, TensorSplit
 from trainer.engine.dataset_state import EXCERPT_BYTES, EXCERPT_ROWS, make_excerpt, restore_from_state
-from trainer.runs import inference, saved_run
+from trainer.runs import sample, saved_run
 from trainer.utils.errors import ConfigError
 
 
@@ -37,8 +37,8 @@ def test_a_way_between_rows_that_are_not_kept_is_read_from_the_data(
     words = ["model=binary_vae", "data=digits", "data.size=8", "model.hidden=[8]", "model.latent=2", "max_steps=1"]
     run = trainer.run(trainer.compose([*words, "task.classifier=null", "task.samples=20", "draw=false"]))
     kept, _ = saved_run.load_from_args("sample", [run.folder])
-    assert list(inference.sample(kept, {"count": 3}))
-    assert list(inference.sample(kept, {"count": 3, "start": EXCERPT_ROWS["test"], "end": 100}))
+    assert list(sample.sample_run(kept, {"count": 3}))
+    assert list(sample.sample_run(kept, {"count": 3, "start": EXCERPT_ROWS["test"], "end": 100}))
 
 
 def test_stored_data_of_a_later_version_is_refused() -> None:

@@ -11,7 +11,7 @@ import torch
 
 from tests.helpers.lab import lab
 from trainer.config import compose
-from trainer.engine import device, factory
+from trainer.engine import device, sanity_check
 from trainer.utils.errors import ConfigError, SystemFault
 
 
@@ -55,7 +55,7 @@ def test_what_this_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_multiply_adds_by_hand() -> None:
     small = lab("model=mlp", "data=moons", "data.rows=60", "model.hidden=[5,3]")
-    batch = factory.make_small_batch(small.loaders["train"])
+    batch = sanity_check.make_small_batch(small.loaders["train"])
     assert len(batch) == 36
     assert device.count_macs(small.task, batch) == 36 * (2 * 5 + 5 * 3 + 3 * 1)
     assert device.choose_threads(small.task, batch) == 1
@@ -70,7 +70,7 @@ def test_convolutions_count_their_places() -> None:
         "model.adaptive_size=1",
     )
     picture = lab("model=cnn", "data=gratings", "data.rows=40", "data.size=8", *plain, "batch_size=4")
-    batch = factory.make_small_batch(picture.loaders["train"])
+    batch = sanity_check.make_small_batch(picture.loaders["train"])
     assert device.count_macs(picture.task, batch) == 4 * (2 * 8 * 8 * 9 + 2 * 10)
 
 
@@ -79,14 +79,14 @@ def test_large_work_takes_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "MULTITHREAD_MIN_MACS", 1)
     monkeypatch.setattr(device, "count_cores", lambda: 7)
     torch.set_num_threads(1)  # as a run does before it chooses
-    assert device.choose_threads(small.task, factory.make_small_batch(small.loaders["train"])) == 7
+    assert device.choose_threads(small.task, sanity_check.make_small_batch(small.loaders["train"])) == 7
 
 
 def test_looking_at_the_size_changes_nothing() -> None:
     small = lab("model=lstm", "data=synthetic_seq", "data.rows=60", "model.dropout=0.5")
     before = {name: value.clone() for name, value in small.task.state_dict().items()}
     random = torch.get_rng_state()
-    device.choose_threads(small.task.eval(), factory.make_small_batch(small.loaders["train"]))
+    device.choose_threads(small.task.eval(), sanity_check.make_small_batch(small.loaders["train"]))
     assert torch.equal(random, torch.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in small.task.state_dict().items())
 

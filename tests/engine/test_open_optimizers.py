@@ -193,7 +193,7 @@ def test_vectors_of_before_are_taken_apart_by_name() -> None:
     old = trainer.state_dict()
     old["players"] = {
         "model": group.state_dict()
-        | {"average": group.ema_params}
+        | {"average": group.ema.average}
         | {"optimizer": {"steps": group.optimizer.steps, "averages": group.optimizer.averages}}
     }
     named = run_setup.name_state_vectors(trainer, old)["players"]["model"]

@@ -117,7 +117,7 @@ def test_a_checkpoint(name: str, form: str, forced: bool, marker: Path, monkeypa
     assert "weights_only" not in str(caught.value)
     assert "\n" not in str(caught.value)
     if form == "zip":
-        assert "holds code" in str(caught.value)
+        assert "contains code" in str(caught.value)
 
 
 def test_a_checkpoint_opened_otherwise_does_run(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from trainer.config.schema import Settings
 from trainer.core import rng
 from trainer.core.dataset import Dataset
 from trainer.core.task import Task
-from trainer.engine import factory
+from trainer.engine import factory, sanity_check
 from trainer.engine.callbacks import Callback
 from trainer.engine.checkpoint_callback import CheckpointCallback
 from trainer.engine.early_stopping import EarlyStopping
@@ -72,7 +72,7 @@ def lab(*overrides: str, keeper: Any = None, watcher: Any = None) -> Lab:
     rng.seed_everything(settings.seed)
     task = factory.make_task(config, data, names)
     loaders = factory.make_loaders(config, data, settings, torch.device("cpu"))
-    factory.run_sanity_check(task, loaders["train"], config["model"])
+    sanity_check.run_sanity_check(task, loaders["train"], config["model"])
     players = factory.make_param_groups(config, settings, task, loaders["train"])
     callbacks = callbacks_of(settings, keeper, watcher)
     trainer = Trainer(task, players, loaders["train"], loaders["val"], settings, callbacks)

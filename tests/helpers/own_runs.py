@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.helpers.own_files import OWN_FILES, OWN_SETS
 from trainer.config import compose
-from trainer.runs import inference, saved_run, train
+from trainer.runs import evaluate, saved_run, train
 
 MODELS = {
     "csv": "mlp",
@@ -51,4 +51,4 @@ def trained(name: str, *more: str) -> Path:
 
 
 def scores(path: Path, *words: str) -> dict[str, float]:
-    return inference.evaluate_run(saved_run.load_from_args("evaluate", [str(path), *words])[0])
+    return evaluate.evaluate_run(saved_run.load_from_args("evaluate", [str(path), *words])[0])

@@ -103,4 +103,4 @@ def test_operating_points_are_those_of_sklearn() -> None:
     ours = threshold_curves(margin, positive)
     torch.testing.assert_close(ours[0], torch.from_numpy(false))
     torch.testing.assert_close(ours[1], torch.from_numpy(found))
-    assert len(threshold_curves(torch.randn(5000), torch.rand(5000) < 0.5, most=100)[0]) == 100
+    assert len(threshold_curves(torch.randn(5000), torch.rand(5000) < 0.5, max_points=100)[0]) == 100

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.metrics.computed import ComputedMetric, as_computed_metric, check_names
+from trainer.metrics.computed import ComputedMetric, as_computed_metric, check_unique_names
 from trainer.utils.errors import ConfigError
 
 
@@ -62,7 +62,7 @@ class Odd(Median):
     [
         (without_direction, "add without_direction.higher_is_better = False, or True"),
         (WithArguments, "must be built without arguments"),
-        (NoCompute, r"neither a function nor has it a method compute\(predictions, targets\)"),
+        (NoCompute, r"is not a function and has no method compute\(predictions, targets\)"),
         (Odd, "must be True or False"),
         (type("Lost", (Median,), {"higher_is_better": None}), "add higher_is_better = False in the class"),
         (type("nll", (Median,), {}), "the name of a built-in metric, nll"),
@@ -74,9 +74,9 @@ def test_what_is_no_metric_is_refused(source: Any, said: str) -> None:
 
 
 def test_two_metrics_of_one_name_are_refused() -> None:
-    check_names([as_computed_metric(Median), as_computed_metric(Named)])
-    with pytest.raises(ValueError, match="two of its scores are called Median"):
-        check_names([as_computed_metric(Median), as_computed_metric(Median())])
+    check_unique_names([as_computed_metric(Median), as_computed_metric(Named)])
+    with pytest.raises(ValueError, match="two metrics are called Median"):
+        check_unique_names([as_computed_metric(Median), as_computed_metric(Median())])
 
 
 @pytest.mark.parametrize(

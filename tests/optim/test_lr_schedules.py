@@ -167,5 +167,7 @@ def test_a_warm_up_rises_in_a_line_and_leaves_the_rest_to_the_schedule(made: Any
     assert [schedule(step)[0] for step in range(5)] == pytest.approx([start * k / 5 for k in (1, 2, 3, 4, 5)])
     assert [schedule(step) for step in range(4, 10)] == [schedule.compute_lr(step) for step in range(6)]
     assert schedule.total_steps == 6
-    with pytest.raises(ConfigError, match=r"scheduler\.warmup: 10 steps of a run of 10: nothing is left after it"):
+    with pytest.raises(
+        ConfigError, match=r"scheduler\.warmup: 10 steps of a run of 10; it must be shorter than the run"
+    ):
         made(10)

@@ -142,7 +142,7 @@ def test_a_schedule_may_set_the_momentum(name: str, key: str) -> None:
     assert optimizer.has_momentum
     optimizer.params.grad.fill_(0.1)
     optimizer.step(LR, momentum=0.25)
-    value = optimizer.inner[0].param_groups[0][key]
+    value = optimizer.optimizers[0].param_groups[0][key]
     assert (value[0] if key == "betas" else value) == 0.25
     assert not build("Adagrad")[1].has_momentum
 
@@ -207,7 +207,7 @@ def test_a_kernel_as_a_matrix_lies_in_the_same_memory() -> None:
 
 def test_muon_by_its_class_refuses_what_is_no_matrix() -> None:
     params = FlatParameters(network().parameters())
-    with pytest.raises(ValueError, match=r"matrices only; 4 of 6 parameters are none .*optimizer=muon"):
+    with pytest.raises(ValueError, match=r"matrices only; 4 of 6 parameters are not matrices .*optimizer=muon"):
         TorchOptimizer(params, torch.optim.Muon, {})
     with pytest.raises(ValueError, match="there are none to train"):
         Muon(

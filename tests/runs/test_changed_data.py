@@ -13,7 +13,7 @@ import pytest
 from tests.helpers.own_runs import scores, trained
 from trainer.core import preprocessing
 from trainer.engine import checkpoint, factory
-from trainer.runs import inference, saved_run
+from trainer.runs import inspection, saved_run
 from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -130,11 +130,11 @@ def test_files_that_are_written_while_they_are_read_are_refused(monkeypatch: pyt
 def test_the_first_rows_are_drawn_without_their_files() -> None:
     path = trained("image_folder", "model=cnn")
     kept = saved_run.load(path)
-    before = inference.draw_feature_maps(kept, "trunk.0", 3).read_bytes()
+    before = inspection.draw_feature_maps(kept, "trunk.0", 3).read_bytes()
     shutil.rmtree("files")
-    assert inference.draw_feature_maps(kept, "trunk.0", 3).read_bytes() == before
+    assert inspection.draw_feature_maps(kept, "trunk.0", 3).read_bytes() == before
     with pytest.raises(ConfigError, match="does not exist, which this run was trained on"):
-        inference.draw_feature_maps(kept, "trunk.0", 99)
+        inspection.draw_feature_maps(kept, "trunk.0", 99)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import torch
 
 from tests.helpers.own_runs import scores, trained
 from trainer.core import rng
-from trainer.runs import inference, saved_run
+from trainer.runs import evaluate, saved_run
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
 
@@ -28,7 +28,7 @@ def test_a_run_of_a_device_that_is_not_here_is_used_on_another(caplog: pytest.Lo
     file.write_text(file.read_text().replace("device: auto", "device: cuda:3"))
     assert scores(path) == Result.read(path).test
     assert "device=cuda:3: this torch" in caplog.text
-    assert "going on with cpu" in caplog.text
+    assert "using cpu" in caplog.text
 
 
 def test_random_numbers_saved_on_one_kind_of_device_are_restored_on_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ def edited(change: Callable[[dict[str, Any]], object]) -> Path:
 def test_a_score_that_the_weights_do_not_give_is_told(caplog: pytest.LogCaptureFixture) -> None:
     file = edited(lambda found: found["test"].update(accuracy=0.99))
     measured = scores(file.parent)["accuracy"]
-    assert f"{file}: test.accuracy is 0.9900, not {measured:.4f}, which is what these weights score" in caplog.text
+    assert f"{file}: test.accuracy is 0.9900, not {measured:.4f}, the score of these weights" in caplog.text
     caplog.clear()
     scores(file.parent, "allow_changed_data=true")
     assert "test.accuracy" not in caplog.text, "the test rows may be others"
@@ -123,5 +123,5 @@ def test_another_device_may_score_a_little_otherwise(
 
 
 def test_a_score_that_was_no_number_is_the_same_when_it_is_none_again() -> None:
-    assert inference._is_close(math.nan, math.nan, 0.01)
-    assert not inference._is_close(math.nan, 0.5, 0.01)
+    assert evaluate._is_close(math.nan, math.nan, 0.01)
+    assert not evaluate._is_close(math.nan, 0.5, 0.01)

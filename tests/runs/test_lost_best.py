@@ -12,7 +12,7 @@ import torch
 from tests.helpers.inside import run
 from trainer.cli import main
 from trainer.engine import checkpoint
-from trainer.runs import inference, saved_run
+from trainer.runs import evaluate, saved_run
 from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -45,7 +45,7 @@ def test_weights_that_the_last_state_holds_are_made_again(capsys: pytest.Capture
     before, curves = checkpoint.load_checkpoint(path / "best.pt"), (path / "curves.png").read_bytes()
     (path / "best.pt").unlink()
     assert main.run_command(["resume", str(path)]) == 0
-    assert "without best.pt; going on with that" in capsys.readouterr().out
+    assert "without best.pt; restoring them" in capsys.readouterr().out
     after = checkpoint.load_checkpoint(path / "best.pt")
     assert before.keys() == after.keys()
     assert all(torch.equal(after["task"][name], value) for name, value in before["task"].items())
@@ -53,14 +53,14 @@ def test_weights_that_the_last_state_holds_are_made_again(capsys: pytest.Capture
         before[key] for key in before if key not in ("task", "data")
     ]
     assert (path / "curves.png").read_bytes() == curves
-    inference.evaluate_run(saved_run.load(path))
+    evaluate.evaluate_run(saved_run.load(path))
 
 
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
         (remove, r"no checkpoint: .*best\.pt is not there"),
-        (truncate, r"best\.pt is not a whole checkpoint"),
+        (truncate, r"best\.pt is not a complete checkpoint"),
         (swap, r"config\.yaml: seed is 0; best\.pt has 5"),
         (age, r"best\.pt: epoch is 2; last\.pt has 1"),
     ],
@@ -72,7 +72,7 @@ def test_weights_that_are_lost_are_told(harm: Callable[[Path], None], said: str,
     before = (path / "best.pt").read_bytes() if (path / "best.pt").exists() else None
     with pytest.raises(ConfigError, match=said) as caught:
         run(*UNCHANGED, word if word == "resume=auto" else f"resume={path}")
-    lost = "it cannot be made again: the best weights were of step 3, and last.pt holds those of step 9"
+    lost = "it cannot be restored: the best weights were those of step 3, and last.pt contains those of step 9"
     assert lost in str(caught.value)
     assert before is None or (path / "best.pt").read_bytes() == before
 
@@ -80,14 +80,14 @@ def test_weights_that_are_lost_are_told(harm: Callable[[Path], None], said: str,
 def test_averages_are_not_taken_for_the_weights_beside_them() -> None:
     path = Path(run(*IMPROVED, "ema=0.5").folder)
     (path / "best.pt").unlink()
-    with pytest.raises(ConfigError, match=r"last\.pt holds those before they were averaged"):
+    with pytest.raises(ConfigError, match=r"last\.pt contains those before they were averaged"):
         run(*IMPROVED, "ema=0.5", "resume=auto")
 
 
 def test_a_damaged_file_is_not_written_over() -> None:
     path = Path(run(*IMPROVED).folder)
     truncate(path / "best.pt")
-    with pytest.raises(ConfigError, match=r"last\.pt holds the same weights: remove .*best\.pt"):
+    with pytest.raises(ConfigError, match=r"last\.pt contains the same weights: remove .*best\.pt"):
         run(*IMPROVED, "resume=auto")
 
 

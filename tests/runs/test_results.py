@@ -14,7 +14,7 @@ import pytest
 from tests.helpers.commands import write
 from tests.helpers.inside import run, signal_at
 from trainer.engine import checkpoint
-from trainer.runs import inference, recovery, run_dir, saved_run, train
+from trainer.runs import evaluate, recovery, run_dir, saved_run, train
 from trainer.runs.leaderboard import collect_entries
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError, Interrupted
@@ -95,7 +95,7 @@ def test_what_is_done_with_a_run_needs_no_results_of_it(capsys: pytest.CaptureFi
     made = run()
     path = Path(made.folder)
     (path / "results.json").unlink()
-    assert inference.evaluate_run(saved_run.load(path)) == made.test
+    assert evaluate.evaluate_run(saved_run.load(path)) == made.test
     assert "accuracy" in capsys.readouterr().out
 
 
@@ -119,13 +119,13 @@ def test_a_damaged_state_is_left_to_the_user_or_to_auto(
     last, before = cut / "last.pt", (cut / "previous.pt").read_bytes()
     last.write_bytes(last.read_bytes()[:-100])
     for go_on in (lambda: run("epochs=4", f"resume={cut}"), lambda: train.resume_run(saved_run.load(cut))):
-        with pytest.raises(ConfigError, match=r"last\.pt is not a whole checkpoint") as refused:
+        with pytest.raises(ConfigError, match=r"last\.pt is not a complete checkpoint") as refused:
             go_on()
         assert refused.value.exit_code == 2
         assert f"mv {cut}/previous.pt {cut}/last.pt" in str(refused.value)
         assert (cut / "previous.pt").read_bytes() == before
     assert run("epochs=4", "resume=auto").test == whole.test
-    assert "going on from outputs/cut/previous.pt" in caplog.text
+    assert "resuming from outputs/cut/previous.pt" in caplog.text
 
 
 OTHER_TYPES = [

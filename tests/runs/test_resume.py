@@ -43,7 +43,7 @@ def test_a_stopped_run_on_other_data_is_named(capsys: pytest.CaptureFixture[str]
     stop(path)
     write_rows(80)
     main.run_command(WORDS)
-    said = f"starting one ({path}, interrupted, is of this configuration when the data was other: train resume {path} "
+    said = f"starting one ({path}, interrupted, has this configuration on different data: train resume {path} "
     assert said in capsys.readouterr().out
     again = train(*WORDS, cwd=Path())  # a process of another second, which would take another folder
     assert "nothing to do" in again.stdout, "the run on this data comes first"
@@ -66,4 +66,4 @@ def test_a_sweep_on_other_data_is_named() -> None:
     path = next(path for path in runs(Path()) if path.name == "0-seed=0")
     write_rows(80)
     again = train(*words, cwd=Path())
-    assert f"starting one ({path}, finished, is of this configuration when the data was other)" in again.stdout
+    assert f"starting one ({path}, finished, has this configuration on different data)" in again.stdout

@@ -57,7 +57,7 @@ def test_a_child_holds_no_lock(tmp_path: Path) -> None:
             time.sleep(60)
             os._exit(0)
     try:
-        with run_dir.lock_run(tmp_path, patience=5):
+        with run_dir.lock_run(tmp_path, timeout=5):
             pass
     finally:
         os.kill(child, signal.SIGKILL)
@@ -75,10 +75,10 @@ def test_a_lock_may_be_waited_for(tmp_path: Path) -> None:
     holder.start()
     while not (tmp_path / ".lock").exists() or not (tmp_path / ".lock").read_text():
         time.sleep(0.01)
-    with pytest.raises(run_dir.RunInUseError), run_dir.lock_run(tmp_path, patience=0.2):
+    with pytest.raises(run_dir.RunInUseError), run_dir.lock_run(tmp_path, timeout=0.2):
         pass
     threading.Timer(0.2, ends.set).start()
-    with run_dir.lock_run(tmp_path, patience=30):
+    with run_dir.lock_run(tmp_path, timeout=30):
         assert not holder.is_alive() or ends.is_set()
     holder.join()
 

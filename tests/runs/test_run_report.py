@@ -42,7 +42,7 @@ def test_a_folder_with_brackets_is_named_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_drawing_can_be_left_out_or_bounded(tmp_path: Path) -> None:
     done = train(*FAST, "epochs=1", 'hydra.run.dir="outputs/none"', cwd=tmp_path)
-    assert "pictures:" not in done.stdout
+    assert "figures:" not in done.stdout
     assert not (tmp_path / "outputs/none/confusion.png").exists()
     done = train(*FAST, "epochs=1", "draw=true", "draw_seconds=0", 'hydra.run.dir="outputs/late"', cwd=tmp_path)
     assert "not drawn within draw_seconds=0: confusion, roc, mistakes" in done.stdout

@@ -87,7 +87,7 @@ def test_a_grid_and_its_leaderboard() -> None:
 def test_a_job_that_fails_does_not_stop_the_others() -> None:
     done = train("-m", *FRAGILE, "data.end=well,exit,raise", "task=classification,seq2seq", cwd=Path())
     assert done.returncode == 1
-    assert "3 jobs (3 more would train what does not go together), " in done.stdout
+    assert "3 jobs (3 incompatible), " in done.stdout
     root = only_sweep()
     said = [line for line in done.stderr.splitlines() if line.startswith(("failed", "refused"))]
     assert [line.split(": ")[0] for line in said] == ["refused", "failed", "refused", "failed", "refused"]
@@ -247,7 +247,7 @@ def test_a_run_whose_score_was_never_a_number_does_not_break_the_board(tmp_path:
 def test_an_empty_folder_and_one_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     leaderboard.show_leaderboard(tmp_path / "c")
     assert "no finished run" in capsys.readouterr().out
-    with pytest.raises(ConfigError, match="no folder"):
+    with pytest.raises(ConfigError, match="no directory"):
         leaderboard.show_leaderboard(tmp_path / "nope")
 
 

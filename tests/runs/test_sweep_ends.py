@@ -116,7 +116,7 @@ def test_a_sweep_that_is_asked_to_end_saves_its_jobs_whoever_hears_it(
     tell(process.pid, number)
     said, errors = process.communicate(timeout=60)
     assert process.returncode == code, said + errors
-    assert "resume=auto goes on" in errors
+    assert "resume=auto resumes it" in errors
     assert run_dir.read_results(tmp_path / "outputs/sweep/0-seed=0")["status"] == "interrupted"
     assert (tmp_path / "outputs/sweep/0-seed=0/last.pt").exists()
 

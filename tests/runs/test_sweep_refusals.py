@@ -43,7 +43,7 @@ def test_a_bad_value_is_refused_before_the_first_job(words: list[str], said: lis
 def test_what_does_not_go_together_is_bad_input_and_trains_the_rest() -> None:
     done = train("-m", *SMALL, "task=classification,seq2seq", cwd=Path())
     assert (done.returncode, len(runs(Path()))) == (2, 1), done.stderr
-    assert "1 job (1 more would train what does not go together), " in done.stdout
+    assert "1 job (1 incompatible), " in done.stdout
     assert done.stderr.startswith("refused: 1-task=seq2seq: ")
 
 

@@ -149,7 +149,7 @@ def test_a_secret_in_a_plugins_own_key_is_masked(tmp_path: Path) -> None:
     assert "token_mixing: even" in (path / "config.yaml").read_text()
     again = train("evaluate", str(path), "plugins=[own_hub]", cwd=tmp_path)
     assert again.returncode == 2
-    assert "data.api_key was left out as a secret when the run was stored" in again.stderr
+    assert "data.api_key was left out as a secret when the run was saved" in again.stderr
     assert "Traceback" not in again.stderr
 
 

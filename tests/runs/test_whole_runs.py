@@ -18,7 +18,7 @@ from tests.helpers.inside import signal_at
 from tests.helpers.own_runs import GIVEN, MODELS, copied, scores, trained
 from trainer.config import compose
 from trainer.engine import checkpoint, dataset_state
-from trainer.runs import inference, saved_run, train
+from trainer.runs import inspection, sample, saved_run, score, train
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError, Interrupted
 
@@ -73,9 +73,9 @@ def append(folder: Path) -> None:
 def test_a_run_gives_the_same_numbers_again_and_knows_files_that_were_moved(name: str) -> None:
     path = trained(name)
     assert scores(path) == Result.read(path).test
-    layers = inference.summarize_layers(saved_run.load(path))
+    layers = inspection.summarize_layers(saved_run.load(path))
     Path("files").rename("elsewhere")
-    assert inference.summarize_layers(saved_run.load(path)) == layers
+    assert inspection.summarize_layers(saved_run.load(path)) == layers
     with pytest.raises(ConfigError, match="does not exist, which this run was trained on"):
         scores(path)
     moved = [
@@ -230,7 +230,7 @@ def test_a_run_writes_the_same_without_its_files(name: str, model: str, options:
     kept = saved_run.load(path)
 
     def written() -> tuple[str, list[bytes]]:
-        text = "".join(inference.sample(kept, options))
+        text = "".join(sample.sample_run(kept, options))
         drawn = [file.read_bytes() for file in sorted(path.glob("sampled*")) if file.suffix != ".png"]
         for file in path.glob("sampled*"):  # or the next ones would be numbered
             file.unlink()
@@ -247,13 +247,13 @@ def test_a_run_writes_the_same_without_its_files(name: str, model: str, options:
 def test_rows_of_a_file_are_rated_as_before_though_the_log_grew() -> None:
     path = trained("csv", "model=real_nvp", "data.target=null", "data.drop_columns=[label]")
     Path("today.csv").write_text("a,b,kind\n0.2,0.9,x\n5,5,y\n")
-    before = inference.score(saved_run.load(path), "today.csv").read_text()
+    before = score.score_run(saved_run.load(path), "today.csv").read_text()
     append(Path("files"))
-    assert inference.score(saved_run.load(path), "today.csv").read_text() == before
+    assert score.score_run(saved_run.load(path), "today.csv").read_text() == before
     with pytest.raises(ConfigError, match=FOREIGN):
-        inference.score(saved_run.load(path), None)
+        score.score_run(saved_run.load(path), None)
     shutil.rmtree("files")
-    assert inference.score(saved_run.load(path), "today.csv").read_text() == before
+    assert score.score_run(saved_run.load(path), "today.csv").read_text() == before
 
 
 def test_a_relative_path_is_one_of_the_folder_the_run_was_started_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,5 +295,5 @@ def test_an_option_from_the_environment_is_in_no_file_of_a_run(
     assert held == []
     Path("today.csv").write_text("a,b,kind\n0.2,0.9,hush4711\n0.2,0.9,\n")
     shutil.rmtree("files")
-    inference.score(saved_run.load(path), "today.csv")
+    score.score_run(saved_run.load(path), "today.csv")
     assert "categories in column 'kind' that no training row has" not in capsys.readouterr().err

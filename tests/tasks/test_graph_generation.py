@@ -13,7 +13,7 @@ from trainer.config import compose
 from trainer.core.artifacts import GraphPlot, Table
 from trainer.core.batch import Batch, ScoreAccumulator
 from trainer.models.graph.link_prediction import GraphVAE
-from trainer.runs import inference, saved_run, train
+from trainer.runs import sample, saved_run, train
 from trainer.tasks import graph_generation
 from trainer.tasks.graph_generation import GraphGeneration, calibrate_link_probs, compute_densities
 from trainer.utils.errors import ConfigError
@@ -162,6 +162,6 @@ def test_a_run_is_sampled_from_the_command(tmp_path: Path) -> None:
     folder = next(path.parent for path in tmp_path.rglob("best.pt"))
     assert run.status == "finished"
     assert (folder / "graph.png").exists()
-    told = "".join(inference.sample(saved_run.load(folder), {"seed": 3}))
+    told = "".join(sample.sample_run(saved_run.load(folder), {"seed": 3}))
     assert [Path(line).name for line in told.split()] == ["sampled-3.csv", "sampled-3.png"]
     assert all(Path(line).stat().st_size for line in told.split())

@@ -11,7 +11,7 @@ from tests.helpers.inside import run
 from tests.helpers.lab import lab
 from trainer.cli import main
 from trainer.core.artifacts import ImageGrid, LineChart
-from trainer.runs import inference, saved_run
+from trainer.runs import inspection, saved_run
 from trainer.utils.errors import ConfigError
 from trainer.viz import feature_maps, model_summary
 
@@ -93,7 +93,7 @@ def test_a_run_of_pictures_leaves_some_and_can_be_looked_into(capsys: pytest.Cap
     assert main.run_command(["show", str(folder), "features=trunk.0", "row=2"]) == 0
     assert (folder / "features-trunk.0.png").is_file()
     with pytest.raises(ConfigError, match=r"row: 99 given; the test split has rows 0 to 11"):
-        inference.draw_feature_maps(saved_run.load(folder), "trunk.0", 99)
+        inspection.draw_feature_maps(saved_run.load(folder), "trunk.0", 99)
     with pytest.raises(ConfigError, match=r"show feature=x: unknown; did you mean features\?"):
         main.run_command(["show", str(folder), "feature=x"])
 

@@ -29,7 +29,7 @@ from trainer.config import compose, introspection
 from trainer.core import rng, shapes
 from trainer.core.batch import ScoreAccumulator
 from trainer.core.task import Task
-from trainer.engine import factory
+from trainer.engine import factory, sanity_check
 from trainer.engine.trainer import Trainer
 from trainer.utils.errors import ConfigError
 
@@ -60,7 +60,7 @@ def step(made: Pair, steps: int) -> Trainer:
     players = factory.make_param_groups(made.config.tree, settings, made.task, made.loaders["train"])
     trainer = Trainer(made.task, players, made.loaders["train"], made.loaders["val"], settings)
     made.task.train()
-    batches = [batch for _ in range(steps) for batch in [factory.make_small_batch(made.loaders["train"])]]
+    batches = [batch for _ in range(steps) for batch in [sanity_check.make_small_batch(made.loaders["train"])]]
     for number, batch in enumerate(batches):
         for name in made.task.active_groups(number):
             trainer.update_param_group(trainer.param_groups[name], [batch])
@@ -81,7 +81,7 @@ def test_the_first_line_of_the_docstring_is_what_comes_out(model: str) -> None:
     said = shapes.parse_shapes(found.shapes)
     assert said, f"{target}: the first line of the docstring is no contract"
     assert said.output is not None
-    batch = factory.make_small_batch(made.loaders["train"])
+    batch = sanity_check.make_small_batch(made.loaders["train"])
     for name, dims in said.inputs.items():
         if name in batch.inputs and "..." not in dims:
             assert batch.inputs[name].dim() == len(dims), name
@@ -120,7 +120,7 @@ def test_training_changes_every_parameter(model: str) -> None:
 def test_a_state_goes_into_another_of_its_kind(model: str) -> None:
     made, other = pair(model, first_data(model)), pair(model, first_data(model), seed=1)
     step(made, 1)
-    batch = factory.make_small_batch(made.loaders["train"])
+    batch = sanity_check.make_small_batch(made.loaders["train"])
     assert any(not torch.equal(value, other.task.state_dict()[name]) for name, value in made.task.state_dict().items())
     other.task.load_state_dict(made.task.state_dict())
     assert scores(other.task, batch) == scores(made.task, batch)

@@ -121,9 +121,9 @@ def _show_samples(words: Sequence[str], config_dirs: Sequence[Path]) -> int:
     inputs = compatibility.describe_non_image_inputs(composed.tree["data"]["_target_"])
     if inputs:
         raise ConfigError(f"samples: draws images (B, C, H, W); data {args['data']} gives {inputs}")
-    from trainer.runs import inference
+    from trainer.runs import inspection
 
-    print(inference.draw_samples(composed, int(args["samples"])))
+    print(inspection.draw_samples(composed, int(args["samples"])))
     return 0
 
 
@@ -140,12 +140,12 @@ def _show_run(words: Sequence[str]) -> int:
     options = verb_args.parse_verb_args("show", rest, parameters)
     if "row" in options and "features" not in options:
         raise ConfigError("show row: it selects the row for features=LAYER; name a layer, or leave row out")
-    from trainer.runs import inference
+    from trainer.runs import inspection
 
     if "features" in options:
-        print(inference.draw_feature_maps(saved, options["features"], options.get("row", 0)))
+        print(inspection.draw_feature_maps(saved, options["features"], options.get("row", 0)))
         return 0
-    print_table([("LAYER", "CLASS", "OUTPUT", "PARAMETERS"), *inference.summarize_layers(saved)])
+    print_table([("LAYER", "CLASS", "OUTPUT", "PARAMETERS"), *inspection.summarize_layers(saved)])
     return 0
 
 

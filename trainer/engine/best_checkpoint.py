@@ -1,4 +1,4 @@
-"""Which weights to keep, and when nothing better is to be expected."""
+"""Selection of the best weights by the monitored validation metric."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from trainer.core.metric import Metric
 from trainer.metrics.registry import NLL, is_better
 
 TIEBREAK_METRIC = NLL
-"""The metric that decides between equal ones: few rows make steps of accuracy, while this still falls."""
+"""Metric that breaks ties: on few rows accuracy has few distinct values, while the NLL still improves."""
 
 
 class BestCheckpoint:
-    """The best validation score so far, when it was, and the weights that had it.
+    """Best validation score so far, its epoch and step, and a copy of its weights.
 
-    Of equal scores the one with the lower ``nll`` is better, where a task reports both; else the first.
+    Of equal scores, the one with the lower ``nll`` is better if the task reports it; otherwise the earlier one.
+
+    Args:
+        monitor: Monitored metric.
     """
 
     def __init__(self, monitor: Metric) -> None:
@@ -30,7 +33,7 @@ class BestCheckpoint:
         self.is_saved = True
 
     def is_improvement(self, scores: Mapping[str, float]) -> bool:
-        """Whether a validation with these scores is better than the best so far."""
+        """Return whether a validation with these metrics is better than the best so far."""
         score = scores[self.monitor.name]
         if score != self.score:
             return is_better(score, self.score, self.monitor)
@@ -43,21 +46,35 @@ class BestCheckpoint:
     def replace_weights(
         self, scores: Mapping[str, float], epoch: int, step: int, weights: Mapping[str, Tensor]
     ) -> None:
-        """Keeps a copy of the weights; they are written to the disk with the next state."""
+        """Store new best weights; they are saved with the next checkpoint.
+
+        Args:
+            scores: Validation metrics, by name.
+            epoch: Number of the epoch, from 1.
+            step: Number of steps taken.
+            weights: Weights, which are copied.
+        """
         self.score, self.tiebreak_score = scores[self.monitor.name], scores.get(TIEBREAK_METRIC.name)
         self.epoch, self.step = epoch, step
         self.weights = {name: value.clone() for name, value in weights.items()}
         self.is_saved = False
 
     def count_validations_since(self, history: Sequence[Mapping[str, float]]) -> int:
+        """Return the number of rows of the history after the best one."""
         return sum(self.epoch is None or row["epoch"] > self.epoch for row in history)
 
     def state_dict(self) -> dict[str, Any]:
-        """Without the weights, which have a file of their own."""
-        place = {"epoch": self.epoch, "step": self.step, "higher_is_better": self.monitor.higher_is_better}
-        return {"score": self.score, "finer": self.tiebreak_score} | place
+        """Return the state without the weights, which are saved in a separate file."""
+        position = {"epoch": self.epoch, "step": self.step, "higher_is_better": self.monitor.higher_is_better}
+        return {"score": self.score, "finer": self.tiebreak_score} | position
 
     def load_state_dict(self, state: Mapping[str, Any], weights: dict[str, Tensor] | None) -> None:
+        """Restore a state.
+
+        Args:
+            state: State from ``state_dict``.
+            weights: Best weights; None if there are none.
+        """
         self.score, self.epoch, self.step = state["score"], state["epoch"], state["step"]
         self.tiebreak_score = state.get("finer")
         self.weights = weights

@@ -1,4 +1,4 @@
-"""Callbacks: how training is watched and acted on, without a change of the loop."""
+"""Callbacks: hooks that observe and control training."""
 
 from __future__ import annotations
 
@@ -20,47 +20,67 @@ log = logging.getLogger(__name__)
 
 
 class Callback:
-    """Base class of everything that watches a trainer; every method does nothing until it is overridden.
+    """Base class of callbacks; every hook does nothing by default.
 
     A callback reads ``trainer.step``, ``trainer.epoch``, ``trainer.task``, ``trainer.history`` and so on, and ends
-    training by setting ``trainer.should_stop``. What it has to remember across a stop it returns from ``state_dict``:
-    a resumed run gives it back. Only ``on_evaluation_batch_end`` may be repeated by a resumed run, as a validation
-    that was interrupted begins anew.
+    training by setting ``trainer.should_stop``. State that must survive an interruption is returned by ``state_dict``
+    and restored by ``load_state_dict``. A resumed run repeats only ``on_evaluation_batch_end``, because an interrupted
+    validation starts again.
     """
 
     name = ""
-    """How messages and checkpoints call it, as ``callbacks.my_stop``; empty takes the name of the class."""
+    """Name in messages and checkpoints, such as ``callbacks.my_stop``; by default the name of the class."""
 
     def on_fit_start(self, trainer: Trainer) -> None:
-        """Before the first step, or the first after a resume; weights and state are in place."""
+        """Called before the first step, or the first step after resuming; weights and state are loaded."""
 
     def on_step_end(self, trainer: Trainer, metrics: StepMetrics) -> None:
-        """After each optimizer step. ``metrics`` is a mapping whose values are computed when they are read."""
+        """Called after each optimizer step.
+
+        Args:
+            trainer: The trainer.
+            metrics: Metrics of the step; a value is computed when it is read.
+        """
 
     def on_evaluation_batch_end(self, trainer: Trainer) -> None:
-        """After each batch of validation or test rows that was scored."""
+        """Called after each batch of a validation or test."""
 
     def on_validation_end(self, trainer: Trainer, row: dict[str, float]) -> None:
-        """After a validation. ``row`` is the newest row of ``trainer.history``."""
+        """Called after a validation.
+
+        Args:
+            trainer: The trainer.
+            row: Last row of ``trainer.history``.
+        """
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        """After an epoch and its validation, if it had one; ``trainer.epoch`` epochs are complete."""
+        """Called after an epoch and its validation, if any; ``trainer.epoch`` epochs are complete."""
 
     def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
-        """After a checkpoint was written to ``path``."""
+        """Called after a checkpoint has been saved.
+
+        Args:
+            trainer: The trainer.
+            path: File of the checkpoint.
+        """
 
     def on_exception(self, trainer: Trainer, error: BaseException) -> None:
-        """When training ends by an exception, an interruption included; the exception goes on afterwards."""
+        """Called when training ends with an exception, which is raised again afterwards.
+
+        Args:
+            trainer: The trainer.
+            error: The exception, such as ``Interrupted``.
+        """
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """After the last step and validation; the weights are the last ones, not yet the best ones."""
+        """Called after the last step and validation; the weights are still the last ones, not the best ones."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What is saved in the checkpoint: tensors and plain values only."""
+        """Return the state to save in the checkpoint: tensors and plain values only."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what ``state_dict`` returned when the checkpoint was saved."""
+        """Restore the state that ``state_dict`` returned when the checkpoint was saved."""
 
 
 HOOKS = (
@@ -70,21 +90,23 @@ HOOKS = (
 
 
 class CallbackList(Callback):
-    """Calls the callbacks of a trainer in their order.
+    """Calls the hooks of several callbacks in order.
 
-    An exception in a callback that is not of this package is reported as that callback's.
+    Args:
+        callbacks: The callbacks; those with a state must have distinct names.
 
     Raises:
-        CallbackError: A callback of the user's has raised an exception, or its state cannot be saved.
-        ConfigError: The state of one of ours in a checkpoint is not what it saves there.
+        ValueError: Two callbacks with a state have the same name.
+        CallbackError: A hook of a user-defined callback has raised an exception, or its state cannot be saved.
+        ConfigError: The saved state of a callback cannot be loaded.
     """
 
     def __init__(self, callbacks: Sequence[Callback] = ()):
         self.callbacks = list(callbacks)
         names = [name_of(c) for c in self.callbacks if _is_overridden(c, "state_dict")]
         if len({*names}) < len(names):
-            raise ValueError(f"callbacks with a state need names that differ: {', '.join(names)}")
-        # Only methods that do something: a step must not pay for those that do not.
+            raise ValueError(f"callbacks with a state must have distinct names: {', '.join(names)}")
+        # Only overridden hooks are called, so that unused ones cost nothing per step.
         self._hooks = {name: [c for c in self.callbacks if _is_overridden(c, name)] for name in HOOKS}
 
     def __iter__(self) -> Iterator[Callback]:
@@ -115,9 +137,9 @@ class CallbackList(Callback):
             _call(callback, callback.on_checkpoint, trainer, path)
 
     def on_exception(self, trainer: Trainer, error: BaseException) -> None:
-        """Tell every callback, the last one first: the state is saved before another changes its own.
+        """Call the hook of every callback in reverse order, so that checkpoints are saved before other states change.
 
-        What goes wrong in one of the user's does not take the place of the cause.
+        Exceptions in user-defined callbacks are logged; they must not hide the cause.
         """
         for callback in reversed(self._hooks["on_exception"]):
             try:
@@ -130,7 +152,7 @@ class CallbackList(Callback):
             _call(callback, callback.on_fit_end, trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        """The states of all callbacks that have one, by name."""
+        """Return the states of the callbacks that have one, by name."""
         states = {name_of(c): _call(c, c.state_dict) for c in self.callbacks if _is_overridden(c, "state_dict")}
         for name, state in states.items():
             problem = "a mapping is needed" if not isinstance(state, dict) else _find_unsavable(state)
@@ -139,7 +161,7 @@ class CallbackList(Callback):
         return {name: state for name, state in states.items() if state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Give each callback its state; one that was not there when the checkpoint was saved begins anew."""
+        """Restore the state of each callback; a callback without a saved state keeps its initial one."""
         for callback in self.callbacks:
             if name_of(callback) in state:
                 try:
@@ -149,13 +171,13 @@ class CallbackList(Callback):
 
 
 class CallbackError(UserError):
-    """An exception in a callback of the user's."""
+    """An exception in a user-defined callback."""
 
     exit_code = ConfigError.exit_code
 
 
 def name_of(callback: Callback) -> str:
-    """How messages and checkpoints call a callback."""
+    """Return the name of a callback in messages and checkpoints."""
     return callback.name or type(callback).__name__
 
 
@@ -177,18 +199,18 @@ def _call(callback: Callback, method: Callable[..., Any], *args: Any) -> Any:
 
 def _describe_failure(callback: Callback, method: str, error: Exception) -> str:
     kind = type(callback)
-    where = traceback.extract_tb(error.__traceback__)[-1]
+    frame = traceback.extract_tb(error.__traceback__)[-1]
     return (
         f"{name_of(callback)}: {kind.__module__}.{kind.__name__}.{method} raised {type(error).__name__}: {error}"
-        f" ({Path(where.filename).name}, line {where.lineno}); the error is in this callback"
+        f" ({Path(frame.filename).name}, line {frame.lineno}); the error is in this callback"
     )
 
 
 def _find_unsavable(value: Any, at: str = "") -> str | None:
-    """Why a value would not be read back from a checkpoint, which holds tensors and plain values only."""
+    """Return why a value cannot be saved in a checkpoint; None if it consists of tensors and plain values."""
     if isinstance(value, dict | list | tuple):
         if isinstance(value, dict) and any(type(key) not in (str, int) for key in value):
-            return f"{at or 'it'} has a key that is neither text nor a whole number"
+            return f"{at or 'it'} has a key that is neither a string nor an integer"
         items = value.items() if isinstance(value, dict) else enumerate(value)
         return next(filter(None, (_find_unsavable(item, f"{at}.{key}".lstrip(".")) for key, item in items)), None)
     if value is None or type(value) in (bool, int, float, str, bytes) or isinstance(value, Tensor):

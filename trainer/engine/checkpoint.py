@@ -1,7 +1,7 @@
-"""Checkpoints that are whole or absent, and never code.
+"""Saving and loading of checkpoints, atomic and without code.
 
-A file is written beside its final name, flushed to the disk, read back, and only then renamed: a crash at any point
-leaves the file that was there before. Loading checks every byte before torch sees it.
+A file is written under a temporary name, synced, verified and only then renamed, so that a crash at any point leaves
+the previous file. Before loading, the checksums of all members are verified.
 """
 
 from __future__ import annotations
@@ -29,24 +29,29 @@ log = logging.getLogger(__name__)
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 FORMAT_VERSION = 3
-"""Of both files. Version 1 kept nothing of the data; 1 and 2 (as ``format``) hold configurations of format 1."""
+"""Version of checkpoints. Version 1 has no data; versions 1 and 2 (key ``format``) have configurations of format 1."""
 
 _LOAD_ERRORS = (RuntimeError, ValueError, LookupError, EOFError, TypeError, AttributeError, AssertionError)
-"""What zipfile and torch's restricted unpickler stumble with over bytes that no ``torch.save`` has written.
+"""Exceptions that zipfile and the restricted unpickler of torch raise for invalid files.
 
-zipfile raises RuntimeError for an archive that says it is encrypted, and its subclass NotImplementedError for one of
-a version or a compression that it does not know; ValueError for a name that is not in its encoding.
+zipfile raises RuntimeError for encrypted archives, its subclass NotImplementedError for unknown versions and
+compression methods, and ValueError for names that cannot be decoded.
 """
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Writes a state so that ``path`` holds either all of it or what it held before.
+    """Save a state atomically: after a failure ``path`` is unchanged.
 
-    Raises SystemFault when the disk is full or the folder cannot be written.
+    Args:
+        state: The state, of tensors and plain values.
+        path: File to write. For ``last.pt``, the current file is kept as ``previous.pt``.
+
+    Raises:
+        SystemFault: The disk is full or the directory is not writable.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        # A Python file object: through one, the reason of a failed write is not lost.
+        # With a Python file object the reason of a failed write is preserved.
         with open(temporary, "wb") as file:
             torch.save(state, file)
             file.flush()
@@ -57,23 +62,23 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
         os.replace(temporary, path)
         atomic_write.sync_to_disk(path.parent)
     except (OSError, RuntimeError, ConfigError) as error:
-        # After a failed write torch still tries to finish the archive, and raises about that instead.
+        # After a failed write torch still tries to finish the archive, which raises another exception.
         cause = error.__context__ if isinstance(error.__context__, OSError) else error
         reason = getattr(cause, "strerror", None) or cause
-        written = temporary.stat().st_size if temporary.exists() else 0
+        num_bytes = temporary.stat().st_size if temporary.exists() else 0
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise SystemFault(
-            f"cannot write {path}: {reason}; {written / 1e6:.1f} MB written,"
-            f" {atomic_write.get_free_bytes(path.parent) / 1e6:.1f} MB free; {path.name} is as it was"
+            f"cannot write {path}: {reason}; {num_bytes / 1e6:.1f} MB written,"
+            f" {atomic_write.get_free_bytes(path.parent) / 1e6:.1f} MB free; {path.name} is unchanged"
         ) from error
 
 
 def _link_previous(path: Path) -> None:
-    """Gives the current last checkpoint a second name; the file under ``path`` never disappears."""
+    """Add ``previous.pt`` as a second name of the last checkpoint, which never disappears meanwhile."""
     previous = path.with_name(PREVIOUS)
     if previous.exists() and previous.samefile(path):
-        return  # a crash after this and before the rename; renaming one name of a file to another does nothing at all
+        return  # left by a crash before the rename; renaming between two names of one file does nothing
     link = path.with_name(f".{PREVIOUS}.{os.getpid()}.tmp")
     link.unlink(missing_ok=True)
     try:
@@ -85,26 +90,27 @@ def _link_previous(path: Path) -> None:
 
 
 def verify_checkpoint(path: Path) -> None:
-    """Checks the zip structure and the checksum of every member.
+    """Verify the zip structure of a file and the checksum of every member.
 
-    Raises ConfigError naming the file and what is wrong with it.
+    Raises:
+        ConfigError: The file is damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            # torch writes plain stored files. One flipped bit here makes torch see a folder, and a tensor of garbage.
-            strange = [member.filename for member in archive.infolist() if member.external_attr or member.compress_type]
-            broken = strange[0] if strange else archive.testzip()
+            # torch stores members uncompressed. A flipped bit in these fields would make torch load garbage.
+            invalid = [member.filename for member in archive.infolist() if member.external_attr or member.compress_type]
+            damaged = invalid[0] if invalid else archive.testzip()
     except (zipfile.BadZipFile, OSError, *_LOAD_ERRORS) as error:
-        raise ConfigError(f"{path} is not a whole checkpoint: {error}") from error
-    if broken is not None:
-        raise ConfigError(f"{path} is damaged: {broken} is not as it was written")
+        raise ConfigError(f"{path} is not a complete checkpoint: {error}") from error
+    if damaged is not None:
+        raise ConfigError(f"{path} is damaged: {damaged} has changed since it was written")
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """A checked state; tensors and plain values only.
+    """Load and verify a state, which contains only tensors and plain values.
 
-    Raises ConfigError for a file that is missing, damaged, holds anything that would have to be executed, or what no
-    walk over it would come to the end of.
+    Raises:
+        ConfigError: The file is missing or damaged, contains code, or is nested too deeply to be traversed.
     """
     if not path.is_file():
         raise ConfigError(f"no checkpoint: {describe_missing_path(path)}")
@@ -114,32 +120,40 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except (pickle.UnpicklingError, *_LOAD_ERRORS) as error:
         raise ConfigError(f"{path} refused: {_describe_load_error(error)}") from error
     if not isinstance(state, dict):
-        raise ConfigError(f"{path} refused: it holds no training state")
+        raise ConfigError(f"{path} refused: it contains no training state")
     checkpoint_nesting.check_nesting(state, path)
     return state
 
 
 def _describe_load_error(error: Exception) -> str:
-    """Why torch read no plain checkpoint, without its advice to read the file as code."""
+    """Describe why torch cannot load a checkpoint, without its advice to disable ``weights_only``."""
     text = str(error)
-    named = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:global|class)[^\w]*([\w.]+)", text)
-    if named:
-        return f"it holds code ({named.group(1) or named.group(2)}), which is never run"
+    match = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:global|class)[^\w]*([\w.]+)", text)
+    if match:
+        return f"it contains code ({match.group(1) or match.group(2)}), which is never executed"
     if isinstance(error, pickle.UnpicklingError):
-        return "it holds more than tensors and plain values, and nothing in a checkpoint is run"
+        return "it contains more than tensors and plain values, and code in a checkpoint is never executed"
     return f"it is not a plain checkpoint ({text.splitlines()[0] if text else type(error).__name__})"
 
 
 def migrate_state(state: dict[str, Any], path: Path) -> dict[str, Any]:
-    """A state in today's format. Raises ConfigError for one of a later version."""
+    """Convert a state to the current format.
+
+    Args:
+        state: State as loaded.
+        path: Its file, for messages.
+
+    Raises:
+        ConfigError: The state has a later version.
+    """
     state = dict(state) if migrations.KEY in state else {migrations.KEY: state.pop("format", 1)} | state
     version = migrations.check_version(state[migrations.KEY], path, FORMAT_VERSION)
     if version == 1 and "data" in state:
-        raise ConfigError(f"{path}: it keeps data, and says to be of format 1, which kept none; the file was edited")
+        raise ConfigError(f"{path}: it contains data, but format 1 has none; the file was edited")
     state[migrations.KEY] = FORMAT_VERSION
     if version == 1:
         state["data"] = None
-    if version < FORMAT_VERSION and "position" in state:  # a last state
+    if version < FORMAT_VERSION and "position" in state:  # the last state, not the best weights
         state |= {"should_stop": False, "callbacks": {}}
     about = state.get("about")
     if version < FORMAT_VERSION and isinstance(about, dict) and isinstance(about.get("config"), dict):
@@ -148,14 +162,19 @@ def migrate_state(state: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether a run has saved a state."""
+    """Return whether a run directory contains a saved state."""
     return any((folder / name).exists() for name in (LAST, PREVIOUS))
 
 
 def load_newest(folder: Path, *, fall_back: bool = True) -> dict[str, Any]:
-    """The last good state of a run: ``last.pt``, or the one before with a warning if that is damaged or missing.
+    """Load the last state of a run: ``last.pt``, or ``previous.pt`` with a warning if it is damaged or missing.
 
-    Raises ConfigError if neither is good, or, without ``fall_back``, if the last is not.
+    Args:
+        folder: The run directory.
+        fall_back: Whether ``previous.pt`` may be loaded.
+
+    Raises:
+        ConfigError: There is no valid state.
     """
     if not has_checkpoint(folder):
         raise ConfigError(f"no checkpoint in {folder.absolute()}")
@@ -167,57 +186,67 @@ def load_newest(folder: Path, *, fall_back: bool = True) -> dict[str, Any]:
     if not fall_back and previous.exists():
         raise ConfigError(
             *problem.problems,
-            f"to go on from the state before it: mv {previous} {folder / LAST}; resume=auto does so by itself",
+            f"to resume from the state before it: mv {previous} {folder / LAST}; resume=auto does that by itself",
         )
     try:
         state = load_checkpoint(previous)
     except ConfigError as error:
         raise ConfigError(*problem.problems, *error.problems) from error
-    log.warning("%s; going on from %s", problem, previous)
+    log.warning("%s; resuming from %s", problem, previous)
     return state
 
 
 def count_state_bytes(state: Any) -> int:
-    """Bytes of all tensors and texts in a nested state, memory that some share counted once, as it is saved."""
+    """Return the bytes of all tensors and strings in a nested state, with shared memory counted once, as when saved."""
     return sum(dict(_iter_storage_sizes(state)).values())
 
 
 def _iter_storage_sizes(state: Any) -> Iterator[tuple[int, int]]:
-    """Each piece of memory by its place, with its bytes; of plain values texts alone, for numbers are few."""
+    """Yield address and size of the memory of each tensor and string; numbers are too few to matter."""
     if isinstance(state, torch.Tensor):
         storage = state.untyped_storage()
         yield storage.data_ptr(), storage.nbytes()
     elif isinstance(state, str | bytes):
         yield id(state), len(state)
-    parts = (*state, *state.values()) if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
-    for part in parts:
-        yield from _iter_storage_sizes(part)
+    items = (*state, *state.values()) if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
+    for item in items:
+        yield from _iter_storage_sizes(item)
 
 
-def check_disk_space(folder: Path, state: dict[str, Any], common: dict[str, Any]) -> None:
-    """Looks, before the first step, whether a run's checkpoints will find room: two states, the best weights, and a
-    third state while it is written.
+def check_disk_space(folder: Path, state: dict[str, Any], shared_state: dict[str, Any]) -> None:
+    """Check before the first step whether the checkpoints of a run fit on the disk, and warn if not.
 
-    common: what each of them holds beside, as of the data.
+    They are two states, the best weights, and a third state while it is written.
 
-    Raises SystemFault if not even one state fits; warns if not all of them do.
+    Args:
+        folder: The run directory.
+        state: State of the run.
+        shared_state: What every checkpoint contains in addition.
+
+    Raises:
+        SystemFault: Not even one state and the best weights fit.
     """
-    beside = count_state_bytes(common)
-    whole, weights = count_state_bytes(state) + beside, count_state_bytes(state["task"]) + beside
-    there = sum(path.stat().st_size for path in (folder / name for name in (LAST, PREVIOUS, BEST)) if path.exists())
-    free = atomic_write.get_free_bytes(folder)
-    text = f"{free / 1e6:.1f} MB free in {folder}"
-    if free < (whole if there else whole + weights):
-        raise SystemFault(f"disk full: a checkpoint needs {(whole + weights) / 1e6:.1f} MB, {text}")
-    needed = 3 * whole + weights - there
-    if free < needed:
-        log.warning("%s; the checkpoints of this run will need %.1f MB", text, needed / 1e6)
+    shared_bytes = count_state_bytes(shared_state)
+    state_bytes, best_bytes = count_state_bytes(state) + shared_bytes, count_state_bytes(state["task"]) + shared_bytes
+    existing_bytes = sum(
+        path.stat().st_size for path in (folder / name for name in (LAST, PREVIOUS, BEST)) if path.exists()
+    )
+    free_bytes = atomic_write.get_free_bytes(folder)
+    text = f"{free_bytes / 1e6:.1f} MB free in {folder}"
+    if free_bytes < (state_bytes if existing_bytes else state_bytes + best_bytes):
+        raise SystemFault(f"disk full: a checkpoint needs {(state_bytes + best_bytes) / 1e6:.1f} MB, {text}")
+    needed_bytes = 3 * state_bytes + best_bytes - existing_bytes
+    if free_bytes < needed_bytes:
+        log.warning("%s; the checkpoints of this run will need %.1f MB", text, needed_bytes / 1e6)
 
 
 class CheckpointManager:
-    """Keeps the last two states and the best weights of a run in its folder.
+    """Saves the last two states and the best weights of a run in its directory.
 
-    about, data: what both files say of the run and of its data.
+    Args:
+        folder: The run directory; temporary files left by a crash are removed.
+        about: Description of the run, saved in every file.
+        data: State of the data set, saved in every file.
     """
 
     def __init__(self, folder: Path, about: dict[str, Any], data: dict[str, Any] | None = None):
@@ -227,14 +256,21 @@ class CheckpointManager:
 
     @property
     def last_path(self) -> Path:
-        """The file of the last state."""
+        """File of the last state."""
         return self.run_dir / LAST
 
     def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
-        # The best first: a last checkpoint never speaks of a best that is not on the disk.
+        """Save the last state, and the best weights if they have changed.
+
+        Args:
+            state: State of the trainer.
+            best: Best weights with their scores; None if they have not changed.
+        """
+        # The best weights first: the last state must not refer to weights that are not on the disk.
         if best is not None:
             self.save_best(best)
         save_checkpoint(state | self.shared_state, self.last_path)
 
     def save_best(self, best: dict[str, Any]) -> None:
+        """Save the best weights."""
         save_checkpoint(best | self.shared_state, self.run_dir / BEST)

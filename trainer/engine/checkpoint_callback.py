@@ -1,4 +1,4 @@
-"""When the state of a run is written: now and then, when it is interrupted, and at its end."""
+"""Saving of checkpoints: at intervals, on an interruption, and at the end of training."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 
 
 class CheckpointCallback(Callback):
-    """Saves the last state and the best weights every ``save_every`` seconds.
+    """Saves the last state and the best weights at intervals.
 
-    It comes after all callbacks that have a state, so that what is saved is what they know after the same step.
+    It must come after all callbacks that have a state, so that their states are saved as of the same step.
+
+    Args:
+        manager: Writes the files.
+        save_every: Seconds between checkpoints.
     """
 
     def __init__(self, manager: CheckpointManager, save_every: float):
@@ -47,11 +51,11 @@ class CheckpointCallback(Callback):
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
-        """Write the state of a trainer, and its best weights if they are new."""
+        """Save the state of a trainer, and its best weights if they have changed."""
         best = trainer.best
         self.manager.save(trainer.state_dict(), None if best.is_saved else {"task": best.weights, **best.state_dict()})
         best.is_saved = True
         self._saved_at = time.monotonic()
         trainer.last_checkpoint_step = trainer.step
-        with rng.preserve_generators():  # when a run is saved is a matter of time
+        with rng.preserve_generators():  # the time of a checkpoint is not deterministic
             trainer.callbacks.on_checkpoint(trainer, self.manager.last_path)

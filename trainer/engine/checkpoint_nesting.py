@@ -1,7 +1,7 @@
-"""Bounds of a nested value of tensors and plain values that was read from a file, checked before anything walks it.
+"""Limits of nested values that were loaded from a file, checked before anything traverses them.
 
-Unpickling builds in no time what no walk comes to the end of: a list that holds itself, lists that are each ten times
-the one before, a tensor of 10^13 elements over a storage of one.
+Unpickling quickly builds values that cannot be traversed: a list that contains itself, lists that each refer to the
+previous one ten times, a tensor of 10^13 elements with a storage of one.
 """
 
 from __future__ import annotations
@@ -16,41 +16,55 @@ from torch import Tensor
 from trainer.utils.errors import ConfigError
 
 MAX_DEPTH = 50
-"""A state of a run is nested 6 deep."""
+"""Maximum nesting depth; the state of a run has a depth of 6."""
 MAX_EXPANSION_FACTOR = 1000
-"""How often its file a value may come to, each part counted as often as it is referred to."""
+"""Maximum size of a value relative to its file, with shared parts counted at every reference."""
 BYTES_PER_VALUE = 100
-"""What a plain value or a container counts, beside its letters: walking over it takes about as long as hashing that."""
+"""Size of a plain value or container, without its characters: visiting it costs about as much as hashing so many."""
 SCALAR_TYPES = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 
 
 def check_nesting(value: Any, file: Path) -> None:
-    """Raises ConfigError naming file and place of what a later walk would not survive.
+    """Check that a value that was loaded from a file can be traversed.
 
-    That is a container that holds itself, nesting or sharing beyond measure, a tensor that is no plain array in
-    memory, and anything that is neither a tensor nor a plain value.
+    Args:
+        value: The value.
+        file: Its file, for the size and for messages.
+
+    Raises:
+        ConfigError: A container contains itself, nesting or sharing exceeds the limits, a tensor is not a plain array
+            in memory, or a value is neither a tensor nor a plain value.
     """
-    walk = _NestingWalker()
+    walker = _NestingWalker()
     try:
-        size, _ = walk.measure_value(value, "", 0)
+        size, _ = walker.measure_value(value, "", 0)
     except ValueError as error:
         raise ConfigError(f"{file}: {error}", "it was edited, or is not of a run") from error
     if size > MAX_EXPANSION_FACTOR * file.stat().st_size:
-        raise ConfigError(f"{file}: its parts refer to each other so often that they come to {size:.1e} bytes")
+        raise ConfigError(f"{file}: its parts refer to each other so often that they expand to {size:.1e} bytes")
 
 
 class _NestingWalker:
-    """Visits each container once, by identity. Raises ValueError naming the place of a fault."""
+    """Visits each container once, by identity. Raises ValueError with the path of a problem."""
 
     def __init__(self) -> None:
         self._measured: dict[int, tuple[int, int] | None] = {}
 
     def measure_value(self, value: Any, at: str, depth: int) -> tuple[int, int]:
-        """(bytes with everything shared filled in, levels below) of a value."""
+        """Measure a value.
+
+        Args:
+            value: The value.
+            at: Its path, for messages.
+            depth: Number of containers around it.
+
+        Returns:
+            Its size in bytes, with shared parts expanded, and the depth of its contents.
+        """
         if isinstance(value, Tensor):
-            fault = _describe_invalid_tensor(value)
-            if fault:
-                raise ValueError(f"{at} is {fault}, not a plain tensor")
+            problem = _describe_invalid_tensor(value)
+            if problem:
+                raise ValueError(f"{at} is {problem}, not a plain tensor")
             return BYTES_PER_VALUE + value.nbytes, 0
         if isinstance(value, SCALAR_TYPES):
             return BYTES_PER_VALUE + (len(value) if isinstance(value, str | bytes) else 0), 0
@@ -59,52 +73,52 @@ class _NestingWalker:
                 raise ValueError(f"{at} is nested more than {MAX_DEPTH} deep")
             self._measured[id(value)] = None
             self._measured[id(value)] = self._measure_parts(value, at, depth)
-        known = self._measured[id(value)]
-        if known is None:
-            raise ValueError(f"{at} holds itself")
-        if depth + known[1] > MAX_DEPTH:
+        measured = self._measured[id(value)]
+        if measured is None:
+            raise ValueError(f"{at} contains itself")
+        if depth + measured[1] > MAX_DEPTH:
             raise ValueError(f"{at} is nested more than {MAX_DEPTH} deep")
-        return known
+        return measured
 
     def _measure_parts(self, value: Any, at: str, depth: int) -> tuple[int, int]:
-        size, below = BYTES_PER_VALUE, 0
-        for place, part in _iter_parts(value, at):
-            more, levels = self.measure_value(part, place, depth + 1)
-            size, below = size + more, max(below, levels)
-        return size, below + 1
+        size, depth_below = BYTES_PER_VALUE, 0
+        for name, part in _iter_parts(value, at):
+            part_size, levels = self.measure_value(part, name, depth + 1)
+            size, depth_below = size + part_size, max(depth_below, levels)
+        return size, depth_below + 1
 
 
 def _iter_parts(value: Any, at: str) -> Iterator[tuple[str, Any]]:
-    """What a container holds, and where: keys and values, and what torch hangs on the dictionary of a module."""
-    start = f"{at}." if at else ""
+    """Yield path and value of the contents of a container: keys, values, and the metadata that torch adds to states."""
+    prefix = f"{at}." if at else ""
     if isinstance(value, Mapping):
         for key, part in value.items():
-            name = f"{start}{key}" if isinstance(key, str | int) else start + type(key).__name__
+            name = f"{prefix}{key}" if isinstance(key, str | int) else prefix + type(key).__name__
             if not isinstance(key, (*SCALAR_TYPES, tuple)):
                 raise ValueError(f"{name} is a key of type {type(key).__name__}")
             yield name, key
             yield name, part
         for key, part in getattr(value, "__dict__", {}).items():
-            _check_metadata(key, part, start)
-            yield start + key, part
+            _check_metadata(key, part, prefix)
+            yield prefix + key, part
     elif isinstance(value, list | tuple | set | frozenset):
         for number, part in enumerate(value):
-            yield f"{start}{number}", part
+            yield f"{prefix}{number}", part
     else:
         raise ValueError(f"{at} is of type {type(value).__name__}, neither a tensor nor a plain value")
 
 
-def _check_metadata(name: str, value: Any, start: str) -> None:
-    """Versions by module, which torch keeps in an attribute of a state's dictionary and trusts."""
-    is_known = name == "_metadata" and isinstance(value, Mapping)
-    for module in value.values() if is_known else ():
-        is_known = is_known and isinstance(module, Mapping) and isinstance(module.get("version"), int | None)
-    if not is_known:
-        raise ValueError(f"{start}{name} is not what torch keeps of a module there")
+def _check_metadata(name: str, value: Any, prefix: str) -> None:
+    """Check the versions by module, which torch stores as an attribute of a state and trusts."""
+    is_valid = name == "_metadata" and isinstance(value, Mapping)
+    for module in value.values() if is_valid else ():
+        is_valid = is_valid and isinstance(module, Mapping) and isinstance(module.get("version"), int | None)
+    if not is_valid:
+        raise ValueError(f"{prefix}{name} is not the metadata that torch saves there")
 
 
 def _describe_invalid_tensor(value: Tensor) -> str | None:
-    """What a tensor is, if not an array in memory of this process whose elements are all there."""
+    """Describe a tensor that is not a complete array in CPU memory; None if it is one."""
     if value.is_nested or type(value) not in (Tensor, torch.nn.Parameter):
         return "a tensor of another kind"
     if value.layout != torch.strided:
@@ -116,5 +130,5 @@ def _describe_invalid_tensor(value: Tensor) -> str | None:
     if value.is_conj() or value.is_neg():
         return "a tensor that is computed when it is read"
     if value.nbytes > value.untyped_storage().nbytes():
-        return f"a tensor of {value.numel():,} elements, which its file does not hold"
+        return f"a tensor of {value.numel():,} elements, more than its file contains"
     return None

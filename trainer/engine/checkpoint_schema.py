@@ -1,4 +1,4 @@
-"""What a run saves in its checkpoints: keys, types, shapes and contents, checked before any of it is used."""
+"""Schema of checkpoints: keys, types, shapes and contents, validated before they are used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trainer.engine.trainer import Trainer
 
 RUN_SCHEMA = {"config": dict[str, object], "identity": str, "threads": ProcessCount, "options": dict[str, str]}
-"""What every checkpoint says of its run."""
+"""Description of the run in every checkpoint."""
 OPTIONAL_RUN_SCHEMA = {
     migrations.KEY: PositiveInt,
     "overrides": list[str],
@@ -31,7 +31,7 @@ OPTIONAL_RUN_SCHEMA = {
     "data": dict[str, str],
     "data_digest": str | None,
 }
-"""What those of format 1 may lack."""
+"""Keys of the description that format 1 may lack."""
 BEST_SCHEMA = {
     "score": Number | None,
     "finer": Number | None,
@@ -47,105 +47,130 @@ STATE_SCHEMA = {
     "should_stop": bool,
     "callbacks": dict[str, dict[str, object]],
 }
-"""The parts of a last state that are alike whatever is trained."""
+"""Parts of the last state that do not depend on what is trained."""
 TRAINED_KEYS = ("task", "players", "scaler", "random")
-"""Its other parts, which only the objects of the run can vouch for."""
+"""Its other parts, whose schema depends on the objects of the run."""
 HISTORY_ROW_SCHEMA = {"epoch": PositiveInt, "step": PositiveInt, "seconds": NonNegativeFloat, "train_loss": Number}
-"""What every row of the history has."""
+"""Columns of every row of the history."""
 OPTIONAL_KEYS = {"finer", "higher_is_better"}
-"""Keys that an older version did not save."""
+"""Keys that older versions did not save."""
 MAX_PROBLEMS = 5
 
 
 def check_plain_state(state: Mapping[str, Any], file: Path) -> None:
-    """Checks what can be known of a checkpoint without building its run.
+    """Validate the parts of a checkpoint that do not depend on the objects of its run.
 
-    Raises ConfigError naming file and key of everything that no run saves there.
+    Args:
+        state: The checkpoint.
+        file: Its file; ``best.pt`` has other keys than ``last.pt``.
+
+    Raises:
+        ConfigError: A key is missing, unknown or invalid.
     """
-    own = (
+    schema = (
         {**BEST_SCHEMA, "task": object}
         if file.name == checkpoint.BEST
         else {**STATE_SCHEMA, **dict.fromkeys(TRAINED_KEYS, object)}
     )
-    kinds = {migrations.KEY: object, "about": object, "data": object, **own}
-    raise_problems(file, [*_find_problems(state, kinds), *_find_run_problems(state), *_find_data_problems(state)])
+    expected = {migrations.KEY: object, "about": object, "data": object, **schema}
+    raise_problems(file, [*_find_problems(state, expected), *_find_run_problems(state), *_find_data_problems(state)])
     if file.name != checkpoint.BEST:
         raise_problems(file, list(_find_history_problems(state)))
 
 
 def check_trained_state(state: Mapping[str, Any], trainer: Trainer, file: Path) -> None:
-    """Checks a last state, whose plain parts are checked, against the trainer that is to go on with it.
+    """Validate the last state against the trainer that is to be resumed.
 
-    Raises ConfigError naming file and key of everything that this trainer does not save there.
+    Args:
+        state: The state, already validated by ``check_plain_state``.
+        trainer: The trainer, newly built.
+        file: File of the state, for messages.
+
+    Raises:
+        ConfigError: A key, shape or value does not belong to this trainer.
     """
-    own = {
+    schema = {
         "players": _param_group_schema(trainer, state["players"]),
         "scaler": _infer_schema(trainer.scaler.state_dict()),
     }
-    faults = [fault for key, kind in own.items() for fault in _find_problems(state[key], kind, key)]
-    faults += [f"random: {fault}" for fault in rng.find_state_problems(state["random"])]
-    raise_problems(file, [*faults, *_find_position_problems(state, trainer), *_find_score_problems(state, trainer)])
+    problems = [problem for key, expected in schema.items() for problem in _find_problems(state[key], expected, key)]
+    problems += [f"random: {problem}" for problem in rng.find_state_problems(state["random"])]
+    raise_problems(file, [*problems, *_find_position_problems(state, trainer), *_find_score_problems(state, trainer)])
 
 
 def check_best(best: Mapping[str, Any], state: Mapping[str, Any], file: Path) -> None:
-    """Checks best weights against the last state of their run, both with plain parts that are checked.
+    """Validate the best weights against the last state of their run.
 
-    They are those that it says, or later ones than it knows: a save writes the best weights first.
+    They must be those that the state refers to, or later ones, because the best weights are saved first.
 
-    Raises ConfigError naming the file and what is not so.
+    Args:
+        best: Checkpoint of the best weights, already validated by ``check_plain_state``.
+        state: The last state, already validated by ``check_plain_state``.
+        file: File of the best weights, for messages.
+
+    Raises:
+        ConfigError: They contradict each other.
     """
-    known, place = state["best"], state["position"]["step"]
-    if best["step"] == known["step"]:
-        same = (key for key in ("score", "finer", "epoch") if key in best and key in known)
-        faults = [
-            f"{key} is {best[key]!r}; {checkpoint.LAST} has {known[key]!r}"
-            for key in same
-            if best[key] != known[key] and not (_is_nan(best[key]) and _is_nan(known[key]))
+    last_best, last_step = state["best"], state["position"]["step"]
+    if best["step"] == last_best["step"]:
+        common_keys = (key for key in ("score", "finer", "epoch") if key in best and key in last_best)
+        problems = [
+            f"{key} is {best[key]!r}; {checkpoint.LAST} has {last_best[key]!r}"
+            for key in common_keys
+            if best[key] != last_best[key] and not (_is_nan(best[key]) and _is_nan(last_best[key]))
         ]
     else:
-        is_later = best["step"] is not None and best["step"] > known["step"] and best["step"] >= place
-        said = f"{checkpoint.LAST}, of step {place}, has a best of step {known['step']}"
-        faults = [] if is_later else [f"step is {best['step']}; {said}"]
-    raise_problems(file, faults)
+        is_later = best["step"] is not None and best["step"] > last_best["step"] and best["step"] >= last_step
+        last_position = f"{checkpoint.LAST}, of step {last_step}, has a best of step {last_best['step']}"
+        problems = [] if is_later else [f"step is {best['step']}; {last_position}"]
+    raise_problems(file, problems)
 
 
 def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def raise_problems(file: Path, faults: list[str]) -> None:
-    """Raises ConfigError with the first of some faults of a file, if there are any."""
-    if faults:
-        more = [f"and {len(faults) - MAX_PROBLEMS} more"] if len(faults) > MAX_PROBLEMS else []
-        problems = [f"{file}: {fault}" for fault in faults[:MAX_PROBLEMS]]
-        raise ConfigError(*problems, *more, "it was edited, or is not of this run")
+def raise_problems(file: Path, problems: list[str]) -> None:
+    """Raise an error with the first problems of a file, if there are any.
+
+    Args:
+        file: The file.
+        problems: Descriptions of the problems.
+
+    Raises:
+        ConfigError: There are problems.
+    """
+    if problems:
+        suffix = [f"and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
+        messages = [f"{file}: {problem}" for problem in problems[:MAX_PROBLEMS]]
+        raise ConfigError(*messages, *suffix, "it was edited, or is not of this run")
 
 
-def _find_problems(value: Any, kind: Any, at: str = "") -> Iterator[str]:
-    """Where a value differs from its schema: a mapping of schemas, a tensor like it, or an annotation."""
-    if isinstance(kind, Mapping):
+def _find_problems(value: Any, schema: Any, at: str = "") -> Iterator[str]:
+    """Yield where a value differs from its schema: a mapping of schemas, an example tensor, or an annotation."""
+    if isinstance(schema, Mapping):
         if not isinstance(value, Mapping):
             yield f"{at} is {format_value(value)}, not a mapping"
             return
-        for key in dict.fromkeys((*kind, *value)):
+        for key in dict.fromkeys((*schema, *value)):
             name = f"{at}.{key}" if at else str(key)
-            if key not in kind:
-                yield f"{name}: a run saves no such key"
+            if key not in schema:
+                yield f"{name}: unknown key"
             elif key in value:
-                yield from _find_problems(value[key], kind[key], name)
+                yield from _find_problems(value[key], schema[key], name)
             elif key not in OPTIONAL_KEYS:
                 yield f"{name} is missing"
-    elif isinstance(kind, Tensor):
-        if not isinstance(value, Tensor) or value.shape != kind.shape or value.dtype != kind.dtype:
-            yield f"{at} is {format_value(value)}; this run has {format_value(kind)}"
+    elif isinstance(schema, Tensor):
+        if not isinstance(value, Tensor) or value.shape != schema.shape or value.dtype != schema.dtype:
+            yield f"{at} is {format_value(value)}; this run has {format_value(schema)}"
     else:
-        yield from find_mismatches(value, kind, at)
+        yield from find_mismatches(value, schema, at)
 
 
 def _infer_schema(value: Any) -> Any:
-    """The schema of plain values and tensors as an object that has just been built saves them.
+    """Infer a schema from the state of a newly built object.
 
-    Whole numbers count something; what is None at first is a score later on.
+    Integers are counts; values that are None at first become scores later.
     """
     if isinstance(value, Mapping):
         return {key: _infer_schema(item) for key, item in value.items()}
@@ -157,16 +182,16 @@ def _infer_schema(value: Any) -> Any:
 
 
 def _param_group_schema(trainer: Trainer, saved: Any) -> dict[str, Any]:
-    """What each parameter group saves; what an optimizer keeps from its first step on is there if it has taken one."""
+    """Return the schema of the parameter groups; the state of an optimizer is present after its first step."""
     return {
-        name: _infer_schema(player.example_state_dict(has_stepped=_has_stepped(saved, name)))
-        | ({"average": type(None)} if player.ema_params is None else {})
-        for name, player in trainer.param_groups.items()
+        name: _infer_schema(group.example_state_dict(has_stepped=_has_stepped(saved, name)))
+        | ({"average": type(None)} if group.ema is None else {})
+        for name, group in trainer.param_groups.items()
     }
 
 
 def _has_stepped(saved: Any, name: str) -> bool:
-    """Whether the optimizer of a saved group has taken a step: one that a scaled gradient overflowed in is none."""
+    """Return whether the optimizer of a saved group has taken a step; steps skipped after an overflow do not count."""
     for key in (name, "optimizer", "steps"):
         saved = saved.get(key) if isinstance(saved, Mapping) else None
     return not isinstance(saved, Tensor) or bool(saved.any())
@@ -175,15 +200,15 @@ def _has_stepped(saved: Any, name: str) -> bool:
 def _find_run_problems(state: Mapping[str, Any]) -> Iterator[str]:
     about = state.get("about")
     if not isinstance(about, Mapping):
-        yield "it does not say of which run it is (about)"
+        yield "the description of its run (about) is missing"
         return
-    later = {key: kind for key, kind in OPTIONAL_RUN_SCHEMA.items() if key in about}
-    yield from _find_problems(about, {**RUN_SCHEMA, **later}, "about")
+    optional = {key: kind for key, kind in OPTIONAL_RUN_SCHEMA.items() if key in about}
+    yield from _find_problems(about, {**RUN_SCHEMA, **optional}, "about")
     yield from _find_tensor_problems(about.get("config"), "about.config")
 
 
 def _find_tensor_problems(value: Any, at: str) -> Iterator[str]:
-    """Tensors in a configuration, which holds plain values alone."""
+    """Yield the tensors in a configuration, which must consist of plain values."""
     if isinstance(value, Tensor):
         yield f"{at} is {format_value(value)}, not a plain value"
     parts = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
@@ -192,28 +217,28 @@ def _find_tensor_problems(value: Any, at: str) -> Iterator[str]:
 
 
 def _find_data_problems(state: Mapping[str, Any]) -> Iterator[str]:
-    """Where the stored data is not what the run stored, by the digests beside it."""
+    """Yield the parts of the saved data that do not match the saved digests."""
     data, about = state.get("data"), state.get("about")
-    said = about.get("data") if isinstance(about, Mapping) else None
-    if data is None and said is None:
+    saved_digests = about.get("data") if isinstance(about, Mapping) else None
+    if data is None and saved_digests is None:
         return
-    if not isinstance(data, Mapping) or not isinstance(said, Mapping):
+    if not isinstance(data, Mapping) or not isinstance(saved_digests, Mapping):
         yield f"{'about.data' if isinstance(data, Mapping) else 'data'} is missing, or is not what the run saved"
         return
-    found = digests.digest_parts(data)
-    for key in dict.fromkeys((*said, *found)):
-        if said.get(key) != found.get(key):
-            yield f"data.{key} is {'not what the run saved' if key in found else 'missing'}"
+    current_digests = digests.digest_parts(data)
+    for key in dict.fromkeys((*saved_digests, *current_digests)):
+        if saved_digests.get(key) != current_digests.get(key):
+            yield f"data.{key} is {'not what the run saved' if key in current_digests else 'missing'}"
 
 
 def _find_history_problems(state: Mapping[str, Any]) -> Iterator[str]:
-    """Whether rows, best and position speak of one course of training."""
+    """Yield contradictions between the history, the best epoch and the position."""
     history, best, position = state["history"], state["best"], state["position"]
     keys = history[0].keys() if history else set()
     rows = [
-        fault
+        problem
         for at, row in enumerate(history)
-        for fault in _find_problems(
+        for problem in _find_problems(
             {key: row[key] for key in HISTORY_ROW_SCHEMA if key in row}, HISTORY_ROW_SCHEMA, f"history.{at}"
         )
     ]
@@ -223,29 +248,31 @@ def _find_history_problems(state: Mapping[str, Any]) -> Iterator[str]:
     if any(row.keys() != keys for row in history):
         yield "history: its rows differ in their keys"
     if any(before["epoch"] >= after["epoch"] for before, after in pairwise(history)):
-        yield "history: its epochs do not rise"
+        yield "history: its epochs do not increase"
     if history and history[-1]["epoch"] > position["epoch"] + 1:
         yield f"history has epoch {history[-1]['epoch']}, position.epoch is {position['epoch']}"
-    # A score alone may be unknown: its weights are gone, and those of the next validation take their place.
-    is_none = {best["epoch"] is None, best["step"] is None, best["epoch"] is None and best["score"] is None}
-    place = (best["epoch"], best["step"])
-    if len(is_none) > 1 or (is_none == {False} and place not in [(row["epoch"], row["step"]) for row in history]):
-        yield f"best: there is no row of the history with epoch {place[0]} and step {place[1]}"
+    # Only the score may be unknown: then the best weights are lost and the next validation replaces them.
+    missing_states = {best["epoch"] is None, best["step"] is None, best["epoch"] is None and best["score"] is None}
+    best_position = (best["epoch"], best["step"])
+    if len(missing_states) > 1 or (
+        missing_states == {False} and best_position not in [(row["epoch"], row["step"]) for row in history]
+    ):
+        yield f"best: there is no row of the history with epoch {best_position[0]} and step {best_position[1]}"
 
 
 def _find_position_problems(state: Mapping[str, Any], trainer: Trainer) -> Iterator[str]:
-    """Whether a run of this length can stand where it says; one whose data may have changed had another length."""
+    """Yield a position that a run of this length cannot have; with changed data the length may have been different."""
     epoch, batch, step = (state["position"][key] for key in ("epoch", "batch", "step"))
     settings, batches = trainer.settings, len(trainer.train_loader)
     per_epoch = -(-batches // settings.accumulate)
-    counted = min(trainer.total_steps, epoch * per_epoch + -(-batch // settings.accumulate))
-    is_placed = step == counted or (state["should_stop"] and batch == 0 and step <= counted)
-    if not settings.allow_changed_data and (not is_placed or batch > batches or epoch > trainer.total_steps):
-        yield f"position.step is {step}; after epoch {epoch} and batch {batch} it is {counted}"
+    expected_step = min(trainer.total_steps, epoch * per_epoch + -(-batch // settings.accumulate))
+    is_valid = step == expected_step or (state["should_stop"] and batch == 0 and step <= expected_step)
+    if not settings.allow_changed_data and (not is_valid or batch > batches or epoch > trainer.total_steps):
+        yield f"position.step is {step}; after epoch {epoch} and batch {batch} it is {expected_step}"
 
 
 def _find_score_problems(state: Mapping[str, Any], trainer: Trainer) -> Iterator[str]:
-    """Whether the history has what this trainer goes on to write, and the best score among it."""
+    """Yield columns that the history lacks, and a best score that it does not contain."""
     needed = {f"val_{trainer.monitor}", "grad_norm", *(f"lr_{name}" for name in trainer.param_groups)}
     history, best = state["history"], state["best"]
     missing = sorted(needed - history[0].keys()) if history else []

@@ -1,4 +1,4 @@
-"""The batches of an epoch, in an order that is a function of (seed, epoch) alone."""
+"""Data loader: the batches of an epoch, in an order that depends only on (seed, epoch)."""
 
 from __future__ import annotations
 
@@ -16,30 +16,55 @@ from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_count
 
 BATCH_ORDER_STREAM = 1
-"""Tells the order of batches from that of rows, which is drawn for the same epoch."""
+"""Random stream of the batch order, distinct from that of the row order of the same epoch."""
 
 
 def can_fit_on_device(split: Split, device: torch.device) -> bool:
-    """Whether a split can lie on a device for the whole run, with as much room again left for the work."""
+    """Return whether a split fits on a device for the whole run: on CUDA, in less than half of the free memory.
+
+    Args:
+        split: The split; None as its size means that it is not in memory.
+        device: The device.
+    """
     size = split.count_bytes()
     return size is not None and (device.type != "cuda" or 2 * size < torch.cuda.mem_get_info(device)[0])
 
 
 def sort_by_length(order: Tensor, lengths: Tensor, rows: int) -> Tensor:
-    """The order with every run of ``rows`` of it sorted by length, so that batches cut from it need little padding."""
-    return torch.cat([part[lengths[part].argsort(stable=True)] for part in order.split(rows)])
+    """Sort chunks of an order by length, so that the batches of a chunk need little padding.
+
+    Args:
+        order: Indices of rows ``(N,)``.
+        lengths: Length of each row of the split.
+        rows: Number of rows per chunk.
+    """
+    return torch.cat([chunk[lengths[chunk].argsort(stable=True)] for chunk in order.split(rows)])
 
 
 class Loader:
-    """Batches of one split.
+    """Batches of a split.
 
-    A split in memory is indexed on the device, or where it lies if it is too large for that; ``workers`` > 0 fetches
-    the same batches in other processes. A last batch of a single row is merged into the one before while training,
-    because batch norm cannot use it. Rows of unequal length are sorted within ``bucket`` batches, and these batches
-    shuffled again while training; 1 leaves them mixed. ``drop_last`` leaves out other rows in every epoch, whatever
-    their length. ``channels_last`` lays out the inputs named in ``pictures``.
+    A split in memory is indexed on the device, or on the CPU if it is too large for the device. In training, a last
+    batch of a single row is merged into the previous one, because batch norm cannot train on it.
 
-    Raises ConfigError when there is nothing to iterate over.
+    Args:
+        split: The split.
+        name: Name of the split, for messages.
+        batch_size: Rows per batch.
+        device: Device of the batches.
+        seed: Seed of the order of the rows.
+        train: Whether to shuffle the rows, and to drop or merge the last batch.
+        augment: Augmentation of the batches; None for no augmentation.
+        image_inputs: Names of the inputs that are images, for ``channels_last``.
+        channels_last: Convert images to the channels-last memory format.
+        drop_last: In training, drop the rows that do not fill a batch; they are others in every epoch.
+        bucket: Number of batches within which rows are sorted by length, for less padding; in training the order of
+            these batches is shuffled. 1 disables sorting.
+        workers: Number of worker processes; the batches do not depend on it.
+        timeout: Seconds to wait for a batch of a worker.
+
+    Raises:
+        ConfigError: The split is empty, or it has no full batch with ``drop_last``.
     """
 
     def __init__(
@@ -52,7 +77,7 @@ class Loader:
         seed: int = 0,
         train: bool = False,
         augment: Augment | None = None,
-        pictures: Sequence[str] = (),
+        image_inputs: Sequence[str] = (),
         channels_last: bool = False,
         drop_last: bool = False,
         bucket: int = 1,
@@ -67,7 +92,7 @@ class Loader:
         self.seed = seed
         self.is_training = train
         self.augment = augment
-        self.image_inputs = pictures
+        self.image_inputs = image_inputs
         self.channels_last = channels_last
         self.drop_last = drop_last and train
         self.bucket = bucket
@@ -80,65 +105,75 @@ class Loader:
             raise ConfigError(f"batch_size: 0 batches: {rows} < batch_size {batch_size} with drop_last")
 
     def make_batch_order(self, epoch: int) -> list[Tensor]:
-        """The rows of each batch of an epoch, in turn."""
+        """Return the row indices of each batch of an epoch."""
         rows = len(self.split)
         order = rng.make_permutation(rows, self.seed, epoch) if self.is_training else torch.arange(rows)
         if self.drop_last:
-            # Before rows are sorted by length, or the rows left out would be the longest ones, in every epoch.
+            # Before sorting by length, or the longest rows would be dropped in every epoch.
             order = order[: rows - rows % self.batch_size]
         lengths = self.split.get_lengths()
         if lengths is None or self.bucket == 1:
-            parts = list(order.split(self.batch_size))
+            batches = list(order.split(self.batch_size))
         else:
-            parts = self._bucket_by_length(order, lengths, epoch)
-        if self.is_training and len(parts) > 1 and len(parts[-1]) == 1 < self.batch_size:
-            parts[-2:] = [torch.cat(parts[-2:])]
-        return parts
+            batches = self._bucket_by_length(order, lengths, epoch)
+        if self.is_training and len(batches) > 1 and len(batches[-1]) == 1 < self.batch_size:
+            batches[-2:] = [torch.cat(batches[-2:])]
+        return batches
 
     def _bucket_by_length(self, order: Tensor, lengths: Tensor, epoch: int) -> list[Tensor]:
         if not self.is_training:
             return list(sort_by_length(order, lengths, len(order)).split(self.batch_size))
-        parts = list(sort_by_length(order, lengths, self.bucket * self.batch_size).split(self.batch_size))
-        full = len(order) // self.batch_size  # what is not full stays at the end, where it may be merged
-        turns = rng.make_permutation(full, rng.hash_seed(self.seed, epoch), BATCH_ORDER_STREAM)
-        return [parts[turn] for turn in turns] + parts[full:]
+        batches = list(sort_by_length(order, lengths, self.bucket * self.batch_size).split(self.batch_size))
+        full = len(order) // self.batch_size  # a partial batch stays at the end, where it may be merged
+        permutation = rng.make_permutation(full, rng.hash_seed(self.seed, epoch), BATCH_ORDER_STREAM)
+        return [batches[position] for position in permutation] + batches[full:]
 
     def __len__(self) -> int:
-        full, rest = divmod(len(self.split), self.batch_size)
-        kept = rest > 0 and not self.drop_last and not (self.is_training and rest == 1 and full)
-        return full + kept
+        full, remainder = divmod(len(self.split), self.batch_size)
+        has_partial = remainder > 0 and not self.drop_last and not (self.is_training and remainder == 1 and full)
+        return full + has_partial
 
     def load_rows(self, index: Tensor) -> Batch:
-        """Some rows as a model sees them, at rest."""
+        """Load rows as model inputs, without augmentation."""
         return self._to_channels_last(self.split.to_model_inputs(self.split.batch(index, 0).to(self.device)))
 
     def load_augmented_rows(self, index: Tensor, epoch: int) -> Batch:
-        """Some rows as a step of an epoch sees them."""
+        """Load rows as model inputs, augmented as in an epoch.
+
+        Args:
+            index: Indices of the rows ``(B,)``.
+            epoch: Number of the epoch, from 0.
+        """
         return self._augmented_batch(self.split.batch(self._source_rows(index, epoch), epoch).to(self.device), epoch)
 
     def iter_epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from the ``start``-th on: a resumed epoch costs nothing to skip."""
+        """Iterate over the batches of an epoch.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            start: Number of batches to skip without loading them, for a resumed epoch.
+        """
         order = [self._source_rows(index, epoch) for index in self.make_batch_order(epoch)[start:]]
         return (self._augmented_batch(batch, epoch) for batch in self._iter_batches(order, epoch))
 
     def _source_rows(self, index: Tensor, epoch: int) -> Tensor:
-        """The rows of which a batch of these is made."""
+        """Return the indices of all rows that the augmentation of a batch needs."""
         return index if self.augment is None else self.augment.source_rows(index, len(self.split), epoch)
 
     def _augmented_batch(self, batch: Batch, epoch: int) -> Batch:
-        """What a step sees of the rows asked for, which are on the device."""
-        finished = self.split.to_model_inputs(batch)
-        return self._to_channels_last(finished if self.augment is None else self.augment(finished, epoch))
+        """Convert a batch on the device to model inputs and augment it."""
+        batch = self.split.to_model_inputs(batch)
+        return self._to_channels_last(batch if self.augment is None else self.augment(batch, epoch))
 
     def _to_channels_last(self, batch: Batch) -> Batch:
         if self.channels_last:
-            seen = ((name, batch.inputs[name]) for name in self.image_inputs)
-            laid = {name: x.contiguous(memory_format=torch.channels_last) for name, x in seen}
-            batch.inputs = batch.inputs | laid
+            images = ((name, batch.inputs[name]) for name in self.image_inputs)
+            converted = {name: x.contiguous(memory_format=torch.channels_last) for name, x in images}
+            batch.inputs = batch.inputs | converted
         return batch
 
     def _iter_batches(self, order: list[Tensor], epoch: int) -> Iterator[Batch]:
-        """Batches on the device, unfinished."""
+        """Iterate over batches on the device, before conversion and augmentation."""
         if self.is_resident:
             yield from self.split.iter_batches(order, epoch)
             return
@@ -152,5 +187,5 @@ class Loader:
             workers=self.num_workers,
             device=self.device,
             seed=self.seed,
-            watch=self.worker_monitor,
+            monitor=self.worker_monitor,
         )

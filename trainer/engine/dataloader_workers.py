@@ -1,4 +1,4 @@
-"""Batches from worker processes, and the error when one of these fails, dies or hangs."""
+"""Batches from worker processes, and errors of workers that fail, die or hang."""
 
 from __future__ import annotations
 
@@ -29,20 +29,23 @@ from trainer.utils.errors import SystemFault, UserError
 log = logging.getLogger(__name__)
 
 MAX_LISTED_ROWS = 8
-"""Rows of a batch that are named."""
+"""Maximum number of rows of a batch that a message lists."""
 JOIN_TIMEOUT_SECONDS = 1.0
-"""Seconds to wait for the end of a worker that no longer answers."""
+"""Seconds to wait for a worker that no longer responds to end."""
 
 
 class WorkerError(UserError):
-    """A row that cannot be read, or a process that should have read it."""
+    """A row that cannot be read, or a worker that has failed."""
 
 
 class WorkerMonitor:
-    """The worker processes of one loader and the rows each is to read next, so that their end can be explained.
+    """Monitors the worker processes of a loader, so that an error names the rows that a dead worker should have read.
 
-    torch would raise at the death of a worker wherever the run happens to be, in the middle of a save as well. Here it
-    is noticed where a batch is waited for.
+    torch raises the death of a worker wherever the main process is, even while it writes a checkpoint. Here it is
+    raised only while waiting for a batch.
+
+    Args:
+        timeout: Seconds to wait for a batch.
     """
 
     def __init__(self, timeout: float):
@@ -54,26 +57,35 @@ class WorkerMonitor:
 
     @contextmanager
     def watch_workers(self, workers: Sequence[BaseProcess], order: Sequence[Tensor]) -> Iterator[None]:
-        """A block in which the batches of an order are waited for."""
+        """Monitor workers within the block.
+
+        Args:
+            workers: The worker processes.
+            order: Row indices of the batches, in order.
+        """
         self.workers, self.batch_order, self.num_received = workers, order, 0
         if not workers or threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.signal(signal.SIGCHLD, self._on_sigchld)
+        previous_handler = signal.signal(signal.SIGCHLD, self._on_sigchld)
         try:
             yield
         finally:
-            # Unless a generator that was left alone ends late, after another watch has begun.
+            # An abandoned generator may end late, after another one has installed its handler.
             if signal.getsignal(signal.SIGCHLD) == self._on_sigchld:
-                is_torchs = getattr(before, "__module__", "").startswith("torch.")
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL if is_torchs else before)
+                is_torch_handler = getattr(previous_handler, "__module__", "").startswith("torch.")
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL if is_torch_handler else previous_handler)
 
     def next_batch(self, batches: Iterator[Batch | UserError]) -> Batch | UserError | None:
-        """The next batch; None after the last. Raises WorkerFault if there will never be one."""
+        """Return the next batch; None after the last one.
+
+        Raises:
+            WorkerError: A worker has died or timed out.
+        """
         self.is_waiting = True
         try:
             self._raise_if_dead()
-            found = next(batches, None)
+            batch = next(batches, None)
         except (RuntimeError, OSError, EOFError) as error:
             if not isinstance(error, RuntimeError):
                 self._join_ended()
@@ -85,13 +97,13 @@ class WorkerMonitor:
         finally:
             self.is_waiting = False
         self.num_received += 1
-        return found
+        return batch
 
     def _join_ended(self) -> None:
-        """The connection to a worker breaks a moment before the worker is known to be dead."""
-        ended = connection.wait([worker.sentinel for worker in self.workers], JOIN_TIMEOUT_SECONDS)
+        """Join ended workers: the connection breaks shortly before the exit code is available."""
+        ready = connection.wait([worker.sentinel for worker in self.workers], JOIN_TIMEOUT_SECONDS)
         for worker in self.workers:
-            if worker.sentinel in ended:
+            if worker.sentinel in ready:
                 worker.join(JOIN_TIMEOUT_SECONDS)
 
     def _on_sigchld(self, _: int, __: FrameType | None) -> None:
@@ -99,19 +111,21 @@ class WorkerMonitor:
             self._raise_if_dead()
 
     def _raise_if_dead(self) -> None:
-        """Raises WorkerFault for a worker that has died."""
+        """Raise WorkerError if a worker has died."""
         for number, worker in enumerate(self.workers):
             code = worker.exitcode
             if code:
-                end = f"was killed by {signals.describe_signal(-code)}" if code < 0 else f"ended with exit code {code}"
-                raise self._make_error(number, f"(process {worker.pid}) {end}")
+                outcome = (
+                    f"was killed by {signals.describe_signal(-code)}" if code < 0 else f"ended with exit code {code}"
+                )
+                raise self._make_error(number, f"(process {worker.pid}) {outcome}")
 
-    def _make_error(self, number: int, end: str) -> WorkerError:
-        """The batches go round: the next one of a worker is the first still awaited whose turn is its."""
-        ahead = (number - self.num_received) % len(self.workers)
-        rows = self.batch_order[self.num_received + ahead : self.num_received + ahead + 1]
-        task = f"it was to read {_format_rows(rows[0])}" if rows else "it had read all its rows"
-        return WorkerError(f"data worker {number} {end}; {task}")
+    def _make_error(self, number: int, outcome: str) -> WorkerError:
+        """Make the error of a worker, with the rows that it should have read next: batches are assigned round-robin."""
+        batches_ahead = (number - self.num_received) % len(self.workers)
+        rows = self.batch_order[self.num_received + batches_ahead : self.num_received + batches_ahead + 1]
+        task = f"its next batch was {_format_rows(rows[0])}" if rows else "it had read all its rows"
+        return WorkerError(f"data worker {number} {outcome}; {task}")
 
 
 def _format_rows(rows: Tensor) -> str:
@@ -121,14 +135,14 @@ def _format_rows(rows: Tensor) -> str:
 
 
 class _SplitDataset(Dataset[Batch | UserError]):
-    """Asks a split for whole batches, so that a worker does what the main process would have done."""
+    """Dataset whose items are whole batches of a split, as in the main process."""
 
     def __init__(self, split: Split, epoch: int):
         self.split = split
         self.epoch = epoch
 
     def __getitem__(self, index: Tensor) -> Batch | UserError:
-        # Raised here, an error would arrive with the worker's traceback for a message.
+        # If it were raised here, the message would be the traceback of the worker.
         try:
             return self.split.batch(index, self.epoch)
         except UserError as error:
@@ -139,33 +153,33 @@ class _SplitDataset(Dataset[Batch | UserError]):
     def _make_error(self, index: Tensor, error: Exception) -> UserError:
         detail = traceback.format_exc()
         worker = get_worker_info()
-        where = f" (data worker {worker.id})" if worker is not None else ""
+        worker_text = f" (data worker {worker.id})" if worker is not None else ""
         cause = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         kind = SystemFault if isinstance(error, OSError | MemoryError) else WorkerError
-        fault = kind(f"cannot read {_format_rows(self._find_bad_row(index, error))}{where}: {cause}")
-        fault.add_note(detail)
-        return fault
+        user_error = kind(f"cannot read {_format_rows(self._find_bad_row(index, error))}{worker_text}: {cause}")
+        user_error.add_note(detail)
+        return user_error
 
     def _find_bad_row(self, index: Tensor, error: Exception) -> Tensor:
-        """The row by which a batch fails, or all of them if each by itself can be read."""
+        """Return the first row that raises the error, or all rows if each row can be read separately."""
         rows: Sequence[Tensor] = index.split(1)
         for row in rows:
             try:
                 self.split.batch(row, self.epoch)
             except type(error):
                 return row
-            except Exception as other:
-                log.info("row %d: %s", int(row), other)
+            except Exception as other_error:
+                log.info("row %d: %s", int(row), other_error)
         return index
 
 
 def _log_worker_error(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
-    """For the thread that hands batches over, when the main process no longer takes them."""
+    """Log exceptions of a worker, such as those of its queue thread when the main process has stopped reading."""
     log.info("data worker: %s: %s", kind.__name__, error)
 
 
 def _detach_worker_signals(_: int) -> None:
-    """Takes a worker out of the group and forgets what was sent to it before; ended by name or by its parent it is."""
+    """Move a worker to its own process group and reset its signals: it ends on SIGTERM or with its parent."""
     os.setpgid(0, 0)
     for number in signals.STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -185,14 +199,24 @@ def fetch_batches(
     workers: int,
     device: torch.device,
     seed: int,
-    watch: WorkerMonitor,
+    monitor: WorkerMonitor,
 ) -> Iterator[Batch]:
-    """The batches of an epoch as they are read, by other processes if there are to be any.
+    """Iterate over the batches of an epoch, loaded by worker processes if there are any.
 
-    Raises what the split raises, in words for its user.
+    Args:
+        split: The split.
+        order: Row indices of the batches.
+        epoch: Number of the epoch, from 0.
+        workers: Number of worker processes.
+        device: Device of the batches.
+        seed: Seed of the workers.
+        monitor: Monitors the workers.
+
+    Raises:
+        UserError: A row cannot be read, or a worker has failed.
     """
     with warnings.catch_warnings():
-        # Told once by who shows the run, and not for every split.
+        # The console reports this once instead of once per split.
         warnings.filterwarnings("ignore", message="This DataLoader will create")
         loader = DataLoader(
             _SplitDataset(split, epoch),
@@ -200,21 +224,21 @@ def fetch_batches(
             batch_size=None,
             num_workers=workers,
             pin_memory=device.type == "cuda",
-            timeout=watch.timeout if workers else 0,
+            timeout=monitor.timeout if workers else 0,
             worker_init_fn=_detach_worker_signals,
-            # An own generator, or making the iterator would draw from the one that training uses.
+            # A separate generator, because creating the iterator draws from it.
             generator=rng.make_generator(seed, epoch),
         )
         with signals.block_signals():
             batches = iter(loader)
-    with watch.watch_workers(getattr(batches, "_workers", ()), order):
-        while (batch := watch.next_batch(batches)) is not None:
+    with monitor.watch_workers(getattr(batches, "_workers", ()), order):
+        while (batch := monitor.next_batch(batches)) is not None:
             if isinstance(batch, UserError):
                 for detail in getattr(batch, "__notes__", ()):
                     log.info("%s", detail)
                 try:
                     raise batch
                 finally:
-                    # The error holds this frame: what is held here lives as long, and workers are waited for in vain.
+                    # The traceback keeps this frame alive, and with it the iterator and its workers.
                     del batch, batches
             yield batch.to(device)

@@ -1,4 +1,4 @@
-"""The data of a run: read for training, read again as a stored run learned it, or restored without its files."""
+"""Loading of the data set of a run: for training, for a saved run with its preprocessing, or without its files."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ from trainer.utils.paths import describe_missing_path
 
 log = logging.getLogger(__name__)
 
-FIXED_OPTIONS_HINT = "a run keeps the options it was trained with: mend the files, or train anew"
+FIXED_OPTIONS_HINT = "the options of a trained run are fixed: correct the files, or train a new run"
 
 
 def add_fingerprint(config: Config) -> Config:
-    """The configuration with the fingerprint of the user's own files; as it is, where the data set reads none."""
+    """Return the configuration with the fingerprint of the user's data files, if the data set reads any."""
     kind, paths = _find_user_files(config)
     if not paths:
         return config
-    begun, exact = time.time(), config.settings.fingerprint == "exact"
-    found = dataset_fingerprint.compute_fingerprint(paths, kind.file_suffixes, exact=exact)
-    return replace(config, fingerprint=found, fingerprint_time=begun)
+    started_at, exact = time.time(), config.settings.fingerprint == "exact"
+    fingerprint = dataset_fingerprint.compute_fingerprint(paths, kind.file_suffixes, exact=exact)
+    return replace(config, fingerprint=fingerprint, fingerprint_time=started_at)
 
 
 def load_dataset(config: Config) -> Dataset:
-    """The data of a run that begins: what is to be learned of it is learned, unless another run has done so for it.
+    """Load the data set of a new run; preprocessing is fitted unless the configuration contains it.
 
-    Raises ConfigError for files that have another content than when their fingerprint was taken.
+    Raises:
+        ConfigError: The files have changed since their fingerprint was computed.
     """
     data = factory.make_dataset(_resolve_paths(config), config.fitted)
     _check_unchanged(config)
@@ -49,18 +50,23 @@ def load_dataset(config: Config) -> Dataset:
 
 
 def reload_dataset(config: Config, state: Mapping[str, Any] | None) -> Dataset:
-    """The data of a stored run from its files, encoded as the run stores it.
+    """Load the data set of a saved run from its files, encoded with the saved preprocessing.
 
-    Raises ConfigError for files that are gone or have changed, with what changed, unless ``allow_changed_data`` says
-    that they may; and for data that can no longer be encoded so, or no longer fits the model.
+    Args:
+        config: Configuration of the run.
+        state: State of the data set in the checkpoint; None for runs of format 1, which have none.
+
+    Raises:
+        ConfigError: Files are missing, or have changed without ``allow_changed_data``, or they cannot be encoded or no
+            longer fit the model.
     """
     if state is None:
-        log.warning("this run was saved before runs kept what they learned of their data: it is learned anew")
+        log.warning("this run was saved by a version without the preprocessing of the data, which is fitted again")
         return load_dataset(config)
     kind, tree = factory.find_dataset_class(config.tree), _resolve_paths(config)
     _check_missing_files(kind, tree, config.moved_paths)
-    today = config if state["fingerprint"] is None else add_fingerprint(config)
-    change = _describe_changed_files(today, state)
+    current = config if state["fingerprint"] is None else add_fingerprint(config)
+    change = _describe_changed_files(current, state)
     if change and not kind.can_encode_changed_files:
         raise ConfigError(
             *(change, *_describe_contents(config, state)),
@@ -74,13 +80,18 @@ def reload_dataset(config: Config, state: Mapping[str, Any] | None) -> Dataset:
         data = factory.make_dataset(tree, dataset_state.load_preprocessing(state))
     except ConfigError as error:
         raise ConfigError(*error.problems, *[FIXED_OPTIONS_HINT] * bool(change)) from error
-    _check_unchanged(today)
+    _check_unchanged(current)
     _check_same_sizes(config, state["facts"]["sizes"], data.info.sizes)
     return data
 
 
 def restore_dataset(config: Config, state: Mapping[str, Any] | None) -> Dataset:
-    """The data of a stored run without its files; read anew for a run that was saved before runs kept it."""
+    """Restore the data set of a saved run without its files.
+
+    Args:
+        config: Configuration of the run.
+        state: State of the data set in the checkpoint; None for runs of format 1, for which the files are read.
+    """
     if state is None:
         return reload_dataset(config, None)
     return dataset_state.restore_from_state(
@@ -89,7 +100,12 @@ def restore_dataset(config: Config, state: Mapping[str, Any] | None) -> Dataset:
 
 
 def get_dataset_state(config: Config, data: Dataset) -> dict[str, Any]:
-    """What a checkpoint keeps of the data."""
+    """Return the state of a data set that checkpoints contain.
+
+    Args:
+        config: Configuration with the fingerprint of the files.
+        data: The data set.
+    """
     return dataset_state.make_dataset_state(data) | {
         "fingerprint": config.fingerprint,
         "contents": _describe_size(data),
@@ -97,7 +113,12 @@ def get_dataset_state(config: Config, data: Dataset) -> dict[str, Any]:
 
 
 def find_user_paths(kind: type[Dataset], options: Mapping[str, Any]) -> dict[str, Path]:
-    """The files and folders of the user's that a data set with these options reads, by key."""
+    """Return the user's files and folders that a data set reads, by key.
+
+    Args:
+        kind: Class of the data set.
+        options: Its keys in the configuration.
+    """
     keys = introspection.find_data_paths(f"{kind.__module__}.{kind.__qualname__}")
     return kind.get_user_paths(
         options, {key: Path(options[key]).expanduser() for key in keys if options.get(key) is not None}
@@ -105,33 +126,33 @@ def find_user_paths(kind: type[Dataset], options: Mapping[str, Any]) -> dict[str
 
 
 def _resolve_paths(config: Config) -> dict[str, Any]:
-    """The configuration with relative paths of data as they were meant: from the folder the run was started in.
+    """Return the configuration with data paths relative to the directory where the run was started.
 
-    Where there is nothing, the path is left as it stands: the project may have been moved with its data.
+    A path that does not exist there is unchanged: the project may have been moved together with its data.
     """
     node = {**config.tree["data"], **config.moved_paths}
     for key in (*introspection.find_data_paths(config.tree["data"]["_target_"]), "data_dir"):
         if isinstance(node.get(key), str) and node[key] != MISSING:
-            meant = os.path.join(config.working_dir, os.path.expanduser(node[key]))
-            node[key] = meant if os.path.exists(meant) else node[key]
+            resolved = os.path.join(config.working_dir, os.path.expanduser(node[key]))
+            node[key] = resolved if os.path.exists(resolved) else node[key]
     return {**config.tree, "data": node}
 
 
 def _check_missing_files(kind: type[Dataset], tree: Mapping[str, Any], moved: Mapping[str, str]) -> None:
-    """Raises ConfigError for files that are gone, with what can be done without them."""
-    gone = {
+    """Raise ConfigError for missing files, with the commands that do not need them."""
+    missing = {
         key: path.absolute() for key, path in find_user_paths(kind, tree["data"]).items() if not os.path.exists(path)
     }
-    trained_on = [key for key in gone if key not in moved]
-    if gone:
+    trained_on = [key for key in missing if key not in moved]
+    if missing:
         task = introspection.read_signature(tree["task"]["_target_"])
-        able = task.parameters_by_method if task else {}
-        verbs = ["sample RUN"] * ("sample" in able)
-        verbs += ["score RUN input=PATH"] * ("score_rows" in able and kind.read is not Dataset.read)
+        methods = task.parameters_by_method if task else {}
+        verbs = ["sample RUN"] * ("sample" in methods)
+        verbs += ["score RUN input=PATH"] * ("score_rows" in methods and kind.read is not Dataset.read)
         raise ConfigError(
-            *(f"data.{key}: {gone[key]} does not exist, which this run was trained on" for key in trained_on),
-            *(f"data.{key}: {describe_missing_path(gone[key])}" for key in gone if key in moved),
-            *(f"data.{key}=PATH says where it is now" for key in trained_on),
+            *(f"data.{key}: {missing[key]} does not exist, which this run was trained on" for key in trained_on),
+            *(f"data.{key}: {describe_missing_path(missing[key])}" for key in missing if key in moved),
+            *(f"data.{key}=PATH sets its current path" for key in trained_on),
             f"these need no data: {', '.join(f'train {verb}' for verb in [*verbs, 'show RUN'])}",
         )
 
@@ -142,7 +163,7 @@ def _find_user_files(config: Config) -> tuple[type[Dataset], dict[str, Path]]:
 
 
 def _check_unchanged(config: Config) -> None:
-    """Raises ConfigError where files were written while they were read: what was read would have no name."""
+    """Raise ConfigError if files have changed while they were read, since no fingerprint would match the data."""
     if config.fingerprint is None or not config.fingerprint_time:
         return
     kind, paths = _find_user_files(config)
@@ -155,7 +176,7 @@ def _check_unchanged(config: Config) -> None:
 
 
 def _describe_changed_files(config: Config, state: Mapping[str, Any]) -> str:
-    """Which files are no longer as they were in training, in a sentence; empty where none is."""
+    """Describe the files that have changed since training; empty if there are none."""
     if config.fingerprint is None or state["fingerprint"] is None:
         return ""
     kind, paths = _find_user_files(config)
@@ -167,18 +188,18 @@ def _describe_changed_files(config: Config, state: Mapping[str, Any]) -> str:
 
 
 def _suggest_remedy(tree: Mapping[str, Any], state: Mapping[str, Any]) -> str:
-    """What may be done about changed data: what cannot be encoded cannot be allowed either."""
+    """Suggest a remedy for changed data, depending on whether it can be encoded."""
     with _silence_log():
         try:
             factory.make_dataset(tree, dataset_state.load_preprocessing(state))
         except ConfigError as error:
             return f"it cannot be encoded as in training: {error.problems[0]}; {FIXED_OPTIONS_HINT}"
-    return "allow_changed_data=true goes on all the same, with the data encoded as in training"
+    return "allow_changed_data=true continues anyway, with the data encoded as in training"
 
 
 @contextmanager
 def _silence_log() -> Iterator[None]:
-    """A block in which data is read only to tell about it: what reading says in the log would come twice."""
+    """Suppress log messages within the block, where data is read again only to describe it."""
     package = logging.getLogger("trainer")
     level = package.level
     package.setLevel(logging.ERROR)
@@ -189,7 +210,7 @@ def _silence_log() -> Iterator[None]:
 
 
 def _describe_contents(config: Config, state: Mapping[str, Any]) -> list[str]:
-    """What differs in rows, columns and classes, in sentences, as far as the data can be read at all."""
+    """Describe the differences in rows, columns and classes, if the data can be read."""
     with _silence_log():
         try:
             data = load_dataset(config)
@@ -209,7 +230,7 @@ def _describe_contents(config: Config, state: Mapping[str, Any]) -> list[str]:
 
 
 def _count_missing_rows(fitted: Mapping[str, Any] | None, data: Dataset) -> int:
-    """How many rows of a stored run are not in the data now; 0 where rows are not known by their contents."""
+    """Return how many rows of a saved run are no longer in the data; 0 if rows are not identified by content."""
     splits = [each and each.get("split") for each in (fitted, data.fitted and data.fitted.values)]
     if not all(splits):
         return 0
@@ -218,7 +239,7 @@ def _count_missing_rows(fitted: Mapping[str, Any] | None, data: Dataset) -> int:
 
 
 def _describe_size(data: Dataset) -> dict[str, Any]:
-    """How much there is, and of what, for a sentence on what changed."""
+    """Return the number of rows, the columns and the classes, for a description of changes."""
     schema = {} if data.fitted is None else data.fitted.values.get("schema", {})
     return {
         "rows": sum(len(split) for split in (data.train, data.val, data.test)),
@@ -228,7 +249,7 @@ def _describe_size(data: Dataset) -> dict[str, Any]:
 
 
 def _check_same_sizes(config: Config, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """A size that the model was built with must not change."""
+    """Raise ConfigError if a size that the model was built with has changed."""
     filled = {key for group in ("model", "task") for key, value in config.tree[group].items() if value == MISSING}
     other = [key for key in sorted(filled & before.keys()) if before[key] != now.get(key)]
     if other:

@@ -1,4 +1,4 @@
-"""A data set as plain values in a checkpoint, and back: enough to use a run without the files it was trained on."""
+"""State of a data set in a checkpoint, from which a run can be used without the files of its data."""
 
 from __future__ import annotations
 
@@ -29,18 +29,23 @@ PLAIN_INFO_FIELDS = (
     "modes",
     "mode_sigma",
 )
-"""The facts that are plain values; the others are made of what was learned, or are found in evaluation alone."""
+"""Fields of ``DatasetInfo`` that are plain values; others are derived from ``fitted`` or needed in training only."""
 EXCERPT_ROWS = {"train": 1000, "val": 8, "test": 8}
-"""The first rows of each split that are kept, at most: those beside which samples are drawn, and examples."""
+"""Maximum number of first rows of each split that are saved, as examples and for comparison with samples."""
 EXCERPT_BYTES = 1 << 18
-"""Their size at most, unless one row has more."""
+"""Maximum size of the excerpt of a split, unless a single row is larger."""
 MAX_ROW_BYTES = 1 << 28
-"""A larger row, a graph of many million edges, is not kept."""
+"""Maximum size of a row that is saved; a graph with many million edges is larger."""
 D = TypeVar("D", bound=Dataset)
 
 
 class SplitExcerpt(Split):
-    """The first rows of a split as a model is given them; rows that cannot be taken apart, such as a graph, whole."""
+    """First rows of a split, as model inputs.
+
+    Args:
+        rows: The rows.
+        is_divisible: Whether rows can be selected by index; otherwise, as for a graph, every batch is all of ``rows``.
+    """
 
     def __init__(self, rows: Batch, *, is_divisible: bool):
         self.full_batch = rows
@@ -50,7 +55,7 @@ class SplitExcerpt(Split):
         return len(self.full_batch)
 
     def has_row(self, row: int) -> bool:
-        """Whether a row of the whole split is among these."""
+        """Return whether the excerpt contains a row of the split."""
         return self.is_divisible and row < len(self)
 
     def get_targets(self) -> Tensor | None:
@@ -63,6 +68,7 @@ class SplitExcerpt(Split):
         return Batch(inputs, None if self.full_batch.target is None else self.full_batch.target[index], index)
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the rows as plain values."""
         parts = {
             "target": self.full_batch.target,
             "index": self.full_batch.index,
@@ -72,18 +78,23 @@ class SplitExcerpt(Split):
 
 
 def make_excerpt(split: Split, rows: int) -> SplitExcerpt | None:
-    """The first ``rows`` of a split on the CPU, if there is room for so many; None where even one is too large."""
-    first = _load_first_rows(split, 1)
-    size = max(1, sum(value.nbytes for value in first.inputs.values()))
+    """Return the first rows of a split on the CPU; None if a single row is too large.
+
+    Args:
+        split: The split.
+        rows: Maximum number of rows.
+    """
+    first_row = _load_first_rows(split, 1)
+    size = max(1, sum(value.nbytes for value in first_row.inputs.values()))
     if size > MAX_ROW_BYTES:
         return None
     count = min(len(split), rows, max(1, EXCERPT_BYTES // size))
     if count > 1:
-        several = _load_first_rows(split, count)
-        tensors = [*several.inputs.values(), *([] if several.target is None else [several.target])]
-        if several.output_index is None and all(value.dim() and len(value) == count for value in tensors):
-            return SplitExcerpt(_copy_batch(several), is_divisible=True)
-    return SplitExcerpt(_copy_batch(first), is_divisible=False)
+        excerpt = _load_first_rows(split, count)
+        tensors = [*excerpt.inputs.values(), *([] if excerpt.target is None else [excerpt.target])]
+        if excerpt.output_index is None and all(value.dim() and len(value) == count for value in tensors):
+            return SplitExcerpt(_copy_batch(excerpt), is_divisible=True)
+    return SplitExcerpt(_copy_batch(first_row), is_divisible=False)
 
 
 def _load_first_rows(split: Split, count: int) -> Batch:
@@ -91,31 +102,39 @@ def _load_first_rows(split: Split, count: int) -> Batch:
 
 
 def _copy_batch(batch: Batch) -> Batch:
-    """Without the memory that views share with a whole split."""
+    """Copy a batch to the CPU, without the memory that views share with the split."""
 
-    def own(value: Tensor | None) -> Tensor | None:
+    def copy_tensor(value: Tensor | None) -> Tensor | None:
         return None if value is None else value.detach().cpu().clone()
 
     inputs = {name: value.detach().cpu().clone() for name, value in batch.inputs.items()}
     return replace(
-        batch, inputs=inputs, target=own(batch.target), index=batch.index.cpu(), output_index=own(batch.output_index)
+        batch,
+        inputs=inputs,
+        target=copy_tensor(batch.target),
+        index=batch.index.cpu(),
+        output_index=copy_tensor(batch.output_index),
     )
 
 
 def make_dataset_state(data: Dataset) -> dict[str, Any]:
-    """What a run must keep of its data: what was learned, the plain facts, and the first rows of each split."""
-    facts = {name: _to_plain(getattr(data.info, name)) for name in PLAIN_INFO_FIELDS}
+    """Return the state of a data set: preprocessing, plain fields of its info, and the first rows of each split."""
+    info = {name: _to_plain(getattr(data.info, name)) for name in PLAIN_INFO_FIELDS}
     excerpts = {name: make_excerpt(getattr(data, name), EXCERPT_ROWS[name]) for name in SPLITS}
     return {
         "version": preprocessing.VERSION if data.fitted is None else data.fitted.version,
         "fitted": None if data.fitted is None else data.fitted.values,
-        "facts": facts,
-        "excerpts": {name: None if found is None else found.state_dict() for name, found in excerpts.items()},
+        "facts": info,
+        "excerpts": {name: None if excerpt is None else excerpt.state_dict() for name, excerpt in excerpts.items()},
     }
 
 
 def load_preprocessing(state: Mapping[str, Any]) -> Preprocessing | None:
-    """What was learned, of such a state. Raises ConfigError for one of a later version."""
+    """Return the preprocessing in a state; None if the data set has none.
+
+    Raises:
+        ConfigError: The state has a later version.
+    """
     version = state["version"]
     if version > preprocessing.VERSION:
         raise ConfigError(
@@ -125,27 +144,31 @@ def load_preprocessing(state: Mapping[str, Any]) -> Preprocessing | None:
 
 
 def restore_from_state(kind: type[D], state: Mapping[str, Any], options: Mapping[str, Any]) -> D:
-    """A data set of a class from such a state: its facts, its first rows, and how it reads other files.
+    """Restore a data set from a state: its info, its first rows, and the preprocessing that encodes other files.
 
-    options: the keys of the data set in the configuration, which holds what no checkpoint does.
+    Args:
+        kind: Class of the data set.
+        state: State from ``make_dataset_state``.
+        options: Keys of the data set in the configuration.
 
-    Raises ConfigError for a state of a later version, and where a row was too large to keep.
+    Raises:
+        ConfigError: The state has a later version, or a row was too large to be saved.
     """
     data = kind.__new__(kind)
     data.options = options
     data.fitted = load_preprocessing(state)
     for name in SPLITS:
-        found = state["excerpts"][name]
-        if found is None:
-            raise ConfigError("a row of this run's data is too large to be kept with it; give its data as it was")
-        batch = Batch(found["inputs"], found["target"], found["index"], found["asked"])
-        setattr(data, name, SplitExcerpt(batch, is_divisible=found["is_divisible"]))
+        excerpt = state["excerpts"][name]
+        if excerpt is None:
+            raise ConfigError("a row of this run's data was too large to be saved; the original data is needed")
+        batch = Batch(excerpt["inputs"], excerpt["target"], excerpt["index"], excerpt["asked"])
+        setattr(data, name, SplitExcerpt(batch, is_divisible=excerpt["is_divisible"]))
     data.info = data.complete_info(DatasetInfo(**state["facts"]))
     return data
 
 
 def _to_plain(value: Any) -> Any:
-    """Sequences as lists and mappings as dicts, all the way down."""
+    """Convert sequences to lists and mappings to dicts, recursively."""
     if isinstance(value, Mapping):
         return {key: _to_plain(item) for key, item in value.items()}
     if isinstance(value, Tensor):

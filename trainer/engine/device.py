@@ -1,4 +1,4 @@
-"""Which device, and how many threads."""
+"""Selection of the device and the number of threads; memory settings."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from trainer.utils.errors import SystemFault
 log = logging.getLogger(__name__)
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-"""Numbers of two settings in glibc's malloc.h."""
+"""Parameters of ``mallopt`` in glibc's malloc.h."""
 NEVER_TRIM, MMAP_THRESHOLD_BYTES, MAX_MMAP_COUNT = 2**31 - 1, 128 * 1024, 65536
 MULTITHREAD_MIN_MACS = 2e8
-"""Multiply-adds of one forward pass above which a second thread pays; below, threads cost more than they do."""
+"""Multiply-accumulate operations of a forward pass above which several threads are faster than one."""
 
 
 def select_device(name: str) -> torch.device:
-    """The device a user named; ``auto`` takes the best there is and never fails.
+    """Return the device of a name; ``auto`` selects the best available one and never fails.
 
-    Raises SystemFault for a device this machine or this torch lacks.
+    Raises:
+        SystemFault: This machine or this build of torch does not have the device.
     """
-    assert is_valid_value(name, Device), f"{name!r} is no device: the configuration was not checked"
+    assert is_valid_value(name, Device), f"{name!r} is not a device: the configuration was not checked"
     if name == "auto":
-        mps = torch.backends.mps.is_available()
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+        has_mps = torch.backends.mps.is_available()
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu")
     device = torch.device(name)
     if device.type == "cuda":
         count = torch.cuda.device_count()
@@ -46,20 +47,23 @@ def select_device(name: str) -> torch.device:
 
 
 def select_available_device(name: str) -> torch.device:
-    """The device of a run that is used again; where this machine lacks it, the best there is."""
+    """Return the device of a saved run, or the best available one, with a warning, if this machine does not have it."""
     try:
         return select_device(name)
     except SystemFault as error:
-        found = select_device("auto")
-        log.warning("%s; going on with %s", error, found)
-        return found
+        fallback = select_device("auto")
+        log.warning("%s; using %s", error, fallback)
+        return fallback
 
 
 def keep_freed_memory(*, keep: bool = True) -> None:
-    """Has the C library keep the memory of freed tensors for the next ones; ``keep=False`` is how it begins.
+    """Let glibc keep the memory of freed tensors for reuse; without glibc this does nothing.
 
-    Given back, it is taken anew and zeroed page by page at every step: a seventh of a step on pictures, or more.
-    Nothing happens where the library is not glibc.
+    By default large blocks are returned to the system, which zeroes their pages again at every step: a seventh of the
+    time of a step on images, or more.
+
+    Args:
+        keep: False restores the default.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -68,20 +72,24 @@ def keep_freed_memory(*, keep: bool = True) -> None:
 
 
 def count_macs(task: Task, batch: Batch) -> int:
-    """Multiply-adds of the linear layers and convolutions of one forward pass.
+    """Return the multiply-accumulate operations of the linear and convolutional layers in one forward pass.
 
-    Recurrent layers count as none: their steps follow one another, so threads only get in each other's way.
+    Recurrent layers are not counted: their time steps are sequential, so several threads do not help.
+
+    Args:
+        task: The task.
+        batch: Batch on its device.
     """
     total = 0
 
-    def count(module: nn.Module, _: object, output: torch.Tensor) -> None:
+    def add_macs(module: nn.Module, _: object, output: torch.Tensor) -> None:
         nonlocal total
         weight = module.weight
         assert isinstance(weight, torch.Tensor)
         total += output.numel() * weight[0].numel()
 
     layers = [m for m in task.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
+    hooks = [layer.register_forward_hook(add_macs) for layer in layers]
     try:
         with torch.no_grad():
             task.score(batch)
@@ -92,10 +100,15 @@ def count_macs(task: Task, batch: Batch) -> int:
 
 
 def choose_threads(task: Task, batch: Batch) -> int:
-    """One thread for small work, every core for large; not what torch is set to, which a run sets to one first."""
+    """Return the number of threads for a task: 1 for small models, the number of cores for large ones.
+
+    Args:
+        task: The task.
+        batch: Small batch on its device, to count operations.
+    """
     return count_cores() if count_macs(task, batch) > MULTITHREAD_MIN_MACS else 1
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """On a CPU torch raises no type of its own for it."""
+    """Return whether an exception means that memory is exhausted; on a CPU torch raises a plain RuntimeError."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

@@ -1,4 +1,4 @@
-"""Early stopping: when nothing better is to be expected."""
+"""Early stopping: end training when the monitored metric no longer improves."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ if TYPE_CHECKING:
 
 
 class EarlyStopping(Callback):
-    """Ends training when the monitored score has not improved for ``patience`` validations in a row.
+    """Ends training when the monitored metric has not improved for several validations in a row.
 
-    It keeps no state: how long ago the best score was stands in the history.
+    It has no state, because the history of the trainer contains the validations since the best one.
+
+    Args:
+        patience: Number of validations without an improvement, at least 1.
     """
 
     def __init__(self, patience: int):

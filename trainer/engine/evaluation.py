@@ -1,4 +1,4 @@
-"""Scores of a whole split, and of each of its rows."""
+"""Metrics of a split, and scores of each of its rows."""
 
 from __future__ import annotations
 
@@ -18,12 +18,18 @@ from trainer.engine.dataloader import Loader
 
 @torch.no_grad()
 def evaluate_split(
-    task: Task, loader: Loader, settings: Settings, look: Callable[[], None] | None = None
+    task: Task, loader: Loader, settings: Settings, on_batch_end: Callable[[], None] | None = None
 ) -> dict[str, float]:
-    """Named scores of every row, exact however the rows are cut into batches.
+    """Return the metrics of a split by name; they do not depend on the batch size.
 
-    Its noise is its own and the same every time, so looking does not change what is trained. ``look`` is called after
-    every batch.
+    Random numbers come from a forked generator with a fixed seed, so that an evaluation is repeatable and does not
+    change training.
+
+    Args:
+        task: The task; it is set to evaluation mode.
+        loader: Loader of the split.
+        settings: Global keys of the configuration, for seed and precision.
+        on_batch_end: Called after every batch.
     """
     task.eval()
     totals = ScoreAccumulator()
@@ -31,20 +37,29 @@ def evaluate_split(
         for batch in loader.iter_epoch(0):
             with precision.autocast_context(loader.device, settings.precision):
                 totals.update(task.score(batch))
-            if look is not None:
-                look()
+            if on_batch_end is not None:
+                on_batch_end()
         return task.metrics(totals.compute_totals())
 
 
 @torch.no_grad()
 def score_rows(task: Task, loader: Loader, settings: Settings) -> dict[str, Tensor]:
-    """How ordinary each row of a split is, by name: numbers (N,) in the order of the split, the same every time."""
+    """Return the scores of each row of a split, such as likelihoods, by name.
+
+    Args:
+        task: A task that implements ``RowScorer``; it is set to evaluation mode.
+        loader: Loader of the split.
+        settings: Global keys of the configuration, for seed and precision.
+
+    Returns:
+        Scores ``(N,)`` on the CPU in the order of the split, by name.
+    """
     task.eval()
-    found, index = [], []
+    scores, index = [], []
     with rng.fork_rng(settings.seed, loader.device):
         for batch in loader.iter_epoch(0):
             with precision.autocast_context(loader.device, settings.precision):
-                found.append(cast(RowScorer, task).score_rows(batch))
+                scores.append(cast(RowScorer, task).score_rows(batch))
             index.append(batch.index)
-    place = torch.cat(index).argsort().cpu()
-    return {name: torch.cat([part[name].float().cpu() for part in found])[place] for name in found[0]}
+    order = torch.cat(index).argsort().cpu()
+    return {name: torch.cat([part[name].float().cpu() for part in scores])[order] for name in scores[0]}

@@ -1,4 +1,4 @@
-"""Metrics of plugins, imported where a checked configuration names them."""
+"""Import of the plugin metrics that a checked configuration names."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from trainer.utils.errors import ConfigError
 
 
 def load_metrics(group: str, node: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a checked configuration node with the metrics of plugins in place of their dotted names.
+    """Return a checked configuration node in which the dotted names of plugin metrics are replaced by the metrics.
+
+    Args:
+        group: Group of the node, such as ``task``, for messages.
+        node: The node, with its ``_target_``.
 
     Raises:
-        ConfigError: What a plugin defines under that name is no metric.
+        ConfigError: The object with that name in the plugin is not a metric.
     """
     signature = introspection.read_signature(node["_target_"])
     kinds = signature.init_types if signature else {}

@@ -1,4 +1,4 @@
-"""The metric that chooses the best weights, among those that a task reports."""
+"""Choice of the monitored metric, which selects the best weights."""
 
 from __future__ import annotations
 
@@ -11,45 +11,50 @@ from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 
 
-def select_monitor(task: Task, asked: str | None, reported: Sequence[str]) -> Metric:
-    """Return the metric that a run is validated by.
+def select_monitor(task: Task, requested: str | None, reported: Sequence[str]) -> Metric:
+    """Return the monitored metric of a run.
 
     Args:
-        task: Of the run.
-        asked: The name that the user gives; None takes the task's own.
-        reported: The names of the metrics that the task reports on this data.
+        task: Task of the run.
+        requested: Name of the metric in the configuration; None for the default of the task.
+        reported: Names of the metrics that the task reports on this data set.
 
     Raises:
-        ConfigError: The task does not report it, or nobody says which way is better.
+        ConfigError: The task does not report the metric, or its direction is unknown.
     """
     kind = type(task).__name__
     if not hasattr(task, "monitor"):
         raise ConfigError(f'task: {kind} has no monitor; add one, as in monitor = Metric("{reported[0]}", False)')
-    name = asked or get_monitor_name(task)
+    name = requested or get_monitor_name(task)
     if name not in reported:
         if name in task.optional_scores:
             scores = ",".join([*map(str, getattr(task, "scores", reported)), name])
             raise ConfigError(f"monitor: {name!r} is measured where task.scores names it: task.scores=[{scores}]")
-        near = did_you_mean(name, reported) or ";"
-        if asked is None and hasattr(task, "scores"):
+        suggestion = did_you_mean(name, reported) or ";"
+        if requested is None and hasattr(task, "scores"):
             raise ConfigError(f"task.scores: {name!r} comes first, which chooses the best weights; {name!r} is not one"
                               f" number, so put one of {', '.join(reported)} before it, or set monitor")  # fmt: skip
-        if asked is None:
-            raise ConfigError(f"task: {kind}.monitor is {name!r}, which its metrics() does not return{near} it returns"
-                              f" {', '.join(reported)}")  # fmt: skip
-        raise ConfigError(f"monitor: {name!r} is no metric of this task{near} one of {', '.join(reported)}")
-    found = find_task_metric(task, name)
-    if found is None:
-        declared = f'Metric("{name}", higher_is_better=False)'
-        place = f"monitor = {declared}" if name == task.monitor else f"reported_metrics = ({declared},)"
+        if requested is None:
+            raise ConfigError(f"task: {kind}.monitor is {name!r}, which its metrics() does not return{suggestion}"
+                              f" it returns {', '.join(reported)}")  # fmt: skip
+        raise ConfigError(f"monitor: {name!r} is no metric of this task{suggestion} one of {', '.join(reported)}")
+    metric = find_task_metric(task, name)
+    if metric is None:
+        metric_code = f'Metric("{name}", higher_is_better=False)'
+        declaration = f"monitor = {metric_code}" if name == task.monitor else f"reported_metrics = ({metric_code},)"
         raise ConfigError(
-            f"monitor: {kind} reports {name!r} and does not say which way is better; declare it in the task:"
-            f" {place}, or True (from trainer import Metric)"
+            f"monitor: {kind} reports {name!r} without declaring whether higher is better; declare it in the task:"
+            f" {declaration}, or True (from trainer import Metric)"
         )
-    return found
+    return metric
 
 
 def collect_directions(task: Task, reported: Sequence[str]) -> dict[str, bool]:
-    """Return whether higher is better, by name, for each reported metric whose direction is known."""
-    found = {name: find_task_metric(task, name) for name in reported}
-    return {name: metric.higher_is_better for name, metric in found.items() if metric}
+    """Return for each reported metric with a known direction whether higher is better, by name.
+
+    Args:
+        task: Task of the run.
+        reported: Names of the metrics that the task reports.
+    """
+    metrics = {name: find_task_metric(task, name) for name in reported}
+    return {name: metric.higher_is_better for name, metric in metrics.items() if metric}

@@ -1,4 +1,4 @@
-"""Optimizers and schedules of the parameter groups of a task, ours and torch's, from checked configuration nodes."""
+"""Optimizers and schedules of the parameter groups of a task, built from checked configuration nodes."""
 
 from __future__ import annotations
 
@@ -19,33 +19,44 @@ from trainer.utils.errors import ConfigError
 
 
 def flatten_param_groups(task: Task, entries: Sequence[Mapping[str, Any]]) -> dict[str, FlatParameters]:
-    """The parameters of each group of a task as a vector, with the options that ``optimizer.groups`` gives them.
+    """Flatten the parameters of each parameter group of a task, with their options from ``optimizer.groups``.
+
+    Args:
+        task: The task; frozen parameters are left out.
+        entries: Entries of ``optimizer.groups``.
+
+    Returns:
+        Flat parameters by the name of the group.
 
     Raises:
-        ConfigError: A pattern matches nothing that is trained, or ``freeze`` leaves a group nothing to train.
+        ConfigError: A pattern matches no trainable parameter, or all parameters of a group are frozen.
     """
     names = name_parameters(task)
     groups = {name: list(parameters) for name, parameters in task.param_groups().items()}
-    trained = {p: own for p, own in names.items() if p.requires_grad}
+    trained = {p: own_names for p, own_names in names.items() if p.requires_grad}
     empty = [name for name, parameters in groups.items() if not any(p.requires_grad for p in parameters)]
     if empty:
-        of = f" of {' and '.join(empty)}" if len(groups) > 1 else ""
-        raise ConfigError(f"freeze: it leaves no parameter{of} to train")
+        group_text = f" of {' and '.join(empty)}" if len(groups) > 1 else ""
+        raise ConfigError(f"freeze: it leaves no parameter{group_text} to train")
     options = resolve_group_options(trained, entries)
     decayed, matrices = find_decayed_parameters(task), find_matrix_parameters(task)
-    called = {parameter: own[0] for parameter, own in names.items()}
-    return {name: FlatParameters(parameters, decayed, called, options, matrices) for name, parameters in groups.items()}
+    checkpoint_names = {parameter: own_names[0] for parameter, own_names in names.items()}
+    return {
+        name: FlatParameters(parameters, decayed, checkpoint_names, options, matrices)
+        for name, parameters in groups.items()
+    }
 
 
 def make_optimizer(kind: type[Any], node: Mapping[str, Any], params: FlatParameters) -> Optimizer:
-    """The optimizer of a parameter group.
+    """Build the optimizer of a parameter group.
 
     Args:
-        kind: Its class, ours or one of torch.
-        node: Its configuration.
+        kind: Class of the optimizer, of this package or of torch.
+        node: Configuration of the optimizer.
+        params: Parameters of the group.
 
     Raises:
-        ConfigError: The class does not take these values or parameters.
+        ConfigError: The class does not accept these values or parameters.
     """
     options = {key: value for key, value in node.items() if key not in ("_target_", "groups")}
     try:
@@ -57,35 +68,36 @@ def make_optimizer(kind: type[Any], node: Mapping[str, Any], params: FlatParamet
 
 
 def make_schedule(
-    kind: type[Any], node: Mapping[str, Any], optimizer: Optimizer, total: int, configured_lr: float
+    kind: type[Any], node: Mapping[str, Any], optimizer: Optimizer, total_steps: int, configured_lr: float
 ) -> LRSchedule:
-    """The schedule of the learning rate of an optimizer.
+    """Build the learning-rate schedule of an optimizer.
 
     Args:
-        kind: Its class, ours or one of torch.
-        node: Its configuration.
-        total: The steps that the optimizer will take.
-        configured_lr: The rate in the configuration, from which a task may let a parameter group depart.
+        kind: Class of the schedule, of this package or of torch.
+        node: Configuration of the schedule.
+        optimizer: Optimizer of the parameter group.
+        total_steps: Number of updates of the parameter group.
+        configured_lr: Learning rate in the configuration; that of the parameter group may differ.
 
     Raises:
-        ConfigError: The class does not take these values, or the optimizer has no momentum to set.
+        ConfigError: The class does not accept these values, or the optimizer has no momentum to cycle.
     """
     options = {key: value for key, value in node.items() if key != "_target_"}
     try:
         if issubclass(kind, torch.optim.lr_scheduler.LRScheduler):
             warmup = options.pop("warmup", 0)
-            made: LRSchedule = TorchSchedule(kind, options, optimizer.lr, total, warmup, configured_lr)
+            schedule: LRSchedule = TorchSchedule(kind, options, optimizer.lr, total_steps, warmup, configured_lr)
         else:
-            made = kind(lr=optimizer.lr, total=total, **options)
+            schedule = kind(lr=optimizer.lr, total=total_steps, **options)
     except (ValueError, TypeError, ZeroDivisionError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"scheduler: {error}") from error
-    if made(0)[1] is not None and not optimizer.has_momentum:
+    if schedule(0)[1] is not None and not optimizer.has_momentum:
         raise ConfigError("scheduler.cycle_momentum: the optimizer has no momentum; set it to false")
-    return made
+    return schedule
 
 
 def _without_lists(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options with tuples where the configuration has lists, as torch's optimizers are given them."""
+    """Return options with tuples in place of lists, as the optimizers of torch expect."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}

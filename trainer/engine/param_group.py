@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainer.engine.ema import EMA
 from trainer.optim.flat_params import FlatParameters
 from trainer.optim.lr_schedules import LRSchedule
 from trainer.optim.optimizers import Optimizer
@@ -15,13 +16,18 @@ from trainer.utils.errors import ConfigError
 
 
 class ParamGroup:
-    """Parameters with one optimizer.
+    """Parameters with their optimizer, schedule and exponential moving average.
 
-    ``num_updates`` counts the updates of this group, so that its schedule ends with its last update however the steps
-    are shared between groups.
+    ``num_updates`` counts the updates of this group. The schedule depends on it, so that it ends with the last update
+    of the group however steps are distributed among groups.
 
     Args:
+        name: Name of the group in the task and in checkpoints.
+        params: Parameters of the group.
+        optimizer: Optimizer of ``params``.
+        schedule: Learning-rate schedule, called with ``num_updates``.
         ema: Decay of the exponential moving average of the parameters; None for no average.
+        is_only_group: Whether the task has no other group.
     """
 
     def __init__(
@@ -31,57 +37,58 @@ class ParamGroup:
         optimizer: Optimizer,
         schedule: LRSchedule,
         ema: float | None,
-        alone: bool,
+        is_only_group: bool,
     ):
         self.name = name
         self.params = params
         self.optimizer = optimizer
         self.schedule = schedule
-        self.ema_decay = ema
-        # In a game, backward stops at this player's own parameters: the others' gradients are not even computed.
-        self.backward_inputs = None if alone else params.parameters
+        # With several groups, as in a GAN, gradients of the parameters of other groups are not computed.
+        self.backward_inputs = None if is_only_group else params.parameters
         self.num_updates = 0
         self.lr = schedule(0)[0]
-        self.ema_params = None if ema is None else params.data.clone()
+        self.ema = None if ema is None else EMA(params, ema)
 
     def step(self, scaler: torch.amp.GradScaler, found_inf: Tensor | None) -> None:
-        """Update the parameters and their EMA from the gradient."""
+        """Update the parameters from the gradient, and the EMA from the parameters.
+
+        Args:
+            scaler: Gradient scaler that takes the step.
+            found_inf: Scalar on the device, 1 to skip the update; None to always update.
+        """
         self.lr, momentum = self.schedule(self.num_updates)
         scaler.step(self.optimizer, self.lr, momentum, found_inf)  # type: ignore[arg-type]
         scaler.update()
         self.num_updates += 1
-        if self.ema_params is not None and self.ema_decay is not None:
-            # A short memory at first, or the average would be of the random start for a long while.
-            self.ema_params.lerp_(
-                self.params.data, 1 - min(self.ema_decay, (1 + self.num_updates) / (10 + self.num_updates))
-            )
+        if self.ema is not None:
+            self.ema.update(self.num_updates)
 
     def swap_ema(self) -> None:
         """Exchange the parameters with their EMA."""
-        if self.ema_params is not None:
-            kept = self.params.data.clone()
-            self.params.data.copy_(self.ema_params)
-            self.ema_params.copy_(kept)
+        if self.ema is not None:
+            self.ema.swap()
 
     def drop_ema(self) -> None:
-        self.ema_params = None
+        """Remove the EMA."""
+        self.ema = None
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the state of optimizer, schedule and EMA."""
         return {
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "steps": self.num_updates,
             "rate": self.lr,
-            "average": None if self.ema_params is None else self.params.split_by_name(self.ema_params),
+            "average": None if self.ema is None else self.ema.state_dict(),
         }
 
     def example_state_dict(self, *, has_stepped: bool) -> dict[str, Any]:
-        """Return a state with the keys, shapes and types of one before or after the first step."""
+        """Return a state with the keys, shapes and types of the state before or after the first step."""
         optimizer = self.optimizer.example_state_dict() if has_stepped else self.optimizer.state_dict()
         return self.state_dict() | {"optimizer": optimizer}
 
     def name_vectors(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert a state of checkpoint versions before 3, whose averages are vectors, to tensors by parameter name."""
+        """Convert a state of checkpoint version 1 or 2, with averages as flat vectors, to tensors by parameter name."""
 
         def name(value: Any) -> Any:
             is_vector = isinstance(value, Tensor) and value.shape == self.params.data.shape
@@ -95,11 +102,15 @@ class ParamGroup:
         return named
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a state.
+
+        Raises:
+            ConfigError: Only one of the run and its state has an EMA.
+        """
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.num_updates, self.lr = state["steps"], state["rate"]
-        if (self.ema_params is None) != (state["average"] is None):
+        if (self.ema is None) != (state["average"] is None):
             raise ConfigError("ema: it cannot be switched on or off when a run is resumed")
-        if self.ema_params is not None:
-            for name, view in self.params.split_by_name(self.ema_params).items():
-                view.copy_(state["average"][name])
+        if self.ema is not None:
+            self.ema.load_state_dict(state["average"])

@@ -1,4 +1,4 @@
-"""Half precision: where to use it, and how to keep its small gradients."""
+"""Mixed precision: autocast and loss scaling."""
 
 from __future__ import annotations
 
@@ -9,12 +9,22 @@ import torch
 
 
 def autocast_context(device: torch.device, precision: int | str) -> AbstractContextManager[Any]:
-    """The context a forward pass runs in: plain for 32, else torch's automatic choice of operations."""
+    """Return the context manager of a forward pass: autocast, or none for full precision.
+
+    Args:
+        device: Device of the forward pass.
+        precision: 32, ``bf16`` or ``fp16``.
+    """
     if precision == 32:
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16 if precision == "bf16" else torch.float16)
 
 
 def make_grad_scaler(device: torch.device, precision: int | str) -> torch.amp.GradScaler:
-    """Scales the loss for fp16 and does nothing otherwise."""
+    """Return a gradient scaler, which is enabled for ``fp16`` only.
+
+    Args:
+        device: Device of the training.
+        precision: 32, ``bf16`` or ``fp16``.
+    """
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")

@@ -1,4 +1,4 @@
-"""The answer to signals: at the end of a batch, when every other callback has seen it."""
+"""Interruption by signals: training ends after a batch, once every other callback has been called."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 class SignalStop(Callback):
-    """Interrupts training or an evaluation between two batches if a signal has come. The last callback of a list."""
+    """Interrupts training or evaluation between two batches after a signal; it must be the last callback.
+
+    Args:
+        flag: Set by the signal handler.
+    """
 
     def __init__(self, flag: StopFlag):
         self.flag = flag

@@ -1,4 +1,4 @@
-"""Metrics of the newest optimizer step, computed when they are read."""
+"""Metrics of the last optimizer step, computed when they are read."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ if TYPE_CHECKING:
     from trainer.engine.param_group import ParamGroup
 
 WINDOW = 50
-"""Steps over which the throughput is averaged: one step of an accelerator ends long after it was launched."""
+"""Steps over which throughput is averaged: kernels on an accelerator end long after they are launched."""
 
 
 class StepMetrics(Mapping[str, float]):
-    """``loss``, ``grad_norm``, ``lr`` and ``rows_per_second`` of the newest step, during ``on_step_end``.
+    """``loss``, ``grad_norm``, ``lr`` and ``rows_per_second`` of the last step, valid during ``on_step_end``.
 
-    Reading a value waits for an accelerator to finish the step; what is not read costs nothing. ``grad_norm`` is that
-    before clipping. Where several parameter groups learn, ``loss`` and ``grad_norm`` are means over those that were
-    updated in this step, ``lr`` is of the first of them, and each has a ``loss_NAME``, ``grad_norm_NAME`` and
-    ``lr_NAME`` of its own.
+    Reading a value synchronizes with the accelerator; values that are not read cost nothing. ``grad_norm`` is measured
+    before clipping. With several parameter groups, ``loss`` and ``grad_norm`` are means over the groups that this step
+    updated and ``lr`` belongs to the first of them; ``loss_NAME``, ``grad_norm_NAME`` and ``lr_NAME`` are the values of
+    each updated group.
+
+    Args:
+        param_groups: Parameter groups of the trainer, by name.
     """
 
     def __init__(self, param_groups: Mapping[str, ParamGroup]):
@@ -32,18 +35,25 @@ class StepMetrics(Mapping[str, float]):
         self._started_at = 0.0
 
     def start_timer(self) -> None:
-        """Leave out of the throughput what was done since the last step."""
+        """Exclude the time since the last step, such as a validation, from the throughput."""
         self._started_at = time.monotonic()
 
     def clear_updates(self) -> None:
+        """Forget the updates of the last step."""
         self._updates.clear()
 
     def record_update(self, name: str, loss: Tensor, grad_norm: Tensor) -> None:
-        """Note the update of one parameter group, without reading its numbers."""
+        """Record the update of a parameter group, without reading the tensors.
+
+        Args:
+            name: Name of the group.
+            loss: Its loss, a scalar.
+            grad_norm: Norm of its gradient before clipping, a scalar.
+        """
         self._updates[name] = (loss, grad_norm)
 
     def record_rows(self, rows: int) -> None:
-        """Note the end of a step on so many rows."""
+        """Record the end of a step and the number of its rows."""
         now = time.monotonic()
         seconds, total = self._window[-1]
         self._window.append((seconds + now - self._started_at, total + rows))

@@ -1,7 +1,7 @@
-"""The training loop, the same for every task.
+"""Training loop, the same for every task.
 
-A task defines its parameter groups, which of them a step updates, and their losses. Zeroing, backward, clipping,
-precision, accumulation, schedules, EMA and the NaN guard are implemented here, once.
+A task defines its parameter groups, the groups that a step updates, and their losses. Everything else is implemented
+here: zeroing gradients, backward, clipping, mixed precision, accumulation, schedules, EMA and the NaN guard.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from trainer.engine import evaluation, precision
 from trainer.engine.best_checkpoint import BestCheckpoint
 from trainer.engine.callbacks import Callback, CallbackList
 from trainer.engine.dataloader import Loader
-from trainer.engine.nan_guard import NonFiniteStepError, make_nan_guard
+from trainer.engine.nan_guard import NonFiniteStepError, make_nan_guard, make_nonfinite_error
 from trainer.engine.param_group import ParamGroup
 from trainer.engine.step_metrics import StepMetrics
 from trainer.metrics.registry import find_task_metric, get_monitor_name
@@ -32,19 +32,31 @@ from trainer.utils.errors import ConfigError, NonFiniteError
 
 
 class Trainer:
-    """Trains and validates a task on the batches of loaders; its state resumes to the same bits."""
+    """Trains and validates a task; a resumed run is identical to the bit.
+
+    Args:
+        task: The task with its model, on the device of the loaders.
+        param_groups: Parameter groups by the names that ``Task.active_groups`` uses.
+        train: Loader of the training split.
+        val: Loader of the validation split.
+        settings: Global keys of the configuration.
+        callbacks: Callbacks in the order of their calls.
+
+    Raises:
+        ValueError: The direction of the monitored metric is unknown.
+    """
 
     def __init__(
         self,
         task: Task,
-        players: dict[str, ParamGroup],
+        param_groups: dict[str, ParamGroup],
         train: Loader,
         val: Loader,
         settings: Settings,
         callbacks: Sequence[Callback] = (),
     ):
         self.task = task
-        self.param_groups = players
+        self.param_groups = param_groups
         self.train_loader = train
         self.val_loader = val
         self.settings = settings
@@ -53,7 +65,7 @@ class Trainer:
         self.monitor = settings.monitor or get_monitor_name(task)
         metric = find_task_metric(task, self.monitor)
         if metric is None:
-            raise ValueError(f"monitor: {self.monitor!r} has no direction (see trainer.Metric)")
+            raise ValueError(f"monitor: the direction of {self.monitor!r} is unknown (see trainer.Metric)")
         self.monitor_metric = metric
         self.total_steps = count_total_steps(train, settings)
         self.loss_fn = torch.compile(task.loss) if settings.compile else task.loss
@@ -66,20 +78,20 @@ class Trainer:
         self.should_stop = False
         self.last_checkpoint_step: int | None = None
         self.seconds_before = 0.0
-        self.step_metrics = StepMetrics(players)
+        self.step_metrics = StepMetrics(param_groups)
         self.history: list[dict[str, float]] = []
         self.best = BestCheckpoint(self.monitor_metric)
         self._started_at = time.monotonic()
 
     @property
     def elapsed_seconds(self) -> float:
-        """Seconds of training and validation, including those before a stop."""
+        """Seconds of training and validation, including those before the run was resumed."""
         return self.seconds_before + time.monotonic() - self._started_at
 
     def fit(self) -> None:
         """Train to the last step, or until a callback sets ``should_stop``."""
         try:
-            with rng.preserve_generators():  # a resumed run starts more often, and draws the same
+            with rng.preserve_generators():  # a resumed run calls this hook more often, but must draw the same numbers
                 self.callbacks.on_fit_start(self)
             self._started_at = time.monotonic()
             while not self.is_finished():
@@ -96,7 +108,7 @@ class Trainer:
         self.callbacks.on_fit_end(self)
 
     def is_finished(self) -> bool:
-        """Return whether the last step was taken and its epoch validated."""
+        """Return whether the last step has been taken and its epoch has been validated."""
         return (self.step >= self.total_steps or self.should_stop) and self.batch == 0
 
     def train_epoch(self) -> None:
@@ -104,16 +116,16 @@ class Trainer:
         self.task.train()
         batches = self.train_loader.iter_epoch(self.epoch, start=self.batch)
         self.step_metrics.start_timer()
-        while self.has_steps_left() and (group := list(islice(batches, self.settings.accumulate))):
+        while self.has_steps_left() and (microbatches := list(islice(batches, self.settings.accumulate))):
             self.step_metrics.clear_updates()
             self.task.progress.fill_(self.step / self.total_steps)
             for name in self.task.active_groups(self.step):
-                self.update_param_group(self.param_groups[name], group)
+                self.update_param_group(self.param_groups[name], microbatches)
             self.step += 1
-            self.batch += len(group)
-            self.step_metrics.record_rows(sum(map(len, group)))
+            self.batch += len(microbatches)
+            self.step_metrics.record_rows(sum(map(len, microbatches)))
             self.callbacks.on_step_end(self, self.step_metrics)
-            if not self.task.training:  # a callback has evaluated
+            if not self.task.training:  # a callback has evaluated the task
                 self.task.train()
         try:
             self.nan_guard.check()
@@ -123,70 +135,65 @@ class Trainer:
             ) from None
 
     def has_steps_left(self) -> bool:
+        """Return whether another step should be taken."""
         return self.step < self.total_steps and not self.should_stop
 
-    def update_param_group(self, player: ParamGroup, group: list[Batch]) -> None:
-        """Take one optimizer step of a parameter group on a group of micro-batches."""
-        player.params.zero_grad()
+    def update_param_group(self, group: ParamGroup, microbatches: list[Batch]) -> None:
+        """Take one optimizer step of a parameter group.
+
+        Args:
+            group: The parameter group.
+            microbatches: Batches over which gradients are accumulated.
+
+        Raises:
+            NonFiniteError: The loss or the gradient is not finite; the weights were not updated.
+        """
+        group.params.zero_grad()
         total: Tensor | None = None
-        for batch, share in self.microbatch_weights(group):
+        for batch, weight in self.microbatch_weights(microbatches):
             with precision.autocast_context(self.device, self.settings.precision):
-                loss = self.loss_fn(batch, player.name)
-            if share is not None:
-                loss = loss * share
-            self.scaler.scale(loss).backward(inputs=player.backward_inputs)
+                loss = self.loss_fn(batch, group.name)
+            if weight is not None:
+                loss = loss * weight
+            self.scaler.scale(loss).backward(inputs=group.backward_inputs)
             total = loss.detach() if total is None else total + loss.detach()
         assert total is not None
-        self.scaler.unscale_(player.optimizer)  # type: ignore[arg-type]
-        norm = torch.linalg.vector_norm(player.params.grad)
-        # A scaled gradient may overflow: the scaler skips that step by itself.
-        safe = norm.nan_to_num(0.0, 0.0, 0.0) if self.scaler.is_enabled() else norm
+        self.scaler.unscale_(group.optimizer)  # type: ignore[arg-type]
+        norm = torch.linalg.vector_norm(group.params.grad)
+        # Scaled gradients may overflow: the gradient scaler itself skips such a step.
+        finite_norm = norm.nan_to_num(0.0, 0.0, 0.0) if self.scaler.is_enabled() else norm
         try:
-            skip = self.nan_guard.update(total, safe)
+            found_inf = self.nan_guard.update(total, finite_norm)
         except NonFiniteStepError:
-            raise self.make_nonfinite_error(total, norm, player, group) from None
-        self.step_metrics.record_update(player.name, total, norm)
-        self.clip_gradient(player, norm)
-        player.step(self.scaler, skip)
+            raise make_nonfinite_error(self, group, microbatches, total, norm) from None
+        self.step_metrics.record_update(group.name, total, norm)
+        self.clip_gradient(group, norm)
+        group.step(self.scaler, found_inf)
 
-    def microbatch_weights(self, group: list[Batch]) -> Iterator[tuple[Batch, Tensor | float | None]]:
-        """Pair each micro-batch with its share of the loss, so that the sum is the mean over one large batch.
+    def microbatch_weights(self, microbatches: list[Batch]) -> Iterator[tuple[Batch, Tensor | float | None]]:
+        """Yield each micro-batch with its weight, so that the weighted sum is the mean loss of one large batch.
 
-        Where no target counts, every share is 0 rather than 0 / 0, as for one large batch.
+        The weight is None for a single batch, and 0 if the loss has no terms at all.
         """
-        if len(group) == 1:
-            yield group[0], None
+        if len(microbatches) == 1:
+            yield microbatches[0], None
             return
-        weights = [self.task.num_loss_terms(batch) for batch in group]
-        whole = sum(weights[1:], start=weights[0])
-        for batch, weight in zip(group, weights, strict=True):
-            yield batch, weight / (whole + (whole == 0))
+        weights = [self.task.num_loss_terms(batch) for batch in microbatches]
+        total = sum(weights[1:], start=weights[0])
+        for batch, weight in zip(microbatches, weights, strict=True):
+            yield batch, weight / (total + (total == 0))
 
-    def clip_gradient(self, player: ParamGroup, norm: Tensor) -> None:
-        """Clip the gradient of a group, given its norm; after the NaN guard, since clipping would spread a NaN."""
-        grad = player.params.grad
+    def clip_gradient(self, group: ParamGroup, norm: Tensor) -> None:
+        """Clip the gradient of a group, given its norm; after the NaN guard, because clipping would spread a NaN."""
+        grad = group.params.grad
         limit = self.settings.grad_clip
         if limit is not None and self.settings.grad_clip_mode == "value":
             grad.clamp_(-limit, limit)
         elif limit is not None:
             grad.mul_((limit / (norm + 1e-6)).clamp_(max=1.0))
 
-    def make_nonfinite_error(
-        self, loss: Tensor, norm: Tensor, player: ParamGroup, group: list[Batch]
-    ) -> NonFiniteError:
-        """Describe an update that was skipped because its loss or gradient is not finite."""
-        names = player.params.nonfinite_parameter_names(self.task.named_parameters())
-        rows = torch.cat([batch.index for batch in group]).tolist()
-        shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
-        return NonFiniteError(
-            f"loss {loss.item():g}, gradient norm {norm.item():g} at step {self.step}, epoch {self.epoch + 1}"
-            f" ({player.name}, lr {player.lr:g}); the weights were not updated\n"
-            f"rows of the batch: {shown}\n"
-            f"first gradient that is not finite: {names[0] if names else 'none by itself'}\n"
-            f"{self.describe_last_checkpoint()}; try a smaller optimizer.lr or grad_clip=1"
-        )
-
     def describe_last_checkpoint(self) -> str:
+        """Return a phrase for messages: the step of the last checkpoint, if there is one."""
         saved = self.last_checkpoint_step
         return "no checkpoint yet" if saved is None else f"last good checkpoint: step {saved}"
 
@@ -195,60 +202,57 @@ class Trainer:
         scores = self.evaluate_loader(self.val_loader, notify=True)
         score = scores[self.monitor]
         loss, norm = self.nan_guard.compute_means()
-        row = {
-            "epoch": self.epoch + 1,
-            "step": self.step,
-            "seconds": round(self.elapsed_seconds, 3),
-            "train_loss": loss,
-        }
-        row |= {"grad_norm": norm} | {f"lr_{p.name}": p.lr for p in self.param_groups.values()}
-        # Absent in the rows of a run that an older version began.
-        known = self.task.validation_loss(scores) if all("val_loss" in before for before in self.history[:1]) else None
-        row |= {} if known is None else {"val_loss": known}
+        position = {"epoch": self.epoch + 1, "step": self.step, "seconds": round(self.elapsed_seconds, 3)}
+        row = {**position, "train_loss": loss, "grad_norm": norm}
+        row |= {f"lr_{group.name}": group.lr for group in self.param_groups.values()}
+        # Runs started by an older version have no such column.
+        has_val_loss = all("val_loss" in first_row for first_row in self.history[:1])
+        val_loss = self.task.validation_loss(scores) if has_val_loss else None
+        row |= {} if val_loss is None else {"val_loss": val_loss}
         self.history.append(row | {f"val_{name}": value for name, value in scores.items()})
         self.nan_guard.reset()
         if self.best.is_improvement(scores):
             with self.ema_weights():
                 self.best.replace_weights(scores, self.epoch + 1, self.step, self.task.state_dict())
-        for player in self.param_groups.values():
-            player.schedule.update_score(score, self.monitor_metric)
+        for group in self.param_groups.values():
+            group.schedule.update_score(score, self.monitor_metric)
         self.callbacks.on_validation_end(self, self.history[-1])
 
     def evaluate_loader(self, loader: Loader, *, notify: bool = False) -> dict[str, float]:
-        """Scores of a whole split, with the averaged weights if there are any.
+        """Return the metrics of a split, computed with the EMA weights if there are any.
 
         Args:
-            loader: The batches to score.
-            notify: Whether callbacks are told of each batch, one of which may stop the run there. Not from within a
-                callback: the others have not yet seen the step that it is called at.
+            loader: Loader of the split.
+            notify: Call ``on_evaluation_batch_end`` after each batch, which may stop the run. Must be False within a
+                callback, because later callbacks have not been called for the current step.
         """
         with self.ema_weights():
-            look = partial(self.callbacks.on_evaluation_batch_end, self) if notify else None
-            return evaluation.evaluate_split(self.task, loader, self.settings, look)
+            on_batch_end = partial(self.callbacks.on_evaluation_batch_end, self) if notify else None
+            return evaluation.evaluate_split(self.task, loader, self.settings, on_batch_end)
 
     @contextmanager
     def ema_weights(self) -> Iterator[None]:
-        """Use the EMA weights inside the block."""
-        for player in self.param_groups.values():
-            player.swap_ema()
+        """Use the EMA weights within the block."""
+        for group in self.param_groups.values():
+            group.swap_ema()
         try:
             yield
         finally:
-            for player in self.param_groups.values():
-                player.swap_ema()
+            for group in self.param_groups.values():
+                group.swap_ema()
 
     def load_best_weights(self) -> None:
-        """Load the best weights, EMA included, for testing."""
+        """Load the best weights for testing. They are EMA weights if there is an EMA, which is dropped."""
         if self.best.weights is not None:
             self.task.load_state_dict(self.best.weights)
-            for player in self.param_groups.values():
-                player.drop_ema()
+            for group in self.param_groups.values():
+                group.drop_ema()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything the rest of the run depends on, as tensors and plain values."""
+        """Return everything that the rest of the run depends on, as tensors and plain values."""
         return {
             "task": self.task.state_dict(),
-            "players": {name: player.state_dict() for name, player in self.param_groups.items()},
+            "players": {name: group.state_dict() for name, group in self.param_groups.items()},
             "scaler": self.scaler.state_dict(),
             "random": rng.get_rng_state(self.device),
             "position": {"epoch": self.epoch, "batch": self.batch, "step": self.step},
@@ -264,17 +268,17 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
-        """Continue from a state, to the same bits as if there had been no stop.
+        """Restore a state; ``best`` is the checkpoint of the best weights, if there is one.
 
         Raises:
-            ConfigError: The state lacks a part.
+            ConfigError: A key of the state is missing.
         """
         missing = self.state_dict().keys() - state.keys()
         if missing:
             raise ConfigError(f"the checkpoint lacks part of the state: {', '.join(sorted(missing))}")
         self.task.load_state_dict(state["task"])
-        for name, player in self.param_groups.items():
-            player.load_state_dict(state["players"][name])
+        for name, group in self.param_groups.items():
+            group.load_state_dict(state["players"][name])
         self.scaler.load_state_dict(state["scaler"])
         self.epoch, self.batch, self.step = (state["position"][key] for key in ("epoch", "batch", "step"))
         self.task.progress.fill_(max(0, self.step - 1) / self.total_steps)
@@ -288,6 +292,6 @@ class Trainer:
 
 
 def count_total_steps(train: Loader, settings: Settings) -> int:
-    """Return the optimizer steps of a run: ``max_steps``, or those of all epochs."""
+    """Return the number of optimizer steps of a run: ``max_steps`` or, if it is not set, those of all epochs."""
     per_epoch = -(-len(train) // settings.accumulate)
     return settings.max_steps or settings.epochs * per_epoch

@@ -1,4 +1,4 @@
-"""Metrics of the user's own, each computed at once from the predictions and targets of all rows of a split."""
+"""User-defined metrics, computed from the predictions and targets of all rows of a split."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from trainer.utils.errors import ConfigError, UserError
 
 @dataclass(frozen=True)
 class ComputedMetric(Metric):
-    """A metric with the function that computes it.
+    """A metric that a function computes from all rows at once.
 
     Args:
-        function: From predictions and targets, both with a row for each that counts, to a number.
-        path: Its dotted name in a configuration, if it has one there.
+        name: Name of the metric.
+        higher_is_better: Direction of the metric.
+        function: Function from predictions and targets, with one row per counted target, to a number.
+        path: Dotted name in a configuration, if any.
     """
 
     function: Callable[[Tensor, Tensor], Any]
@@ -33,64 +35,70 @@ class ComputedMetric(Metric):
     def compute(self, predictions: Tensor, targets: Tensor) -> float:
         """Return the value for all rows of a split.
 
+        Args:
+            predictions: Predictions ``(N, ...)``.
+            targets: Targets ``(N, ...)``.
+
         Raises:
             ConfigError: The function raises, or returns something other than one number.
         """
-        given = f"predictions {tuple(predictions.shape)} and targets {tuple(targets.shape)}"
+        arguments = f"predictions {tuple(predictions.shape)} and targets {tuple(targets.shape)}"
         try:
             value = self.function(predictions, targets)
         except UserError:
             raise
         except Exception as error:
-            place = traceback.extract_tb(error.__traceback__)[1:] or traceback.extract_tb(error.__traceback__)
-            at = next((f" ({part.filename}, line {part.lineno})" for part in place), "")
+            frames = traceback.extract_tb(error.__traceback__)[1:] or traceback.extract_tb(error.__traceback__)
+            location = next((f" ({part.filename}, line {part.lineno})" for part in frames), "")
             reason = f"{type(error).__name__}: {error}"
-            raise ConfigError(f"metric {self}: fails for {given}: {reason}{at}") from error
+            raise ConfigError(f"metric {self}: fails for {arguments}: {reason}{location}") from error
         try:
             return float(value)
         except (TypeError, ValueError, RuntimeError) as error:
-            shown = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)[:60]
-            raise ConfigError(f"metric {self}: returns {shown} for {given}; it must be one number") from error
+            returned = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)[:60]
+            raise ConfigError(f"metric {self}: returns {returned} for {arguments}; it must be one number") from error
 
 
 def as_computed_metric(source: Any, path: str = "") -> ComputedMetric:
-    """Return the metric that a class, an object or a function is.
+    """Convert a class, an object or a function to a metric.
 
     Args:
         source: A function ``f(predictions, targets)`` with the attribute ``higher_is_better``, or a class or object
-            with that attribute and a method ``compute(predictions, targets)``. Its name is its attribute ``name``, or
-            else what the function or class is called.
-        path: Its dotted name in a configuration.
+            with that attribute and a method ``compute(predictions, targets)``. The name of the metric is its attribute
+            ``name``, or else the name of the function or class.
+        path: Dotted name in a configuration.
 
     Raises:
-        ValueError: It does not say which way is better, cannot be called or built, or has the name of a built-in one.
+        ValueError: ``higher_is_better`` is missing, it cannot be called or built, or a built-in metric has the name.
     """
     if isinstance(source, ComputedMetric):
         return source
-    called = path or getattr(source, "__name__", type(source).__name__)
+    label = path or getattr(source, "__name__", type(source).__name__)
     try:
-        built = source() if isinstance(source, type) else source
+        instance = source() if isinstance(source, type) else source
     except TypeError as error:
-        raise ValueError(f"{called} must be built without arguments ({error})") from error
-    function = getattr(built, "compute", built)
+        raise ValueError(f"{label} must be built without arguments ({error})") from error
+    function = getattr(instance, "compute", instance)
     if not callable(function):
-        raise ValueError(f"{called} is neither a function nor has it a method compute(predictions, targets)")
-    name: Any = getattr(built, "name", None) or getattr(source, "__name__", type(source).__name__)
-    higher = getattr(built, "higher_is_better", None)
-    if higher is None:
-        place = f"{name}.higher_is_better = False" if function is built else "higher_is_better = False in the class"
-        raise ValueError(f"{called} does not say which way is better; add {place}, or True")
+        raise ValueError(f"{label} is not a function and has no method compute(predictions, targets)")
+    name: Any = getattr(instance, "name", None) or getattr(source, "__name__", type(source).__name__)
+    higher_is_better = getattr(instance, "higher_is_better", None)
+    if higher_is_better is None:
+        example = (
+            f"{name}.higher_is_better = False" if function is instance else "higher_is_better = False in the class"
+        )
+        raise ValueError(f"{label} does not declare whether higher is better; add {example}, or True")
     if name in BUILTIN_METRICS:
-        raise ValueError(f"{called} has the name of a built-in metric, {name}; give it another one")
-    return ComputedMetric(name, higher, function, path)
+        raise ValueError(f"{label} has the name of a built-in metric, {name}; give it another one")
+    return ComputedMetric(name, higher_is_better, function, path)
 
 
-def check_names(metrics: Sequence[ComputedMetric]) -> None:
-    """Check that each has a name of its own.
+def check_unique_names(metrics: Sequence[ComputedMetric]) -> None:
+    """Check that metrics have distinct names.
 
     Raises:
-        ValueError: Two of them have one.
+        ValueError: Two metrics have the same name.
     """
-    twice = [name for name, count in Counter(metric.name for metric in metrics).items() if count > 1]
-    if twice:
-        raise ValueError(f"two of its scores are called {twice[0]}")
+    duplicates = [name for name, count in Counter(metric.name for metric in metrics).items() if count > 1]
+    if duplicates:
+        raise ValueError(f"two metrics are called {duplicates[0]}")

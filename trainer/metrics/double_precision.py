@@ -1,4 +1,4 @@
-"""Sums over a split in double precision."""
+"""Double precision for sums over a split."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from torch import Tensor
 
 
 def to_double(x: Tensor) -> Tensor:
-    """In double precision, where the device has it: sums over a split lose nothing."""
+    """Convert to double precision, or to single precision on MPS, which has no double precision."""
     return x.float() if x.device.type == "mps" else x.double()

@@ -1,6 +1,6 @@
-"""Built-in metrics by name, families of them, and the comparison of two values.
+"""Registry of built-in metrics and metric families, and the comparison of two values.
 
-Imports no torch: stored runs are ranked without it.
+It does not import torch, because saved runs are ranked without it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ class BuiltinMetric(Metric):
     """A metric that this package computes.
 
     Args:
-        label: What tables call it, where its name says too little.
-        is_proportion: Whether it is the share of rows that are right, each of them right or wrong.
+        name: Name of the metric.
+        higher_is_better: Direction of the metric.
+        label: Name in tables, if it differs.
+        is_proportion: Whether the metric is the fraction of correct rows.
     """
 
     label: str = ""
@@ -31,13 +33,18 @@ class BuiltinMetric(Metric):
 
 @dataclass(frozen=True)
 class MetricFamily:
-    """Metrics of one kind, one for each class or cut-off: ``iou_cat``, ``hits_at_10``."""
+    """Metrics of one kind for each class or cutoff, such as ``iou_cat`` or ``hits_at_10``.
+
+    Args:
+        prefix: Prefix of the names.
+        higher_is_better: Direction of the metrics.
+    """
 
     prefix: str
     higher_is_better: bool
 
     def get_member(self, key: object) -> Metric:
-        """The metric of one class or cut-off."""
+        """Return the metric of one class or cutoff."""
         return Metric(f"{self.prefix}{key}", self.higher_is_better)
 
 
@@ -71,55 +78,69 @@ BUILTIN_METRICS: Mapping[str, BuiltinMetric] = {
 
 
 def find_builtin_metric(name: str) -> Metric | None:
-    """Return the built-in metric of a name, also one of a family; None where there is none."""
+    """Return the built-in metric of a name, which may belong to a family; None if there is none."""
     if name in BUILTIN_METRICS:
         return BUILTIN_METRICS[name]
     family = next((family for family in FAMILIES if name.startswith(family.prefix)), None)
     return family.get_member(name.removeprefix(family.prefix)) if family else None
 
 
-def find_metric(name: str, stored: Mapping[str, bool]) -> Metric | None:
-    """Return a metric of a stored run.
+def find_metric(name: str, saved: Mapping[str, bool]) -> Metric | None:
+    """Return a metric of a saved run; None if its direction is unknown.
 
     Args:
-        name: Of the metric.
-        stored: Whether higher is better, by name, as the run saved it; an old run has saved nothing.
+        name: Name of the metric.
+        saved: Saved directions, by name: whether higher is better. Empty for runs of earlier versions.
     """
-    return Metric(name, stored[name]) if name in stored else find_builtin_metric(name)
+    return Metric(name, saved[name]) if name in saved else find_builtin_metric(name)
 
 
 def find_task_metric(task: Task, name: str) -> Metric | None:
-    """Return a metric that a task reports, as the task declares it or else a built-in one; None where neither is."""
+    """Return a metric that a task reports, as declared by the task or else the built-in one.
+
+    Args:
+        task: The task.
+        name: Name of the metric.
+
+    Returns:
+        The metric; None if neither the task nor the registry has it.
+    """
     declared = [task.monitor, *task.reported_metrics]
     return next((m for m in declared if isinstance(m, Metric) and m.name == name), None) or find_builtin_metric(name)
 
 
 def get_monitor_name(task: Task) -> str:
-    """Return the name of the metric by which a task chooses its best weights."""
+    """Return the name of the metric that selects the best weights of a task by default."""
     return get_metric_name(task.monitor)
 
 
 def get_metric_name(metric: str | Metric) -> str:
-    """Return the name of a metric that is given by itself or by its name."""
+    """Return the name of a metric, given as an object or as its name."""
     return metric.name if isinstance(metric, Metric) else metric
 
 
 def get_label(name: str) -> str:
-    """Return what tables call a metric."""
+    """Return the label of a metric in tables."""
     metric = BUILTIN_METRICS.get(name)
     return (metric and metric.label) or name
 
 
 def is_proportion(name: str) -> bool:
-    """Whether a metric is the share of rows that are right."""
+    """Return whether a metric is the fraction of correct rows."""
     metric = BUILTIN_METRICS.get(name)
     return metric is not None and metric.is_proportion
 
 
-def is_better(value: float, than: float | None, metric: Metric) -> bool:
-    """Whether a value improves on the best so far. NaN never does, and any number improves on none."""
+def is_better(value: float, best: float | None, metric: Metric) -> bool:
+    """Return whether a value is better than the best one so far.
+
+    Args:
+        value: New value; NaN and infinity are never better.
+        best: Best value so far; None if there is none.
+        metric: The metric, for its direction.
+    """
     if not math.isfinite(value):
         return False
-    if than is None:
+    if best is None:
         return True
-    return value > than if metric.higher_is_better else value < than
+    return value > best if metric.higher_is_better else value < best

@@ -1,13 +1,13 @@
-"""The parameters of one parameter group as a single vector.
+"""Parameters of a parameter group as a single flat vector.
 
-Clipping, updating, averaging and checking then cost one call each instead of one per parameter, which for a small
-network is most of a step. The parameters stay what they were to the model: views into the vector.
+Clipping, updating, averaging and checking then take one call each instead of one per parameter, which would dominate
+the step of a small network. For the model the parameters are unchanged; they become views of the vector.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby
 from typing import Any
 
@@ -15,36 +15,38 @@ import torch
 from torch import Tensor, nn
 
 _ALIGN = 16
-"""Parameters start on multiples of 16 numbers, so that kernels see them as aligned as if they stood alone."""
+"""Alignment of the parameters in elements, so that kernels find them aligned as separate tensors are."""
 ParamOptions = Mapping[str, Any]
-"""The options of the optimizer that one parameter has for itself: ``lr_scale``, ``weight_decay``."""
+"""Options of the optimizer for a single parameter: ``lr_scale``, ``weight_decay``."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Consecutive parameters of the vector that are updated alike.
+    """Consecutive parameters of the vector with the same options.
 
-    places: in ``FlatParameters.parameters``. is_decayed: whether weight decay is for them. options: their own.
+    Args:
+        indices: Their indices in ``FlatParameters.parameters``.
+        is_decayed: Whether weight decay applies to them.
+        options: Their options.
     """
 
-    places: range
+    indices: range
     is_decayed: bool
     options: ParamOptions = field(default_factory=dict)
 
 
 class FlatParameters:
-    """The vector ``data`` (P,), its gradient ``grad`` (P,), and the views the model holds.
+    """Flat vector ``data`` ``(P,)`` and its gradient ``grad`` ``(P,)``; the parameters become views of them.
 
-    Parameters that weight decay may shrink come first, ``data[:num_decayed]``: those in ``decayed``, or where that is
-    not given those of two dimensions or more, matrices and kernels. Biases and the gains of norms follow. Among either,
-    parameters of the same ``options`` stand together.
+    Parameters with weight decay come first, ``data[:num_decayed]``, followed by biases and the scales of normalization
+    layers. Within both parts, parameters with the same options are consecutive.
 
     Args:
-        parameters: Those of the group; those that need no gradient are left out.
-        decayed: The ones weight decay is for.
-        names: How each is called, in checkpoints too; their place in ``parameters`` where it is not given.
-        options: The options that some of them have for themselves.
-        matrices: Those that are maps from features to features; where not given, those of two dimensions or more.
+        parameters: Parameters of the group; frozen ones are left out.
+        decayed: Parameters with weight decay; by default those with two or more dimensions.
+        names: Name of each parameter in checkpoints; by default its index.
+        options: Options of single parameters.
+        matrices: Parameters that are linear maps of features; by default those with two or more dimensions.
     """
 
     def __init__(
@@ -57,64 +59,120 @@ class FlatParameters:
     ):
         trained = [p for p in dict.fromkeys(parameters) if p.requires_grad]
         assert trained, "a parameter group without parameters"
-        shrinks = {p: p.ndim >= 2 if decayed is None else p in decayed for p in trained}
-        called = names or {p: str(place) for place, p in enumerate(trained)}
+        is_decayed_by_param = {p: p.ndim >= 2 if decayed is None else p in decayed for p in trained}
+        names_by_param = names or {p: str(index) for index, p in enumerate(trained)}
         ranks = _rank_options(trained, options or {})
-        self.parameters = sorted(trained, key=lambda p: (not shrinks[p], ranks[p]))
-        self.names = [called[p] for p in self.parameters]
+        self.parameters = sorted(trained, key=lambda p: (not is_decayed_by_param[p], ranks[p]))
+        self.names = [names_by_param[p] for p in self.parameters]
         self.matrices = [p.ndim >= 2 and (matrices is None or p in matrices) for p in self.parameters]
         first = self.parameters[0]
         lengths = [-(-p.numel() // _ALIGN) * _ALIGN for p in self.parameters]
-        self._starts = [0, *accumulate(lengths)]
+        self._offsets = [0, *accumulate(lengths)]
         self.data = first.new_zeros(sum(lengths), requires_grad=False)
         self.grad = torch.zeros_like(self.data)
-        self.num_decayed = sum(n for p, n in zip(self.parameters, lengths, strict=True) if shrinks[p])
-        keys = [(shrinks[p], ranks[p]) for p in self.parameters]
+        self.num_decayed = sum(n for p, n in zip(self.parameters, lengths, strict=True) if is_decayed_by_param[p])
+        keys = [(is_decayed_by_param[p], ranks[p]) for p in self.parameters]
         self.segments = []
-        for (is_decayed, _), group in groupby(range(len(keys)), key=lambda place: keys[place]):
-            places = [*group]
-            own = (options or {}).get(self.parameters[places[0]], {})
-            self.segments.append(Segment(range(places[0], places[-1] + 1), is_decayed, own))
-        for parameter, start in zip(self.parameters, self._starts, strict=False):
-            view = self._view_like(self.data, start, parameter)
+        for (is_decayed, _), group in groupby(range(len(keys)), key=lambda index: keys[index]):
+            indices = [*group]
+            own_options = (options or {}).get(self.parameters[indices[0]], {})
+            self.segments.append(Segment(range(indices[0], indices[-1] + 1), is_decayed, own_options))
+        for parameter, offset in zip(self.parameters, self._offsets, strict=False):
+            view = self._view_like(self.data, offset, parameter)
             view.copy_(parameter.detach())
             parameter.data = view
-            parameter.grad = self._view_like(self.grad, start, parameter)
+            parameter.grad = self._view_like(self.grad, offset, parameter)
 
     @staticmethod
-    def _view_like(vector: Tensor, start: int, like: Tensor) -> Tensor:
-        # Same strides as the parameter had, so that a channels-last kernel stays channels-last; a parameter cut out
-        # of a larger tensor has holes, which empty_like closes.
-        return vector.as_strided(like.shape, torch.empty_like(like).stride(), vector.storage_offset() + start)
+    def _view_like(vector: Tensor, offset: int, parameter: Tensor) -> Tensor:
+        # With the strides of the parameter, so that a channels-last kernel remains channels-last; empty_like makes the
+        # strides dense for a parameter that is a slice of a larger tensor.
+        return vector.as_strided(
+            parameter.shape, torch.empty_like(parameter).stride(), vector.storage_offset() + offset
+        )
 
     def zero_grad(self) -> None:
+        """Set the gradient to zero."""
         self.grad.zero_()
 
-    def get_slice(self, places: range) -> slice:
-        """The part of the vector that consecutive parameters, by their places in ``parameters``, take up."""
-        return slice(self._starts[places[0]], self._starts[places[-1] + 1])
+    def get_slice(self, indices: range) -> slice:
+        """Return the slice of the vector with the parameters of consecutive indices."""
+        return slice(self._offsets[indices[0]], self._offsets[indices[-1] + 1])
 
-    def split_by_name(self, vector: Tensor, places: range | None = None) -> dict[str, Tensor]:
-        """Views of a vector as long as ``data``, or as a slice of it: one for each parameter, shaped like it."""
-        places = range(len(self.parameters)) if places is None else places
-        first = self._starts[places[0]]
-        return {self.names[i]: self._view_like(vector, self._starts[i] - first, self.parameters[i]) for i in places}
+    def split_by_name(self, vector: Tensor, indices: range | None = None) -> dict[str, Tensor]:
+        """Split a vector into views with the shapes of the parameters, by name.
 
-    def nonfinite_parameter_names(self, named: Iterable[tuple[str, nn.Parameter]]) -> list[str]:
-        """The parameters whose gradient holds a NaN or an infinity."""
-        mine = {id(p) for p in self.parameters}
-        return [name for name, p in named if id(p) in mine and p.grad is not None and not p.grad.isfinite().all()]
+        Args:
+            vector: Vector like ``data``, or like the slice of ``indices``.
+            indices: Consecutive indices of parameters; by default all.
+        """
+        indices = range(len(self.parameters)) if indices is None else indices
+        first_offset = self._offsets[indices[0]]
+        return {
+            self.names[i]: self._view_like(vector, self._offsets[i] - first_offset, self.parameters[i]) for i in indices
+        }
+
+    def nonfinite_parameter_names(self, named_parameters: Iterable[tuple[str, nn.Parameter]]) -> list[str]:
+        """Return the names of the parameters of the group whose gradient is not finite.
+
+        Args:
+            named_parameters: Names and parameters, such as those of a task.
+        """
+        own_ids = {id(p) for p in self.parameters}
+        return [
+            name
+            for name, p in named_parameters
+            if id(p) in own_ids and p.grad is not None and not p.grad.isfinite().all()
+        ]
+
+
+@dataclass(frozen=True)
+class UpdateSlice:
+    """Part of the vector that is updated by one call.
+
+    Args:
+        part: Slice of the vector.
+        weight_decay: Its weight decay.
+        lr_scale: Factor of its learning rate.
+    """
+
+    part: slice
+    weight_decay: float
+    lr_scale: float
+
+
+def make_update_slices(params: FlatParameters, weight_decay: float, decay_norm_and_bias: bool) -> list[UpdateSlice]:
+    """Split the vector into the largest slices with constant weight decay and learning rate.
+
+    Args:
+        params: Parameters of the group.
+        weight_decay: Weight decay of parameters without their own option.
+        decay_norm_and_bias: Whether it also applies to biases and scales of normalization layers.
+    """
+    slices: list[UpdateSlice] = []
+    for segment in params.segments:
+        default_decay = weight_decay if segment.is_decayed or decay_norm_and_bias else 0.0
+        options = segment.options
+        new_slice = UpdateSlice(
+            params.get_slice(segment.indices), options.get("weight_decay", default_decay), options.get("lr_scale", 1.0)
+        )
+        last_slice = slices[-1] if slices else None
+        if last_slice and last_slice == replace(new_slice, part=last_slice.part):
+            slices[-1] = replace(new_slice, part=slice(last_slice.part.start, new_slice.part.stop))
+        else:
+            slices.append(new_slice)
+    return slices
 
 
 def _rank_options(
     parameters: Sequence[nn.Parameter], options: Mapping[nn.Parameter, ParamOptions]
 ) -> dict[nn.Parameter, int]:
-    """Which of the different options each parameter has, counted in the order in which they first occur."""
-    kinds: list[ParamOptions] = []
+    """Number the distinct options in order of occurrence, and return the number of each parameter."""
+    distinct_options: list[ParamOptions] = []
     ranks = {}
     for parameter in parameters:
-        own = options.get(parameter, {})
-        if own not in kinds:
-            kinds.append(own)
-        ranks[parameter] = kinds.index(own)
+        own_options = options.get(parameter, {})
+        if own_options not in distinct_options:
+            distinct_options.append(own_options)
+        ranks[parameter] = distinct_options.index(own_options)
     return ranks

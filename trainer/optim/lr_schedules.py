@@ -1,6 +1,6 @@
-"""Learning rates as pure functions of the optimizer step, so that resuming needs no state and an end is exact.
+"""Learning-rate schedules as pure functions of the optimizer step, which need no state to resume.
 
-Every schedule takes an optional linear warm-up in front. Steps count from 0 to ``total - 1``.
+Every schedule has an optional linear warm-up. Steps are numbered from 0 to ``total - 1``.
 """
 
 from __future__ import annotations
@@ -17,43 +17,68 @@ from trainer.utils.text import format_count
 
 
 class LRSchedule(ABC):
-    """The learning rate, and where asked for the momentum, of each step.
+    """Base class of schedules of the learning rate and optionally the momentum.
 
-    lr: the optimizer's rate. total: how many steps this player will take. warmup: steps of linear rise in front; the
-    schedule proper takes place in what is left.
+    Args:
+        lr: Learning rate of the optimizer.
+        total: Number of updates of the parameter group.
+        warmup: Steps of linear warm-up, which precede the schedule and are part of ``total``.
+
+    Raises:
+        ConfigError: The warm-up is not shorter than the run.
     """
 
     def __init__(self, lr: float, total: int, warmup: int = 0):
         if warmup >= total > 0:
             raise ConfigError(
-                f"scheduler.warmup: {format_count(warmup, 'step')} of a run of {total}: nothing is left after it"
+                f"scheduler.warmup: {format_count(warmup, 'step')} of a run of {total}; it must be shorter than the run"
             )
         self.base_lr = lr
         self.warmup_steps = warmup
         self.total_steps = total - warmup
 
     def __call__(self, step: int) -> tuple[float, float | None]:
-        """(learning rate, momentum or None) of a step."""
+        """Return learning rate and momentum of a step; the momentum is None if the schedule does not set it."""
         if step < self.warmup_steps:
             return self.compute_lr(0)[0] * (step + 1) / (self.warmup_steps + 1), self.compute_lr(0)[1]
         return self.compute_lr(step - self.warmup_steps)
 
     @abstractmethod
     def compute_lr(self, step: int) -> tuple[float, float | None]:
-        """(learning rate, momentum or None) ``step`` steps after the warm-up."""
+        """Return learning rate and momentum of a step, counted from the end of the warm-up.
+
+        Args:
+            step: Number of the step, from 0.
+
+        Returns:
+            Learning rate and momentum; the momentum is None if the schedule does not set it.
+        """
 
     def update_score(self, score: float, metric: Metric) -> None:  # noqa: B027
-        """A validation score; most schedules do not care."""
+        """Receive a validation score; by default it is ignored.
+
+        Args:
+            score: The score.
+            metric: The monitored metric, for its direction.
+        """
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the state, which is empty for a pure function of the step."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a state."""
         assert not state, "this schedule has no state"
 
 
 class Constant(LRSchedule):
-    """The optimizer's rate throughout."""
+    """Constant learning rate.
+
+    Args:
+        lr: Learning rate.
+        total: Number of updates of the parameter group.
+        warmup: Steps of linear warm-up.
+    """
 
     def __init__(self, lr: float, total: int, warmup: NonNegativeInt = 0):
         super().__init__(lr, total, warmup)
@@ -63,11 +88,24 @@ class Constant(LRSchedule):
 
 
 class OneCycle(LRSchedule):
-    """Up to a peak and down to almost nothing in one cycle (Smith and Topin 2019).
+    """One-cycle policy.
 
-    From ``peak / div_factor`` up to the peak over the first ``pct_start`` of the steps, then down to
-    ``peak / div_factor / final_div_factor``, reached on the very last step. The optimizer's rate is the peak. With
-    ``cycle_momentum`` the momentum (Adam's first beta) mirrors the rate between the two values given.
+    The learning rate rises from ``lr / div_factor`` to ``lr`` and then falls to ``lr / div_factor / final_div_factor``
+    on the last step.
+
+    Args:
+        lr: Peak learning rate.
+        total: Number of updates of the parameter group.
+        pct_start: Fraction of the steps in which the learning rate rises.
+        div_factor: Peak divided by the initial learning rate.
+        final_div_factor: Initial learning rate divided by the final one.
+        anneal: ``cos`` or ``linear``.
+        cycle_momentum: Whether to cycle the momentum (first beta of Adam) inversely to the learning rate.
+        momentum_range: Momentum at the peak and at both ends.
+        warmup: Steps of linear warm-up.
+
+    References:
+        Smith and Topin, "Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates", 2019.
     """
 
     def __init__(
@@ -90,36 +128,60 @@ class OneCycle(LRSchedule):
         self.momentum_range = momentum_range if cycle_momentum else None
 
     def compute_lr(self, step: int) -> tuple[float, float | None]:
-        last = self.total_steps - 1
-        rises = step <= self.peak_step and self.peak_step > 0
-        done = step / self.peak_step if rises else (step - self.peak_step) / max(last - self.peak_step, 1e-9)
-        rate = self._interpolate(*((self.initial_lr, self.base_lr) if rises else (self.base_lr, self.final_lr)), done)
+        last_step = self.total_steps - 1
+        is_rising = step <= self.peak_step and self.peak_step > 0
+        fraction = (
+            step / self.peak_step if is_rising else (step - self.peak_step) / max(last_step - self.peak_step, 1e-9)
+        )
+        lr = self._interpolate(
+            *((self.initial_lr, self.base_lr) if is_rising else (self.base_lr, self.final_lr)), fraction
+        )
         if self.momentum_range is None:
-            return rate, None
-        low, high = self.momentum_range
-        return rate, self._interpolate(*((high, low) if rises else (low, high)), done)
+            return lr, None
+        min_momentum, max_momentum = self.momentum_range
+        return lr, self._interpolate(
+            *((max_momentum, min_momentum) if is_rising else (min_momentum, max_momentum)), fraction
+        )
 
-    def _interpolate(self, start: float, end: float, done: float) -> float:
-        done = min(max(done, 0.0), 1.0)
+    def _interpolate(self, start: float, end: float, fraction: float) -> float:
+        fraction = min(max(fraction, 0.0), 1.0)
         if self.anneal == "linear":
-            return start + (end - start) * done
-        return end + (start - end) / 2 * (1 + math.cos(math.pi * done))
+            return start + (end - start) * fraction
+        return end + (start - end) / 2 * (1 + math.cos(math.pi * fraction))
 
 
 class Cosine(LRSchedule):
-    """Half a cosine from the optimizer's rate down to ``min_lr`` on the last step (Loshchilov and Hutter 2017)."""
+    """Cosine annealing to ``min_lr`` on the last step.
+
+    Args:
+        lr: Initial learning rate.
+        total: Number of updates of the parameter group.
+        min_lr: Final learning rate.
+        warmup: Steps of linear warm-up.
+
+    References:
+        Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017.
+    """
 
     def __init__(self, lr: float, total: int, min_lr: float = 0.0, warmup: NonNegativeInt = 0):
         super().__init__(lr, total, warmup)
         self.min_lr = min_lr
 
     def compute_lr(self, step: int) -> tuple[float, float | None]:
-        done = min(step / max(self.total_steps - 1, 1), 1.0)
-        return self.min_lr + (self.base_lr - self.min_lr) * (1 + math.cos(math.pi * done)) / 2, None
+        fraction = min(step / max(self.total_steps - 1, 1), 1.0)
+        return self.min_lr + (self.base_lr - self.min_lr) * (1 + math.cos(math.pi * fraction)) / 2, None
 
 
 class Step(LRSchedule):
-    """The rate times ``gamma`` after every ``every`` share of the run."""
+    """Step decay: the learning rate is multiplied by ``gamma`` at regular intervals.
+
+    Args:
+        lr: Initial learning rate.
+        total: Number of updates of the parameter group.
+        every: Interval between decays, as a fraction of the run.
+        gamma: Factor of each decay.
+        warmup: Steps of linear warm-up.
+    """
 
     def __init__(
         self, lr: float, total: int, every: Fraction = 0.34, gamma: Fraction = 0.1, warmup: NonNegativeInt = 0
@@ -133,7 +195,16 @@ class Step(LRSchedule):
 
 
 class Plateau(LRSchedule):
-    """The rate times ``factor`` whenever ``patience`` validations brought nothing better."""
+    """Reduction on plateau: the learning rate is multiplied by ``factor`` when the monitored metric stops improving.
+
+    Args:
+        lr: Initial learning rate.
+        total: Number of updates of the parameter group.
+        factor: Factor of each reduction.
+        patience: Number of validations without an improvement before a reduction.
+        min_lr: Lower bound of the learning rate.
+        warmup: Steps of linear warm-up.
+    """
 
     def __init__(
         self,

@@ -1,44 +1,37 @@
-"""Optimizers over one flat vector, by torch's fused kernels.
+"""Adam, AdamW, SGD and RMSprop over a flat vector, with the fused kernels of torch.
 
-``torch.optim`` is not used: its first call imports the compiler, as slow as importing torch itself, and its loop over
-parameters costs more than the update of a small network. The kernels and so the numbers are the same. Every optimizer
-of ``torch.optim`` can be chosen beside these; see ``torch_optimizers``.
+``torch.optim`` is not used, because its first step imports the compiler, which takes as long as importing torch, and
+because its loop over parameters costs more than the update of a small network. The kernels and the results are the
+same. All other optimizers of ``torch.optim`` are available, too; see ``torch_optimizers``.
 
-Each optimizer takes the learning rate of the step it is asked for; a schedule is not its business. ``found_inf``, a
-float scalar on the device, makes a step a no-op where it is 1, without asking the host.
+The learning rate is an argument of ``step``, so that optimizers are independent of schedules. ``found_inf`` is a float
+scalar on the device; if it is 1, the step is skipped without a synchronization.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from trainer.core.types import Decay, NonNegativeFloat, PositiveFloat
-from trainer.optim.flat_params import FlatParameters
-from trainer.optim.fused_kernels import Kernel, make_adam_kernel, make_sgd_kernel, restore_if
-
-
-@dataclass(frozen=True)
-class UpdateSlice:
-    """A part of the vector that is updated by one call: its weight decay, and what its rate is multiplied by."""
-
-    part: slice
-    weight_decay: float
-    lr_scale: float
+from trainer.optim.flat_params import FlatParameters, UpdateSlice, make_update_slices
+from trainer.optim.fused_kernels import Kernel, make_adam_kernel, make_sgd_kernel, restore_if_nonfinite
 
 
 class Optimizer(ABC):
-    """Updates a flat vector in place.
+    """Base class of optimizers that update a flat vector in place.
 
-    ``state_names`` names the running averages, one vector each; ``has_momentum`` says whether a schedule may set one.
+    ``state_names`` are the names of the running averages, one vector each; ``has_momentum`` is whether a schedule may
+    set the momentum.
 
-    lr: the learning rate a schedule starts from.
-    weight_decay: how strongly weights are pulled to zero.
-    decay_norm_and_bias: whether biases and the gains of norms are pulled too.
+    Args:
+        params: Parameters of the group.
+        lr: Learning rate that a schedule starts from.
+        weight_decay: Factor of the weight decay.
+        decay_norm_and_bias: Whether weight decay also applies to biases and scales of normalization layers.
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()
@@ -53,65 +46,55 @@ class Optimizer(ABC):
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """What torch's gradient scaler asks of an optimizer: something with a ``grad``."""
+        """Parameter groups as the gradient scaler of torch reads them: the vector with its gradient."""
         vector = nn.Parameter(self.params.data)
         vector.grad = self.params.grad
         return [{"params": [vector]}]
 
     @abstractmethod
     def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
-        """One update; ``momentum`` replaces the configured one where a schedule cycles it."""
+        """Update the parameters from their gradient.
+
+        Args:
+            lr: Learning rate of the step.
+            momentum: Momentum of the step; None for the configured one.
+            found_inf: Scalar on the device, 1 to skip the step; None to never skip it.
+        """
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of updates, and each running average by the names of the parameters."""
+        """Return the number of updates, and the running averages by parameter name."""
         return {
             "steps": self.steps,
             "averages": {name: self.params.split_by_name(average) for name, average in self.averages.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a state."""
         self.steps.copy_(state["steps"])
         for name, average in self.averages.items():
             for key, view in self.params.split_by_name(average).items():
                 view.copy_(state["averages"][name][key])
 
     def example_state_dict(self) -> dict[str, Any]:
-        """A state with the keys, shapes and types of one after some steps."""
+        """Return a state with the keys, shapes and types of the state after the first step."""
         return self.state_dict()
 
 
-def make_update_slices(params: FlatParameters, weight_decay: float, decay_norm_and_bias: bool) -> list[UpdateSlice]:
-    """The vector cut where weight decay or rate change; neighbors that are updated alike stay one slice."""
-    slices: list[UpdateSlice] = []
-    for segment in params.segments:
-        usual = weight_decay if segment.is_decayed or decay_norm_and_bias else 0.0
-        options = segment.options
-        made = UpdateSlice(
-            params.get_slice(segment.places), options.get("weight_decay", usual), options.get("lr_scale", 1.0)
-        )
-        last = slices[-1] if slices else None
-        if last and (last.weight_decay, last.lr_scale) == (made.weight_decay, made.lr_scale):
-            slices[-1] = UpdateSlice(slice(last.part.start, made.part.stop), made.weight_decay, made.lr_scale)
-        else:
-            slices.append(made)
-    return slices
-
-
 class _FusedOptimizer(Optimizer):
-    """One whose update of a slice is a kernel of ``fused_kernels``."""
+    """Optimizer that updates each slice with a kernel of ``fused_kernels``."""
 
     _kernels: list[tuple[Kernel, float]]
 
     def _make_kernels(self) -> list[tuple[Kernel, float]]:
-        """A kernel for each slice, with what its rate is multiplied by."""
+        """Make a kernel for each slice, with the factor of its learning rate."""
         return [
-            (self._make_kernel(self.params.data[cut.part], self.params.grad[cut.part], cut), cut.lr_scale)
-            for cut in self.update_slices
+            (self._make_kernel(self.params.data[s.part], self.params.grad[s.part], s), s.lr_scale)
+            for s in self.update_slices
         ]
 
     @abstractmethod
-    def _make_kernel(self, data: Tensor, grad: Tensor, cut: UpdateSlice) -> Kernel:
-        """The kernel that updates one slice, given as views of the vector and of its gradient."""
+    def _make_kernel(self, data: Tensor, grad: Tensor, update_slice: UpdateSlice) -> Kernel:
+        """Make the kernel of one slice, given views of the vector and of its gradient."""
 
     def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
         self.steps += 1
@@ -122,7 +105,7 @@ class _FusedOptimizer(Optimizer):
 
 
 class _AdamBase(_FusedOptimizer):
-    """Adam and AdamW: they differ in how weight decay is applied alone."""
+    """Base class of Adam and AdamW, which differ only in their weight decay."""
 
     state_names = ("mean", "square")
     _is_decoupled: ClassVar[bool]
@@ -141,27 +124,51 @@ class _AdamBase(_FusedOptimizer):
         self.eps = eps
         self._kernels = self._make_kernels()
 
-    def _make_kernel(self, data: Tensor, grad: Tensor, cut: UpdateSlice) -> Kernel:
+    def _make_kernel(self, data: Tensor, grad: Tensor, update_slice: UpdateSlice) -> Kernel:
         return make_adam_kernel(
             data,
             grad,
-            (self.averages["mean"][cut.part], self.averages["square"][cut.part]),
+            (self.averages["mean"][update_slice.part], self.averages["square"][update_slice.part]),
             self.steps,
             betas=self.betas,
             eps=self.eps,
-            weight_decay=cut.weight_decay,
+            weight_decay=update_slice.weight_decay,
             is_decoupled=self._is_decoupled,
         )
 
 
 class Adam(_AdamBase):
-    """Adam (Kingma and Ba 2015); weight decay, if any, is added to the gradient."""
+    """Adam.
+
+    Args:
+        params: Parameters of the group.
+        lr: Learning rate.
+        betas: Decay rates of the first and second moments.
+        eps: Added to the denominator for numerical stability.
+        weight_decay: L2 penalty, which is added to the gradient.
+        decay_norm_and_bias: Whether weight decay also applies to biases and scales of normalization layers.
+
+    References:
+        Kingma and Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015.
+    """
 
     _is_decoupled = False
 
 
 class AdamW(_AdamBase):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+    """Adam with decoupled weight decay.
+
+    Args:
+        params: Parameters of the group.
+        lr: Learning rate.
+        betas: Decay rates of the first and second moments.
+        eps: Added to the denominator for numerical stability.
+        weight_decay: Decoupled weight decay.
+        decay_norm_and_bias: Whether weight decay also applies to biases and scales of normalization layers.
+
+    References:
+        Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
+    """
 
     _is_decoupled = True
 
@@ -178,7 +185,16 @@ class AdamW(_AdamBase):
 
 
 class SGD(_FusedOptimizer):
-    """Stochastic gradient descent, with momentum (Polyak 1964) or Nesterov's (Sutskever et al. 2013)."""
+    """Stochastic gradient descent with momentum.
+
+    Args:
+        params: Parameters of the group.
+        lr: Learning rate.
+        momentum: Momentum (Polyak 1964).
+        nesterov: Whether to use Nesterov momentum (Sutskever et al. 2013).
+        weight_decay: L2 penalty, which is added to the gradient.
+        decay_norm_and_bias: Whether weight decay also applies to biases and scales of normalization layers.
+    """
 
     state_names = ("velocity",)
 
@@ -196,19 +212,32 @@ class SGD(_FusedOptimizer):
         self.nesterov = nesterov
         self._kernels = self._make_kernels()
 
-    def _make_kernel(self, data: Tensor, grad: Tensor, cut: UpdateSlice) -> Kernel:
+    def _make_kernel(self, data: Tensor, grad: Tensor, update_slice: UpdateSlice) -> Kernel:
         return make_sgd_kernel(
             data,
             grad,
-            self.averages["velocity"][cut.part],
+            self.averages["velocity"][update_slice.part],
             momentum=self.momentum,
             nesterov=self.nesterov,
-            weight_decay=cut.weight_decay,
+            weight_decay=update_slice.weight_decay,
         )
 
 
 class RMSprop(Optimizer):
-    """RMSprop (Tieleman and Hinton 2012): the gradient over the root of its running square."""
+    """RMSprop: the gradient is divided by the root of the running mean of its square.
+
+    Args:
+        params: Parameters of the group.
+        lr: Learning rate.
+        alpha: Decay rate of the running mean.
+        momentum: Momentum.
+        eps: Added to the denominator for numerical stability.
+        weight_decay: L2 penalty, which is added to the gradient.
+        decay_norm_and_bias: Whether weight decay also applies to biases and scales of normalization layers.
+
+    References:
+        Tieleman and Hinton, "Lecture 6.5 - RMSprop", Coursera 2012.
+    """
 
     state_names = ("square", "velocity")
 
@@ -229,16 +258,17 @@ class RMSprop(Optimizer):
 
     def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
         momentum = self.momentum if momentum is None else momentum
-        written = [self.steps, self.params.data, *self.averages.values()]
-        before = None if found_inf is None else [value.clone() for value in written]
+        tensors = [self.steps, self.params.data, *self.averages.values()]
+        saved = None if found_inf is None else [value.clone() for value in tensors]
         self.steps += 1
-        for cut in self.update_slices:
-            data, grad, decay = self.params.data[cut.part], self.params.grad[cut.part], cut.weight_decay
-            pull = grad.add(data, alpha=decay) if decay else grad
-            square = self.averages["square"][cut.part].mul_(self.alpha).addcmul_(pull, pull, value=1 - self.alpha)
-            update = pull / square.sqrt().add_(self.eps)
+        for update_slice in self.update_slices:
+            part, decay = update_slice.part, update_slice.weight_decay
+            data, grad = self.params.data[part], self.params.grad[part]
+            grad = grad.add(data, alpha=decay) if decay else grad
+            square = self.averages["square"][part].mul_(self.alpha).addcmul_(grad, grad, value=1 - self.alpha)
+            update = grad / square.sqrt().add_(self.eps)
             if momentum:
-                update = self.averages["velocity"][cut.part].mul_(momentum).add_(update)
-            data.sub_(update, alpha=lr * cut.lr_scale)
-        # No fused kernel that looks at the flag: the step is taken, and taken back.
-        restore_if(found_inf, written, before)
+                update = self.averages["velocity"][part].mul_(momentum).add_(update)
+            data.sub_(update, alpha=lr * update_slice.lr_scale)
+        # There is no fused kernel with found_inf, so the step is undone.
+        restore_if_nonfinite(found_inf, tensors, saved)

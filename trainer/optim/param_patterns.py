@@ -1,4 +1,4 @@
-"""Parameters chosen by patterns on their dotted names, for ``freeze`` and ``optimizer.groups``."""
+"""Selection of parameters by patterns of their dotted names, for ``freeze`` and ``optimizer.groups``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 
 MODEL_PREFIX = "model."
-"""In front of the names of the model's parameters in a task, which a pattern may leave out."""
+"""Prefix of the names of model parameters in a task, which patterns may omit."""
 MAX_LISTED = 12
 
 
 def name_parameters(task: nn.Module) -> dict[nn.Parameter, list[str]]:
-    """The names of each parameter, one that is shared under each of its places; the first is that of checkpoints."""
+    """Return all names of each parameter of a task; the first one of a shared parameter is used in checkpoints."""
     names: dict[nn.Parameter, list[str]] = {}
     for name, parameter in task.named_parameters(remove_duplicate=False):
         names.setdefault(parameter, []).append(name)
@@ -28,55 +28,77 @@ def name_parameters(task: nn.Module) -> dict[nn.Parameter, list[str]]:
 
 
 def find_matches(key: str, patterns: Sequence[str], names: Iterable[str]) -> list[str]:
-    """The names that one of some patterns matches.
+    """Return the names that match any of the patterns.
 
-    A pattern is one of fnmatch: ``*`` stands for any text, dots included. It may leave ``model.`` out.
+    Args:
+        key: Configuration key of the patterns, for messages.
+        patterns: Patterns of ``fnmatch``, in which ``*`` also matches dots. They may omit the prefix ``model.``.
+        names: Names of parameters.
 
     Raises:
-        ConfigError: A pattern matches nothing.
+        ConfigError: A pattern matches no name.
     """
     names = list(names)
-    found = {pattern: [name for name in names if is_match(name, pattern)] for pattern in patterns}
-    problems = [f"{key}: {describe_no_match(pattern, names)}" for pattern, matches in found.items() if not matches]
+    matches_by_pattern = {pattern: [name for name in names if is_match(name, pattern)] for pattern in patterns}
+    problems = [
+        f"{key}: {describe_no_match(pattern, names)}" for pattern, matches in matches_by_pattern.items() if not matches
+    ]
     if problems:
         raise ConfigError(*problems)
-    return [*dict.fromkeys(name for matches in found.values() for name in matches)]
+    return [*dict.fromkeys(name for matches in matches_by_pattern.values() for name in matches)]
 
 
 def is_match(name: str, pattern: str) -> bool:
-    """Whether a pattern matches the name of a parameter, or what stands behind ``model.`` in it."""
+    """Return whether a pattern matches the name of a parameter, with or without the prefix ``model.``.
+
+    Args:
+        name: Name of the parameter.
+        pattern: Pattern of ``fnmatch``.
+    """
     return fnmatchcase(name, pattern) or fnmatchcase(name.removeprefix(MODEL_PREFIX), pattern)
 
 
 def describe_no_match(pattern: str, names: Sequence[str]) -> str:
-    """That a pattern matches none of some parameters, with the nearest that would and what there is."""
-    short = [name.removeprefix(MODEL_PREFIX) for name in names]
-    parents = {".".join(name.split(".")[:depth]) + ".*" for name in short for depth in range(1, name.count(".") + 1)}
-    leaves = {f"*.{name.rpartition('.')[2]}" for name in short if "." in name}
-    near = did_you_mean(pattern, [*sorted(parents), *sorted(leaves), *short])
-    if len(short) > MAX_LISTED:
-        tops = Counter(f"{name.partition('.')[0]}.*" if "." in name else name for name in short)
-        short = [f"{top} ({count})" for top, count in tops.items()]
-    more = ", ..." if len(short) > MAX_LISTED else ""
-    return f"{pattern!r} matches no parameter{near or ';'} there are: {', '.join(short[:MAX_LISTED])}{more}"
+    """Describe that a pattern matches no parameter, with the nearest pattern and the names.
+
+    Args:
+        pattern: The pattern.
+        names: Names of the parameters.
+    """
+    names_in_model = [name.removeprefix(MODEL_PREFIX) for name in names]
+    parents = {
+        ".".join(name.split(".")[:depth]) + ".*" for name in names_in_model for depth in range(1, name.count(".") + 1)
+    }
+    leaves = {f"*.{name.rpartition('.')[2]}" for name in names_in_model if "." in name}
+    suggestion = did_you_mean(pattern, [*sorted(parents), *sorted(leaves), *names_in_model])
+    if len(names_in_model) > MAX_LISTED:
+        counts = Counter(f"{name.partition('.')[0]}.*" if "." in name else name for name in names_in_model)
+        names_in_model = [f"{prefix} ({count})" for prefix, count in counts.items()]
+    ellipsis = ", ..." if len(names_in_model) > MAX_LISTED else ""
+    listed = ", ".join(names_in_model[:MAX_LISTED])
+    return f"{pattern!r} matches no parameter{suggestion or ';'} there are: {listed}{ellipsis}"
 
 
 def freeze_parameters(task: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
-    """Takes the gradient from the parameters that some patterns match: they are not trained.
+    """Freeze the parameters that match patterns, by disabling their gradients.
+
+    Args:
+        task: The task.
+        patterns: Patterns of names.
 
     Returns:
-        The layers that must not be in training mode from now on: norms whose running statistics belong to what is
-        frozen, because all parameters of theirs are, or where they have none all of the module around them.
+        Normalization layers that must stay in evaluation mode, so that their running statistics are frozen, too: those
+        whose parameters are all frozen or, for layers without parameters, the parameters of the module around them.
 
     Raises:
-        ConfigError: A pattern matches nothing.
+        ConfigError: A pattern matches no parameter.
     """
     if not patterns:
         return []
     names = name_parameters(task)
-    chosen = set(find_matches("freeze", patterns, (name for own in names.values() for name in own)))
-    for parameter, own in names.items():
-        if not chosen.isdisjoint(own):
+    matched = set(find_matches("freeze", patterns, (name for own_names in names.values() for name in own_names)))
+    for parameter, own_names in names.items():
+        if not matched.isdisjoint(own_names):
             parameter.requires_grad_(False)
     modules = dict(task.named_modules())
     return [
@@ -87,7 +109,7 @@ def freeze_parameters(task: nn.Module, patterns: Sequence[str]) -> list[nn.Modul
 
 
 def _is_frozen(name: str, modules: Mapping[str, nn.Module]) -> bool:
-    """Whether the nearest module that has parameters, from a module outwards, has none that is trained."""
+    """Return whether all parameters of a module, or of the nearest parent with parameters, are frozen."""
     while name and not any(True for _ in modules[name].parameters()):
         name = name.rpartition(".")[0]
     return not any(parameter.requires_grad for parameter in modules[name].parameters())
@@ -96,26 +118,26 @@ def _is_frozen(name: str, modules: Mapping[str, nn.Module]) -> bool:
 def resolve_group_options(
     names: Mapping[nn.Parameter, Sequence[str]], groups: Sequence[Mapping[str, Any]]
 ) -> dict[nn.Parameter, ParamOptions]:
-    """The options that the entries of ``optimizer.groups`` give the parameters that they match.
+    """Return the options of ``optimizer.groups`` for each parameter that an entry matches.
 
-    An entry is ``{match: PATTERN or [PATTERN, ...], lr_scale: ..., weight_decay: ...}``. All entries that match a
-    parameter count; where two set the same option, the later one wins.
+    An entry is ``{match: PATTERN or [PATTERN, ...], lr_scale: ..., weight_decay: ...}``. The options of all matching
+    entries are combined; of the same option, the last one is used.
 
     Args:
-        names: The names of each parameter that is trained.
+        names: Names of each trainable parameter.
         groups: The entries.
 
     Raises:
-        ConfigError: A pattern matches nothing that is trained.
+        ConfigError: A pattern matches no trainable parameter.
     """
     options: dict[nn.Parameter, dict[str, Any]] = {}
-    for place, entry in enumerate(groups):
+    for index, entry in enumerate(groups):
         match = entry["match"]
-        every = [name for own in names.values() for name in own]
+        all_names = [name for own_names in names.values() for name in own_names]
         patterns = [match] if isinstance(match, str) else list(match)
-        chosen = set(find_matches(f"optimizer.groups[{place}].match", patterns, every))
-        own = {key: value for key, value in entry.items() if key != "match"}
-        for parameter, mine in names.items():
-            if not chosen.isdisjoint(mine):
-                options[parameter] = options.get(parameter, {}) | own
+        matched = set(find_matches(f"optimizer.groups[{index}].match", patterns, all_names))
+        entry_options = {key: value for key, value in entry.items() if key != "match"}
+        for parameter, own_names in names.items():
+            if not matched.isdisjoint(own_names):
+                options[parameter] = options.get(parameter, {}) | entry_options
     return options  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Every learning-rate scheduler of ``torch.optim.lr_scheduler``, and those of a plugin, stepped once a step."""
+"""Adapter for the schedulers of ``torch.optim.lr_scheduler`` and of plugins, stepped once per optimizer step."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from trainer.core.metric import Metric
 from trainer.optim.lr_schedules import LRSchedule
 
 LAST_STEP_KEYS = ("T_max", "total_iters")
-"""Keys that say after how many steps a schedule ends; null is the last step of the run."""
+"""Options for the number of steps after which a schedule ends; null means the last step of the run."""
 TOTAL_KEY = "total_steps"
-"""Of OneCycleLR: how many steps there are; null is those of the run."""
+"""Option of OneCycleLR for its number of steps; null means those of the run."""
 
 
 class TorchSchedule(LRSchedule):
-    """Runs a scheduler of torch on an optimizer of its own, and reads its rate and momentum from there.
+    """Runs a scheduler of torch on a dummy optimizer, from which learning rate and momentum are read.
 
     Args:
-        kind: The class.
+        scheduler_class: Class of the scheduler.
         options: Its keyword arguments.
-        lr: The rate of the parameter group that it is for.
-        total: How many steps that takes.
-        warmup: Steps of linear rise in front.
-        configured_lr: The optimizer's rate, which rates among the options such as ``eta_min`` refer to: a parameter
-            group that has another gets the same schedule in proportion.
+        lr: Learning rate of the parameter group.
+        total: Number of updates of the parameter group.
+        warmup: Steps of linear warm-up.
+        configured_lr: Learning rate in the configuration, to which options such as ``eta_min`` refer; the schedule is
+            scaled for a parameter group with another learning rate.
 
     Raises:
-        ValueError: The class does not take these options.
+        ValueError: The class does not accept these options.
     """
 
     def __init__(
         self,
-        kind: type[torch.optim.lr_scheduler.LRScheduler],
+        scheduler_class: type[torch.optim.lr_scheduler.LRScheduler],
         options: Mapping[str, Any],
         lr: float,
         total: int,
@@ -45,54 +45,54 @@ class TorchSchedule(LRSchedule):
         configured_lr: float,
     ):
         super().__init__(lr, total, warmup)
-        self.kind = kind
+        self.scheduler_class = scheduler_class
         self.options = dict(options)
-        taken = inspect.signature(kind).parameters
+        parameters = inspect.signature(scheduler_class).parameters
         for key in LAST_STEP_KEYS:
-            if key in taken and self.options.get(key, 0) is None:
+            if key in parameters and self.options.get(key, 0) is None:
                 self.options[key] = max(self.total_steps - 1, 1)
-        if TOTAL_KEY in taken:
+        if TOTAL_KEY in parameters:
             self._set_total()
         self.lr_factor = lr / configured_lr
         self.configured_lr = configured_lr
         self.position = 0
-        self.follows_score = issubclass(kind, torch.optim.lr_scheduler.ReduceLROnPlateau)
+        self.follows_score = issubclass(scheduler_class, torch.optim.lr_scheduler.ReduceLROnPlateau)
         self._make(is_max=False)
 
     def _set_total(self) -> None:
-        """Fills in how many steps there are.
+        """Set the number of steps of the scheduler.
 
         Raises:
-            ValueError: They are fewer than the run has, at the end of which torch would raise.
+            ValueError: It is below that of the run, so that torch would raise at the end.
         """
         epochs, per_epoch = self.options.get("epochs"), self.options.get("steps_per_epoch")
-        given = self.options.get(TOTAL_KEY) or (epochs * per_epoch if epochs and per_epoch else None)
-        if given is not None and given < self.total_steps:
-            raise ValueError(f"{TOTAL_KEY}: {given} given, and the run has {self.total_steps}; null takes those")
-        self.options[TOTAL_KEY] = given or max(self.total_steps, 1)
+        num_steps = self.options.get(TOTAL_KEY) or (epochs * per_epoch if epochs and per_epoch else None)
+        if num_steps is not None and num_steps < self.total_steps:
+            raise ValueError(f"{TOTAL_KEY}: {num_steps} given, and the run has {self.total_steps}; null takes those")
+        self.options[TOTAL_KEY] = num_steps or max(self.total_steps, 1)
 
     def _make(self, is_max: bool) -> None:
-        """A new scheduler, at its first step."""
+        """Create the scheduler, at its first step."""
         parameter = nn.Parameter(torch.zeros(1))
         self.optimizer = torch.optim.SGD([parameter], lr=self.configured_lr, momentum=0.9)
         options = self.options | ({"mode": "max" if is_max else "min"} if self.follows_score else {})
-        self.scheduler = self.kind(self.optimizer, **options)
+        self.scheduler = self.scheduler_class(self.optimizer, **options)
         self.is_max = is_max
-        # torch warns of a scheduler whose optimizer has not stepped.
+        # torch warns if a scheduler steps before its optimizer.
         self.optimizer.step()
         (self.group,) = self.optimizer.param_groups
 
     @property
     def sets_momentum(self) -> bool:
-        """Whether it is asked to change the momentum with the rate."""
+        """Whether the scheduler cycles the momentum."""
         return bool(self.options.get("cycle_momentum", getattr(self.scheduler, "cycle_momentum", False)))
 
     def compute_lr(self, step: int) -> tuple[float, float | None]:
         while self.position < step and not self.follows_score:
             self.scheduler.step()
             self.position += 1
-        rate = float(self.group["lr"]) * self.lr_factor
-        return rate, float(self.group["momentum"]) if self.sets_momentum else None
+        lr = float(self.group["lr"]) * self.lr_factor
+        return lr, float(self.group["momentum"]) if self.sets_momentum else None
 
     def update_score(self, score: float, metric: Metric) -> None:
         if not self.follows_score:
@@ -102,7 +102,7 @@ class TorchSchedule(LRSchedule):
         self.scheduler.step(score)  # type: ignore[arg-type]
 
     def state_dict(self) -> dict[str, Any]:
-        """The position, the rate, and every number that the scheduler keeps; what is infinite as None."""
+        """Return position, learning rate, momentum and numeric attributes of the scheduler; infinite ones as None."""
         numbers = {
             key: value if math.isfinite(value) else None
             for key, value in sorted(vars(self.scheduler).items())
@@ -114,8 +114,8 @@ class TorchSchedule(LRSchedule):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._make(bool(state["is_max"]))
         self.position = 0
-        if not self.kind.__module__.startswith("torch.optim"):
-            # What a scheduler of a plugin keeps is not known: its steps are repeated.
+        if not self.scheduler_class.__module__.startswith("torch.optim"):
+            # The state of a scheduler of a plugin is unknown, so its steps are repeated.
             self.compute_lr(state["position"])
             return
         self.position = state["position"]

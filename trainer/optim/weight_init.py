@@ -1,4 +1,4 @@
-"""Initial weights by one rule for every kind of model."""
+"""Weight initialization with one rule for all models."""
 
 from __future__ import annotations
 
@@ -17,24 +17,27 @@ INIT_FUNCTIONS = {
 
 
 def initialize_weights(model: nn.Module, rule: Literal["default", "kaiming", "xavier", "orthogonal"]) -> None:
-    """Draws the matrices and kernels of a model anew, and sets the biases beside them to zero.
+    """Initialize the weight matrices and kernels of a model, and set the biases of their layers to zero.
 
-    ``kaiming``: normal, of variance 2 / fan out, which is out * k * k of a convolution (He et al. 2015); ``xavier``:
-    uniform, of variance 2 / (fan in + fan out) (Glorot and Bengio 2010); ``orthogonal``: Saxe et al. 2014.
-    ``default`` leaves what each layer chose. Every map that a layer names is drawn by itself, whichever way it lies:
-    a gate, a group of a convolution, the matrix of a relation; the vectors of H heads over C numbers are a map from C
-    to H. Recurrent gates keep their biases, which may be set for a reason; embeddings, places, norms and the
-    coefficients by which matrices are mixed are left.
+    Each linear map of a layer is initialized separately, whatever its memory layout: a gate, a group of a convolution,
+    the matrix of a relation; the vectors of H heads with C features are a map from C to H. Biases of recurrent gates,
+    embeddings, positional encodings, normalization layers and mixing coefficients are unchanged.
+
+    Args:
+        model: The model.
+        rule: ``kaiming``: normal with variance 2 / fan out, which is ``out * k * k`` of a convolution (He et al. 2015);
+            ``xavier``: uniform with variance 2 / (fan in + fan out) (Glorot and Bengio 2010); ``orthogonal``: Saxe et
+            al. 2014; ``default``: the initialization of each layer is unchanged.
     """
     if rule == "default":
         return
     for module in model.modules():
         matrices = weight_matrices(module)
-        for parts in matrices.values():
-            for part in parts:
-                # Drawn apart: some rules cannot write to a matrix that lies transposed.
-                drawn = torch.empty(part.shape, dtype=part.dtype, device=part.device)
-                part.copy_(INIT_FUNCTIONS[rule](drawn))
-        own = dict(module.named_parameters(recurse=False))
-        if matrices and "bias" in own:
-            nn.init.zeros_(own["bias"])
+        for weights in matrices.values():
+            for weight in weights:
+                # In a new tensor, because some rules cannot write to a transposed matrix.
+                sample = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
+                weight.copy_(INIT_FUNCTIONS[rule](sample))
+        own_parameters = dict(module.named_parameters(recurse=False))
+        if matrices and "bias" in own_parameters:
+            nn.init.zeros_(own_parameters["bias"])

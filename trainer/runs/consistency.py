@@ -24,8 +24,13 @@ MAX_PROBLEMS = 5
 def check_run(path: Path, state: Mapping[str, Any], file: Path) -> None:
     """Compare the configuration and results of a run directory with the run metadata of a checkpoint in it.
 
+    Args:
+        path: The run directory.
+        state: The checkpoint.
+        file: Its file, for messages.
+
     Raises:
-        ConfigError: They differ: one was edited, or is of another run. Names file and key.
+        ConfigError: They differ, because one was edited or belongs to another run.
     """
     checkpoint_schema.check_plain_state(state, file)
     about = state["about"]
@@ -39,23 +44,23 @@ def check_run(path: Path, state: Mapping[str, Any], file: Path) -> None:
     ]
     if problems:
         more = [f"and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
-        raise ConfigError(*problems[:MAX_PROBLEMS], *more, "one of the two was edited or is of another run")
+        raise ConfigError(*problems[:MAX_PROBLEMS], *more, "one of the two was edited or belongs to another run")
 
 
 def _select_common_keys(results: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the keys that results and a checkpoint share; a seed from the environment is in the results only.
 
-    Excluded are the digest of the data, since a run resumed with changed data has today's in its results, and the
-    identity of a run resumed from a checkpoint of an earlier version, which hashed other class paths.
+    Excluded are the digest of the data, because the results of a run resumed with changed data have the current one,
+    and the identity of a run resumed from a checkpoint of an earlier version, which hashed other class paths.
     """
     options = about["options"]
-    told = {"options": options}
+    expected = {"options": options}
     if results.get(migrations.KEY, 1) == about.get(migrations.KEY, 1):
-        told["identity"] = about.get("identity")
-    told |= {group: options[group] for group in ("model", "data", "task") if group in options}
+        expected["identity"] = about.get("identity")
+    expected |= {group: options[group] for group in ("model", "data", "task") if group in options}
     if isinstance(seed := about["config"].get("seed"), int):
-        told["seed"] = seed
-    return {key: results.get(key) for key in told}, told
+        expected["seed"] = seed
+    return {key: results.get(key) for key in expected}, expected
 
 
 def load_best(path: Path) -> dict[str, Any]:
@@ -70,7 +75,9 @@ def is_best_lost(path: Path, state: Mapping[str, Any] | None, epoch: int | None)
     """Check whether the best weights of a finished run are missing, but can be restored from its last state.
 
     Args:
-        epoch: Epoch of the best weights; None where no score was a number, and none were saved.
+        path: The run directory.
+        state: The last state; None if there is none.
+        epoch: Epoch of the best weights; None if all scores were NaN, so that none were saved.
 
     Raises:
         ConfigError: The best weights are lost, damaged, or not those that the last state refers to.
@@ -90,9 +97,11 @@ def is_best_lost(path: Path, state: Mapping[str, Any] | None, epoch: int | None)
     if not problems:
         return False
     if state is None or not _contains_best_weights(state):
-        raise ConfigError(*problems, f"it cannot be made again: {_describe_other_weights(state)}")
+        raise ConfigError(*problems, f"it cannot be restored: {_describe_other_weights(state)}")
     if os.path.lexists(file):
-        raise ConfigError(*problems, f"{LAST} holds the same weights: remove {file}, and train resume {path} makes it")
+        raise ConfigError(
+            *problems, f"{LAST} contains the same weights: remove {file}, and train resume {path} restores it"
+        )
     return True
 
 
@@ -106,47 +115,65 @@ def _best_position(best: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _contains_best_weights(state: Mapping[str, Any]) -> bool:
-    """Return whether the last state holds the best weights: no step since then, and no EMA, which is saved apart."""
-    players = state["players"].values() if isinstance(state["players"], Mapping) else [None]
-    is_plain = all(isinstance(player, Mapping) and player.get("average", 0) is None for player in players)
-    return bool(state["best"]["step"] == state["position"]["step"]) and is_plain
+    """Return whether the last state contains the best weights: there is no later step and no EMA."""
+    param_groups = state["players"].values() if isinstance(state["players"], Mapping) else [None]
+    has_no_ema = all(isinstance(group, Mapping) and group.get("average", 0) is None for group in param_groups)
+    return bool(state["best"]["step"] == state["position"]["step"]) and has_no_ema
 
 
 def _describe_other_weights(state: Mapping[str, Any] | None) -> str:
     if state is None:
         return f"there is no {LAST} either"
     best, last = state["best"]["step"], state["position"]["step"]
-    of_last = f"of step {last}" if best != last else "before they were averaged"
-    return f"the best weights were of step {best}, and {LAST} holds those {of_last}; train a new run"
+    last_text = f"of step {last}" if best != last else "before they were averaged"
+    return f"the best weights were those of step {best}, and {LAST} contains those {last_text}; train a new run"
 
 
 def load_weights(task: Task, state: Mapping[str, Any], file: Path) -> None:
-    """Load the weights of a checkpoint into a task. Raises ConfigError as ``check_weights``."""
+    """Load the weights of a checkpoint into a task.
+
+    Args:
+        task: The task.
+        state: The checkpoint.
+        file: Its file, for messages.
+
+    Raises:
+        ConfigError: The weights do not fit the task or are not finite.
+    """
     check_weights(task, state, file)
     task.load_state_dict(state["task"])
 
 
 def check_weights(task: Task, state: Mapping[str, Any], file: Path) -> None:
-    """Raise ConfigError, naming file and tensor, for weights that do not fit the task or are not finite."""
-    weights, own = state.get("task"), task.state_dict()
+    """Check that the weights of a checkpoint fit a task.
+
+    Args:
+        task: The task.
+        state: The checkpoint.
+        file: Its file, for messages.
+
+    Raises:
+        ConfigError: A tensor is missing, unknown, not finite, or has another shape or dtype.
+    """
+    weights, model_state = state.get("task"), task.state_dict()
     if not isinstance(weights, Mapping):
-        raise ConfigError(f"{file}: it holds no weights (task)")
-    problems = [f"{file}: task.{name}: {fault}" for name, fault in _find_weight_faults(weights, own)]
+        raise ConfigError(f"{file}: it contains no weights (task)")
+    problems = [f"{file}: task.{name}: {problem}" for name, problem in _find_weight_problems(weights, model_state)]
     if problems:
-        raise ConfigError(*problems[:MAX_PROBLEMS], "its weights are not those of the model that its run describes")
+        raise ConfigError(*problems[:MAX_PROBLEMS], "its weights do not belong to the model of its run")
 
 
-def _find_weight_faults(weights: Mapping[Any, Any], own: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
-    for name, value in own.items():
-        found = weights.get(name)
-        if not isinstance(found, Tensor):
-            yield name, "missing" if found is None else "no tensor"
-        elif found.shape != value.shape or found.dtype != value.dtype:
-            yield name, f"{_describe_tensor(found)}; the model has {_describe_tensor(value)}"
-        elif found.is_floating_point() and not bool(torch.isfinite(found).all()):
-            yield name, "holds numbers that are not finite"
+def _find_weight_problems(weights: Mapping[Any, Any], model_state: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
+    for name, value in model_state.items():
+        weight = weights.get(name)
+        if not isinstance(weight, Tensor):
+            yield name, "missing" if weight is None else "not a tensor"
+        elif weight.shape != value.shape or weight.dtype != value.dtype:
+            yield name, f"{_describe_tensor(weight)}; the model has {_describe_tensor(value)}"
+        elif weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
+            yield name, "contains values that are not finite"
     for name in weights:
-        if name not in own:
+        if name not in model_state:
             yield str(name), "the model has no such tensor"
 
 
@@ -154,13 +181,13 @@ def _describe_tensor(value: Tensor) -> str:
     return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
 
 
-def _find_differences(file: Path, mine: Any, theirs: Any, other: Path, at: str = "") -> Iterator[str]:
+def _find_differences(file: Path, value: Any, other_value: Any, other_file: Path, at: str = "") -> Iterator[str]:
     """Describe the keys in which two mappings differ, except those that do not affect training."""
-    if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
-        for key in dict.fromkeys((*mine, *theirs)):
+    if isinstance(value, Mapping) and isinstance(other_value, Mapping):
+        for key in dict.fromkeys((*value, *other_value)):
             if str(key) not in RUNTIME_ONLY_KEYS:
                 yield from _find_differences(
-                    file, mine.get(key), theirs.get(key), other, f"{at}.{key}" if at else str(key)
+                    file, value.get(key), other_value.get(key), other_file, f"{at}.{key}" if at else str(key)
                 )
-    elif mine != theirs:
-        yield f"{file}: {at} is {mine!r}; {other.name} has {theirs!r}"
+    elif value != other_value:
+        yield f"{file}: {at} is {value!r}; {other_file.name} has {other_value!r}"

@@ -42,7 +42,13 @@ PATH_KEYS = ("data.path", "data.test_path")
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """Results of a run, and its configuration by dotted key; ``mtime_ns`` is when it ended."""
+    """A finished run with its results and configuration.
+
+    Args:
+        results: Contents of ``results.json``.
+        config: Configuration by dotted key.
+        mtime_ns: Modification time of the results, in nanoseconds.
+    """
 
     results: Mapping[str, Any]
     config: Mapping[str, Any]
@@ -50,38 +56,39 @@ class FinishedRun:
 
     @property
     def monitor(self) -> str:
+        """Name of the monitored metric."""
         return str(self.results["monitor"])
 
     @property
     def metric(self) -> Metric | None:
-        """The monitored metric with its direction; None where neither the run nor the registry knows it."""
+        """The monitored metric with its direction; None if the direction is unknown."""
         return find_metric(self.monitor, self.results.get("higher_is_better", {}))
 
     @cached_property
     def explicit_overrides(self) -> dict[str, Any]:
-        """The overrides of its command line, the last one of each key."""
+        """Overrides of its command line, the last one of each key."""
         pairs = (text.lstrip("+~").partition("=") for text in self.results["overrides"])
         return {key: _parse_override_value(value) for key, _, value in pairs}
 
     def get_value(self, key: str) -> Any:
         """Return the value of a key, or the option of a group."""
-        for known in (self.config, self.results.get("options", {}), self.explicit_overrides):
-            if key in known:
-                return known[key]
+        for source in (self.config, self.results.get("options", {}), self.explicit_overrides):
+            if key in source:
+                return source[key]
         return None
 
     @property
     def data_digest(self) -> str:
-        """Digest of the user files it was trained on; empty where there are none, or it is unknown."""
+        """Digest of the user's data files; empty if there are none or it is unknown."""
         return str(self.results.get("data_digest") or "")
 
     @cached_property
     def setting_key(self) -> str:
-        """Everything that determines training except seed and fold."""
-        kept = {
+        """Text that identifies everything that determines training, except seed and fold."""
+        setting = {
             key: value for key, value in self.config.items() if not is_ignored_key(key) and key not in REPLICATE_KEYS
         }
-        options = sorted((k, canonicalize_value(v)) for k, v in kept.items())
+        options = sorted((k, canonicalize_value(v)) for k, v in setting.items())
         return repr((self.results["model"], self.results["data"], self.data_digest, options))
 
     @cached_property
@@ -103,7 +110,7 @@ class FinishedRun:
 def is_ignored_key(key: str) -> bool:
     """Return whether a key does not distinguish settings, or has a column of its own."""
     parts = key.split(".")
-    if parts[0] == "callbacks":  # those of the user's may do anything to what is trained
+    if parts[0] == "callbacks":  # user-defined callbacks may change training
         return False
     is_neutral = parts[0] in RUNTIME_ONLY_KEYS or parts[-1] in RUNTIME_ONLY_KEYS
     return key in ("model", "data") or key.startswith("hydra") or is_neutral
@@ -112,44 +119,44 @@ def is_ignored_key(key: str) -> bool:
 def read_runs(path: Path) -> list[FinishedRun]:
     """Read the finished runs with scores below a directory, ordered by name.
 
-    Runs whose score was never a number selected no weights and are left out, as are feature extractors.
+    Runs whose scores were all NaN have no best weights and are left out, as are feature networks of FID.
     """
     files = {file.resolve(): file for file in sorted(path.glob(f"**/{run_dir.RESULTS_FILE}"))}
-    found = []
+    runs = []
     for file in files.values():
         results = run_dir.read_results(file.parent)
         if results.get("status") != "finished" or not results.keys() >= REQUIRED_KEYS:
             continue
-        wrong = result.find_wrong_types(results)
-        if wrong:
-            log.warning("%s is left out: %s", file, wrong[0])
+        problems = result.find_wrong_types(results)
+        if problems:
+            log.warning("%s is left out: %s", file, problems[0])
         elif _is_scored(results):
             is_helper = file.parent.parent.name == run_dir.CLASSIFIERS_DIR and not results["overrides"]
             if not is_helper:
-                found.append(FinishedRun(results, _read_config_keys(file.parent, results), file.stat().st_mtime_ns))
-    return found
+                runs.append(FinishedRun(results, _read_config_keys(file.parent, results), file.stat().st_mtime_ns))
+    return runs
 
 
 def _is_scored(results: Mapping[str, Any]) -> bool:
-    """Return whether the monitored score exists."""
+    """Return whether the monitored validation and test scores exist."""
     return all(results["monitor"] in results[split] for split in ("val", "test"))
 
 
 def _read_config_keys(path: Path, results: Mapping[str, Any]) -> dict[str, Any]:
     """Read the configuration of a run by dotted key; if the file is lost, its overrides."""
     try:
-        read = _load_yaml(yaml_limits.read_yaml(path / run_dir.CONFIG_FILE))
+        config = _load_yaml(yaml_limits.read_yaml(path / run_dir.CONFIG_FILE))
     except ConfigError:
-        read = None
-    if isinstance(read, dict):
-        version = read.pop(migrations.KEY, 1)
-        read = migrations.migrate_config(read, version) if isinstance(version, int) else read
-        found = dict(_flatten_keys(read, ""))
+        config = None
+    if isinstance(config, dict):
+        version = config.pop(migrations.KEY, 1)
+        config = migrations.migrate_config(config, version) if isinstance(version, int) else config
+        values = dict(_flatten_keys(config, ""))
     else:
         pairs = (str(text).lstrip("+~").partition("=") for text in results["overrides"])
-        found = {key: _parse_override_value(value) for key, _, value in pairs if not key.startswith("hydra")}
-    paths = {key: os.path.relpath(found[key]) for key in PATH_KEYS if isinstance(found.get(key), str) and found[key]}
-    return found | paths
+        values = {key: _parse_override_value(value) for key, _, value in pairs if not key.startswith("hydra")}
+    paths = {key: os.path.relpath(values[key]) for key in PATH_KEYS if isinstance(values.get(key), str) and values[key]}
+    return values | paths
 
 
 def _flatten_keys(node: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
@@ -173,15 +180,15 @@ def _load_yaml(text: str) -> Any:
     """Load a YAML text. Raises ConfigError for invalid or excessive YAML."""
     yaml_limits.check_text(text, "a value")
     try:
-        found = _Loader(text).get_single_data()
-        repr(found)  # Python refuses to print a whole number of thousands of digits
+        value = _Loader(text).get_single_data()
+        repr(value)  # Python raises for integers with thousands of digits
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:  # of a tag, as !!bool x
         raise ConfigError(f"not YAML: {error}") from error
-    return found
+    return value
 
 
 def _parse_override_value(text: str) -> Any:
-    """Parse the value of an override; its text where it is not YAML."""
+    """Parse the value of an override; return its text if it is not YAML."""
     try:
         return _load_yaml(text)
     except ConfigError:

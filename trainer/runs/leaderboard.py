@@ -29,7 +29,23 @@ MIN_MODEL_WIDTH = 6
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the leaderboard: all seeds and folds of one setting."""
+    """A row of the leaderboard: all seeds and folds of one setting.
+
+    Attributes:
+        data: Name of the data set, with its source if there are several.
+        monitor: Name of the monitored metric.
+        model: Name of the model.
+        overrides: Keys in which settings differ, with their values.
+        runs: Number of runs.
+        val: Mean validation score.
+        test: Mean test score.
+        std: Standard deviation of the test scores; None for a single run.
+        baseline: Mean baseline score.
+        best_possible: Mean best possible score.
+        params: Number of parameters.
+        seconds: Mean seconds of training.
+        other_metrics: Names and means of the other test metrics.
+    """
 
     data: str
     monitor: str
@@ -54,21 +70,21 @@ def collect_entries(path: Path) -> list[Entry]:
     return build_entries(read_runs(path))
 
 
-def build_entries(found: Sequence[FinishedRun]) -> list[Entry]:
+def build_entries(finished: Sequence[FinishedRun]) -> list[Entry]:
     """Build the entries of runs that have been read."""
-    found_entries = [
+    entries = [
         (_build_entry(data, label, runs), runs[0].metric)
-        for data, groups in group_by_data(group_by_setting(found))
+        for data, groups in group_by_data(group_by_setting(finished))
         for label, runs in zip(label_settings(groups), groups, strict=True)
     ]
-    ranked = sorted(found_entries, key=lambda pair: (pair[0].data, pair[0].monitor, _sort_key(*pair)))
+    ranked = sorted(entries, key=lambda pair: (pair[0].data, pair[0].monitor, _sort_key(*pair)))
     return [entry for entry, _ in ranked]
 
 
 def _build_entry(data: str, label: str, runs: Sequence[FinishedRun]) -> Entry:
     first, name = runs[0].results, runs[0].monitor
     tests = [run.results["test"][name] for run in runs]
-    others = [other for other in first["test"] if other != name]
+    other_names = [other_name for other_name in first["test"] if other_name != name]
     return Entry(
         data=data,
         monitor=name,
@@ -82,7 +98,9 @@ def _build_entry(data: str, label: str, runs: Sequence[FinishedRun]) -> Entry:
         best_possible=average_score(runs, "best_possible", name),
         params=first["params"],
         seconds=round(statistics.fmean(run.results["seconds"] for run in runs), 2),
-        other_metrics=", ".join(f"{other} {_format_cell(average_score(runs, 'test', other))}" for other in others),
+        other_metrics=", ".join(
+            f"{other_name} {_format_cell(average_score(runs, 'test', other_name))}" for other_name in other_names
+        ),
     )
 
 
@@ -98,15 +116,17 @@ def show_leaderboard(path: Path) -> None:
         SystemFault: The leaderboard was printed but cannot be saved.
     """
     if not os.path.isdir(path):
-        raise ConfigError(f"no folder {path.absolute()}")
-    found = read_runs(path)
-    entries = build_entries(found)
+        raise ConfigError(f"no directory {path.absolute()}")
+    runs = read_runs(path)
+    entries = build_entries(runs)
     if not entries:
         print_line(f"no finished run in {path}")
         return
     _print_tables(entries)
-    if again := len(found) - sum(entry.runs for entry in entries):
-        print_line(f"{again} of {format_count(len(found), 'run')} left out: run again since, with the same seed")
+    if num_replaced := len(runs) - sum(entry.runs for entry in entries):
+        print_line(
+            f"{num_replaced} of {format_count(len(runs), 'run')} left out: replaced by newer runs with the same seed"
+        )
     _save_tables(entries, path)
     print_line(f"ordered by validation; saved in {path}/leaderboard.csv and .md")
 
@@ -130,15 +150,15 @@ def _format_cell(value: Any) -> str:
 def _print_tables(entries: Sequence[Entry]) -> None:
     """Print one table for each data set: scores on different data are not comparable."""
     for data, monitor in dict.fromkeys((entry.data, entry.monitor) for entry in entries):
-        mine = [entry for entry in entries if (entry.data, entry.monitor) == (data, monitor)]
-        known = (("baseline", mine[0].baseline), ("best possible", mine[0].best_possible))
-        context = "".join(f", {name} {_format_cell(value)}" for name, value in known if value is not None)
+        group = [entry for entry in entries if (entry.data, entry.monitor) == (data, monitor)]
+        references = (("baseline", group[0].baseline), ("best possible", group[0].best_possible))
+        context = "".join(f", {name} {_format_cell(value)}" for name, value in references if value is not None)
         print_line(f"{data}: {format_metric_name(monitor)}{context}")
-        if not _fits_width(mine, console.width):
-            for place, entry in enumerate(mine, 1):
-                _print_stacked(place, entry)
+        if not _fits_width(group, console.width):
+            for rank, entry in enumerate(group, 1):
+                _print_stacked(rank, entry)
         else:
-            console.print(_build_table(mine))
+            console.print(_build_table(group))
 
 
 def _fits_width(entries: Sequence[Entry], width: int) -> bool:
@@ -159,9 +179,9 @@ def _build_table(entries: Sequence[Entry]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for entry in entries:
         test = "\n".join([_format_test_score(entry), *_format_other_metrics(entry)])
-        start = (entry.model, entry.overrides) if has_labels else (entry.model,)
+        names = (entry.model, entry.overrides) if has_labels else (entry.model,)
         cells = (str(entry.runs), _format_cell(entry.val), test, f"{entry.params:,}", f"{entry.seconds:.1f}")
-        table.add_row(*start, *cells)
+        table.add_row(*names, *cells)
     return table
 
 
@@ -176,7 +196,7 @@ def _format_test_score(entry: Entry) -> str:
     return _format_cell(entry.test) + ("" if entry.std is None else f" {plus_minus} {_format_cell(entry.std)}")
 
 
-def _print_stacked(place: int, entry: Entry) -> None:
+def _print_stacked(rank: int, entry: Entry) -> None:
     """Print an entry on several lines, for narrow terminals."""
     runs, params = format_count(entry.runs, "run"), format_count(entry.params, "parameter")
     lines = [
@@ -187,5 +207,5 @@ def _print_stacked(place: int, entry: Entry) -> None:
     grid = Table.grid(padding=(0, 1))
     grid.add_column()
     grid.add_column(overflow="fold")
-    grid.add_row(f"{place}.", "\n".join(filter(None, lines)))
+    grid.add_row(f"{rank}.", "\n".join(filter(None, lines)))
     console.print(grid)

@@ -24,7 +24,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def _load_checkpoint_metadata(path: Path) -> dict[str, Any]:
     """Load the run metadata and the position of the newest checkpoint; empty if none can be read."""
-    # Not Path.is_file, which raises for a name that is too long.
+    # Path.is_file raises if the name is too long.
     if not any(os.path.isfile(path / name) for name in run_dir.CHECKPOINT_FILES):
         return {}
     from trainer.engine import checkpoint
@@ -58,5 +58,5 @@ def _results_from_checkpoint(path: Path) -> dict[str, Any]:
         "versions": about.get("versions", {}),
         "home": about.get("home", ""),
         "data_digest": about.get("data_digest"),
-        "reason": f"{run_dir.RESULTS_FILE} was lost; this is what the checkpoint knows",
+        "reason": f"{run_dir.RESULTS_FILE} was lost; recovered from the checkpoint",
     }

@@ -28,17 +28,35 @@ class Result:
     """Status, settings, sizes and scores of one run.
 
     Attributes:
-        folder: the run directory.
-        status: waiting, running, finished, interrupted or failed; ``reason`` says why it did not finish.
-        val: validation scores of the best weights.
-        test: test scores of the best weights.
-        higher_is_better: direction of each score, where it is known.
-        baseline: test scores of a trivial predictor.
-        best_possible: test scores that no model can beat on average, where they are known.
-        home: the directory the run was started from, to which relative paths refer.
-        artifacts: names of the figures and tables of a finished run; None until all are drawn.
-        data_digest: digest of the user's data files it was trained on; None where the data set reads none.
-        format_version: version of the identity and of ``results.json``.
+        folder: The run directory.
+        identity: Hash of the configuration and the data.
+        status: Waiting, running, finished, interrupted or failed.
+        options: Selected option of each configuration group.
+        overrides: Overrides of the command line.
+        model: Name of the model.
+        data: Name of the data set.
+        task: Name of the task.
+        seed: Seed of the run.
+        params: Number of parameters.
+        epochs: Number of completed epochs.
+        steps: Number of optimizer steps taken.
+        seconds: Seconds of training and validation.
+        device: Device of the run.
+        threads: Number of CPU threads.
+        monitor: Name of the monitored metric.
+        higher_is_better: Whether higher is better, for each metric with a known direction.
+        best_epoch: Epoch of the best weights, from 1; None if there are none.
+        val: Validation metrics of the best weights.
+        test: Test metrics of the best weights.
+        baseline: Test metrics of a trivial predictor.
+        best_possible: Bounds on the test metrics that no model can beat on average, where they are known.
+        versions: Versions of Python and of the packages.
+        git: Commit of the working directory; None outside a repository.
+        home: Directory where the run was started, to which relative paths refer.
+        reason: Why the run did not finish.
+        artifacts: Names of the figures and tables of a finished run; None until all are written.
+        data_digest: Digest of the user's data files; None if the data set reads none.
+        format_version: Version of the identity and of ``results.json``.
     """
 
     folder: str
@@ -73,25 +91,29 @@ class Result:
 
     @classmethod
     def read(cls, path: Path) -> Result:
-        """Read the results of a run directory, wherever it is now; fields of a later version are ignored.
+        """Read the results of a run directory, which may have been moved; unknown fields are ignored.
 
         Raises:
-            ConfigError: The file is not one that a run writes.
+            ConfigError: The file is not the results file of a run.
         """
-        found = recovery.read_results(path) | {"folder": str(path)}
-        wrong = find_faults(found)
-        if wrong:
+        values = recovery.read_results(path) | {"folder": str(path)}
+        problems = find_problems(values)
+        if problems:
             file = path / (run_dir.RESULTS_FILE if run_dir.read_results(path) else run_dir.CHECKPOINT_FILES[0])
-            raise ConfigError(f"{file} is not that of a run: {'; '.join(wrong[:MAX_PROBLEMS])}")
-        migrations.check_version(found.get(migrations.KEY, 1), path / run_dir.RESULTS_FILE)
-        return cls(**{name: found[name] for name in FIELD_TYPES if name in found})
+            raise ConfigError(f"{file} is not that of a run: {'; '.join(problems[:MAX_PROBLEMS])}")
+        migrations.check_version(values.get(migrations.KEY, 1), path / run_dir.RESULTS_FILE)
+        return cls(**{name: values[name] for name in FIELD_TYPES if name in values})
 
     def write(self) -> None:
-        """Write ``results.json``. Raises SystemFault where nothing can be written."""
+        """Write ``results.json``.
+
+        Raises:
+            SystemFault: The file cannot be written.
+        """
         atomic_write.write_text(self.results_path, self._to_json())
 
     def write_in_place(self) -> None:
-        """Write like ``write``, on a full disk by overwriting the file in place."""
+        """Write ``results.json``; on a full disk, overwrite the file in place."""
         try:
             self.write()
         except SystemFault:
@@ -99,22 +121,28 @@ class Result:
 
     @property
     def results_path(self) -> Path:
+        """Path of ``results.json``."""
         return Path(self.folder) / run_dir.RESULTS_FILE
 
     def _to_json(self) -> str:
         """Return JSON, with null for scores that are not finite, which ``run_dir.read_results`` reads as NaN."""
-        said = asdict(self)
+        values = asdict(self)
         for name in run_dir.SCORE_GROUPS:
-            said[name] = {key: value if math.isfinite(value) else None for key, value in said[name].items()}
-        return json.dumps(said, indent=2, allow_nan=False) + "\n"
+            values[name] = {key: value if math.isfinite(value) else None for key, value in values[name].items()}
+        return json.dumps(values, indent=2, allow_nan=False) + "\n"
 
     def update_progress(self, trainer: Trainer) -> None:
-        """Update the position and the best scores."""
+        """Update the position and the best scores from a trainer."""
         self.epochs, self.steps, self.seconds = trainer.epoch, trainer.step, round(trainer.elapsed_seconds, 3)
         self.update_best(trainer.history, trainer.best.epoch)
 
     def update_best(self, history: list[dict[str, Any]], epoch: int | None) -> None:
-        """Update the validation scores of the best epoch."""
+        """Update the best epoch and its validation metrics.
+
+        Args:
+            history: Rows of the validations.
+            epoch: The best epoch; None if there is none.
+        """
         self.best_epoch = epoch
         best = next((row for row in history if row["epoch"] == epoch), {})
         self.val = {name.removeprefix("val_"): value for name, value in best.items() if name.startswith("val_")}
@@ -131,45 +159,53 @@ REQUIRED_FIELDS = [f.name for f in fields(Result) if f.default is MISSING and f.
 MAX_PROBLEMS = 5
 
 
-def find_faults(found: Mapping[str, Any]) -> list[str]:
-    """List what is missing or of the wrong type in results, by key."""
-    return [f"{key} is missing" for key in REQUIRED_FIELDS if key not in found] + find_wrong_types(found)
+def find_problems(values: Mapping[str, Any]) -> list[str]:
+    """List the keys of results that are missing or have the wrong type."""
+    return [f"{key} is missing" for key in REQUIRED_FIELDS if key not in values] + find_wrong_types(values)
 
 
-def find_wrong_types(found: Mapping[str, Any]) -> list[str]:
-    """List what is of the wrong type in results, by key."""
+def find_wrong_types(values: Mapping[str, Any]) -> list[str]:
+    """List the keys of results that have the wrong type."""
     return [
-        fault for key, kind in FIELD_TYPES.items() if key in found for fault in find_mismatches(found[key], kind, key)
+        problem
+        for key, kind in FIELD_TYPES.items()
+        if key in values
+        for problem in find_mismatches(values[key], kind, key)
     ]
 
 
 def collect_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in ("train-zoo", "torch", "hydra-core", "numpy"):
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions
 
 
 def get_git_commit() -> str | None:
     """Return the commit of the working directory, with ``+`` if files differ from it; None outside a repository."""
     try:
         command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
+    return process.stdout.strip() or None
 
 
 WAITING_STATUS = "waiting"
-"""The status of a run that nothing was done for yet."""
+"""Status of a run before its first action."""
 
 
 def create_result(config: Config, path: Path) -> Result:
-    """Create the result of a run that has not begun."""
+    """Create the result of a new run.
+
+    Args:
+        config: Configuration of the run.
+        path: The run directory.
+    """
     names = config.names
     return Result(
         folder=str(path),

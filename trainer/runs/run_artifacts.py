@@ -1,4 +1,4 @@
-"""Artifacts of a run: metrics, curves, and what its task shows of the test rows."""
+"""Artifacts of a run: training curves and the figures and tables of its task."""
 
 from __future__ import annotations
 
@@ -18,58 +18,91 @@ if TYPE_CHECKING:
     from trainer.viz.snapshots import SampleSnapshots
 
 MAX_LR_POINTS = 500
-"""Steps at which a learning rate is drawn."""
+"""Maximum number of points of a learning-rate curve."""
 History = Sequence[Mapping[str, Any]]
 
 
-def draw_curves(path: Path, history: History, result: Result, rates: plots.LearningRateCurves | None = None) -> None:
-    """Draws ``plots.draw_training_curves`` of a run so far, if anything was validated."""
+def draw_curves(
+    path: Path, history: History, result: Result, learning_rates: plots.LearningRateCurves | None = None
+) -> None:
+    """Draw the training curves of a run, if there was a validation.
+
+    Args:
+        path: The run directory.
+        history: Rows of the validations.
+        result: Result of the run, for the monitor and the best epoch.
+        learning_rates: Learning-rate curve of each parameter group.
+    """
     if history:
         with atomic_write.replace_file(path / run_dir.CURVES_FILE) as temporary:
-            plots.draw_training_curves(history, result.monitor, temporary, rates, result.best_epoch)
+            plots.draw_training_curves(history, result.monitor, temporary, learning_rates, result.best_epoch)
 
 
 def collect_learning_rates(trainer: Trainer) -> plots.LearningRateCurves:
-    """The learning rates of each player so far."""
+    """Return the learning-rate curve of each parameter group so far."""
     return {name: sample_lr_curve(trainer, name) for name in trainer.param_groups}
 
 
 def sample_lr_curve(trainer: Trainer, name: str) -> list[tuple[int, float]]:
-    """(step, learning rate) of a player so far: at any step, or where scores decide it at the validations."""
-    player = trainer.param_groups[name]
-    if player.schedule.state_dict() or not player.num_updates:
+    """Sample the learning-rate curve of a parameter group so far.
+
+    Schedules that depend on validation scores are known only at the validations.
+
+    Args:
+        trainer: The trainer.
+        name: Name of the parameter group.
+
+    Returns:
+        Pairs of step and learning rate.
+    """
+    group = trainer.param_groups[name]
+    if group.schedule.state_dict() or not group.num_updates:
         return [(int(row["step"]), row[f"lr_{name}"]) for row in trainer.history]
-    turns = sorted({round(k * (player.num_updates - 1) / (MAX_LR_POINTS - 1)) for k in range(MAX_LR_POINTS)})
-    stretch = trainer.step / player.num_updates  # in a game a player has a part of the steps
-    return [(round(turn * stretch), player.schedule(turn)[0]) for turn in turns]
+    updates = sorted({round(k * (group.num_updates - 1) / (MAX_LR_POINTS - 1)) for k in range(MAX_LR_POINTS)})
+    steps_per_update = trainer.step / group.num_updates  # a group may update on some of the steps only, as in a GAN
+    return [(round(update * steps_per_update), group.schedule(update)[0]) for update in updates]
 
 
 def draw_artifacts(
-    trainer: Trainer, test: Loader, album: SampleSnapshots, result: Result, clock: time_limit.TimeLimit
+    trainer: Trainer, test: Loader, snapshots: SampleSnapshots, result: Result, limit: time_limit.TimeLimit
 ) -> tuple[list[Path], list[str]]:
-    """Draws everything there is to see of a finished run whose best weights are in place.
+    """Write the artifacts of a finished run whose best weights are loaded.
 
-    Gives the pictures' paths, and the names of those for which there was no time.
+    Args:
+        trainer: Trainer of the run.
+        test: Loader of the test split.
+        snapshots: Previews saved during training.
+        result: Result of the run.
+        limit: Time limit.
+
+    Returns:
+        Paths of the artifacts, and names of those that were skipped for lack of time.
     """
     path = Path(result.folder)
     draw_curves(path, trainer.history, result, collect_learning_rates(trainer))
-    if not album.is_enabled:
+    if not snapshots.is_enabled:
         return [], []
-    drawn, missed = time_limit.draw_with_time_limit(
-        trainer.task.make_artifacts(test.iter_epoch(0)), trainer.task.model, path, clock
+    paths, skipped = time_limit.draw_with_time_limit(
+        trainer.task.make_artifacts(test.iter_epoch(0)), trainer.task.model, path, limit
     )
-    return [*drawn, *album.draw_snapshot_strip(trainer)], missed
+    return [*paths, *snapshots.draw_snapshot_strip(trainer)], skipped
 
 
 def find_missing_artifacts(path: Path, result: Result, *, has_metrics_file: bool = True) -> list[str]:
-    """What a finished run should have left and has not: it was killed too early, or somebody removed it."""
+    """Return the names of missing artifacts of a finished run, which was killed or whose files were removed.
+
+    Args:
+        path: The run directory.
+        result: Result of the run, which lists its artifacts.
+        has_metrics_file: Whether the run writes ``metrics.csv``.
+    """
     names = [run_dir.METRICS_FILE] * has_metrics_file + [run_dir.CURVES_FILE, *(result.artifacts or [])]
-    lost = [name for name in names if not _is_written(path, name)]
-    return lost + ["its pictures"] * (result.artifacts is None)
+    missing = [name for name in names if not _is_written(path, name)]
+    return missing + ["its figures"] * (result.artifacts is None)
 
 
 def _is_written(path: Path, name: str) -> bool:
-    """Whether a run folder holds a file of that name, with something in it; a name that leads elsewhere is none."""
+    """Return whether a run directory contains a non-empty file of that name; names with a directory are rejected."""
     file = os.path.join(path, name)
-    # Not Path.is_file, which raises for a name that is too long.
+    # Path.is_file raises if the name is too long.
     return os.path.basename(name) == name and os.path.isfile(file) and os.path.getsize(file) > 0

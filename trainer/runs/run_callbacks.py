@@ -1,4 +1,4 @@
-"""The callbacks of a run: ours, the loggers that were chosen, and those of the user's."""
+"""Loggers and user-defined callbacks of a run."""
 
 from __future__ import annotations
 
@@ -21,10 +21,14 @@ T = TypeVar("T", bound=Callback)
 
 
 def make_loggers(config: Config, path: Path) -> list[Logger]:
-    """The loggers of a run, each told which run it is.
+    """Build and set up the loggers of a run.
+
+    Args:
+        config: Configuration of the run.
+        path: The run directory.
 
     Raises:
-        ConfigError: A class is not a logger, cannot be built, or the package it needs is not installed.
+        ConfigError: A class is not a logger, cannot be built, or needs a package that is not installed.
     """
     run = LoggedRun(path, path / run_dir.METRICS_FILE, secret_masking.mask_tree(config.raw))
     loggers = _make_entries("logger", config.tree["logger"], Logger)
@@ -34,7 +38,7 @@ def make_loggers(config: Config, path: Path) -> list[Logger]:
 
 
 def make_user_callbacks(config: Config) -> list[Callback]:
-    """The callbacks of the user's.
+    """Build the user-defined callbacks of a run.
 
     Raises:
         ConfigError: A class is not a callback, or cannot be built.
@@ -43,8 +47,8 @@ def make_user_callbacks(config: Config) -> list[Callback]:
 
 
 def _make_entries(group: str, nodes: Mapping[str, Mapping[str, Any]], kind: type[T]) -> list[T]:
-    """The objects of a group, named by their keys."""
-    made = []
+    """Build the objects of a configuration group, named by their keys."""
+    entries = []
     for name, node in nodes.items():
         key = f"{group}.{name}"
         try:
@@ -54,18 +58,18 @@ def _make_entries(group: str, nodes: Mapping[str, Mapping[str, Any]], kind: type
         except Exception as error:
             raise ConfigError(f"{key}: {node['_target_']} cannot be built: {type(error).__name__}: {error}") from error
         entry.name = key
-        made.append(entry)
-    return made
+        entries.append(entry)
+    return entries
 
 
 def has_metrics_file(config: Config) -> bool:
-    """Whether a run of this configuration writes metrics.csv."""
+    """Return whether a run of this configuration writes ``metrics.csv``."""
     return any(factory.find_class(node, Logger) is CSVLogger for node in config.tree["logger"].values())
 
 
 @contextmanager
 def close_loggers(loggers: Sequence[Logger]) -> Iterator[None]:
-    """A block at whose end every logger leaves its tool."""
+    """Close all loggers at the end of the block, with the status of the run."""
     try:
         yield
     except BaseException as error:
@@ -76,10 +80,16 @@ def close_loggers(loggers: Sequence[Logger]) -> Iterator[None]:
         logger.end("finished")
 
 
-def log_outcome(loggers: Sequence[Logger], result: Result, drawn: Sequence[Path]) -> None:
-    """Log the test scores of the best weights, and the curves and pictures of a finished run."""
+def log_outcome(loggers: Sequence[Logger], result: Result, artifacts: Sequence[Path]) -> None:
+    """Log the test scores of the best weights, and the figures of a finished run.
+
+    Args:
+        loggers: The loggers.
+        result: Result of the run.
+        artifacts: Paths of the artifacts; images are logged.
+    """
     curves = Path(result.folder) / run_dir.CURVES_FILE
-    images = [path for path in (curves, *drawn) if path.suffix == ".png" and path.is_file()]
+    images = [path for path in (curves, *artifacts) if path.suffix == ".png" and path.is_file()]
     for logger in loggers:
         logger.log_metrics({f"test/{name}": value for name, value in result.test.items()}, result.steps)
         logger.log_images(images, result.steps)

@@ -51,7 +51,11 @@ class ClaimedRunDir(NamedTuple):
 
 
 def make_runs_root() -> Path:
-    """Create the root of all runs if needed. Raises SystemFault where nothing can be written."""
+    """Create the root directory of all runs if needed, and return it.
+
+    Raises:
+        SystemFault: The directory cannot be created.
+    """
     try:
         Path(RUNS_ROOT).mkdir(exist_ok=True)
     except OSError as error:
@@ -65,34 +69,36 @@ def is_path(word: str) -> bool:
     return not equals or not _KEY_PATTERN.fullmatch(key) or os.path.isdir(word)
 
 
-def claim_dir(wanted: str, may_reuse: Callable[[Path], bool] | None = None) -> Path:
+def claim_dir(name: str, may_reuse: Callable[[Path], bool] | None = None) -> Path:
     """Create a new directory of this name, with a number appended if the name is taken.
 
     Args:
+        name: Path of the directory.
         may_reuse: Decides whether an existing directory may be reused because nothing in it would be lost.
 
     Raises:
         SystemFault: Nothing can be written.
     """
     return next(
-        path for path, is_new in _make_numbered_dirs(wanted) if is_new or (may_reuse is not None and may_reuse(path))
+        path for path, is_new in _make_numbered_dirs(name) if is_new or (may_reuse is not None and may_reuse(path))
     )
 
 
-def claim_run(wanted: str, *, may_reuse: bool = False) -> ClaimedRunDir:
+def claim_run(name: str, *, may_reuse: bool = False) -> ClaimedRunDir:
     """Create a new run directory as ``claim_dir`` does, and lock it; ``lock_run`` takes over the lock.
 
     A directory created a moment ago looks like one whose run was killed; only the lock tells them apart.
 
     Args:
+        name: Path of the directory.
         may_reuse: Also reuse a directory in which a run was killed before it saved anything.
     """
-    for path, is_new in _make_numbered_dirs(wanted):
+    for path, is_new in _make_numbered_dirs(name):
         if not is_new and not (may_reuse and is_abandoned_run(path)):
             continue
         try:
             file = _open_lock(path)
-        except FileNotFoundError:  # whoever made it has taken it back
+        except FileNotFoundError:  # its creator has removed it
             continue
         except OSError as error:
             raise atomic_write.make_write_error(path / LOCK_FILE, error) from error
@@ -110,10 +116,10 @@ def _is_current_lock(file: IO[str], path: Path) -> bool:
         return False
 
 
-def _make_numbered_dirs(wanted: str) -> Iterator[tuple[Path, bool]]:
+def _make_numbered_dirs(name: str) -> Iterator[tuple[Path, bool]]:
     """Yield directories of this name, numbered from the second on, and whether each was just created."""
     for number in range(1000):
-        path = Path(wanted if not number else f"{wanted}-{number + 1}")
+        path = Path(name if not number else f"{name}-{number + 1}")
         try:
             path.mkdir(parents=True)
         except FileExistsError:
@@ -122,7 +128,7 @@ def _make_numbered_dirs(wanted: str) -> Iterator[tuple[Path, bool]]:
             raise SystemFault(f"cannot create {path.absolute()}: {error.strerror}") from error
         else:
             yield path, True
-    raise SystemFault(f"a thousand runs are called {wanted}")
+    raise SystemFault(f"there are already a thousand runs called {name}")
 
 
 def is_abandoned_run(path: Path) -> bool:
@@ -145,11 +151,12 @@ class RunInUseError(ConfigError):
 
 
 @contextmanager
-def lock_run(path: Path, patience: float = 0.0, lock: IO[str] | None = None) -> Iterator[None]:
+def lock_run(path: Path, timeout: float = 0.0, lock: IO[str] | None = None) -> Iterator[None]:
     """Lock a run directory; the lock ends with the process, however it ends.
 
     Args:
-        patience: Seconds to wait for a process that holds the lock.
+        path: The run directory.
+        timeout: Seconds to wait for a process that holds the lock.
         lock: Open lock of a directory that was claimed.
 
     Raises:
@@ -159,14 +166,14 @@ def lock_run(path: Path, patience: float = 0.0, lock: IO[str] | None = None) -> 
     with atomic_write.catch_write_errors(path / LOCK_FILE):
         file = lock or _open_lock(path)
     try:
-        _wait_for_lock(file, path, time.monotonic() + patience)
+        _wait_for_lock(file, path, time.monotonic() + timeout)
         with atomic_write.catch_write_errors(path / LOCK_FILE):
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
         yield
     finally:
-        with suppress(OSError):  # what could not be written before cannot be written now
+        with suppress(OSError):  # an earlier write error has already been raised
             file.close()
 
 
@@ -182,7 +189,7 @@ def _wait_for_lock(file: IO[str], path: Path, deadline: float) -> None:
         if time.monotonic() >= deadline:
             file.seek(0)
             holder = file.read().strip() or "?"
-            raise RunInUseError(f"run folder {path} is in use by process {holder}")
+            raise RunInUseError(f"run directory {path} is in use by process {holder}")
         time.sleep(LOCK_POLL_SECONDS)
 
 
@@ -193,7 +200,7 @@ def _try_lock(file: IO[str], path: Path) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        log.warning("%s cannot be locked (%s): see that one process alone writes to it", path, error.strerror)
+        log.warning("%s cannot be locked (%s): make sure that only one process writes to it", path, error.strerror)
     return True
 
 
@@ -215,38 +222,39 @@ def link_latest(path: Path) -> None:
 def read_results(path: Path) -> dict[str, Any]:
     """Read ``results.json``, with NaN for null scores; empty if it cannot be read."""
     try:
-        found = json.loads((path / RESULTS_FILE).read_text(encoding="utf-8"))
+        results = json.loads((path / RESULTS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    if not isinstance(found, dict):
+    if not isinstance(results, dict):
         return {}
-    scores = {name: found[name] for name in SCORE_GROUPS if isinstance(found.get(name), dict)}
-    return found | {
+    scores = {name: results[name] for name in SCORE_GROUPS if isinstance(results.get(name), dict)}
+    return results | {
         name: {key: math.nan if value is None else value for key, value in values.items()}
         for name, values in scores.items()
     }
 
 
-def find_run(is_wanted: Callable[[dict[str, Any]], bool], preferred: Path, name: str | None = None) -> Path | None:
+def find_run(matches: Callable[[dict[str, Any]], bool], preferred: Path, name: str | None = None) -> Path | None:
     """Find the newest run whose results match, unfinished ones first; None if there is none.
 
     Args:
+        matches: Predicate on the results of a run, which are empty if they cannot be read.
         preferred: Only this directory is searched if it exists, else all runs.
         name: Name that the directory must have.
     """
     from trainer.runs import recovery
 
     pattern = f"**/{glob.escape(name)}" if name else "**"
-    every = (file for known in IDENTIFYING_FILES for file in Path(RUNS_ROOT).glob(f"{pattern}/{known}"))
-    places = [preferred] if os.path.isdir(preferred) else dict.fromkeys(file.parent for file in every)
-    runs = {path: recovery.read_results(path) for path in places}
-    # A folder may have been moved since its results were written.
-    mine = [path for path, results in runs.items() if is_wanted(results and results | {"folder": str(path)})]
-    return max(mine, key=lambda path: (runs[path].get("status") != "finished", _last_modified(path)), default=None)
+    files = (file for file_name in IDENTIFYING_FILES for file in Path(RUNS_ROOT).glob(f"{pattern}/{file_name}"))
+    paths = [preferred] if os.path.isdir(preferred) else dict.fromkeys(file.parent for file in files)
+    runs = {path: recovery.read_results(path) for path in paths}
+    # The directory may have been moved since its results were written.
+    matching = [path for path, results in runs.items() if matches(results and results | {"folder": str(path)})]
+    return max(matching, key=lambda path: (runs[path].get("status") != "finished", _last_modified(path)), default=None)
 
 
 def _last_modified(path: Path) -> int:
-    return max((file.stat().st_mtime_ns for known in IDENTIFYING_FILES for file in path.glob(known)), default=0)
+    return max((file.stat().st_mtime_ns for name in IDENTIFYING_FILES for file in path.glob(name)), default=0)
 
 
 def remove_if_empty(path: Path) -> bool:

@@ -21,12 +21,12 @@ def group_by_setting(runs: Iterable[FinishedRun]) -> list[list[FinishedRun]]:
 
 
 def group_by_data(groups: Iterable[list[FinishedRun]]) -> list[tuple[str, list[list[FinishedRun]]]]:
-    """Group settings whose scores are comparable, since they are of the same rows, with a title for each group.
+    """Group settings whose scores are on the same rows and thus comparable, with a title for each group.
 
-    Files of one name with different contents are different data. Options of the data set that leave the baseline and
-    the best possible score unchanged affect only how rows are encoded.
+    Files with the same name and different contents are different data. Options of the data set that do not change the
+    baseline and the best possible score affect only the encoding of rows.
     """
-    found: dict[tuple[str, ...], list[list[FinishedRun]]] = {}
+    sources_to_groups: dict[tuple[str, ...], list[list[FinishedRun]]] = {}
     for group in groups:
         first = group[0]
         sources = [
@@ -34,12 +34,12 @@ def group_by_data(groups: Iterable[list[FinishedRun]]) -> list[tuple[str, list[l
             for name in SOURCE_OPTIONS
             if first.data_options.get(f"data.{name}")
         ]
-        found.setdefault((str(first.results["data"]), first.monitor, *sources), []).append(group)
+        sources_to_groups.setdefault((str(first.results["data"]), first.monitor, *sources), []).append(group)
     return [
         (_format_title(key[0], [*key[2:], *contents], options), part)
-        for key, named_alike in found.items()
-        for contents, same in _group_by_contents(named_alike)
-        for options, part in _group_by_reference_scores(same, key[1])
+        for key, same_source in sources_to_groups.items()
+        for contents, same_groups in _group_by_contents(same_source)
+        for options, part in _group_by_reference_scores(same_groups, key[1])
     ]
 
 
@@ -64,15 +64,15 @@ def _group_by_reference_scores(
             repr(sorted((k, canonicalize_value(v)) for k, v in group[0].data_options.items())), []
         ).append(group)
     parts: dict[tuple[str, ...], list[list[FinishedRun]]] = {}
-    for same in by_options.values():
-        runs = same[0]
-        scores = (average_score(runs, which, monitor) for which in ("baseline", "best_possible"))
-        parts.setdefault(tuple("" if score is None else f"{score:.9g}" for score in scores), []).extend(same)
-    # Where not all have a score to compare, nothing is known of a difference.
+    for same_groups in by_options.values():
+        runs = same_groups[0]
+        scores = (average_score(runs, group, monitor) for group in ("baseline", "best_possible"))
+        parts.setdefault(tuple("" if score is None else f"{score:.9g}" for score in scores), []).extend(same_groups)
+    # Without scores to compare, differences are unknown.
     if len(parts) == 1 or ("", "") in parts:
         return [([], list(groups))]
-    leaders = [part[0][0] for part in parts.values()]
-    keys = find_differing_keys([[run] for run in leaders], [key for run in leaders for key in run.data_options])
+    first_runs = [part[0][0] for part in parts.values()]
+    keys = find_differing_keys([[run] for run in first_runs], [key for run in first_runs for key in run.data_options])
     return [
         ([f"{key.removeprefix('data.')}={format_value(part[0][0].get_value(key))}" for key in keys], part)
         for part in parts.values()
@@ -80,12 +80,17 @@ def _group_by_reference_scores(
 
 
 def _format_title(name: str, sources: Sequence[str], options: Sequence[str]) -> str:
-    inside = ", ".join([*sources, *options])
-    return f"{name} ({inside})" if inside else name
+    details = ", ".join([*sources, *options])
+    return f"{name} ({details})" if details else name
 
 
 def find_differing_keys(groups: Sequence[list[FinishedRun]], keys: Iterable[str]) -> list[str]:
-    """Return those of the keys in which settings differ, in order."""
+    """Return the keys in which settings differ, in order.
+
+    Args:
+        groups: Runs of each setting.
+        keys: Candidates.
+    """
     return [
         key for key in dict.fromkeys(keys) if len({canonicalize_value(group[0].get_value(key)) for group in groups}) > 1
     ]
@@ -93,18 +98,18 @@ def find_differing_keys(groups: Sequence[list[FinishedRun]], keys: Iterable[str]
 
 def label_settings(groups: Sequence[list[FinishedRun]]) -> list[str]:
     """Label settings by the explicitly set keys in which they differ; a single one by all that were set."""
-    given = [key for group in groups for run in group for key in run.explicit_overrides if _is_label_key(key)]
-    keys = find_differing_keys(groups, given) if len(groups) > 1 else list(dict.fromkeys(given))
-    found = [_format_label(group[0], keys) for group in groups]
+    set_keys = [key for group in groups for run in group for key in run.explicit_overrides if _is_label_key(key)]
+    keys = find_differing_keys(groups, set_keys) if len(groups) > 1 else list(dict.fromkeys(set_keys))
+    labels = [_format_label(group[0], keys) for group in groups]
     for name in {str(group[0].results["model"]) for group in groups}:
-        places = [place for place, group in enumerate(groups) if group[0].results["model"] == name]
-        if len({found[place] for place in places}) < len(places):
-            # Not in what was set on the command line: in a YAML file, or in what a default was then.
-            every = [key for place in places for key in groups[place][0].config if _is_label_key(key)]
-            more = find_differing_keys([groups[place] for place in places], every)
-            for place in places:
-                found[place] = _format_label(groups[place][0], list(dict.fromkeys([*keys, *more])))
-    return found
+        indices = [index for index, group in enumerate(groups) if group[0].results["model"] == name]
+        if len({labels[index] for index in indices}) < len(indices):
+            # They differ in a YAML file, or in a default that has changed.
+            all_keys = [key for index in indices for key in groups[index][0].config if _is_label_key(key)]
+            differing_keys = find_differing_keys([groups[index] for index in indices], all_keys)
+            for index in indices:
+                labels[index] = _format_label(groups[index][0], list(dict.fromkeys([*keys, *differing_keys])))
+    return labels
 
 
 def _is_label_key(key: str) -> bool:
@@ -115,8 +120,8 @@ def _is_label_key(key: str) -> bool:
 
 
 def _format_label(run: FinishedRun, keys: Iterable[str]) -> str:
-    known = [key for key in keys if key in run.config or run.get_value(key) is not None]
-    return " ".join(f"{key}={format_value(run.get_value(key))}" for key in known)
+    known_keys = [key for key in keys if key in run.config or run.get_value(key) is not None]
+    return " ".join(f"{key}={format_value(run.get_value(key))}" for key in known_keys)
 
 
 def format_value(value: object) -> str:
@@ -128,8 +133,14 @@ def format_value(value: object) -> str:
     return str(value)
 
 
-def average_score(runs: Iterable[FinishedRun], which: str, name: str) -> float | None:
-    """Average a score over the runs that have it; folds have baselines of their own."""
-    scores = [run.results[which].get(name) for run in runs]
-    known = [score for score in scores if isinstance(score, float | int)]
-    return sum(known) / len(known) if known else None
+def average_score(runs: Iterable[FinishedRun], group: str, name: str) -> float | None:
+    """Return the mean of a score over the runs that have it; None if none has it.
+
+    Args:
+        runs: The runs, such as folds, each with its own baseline.
+        group: Group of scores, such as ``test`` or ``baseline``.
+        name: Name of the metric.
+    """
+    scores = [run.results[group].get(name) for run in runs]
+    numbers = [score for score in scores if isinstance(score, float | int)]
+    return sum(numbers) / len(numbers) if numbers else None

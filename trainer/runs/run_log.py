@@ -23,7 +23,7 @@ class RunLogHandler(logging.FileHandler):
         super().handleError(record)
 
     def close(self) -> None:
-        with suppress(OSError):  # what could not be written before cannot be written now
+        with suppress(OSError):  # an earlier write error has already been raised
             super().close()
 
 
@@ -40,7 +40,15 @@ class _RewritingFormatter(logging.Formatter):
 
 @contextmanager
 def log_to_file(path: Path, change: Callable[[str], str] = str) -> Iterator[None]:
-    """Write the package's log to the run's log file, each line rewritten. Raises SystemFault if it is not writable."""
+    """Write the log of the package to the log file of a run within the block.
+
+    Args:
+        path: The run directory.
+        change: Applied to each line, such as to mask secrets.
+
+    Raises:
+        SystemFault: The file is not writable.
+    """
     with atomic_write.catch_write_errors(path / LOG_FILE):
         handler = RunLogHandler(path / LOG_FILE, encoding="utf-8")
     handler.addFilter(PrintableFilter())

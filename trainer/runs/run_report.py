@@ -1,4 +1,4 @@
-"""What a run shows while it trains and when it is done, and the rows it writes."""
+"""Console output of a run: progress, epochs, scores and summary."""
 
 from __future__ import annotations
 
@@ -34,17 +34,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 REDRAW_SECONDS = 0.2
 LONG_EPOCH_SECONDS = 60.0
-"""Seconds of one epoch after which a line comes before its end, off a terminal."""
+"""Seconds after which a long epoch prints a line before its end, if the output is not a terminal."""
 ANNOUNCE_AFTER_SECONDS = 2.0
-"""Seconds of a run within another after which it is told how long it takes."""
+"""Seconds after which a nested run prints its remaining time."""
 MAX_COLUMN_READINGS = 8
-"""Columns of the user's of which it is told how they were read."""
+"""Maximum number of columns whose encoding is printed."""
 
 
 class RunReporter(Callback):
-    """The callback that reports progress: a bar on a terminal, a line an epoch, and every validation in the log.
+    """Callback that reports progress: a bar on a terminal, a line per epoch, and every validation in the log.
 
-    quiet: only the bar, for a run within another.
+    Args:
+        flag: Set by signal handlers.
+        verbose: Print log messages, not only warnings.
+        quiet: Print only the bar, for a nested run.
     """
 
     def __init__(self, flag: StopFlag, *, verbose: bool, quiet: bool = False):
@@ -57,7 +60,7 @@ class RunReporter(Callback):
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            # Drawn by hand between batches: a drawing thread would take its time from training.
+            # Refreshed between batches: a thread would slow down training.
             auto_refresh=False,
             disable=not console.is_terminal,
         )
@@ -71,12 +74,19 @@ class RunReporter(Callback):
         logging.getLogger("trainer").addHandler(self._handler)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.progress.stop()
         logging.getLogger("trainer").removeHandler(self._handler)
 
     def print_line(self, text: str, style: str | None = None) -> None:
-        """A line for the reader, unless this run is within another."""
+        """Print a line, unless the run is quiet.
+
+        Args:
+            text: The line.
+            style: Style of rich.
+        """
         if not self.quiet:
             console.print(text, style=style, soft_wrap=True)
 
@@ -85,25 +95,36 @@ class RunReporter(Callback):
         trainer: Trainer,
         result: Result,
         sizes: Mapping[str, tuple[int, str]],
-        reading: Sequence[str] = (),
-        rule: str = "",
+        column_summaries: Sequence[str] = (),
+        baseline_rule: str = "",
     ) -> None:
-        """Says what is about to be trained, and on what: ``sizes`` of the splits, how columns were read, and the
-        rule of the baseline where it was chosen among several."""
+        """Print what is trained on which data, and start the progress bar.
+
+        Args:
+            trainer: Trainer of the run.
+            result: Result of the run.
+            sizes: Number and unit of the examples of each split.
+            column_summaries: Encoding of each column of the user's table.
+            baseline_rule: Rule of the baseline, if it was selected among several.
+        """
         self.flag.defer_stop()
         (rows, unit), (self._test_rows, _) = sizes["train"], sizes["test"]
         threads, params = format_count(result.threads, "thread"), format_count(result.params, "parameter")
-        going_on = f", from step {trainer.step:,}" if trainer.step else ""
-        shown = " / ".join(f"{count:,}" for count, _ in sizes.values())
-        text = f"{result.model} on {result.data}: {params}, {shown} {unit}, {result.device}, {threads}"
-        self.print_line(f"{text}{going_on}", "bold")
-        log.info("%s%s; config %s", text, going_on, result.identity)
-        if reading:
-            more = f"; and {len(reading) - MAX_COLUMN_READINGS} more" if len(reading) > MAX_COLUMN_READINGS else ""
-            self.print_line(f"read as: {'; '.join(reading[:MAX_COLUMN_READINGS])}{more}")
-            log.info("read as: %s", "; ".join(reading))
-        if rule:
-            self.print_line(f"baseline: {rule}")
+        start_text = f", from step {trainer.step:,}" if trainer.step else ""
+        split_sizes = " / ".join(f"{count:,}" for count, _ in sizes.values())
+        text = f"{result.model} on {result.data}: {params}, {split_sizes} {unit}, {result.device}, {threads}"
+        self.print_line(f"{text}{start_text}", "bold")
+        log.info("%s%s; config %s", text, start_text, result.identity)
+        if column_summaries:
+            rest = (
+                f"; and {len(column_summaries) - MAX_COLUMN_READINGS} more"
+                if len(column_summaries) > MAX_COLUMN_READINGS
+                else ""
+            )
+            self.print_line(f"read as: {'; '.join(column_summaries[:MAX_COLUMN_READINGS])}{rest}")
+            log.info("read as: %s", "; ".join(column_summaries))
+        if baseline_rule:
+            self.print_line(f"baseline: {baseline_rule}")
         if trainer.settings.num_workers > count_cores():
             self.print_line(
                 f"num_workers: {trainer.settings.num_workers} processes share {format_count(count_cores(), 'core')}"
@@ -117,7 +138,7 @@ class RunReporter(Callback):
         self.meter = ThroughputMeter(trainer, *self._unit)
 
     def on_step_end(self, trainer: Trainer, metrics: StepMetrics) -> None:
-        if trainer.epoch > self._reported_epoch:  # one that ended without a validation
+        if trainer.epoch > self._reported_epoch:  # an epoch without a validation has ended
             self._print_epoch(trainer, trainer.epoch, None)
         self.on_evaluation_batch_end(trainer)
 
@@ -148,7 +169,7 @@ class RunReporter(Callback):
         self._print_epoch(trainer, trainer.epoch + 1, row)
 
     def _print_epoch(self, trainer: Trainer, epoch: int, row: Mapping[str, float] | None) -> None:
-        """The line of an epoch that has ended, with its validation if there was one."""
+        """Print the line of an epoch, with its validation if there was one."""
         self._reported_epoch = epoch
         if self.meter.is_line_due(trainer, epoch):
             loss = trainer.nan_guard.compute_means()[0] if row is None else row["train_loss"]
@@ -156,16 +177,26 @@ class RunReporter(Callback):
             self.print_line(self.meter.format_line(trainer, epoch, loss, score))
 
     def announce_drawing(self) -> None:
-        self.print_line("drawing what there is to see of the test rows (draw=false leaves it out)")
+        """Print that figures are drawn, which may take a while."""
+        self.print_line("drawing figures of the test rows (draw=false skips them)")
 
     def show_scores(self, trainer: Trainer, result: Result) -> None:
-        """The scores of the chosen epoch, and the test scores in their context. Writes no file: a disk may be full."""
+        """Print the scores of the best epoch, and the test scores with baseline and best possible scores.
+
+        It writes no file, because the disk may be full.
+
+        Args:
+            trainer: Trainer of the run.
+            result: Result of the run.
+        """
         self.progress.stop()
         name = result.monitor
         if self.quiet:
             return
         scores = ", ".join(
-            f"{format_metric_name(each)} {format_number(value)}" for each, value in result.val.items() if each != "loss"
+            f"{format_metric_name(metric_name)} {format_number(value)}"
+            for metric_name, value in result.val.items()
+            if metric_name != "loss"
         )
         self.print_line(
             f"chosen: epoch {result.best_epoch} of {result.epochs} by val {format_metric_name(name)}; val {scores}\n"
@@ -179,14 +210,24 @@ class RunReporter(Callback):
                 console.print(note)
 
     def log_scores(self, result: Result) -> None:
+        """Write the test scores to the log."""
         scores = {key: round(value, 6) for key, value in result.test.items()}
         log.info("test %s; %s", scores, format_score_comparison(result, result.monitor))
 
-    def show_summary(self, trainer: Trainer, result: Result, drawn: Sequence[Path], missed: Sequence[str] = ()) -> None:
-        """Where everything is, and what there was no time for."""
+    def show_summary(
+        self, trainer: Trainer, result: Result, artifacts: Sequence[Path], skipped: Sequence[str] = ()
+    ) -> None:
+        """Print where the run is saved, its artifacts, and those that were skipped.
+
+        Args:
+            trainer: Trainer of the run.
+            result: Result of the run.
+            artifacts: Paths of the artifacts.
+            skipped: Names of the artifacts that were skipped for lack of time.
+        """
         self.print_line(f"saved in {result.folder} ({result.seconds:.1f} s)")
-        if drawn:
-            self.print_line(f"pictures: {', '.join(path.name for path in drawn)}")
-        if missed:
+        if artifacts:
+            self.print_line(f"figures: {', '.join(path.name for path in artifacts)}")
+        if skipped:
             limit = trainer.settings.draw_seconds
-            self.print_line(f"not drawn within draw_seconds={limit:g}: {', '.join(missed)}")
+            self.print_line(f"not drawn within draw_seconds={limit:g}: {', '.join(skipped)}")

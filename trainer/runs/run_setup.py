@@ -1,4 +1,4 @@
-"""Builds the objects of a run from its configuration, and from its last state if it was stopped."""
+"""Setup of a run: its objects, from the configuration and, for a resumed run, from the last state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainer.config import migrations, secret_masking
 from trainer.config.compose import Config
 from trainer.core import rng
 from trainer.core.metric import Metric
-from trainer.engine import checkpoint, checkpoint_schema, dataset_loading, device, factory
+from trainer.engine import checkpoint, checkpoint_schema, dataset_loading, device, factory, sanity_check
 from trainer.engine.callbacks import Callback
 from trainer.engine.checkpoint_callback import CheckpointCallback
 from trainer.engine.dataloader import Loader
@@ -21,7 +21,7 @@ from trainer.engine.early_stopping import EarlyStopping
 from trainer.engine.monitor import collect_directions, select_monitor
 from trainer.engine.signal_stop import SignalStop
 from trainer.engine.trainer import Trainer
-from trainer.runs import consistency, feature_extractor, run_callbacks, run_report
+from trainer.runs import consistency, fid_feature_network, run_callbacks, run_report
 from trainer.runs.results import Result
 from trainer.utils import digests
 from trainer.utils.errors import ConfigError
@@ -31,7 +31,15 @@ from trainer.viz.snapshots import SampleSnapshots
 
 @dataclass
 class RunComponents:
-    """What a run trains, with what, and where its snapshots, checkpoints and metrics go."""
+    """Objects of a run.
+
+    Args:
+        trainer: Trainer with task and parameter groups.
+        loaders: Loaders of the splits, by name.
+        snapshots: Saves previews during training.
+        checkpoints: Saves states and best weights.
+        loggers: Loggers of metrics.
+    """
 
     trainer: Trainer
     loaders: dict[str, Loader]
@@ -43,95 +51,118 @@ class RunComponents:
 def build_components(
     config: Config,
     result: Result,
-    screen: run_report.RunReporter,
+    reporter: run_report.RunReporter,
     state: dict[str, Any] | None,
     train: Callable[[Config, Path], object],
 ) -> RunComponents:
-    """The objects of a run, as a state left them if there is one; the result says what they are.
+    """Build the objects of a run, restore a state if there is one, and describe them in the result.
 
-    train: trains another run, the classifier by which rows are compared, if there is to be one.
+    Args:
+        config: Configuration of the run.
+        result: Result of the run, which is filled in.
+        reporter: Console output of the run.
+        state: Last state of the run to resume; None for a new run.
+        train: Trains a nested run, the feature network of sample metrics, if the task needs one.
     """
     settings, path = config.settings, Path(result.folder)
-    loggers, mine = run_callbacks.make_loggers(config, path), run_callbacks.make_user_callbacks(config)
-    where = device.select_device(settings.device) if state is None else device.select_available_device(settings.device)
+    loggers, user_callbacks = run_callbacks.make_loggers(config, path), run_callbacks.make_user_callbacks(config)
+    select = device.select_device if state is None else device.select_available_device
+    target_device = select(settings.device)
     torch.set_num_threads(1)
     device.keep_freed_memory()
     data = (
         dataset_loading.load_dataset(config) if state is None else dataset_loading.reload_dataset(config, state["data"])
     )
-    feature_extractor.attach_feature_extractor(config, data, train)
-    # After the data: what it imports may draw from the generators, once in a process.
+    fid_feature_network.attach_feature_extractor(config, data, train)
+    # After loading the data: its imports may draw random numbers, once per process.
     rng.seed_everything(settings.seed)
-    task = factory.make_task(config.tree, data, config.names).to(where)
-    loaders = factory.make_loaders(config.tree, data, settings, where)
-    reported = factory.run_sanity_check(task, loaders["train"], config.tree["model"], settings.precision)
+    task = factory.make_task(config.tree, data, config.names).to(target_device)
+    loaders = factory.make_loaders(config.tree, data, settings, target_device)
+    reported = sanity_check.run_sanity_check(task, loaders["train"], config.tree["model"], settings.precision)
     monitor = select_monitor(task, settings.monitor, reported)
     result.threads = (
         state["about"]["threads"]
         if state
-        else settings.threads or device.choose_threads(task, factory.make_small_batch(loaders["train"]))
+        else settings.threads or device.choose_threads(task, sanity_check.make_small_batch(loaders["train"]))
     )
     torch.set_num_threads(result.threads)
     result.params = sum(p.numel() for p in task.parameters())
-    result.device, result.monitor = str(where), monitor.name
+    result.device, result.monitor = str(target_device), monitor.name
     result.higher_is_better = collect_directions(task, reported)
     result.baseline, result.best_possible = dict(data.info.baseline), dict(data.info.best_possible)
 
-    kept = dataset_loading.get_dataset_state(config, data)
-    keeper = checkpoint.CheckpointManager(
-        path, _run_metadata(config, result) | {"data": digests.digest_parts(kept)}, kept
+    dataset_state = dataset_loading.get_dataset_state(config, data)
+    checkpoints = checkpoint.CheckpointManager(
+        path, _run_metadata(config, result) | {"data": digests.digest_parts(dataset_state)}, dataset_state
     )
-    album = SampleSnapshots(path, settings.seed, is_enabled=settings.draw and not screen.quiet)
-    saving = CheckpointCallback(keeper, settings.save_every)
-    stopping = [] if settings.patience is None else [EarlyStopping(settings.patience)]
-    # States are saved after whatever has one, and a signal is answered when all have seen the step.
-    callbacks: list[Callback] = [*loggers, screen, album, *mine, *stopping, saving, SignalStop(screen.flag)]
-    players = factory.make_param_groups(config.tree, settings, task, loaders["train"])
-    trainer = Trainer(task, players, loaders["train"], loaders["val"], settings, callbacks)
+    snapshots = SampleSnapshots(path, settings.seed, is_enabled=settings.draw and not reporter.quiet)
+    checkpoint_callback = CheckpointCallback(checkpoints, settings.save_every)
+    early_stopping = [] if settings.patience is None else [EarlyStopping(settings.patience)]
+    # Checkpoints come after all callbacks with a state, and signals after every other callback.
+    callbacks: list[Callback] = [*loggers, reporter, snapshots, *user_callbacks, *early_stopping]
+    callbacks += [checkpoint_callback, SignalStop(reporter.flag)]
+    param_groups = factory.make_param_groups(config.tree, settings, task, loaders["train"])
+    trainer = Trainer(task, param_groups, loaders["train"], loaders["val"], settings, callbacks)
     if state is not None:
         load_trainer_state(trainer, state, path)
-        if state["data"] and state["data"]["fingerprint"] != kept["fingerprint"] and state["best"]["step"]:
-            # What was allowed once is what the run is of: its best weights are scored on it from now on.
-            keeper.save_best(consistency.load_best(path))
+        if state["data"] and state["data"]["fingerprint"] != dataset_state["fingerprint"] and state["best"]["step"]:
+            # With allow_changed_data the run continues on the current data, so that the best weights belong to it.
+            checkpoints.save_best(consistency.load_best(path))
     sizes = {name: loader.split.count_examples() for name, loader in loaders.items()}
-    screen.announce_start(trainer, result, sizes, data.info.column_summaries, data.info.baseline_rule)
-    return RunComponents(trainer, loaders, album, keeper, loggers)
+    reporter.announce_start(trainer, result, sizes, data.info.column_summaries, data.info.baseline_rule)
+    return RunComponents(trainer, loaders, snapshots, checkpoints, loggers)
 
 
 def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> None:
-    """Raises ConfigError for a state that is none of this trainer, and for best weights of another moment."""
+    """Validate a state and restore a trainer from it.
+
+    Args:
+        trainer: The trainer, newly built.
+        state: The last state.
+        path: The run directory, which contains the best weights.
+
+    Raises:
+        ConfigError: The state does not belong to this trainer, or the best weights do not belong to the state.
+    """
     file = path / checkpoint.LAST
     consistency.check_weights(trainer.task, state, file)
     state = name_state_vectors(trainer, state)
     checkpoint_schema.check_trained_state(state, trainer, file)
-    best, known = None, state["best"]
-    _check_direction(trainer.monitor_metric, known)
-    if known["step"]:
+    best, last_best = None, state["best"]
+    _check_direction(trainer.monitor_metric, last_best)
+    if last_best["step"]:
         best = consistency.load_best(path)
         consistency.check_weights(trainer.task, best, path / checkpoint.BEST)
         checkpoint_schema.check_best(best, state, path / checkpoint.BEST)
-        if best["step"] > known["step"]:
-            # Killed between the two files of one save: the weights that had the best score known here are gone. The
-            # next validation takes their place, and the later best is found anew where it was, to the same bits.
-            state = state | {"best": known | {"score": None, "finer": None}}
+        if best["step"] > last_best["step"]:
+            # The run was killed between writing the two files, so that the best weights of this state are lost. The
+            # next validation replaces them, and the later best weights are computed again, to the same bits.
+            state = state | {"best": last_best | {"score": None, "finer": None}}
     trainer.load_state_dict(state, best)
-    if best is not None and best["step"] > known["step"] and trainer.is_finished():
-        said = f"has weights of step {best['step']}; {file.name} of a run that is over, of step {known['step']}"
-        raise ConfigError(f"{path / checkpoint.BEST}: {said}", "one of the two is of another moment")
+    if best is not None and best["step"] > last_best["step"] and trainer.is_finished():
+        steps_text = (
+            f"has weights of step {best['step']}; {file.name} of a run that is over, of step {last_best['step']}"
+        )
+        raise ConfigError(f"{path / checkpoint.BEST}: {steps_text}", "they were not saved together")
 
 
 def _check_direction(metric: Metric, best: Mapping[str, Any]) -> None:
-    """Raises ConfigError where the monitored metric was declared with the other direction when the run began."""
-    higher = metric.higher_is_better
-    if best.get("higher_is_better", higher) != higher:
+    """Raise ConfigError if the direction of the monitored metric has changed since the run was started."""
+    higher_is_better = metric.higher_is_better
+    if best.get("higher_is_better", higher_is_better) != higher_is_better:
         raise ConfigError(
-            f"monitor: {metric.name} is declared with higher_is_better={higher}; when the run began it was"
-            f" {not higher}, by which its best weights were chosen: resume it with that"
+            f"monitor: {metric.name} is declared with higher_is_better={higher_is_better}; when the run was started it"
+            f" was {not higher_is_better}, which selected its best weights: resume it with that"
         )
 
 
 def name_state_vectors(trainer: Trainer, state: dict[str, Any]) -> dict[str, Any]:
-    """A state whose optimizers keep what they know by parameter, also one of before checkpoint version 3."""
+    """Convert the flat optimizer states of checkpoint versions 1 and 2 to states by parameter name.
+
+    Args:
+        trainer: The trainer, for its parameter groups.
+        state: The last state, of any version.
+    """
     saved = state["players"]
     if not isinstance(saved, Mapping):
         return state
@@ -144,7 +175,7 @@ def name_state_vectors(trainer: Trainer, state: dict[str, Any]) -> dict[str, Any
 
 
 def _run_metadata(config: Config, result: Result) -> dict[str, Any]:
-    """What every checkpoint says of its run, so that it is known without the other files."""
+    """Return the description of a run in its checkpoints, from which lost files can be recovered."""
     return {
         migrations.KEY: migrations.FORMAT_VERSION,
         "config": secret_masking.mask_tree(config.raw),
@@ -159,7 +190,15 @@ def _run_metadata(config: Config, result: Result) -> dict[str, Any]:
 
 
 def load_saved_state(path: Path, *, fall_back: bool) -> dict[str, Any] | None:
-    """The newest state of a run, if it has one. Raises ConfigError where it is damaged, or not of this run."""
+    """Load the last state of a run; None if it has none.
+
+    Args:
+        path: The run directory.
+        fall_back: Whether the previous state may be loaded if the last one is damaged.
+
+    Raises:
+        ConfigError: The state is damaged or belongs to another run.
+    """
     if not checkpoint.has_checkpoint(path):
         return None
     state = checkpoint.migrate_state(checkpoint.load_newest(path, fall_back=fall_back), path / checkpoint.LAST)
@@ -168,6 +207,11 @@ def load_saved_state(path: Path, *, fall_back: bool) -> dict[str, Any] | None:
 
 
 def with_saved_fingerprint(config: Config, state: Mapping[str, Any] | None) -> Config:
-    """The configuration with the fingerprint of the data that its run was trained on."""
+    """Return the configuration with the fingerprint of the data that its run was trained on.
+
+    Args:
+        config: Configuration of the run.
+        state: State or best weights of the run; None for a new run.
+    """
     data = state and state["data"]
     return replace(config, fingerprint=data["fingerprint"]) if data else config

@@ -54,10 +54,14 @@ VERB_EXAMPLES = {
 
 
 def load_from_args(verb: str, arguments: Sequence[str]) -> tuple[Config, list[str]]:
-    """Load the configuration of the run that a subcommand is given, with its runtime overrides applied.
+    """Load the configuration of the run that a subcommand names, with its runtime overrides applied.
+
+    Args:
+        verb: Name of the subcommand, for messages.
+        arguments: Its arguments: a run directory, overrides, plugins, and options of the subcommand.
 
     Returns:
-        The configuration, and the remaining arguments, which are the subcommand's own.
+        The configuration, and the remaining arguments, which are options of the subcommand.
 
     Raises:
         ConfigError: There is no run directory or several, or as ``load`` and ``with_verb_overrides``.
@@ -67,76 +71,85 @@ def load_from_args(verb: str, arguments: Sequence[str]) -> tuple[Config, list[st
     if len(folders) != 1:
         run, *more = VERB_EXAMPLES.get(verb, VERB_EXAMPLES["resume"]).split(" ", 1)
         example = " ".join([f"train {verb} outputs/2026-01-31/12-00-00-{run}", *more])
-        raise ConfigError(f"train {verb} takes one run folder, as in: {example}")
+        raise ConfigError(f"train {verb} takes one run directory, as in: {example}")
     words = [word for word in words if word not in folders]
-    here = [word for word in words if word.partition("=")[0] in OVERRIDABLE_KEYS or word.startswith("data.")]
-    kept = load(Path(folders[0]), modules)
-    unused = [name for name in modules if name not in kept.settings.plugins]
-    if unused:
-        raise ConfigError(f"plugins: this run was trained without the module {', '.join(unused)}")
-    return with_verb_overrides(kept, here), [word for word in words if word not in here]
+    overrides = [word for word in words if word.partition("=")[0] in OVERRIDABLE_KEYS or word.startswith("data.")]
+    config = load(Path(folders[0]), modules)
+    unused_modules = [name for name in modules if name not in config.settings.plugins]
+    if unused_modules:
+        raise ConfigError(f"plugins: this run was trained without the module {', '.join(unused_modules)}")
+    return with_verb_overrides(config, overrides), [word for word in words if word not in overrides]
 
 
-def with_verb_overrides(kept: Config, words: Sequence[str]) -> Config:
-    """Apply overrides of a subcommand: another device or data directory, and files of the data that were moved.
+def with_verb_overrides(config: Config, words: Sequence[str]) -> Config:
+    """Apply overrides of a subcommand: another device or data directory, and new paths of moved data files.
+
+    Args:
+        config: Configuration of the run.
+        words: The overrides.
 
     Raises:
-        ConfigError: With every problem: an invalid value, or a key that would make it another run.
+        ConfigError: A value is invalid, or a key is fixed for a trained run; all problems are reported.
     """
     kinds = get_type_hints(Settings, include_extras=True)
-    paths = [*introspection.find_data_paths(kept.tree["data"]["_target_"]), *({"data_dir"} & kept.tree["data"].keys())]
-    places, known = ([f"data.{key}" for key in keys] for keys in (paths, [*paths, *kept.tree["data"]]))
+    paths = [
+        *introspection.find_data_paths(config.tree["data"]["_target_"]),
+        *({"data_dir"} & config.tree["data"].keys()),
+    ]
+    path_keys, known_keys = ([f"data.{key}" for key in keys] for keys in (paths, [*paths, *config.tree["data"]]))
     problems: list[str] = []
     flat: dict[str, Any] = {}
-    moved: dict[str, str] = {}
+    moved_paths: dict[str, str] = {}
     for item in parse_overrides(words):
         key, value = item.key_or_group, item.value()
         if key in OVERRIDABLE_KEYS:
             problems += check_value(key, value, kinds[key])
             flat[key] = value
-        elif key in places:
+        elif key in path_keys:
             problems += check_value(key, value, str)
-            moved[key.removeprefix("data.")] = str(Path(str(value)).expanduser().absolute())
+            moved_paths[key.removeprefix("data.")] = str(Path(str(value)).expanduser().absolute())
         else:
-            is_kept = key in known or not key.startswith("data.")
-            why = (
+            is_known = key in known_keys or not key.startswith("data.")
+            reason = (
                 "the configuration of a trained run is fixed;"
-                if is_kept
-                else f"unknown key{did_you_mean(key, known) or ';'}"
+                if is_known
+                else f"unknown key{did_you_mean(key, known_keys) or ';'}"
             )
             problems.append(
-                f"{key}: {why} for a run that is used again: {', '.join((*sorted(OVERRIDABLE_KEYS), *places))}"
+                f"{key}: {reason} for a run that is used again: {', '.join((*sorted(OVERRIDABLE_KEYS), *path_keys))}"
             )
     if problems:
         raise ConfigError(*problems)
-    return replace(_with_global_keys(kept, flat), moved_paths=moved)
+    return replace(_with_global_keys(config, flat), moved_paths=moved_paths)
 
 
 def load(path: Path, modules: Sequence[str] = ()) -> Config:
     """Load and check the configuration of a run directory, which is data and not trusted.
 
     Args:
-        path: the run directory.
-        modules: the plugins that may be imported, of those that the run names.
+        path: The run directory.
+        modules: Plugins of the run that may be imported.
 
     Raises:
-        ConfigError: if the directory is not of a run, or its configuration is no longer valid.
+        ConfigError: The directory is not a run directory, or its configuration is no longer valid.
     """
     if not recovery.read_results(path):
-        raise ConfigError(f"{path.absolute()} is not a run folder: {describe_missing_path(path)}")
+        raise ConfigError(f"{path.absolute()} is not a run directory: {describe_missing_path(path)}")
     result = Result.read(path)
     raw, tree = read_config(path)
     names = dict(result.options)
     if not names.keys() <= {*OBJECT_GROUPS} or not names.keys() >= {*CORE_GROUPS}:
-        given, built = ", ".join(names), ", ".join(OBJECT_GROUPS)
-        raise ConfigError(f"{path / run_dir.RESULTS_FILE} is not that of a run: options are of {given}, not of {built}")
+        present, expected = ", ".join(names), ", ".join(OBJECT_GROUPS)
+        raise ConfigError(
+            f"{path / run_dir.RESULTS_FILE} is not that of a run: it has options of {present}, not of {expected}"
+        )
     tree, names = _with_defaults(tree, names)
     unnamed = plugins.find_undeclared_plugins(tree["plugins"], modules)
     if unnamed:
         raise ConfigError(*unnamed)
     problems = declare_config_plugins(tree) + check_config(tree, names)
     problems += [
-        f"{key} was left out as a secret when the run was stored; a value such as {key}='${{oc.env:NAME}}' is stored by"
+        f"{key} was left out as a secret when the run was saved; a value such as {key}='${{oc.env:NAME}}' is saved by"
         " its name"
         for key in secret_masking.find_masked_keys(tree)
     ]
@@ -178,40 +191,50 @@ def _with_defaults(tree: dict[str, Any], names: Mapping[str, str]) -> tuple[dict
     def read(path: Path) -> dict[str, Any]:
         return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path), resolve=False))
 
-    usual = read(get_builtin_dir() / "train.yaml")
+    defaults = read(get_builtin_dir() / "train.yaml")
     chosen = {group: registry.get_default_option(group) for group in OBJECT_GROUPS if group not in names}
     lists = {group: registry.get_default_option(group) for group in LIST_GROUPS if group not in tree}
     groups = {group: read(get_builtin_dir() / group / f"{name}.yaml") for group, name in (chosen | lists).items()}
-    flat = {key: usual[key] for key in Settings.__dataclass_fields__ if key not in tree}
+    flat = {key: defaults[key] for key in Settings.__dataclass_fields__ if key not in tree}
     return flat | groups | tree, {**names, **chosen}
 
 
-def diff(asked: Config, kept: Config) -> list[str]:
-    """List the overrides of a command line that contradict the run it resumes."""
+def find_conflicting_overrides(new_config: Config, saved_config: Config) -> list[str]:
+    """List the overrides of a command line that contradict the run it resumes.
+
+    Args:
+        new_config: Configuration of the command line.
+        saved_config: Configuration of the saved run.
+    """
     problems = []
-    for key in (item.key_or_group for item in parse_overrides(asked.overrides)):
-        before, now = (
-            config.names[key] if key in config.names else OmegaConf.select(OmegaConf.create(dict(config.tree)), key)
-            for config in (kept, asked)
+    for key in (item.key_or_group for item in parse_overrides(new_config.overrides)):
+        saved_value, value = (
+            source.names[key] if key in source.names else OmegaConf.select(OmegaConf.create(dict(source.tree)), key)
+            for source in (saved_config, new_config)
         )
-        if key.split(".")[0] not in RUNTIME_ONLY_KEYS and before != now:
-            problems.append(f"{key}: the run has {before!r}, {now!r} given")
+        if key.split(".")[0] not in RUNTIME_ONLY_KEYS and saved_value != value:
+            problems.append(f"{key}: the run has {saved_value!r}, {value!r} given")
     return problems
 
 
-def with_runtime_overrides(kept: Config, asked: Config) -> Config:
-    """Apply the runtime-only keys of a command line to a saved run: device, data directory, verbosity, loggers."""
-    given = {item.key_or_group.split(".")[0] for item in parse_overrides(asked.overrides)} & RUNTIME_ONLY_KEYS
-    return _with_global_keys(kept, {key: asked.tree[key] for key in given})
+def with_runtime_overrides(config: Config, new_config: Config) -> Config:
+    """Apply the runtime-only keys of a command line to a saved run: device, data directory, verbosity, loggers.
+
+    Args:
+        config: Configuration of the saved run.
+        new_config: Configuration of the command line.
+    """
+    keys = {item.key_or_group.split(".")[0] for item in parse_overrides(new_config.overrides)} & RUNTIME_ONLY_KEYS
+    return _with_global_keys(config, {key: new_config.tree[key] for key in keys})
 
 
-def _with_global_keys(kept: Config, new: Mapping[str, Any]) -> Config:
-    """Replace global keys, also where a group repeats one, as in ``data_dir: ${data_dir}``."""
+def _with_global_keys(config: Config, new: Mapping[str, Any]) -> Config:
+    """Replace global keys, also within groups that refer to them, as in ``data_dir: ${data_dir}``."""
 
     def change(node: Mapping[str, Any]) -> dict[str, Any]:
-        repeats = {key for key in new.keys() & node.keys() if node[key] == kept.tree[key]}
-        deeper = {key: change(value) for key, value in node.items() if isinstance(value, Mapping)}
-        return {**node, **deeper, **{key: new[key] for key in repeats}}
+        repeated_keys = {key for key in new.keys() & node.keys() if node[key] == config.tree[key]}
+        children = {key: change(value) for key, value in node.items() if isinstance(value, Mapping)}
+        return {**node, **children, **{key: new[key] for key in repeated_keys}}
 
     flat = {key: value for key, value in new.items() if key not in LIST_GROUPS}
-    return replace(kept, tree=change(kept.tree), settings=replace(kept.settings, **flat))
+    return replace(config, tree=change(config.tree), settings=replace(config.settings, **flat))

@@ -38,60 +38,68 @@ if TYPE_CHECKING:
     from trainer.runs.sweep_job import Job
 
 MAX_NAME_LENGTH, MAX_NAME_BYTES = 120, 240
-"""Letters of a job's folder, and bytes: a file system takes 255, and beside it lies a file with four letters more."""
+"""Maximum characters and bytes of the name of a job; file systems allow 255 bytes, and ``.out`` is appended."""
 POLL_SECONDS = 0.05
 """Seconds between checks for finished jobs."""
 
 
 def run_sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
-    """Run the grid that a command line spans; return 0 if every job finished.
+    """Run all combinations of a grid.
+
+    Args:
+        overrides: Overrides of the command line, with the values of the grid.
+        folders: Configuration directories of the user.
+
+    Returns:
+        Exit code, 0 if every job finished.
 
     Raises:
-        ConfigError: Before anything runs: a name or value of the grid is invalid, or no combination is compatible.
-        Interrupted: After Ctrl-C.
+        ConfigError: A name or value of the grid is invalid, or no combination is compatible; nothing has been run.
+        Interrupted: A signal has stopped the sweep.
     """
-    parsed = parse_overrides(overrides, folders)
-    swept = {item.key_or_group for item in parsed if item.is_sweep_override()}
-    grid = expand_combinations(parsed, folders)
-    composed = _compose_jobs(grid, folders)
-    good = [item for item in composed if isinstance(item, Config)]
-    names = [_job_name(number, combination, swept) for number, combination in enumerate(grid)]
-    # With resume=auto a sweep goes on in the folder where it stands, so that its table is that of all its jobs.
-    begun = (
-        _find_earlier_run(item, name) for item, name in zip(composed, names, strict=True) if isinstance(item, Config)
+    parsed_overrides = parse_overrides(overrides, folders)
+    swept_keys = {item.key_or_group for item in parsed_overrides if item.is_sweep_override()}
+    grid = expand_combinations(parsed_overrides, folders)
+    configs = _compose_jobs(grid, folders)
+    compatible = [item for item in configs if isinstance(item, Config)]
+    names = [_job_name(number, combination, swept_keys) for number, combination in enumerate(grid)]
+    # With resume=auto a sweep continues in its directory, so that its leaderboard contains all its jobs.
+    earlier_runs = (
+        _find_earlier_run(item, name) for item, name in zip(configs, names, strict=True) if isinstance(item, Config)
     )
-    earlier = next((path.parent for path in begun if path), None)
-    root = earlier or _claim_sweep_dir(good[0])
-    workers = good[0].settings.jobs or count_cores()
-    jobs = [_make_job(item, root / name, workers) for item, name in zip(composed, names, strict=True)]
-    from trainer.viz.console import print_line  # here: a grid that is refused needs no library that prints
+    earlier_root = next((path.parent for path in earlier_runs if path), None)
+    root = earlier_root or _claim_sweep_dir(compatible[0])
+    workers = compatible[0].settings.jobs or count_cores()
+    jobs = [_make_job(item, root / name, workers) for item, name in zip(configs, names, strict=True)]
+    from trainer.viz.console import print_line  # imported here: invalid grids are reported without rich
 
-    if earlier is None and good[0].settings.resume == "auto":
+    if earlier_root is None and compatible[0].settings.resume == "auto":
         print_line(
-            f"resume=auto: no sweep of these jobs on this data yet; starting one{_describe_other_data(composed, names)}"
+            f"resume=auto: no sweep of these jobs on this data yet; starting one{_describe_other_data(configs, names)}"
         )
-    refused = len(jobs) - len(good)
-    rest = f" ({refused} more would train what does not go together)" if refused else ""
+    refused = len(jobs) - len(compatible)
+    refused_text = f" ({refused} incompatible)" if refused else ""
     print_line(
-        f"{format_count(len(good), 'job')}{rest}, {workers} at a time{_describe_worker_limit(workers)}, in {root}"
+        f"{format_count(len(compatible), 'job')}{refused_text}, {workers} at a time"
+        f"{_describe_worker_limit(workers)}, in {root}"
     )
-    stop = _run_all(jobs, workers)
-    return _summarize(jobs, root, stop)
+    stop_signal = _run_all(jobs, workers)
+    return _summarize(jobs, root, stop_signal)
 
 
 def _describe_worker_limit(workers: int) -> str:
     """Note that an environment variable limits the number of jobs below that of processors."""
-    said, there = os.environ.get("OMP_NUM_THREADS", ""), count_processors()
-    if said != str(workers) or workers >= there:
+    num_threads, num_processors = os.environ.get("OMP_NUM_THREADS", ""), count_processors()
+    if num_threads != str(workers) or workers >= num_processors:
         return ""
-    return f" (OMP_NUM_THREADS={said}; jobs={there} would use all processors)"
+    return f" (OMP_NUM_THREADS={num_threads}; jobs={num_processors} would use all processors)"
 
 
-def _job_name(number: int, combination: Sequence[str], swept: Set[str]) -> str:
+def _job_name(number: int, combination: Sequence[str], swept_keys: Set[str]) -> str:
     """Return the name of a job's directory: its number and its values of the swept keys."""
-    label = ",".join(text for text in combination if text.split("=")[0].lstrip("+~") in swept)
+    label = ",".join(text for text in combination if text.split("=")[0].lstrip("+~") in swept_keys)
     name = f"{number}-{secret_masking.mask_override(label)}".replace("/", "_")[:MAX_NAME_LENGTH]
-    # A letter that is cut in two is left out.
+    # A character that is cut in two is dropped.
     return (
         name
         if len(os.fsencode(name)) <= MAX_NAME_BYTES
@@ -109,19 +117,18 @@ def _find_earlier_run(item: Config, name: str) -> Path | None:
     return resume.find_matching_run(dataset_loading.add_fingerprint(item), Path(item.sweep_dir, name), name)
 
 
-def _describe_other_data(composed: Sequence[Config | IncompatibleError], names: Sequence[str]) -> str:
+def _describe_other_data(configs: Sequence[Config | IncompatibleError], names: Sequence[str]) -> str:
     """Describe the earlier sweep of the first runnable job whose data was different."""
     from trainer.engine import dataset_loading
     from trainer.runs import resume
 
-    item, name = next(pair for pair in zip(composed, names, strict=True) if isinstance(pair[0], Config))
+    item, name = next(pair for pair in zip(configs, names, strict=True) if isinstance(pair[0], Config))
     assert isinstance(item, Config)
     return resume.describe_other_data(dataset_loading.add_fingerprint(item), Path(item.sweep_dir, name), name)
 
 
 def _claim_sweep_dir(item: Config) -> Path:
-    """Claim a directory for all jobs; for ``resume=auto`` also one whose jobs were killed before they saved
-    anything."""
+    """Claim a directory for all jobs; with ``resume=auto``, abandoned directories are reused."""
     return run_dir.claim_dir(item.sweep_dir, run_dir.is_abandoned_sweep if item.settings.resume == "auto" else None)
 
 
@@ -130,9 +137,9 @@ def _make_job(item: Config | IncompatibleError, path: Path, workers: int) -> Job
 
     if isinstance(item, IncompatibleError):
         return Job(None, path, "refused", str(item))
-    # Processes side by side: a second thread in each would only take the others' cores.
+    # With several processes, further threads would compete for the same cores.
     threads = item.settings.threads or (1 if workers > 1 else None)
-    # A job goes on in its own folder only: what another run of this configuration gave would be missing in the table.
+    # A job resumes only in its own directory: the leaderboard would lack a run of another directory.
     resume = None if item.settings.resume == "auto" and not path.is_dir() else item.settings.resume
     settings = replace(item.settings, threads=threads, resume=resume)
     return Job(replace(item, run_dir=str(path), settings=settings), path, "waiting")
@@ -141,44 +148,44 @@ def _make_job(item: Config | IncompatibleError, path: Path, workers: int) -> Job
 def _compose_jobs(grid: Sequence[Sequence[str]], folders: Sequence[Path]) -> list[Config | IncompatibleError]:
     """Compose the configuration of each job, or the reason why its options are incompatible.
 
-    Raises UnknownNameError for the first unknown name, ConfigError with all values that are invalid in any combination:
-    no job of such a grid was intended. The same if no combination is compatible.
+    Raises:
+        UnknownNameError: A name is unknown.
+        ConfigError: Values are invalid in any combination, or no combination is compatible.
     """
-    composed: list[Config | IncompatibleError] = []
+    configs: list[Config | IncompatibleError] = []
     problems: list[str] = []
     for combination in grid:
         try:
-            composed.append(compose.compose(combination, folders))
+            configs.append(compose.compose(combination, folders))
         except UnknownNameError:
             raise
         except IncompatibleError as error:
-            composed.append(error)
+            configs.append(error)
         except ConfigError as error:
             problems += error.problems
-    if not problems and not any(isinstance(item, Config) for item in composed):
-        problems = [str(item) for item in composed]
+    if not problems and not any(isinstance(item, Config) for item in configs):
+        problems = [str(item) for item in configs]
     if problems:
         raise ConfigError(*dict.fromkeys(problems))
-    return composed
+    return configs
 
 
-def _summarize(jobs: Sequence[Job], root: Path, stop: int | None) -> int:
+def _summarize(jobs: Sequence[Job], root: Path, stop_signal: int | None) -> int:
     """Print how every job ended, and show the leaderboard of those that finished."""
     from trainer.runs import leaderboard
 
     try:
-        atomic_write.remove_leftovers(
-            root
-        )  # a sweep that was killed while it wrote its table may have left half of one
+        # A sweep that was killed while it saved its leaderboard may have left a temporary file.
+        atomic_write.remove_leftovers(root)
         leaderboard.show_leaderboard(root)
-    finally:  # a table that cannot be saved must not hide how the jobs ended
+    finally:  # an error of the leaderboard must not hide how the jobs ended
         for job in jobs:
             if job.status != "finished":
                 print(escape_control_chars(f"{job.status}: {job.path.name}: {job.reason}"), file=sys.stderr)
     if any(job.status == "interrupted" for job in jobs):
-        by = (number for number in signals.STOP_SIGNALS if any(number.name in job.reason for job in jobs))
-        number = stop or next(by, signal.SIGINT)
-        raise Interrupted("sweep stopped; the same command with resume=auto goes on", signals.resolve_signal(number))
+        numbers = (number for number in signals.STOP_SIGNALS if any(number.name in job.reason for job in jobs))
+        number = stop_signal or next(numbers, signal.SIGINT)
+        raise Interrupted("sweep stopped; the same command with resume=auto resumes it", signals.resolve_signal(number))
     statuses = {job.status for job in jobs} - {"finished"}
     return ConfigError.exit_code if statuses == {"refused"} else int(bool(statuses))
 
@@ -196,7 +203,7 @@ def _preimport(jobs: Sequence[Job]) -> None:
     trees = [job.config.tree for job in jobs if job.config is not None]
     modules = {tree[group]["_target_"].rpartition(".")[0] for tree in trees for group in validation.OBJECT_GROUPS}
     for module in sorted(modules):
-        # A plugin is left to its jobs: what goes wrong in it must not take the sweep along.
+        # Plugins are imported by the jobs, so that their errors do not end the sweep.
         if module.startswith("trainer."):
             importlib.import_module(module)
 
@@ -210,48 +217,57 @@ def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
     waiting = [job for job in jobs if job.config is not None]
     running: dict[int, Job] = {}
     total = len(waiting)
-    stops: list[int] = []
+    received_signals: list[int] = []
 
-    def hear(number: int, _: object) -> None:
-        """No more jobs; those that run are told, for a signal may have come here alone."""
-        stops.append(number)
+    def stop_jobs(number: int, _: object) -> None:
+        """Stop the sweep and forward the signal to the jobs, which may not have received it."""
+        received_signals.append(number)
         for pid in running:
-            with suppress(ProcessLookupError):  # it has just ended
-                # Ctrl-C reaches the jobs as well, and a second SIGINT would have them leave without a save.
+            with suppress(ProcessLookupError):  # the job has just ended
+                # Ctrl-C reaches the jobs, too; a second SIGINT would end them without saving.
                 os.kill(pid, signal.SIGTERM if number == signal.SIGINT else number)
 
-    board = SweepProgress(total)
-    with signals.signal_handler(hear, signals.STOP_SIGNALS):
-        while running or (waiting and not stops):
-            while waiting and len(running) < workers and not stops:
+    progress = SweepProgress(total)
+    with signals.signal_handler(stop_jobs, signals.STOP_SIGNALS):
+        while running or (waiting and not received_signals):
+            while waiting and len(running) < workers and not received_signals:
                 job = waiting.pop(0)
-                with signals.block_signals():  # or a job just born would be missed
+                with signals.block_signals():  # or a job that was just forked would be missed
                     running[start_job(job)] = job
-            # By number: of any child, it would take those of whoever called us.
-            ended = (found for found in (os.waitpid(pid, os.WNOHANG) for pid in tuple(running)) if found[0])
-            pid, code = next(ended, (0, 0))
+            # Wait for each job by its process id, because the caller may have other children.
+            finished = (result for result in (os.waitpid(pid, os.WNOHANG) for pid in tuple(running)) if result[0])
+            pid, code = next(finished, (0, 0))
             if not pid:
-                board.show_running_jobs([read_job_position(job) for job in running.values()])
+                progress.show_running_jobs([read_job_position(job) for job in running.values()])
                 time.sleep(POLL_SECONDS)
                 continue
             job = running.pop(pid)
             job.status, job.reason = job_outcome(job, os.waitstatus_to_exitcode(code))
-            board.finish_job(
+            progress.finish_job(
                 f"{job.status:11} {job.path.name}  {format_job_scores(job)}",
                 [read_job_position(job) for job in running.values()],
             )
     for job in waiting:
         job.status, job.reason = "interrupted", "not started"
-    return stops[0] if stops else None
+    return received_signals[0] if received_signals else None
 
 
 def run_with_hydra(words: Sequence[str], overrides: Sequence[str], folders: Sequence[Path]) -> int:
-    """Run Hydra's own main on our YAML files, for its flags, and for other sweepers and launchers.
+    """Run the main function of Hydra on the YAML files of the package, for its flags, sweepers and launchers.
 
-    Only what Hydra is given has been validated: ``words``, its flags, and the user directories by the search path.
+    Args:
+        words: Flags of Hydra.
+        overrides: Overrides, which have been validated.
+        folders: Configuration directories of the user, which are added to the search path.
+
+    Returns:
+        Exit code.
+
+    Raises:
+        ConfigError: Hydra rejects the command line.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    logging.raiseExceptions = False  # where nobody reads any more, each line of the log would be a traceback
+    logging.raiseExceptions = False  # with a closed pipe, each line of the log would print a traceback
     sys.argv = [sys.argv[0], *words, *config_dir.make_searchpath_override(folders), *overrides]
 
     @hydra.main(version_base="1.3", config_path=str(get_builtin_dir().absolute()), config_name="train")

@@ -26,7 +26,14 @@ TAIL_BYTES = 2000
 
 @dataclass
 class Job:
-    """One combination: its configuration or the reason it is invalid, and its outcome."""
+    """One combination of a sweep, and its outcome.
+
+    Args:
+        config: Its configuration; None if the combination is incompatible.
+        path: Its run directory.
+        status: waiting, refused, finished, interrupted or failed.
+        reason: Why it did not finish.
+    """
 
     config: Config | None
     path: Path
@@ -100,19 +107,24 @@ def _run_child(job: Job) -> int:
 
 
 def job_outcome(job: Job, code: int) -> tuple[str, str]:
-    """Return (status, reason) of a job from its exit code and its output."""
+    """Return status and reason of a job.
+
+    Args:
+        job: The job, which has ended.
+        code: Its exit code; negative for a signal.
+    """
     if code == 0:
         return "finished", ""
     if code < 0:
-        # A signal that asks to stop ends a job that does not catch it yet, for there is nothing to save.
+        # A stop signal kills a job that does not handle signals yet, because there is nothing to save.
         status = "interrupted" if -code in signals.STOP_SIGNALS else "failed"
         reason = f"killed by {signals.describe_signal(-code)}"
         _record_outcome(job, status, reason)
         return status, reason
-    written = run_dir.read_results(job.path).get("reason")
-    last = _read_last_line(job.output_path)
+    saved_reason = run_dir.read_results(job.path).get("reason")
+    last_line = _read_last_line(job.output_path)
     status = "interrupted" if code in {128 + number for number in signals.STOP_SIGNALS} else "failed"
-    return status, str(written or last or f"exit code {code}")
+    return status, str(saved_reason or last_line or f"exit code {code}")
 
 
 def _read_last_line(path: Path) -> str:
@@ -125,7 +137,7 @@ def _read_last_line(path: Path) -> str:
 def _record_outcome(job: Job, status: str, reason: str) -> None:
     """Write the outcome of a job that could not do so itself."""
     if run_dir.read_results(job.path).get("status") == "running":
-        with suppress(ConfigError, SystemFault):  # what cannot be written is still told
+        with suppress(ConfigError, SystemFault):  # the outcome is printed even if it cannot be written
             replace(Result.read(job.path), status=status, reason=reason).write()
 
 

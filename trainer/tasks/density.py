@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from trainer.core.batch import Batch, Score
 from trainer.core.dataset import Dataset
 from trainer.data.splits.image_splits import NUM_LEVELS
-from trainer.metrics import sample_quality
 from trainer.metrics.double_precision import to_double
+from trainer.metrics.gaussian import gaussian_log_prob
 from trainer.tasks.base.generative import Generative, GenerativeOptions
 from trainer.tasks.base.model_protocols import NormalizingFlow
 from trainer.tasks.evaluation.sample_metrics import load_rows, subsample_indices
@@ -98,9 +98,7 @@ class Density(Generative):
             for split in (self.sample_metrics.data.train, self.sample_metrics.data.test)
         )
         train, test = (batch.to(self.progress.device) for batch in parts)
-        gaussian = sample_quality.gaussian_log_prob(
-            *(self.dequantize(batch).flatten(1).cpu() for batch in (train, test))
-        )
+        gaussian = gaussian_log_prob(*(self.dequantize(batch).flatten(1).cpu() for batch in (train, test)))
         baseline["log_likelihood"] = float(gaussian.mean())
         if self.info.log_likelihood is not None:
             exact = float(self.info.log_likelihood(test.inputs["x"]).mean())

@@ -14,7 +14,7 @@ from trainer.data.datasets.generative.linear_gaussian import LinearGaussian
 from trainer.data.datasets.generative.ring import Ring
 from trainer.data.datasets.generative.swiss_roll import SwissRoll, spiral_points
 from trainer.data.generators import gaussian_mixture
-from trainer.metrics.sample_quality import gaussian_log_prob, sample_gaussian
+from trainer.metrics.gaussian import gaussian_log_prob, sample_gaussian
 from trainer.utils.errors import ConfigError
 
 ROLL = {"rows": 4000, "radius": 2.0, "sigma": 0.1, "seed": 0}
@@ -77,7 +77,7 @@ def test_one_gaussian_is_the_baseline_and_far_below_the_spiral() -> None:
 
 @pytest.mark.parametrize("wide", [2048, 2])
 def test_the_density_of_a_fitted_gaussian_equals_torchs(wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.metrics.sample_quality.MAX_COVARIANCE_FEATURES", wide)
+    monkeypatch.setattr("trainer.metrics.gaussian.MAX_COVARIANCE_FEATURES", wide)
     seen = torch.randn(500, 3) @ torch.randn(3, 3) + 1
     x = sample_gaussian(seen, 50)
     covariance = seen.double().T.cov(correction=0)

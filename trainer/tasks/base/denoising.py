@@ -13,7 +13,7 @@ from trainer.core.artifacts import Artifact
 from trainer.core.batch import Batch, Score
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 from trainer.metrics.double_precision import to_double
-from trainer.metrics.sample_quality import MAX_COVARIANCE_FEATURES
+from trainer.metrics.gaussian import MAX_COVARIANCE_FEATURES
 from trainer.tasks.base import diffusion_process
 from trainer.tasks.base.generative import Generative, GenerativeOptions
 from trainer.utils.errors import ConfigError

@@ -16,7 +16,7 @@ from trainer.core.batch import Batch, RowValues, Score
 from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.task import Task
 from trainer.core.types import NonNegativeInt, PluginMetric, PositiveInt
-from trainer.metrics.computed import as_computed_metric, check_names
+from trainer.metrics.computed import as_computed_metric, check_unique_names
 from trainer.tasks.evaluation.sample_metrics import SampleMetrics, load_rows, subsample_indices
 from trainer.utils.errors import ConfigError
 
@@ -31,7 +31,7 @@ GRID_COLUMNS, MAX_GRID_IMAGES = 10, 400
 class GenerativeOptions(TypedDict, total=False):
     """Options shared by all generative tasks.
 
-    ``classifier`` is resolved before the task is built (runs/feature_extractor.py) and stored in the ``DatasetInfo``.
+    ``classifier`` is resolved before the task is built (runs/fid_feature_network.py) and stored in the ``DatasetInfo``.
     """
 
     samples: PositiveInt
@@ -54,7 +54,7 @@ class Generative(Task):
     def __init__(self, model: nn.Module, samples: PositiveInt, classifier: str | None, scores: Sequence[Any] = ()):
         super().__init__(model)
         self.reported_metrics = self.computed_metrics = tuple(map(as_computed_metric, scores))
-        check_names(self.computed_metrics)
+        check_unique_names(self.computed_metrics)
         self.samples = samples
         self.num_classes: int | None = getattr(model, "num_classes", None)
         self.shape: tuple[int, ...] = ()

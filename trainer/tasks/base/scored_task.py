@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from trainer.core.batch import RowValues, Score
 from trainer.core.task import Task
-from trainer.metrics.computed import ComputedMetric, as_computed_metric, check_names
+from trainer.metrics.computed import ComputedMetric, as_computed_metric, check_unique_names
 from trainer.metrics.registry import get_metric_name
 
 
@@ -30,7 +30,7 @@ class ScoredTask(Task):
         if not self.scores:
             raise ValueError("scores is empty; its first entry chooses the best weights")
         self.computed_metrics = tuple(score for score in self.scores if isinstance(score, ComputedMetric))
-        check_names(self.computed_metrics)
+        check_unique_names(self.computed_metrics)
         self.reported_metrics = self.computed_metrics
         self.monitor = self.scores[0]
 

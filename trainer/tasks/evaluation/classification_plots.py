@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.core import rng
 from trainer.core.artifacts import (
     NUMBERED_ROWS,
     Artifact,
@@ -27,13 +26,12 @@ from trainer.core.artifacts import (
 )
 from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.metrics.classification import average_precision, confusion_matrix, iou_per_class, roc_auc, threshold_curves
+from trainer.tasks.evaluation.saliency import smoothgrad
 from trainer.utils.text import shorten_label
 
 MAX_CLASSES = 60
 """Maximum number of classes in a confusion matrix plot."""
 MAX_MISTAKES, GRID_COLUMNS, MAX_OVERLAYS = 24, 8, 6
-SMOOTHGRAD_SAMPLES, SMOOTHGRAD_NOISE = 16, 0.15
-"""Number of noisy copies of SmoothGrad and their noise relative to the image range (Smilkov et al. 2017)."""
 MISTAKE_COLUMNS = ("row", "true", "predicted", "probability", "nll")
 
 PredictLogits = Callable[[Batch], Tensor]
@@ -212,26 +210,17 @@ def _select_rows(batch: Batch, rows: list[int]) -> Batch:
 def _draw_saliency(
     predict: PredictLogits, batch: Batch, image_input: ImageInput, names: Sequence[str]
 ) -> list[ImageTile]:
-    """Draw SmoothGrad saliency maps of the predicted class for one image per true class (Simonyan et al. 2013)."""
+    """Draw SmoothGrad saliency maps of the predicted class for one image per true class."""
     classes = batch.require_target().tolist()
     batch = _select_rows(
         batch, [classes.index(label) for label in sorted(set(classes) - {IGNORE_INDEX})][:MAX_MISTAKES]
     )
-    x = batch.inputs[image_input.name]
     with torch.no_grad():
         predicted = predict(batch).argmax(1, keepdim=True)
-    std = SMOOTHGRAD_NOISE * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
-    random, heat = rng.make_generator(0), torch.zeros_like(x[:, 0])
-    for _ in range(SMOOTHGRAD_SAMPLES):
-        noisy = (x + std * torch.randn(x.shape, generator=random).to(x.device)).requires_grad_()
-        # cuDNN's recurrent layers have no backward pass in eval mode; torch's native ones do.
-        with torch.backends.cudnn.flags(enabled=False):
-            chosen = predict(replace(batch, inputs=batch.inputs | {image_input.name: noisy})).gather(1, predicted).sum()
-            heat += torch.autograd.grad(chosen, noisy, materialize_grads=True)[0].square().amax(1)
-    heat = heat.sqrt()
-    heat /= heat.flatten(1).quantile(0.99, 1).clamp(min=1e-12)[:, None, None]
+    heat = smoothgrad(predict, batch, image_input.name, predicted)
+    images = batch.inputs[image_input.name]
     captions = [f"Predicted: {names[label]}" for label in predicted[:, 0].tolist()]
-    return [image_input.make_tile(*arguments) for arguments in zip(x, captions, heat, strict=True)]
+    return [image_input.make_tile(*arguments) for arguments in zip(images, captions, heat, strict=True)]
 
 
 def _draw_overlays(

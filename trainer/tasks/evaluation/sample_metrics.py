@@ -9,8 +9,11 @@ from torch import Tensor
 
 from trainer.core.batch import Batch
 from trainer.core.dataset import Dataset, Split
-from trainer.metrics import sample_quality
+from trainer.metrics import gaussian
 from trainer.metrics.distances import energy_distance, mode_coverage
+from trainer.metrics.fid import frechet_distance
+from trainer.metrics.memorization import copy_fraction
+from trainer.metrics.precision_recall import precision_recall
 
 MAX_COPY_QUERIES = 500
 """Generated rows checked for copies of training rows; each needs distances to all training rows."""
@@ -43,12 +46,12 @@ class SampleMetrics:
             predicted = torch.cdist(flat, centers).argmin(1)
         if info.classifier is not None:
             (features, predicted), (real_features, _) = (info.classifier(rows) for rows in (generated, real))
-            scores["frechet"] = sample_quality.frechet_distance(features, real_features)
-            scores["precision"], scores["recall"] = sample_quality.precision_recall(features, real_features)
+            scores["frechet"] = frechet_distance(features, real_features)
+            scores["precision"], scores["recall"] = precision_recall(features, real_features)
         if label is not None and predicted is not None:
             scores["label_accuracy"] = float((predicted == label.to(predicted)).double().mean())
         queries = flat[subsample_indices(len(flat), MAX_COPY_QUERIES)]
-        return scores | {"copies": sample_quality.copy_fraction(queries, self.get_training_rows().to(generated))}
+        return scores | {"copies": copy_fraction(queries, self.get_training_rows().to(generated))}
 
     def get_training_rows(self) -> Tensor:
         """Return training rows (M, D) in the range of the data, evenly subsampled if there are too many."""
@@ -61,9 +64,7 @@ class SampleMetrics:
 
     def sample_gaussian(self, count: int) -> Tensor:
         """Sample rows of a Gaussian fitted to the training rows, in the range of the data."""
-        samples = sample_quality.sample_gaussian(self.get_training_rows(), count).view(
-            -1, *self.data.input_shapes()["x"]
-        )
+        samples = gaussian.sample_gaussian(self.get_training_rows(), count).view(-1, *self.data.input_shapes()["x"])
         if self.data.info.bounds is None:
             return samples
         black, white = (torch.tensor(list(end)).view(-1, 1, 1) for end in self.data.info.bounds)

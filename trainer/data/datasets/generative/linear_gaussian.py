@@ -10,7 +10,7 @@ from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.readers import points
 from trainer.data.splits.splitting import split_by_order
-from trainer.metrics.sample_quality import normal_log_prob
+from trainer.metrics.gaussian import normal_log_prob
 
 
 class LinearGaussian(Dataset):

@@ -14,7 +14,7 @@ from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.generators import gaussian_mixture
 from trainer.data.readers import points
 from trainer.data.splits.splitting import split_by_order
-from trainer.metrics import sample_quality
+from trainer.metrics.gaussian import gaussian_log_prob
 
 START_ANGLE, END_ANGLE = 1.5 * math.pi, 4.5 * math.pi
 """Range of the angle of the spiral: one and a half turns."""
@@ -56,7 +56,7 @@ class SwissRoll(Dataset):
         log_likelihood = partial(gaussian_mixture.log_prob, centres=midpoints, sigma=sigma)
         train_x, test_x = self.train.inputs["x"], self.test.inputs["x"]
         best = float(log_likelihood(test_x).mean())
-        gaussian = float(sample_quality.gaussian_log_prob(train_x, test_x).mean())
+        gaussian = float(gaussian_log_prob(train_x, test_x).mean())
         self.info = DatasetInfo(
             sizes={"in_features": 2, "flat_features": 2},
             baseline={"log_likelihood": gaussian, "gap": best - gaussian},

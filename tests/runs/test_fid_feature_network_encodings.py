@@ -14,7 +14,7 @@ import torch
 from tests.helpers.states import equal
 from trainer.config import compose, plugins
 from trainer.engine import factory
-from trainer.runs import consistency, feature_extractor, inference, run_dir, saved_run, train
+from trainer.runs import consistency, evaluate, fid_feature_network, run_dir, saved_run, train
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
 
@@ -27,7 +27,7 @@ MLP = ("model=mlp", *CSV, "model.hidden=[7]", "max_steps=20", "patience=null")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     tables = ("model=mlp", "model.hidden=[7]", "data=wine", "batch_size=64", "max_steps=30")
-    monkeypatch.setattr(feature_extractor, "TABLE_OVERRIDES", tables)
+    monkeypatch.setattr(fid_feature_network, "TABLE_OVERRIDES", tables)
     yield
     plugins.declare_plugins([])
 
@@ -48,7 +48,7 @@ def trained(*words: str) -> Result:
 
 
 def evaluated(result: Result, *words: str) -> dict[str, float]:
-    return inference.evaluate_run(saved_run.load_from_args("evaluate", [result.folder, *words])[0])
+    return evaluate.evaluate_run(saved_run.load_from_args("evaluate", [result.folder, *words])[0])
 
 
 def kept() -> dict[str, int]:
@@ -141,7 +141,7 @@ def test_a_run_on_other_files_that_are_encoded_alike_is_taken_and_found_from_els
     where = Path(result.folder).absolute()
     Path("elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
-    assert inference.evaluate_run(saved_run.load(where)) == result.test
+    assert evaluate.evaluate_run(saved_run.load(where)) == result.test
 
 
 def test_its_classifier_is_found_from_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,7 @@ def test_its_classifier_is_found_from_elsewhere(monkeypatch: pytest.MonkeyPatch)
     where = Path(result.folder).absolute()
     Path("elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
-    assert inference.evaluate_run(saved_run.load(where)) == result.test
+    assert evaluate.evaluate_run(saved_run.load(where)) == result.test
     assert kept() == {}
 
 
@@ -177,11 +177,11 @@ def test_of_a_set_that_stores_nothing_the_split_may_be_another_where_its_scale_i
     asked = compose.compose(["model=vae", f"data={name}", f"task.classifier={told.folder}", "data.seed=1"])
     data = factory.make_dataset(asked.tree)
     if is_taken:
-        feature_extractor.attach_feature_extractor(asked, data, train.train_nested_run)
+        fid_feature_network.attach_feature_extractor(asked, data, train.train_nested_run)
         assert data.info.classifier is not None
     else:
         with pytest.raises(ConfigError, match=r"encoded in another way: data\.seed differ"):
-            feature_extractor.attach_feature_extractor(asked, data, train.train_nested_run)
+            fid_feature_network.attach_feature_extractor(asked, data, train.train_nested_run)
 
 
 def test_a_task_of_the_users_that_tells_classes_is_taken() -> None:
@@ -193,7 +193,7 @@ def test_a_task_of_the_users_that_tells_classes_is_taken() -> None:
     told = trained(*MLP, *own, "task._target_=own_task.Own")
     asked = compose.compose([*FLOW, *own, f"task.classifier={told.folder}"])
     data = factory.make_dataset(asked.tree)
-    feature_extractor.attach_feature_extractor(asked, data, train.train_nested_run)
+    fid_feature_network.attach_feature_extractor(asked, data, train.train_nested_run)
     assert data.info.classifier is not None
     features, classes = data.info.classifier(data.test.batch(torch.arange(10), 0).inputs["x"])
     assert (features.shape, classes.shape) == ((10, 7), (10,))

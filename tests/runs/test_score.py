@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.own_runs import trained
 from tests.runs.test_whole_runs import FOREIGN, append, rename
-from trainer.runs import inference, saved_run
+from trainer.runs import saved_run, score
 from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.usefixtures("in_tmp")
 def test_pictures_are_rated_as_before_though_the_folder_changed() -> None:
     path = trained("image_folder", "model=conv_vae", "task.classifier=null", "data.size=8")
     shutil.copytree(next(Path("files").iterdir()), "today")
-    before = inference.score(saved_run.load(path), "today").read_text()
+    before = score.score_run(saved_run.load(path), "today").read_text()
     append(Path("files"))
     rename(Path("files"))
-    assert inference.score(saved_run.load(path), "today").read_text() == before
+    assert score.score_run(saved_run.load(path), "today").read_text() == before
     with pytest.raises(ConfigError, match=FOREIGN):
-        inference.score(saved_run.load(path), None)
+        score.score_run(saved_run.load(path), None)

@@ -19,8 +19,8 @@ from trainer.config.compose import Config
 from trainer.core.dataset import Dataset
 from trainer.engine import factory
 from trainer.engine.trainer import Trainer
-from trainer.runs import feature_extractor, inference, run_dir, saved_run, train
-from trainer.runs.feature_extractor import FeatureExtractor
+from trainer.runs import evaluate, fid_feature_network, run_dir, saved_run, train
+from trainer.runs.fid_feature_network import FeatureExtractor
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError, Interrupted
 
@@ -32,8 +32,8 @@ TINY = (*SMALL, "task.samples=40", "task.likelihood=bernoulli")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = ("model=cnn", "model.channels=[4,4,4]", "model.hidden=[7]", "data=digits", "augment=none", "max_steps=30")
-    monkeypatch.setattr(feature_extractor, "IMAGE_OVERRIDES", recipe)
-    monkeypatch.setattr(feature_extractor, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(fid_feature_network, "IMAGE_OVERRIDES", recipe)
+    monkeypatch.setattr(fid_feature_network, "POLL_SECONDS", 0.05)
 
 
 def runs() -> list[Path]:
@@ -43,7 +43,7 @@ def runs() -> list[Path]:
 def attached(*overrides: str) -> tuple[Config, Dataset]:
     composed = compose.compose([*TINY, *overrides])
     data = factory.make_dataset(composed.tree)
-    feature_extractor.attach_feature_extractor(composed, data, train.execute_run)
+    fid_feature_network.attach_feature_extractor(composed, data, train.execute_run)
     return composed, data
 
 
@@ -102,7 +102,7 @@ def test_a_run_is_scored_by_it_and_scored_again_the_same() -> None:
     result = train.run(compose.compose(TINY))
     assert {"frechet", "precision", "recall", "copies"} <= set(result.test)
     assert result.best_possible["frechet"] < result.baseline["frechet"]
-    assert inference.evaluate_run(saved_run.load(Path(result.folder))) == result.test
+    assert evaluate.evaluate_run(saved_run.load(Path(result.folder))) == result.test
     said = json.loads((Path(result.folder) / "results.json").read_text())
     assert said["baseline"]["frechet"] == result.baseline["frechet"]
 
@@ -136,7 +136,7 @@ def test_null_leaves_it_out_and_points_have_none() -> None:
     assert data.info.classifier is None
     composed = compose.compose(["model=wgan_gp", "data=ring"])
     ring = factory.make_dataset(composed.tree)
-    feature_extractor.attach_feature_extractor(composed, ring, train.execute_run)
+    fid_feature_network.attach_feature_extractor(composed, ring, train.execute_run)
     assert ring.info.classifier is None
     assert runs() == []
 
@@ -167,7 +167,7 @@ def test_another_process_that_trains_it_is_waited_for(capsys: pytest.CaptureFixt
 def test_one_that_was_killed_before_its_curves_were_drawn_is_made_complete(capsys: pytest.CaptureFixture[str]) -> None:
     composed = compose.compose(list(TINY))
     data = factory.make_dataset(composed.tree)
-    feature_extractor.attach_feature_extractor(composed, data, train.train_nested_run)
+    fid_feature_network.attach_feature_extractor(composed, data, train.train_nested_run)
     (kept,) = runs()
     results = json.loads((kept / "results.json").read_text())
     atomic_write.write_text(kept / "results.json", json.dumps(results | {"artifacts": None}))
@@ -175,7 +175,7 @@ def test_one_that_was_killed_before_its_curves_were_drawn_is_made_complete(capsy
     weights = (kept / "best.pt").read_bytes()
     capsys.readouterr()
     for _ in range(2):
-        feature_extractor.attach_feature_extractor(composed, data, train.train_nested_run)
+        fid_feature_network.attach_feature_extractor(composed, data, train.train_nested_run)
     assert (kept / "curves.png").stat().st_size
     assert json.loads((kept / "results.json").read_text()) == results
     assert (kept / "best.pt").read_bytes() == weights
@@ -188,7 +188,7 @@ def test_a_run_of_another_task_or_of_other_data_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"task.classifier: .* was trained on other data"):
         attached(f"task.classifier={mlp.folder}")
     vae = train.run(compose.compose([*TINY, "task.classifier=null"]))
-    with pytest.raises(ConfigError, match="is a run of task=vae, which tells no classes"):
+    with pytest.raises(ConfigError, match="is a run of task=vae, which does not predict classes"):
         attached(f"task.classifier={vae.folder}")
-    with pytest.raises(ConfigError, match="not a run folder"):
+    with pytest.raises(ConfigError, match="not a run directory"):
         attached("task.classifier=nowhere")

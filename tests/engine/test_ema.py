@@ -1,0 +1,51 @@
+"""Exponential moving average: closed form with a warm-up of the decay, exchange of weights, state by name."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from trainer.engine.ema import EMA
+from trainer.optim.flat_params import FlatParameters
+
+
+def make_params() -> tuple[nn.Linear, FlatParameters]:
+    torch.manual_seed(0)
+    layer = nn.Linear(3, 2)
+    return layer, FlatParameters(layer.parameters(), names={p: name for name, p in layer.named_parameters()})
+
+
+def test_average_equals_the_recurrence_with_a_smaller_decay_at_first() -> None:
+    layer, params = make_params()
+    ema = EMA(params, decay=0.5)
+    expected = layer.weight.detach().clone()
+    for step in range(1, 20):
+        with torch.no_grad():
+            layer.weight.add_(torch.randn(2, 3))
+        ema.update(step)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * layer.weight.detach()
+    assert torch.allclose(ema.state_dict()["weight"], expected, atol=1e-6)
+
+
+def test_swap_twice_restores_parameters_and_average() -> None:
+    layer, params = make_params()
+    ema = EMA(params, decay=0.9)
+    with torch.no_grad():
+        layer.weight.zero_()
+    average = ema.average.clone()
+    ema.swap()
+    assert torch.equal(layer.weight, ema.params.split_by_name(average)["weight"])
+    assert not ema.state_dict()["weight"].any()
+    ema.swap()
+    assert not layer.weight.any()
+    assert torch.equal(ema.average, average)
+
+
+def test_state_is_copied_by_parameter_name() -> None:
+    _, params = make_params()
+    ema, other = EMA(params, decay=0.9), EMA(make_params()[1], decay=0.9)
+    ema.average.fill_(2.0)
+    assert ema.state_dict().keys() == {"weight", "bias"}
+    other.load_state_dict(ema.state_dict())
+    assert torch.equal(other.average[other.average != 0], torch.full((8,), 2.0))

@@ -1,0 +1,49 @@
+"""Exponential moving average (EMA) of the parameters of a group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from trainer.optim.flat_params import FlatParameters
+
+
+class EMA:
+    """Exponential moving average of parameters.
+
+    The decay after update ``n`` is ``min(decay, (1 + n) / (10 + n))``: with the full decay from the start, the random
+    initialization would dominate the average for a long time.
+
+    Args:
+        params: The parameters to average; the average starts as a copy of them.
+        decay: Weight of the previous average in each update, in [0, 1).
+    """
+
+    def __init__(self, params: FlatParameters, decay: float):
+        self.params = params
+        self.decay = decay
+        self.average = params.data.clone()
+
+    def update(self, num_updates: int) -> None:
+        """Move the average toward the parameters.
+
+        Args:
+            num_updates: Optimizer updates so far, this one included.
+        """
+        self.average.lerp_(self.params.data, 1 - min(self.decay, (1 + num_updates) / (10 + num_updates)))
+
+    def swap(self) -> None:
+        """Exchange the parameters with their average."""
+        params = self.params.data.clone()
+        self.params.data.copy_(self.average)
+        self.average.copy_(params)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the average by parameter name."""
+        return self.params.split_by_name(self.average)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Copy a saved average."""
+        for name, view in self.params.split_by_name(self.average).items():
+            view.copy_(state[name])

@@ -1,0 +1,115 @@
+"""Context of an executing run: lock, log file, signals, and the outcome in its results."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from trainer.config import secret_masking
+from trainer.config.compose import Config
+from trainer.engine import checkpoint, device
+from trainer.engine.model_errors import explain_model_errors
+from trainer.runs import run_dir, run_log, run_report
+from trainer.runs.results import Result
+from trainer.utils import signals
+from trainer.utils.errors import ConfigError, Interrupted, SystemFault, UserError
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def open_run(
+    config: Config, path: Path, lock_wait: float, *, quiet: bool = False, lock: IO[str] | None = None
+) -> Iterator[run_report.RunReporter]:
+    """Lock a run directory within the block, write its log there, and handle signals.
+
+    Args:
+        config: Configuration of the run.
+        path: The run directory.
+        lock_wait: Seconds to wait for another process that holds the lock.
+        quiet: Print only a progress bar, for a nested run.
+        lock: Open lock of a directory that was claimed.
+
+    Raises:
+        RunInUseError: Another process holds the lock.
+    """
+    with (
+        run_dir.lock_run(path, lock_wait, lock),
+        run_log.log_to_file(path, partial(secret_masking.hide_values, tree=config.raw)),
+        signals.capture_signals() as flag,
+        run_report.RunReporter(flag, verbose=config.settings.verbose, quiet=quiet) as reporter,
+    ):
+        if not quiet:
+            flag.print_on_exit(path / checkpoint.LAST, resume_command(config, path))
+        yield reporter
+
+
+@contextmanager
+def record_outcome(result: Result, config: Config, *, is_new: bool) -> Iterator[None]:
+    """Record in the results how the block ends, and convert errors of the model and of memory to user errors.
+
+    Args:
+        result: Result of the run.
+        config: Configuration of the run.
+        is_new: Whether the run is new; its directory is then removed if it is rejected before training.
+
+    Raises:
+        ConfigError: The model rejects the data or its options.
+        SystemFault: Memory is exhausted.
+    """
+    path = Path(result.folder)
+    try:
+        with explain_model_errors(config.tree["model"]):
+            yield
+    except Interrupted as error:
+        record_stop(result, error, config)
+        # For a nested run, the outer run replaces the command: resuming it resumes both.
+        raise Interrupted(error.message, error.signal_number, resume_command(config, path)) from None
+    except UserError as error:
+        record_stop(result, error, config)
+        if is_new and isinstance(error, ConfigError | SystemFault):
+            run_dir.remove_if_empty(path)
+        raise
+    except BaseException as error:
+        record_stop(result, error, config)
+        if device.is_out_of_memory(error):
+            reason = str(error).split("\n")[0]
+            raise SystemFault(f"out of memory: {reason}; try a smaller batch_size, or accumulate") from error
+        with suppress(SystemFault):  # an error of the log must not hide the cause
+            log.exception("failed")
+        raise
+
+
+def resume_command(config: Config, path: Path) -> str:
+    """Return the command that resumes a run.
+
+    Args:
+        config: Configuration of the run, for its plugins.
+        path: The run directory.
+    """
+    plugins = config.settings.plugins
+    return f"train resume {path}" + (f" plugins=[{','.join(plugins)}]" if plugins else "")
+
+
+def record_stop(result: Result, error: BaseException, config: Config) -> None:
+    """Record once why a run ended; finished runs stay finished, and write errors do not hide the cause.
+
+    Args:
+        result: Result of the run.
+        error: The cause.
+        config: Configuration of the run, whose secrets are masked.
+    """
+    if result.reason is not None:
+        return
+    reason = secret_masking.hide_values(f"{type(error).__name__}: {error}", config.raw)
+    if result.status == "running":
+        result.status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+        result.reason = reason
+        with suppress(SystemFault):
+            result.write_in_place()
+    with suppress(SystemFault):
+        log.info("%s", reason)
