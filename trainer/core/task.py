@@ -107,7 +107,7 @@ class Task(nn.Module, ABC):
         """
 
     @abstractmethod
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         """Return the loss of a parameter group: a mean, as a scalar tensor."""
 
     @abstractmethod

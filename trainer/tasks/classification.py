@@ -132,7 +132,7 @@ class Classification(ScoredTask):
         classes = f"{self.num_classes} classes ({text_file.join_names(self.class_names, 10)})"
         return f"{key}: {width} given; the data has {classes}, so it must be {valid}, the default if it is not set"
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         logits, target = self.predict_logits(batch), batch.require_target()
         if not self.has_ignored_targets:
             return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)

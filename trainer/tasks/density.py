@@ -66,7 +66,7 @@ class Density(Generative):
         """Return ``log p(x)``, or ``log p(x | label)``, (B,)."""
         return (self.model(x) if label is None else self.model(x, label)).float()
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         return -self.log_prob(self.dequantize(batch), self.get_labels(batch)).mean()
 
     def score(self, batch: Batch) -> Score:

@@ -116,9 +116,9 @@ class Adversarial(Generative):
     def count_active_steps(self, step: int) -> dict[str, int]:
         return {"critic": step, "generator": step // self.critic_steps}
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         losses = {"critic": self.critic_loss, "generator": self.generator_loss}
-        return losses[player](self.normalize(batch), self.get_labels(batch))
+        return losses[group](self.normalize(batch), self.get_labels(batch))
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
         noise = torch.randn(count, self._adversarial_model.latent, device=self.progress.device)

@@ -83,7 +83,7 @@ class GraphGeneration(ScoredTask):
         nodes, kl = self._autoencoder.encode(**inputs)
         return self._autoencoder.decode(nodes, pairs).squeeze(1), kl.float()
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         logits, kl = self.decode_pairs(batch)
         target = batch.require_target().to(logits)
         return F.binary_cross_entropy_with_logits(logits, target) + self.beta * kl.mean() / len(kl)

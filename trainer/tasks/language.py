@@ -70,7 +70,7 @@ class Language(ScoredTask):
             )
         return logits.flatten(0, 1), target.flatten()
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         return masked_cross_entropy.cross_entropy(*self.predict_logits(batch))
 
     def score(self, batch: Batch) -> Score:

@@ -81,7 +81,7 @@ class Ranking(ScoredTask):
             )
         return scores, target
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         scores, target = (
             self.score_candidates(batch)
             if self.candidates is None

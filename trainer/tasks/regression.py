@@ -75,7 +75,7 @@ class Regression(ScoredTask):
             )
         return prediction
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         return self._loss(self.predict_values(batch), batch.require_target())
 
     def score(self, batch: Batch) -> Score:

@@ -107,7 +107,7 @@ class Seq2Seq(ScoredTask):
     def num_loss_terms(self, batch: Batch) -> Tensor:
         return token_targets.count_tokens(batch)
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         scores = (
             self.decode_teacher_forced(batch) if self.teacher_forcing == 1 else self.decode_scheduled_sampling(batch)
         )

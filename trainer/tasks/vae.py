@@ -135,7 +135,7 @@ class VariationalInference(Generative):
             return self.beta
         return self.beta * (self.progress / self.beta_warmup).clamp(max=1.0)
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         terms = self.estimate_elbo_terms(batch, 1)
         return (terms.reconstruction + self.compute_kl_weight() * terms.kl).mean()
 

@@ -67,9 +67,9 @@ class VectorQuantization(Generative):
     def count_active_steps(self, step: int) -> dict[str, int]:
         return {"autoencoder": step, "prior": step}
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         x = self.normalize(batch)
-        if player == "prior":
+        if group == "prior":
             with torch.no_grad():
                 codes = self._codebook_model.quantize(self._codebook_model.encode(x), follow=False)[1]
             return self.compute_code_nll(codes, self.get_labels(batch)).mean()

@@ -98,7 +98,7 @@ class Denoising(Generative):
         noisy, time, target = self.add_noise(x, place)
         return (self.predict(noisy, time, label) - target).square().flatten(1).mean(1)
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         x, label = self.normalize(batch), self.get_labels(batch)
         if label is not None:
             is_dropped = torch.rand(len(x), device=x.device) < self.label_dropout
