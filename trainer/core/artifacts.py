@@ -22,9 +22,9 @@ NUMBERED_ROWS: RowNames = ("row", range(sys.maxsize))
 
 def caption_row(rows: RowNames, row: int) -> str:
     """What stands under the picture of a row: the name of its file if it has one, else its number."""
-    called, names = rows
+    kind, names = rows
     name = escape_control_chars(str(names[row]), one_line=True)
-    if called == "row":
+    if kind == "row":
         return f"row {name}"
     return name if len(name) <= MAX_CAPTION_LENGTH else f"...{name[3 - MAX_CAPTION_LENGTH :]}"
 

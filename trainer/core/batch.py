@@ -51,9 +51,11 @@ class Batch:
         """Copy the batch to page-locked memory; called by torch's DataLoader."""
         return self._map_tensors(Tensor.pin_memory)
 
-    def _map_tensors(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        target, asked = (None if value is None else change(value) for value in (self.target, self.output_index))
-        return Batch({name: change(value) for name, value in self.inputs.items()}, target, self.index, asked)
+    def _map_tensors(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        target, output_index = (
+            None if value is None else function(value) for value in (self.target, self.output_index)
+        )
+        return Batch({name: function(value) for name, value in self.inputs.items()}, target, self.index, output_index)
 
 
 class RowValues(NamedTuple):

@@ -40,124 +40,128 @@ def make_sampler(temperature: float, top_k: int | None, top_p: float, generator:
     The generator's device is the scores'.
     """
 
-    def draw(scores: Tensor) -> Tensor:
-        ranked, tokens = (scores.float() / temperature).sort(stable=True, dim=-1, descending=True)
+    def sample_token(scores: Tensor) -> Tensor:
+        logits, tokens = (scores.float() / temperature).sort(stable=True, dim=-1, descending=True)
         if top_k is not None:
-            ranked[:, top_k:] = -torch.inf
-        share = ranked.softmax(-1)
-        share = share.masked_fill(share.cumsum(-1) - share >= top_p, 0.0)
-        share[:, 0] += share[:, 0] == 0  # a top_p of 0 leaves the likeliest
-        return tokens.gather(-1, torch.multinomial(share, 1, generator=generator)).squeeze(-1)
+            logits[:, top_k:] = -torch.inf
+        probs = logits.softmax(-1)
+        probs = probs.masked_fill(probs.cumsum(-1) - probs >= top_p, 0.0)
+        probs[:, 0] += probs[:, 0] == 0  # a top_p of 0 leaves the likeliest
+        return tokens.gather(-1, torch.multinomial(probs, 1, generator=generator)).squeeze(-1)
 
-    return draw if temperature > 0 else select_greedy
+    return sample_token if temperature > 0 else select_greedy
 
 
-def exclude_token(choose: TokenSelector, token: int) -> TokenSelector:
-    """Chooses as ``choose`` does, but never one token."""
+def exclude_token(select_token: TokenSelector, token: int) -> TokenSelector:
+    """Chooses as ``select_token`` does, but never one token."""
 
-    def choose_another(scores: Tensor) -> Tensor:
-        return choose(scores.index_fill(-1, torch.tensor([token], device=scores.device), -torch.inf))
+    def select_other_token(scores: Tensor) -> Tensor:
+        return select_token(scores.index_fill(-1, torch.tensor([token], device=scores.device), -torch.inf))
 
-    return choose_another
+    return select_other_token
 
 
 def stream_tokens(
     model: Decoder,
     memory: DecoderState,
-    first: Tensor,
-    steps: int,
-    choose: TokenSelector = select_greedy,
-    end: int | None = None,
-    context: int | None = None,
+    prompt: Tensor,
+    max_steps: int,
+    select_token: TokenSelector = select_greedy,
+    end_token: int | None = None,
+    context_length: int | None = None,
 ) -> Iterator[Tensor]:
-    """Token after token (B) to follow ``first`` (B, T), at most ``steps`` of them; a row that has ended only ends.
+    """Token after token (B) to follow ``prompt`` (B, T), at most ``max_steps`` of them; a row that has ended only ends.
 
-    ``context``: how many tokens the model can look back on; when it is full, the later half of it is read anew.
+    ``context_length``: how many tokens the model can look back on; when it is full, the later half of it is read anew.
     """
-    tokens, state, past = first, None, first
-    ended = torch.zeros(len(first), dtype=torch.bool, device=first.device)
-    for step in range(steps):
-        if context is not None and past.shape[1] > context:
-            past = past[:, -max(1, context // 2) :]
-            tokens, state = past, None
+    tokens, state, context_tokens = prompt, None, prompt
+    is_finished = torch.zeros(len(prompt), dtype=torch.bool, device=prompt.device)
+    for step in range(max_steps):
+        if context_length is not None and context_tokens.shape[1] > context_length:
+            context_tokens = context_tokens[:, -max(1, context_length // 2) :]
+            tokens, state = context_tokens, None
         scores, state = model.decode(tokens, memory, state)
-        chosen = choose(scores[:, -1])
-        if end is not None:
-            chosen = chosen.masked_fill(ended, end)
-            ended = ended | (chosen == end)
-        yield chosen
-        if end is not None and step % END_CHECK_INTERVAL == END_CHECK_INTERVAL - 1 and bool(ended.all()):
+        next_tokens = select_token(scores[:, -1])
+        if end_token is not None:
+            next_tokens = next_tokens.masked_fill(is_finished, end_token)
+            is_finished = is_finished | (next_tokens == end_token)
+        yield next_tokens
+        if end_token is not None and step % END_CHECK_INTERVAL == END_CHECK_INTERVAL - 1 and bool(is_finished.all()):
             return
-        tokens = chosen[:, None]
-        if context is not None:
-            past = torch.cat((past, tokens), 1)
+        tokens = next_tokens[:, None]
+        if context_length is not None:
+            context_tokens = torch.cat((context_tokens, tokens), 1)
 
 
 def generate_tokens(
     model: Decoder,
     memory: DecoderState,
-    first: Tensor,
-    steps: int,
-    choose: TokenSelector = select_greedy,
-    end: int | None = None,
+    prompt: Tensor,
+    max_steps: int,
+    select_token: TokenSelector = select_greedy,
+    end_token: int | None = None,
 ) -> Tensor:
-    """All of ``stream``, (B, L) with L at most ``steps``."""
-    return torch.stack(list(stream_tokens(model, memory, first, steps, choose, end)), 1)
+    """All of ``stream``, (B, L) with L at most ``max_steps``."""
+    return torch.stack(list(stream_tokens(model, memory, prompt, max_steps, select_token, end_token)), 1)
 
 
-def decode_greedy_scores(model: Decoder, memory: DecoderState, first: Tensor, steps: int) -> Tensor:
-    """Scores (B, steps, V) where the likeliest token is fed back each time, after ``first`` (B, 1)."""
-    tokens, state, found = first, None, []
-    for _ in range(steps):
+def decode_greedy_scores(model: Decoder, memory: DecoderState, prompt: Tensor, max_steps: int) -> Tensor:
+    """Scores (B, max_steps, V) where the likeliest token is fed back each time, after ``prompt`` (B, 1)."""
+    tokens, state, scores_per_step = prompt, None, []
+    for _ in range(max_steps):
         scores, state = model.decode(tokens, memory, state)
-        found.append(scores)
+        scores_per_step.append(scores)
         tokens = scores.argmax(-1)
-    return torch.cat(found, 1)
+    return torch.cat(scores_per_step, 1)
 
 
 def beam_search(
     model: Decoder,
     memory: DecoderState,
-    first: Tensor,
-    steps: int,
-    width: int,
-    end: int | None = None,
-    penalty: float = 1.0,
+    prompt: Tensor,
+    max_steps: int,
+    beam_size: int,
+    end_token: int | None = None,
+    length_penalty: float = 1.0,
 ) -> Tensor:
-    """The best of ``width`` hypotheses kept at every step, (B, L).
+    """The best of ``beam_size`` hypotheses kept at every step, (B, L).
 
-    Hypotheses are compared by log probability; at last by log probability over length^penalty (Wu et al. 2016, eq. 14,
-    without its constant). ``width`` 1 is greedy.
+    Hypotheses are compared by log probability; at last by log probability over length^length_penalty (Wu et al. 2016,
+    eq. 14, without its constant). ``beam_size`` 1 is greedy.
     """
-    rows = len(first)
-    memory = _repeat_rows(memory, width)
-    tokens, state = first.repeat_interleave(width, 0), None
-    total = first.new_zeros((rows, width), dtype=torch.float)
-    total[:, 1:] = -torch.inf  # at first all hypotheses are the same one
-    ended = torch.zeros_like(total, dtype=torch.bool)
-    length = torch.zeros_like(total)
-    written = first.new_empty((rows, width, 0))
-    for step in range(steps):
+    batch_size = len(prompt)
+    memory = _repeat_rows(memory, beam_size)
+    tokens, state = prompt.repeat_interleave(beam_size, 0), None
+    log_probs = prompt.new_zeros((batch_size, beam_size), dtype=torch.float)
+    log_probs[:, 1:] = -torch.inf  # at first all hypotheses are the same one
+    is_finished = torch.zeros_like(log_probs, dtype=torch.bool)
+    lengths = torch.zeros_like(log_probs)
+    sequences = prompt.new_empty((batch_size, beam_size, 0))
+    for step in range(max_steps):
         scores, state = model.decode(tokens, memory, state)
-        logs = scores[:, -1].float().log_softmax(-1).view(rows, width, -1)
-        if end is not None:  # what has ended goes on for nothing, in one way only
-            alone = torch.full_like(logs[0, 0], -torch.inf).index_fill(0, torch.tensor(end, device=logs.device), 0.0)
-            logs = torch.where(ended[..., None], alone, logs)
-        total, place = (total[..., None] + logs).flatten(1).topk(width)
-        parent, chosen = place // logs.shape[-1], place % logs.shape[-1]
-        written = torch.cat((written.gather(1, parent[..., None].expand_as(written)), chosen[..., None]), -1)
-        ended, length = ended.gather(1, parent), length.gather(1, parent)
-        length = length + ~ended
-        if end is not None:
-            ended = ended | (chosen == end)
-            if step % END_CHECK_INTERVAL == END_CHECK_INTERVAL - 1 and bool(ended.all()):
+        next_log_probs = scores[:, -1].float().log_softmax(-1).view(batch_size, beam_size, -1)
+        if end_token is not None:  # what has ended goes on for nothing, in one way only
+            finished_log_probs = torch.full_like(next_log_probs[0, 0], -torch.inf).index_fill(
+                0, torch.tensor(end_token, device=next_log_probs.device), 0.0
+            )
+            next_log_probs = torch.where(is_finished[..., None], finished_log_probs, next_log_probs)
+        log_probs, flat_index = (log_probs[..., None] + next_log_probs).flatten(1).topk(beam_size)
+        parents, next_tokens = flat_index // next_log_probs.shape[-1], flat_index % next_log_probs.shape[-1]
+        sequences = torch.cat(
+            (sequences.gather(1, parents[..., None].expand_as(sequences)), next_tokens[..., None]), -1
+        )
+        is_finished, lengths = is_finished.gather(1, parents), lengths.gather(1, parents)
+        lengths = lengths + ~is_finished
+        if end_token is not None:
+            is_finished = is_finished | (next_tokens == end_token)
+            if step % END_CHECK_INTERVAL == END_CHECK_INTERVAL - 1 and bool(is_finished.all()):
                 break
-        flat = (torch.arange(rows, device=parent.device)[:, None] * width + parent).flatten()
-        state = tuple(part[flat] for part in state)
-        tokens = chosen.view(-1, 1)
-    best = (total / length.clamp(min=1) ** penalty).argmax(1)
-    return written[torch.arange(rows, device=best.device), best]
+        state_index = (torch.arange(batch_size, device=parents.device)[:, None] * beam_size + parents).flatten()
+        state = tuple(tensor[state_index] for tensor in state)
+        tokens = next_tokens.view(-1, 1)
+    best = (log_probs / lengths.clamp(min=1) ** length_penalty).argmax(1)
+    return sequences[torch.arange(batch_size, device=best.device), best]
 
 
-def _repeat_rows(parts: DecoderState, width: int) -> DecoderState:
-    return tuple(part.repeat_interleave(width, 0) for part in parts)
+def _repeat_rows(tensors: DecoderState, repeats: int) -> DecoderState:
+    return tuple(tensor.repeat_interleave(repeats, 0) for tensor in tensors)

@@ -51,54 +51,59 @@ class Preprocessing:
         self.version = version
         self.values: dict[str, Any] = dict(stored or {})
 
-    def get_or_fit(self, name: str, function: Callable[[], Any]) -> Any:
-        """The stored value of a name; in training, what ``function`` learns, which is stored.
+    def get_or_fit(self, name: str, fit: Callable[[], Any]) -> Any:
+        """The stored value of a name; in training, what ``fit`` learns, which is stored.
 
         Raises ConfigError for a stored run that lacks it.
         """
         if not self.is_stored:
             assert name not in self.values, f"{name} is learned twice"
-            self.values[name] = function()
+            self.values[name] = fit()
         elif name not in self.values:
             raise ConfigError(f"this run stores no {name!r} of its data: it was saved by another version")
         return self.values[name]
 
     def split_rows(
-        self, rows: RowKeys, divide: Callable[[], Sequence[Tensor | np.ndarray]], usable: np.ndarray | None = None
+        self,
+        rows: RowKeys,
+        make_split: Callable[[], Sequence[Tensor | np.ndarray]],
+        usable_rows: np.ndarray | None = None,
     ) -> list[Tensor]:
         """The rows of training, validation and test, each (n,) int64.
 
         A stored run knows its rows again by their keys, wherever they stand by now. A copy of one is in its split;
-        others are test rows: no weight depends on them, where the key is the content. ``usable`` are the rows that may
-        be in a split, or all.
+        others are test rows: no weight depends on them, where the key is the content. ``usable_rows`` are the rows
+        that may be in a split, or all.
 
         Raises ConfigError where none of the rows that were trained on, validated or tested is left.
         """
         if not self.is_stored:
-            parts = [torch.as_tensor(part) for part in divide()]
+            parts = [torch.as_tensor(part) for part in make_split()]
             self.values["split"] = {name: rows.keys[part] for name, part in zip(SPLITS, parts, strict=True)}
             return parts
-        numbers, first = rows.keys.tolist(), rows.first.tolist()
-        place = {numbers[row]: row for row in (range(len(numbers)) if usable is None else usable.tolist())}
-        found, gone = [], 0
+        keys, first = rows.keys.tolist(), rows.first.tolist()
+        row_by_key = {keys[row]: row for row in (range(len(keys)) if usable_rows is None else usable_rows.tolist())}
+        split_rows, num_missing = [], 0
         for name in SPLITS:
             stored = self.values["split"][name].tolist()
-            found.append([place.pop(key) for key in stored if key in place])
-            gone += len(stored) - len(found[-1])
-        split_of = {row: number for number, part in enumerate(found) for row in part}
-        copies = [row for row in sorted(place.values()) if first[row] in split_of]
-        new = sorted({*place.values()} - {*copies})
+            split_rows.append([row_by_key.pop(key) for key in stored if key in row_by_key])
+            num_missing += len(stored) - len(split_rows[-1])
+        split_by_row = {row: split_index for split_index, part in enumerate(split_rows) for row in part}
+        copies = [row for row in sorted(row_by_key.values()) if first[row] in split_by_row]
+        new_rows = sorted({*row_by_key.values()} - {*copies})
         for row in copies:
-            found[split_of[first[row]]].append(row)
-        found[-1] += new
+            split_rows[split_by_row[first[row]]].append(row)
+        split_rows[-1] += new_rows
         counts = {
-            "of this run are gone": gone,
+            "of this run are gone": num_missing,
             "that are copies are in the split of the original": len(copies),
-            f"that this run does not know by their {rows.source} are test rows": len(new),
+            f"that this run does not know by their {rows.source} are test rows": len(new_rows),
         }
         if any(counts.values()):
-            log.warning("rows: %s", "; ".join(f"{count:,} {what}" for what, count in counts.items() if count))
-        parts = [torch.tensor(part, dtype=torch.long) for part in found]
+            log.warning(
+                "rows: %s", "; ".join(f"{count:,} {description}" for description, count in counts.items() if count)
+            )
+        parts = [torch.tensor(part, dtype=torch.long) for part in split_rows]
         empty = next((name for name, part in zip(SPLITS, parts, strict=True) if not len(part)), None)
         if empty is not None:
             raise ConfigError(f"data: none of the {empty} rows of this run is left in the data")
@@ -108,15 +113,15 @@ class Preprocessing:
 
 def make_content_keys(contents: Iterable[str | bytes]) -> RowKeys:
     """A key for each row by its content; equal rows are told apart by how often they came before."""
-    before: Counter[bytes] = Counter()
-    first: dict[bytes, int] = {}
-    keys, firsts = [], []
+    num_seen: Counter[bytes] = Counter()
+    first_rows: dict[bytes, int] = {}
+    keys, first = [], []
     for row, content in enumerate(contents):
         raw = content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape")
         digest = hashlib.blake2b(raw, digest_size=16).digest()
-        place = before[digest]
-        before[digest] += 1
-        key = hashlib.blake2b(digest + place.to_bytes(8, "big"), digest_size=8).digest()
+        occurrence = num_seen[digest]
+        num_seen[digest] += 1
+        key = hashlib.blake2b(digest + occurrence.to_bytes(8, "big"), digest_size=8).digest()
         keys.append(int.from_bytes(key, "big", signed=True))
-        firsts.append(first.setdefault(digest, row))
-    return RowKeys(torch.tensor(keys, dtype=torch.long), torch.tensor(firsts, dtype=torch.long))
+        first.append(first_rows.setdefault(digest, row))
+    return RowKeys(torch.tensor(keys, dtype=torch.long), torch.tensor(first, dtype=torch.long))

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from trainer.utils.errors import ConfigError
 
-_GOLDEN = 0x9E3779B97F4A7C15
+_GOLDEN_GAMMA = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 
 
@@ -26,7 +26,7 @@ def hash_seed(*parts: int) -> int:
     """One well-spread 63-bit number from several (the finaliser of splitmix64, Steele et al. 2014)."""
     state = 0
     for part in parts:
-        state = (state + _GOLDEN + (part & _MASK)) & _MASK
+        state = (state + _GOLDEN_GAMMA + (part & _MASK)) & _MASK
         state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
         state ^= state >> 31
@@ -82,15 +82,15 @@ def preserve_global_state() -> Iterator[None]:
             " one after the other, or in processes of their own (train -m does)"
         )
     try:
-        before, threads = get_rng_state(torch.device("cpu")), torch.get_num_threads()
-        on_devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+        state, num_threads = get_rng_state(torch.device("cpu")), torch.get_num_threads()
+        cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
         try:
             yield
         finally:
-            set_rng_state(before, torch.device("cpu"))
-            torch.set_num_threads(threads)
-            if on_devices is not None:
-                torch.cuda.set_rng_state_all(on_devices)
+            set_rng_state(state, torch.device("cpu"))
+            torch.set_num_threads(num_threads)
+            if cuda_states is not None:
+                torch.cuda.set_rng_state_all(cuda_states)
     finally:
         _RNG_LOCK.release()
 
@@ -102,39 +102,39 @@ def fork_rng(seed: int, device: torch.device | None = None) -> Iterator[None]:
     Validation runs in one, so that its noise is the same every epoch and training does not depend on how often the
     run looks at itself.
     """
-    before = torch.get_rng_state()
-    on_device = torch.cuda.get_rng_state(device) if device is not None and device.type == "cuda" else None
+    state = torch.get_rng_state()
+    cuda_state = torch.cuda.get_rng_state(device) if device is not None and device.type == "cuda" else None
     # Not torch.manual_seed, which also looks for every kind of accelerator there is.
     torch.default_generator.manual_seed(seed)
-    if on_device is not None:
+    if cuda_state is not None:
         torch.cuda.manual_seed(seed)
     try:
         yield
     finally:
-        torch.set_rng_state(before)
-        if device is not None and on_device is not None:
-            torch.cuda.set_rng_state(on_device, device)
+        torch.set_rng_state(state)
+        if device is not None and cuda_state is not None:
+            torch.cuda.set_rng_state(cuda_state, device)
 
 
 @contextmanager
 def preserve_generators() -> Iterator[None]:
     """A block that may draw from any generator of the CPU, which training finds as it was."""
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    state = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield
     finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-        torch.set_rng_state(before[2])
+        random.setstate(state[0])
+        np.random.set_state(state[1])
+        torch.set_rng_state(state[2])
 
 
 def get_rng_state(device: torch.device) -> dict[str, object]:
     """The state of every generator training may draw from, as tensors and plain lists."""
-    kind, keys, place, has_gauss, cached = np.random.get_state(legacy=True)
+    algorithm, keys, position, has_gauss, cached_gaussian = np.random.get_state(legacy=True)
     state: dict[str, object] = {
         "torch": torch.get_rng_state(),
         "python": random.getstate(),
-        "numpy": [kind, torch.from_numpy(np.array(keys)), int(place), int(has_gauss), float(cached)],
+        "numpy": [algorithm, torch.from_numpy(np.array(keys)), int(position), int(has_gauss), float(cached_gaussian)],
     }
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
@@ -145,42 +145,42 @@ def find_state_problems(state: Any) -> list[str]:
     """What is wrong with a captured state, by setting generators of its own to it."""
     if not isinstance(state, dict):
         return ["no states of generators"]
-    kind, keys = torch.get_rng_state().dtype, ("torch", "python", "numpy")
-    wrong = [f"{key} is missing" for key in keys if key not in state]
-    wrong += [f"{key} is the state of no generator" for key in state if key not in (*keys, "cuda")]
-    if wrong:
-        return wrong
-    tests: dict[str, Callable[[], object]] = {
+    dtype, keys = torch.get_rng_state().dtype, ("torch", "python", "numpy")
+    problems = [f"{key} is missing" for key in keys if key not in state]
+    problems += [f"{key} is the state of no generator" for key in state if key not in (*keys, "cuda")]
+    if problems:
+        return problems
+    checks: dict[str, Callable[[], object]] = {
         "torch": lambda: torch.Generator().set_state(state["torch"]),
         "python": lambda: random.Random().setstate(_parse_python_state(state["python"])),
         "numpy": lambda: np.random.RandomState().set_state(_parse_numpy_state(state["numpy"])),
-        "cuda": lambda: _check_bytes(state.get("cuda", torch.zeros(1, dtype=kind)), kind),
+        "cuda": lambda: _check_bytes(state.get("cuda", torch.zeros(1, dtype=dtype)), dtype),
     }
-    for name, test in tests.items():
+    for name, check in checks.items():
         try:
-            test()
+            check()
         except (TypeError, ValueError, RuntimeError, OverflowError, AttributeError) as error:
-            wrong.append(f"{name} is not the state of a generator ({' '.join(str(error).split())[:80]})")
-    return wrong
+            problems.append(f"{name} is not the state of a generator ({' '.join(str(error).split())[:80]})")
+    return problems
 
 
-def _check_bytes(value: Any, kind: torch.dtype) -> None:
-    if not isinstance(value, Tensor) or value.dtype != kind or value.dim() != 1:
+def _check_bytes(value: Any, dtype: torch.dtype) -> None:
+    if not isinstance(value, Tensor) or value.dtype != dtype or value.dim() != 1:
         raise TypeError("a row of bytes is saved there")
 
 
-def _parse_python_state(saved: Any) -> tuple[Any, ...]:
-    version, numbers, gauss = saved
+def _parse_python_state(state: Any) -> tuple[Any, ...]:
+    version, numbers, gauss = state
     if gauss is not None and not isinstance(gauss, float):
         raise TypeError("its last part is no number")
     return version, tuple(numbers), gauss
 
 
-def _parse_numpy_state(saved: Any) -> tuple[Any, ...]:
-    kind, keys, place, has_gauss, cached = saved
-    if not 0 <= place <= len(keys):
+def _parse_numpy_state(state: Any) -> tuple[Any, ...]:
+    algorithm, keys, position, has_gauss, cached_gaussian = state
+    if not 0 <= position <= len(keys):
         raise ValueError("its place is outside of its numbers")
-    return kind, keys.numpy(), place, has_gauss, cached
+    return algorithm, keys.numpy(), position, has_gauss, cached_gaussian
 
 
 def set_rng_state(state: dict[str, Any], device: torch.device) -> None:

@@ -26,14 +26,14 @@ class Shapes:
 @cache
 def parse_shapes(line: str) -> Shapes | None:
     """Parse a line of shapes; None if it has no arrow."""
-    left, arrow, right = line.partition("->")
+    inputs, arrow, output_text = line.partition("->")
     if not arrow:
         return None
-    pairs = re.findall(r"(\*{0,2}\w*)\s*\(([^)]*)\)", left)
-    out = re.search(r"\(([^)]*)\)", right)
+    pairs = re.findall(r"(\*{0,2}\w*)\s*\(([^)]*)\)", inputs)
+    output = re.search(r"\(([^)]*)\)", output_text)
     return Shapes(
         {name: _parse_dims(dims) for name, dims in pairs},
-        _parse_dims(out.group(1)) if out and out.group(1).strip() else None,
+        _parse_dims(output.group(1)) if output and output.group(1).strip() else None,
     )
 
 
@@ -41,15 +41,15 @@ def _parse_dims(text: str) -> Dims:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def is_compatible(wanted: Dims, given: Dims) -> bool:
+def is_compatible(pattern: Dims, dims: Dims) -> bool:
     """Whether dims fit a pattern: same letters, but for the first, and ``...`` for any rest but token ids (S).
 
     The first letter is what is counted (rows, nodes, graphs); a model need not care which.
     """
-    if "..." in wanted:
-        named = len(wanted) - 1
-        return len(given) >= named and given[1:named] == wanted[1:named] and "S" not in given
-    return len(wanted) == len(given) and wanted[1:] == given[1:]
+    if "..." in pattern:
+        num_named = len(pattern) - 1
+        return len(dims) >= num_named and dims[1:num_named] == pattern[1:num_named] and "S" not in dims
+    return len(pattern) == len(dims) and pattern[1:] == dims[1:]
 
 
 def find_image_inputs(shapes: Shapes) -> tuple[str, ...]:

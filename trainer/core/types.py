@@ -180,17 +180,17 @@ def is_valid_value(value: Any, kind: Any) -> bool:
     return not isinstance(kind, type) or isinstance(value, kind)
 
 
-def find_mismatches(value: Any, kind: Any, at: str) -> Iterator[str]:
+def find_mismatches(value: Any, kind: Any, path: str) -> Iterator[str]:
     """Where in a nested value something is not of its type, by dotted key; nothing where the whole ``fits``."""
     origin, args = get_origin(kind), get_args(kind)
     if isinstance(value, Mapping) and origin in (dict, Mapping):
         for key, item in value.items():
-            yield from find_mismatches(item, args[1], f"{at}.{key}")
+            yield from find_mismatches(item, args[1], f"{path}.{key}")
     elif isinstance(value, list) and origin in (list, Sequence):
-        for place, item in enumerate(value):
-            yield from find_mismatches(item, args[0], f"{at}.{place}")
+        for index, item in enumerate(value):
+            yield from find_mismatches(item, args[0], f"{path}.{index}")
     elif not is_valid_value(value, kind):
-        yield f"{at} is {format_value(value)}, not {describe_type(kind)}"
+        yield f"{path} is {format_value(value)}, not {describe_type(kind)}"
 
 
 def format_value(value: Any) -> str:

@@ -36,10 +36,10 @@ def weight_matrices(module: nn.Module) -> MatricesByName:
         return module.weight_matrices()
     if isinstance(module, _NON_MATRIX_LAYERS):
         return {}
-    own = dict(module.named_parameters(recurse=False))
+    parameters = dict(module.named_parameters(recurse=False))
     if parametrize.is_parametrized(module, "weight"):
-        own["weight"] = module.parametrizations.weight.original  # type: ignore[union-attr, assignment]
-    weights = {name: value.data for name, value in own.items() if name.startswith("weight") and value.dim() > 1}
+        parameters["weight"] = module.parametrizations.weight.original  # type: ignore[union-attr, assignment]
+    weights = {name: value.data for name, value in parameters.items() if name.startswith("weight") and value.dim() > 1}
     return {name: _split_matrices(module, value) for name, value in weights.items()}
 
 
@@ -57,14 +57,14 @@ def find_decayed_parameters(model: nn.Module) -> set[nn.Parameter]:
     Not those called ``bias...`` and not the gains of norms, however many dimensions they have, nor other vectors and
     numbers, such as scales; a vector that a layer names as a map of its own is one.
     """
-    found = set()
+    decayed = set()
     for module in model.modules():
-        maps = weight_matrices(module)
+        matrices = weight_matrices(module)
         for name, value in module.named_parameters(recurse=False):
-            is_beside = value.dim() < 2 or name.startswith("bias") or isinstance(module, _NORMS)
-            if name in maps or not is_beside:
-                found.add(value)
-    return found
+            is_vector_or_norm = value.dim() < 2 or name.startswith("bias") or isinstance(module, _NORMS)
+            if name in matrices or not is_vector_or_norm:
+                decayed.add(value)
+    return decayed
 
 
 def find_matrix_parameters(model: nn.Module) -> set[nn.Parameter]:

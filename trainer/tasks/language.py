@@ -134,7 +134,7 @@ class Language(ScoredTask):
             if num_unknown := start.count(unknown):
                 log.warning("prompt: %d of its %d tokens are not in the training text", num_unknown, len(start))
         stream = decoding.stream_tokens(
-            cast(decoding.Decoder, self.model), (), first, length, choose, context=self.seq_len
+            cast(decoding.Decoder, self.model), (), first, length, choose, context_length=self.seq_len
         )
         yield prompt
         num_yielded = len(self.tokenizer.decode(start))
