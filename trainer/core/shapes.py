@@ -1,8 +1,8 @@
-"""Shapes of a model's inputs and outputs, of a data set's batches and of a task's targets, as one line of text.
+"""Parser of shape declarations, the ``shapes`` of models, data sets and tasks.
 
-``x (B, T, F), lengths (B) -> (B, C)`` lists the named inputs of a model and its output, ``x (B, T, F) -> (B)`` what the
-batches of a data set hold, ``(B, C, ...) -> (B, ...)`` which targets a task compares with which outputs. ``**inputs
-(B, ...)`` takes every input of a data set.
+``x (B, T, F), lengths (B) -> (B, C)`` declares the named inputs and the output of a model, ``x (B, T, F) -> (B)`` the
+inputs and targets of a data set, ``(B, C, ...) -> (B, ...)`` the outputs and targets that a task compares. ``**inputs
+(B, ...)`` accepts every input of a data set.
 """
 
 from __future__ import annotations
@@ -13,11 +13,17 @@ from dataclasses import dataclass
 from functools import cache
 
 Dims = tuple[str, ...]
+"""Names of dimensions, such as ``("B", "T", "F")``; ``...`` is any number of further dimensions."""
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """Named inputs with their dims, and the dims of what comes out (None for nothing)."""
+    """Parsed shape declaration.
+
+    Attributes:
+        inputs: Dimensions of each input, by name; the name is empty for the output of a model that a task takes.
+        output: Dimensions of the output or target; None if there is none.
+    """
 
     inputs: Mapping[str, Dims]
     output: Dims | None
@@ -25,7 +31,7 @@ class Shapes:
 
 @cache
 def parse_shapes(line: str) -> Shapes | None:
-    """Parse a line of shapes; None if it has no arrow."""
+    """Return the parsed shape declaration; None if the line has no arrow."""
     inputs, arrow, output_text = line.partition("->")
     if not arrow:
         return None
@@ -42,9 +48,13 @@ def _parse_dims(text: str) -> Dims:
 
 
 def is_compatible(pattern: Dims, dims: Dims) -> bool:
-    """Whether dims fit a pattern: same letters, but for the first, and ``...`` for any rest but token ids (S).
+    """Return whether dimensions match a pattern.
 
-    The first letter is what is counted (rows, nodes, graphs); a model need not care which.
+    The first dimension is what a batch counts (rows, nodes, graphs) and matches any other; the rest must be equal.
+
+    Args:
+        pattern: Expected dimensions. ``...`` at the end matches any further dimensions except those of token ids (S).
+        dims: Dimensions to compare.
     """
     if "..." in pattern:
         num_named = len(pattern) - 1
@@ -53,5 +63,5 @@ def is_compatible(pattern: Dims, dims: Dims) -> bool:
 
 
 def find_image_inputs(shapes: Shapes) -> tuple[str, ...]:
-    """The inputs (B, C, H, W)."""
+    """Return the names of the image inputs (B, C, H, W)."""
     return tuple(name for name, dims in shapes.inputs.items() if dims[1:] == ("C", "H", "W"))
