@@ -37,12 +37,12 @@ class Range:
         return self.gt < value < self.lt and self.ge <= value <= self.le
 
     def __str__(self) -> str:
-        ends = ((">", self.gt), (">=", self.ge), ("<", self.lt), ("<=", self.le))
-        return " and ".join(f"{sign} {_format_bound(end)}" for sign, end in ends if math.isfinite(end))
+        bounds = ((">", self.gt), (">=", self.ge), ("<", self.lt), ("<=", self.le))
+        return " and ".join(f"{sign} {_format_bound(bound)}" for sign, bound in bounds if math.isfinite(bound))
 
 
-def _format_bound(end: float) -> str:
-    return str(int(end)) if end == int(end) and abs(end) < 1e12 else f"{end:g}"
+def _format_bound(bound: float) -> str:
+    return str(int(bound)) if bound == int(bound) and abs(bound) < 1e12 else f"{bound:g}"
 
 
 @dataclass(frozen=True)
