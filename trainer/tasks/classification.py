@@ -91,12 +91,12 @@ class Classification(ScoredTask):
             )
         flat = targets.reshape(-1)
         valid = flat != IGNORE_INDEX
-        wrong = valid & ((flat < 0) | (flat >= self.num_classes))
-        if wrong.any():
-            at = int(wrong.nonzero()[0])
-            row = at // max(1, flat.numel() // len(targets))
+        is_invalid = valid & ((flat < 0) | (flat >= self.num_classes))
+        if is_invalid.any():
+            position = int(is_invalid.nonzero()[0])
+            row = position // max(1, flat.numel() // len(targets))
             raise ConfigError(
-                f"data: {split} labels must be 0..{self.num_classes - 1}; found {int(flat[at])} at row {row}"
+                f"data: {split} labels must be 0..{self.num_classes - 1}; found {int(flat[position])} at row {row}"
             )
         # Constant during training: if no target is ignored, the loss needs no mask.
         self.has_ignored_targets = not bool(valid.all()) or (self.has_ignored_targets and split != "train")

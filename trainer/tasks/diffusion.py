@@ -48,27 +48,27 @@ class Diffusion(Denoising):
         **options: Unpack[DenoisingOptions],
     ):
         super().__init__(model, prediction, sampler, **options)
-        self.levels = diffusion_process.NoiseSchedule(schedule, timesteps)
+        self.noise_schedule = diffusion_process.NoiseSchedule(schedule, timesteps)
         self.timesteps = timesteps
         self.eta = eta
 
-    def alpha_sigma(self, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        step = 1 + (place * self.timesteps).long().clamp(max=self.timesteps - 1)
-        return self.levels.signal[step], self.levels.noise[step], step / self.timesteps
+    def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        timestep = 1 + (t * self.timesteps).long().clamp(max=self.timesteps - 1)
+        return self.noise_schedule.signal[timestep], self.noise_schedule.noise[timestep], timestep / self.timesteps
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
-        def denoise(x: Tensor, step: int) -> Tensor:
-            output = self.predict_with_guidance(x, step / self.timesteps, label)
+        def denoise(x: Tensor, timestep: int) -> Tensor:
+            output = self.predict_with_guidance(x, timestep / self.timesteps, label)
             data = diffusion_process.predict_x0(
-                self.prediction, output, x, self.levels.signal[step], self.levels.noise[step]
+                self.prediction, output, x, self.noise_schedule.signal[timestep], self.noise_schedule.noise[timestep]
             )
             return data.clamp(*self.value_range) if self.is_scaled else data
 
-        start = torch.randn(count, *self.shape, device=self.progress.device)
+        noise = torch.randn(count, *self.shape, device=self.progress.device)
         if self.sampler == "ddpm":
-            return diffusion_process.sample_ddpm(denoise, start, self.levels.alpha_bar)
+            return diffusion_process.sample_ddpm(denoise, noise, self.noise_schedule.alpha_bar)
         if self.steps > self.timesteps:
             raise ConfigError(
                 f"task.steps: {self.steps} given; at most {self.timesteps} (task.timesteps) are available"
             )
-        return diffusion_process.sample_ddim(denoise, start, self.levels.alpha_bar, self.steps, self.eta)
+        return diffusion_process.sample_ddim(denoise, noise, self.noise_schedule.alpha_bar, self.steps, self.eta)

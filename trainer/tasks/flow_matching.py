@@ -34,11 +34,11 @@ class FlowMatching(Denoising):
     ):
         super().__init__(model, "velocity", sampler, **options)
 
-    def alpha_sigma(self, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return place, 1 - place, place
+    def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return t, 1 - t, t
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
-        start = torch.randn(count, *self.shape, device=self.progress.device)
+        noise = torch.randn(count, *self.shape, device=self.progress.device)
         return diffusion_process.integrate_flow(
-            lambda x, time: self.predict_with_guidance(x, time, label), start, self.sampler, self.steps
+            lambda x, time: self.predict_with_guidance(x, time, label), noise, self.sampler, self.steps
         )

@@ -135,11 +135,11 @@ class GraphGeneration(ScoredTask):
 
     def sample(self, count: PositiveInt = 1, seed: NonNegativeInt = 0) -> Iterator[str | Artifact]:
         """Sample graphs over the training nodes as tables of links, with plots next to the training graph if small."""
-        for number in range(seed, seed + count):
-            links = self.draw(number)
-            yield Table(f"sampled-{number}", ("source", "target"), links.tolist())
+        for sample_seed in range(seed, seed + count):
+            links = self.draw(sample_seed)
+            yield Table(f"sampled-{sample_seed}", ("source", "target"), links.tolist())
             if len(self.graph_inputs["x"]) <= MAX_DRAWN_NODES:
-                yield self._plot_graph(f"sampled-{number}", links)
+                yield self._plot_graph(f"sampled-{sample_seed}", links)
 
     def _plot_graph(self, name: str, links: Tensor) -> GraphPlot:
         edges, nodes = self.graph_inputs["edge_index"].cpu().t(), len(self.graph_inputs["x"])
@@ -178,6 +178,6 @@ def calibrate_link_probs(links: float, logits: Tensor) -> Tensor:
     """
     low, high = -100.0, 100.0
     while high - low > 1e-4:
-        middle = (low + high) / 2
-        low, high = (low, middle) if float((logits + middle).sigmoid().double().sum()) > links else (middle, high)
+        shift = (low + high) / 2
+        low, high = (low, shift) if float((logits + shift).sigmoid().double().sum()) > links else (shift, high)
     return (logits + low).sigmoid()

@@ -122,23 +122,23 @@ class Language(ScoredTask):
         """
         if self.tokenizer is None:
             raise ConfigError("sample: this data set has no text")
-        start = self.tokenizer.encode(prompt)
-        if not start:
+        prompt_tokens = self.tokenizer.encode(prompt)
+        if not prompt_tokens:
             raise ConfigError(f"prompt: {prompt!r} contains no tokens; set prompt=TEXT")
-        first = torch.tensor([start[-self.seq_len :]], device=self.progress.device)
-        generator = torch.Generator(first.device).manual_seed(seed)
-        choose = decoding.make_sampler(temperature, top_k, top_p, generator)
+        context = torch.tensor([prompt_tokens[-self.seq_len :]], device=self.progress.device)
+        generator = torch.Generator(context.device).manual_seed(seed)
+        select_token = decoding.make_sampler(temperature, top_k, top_p, generator)
         unknown = self.tokenizer.unknown_id
         if unknown is not None:
-            choose = decoding.exclude_token(choose, unknown)
-            if num_unknown := start.count(unknown):
-                log.warning("prompt: %d of its %d tokens are not in the training text", num_unknown, len(start))
+            select_token = decoding.exclude_token(select_token, unknown)
+            if num_unknown := prompt_tokens.count(unknown):
+                log.warning("prompt: %d of its %d tokens are not in the training text", num_unknown, len(prompt_tokens))
         stream = decoding.stream_tokens(
-            cast(decoding.Decoder, self.model), (), first, length, choose, context_length=self.seq_len
+            cast(decoding.Decoder, self.model), (), context, length, select_token, context_length=self.seq_len
         )
         yield prompt
-        num_yielded = len(self.tokenizer.decode(start))
-        generated = start
+        num_yielded = len(self.tokenizer.decode(prompt_tokens))
+        generated = prompt_tokens
         for token in stream:
             generated = [*generated, int(token)]
             text = self.tokenizer.decode(generated).rstrip(

@@ -63,13 +63,15 @@ class Ranking(ScoredTask):
 
     def validate_targets(self, targets: Tensor | None, split: str) -> None:
         if targets is None or targets.dtype != torch.long:
-            found = "none" if targets is None else format_dtype(targets.dtype)
-            raise ConfigError(f"task: ranking needs the index of the correct candidate; the {split} split has {found}")
-        wrong = (targets < 0) | (targets >= self.num_classes)
-        if wrong.any():
-            at = int(wrong.nonzero()[0, 0])
+            dtype = "none" if targets is None else format_dtype(targets.dtype)
             raise ConfigError(
-                f"data: {split} targets must be 0..{self.num_classes - 1}; found {targets[at].tolist()} at row {at}"
+                f"task: ranking needs the index of the correct candidate; the {split} split has {dtype}"
+            )
+        is_invalid = (targets < 0) | (targets >= self.num_classes)
+        if is_invalid.any():
+            row = int(is_invalid.nonzero()[0, 0])
+            raise ConfigError(
+                f"data: {split} targets must be 0..{self.num_classes - 1}; found {targets[row].tolist()} at row {row}"
             )
 
     def score_candidates(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -52,14 +52,14 @@ class Regression(ScoredTask):
 
     def validate_targets(self, targets: Tensor | None, split: str) -> None:
         if targets is None or not targets.is_floating_point():
-            found = "none" if targets is None else format_dtype(targets.dtype)
+            dtype = "none" if targets is None else format_dtype(targets.dtype)
             raise ConfigError(
-                f"task: regression needs real targets; the {split} split has {found}"
+                f"task: regression needs real targets; the {split} split has {dtype}"
                 " (use task=classification for classes)"
             )
-        bad = ~targets.isfinite().reshape(len(targets), -1).all(1)
-        if bad.any():
-            raise ConfigError(f"data: {split} targets must be finite; row {int(bad.nonzero()[0])} is not")
+        is_nonfinite = ~targets.isfinite().reshape(len(targets), -1).all(1)
+        if is_nonfinite.any():
+            raise ConfigError(f"data: {split} targets must be finite; row {int(is_nonfinite.nonzero()[0])} is not")
 
     def num_loss_terms(self, batch: Batch) -> int:
         return batch.require_target().numel()

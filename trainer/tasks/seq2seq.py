@@ -127,8 +127,8 @@ class Seq2Seq(ScoredTask):
 
     def decode_teacher_forced(self, batch: Batch) -> Tensor:
         """Return logits (B, T, V) with teacher forcing at every step."""
-        past = self.shift_targets_right(batch.require_target())
-        return self._encoder_decoder.decode(past, self._encode_batch(batch), None)[0]
+        decoder_inputs = self.shift_targets_right(batch.require_target())
+        return self._encoder_decoder.decode(decoder_inputs, self._encode_batch(batch), None)[0]
 
     def decode_scheduled_sampling(self, batch: Batch) -> Tensor:
         """Return logits (B, T, V) with teacher forcing at random steps and model predictions at the others."""
@@ -153,17 +153,17 @@ class Seq2Seq(ScoredTask):
         return self._encoder_decoder.encode(**self.select_model_inputs(batch))
 
     def write(
-        self, batch: Batch, beam_size: int = 1, choose: decoding.TokenSelector = decoding.select_greedy
+        self, batch: Batch, beam_size: int = 1, select_token: decoding.TokenSelector = decoding.select_greedy
     ) -> Tensor:
         """Generate tokens (B, L) until all rows have ended, or ``horizon`` tokens.
 
-        Tokens are selected by ``choose``, or by beam search if ``beam_size`` exceeds 1.
+        Tokens are selected by ``select_token``, or by beam search if ``beam_size`` exceeds 1.
         """
         memory = self._encode_batch(batch)
         start = torch.full((len(memory[0]), 1), self.vocab_size, device=memory[0].device)
         if beam_size == 1:
             return decoding.generate_tokens(
-                self._encoder_decoder, memory, start, self.horizon, choose, self.sequence_metrics.end_token
+                self._encoder_decoder, memory, start, self.horizon, select_token, self.sequence_metrics.end_token
             )
         return decoding.beam_search(
             self._encoder_decoder,
@@ -195,10 +195,10 @@ class Seq2Seq(ScoredTask):
             ),
         }
         for prefix, beam_size in self.beam_sizes.items():
-            written = self.write(batch, beam_size)
-            score |= self.sequence_metrics.compute_sums(written, target, prefix)
+            generated = self.write(batch, beam_size)
+            score |= self.sequence_metrics.compute_sums(generated, target, prefix)
             if not prefix:
-                score |= self.collect_rows(*(self._pad_to_horizon(tokens) for tokens in (written, target)))
+                score |= self.collect_rows(*(self._pad_to_horizon(tokens) for tokens in (generated, target)))
         return score
 
     def _pad_to_horizon(self, tokens: Tensor) -> Tensor:
@@ -268,8 +268,8 @@ class Seq2Seq(ScoredTask):
             )
         device = self.progress.device
         batch = self.example_batch.to(device) if prompt is None else self._tokenize_prompt(prompt, self.tokenizer)
-        choose = decoding.make_sampler(temperature, top_k, top_p, torch.Generator(device).manual_seed(seed))
-        outputs = [self.sequence_metrics.decode_row(row) for row in self.write(batch, beam_size, choose).tolist()]
+        select_token = decoding.make_sampler(temperature, top_k, top_p, torch.Generator(device).manual_seed(seed))
+        outputs = [self.sequence_metrics.decode_row(row) for row in self.write(batch, beam_size, select_token).tolist()]
         if batch.target is None:
             yield from outputs
             return

@@ -18,7 +18,7 @@ from trainer.metrics.double_precision import to_double
 from trainer.tasks.base.generative import Generative, GenerativeOptions
 from trainer.tasks.base.model_protocols import LatentVariableModel
 from trainer.tasks.evaluation.sample_metrics import load_rows, subsample_indices
-from trainer.tasks.losses.likelihoods import make_likelihood as likelihood_of
+from trainer.tasks.losses.likelihoods import make_likelihood
 from trainer.utils.errors import ConfigError
 
 MAX_CHECKED_ROWS = 1024
@@ -82,7 +82,7 @@ class VariationalInference(Generative):
         **options: Unpack[GenerativeOptions],
     ):
         super().__init__(model, **options)
-        self.likelihood = likelihood_of(likelihood, self._latent_model.levels, binarise)
+        self.likelihood = make_likelihood(likelihood, self._latent_model.levels, binarise)
         self.likelihood_name = likelihood
         self.beta = beta
         self.beta_warmup = beta_warmup
@@ -102,9 +102,9 @@ class VariationalInference(Generative):
         for name, split in (("train", data.train), ("val", data.val), ("test", data.test)):
             rows = torch.arange(min(len(split), MAX_CHECKED_ROWS))
             x = self.normalize(split.to_model_inputs(split.batch(rows, 0)))
-            outside = ~((x >= low - ROUNDING_TOLERANCE) & (x <= high + ROUNDING_TOLERANCE)).flatten(1).all(1)
-            if outside.any():
-                row = int(outside.nonzero()[0])
+            is_outside = ~((x >= low - ROUNDING_TOLERANCE) & (x <= high + ROUNDING_TOLERANCE)).flatten(1).all(1)
+            if is_outside.any():
+                row = int(is_outside.nonzero()[0])
                 raise ConfigError(
                     f"task.likelihood: {self.likelihood_name} needs values in [{low:g}, {high:g}]; row {row} of the"
                     f" {name} split has {x[row].min():g} to {x[row].max():g} (gaussian accepts any value)"
@@ -215,9 +215,9 @@ class VariationalInference(Generative):
         """Draw interpolations between pairs of images."""
         z, label = self.encode_mean(batch)
         pairs = min(MAX_RECONSTRUCTIONS, len(batch)) // 2
-        ends = torch.arange(2 * pairs).view(2, pairs).T
+        endpoints = torch.arange(2 * pairs).view(2, pairs).T
         paths = [
-            self.interpolate(z[pair], None if label is None else label[pair], INTERPOLATION_STEPS) for pair in ends
+            self.interpolate(z[pair], None if label is None else label[pair], INTERPOLATION_STEPS) for pair in endpoints
         ]
         return ImageGrid(
             "interpolations",
@@ -259,11 +259,11 @@ class VariationalInference(Generative):
         """Return the likelihood means (B, ...) of latents (B, latent), in the range of the data."""
         return self.denormalize(self.likelihood.compute_mean(self.decode_latent(z, label)))
 
-    def interpolate(self, ends: Tensor, label: Tensor | None, steps: int) -> Tensor:
+    def interpolate(self, endpoints: Tensor, label: Tensor | None, steps: int) -> Tensor:
         """Decode a linear interpolation (steps, ...) between two latents (2, latent).
 
         Each step has the label of the nearer end.
         """
-        t = torch.linspace(0, 1, steps, device=ends.device)
+        t = torch.linspace(0, 1, steps, device=endpoints.device)
         labels = None if label is None else label[(t > 0.5).long()]
-        return self.decode_mean(torch.lerp(ends[0], ends[1], t[:, None]), labels)
+        return self.decode_mean(torch.lerp(endpoints[0], endpoints[1], t[:, None]), labels)

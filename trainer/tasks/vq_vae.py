@@ -76,12 +76,12 @@ class VectorQuantization(Generative):
         z = self._codebook_model.encode(x).float()
         vectors = self._codebook_model.quantize(z)[0]
         is_warm = self.progress >= self.warmup
-        decoded = self._codebook_model.decode(torch.where(is_warm, straight_through(z, vectors), z))
-        return self.compute_errors(decoded, x).mean() + is_warm * self.commitment * F.mse_loss(z, vectors)
+        reconstruction = self._codebook_model.decode(torch.where(is_warm, straight_through(z, vectors), z))
+        return self.compute_errors(reconstruction, x).mean() + is_warm * self.commitment * F.mse_loss(z, vectors)
 
-    def compute_errors(self, decoded: Tensor, x: Tensor) -> Tensor:
+    def compute_errors(self, reconstruction: Tensor, x: Tensor) -> Tensor:
         """Return the mean squared error of each row, (B,)."""
-        return (decoded.float().flatten(1) - x.flatten(1)).square().mean(1)
+        return (reconstruction.float().flatten(1) - x.flatten(1)).square().mean(1)
 
     def compute_code_nll(self, codes: Tensor, label: Tensor | None) -> Tensor:
         """Return the negative log-likelihood of codes (B, L) under the prior, (B, L)."""
@@ -142,7 +142,7 @@ class VectorQuantization(Generative):
 
     @torch.no_grad()
     def _plot_reconstructions(self, batch: Batch) -> Artifact:
-        reconstructed = self.denormalize(self.model(self.normalize(batch)))
+        reconstructions = self.denormalize(self.model(self.normalize(batch)))
         return next(
-            self.render_preview("reconstructions", [("data", batch.inputs["x"]), ("reconstructed", reconstructed)])
+            self.render_preview("reconstructions", [("data", batch.inputs["x"]), ("reconstructed", reconstructions)])
         )

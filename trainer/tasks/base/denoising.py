@@ -73,15 +73,15 @@ class Denoising(Generative):
         self.label_dropout = options["label_dropout"]
 
     @abstractmethod
-    def alpha_sigma(self, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return signal scale, noise scale and model time, (B,) each, at noise levels ``place`` (B,) in [0, 1)."""
+    def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return signal scale, noise scale and model time, (B,) each, at noise levels ``t`` (B,) in [0, 1)."""
 
-    def add_noise(self, x: Tensor, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return noisy rows (B, ...), their times (B,) and the prediction targets at noise levels ``place`` (B,)."""
-        e = torch.randn_like(x)
-        *scales, time = self.alpha_sigma(place)
+    def add_noise(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return noisy rows (B, ...), their times (B,) and the prediction targets at noise levels ``t`` (B,)."""
+        noise = torch.randn_like(x)
+        *scales, time = self.alpha_sigma(t)
         a, b = (scale.view(-1, *[1] * (x.dim() - 1)) for scale in scales)
-        return a * x + b * e, time, diffusion_process.compute_target(self.prediction, x, e, a, b)
+        return a * x + b * noise, time, diffusion_process.compute_target(self.prediction, x, noise, a, b)
 
     def predict(self, x: Tensor, time: Tensor, label: Tensor | None) -> Tensor:
         """Return the model output for noisy x (B, ...) at times (B,), given labels (B,) or none."""
@@ -90,19 +90,19 @@ class Denoising(Generative):
     def select_model_inputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return the model inputs of rows at noise level 0.5, for model inspection."""
         x, label = self.normalize(batch), self.get_labels(batch)
-        noisy, time, _ = self.add_noise(x, torch.full((len(x),), 0.5, device=x.device))
-        return {"x": noisy, "time": time} | ({} if label is None else {"label": label})
+        x_t, time, _ = self.add_noise(x, torch.full((len(x),), 0.5, device=x.device))
+        return {"x": x_t, "time": time} | ({} if label is None else {"label": label})
 
-    def compute_errors(self, x: Tensor, label: Tensor | None, place: Tensor) -> Tensor:
+    def compute_errors(self, x: Tensor, label: Tensor | None, t: Tensor) -> Tensor:
         """Return the mean squared error of each row x (B, ...), (B,)."""
-        noisy, time, target = self.add_noise(x, place)
-        return (self.predict(noisy, time, label) - target).square().flatten(1).mean(1)
+        x_t, time, target = self.add_noise(x, t)
+        return (self.predict(x_t, time, label) - target).square().flatten(1).mean(1)
 
     def loss(self, batch: Batch, group: str) -> Tensor:
         x, label = self.normalize(batch), self.get_labels(batch)
         if label is not None:
-            is_dropped = torch.rand(len(x), device=x.device) < self.label_dropout
-            label = label.masked_fill(is_dropped, self.null_label)
+            is_unlabeled = torch.rand(len(x), device=x.device) < self.label_dropout
+            label = label.masked_fill(is_unlabeled, self.null_label)
         return self.compute_errors(x, label, torch.rand(len(x), device=x.device)).mean()
 
     @property
@@ -114,8 +114,8 @@ class Denoising(Generative):
     def score(self, batch: Batch) -> Score:
         """Sum the errors at noise levels evenly spaced over the rows."""
         x = self.normalize(batch)
-        place = (torch.randperm(len(x), device=x.device) + 0.5) / len(x)
-        error = to_double(self.compute_errors(x, self.get_labels(batch), place)).sum()
+        t = (torch.randperm(len(x), device=x.device) + 0.5) / len(x)
+        error = to_double(self.compute_errors(x, self.get_labels(batch), t)).sum()
         return self.collect_real_rows(batch) | {"error": error, "rows": torch.tensor(len(x), device=x.device)}
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
@@ -124,8 +124,8 @@ class Denoising(Generative):
     def score_rows(self, batch: Batch) -> dict[str, Tensor]:
         """Return the error of each row, averaged over evenly spaced noise levels."""
         x, label = self.normalize(batch), self.get_labels(batch)
-        places = (torch.arange(NUM_SCORE_TIMES, device=x.device) + 0.5) / NUM_SCORE_TIMES
-        return {"loss": torch.stack([self.compute_errors(x, label, place.expand(len(x))) for place in places]).mean(0)}
+        times = (torch.arange(NUM_SCORE_TIMES, device=x.device) + 0.5) / NUM_SCORE_TIMES
+        return {"loss": torch.stack([self.compute_errors(x, label, t.expand(len(x))) for t in times]).mean(0)}
 
     def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
         baseline, best = super().reference_scores()
@@ -144,8 +144,8 @@ class Denoising(Generative):
             if x.shape[1] > MAX_COVARIANCE_FEATURES
             else torch.linalg.eigvalsh(x.T.cov().reshape(x.shape[1], -1))
         )
-        place = (torch.arange(NUM_BASELINE_TIMES, device=x.device) + 0.5) / NUM_BASELINE_TIMES
-        a, b, _ = (value[:, None] for value in self.alpha_sigma(place))
+        t = (torch.arange(NUM_BASELINE_TIMES, device=x.device) + 0.5) / NUM_BASELINE_TIMES
+        a, b, _ = (value[:, None] for value in self.alpha_sigma(t))
         p, q = diffusion_process.PREDICTION_COEFFICIENTS[self.prediction](a, b)
         return float((variance * (q * b - p * a) ** 2 / (a**2 * variance + b**2)).mean())
 

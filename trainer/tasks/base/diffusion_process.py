@@ -76,10 +76,10 @@ target of flow matching (Lipman et al. 2023).
 """
 
 
-def compute_target(prediction: str, x: Tensor, e: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def compute_target(prediction: str, x: Tensor, noise: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Return the prediction target for ``a x + b e``."""
     p, q = PREDICTION_COEFFICIENTS[prediction](a, b)
-    return p * e + q * x
+    return p * noise + q * x
 
 
 def predict_x0(prediction: str, output: Tensor, x_t: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -102,11 +102,11 @@ def sample_ddim(
     """
     timesteps = torch.linspace(len(alpha_bar) - 1, 0, steps + 1).round().long().tolist()
     for t, next_t in pairwise(timesteps):
-        current, target = alpha_bar[t], alpha_bar[next_t]
+        alpha_bar_t, alpha_bar_next = alpha_bar[t], alpha_bar[next_t]
         x0 = denoise(x, t)
-        noise = (x - math.sqrt(current) * x0) / math.sqrt(1 - current)
-        variance = eta**2 * (1 - target) / (1 - current) * (1 - current / target)
-        x = math.sqrt(target) * x0 + math.sqrt(1 - target - variance) * noise
+        noise = (x - math.sqrt(alpha_bar_t) * x0) / math.sqrt(1 - alpha_bar_t)
+        variance = eta**2 * (1 - alpha_bar_next) / (1 - alpha_bar_t) * (1 - alpha_bar_t / alpha_bar_next)
+        x = math.sqrt(alpha_bar_next) * x0 + math.sqrt(1 - alpha_bar_next - variance) * noise
         if variance:
             x = x + math.sqrt(variance) * torch.randn_like(x)
     return x
@@ -125,15 +125,15 @@ VelocityField = Callable[[Tensor, float], Tensor]
 """Velocity (B, ...) at x (B, ...) and a time."""
 
 
-def euler_step(velocity: VelocityField, x: Tensor, time: float, step: float) -> Tensor:
+def euler_step(velocity: VelocityField, x: Tensor, time: float, step_size: float) -> Tensor:
     """Take one Euler step of ``dx/dt = velocity(x, t)``, of first order."""
-    return x + step * velocity(x, time)
+    return x + step_size * velocity(x, time)
 
 
-def heun_step(velocity: VelocityField, x: Tensor, time: float, step: float) -> Tensor:
+def heun_step(velocity: VelocityField, x: Tensor, time: float, step_size: float) -> Tensor:
     """Take one Heun step with the mean of the velocities at both ends, of second order (Heun 1900)."""
-    first = velocity(x, time)
-    return x + step / 2 * (first + velocity(x + step * first, time + step))
+    start_velocity = velocity(x, time)
+    return x + step_size / 2 * (start_velocity + velocity(x + step_size * start_velocity, time + step_size))
 
 
 SOLVERS = {"euler": euler_step, "heun": heun_step}

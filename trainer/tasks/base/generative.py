@@ -97,9 +97,9 @@ class Generative(Task):
                 f"model.num_classes: {self.num_classes} given; the {split} split has classes {int(targets.min())} to"
                 f" {int(targets.max())}"
             )
-        known = self.sample_metrics.data.info.sizes.get("num_classes", self.num_classes)
-        if known != self.num_classes:
-            raise ConfigError(f"model.num_classes: {self.num_classes} given; the data has {known} classes")
+        num_data_classes = self.sample_metrics.data.info.sizes.get("num_classes", self.num_classes)
+        if num_data_classes != self.num_classes:
+            raise ConfigError(f"model.num_classes: {self.num_classes} given; the data has {num_data_classes} classes")
 
     @abstractmethod
     def draw(self, count: int, label: Tensor | None) -> Tensor:
@@ -117,16 +117,17 @@ class Generative(Task):
         x = batch.inputs["x"]
         if not self.is_scaled:
             return x
-        black, white = self.value_range
-        return black + (x - self.low) * ((white - black) / (self.high - self.low))
+        low_value, high_value = self.value_range
+        return low_value + (x - self.low) * ((high_value - low_value) / (self.high - self.low))
 
     def denormalize(self, x: Tensor) -> Tensor:
         """Return model-range rows (B, ...) in the range of the data, clamped to its bounds."""
         x = x.float().reshape(-1, *self.shape)
         if not self.is_scaled:
             return x
-        black, white = self.value_range
-        return self.low + (x.clamp(black, white) - black) * ((self.high - self.low) / (white - black))
+        low_value, high_value = self.value_range
+        scale = (self.high - self.low) / (high_value - low_value)
+        return self.low + (x.clamp(low_value, high_value) - low_value) * scale
 
     def get_labels(self, batch: Batch) -> Tensor | None:
         """Return the labels (B,) of a batch, or None for an unconditional model."""
@@ -166,26 +167,26 @@ class Generative(Task):
         """Score samples of a Gaussian fitted to the training rows (baseline) and real validation rows (best)."""
         data, device = self.sample_metrics.data, self.progress.device
         test, val = (load_rows(split, subsample_indices(len(split), self.samples)) for split in (data.test, data.val))
-        real, others, label = test.inputs["x"], val.inputs["x"].to(device), self.get_labels(val)
+        real, val_rows, label = test.inputs["x"], val.inputs["x"].to(device), self.get_labels(val)
         gaussian_label = None if label is None else label[torch.arange(len(real)) % len(label)]
         gaussian = self.sample_metrics.sample_gaussian(len(real)).to(device)
-        return self._compare(gaussian, real, gaussian_label), self._compare(others, real, label)
+        return self._compare(gaussian, real, gaussian_label), self._compare(val_rows, real, label)
 
     def sample_preview(self) -> Tensor:
         """Generate a preview from fixed noise, cycling through the classes."""
         count = PREVIEW_IMAGES if self.is_image_data else PREVIEW_POINTS
         return self.generate(count, self._make_labels(count, None)).cpu()
 
-    def render_preview(self, name: str, shots: Sequence[tuple[str, Tensor]]) -> Iterator[Artifact]:
+    def render_preview(self, name: str, snapshots: Sequence[tuple[str, Tensor]]) -> Iterator[Artifact]:
         if not self.is_image_data:
             real = self.sample_metrics.get_training_rows()[:PREVIEW_POINTS]
             yield ScatterPlot(
-                name, [(caption, rows.flatten(1)) for caption, rows in shots], real, self.info.feature_names
+                name, [(caption, rows.flatten(1)) for caption, rows in snapshots], real, self.info.feature_names
             )
             return
         rows = [
-            (caption, self.to_unit_range(samples[: MAX_GRID_IMAGES if len(shots) == 1 else GRID_COLUMNS]))
-            for caption, samples in shots
+            (caption, self.to_unit_range(samples[: MAX_GRID_IMAGES if len(snapshots) == 1 else GRID_COLUMNS]))
+            for caption, samples in snapshots
         ]
         tiles = [
             ImageTile(image, "" if column else caption, bounds=self.display_bounds)

@@ -39,14 +39,14 @@ class ScoredTask(Task):
         rows: Score = {"predictions": RowValues(predictions), "targets": RowValues(targets)}
         return rows if self.computed_metrics else {}
 
-    def select_scores(self, known: Mapping[str, float], totals: Mapping[str, Tensor]) -> dict[str, float]:
+    def select_scores(self, builtin_scores: Mapping[str, float], totals: Mapping[str, Tensor]) -> dict[str, float]:
         """Return the metrics in ``scores``, in that order.
 
         Args:
-            known: values of the built-in metrics.
+            builtin_scores: values of the built-in metrics.
             totals: totals of a whole split, including the rows of ``collect_rows``.
         """
-        found = {**known}
+        scores = {**builtin_scores}
         for metric in self.computed_metrics:
-            found[metric.name] = metric.compute(totals["predictions"], totals["targets"])
-        return {name: found[name] for name in map(get_metric_name, self.scores) if name in found}
+            scores[metric.name] = metric.compute(totals["predictions"], totals["targets"])
+        return {name: scores[name] for name in map(get_metric_name, self.scores) if name in scores}

@@ -21,9 +21,9 @@ def forcing_ratio(
     References:
         Bengio et al. 2015, Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks
     """
-    decay, first, last = {
+    decay, start, stop = {
         "linear": (1 - progress, 1.0, 0.0),
         "exponential": (0.01**progress, 1.0, 0.01),
         "inverse_sigmoid": (torch.sigmoid(10 * (0.5 - progress)), 1 / (1 + math.exp(-5)), 1 / (1 + math.exp(5))),
     }[schedule]
-    return end + (1 - end) * (decay - last) / (first - last)
+    return end + (1 - end) * (decay - stop) / (start - stop)

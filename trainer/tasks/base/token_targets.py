@@ -22,11 +22,11 @@ def validate_tokens(targets: Tensor | None, split: str, vocab_size: int, task: s
         ConfigError: other targets, or targets that are all ignored.
     """
     if targets is None or targets.dtype != torch.long or targets.ndim != 2:
-        found = "none" if targets is None else f"{format_dtype(targets.dtype)} {tuple(targets.shape)}"
-        raise ConfigError(f"task: {task} needs int64 target tokens (rows, steps); the {split} split has {found}")
-    wrong = (targets != IGNORE_INDEX) & ((targets < 0) | (targets >= vocab_size))
-    if wrong.any():
-        row, step = wrong.nonzero()[0].tolist()
+        description = "none" if targets is None else f"{format_dtype(targets.dtype)} {tuple(targets.shape)}"
+        raise ConfigError(f"task: {task} needs int64 target tokens (rows, steps); the {split} split has {description}")
+    is_invalid = (targets != IGNORE_INDEX) & ((targets < 0) | (targets >= vocab_size))
+    if is_invalid.any():
+        row, step = is_invalid.nonzero()[0].tolist()
         raise ConfigError(
             f"data: {split} target tokens must be 0..{vocab_size - 1};"
             f" found {int(targets[row, step])} at row {row}, step {step}"

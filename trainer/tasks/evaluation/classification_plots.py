@@ -54,10 +54,10 @@ class ImageInput:
     row_names: RowNames = NUMBERED_ROWS
 
     def make_tile(
-        self, x: Tensor, caption: str, heat: Tensor | None = None, classes: Tensor | None = None
+        self, x: Tensor, caption: str, heatmap: Tensor | None = None, classes: Tensor | None = None
     ) -> ImageTile:
         """Create an image tile of a row (C, H, W) with an optional heat map or class map."""
-        return ImageTile(x, caption, heat, classes, self.bounds)
+        return ImageTile(x, caption, heatmap, classes, self.bounds)
 
 
 @dataclass
@@ -221,17 +221,18 @@ def _draw_saliency(
     with torch.no_grad():
         predicted = predict(batch).argmax(1, keepdim=True)
     std = SMOOTHGRAD_NOISE * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
-    random, heat = rng.make_generator(0), torch.zeros_like(x[:, 0])
+    random, heatmap = rng.make_generator(0), torch.zeros_like(x[:, 0])
     for _ in range(SMOOTHGRAD_SAMPLES):
         noisy = (x + std * torch.randn(x.shape, generator=random).to(x.device)).requires_grad_()
         # cuDNN's recurrent layers have no backward pass in eval mode; torch's native ones do.
         with torch.backends.cudnn.flags(enabled=False):
-            chosen = predict(replace(batch, inputs=batch.inputs | {image_input.name: noisy})).gather(1, predicted).sum()
-            heat += torch.autograd.grad(chosen, noisy, materialize_grads=True)[0].square().amax(1)
-    heat = heat.sqrt()
-    heat /= heat.flatten(1).quantile(0.99, 1).clamp(min=1e-12)[:, None, None]
+            logits = predict(replace(batch, inputs=batch.inputs | {image_input.name: noisy}))
+            class_logits = logits.gather(1, predicted).sum()
+            heatmap += torch.autograd.grad(class_logits, noisy, materialize_grads=True)[0].square().amax(1)
+    heatmap = heatmap.sqrt()
+    heatmap /= heatmap.flatten(1).quantile(0.99, 1).clamp(min=1e-12)[:, None, None]
     captions = [f"Predicted: {names[label]}" for label in predicted[:, 0].tolist()]
-    return [image_input.make_tile(*arguments) for arguments in zip(x, captions, heat, strict=True)]
+    return [image_input.make_tile(*arguments) for arguments in zip(x, captions, heatmap, strict=True)]
 
 
 def _draw_overlays(

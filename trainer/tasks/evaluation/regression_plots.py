@@ -166,22 +166,23 @@ def _append_unit(label: str, unit: str) -> str:
     return f"{label} ({unit})" if unit else label
 
 
-def _plot_forecast(forecast: Forecast, place: int, info: DatasetInfo) -> PlotPanel:
-    """Plot one column of a forecast, a different one for each ``place``."""
+def _plot_forecast(forecast: Forecast, index: int, info: DatasetInfo) -> PlotPanel:
+    """Plot one column of a forecast, a different one for each ``index``."""
     columns = forecast.truth.flatten(1).shape[1]
-    column = place % columns
+    column = index % columns
     label, unit, mean, std = f"column {column + 1}" if columns > 1 else "value", info.target_unit, 0.0, 1.0
     if len(info.channel_names) == columns:
         label = shorten_label(info.channel_names[column])
     if info.channel_scale is not None and len(info.channel_scale[0]) == columns:
         (mean, std), unit = (float(statistic[column]) for statistic in info.channel_scale), ""
     truth, predicted = (values.flatten(1)[:, column] * std + mean for values in (forecast.truth, forecast.predicted))
-    ahead = torch.arange(1, len(truth) + 1)
+    steps_ahead = torch.arange(1, len(truth) + 1)
     lines = []
     if forecast.history is not None:
-        past = forecast.history.flatten(1)[:, column] * std + mean
-        lines.append(("history", torch.arange(1 - len(past), 1), past))
-        last = past[-1:]
-        ahead, truth, predicted = torch.arange(len(truth) + 1), torch.cat((last, truth)), torch.cat((last, predicted))
-    lines += [("true", ahead, truth), ("predicted", ahead, predicted)]
+        history = forecast.history.flatten(1)[:, column] * std + mean
+        lines.append(("history", torch.arange(1 - len(history), 1), history))
+        last_value = history[-1:]
+        steps_ahead = torch.arange(len(truth) + 1)
+        truth, predicted = torch.cat((last_value, truth)), torch.cat((last_value, predicted))
+    lines += [("true", steps_ahead, truth), ("predicted", steps_ahead, predicted)]
     return PlotPanel(f"row {forecast.row}", HORIZON_LABEL, _append_unit(label, unit), lines=lines)

@@ -93,29 +93,29 @@ def r1_penalty(critic: CriticFunction, real: Tensor) -> Tensor:
     return input_gradient(critic, real).flatten(1).square().sum(1).mean() / 2
 
 
-def clip_weights(module: nn.Module, limit: float) -> None:
-    """Constrain all weights of a module to [-limit, limit] by a parametrization."""
+def clip_weights(module: nn.Module, bound: float) -> None:
+    """Constrain all weights of a module to [-bound, bound] by a parametrization."""
     for submodule in list(module.modules()):
         for name in list(dict(submodule.named_parameters(recurse=False))):
-            parametrize.register_parametrization(submodule, name, _WeightClipping(limit))
+            parametrize.register_parametrization(submodule, name, _WeightClipping(bound))
 
 
 class _WeightClipping(nn.Module):
-    """Parametrization that clamps a weight to [-limit, limit].
+    """Parametrization that clamps a weight to [-bound, bound].
 
     The optimizer updates the unclamped weight with the gradient of ``_ProjectedClamp``.
     """
 
-    def __init__(self, limit: float):
+    def __init__(self, bound: float):
         super().__init__()
-        self.limit = limit
+        self.bound = bound
 
     def forward(self, weight: Tensor) -> Tensor:
-        clipped: Tensor = _ProjectedClamp.apply(weight, self.limit)
+        clipped: Tensor = _ProjectedClamp.apply(weight, self.bound)
         return clipped
 
     def right_inverse(self, weight: Tensor) -> Tensor:
-        return weight.clamp(-self.limit, self.limit)
+        return weight.clamp(-self.bound, self.bound)
 
 
 class _ProjectedClamp(torch.autograd.Function):
@@ -126,13 +126,13 @@ class _ProjectedClamp(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, limit: float) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, bound: float) -> Tensor:
         ctx.save_for_backward(weight)
-        ctx.limit = limit
-        return weight.clamp(-limit, limit)
+        ctx.bound = bound
+        return weight.clamp(-bound, bound)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (weight,) = ctx.saved_tensors
-        outward = (weight.abs() >= ctx.limit) & (weight * grad < 0)
+        outward = (weight.abs() >= ctx.bound) & (weight * grad < 0)
         return grad.masked_fill(outward, 0.0), None

@@ -29,7 +29,7 @@ class Likelihood(nn.Module, ABC):
         return x
 
     @abstractmethod
-    def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
+    def forward(self, params: Tensor, x: Tensor) -> Tensor:
         """Return ``log p(x|z)`` in nats (...) of x (..., D), summed over D."""
 
     @abstractmethod
@@ -37,11 +37,11 @@ class Likelihood(nn.Module, ABC):
         """Return nats (N) of x (N, D) under the maximum likelihood fit of one output to the rows (M, D)."""
 
     @abstractmethod
-    def compute_mean(self, decoded: Tensor) -> Tensor:
+    def compute_mean(self, params: Tensor) -> Tensor:
         """Return the mean of x (..., D)."""
 
     @abstractmethod
-    def draw(self, decoded: Tensor) -> Tensor:
+    def draw(self, params: Tensor) -> Tensor:
         """Sample x (..., D) with torch's global generator."""
 
 
@@ -55,8 +55,8 @@ class Gaussian(Likelihood):
         super().__init__()
         self.log_sigma = nn.Parameter(torch.zeros(()))
 
-    def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
-        error = (x - decoded) * torch.exp(-self.log_sigma)
+    def forward(self, params: Tensor, x: Tensor) -> Tensor:
+        error = (x - params) * torch.exp(-self.log_sigma)
         constant = self.log_sigma + math.log(2 * math.pi) / 2
         return -error.square().sum(-1) / 2 - x.shape[-1] * constant
 
@@ -65,11 +65,11 @@ class Gaussian(Likelihood):
         sigma = (train - mean).square().mean().sqrt()
         return Normal(mean, sigma).log_prob(x).sum(-1)
 
-    def compute_mean(self, decoded: Tensor) -> Tensor:
-        return decoded
+    def compute_mean(self, params: Tensor) -> Tensor:
+        return params
 
-    def draw(self, decoded: Tensor) -> Tensor:
-        return decoded + torch.exp(self.log_sigma) * torch.randn_like(decoded)
+    def draw(self, params: Tensor) -> Tensor:
+        return params + torch.exp(self.log_sigma) * torch.randn_like(params)
 
 
 class Bernoulli(Likelihood):
@@ -89,18 +89,18 @@ class Bernoulli(Likelihood):
     def discretize_input(self, x: Tensor) -> Tensor:
         return torch.bernoulli(x.clamp(0, 1)) if self.is_discrete else x
 
-    def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
-        return (x * decoded - F.softplus(decoded)).sum(-1)
+    def forward(self, params: Tensor, x: Tensor) -> Tensor:
+        return (x * params - F.softplus(params)).sum(-1)
 
     def unconditional_log_prob(self, train: Tensor, x: Tensor) -> Tensor:
         # Add-one-half smoothing, so that values absent from the training rows keep a positive probability.
         return self(torch.logit((train.sum(0) + 0.5) / (len(train) + 1)), x)
 
-    def compute_mean(self, decoded: Tensor) -> Tensor:
-        return decoded.sigmoid()
+    def compute_mean(self, params: Tensor) -> Tensor:
+        return params.sigmoid()
 
-    def draw(self, decoded: Tensor) -> Tensor:
-        return torch.bernoulli(decoded.sigmoid())
+    def draw(self, params: Tensor) -> Tensor:
+        return torch.bernoulli(params.sigmoid())
 
 
 class Categorical(Likelihood):
@@ -120,20 +120,20 @@ class Categorical(Likelihood):
     def discretize_input(self, x: Tensor) -> Tensor:
         return self._round_to_level(x) / (self.levels - 1)
 
-    def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
+    def forward(self, params: Tensor, x: Tensor) -> Tensor:
         level = self._round_to_level(x)[..., None].long()
-        return self._log_probs(decoded).gather(-1, level).squeeze(-1).sum(-1)
+        return self._log_probs(params).gather(-1, level).squeeze(-1).sum(-1)
 
     def unconditional_log_prob(self, train: Tensor, x: Tensor) -> Tensor:
         level = self._round_to_level(train)
         counts = torch.stack([(level == index).sum(0) for index in range(self.levels)], dim=-1)
         return self((counts + 0.5).log().flatten().expand(len(x), -1), x)
 
-    def compute_mean(self, decoded: Tensor) -> Tensor:
-        return self._log_probs(decoded).exp() @ self.get_buffer("values")
+    def compute_mean(self, params: Tensor) -> Tensor:
+        return self._log_probs(params).exp() @ self.get_buffer("values")
 
-    def draw(self, decoded: Tensor) -> Tensor:
-        probs = self._log_probs(decoded).exp()
+    def draw(self, params: Tensor) -> Tensor:
+        probs = self._log_probs(params).exp()
         levels = torch.multinomial(probs.flatten(0, -2), 1)
         return self.get_buffer("values")[levels].view(probs.shape[:-1])
 
@@ -141,9 +141,9 @@ class Categorical(Likelihood):
         """Return the index of the nearest level."""
         return torch.round(x.clamp(0, 1) * (self.levels - 1))
 
-    def _log_probs(self, decoded: Tensor) -> Tensor:
+    def _log_probs(self, params: Tensor) -> Tensor:
         """Return the log probability of each level, (..., D, levels)."""
-        return decoded.unflatten(-1, (-1, self.levels)).log_softmax(-1)
+        return params.unflatten(-1, (-1, self.levels)).log_softmax(-1)
 
 
 def make_likelihood(name: Literal["gaussian", "bernoulli", "categorical"], levels: int, binarise: bool) -> Likelihood:
