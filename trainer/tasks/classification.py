@@ -23,7 +23,6 @@ from trainer.metrics.classification import (
     roc_auc,
     roc_auc_macro,
 )
-from trainer.metrics.double_precision import to_double
 from trainer.metrics.registry import F1_PER_CLASS, IOU_PER_CLASS, MetricFamily
 from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.evaluation import classification_plots
@@ -73,12 +72,11 @@ class Classification(ScoredTask):
         if classes != self.num_classes:
             raise ConfigError(f"task.num_classes: {self.num_classes} given; the data has {classes} classes")
         self.class_names = list(data.info.class_names) or self.class_names
-        images = data.image_inputs()
-        self.image_input = (
-            classification_plots.ImageInput(images[0], data.pixel_bounds(), data.test.get_row_names(first=0))
-            if images
-            else None
-        )
+        image_inputs = data.image_inputs()
+        self.image_input = None
+        if image_inputs:
+            row_names = data.test.get_row_names(first=0)
+            self.image_input = classification_plots.ImageInput(image_inputs[0], data.pixel_bounds(), row_names)
 
     def validate_targets(self, targets: Tensor | None, split: str) -> None:
         if targets is None:
@@ -117,7 +115,8 @@ class Classification(ScoredTask):
         if logits.shape[1] == 1:
             logits = torch.cat((torch.zeros_like(logits), logits), dim=1)
         target = batch.require_target()
-        if target.shape != (logits.shape if target.is_floating_point() else (len(logits), *logits.shape[2:])):
+        expected_shape = logits.shape if target.is_floating_point() else logits[:, 0].shape
+        if target.shape != expected_shape:
             raise ConfigError(
                 f"model: logits {tuple(logits.shape)} do not fit targets {tuple(target.shape)}:"
                 " classification needs (B, C, ...) against (B, ...)"
@@ -142,8 +141,8 @@ class Classification(ScoredTask):
         logits = self.predict_logits(batch).float()
         target = batch.require_target()
         predicted = logits.argmax(1)
-        nll = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="sum")
-        score: Score = {"nll": to_double(nll)}
+        score: Score = {"nll": masked_cross_entropy.sum_nll(logits, target)}
+        # Without ignored targets a slice avoids the synchronization of a boolean mask.
         valid = target != IGNORE_INDEX if self.has_ignored_targets else slice(None)
         predicted, target = predicted[valid], target[valid]
         score["count"] = torch.tensor(target.numel(), device=target.device)

@@ -16,7 +16,7 @@ from trainer.metrics import sample_quality
 from trainer.metrics.double_precision import to_double
 from trainer.tasks.base.generative import Generative, GenerativeOptions
 from trainer.tasks.base.model_protocols import NormalizingFlow
-from trainer.tasks.evaluation.sample_metrics import load_rows, subsample_indices
+from trainer.tasks.evaluation.sample_metrics import load_subsample
 
 MAX_ROWS = 10_000
 """Training rows used to estimate the quantization steps."""
@@ -48,14 +48,11 @@ class Density(Generative):
 
     def setup(self, data: Dataset) -> None:
         super().setup(data)
-        black, white = self.value_range
-        self.step = (
-            torch.full(self.shape, (white - black) / (NUM_LEVELS - 1))
-            if self.is_scaled
-            else estimate_quantization_steps(
-                load_rows(data.train, subsample_indices(len(data.train), MAX_ROWS)).inputs["x"]
-            )
-        )
+        if self.is_scaled:
+            low_value, high_value = self.value_range
+            self.step = torch.full(self.shape, (high_value - low_value) / (NUM_LEVELS - 1))
+        else:
+            self.step = estimate_quantization_steps(load_subsample(data.train, MAX_ROWS).inputs["x"])
 
     def dequantize(self, batch: Batch) -> Tensor:
         """Return the rows with uniform noise of the width of the quantization steps."""
@@ -70,9 +67,8 @@ class Density(Generative):
         return -self.log_prob(self.dequantize(batch), self.get_labels(batch)).mean()
 
     def score(self, batch: Batch) -> Score:
-        score = self.collect_real_rows(batch) | {
-            "nats": to_double(self.log_prob(self.dequantize(batch), self.get_labels(batch))).sum()
-        }
+        score = self.collect_real_rows(batch)
+        score["nats"] = to_double(self.log_prob(self.dequantize(batch), self.get_labels(batch))).sum()
         if self.info.log_likelihood is not None:
             score["exact"] = to_double(self.info.log_likelihood(batch.inputs["x"])).sum()
         return score
@@ -93,15 +89,11 @@ class Density(Generative):
     def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
         """Add the log-likelihood of a fitted Gaussian (baseline) and the exact one (best)."""
         baseline, best = super().reference_scores()
-        parts = (
-            load_rows(split, subsample_indices(len(split), MAX_ROWS))
-            for split in (self.sample_metrics.data.train, self.sample_metrics.data.test)
-        )
-        train, test = (batch.to(self.progress.device) for batch in parts)
-        gaussian = sample_quality.gaussian_log_prob(
-            *(self.dequantize(batch).flatten(1).cpu() for batch in (train, test))
-        )
-        baseline["log_likelihood"] = float(gaussian.mean())
+        data, device = self.sample_metrics.data, self.progress.device
+        train, test = load_subsample(data.train, MAX_ROWS).to(device), load_subsample(data.test, MAX_ROWS).to(device)
+        train_rows = self.dequantize(train).flatten(1).cpu()
+        test_rows = self.dequantize(test).flatten(1).cpu()
+        baseline["log_likelihood"] = float(sample_quality.gaussian_log_prob(train_rows, test_rows).mean())
         if self.info.log_likelihood is not None:
             exact = float(self.info.log_likelihood(test.inputs["x"]).mean())
             best |= {"log_likelihood": exact, "gap": 0.0}

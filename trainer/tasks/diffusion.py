@@ -59,10 +59,9 @@ class Diffusion(Denoising):
     def draw(self, count: int, label: Tensor | None) -> Tensor:
         def denoise(x: Tensor, timestep: int) -> Tensor:
             output = self.predict_with_guidance(x, timestep / self.timesteps, label)
-            data = diffusion_process.predict_x0(
-                self.prediction, output, x, self.noise_schedule.signal[timestep], self.noise_schedule.noise[timestep]
-            )
-            return data.clamp(*self.value_range) if self.is_scaled else data
+            a, b = self.noise_schedule.signal[timestep], self.noise_schedule.noise[timestep]
+            x0 = diffusion_process.predict_x0(self.prediction, output, x, a, b)
+            return x0.clamp(*self.value_range) if self.is_scaled else x0
 
         noise = torch.randn(count, *self.shape, device=self.progress.device)
         if self.sampler == "ddpm":

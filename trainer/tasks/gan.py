@@ -74,26 +74,27 @@ class Adversarial(Generative):
 
     def _validate_options(self, loss: str, clip: float | None, label_smoothing: float) -> None:
         has_spectral_norm = any(parametrize.is_parametrized(module) for module in self.critic.modules())
-        constraints = {
-            "task.clip": self.clip is not None,
-            "model.spectral_norm": self.clip is not None and has_spectral_norm,
-            "task.gradient_penalty": self.gradient_penalty > 0,
-            "task.r1": self.r1 > 0,
-        }
-        active = [key for key, is_set in constraints.items() if is_set]
-        checks = {
-            f"task.clip: weight clipping applies to wgan only, and task.loss is {loss}; set it to null": (
-                clip is not None and loss != "wgan"
-            ),
-            "task.gradient_penalty: 0 leaves the critic of wgan_gp unconstrained; set it above 0, or task.loss=wgan": (
-                loss == "wgan_gp" and not self.gradient_penalty
-            ),
-            f"{' and '.join(active)}: each constrains the critic's gradient; keep only one": len(active) > 1,
-            f"task.label_smoothing: {loss} has no targets to smooth; bce and lsgan have": (
-                label_smoothing > 0 and not self.gan_loss.supports_smoothing
-            ),
-        }
-        if problems := [problem for problem, applies in checks.items() if applies]:
+        constraints = []
+        if self.clip is not None:
+            constraints.append("task.clip")
+            if has_spectral_norm:
+                constraints.append("model.spectral_norm")
+        if self.gradient_penalty > 0:
+            constraints.append("task.gradient_penalty")
+        if self.r1 > 0:
+            constraints.append("task.r1")
+        problems = []
+        if clip is not None and loss != "wgan":
+            problems.append(f"task.clip: weight clipping applies to wgan only, and task.loss is {loss}; set it to null")
+        if loss == "wgan_gp" and not self.gradient_penalty:
+            problems.append(
+                "task.gradient_penalty: 0 leaves the critic of wgan_gp unconstrained; set it above 0, or task.loss=wgan"
+            )
+        if len(constraints) > 1:
+            problems.append(f"{' and '.join(constraints)}: each constrains the critic's gradient; keep only one")
+        if label_smoothing > 0 and not self.gan_loss.supports_smoothing:
+            problems.append(f"task.label_smoothing: {loss} has no targets to smooth; bce and lsgan have")
+        if problems:
             raise ConfigError(*problems)
 
     @property
@@ -117,8 +118,8 @@ class Adversarial(Generative):
         return {"critic": step, "generator": step // self.critic_steps}
 
     def loss(self, batch: Batch, group: str) -> Tensor:
-        losses = {"critic": self.critic_loss, "generator": self.generator_loss}
-        return losses[group](self.normalize(batch), self.get_labels(batch))
+        x, label = self.normalize(batch), self.get_labels(batch)
+        return self.critic_loss(x, label) if group == "critic" else self.generator_loss(x, label)
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
         noise = torch.randn(count, self._adversarial_model.latent, device=self.progress.device)

@@ -144,7 +144,8 @@ class GraphGeneration(ScoredTask):
     def _plot_graph(self, name: str, links: Tensor) -> GraphPlot:
         edges, nodes = self.graph_inputs["edge_index"].cpu().t(), len(self.graph_inputs["x"])
         training = edges[edges[:, 0] < edges[:, 1]]
-        overlap = torch.isin(*(pairs @ torch.tensor([nodes, 1]) for pairs in (links, training))).double().mean()
+        pair_to_id = torch.tensor([nodes, 1])
+        overlap = torch.isin(links @ pair_to_id, training @ pair_to_id).double().mean()
         sampled = f"sampled: {format_count(len(links), 'link')}, {float(overlap):.0%} in the training graph"
         captions = (f"training: {format_count(len(training), 'link')}", sampled)
         graphs = [
@@ -179,5 +180,9 @@ def calibrate_link_probs(links: float, logits: Tensor) -> Tensor:
     low, high = -100.0, 100.0
     while high - low > 1e-4:
         shift = (low + high) / 2
-        low, high = (low, shift) if float((logits + shift).sigmoid().double().sum()) > links else (shift, high)
+        expected_links = float((logits + shift).sigmoid().double().sum())
+        if expected_links > links:
+            high = shift
+        else:
+            low = shift
     return (logits + low).sigmoid()

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Literal, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core import decoding
@@ -16,11 +15,9 @@ from trainer.core.batch import IGNORE_INDEX, Batch, Score
 from trainer.core.dataset import Dataset
 from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PluginMetric, PositiveInt, Probability
-from trainer.metrics.double_precision import to_double
-from trainer.tasks.base import token_targets
+from trainer.tasks.base import prompts, token_targets
 from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.losses import masked_cross_entropy
-from trainer.utils.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +60,7 @@ class Language(ScoredTask):
         They are flattened because cross-entropy over a middle dimension is twice as slow.
         """
         logits, target = self.forward_batch(batch), batch.require_target()
-        if logits.shape != (*target.shape, self.vocab_size):
-            raise ConfigError(
-                f"model: logits {tuple(logits.shape)} do not fit targets {tuple(target.shape)}:"
-                f" language needs (B, S, {self.vocab_size}) against (B, S)"
-            )
+        token_targets.validate_logits(logits, target, self.vocab_size, "language")
         return logits.flatten(0, 1), target.flatten()
 
     def loss(self, batch: Batch, group: str) -> Tensor:
@@ -78,7 +71,7 @@ class Language(ScoredTask):
         logits = logits.float()
         score: Score = {
             "tokens": (target != IGNORE_INDEX).sum(),
-            "nll": to_double(F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="sum")),
+            "nll": masked_cross_entropy.sum_nll(logits, target),
             "correct": (logits.argmax(1) == target).sum(),
         }
         if self.computed_metrics:
@@ -120,15 +113,12 @@ class Language(ScoredTask):
         Raises:
             ConfigError: a prompt without tokens or with unknown characters.
         """
-        if self.tokenizer is None:
-            raise ConfigError("sample: this data set has no text")
-        prompt_tokens = self.tokenizer.encode(prompt)
-        if not prompt_tokens:
-            raise ConfigError(f"prompt: {prompt!r} contains no tokens; set prompt=TEXT")
+        tokenizer = prompts.require_tokenizer(self.tokenizer)
+        prompt_tokens = prompts.encode_prompt(prompt, tokenizer)
         context = torch.tensor([prompt_tokens[-self.seq_len :]], device=self.progress.device)
         generator = torch.Generator(context.device).manual_seed(seed)
         select_token = decoding.make_sampler(temperature, top_k, top_p, generator)
-        unknown = self.tokenizer.unknown_id
+        unknown = tokenizer.unknown_id
         if unknown is not None:
             select_token = decoding.exclude_token(select_token, unknown)
             if num_unknown := prompt_tokens.count(unknown):
@@ -137,12 +127,11 @@ class Language(ScoredTask):
             cast(decoding.Decoder, self.model), (), context, length, select_token, context_length=self.seq_len
         )
         yield prompt
-        num_yielded = len(self.tokenizer.decode(prompt_tokens))
+        num_yielded = len(tokenizer.decode(prompt_tokens))
         generated = prompt_tokens
         for token in stream:
             generated = [*generated, int(token)]
-            text = self.tokenizer.decode(generated).rstrip(
-                "\N{REPLACEMENT CHARACTER}"
-            )  # an incomplete character; its remaining bytes may follow
+            # The last character may be incomplete until its remaining bytes follow.
+            text = tokenizer.decode(generated).rstrip("\N{REPLACEMENT CHARACTER}")
             yield text[num_yielded:]
             num_yielded = max(num_yielded, len(text))

@@ -64,9 +64,7 @@ class Ranking(ScoredTask):
     def validate_targets(self, targets: Tensor | None, split: str) -> None:
         if targets is None or targets.dtype != torch.long:
             dtype = "none" if targets is None else format_dtype(targets.dtype)
-            raise ConfigError(
-                f"task: ranking needs the index of the correct candidate; the {split} split has {dtype}"
-            )
+            raise ConfigError(f"task: ranking needs the index of the correct candidate; the {split} split has {dtype}")
         is_invalid = (targets < 0) | (targets >= self.num_classes)
         if is_invalid.any():
             row = int(is_invalid.nonzero()[0, 0])

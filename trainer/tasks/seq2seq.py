@@ -16,8 +16,7 @@ from trainer.core.dataset import Dataset
 from trainer.core.decoding import DecoderState
 from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PluginMetric, PositiveInt, Probability
-from trainer.metrics.double_precision import to_double
-from trainer.tasks.base import token_targets
+from trainer.tasks.base import prompts, token_targets
 from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.base.teacher_forcing import forcing_ratio
 from trainer.tasks.evaluation.sequence_metrics import SequenceMetrics
@@ -28,8 +27,14 @@ NUM_EXAMPLES, MAX_TRANSLATIONS = 8, 100
 """Test rows shown by ``sample``, and test rows in the translations table."""
 
 REPORTED_SCORES = (
-    *("token_accuracy", "exact_match", "bleu", "beam_token_accuracy", "beam_exact_match", "beam_bleu"),
-    *("forcing_gap", "nll"),
+    "token_accuracy",
+    "exact_match",
+    "bleu",
+    "beam_token_accuracy",
+    "beam_exact_match",
+    "beam_bleu",
+    "forcing_gap",
+    "nll",
 )
 """All scores; those of BLEU need a tokenizer, and those of beam search ``beam_size`` above 1."""
 
@@ -152,7 +157,7 @@ class Seq2Seq(ScoredTask):
     def _encode_batch(self, batch: Batch) -> DecoderState:
         return self._encoder_decoder.encode(**self.select_model_inputs(batch))
 
-    def write(
+    def generate(
         self, batch: Batch, beam_size: int = 1, select_token: decoding.TokenSelector = decoding.select_greedy
     ) -> Tensor:
         """Generate tokens (B, L) until all rows have ended, or ``horizon`` tokens.
@@ -161,44 +166,27 @@ class Seq2Seq(ScoredTask):
         """
         memory = self._encode_batch(batch)
         start = torch.full((len(memory[0]), 1), self.vocab_size, device=memory[0].device)
+        model, end_token = self._encoder_decoder, self.sequence_metrics.end_token
         if beam_size == 1:
-            return decoding.generate_tokens(
-                self._encoder_decoder, memory, start, self.horizon, select_token, self.sequence_metrics.end_token
-            )
-        return decoding.beam_search(
-            self._encoder_decoder,
-            memory,
-            start,
-            self.horizon,
-            beam_size,
-            self.sequence_metrics.end_token,
-            self.length_penalty,
-        )
+            return decoding.generate_tokens(model, memory, start, self.horizon, select_token, end_token)
+        return decoding.beam_search(model, memory, start, self.horizon, beam_size, end_token, self.length_penalty)
 
     def score(self, batch: Batch) -> Score:
         target = batch.require_target()
         forced = self.decode_teacher_forced(batch)
-        if forced.shape != (*target.shape, self.vocab_size):
-            raise ConfigError(
-                f"model: logits {tuple(forced.shape)} do not fit targets {tuple(target.shape)}:"
-                f" seq2seq needs (B, T, {self.vocab_size}) against (B, T)"
-            )
+        token_targets.validate_logits(forced, target, self.vocab_size, "seq2seq")
         valid = target != IGNORE_INDEX
         score: Score = {
             "tokens": valid.sum(),
             "rows": valid.any(1).sum(),
             "forced": ((forced.argmax(-1) == target) & valid).sum(),
-            "nll": to_double(
-                F.cross_entropy(
-                    forced.float().flatten(0, 1), target.flatten(), ignore_index=IGNORE_INDEX, reduction="sum"
-                )
-            ),
+            "nll": masked_cross_entropy.sum_nll(forced.flatten(0, 1), target.flatten()),
         }
         for prefix, beam_size in self.beam_sizes.items():
-            generated = self.write(batch, beam_size)
+            generated = self.generate(batch, beam_size)
             score |= self.sequence_metrics.compute_sums(generated, target, prefix)
             if not prefix:
-                score |= self.collect_rows(*(self._pad_to_horizon(tokens) for tokens in (generated, target)))
+                score |= self.collect_rows(self._pad_to_horizon(generated), self._pad_to_horizon(target))
         return score
 
     def _pad_to_horizon(self, tokens: Tensor) -> Tensor:
@@ -206,11 +194,9 @@ class Seq2Seq(ScoredTask):
         return F.pad(tokens[:, : self.horizon], (0, max(0, self.horizon - tokens.shape[1])), value=IGNORE_INDEX)
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
-        scores = {
-            name: value
-            for prefix in self.beam_sizes
-            for name, value in self.sequence_metrics.compute_scores(totals, prefix).items()
-        }
+        scores: dict[str, float] = {}
+        for prefix in self.beam_sizes:
+            scores |= self.sequence_metrics.compute_scores(totals, prefix)
         scores["forcing_gap"] = float(totals["forced"]) / float(totals["tokens"]) - scores["token_accuracy"]
         return self.select_scores(scores | {"nll": float(totals["nll"] / totals["tokens"])}, totals)
 
@@ -227,13 +213,11 @@ class Seq2Seq(ScoredTask):
         assert self.tokenizer is not None
         rows: list[tuple[object, ...]] = []
         for batch in batches:
-            sources = zip(batch.inputs["x"].tolist(), batch.inputs["lengths"].tolist(), strict=True)
-            texts = [self.tokenizer.decode(tokens[:length]) for tokens, length in sources]
-            outputs_and_references = (
-                [self.sequence_metrics.decode_row(row) for row in tokens.tolist()]
-                for tokens in (self.write(batch), batch.require_target())
-            )
-            rows += zip(batch.index.tolist(), texts, *outputs_and_references, strict=True)
+            source_tokens = zip(batch.inputs["x"].tolist(), batch.inputs["lengths"].tolist(), strict=True)
+            sources = [self.tokenizer.decode(tokens[:length]) for tokens, length in source_tokens]
+            outputs = self.sequence_metrics.decode_rows(self.generate(batch))
+            references = self.sequence_metrics.decode_rows(batch.require_target())
+            rows += zip(batch.index.tolist(), sources, outputs, references, strict=True)
             if len(rows) >= MAX_TRANSLATIONS:
                 break
         return Table("translations", ("row", "source", "written", "reference"), rows[:MAX_TRANSLATIONS])
@@ -260,29 +244,27 @@ class Seq2Seq(ScoredTask):
         Raises:
             ConfigError: a data set without text, a prompt without tokens, or beam search with a temperature.
         """
-        if self.tokenizer is None:
-            raise ConfigError("sample: this data set has no text")
+        tokenizer = prompts.require_tokenizer(self.tokenizer)
         if beam_size > 1 and temperature > 0:
             raise ConfigError(
                 "sample: beam search is deterministic and temperature samples; give either beam_size or temperature"
             )
         device = self.progress.device
-        batch = self.example_batch.to(device) if prompt is None else self._tokenize_prompt(prompt, self.tokenizer)
+        batch = self.example_batch.to(device) if prompt is None else self._tokenize_prompt(prompt, tokenizer)
         select_token = decoding.make_sampler(temperature, top_k, top_p, torch.Generator(device).manual_seed(seed))
-        outputs = [self.sequence_metrics.decode_row(row) for row in self.write(batch, beam_size, select_token).tolist()]
+        outputs = self.sequence_metrics.decode_rows(self.generate(batch, beam_size, select_token))
         if batch.target is None:
             yield from outputs
             return
-        for x, length, output, target in zip(
-            batch.inputs["x"], batch.inputs["lengths"], outputs, batch.target, strict=True
+        references = self.sequence_metrics.decode_rows(batch.target)
+        for x, length, output, reference in zip(
+            batch.inputs["x"], batch.inputs["lengths"], outputs, references, strict=True
         ):
-            yield f"source     {self.tokenizer.decode(x[:length].tolist())}\n"
+            yield f"source     {tokenizer.decode(x[:length].tolist())}\n"
             yield f"output     {output}\n"
-            yield f"reference  {self.sequence_metrics.decode_row(target.tolist())}\n\n"
+            yield f"reference  {reference}\n\n"
 
     def _tokenize_prompt(self, prompt: str, tokenizer: Tokenizer) -> Batch:
-        tokens = tokenizer.encode(prompt)
-        if not tokens:
-            raise ConfigError(f"prompt: {prompt!r} contains no tokens; set prompt=TEXT")
+        tokens = prompts.encode_prompt(prompt, tokenizer)
         inputs = {"x": torch.tensor([tokens]), "lengths": torch.tensor([len(tokens)])}
         return Batch(inputs, None, torch.zeros(1, dtype=torch.long)).to(self.progress.device)

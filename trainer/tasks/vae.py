@@ -17,7 +17,7 @@ from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Pr
 from trainer.metrics.double_precision import to_double
 from trainer.tasks.base.generative import Generative, GenerativeOptions
 from trainer.tasks.base.model_protocols import LatentVariableModel
-from trainer.tasks.evaluation.sample_metrics import load_rows, subsample_indices
+from trainer.tasks.evaluation.sample_metrics import load_rows, load_subsample
 from trainer.tasks.losses.likelihoods import make_likelihood
 from trainer.utils.errors import ConfigError
 
@@ -112,19 +112,22 @@ class VariationalInference(Generative):
 
     def estimate_elbo_terms(self, batch: Batch, samples: int) -> ElboTerms:
         """Estimate the ELBO terms, sample by sample, so that memory does not grow with the number of samples."""
-        x, label = self.likelihood.discretize_input(self.normalize(batch)), self.get_labels(batch)
-        mean, log_variance = (part.float() for part in self._latent_model.encode(x, label))
-        flat, sigma = x.flatten(1), torch.exp(log_variance / 2)
-        nats, weights = [], []
+        x, label = self._get_decoder_target(batch), self.get_labels(batch)
+        mean, log_variance = self._latent_model.encode(x, label)
+        mean, log_variance = mean.float(), log_variance.float()
+        sigma = torch.exp(log_variance / 2)
+        log_likelihoods, log_weights = [], []
         for _ in range(samples):
             noise = torch.randn_like(mean)
             z = mean + sigma * noise
-            nats.append(self.likelihood(self.decode_latent(z, label), flat))
-            # log p(x|z) + log p(z) - log q(z|x): the normalization constants of the two Gaussians cancel.
-            weights.append(nats[-1] + (noise.square() + log_variance - z.square()).sum(1) / 2)
+            log_likelihood = self.likelihood(self.decode_latent(z, label), x.flatten(1))
+            # log p(z) - log q(z|x); the normalization constants of the two Gaussians cancel.
+            log_ratio = (noise.square() + log_variance - z.square()).sum(1) / 2
+            log_likelihoods.append(log_likelihood)
+            log_weights.append(log_likelihood + log_ratio)
         kl = standard_normal_kl(mean, log_variance)
-        bound = torch.stack(weights).logsumexp(0) - math.log(samples)
-        return ElboTerms(-torch.stack(nats).mean(0), kl, bound)
+        bound = torch.stack(log_weights).logsumexp(0) - math.log(samples)
+        return ElboTerms(-torch.stack(log_likelihoods).mean(0), kl, bound)
 
     def decode_latent(self, z: Tensor, label: Tensor | None) -> Tensor:
         return self._latent_model.decode(z, label).float()
@@ -148,7 +151,8 @@ class VariationalInference(Generative):
         if self.info.log_likelihood is not None:
             scores["gap"] = self.info.log_likelihood(batch.inputs["x"]) - scores["elbo"]
         sums: Score = {name: to_double(value).sum() for name, value in scores.items()}
-        return self.collect_real_rows(batch) | sums | {"count": torch.tensor(len(batch), device=self.progress.device)}
+        sums["count"] = torch.tensor(len(batch), device=self.progress.device)
+        return self.collect_real_rows(batch) | sums
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         names = ("elbo", "iw_bound", "gap", "reconstruction", "kl")
@@ -169,21 +173,19 @@ class VariationalInference(Generative):
 
     def unconditional_log_prob(self) -> float:
         """Return the mean nats of test rows under a decoder with constant output, fitted to the training rows."""
-        train, x = (
-            self.likelihood.discretize_input(
-                self.normalize(
-                    load_rows(split, subsample_indices(len(split), MAX_BASELINE_ROWS)).to(self.progress.device)
-                )
-            )
-            for split in (self.sample_metrics.data.train, self.sample_metrics.data.test)
-        )
-        return float(to_double(self.likelihood.unconditional_log_prob(train.flatten(1), x.flatten(1))).mean())
+        data, device = self.sample_metrics.data, self.progress.device
+        train = self._get_decoder_target(load_subsample(data.train, MAX_BASELINE_ROWS).to(device))
+        test = self._get_decoder_target(load_subsample(data.test, MAX_BASELINE_ROWS).to(device))
+        return float(to_double(self.likelihood.unconditional_log_prob(train.flatten(1), test.flatten(1))).mean())
+
+    def _get_decoder_target(self, batch: Batch) -> Tensor:
+        """Return the rows x (B, ...) as the likelihood models them."""
+        return self.likelihood.discretize_input(self.normalize(batch))
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
         z = torch.randn(count, self.latent, device=self.progress.device)
-        return (self.likelihood.compute_mean if self.is_image_data else self.likelihood.draw)(
-            self.decode_latent(z, label)
-        )
+        params = self.decode_latent(z, label)
+        return self.likelihood.compute_mean(params) if self.is_image_data else self.likelihood.draw(params)
 
     def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
         if not self.is_image_data:
@@ -196,34 +198,26 @@ class VariationalInference(Generative):
     @torch.no_grad()
     def _plot_reconstructions(self, batch: Batch) -> Artifact:
         """Draw images above their reconstructions."""
-        real, reconstructed = (
-            batch.inputs["x"][:MAX_RECONSTRUCTIONS],
-            self.decode_mean(*self.encode_mean(batch))[:MAX_RECONSTRUCTIONS],
-        )
-        captions = [caption_row(self.row_names, row) for row in batch.index[:MAX_RECONSTRUCTIONS].tolist()] + [
-            "reconstructed"
-        ] * len(real)
-        images = self.to_unit_range(torch.cat((real, reconstructed)))
-        return ImageGrid(
-            "reconstructions",
-            [ImageTile(x, text, bounds=self.display_bounds) for x, text in zip(images, captions, strict=True)],
-            len(real),
-        )
+        z, label = self.encode_mean(batch)
+        real = batch.inputs["x"][:MAX_RECONSTRUCTIONS]
+        reconstructions = self.decode_mean(z, label)[:MAX_RECONSTRUCTIONS]
+        captions = [caption_row(self.row_names, row) for row in batch.index[:MAX_RECONSTRUCTIONS].tolist()]
+        captions += ["reconstructed"] * len(real)
+        images = self.to_unit_range(torch.cat((real, reconstructions)))
+        tiles = [ImageTile(x, caption, bounds=self.display_bounds) for x, caption in zip(images, captions, strict=True)]
+        return ImageGrid("reconstructions", tiles, len(real))
 
     @torch.no_grad()
     def _plot_interpolations(self, batch: Batch) -> Artifact:
         """Draw interpolations between pairs of images."""
         z, label = self.encode_mean(batch)
-        pairs = min(MAX_RECONSTRUCTIONS, len(batch)) // 2
-        endpoints = torch.arange(2 * pairs).view(2, pairs).T
-        paths = [
-            self.interpolate(z[pair], None if label is None else label[pair], INTERPOLATION_STEPS) for pair in endpoints
-        ]
-        return ImageGrid(
-            "interpolations",
-            [ImageTile(x, "", bounds=self.display_bounds) for x in self.to_unit_range(torch.cat(paths))],
-            INTERPOLATION_STEPS,
-        )
+        num_pairs = min(MAX_RECONSTRUCTIONS, len(batch)) // 2
+        paths = []
+        for row in range(num_pairs):
+            pair = torch.tensor([row, row + num_pairs])
+            paths.append(self.interpolate(z[pair], None if label is None else label[pair], INTERPOLATION_STEPS))
+        tiles = [ImageTile(x, "", bounds=self.display_bounds) for x in self.to_unit_range(torch.cat(paths))]
+        return ImageGrid("interpolations", tiles, INTERPOLATION_STEPS)
 
     def sample(
         self,
@@ -245,14 +239,13 @@ class VariationalInference(Generative):
             )
         batch = load_rows(self.sample_metrics.data.test, torch.tensor([start, end])).to(self.progress.device)
         with torch.no_grad():
-            yield from self.to_artifacts(
-                self.interpolate(*self.encode_mean(batch), count), f"interpolation-{start}-{end}"
-            )
+            z, labels = self.encode_mean(batch)
+            yield from self.to_artifacts(self.interpolate(z, labels, count), f"interpolation-{start}-{end}")
 
     def encode_mean(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Return the posterior means (B, latent), and the labels (B) of a class-conditional model."""
         label = self.get_labels(batch)
-        mean, _ = self._latent_model.encode(self.likelihood.discretize_input(self.normalize(batch)), label)
+        mean, _ = self._latent_model.encode(self._get_decoder_target(batch), label)
         return mean.float(), label
 
     def decode_mean(self, z: Tensor, label: Tensor | None) -> Tensor:

@@ -17,7 +17,7 @@ from trainer.metrics.double_precision import to_double
 from trainer.models.layers.generative.vector_quantizer import straight_through
 from trainer.tasks.base.generative import Generative, GenerativeOptions
 from trainer.tasks.base.model_protocols import CodebookModel
-from trainer.tasks.evaluation.sample_metrics import load_rows, subsample_indices
+from trainer.tasks.evaluation.sample_metrics import load_subsample
 
 
 class VectorQuantization(Generative):
@@ -71,10 +71,10 @@ class VectorQuantization(Generative):
         x = self.normalize(batch)
         if group == "prior":
             with torch.no_grad():
-                codes = self._codebook_model.quantize(self._codebook_model.encode(x), follow=False)[1]
+                _, codes = self._codebook_model.quantize(self._codebook_model.encode(x), follow=False)
             return self.compute_code_nll(codes, self.get_labels(batch)).mean()
         z = self._codebook_model.encode(x).float()
-        vectors = self._codebook_model.quantize(z)[0]
+        vectors, _ = self._codebook_model.quantize(z)
         is_warm = self.progress >= self.warmup
         reconstruction = self._codebook_model.decode(torch.where(is_warm, straight_through(z, vectors), z))
         return self.compute_errors(reconstruction, x).mean() + is_warm * self.commitment * F.mse_loss(z, vectors)
@@ -116,15 +116,12 @@ class VectorQuantization(Generative):
     def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
         """Add the scores of a single code for all rows and of a uniform prior."""
         baseline, best = super().reference_scores()
-        test = load_rows(
-            self.sample_metrics.data.test, subsample_indices(len(self.sample_metrics.data.test), self.samples)
-        )
-        mean = self.sample_metrics.get_training_rows().to(self.progress.device).mean(0).view(1, *self.shape)
-        x, prediction = (
-            self.normalize(batch.to(mean.device)) for batch in (test, Batch({"x": mean}, None, test.index[:1]))
-        )
+        device = self.progress.device
+        test = load_subsample(self.sample_metrics.data.test, self.samples).to(device)
+        mean_row = self.sample_metrics.get_training_rows().to(device).mean(0).view(1, *self.shape)
+        x, mean = self.normalize(test), self.normalize(Batch({"x": mean_row}, None, test.index[:1]))
         single_code = {
-            "mse": float(self.compute_errors(prediction.expand_as(x), x).mean()),
+            "mse": float(self.compute_errors(mean.expand_as(x), x).mean()),
             "codebook_perplexity": 1.0,
             "bits": math.log2(self.codes),
         }

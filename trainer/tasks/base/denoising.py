@@ -79,8 +79,9 @@ class Denoising(Generative):
     def add_noise(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return noisy rows (B, ...), their times (B,) and the prediction targets at noise levels ``t`` (B,)."""
         noise = torch.randn_like(x)
-        *scales, time = self.alpha_sigma(t)
-        a, b = (scale.view(-1, *[1] * (x.dim() - 1)) for scale in scales)
+        alpha, sigma, time = self.alpha_sigma(t)
+        shape = (-1, *[1] * (x.dim() - 1))
+        a, b = alpha.view(shape), sigma.view(shape)
         return a * x + b * noise, time, diffusion_process.compute_target(self.prediction, x, noise, a, b)
 
     def predict(self, x: Tensor, time: Tensor, label: Tensor | None) -> Tensor:
@@ -91,7 +92,8 @@ class Denoising(Generative):
         """Return the model inputs of rows at noise level 0.5, for model inspection."""
         x, label = self.normalize(batch), self.get_labels(batch)
         x_t, time, _ = self.add_noise(x, torch.full((len(x),), 0.5, device=x.device))
-        return {"x": x_t, "time": time} | ({} if label is None else {"label": label})
+        inputs = {"x": x_t, "time": time}
+        return inputs if label is None else inputs | {"label": label}
 
     def compute_errors(self, x: Tensor, label: Tensor | None, t: Tensor) -> Tensor:
         """Return the mean squared error of each row x (B, ...), (B,)."""
@@ -125,7 +127,8 @@ class Denoising(Generative):
         """Return the error of each row, averaged over evenly spaced noise levels."""
         x, label = self.normalize(batch), self.get_labels(batch)
         times = (torch.arange(NUM_SCORE_TIMES, device=x.device) + 0.5) / NUM_SCORE_TIMES
-        return {"loss": torch.stack([self.compute_errors(x, label, t.expand(len(x))) for t in times]).mean(0)}
+        errors = [self.compute_errors(x, label, t.expand(len(x))) for t in times]
+        return {"loss": torch.stack(errors).mean(0)}
 
     def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
         baseline, best = super().reference_scores()
@@ -139,13 +142,13 @@ class Denoising(Generative):
         """
         train = self.sample_metrics.get_training_rows().to(self.progress.device).view(-1, *self.shape)
         x = to_double(self.normalize(Batch({"x": train}, None, torch.arange(len(train)))).flatten(1))
-        variance = (
-            x.var(0)
-            if x.shape[1] > MAX_COVARIANCE_FEATURES
-            else torch.linalg.eigvalsh(x.T.cov().reshape(x.shape[1], -1))
-        )
+        if x.shape[1] > MAX_COVARIANCE_FEATURES:
+            variance = x.var(0)
+        else:
+            variance = torch.linalg.eigvalsh(x.T.cov().reshape(x.shape[1], -1))
         t = (torch.arange(NUM_BASELINE_TIMES, device=x.device) + 0.5) / NUM_BASELINE_TIMES
-        a, b, _ = (value[:, None] for value in self.alpha_sigma(t))
+        alpha, sigma, _ = self.alpha_sigma(t)
+        a, b = alpha[:, None], sigma[:, None]
         p, q = diffusion_process.PREDICTION_COEFFICIENTS[self.prediction](a, b)
         return float((variance * (q * b - p * a) ** 2 / (a**2 * variance + b**2)).mean())
 

@@ -17,7 +17,7 @@ from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.task import Task
 from trainer.core.types import NonNegativeInt, PluginMetric, PositiveInt
 from trainer.metrics.computed import as_computed_metric, check_names
-from trainer.tasks.evaluation.sample_metrics import SampleMetrics, load_rows, subsample_indices
+from trainer.tasks.evaluation.sample_metrics import SampleMetrics, load_subsample, subsample_indices
 from trainer.utils.errors import ConfigError
 
 GENERATION_BATCH_SIZE = 1024
@@ -136,11 +136,9 @@ class Generative(Task):
     @torch.no_grad()
     def generate(self, count: int, label: Tensor | None) -> Tensor:
         """Generate rows (count, ...) in the range of the data, in batches."""
-        starts = range(0, count, GENERATION_BATCH_SIZE)
-        device = self.progress.device
         parts = []
-        for start in starts:
-            labels = None if label is None else label[start : start + GENERATION_BATCH_SIZE].to(device)
+        for start in range(0, count, GENERATION_BATCH_SIZE):
+            labels = None if label is None else label[start : start + GENERATION_BATCH_SIZE].to(self.progress.device)
             samples = self.draw(min(GENERATION_BATCH_SIZE, count - start), labels)
             if samples[0].numel() != math.prod(self.shape):
                 raise ConfigError(f"model: generates rows {tuple(samples.shape[1:])}, but the data has {self.shape}")
@@ -149,8 +147,10 @@ class Generative(Task):
 
     def collect_real_rows(self, batch: Batch) -> Score:
         """Collect the rows and labels of a batch for ``compare_samples``."""
-        label = {} if batch.target is None else {"label": RowValues(batch.target)}
-        return {"real": RowValues(batch.inputs["x"]), **label}
+        rows: Score = {"real": RowValues(batch.inputs["x"])}
+        if batch.target is not None:
+            rows["label"] = RowValues(batch.target)
+        return rows
 
     def compare_samples(self, totals: dict[str, Tensor]) -> dict[str, float]:
         """Compare generated with real rows by the sample metrics."""
@@ -166,11 +166,11 @@ class Generative(Task):
     def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
         """Score samples of a Gaussian fitted to the training rows (baseline) and real validation rows (best)."""
         data, device = self.sample_metrics.data, self.progress.device
-        test, val = (load_rows(split, subsample_indices(len(split), self.samples)) for split in (data.test, data.val))
-        real, val_rows, label = test.inputs["x"], val.inputs["x"].to(device), self.get_labels(val)
+        test, val = load_subsample(data.test, self.samples), load_subsample(data.val, self.samples)
+        real, label = test.inputs["x"], self.get_labels(val)
         gaussian_label = None if label is None else label[torch.arange(len(real)) % len(label)]
         gaussian = self.sample_metrics.sample_gaussian(len(real)).to(device)
-        return self._compare(gaussian, real, gaussian_label), self._compare(val_rows, real, label)
+        return self._compare(gaussian, real, gaussian_label), self._compare(val.inputs["x"].to(device), real, label)
 
     def sample_preview(self) -> Tensor:
         """Generate a preview from fixed noise, cycling through the classes."""
@@ -184,15 +184,12 @@ class Generative(Task):
                 name, [(caption, rows.flatten(1)) for caption, rows in snapshots], real, self.info.feature_names
             )
             return
-        rows = [
-            (caption, self.to_unit_range(samples[: MAX_GRID_IMAGES if len(snapshots) == 1 else GRID_COLUMNS]))
-            for caption, samples in snapshots
-        ]
-        tiles = [
-            ImageTile(image, "" if column else caption, bounds=self.display_bounds)
-            for caption, row in rows
-            for column, image in enumerate(row)
-        ]
+        # Several snapshots get one row each.
+        max_images = MAX_GRID_IMAGES if len(snapshots) == 1 else GRID_COLUMNS
+        tiles = []
+        for caption, samples in snapshots:
+            for number, image in enumerate(self.to_unit_range(samples[:max_images])):
+                tiles.append(ImageTile(image, "" if number else caption, bounds=self.display_bounds))
         yield ImageGrid(name, tiles, GRID_COLUMNS)
 
     def to_unit_range(self, x: Tensor) -> Tensor:

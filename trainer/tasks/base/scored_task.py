@@ -36,8 +36,9 @@ class ScoredTask(Task):
 
     def collect_rows(self, predictions: Tensor, targets: Tensor) -> Score:
         """Return predictions and targets of the valid rows for plugin metrics, or nothing if there are none."""
-        rows: Score = {"predictions": RowValues(predictions), "targets": RowValues(targets)}
-        return rows if self.computed_metrics else {}
+        if not self.computed_metrics:
+            return {}
+        return {"predictions": RowValues(predictions), "targets": RowValues(targets)}
 
     def select_scores(self, builtin_scores: Mapping[str, float], totals: Mapping[str, Tensor]) -> dict[str, float]:
         """Return the metrics in ``scores``, in that order.
@@ -49,4 +50,5 @@ class ScoredTask(Task):
         scores = {**builtin_scores}
         for metric in self.computed_metrics:
             scores[metric.name] = metric.compute(totals["predictions"], totals["targets"])
-        return {name: scores[name] for name in map(get_metric_name, self.scores) if name in scores}
+        names = [get_metric_name(score) for score in self.scores]
+        return {name: scores[name] for name in names if name in scores}

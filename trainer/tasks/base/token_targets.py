@@ -15,6 +15,19 @@ def count_tokens(batch: Batch) -> Tensor:
     return (batch.require_target() != IGNORE_INDEX).sum()
 
 
+def validate_logits(logits: Tensor, target: Tensor, vocab_size: int, task: str) -> None:
+    """Validate that logits (B, T, V) have a row of ``vocab_size`` logits for each target token (B, T).
+
+    Raises:
+        ConfigError: The shapes differ.
+    """
+    if logits.shape != (*target.shape, vocab_size):
+        raise ConfigError(
+            f"model: logits {tuple(logits.shape)} do not fit targets {tuple(target.shape)}:"
+            f" {task} needs (B, T, {vocab_size}) against (B, T)"
+        )
+
+
 def validate_tokens(targets: Tensor | None, split: str, vocab_size: int, task: str) -> None:
     """Validate that targets are int64 tokens (rows, steps) in 0..vocab_size - 1 or ``IGNORE_INDEX``.
 

@@ -90,11 +90,9 @@ def make_plots(
     def mistakes() -> Artifact | None:
         if results().mistake_tiles:
             return ImageGrid("mistakes", [tile for _, tile in results().mistake_tiles], GRID_COLUMNS)
-        return (
-            Table("mistakes", MISTAKE_COLUMNS, [cells for _, cells in results().mistake_rows])
-            if results().mistake_rows
-            else None
-        )
+        if results().mistake_rows:
+            return Table("mistakes", MISTAKE_COLUMNS, [cells for _, cells in results().mistake_rows])
+        return None
 
     def maps() -> Artifact | None:
         first = results().first_batch
@@ -102,10 +100,9 @@ def make_plots(
             return None
         if first.target.dim() == 3:
             return ImageGrid("overlays", _draw_overlays(predict, first, image_input, names), 3, class_names=names)
-        is_row = first.target.dim() == 1 and bool((first.target != IGNORE_INDEX).any())
-        return (
-            ImageGrid("saliency", _draw_saliency(predict, first, image_input, names), GRID_COLUMNS) if is_row else None
-        )
+        if first.target.dim() == 1 and bool((first.target != IGNORE_INDEX).any()):
+            return ImageGrid("saliency", _draw_saliency(predict, first, image_input, names), GRID_COLUMNS)
+        return None
 
     if len(names) <= MAX_CLASSES:
         yield LazyArtifact("confusion", matrix)
@@ -122,21 +119,19 @@ def _evaluate(
 ) -> ClassificationResults:
     results = ClassificationResults(torch.zeros(len(names), len(names), dtype=torch.long))
     for batch in batches:
-        results.first_batch = results.first_batch or batch
+        if results.first_batch is None:
+            results.first_batch = batch
         logits, target = predict(batch).float(), batch.require_target()
         predicted, valid = logits.argmax(1), target != IGNORE_INDEX
         results.confusion += confusion_matrix(predicted[valid], target[valid], len(names)).cpu()
         if target.dim() != 1:
             continue
         if image_input is None:
-            results.mistake_rows = sorted(
-                [*results.mistake_rows, *_tabulate_mistakes(batch, logits, names)], key=lambda mistake: -mistake[0]
-            )[:MAX_MISTAKES]
+            rows = [*results.mistake_rows, *_tabulate_mistakes(batch, logits, names)]
+            results.mistake_rows = sorted(rows, key=lambda mistake: -mistake[0])[:MAX_MISTAKES]
         else:
-            mistakes = _draw_mistakes(batch, image_input, logits, names)
-            results.mistake_tiles = sorted([*results.mistake_tiles, *mistakes], key=lambda mistake: -mistake[0])[
-                :MAX_MISTAKES
-            ]
+            tiles = [*results.mistake_tiles, *_draw_mistakes(batch, image_input, logits, names)]
+            results.mistake_tiles = sorted(tiles, key=lambda mistake: -mistake[0])[:MAX_MISTAKES]
         if len(names) == 2:
             results.margins.append((logits[:, 1] - logits[:, 0])[valid].cpu())
             results.positives.append(target[valid].cpu() == 1)
@@ -145,7 +140,9 @@ def _evaluate(
 
 def _plot_roc(results: ClassificationResults, names: Sequence[str]) -> LineChart | None:
     """Plot the ROC and the precision-recall curve, with the second class as the positive one."""
-    margin, positive = (torch.cat(parts or [torch.zeros(0)]) for parts in (results.margins, results.positives))
+    if not results.margins:
+        return None
+    margin, positive = torch.cat(results.margins), torch.cat(results.positives)
     if not len(margin) or positive.all() or not positive.any():
         return None
     fpr, tpr, precision = threshold_curves(margin, positive)
@@ -175,14 +172,12 @@ def _tabulate_mistakes(batch: Batch, logits: Tensor, names: Sequence[str]) -> li
     loss, order = _rank_mistakes(target, logits)
     confidence, predicted = logits.softmax(1).max(1)
     index = batch.index if batch.output_index is None else batch.output_index
-    return [
-        (
-            float(loss[row]),
-            (int(index[row]), names[int(target[row])], names[int(predicted[row])],
-             f"{float(confidence[row]):.4f}", f"{float(loss[row]):.4f}"),
-        )
-        for row in order.tolist()
-    ]  # fmt: skip
+    mistakes: list[tuple[float, tuple[object, ...]]] = []
+    for row in order.tolist():
+        row_loss, truth, prediction = float(loss[row]), names[int(target[row])], names[int(predicted[row])]
+        cells = (int(index[row]), truth, prediction, f"{float(confidence[row]):.4f}", f"{row_loss:.4f}")
+        mistakes.append((row_loss, cells))
+    return mistakes
 
 
 def _draw_mistakes(
@@ -213,10 +208,9 @@ def _draw_saliency(
     predict: PredictLogits, batch: Batch, image_input: ImageInput, names: Sequence[str]
 ) -> list[ImageTile]:
     """Draw SmoothGrad saliency maps of the predicted class for one image per true class (Simonyan et al. 2013)."""
-    classes = batch.require_target().tolist()
-    batch = _select_rows(
-        batch, [classes.index(label) for label in sorted(set(classes) - {IGNORE_INDEX})][:MAX_MISTAKES]
-    )
+    targets = batch.require_target().tolist()
+    first_rows = [targets.index(label) for label in sorted(set(targets) - {IGNORE_INDEX})]
+    batch = _select_rows(batch, first_rows[:MAX_MISTAKES])
     x = batch.inputs[image_input.name]
     with torch.no_grad():
         predicted = predict(batch).argmax(1, keepdim=True)
@@ -232,7 +226,10 @@ def _draw_saliency(
     heatmap = heatmap.sqrt()
     heatmap /= heatmap.flatten(1).quantile(0.99, 1).clamp(min=1e-12)[:, None, None]
     captions = [f"Predicted: {names[label]}" for label in predicted[:, 0].tolist()]
-    return [image_input.make_tile(*arguments) for arguments in zip(x, captions, heatmap, strict=True)]
+    return [
+        image_input.make_tile(image, caption, saliency)
+        for image, caption, saliency in zip(x, captions, heatmap, strict=True)
+    ]
 
 
 def _draw_overlays(
@@ -249,13 +246,10 @@ def _draw_overlays(
         valid = truth != IGNORE_INDEX
         iou = iou_per_class(confusion_matrix(prediction[valid], truth[valid], len(names)))
         scores = [f"{name} {value:.2f}" for name, value in zip(names, iou.tolist(), strict=True) if value == value]
+        score_lines = [", ".join(scores[i : i + 3]) for i in range(0, len(scores), 3)]
         tiles += [
             image_input.make_tile(x, caption_row(image_input.row_names, int(row))),
             image_input.make_tile(x, "True", classes=truth),
-            image_input.make_tile(
-                x,
-                "Predicted, IoU " + "\n".join(", ".join(scores[i : i + 3]) for i in range(0, len(scores), 3)),
-                classes=prediction,
-            ),
+            image_input.make_tile(x, "Predicted, IoU " + "\n".join(score_lines), classes=prediction),
         ]
     return tiles

@@ -89,7 +89,9 @@ def _evaluate(
         evaluation.count_label = _describe_count(truth)
         evaluation.truth.append(_subsample(truth.flatten()))
         evaluation.predicted.append(_subsample(prediction.flatten()))
-        for row in range(len(batch) if _has_steps(batch) else 0):
+        if not _has_steps(batch):
+            continue
+        for row in range(len(batch)):
             # The number of rows is unknown: when too many forecasts are held, every second one is dropped.
             if count % stride == 0:
                 history = denormalize(batch.inputs["x"][row]).cpu() if _is_history(batch) else None
@@ -143,23 +145,17 @@ def _plot_predictions(evaluation: RegressionResults, unit: str) -> Artifact | No
     edges = torch.linspace(float(residual.min()) - margin, float(residual.max()) + margin, bins + 1, dtype=torch.double)
     counts = torch.bincount(torch.bucketize(residual, edges[1:-1]), minlength=bins).double()
     steps = edges.repeat_interleave(2)[1:-1], counts.repeat_interleave(2)
-    true_label, predicted_label, residual_label = (
-        _append_unit(label, unit) for label in ("True", "Predicted", "Predicted - True")
-    )
+    true_label, predicted_label = _append_unit("True", unit), _append_unit("Predicted", unit)
+    residual_label = _append_unit("Predicted - True", unit)
     title = "Residual histogram"
     if len(residual) < evaluation.total:
         title += f", {len(residual):,} of {evaluation.total:,}"
-    return LineChart(
-        "predictions",
-        [
-            PlotPanel(
-                "Predicted vs. true", true_label, predicted_label, points=[("", truth, predicted)], diagonal=True
-            ),
-            PlotPanel("Residuals", predicted_label, residual_label, points=[("", predicted, residual)]),
-            PlotPanel(title, residual_label, evaluation.count_label, lines=[("", *steps)]),
-        ],
-        3,
+    predictions = PlotPanel(
+        "Predicted vs. true", true_label, predicted_label, points=[("", truth, predicted)], diagonal=True
     )
+    residuals = PlotPanel("Residuals", predicted_label, residual_label, points=[("", predicted, residual)])
+    histogram = PlotPanel(title, residual_label, evaluation.count_label, lines=[("", *steps)])
+    return LineChart("predictions", [predictions, residuals, histogram], 3)
 
 
 def _append_unit(label: str, unit: str) -> str:
@@ -170,12 +166,15 @@ def _plot_forecast(forecast: Forecast, index: int, info: DatasetInfo) -> PlotPan
     """Plot one column of a forecast, a different one for each ``index``."""
     columns = forecast.truth.flatten(1).shape[1]
     column = index % columns
-    label, unit, mean, std = f"column {column + 1}" if columns > 1 else "value", info.target_unit, 0.0, 1.0
+    label = f"column {column + 1}" if columns > 1 else "value"
+    unit, mean, std = info.target_unit, 0.0, 1.0
     if len(info.channel_names) == columns:
         label = shorten_label(info.channel_names[column])
     if info.channel_scale is not None and len(info.channel_scale[0]) == columns:
-        (mean, std), unit = (float(statistic[column]) for statistic in info.channel_scale), ""
-    truth, predicted = (values.flatten(1)[:, column] * std + mean for values in (forecast.truth, forecast.predicted))
+        means, stds = info.channel_scale
+        unit, mean, std = "", float(means[column]), float(stds[column])
+    truth = forecast.truth.flatten(1)[:, column] * std + mean
+    predicted = forecast.predicted.flatten(1)[:, column] * std + mean
     steps_ahead = torch.arange(1, len(truth) + 1)
     lines = []
     if forecast.history is not None:

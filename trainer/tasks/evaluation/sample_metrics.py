@@ -42,7 +42,8 @@ class SampleMetrics:
             scores |= mode_coverage(flat, centers, info.mode_sigma)
             predicted = torch.cdist(flat, centers).argmin(1)
         if info.classifier is not None:
-            (features, predicted), (real_features, _) = (info.classifier(rows) for rows in (generated, real))
+            features, predicted = info.classifier(generated)
+            real_features, _ = info.classifier(real)
             scores["frechet"] = sample_quality.frechet_distance(features, real_features)
             scores["precision"], scores["recall"] = sample_quality.precision_recall(features, real_features)
         if label is not None and predicted is not None:
@@ -54,9 +55,7 @@ class SampleMetrics:
         """Return training rows (M, D) in the range of the data, evenly subsampled if there are too many."""
         if self._training_rows is None:
             train, features = self.data.train, math.prod(self.data.input_shapes()["x"])
-            self._training_rows = (
-                load_rows(train, subsample_indices(len(train), MAX_CACHED_ELEMENTS // features)).inputs["x"].flatten(1)
-            )
+            self._training_rows = load_subsample(train, MAX_CACHED_ELEMENTS // features).inputs["x"].flatten(1)
         return self._training_rows
 
     def sample_gaussian(self, count: int) -> Tensor:
@@ -73,6 +72,11 @@ class SampleMetrics:
 def subsample_indices(rows: int, count: int) -> Tensor:
     """Return evenly spaced row indices, at most ``count``."""
     return torch.arange(rows) if rows <= count else torch.arange(count) * rows // count
+
+
+def load_subsample(split: Split, count: int) -> Batch:
+    """Load evenly spaced rows of a split, at most ``count``, as model inputs on the CPU."""
+    return load_rows(split, subsample_indices(len(split), count))
 
 
 def load_rows(split: Split, index: Tensor) -> Batch:

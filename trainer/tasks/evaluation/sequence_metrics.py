@@ -54,10 +54,10 @@ class SequenceMetrics:
             scores[prefix + "bleu"] = corpus_bleu(totals[prefix + "bleu"].tolist())
         return scores
 
-    def decode_row(self, row: Sequence[int]) -> str:
-        """Decode a row up to its end token."""
+    def decode_rows(self, tokens: Tensor) -> list[str]:
+        """Return the text of each row of tokens (B, T), up to its end token."""
         assert self.tokenizer is not None
-        return self.tokenizer.decode(self._truncate_at_end(row))
+        return [self.tokenizer.decode(self._truncate_at_end(row)) for row in tokens.tolist()]
 
     def _split_words(self, rows: Tensor, tokenizer: Tokenizer) -> list[list[str]]:
         return [tokenizer.decode_words(self._truncate_at_end(row)) for row in rows.tolist()]
