@@ -71,7 +71,12 @@ def make_sampler(temperature: float, top_k: int | None, top_p: float, generator:
 
 
 def exclude_token(select_token: TokenSelector, token: int) -> TokenSelector:
-    """Return a selector like ``select_token`` that never selects ``token``."""
+    """Return a selector like ``select_token`` that never selects one token.
+
+    Args:
+        select_token: Function from scores (B, V) to tokens (B).
+        token: Excluded token.
+    """
 
     def select_other_token(scores: Tensor) -> Tensor:
         return select_token(scores.index_fill(-1, torch.tensor([token], device=scores.device), -torch.inf))
@@ -131,7 +136,16 @@ def generate_tokens(
     select_token: TokenSelector = select_greedy,
     end_token: int | None = None,
 ) -> Tensor:
-    """Return all tokens of ``stream_tokens``, which describes the arguments, as (B, L) with L at most ``max_steps``."""
+    """Return the tokens of ``stream_tokens`` as (B, L), with L at most ``max_steps``.
+
+    Args:
+        model: Model to decode with.
+        memory: Output of its encoder, if it has one.
+        prompt: Tokens (B, T) to continue; they are not returned.
+        max_steps: Maximum number of tokens.
+        select_token: Function from scores (B, V) to tokens (B).
+        end_token: Token that ends a row.
+    """
     return torch.stack(list(stream_tokens(model, memory, prompt, max_steps, select_token, end_token)), 1)
 
 

@@ -185,7 +185,7 @@ class Task(nn.Module, ABC):
     def sample_preview(self) -> Tensor | None:
         """Return samples (N, ...) that show the progress of training; None if the task generates none.
 
-        Noise must come from a fixed seed, so that previews are comparable.
+        Noise comes from torch's generators, which the caller seeds with the same seed every time.
         """
         return None
 

@@ -32,15 +32,20 @@ from trainer.utils.text import format_dtype
 
 
 class Classification(ScoredTask):
-    """Classification with cross-entropy against class indices, or class probabilities (B, C) of mixed rows.
+    """Classification by cross-entropy with class indices (B, ...), or with class probabilities (B, C, ...) of mixup.
 
-    A single logit is the second of two classes against a first logit of zero, which gives the logistic loss.
+    The loss is ``-mean_b log softmax(logits_b)[target_b]``. A single logit is that of the second of two classes, with 0
+    for the first, which gives the logistic loss ``softplus(-logit)`` of the second class.
 
     Args:
-        num_classes: number of classes C.
-        label_smoothing: label smoothing.
-        scores: reported metrics; the first one selects the best weights. ``f1`` is the macro average, ``f1_per_class``
+        model: Model with logits (B, C, ...), or (B, 1, ...) for two classes.
+        num_classes: Number of classes C.
+        label_smoothing: Probability mass that is spread uniformly over all classes.
+        scores: Reported metrics; the first one selects the best weights. ``f1`` is the macro average, ``f1_per_class``
             reports each class; ``auc`` of more than two classes is the macro one-vs-rest average.
+
+    References:
+        Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016 (label smoothing).
     """
 
     shapes = "(B, C, ...) -> (B, ...)"
@@ -96,9 +101,9 @@ class Classification(ScoredTask):
             raise ConfigError(
                 f"data: {split} labels must be 0..{self.num_classes - 1}; found {int(flat[position])} at row {row}"
             )
-        # Constant during training: if no target is ignored, the loss needs no mask.
+        # Constant during training; without ignored targets the loss needs no mask.
         self.has_ignored_targets = not bool(valid.all()) or (self.has_ignored_targets and split != "train")
-        if targets.dim() <= 2:  # segmentation targets may be deduplicated, so counts would be wrong
+        if targets.dim() <= 2:  # get_targets may deduplicate segmentation maps, so their counts would be wrong
             self.class_counts[split] = flat[valid].bincount(minlength=self.num_classes).cpu()
         if not valid.any():
             raise ConfigError(f"data: every {split} label is {IGNORE_INDEX} (ignored): nothing to train on")
@@ -108,7 +113,11 @@ class Classification(ScoredTask):
         return len(batch) if target.is_floating_point() else (target != IGNORE_INDEX).sum()
 
     def predict_logits(self, batch: Batch) -> Tensor:
-        """Return the logits (B, C, ...) with C at least 2."""
+        """Return the logits (B, C, ...) of a batch, with C at least 2.
+
+        Raises:
+            ConfigError: The logits do not have C classes or do not match the targets.
+        """
         logits = self.forward_batch(batch)
         if logits.shape[1] != self.num_classes and (logits.shape[1], self.num_classes) != (1, 2):
             raise ConfigError(self._describe_width_mismatch(logits.shape[1]))
@@ -203,6 +212,11 @@ class Classification(ScoredTask):
         return selected
 
     def name_class_scores(self, family: MetricFamily, values: Tensor) -> dict[str, float]:
-        """Return one score per class, named by prefix and class name."""
+        """Return the metrics of each class, by name.
+
+        Args:
+            family: Metrics of all classes, such as the F1 scores.
+            values: Values (C,).
+        """
         names = [family.get_member(name).name for name in self.class_names]
         return dict(zip(names, values.tolist(), strict=True))

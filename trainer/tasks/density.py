@@ -25,14 +25,21 @@ MAX_ROWS = 10_000
 class Density(Generative):
     """Maximum likelihood with uniform dequantization: the loss is the mean of ``-log p(x + step u)``, u in [-1/2, 1/2].
 
-    ``step`` is the median difference between neighboring values of a feature: 1 for counts and binary features, which
-    as points would have infinite density, and close to 0 for continuous ones. For pixels it is one of 256 levels, so
-    that ``bits_per_dim`` is comparable with published results. Rows are scored without noise. ``gap`` is the distance
-    of ``log_likelihood``, in nats per row, to the exact one, if the data reports it.
+    ``step`` is the median difference between neighboring values of a feature: 1 for counts and binary features, whose
+    likelihood would be unbounded without noise, and close to 0 for continuous features. For pixels it is one of 256
+    levels, so that ``bits_per_dim``, ``-log p(x) / (D log 2)`` of pixel values from 0 to 255, is comparable with
+    published results.
+
+    ``log_likelihood`` is in nats per row; ``gap`` is its distance to the exact log-likelihood, if the data set reports
+    it. ``train score`` adds no noise to the rows.
+
+    Args:
+        model: Model with ``log p(x)`` (B,) as output, and a method ``generate``.
+        options: Options of all generative tasks, see ``GenerativeOptions``.
 
     References:
-        Uria et al. 2013, RNADE (dequantization).
-        Theis et al. 2016, A Note on the Evaluation of Generative Models.
+        Uria et al., RNADE: The Real-Valued Neural Autoregressive Density-Estimator, NeurIPS 2013 (dequantization).
+        Theis et al., A Note on the Evaluation of Generative Models, ICLR 2016.
     """
 
     shapes = "(B) -> ()"
@@ -55,12 +62,17 @@ class Density(Generative):
             self.step = estimate_quantization_steps(load_subsample(data.train, MAX_ROWS).inputs["x"])
 
     def dequantize(self, batch: Batch) -> Tensor:
-        """Return the rows with uniform noise of the width of the quantization steps."""
+        """Return the rows (B, ...) in the range of the model, with uniform noise as wide as the quantization steps."""
         x = self.normalize(batch)
         return x + self.step * (torch.rand_like(x) - 0.5)
 
     def log_prob(self, x: Tensor, label: Tensor | None) -> Tensor:
-        """Return ``log p(x)``, or ``log p(x | label)``, (B,)."""
+        """Return the log-likelihoods (B,) in nats.
+
+        Args:
+            x: Rows (B, ...) in the range of the model.
+            label: Labels (B,) to condition on; None for an unconditional model.
+        """
         return (self.model(x) if label is None else self.model(x, label)).float()
 
     def loss(self, batch: Batch, group: str) -> Tensor:
@@ -87,7 +99,7 @@ class Density(Generative):
         return -scores["log_likelihood"]
 
     def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Add the log-likelihood of a fitted Gaussian (baseline) and the exact one (best)."""
+        """Add the log-likelihood of a Gaussian fitted to the training rows (baseline) and the exact one (best)."""
         baseline, best = super().reference_scores()
         data, device = self.sample_metrics.data, self.progress.device
         train, test = load_subsample(data.train, MAX_ROWS).to(device), load_subsample(data.test, MAX_ROWS).to(device)
@@ -113,9 +125,10 @@ class Density(Generative):
 
 
 def estimate_quantization_steps(x: Tensor) -> Tensor:
-    """Return the median difference between neighboring values of each feature of rows (N, ...).
+    """Return the median difference between neighboring distinct values of each feature, (...); 1 for constant ones.
 
-    Constant features have step 1.
+    Args:
+        x: Rows (N, ...).
     """
     steps = torch.ones(x[0].shape).flatten()
     for feature, values in enumerate(x.flatten(1).unbind(1)):

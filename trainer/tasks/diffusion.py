@@ -14,22 +14,27 @@ from trainer.utils.errors import ConfigError
 
 
 class Diffusion(Denoising):
-    """Denoising diffusion with ``x_t = sqrt(alpha_bar_t) x + sqrt(1 - alpha_bar_t) e``.
+    """Denoising diffusion with ``x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps``, t uniform in 1..T.
 
-    t is uniform in 1..``timesteps``, and the model is conditioned on ``t / timesteps``. The cosine schedule ends with
-    so little signal that ``eps`` does not determine data that is not clipped, as images are; ``v`` and ``x0`` do.
+    The loss is the mean squared error of the prediction: ``|eps - eps_theta(x_t, t)|^2`` for ``eps``, and likewise for
+    ``x0`` and ``v = sqrt(alpha_bar_t) eps - sqrt(1 - alpha_bar_t) x_0``. The model is conditioned on t / T.
+
+    The cosine schedule ends with so little signal that x_0 cannot be computed from ``eps`` there; images are clamped to
+    their range, but other data needs ``v`` or ``x0``.
 
     Args:
-        schedule: noise schedule.
-        timesteps: number of diffusion steps T.
-        prediction: ``eps`` predicts the noise, ``x0`` the data, ``v`` their v-combination.
-        sampler: ``ddpm`` uses all steps, ``ddim`` a few.
-        eta: noise of ``ddim``; 0 is deterministic.
+        model: Denoiser of x_t (B, ...) and t / T (B,), and labels (B,) if it is class-conditional.
+        schedule: Noise schedule, ``linear`` or ``cosine``.
+        timesteps: Number of diffusion steps T.
+        prediction: Output of the model: ``eps`` is the noise, ``x0`` the data, ``v`` the v-prediction.
+        sampler: ``ddpm`` uses all timesteps, ``ddim`` uses ``steps`` of them.
+        eta: Noise of ``ddim`` in [0, 1]: 0 is deterministic, 1 has the noise of DDPM.
+        options: Options of all denoising tasks, see ``DenoisingOptions``.
 
     References:
-        Ho et al. 2020, Denoising Diffusion Probabilistic Models.
-        Song et al. 2021, Denoising Diffusion Implicit Models.
-        Salimans and Ho 2022, Progressive Distillation (v-prediction).
+        Ho et al., Denoising Diffusion Probabilistic Models, NeurIPS 2020, eq. 14.
+        Song et al., Denoising Diffusion Implicit Models, ICLR 2021.
+        Salimans and Ho, Progressive Distillation for Fast Sampling of Diffusion Models, ICLR 2022 (v-prediction).
     """
 
     shapes = "(B, ...) -> ()"

@@ -23,9 +23,19 @@ log = logging.getLogger(__name__)
 
 
 class Language(ScoredTask):
-    """Language modeling with cross-entropy of each token given those before it; the model must be causal.
+    """Autoregressive language modeling: the loss is ``-mean_t log p(x_t | x_1..x_{t-1})`` over all tokens of a batch.
 
-    Scores: ``nll`` in nats per token, ``bits`` per token, ``perplexity`` and ``token_accuracy``.
+    The model must be causal: the logits at a position must not depend on later tokens.
+
+    Args:
+        model: Model with logits (B, S, V).
+        vocab_size: Number of tokens V.
+        seq_len: Context length S, the number of tokens that the model can attend to.
+        scores: Reported metrics; the first one selects the best weights. ``nll`` is in nats per token, ``bits`` in bits
+            per token, ``perplexity`` is exp(nll).
+
+    References:
+        Bengio et al., A Neural Probabilistic Language Model, JMLR 2003.
     """
 
     shapes = "(B, S, V) -> (B, S)"
@@ -55,9 +65,12 @@ class Language(ScoredTask):
         return token_targets.count_tokens(batch)
 
     def predict_logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return logits (B * S, V) and targets (B * S).
+        """Return the logits (B * S, V) and targets (B * S) of a batch.
 
         They are flattened because cross-entropy over a middle dimension is twice as slow.
+
+        Raises:
+            ConfigError: The logits do not match the targets.
         """
         logits, target = self.forward_batch(batch), batch.require_target()
         token_targets.validate_logits(logits, target, self.vocab_size, "language")
@@ -101,17 +114,20 @@ class Language(ScoredTask):
         top_p: Probability = 1.0,
         seed: NonNegativeInt = 0,
     ) -> Iterator[str]:
-        """Generate ``length`` tokens after ``prompt`` and yield the text piece by piece, the prompt first.
+        """Generate text after a prompt and yield it piece by piece, the prompt first.
 
-        Unknown tokens are never generated; unknown text in the prompt is logged.
+        The unknown token is never generated; a warning reports unknown tokens of the prompt.
 
         Args:
-            temperature: 0 is greedy, 1 samples from the model distribution.
-            top_k: sample from the k most likely tokens.
-            top_p: sample from the smallest set of tokens with this probability mass.
+            prompt: Text to continue.
+            length: Number of tokens to generate.
+            temperature: Softmax temperature; 0 is greedy, 1 samples from the distribution of the model.
+            top_k: Sample from the k most likely tokens; None for all.
+            top_p: Sample from the smallest set of most likely tokens with this probability mass.
+            seed: Random seed.
 
         Raises:
-            ConfigError: a prompt without tokens or with unknown characters.
+            ConfigError: The data set has no text, or the prompt has no tokens or cannot be encoded.
         """
         tokenizer = prompts.require_tokenizer(self.tokenizer)
         prompt_tokens = prompts.encode_prompt(prompt, tokenizer)

@@ -24,7 +24,7 @@ from trainer.tasks.losses import masked_cross_entropy
 from trainer.utils.errors import ConfigError
 
 NUM_EXAMPLES, MAX_TRANSLATIONS = 8, 100
-"""Test rows shown by ``sample``, and test rows in the translations table."""
+"""Test rows that ``sample`` shows, and test rows in the table of translations."""
 
 REPORTED_SCORES = (
     "token_accuracy",
@@ -36,37 +36,43 @@ REPORTED_SCORES = (
     "forcing_gap",
     "nll",
 )
-"""All scores; those of BLEU need a tokenizer, and those of beam search ``beam_size`` above 1."""
+"""All metrics; BLEU needs a tokenizer, and those of beam search need ``beam_size`` above 1."""
 
 
 class EncoderDecoder(decoding.Decoder, Protocol):
-    """Protocol of encoder-decoder models; ``encode`` takes the arguments of ``forward``."""
+    """Protocol of encoder-decoder models."""
 
-    def encode(self, **inputs: Tensor) -> DecoderState: ...
+    def encode(self, **inputs: Tensor) -> DecoderState:
+        """Return the encoder output for the arguments of ``forward``."""
 
 
 class Seq2Seq(ScoredTask):
-    """Sequence-to-sequence task with cross-entropy of each target token given those before it.
+    """Sequence-to-sequence learning with the loss ``-mean_t log p(y_t | x, y_1..y_{t-1})`` over target tokens y.
 
     At step t the decoder input is target t-1 (teacher forcing) or the model's own greedy prediction of it (scheduled
-    sampling); the first input is the start token V. Constant teacher forcing of 1 takes a single parallel pass.
+    sampling); the first input is the start token V. A constant teacher forcing probability of 1 takes one parallel
+    pass.
 
-    Scores use free-running generation: ``token_accuracy``, ``exact_match`` (all tokens of a row) and ``bleu`` if the
-    data has a tokenizer; with ``beam_size`` above 1 also for beam search, prefixed ``beam_``. ``forcing_gap`` is the
-    gain in accuracy from teacher forcing, and ``nll`` is in nats per token with teacher forcing.
+    Metrics use free-running generation: ``token_accuracy``, ``exact_match`` (all tokens of a row) and ``bleu`` if the
+    data set has a tokenizer; with ``beam_size`` above 1 also for beam search, prefixed ``beam_``. ``forcing_gap`` is
+    the increase in token accuracy by teacher forcing, and ``nll`` is in nats per token with teacher forcing.
 
     Args:
-        vocab_size: number of target tokens V.
-        teacher_forcing: ratio of teacher-forced steps, constant or a schedule that decreases to
+        model: Encoder-decoder model with logits (B, T, V), see ``EncoderDecoder``.
+        vocab_size: Number of target tokens V.
+        horizon: Maximum number of generated tokens.
+        teacher_forcing: Probability of teacher forcing, constant or a schedule that decreases from 1 to
             ``teacher_forcing_end``.
-        teacher_forcing_per: draw per token or per sequence.
-        horizon: maximum number of generated tokens.
-        beam_size: beams in the scores.
-        length_penalty: length penalty of beam search.
+        teacher_forcing_end: Final probability of a schedule.
+        teacher_forcing_per: Unit of the random choice, ``token`` or ``sequence``.
+        beam_size: Beam size in evaluation; 1 for none.
+        length_penalty: Exponent of the length in beam search.
+        scores: Reported metrics; the first one selects the best weights.
 
     References:
-        Williams and Zipser 1989, A Learning Algorithm for Continually Running Fully Recurrent Neural Networks.
-        Bengio et al. 2015, Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks.
+        Williams and Zipser, A Learning Algorithm for Continually Running Fully Recurrent Neural Networks, Neural
+            Computation 1989 (teacher forcing).
+        Bengio et al., Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks, NeurIPS 2015.
     """
 
     shapes = "(B, T, V) -> (B, T)"
@@ -120,13 +126,13 @@ class Seq2Seq(ScoredTask):
         return masked_cross_entropy.cross_entropy(scores.flatten(0, 1), batch.require_target().flatten())
 
     def compute_forcing_ratio(self) -> Tensor:
-        """Return the current teacher forcing ratio, a scalar on the device of the task."""
+        """Return the current probability of teacher forcing, a scalar tensor."""
         if isinstance(self.teacher_forcing, str):
             return forcing_ratio(self.teacher_forcing, self.progress, self.forcing_end)
         return torch.full_like(self.progress, self.teacher_forcing)
 
     def shift_targets_right(self, target: Tensor) -> Tensor:
-        """Return the decoder inputs for targets (B, T): the start token, then the targets shifted by one step."""
+        """Return the decoder inputs (B, T) for targets (B, T): the start token, then all targets but the last."""
         shifted = F.pad(target[:, :-1], (1, 0), value=self.vocab_size)
         return shifted.masked_fill(shifted == IGNORE_INDEX, self.vocab_size)
 
@@ -160,9 +166,12 @@ class Seq2Seq(ScoredTask):
     def generate(
         self, batch: Batch, beam_size: int = 1, select_token: decoding.TokenSelector = decoding.select_greedy
     ) -> Tensor:
-        """Generate tokens (B, L) until all rows have ended, or ``horizon`` tokens.
+        """Return generated tokens (B, L), with L at most ``horizon``.
 
-        Tokens are selected by ``select_token``, or by beam search if ``beam_size`` exceeds 1.
+        Args:
+            batch: Batch with the source inputs.
+            beam_size: Beam size; 1 decodes token by token.
+            select_token: Function from scores (B, V) to tokens (B), if ``beam_size`` is 1.
         """
         memory = self._encode_batch(batch)
         start = torch.full((len(memory[0]), 1), self.vocab_size, device=memory[0].device)
@@ -190,7 +199,7 @@ class Seq2Seq(ScoredTask):
         return score
 
     def _pad_to_horizon(self, tokens: Tensor) -> Tensor:
-        """Pad or truncate tokens to (B, horizon), because batches are as long as their longest row."""
+        """Return tokens padded or truncated to (B, horizon), because the length of batches varies."""
         return F.pad(tokens[:, : self.horizon], (0, max(0, self.horizon - tokens.shape[1])), value=IGNORE_INDEX)
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
@@ -209,7 +218,7 @@ class Seq2Seq(ScoredTask):
 
     @torch.no_grad()
     def tabulate_translations(self, batches: Iterable[Batch]) -> Artifact:
-        """Tabulate sources, generated outputs and references of the first rows."""
+        """Return a table of the sources, generated outputs and references of the first rows of a split."""
         assert self.tokenizer is not None
         rows: list[tuple[object, ...]] = []
         for batch in batches:
@@ -232,17 +241,18 @@ class Seq2Seq(ScoredTask):
         top_p: Probability = 1.0,
         seed: NonNegativeInt = 0,
     ) -> Iterator[str]:
-        """Generate an output for ``prompt``, or for the first test rows, next to their references.
+        """Yield the output for a prompt, or the outputs for the first test rows with their sources and references.
 
         Args:
-            prompt: source text.
-            beam_size: beams; 1 decodes token by token.
-            temperature: 0 is greedy, above 0 samples.
-            top_k: sample from the k most likely tokens.
-            top_p: sample from the smallest set of tokens with this probability mass.
+            prompt: Source text; None for the first test rows.
+            beam_size: Beam size; 1 decodes token by token.
+            temperature: Softmax temperature; 0 is greedy.
+            top_k: Sample from the k most likely tokens; None for all.
+            top_p: Sample from the smallest set of most likely tokens with this probability mass.
+            seed: Random seed.
 
         Raises:
-            ConfigError: a data set without text, a prompt without tokens, or beam search with a temperature.
+            ConfigError: The data set has no text, the prompt has no tokens, or beam search is used with a temperature.
         """
         tokenizer = prompts.require_tokenizer(self.tokenizer)
         if beam_size > 1 and temperature > 0:

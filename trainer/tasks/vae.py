@@ -26,43 +26,48 @@ MAX_CHECKED_ROWS = 1024
 ROUNDING_TOLERANCE = 1e-5
 """Tolerance for rounding errors of rescaled values outside the support."""
 MAX_BASELINE_ROWS = 10000
-"""Rows per split used to fit and score a decoder without latent."""
+"""Rows per split used to fit and evaluate a decoder without latent variables."""
 MAX_RECONSTRUCTIONS, INTERPOLATION_STEPS = 10, 10
 """Columns of the reconstructions grid, and images per interpolation."""
 
 
 class ElboTerms(NamedTuple):
-    """Terms of the log-likelihood bound, in nats, (B,) each."""
+    """Terms of the evidence lower bound (ELBO) in nats, (B,) each."""
 
     reconstruction: Tensor
-    """``-E_q log p(x|z)``, a Monte Carlo estimate."""
+    """``-E_q log p(x|z)``, estimated from posterior samples."""
     kl: Tensor
     """``KL(q(z|x) || p(z))``, in closed form."""
     bound: Tensor
-    """Importance-weighted bound over the same samples."""
+    """Importance-weighted bound ``log 1/k sum_i p(x, z_i) / q(z_i|x)`` of the same samples."""
 
 
 class VariationalInference(Generative):
-    """Variational autoencoder training, ``elbo = E_q(z|x) log p(x|z) - KL(q(z|x) || p(z))`` in nats per example.
+    """Variational autoencoder training with the loss ``-E_q(z|x) log p(x|z) + beta KL(q(z|x) || p(z))``.
 
-    Training uses one posterior sample. Scores use the ELBO with beta 1 over ``eval_samples`` samples, and over the same
-    samples ``iw_bound = E log 1/k sum_i p(x, z_i) / q(z_i|x)``, which equals the ELBO for k = 1 and increases with k
-    towards the log-likelihood. ``gap`` is the distance of the ELBO to the exact log-likelihood, if the data reports it.
-    ``bits_per_dim = -elbo / (D log 2)`` is defined for discrete likelihoods. Generated rows are draws from the
-    likelihood, images its mean, as is usual: a draw adds pixel noise.
+    The loss is in nats per row and uses one posterior sample, and the KL divergence in closed form. Metrics use
+    ``eval_samples`` samples: ``elbo`` is the bound with beta 1, and ``iw_bound = E log 1/k sum_i p(x, z_i) /
+    q(z_i|x)``, over the same samples, equals it for k = 1 and increases with k towards log p(x). ``gap`` is the
+    distance of the ELBO to the exact log-likelihood, if the data set reports it. ``bits_per_dim = -elbo / (D log 2)``
+    is defined for discrete likelihoods.
+
+    Generated rows are samples of the likelihood; generated images are its mean, as usual, because samples would add
+    independent noise to each pixel.
 
     Args:
-        likelihood: likelihood of the decoder.
-        binarise: sample binary x with the pixel values as probabilities.
-        beta: weight of the KL term (beta-VAE).
-        beta_warmup: fraction of training over which beta increases from 0.
-        eval_samples: posterior samples k of the scores.
+        model: Model with a posterior and a decoder, see ``LatentVariableModel``.
+        likelihood: Likelihood p(x|z): ``gaussian``, ``bernoulli`` or ``categorical``.
+        binarise: Binarize x at random, with the pixel values as probabilities, in every pass.
+        beta: Weight of the KL term.
+        beta_warmup: Fraction of training in which the weight of the KL term increases linearly from 0.
+        eval_samples: Posterior samples k of the metrics.
+        options: Options of all generative tasks, see ``GenerativeOptions``.
 
     References:
-        Kingma and Welling 2014, Auto-Encoding Variational Bayes.
-        Bowman et al. 2016, Generating Sentences from a Continuous Space (KL annealing).
-        Burda et al. 2016, Importance Weighted Autoencoders, eq. 8.
-        Higgins et al. 2017, beta-VAE.
+        Kingma and Welling, Auto-Encoding Variational Bayes, ICLR 2014, eq. 7.
+        Bowman et al., Generating Sentences from a Continuous Space, CoNLL 2016 (KL annealing).
+        Burda et al., Importance Weighted Autoencoders, ICLR 2016, eq. 8.
+        Higgins et al., beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework, ICLR 2017.
     """
 
     shapes = "(B, ...) -> ()"
@@ -111,7 +116,12 @@ class VariationalInference(Generative):
                 )
 
     def estimate_elbo_terms(self, batch: Batch, samples: int) -> ElboTerms:
-        """Estimate the ELBO terms, sample by sample, so that memory does not grow with the number of samples."""
+        """Return estimates of the ELBO terms, computed sample by sample to limit memory.
+
+        Args:
+            batch: Batch of B rows.
+            samples: Number of posterior samples per row.
+        """
         x, label = self._get_decoder_target(batch), self.get_labels(batch)
         mean, log_variance = self._latent_model.encode(x, label)
         mean, log_variance = mean.float(), log_variance.float()
@@ -130,10 +140,16 @@ class VariationalInference(Generative):
         return ElboTerms(-torch.stack(log_likelihoods).mean(0), kl, bound)
 
     def decode_latent(self, z: Tensor, label: Tensor | None) -> Tensor:
+        """Return the parameters (B, D * levels) of the likelihood.
+
+        Args:
+            z: Latents (B, latent).
+            label: Labels (B,); None for an unconditional model.
+        """
         return self._latent_model.decode(z, label).float()
 
     def compute_kl_weight(self) -> Tensor | float:
-        """Return beta at the current training progress."""
+        """Return the weight of the KL term at the current training progress."""
         if not self.beta_warmup:
             return self.beta
         return self.beta * (self.progress / self.beta_warmup).clamp(max=1.0)
@@ -163,16 +179,17 @@ class VariationalInference(Generative):
         return -scores["elbo"] if self.beta == 1 else None
 
     def compute_bits_per_dim(self, nats: float) -> dict[str, float]:
+        """Return ``bits_per_dim`` of a log-likelihood in nats per row; nothing for continuous likelihoods."""
         return {"bits_per_dim": -nats / (math.prod(self.shape) * math.log(2))} if self.likelihood.is_discrete else {}
 
     def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Add the ELBO of a decoder without latent, or the baseline reported by the data."""
+        """Add the ELBO of a decoder without latent variables, or the baseline reported by the data set."""
         baseline, best = super().reference_scores()
         nats = self.info.baseline.get("elbo") or self.unconditional_log_prob()
         return baseline | {"elbo": nats, "iw_bound": nats} | self.compute_bits_per_dim(nats), best
 
     def unconditional_log_prob(self) -> float:
-        """Return the mean nats of test rows under a decoder with constant output, fitted to the training rows."""
+        """Return the mean log-likelihood of test rows under a decoder with constant output, fitted to training rows."""
         data, device = self.sample_metrics.data, self.progress.device
         train = self._get_decoder_target(load_subsample(data.train, MAX_BASELINE_ROWS).to(device))
         test = self._get_decoder_target(load_subsample(data.test, MAX_BASELINE_ROWS).to(device))
@@ -197,7 +214,7 @@ class VariationalInference(Generative):
 
     @torch.no_grad()
     def _plot_reconstructions(self, batch: Batch) -> Artifact:
-        """Draw images above their reconstructions."""
+        """Plot images above their reconstructions."""
         z, label = self.encode_mean(batch)
         real = batch.inputs["x"][:MAX_RECONSTRUCTIONS]
         reconstructions = self.decode_mean(z, label)[:MAX_RECONSTRUCTIONS]
@@ -209,7 +226,7 @@ class VariationalInference(Generative):
 
     @torch.no_grad()
     def _plot_interpolations(self, batch: Batch) -> Artifact:
-        """Draw interpolations between pairs of images."""
+        """Plot interpolations between pairs of images, one pair per row."""
         z, label = self.encode_mean(batch)
         num_pairs = min(MAX_RECONSTRUCTIONS, len(batch)) // 2
         paths = []
@@ -227,7 +244,18 @@ class VariationalInference(Generative):
         start: NonNegativeInt | None = None,
         end: NonNegativeInt | None = None,
     ) -> Iterator[str | Artifact]:
-        """Generate rows, or interpolate in ``count`` steps from the test row ``start`` to the test row ``end``."""
+        """Yield generated rows, or an interpolation between two test rows.
+
+        Args:
+            count: Number of rows, or steps of the interpolation.
+            label: Class to generate; None cycles through all classes.
+            seed: Random seed.
+            start: Number of the first test row of an interpolation.
+            end: Number of the last test row of an interpolation.
+
+        Raises:
+            ConfigError: Only one of ``start`` and ``end`` is given, one is not a test row, or a label is given too.
+        """
         if start is None and end is None:
             yield from super().sample(count, label, seed)
             return
@@ -243,19 +271,27 @@ class VariationalInference(Generative):
             yield from self.to_artifacts(self.interpolate(z, labels, count), f"interpolation-{start}-{end}")
 
     def encode_mean(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Return the posterior means (B, latent), and the labels (B) of a class-conditional model."""
+        """Return the posterior means (B, latent) of a batch, and the labels (B,) of a class-conditional model."""
         label = self.get_labels(batch)
         mean, _ = self._latent_model.encode(self._get_decoder_target(batch), label)
         return mean.float(), label
 
     def decode_mean(self, z: Tensor, label: Tensor | None) -> Tensor:
-        """Return the likelihood means (B, ...) of latents (B, latent), in the range of the data."""
+        """Return the means (B, ...) of the likelihood, in the range of the data.
+
+        Args:
+            z: Latents (B, latent).
+            label: Labels (B,); None for an unconditional model.
+        """
         return self.denormalize(self.likelihood.compute_mean(self.decode_latent(z, label)))
 
     def interpolate(self, endpoints: Tensor, label: Tensor | None, steps: int) -> Tensor:
-        """Decode a linear interpolation (steps, ...) between two latents (2, latent).
+        """Return decoded rows (steps, ...) of a linear interpolation between two latents.
 
-        Each step has the label of the nearer end.
+        Args:
+            endpoints: Latents (2, latent).
+            label: Labels (2,) of the endpoints; each step has that of the nearer one. None for an unconditional model.
+            steps: Number of rows, including the endpoints.
         """
         t = torch.linspace(0, 1, steps, device=endpoints.device)
         labels = None if label is None else label[(t > 0.5).long()]

@@ -1,4 +1,4 @@
-"""Validation of token targets."""
+"""Count and validation of target tokens."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ from trainer.utils.text import format_dtype
 
 
 def count_tokens(batch: Batch) -> Tensor:
-    """Return the number of targets of a batch that are not ignored."""
+    """Return the number of target tokens of a batch that are not ignored, a scalar tensor."""
     return (batch.require_target() != IGNORE_INDEX).sum()
 
 
 def validate_logits(logits: Tensor, target: Tensor, vocab_size: int, task: str) -> None:
-    """Validate that logits (B, T, V) have a row of ``vocab_size`` logits for each target token (B, T).
+    """Validate that the logits match the targets.
+
+    Args:
+        logits: Logits (B, T, V).
+        target: Target tokens (B, T).
+        vocab_size: Number of tokens V.
+        task: Name of the task, for the message.
 
     Raises:
-        ConfigError: The shapes differ.
+        ConfigError: The shapes do not match.
     """
     if logits.shape != (*target.shape, vocab_size):
         raise ConfigError(
@@ -29,10 +35,16 @@ def validate_logits(logits: Tensor, target: Tensor, vocab_size: int, task: str) 
 
 
 def validate_tokens(targets: Tensor | None, split: str, vocab_size: int, task: str) -> None:
-    """Validate that targets are int64 tokens (rows, steps) in 0..vocab_size - 1 or ``IGNORE_INDEX``.
+    """Validate that the targets of a split are token ids.
+
+    Args:
+        targets: Target tokens (N, T), int64, each in 0..vocab_size - 1 or ``IGNORE_INDEX``.
+        split: Name of the split, for the message.
+        vocab_size: Number of tokens.
+        task: Name of the task, for the message.
 
     Raises:
-        ConfigError: other targets, or targets that are all ignored.
+        ConfigError: The targets are of another kind, out of range or all ignored.
     """
     if targets is None or targets.dtype != torch.long or targets.ndim != 2:
         description = "none" if targets is None else f"{format_dtype(targets.dtype)} {tuple(targets.shape)}"

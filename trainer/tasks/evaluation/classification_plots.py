@@ -1,4 +1,4 @@
-"""Classification plots: confusion matrix, mistakes, ROC curve, saliency and segmentation overlays."""
+"""Classification plots: confusion matrix, misclassified rows, ROC curve, saliency maps and segmentation overlays."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ SMOOTHGRAD_SAMPLES, SMOOTHGRAD_NOISE = 16, 0.15
 MISTAKE_COLUMNS = ("row", "true", "predicted", "probability", "nll")
 
 PredictLogits = Callable[[Batch], Tensor]
+"""Function from a batch to logits (B, C, ...)."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,9 @@ class ImageInput:
     """Image input (B, C, H, W) to plot.
 
     Attributes:
-        name: name of the input.
-        bounds: pixel values of black and white.
-        row_names: names of the rows for captions.
+        name: Name of the input.
+        bounds: Pixel values of black and white.
+        row_names: Names of the rows, for captions.
     """
 
     name: str
@@ -56,13 +57,29 @@ class ImageInput:
     def make_tile(
         self, x: Tensor, caption: str, heatmap: Tensor | None = None, classes: Tensor | None = None
     ) -> ImageTile:
-        """Create an image tile of a row (C, H, W) with an optional heat map or class map."""
+        """Return an image tile of a row.
+
+        Args:
+            x: Image (C, H, W).
+            caption: Text below the image.
+            heatmap: Overlay (H, W) in [0, 1].
+            classes: Class (H, W) of each pixel.
+        """
         return ImageTile(x, caption, heatmap, classes, self.bounds)
 
 
 @dataclass
 class ClassificationResults:
-    """Results of one pass over a split; mistakes are (loss, item), largest loss first."""
+    """Predictions of a split.
+
+    Attributes:
+        confusion: Confusion matrix (C, C), true classes first.
+        first_batch: First batch, for saliency maps and overlays.
+        mistake_tiles: Loss and image of misclassified rows, in descending order of the loss.
+        mistake_rows: Loss and table cells of misclassified rows, in descending order of the loss.
+        margins: Logit differences of two classes, (N,) per batch.
+        positives: Whether a row has the second class, (N,) per batch.
+    """
 
     confusion: Tensor
     first_batch: Batch | None = None
@@ -75,9 +92,13 @@ class ClassificationResults:
 def make_plots(
     predict: PredictLogits, batches: Iterable[Batch], names: Sequence[str], image_input: ImageInput | None = None
 ) -> Iterator[Artifact | LazyArtifact]:
-    """Yield a confusion matrix, mistakes, ROC curves of binary tasks, and saliency or segmentation overlays of images.
+    """Yield a confusion matrix, misclassified rows, ROC curves of two classes, and saliency maps or overlays of images.
 
-    All share one pass over the batches, made when the first artifact is rendered.
+    Args:
+        predict: Function from a batch to logits (B, C, ...).
+        batches: Batches of a split; they are iterated once, when the first artifact is drawn.
+        names: Names of the C classes.
+        image_input: Image input to plot; None if there is none.
     """
 
     @cache
@@ -139,7 +160,7 @@ def _evaluate(
 
 
 def _plot_roc(results: ClassificationResults, names: Sequence[str]) -> LineChart | None:
-    """Plot the ROC and the precision-recall curve, with the second class as the positive one."""
+    """Plot the ROC curve and the precision-recall curve, with the second class as the positive class."""
     if not results.margins:
         return None
     margin, positive = torch.cat(results.margins), torch.cat(results.positives)
@@ -159,7 +180,7 @@ def _plot_roc(results: ClassificationResults, names: Sequence[str]) -> LineChart
 
 
 def _rank_mistakes(target: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the loss of each misclassified row, 0 for correct rows, and the order of the largest."""
+    """Return the loss (B,) of each misclassified row, 0 for other rows, and the rows with the largest losses."""
     loss = F.cross_entropy(logits, target, reduction="none", ignore_index=IGNORE_INDEX)
     loss = loss.masked_fill(logits.argmax(1) == target, 0)
     order = loss.argsort(descending=True)[:MAX_MISTAKES]
@@ -167,7 +188,7 @@ def _rank_mistakes(target: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _tabulate_mistakes(batch: Batch, logits: Tensor, names: Sequence[str]) -> list[tuple[float, tuple[object, ...]]]:
-    """Tabulate the mistakes with the largest loss of a batch; for graphs, of its nodes."""
+    """Return the loss and table cells of the misclassified rows (or nodes) of a batch with the largest loss."""
     target = batch.require_target()
     loss, order = _rank_mistakes(target, logits)
     confidence, predicted = logits.softmax(1).max(1)
@@ -183,7 +204,7 @@ def _tabulate_mistakes(batch: Batch, logits: Tensor, names: Sequence[str]) -> li
 def _draw_mistakes(
     batch: Batch, image_input: ImageInput, logits: Tensor, names: Sequence[str]
 ) -> list[tuple[float, ImageTile]]:
-    """Draw the mistakes with the largest loss of a batch, each with its loss."""
+    """Return the loss and image of the misclassified rows of a batch with the largest loss."""
     target = batch.require_target()
     confidence, predicted = logits.softmax(1).max(1)
     loss, order = _rank_mistakes(target, logits)
@@ -207,7 +228,12 @@ def _select_rows(batch: Batch, rows: list[int]) -> Batch:
 def _draw_saliency(
     predict: PredictLogits, batch: Batch, image_input: ImageInput, names: Sequence[str]
 ) -> list[ImageTile]:
-    """Draw SmoothGrad saliency maps of the predicted class for one image per true class (Simonyan et al. 2013)."""
+    """Draw SmoothGrad saliency maps of the predicted class, for one image per true class.
+
+    References:
+        Simonyan et al., Deep Inside Convolutional Networks, ICLR Workshop 2014 (saliency maps).
+        Smilkov et al., SmoothGrad: Removing Noise by Adding Noise, 2017.
+    """
     targets = batch.require_target().tolist()
     first_rows = [targets.index(label) for label in sorted(set(targets) - {IGNORE_INDEX})]
     batch = _select_rows(batch, first_rows[:MAX_MISTAKES])
@@ -235,7 +261,7 @@ def _draw_saliency(
 def _draw_overlays(
     predict: PredictLogits, batch: Batch, image_input: ImageInput, names: Sequence[str]
 ) -> list[ImageTile]:
-    """Draw image, ground truth and prediction of the first rows, with the IoU of each class that occurs."""
+    """Draw image, true classes and predicted classes of the first rows, with the IoU of each class that occurs."""
     batch = _select_rows(batch, list(range(min(MAX_OVERLAYS, len(batch)))))
     with torch.no_grad():
         predicted = predict(batch).argmax(1)

@@ -1,4 +1,4 @@
-"""Regression plots: predicted vs. true, residuals and forecasts."""
+"""Regression plots: predictions against targets, residuals and forecasts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainer.utils.text import shorten_label
 MAX_POINTS, MAX_FORECASTS, MAX_BINS = 4000, 6, 30
 """Maximum number of scatter points, plotted forecasts and histogram bins."""
 MAX_SAVED_FORECASTS = 8 * MAX_FORECASTS
-"""Maximum number of forecasts held while iterating over a split."""
+"""Maximum number of forecasts kept while iterating over a split."""
 
 HORIZON_LABEL = "steps ahead (0 = last observed step)"
 
@@ -29,10 +29,10 @@ class Forecast:
     """Forecast of one row.
 
     Attributes:
-        row: row number.
-        history: input (T, ...), if it has the columns of the target.
-        truth: target (H, ...).
-        predicted: prediction (H, ...).
+        row: Number of the row in the split.
+        history: Input (T, ...); None if it does not have the columns of the target.
+        truth: Target (H, ...).
+        predicted: Prediction (H, ...).
     """
 
     row: int
@@ -43,7 +43,15 @@ class Forecast:
 
 @dataclass
 class RegressionResults:
-    """Subsampled pairs of true and predicted values, their total count and unit, and forecasts from the whole split."""
+    """Predictions of a split.
+
+    Attributes:
+        truth: Evenly spaced true values of each batch, (N,).
+        predicted: Predictions of these values, (N,).
+        total: Number of values in the split.
+        count_label: Unit in which values are counted, such as ``rows``.
+        forecasts: Evenly spaced forecasts of the split.
+    """
 
     truth: list[Tensor] = field(default_factory=list)
     predicted: list[Tensor] = field(default_factory=list)
@@ -55,9 +63,15 @@ class RegressionResults:
 def make_plots(
     predict: PredictValues, batches: Iterable[Batch], info: DatasetInfo
 ) -> Iterator[Artifact | LazyArtifact]:
-    """Yield plots in the original units if the targets were scaled by one factor, else in model units.
+    """Yield plots of predictions, residuals and forecasts.
 
-    Forecasts show one column each, in its own unit if ``info`` has the scale of each channel.
+    Values are in the original units if all targets were scaled alike, otherwise in the units of the model. A forecast
+    shows one column, in its own unit if ``info`` has the scale of each channel.
+
+    Args:
+        predict: Function from a batch to predictions (B, ...).
+        batches: Batches of a split; they are iterated once, when the first plot is drawn.
+        info: Information about the data set.
     """
 
     def denormalize(x: Tensor) -> Tensor:
@@ -92,7 +106,7 @@ def _evaluate(
         if not _has_steps(batch):
             continue
         for row in range(len(batch)):
-            # The number of rows is unknown: when too many forecasts are held, every second one is dropped.
+            # The number of rows is not known in advance: every second forecast is dropped when there are too many.
             if count % stride == 0:
                 history = denormalize(batch.inputs["x"][row]).cpu() if _is_history(batch) else None
                 evaluation.forecasts.append(Forecast(int(batch.index[row]), history, truth[row], prediction[row]))
@@ -103,7 +117,7 @@ def _evaluate(
 
 
 def _describe_count(target: Tensor) -> str:
-    """Describe the unit in which the values of targets (B, ...) are counted."""
+    """Return the unit in which the values of targets (B, ...) are counted."""
     if target.numel() == len(target):
         return "rows"
     dimensions = {2: " (rows x columns)", 3: " (rows x steps x columns)"}
@@ -111,18 +125,18 @@ def _describe_count(target: Tensor) -> str:
 
 
 def _select_forecasts(forecasts: Sequence[Forecast]) -> list[Forecast]:
-    """Select evenly spaced forecasts from first to last."""
+    """Return evenly spaced forecasts, including the first and the last."""
     index = torch.linspace(0, len(forecasts) - 1, min(len(forecasts), MAX_FORECASTS)).round().long()
     return [forecasts[i] for i in index.tolist()]
 
 
 def _subsample(values: Tensor) -> Tensor:
-    """Select evenly spaced values."""
+    """Return evenly spaced values."""
     return values[torch.linspace(0, len(values) - 1, min(len(values), MAX_POINTS)).round().long()]
 
 
 def _has_steps(batch: Batch) -> bool:
-    """Return whether the targets are forecasts (B, H, ...), of one or more steps."""
+    """Return whether the targets are forecasts (B, H, ...) of one or more steps."""
     target = batch.target
     return target is not None and batch.output_index is None and target.dim() > 2
 

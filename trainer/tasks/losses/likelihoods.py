@@ -1,4 +1,4 @@
-"""Likelihoods of decoder outputs: Gaussian, Bernoulli and categorical."""
+"""Likelihoods p(x|z) of decoders: Gaussian, Bernoulli and categorical."""
 
 from __future__ import annotations
 
@@ -17,36 +17,55 @@ from trainer.utils.errors import ConfigError
 
 
 class Likelihood(nn.Module, ABC):
-    """Factorized likelihood ``p(x|z)`` of D features, from decoder outputs (..., D * ``levels``)."""
+    """Base class of likelihoods ``p(x|z) = prod_d p(x_d|z)`` of D features.
+
+    Its parameters are the decoder outputs (..., D * levels), with one value per feature except for categorical ones.
+    """
 
     value_range: ClassVar[tuple[float, float]]
     """Bounds of the support of x."""
     is_discrete: bool
-    """True if observations are discrete; bits per dimension are defined only then."""
+    """Whether x is discrete; bits per dimension are defined only then."""
 
     def discretize_input(self, x: Tensor) -> Tensor:
-        """Return x (B, ...) in the form that the likelihood models."""
+        """Return x (B, ...) as the likelihood models it: binarized or rounded, if it is discrete."""
         return x
 
     @abstractmethod
     def forward(self, params: Tensor, x: Tensor) -> Tensor:
-        """Return ``log p(x|z)`` in nats (...) of x (..., D), summed over D."""
+        """Return ``log p(x|z)`` in nats, summed over the features, (...).
+
+        Args:
+            params: Decoder outputs (..., D * levels).
+            x: Rows (..., D).
+        """
 
     @abstractmethod
     def unconditional_log_prob(self, train: Tensor, x: Tensor) -> Tensor:
-        """Return nats (N) of x (N, D) under the maximum likelihood fit of one output to the rows (M, D)."""
+        """Return the log-likelihoods (N,) in nats under constant parameters fitted to the training rows.
+
+        Args:
+            train: Training rows (M, D).
+            x: Rows (N, D).
+        """
 
     @abstractmethod
     def compute_mean(self, params: Tensor) -> Tensor:
-        """Return the mean of x (..., D)."""
+        """Return the mean E[x|z] (..., D), given the decoder outputs (..., D * levels)."""
 
     @abstractmethod
     def draw(self, params: Tensor) -> Tensor:
-        """Sample x (..., D) with torch's global generator."""
+        """Return a sample x (..., D) from torch's global generator, given the decoder outputs (..., D * levels)."""
 
 
 class Gaussian(Likelihood):
-    """Gaussian likelihood ``p(x|z) = N(decoded, sigma^2 I)`` with one learned sigma."""
+    """Gaussian likelihood with the decoder output as mean and one learned standard deviation sigma.
+
+    ``log p(x|z) = -|x - mean|^2 / (2 sigma^2) - D (log sigma + log(2 pi) / 2)``.
+
+    References:
+        Rybkin et al., Simple and Effective VAE Training with Calibrated Decoders, ICML 2021 (sigma-VAE).
+    """
 
     value_range = (-math.inf, math.inf)
     is_discrete = False
@@ -73,11 +92,14 @@ class Gaussian(Likelihood):
 
 
 class Bernoulli(Likelihood):
-    """Bernoulli likelihood with decoder outputs as logits and x in [0, 1].
+    """Bernoulli likelihood with the decoder outputs l as logits: ``log p(x|z) = sum_d x_d l_d - softplus(l_d)``.
 
     Args:
-        binarise: replace x by a fresh Bernoulli sample with mean x in every pass (Burda et al. 2016). Otherwise x
+        binarise: Whether to replace x in [0, 1] by a Bernoulli sample with mean x, a new one in every pass. Otherwise x
             itself is used, and the result is not a normalized density on [0, 1].
+
+    References:
+        Burda et al., Importance Weighted Autoencoders, ICLR 2016 (dynamic binarization).
     """
 
     value_range = (0.0, 1.0)
@@ -93,7 +115,7 @@ class Bernoulli(Likelihood):
         return (x * params - F.softplus(params)).sum(-1)
 
     def unconditional_log_prob(self, train: Tensor, x: Tensor) -> Tensor:
-        # Add-one-half smoothing, so that values absent from the training rows keep a positive probability.
+        # Add-one-half smoothing gives values that are absent from the training rows a positive probability.
         return self(torch.logit((train.sum(0) + 0.5) / (len(train) + 1)), x)
 
     def compute_mean(self, params: Tensor) -> Tensor:
@@ -104,9 +126,12 @@ class Bernoulli(Likelihood):
 
 
 class Categorical(Likelihood):
-    """Categorical likelihood over ``levels`` evenly spaced values in [0, 1], with one logit per level.
+    """Categorical likelihood over evenly spaced values in [0, 1], with one logit per level.
 
-    Other values are rounded to the nearest level.
+    ``log p(x|z) = sum_d log softmax(logits_d)[level(x_d)]``, where other values are rounded to the nearest level.
+
+    Args:
+        levels: Number of levels, at least 2.
     """
 
     value_range = (0.0, 1.0)
@@ -138,19 +163,24 @@ class Categorical(Likelihood):
         return self.get_buffer("values")[levels].view(probs.shape[:-1])
 
     def _round_to_level(self, x: Tensor) -> Tensor:
-        """Return the index of the nearest level."""
+        """Return the indices of the nearest levels, as floats."""
         return torch.round(x.clamp(0, 1) * (self.levels - 1))
 
     def _log_probs(self, params: Tensor) -> Tensor:
-        """Return the log probability of each level, (..., D, levels)."""
+        """Return the log probabilities of the levels, (..., D, levels)."""
         return params.unflatten(-1, (-1, self.levels)).log_softmax(-1)
 
 
 def make_likelihood(name: Literal["gaussian", "bernoulli", "categorical"], levels: int, binarise: bool) -> Likelihood:
-    """Create a likelihood for a decoder with ``levels`` outputs per feature.
+    """Return a likelihood by name.
+
+    Args:
+        name: ``gaussian``, ``bernoulli`` or ``categorical``.
+        levels: Decoder outputs per feature; 1 except for ``categorical``.
+        binarise: Whether to binarize x; only for ``bernoulli``.
 
     Raises:
-        ConfigError: ``levels`` or ``binarise`` that the likelihood does not support.
+        ConfigError: The likelihood does not support ``levels`` or ``binarise``.
     """
     if binarise and name != "bernoulli":
         raise ConfigError(f"task.binarise: binarized data needs task.likelihood=bernoulli, not {name}")
