@@ -114,9 +114,9 @@ class Preprocessing:
             split_rows[split_by_row[first[row]]].append(row)
         split_rows[-1] += new_rows
         counts = {
-            "of this run are gone": num_missing,
-            "that are copies are in the split of the original": len(copies),
-            f"that this run does not know by their {rows.source} are test rows": len(new_rows),
+            "of this run are missing": num_missing,
+            "copies are in the split of the original": len(copies),
+            f"with an unknown {rows.source} are test rows": len(new_rows),
         }
         changes = [f"{count:,} {description}" for description, count in counts.items() if count]
         if changes:
