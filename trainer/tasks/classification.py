@@ -101,8 +101,11 @@ class Classification(ScoredTask):
             raise ConfigError(
                 f"data: {split} labels must be 0..{self.num_classes - 1}; found {int(flat[position])} at row {row}"
             )
-        # Constant during training; without ignored targets the loss needs no mask.
-        self.has_ignored_targets = not bool(valid.all()) or (self.has_ignored_targets and split != "train")
+        # Constant during training, which validates the training split first; without them the loss needs no mask.
+        if split == "train":
+            self.has_ignored_targets = False
+        if not valid.all():
+            self.has_ignored_targets = True
         if targets.dim() <= 2:  # get_targets may deduplicate segmentation maps, so their counts would be wrong
             self.class_counts[split] = flat[valid].bincount(minlength=self.num_classes).cpu()
         if not valid.any():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar, Literal, Protocol, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from trainer.core.decoding import DecoderState
 from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PluginMetric, PositiveInt, Probability
 from trainer.tasks.base import prompts, token_targets
+from trainer.tasks.base.model_protocols import EncoderDecoder
 from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.base.teacher_forcing import forcing_ratio
 from trainer.tasks.evaluation.sequence_metrics import SequenceMetrics
@@ -37,13 +38,6 @@ REPORTED_SCORES = (
     "nll",
 )
 """All metrics; BLEU needs a tokenizer, and those of beam search need ``beam_size`` above 1."""
-
-
-class EncoderDecoder(decoding.Decoder, Protocol):
-    """Protocol of encoder-decoder models."""
-
-    def encode(self, **inputs: Tensor) -> DecoderState:
-        """Return the encoder output for the arguments of ``forward``."""
 
 
 class Seq2Seq(ScoredTask):
@@ -119,11 +113,12 @@ class Seq2Seq(ScoredTask):
         return token_targets.count_tokens(batch)
 
     def loss(self, batch: Batch, group: str) -> Tensor:
-        scores = (
-            self.decode_teacher_forced(batch) if self.teacher_forcing == 1 else self.decode_scheduled_sampling(batch)
-        )
+        if self.teacher_forcing == 1:
+            logits = self.decode_teacher_forced(batch)
+        else:
+            logits = self.decode_scheduled_sampling(batch)
         # Flattened, because the softmax over a middle dimension is twice as slow.
-        return masked_cross_entropy.cross_entropy(scores.flatten(0, 1), batch.require_target().flatten())
+        return masked_cross_entropy.cross_entropy(logits.flatten(0, 1), batch.require_target().flatten())
 
     def compute_forcing_ratio(self) -> Tensor:
         """Return the current probability of teacher forcing, a scalar tensor."""
@@ -146,15 +141,15 @@ class Seq2Seq(ScoredTask):
         targets, memory = self.shift_targets_right(batch.require_target()), self._encode_batch(batch)
         rows, steps = targets.shape
         draws = torch.rand(rows, steps if self.teacher_forcing_per == "token" else 1, device=targets.device)
-        forced = (draws < self.compute_forcing_ratio()).expand(rows, steps)
+        is_forced = (draws < self.compute_forcing_ratio()).expand(rows, steps)
         tokens, state = targets[:, :1], None
-        scores: list[Tensor] = []
+        logits: list[Tensor] = []
         for step in range(steps):
             if step:
-                tokens = torch.where(forced[:, step : step + 1], targets[:, step : step + 1], scores[-1].argmax(-1))
-            logits, state = self._encoder_decoder.decode(tokens, memory, state)
-            scores.append(logits)
-        return torch.cat(scores, 1)
+                tokens = torch.where(is_forced[:, step : step + 1], targets[:, step : step + 1], logits[-1].argmax(-1))
+            step_logits, state = self._encoder_decoder.decode(tokens, memory, state)
+            logits.append(step_logits)
+        return torch.cat(logits, 1)
 
     @property
     def _encoder_decoder(self) -> EncoderDecoder:
@@ -182,14 +177,14 @@ class Seq2Seq(ScoredTask):
 
     def score(self, batch: Batch) -> Score:
         target = batch.require_target()
-        forced = self.decode_teacher_forced(batch)
-        token_targets.validate_logits(forced, target, self.vocab_size, "seq2seq")
+        logits = self.decode_teacher_forced(batch)
+        token_targets.validate_logits(logits, target, self.vocab_size, "seq2seq")
         valid = target != IGNORE_INDEX
         score: Score = {
             "tokens": valid.sum(),
             "rows": valid.any(1).sum(),
-            "forced": ((forced.argmax(-1) == target) & valid).sum(),
-            "nll": masked_cross_entropy.sum_nll(forced.flatten(0, 1), target.flatten()),
+            "forced": ((logits.argmax(-1) == target) & valid).sum(),
+            "nll": masked_cross_entropy.sum_nll(logits.flatten(0, 1), target.flatten()),
         }
         for prefix, beam_size in self.beam_sizes.items():
             generated = self.generate(batch, beam_size)

@@ -9,6 +9,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from trainer.core.decoding import Decoder, DecoderState
+
 
 class LatentVariableModel(Protocol):
     """Protocol of models with a Gaussian posterior q(z|x) and a decoder p(x|z).
@@ -79,6 +81,13 @@ class NormalizingFlow(Protocol):
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the rows (B, D) that noise z (B, D) is mapped to."""
+
+
+class EncoderDecoder(Decoder, Protocol):
+    """Protocol of sequence-to-sequence models."""
+
+    def encode(self, **inputs: Tensor) -> DecoderState:
+        """Return the encoder output for the arguments of ``forward``."""
 
 
 class GraphAutoencoder(Protocol):

@@ -28,7 +28,7 @@ class ScoredTask(Task):
         super().__init__(model)
         self.scores: list[Any] = [score if isinstance(score, str) else as_computed_metric(score) for score in scores]
         if not self.scores:
-            raise ValueError("scores is empty; its first entry chooses the best weights")
+            raise ValueError("scores is empty; its first entry selects the best weights")
         self.computed_metrics = tuple(score for score in self.scores if isinstance(score, ComputedMetric))
         check_names(self.computed_metrics)
         self.reported_metrics = self.computed_metrics

@@ -26,9 +26,11 @@ def forcing_ratio(
         Bengio et al., Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks, NeurIPS 2015, section
             2.4.
     """
-    decay, start, stop = {
-        "linear": (1 - progress, 1.0, 0.0),
-        "exponential": (0.01**progress, 1.0, 0.01),
-        "inverse_sigmoid": (torch.sigmoid(10 * (0.5 - progress)), 1 / (1 + math.exp(-5)), 1 / (1 + math.exp(5))),
-    }[schedule]
+    if schedule == "linear":
+        decay, start, stop = 1 - progress, 1.0, 0.0
+    elif schedule == "exponential":
+        decay, start, stop = 0.01**progress, 1.0, 0.01
+    else:
+        decay = torch.sigmoid(10 * (0.5 - progress))
+        start, stop = 1 / (1 + math.exp(-5)), 1 / (1 + math.exp(5))
     return end + (1 - end) * (decay - stop) / (start - stop)

@@ -94,26 +94,26 @@ def make_plots(
 def _evaluate(
     predict: PredictValues, batches: Iterable[Batch], denormalize: Callable[[Tensor], Tensor]
 ) -> RegressionResults:
-    evaluation = RegressionResults()
+    results = RegressionResults()
     count, stride = 0, 1
     for batch in batches:
         predicted = predict(batch)
         truth, prediction = denormalize(batch.require_target()).cpu(), denormalize(predicted).cpu()
-        evaluation.total += truth.numel()
-        evaluation.count_label = _describe_count(truth)
-        evaluation.truth.append(_subsample(truth.flatten()))
-        evaluation.predicted.append(_subsample(prediction.flatten()))
+        results.total += truth.numel()
+        results.count_label = _describe_count(truth)
+        results.truth.append(_subsample(truth.flatten()))
+        results.predicted.append(_subsample(prediction.flatten()))
         if not _has_steps(batch):
             continue
         for row in range(len(batch)):
             # The number of rows is not known in advance: every second forecast is dropped when there are too many.
             if count % stride == 0:
                 history = denormalize(batch.inputs["x"][row]).cpu() if _is_history(batch) else None
-                evaluation.forecasts.append(Forecast(int(batch.index[row]), history, truth[row], prediction[row]))
-            if len(evaluation.forecasts) > MAX_SAVED_FORECASTS:
-                evaluation.forecasts, stride = evaluation.forecasts[::2], 2 * stride
+                results.forecasts.append(Forecast(int(batch.index[row]), history, truth[row], prediction[row]))
+            if len(results.forecasts) > MAX_SAVED_FORECASTS:
+                results.forecasts, stride = results.forecasts[::2], 2 * stride
             count += 1
-    return evaluation
+    return results
 
 
 def _describe_count(target: Tensor) -> str:
@@ -147,8 +147,8 @@ def _is_history(batch: Batch) -> bool:
     return x is not None and target is not None and x.dim() == target.dim() and x.shape[2:] == target.shape[2:]
 
 
-def _plot_predictions(evaluation: RegressionResults, unit: str) -> Artifact | None:
-    truth, predicted = _subsample(torch.cat(evaluation.truth)), _subsample(torch.cat(evaluation.predicted))
+def _plot_predictions(results: RegressionResults, unit: str) -> Artifact | None:
+    truth, predicted = _subsample(torch.cat(results.truth)), _subsample(torch.cat(results.predicted))
     finite = (predicted - truth).isfinite()
     if not finite.any():
         return None
@@ -162,13 +162,13 @@ def _plot_predictions(evaluation: RegressionResults, unit: str) -> Artifact | No
     true_label, predicted_label = _append_unit("True", unit), _append_unit("Predicted", unit)
     residual_label = _append_unit("Predicted - True", unit)
     title = "Residual histogram"
-    if len(residual) < evaluation.total:
-        title += f", {len(residual):,} of {evaluation.total:,}"
+    if len(residual) < results.total:
+        title += f", {len(residual):,} of {results.total:,}"
     predictions = PlotPanel(
         "Predicted vs. true", true_label, predicted_label, points=[("", truth, predicted)], diagonal=True
     )
     residuals = PlotPanel("Residuals", predicted_label, residual_label, points=[("", predicted, residual)])
-    histogram = PlotPanel(title, residual_label, evaluation.count_label, lines=[("", *steps)])
+    histogram = PlotPanel(title, residual_label, results.count_label, lines=[("", *steps)])
     return LineChart("predictions", [predictions, residuals, histogram], 3)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -188,9 +186,6 @@ def make_likelihood(name: Literal["gaussian", "bernoulli", "categorical"], level
         raise ConfigError("model.levels: 1 given; task.likelihood=categorical needs one output per gray level")
     if name != "categorical" and levels > 1:
         raise ConfigError(f"model.levels: {levels} given; task.likelihood={name} takes 1 output per feature")
-    factories: dict[str, Callable[[], Likelihood]] = {
-        "gaussian": Gaussian,
-        "bernoulli": partial(Bernoulli, binarise),
-        "categorical": partial(Categorical, levels),
-    }
-    return factories[name]()
+    if name == "gaussian":
+        return Gaussian()
+    return Bernoulli(binarise) if name == "bernoulli" else Categorical(levels)
