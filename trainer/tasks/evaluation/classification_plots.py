@@ -102,36 +102,36 @@ def make_plots(
     """
 
     @cache
-    def results() -> ClassificationResults:
+    def get_results() -> ClassificationResults:
         return _evaluate(predict, batches, names, image_input)
 
-    def matrix() -> Artifact:
-        return ConfusionMatrix("confusion", results().confusion, names)
+    def draw_confusion() -> Artifact:
+        return ConfusionMatrix("confusion", get_results().confusion, names)
 
-    def mistakes() -> Artifact | None:
-        if results().mistake_tiles:
-            return ImageGrid("mistakes", [tile for _, tile in results().mistake_tiles], GRID_COLUMNS)
-        if results().mistake_rows:
-            return Table("mistakes", MISTAKE_COLUMNS, [cells for _, cells in results().mistake_rows])
+    def draw_mistakes() -> Artifact | None:
+        if get_results().mistake_tiles:
+            return ImageGrid("mistakes", [tile for _, tile in get_results().mistake_tiles], GRID_COLUMNS)
+        if get_results().mistake_rows:
+            return Table("mistakes", MISTAKE_COLUMNS, [cells for _, cells in get_results().mistake_rows])
         return None
 
-    def maps() -> Artifact | None:
-        first = results().first_batch
-        if image_input is None or first is None or first.target is None:
+    def draw_maps() -> Artifact | None:
+        first_batch = get_results().first_batch
+        if image_input is None or first_batch is None or first_batch.target is None:
             return None
-        if first.target.dim() == 3:
-            return ImageGrid("overlays", _draw_overlays(predict, first, image_input, names), 3, class_names=names)
-        if first.target.dim() == 1 and bool((first.target != IGNORE_INDEX).any()):
-            return ImageGrid("saliency", _draw_saliency(predict, first, image_input, names), GRID_COLUMNS)
+        if first_batch.target.dim() == 3:
+            return ImageGrid("overlays", _draw_overlays(predict, first_batch, image_input, names), 3, class_names=names)
+        if first_batch.target.dim() == 1 and bool((first_batch.target != IGNORE_INDEX).any()):
+            return ImageGrid("saliency", _draw_saliency(predict, first_batch, image_input, names), GRID_COLUMNS)
         return None
 
     if len(names) <= MAX_CLASSES:
-        yield LazyArtifact("confusion", matrix)
+        yield LazyArtifact("confusion", draw_confusion)
     if len(names) == 2:
-        yield LazyArtifact("roc", lambda: _plot_roc(results(), names))
-    yield LazyArtifact("mistakes", mistakes)
+        yield LazyArtifact("roc", lambda: _plot_roc(get_results(), names))
+    yield LazyArtifact("mistakes", draw_mistakes)
     if image_input is not None:
-        yield LazyArtifact("saliency or overlays", maps)
+        yield LazyArtifact("saliency or overlays", draw_maps)
 
 
 @torch.no_grad()

@@ -78,16 +78,16 @@ def make_plots(
         return x.double() if info.target_mean is None else x.double() * info.target_scale + info.target_mean
 
     @cache
-    def results() -> RegressionResults:
+    def get_results() -> RegressionResults:
         return _evaluate(predict, batches, denormalize)
 
-    def forecasts() -> Artifact | None:
-        selected = _select_forecasts(results().forecasts)
+    def draw_forecasts() -> Artifact | None:
+        selected = _select_forecasts(get_results().forecasts)
         panels = [_plot_forecast(forecast, index, info) for index, forecast in enumerate(selected)]
         return LineChart("forecasts", panels, min(3, len(panels))) if panels else None
 
-    yield LazyArtifact("predictions", lambda: _plot_predictions(results(), info.target_unit))
-    yield LazyArtifact("forecasts", forecasts)
+    yield LazyArtifact("predictions", lambda: _plot_predictions(get_results(), info.target_unit))
+    yield LazyArtifact("forecasts", draw_forecasts)
 
 
 @torch.no_grad()
