@@ -1,4 +1,4 @@
 """Tasks: the loss, metrics and artifacts of a training problem, selected by ``_target_``.
 
-A task may import earlier packages and ``tasks.base``, ``tasks.losses`` and ``tasks.evaluation``, but no other task.
+May import earlier packages, ``tasks.base``, ``tasks.losses`` and ``tasks.evaluation``; a task imports no other task.
 """
