@@ -48,7 +48,7 @@ class Quantile(Task):
         error = batch.target - self.forward_batch(batch)
         return torch.maximum(self.level * error, (self.level - 1) * error)
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         return self.pinball(batch).mean()
 
     def score(self, batch: Batch) -> Score:

@@ -52,7 +52,9 @@ def hypotheses() -> list[tuple[int, ...]]:
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
 def test_a_beam_as_wide_as_the_tree_finds_the_best_there_is(penalty: float) -> None:
     memory = tables(6)
-    found = decoding.beam_search(Chain(), (memory,), FIRST, STEPS, width=V**STEPS, end=END, penalty=penalty)
+    found = decoding.beam_search(
+        Chain(), (memory,), FIRST, STEPS, beam_size=V**STEPS, end_token=END, length_penalty=penalty
+    )
     for row, table in zip(found.tolist(), memory, strict=True):
         ours = tuple(row[: row.index(END) + 1] if END in row else row)
         best = max(hypotheses(), key=lambda t: score(table, t) / len(t) ** penalty)
@@ -65,7 +67,7 @@ def test_a_beam_as_wide_as_the_tree_finds_the_best_there_is(penalty: float) -> N
 def test_a_beam_of_one_is_greedy(end: int | None) -> None:
     memory = (tables(6),)
     found = decoding.beam_search(Chain(), memory, FIRST, STEPS, 1, end)
-    assert torch.equal(found, decoding.generate_tokens(Chain(), memory, FIRST, STEPS, end=end))
+    assert torch.equal(found, decoding.generate_tokens(Chain(), memory, FIRST, STEPS, end_token=end))
 
 
 def test_a_wider_beam_is_likelier_than_greedy_somewhere_and_nowhere_less_here() -> None:
@@ -86,7 +88,7 @@ def test_a_wider_beam_is_likelier_than_greedy_somewhere_and_nowhere_less_here() 
 def test_what_has_ended_only_ends_and_all_ended_stops_early() -> None:
     memory = torch.zeros(6, V + 1, V + 1, V)
     memory[..., END] = 9
-    written = decoding.generate_tokens(Chain(), (memory,), FIRST, 100, end=END)
+    written = decoding.generate_tokens(Chain(), (memory,), FIRST, 100, end_token=END)
     assert written.shape == (6, decoding.END_CHECK_INTERVAL)
     assert (written == END).all()
 
@@ -121,6 +123,8 @@ def test_draws_follow_the_cut_distribution(
 
 def test_a_full_context_is_read_anew_from_its_later_half() -> None:
     model = Chain()
-    written = list(decoding.stream_tokens(model, (tables(2),), torch.zeros(2, 3, dtype=torch.long), 12, context=6))
+    written = list(
+        decoding.stream_tokens(model, (tables(2),), torch.zeros(2, 3, dtype=torch.long), 12, context_length=6)
+    )
     assert len(written) == 12
     assert model.fed == [3, 1, 1, 1, 3, 1, 1, 1, 3, 1, 1, 1]

@@ -61,9 +61,9 @@ class Game(LeastSquares):
     def learning_rates(self) -> dict[str, float]:
         return {"generator": 0.02}
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         error = (self.error(batch) + self.other(batch.inputs["x"])).square().mean()
-        return error if player == "critic" else 3.0 + 0.0 * error
+        return error if group == "critic" else 3.0 + 0.0 * error
 
 
 def test_several_groups_have_metrics_of_their_own() -> None:

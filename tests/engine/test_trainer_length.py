@@ -60,7 +60,7 @@ class Game(LeastSquares):
     def count_active_steps(self, step: int) -> dict[str, int]:
         return {"critic": step, "generator": step // self.n}
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         return (self.error(batch) + self.other(batch.inputs["x"])).square().mean()
 
 

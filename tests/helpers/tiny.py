@@ -62,7 +62,7 @@ class LeastSquares(Task):
         assert batch.target is not None
         return self.forward_batch(batch) - batch.target
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         return self.error(batch).square().mean()
 
     def score(self, batch: Batch) -> Score:
@@ -99,7 +99,7 @@ class Formula(LeastSquares):
         self.of = of
         self.scores = iter(scores)
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         return self.of(self.model)
 
     def score(self, batch: Batch) -> Score:
@@ -172,7 +172,7 @@ def tiny(
 
 
 def weights(trainer: Trainer) -> Tensor:
-    return torch.cat([player.params.data.clone() for player in trainer.param_groups.values()])
+    return torch.cat([group.params.data.clone() for group in trainer.param_groups.values()])
 
 
 def losses_of(trainer: Trainer) -> list[float]:
@@ -180,8 +180,8 @@ def losses_of(trainer: Trainer) -> list[float]:
     losses: list[float] = []
     inner = trainer.loss_fn
 
-    def logged(batch: Batch, player: str) -> Tensor:
-        loss = inner(batch, player)
+    def logged(batch: Batch, group: str) -> Tensor:
+        loss = inner(batch, group)
         losses.append(loss.item())
         return loss
 
@@ -208,7 +208,7 @@ class StopAt(Callback):
 class NoisyLeastSquares(LeastSquares):
     """Draws from every generator in its loss, and from torch's in its score."""
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         noise = 0.3 * torch.randn(len(batch)) + 0.3 * random.random() + 0.3 * float(np.random.rand())
         return (self.error(batch) + noise).square().mean()
 

@@ -86,7 +86,7 @@ def test_each_row_has_its_own_step_and_all_steps_come() -> None:
     step = 1 + torch.arange(10)
     places = [task.alpha_sigma(torch.tensor([place])) for place in (0.0, 0.95, 1 - 2**-24)]
     assert [round(10 * float(time)) for *_, time in places] == [1, 10, 10]
-    torch.testing.assert_close(places[1][0], task.levels.signal[step[-1:]])
+    torch.testing.assert_close(places[1][0], task.noise_schedule.signal[step[-1:]])
 
 
 def test_scores_look_at_even_times_and_at_the_same_ones_every_time() -> None:

@@ -78,16 +78,16 @@ def test_a_turn_moves_its_own_player_alone(who: str, loss: str) -> None:
 def test_schedules_count_each_players_own_turns() -> None:
     made = lab(*SMALL, "max_steps=12", "task.critic_steps=5", "scheduler=onecycle", "val_every=100")
     made.trainer.fit()
-    assert {name: player.num_updates for name, player in made.trainer.param_groups.items()} == {
+    assert {name: group.num_updates for name, group in made.trainer.param_groups.items()} == {
         "critic": 12,
         "generator": 2,
     }
-    assert {player.schedule.total_steps for player in made.trainer.param_groups.values()} == {12, 2}
+    assert {group.schedule.total_steps for group in made.trainer.param_groups.values()} == {12, 2}
 
 
 def test_the_critic_may_learn_at_a_rate_of_its_own() -> None:
     rates = {
-        words: {name: player.lr for name, player in lab(*SMALL, *words).trainer.param_groups.items()}
+        words: {name: group.lr for name, group in lab(*SMALL, *words).trainer.param_groups.items()}
         for words in (("optimizer.lr=1e-3",), ("optimizer.lr=1e-3", "task.critic_lr=4e-3"))
     }
     assert [*rates.values()] == [{"critic": 1e-3, "generator": 1e-3}, {"critic": 4e-3, "generator": 1e-3}]
@@ -117,8 +117,8 @@ def test_what_a_player_minimises_with_a_linear_critic_in_closed_form() -> None:
     slope, real = torch.tensor([3.0, 4.0]), torch.rand(7, 2)
     judged = (real @ slope).mean().item()
 
-    def minimised(player: str, **changes: Any) -> float:
-        return task(Line(slope), **changes).loss(batch(real), player).item()
+    def minimised(group: str, **changes: Any) -> float:
+        return task(Line(slope), **changes).loss(batch(real), group).item()
 
     assert minimised("critic") == pytest.approx(10 * (5 - 1) ** 2 + 7 - judged, rel=1e-5)
     assert minimised("critic", gradient_penalty=2.0) == pytest.approx(2 * (5 - 1) ** 2 + 7 - judged, rel=1e-5)
@@ -139,13 +139,13 @@ def test_what_is_generated_and_how_it_is_judged_go_by_the_rows_classes() -> None
     built = task(gan(classes=3), gradient_penalty=0.5)
     x, label = torch.randn(6, 2), torch.tensor([0, 1, 2, 0, 1, 2])
 
-    def minimised(player: str, label: Tensor) -> Tensor:
+    def minimised(group: str, label: Tensor) -> Tensor:
         torch.manual_seed(0)
-        return built.loss(batch(x, label), player)
+        return built.loss(batch(x, label), group)
 
-    for player in ("critic", "generator"):
-        assert torch.equal(minimised(player, label), minimised(player, label.clone()))
-        assert not torch.equal(minimised(player, label), minimised(player, label.flip(0)))
+    for group in ("critic", "generator"):
+        assert torch.equal(minimised(group, label), minimised(group, label.clone()))
+        assert not torch.equal(minimised(group, label), minimised(group, label.flip(0)))
     with pytest.raises(ConfigError, match=r"model.num_classes: 3 given; the train split has classes 0 to 7"):
         built.validate_targets(torch.arange(8), "train")
 

@@ -72,7 +72,7 @@ def test_a_batch_in_which_no_token_counts_has_a_loss_and_a_gradient_of_0() -> No
 
 
 def test_other_scores_and_targets_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"logits \(2, 4, 7\) do not fit targets \(2, 4\): .* \(B, S, 5\)"):
+    with pytest.raises(ConfigError, match=r"logits \(2, 4, 7\) do not fit targets \(2, 4\): .* \(B, T, 5\)"):
         make(torch.zeros(V, 7)).loss(batch_of(TARGET), "model")
     with pytest.raises(ConfigError, match=r"test target tokens must be 0\.\.4; found 9 at row 0, step 1"):
         make().validate_targets(torch.tensor([[0, 9]]), "test")

@@ -83,8 +83,8 @@ def scores(built: VariationalInference, x: Tensor) -> dict[str, float]:
 class Summed(VariationalInference):
     """What the sources do: their step grows with the batch."""
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
-        return super().loss(batch, player) * len(batch)
+    def loss(self, batch: Batch, group: str) -> Tensor:
+        return super().loss(batch, group) * len(batch)
 
 
 @pytest.mark.parametrize(("kind", "grows"), [(VariationalInference, 1), (Summed, 2)])

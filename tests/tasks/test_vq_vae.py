@@ -111,7 +111,7 @@ def test_a_turn_moves_its_own_player_and_the_codebook_follows_the_autoencoder_al
 def test_options_of_the_trainer_hold_for_both_players(option: str) -> None:
     made = lab(*TINY, option, "max_steps=12", "val_every=100")
     made.trainer.fit()
-    assert {player.num_updates for player in made.trainer.param_groups.values()} == {12}
+    assert {group.num_updates for group in made.trainer.param_groups.values()} == {12}
     assert all(np.isfinite(value) for value in made.trainer.history[-1].values())
 
 

@@ -1,4 +1,4 @@
-"""The abstractions that everything shares: Task, Dataset, Batch, types, shapes, random numbers.
+"""Abstractions shared by all packages: Task, Dataset, Batch, artifacts, types, shapes and random numbers.
 
-May import utils and torch.
+May import ``utils`` and torch.
 """

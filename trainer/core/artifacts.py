@@ -1,4 +1,7 @@
-"""What there is to see of a task or a model, as plain tensors; ``pictures`` writes it."""
+"""Artifacts of tasks and models as plain tensors: figures, image grids, tables and arrays.
+
+``viz.artifact_writer`` draws and writes them.
+"""
 
 from __future__ import annotations
 
@@ -12,26 +15,38 @@ from torch import Tensor
 from trainer.utils.text import escape_control_chars
 
 MAX_CAPTION_LENGTH = 28
-"""How many letters of a file's name stand under its picture, the last ones."""
+"""Maximum number of characters of a file name in a caption; longer names keep their end."""
 Bounds = tuple[Sequence[float], Sequence[float]]
-"""What black and white are in each channel of a picture, or in all of them where one number is given."""
+"""Values of black and white, for each channel of an image, or one for all channels."""
 RowNames = tuple[str, Sequence[object]]
-"""What the rows of a split are called, and the name of each, as ``Split.names`` gives them."""
+"""Kind of the rows of a split, such as ``row`` or ``file``, and the name of each row; see ``Split.get_row_names``."""
 NUMBERED_ROWS: RowNames = ("row", range(sys.maxsize))
+"""Names of rows that have only a number."""
 
 
 def caption_row(rows: RowNames, row: int) -> str:
-    """What stands under the picture of a row: the name of its file if it has one, else its number."""
-    called, names = rows
+    """Return the caption of a row: its file name, shortened if long, or its number.
+
+    Args:
+        rows: Names of the rows of the split.
+        row: Index of the row in the split.
+    """
+    kind, names = rows
     name = escape_control_chars(str(names[row]), one_line=True)
-    if called == "row":
+    if kind == "row":
         return f"row {name}"
     return name if len(name) <= MAX_CAPTION_LENGTH else f"...{name[3 - MAX_CAPTION_LENGTH :]}"
 
 
 @dataclass(frozen=True)
 class ConfusionMatrix:
-    """How often each true class (down) was taken for each class (across): counts (K, K)."""
+    """Confusion matrix of K classes.
+
+    Attributes:
+        name: File name without suffix.
+        counts: Number of rows (K, K) of each true class (first dimension) and predicted class (second dimension).
+        labels: Names of the K classes.
+    """
 
     name: str
     counts: Tensor
@@ -41,11 +56,15 @@ class ConfusionMatrix:
 
 @dataclass(frozen=True)
 class ImageTile:
-    """A picture (C, H, W) on any scale with a caption; over it what drew attention, (H, W) from 0 to 1, or the class
-    of each pixel, (H, W) with IGNORE where there is none.
+    """Image with a caption and an optional overlay.
 
-    bounds: what is drawn black and white. Without them black is the least value and white the largest, those of all
-    channels together, or else colors would come out that no picture has.
+    Attributes:
+        image: Image (C, H, W) with any range of values.
+        caption: Text below the image.
+        heatmap: Overlay (H, W) in [0, 1], such as a saliency map.
+        class_map: Class (H, W) of each pixel, ``IGNORE_INDEX`` for none.
+        bounds: Values of black and white. None uses the minimum and maximum over all channels together, because a range
+            per channel would change the colors.
     """
 
     image: Tensor
@@ -57,11 +76,15 @@ class ImageTile:
 
 @dataclass(frozen=True)
 class ImageGrid:
-    """Tiles in rows of ``columns``.
+    """Grid of images.
 
-    is_shared: tiles without bounds are on one scale, so that bright means the same in all of them; else each has its
-        own.
-    class_names: the name of each class overlaid on tiles, for the legend.
+    Attributes:
+        name: File name without suffix.
+        tiles: Images, row by row.
+        columns: Images per row.
+        is_shared: Whether tiles without bounds share one range of values, which makes them comparable; otherwise each
+            tile has its own.
+        class_names: Names of the classes in ``class_map`` overlays, for the legend.
     """
 
     name: str
@@ -74,8 +97,13 @@ class ImageGrid:
 
 @dataclass(frozen=True)
 class GraphPlot:
-    """Graphs without direction over the same N nodes, each (caption, links (L, 2)): side by side as points and lines,
-    every node at one place, and below as matrices. Nodes are coloured and sorted by their class (N,), if it is known.
+    """Undirected graphs over the same nodes, side by side with a common layout, above their adjacency matrices.
+
+    Attributes:
+        name: File name without suffix.
+        num_nodes: Number of nodes N.
+        graphs: Caption and links (L, 2) of each graph.
+        node_classes: Classes (N,) by which nodes are colored and sorted, if known.
     """
 
     name: str
@@ -87,10 +115,15 @@ class GraphPlot:
 
 @dataclass(frozen=True)
 class ScatterPlot:
-    """Points side by side, each (caption, points (N, F)), over real ones (M, F); more than two numbers are told by the
-    two directions in which the real points vary most.
+    """Scatter plots of generated points over real ones, side by side.
 
-    columns: the names of the F numbers, where they have some.
+    Points with more than two features are projected onto the first two principal components of the real ones.
+
+    Attributes:
+        name: File name without suffix.
+        panels: Caption and points (N, F) of each plot.
+        real: Real points (M, F), drawn in every plot.
+        columns: Names of the F features; empty if they have none.
     """
 
     name: str
@@ -102,7 +135,12 @@ class ScatterPlot:
 
 @dataclass(frozen=True)
 class ArrayFile:
-    """Numbers for other programs, as numpy reads them."""
+    """Array in NumPy's file format.
+
+    Attributes:
+        name: File name without suffix.
+        values: Array of any shape.
+    """
 
     name: str
     values: Tensor
@@ -111,7 +149,13 @@ class ArrayFile:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells, numbers or texts, under the names of their columns, for other programs to read."""
+    """Table in a CSV file.
+
+    Attributes:
+        name: File name without suffix.
+        columns: Names of the columns.
+        rows: Cells of each row, numbers or texts.
+    """
 
     name: str
     columns: Sequence[str]
@@ -121,10 +165,16 @@ class Table:
 
 @dataclass(frozen=True)
 class PlotPanel:
-    """Lines and points of one pair of axes, each (label, x (N,), y (N,)); those without a label are not explained.
+    """Panel of a chart: one pair of axes.
 
-    bars: from 0 to heights (N,) at the places x (N,), which are whole numbers.
-    diagonal: a thin line where x is y.
+    Attributes:
+        title: Title above the axes.
+        x_label: Label of the x axis.
+        y_label: Label of the y axis.
+        lines: Label, x (N,) and y (N,) of each line; an empty label is not in the legend.
+        points: Label, x (N,) and y (N,) of each scatter plot; an empty label is not in the legend.
+        bars: Integer positions (N,) and heights (N,) of bars.
+        diagonal: Whether to draw the line y = x.
     """
 
     title: str
@@ -138,7 +188,14 @@ class PlotPanel:
 
 @dataclass(frozen=True)
 class LineChart:
-    """Panels in rows of ``columns``, each so many inches wide."""
+    """Grid of panels.
+
+    Attributes:
+        name: File name without suffix.
+        panels: Panels, row by row.
+        columns: Panels per row.
+        width: Width of a panel in inches.
+    """
 
     name: str
     panels: Sequence[PlotPanel]
@@ -152,7 +209,12 @@ Artifact = ConfusionMatrix | ImageGrid | GraphPlot | ScatterPlot | ArrayFile | T
 
 @dataclass(frozen=True)
 class LazyArtifact:
-    """An item that takes its time: made when it is to be drawn, or None if there turns out to be nothing to see."""
+    """Artifact that is expensive to compute and is made when it is drawn.
+
+    Attributes:
+        name: Name in messages, such as those about a time limit.
+        make_artifact: Function that returns the artifact, or None if there is nothing to show.
+    """
 
     name: str
     make_artifact: Callable[[], Artifact | None]

@@ -15,14 +15,15 @@ IGNORE_INDEX = -100
 
 @dataclass(slots=True)
 class Batch:
-    """One batch.
+    """Batch of B examples.
 
     Attributes:
-        inputs: Arguments of the model's ``forward``, by name.
-        target: Targets; None where there is nothing to predict, as for points to generate.
-        index: Rows (B,) of the split, so that an error can name them.
-        output_index: Rows (K,) of the output that the K targets belong to, where a model needs more inputs than it is
-            scored on, such as all nodes of a graph.
+        inputs: Arguments of the model's ``forward``, by name, such as ``x`` (B, ...).
+        target: Targets (B, ...), or (K, ...) with ``output_index``; None if there is nothing to predict, as in
+            generative tasks.
+        index: Row numbers (B,) within the split, int64, for error messages and captions.
+        output_index: Rows (K,) of the model output that the K targets belong to, if the model needs more inputs than it
+            is scored on, such as all nodes of a graph. None for all rows.
     """
 
     inputs: dict[str, Tensor]
@@ -34,7 +35,7 @@ class Batch:
         return len(self.index)
 
     def require_target(self) -> Tensor:
-        """Return the target.
+        """Return the targets.
 
         Raises:
             ValueError: The batch has none.
@@ -44,31 +45,34 @@ class Batch:
         return self.target
 
     def to(self, device: torch.device) -> Batch:
-        """Move the batch to a device; from pinned memory without waiting."""
+        """Return a copy of the batch on a device; copies from pinned memory are asynchronous."""
         return self._map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        """Copy the batch to page-locked memory; called by torch's DataLoader."""
+        """Return a copy of the batch in page-locked memory; called by torch's DataLoader."""
         return self._map_tensors(Tensor.pin_memory)
 
-    def _map_tensors(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        target, asked = (None if value is None else change(value) for value in (self.target, self.output_index))
-        return Batch({name: change(value) for name, value in self.inputs.items()}, target, self.index, asked)
+    def _map_tensors(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        target, output_index = (
+            None if value is None else function(value) for value in (self.target, self.output_index)
+        )
+        return Batch({name: function(value) for name, value in self.inputs.items()}, target, self.index, output_index)
 
 
 class RowValues(NamedTuple):
-    """Values for a metric of all examples at once (a ranking, a distance): concatenated, not summed."""
+    """Values (B, ...) for a metric of all rows at once, such as a rank or a distance: concatenated, not summed."""
 
     values: Tensor
 
 
 Score = dict[str, Tensor | RowValues]
+"""Sums and row values of a batch, by name."""
 
 
 class ScoreAccumulator:
-    """Accumulates scores of batches exactly: sums stay on the device and add up, row values are concatenated.
+    """Accumulator of the scores of batches: sums are added on the device, row values are concatenated.
 
-    Smaller batches and ignored rows therefore have the right weight: a task divides the sums once, at the end.
+    The task divides the sums once, at the end, so that smaller batches and ignored rows have the right weight.
     """
 
     def __init__(self) -> None:
@@ -76,6 +80,7 @@ class ScoreAccumulator:
         self._rows: dict[str, list[Tensor]] = {}
 
     def update(self, score: Score) -> None:
+        """Add the score of a batch."""
         for name, value in score.items():
             if isinstance(value, RowValues):
                 self._rows.setdefault(name, []).append(value.values)
@@ -85,6 +90,6 @@ class ScoreAccumulator:
                 self._sums[name] = value.clone()
 
     def compute_totals(self) -> dict[str, Tensor]:
-        """Return all totals on the CPU, where a task computes its metrics; a synchronization point."""
+        """Return the totals of all batches by name, on the CPU; this synchronizes with the device."""
         rows = {name: torch.cat(parts) for name, parts in self._rows.items()}
         return {name: value.cpu() for name, value in (self._sums | rows).items()}

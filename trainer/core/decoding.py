@@ -1,8 +1,8 @@
-"""Writing a sequence with nothing but one's own past: greedily, by drawing, or searching with a beam.
+"""Autoregressive decoding: greedy, by sampling, or by beam search.
 
-A model is asked for one method, ``decode(tokens, memory, state)``: scores of the token after each of ``tokens``, and
-a state to go on from. Memory and state are tuples of tensors with the rows first, so that a search may pick and
-repeat rows without knowing what they mean.
+A model needs one method, ``decode(tokens, memory, state)``, which returns the scores of the next token after each of
+``tokens`` and the state to continue from. Memory and state are tuples of tensors whose first dimension is the batch, so
+that beam search can reorder and repeat rows without knowing what they hold.
 """
 
 from __future__ import annotations
@@ -14,150 +14,218 @@ import torch
 from torch import Tensor
 
 DecoderState = tuple[Tensor, ...]
-"""Tensors with the rows first: what a model keeps of a source, or of its own past."""
+"""Tensors (B, ...): the encoder output (``memory``), or a recurrent state or key-value cache (``state``)."""
 TokenSelector = Callable[[Tensor], Tensor]
-"""From scores (B, V) to tokens (B)."""
+"""Function from scores (B, V) to the next tokens (B)."""
 END_CHECK_INTERVAL = 8
-"""Steps between looks at whether every row has ended: each is a wait for the device."""
+"""Steps between checks whether every row has ended, because each check synchronizes with the device."""
 
 
 class Decoder(Protocol):
+    """Protocol of autoregressive models."""
+
     def decode(
         self, tokens: Tensor, memory: DecoderState, state: DecoderState | None = None
     ) -> tuple[Tensor, DecoderState]:
-        """(B, T) -> (B, T, V) and the state after."""
+        """Decode tokens (B, T) that follow ``state``.
+
+        Args:
+            tokens: Token ids (B, T).
+            memory: Output of an encoder; empty for a decoder-only model.
+            state: State after the preceding tokens; None at the start.
+
+        Returns:
+            Scores (B, T, V) of the token after each of ``tokens``, and the state after the last of them.
+        """
 
 
 def select_greedy(scores: Tensor) -> Tensor:
-    """The likeliest token."""
+    """Return the most likely tokens (B) of scores (B, V)."""
     return scores.argmax(-1)
 
 
 def make_sampler(temperature: float, top_k: int | None, top_p: float, generator: torch.Generator) -> TokenSelector:
-    """Draws from softmax(scores / temperature), cut to the ``top_k`` likeliest tokens and then to the fewest that hold
-    a share ``top_p`` of what is left (nucleus sampling, Holtzman et al. 2020). Temperature 0 is greedy.
+    """Return a function that samples tokens from ``softmax(scores / temperature)``, truncated by top-k, then by top-p.
 
-    The generator's device is the scores'.
+    Args:
+        temperature: Softmax temperature; 0 selects the most likely token.
+        top_k: Number of most likely tokens to sample from; None for all.
+        top_p: Probability mass of the smallest set of most likely tokens to sample from, in [0, 1]; 1 for all.
+        generator: Generator on the device of the scores.
+
+    References:
+        Fan et al., Hierarchical Neural Story Generation, ACL 2018 (top-k sampling).
+        Holtzman et al., The Curious Case of Neural Text Degeneration, ICLR 2020 (nucleus sampling).
     """
 
-    def draw(scores: Tensor) -> Tensor:
-        ranked, tokens = (scores.float() / temperature).sort(stable=True, dim=-1, descending=True)
+    def sample_token(scores: Tensor) -> Tensor:
+        logits, tokens = (scores.float() / temperature).sort(stable=True, dim=-1, descending=True)
         if top_k is not None:
-            ranked[:, top_k:] = -torch.inf
-        share = ranked.softmax(-1)
-        share = share.masked_fill(share.cumsum(-1) - share >= top_p, 0.0)
-        share[:, 0] += share[:, 0] == 0  # a top_p of 0 leaves the likeliest
-        return tokens.gather(-1, torch.multinomial(share, 1, generator=generator)).squeeze(-1)
+            logits[:, top_k:] = -torch.inf
+        probs = logits.softmax(-1)
+        probs = probs.masked_fill(probs.cumsum(-1) - probs >= top_p, 0.0)
+        probs[:, 0] += probs[:, 0] == 0  # a top_p of 0 keeps the most likely token
+        return tokens.gather(-1, torch.multinomial(probs, 1, generator=generator)).squeeze(-1)
 
-    return draw if temperature > 0 else select_greedy
+    return sample_token if temperature > 0 else select_greedy
 
 
-def exclude_token(choose: TokenSelector, token: int) -> TokenSelector:
-    """Chooses as ``choose`` does, but never one token."""
+def exclude_token(select_token: TokenSelector, token: int) -> TokenSelector:
+    """Return a selector like ``select_token`` that never selects one token.
 
-    def choose_another(scores: Tensor) -> Tensor:
-        return choose(scores.index_fill(-1, torch.tensor([token], device=scores.device), -torch.inf))
+    Args:
+        select_token: Function from scores (B, V) to tokens (B).
+        token: Excluded token.
+    """
 
-    return choose_another
+    def select_other_token(scores: Tensor) -> Tensor:
+        return select_token(scores.index_fill(-1, torch.tensor([token], device=scores.device), -torch.inf))
+
+    return select_other_token
 
 
 def stream_tokens(
     model: Decoder,
     memory: DecoderState,
-    first: Tensor,
-    steps: int,
-    choose: TokenSelector = select_greedy,
-    end: int | None = None,
-    context: int | None = None,
+    prompt: Tensor,
+    max_steps: int,
+    select_token: TokenSelector = select_greedy,
+    end_token: int | None = None,
+    context_length: int | None = None,
 ) -> Iterator[Tensor]:
-    """Token after token (B) to follow ``first`` (B, T), at most ``steps`` of them; a row that has ended only ends.
+    """Generate tokens step by step.
 
-    ``context``: how many tokens the model can look back on; when it is full, the later half of it is read anew.
+    Args:
+        model: Model to decode with.
+        memory: Output of its encoder, if it has one.
+        prompt: Tokens (B, T) to continue; they are not yielded.
+        max_steps: Maximum number of tokens.
+        select_token: Function from scores (B, V) to tokens (B).
+        end_token: Token that ends a row; every later token of the row is the end token too.
+        context_length: Maximum number of tokens that the model can attend to. When it is exceeded, decoding restarts
+            from the later half of the context. None for unlimited.
+
+    Yields:
+        The tokens (B) of the next step, until ``max_steps`` or until every row has ended.
     """
-    tokens, state, past = first, None, first
-    ended = torch.zeros(len(first), dtype=torch.bool, device=first.device)
-    for step in range(steps):
-        if context is not None and past.shape[1] > context:
-            past = past[:, -max(1, context // 2) :]
-            tokens, state = past, None
+    tokens, state, context_tokens = prompt, None, prompt
+    is_finished = torch.zeros(len(prompt), dtype=torch.bool, device=prompt.device)
+    for step in range(max_steps):
+        if context_length is not None and context_tokens.shape[1] > context_length:
+            context_tokens = context_tokens[:, -max(1, context_length // 2) :]
+            tokens, state = context_tokens, None
         scores, state = model.decode(tokens, memory, state)
-        chosen = choose(scores[:, -1])
-        if end is not None:
-            chosen = chosen.masked_fill(ended, end)
-            ended = ended | (chosen == end)
-        yield chosen
-        if end is not None and step % END_CHECK_INTERVAL == END_CHECK_INTERVAL - 1 and bool(ended.all()):
+        next_tokens = select_token(scores[:, -1])
+        if end_token is not None:
+            next_tokens = next_tokens.masked_fill(is_finished, end_token)
+            is_finished = is_finished | (next_tokens == end_token)
+        yield next_tokens
+        is_check_step = step % END_CHECK_INTERVAL == END_CHECK_INTERVAL - 1
+        if end_token is not None and is_check_step and bool(is_finished.all()):
             return
-        tokens = chosen[:, None]
-        if context is not None:
-            past = torch.cat((past, tokens), 1)
+        tokens = next_tokens[:, None]
+        if context_length is not None:
+            context_tokens = torch.cat((context_tokens, tokens), 1)
 
 
 def generate_tokens(
     model: Decoder,
     memory: DecoderState,
-    first: Tensor,
-    steps: int,
-    choose: TokenSelector = select_greedy,
-    end: int | None = None,
+    prompt: Tensor,
+    max_steps: int,
+    select_token: TokenSelector = select_greedy,
+    end_token: int | None = None,
 ) -> Tensor:
-    """All of ``stream``, (B, L) with L at most ``steps``."""
-    return torch.stack(list(stream_tokens(model, memory, first, steps, choose, end)), 1)
+    """Return the tokens of ``stream_tokens`` as (B, L), with L at most ``max_steps``.
+
+    Args:
+        model: Model to decode with.
+        memory: Output of its encoder, if it has one.
+        prompt: Tokens (B, T) to continue; they are not returned.
+        max_steps: Maximum number of tokens.
+        select_token: Function from scores (B, V) to tokens (B).
+        end_token: Token that ends a row.
+    """
+    return torch.stack(list(stream_tokens(model, memory, prompt, max_steps, select_token, end_token)), 1)
 
 
-def decode_greedy_scores(model: Decoder, memory: DecoderState, first: Tensor, steps: int) -> Tensor:
-    """Scores (B, steps, V) where the likeliest token is fed back each time, after ``first`` (B, 1)."""
-    tokens, state, found = first, None, []
-    for _ in range(steps):
+def decode_greedy_scores(model: Decoder, memory: DecoderState, prompt: Tensor, max_steps: int) -> Tensor:
+    """Return the scores (B, max_steps, V) of greedy decoding.
+
+    Args:
+        model: Model to decode with.
+        memory: Output of its encoder, if it has one.
+        prompt: First token (B, 1).
+        max_steps: Number of steps.
+    """
+    tokens, state, scores_per_step = prompt, None, []
+    for _ in range(max_steps):
         scores, state = model.decode(tokens, memory, state)
-        found.append(scores)
+        scores_per_step.append(scores)
         tokens = scores.argmax(-1)
-    return torch.cat(found, 1)
+    return torch.cat(scores_per_step, 1)
 
 
 def beam_search(
     model: Decoder,
     memory: DecoderState,
-    first: Tensor,
-    steps: int,
-    width: int,
-    end: int | None = None,
-    penalty: float = 1.0,
+    prompt: Tensor,
+    max_steps: int,
+    beam_size: int,
+    end_token: int | None = None,
+    length_penalty: float = 1.0,
 ) -> Tensor:
-    """The best of ``width`` hypotheses kept at every step, (B, L).
+    """Return the best hypothesis of beam search for each row.
 
-    Hypotheses are compared by log probability; at last by log probability over length^penalty (Wu et al. 2016, eq. 14,
-    without its constant). ``width`` 1 is greedy.
+    Hypotheses are pruned by log probability; the best one is chosen by log probability / length^length_penalty.
+
+    Args:
+        model: Model to decode with.
+        memory: Output of its encoder, if it has one.
+        prompt: First token (B, 1).
+        max_steps: Maximum number of tokens.
+        beam_size: Number of hypotheses per row; 1 is greedy decoding.
+        end_token: Token that ends a hypothesis.
+        length_penalty: Exponent of the length; 0 compares log probabilities.
+
+    Returns:
+        Tokens (B, L) with L at most ``max_steps``.
+
+    References:
+        Wu et al., Google's Neural Machine Translation System, 2016, eq. 14 (without its constant 5).
     """
-    rows = len(first)
-    memory = _repeat_rows(memory, width)
-    tokens, state = first.repeat_interleave(width, 0), None
-    total = first.new_zeros((rows, width), dtype=torch.float)
-    total[:, 1:] = -torch.inf  # at first all hypotheses are the same one
-    ended = torch.zeros_like(total, dtype=torch.bool)
-    length = torch.zeros_like(total)
-    written = first.new_empty((rows, width, 0))
-    for step in range(steps):
+    batch_size = len(prompt)
+    memory = _repeat_rows(memory, beam_size)
+    tokens, state = prompt.repeat_interleave(beam_size, 0), None
+    log_probs = prompt.new_zeros((batch_size, beam_size), dtype=torch.float)
+    log_probs[:, 1:] = -torch.inf  # all hypotheses start equal, so only one is expanded at first
+    is_finished = torch.zeros_like(log_probs, dtype=torch.bool)
+    lengths = torch.zeros_like(log_probs)
+    sequences = prompt.new_empty((batch_size, beam_size, 0))
+    for step in range(max_steps):
         scores, state = model.decode(tokens, memory, state)
-        logs = scores[:, -1].float().log_softmax(-1).view(rows, width, -1)
-        if end is not None:  # what has ended goes on for nothing, in one way only
-            alone = torch.full_like(logs[0, 0], -torch.inf).index_fill(0, torch.tensor(end, device=logs.device), 0.0)
-            logs = torch.where(ended[..., None], alone, logs)
-        total, place = (total[..., None] + logs).flatten(1).topk(width)
-        parent, chosen = place // logs.shape[-1], place % logs.shape[-1]
-        written = torch.cat((written.gather(1, parent[..., None].expand_as(written)), chosen[..., None]), -1)
-        ended, length = ended.gather(1, parent), length.gather(1, parent)
-        length = length + ~ended
-        if end is not None:
-            ended = ended | (chosen == end)
-            if step % END_CHECK_INTERVAL == END_CHECK_INTERVAL - 1 and bool(ended.all()):
+        next_log_probs = scores[:, -1].float().log_softmax(-1).view(batch_size, beam_size, -1)
+        if end_token is not None:
+            # A finished hypothesis continues with the end token alone, at no cost.
+            end_index = torch.tensor(end_token, device=next_log_probs.device)
+            finished_log_probs = torch.full_like(next_log_probs[0, 0], -torch.inf).index_fill(0, end_index, 0.0)
+            next_log_probs = torch.where(is_finished[..., None], finished_log_probs, next_log_probs)
+        log_probs, flat_index = (log_probs[..., None] + next_log_probs).flatten(1).topk(beam_size)
+        parents, next_tokens = flat_index // next_log_probs.shape[-1], flat_index % next_log_probs.shape[-1]
+        parent_sequences = sequences.gather(1, parents[..., None].expand_as(sequences))
+        sequences = torch.cat((parent_sequences, next_tokens[..., None]), -1)
+        is_finished, lengths = is_finished.gather(1, parents), lengths.gather(1, parents)
+        lengths = lengths + ~is_finished
+        if end_token is not None:
+            is_finished = is_finished | (next_tokens == end_token)
+            if step % END_CHECK_INTERVAL == END_CHECK_INTERVAL - 1 and bool(is_finished.all()):
                 break
-        flat = (torch.arange(rows, device=parent.device)[:, None] * width + parent).flatten()
-        state = tuple(part[flat] for part in state)
-        tokens = chosen.view(-1, 1)
-    best = (total / length.clamp(min=1) ** penalty).argmax(1)
-    return written[torch.arange(rows, device=best.device), best]
+        state_index = (torch.arange(batch_size, device=parents.device)[:, None] * beam_size + parents).flatten()
+        state = tuple(tensor[state_index] for tensor in state)
+        tokens = next_tokens.view(-1, 1)
+    best = (log_probs / lengths.clamp(min=1) ** length_penalty).argmax(1)
+    return sequences[torch.arange(batch_size, device=best.device), best]
 
 
-def _repeat_rows(parts: DecoderState, width: int) -> DecoderState:
-    return tuple(part.repeat_interleave(width, 0) for part in parts)
+def _repeat_rows(tensors: DecoderState, repeats: int) -> DecoderState:
+    return tuple(tensor.repeat_interleave(repeats, 0) for tensor in tensors)

@@ -1,4 +1,4 @@
-"""A metric: its name, and which way is better."""
+"""Metrics: name and direction."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metric:
-    """Name and direction of a number that a task reports.
+    """Name and direction of a metric.
 
     Args:
-        name: As ``Task.metrics`` returns it, and as ``monitor=NAME`` asks for it.
-        higher_is_better: Whether a larger value is better, as of an accuracy; False for a loss.
+        name: Key in the result of ``Task.metrics``, and the value of ``monitor=NAME``.
+        higher_is_better: True for an accuracy, False for a loss.
 
     Raises:
-        ValueError: The name is empty or holds white space, or the direction is not a truth value.
+        ValueError: The name is empty or contains white space, or ``higher_is_better`` is not a bool.
     """
 
     name: str

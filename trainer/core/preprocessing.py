@@ -1,8 +1,8 @@
-"""Preprocessing that a data set learns from its training rows: plain values, stored with a run and used ever after.
+"""Preprocessing fitted on training rows: plain values, saved with a run and reused for every later encoding.
 
-A data set asks for each value by name and says how it is learned. In training it is learned and stored; for a stored
-run the stored one is given back, whatever the files hold by then. So there is one path of encoding, for training,
-evaluation and everything after.
+A data set requests each value by name, with the function that fits it. In training the function is called and its value
+is stored; for a saved run the stored value is returned, even if the files have changed since. Training, evaluation and
+inference therefore share one path of encoding.
 """
 
 from __future__ import annotations
@@ -22,15 +22,19 @@ from trainer.utils.errors import ConfigError
 log = logging.getLogger(__name__)
 
 VERSION = 2
-"""Of the layout of the stored values. In the first, rows of a table were known by their cells as they were written,
-and those of a series or a text by their number."""
+"""Version of the layout of stored values. Version 1 identified the rows of a table by the raw text of their cells, and
+those of a series or a text by their number.
+"""
 SPLITS = ("train", "val", "test")
 
 
 class RowKeys(NamedTuple):
-    """A key (N,) int64 for each row by its content, and the number (N,) of the first row with the same content.
+    """Keys that identify rows by their content.
 
-    source: what was taken for the content.
+    Attributes:
+        keys: Key (N,) int64 of each row, unique even among equal rows.
+        first: Number (N,) of the first row with the same content.
+        source: What a row is identified by, for messages.
     """
 
     keys: Tensor
@@ -39,11 +43,11 @@ class RowKeys(NamedTuple):
 
 
 class Preprocessing:
-    """Values learned from training rows, by name: numbers, text, lists, mappings of these, and tensors.
+    """Values fitted on training rows, by name: numbers, text, lists, mappings of these, and tensors.
 
     Args:
-        stored: the values of a run that was trained before; None learns them anew.
-        version: of their layout.
+        stored: Values of a saved run; None fits them.
+        version: Version of their layout.
     """
 
     def __init__(self, stored: Mapping[str, Any] | None = None, version: int = VERSION):
@@ -51,72 +55,89 @@ class Preprocessing:
         self.version = version
         self.values: dict[str, Any] = dict(stored or {})
 
-    def get_or_fit(self, name: str, function: Callable[[], Any]) -> Any:
-        """The stored value of a name; in training, what ``function`` learns, which is stored.
+    def get_or_fit(self, name: str, fit: Callable[[], Any]) -> Any:
+        """Return the stored value of a name or, in training, fit and store it.
 
-        Raises ConfigError for a stored run that lacks it.
+        Args:
+            name: Unique name of the value.
+            fit: Function that computes it from the training rows.
+
+        Raises:
+            ConfigError: The saved run has no such value.
         """
         if not self.is_stored:
-            assert name not in self.values, f"{name} is learned twice"
-            self.values[name] = function()
+            assert name not in self.values, f"{name} is fitted twice"
+            self.values[name] = fit()
         elif name not in self.values:
             raise ConfigError(f"this run stores no {name!r} of its data: it was saved by another version")
         return self.values[name]
 
     def split_rows(
-        self, rows: RowKeys, divide: Callable[[], Sequence[Tensor | np.ndarray]], usable: np.ndarray | None = None
+        self,
+        rows: RowKeys,
+        make_split: Callable[[], Sequence[Tensor | np.ndarray]],
+        usable_rows: np.ndarray | None = None,
     ) -> list[Tensor]:
-        """The rows of training, validation and test, each (n,) int64.
+        """Return the row numbers of the training, validation and test split, each (n,) int64.
 
-        A stored run knows its rows again by their keys, wherever they stand by now. A copy of one is in its split;
-        others are test rows: no weight depends on them, where the key is the content. ``usable`` are the rows that may
-        be in a split, or all.
+        A saved run finds its rows by their keys, wherever they are in the file now. Copies of a row are assigned to its
+        split, and all other rows to the test split, because no weight depends on them (if keys depend on the content).
 
-        Raises ConfigError where none of the rows that were trained on, validated or tested is left.
+        Args:
+            rows: Keys of all rows.
+            make_split: Function that makes the three splits in training.
+            usable_rows: Numbers of the rows that may be in a split; None for all.
+
+        Raises:
+            ConfigError: A split of the saved run has no rows left.
         """
         if not self.is_stored:
-            parts = [torch.as_tensor(part) for part in divide()]
-            self.values["split"] = {name: rows.keys[part] for name, part in zip(SPLITS, parts, strict=True)}
-            return parts
-        numbers, first = rows.keys.tolist(), rows.first.tolist()
-        place = {numbers[row]: row for row in (range(len(numbers)) if usable is None else usable.tolist())}
-        found, gone = [], 0
-        for name in SPLITS:
-            stored = self.values["split"][name].tolist()
-            found.append([place.pop(key) for key in stored if key in place])
-            gone += len(stored) - len(found[-1])
-        split_of = {row: number for number, part in enumerate(found) for row in part}
-        copies = [row for row in sorted(place.values()) if first[row] in split_of]
-        new = sorted({*place.values()} - {*copies})
-        for row in copies:
-            found[split_of[first[row]]].append(row)
-        found[-1] += new
-        counts = {
-            "of this run are gone": gone,
-            "that are copies are in the split of the original": len(copies),
-            f"that this run does not know by their {rows.source} are test rows": len(new),
-        }
-        if any(counts.values()):
-            log.warning("rows: %s", "; ".join(f"{count:,} {what}" for what, count in counts.items() if count))
-        parts = [torch.tensor(part, dtype=torch.long) for part in found]
-        empty = next((name for name, part in zip(SPLITS, parts, strict=True) if not len(part)), None)
-        if empty is not None:
-            raise ConfigError(f"data: none of the {empty} rows of this run is left in the data")
+            parts = [torch.as_tensor(part) for part in make_split()]
+        else:
+            parts = self._find_stored_split(rows, usable_rows)
         self.values["split"] = {name: rows.keys[part] for name, part in zip(SPLITS, parts, strict=True)}
         return parts
 
+    def _find_stored_split(self, rows: RowKeys, usable_rows: np.ndarray | None) -> list[Tensor]:
+        keys, first = rows.keys.tolist(), rows.first.tolist()
+        row_by_key = {keys[row]: row for row in (range(len(keys)) if usable_rows is None else usable_rows.tolist())}
+        split_rows, num_missing = [], 0
+        for name in SPLITS:
+            stored = self.values["split"][name].tolist()
+            split_rows.append([row_by_key.pop(key) for key in stored if key in row_by_key])
+            num_missing += len(stored) - len(split_rows[-1])
+        split_by_row = {row: split_index for split_index, part in enumerate(split_rows) for row in part}
+        remaining = sorted(row_by_key.values())
+        copies = [row for row in remaining if first[row] in split_by_row]
+        new_rows = [row for row in remaining if first[row] not in split_by_row]
+        for row in copies:
+            split_rows[split_by_row[first[row]]].append(row)
+        split_rows[-1] += new_rows
+        counts = {
+            "of this run are missing": num_missing,
+            "copies are in the split of the original": len(copies),
+            f"with an unknown {rows.source} are test rows": len(new_rows),
+        }
+        changes = [f"{count:,} {description}" for description, count in counts.items() if count]
+        if changes:
+            log.warning("rows: %s", "; ".join(changes))
+        for name, part in zip(SPLITS, split_rows, strict=True):
+            if not part:
+                raise ConfigError(f"data: none of the {name} rows of this run is left in the data")
+        return [torch.tensor(part, dtype=torch.long) for part in split_rows]
+
 
 def make_content_keys(contents: Iterable[str | bytes]) -> RowKeys:
-    """A key for each row by its content; equal rows are told apart by how often they came before."""
-    before: Counter[bytes] = Counter()
-    first: dict[bytes, int] = {}
-    keys, firsts = [], []
+    """Return a key for each row, hashed from its content and the number of equal rows before it."""
+    num_seen: Counter[bytes] = Counter()
+    first_rows: dict[bytes, int] = {}
+    keys, first = [], []
     for row, content in enumerate(contents):
         raw = content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape")
         digest = hashlib.blake2b(raw, digest_size=16).digest()
-        place = before[digest]
-        before[digest] += 1
-        key = hashlib.blake2b(digest + place.to_bytes(8, "big"), digest_size=8).digest()
+        occurrence = num_seen[digest]
+        num_seen[digest] += 1
+        key = hashlib.blake2b(digest + occurrence.to_bytes(8, "big"), digest_size=8).digest()
         keys.append(int.from_bytes(key, "big", signed=True))
-        firsts.append(first.setdefault(digest, row))
-    return RowKeys(torch.tensor(keys, dtype=torch.long), torch.tensor(firsts, dtype=torch.long))
+        first.append(first_rows.setdefault(digest, row))
+    return RowKeys(torch.tensor(keys, dtype=torch.long), torch.tensor(first, dtype=torch.long))

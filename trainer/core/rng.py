@@ -1,7 +1,6 @@
-"""Randomness as a function of (seed, epoch, index).
+"""Randomness as a function of (seed, epoch, index), and the state of global generators.
 
-Nothing here depends on workers, on where a run was resumed, or on what was drawn before: the same numbers come back
-for the same place in the run.
+The numbers do not depend on the workers, on previous draws or on where a run was resumed.
 """
 
 from __future__ import annotations
@@ -18,15 +17,20 @@ from torch import Tensor
 
 from trainer.utils.errors import ConfigError
 
-_GOLDEN = 0x9E3779B97F4A7C15
+_GOLDEN_GAMMA = 0x9E3779B97F4A7C15
+"""Increment of splitmix64: 2^64 divided by the golden ratio, rounded to an odd number."""
 _MASK = (1 << 64) - 1
 
 
 def hash_seed(*parts: int) -> int:
-    """One well-spread 63-bit number from several (the finaliser of splitmix64, Steele et al. 2014)."""
+    """Return a 63-bit seed hashed from several integers by the mixing function of splitmix64.
+
+    References:
+        Steele et al., Fast Splittable Pseudorandom Number Generators, OOPSLA 2014.
+    """
     state = 0
     for part in parts:
-        state = (state + _GOLDEN + (part & _MASK)) & _MASK
+        state = (state + _GOLDEN_GAMMA + (part & _MASK)) & _MASK
         state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
         state ^= state >> 31
@@ -34,20 +38,38 @@ def hash_seed(*parts: int) -> int:
 
 
 def make_generator(*parts: int) -> torch.Generator:
-    """A CPU generator of its own for one purpose."""
+    """Return a new CPU generator seeded with ``hash_seed(*parts)``."""
     return torch.Generator().manual_seed(hash_seed(*parts))
 
 
 def make_permutation(n: int, seed: int, epoch: int) -> Tensor:
-    """The order of ``n`` rows in one epoch, (n,) int64."""
+    """Return the order of the rows in an epoch.
+
+    Args:
+        n: Number of rows.
+        seed: Seed of the run.
+        epoch: Epoch, from 0.
+
+    Returns:
+        Permutation (n,) of 0..n-1, int64.
+    """
     return torch.randperm(n, generator=make_generator(seed, epoch))
 
 
 def draw_uniform(index: Tensor, count: int, seed: int, epoch: int) -> Tensor:
-    """``count`` numbers in [0, 1) for each row of ``index``, (B, count), equal on every device and in every worker.
+    """Draw uniform numbers in [0, 1) for each row, equal on every device and in every worker.
 
-    A counter through an integer hash (the 32-bit finaliser of MurmurHash3), so rows are drawn independently of the
-    batch they happen to be in. Products stay under 2**63, so int64 holds them exactly.
+    A counter-based generator: the row, column, seed and epoch are hashed by a variant of the 32-bit finalizer of
+    MurmurHash3, so that the numbers of a row do not depend on its batch. Products stay below 2**63, so int64 is exact.
+
+    Args:
+        index: Row numbers (B,), int64; they determine the device.
+        count: Numbers per row.
+        seed: Seed of the run.
+        epoch: Epoch, from 0.
+
+    Returns:
+        Uniform numbers (B, count), float32 with 24 random bits.
     """
     columns = torch.arange(count, device=index.device)
     state = (index[:, None] * 0x9E3779B1 + columns * 0x85EBCA77 + (hash_seed(seed, epoch) & 0xFFFFFFFF)) & 0xFFFFFFFF
@@ -58,83 +80,88 @@ def draw_uniform(index: Tensor, count: int, seed: int, epoch: int) -> Tensor:
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds torch, Python and numpy."""
+    """Seed the global generators of torch, Python and numpy."""
     torch.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)
 
 
 _RNG_LOCK = threading.RLock()
-"""Held while a run uses what a process has one of."""
+"""Lock of the global generators and the thread count of the process."""
 
 
 @contextmanager
 def preserve_global_state() -> Iterator[None]:
-    """A block that may seed the generators of the process and set its threads, which the caller finds as they were.
+    """Restore the global generators and the number of torch threads on exit.
 
-    There is one of each in a process, so a second thread that wants them is refused, before anything is touched.
+    The block may be nested within one thread. Both are global to the process, so only one thread may enter it.
 
-    Raises ConfigError while another thread is in such a block.
+    Raises:
+        ConfigError: Another thread is in such a block.
     """
     if not _RNG_LOCK.acquire(blocking=False):
         raise ConfigError(
-            "run: another thread of this process is training, and both would draw from the same random numbers; train"
-            " one after the other, or in processes of their own (train -m does)"
+            "run: another thread of this process is training, and both would draw from the same generators; train one"
+            " after the other, or in separate processes (as train -m does)"
         )
     try:
-        before, threads = get_rng_state(torch.device("cpu")), torch.get_num_threads()
-        on_devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+        state, num_threads = get_rng_state(torch.device("cpu")), torch.get_num_threads()
+        cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
         try:
             yield
         finally:
-            set_rng_state(before, torch.device("cpu"))
-            torch.set_num_threads(threads)
-            if on_devices is not None:
-                torch.cuda.set_rng_state_all(on_devices)
+            set_rng_state(state, torch.device("cpu"))
+            torch.set_num_threads(num_threads)
+            if cuda_states is not None:
+                torch.cuda.set_rng_state_all(cuda_states)
     finally:
         _RNG_LOCK.release()
 
 
 @contextmanager
 def fork_rng(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """A block that draws from its own seed and leaves torch's generators as it found them.
+    """Seed torch's generators for the block and restore them on exit.
 
-    Validation runs in one, so that its noise is the same every epoch and training does not depend on how often the
-    run looks at itself.
+    Validation runs in such a block, so that its noise is the same in every epoch and training does not depend on how
+    often it is validated.
+
+    Args:
+        seed: Seed of the block.
+        device: CUDA device whose generator is included; None for the CPU generator alone.
     """
-    before = torch.get_rng_state()
-    on_device = torch.cuda.get_rng_state(device) if device is not None and device.type == "cuda" else None
-    # Not torch.manual_seed, which also looks for every kind of accelerator there is.
+    state = torch.get_rng_state()
+    cuda_state = torch.cuda.get_rng_state(device) if device is not None and device.type == "cuda" else None
+    # torch.manual_seed would also initialize and seed every available accelerator.
     torch.default_generator.manual_seed(seed)
-    if on_device is not None:
+    if cuda_state is not None:
         torch.cuda.manual_seed(seed)
     try:
         yield
     finally:
-        torch.set_rng_state(before)
-        if device is not None and on_device is not None:
-            torch.cuda.set_rng_state(on_device, device)
+        torch.set_rng_state(state)
+        if device is not None and cuda_state is not None:
+            torch.cuda.set_rng_state(cuda_state, device)
 
 
 @contextmanager
 def preserve_generators() -> Iterator[None]:
-    """A block that may draw from any generator of the CPU, which training finds as it was."""
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    """Restore the CPU generators of Python, numpy and torch on exit."""
+    state = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield
     finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-        torch.set_rng_state(before[2])
+        random.setstate(state[0])
+        np.random.set_state(state[1])
+        torch.set_rng_state(state[2])
 
 
 def get_rng_state(device: torch.device) -> dict[str, object]:
-    """The state of every generator training may draw from, as tensors and plain lists."""
-    kind, keys, place, has_gauss, cached = np.random.get_state(legacy=True)
+    """Return the states of the generators of torch, Python, numpy and the CUDA device, as tensors and plain values."""
+    algorithm, keys, position, has_gauss, cached_gaussian = np.random.get_state(legacy=True)
     state: dict[str, object] = {
         "torch": torch.get_rng_state(),
         "python": random.getstate(),
-        "numpy": [kind, torch.from_numpy(np.array(keys)), int(place), int(has_gauss), float(cached)],
+        "numpy": [algorithm, torch.from_numpy(np.array(keys)), int(position), int(has_gauss), float(cached_gaussian)],
     }
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
@@ -142,54 +169,59 @@ def get_rng_state(device: torch.device) -> dict[str, object]:
 
 
 def find_state_problems(state: Any) -> list[str]:
-    """What is wrong with a captured state, by setting generators of its own to it."""
+    """Return the problems of a saved state, one per generator, by loading it into new generators; empty if valid."""
     if not isinstance(state, dict):
-        return ["no states of generators"]
-    kind, keys = torch.get_rng_state().dtype, ("torch", "python", "numpy")
-    wrong = [f"{key} is missing" for key in keys if key not in state]
-    wrong += [f"{key} is the state of no generator" for key in state if key not in (*keys, "cuda")]
-    if wrong:
-        return wrong
-    tests: dict[str, Callable[[], object]] = {
+        return ["expected a mapping of generator states"]
+    dtype, keys = torch.get_rng_state().dtype, ("torch", "python", "numpy")
+    problems = [f"{key} is missing" for key in keys if key not in state]
+    problems += [f"{key} is not a known generator" for key in state if key not in (*keys, "cuda")]
+    if problems:
+        return problems
+    checks: dict[str, Callable[[], object]] = {
         "torch": lambda: torch.Generator().set_state(state["torch"]),
         "python": lambda: random.Random().setstate(_parse_python_state(state["python"])),
         "numpy": lambda: np.random.RandomState().set_state(_parse_numpy_state(state["numpy"])),
-        "cuda": lambda: _check_bytes(state.get("cuda", torch.zeros(1, dtype=kind)), kind),
+        "cuda": lambda: _check_bytes(state.get("cuda", torch.zeros(1, dtype=dtype)), dtype),
     }
-    for name, test in tests.items():
+    for name, check in checks.items():
         try:
-            test()
+            check()
         except (TypeError, ValueError, RuntimeError, OverflowError, AttributeError) as error:
-            wrong.append(f"{name} is not the state of a generator ({' '.join(str(error).split())[:80]})")
-    return wrong
+            problems.append(f"{name} is not a valid generator state ({' '.join(str(error).split())[:80]})")
+    return problems
 
 
-def _check_bytes(value: Any, kind: torch.dtype) -> None:
-    if not isinstance(value, Tensor) or value.dtype != kind or value.dim() != 1:
-        raise TypeError("a row of bytes is saved there")
+def _check_bytes(value: Any, dtype: torch.dtype) -> None:
+    if not isinstance(value, Tensor) or value.dtype != dtype or value.dim() != 1:
+        raise TypeError("expected a one-dimensional byte tensor")
 
 
-def _parse_python_state(saved: Any) -> tuple[Any, ...]:
-    version, numbers, gauss = saved
+def _parse_python_state(state: Any) -> tuple[Any, ...]:
+    version, numbers, gauss = state
     if gauss is not None and not isinstance(gauss, float):
-        raise TypeError("its last part is no number")
+        raise TypeError("the cached Gaussian is not a number")
     return version, tuple(numbers), gauss
 
 
-def _parse_numpy_state(saved: Any) -> tuple[Any, ...]:
-    kind, keys, place, has_gauss, cached = saved
-    if not 0 <= place <= len(keys):
-        raise ValueError("its place is outside of its numbers")
-    return kind, keys.numpy(), place, has_gauss, cached
+def _parse_numpy_state(state: Any) -> tuple[Any, ...]:
+    algorithm, keys, position, has_gauss, cached_gaussian = state
+    if not 0 <= position <= len(keys):
+        raise ValueError("the position is out of range")
+    return algorithm, keys.numpy(), position, has_gauss, cached_gaussian
 
 
 def set_rng_state(state: dict[str, Any], device: torch.device) -> None:
-    """Sets every generator to a captured state."""
+    """Restore the generators from a state of ``get_rng_state``.
+
+    Args:
+        state: Saved states.
+        device: Device of the run. On CUDA, a state saved on another device reseeds its generator.
+    """
     torch.set_rng_state(state["torch"])
     random.setstate(_parse_python_state(state["python"]))
     np.random.set_state(_parse_numpy_state(state["numpy"]))
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
     elif device.type == "cuda":
-        # Saved on another kind of device, whose noise was the CPU generator's.
+        # The state was saved on a device whose noise came from the CPU generator.
         torch.cuda.manual_seed(torch.initial_seed())

@@ -1,8 +1,8 @@
-"""Shapes of a model's inputs and outputs, of a data set's batches and of a task's targets, as one line of text.
+"""Parser of shape declarations, the ``shapes`` of models, data sets and tasks.
 
-``x (B, T, F), lengths (B) -> (B, C)`` lists the named inputs of a model and its output, ``x (B, T, F) -> (B)`` what the
-batches of a data set hold, ``(B, C, ...) -> (B, ...)`` which targets a task compares with which outputs. ``**inputs
-(B, ...)`` takes every input of a data set.
+``x (B, T, F), lengths (B) -> (B, C)`` declares the named inputs and the output of a model, ``x (B, T, F) -> (B)`` the
+inputs and targets of a data set, ``(B, C, ...) -> (B, ...)`` the outputs and targets that a task compares. ``**inputs
+(B, ...)`` accepts every input of a data set.
 """
 
 from __future__ import annotations
@@ -13,11 +13,17 @@ from dataclasses import dataclass
 from functools import cache
 
 Dims = tuple[str, ...]
+"""Names of dimensions, such as ``("B", "T", "F")``; ``...`` is any number of further dimensions."""
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """Named inputs with their dims, and the dims of what comes out (None for nothing)."""
+    """Parsed shape declaration.
+
+    Attributes:
+        inputs: Dimensions of each input, by name; the name is empty for the output of a model that a task takes.
+        output: Dimensions of the output or target; None if there is none.
+    """
 
     inputs: Mapping[str, Dims]
     output: Dims | None
@@ -25,15 +31,15 @@ class Shapes:
 
 @cache
 def parse_shapes(line: str) -> Shapes | None:
-    """Parse a line of shapes; None if it has no arrow."""
-    left, arrow, right = line.partition("->")
+    """Return the parsed shape declaration; None if the line has no arrow."""
+    inputs, arrow, output_text = line.partition("->")
     if not arrow:
         return None
-    pairs = re.findall(r"(\*{0,2}\w*)\s*\(([^)]*)\)", left)
-    out = re.search(r"\(([^)]*)\)", right)
+    pairs = re.findall(r"(\*{0,2}\w*)\s*\(([^)]*)\)", inputs)
+    output = re.search(r"\(([^)]*)\)", output_text)
     return Shapes(
         {name: _parse_dims(dims) for name, dims in pairs},
-        _parse_dims(out.group(1)) if out and out.group(1).strip() else None,
+        _parse_dims(output.group(1)) if output and output.group(1).strip() else None,
     )
 
 
@@ -41,17 +47,21 @@ def _parse_dims(text: str) -> Dims:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def is_compatible(wanted: Dims, given: Dims) -> bool:
-    """Whether dims fit a pattern: same letters, but for the first, and ``...`` for any rest but token ids (S).
+def is_compatible(pattern: Dims, dims: Dims) -> bool:
+    """Return whether dimensions match a pattern.
 
-    The first letter is what is counted (rows, nodes, graphs); a model need not care which.
+    The first dimension is what a batch counts (rows, nodes, graphs) and matches any other; the rest must be equal.
+
+    Args:
+        pattern: Expected dimensions. ``...`` at the end matches any further dimensions except those of token ids (S).
+        dims: Dimensions to compare.
     """
-    if "..." in wanted:
-        named = len(wanted) - 1
-        return len(given) >= named and given[1:named] == wanted[1:named] and "S" not in given
-    return len(wanted) == len(given) and wanted[1:] == given[1:]
+    if "..." in pattern:
+        num_named = len(pattern) - 1
+        return len(dims) >= num_named and dims[1:num_named] == pattern[1:num_named] and "S" not in dims
+    return len(pattern) == len(dims) and pattern[1:] == dims[1:]
 
 
 def find_image_inputs(shapes: Shapes) -> tuple[str, ...]:
-    """The inputs (B, C, H, W)."""
+    """Return the names of the image inputs (B, C, H, W)."""
     return tuple(name for name, dims in shapes.inputs.items() if dims[1:] == ("C", "H", "W"))

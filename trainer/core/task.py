@@ -17,44 +17,51 @@ from trainer.core.metric import Metric
 
 
 class RowScorer(Protocol):
-    """A task that scores single rows, for ``train score``."""
+    """Protocol of tasks that score single rows, for ``train score``."""
 
     def score_rows(self, batch: Batch) -> dict[str, Tensor]:
-        """Return scores (B,) of each row, by name."""
+        """Return the scores (B,) of the rows, by name."""
 
 
 class Sampler(Protocol):
-    """A task that generates, for ``train sample``."""
+    """Protocol of tasks that generate samples, for ``train sample``."""
 
     def sample(self, **options: Any) -> Iterator[str | Artifact]:
-        """Yield pieces of text and other artifacts; the options are in the task's own signature."""
+        """Yield pieces of text and other artifacts; the signature of a task declares its options."""
 
 
 class Task(nn.Module, ABC):
-    """A model, its losses and its metrics. Subclasses are final.
+    """Base class of tasks: a model with its losses, metrics and artifacts.
 
-    A loss is a pure function of parameters, buffers, the batch and torch's generator: it stores nothing on the task and
-    reads nothing back to the host, so that a step can be compiled, accumulated or repeated. The buffer ``progress`` is
-    the fraction of training done, in [0, 1): the trainer writes it, schedules inside a loss read it.
+    A subclass implements ``loss``, ``score`` and ``metrics`` and sets ``monitor``; every other method has a default. It
+    declares ``shapes``, such as ``(B, C, ...) -> (B, ...)``: the model outputs that it accepts and the targets that it
+    compares them with.
+
+    A loss is a pure function of parameters, buffers, the batch and torch's generator. It stores nothing on the task and
+    does not synchronize with the device, so that a step can be compiled, accumulated or repeated.
+
+    Args:
+        model: Model to train.
+
+    Attributes:
+        progress: Fraction of training completed, in [0, 1): written by the trainer, read by schedules within a loss.
     """
 
     monitor: str | Metric
-    """The validation metric that selects the best weights by default: the name of a built-in one, or a ``Metric`` of
-    the task's own.
-    """
+    """Validation metric that selects the best weights by default: the name of a built-in metric, or a ``Metric``."""
 
     reported_metrics: Sequence[Metric] = ()
-    """Further metrics of the task's own that ``metrics`` returns, so that their direction is known."""
+    """Other metrics returned by ``metrics`` that are not built in, to make their direction known."""
 
     optional_scores: ClassVar[tuple[str, ...]] = ()
-    """Scores that are computed only if ``task.scores`` names them."""
+    """Metrics that are computed only if ``task.scores`` lists them."""
 
     row_options: ClassVar[tuple[str, ...]] = ()
-    """Options of ``sample`` that refer to test rows, for which the data is read from its files."""
+    """Options of ``sample`` that refer to test rows, for which the files of the data set are read."""
 
     target_kind: ClassVar[Literal["class", "number"] | None] = None
-    """How a table column is read as the target: a class or a number. None infers it from ``shapes``: targets of the
-    output's shape are numbers, targets with one dimension less are classes.
+    """Kind of target that a table column is read as. None infers it from ``shapes``: targets with the shape of the
+    output are numbers, targets with one dimension less are classes.
     """
 
     progress: Tensor
@@ -67,84 +74,137 @@ class Task(nn.Module, ABC):
         self._forward_parameters = tuple(parameters)
         self._accepts_kwargs = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
         self.frozen_norms: tuple[nn.Module, ...] = ()
-        """Norms of what is not trained, whose running statistics stay as they are."""
+        """Normalization layers of frozen parameters, whose running statistics must not change."""
 
     def train(self, mode: bool = True) -> Self:
-        """Set training or evaluation mode, except for normalization layers that are frozen."""
+        """Set training or evaluation mode, but keep frozen normalization layers in evaluation mode."""
         super().train(mode)
         for module in self.frozen_norms:
             module.train(False)
         return self
 
     def param_groups(self) -> dict[str, Iterable[nn.Parameter]]:
-        """Return the parameters of each group; by default one group with all parameters of the task."""
+        """Return the parameters of each parameter group, by name; by default one group ``model`` with all of them."""
         return {"model": self.parameters()}
 
     def learning_rates(self) -> dict[str, float]:
-        """Return the learning rates of groups that do not use the optimizer's."""
+        """Return the learning rates of the parameter groups that do not use ``optimizer.lr``, by group name."""
         return {}
 
     def active_groups(self, step: int) -> tuple[str, ...]:
-        """Return the names of the groups that are updated in a step, in order."""
+        """Return the names of the parameter groups that a step updates, in order.
+
+        Args:
+            step: Number of the step, from 0.
+        """
         return ("model",)
 
     def count_active_steps(self, step: int) -> dict[str, int]:
-        """Return how often ``active_groups`` names each group before a step, in closed form: runs can be long."""
+        """Return the number of updates of each parameter group before a step, by group name.
+
+        It must agree with ``active_groups``, but in closed form, because runs can be long.
+
+        Args:
+            step: Number of the step, from 0.
+        """
         return {"model": step}
 
     def num_loss_terms(self, batch: Batch) -> Tensor | int:
-        """Return the number of terms of the mean loss, which makes accumulation equal to one large batch."""
+        """Return the number of terms that ``loss`` averages, by which accumulated batches are weighted.
+
+        With these weights gradient accumulation equals one large batch.
+        """
         return len(batch)
 
     def setup(self, data: Dataset) -> None:
-        """Inspect the data set before training, for statistics, names or an exact likelihood."""
+        """Read statistics, names or an exact likelihood from the data set, before training or inference."""
 
     def validate_targets(self, targets: Tensor | None, split: str) -> None:
-        """Validate the targets of a split.
+        """Validate the targets of a split before training.
+
+        Args:
+            targets: Targets of all rows; None if the split has none.
+            split: ``train``, ``val`` or ``test``.
 
         Raises:
-            ConfigError: Names the split, the invalid value and the row.
+            ConfigError: The targets do not suit the task; the message has the split, the invalid value and its row.
         """
 
     @abstractmethod
-    def loss(self, batch: Batch, player: str) -> Tensor:
-        """Return the loss of a parameter group: a mean, as a scalar tensor."""
+    def loss(self, batch: Batch, group: str) -> Tensor:
+        """Return the loss of a parameter group.
+
+        Args:
+            batch: Batch of training rows, on the device of the task.
+            group: Name of the parameter group to update.
+
+        Returns:
+            Mean loss over ``num_loss_terms(batch)`` terms, a scalar tensor.
+        """
 
     @abstractmethod
     def score(self, batch: Batch) -> Score:
-        """Return sums over a batch, and row values for metrics that need all examples at once."""
+        """Return the quantities of a batch from which ``metrics`` computes the metrics of a split.
+
+        Args:
+            batch: Batch of validation or test rows, on the device of the task.
+
+        Returns:
+            Sums over the batch (tensors of fixed shape), which are added up over batches, and ``RowValues`` of metrics
+            that need all rows at once, which are concatenated.
+        """
 
     @abstractmethod
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
-        """Compute the named metrics of a whole split from the accumulated sums and row values."""
+        """Compute the metrics of a split, by name.
+
+        Args:
+            totals: Totals of ``score`` over all batches, on the CPU.
+        """
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
-        """Return the metric on the scale of the training loss; None if there is none."""
+        """Return the validation loss, on the scale of the training loss; None if it is not among the metrics.
+
+        Args:
+            scores: Validation metrics, by name.
+        """
         return scores.get("loss")
 
     def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
-        """Yield artifacts of the batches of a split, with the current weights."""
+        """Yield figures and tables of a split, computed with the current weights.
+
+        Args:
+            batches: Batches of the split, on the device of the task. They may be iterated only once.
+        """
         return iter(())
 
     def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Return test scores of a trivial model and the best possible ones, where the task knows more than the data."""
+        """Return baseline and best possible test scores, by metric, that the data set does not report itself."""
         return {}, {}
 
     def sample_preview(self) -> Tensor | None:
-        """Return tensors that show the progress of training, from the same noise every time."""
+        """Return samples (N, ...) that show the progress of training; None if the task generates none.
+
+        Noise comes from torch's generators, which the caller seeds with the same seed every time.
+        """
         return None
 
-    def render_preview(self, name: str, shots: Sequence[tuple[str, Tensor]]) -> Iterator[Artifact]:
-        """Render snapshots with their captions as artifacts: one alone, or several to compare."""
+    def render_preview(self, name: str, snapshots: Sequence[tuple[str, Tensor]]) -> Iterator[Artifact]:
+        """Yield the artifacts that show one preview, or compare several.
+
+        Args:
+            name: Name of the artifacts.
+            snapshots: Caption and samples of each ``sample_preview``.
+        """
         return iter(())
 
     def forward_batch(self, batch: Batch) -> Tensor:
-        """Return the model's output for a batch, at ``output_index`` if the batch has one."""
+        """Return the model output (B, ...) for a batch, or its rows (K, ...) at ``batch.output_index`` if given."""
         output: Tensor = self.model(**self.select_model_inputs(batch))
         return output if batch.output_index is None else output.index_select(0, batch.output_index)
 
     def select_model_inputs(self, batch: Batch) -> dict[str, Tensor]:
-        """Select the inputs that the model's ``forward`` names; all of them, if it takes ``**inputs``."""
+        """Return the inputs of a batch that the ``forward`` of the model accepts; all if it takes ``**inputs``."""
         return {
             name: value
             for name, value in batch.inputs.items()

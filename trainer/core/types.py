@@ -1,7 +1,7 @@
-"""The types a signature may use for its configuration, and the check of a value against them.
+"""Types for annotations of configurable parameters, and validation of values against them.
 
-A class says what it accepts in its ``__init__``; the configuration is checked against that before anything heavy is
-imported, so nothing here may import torch.
+The configuration is validated against the annotations of ``__init__`` before heavy libraries are imported, so this
+module must not import torch.
 """
 
 from __future__ import annotations
@@ -14,12 +14,19 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 MISSING = "???"
-"""What a YAML file holds where a value is still to come: from the data, or from the user."""
+"""Value of a required key in a YAML file that the data set or the user must provide."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """An interval; a missing end is unbounded. ``gt``/``lt`` exclude the end, ``ge``/``le`` include it."""
+    """Interval of numbers; by default unbounded.
+
+    Attributes:
+        gt: Exclusive lower bound.
+        ge: Inclusive lower bound.
+        lt: Exclusive upper bound.
+        le: Inclusive upper bound.
+    """
 
     gt: float = -math.inf
     ge: float = -math.inf
@@ -30,17 +37,22 @@ class Range:
         return self.gt < value < self.lt and self.ge <= value <= self.le
 
     def __str__(self) -> str:
-        ends = ((">", self.gt), (">=", self.ge), ("<", self.lt), ("<=", self.le))
-        return " and ".join(f"{sign} {_format_bound(end)}" for sign, end in ends if math.isfinite(end))
+        bounds = ((">", self.gt), (">=", self.ge), ("<", self.lt), ("<=", self.le))
+        return " and ".join(f"{sign} {_format_bound(bound)}" for sign, bound in bounds if math.isfinite(bound))
 
 
-def _format_bound(end: float) -> str:
-    return str(int(end)) if end == int(end) and abs(end) < 1e12 else f"{end:g}"
+def _format_bound(bound: float) -> str:
+    return str(int(bound)) if bound == int(bound) and abs(bound) < 1e12 else f"{bound:g}"
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """Texts of one form: a regular expression for the whole of them, and an example to tell it by."""
+    """Texts that match a regular expression.
+
+    Attributes:
+        regex: Regular expression for the full text.
+        example: Valid example, for messages.
+    """
 
     regex: str
     example: str
@@ -54,7 +66,11 @@ class Pattern:
 
 @dataclass(frozen=True)
 class PathText:
-    """Texts that can be the path of a file: no name in it is longer than file systems allow."""
+    """Texts that are valid paths.
+
+    Attributes:
+        max_name_length: Maximum length of a path component in bytes, as limited by file systems.
+    """
 
     max_name_length: int = 255
 
@@ -67,7 +83,7 @@ class PathText:
 
 @dataclass(frozen=True)
 class PluginMetricName:
-    """Dotted names of what a plugin may define as a metric."""
+    """Dotted names of metrics defined by plugins."""
 
     def __contains__(self, value: object) -> bool:
         return isinstance(value, str) and "." in value and all(part.isidentifier() for part in value.split("."))
@@ -78,7 +94,7 @@ class PluginMetricName:
 
 @dataclass(frozen=True)
 class AnyNumber:
-    """Every number, also one that is infinite or none at all, as a score may be."""
+    """All numbers, including infinite ones and NaN."""
 
     def __contains__(self, value: object) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
@@ -88,24 +104,24 @@ class AnyNumber:
 
 
 Number = Annotated[object, AnyNumber()]
-"""A score: also infinite, or not a number."""
+"""Score; it may be infinite or NaN."""
 PluginMetric = Annotated[object, PluginMetricName()]
-"""A metric that a plugin defines: its dotted name in a configuration, the metric itself where a task is built."""
+"""Metric of a plugin: its dotted name in a configuration, the object itself as an argument of a task."""
 DataPath = Annotated[str, PathText()]
-"""A file or folder of the user's that a data set reads: part of what a run is, so its contents have a fingerprint."""
+"""User file or folder that a data set reads; its contents are part of the fingerprint of a run."""
 PositiveInt = Annotated[int, Range(ge=1)]
 NonNegativeInt = Annotated[int, Range(ge=0)]
 PositiveFloat = Annotated[float, Range(gt=0)]
 NonNegativeFloat = Annotated[float, Range(ge=0)]
 Probability = Annotated[float, Range(ge=0, le=1)]
-"""A share in [0, 1], both ends included: a dropout of 1 is legal and gives zeros."""
+"""Number in [0, 1], both bounds included: a dropout probability of 1 is valid and gives zeros."""
 Fraction = Annotated[float, Range(gt=0, lt=1)]
-"""A share strictly between nothing and everything."""
+"""Number in (0, 1), both bounds excluded."""
 Decay = Annotated[float, Range(ge=0, lt=1)]
-"""The weight an exponential average gives its past."""
+"""Decay of an exponential moving average, in [0, 1)."""
 
 Thousands = Literal["comma", "point", "space", "apostrophe"]
-"""The sign between thousands in a written number."""
+"""Thousands separator of numbers in text files."""
 
 ANNOTATION_TYPES: dict[str, Any] = {
     "Thousands": Thousands,
@@ -124,11 +140,11 @@ ANNOTATION_TYPES: dict[str, Any] = {
     "Mapping": Mapping,
     **{kind.__name__: kind for kind in (int, float, str, bool, list, tuple, dict)},
 }
-"""The names an annotation may use; anything else in a signature is left unchecked."""
+"""Types that annotations may use, by name; other annotations are not validated."""
 
 
 def describe_type(kind: Any) -> str:
-    """The words a user reads for a type: ``a whole number >= 1``."""
+    """Return the description of a type for messages, such as ``a whole number >= 1``."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return str(args[1]) if args[0] is object else f"{describe_type(args[0])} {args[1]}"
@@ -144,19 +160,26 @@ def describe_type(kind: Any) -> str:
 
 
 def list_choices(kind: Any) -> list[str]:
-    """The texts that a type lists, at any depth of it."""
+    """Return the texts of all ``Literal`` types within a type."""
     if get_origin(kind) is Literal:
         return [arg for arg in get_args(kind) if isinstance(arg, str)]
     return [choice for part in get_args(kind) for choice in list_choices(part)]
 
 
 def is_huge(value: Any) -> bool:
-    """Whether a whole number is beyond what 64 bits hold, where nothing that counts can use it."""
+    """Return whether a value is an integer outside the range of int64."""
     return isinstance(value, int) and not -(2**63) <= value < 2**63
 
 
 def is_valid_value(value: Any, kind: Any) -> bool:
-    """Whether a configuration value is of a type and in its range. A whole number is a number; text never is."""
+    """Return whether a configuration value has a type and is in its range.
+
+    An integer is a valid float, but neither text nor a bool is a number.
+
+    Args:
+        value: Value read from YAML.
+        kind: Annotation, with ``Annotated`` ranges.
+    """
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return is_valid_value(value, args[0]) and value in args[1]
@@ -180,21 +203,27 @@ def is_valid_value(value: Any, kind: Any) -> bool:
     return not isinstance(kind, type) or isinstance(value, kind)
 
 
-def find_mismatches(value: Any, kind: Any, at: str) -> Iterator[str]:
-    """Where in a nested value something is not of its type, by dotted key; nothing where the whole ``fits``."""
+def find_mismatches(value: Any, kind: Any, path: str) -> Iterator[str]:
+    """Yield a message for each part of a nested value that does not have its type.
+
+    Args:
+        value: Value with nested mappings and lists.
+        kind: Annotation of the value.
+        path: Dotted key of the value, for messages.
+    """
     origin, args = get_origin(kind), get_args(kind)
     if isinstance(value, Mapping) and origin in (dict, Mapping):
         for key, item in value.items():
-            yield from find_mismatches(item, args[1], f"{at}.{key}")
+            yield from find_mismatches(item, args[1], f"{path}.{key}")
     elif isinstance(value, list) and origin in (list, Sequence):
-        for place, item in enumerate(value):
-            yield from find_mismatches(item, args[0], f"{at}.{place}")
+        for index, item in enumerate(value):
+            yield from find_mismatches(item, args[0], f"{path}.{index}")
     elif not is_valid_value(value, kind):
-        yield f"{at} is {format_value(value)}, not {describe_type(kind)}"
+        yield f"{path} is {format_value(value)}, not {describe_type(kind)}"
 
 
 def format_value(value: Any) -> str:
-    """A value of any type in a few words."""
+    """Return a short description of a value of any type."""
     if isinstance(value, Mapping | list | tuple):
         return f"a {'mapping' if isinstance(value, Mapping) else 'list'} of {len(value)}"
     shape = getattr(value, "shape", None)

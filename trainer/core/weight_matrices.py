@@ -1,4 +1,4 @@
-"""Which parameters of a model are weight matrices, maps from features to features, and which decay."""
+"""Weight matrices of a model (linear maps between features), and parameters with weight decay."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 MatricesByName = Mapping[str, Sequence[Tensor]]
-"""For each parameter of a layer that is a weight, by name, the maps (out, in, ...) in it, as views of its data."""
+"""Weight matrices (out, in, ...) of each parameter of a layer, by parameter name, as views of its data."""
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _GROUPED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
 _NORMS = (nn.LayerNorm, nn.RMSNorm)
-"""Those whose gains may have two dimensions or more."""
+"""Normalization layers, whose scale may have two or more dimensions."""
 _NON_MATRIX_LAYERS = (nn.Embedding, *_NORMS)
 
 
 class HasWeightMatrices(nn.Module, ABC):
-    """A layer whose weights do not lie as torch's do, (out, in, ...), or are not called ``weight``: it says how."""
+    """Base class of layers whose weights are not stored as (out, in, ...) or not named ``weight``."""
 
     @abstractmethod
     def weight_matrices(self) -> MatricesByName:
-        """Its own weights, and not those of the layers in it."""
+        """Return the weight matrices of the layer itself, without those of submodules."""
 
 
 def weight_matrices(module: nn.Module) -> MatricesByName:
-    """The maps that a layer's own parameters are.
+    """Return the weight matrices of a layer, without those of submodules.
 
-    The gates of a recurrent layer and the groups of a convolution are maps of their own. Of a weight that is computed
-    from another, as under spectral norm, it is that other one.
+    Each gate of a recurrent layer and each group of a convolution is a separate matrix. For a parametrized weight, as
+    under spectral normalization, it is the original parameter. Embeddings and normalization layers have none.
     """
     if isinstance(module, HasWeightMatrices):
         return module.weight_matrices()
     if isinstance(module, _NON_MATRIX_LAYERS):
         return {}
-    own = dict(module.named_parameters(recurse=False))
+    parameters = dict(module.named_parameters(recurse=False))
     if parametrize.is_parametrized(module, "weight"):
-        own["weight"] = module.parametrizations.weight.original  # type: ignore[union-attr, assignment]
-    weights = {name: value.data for name, value in own.items() if name.startswith("weight") and value.dim() > 1}
+        parameters["weight"] = module.parametrizations.weight.original  # type: ignore[union-attr, assignment]
+    weights = {name: value.data for name, value in parameters.items() if name.startswith("weight") and value.dim() > 1}
     return {name: _split_matrices(module, value) for name, value in weights.items()}
 
 
@@ -52,23 +52,23 @@ def _split_matrices(module: nn.Module, weight: Tensor) -> Sequence[Tensor]:
 
 
 def find_decayed_parameters(model: nn.Module) -> set[nn.Parameter]:
-    """The parameters that weight decay is for: maps, kernels and tables.
+    """Return the parameters that weight decay applies to: weight matrices, convolution kernels and embeddings.
 
-    Not those called ``bias...`` and not the gains of norms, however many dimensions they have, nor other vectors and
-    numbers, such as scales; a vector that a layer names as a map of its own is one.
+    Excluded are parameters named ``bias...``, those of normalization layers, and other vectors and scalars, unless the
+    layer declares a vector as a weight matrix.
     """
-    found = set()
+    decayed = set()
     for module in model.modules():
-        maps = weight_matrices(module)
+        matrices = weight_matrices(module)
         for name, value in module.named_parameters(recurse=False):
-            is_beside = value.dim() < 2 or name.startswith("bias") or isinstance(module, _NORMS)
-            if name in maps or not is_beside:
-                found.add(value)
-    return found
+            is_vector_or_norm = value.dim() < 2 or name.startswith("bias") or isinstance(module, _NORMS)
+            if name in matrices or not is_vector_or_norm:
+                decayed.add(value)
+    return decayed
 
 
 def find_matrix_parameters(model: nn.Module) -> set[nn.Parameter]:
-    """The parameters that hold maps from features to features: neither tables of embeddings nor gains and biases."""
+    """Return the parameters that are weight matrices, without embeddings, scales and biases."""
     return {
         module.get_parameter(name)
         for module in model.modules()

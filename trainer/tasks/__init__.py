@@ -1,4 +1,4 @@
-"""Tasks: the loss, the metrics and the artifacts of a training problem; selected by ``_target_``.
+"""Tasks: the loss, metrics and artifacts of a training problem, selected by ``_target_``.
 
-May import what stands before in the list, and ``tasks.base``, ``tasks.losses``, ``tasks.evaluation``, never a sibling.
+May import earlier packages, ``tasks.base``, ``tasks.losses`` and ``tasks.evaluation``; a task imports no other task.
 """

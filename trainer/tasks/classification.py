@@ -23,7 +23,6 @@ from trainer.metrics.classification import (
     roc_auc,
     roc_auc_macro,
 )
-from trainer.metrics.double_precision import to_double
 from trainer.metrics.registry import F1_PER_CLASS, IOU_PER_CLASS, MetricFamily
 from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.evaluation import classification_plots
@@ -33,15 +32,20 @@ from trainer.utils.text import format_dtype
 
 
 class Classification(ScoredTask):
-    """Classification with cross-entropy against class indices, or class probabilities (B, C) of mixed rows.
+    """Classification by cross-entropy with class indices (B, ...), or with class probabilities (B, C, ...) of mixup.
 
-    A single logit is the second of two classes against a first logit of zero, which gives the logistic loss.
+    The loss is ``-mean_b log softmax(logits_b)[target_b]``. A single logit is that of the second of two classes, with 0
+    for the first, which gives the logistic loss ``softplus(-logit)`` of the second class.
 
     Args:
-        num_classes: number of classes C.
-        label_smoothing: label smoothing.
-        scores: reported metrics; the first one selects the best weights. ``f1`` is the macro average, ``f1_per_class``
+        model: Model with logits (B, C, ...), or (B, 1, ...) for two classes.
+        num_classes: Number of classes C.
+        label_smoothing: Probability mass that is spread uniformly over all classes.
+        scores: Reported metrics; the first one selects the best weights. ``f1`` is the macro average, ``f1_per_class``
             reports each class; ``auc`` of more than two classes is the macro one-vs-rest average.
+
+    References:
+        Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016 (label smoothing).
     """
 
     shapes = "(B, C, ...) -> (B, ...)"
@@ -73,12 +77,11 @@ class Classification(ScoredTask):
         if classes != self.num_classes:
             raise ConfigError(f"task.num_classes: {self.num_classes} given; the data has {classes} classes")
         self.class_names = list(data.info.class_names) or self.class_names
-        images = data.image_inputs()
-        self.image_input = (
-            classification_plots.ImageInput(images[0], data.pixel_bounds(), data.test.get_row_names(first=0))
-            if images
-            else None
-        )
+        image_inputs = data.image_inputs()
+        self.image_input = None
+        if image_inputs:
+            row_names = data.test.get_row_names(first=0)
+            self.image_input = classification_plots.ImageInput(image_inputs[0], data.pixel_bounds(), row_names)
 
     def validate_targets(self, targets: Tensor | None, split: str) -> None:
         if targets is None:
@@ -91,16 +94,19 @@ class Classification(ScoredTask):
             )
         flat = targets.reshape(-1)
         valid = flat != IGNORE_INDEX
-        wrong = valid & ((flat < 0) | (flat >= self.num_classes))
-        if wrong.any():
-            at = int(wrong.nonzero()[0])
-            row = at // max(1, flat.numel() // len(targets))
+        is_invalid = valid & ((flat < 0) | (flat >= self.num_classes))
+        if is_invalid.any():
+            position = int(is_invalid.nonzero()[0])
+            row = position // max(1, flat.numel() // len(targets))
             raise ConfigError(
-                f"data: {split} labels must be 0..{self.num_classes - 1}; found {int(flat[at])} at row {row}"
+                f"data: {split} labels must be 0..{self.num_classes - 1}; found {int(flat[position])} at row {row}"
             )
-        # Constant during training: if no target is ignored, the loss needs no mask.
-        self.has_ignored_targets = not bool(valid.all()) or (self.has_ignored_targets and split != "train")
-        if targets.dim() <= 2:  # segmentation targets may be deduplicated, so counts would be wrong
+        # Constant during training, which validates the training split first; without them the loss needs no mask.
+        if split == "train":
+            self.has_ignored_targets = False
+        if not valid.all():
+            self.has_ignored_targets = True
+        if targets.dim() <= 2:  # get_targets may deduplicate segmentation maps, so their counts would be wrong
             self.class_counts[split] = flat[valid].bincount(minlength=self.num_classes).cpu()
         if not valid.any():
             raise ConfigError(f"data: every {split} label is {IGNORE_INDEX} (ignored): nothing to train on")
@@ -110,14 +116,19 @@ class Classification(ScoredTask):
         return len(batch) if target.is_floating_point() else (target != IGNORE_INDEX).sum()
 
     def predict_logits(self, batch: Batch) -> Tensor:
-        """Return the logits (B, C, ...) with C at least 2."""
+        """Return the logits (B, C, ...) of a batch, with C at least 2.
+
+        Raises:
+            ConfigError: The logits do not have C classes or do not match the targets.
+        """
         logits = self.forward_batch(batch)
         if logits.shape[1] != self.num_classes and (logits.shape[1], self.num_classes) != (1, 2):
             raise ConfigError(self._describe_width_mismatch(logits.shape[1]))
         if logits.shape[1] == 1:
             logits = torch.cat((torch.zeros_like(logits), logits), dim=1)
         target = batch.require_target()
-        if target.shape != (logits.shape if target.is_floating_point() else (len(logits), *logits.shape[2:])):
+        expected_shape = logits.shape if target.is_floating_point() else logits[:, 0].shape
+        if target.shape != expected_shape:
             raise ConfigError(
                 f"model: logits {tuple(logits.shape)} do not fit targets {tuple(target.shape)}:"
                 " classification needs (B, C, ...) against (B, ...)"
@@ -132,7 +143,7 @@ class Classification(ScoredTask):
         classes = f"{self.num_classes} classes ({text_file.join_names(self.class_names, 10)})"
         return f"{key}: {width} given; the data has {classes}, so it must be {valid}, the default if it is not set"
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         logits, target = self.predict_logits(batch), batch.require_target()
         if not self.has_ignored_targets:
             return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
@@ -142,8 +153,8 @@ class Classification(ScoredTask):
         logits = self.predict_logits(batch).float()
         target = batch.require_target()
         predicted = logits.argmax(1)
-        nll = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="sum")
-        score: Score = {"nll": to_double(nll)}
+        score: Score = {"nll": masked_cross_entropy.sum_nll(logits, target)}
+        # Without ignored targets a slice avoids the synchronization of a boolean mask.
         valid = target != IGNORE_INDEX if self.has_ignored_targets else slice(None)
         predicted, target = predicted[valid], target[valid]
         score["count"] = torch.tensor(target.numel(), device=target.device)
@@ -204,6 +215,11 @@ class Classification(ScoredTask):
         return selected
 
     def name_class_scores(self, family: MetricFamily, values: Tensor) -> dict[str, float]:
-        """Return one score per class, named by prefix and class name."""
+        """Return the metrics of each class, by name.
+
+        Args:
+            family: Metrics of all classes, such as the F1 scores.
+            values: Values (C,).
+        """
         names = [family.get_member(name).name for name in self.class_names]
         return dict(zip(names, values.tolist(), strict=True))

@@ -16,7 +16,7 @@ from trainer.metrics.double_precision import to_double
 from trainer.metrics.gaussian import gaussian_log_prob
 from trainer.tasks.base.generative import Generative, GenerativeOptions
 from trainer.tasks.base.model_protocols import NormalizingFlow
-from trainer.tasks.evaluation.sample_metrics import load_rows, subsample_indices
+from trainer.tasks.evaluation.sample_metrics import load_subsample
 
 MAX_ROWS = 10_000
 """Training rows used to estimate the quantization steps."""
@@ -25,14 +25,21 @@ MAX_ROWS = 10_000
 class Density(Generative):
     """Maximum likelihood with uniform dequantization: the loss is the mean of ``-log p(x + step u)``, u in [-1/2, 1/2].
 
-    ``step`` is the median difference between neighboring values of a feature: 1 for counts and binary features, which
-    as points would have infinite density, and close to 0 for continuous ones. For pixels it is one of 256 levels, so
-    that ``bits_per_dim`` is comparable with published results. Rows are scored without noise. ``gap`` is the distance
-    of ``log_likelihood``, in nats per row, to the exact one, if the data reports it.
+    ``step`` is the median difference between neighboring values of a feature: 1 for counts and binary features, whose
+    likelihood would be unbounded without noise, and close to 0 for continuous features. For pixels it is one of 256
+    levels, so that ``bits_per_dim``, ``-log p(x) / (D log 2)`` of pixel values from 0 to 255, is comparable with
+    published results.
+
+    ``log_likelihood`` is in nats per row; ``gap`` is its distance to the exact log-likelihood, if the data set reports
+    it. ``train score`` adds no noise to the rows.
+
+    Args:
+        model: Model with ``log p(x)`` (B,) as output, and a method ``generate``.
+        options: Options of all generative tasks, see ``GenerativeOptions``.
 
     References:
-        Uria et al. 2013, RNADE (dequantization).
-        Theis et al. 2016, A Note on the Evaluation of Generative Models.
+        Uria et al., RNADE: The Real-Valued Neural Autoregressive Density-Estimator, NeurIPS 2013 (dequantization).
+        Theis et al., A Note on the Evaluation of Generative Models, ICLR 2016.
     """
 
     shapes = "(B) -> ()"
@@ -48,31 +55,32 @@ class Density(Generative):
 
     def setup(self, data: Dataset) -> None:
         super().setup(data)
-        black, white = self.value_range
-        self.step = (
-            torch.full(self.shape, (white - black) / (NUM_LEVELS - 1))
-            if self.is_scaled
-            else estimate_quantization_steps(
-                load_rows(data.train, subsample_indices(len(data.train), MAX_ROWS)).inputs["x"]
-            )
-        )
+        if self.is_scaled:
+            low_value, high_value = self.value_range
+            self.step = torch.full(self.shape, (high_value - low_value) / (NUM_LEVELS - 1))
+        else:
+            self.step = estimate_quantization_steps(load_subsample(data.train, MAX_ROWS).inputs["x"])
 
     def dequantize(self, batch: Batch) -> Tensor:
-        """Return the rows with uniform noise of the width of the quantization steps."""
+        """Return the rows (B, ...) in the range of the model, with uniform noise as wide as the quantization steps."""
         x = self.normalize(batch)
         return x + self.step * (torch.rand_like(x) - 0.5)
 
     def log_prob(self, x: Tensor, label: Tensor | None) -> Tensor:
-        """Return ``log p(x)``, or ``log p(x | label)``, (B,)."""
+        """Return the log-likelihoods (B,) in nats.
+
+        Args:
+            x: Rows (B, ...) in the range of the model.
+            label: Labels (B,) to condition on; None for an unconditional model.
+        """
         return (self.model(x) if label is None else self.model(x, label)).float()
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         return -self.log_prob(self.dequantize(batch), self.get_labels(batch)).mean()
 
     def score(self, batch: Batch) -> Score:
-        score = self.collect_real_rows(batch) | {
-            "nats": to_double(self.log_prob(self.dequantize(batch), self.get_labels(batch))).sum()
-        }
+        score = self.collect_real_rows(batch)
+        score["nats"] = to_double(self.log_prob(self.dequantize(batch), self.get_labels(batch))).sum()
         if self.info.log_likelihood is not None:
             score["exact"] = to_double(self.info.log_likelihood(batch.inputs["x"])).sum()
         return score
@@ -91,15 +99,13 @@ class Density(Generative):
         return -scores["log_likelihood"]
 
     def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Add the log-likelihood of a fitted Gaussian (baseline) and the exact one (best)."""
+        """Add the log-likelihood of a Gaussian fitted to the training rows (baseline) and the exact one (best)."""
         baseline, best = super().reference_scores()
-        parts = (
-            load_rows(split, subsample_indices(len(split), MAX_ROWS))
-            for split in (self.sample_metrics.data.train, self.sample_metrics.data.test)
-        )
-        train, test = (batch.to(self.progress.device) for batch in parts)
-        gaussian = gaussian_log_prob(*(self.dequantize(batch).flatten(1).cpu() for batch in (train, test)))
-        baseline["log_likelihood"] = float(gaussian.mean())
+        data, device = self.sample_metrics.data, self.progress.device
+        train, test = load_subsample(data.train, MAX_ROWS).to(device), load_subsample(data.test, MAX_ROWS).to(device)
+        train_rows = self.dequantize(train).flatten(1).cpu()
+        test_rows = self.dequantize(test).flatten(1).cpu()
+        baseline["log_likelihood"] = float(gaussian_log_prob(train_rows, test_rows).mean())
         if self.info.log_likelihood is not None:
             exact = float(self.info.log_likelihood(test.inputs["x"]).mean())
             best |= {"log_likelihood": exact, "gap": 0.0}
@@ -119,9 +125,10 @@ class Density(Generative):
 
 
 def estimate_quantization_steps(x: Tensor) -> Tensor:
-    """Return the median difference between neighboring values of each feature of rows (N, ...).
+    """Return the median difference between neighboring distinct values of each feature, (...); 1 for constant ones.
 
-    Constant features have step 1.
+    Args:
+        x: Rows (N, ...).
     """
     steps = torch.ones(x[0].shape).flatten()
     for feature, values in enumerate(x.flatten(1).unbind(1)):

@@ -14,22 +14,27 @@ from trainer.utils.errors import ConfigError
 
 
 class Diffusion(Denoising):
-    """Denoising diffusion with ``x_t = sqrt(alpha_bar_t) x + sqrt(1 - alpha_bar_t) e``.
+    """Denoising diffusion with ``x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps``, t uniform in 1..T.
 
-    t is uniform in 1..``timesteps``, and the model is conditioned on ``t / timesteps``. The cosine schedule ends with
-    so little signal that ``eps`` does not determine data that is not clipped, as images are; ``v`` and ``x0`` do.
+    The loss is the mean squared error of the prediction: ``|eps - eps_theta(x_t, t)|^2`` for ``eps``, and likewise for
+    ``x0`` and ``v = sqrt(alpha_bar_t) eps - sqrt(1 - alpha_bar_t) x_0``. The model is conditioned on t / T.
+
+    The cosine schedule ends with so little signal that x_0 cannot be computed from ``eps`` there; images are clamped to
+    their range, but other data needs ``v`` or ``x0``.
 
     Args:
-        schedule: noise schedule.
-        timesteps: number of diffusion steps T.
-        prediction: ``eps`` predicts the noise, ``x0`` the data, ``v`` their v-combination.
-        sampler: ``ddpm`` uses all steps, ``ddim`` a few.
-        eta: noise of ``ddim``; 0 is deterministic.
+        model: Denoiser of x_t (B, ...) and t / T (B,), and labels (B,) if it is class-conditional.
+        schedule: Noise schedule, ``linear`` or ``cosine``.
+        timesteps: Number of diffusion steps T.
+        prediction: Output of the model: ``eps`` is the noise, ``x0`` the data, ``v`` the v-prediction.
+        sampler: ``ddpm`` uses all timesteps, ``ddim`` uses ``steps`` of them.
+        eta: Noise of ``ddim`` in [0, 1]: 0 is deterministic, 1 has the noise of DDPM.
+        options: Options of all denoising tasks, see ``DenoisingOptions``.
 
     References:
-        Ho et al. 2020, Denoising Diffusion Probabilistic Models.
-        Song et al. 2021, Denoising Diffusion Implicit Models.
-        Salimans and Ho 2022, Progressive Distillation (v-prediction).
+        Ho et al., Denoising Diffusion Probabilistic Models, NeurIPS 2020, eq. 14.
+        Song et al., Denoising Diffusion Implicit Models, ICLR 2021.
+        Salimans and Ho, Progressive Distillation for Fast Sampling of Diffusion Models, ICLR 2022 (v-prediction).
     """
 
     shapes = "(B, ...) -> ()"
@@ -48,27 +53,26 @@ class Diffusion(Denoising):
         **options: Unpack[DenoisingOptions],
     ):
         super().__init__(model, prediction, sampler, **options)
-        self.levels = diffusion_process.NoiseSchedule(schedule, timesteps)
+        self.noise_schedule = diffusion_process.NoiseSchedule(schedule, timesteps)
         self.timesteps = timesteps
         self.eta = eta
 
-    def alpha_sigma(self, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        step = 1 + (place * self.timesteps).long().clamp(max=self.timesteps - 1)
-        return self.levels.signal[step], self.levels.noise[step], step / self.timesteps
+    def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        timestep = 1 + (t * self.timesteps).long().clamp(max=self.timesteps - 1)
+        return self.noise_schedule.signal[timestep], self.noise_schedule.noise[timestep], timestep / self.timesteps
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
-        def denoise(x: Tensor, step: int) -> Tensor:
-            output = self.predict_with_guidance(x, step / self.timesteps, label)
-            data = diffusion_process.predict_x0(
-                self.prediction, output, x, self.levels.signal[step], self.levels.noise[step]
-            )
-            return data.clamp(*self.value_range) if self.is_scaled else data
+        def denoise(x: Tensor, timestep: int) -> Tensor:
+            output = self.predict_with_guidance(x, timestep / self.timesteps, label)
+            a, b = self.noise_schedule.signal[timestep], self.noise_schedule.noise[timestep]
+            x0 = diffusion_process.predict_x0(self.prediction, output, x, a, b)
+            return x0.clamp(*self.value_range) if self.is_scaled else x0
 
-        start = torch.randn(count, *self.shape, device=self.progress.device)
+        noise = torch.randn(count, *self.shape, device=self.progress.device)
         if self.sampler == "ddpm":
-            return diffusion_process.sample_ddpm(denoise, start, self.levels.alpha_bar)
+            return diffusion_process.sample_ddpm(denoise, noise, self.noise_schedule.alpha_bar)
         if self.steps > self.timesteps:
             raise ConfigError(
                 f"task.steps: {self.steps} given; at most {self.timesteps} (task.timesteps) are available"
             )
-        return diffusion_process.sample_ddim(denoise, start, self.levels.alpha_bar, self.steps, self.eta)
+        return diffusion_process.sample_ddim(denoise, noise, self.noise_schedule.alpha_bar, self.steps, self.eta)

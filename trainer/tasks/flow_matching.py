@@ -12,17 +12,19 @@ from trainer.tasks.base.denoising import Denoising, DenoisingOptions
 
 
 class FlowMatching(Denoising):
-    """Flow matching with linear interpolation ``x_t = t x + (1 - t) e`` from noise at time 0 to data at time 1.
+    """Flow matching on the linear path ``x_t = t x + (1 - t) e`` from noise e at time 0 to data x at time 1.
 
-    The model predicts the velocity ``x - e``. Its conditional mean transports noise to data; samples integrate it by
-    ``steps`` steps of an ODE solver.
+    The loss is ``|v_theta(x_t, t) - (x - e)|^2`` with t uniform in [0, 1). The optimal velocity, the conditional mean
+    of ``x - e``, transports noise to data; sampling integrates ``dx/dt = v_theta(x, t)`` from 0 to 1.
 
     Args:
+        model: Velocity field of x_t (B, ...) and t (B,), and labels (B,) if it is class-conditional.
         sampler: ODE solver, ``euler`` or ``heun``.
+        options: Options of all denoising tasks, see ``DenoisingOptions``.
 
     References:
-        Lipman et al. 2023, Flow Matching for Generative Modeling.
-        Liu et al. 2023, Flow Straight and Fast (rectified flow).
+        Lipman et al., Flow Matching for Generative Modeling, ICLR 2023, eq. 23 (with sigma_min 0).
+        Liu et al., Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow, ICLR 2023.
     """
 
     shapes = "(B, ...) -> ()"
@@ -34,11 +36,11 @@ class FlowMatching(Denoising):
     ):
         super().__init__(model, "velocity", sampler, **options)
 
-    def alpha_sigma(self, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return place, 1 - place, place
+    def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return t, 1 - t, t
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
-        start = torch.randn(count, *self.shape, device=self.progress.device)
+        noise = torch.randn(count, *self.shape, device=self.progress.device)
         return diffusion_process.integrate_flow(
-            lambda x, time: self.predict_with_guidance(x, time, label), start, self.sampler, self.steps
+            lambda x, time: self.predict_with_guidance(x, time, label), noise, self.sampler, self.steps
         )

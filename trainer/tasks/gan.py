@@ -19,25 +19,41 @@ from trainer.utils.errors import ConfigError
 
 
 class Adversarial(Generative):
-    """Adversarial training with a loss of ``gan.GAN_LOSSES``.
+    """Generative adversarial training of a generator G and a critic f with logits f(x).
 
-    Losses: ``bce``, non-saturating (Goodfellow et al. 2014); ``lsgan``, least squares (Mao et al. 2017); ``hinge`` (Lim
-    and Ye 2017; Miyato et al. 2018); ``wgan``, ``E f(fake) - E f(real)`` with weights clipped to [-clip, clip]
-    (Arjovsky et al. 2017); ``wgan_gp`` with a gradient penalty instead (Gulrajani et al. 2017). The other losses may
-    use the gradient penalty or ``r1`` too. Generated rows have the labels of the real rows in the batch.
+    Losses of the critic and of the generator, with real rows x and generated rows g = G(z):
+
+    - ``bce``: ``E softplus(-f(x)) + E softplus(f(g))`` and ``E softplus(-f(g))`` (non-saturating)
+    - ``lsgan``: ``E (f(x) - 1)^2 / 2 + E f(g)^2 / 2`` and ``E (f(g) - 1)^2 / 2``
+    - ``hinge``: ``E max(0, 1 - f(x)) + E max(0, 1 + f(g))`` and ``-E f(g)``
+    - ``wgan``: ``E f(g) - E f(x)`` with the weights of f in [-clip, clip], and ``-E f(g)``
+    - ``wgan_gp``: ``E f(g) - E f(x)`` plus the gradient penalty, and ``-E f(g)``
+
+    The gradient penalty and ``r1`` can be added to the other losses too. Generated rows have the labels of the real
+    rows of the batch.
 
     Args:
-        critic_steps: the generator is updated on every ``critic_steps``-th step of the critic.
-        critic_lr: learning rate of the critic; None uses that of the optimizer.
-        gradient_penalty: weight of the gradient penalty; None uses the default of the loss.
-        clip: bound of the critic's weights; None uses the default of the loss.
-        r1: weight of the R1 penalty.
-        feature_matching: weight of the squared distance between mean critic features of real and generated rows, added
-            to the generator loss (Salimans et al. 2016).
-        label_smoothing: one-sided label smoothing of real rows.
+        model: Model with submodules ``critic`` and ``generator``, see ``AdversarialModel``.
+        loss: ``bce``, ``lsgan``, ``hinge``, ``wgan`` or ``wgan_gp``.
+        critic_steps: Critic updates per generator update.
+        critic_lr: Learning rate of the critic; None uses that of the optimizer.
+        gradient_penalty: Weight of the gradient penalty; None uses the default of the loss, 10 for ``wgan_gp``.
+        clip: Bound of the critic's weights; None uses the default of the loss, 0.01 for ``wgan``.
+        r1: Weight of the R1 penalty.
+        feature_matching: Weight of the feature matching loss of the generator.
+        label_smoothing: One-sided label smoothing: the target of real rows is 1 - ``label_smoothing``.
+        options: Options of all generative tasks, see ``GenerativeOptions``.
 
     Raises:
-        ConfigError: incompatible options.
+        ConfigError: Options exclude each other.
+
+    References:
+        Goodfellow et al., Generative Adversarial Nets, NeurIPS 2014 (bce).
+        Mao et al., Least Squares Generative Adversarial Networks, ICCV 2017 (lsgan).
+        Lim and Ye, Geometric GAN, 2017; Miyato et al., Spectral Normalization for GANs, ICLR 2018 (hinge).
+        Arjovsky et al., Wasserstein GAN, ICML 2017 (wgan).
+        Gulrajani et al., Improved Training of Wasserstein GANs, NeurIPS 2017 (wgan_gp).
+        Salimans et al., Improved Techniques for Training GANs, NeurIPS 2016 (feature matching, label smoothing).
     """
 
     shapes = "(B) -> ()"
@@ -74,26 +90,27 @@ class Adversarial(Generative):
 
     def _validate_options(self, loss: str, clip: float | None, label_smoothing: float) -> None:
         has_spectral_norm = any(parametrize.is_parametrized(module) for module in self.critic.modules())
-        constraints = {
-            "task.clip": self.clip is not None,
-            "model.spectral_norm": self.clip is not None and has_spectral_norm,
-            "task.gradient_penalty": self.gradient_penalty > 0,
-            "task.r1": self.r1 > 0,
-        }
-        active = [key for key, is_set in constraints.items() if is_set]
-        checks = {
-            f"task.clip: weight clipping applies to wgan only, and task.loss is {loss}; set it to null": (
-                clip is not None and loss != "wgan"
-            ),
-            "task.gradient_penalty: 0 leaves the critic of wgan_gp unconstrained; set it above 0, or task.loss=wgan": (
-                loss == "wgan_gp" and not self.gradient_penalty
-            ),
-            f"{' and '.join(active)}: each constrains the critic's gradient; keep only one": len(active) > 1,
-            f"task.label_smoothing: {loss} has no targets to smooth; bce and lsgan have": (
-                label_smoothing > 0 and not self.gan_loss.supports_smoothing
-            ),
-        }
-        if problems := [problem for problem, applies in checks.items() if applies]:
+        constraints = []
+        if self.clip is not None:
+            constraints.append("task.clip")
+            if has_spectral_norm:
+                constraints.append("model.spectral_norm")
+        if self.gradient_penalty > 0:
+            constraints.append("task.gradient_penalty")
+        if self.r1 > 0:
+            constraints.append("task.r1")
+        problems = []
+        if clip is not None and loss != "wgan":
+            problems.append(f"task.clip: weight clipping applies to wgan only, and task.loss is {loss}; set it to null")
+        if loss == "wgan_gp" and not self.gradient_penalty:
+            problems.append(
+                "task.gradient_penalty: 0 leaves the critic of wgan_gp unconstrained; set it above 0, or task.loss=wgan"
+            )
+        if len(constraints) > 1:
+            problems.append(f"{' and '.join(constraints)}: each constrains the critic's gradient; keep only one")
+        if label_smoothing > 0 and not self.gan_loss.supports_smoothing:
+            problems.append(f"task.label_smoothing: {loss} has no targets to smooth; bce and lsgan have")
+        if problems:
             raise ConfigError(*problems)
 
     @property
@@ -102,6 +119,7 @@ class Adversarial(Generative):
 
     @property
     def critic(self) -> nn.Module:
+        """Critic of the model."""
         return self.model.get_submodule("critic")
 
     def param_groups(self) -> dict[str, Iterable[nn.Parameter]]:
@@ -116,15 +134,21 @@ class Adversarial(Generative):
     def count_active_steps(self, step: int) -> dict[str, int]:
         return {"critic": step, "generator": step // self.critic_steps}
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
-        losses = {"critic": self.critic_loss, "generator": self.generator_loss}
-        return losses[player](self.normalize(batch), self.get_labels(batch))
+    def loss(self, batch: Batch, group: str) -> Tensor:
+        x, label = self.normalize(batch), self.get_labels(batch)
+        return self.critic_loss(x, label) if group == "critic" else self.generator_loss(x, label)
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
         noise = torch.randn(count, self._adversarial_model.latent, device=self.progress.device)
         return self._adversarial_model.generate(noise, label).float()
 
     def critic_loss(self, real: Tensor, label: Tensor | None) -> Tensor:
+        """Return the loss of the critic with its penalties.
+
+        Args:
+            real: Rows (B, ...) in the range of the model.
+            label: Labels (B,); None for an unconditional model.
+        """
         with torch.no_grad():
             fake = self.draw(len(real), label).reshape(real.shape)
         labels = None if label is None else label.repeat(2)
@@ -138,6 +162,12 @@ class Adversarial(Generative):
         return loss
 
     def generator_loss(self, real: Tensor, label: Tensor | None) -> Tensor:
+        """Return the loss of the generator.
+
+        Args:
+            real: Rows (B, ...) in the range of the model, for feature matching and the number of rows to generate.
+            label: Labels (B,); None for an unconditional model.
+        """
         fake = self.draw(len(real), label).reshape(real.shape)
         loss = self.gan_loss.generator(self.model(fake, label).float())
         if self.feature_matching:
@@ -145,7 +175,12 @@ class Adversarial(Generative):
         return loss
 
     def feature_matching_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Compute ``|E h(real) - E h(fake)|^2`` over the last hidden layer h of the critic."""
+        """Return the feature matching loss ``|E h(real) - E h(fake)|^2``, h being the last hidden layer of the critic.
+
+        Args:
+            real: Real rows (B, ...).
+            fake: Generated rows (B, ...).
+        """
         with torch.no_grad():
             real_mean = self._adversarial_model.features(real).float().mean(0)
         return (self._adversarial_model.features(fake).float().mean(0) - real_mean).square().sum()

@@ -28,19 +28,24 @@ MAX_DRAWN_NODES = 1500
 
 
 class GraphGeneration(ScoredTask):
-    """Graph autoencoder training, ``mean over pairs of -log p(link or not | z) + beta KL / N``.
+    """Training of (variational) graph autoencoders, with graph generation from the link probabilities.
 
-    The KL term ``KL(q(z_i | x, A) || p(z_i))`` is averaged over the N nodes; deterministic models have none. With beta
-    1 and all pairs this is the bound of the variational graph autoencoder, per pair. A sampled graph has one Bernoulli
-    draw per unordered pair. Training uses a balanced sample of pairs, which shifts all logits by a constant; it is
-    corrected so that the expected number of links equals that of the training graph.
+    The loss is ``-mean over pairs (i, j) of log p(A_ij | z_i, z_j) + beta KL / N`` with the KL divergence ``KL(q(z_i |
+    x, A) || p(z_i))`` averaged over the N nodes; deterministic models have none. With beta 1 and all pairs it is the
+    negative evidence lower bound of the variational graph autoencoder, per pair.
+
+    A sampled graph has one Bernoulli draw per unordered pair. Training uses a balanced sample of linked and unlinked
+    pairs, which shifts all logits by a constant; sampling corrects the shift so that the expected number of links
+    equals that of the training graph.
 
     Args:
-        beta: weight of the KL term.
+        model: Model with node embeddings and link logits, see ``GraphAutoencoder``.
+        beta: Weight of the KL term.
+        scores: Reported metrics; the first one selects the best weights.
 
     References:
-        King and Zeng 2001, Logistic Regression in Rare Events Data (logit correction).
-        Kipf and Welling 2016, Variational Graph Auto-Encoders.
+        King and Zeng, Logistic Regression in Rare Events Data, Political Analysis 2001 (logit correction).
+        Kipf and Welling, Variational Graph Auto-Encoders, NeurIPS Bayesian Deep Learning Workshop 2016.
     """
 
     shapes = "(P, C) -> (P)"
@@ -77,13 +82,13 @@ class GraphGeneration(ScoredTask):
             )
 
     def decode_pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return link logits (P,) and KL terms of the nodes (N,)."""
+        """Return the link logits (P,) of the pairs of a batch and the KL terms (N,) of the nodes."""
         inputs = self.select_model_inputs(batch)
         pairs = inputs.pop("pairs")
         nodes, kl = self._autoencoder.encode(**inputs)
         return self._autoencoder.decode(nodes, pairs).squeeze(1), kl.float()
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         logits, kl = self.decode_pairs(batch)
         target = batch.require_target().to(logits)
         return F.binary_cross_entropy_with_logits(logits, target) + self.beta * kl.mean() / len(kl)
@@ -117,9 +122,15 @@ class GraphGeneration(ScoredTask):
 
     @torch.no_grad()
     def draw(self, seed: int) -> Tensor:
-        """Sample a graph over the training nodes: its links (L, 2), the smaller node first.
+        """Sample a graph over the training nodes.
 
         All pairs are decoded; ten thousand nodes need 2 GB.
+
+        Args:
+            seed: Seed of the Bernoulli draws.
+
+        Returns:
+            Links (L, 2), the smaller node first, on the CPU.
         """
         device = self.progress.device
         nodes, _ = self._autoencoder.encode(**{k: v.to(device) for k, v in self.graph_inputs.items()})
@@ -134,17 +145,23 @@ class GraphGeneration(ScoredTask):
             yield LazyArtifact("graph", lambda: self._plot_graph("graph", self.draw(0)))
 
     def sample(self, count: PositiveInt = 1, seed: NonNegativeInt = 0) -> Iterator[str | Artifact]:
-        """Sample graphs over the training nodes as tables of links, with plots next to the training graph if small."""
-        for number in range(seed, seed + count):
-            links = self.draw(number)
-            yield Table(f"sampled-{number}", ("source", "target"), links.tolist())
+        """Yield tables of the links of sampled graphs and, for small graphs, plots next to the training graph.
+
+        Args:
+            count: Number of graphs.
+            seed: Seed of the first graph; the next ones have the following seeds.
+        """
+        for sample_seed in range(seed, seed + count):
+            links = self.draw(sample_seed)
+            yield Table(f"sampled-{sample_seed}", ("source", "target"), links.tolist())
             if len(self.graph_inputs["x"]) <= MAX_DRAWN_NODES:
-                yield self._plot_graph(f"sampled-{number}", links)
+                yield self._plot_graph(f"sampled-{sample_seed}", links)
 
     def _plot_graph(self, name: str, links: Tensor) -> GraphPlot:
         edges, nodes = self.graph_inputs["edge_index"].cpu().t(), len(self.graph_inputs["x"])
         training = edges[edges[:, 0] < edges[:, 1]]
-        overlap = torch.isin(*(pairs @ torch.tensor([nodes, 1]) for pairs in (links, training))).double().mean()
+        pair_to_id = torch.tensor([nodes, 1])
+        overlap = torch.isin(links @ pair_to_id, training @ pair_to_id).double().mean()
         sampled = f"sampled: {format_count(len(links), 'link')}, {float(overlap):.0%} in the training graph"
         captions = (f"training: {format_count(len(training), 'link')}", sampled)
         graphs = [
@@ -155,7 +172,13 @@ class GraphGeneration(ScoredTask):
 
 
 def describe_density(links: Tensor, nodes: int, classes: Tensor | None) -> str:
-    """Describe the density of a graph, and within and across classes if these are known."""
+    """Return a caption with the density of a graph, and that within and across classes if they are known.
+
+    Args:
+        links: Links (L, 2).
+        nodes: Number of nodes N.
+        classes: Classes (N,) of the nodes.
+    """
     density = f"{nodes} nodes, density {2 * len(links) / (nodes * (nodes - 1)):.4f}"
     if classes is None:
         return density
@@ -164,7 +187,12 @@ def describe_density(links: Tensor, nodes: int, classes: Tensor | None) -> str:
 
 
 def compute_densities(links: Tensor, classes: Tensor) -> tuple[float, float]:
-    """Compute the share of linked pairs within classes and across classes."""
+    """Return the fraction of linked pairs within classes and across classes.
+
+    Args:
+        links: Links (L, 2), each pair once.
+        classes: Classes (N,) of the nodes.
+    """
     size = classes.bincount()
     within, total = float((size * (size - 1)).sum()) / 2, len(classes) * (len(classes) - 1) / 2
     same = int((classes[links[:, 0]] == classes[links[:, 1]]).sum())
@@ -172,12 +200,23 @@ def compute_densities(links: Tensor, classes: Tensor) -> tuple[float, float]:
 
 
 def calibrate_link_probs(links: float, logits: Tensor) -> Tensor:
-    """Shift logits (P,) by a constant so that the expected number of links is ``links``, and return probabilities (P,).
+    """Return link probabilities after shifting all logits so that the expected number of links is ``links``.
 
     The shift is found by bisection.
+
+    Args:
+        links: Expected number of links.
+        logits: Logits (P,) of all pairs.
+
+    Returns:
+        Probabilities (P,).
     """
     low, high = -100.0, 100.0
     while high - low > 1e-4:
-        middle = (low + high) / 2
-        low, high = (low, middle) if float((logits + middle).sigmoid().double().sum()) > links else (middle, high)
+        shift = (low + high) / 2
+        expected_links = float((logits + shift).sigmoid().double().sum())
+        if expected_links > links:
+            high = shift
+        else:
+            low = shift
     return (logits + low).sigmoid()

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Literal, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core import decoding
@@ -16,19 +15,27 @@ from trainer.core.batch import IGNORE_INDEX, Batch, Score
 from trainer.core.dataset import Dataset
 from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PluginMetric, PositiveInt, Probability
-from trainer.metrics.double_precision import to_double
-from trainer.tasks.base import token_targets
+from trainer.tasks.base import prompts, token_targets
 from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.losses import masked_cross_entropy
-from trainer.utils.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
 
 class Language(ScoredTask):
-    """Language modeling with cross-entropy of each token given those before it; the model must be causal.
+    """Autoregressive language modeling: the loss is ``-mean_t log p(x_t | x_1..x_{t-1})`` over all tokens of a batch.
 
-    Scores: ``nll`` in nats per token, ``bits`` per token, ``perplexity`` and ``token_accuracy``.
+    The model must be causal: the logits at a position must not depend on later tokens.
+
+    Args:
+        model: Model with logits (B, S, V).
+        vocab_size: Number of tokens V.
+        seq_len: Context length S, the number of tokens that the model can attend to.
+        scores: Reported metrics; the first one selects the best weights. ``nll`` is in nats per token, ``bits`` in bits
+            per token, ``perplexity`` is exp(nll).
+
+    References:
+        Bengio et al., A Neural Probabilistic Language Model, JMLR 2003.
     """
 
     shapes = "(B, S, V) -> (B, S)"
@@ -58,19 +65,18 @@ class Language(ScoredTask):
         return token_targets.count_tokens(batch)
 
     def predict_logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return logits (B * S, V) and targets (B * S).
+        """Return the logits (B * S, V) and targets (B * S) of a batch.
 
         They are flattened because cross-entropy over a middle dimension is twice as slow.
+
+        Raises:
+            ConfigError: The logits do not match the targets.
         """
         logits, target = self.forward_batch(batch), batch.require_target()
-        if logits.shape != (*target.shape, self.vocab_size):
-            raise ConfigError(
-                f"model: logits {tuple(logits.shape)} do not fit targets {tuple(target.shape)}:"
-                f" language needs (B, S, {self.vocab_size}) against (B, S)"
-            )
+        token_targets.validate_logits(logits, target, self.vocab_size, "language")
         return logits.flatten(0, 1), target.flatten()
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         return masked_cross_entropy.cross_entropy(*self.predict_logits(batch))
 
     def score(self, batch: Batch) -> Score:
@@ -78,7 +84,7 @@ class Language(ScoredTask):
         logits = logits.float()
         score: Score = {
             "tokens": (target != IGNORE_INDEX).sum(),
-            "nll": to_double(F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="sum")),
+            "nll": masked_cross_entropy.sum_nll(logits, target),
             "correct": (logits.argmax(1) == target).sum(),
         }
         if self.computed_metrics:
@@ -108,41 +114,40 @@ class Language(ScoredTask):
         top_p: Probability = 1.0,
         seed: NonNegativeInt = 0,
     ) -> Iterator[str]:
-        """Generate ``length`` tokens after ``prompt`` and yield the text piece by piece, the prompt first.
+        """Generate text after a prompt and yield it piece by piece, the prompt first.
 
-        Unknown tokens are never generated; unknown text in the prompt is logged.
+        The unknown token is never generated; a warning reports unknown tokens of the prompt.
 
         Args:
-            temperature: 0 is greedy, 1 samples from the model distribution.
-            top_k: sample from the k most likely tokens.
-            top_p: sample from the smallest set of tokens with this probability mass.
+            prompt: Text to continue.
+            length: Number of tokens to generate.
+            temperature: Softmax temperature; 0 is greedy, 1 samples from the distribution of the model.
+            top_k: Sample from the k most likely tokens; None for all.
+            top_p: Sample from the smallest set of most likely tokens with this probability mass.
+            seed: Random seed.
 
         Raises:
-            ConfigError: a prompt without tokens or with unknown characters.
+            ConfigError: The data set has no text, or the prompt has no tokens or cannot be encoded.
         """
-        if self.tokenizer is None:
-            raise ConfigError("sample: this data set has no text")
-        start = self.tokenizer.encode(prompt)
-        if not start:
-            raise ConfigError(f"prompt: {prompt!r} contains no tokens; set prompt=TEXT")
-        first = torch.tensor([start[-self.seq_len :]], device=self.progress.device)
-        generator = torch.Generator(first.device).manual_seed(seed)
-        choose = decoding.make_sampler(temperature, top_k, top_p, generator)
-        unknown = self.tokenizer.unknown_id
+        tokenizer = prompts.require_tokenizer(self.tokenizer)
+        prompt_tokens = prompts.encode_prompt(prompt, tokenizer)
+        context = torch.tensor([prompt_tokens[-self.seq_len :]], device=self.progress.device)
+        generator = torch.Generator(context.device).manual_seed(seed)
+        select_token = decoding.make_sampler(temperature, top_k, top_p, generator)
+        unknown = tokenizer.unknown_id
         if unknown is not None:
-            choose = decoding.exclude_token(choose, unknown)
-            if num_unknown := start.count(unknown):
-                log.warning("prompt: %d of its %d tokens are not in the training text", num_unknown, len(start))
+            select_token = decoding.exclude_token(select_token, unknown)
+            if num_unknown := prompt_tokens.count(unknown):
+                log.warning("prompt: %d of its %d tokens are not in the training text", num_unknown, len(prompt_tokens))
         stream = decoding.stream_tokens(
-            cast(decoding.Decoder, self.model), (), first, length, choose, context=self.seq_len
+            cast(decoding.Decoder, self.model), (), context, length, select_token, context_length=self.seq_len
         )
         yield prompt
-        num_yielded = len(self.tokenizer.decode(start))
-        generated = start
+        num_yielded = len(tokenizer.decode(prompt_tokens))
+        generated = prompt_tokens
         for token in stream:
             generated = [*generated, int(token)]
-            text = self.tokenizer.decode(generated).rstrip(
-                "\N{REPLACEMENT CHARACTER}"
-            )  # an incomplete character; its remaining bytes may follow
+            # The last character may be incomplete until its remaining bytes follow.
+            text = tokenizer.decode(generated).rstrip("\N{REPLACEMENT CHARACTER}")
             yield text[num_yielded:]
             num_yielded = max(num_yielded, len(text))

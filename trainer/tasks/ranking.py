@@ -20,22 +20,26 @@ from trainer.utils.text import format_dtype
 
 
 class Ranking(ScoredTask):
-    """Ranking by cross-entropy over all C candidates, scored by filtered ranks.
+    """Ranking of C candidates by cross-entropy, evaluated by filtered ranks.
 
-    Filtered ranks exclude the other correct answers of a query, given in a batch as ``known`` (B, K).
+    The loss is ``-log softmax(scores)[target]`` over all candidates (1-to-all scoring), or over the target and random
+    negatives (sampled softmax). Filtered ranks ignore the other correct answers of a query, the input ``known`` (B, K).
 
     Args:
-        num_classes: number of candidates C.
-        candidates: number of random negatives per step, shared by the rows of a batch; each then represents C /
-            candidates of them (sampled softmax). None, or at least C, uses all. Scores always use all C.
+        model: Model with scores (B, C); for sampled softmax its ``forward`` takes ``candidates``.
+        num_classes: Number of candidates C.
+        label_smoothing: Probability mass that is spread uniformly over all candidates.
+        candidates: Number of random negatives per step, shared by the rows of a batch. None, or at least C, for all
+            candidates. Metrics always use all candidates.
+        scores: Reported metrics; the first one selects the best weights.
 
     Raises:
-        ConfigError: sampled candidates with a model that does not support them, or with label smoothing.
+        ConfigError: Negatives are sampled, but the model does not take ``candidates`` or labels are smoothed.
 
     References:
-        Bordes et al. 2013, Translating Embeddings for Modeling Multi-relational Data (filtered ranks).
-        Jean et al. 2015, On Using Very Large Target Vocabulary for Neural Machine Translation (sampled softmax).
-        Lacroix et al. 2018, Canonical Tensor Decomposition for Knowledge Base Completion.
+        Bordes et al., Translating Embeddings for Modeling Multi-relational Data, NeurIPS 2013 (filtered ranks).
+        Jean et al., On Using Very Large Target Vocabulary for Neural Machine Translation, ACL 2015 (sampled softmax).
+        Lacroix et al., Canonical Tensor Decomposition for Knowledge Base Completion, ICML 2018 (1-to-all scoring).
     """
 
     shapes = "(B, C) -> (B)"
@@ -63,17 +67,21 @@ class Ranking(ScoredTask):
 
     def validate_targets(self, targets: Tensor | None, split: str) -> None:
         if targets is None or targets.dtype != torch.long:
-            found = "none" if targets is None else format_dtype(targets.dtype)
-            raise ConfigError(f"task: ranking needs the index of the correct candidate; the {split} split has {found}")
-        wrong = (targets < 0) | (targets >= self.num_classes)
-        if wrong.any():
-            at = int(wrong.nonzero()[0, 0])
+            dtype = "none" if targets is None else format_dtype(targets.dtype)
+            raise ConfigError(f"task: ranking needs the index of the correct candidate; the {split} split has {dtype}")
+        is_invalid = (targets < 0) | (targets >= self.num_classes)
+        if is_invalid.any():
+            row = int(is_invalid.nonzero()[0, 0])
             raise ConfigError(
-                f"data: {split} targets must be 0..{self.num_classes - 1}; found {targets[at].tolist()} at row {at}"
+                f"data: {split} targets must be 0..{self.num_classes - 1}; found {targets[row].tolist()} at row {row}"
             )
 
     def score_candidates(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the scores of all candidates (B, C) and the correct ones (B,)."""
+        """Return the scores (B, C) of all candidates, and the targets (B,).
+
+        Raises:
+            ConfigError: The scores have another shape.
+        """
         scores, target = self.forward_batch(batch), batch.require_target()
         if scores.shape != (len(target), self.num_classes):
             raise ConfigError(
@@ -81,7 +89,7 @@ class Ranking(ScoredTask):
             )
         return scores, target
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         scores, target = (
             self.score_candidates(batch)
             if self.candidates is None
@@ -90,10 +98,17 @@ class Ranking(ScoredTask):
         return F.cross_entropy(scores, target, label_smoothing=self.label_smoothing)
 
     def score_sampled_candidates(self, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
-        """Return the scores of the correct and ``count`` random candidates, (B, 1 + count), and targets of zero (B,).
+        """Return the scores of the target and of random negatives, for the sampled softmax.
 
-        Random candidates are weighted by C / count, so that the sum of exponentials is unbiased; the correct one is not
-        counted twice.
+        Each negative is weighted by C / count, so that the sum of exponentials is an unbiased estimate of that over all
+        candidates. Negatives equal to the target are masked.
+
+        Args:
+            batch: Batch of B rows.
+            count: Number of negatives, drawn with replacement.
+
+        Returns:
+            Scores (B, 1 + count), that of the target first, and its index, zeros (B,).
         """
         target = batch.require_target()
         negatives = torch.randint(self.num_classes, (count,), device=target.device)

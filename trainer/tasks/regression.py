@@ -23,12 +23,18 @@ _LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.smooth_l1_loss}
 
 
 class Regression(ScoredTask):
-    """Regression with equal shapes of predictions and targets, without broadcasting (B, 1) against (B,).
+    """Regression of values or forecasts, with the loss averaged over all values.
 
-    Scores are in the original units if the data reports the scaling of its targets.
+    Predictions must have the shape of the targets; (B, 1) is not broadcast against (B,). Metrics are in the original
+    units if the data set reports how its targets were scaled.
 
     Args:
-        loss: ``mse``, ``mae`` or ``huber``.
+        model: Model with predictions (B, ...).
+        loss: ``mse``, ``mae``, or ``huber`` with threshold 1, each on scaled targets.
+        scores: Reported metrics; the first one selects the best weights.
+
+    References:
+        Huber, Robust Estimation of a Location Parameter, Annals of Mathematical Statistics 1964.
     """
 
     shapes = "(B, ...) -> (B, ...)"
@@ -52,20 +58,24 @@ class Regression(ScoredTask):
 
     def validate_targets(self, targets: Tensor | None, split: str) -> None:
         if targets is None or not targets.is_floating_point():
-            found = "none" if targets is None else format_dtype(targets.dtype)
+            dtype = "none" if targets is None else format_dtype(targets.dtype)
             raise ConfigError(
-                f"task: regression needs real targets; the {split} split has {found}"
+                f"task: regression needs real targets; the {split} split has {dtype}"
                 " (use task=classification for classes)"
             )
-        bad = ~targets.isfinite().reshape(len(targets), -1).all(1)
-        if bad.any():
-            raise ConfigError(f"data: {split} targets must be finite; row {int(bad.nonzero()[0])} is not")
+        is_nonfinite = ~targets.isfinite().reshape(len(targets), -1).all(1)
+        if is_nonfinite.any():
+            raise ConfigError(f"data: {split} targets must be finite; row {int(is_nonfinite.nonzero()[0])} is not")
 
     def num_loss_terms(self, batch: Batch) -> int:
         return batch.require_target().numel()
 
     def predict_values(self, batch: Batch) -> Tensor:
-        """Return the predictions, in the shape of the targets."""
+        """Return the predictions (B, ...) of a batch, in the shape of the targets.
+
+        Raises:
+            ConfigError: The shapes differ.
+        """
         prediction = self.forward_batch(batch)
         target = batch.require_target()
         if prediction.shape != target.shape:
@@ -75,7 +85,7 @@ class Regression(ScoredTask):
             )
         return prediction
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         return self._loss(self.predict_values(batch), batch.require_target())
 
     def score(self, batch: Batch) -> Score:
@@ -105,7 +115,7 @@ class Regression(ScoredTask):
         return self.select_scores(scores, totals)
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
-        """Return the validation loss on the scale of the training targets."""
+        """Return the validation loss on the scale of the training targets; None for ``huber``."""
         scale = {"mse": self.target_scale**2, "mae": self.target_scale}.get(self.loss_name)
         return None if scale is None or self.loss_name not in scores else scores[self.loss_name] / scale
 

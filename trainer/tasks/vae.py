@@ -17,8 +17,8 @@ from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Pr
 from trainer.metrics.double_precision import to_double
 from trainer.tasks.base.generative import Generative, GenerativeOptions
 from trainer.tasks.base.model_protocols import LatentVariableModel
-from trainer.tasks.evaluation.sample_metrics import load_rows, subsample_indices
-from trainer.tasks.losses.likelihoods import make_likelihood as likelihood_of
+from trainer.tasks.evaluation.sample_metrics import load_rows, load_subsample
+from trainer.tasks.losses.likelihoods import make_likelihood
 from trainer.utils.errors import ConfigError
 
 MAX_CHECKED_ROWS = 1024
@@ -26,43 +26,48 @@ MAX_CHECKED_ROWS = 1024
 ROUNDING_TOLERANCE = 1e-5
 """Tolerance for rounding errors of rescaled values outside the support."""
 MAX_BASELINE_ROWS = 10000
-"""Rows per split used to fit and score a decoder without latent."""
+"""Rows per split used to fit and evaluate a decoder without latent variables."""
 MAX_RECONSTRUCTIONS, INTERPOLATION_STEPS = 10, 10
 """Columns of the reconstructions grid, and images per interpolation."""
 
 
 class ElboTerms(NamedTuple):
-    """Terms of the log-likelihood bound, in nats, (B,) each."""
+    """Terms of the evidence lower bound (ELBO) in nats, (B,) each."""
 
     reconstruction: Tensor
-    """``-E_q log p(x|z)``, a Monte Carlo estimate."""
+    """``-E_q log p(x|z)``, estimated from posterior samples."""
     kl: Tensor
     """``KL(q(z|x) || p(z))``, in closed form."""
     bound: Tensor
-    """Importance-weighted bound over the same samples."""
+    """Importance-weighted bound ``log 1/k sum_i p(x, z_i) / q(z_i|x)`` of the same samples."""
 
 
 class VariationalInference(Generative):
-    """Variational autoencoder training, ``elbo = E_q(z|x) log p(x|z) - KL(q(z|x) || p(z))`` in nats per example.
+    """Variational autoencoder training with the loss ``-E_q(z|x) log p(x|z) + beta KL(q(z|x) || p(z))``.
 
-    Training uses one posterior sample. Scores use the ELBO with beta 1 over ``eval_samples`` samples, and over the same
-    samples ``iw_bound = E log 1/k sum_i p(x, z_i) / q(z_i|x)``, which equals the ELBO for k = 1 and increases with k
-    towards the log-likelihood. ``gap`` is the distance of the ELBO to the exact log-likelihood, if the data reports it.
-    ``bits_per_dim = -elbo / (D log 2)`` is defined for discrete likelihoods. Generated rows are draws from the
-    likelihood, images its mean, as is usual: a draw adds pixel noise.
+    The loss is in nats per row and uses one posterior sample, and the KL divergence in closed form. Metrics use
+    ``eval_samples`` samples: ``elbo`` is the bound with beta 1, and ``iw_bound = E log 1/k sum_i p(x, z_i) /
+    q(z_i|x)``, over the same samples, equals it for k = 1 and increases with k towards log p(x). ``gap`` is the
+    distance of the ELBO to the exact log-likelihood, if the data set reports it. ``bits_per_dim = -elbo / (D log 2)``
+    is defined for discrete likelihoods.
+
+    Generated rows are samples of the likelihood; generated images are its mean, as usual, because samples would add
+    independent noise to each pixel.
 
     Args:
-        likelihood: likelihood of the decoder.
-        binarise: sample binary x with the pixel values as probabilities.
-        beta: weight of the KL term (beta-VAE).
-        beta_warmup: fraction of training over which beta increases from 0.
-        eval_samples: posterior samples k of the scores.
+        model: Model with a posterior and a decoder, see ``LatentVariableModel``.
+        likelihood: Likelihood p(x|z): ``gaussian``, ``bernoulli`` or ``categorical``.
+        binarise: Binarize x at random, with the pixel values as probabilities, in every pass.
+        beta: Weight of the KL term.
+        beta_warmup: Fraction of training in which the weight of the KL term increases linearly from 0.
+        eval_samples: Posterior samples k of the metrics.
+        options: Options of all generative tasks, see ``GenerativeOptions``.
 
     References:
-        Kingma and Welling 2014, Auto-Encoding Variational Bayes.
-        Bowman et al. 2016, Generating Sentences from a Continuous Space (KL annealing).
-        Burda et al. 2016, Importance Weighted Autoencoders, eq. 8.
-        Higgins et al. 2017, beta-VAE.
+        Kingma and Welling, Auto-Encoding Variational Bayes, ICLR 2014, eq. 7.
+        Bowman et al., Generating Sentences from a Continuous Space, CoNLL 2016 (KL annealing).
+        Burda et al., Importance Weighted Autoencoders, ICLR 2016, eq. 8.
+        Higgins et al., beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework, ICLR 2017.
     """
 
     shapes = "(B, ...) -> ()"
@@ -82,7 +87,7 @@ class VariationalInference(Generative):
         **options: Unpack[GenerativeOptions],
     ):
         super().__init__(model, **options)
-        self.likelihood = likelihood_of(likelihood, self._latent_model.levels, binarise)
+        self.likelihood = make_likelihood(likelihood, self._latent_model.levels, binarise)
         self.likelihood_name = likelihood
         self.beta = beta
         self.beta_warmup = beta_warmup
@@ -102,40 +107,54 @@ class VariationalInference(Generative):
         for name, split in (("train", data.train), ("val", data.val), ("test", data.test)):
             rows = torch.arange(min(len(split), MAX_CHECKED_ROWS))
             x = self.normalize(split.to_model_inputs(split.batch(rows, 0)))
-            outside = ~((x >= low - ROUNDING_TOLERANCE) & (x <= high + ROUNDING_TOLERANCE)).flatten(1).all(1)
-            if outside.any():
-                row = int(outside.nonzero()[0])
+            is_outside = ~((x >= low - ROUNDING_TOLERANCE) & (x <= high + ROUNDING_TOLERANCE)).flatten(1).all(1)
+            if is_outside.any():
+                row = int(is_outside.nonzero()[0])
                 raise ConfigError(
                     f"task.likelihood: {self.likelihood_name} needs values in [{low:g}, {high:g}]; row {row} of the"
                     f" {name} split has {x[row].min():g} to {x[row].max():g} (gaussian accepts any value)"
                 )
 
     def estimate_elbo_terms(self, batch: Batch, samples: int) -> ElboTerms:
-        """Estimate the ELBO terms, sample by sample, so that memory does not grow with the number of samples."""
-        x, label = self.likelihood.discretize_input(self.normalize(batch)), self.get_labels(batch)
-        mean, log_variance = (part.float() for part in self._latent_model.encode(x, label))
-        flat, sigma = x.flatten(1), torch.exp(log_variance / 2)
-        nats, weights = [], []
+        """Return estimates of the ELBO terms, computed sample by sample to limit memory.
+
+        Args:
+            batch: Batch of B rows.
+            samples: Number of posterior samples per row.
+        """
+        x, label = self._get_decoder_target(batch), self.get_labels(batch)
+        mean, log_variance = self._latent_model.encode(x, label)
+        mean, log_variance = mean.float(), log_variance.float()
+        sigma = torch.exp(log_variance / 2)
+        log_likelihoods, log_weights = [], []
         for _ in range(samples):
             noise = torch.randn_like(mean)
             z = mean + sigma * noise
-            nats.append(self.likelihood(self.decode_latent(z, label), flat))
-            # log p(x|z) + log p(z) - log q(z|x): the normalization constants of the two Gaussians cancel.
-            weights.append(nats[-1] + (noise.square() + log_variance - z.square()).sum(1) / 2)
+            log_likelihood = self.likelihood(self.decode_latent(z, label), x.flatten(1))
+            # log p(z) - log q(z|x); the normalization constants of the two Gaussians cancel.
+            log_ratio = (noise.square() + log_variance - z.square()).sum(1) / 2
+            log_likelihoods.append(log_likelihood)
+            log_weights.append(log_likelihood + log_ratio)
         kl = standard_normal_kl(mean, log_variance)
-        bound = torch.stack(weights).logsumexp(0) - math.log(samples)
-        return ElboTerms(-torch.stack(nats).mean(0), kl, bound)
+        bound = torch.stack(log_weights).logsumexp(0) - math.log(samples)
+        return ElboTerms(-torch.stack(log_likelihoods).mean(0), kl, bound)
 
     def decode_latent(self, z: Tensor, label: Tensor | None) -> Tensor:
+        """Return the parameters (B, D * levels) of the likelihood.
+
+        Args:
+            z: Latents (B, latent).
+            label: Labels (B,); None for an unconditional model.
+        """
         return self._latent_model.decode(z, label).float()
 
     def compute_kl_weight(self) -> Tensor | float:
-        """Return beta at the current training progress."""
+        """Return the weight of the KL term at the current training progress."""
         if not self.beta_warmup:
             return self.beta
         return self.beta * (self.progress / self.beta_warmup).clamp(max=1.0)
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         terms = self.estimate_elbo_terms(batch, 1)
         return (terms.reconstruction + self.compute_kl_weight() * terms.kl).mean()
 
@@ -148,7 +167,8 @@ class VariationalInference(Generative):
         if self.info.log_likelihood is not None:
             scores["gap"] = self.info.log_likelihood(batch.inputs["x"]) - scores["elbo"]
         sums: Score = {name: to_double(value).sum() for name, value in scores.items()}
-        return self.collect_real_rows(batch) | sums | {"count": torch.tensor(len(batch), device=self.progress.device)}
+        sums["count"] = torch.tensor(len(batch), device=self.progress.device)
+        return self.collect_real_rows(batch) | sums
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         names = ("elbo", "iw_bound", "gap", "reconstruction", "kl")
@@ -159,31 +179,30 @@ class VariationalInference(Generative):
         return -scores["elbo"] if self.beta == 1 else None
 
     def compute_bits_per_dim(self, nats: float) -> dict[str, float]:
+        """Return ``bits_per_dim`` of a log-likelihood in nats per row; nothing for continuous likelihoods."""
         return {"bits_per_dim": -nats / (math.prod(self.shape) * math.log(2))} if self.likelihood.is_discrete else {}
 
     def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Add the ELBO of a decoder without latent, or the baseline reported by the data."""
+        """Add the ELBO of a decoder without latent variables, or the baseline reported by the data set."""
         baseline, best = super().reference_scores()
         nats = self.info.baseline.get("elbo") or self.unconditional_log_prob()
         return baseline | {"elbo": nats, "iw_bound": nats} | self.compute_bits_per_dim(nats), best
 
     def unconditional_log_prob(self) -> float:
-        """Return the mean nats of test rows under a decoder with constant output, fitted to the training rows."""
-        train, x = (
-            self.likelihood.discretize_input(
-                self.normalize(
-                    load_rows(split, subsample_indices(len(split), MAX_BASELINE_ROWS)).to(self.progress.device)
-                )
-            )
-            for split in (self.sample_metrics.data.train, self.sample_metrics.data.test)
-        )
-        return float(to_double(self.likelihood.unconditional_log_prob(train.flatten(1), x.flatten(1))).mean())
+        """Return the mean log-likelihood of test rows under a decoder with constant output, fitted to training rows."""
+        data, device = self.sample_metrics.data, self.progress.device
+        train = self._get_decoder_target(load_subsample(data.train, MAX_BASELINE_ROWS).to(device))
+        test = self._get_decoder_target(load_subsample(data.test, MAX_BASELINE_ROWS).to(device))
+        return float(to_double(self.likelihood.unconditional_log_prob(train.flatten(1), test.flatten(1))).mean())
+
+    def _get_decoder_target(self, batch: Batch) -> Tensor:
+        """Return the rows x (B, ...) as the likelihood models them."""
+        return self.likelihood.discretize_input(self.normalize(batch))
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
         z = torch.randn(count, self.latent, device=self.progress.device)
-        return (self.likelihood.compute_mean if self.is_image_data else self.likelihood.draw)(
-            self.decode_latent(z, label)
-        )
+        params = self.decode_latent(z, label)
+        return self.likelihood.compute_mean(params) if self.is_image_data else self.likelihood.draw(params)
 
     def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
         if not self.is_image_data:
@@ -195,35 +214,27 @@ class VariationalInference(Generative):
 
     @torch.no_grad()
     def _plot_reconstructions(self, batch: Batch) -> Artifact:
-        """Draw images above their reconstructions."""
-        real, reconstructed = (
-            batch.inputs["x"][:MAX_RECONSTRUCTIONS],
-            self.decode_mean(*self.encode_mean(batch))[:MAX_RECONSTRUCTIONS],
-        )
-        captions = [caption_row(self.row_names, row) for row in batch.index[:MAX_RECONSTRUCTIONS].tolist()] + [
-            "reconstructed"
-        ] * len(real)
-        images = self.to_unit_range(torch.cat((real, reconstructed)))
-        return ImageGrid(
-            "reconstructions",
-            [ImageTile(x, text, bounds=self.display_bounds) for x, text in zip(images, captions, strict=True)],
-            len(real),
-        )
+        """Plot images above their reconstructions."""
+        z, label = self.encode_mean(batch)
+        real = batch.inputs["x"][:MAX_RECONSTRUCTIONS]
+        reconstructions = self.decode_mean(z, label)[:MAX_RECONSTRUCTIONS]
+        captions = [caption_row(self.row_names, row) for row in batch.index[:MAX_RECONSTRUCTIONS].tolist()]
+        captions += ["reconstructed"] * len(real)
+        images = self.to_unit_range(torch.cat((real, reconstructions)))
+        tiles = [ImageTile(x, caption, bounds=self.display_bounds) for x, caption in zip(images, captions, strict=True)]
+        return ImageGrid("reconstructions", tiles, len(real))
 
     @torch.no_grad()
     def _plot_interpolations(self, batch: Batch) -> Artifact:
-        """Draw interpolations between pairs of images."""
+        """Plot interpolations between pairs of images, one pair per row."""
         z, label = self.encode_mean(batch)
-        pairs = min(MAX_RECONSTRUCTIONS, len(batch)) // 2
-        ends = torch.arange(2 * pairs).view(2, pairs).T
-        paths = [
-            self.interpolate(z[pair], None if label is None else label[pair], INTERPOLATION_STEPS) for pair in ends
-        ]
-        return ImageGrid(
-            "interpolations",
-            [ImageTile(x, "", bounds=self.display_bounds) for x in self.to_unit_range(torch.cat(paths))],
-            INTERPOLATION_STEPS,
-        )
+        num_pairs = min(MAX_RECONSTRUCTIONS, len(batch)) // 2
+        paths = []
+        for row in range(num_pairs):
+            pair = torch.tensor([row, row + num_pairs])
+            paths.append(self.interpolate(z[pair], None if label is None else label[pair], INTERPOLATION_STEPS))
+        tiles = [ImageTile(x, "", bounds=self.display_bounds) for x in self.to_unit_range(torch.cat(paths))]
+        return ImageGrid("interpolations", tiles, INTERPOLATION_STEPS)
 
     def sample(
         self,
@@ -233,7 +244,18 @@ class VariationalInference(Generative):
         start: NonNegativeInt | None = None,
         end: NonNegativeInt | None = None,
     ) -> Iterator[str | Artifact]:
-        """Generate rows, or interpolate in ``count`` steps from the test row ``start`` to the test row ``end``."""
+        """Yield generated rows, or an interpolation between two test rows.
+
+        Args:
+            count: Number of rows, or steps of the interpolation.
+            label: Class to generate; None cycles through all classes.
+            seed: Random seed.
+            start: Number of the first test row of an interpolation.
+            end: Number of the last test row of an interpolation.
+
+        Raises:
+            ConfigError: Only one of ``start`` and ``end`` is given, one is not a test row, or a label is given too.
+        """
         if start is None and end is None:
             yield from super().sample(count, label, seed)
             return
@@ -245,25 +267,32 @@ class VariationalInference(Generative):
             )
         batch = load_rows(self.sample_metrics.data.test, torch.tensor([start, end])).to(self.progress.device)
         with torch.no_grad():
-            yield from self.to_artifacts(
-                self.interpolate(*self.encode_mean(batch), count), f"interpolation-{start}-{end}"
-            )
+            z, labels = self.encode_mean(batch)
+            yield from self.to_artifacts(self.interpolate(z, labels, count), f"interpolation-{start}-{end}")
 
     def encode_mean(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Return the posterior means (B, latent), and the labels (B) of a class-conditional model."""
+        """Return the posterior means (B, latent) of a batch, and the labels (B,) of a class-conditional model."""
         label = self.get_labels(batch)
-        mean, _ = self._latent_model.encode(self.likelihood.discretize_input(self.normalize(batch)), label)
+        mean, _ = self._latent_model.encode(self._get_decoder_target(batch), label)
         return mean.float(), label
 
     def decode_mean(self, z: Tensor, label: Tensor | None) -> Tensor:
-        """Return the likelihood means (B, ...) of latents (B, latent), in the range of the data."""
+        """Return the means (B, ...) of the likelihood, in the range of the data.
+
+        Args:
+            z: Latents (B, latent).
+            label: Labels (B,); None for an unconditional model.
+        """
         return self.denormalize(self.likelihood.compute_mean(self.decode_latent(z, label)))
 
-    def interpolate(self, ends: Tensor, label: Tensor | None, steps: int) -> Tensor:
-        """Decode a linear interpolation (steps, ...) between two latents (2, latent).
+    def interpolate(self, endpoints: Tensor, label: Tensor | None, steps: int) -> Tensor:
+        """Return decoded rows (steps, ...) of a linear interpolation between two latents.
 
-        Each step has the label of the nearer end.
+        Args:
+            endpoints: Latents (2, latent).
+            label: Labels (2,) of the endpoints; each step has that of the nearer one. None for an unconditional model.
+            steps: Number of rows, including the endpoints.
         """
-        t = torch.linspace(0, 1, steps, device=ends.device)
+        t = torch.linspace(0, 1, steps, device=endpoints.device)
         labels = None if label is None else label[(t > 0.5).long()]
-        return self.decode_mean(torch.lerp(ends[0], ends[1], t[:, None]), labels)
+        return self.decode_mean(torch.lerp(endpoints[0], endpoints[1], t[:, None]), labels)

@@ -17,22 +17,28 @@ from trainer.metrics.double_precision import to_double
 from trainer.models.layers.generative.vector_quantizer import straight_through
 from trainer.tasks.base.generative import Generative, GenerativeOptions
 from trainer.tasks.base.model_protocols import CodebookModel
-from trainer.tasks.evaluation.sample_metrics import load_rows, subsample_indices
+from trainer.tasks.evaluation.sample_metrics import load_subsample
 
 
 class VectorQuantization(Generative):
-    """VQ-VAE training, ``|x - decode(e)|^2 + commitment |z - sg(e)|^2`` as means, with the straight-through estimator.
+    """VQ-VAE training with the loss ``mean (x - D(e))^2 + commitment mean (z - sg(e))^2``, sg being the stop-gradient.
 
-    z is the encoder output and e the nearest codebook vectors, which follow z by moving averages. A second parameter
-    group, the prior, is trained on the current codes. ``mse`` is the reconstruction error, ``codebook_perplexity`` the
-    effective number of codes used over a split, ``bits`` the cost of one code under the prior.
+    z is the encoder output, e the nearest codebook vectors and D the decoder; the gradient of e is passed to z
+    unchanged (straight-through estimator). The codebook follows z by exponential moving averages instead of a loss. A
+    second parameter group, the prior, minimizes the negative log-likelihood of the codes.
+
+    ``mse`` is the reconstruction error in the range of the model, ``codebook_perplexity`` exp(entropy) of the code
+    usage over a split, and ``bits`` the negative log-likelihood of a code under the prior, in bits.
 
     Args:
-        commitment: weight of the commitment loss.
-        warmup: initial fraction of training in which the decoder reads z itself, while the codebook adapts.
+        model: Model with encoder, codebook, decoder and prior, see ``CodebookModel``.
+        commitment: Weight of the commitment loss.
+        warmup: Initial fraction of training in which the decoder reads z instead of e, while the codebook adapts, and
+            the commitment loss is off.
+        options: Options of all generative tasks, see ``GenerativeOptions``.
 
     References:
-        van den Oord et al. 2017, Neural Discrete Representation Learning, eq. 3
+        van den Oord et al., Neural Discrete Representation Learning, NeurIPS 2017, eq. 3 and appendix A.1.
     """
 
     shapes = "(B, ...) -> ()"
@@ -67,29 +73,39 @@ class VectorQuantization(Generative):
     def count_active_steps(self, step: int) -> dict[str, int]:
         return {"autoencoder": step, "prior": step}
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         x = self.normalize(batch)
-        if player == "prior":
+        if group == "prior":
             with torch.no_grad():
-                codes = self._codebook_model.quantize(self._codebook_model.encode(x), follow=False)[1]
+                _, codes = self._codebook_model.quantize(self._codebook_model.encode(x), follow=False)
             return self.compute_code_nll(codes, self.get_labels(batch)).mean()
         z = self._codebook_model.encode(x).float()
-        vectors = self._codebook_model.quantize(z)[0]
+        vectors, _ = self._codebook_model.quantize(z)
         is_warm = self.progress >= self.warmup
-        decoded = self._codebook_model.decode(torch.where(is_warm, straight_through(z, vectors), z))
-        return self.compute_errors(decoded, x).mean() + is_warm * self.commitment * F.mse_loss(z, vectors)
+        reconstruction = self._codebook_model.decode(torch.where(is_warm, straight_through(z, vectors), z))
+        return self.compute_errors(reconstruction, x).mean() + is_warm * self.commitment * F.mse_loss(z, vectors)
 
-    def compute_errors(self, decoded: Tensor, x: Tensor) -> Tensor:
-        """Return the mean squared error of each row, (B,)."""
-        return (decoded.float().flatten(1) - x.flatten(1)).square().mean(1)
+    def compute_errors(self, reconstruction: Tensor, x: Tensor) -> Tensor:
+        """Return the mean squared error of each row, (B,).
+
+        Args:
+            reconstruction: Decoder outputs (B, ...).
+            x: Rows (B, ...) in the range of the model.
+        """
+        return (reconstruction.float().flatten(1) - x.flatten(1)).square().mean(1)
 
     def compute_code_nll(self, codes: Tensor, label: Tensor | None) -> Tensor:
-        """Return the negative log-likelihood of codes (B, L) under the prior, (B, L)."""
+        """Return the negative log-likelihood of each code under the prior, (B, L) in nats.
+
+        Args:
+            codes: Code indices (B, L), int64.
+            label: Labels (B,); None for an unconditional model.
+        """
         scores = self._codebook_model.code_scores(codes, label)
         return F.cross_entropy(scores.float().transpose(1, 2), codes, reduction="none")
 
     def evaluate_codes(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the reconstruction errors (B,), the codes (B, L) and their negative log-likelihoods (B, L)."""
+        """Return the reconstruction errors (B,), the codes (B, L) and their negative log-likelihoods (B, L) in nats."""
         x = self.normalize(batch)
         vectors, codes = self._codebook_model.quantize(self._codebook_model.encode(x), follow=False)
         errors = self.compute_errors(self._codebook_model.decode(vectors), x)
@@ -114,17 +130,14 @@ class VectorQuantization(Generative):
         return scores | self.compare_samples(totals)
 
     def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Add the scores of a single code for all rows and of a uniform prior."""
+        """Add the scores of a codebook with a single code, the mean row, and of a uniform prior."""
         baseline, best = super().reference_scores()
-        test = load_rows(
-            self.sample_metrics.data.test, subsample_indices(len(self.sample_metrics.data.test), self.samples)
-        )
-        mean = self.sample_metrics.get_training_rows().to(self.progress.device).mean(0).view(1, *self.shape)
-        x, prediction = (
-            self.normalize(batch.to(mean.device)) for batch in (test, Batch({"x": mean}, None, test.index[:1]))
-        )
+        device = self.progress.device
+        test = load_subsample(self.sample_metrics.data.test, self.samples).to(device)
+        mean_row = self.sample_metrics.get_training_rows().to(device).mean(0).view(1, *self.shape)
+        x, mean = self.normalize(test), self.normalize(Batch({"x": mean_row}, None, test.index[:1]))
         single_code = {
-            "mse": float(self.compute_errors(prediction.expand_as(x), x).mean()),
+            "mse": float(self.compute_errors(mean.expand_as(x), x).mean()),
             "codebook_perplexity": 1.0,
             "bits": math.log2(self.codes),
         }
@@ -142,7 +155,7 @@ class VectorQuantization(Generative):
 
     @torch.no_grad()
     def _plot_reconstructions(self, batch: Batch) -> Artifact:
-        reconstructed = self.denormalize(self.model(self.normalize(batch)))
+        reconstructions = self.denormalize(self.model(self.normalize(batch)))
         return next(
-            self.render_preview("reconstructions", [("data", batch.inputs["x"]), ("reconstructed", reconstructed)])
+            self.render_preview("reconstructions", [("data", batch.inputs["x"]), ("reconstructed", reconstructions)])
         )

@@ -88,7 +88,7 @@ def test_more_than_its_tokens_are_too_many_for_learned_positions_alone() -> None
     assert generate_tokens(make(), (), first, 20).shape == (2, 20)
     with pytest.raises(ValueError, match=r"positions: learned for 12 steps"):
         generate_tokens(make(positions="learned"), (), first, 20)
-    assert len(list(stream_tokens(make(positions="learned"), (), first, 20, context=12))) == 20
+    assert len(list(stream_tokens(make(positions="learned"), (), first, 20, context_length=12))) == 20
 
 
 @pytest.mark.parametrize("attention", ["linformer", "lsh"])

@@ -45,7 +45,7 @@ class Source(nn.Module):
 class Maker(Generative):
     shapes = "(B) -> ()"
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+    def loss(self, batch: Batch, group: str) -> Tensor:
         return self.normalize(batch).sum()
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:

@@ -19,11 +19,17 @@ from trainer.tasks.base.generative import Generative, GenerativeOptions
 from trainer.utils.errors import ConfigError
 
 NUM_SCORE_TIMES, NUM_BASELINE_TIMES = 10, 100
-"""Noise levels over which the score of a row and the Gaussian baseline are averaged."""
+"""Number of times t over which the score of a row and the Gaussian baseline are averaged."""
 
 
 class DenoisingOptions(GenerativeOptions, total=False):
-    """Options shared by denoising tasks: sampling steps, guidance and label dropout."""
+    """Options of all denoising tasks.
+
+    Attributes:
+        steps: Number of sampling steps.
+        guidance: Scale of classifier-free guidance.
+        label_dropout: Probability of dropping a label in training.
+    """
 
     steps: PositiveInt
     guidance: NonNegativeFloat
@@ -31,22 +37,24 @@ class DenoisingOptions(GenerativeOptions, total=False):
 
 
 class Denoising(Generative):
-    """Denoising task on noisy rows ``a x + b e`` with Gaussian e; the loss is the mean squared error of ``prediction``.
+    """Base class of tasks whose model predicts from noisy rows ``x_t = a x + b e`` with Gaussian noise e.
 
-    The validation loss selects the best weights: it uses rows not trained on and costs one pass, and with fixed noise
-    and times it resolves small improvements, which sample metrics do not.
+    The loss is the mean squared error of the prediction, averaged over times t. The validation loss selects the best
+    weights: it needs one pass, and with fixed noise and times it resolves small improvements, which sample metrics do
+    not.
 
     Samples use classifier-free guidance ``uncond + guidance (cond - uncond)``, where uncond and cond are the model
     outputs without and with the label; the w of the paper is guidance - 1. Guidance 1 is plain conditional sampling, 0
-    unconditional, above 1 emphasizes the class.
+    is unconditional sampling, and larger values emphasize the class.
 
     Args:
-        prediction: target of the model, see ``diffusion_process.PREDICTION_COEFFICIENTS``.
-        sampler: sampler or ODE solver.
-        options: ``steps`` of sampling, ``label_dropout``: fraction of training rows whose label is dropped.
+        model: Model of x_t (B, ...), the time (B,) and, if it is class-conditional, labels (B,).
+        prediction: Output of the model, a key of ``diffusion_process.PREDICTION_COEFFICIENTS``.
+        sampler: Sampler or ODE solver, one of ``samplers``.
+        options: Options of all denoising tasks, see ``DenoisingOptions``.
 
     References:
-        Ho and Salimans 2022, Classifier-Free Diffusion Guidance
+        Ho and Salimans, Classifier-Free Diffusion Guidance, 2022.
     """
 
     option_defaults: ClassVar[DenoisingOptions] = {
@@ -61,7 +69,7 @@ class Denoising(Generative):
     extra_model_inputs: ClassVar[tuple[str, ...]] = ("time",)
     samplers: ClassVar[tuple[str, ...]]
     full_step_samplers: ClassVar[tuple[str, ...]] = ()
-    """Samplers that always use all timesteps."""
+    """Samplers that use all timesteps and ignore ``steps``."""
 
     def __init__(self, model: nn.Module, prediction: str, sampler: str, **options: Unpack[DenoisingOptions]):
         options = self.option_defaults | options
@@ -73,84 +81,117 @@ class Denoising(Generative):
         self.label_dropout = options["label_dropout"]
 
     @abstractmethod
-    def alpha_sigma(self, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return signal scale, noise scale and model time, (B,) each, at noise levels ``place`` (B,) in [0, 1)."""
+    def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the signal scale a, the noise scale b and the time input of the model, (B,) each.
 
-    def add_noise(self, x: Tensor, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return noisy rows (B, ...), their times (B,) and the prediction targets at noise levels ``place`` (B,)."""
-        e = torch.randn_like(x)
-        *scales, time = self.alpha_sigma(place)
-        a, b = (scale.view(-1, *[1] * (x.dim() - 1)) for scale in scales)
-        return a * x + b * e, time, diffusion_process.compute_target(self.prediction, x, e, a, b)
+        Args:
+            t: Times (B,) in [0, 1), uniform in training.
+        """
+
+    def add_noise(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return noisy rows (B, ...), the time inputs (B,) of the model and the prediction targets (B, ...).
+
+        Args:
+            x: Rows (B, ...) in the range of the model.
+            t: Times (B,) in [0, 1).
+        """
+        noise = torch.randn_like(x)
+        alpha, sigma, time = self.alpha_sigma(t)
+        shape = (-1, *[1] * (x.dim() - 1))
+        a, b = alpha.view(shape), sigma.view(shape)
+        return a * x + b * noise, time, diffusion_process.compute_target(self.prediction, x, noise, a, b)
 
     def predict(self, x: Tensor, time: Tensor, label: Tensor | None) -> Tensor:
-        """Return the model output for noisy x (B, ...) at times (B,), given labels (B,) or none."""
+        """Return the model output (B, ...).
+
+        Args:
+            x: Noisy rows (B, ...).
+            time: Time inputs (B,).
+            label: Labels (B,); None for an unconditional model.
+        """
         return (self.model(x, time) if label is None else self.model(x, time, label)).float()
 
     def select_model_inputs(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the model inputs of rows at noise level 0.5, for model inspection."""
+        """Return the model inputs at time 0.5, for the model summary and feature maps."""
         x, label = self.normalize(batch), self.get_labels(batch)
-        noisy, time, _ = self.add_noise(x, torch.full((len(x),), 0.5, device=x.device))
-        return {"x": noisy, "time": time} | ({} if label is None else {"label": label})
+        x_t, time, _ = self.add_noise(x, torch.full((len(x),), 0.5, device=x.device))
+        inputs = {"x": x_t, "time": time}
+        return inputs if label is None else inputs | {"label": label}
 
-    def compute_errors(self, x: Tensor, label: Tensor | None, place: Tensor) -> Tensor:
-        """Return the mean squared error of each row x (B, ...), (B,)."""
-        noisy, time, target = self.add_noise(x, place)
-        return (self.predict(noisy, time, label) - target).square().flatten(1).mean(1)
+    def compute_errors(self, x: Tensor, label: Tensor | None, t: Tensor) -> Tensor:
+        """Return the mean squared error of the prediction for each row, (B,).
 
-    def loss(self, batch: Batch, player: str) -> Tensor:
+        Args:
+            x: Rows (B, ...) in the range of the model.
+            label: Labels (B,); None for an unconditional model.
+            t: Times (B,) in [0, 1).
+        """
+        x_t, time, target = self.add_noise(x, t)
+        return (self.predict(x_t, time, label) - target).square().flatten(1).mean(1)
+
+    def loss(self, batch: Batch, group: str) -> Tensor:
         x, label = self.normalize(batch), self.get_labels(batch)
         if label is not None:
-            is_dropped = torch.rand(len(x), device=x.device) < self.label_dropout
-            label = label.masked_fill(is_dropped, self.null_label)
+            is_unlabeled = torch.rand(len(x), device=x.device) < self.label_dropout
+            label = label.masked_fill(is_unlabeled, self.null_label)
         return self.compute_errors(x, label, torch.rand(len(x), device=x.device)).mean()
 
     @property
     def null_label(self) -> int:
-        """Label of the null class, which stands for any class."""
+        """Label of the null class, which replaces dropped labels."""
         assert self.num_classes is not None
         return self.num_classes
 
     def score(self, batch: Batch) -> Score:
-        """Sum the errors at noise levels evenly spaced over the rows."""
+        """Return the summed errors, with times evenly spaced over the rows of the batch."""
         x = self.normalize(batch)
-        place = (torch.randperm(len(x), device=x.device) + 0.5) / len(x)
-        error = to_double(self.compute_errors(x, self.get_labels(batch), place)).sum()
+        t = (torch.randperm(len(x), device=x.device) + 0.5) / len(x)
+        error = to_double(self.compute_errors(x, self.get_labels(batch), t)).sum()
         return self.collect_real_rows(batch) | {"error": error, "rows": torch.tensor(len(x), device=x.device)}
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         return {"loss": float(totals["error"] / totals["rows"])} | self.compare_samples(totals)
 
     def score_rows(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the error of each row, averaged over evenly spaced noise levels."""
+        """Return the error of each row (B,), averaged over evenly spaced times."""
         x, label = self.normalize(batch), self.get_labels(batch)
-        places = (torch.arange(NUM_SCORE_TIMES, device=x.device) + 0.5) / NUM_SCORE_TIMES
-        return {"loss": torch.stack([self.compute_errors(x, label, place.expand(len(x))) for place in places]).mean(0)}
+        times = (torch.arange(NUM_SCORE_TIMES, device=x.device) + 0.5) / NUM_SCORE_TIMES
+        errors = [self.compute_errors(x, label, t.expand(len(x))) for t in times]
+        return {"loss": torch.stack(errors).mean(0)}
 
     def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
         baseline, best = super().reference_scores()
         return baseline | {"loss": self.compute_gaussian_baseline()}, best
 
     def compute_gaussian_baseline(self) -> float:
-        """Compute the error of the optimal denoiser of a Gaussian fitted to the training rows.
+        """Return the error of the optimal denoiser for a Gaussian fitted to the training rows.
 
-        It is averaged over evenly spaced noise levels. Along an axis with variance s it is ``s (q b - p a)^2 / (a^2 s +
-        b^2)``.
+        It is averaged over evenly spaced times. Along a principal axis with variance s it is ``s (q b - p a)^2 / (a^2 s
+        + b^2)``, with p and q of ``PREDICTION_COEFFICIENTS``.
         """
         train = self.sample_metrics.get_training_rows().to(self.progress.device).view(-1, *self.shape)
         x = to_double(self.normalize(Batch({"x": train}, None, torch.arange(len(train)))).flatten(1))
-        variance = (
-            x.var(0)
-            if x.shape[1] > MAX_COVARIANCE_FEATURES
-            else torch.linalg.eigvalsh(x.T.cov().reshape(x.shape[1], -1))
-        )
-        place = (torch.arange(NUM_BASELINE_TIMES, device=x.device) + 0.5) / NUM_BASELINE_TIMES
-        a, b, _ = (value[:, None] for value in self.alpha_sigma(place))
+        if x.shape[1] > MAX_COVARIANCE_FEATURES:
+            variance = x.var(0)
+        else:
+            variance = torch.linalg.eigvalsh(x.T.cov().reshape(x.shape[1], -1))
+        t = (torch.arange(NUM_BASELINE_TIMES, device=x.device) + 0.5) / NUM_BASELINE_TIMES
+        alpha, sigma, _ = self.alpha_sigma(t)
+        a, b = alpha[:, None], sigma[:, None]
         p, q = diffusion_process.PREDICTION_COEFFICIENTS[self.prediction](a, b)
         return float((variance * (q * b - p * a) ** 2 / (a**2 * variance + b**2)).mean())
 
     def predict_with_guidance(self, x: Tensor, time: float, label: Tensor | None) -> Tensor:
-        """Return the model output for x (B, ...) at a time, with classifier-free guidance."""
+        """Return the model output (B, ...) with classifier-free guidance.
+
+        Args:
+            x: Noisy rows (B, ...).
+            time: Time input, the same for all rows.
+            label: Labels (B,); None for an unconditional model.
+
+        Raises:
+            ConfigError: Guidance needs unconditional outputs, but no labels were dropped in training.
+        """
         times = torch.full((len(x),), time, device=x.device)
         if label is None or self.guidance in (0.0, 1.0):
             return self.predict(x, times, label if self.guidance else None)
@@ -169,7 +210,19 @@ class Denoising(Generative):
         guidance: NonNegativeFloat | None = None,
         sampler: str | None = None,
     ) -> Iterator[str | Artifact]:
-        """Generate samples; arguments that are None keep the values of the training configuration."""
+        """Yield generated rows as a figure, and as an array or a table.
+
+        Args:
+            count: Number of rows.
+            label: Class to generate; None cycles through all classes.
+            seed: Random seed.
+            steps: Number of sampling steps; None for that of the run.
+            guidance: Scale of classifier-free guidance; None for that of the run.
+            sampler: Sampler; None for that of the run.
+
+        Raises:
+            ConfigError: The sampler is unknown, or an option does not apply to the sampler or the model.
+        """
         if sampler is not None and sampler not in self.samplers:
             raise ConfigError(f"sample sampler: {sampler!r} given; it must be one of {', '.join(self.samplers)}")
         if steps is not None and (sampler or self.sampler) in self.full_step_samplers:

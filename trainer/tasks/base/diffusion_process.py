@@ -1,7 +1,7 @@
-"""Noise schedules, prediction targets, samplers and ODE solvers as pure functions of a denoiser.
+"""Noise schedules, prediction targets, samplers and ODE solvers.
 
-``x_t = a x + b e`` with Gaussian e, signal scale a and noise scale b. In diffusion ``a^2 + b^2 = 1``, and ``a^2`` is
-alpha_bar (Ho et al. 2020): step 0 is the data, step T almost pure noise.
+``x_t = a x + b e`` with Gaussian noise e, signal scale a and noise scale b. In diffusion ``a^2 + b^2 = 1``, and ``a^2``
+is alpha_bar (Ho et al. 2020): step 0 is the data, step T almost pure noise.
 """
 
 from __future__ import annotations
@@ -15,24 +15,26 @@ import torch
 from torch import Tensor, nn
 
 MAX_BETA = 0.999
-"""Upper bound of betas, which avoids singularities at the last step (Nichol and Dhariwal 2021)."""
+"""Upper bound of betas, which avoids a singularity at the last step (Nichol and Dhariwal 2021)."""
 
 
 def make_linear_betas(timesteps: int) -> Tensor:
-    """Return linear betas from 1e-4 to 0.02, scaled by ``1000 / timesteps`` so that any schedule ends equally noisy.
+    """Return betas (T,) that increase linearly from 1e-4 to 0.02, times 1000 / T.
+
+    The scaling makes the final noise level independent of the number of timesteps T.
 
     References:
-        Ho et al. 2020, Denoising Diffusion Probabilistic Models
+        Ho et al., Denoising Diffusion Probabilistic Models, NeurIPS 2020, section 4.
     """
-    # Built from the last step backwards, so that a single timestep gets the largest beta.
+    # Made from the last step backwards, so that a single timestep gets the largest beta.
     return torch.linspace(0.02, 1e-4, timesteps, dtype=torch.float64).flip(0) * (1000 / timesteps)
 
 
 def make_cosine_betas(timesteps: int) -> Tensor:
-    """Return the cosine schedule ``alpha_bar = f(t) / f(0)``, ``f = cos^2((t / T + s) / (1 + s) pi / 2)``.
+    """Return the betas (T,) of ``alpha_bar_t = f(t) / f(0)`` with ``f(t) = cos^2((t / T + s) / (1 + s) pi / 2)``.
 
     References:
-        Nichol and Dhariwal 2021, Improved Denoising Diffusion Probabilistic Models, eq. 17
+        Nichol and Dhariwal, Improved Denoising Diffusion Probabilistic Models, ICML 2021, eq. 17.
     """
     s = 0.008
     t = torch.arange(timesteps + 1, dtype=torch.float64) / timesteps
@@ -44,9 +46,16 @@ BETA_SCHEDULES = {"linear": make_linear_betas, "cosine": make_cosine_betas}
 
 
 class NoiseSchedule(nn.Module):
-    """Signal and noise scales of x_t at the steps 0 (the data) to T.
+    """Signal and noise scales of x_t at the steps t = 0 (the data) to T.
 
-    ``alpha_bar`` holds the squares of ``signal`` in double precision, because samplers divide by small differences.
+    Args:
+        schedule: ``linear`` or ``cosine``.
+        timesteps: Number of steps T.
+
+    Attributes:
+        signal: ``sqrt(alpha_bar_t)``, (T + 1,).
+        noise: ``sqrt(1 - alpha_bar_t)``, (T + 1,).
+        alpha_bar: Values in double precision, because samplers divide by small differences.
     """
 
     signal: Tensor
@@ -62,6 +71,7 @@ class NoiseSchedule(nn.Module):
 
 
 TargetCoefficients = tuple[Tensor | float, Tensor | float]
+"""Coefficients of noise and data in a prediction target."""
 
 PREDICTION_COEFFICIENTS: dict[str, Callable[[Tensor, Tensor], TargetCoefficients]] = {
     "eps": lambda *_: (1.0, 0.0),
@@ -76,14 +86,30 @@ target of flow matching (Lipman et al. 2023).
 """
 
 
-def compute_target(prediction: str, x: Tensor, e: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Return the prediction target for ``a x + b e``."""
+def compute_target(prediction: str, x: Tensor, noise: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Return the prediction target (B, ...) for ``x_t = a x + b e``.
+
+    Args:
+        prediction: Key of ``PREDICTION_COEFFICIENTS``.
+        x: Data (B, ...).
+        noise: Noise e (B, ...).
+        a: Signal scale, broadcastable to x.
+        b: Noise scale, broadcastable to x.
+    """
     p, q = PREDICTION_COEFFICIENTS[prediction](a, b)
-    return p * e + q * x
+    return p * noise + q * x
 
 
 def predict_x0(prediction: str, output: Tensor, x_t: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Return the estimate of x in ``x_t = a x + b e`` from the model output."""
+    """Return the estimate of x (B, ...) in ``x_t = a x + b e``.
+
+    Args:
+        prediction: Key of ``PREDICTION_COEFFICIENTS``.
+        output: Model output (B, ...), an estimate of the prediction target.
+        x_t: Noisy data (B, ...).
+        a: Signal scale, broadcastable to x_t.
+        b: Noise scale, broadcastable to x_t.
+    """
     p, q = PREDICTION_COEFFICIENTS[prediction](a, b)
     return (p * x_t - b * output) / (p * a - q * b)
 
@@ -91,56 +117,87 @@ def predict_x0(prediction: str, output: Tensor, x_t: Tensor, a: Tensor, b: Tenso
 def sample_ddim(
     denoise: Callable[[Tensor, int], Tensor], x: Tensor, alpha_bar: list[float], steps: int, eta: float
 ) -> Tensor:
-    """Sample with DDIM from noise x (B, ...) in ``steps`` evenly spaced timesteps, at most T.
+    """Return samples (B, ...) of DDIM, which uses evenly spaced timesteps.
 
     Args:
-        denoise: estimates the data from x_t and t.
-        eta: 0 is deterministic given x, 1 adds as much fresh noise as ``sample_ddpm``.
+        denoise: Function from x_t (B, ...) and t to an estimate of the data (B, ...).
+        x: Gaussian noise (B, ...).
+        alpha_bar: Values of the noise schedule at steps 0 to T.
+        steps: Number of steps, at most T.
+        eta: Noise of a step: 0 is deterministic given x, 1 has the noise of DDPM.
 
     References:
-        Song et al. 2021, Denoising Diffusion Implicit Models, eq. 12 and 16
+        Song et al., Denoising Diffusion Implicit Models, ICLR 2021, eq. 12 and 16.
     """
     timesteps = torch.linspace(len(alpha_bar) - 1, 0, steps + 1).round().long().tolist()
     for t, next_t in pairwise(timesteps):
-        current, target = alpha_bar[t], alpha_bar[next_t]
+        alpha_bar_t, alpha_bar_next = alpha_bar[t], alpha_bar[next_t]
         x0 = denoise(x, t)
-        noise = (x - math.sqrt(current) * x0) / math.sqrt(1 - current)
-        variance = eta**2 * (1 - target) / (1 - current) * (1 - current / target)
-        x = math.sqrt(target) * x0 + math.sqrt(1 - target - variance) * noise
+        noise = (x - math.sqrt(alpha_bar_t) * x0) / math.sqrt(1 - alpha_bar_t)
+        variance = eta**2 * (1 - alpha_bar_next) / (1 - alpha_bar_t) * (1 - alpha_bar_t / alpha_bar_next)
+        x = math.sqrt(alpha_bar_next) * x0 + math.sqrt(1 - alpha_bar_next - variance) * noise
         if variance:
             x = x + math.sqrt(variance) * torch.randn_like(x)
     return x
 
 
 def sample_ddpm(denoise: Callable[[Tensor, int], Tensor], x: Tensor, alpha_bar: list[float]) -> Tensor:
-    """Sample with DDPM from noise x (B, ...), step by step from ``q(x_{t-1} | x_t, x_0)``.
+    """Return samples (B, ...) of DDPM, which samples ``q(x_{t-1} | x_t, x_0)`` from t = T to 1.
+
+    It equals DDIM in all T steps with eta 1.
+
+    Args:
+        denoise: Function from x_t (B, ...) and t to an estimate of the data (B, ...).
+        x: Gaussian noise (B, ...).
+        alpha_bar: Values of the noise schedule at steps 0 to T.
 
     References:
-        Ho et al. 2020, Denoising Diffusion Probabilistic Models, eq. 7
+        Ho et al., Denoising Diffusion Probabilistic Models, NeurIPS 2020, eq. 6 and 7.
     """
     return sample_ddim(denoise, x, alpha_bar, len(alpha_bar) - 1, eta=1.0)
 
 
 VelocityField = Callable[[Tensor, float], Tensor]
-"""Velocity (B, ...) at x (B, ...) and a time."""
+"""Function from x (B, ...) and a time to the velocity (B, ...)."""
 
 
-def euler_step(velocity: VelocityField, x: Tensor, time: float, step: float) -> Tensor:
-    """Take one Euler step of ``dx/dt = velocity(x, t)``, of first order."""
-    return x + step * velocity(x, time)
+def euler_step(velocity: VelocityField, x: Tensor, time: float, step_size: float) -> Tensor:
+    """Return x (B, ...) after one Euler step of ``dx/dt = velocity(x, t)``, of first order.
+
+    Args:
+        velocity: Velocity field.
+        x: State (B, ...).
+        time: Time of x.
+        step_size: Time step.
+    """
+    return x + step_size * velocity(x, time)
 
 
-def heun_step(velocity: VelocityField, x: Tensor, time: float, step: float) -> Tensor:
-    """Take one Heun step with the mean of the velocities at both ends, of second order (Heun 1900)."""
-    first = velocity(x, time)
-    return x + step / 2 * (first + velocity(x + step * first, time + step))
+def heun_step(velocity: VelocityField, x: Tensor, time: float, step_size: float) -> Tensor:
+    """Return x (B, ...) after one step of Heun's method, of second order, with the mean of the velocities at both ends.
+
+    Args:
+        velocity: Velocity field.
+        x: State (B, ...).
+        time: Time of x.
+        step_size: Time step.
+    """
+    start_velocity = velocity(x, time)
+    return x + step_size / 2 * (start_velocity + velocity(x + step_size * start_velocity, time + step_size))
 
 
 SOLVERS = {"euler": euler_step, "heun": heun_step}
 
 
 def integrate_flow(velocity: VelocityField, x: Tensor, solver: str, steps: int) -> Tensor:
-    """Integrate x (B, ...) from time 0 to 1."""
+    """Return the solution (B, ...) of ``dx/dt = velocity(x, t)`` at time 1.
+
+    Args:
+        velocity: Velocity field.
+        x: State (B, ...) at time 0.
+        solver: Key of ``SOLVERS``.
+        steps: Number of equal steps.
+    """
     for step in range(steps):
         x = SOLVERS[solver](velocity, x, step / steps, 1 / steps)
     return x

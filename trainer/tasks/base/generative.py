@@ -1,4 +1,4 @@
-"""Base class of generative tasks: conditioning, data ranges, sample quality and sampling."""
+"""Base class of generative tasks: conditioning, range of values, sampling and sample quality."""
 
 from __future__ import annotations
 
@@ -17,21 +17,25 @@ from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.task import Task
 from trainer.core.types import NonNegativeInt, PluginMetric, PositiveInt
 from trainer.metrics.computed import as_computed_metric, check_unique_names
-from trainer.tasks.evaluation.sample_metrics import SampleMetrics, load_rows, subsample_indices
+from trainer.tasks.evaluation.sample_metrics import SampleMetrics, load_subsample, subsample_indices
 from trainer.utils.errors import ConfigError
 
 GENERATION_BATCH_SIZE = 1024
-"""Samples generated per forward pass."""
+"""Maximum number of rows generated at once."""
 PREVIEW_IMAGES, PREVIEW_POINTS = 40, 1000
-"""Images or points per preview, generated from fixed noise."""
+"""Images or points of a preview."""
 GRID_COLUMNS, MAX_GRID_IMAGES = 10, 400
 """Columns and maximum number of images of an image grid."""
 
 
 class GenerativeOptions(TypedDict, total=False):
-    """Options shared by all generative tasks.
+    """Options of all generative tasks.
 
-    ``classifier`` is resolved before the task is built (runs/fid_feature_network.py) and stored in the ``DatasetInfo``.
+    Attributes:
+        samples: Number of rows generated for evaluation.
+        classifier: Feature extractor for evaluation. ``runs.fid_feature_network`` adds it to the ``DatasetInfo`` before
+            the task is made, so tasks ignore the option.
+        scores: Metrics of plugins that compare generated and real rows.
     """
 
     samples: PositiveInt
@@ -40,12 +44,25 @@ class GenerativeOptions(TypedDict, total=False):
 
 
 class Generative(Task):
-    """Base class of tasks that generate rows x (B, ...) like those of the data, conditioned on the class if supported.
+    """Base class of tasks that generate rows x (B, ...) like those of the data set.
 
-    Pixels are normalized to ``value_range``; other data are left unchanged. A class-conditional model has an attribute
-    ``num_classes``. Sample quality compares ``samples`` generated rows with as many real ones: by energy distance, by
-    coverage of the modes of the data, in the features of a classifier trained on the same data, if available, and by
-    the plugin metrics in ``scores``, whose predictions and targets are generated and real rows (N, ...).
+    Images are normalized to ``value_range``, other data are unchanged. A class-conditional model has an attribute
+    ``num_classes`` other than None.
+
+    Generated rows are compared with as many real rows: by energy distance, by coverage of the modes of the data if they
+    are known, by Frechet distance, precision and recall in the features of a classifier if there is one, and by the
+    metrics of plugins, whose predictions and targets are the generated and the real rows (N, ...).
+
+    Args:
+        model: Model to train.
+        samples: Number of rows generated for evaluation.
+        classifier: Unused, see ``GenerativeOptions``.
+        scores: Metrics of plugins.
+
+    Attributes:
+        value_range: Range of values that images are normalized to.
+        shape: Shape of a row, without the batch dimension.
+        is_scaled: Whether rows are normalized, because the data set reports the range of its values.
     """
 
     option_defaults: ClassVar[GenerativeOptions] = {"samples": 2000, "classifier": "auto", "scores": []}
@@ -71,18 +88,18 @@ class Generative(Task):
         self.is_scaled = data.info.bounds is not None
         self.display_bounds = data.pixel_bounds()
         if data.info.bounds is not None:
-            self.display_bounds = [0.0], [1.0]  # the range of ``to_unit_range``
+            self.display_bounds = [0.0], [1.0]  # as ``to_unit_range`` returns images
             self.low, self.high = (torch.tensor(list(end)).view(-1, 1, 1) for end in data.info.bounds)
 
     @property
     def sample_metrics(self) -> SampleMetrics:
-        """Sample metrics on the data passed to ``setup``."""
+        """Sample metrics on the data set passed to ``setup``."""
         assert self._sample_metrics is not None, "setup must be called before a generative task is scored"
         return self._sample_metrics
 
     @property
     def is_image_data(self) -> bool:
-        """Return whether the data are images."""
+        """Whether rows are images (C, H, W)."""
         return len(self.shape) == 3
 
     def validate_targets(self, targets: Tensor | None, split: str) -> None:
@@ -97,49 +114,58 @@ class Generative(Task):
                 f"model.num_classes: {self.num_classes} given; the {split} split has classes {int(targets.min())} to"
                 f" {int(targets.max())}"
             )
-        known = self.sample_metrics.data.info.sizes.get("num_classes", self.num_classes)
-        if known != self.num_classes:
-            raise ConfigError(f"model.num_classes: {self.num_classes} given; the data has {known} classes")
+        num_data_classes = self.sample_metrics.data.info.sizes.get("num_classes", self.num_classes)
+        if num_data_classes != self.num_classes:
+            raise ConfigError(f"model.num_classes: {self.num_classes} given; the data has {num_data_classes} classes")
 
     @abstractmethod
     def draw(self, count: int, label: Tensor | None) -> Tensor:
-        """Generate rows (count, ...) in the range of the model, given labels (count,) or none.
+        """Return generated rows (count, ...) in the range of the model, using torch's global generator.
 
-        Noise comes from torch's global generator.
+        Args:
+            count: Number of rows.
+            label: Labels (count,); None for an unconditional model.
         """
 
     @abstractmethod
     def score_rows(self, batch: Batch) -> dict[str, Tensor]:
-        """Return per-row scores (B,) of how likely each row is under the model."""
+        """Return scores (B,) of each row by name, such as the log-likelihood or the reconstruction error."""
 
     def normalize(self, batch: Batch) -> Tensor:
-        """Return the rows x (B, ...) in the range of the model."""
+        """Return the rows (B, ...) of a batch in the range of the model."""
         x = batch.inputs["x"]
         if not self.is_scaled:
             return x
-        black, white = self.value_range
-        return black + (x - self.low) * ((white - black) / (self.high - self.low))
+        low_value, high_value = self.value_range
+        return low_value + (x - self.low) * ((high_value - low_value) / (self.high - self.low))
 
     def denormalize(self, x: Tensor) -> Tensor:
-        """Return model-range rows (B, ...) in the range of the data, clamped to its bounds."""
+        """Return rows x (B, ...) of the model in the range of the data, clamped to its bounds."""
         x = x.float().reshape(-1, *self.shape)
         if not self.is_scaled:
             return x
-        black, white = self.value_range
-        return self.low + (x.clamp(black, white) - black) * ((self.high - self.low) / (white - black))
+        low_value, high_value = self.value_range
+        scale = (self.high - self.low) / (high_value - low_value)
+        return self.low + (x.clamp(low_value, high_value) - low_value) * scale
 
     def get_labels(self, batch: Batch) -> Tensor | None:
-        """Return the labels (B,) of a batch, or None for an unconditional model."""
+        """Return the labels (B,) of a batch; None for an unconditional model."""
         return None if self.num_classes is None else batch.target
 
     @torch.no_grad()
     def generate(self, count: int, label: Tensor | None) -> Tensor:
-        """Generate rows (count, ...) in the range of the data, in batches."""
-        starts = range(0, count, GENERATION_BATCH_SIZE)
-        device = self.progress.device
+        """Return generated rows (count, ...) in the range of the data, generated in batches.
+
+        Args:
+            count: Number of rows.
+            label: Labels (count,); None for an unconditional model.
+
+        Raises:
+            ConfigError: The model generates rows of another shape than the data.
+        """
         parts = []
-        for start in starts:
-            labels = None if label is None else label[start : start + GENERATION_BATCH_SIZE].to(device)
+        for start in range(0, count, GENERATION_BATCH_SIZE):
+            labels = None if label is None else label[start : start + GENERATION_BATCH_SIZE].to(self.progress.device)
             samples = self.draw(min(GENERATION_BATCH_SIZE, count - start), labels)
             if samples[0].numel() != math.prod(self.shape):
                 raise ConfigError(f"model: generates rows {tuple(samples.shape[1:])}, but the data has {self.shape}")
@@ -147,12 +173,18 @@ class Generative(Task):
         return torch.cat(parts)
 
     def collect_real_rows(self, batch: Batch) -> Score:
-        """Collect the rows and labels of a batch for ``compare_samples``."""
-        label = {} if batch.target is None else {"label": RowValues(batch.target)}
-        return {"real": RowValues(batch.inputs["x"]), **label}
+        """Return the rows and labels of a batch, for ``compare_samples``."""
+        rows: Score = {"real": RowValues(batch.inputs["x"])}
+        if batch.target is not None:
+            rows["label"] = RowValues(batch.target)
+        return rows
 
     def compare_samples(self, totals: dict[str, Tensor]) -> dict[str, float]:
-        """Compare generated with real rows by the sample metrics."""
+        """Return the sample metrics, by name.
+
+        Args:
+            totals: Totals of a split, with the real rows of ``collect_real_rows``.
+        """
         real = totals["real"]
         index = subsample_indices(len(real), self.samples)
         label = None if self.num_classes is None else totals["label"][index]
@@ -163,56 +195,74 @@ class Generative(Task):
         return self.sample_metrics(generated, real, label) | plugin_scores
 
     def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Score samples of a Gaussian fitted to the training rows (baseline) and real validation rows (best)."""
+        """Return sample metrics of a Gaussian fitted to the training rows (baseline) and of validation rows (best)."""
         data, device = self.sample_metrics.data, self.progress.device
-        test, val = (load_rows(split, subsample_indices(len(split), self.samples)) for split in (data.test, data.val))
-        real, others, label = test.inputs["x"], val.inputs["x"].to(device), self.get_labels(val)
+        test, val = load_subsample(data.test, self.samples), load_subsample(data.val, self.samples)
+        real, label = test.inputs["x"], self.get_labels(val)
         gaussian_label = None if label is None else label[torch.arange(len(real)) % len(label)]
         gaussian = self.sample_metrics.sample_gaussian(len(real)).to(device)
-        return self._compare(gaussian, real, gaussian_label), self._compare(others, real, label)
+        return self._compare(gaussian, real, gaussian_label), self._compare(val.inputs["x"].to(device), real, label)
 
     def sample_preview(self) -> Tensor:
-        """Generate a preview from fixed noise, cycling through the classes."""
+        """Return generated rows (N, ...), cycling through the classes; the caller seeds torch."""
         count = PREVIEW_IMAGES if self.is_image_data else PREVIEW_POINTS
         return self.generate(count, self._make_labels(count, None)).cpu()
 
-    def render_preview(self, name: str, shots: Sequence[tuple[str, Tensor]]) -> Iterator[Artifact]:
+    def render_preview(self, name: str, snapshots: Sequence[tuple[str, Tensor]]) -> Iterator[Artifact]:
         if not self.is_image_data:
             real = self.sample_metrics.get_training_rows()[:PREVIEW_POINTS]
             yield ScatterPlot(
-                name, [(caption, rows.flatten(1)) for caption, rows in shots], real, self.info.feature_names
+                name, [(caption, rows.flatten(1)) for caption, rows in snapshots], real, self.info.feature_names
             )
             return
-        rows = [
-            (caption, self.to_unit_range(samples[: MAX_GRID_IMAGES if len(shots) == 1 else GRID_COLUMNS]))
-            for caption, samples in shots
-        ]
-        tiles = [
-            ImageTile(image, "" if column else caption, bounds=self.display_bounds)
-            for caption, row in rows
-            for column, image in enumerate(row)
-        ]
+        # Several snapshots get one row each.
+        max_images = MAX_GRID_IMAGES if len(snapshots) == 1 else GRID_COLUMNS
+        tiles = []
+        for caption, samples in snapshots:
+            for number, image in enumerate(self.to_unit_range(samples[:max_images])):
+                tiles.append(ImageTile(image, "" if number else caption, bounds=self.display_bounds))
         yield ImageGrid(name, tiles, GRID_COLUMNS)
 
     def to_unit_range(self, x: Tensor) -> Tensor:
-        """Scale images (N, C, H, W) from the data range to 0 (black) to 1 (white) if the bounds are known."""
+        """Return images (N, C, H, W) scaled from the range of the data to [0, 1], if the range is known."""
         return (x.cpu() - self.low.cpu()) / (self.high - self.low).cpu() if self.is_scaled else x.cpu()
 
     def sample(
         self, count: PositiveInt = 64, label: NonNegativeInt | None = None, seed: NonNegativeInt = 0
     ) -> Iterator[str | Artifact]:
-        """Generate samples as an image and an array or table, of one class or cycling through all classes."""
+        """Yield generated rows as a figure, and as an array or a table.
+
+        Args:
+            count: Number of rows.
+            label: Class to generate; None cycles through all classes.
+            seed: Random seed.
+
+        Raises:
+            ConfigError: The model is unconditional or has no such class.
+        """
         classes = self._make_labels(count, label)
         name = f"sampled-{seed}" if label is None else f"sampled-{seed}-of-{label}"
         yield from self.to_artifacts(self.generate_seeded(count, classes, seed), name, classes)
 
     def generate_seeded(self, count: int, label: Tensor | None, seed: int) -> Tensor:
-        """Generate rows (count, ...) in the range of the data, reproducible by ``seed``."""
+        """Return generated rows (count, ...) in the range of the data, on the CPU.
+
+        Args:
+            count: Number of rows.
+            label: Labels (count,); None for an unconditional model.
+            seed: Random seed; torch's generators are restored afterwards.
+        """
         with rng.fork_rng(seed, self.progress.device):
             return self.generate(count, label).cpu()
 
     def to_artifacts(self, rows: Tensor, name: str, label: Tensor | None = None) -> Iterator[Artifact]:
-        """Yield a rendering and a data file of the rows; a table includes their labels (N,), if given."""
+        """Yield a figure of rows, and a table in the units of the data set if it defines one, otherwise an array.
+
+        Args:
+            rows: Rows (N, ...) in the range of the data.
+            name: Name of the artifacts.
+            label: Labels (N,), for the table.
+        """
         yield from self.render_preview(name, [("", rows)])
         if self.info.to_table is None:
             yield ArrayFile(name, self.to_unit_range(rows))
@@ -220,10 +270,10 @@ class Generative(Task):
             yield Table(name, *self.info.to_table(rows, label))
 
     def _make_labels(self, count: int, label: int | None) -> Tensor | None:
-        """Return labels (count,), constant or cycling through the classes, or None for an unconditional model.
+        """Return labels (count,), constant or cycling through all classes; None for an unconditional model.
 
         Raises:
-            ConfigError: a label that the model does not have.
+            ConfigError: The model is unconditional or has no such class.
         """
         if self.num_classes is None:
             if label is not None:

@@ -1,6 +1,6 @@
-"""Protocols of the models that tasks call by methods besides ``forward``.
+"""Protocols of models with methods besides ``forward``.
 
-A task lists these methods in its ``required_model_methods``.
+A task lists the methods that it calls in ``required_model_methods``. Labels (B,) are None for an unconditional model.
 """
 
 from __future__ import annotations
@@ -9,53 +9,92 @@ from typing import Protocol
 
 from torch import Tensor
 
+from trainer.core.decoding import Decoder, DecoderState
+
 
 class LatentVariableModel(Protocol):
-    """Protocol of models with a posterior over z (B, latent) and a decoder with ``levels`` outputs per value of x."""
+    """Protocol of models with a Gaussian posterior q(z|x) and a decoder p(x|z).
+
+    Attributes:
+        latent: Number of latent variables.
+        levels: Decoder outputs per value of x.
+    """
 
     latent: int
     levels: int
 
-    def encode(self, x: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]: ...
+    def encode(self, x: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return mean and log variance (B, latent) of the posterior for x (B, ...)."""
 
-    def decode(self, z: Tensor, label: Tensor | None) -> Tensor: ...
+    def decode(self, z: Tensor, label: Tensor | None) -> Tensor:
+        """Return the parameters (B, D * levels) of the likelihood for z (B, latent)."""
 
 
 class CodebookModel(Protocol):
-    """Protocol of autoencoders with a codebook of ``codes`` vectors and a prior over code indices."""
+    """Protocol of autoencoders with a codebook, and a prior over the L code indices of a row.
+
+    Attributes:
+        codes: Number of codebook vectors.
+    """
 
     codes: int
 
-    def encode(self, x: Tensor) -> Tensor: ...
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the encoder output (B, L, D) for x (B, ...)."""
 
-    def quantize(self, z: Tensor, follow: bool = True) -> tuple[Tensor, Tensor]: ...
+    def quantize(self, z: Tensor, follow: bool = True) -> tuple[Tensor, Tensor]:
+        """Return the nearest codebook vectors (B, L, D) and their indices (B, L).
 
-    def decode(self, vectors: Tensor) -> Tensor: ...
+        Args:
+            z: Encoder output (B, L, D).
+            follow: Whether to update the moving averages of the codebook, if in training mode.
+        """
 
-    def code_scores(self, codes: Tensor, label: Tensor | None) -> Tensor: ...
+    def decode(self, vectors: Tensor) -> Tensor:
+        """Return the reconstruction (B, ...) of codebook vectors (B, L, D)."""
 
-    def generate(self, count: int, label: Tensor | None) -> Tensor: ...
+    def code_scores(self, codes: Tensor, label: Tensor | None) -> Tensor:
+        """Return the logits (B, L, codes) of the prior, each given the codes (B, L) before it."""
+
+    def generate(self, count: int, label: Tensor | None) -> Tensor:
+        """Return rows (count, ...) decoded from codes of the prior."""
 
 
 class AdversarialModel(Protocol):
-    """Protocol of models with a generator from noise (B, latent) and the last hidden layer of a critic."""
+    """Protocol of models with a generator and a critic; ``forward`` returns the logits of the critic.
+
+    Attributes:
+        latent: Dimension of the noise.
+    """
 
     latent: int
 
-    def generate(self, noise: Tensor, label: Tensor | None) -> Tensor: ...
+    def generate(self, noise: Tensor, label: Tensor | None) -> Tensor:
+        """Return the rows (B, ...) that the generator makes from noise (B, latent)."""
 
-    def features(self, x: Tensor) -> Tensor: ...
+    def features(self, x: Tensor) -> Tensor:
+        """Return the last hidden layer (B, H) of the critic for x (B, ...)."""
 
 
 class NormalizingFlow(Protocol):
-    """Protocol of invertible maps of noise; the label is omitted for a model that takes none."""
+    """Protocol of invertible maps between noise and data; ``forward`` returns log p(x)."""
 
-    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor: ...
+    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return the rows (B, D) that noise z (B, D) is mapped to."""
+
+
+class EncoderDecoder(Decoder, Protocol):
+    """Protocol of sequence-to-sequence models."""
+
+    def encode(self, **inputs: Tensor) -> DecoderState:
+        """Return the encoder output for the arguments of ``forward``."""
 
 
 class GraphAutoencoder(Protocol):
-    """Protocol of models with node embeddings, their KL terms, and link logits of pairs (P, 2)."""
+    """Protocol of models with node embeddings and a link decoder."""
 
-    def encode(self, **inputs: Tensor) -> tuple[Tensor, Tensor]: ...
+    def encode(self, **inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the embeddings (N, D) and KL terms (N,) of the nodes, for the arguments of ``forward`` but pairs."""
 
-    def decode(self, nodes: Tensor, pairs: Tensor) -> Tensor: ...
+    def decode(self, nodes: Tensor, pairs: Tensor) -> Tensor:
+        """Return the link logits (P, 1) of pairs of nodes (P, 2), given the embeddings (N, D)."""

@@ -1,4 +1,4 @@
-"""Base class of tasks with configurable metrics: built-in ones by name, and metrics of plugins."""
+"""Base class of tasks with configurable metrics: built-in metrics by name, and metrics of plugins."""
 
 from __future__ import annotations
 
@@ -14,39 +14,46 @@ from trainer.metrics.registry import get_metric_name
 
 
 class ScoredTask(Task):
-    """Base class of tasks that report the metrics in ``scores``; the first one selects the best weights.
+    """Base class of tasks that report the metrics in ``scores``.
 
     Args:
-        model: the network.
-        scores: names of built-in metrics, and plugin metrics that ``as_computed_metric`` accepts.
+        model: Model to train.
+        scores: Names of built-in metrics, and metrics of plugins; the first one selects the best weights.
 
     Raises:
-        ValueError: no metrics, a duplicate name, or an entry that is not a metric.
+        ValueError: There are no metrics, a name occurs twice, or an entry is not a metric.
     """
 
     def __init__(self, model: nn.Module, scores: Sequence[Any]):
         super().__init__(model)
         self.scores: list[Any] = [score if isinstance(score, str) else as_computed_metric(score) for score in scores]
         if not self.scores:
-            raise ValueError("scores is empty; its first entry chooses the best weights")
+            raise ValueError("scores is empty; its first entry selects the best weights")
         self.computed_metrics = tuple(score for score in self.scores if isinstance(score, ComputedMetric))
         check_unique_names(self.computed_metrics)
         self.reported_metrics = self.computed_metrics
         self.monitor = self.scores[0]
 
     def collect_rows(self, predictions: Tensor, targets: Tensor) -> Score:
-        """Return predictions and targets of the valid rows for plugin metrics, or nothing if there are none."""
-        rows: Score = {"predictions": RowValues(predictions), "targets": RowValues(targets)}
-        return rows if self.computed_metrics else {}
-
-    def select_scores(self, known: Mapping[str, float], totals: Mapping[str, Tensor]) -> dict[str, float]:
-        """Return the metrics in ``scores``, in that order.
+        """Return the rows that the metrics of plugins need; nothing if there are no such metrics.
 
         Args:
-            known: values of the built-in metrics.
-            totals: totals of a whole split, including the rows of ``collect_rows``.
+            predictions: Predictions (N, ...), without ignored rows.
+            targets: Targets (N, ...).
         """
-        found = {**known}
+        if not self.computed_metrics:
+            return {}
+        return {"predictions": RowValues(predictions), "targets": RowValues(targets)}
+
+    def select_scores(self, builtin_scores: Mapping[str, float], totals: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return the metrics in ``scores`` by name, in that order.
+
+        Args:
+            builtin_scores: Values of all built-in metrics.
+            totals: Totals of a split, including the rows of ``collect_rows``.
+        """
+        scores = {**builtin_scores}
         for metric in self.computed_metrics:
-            found[metric.name] = metric.compute(totals["predictions"], totals["targets"])
-        return {name: found[name] for name in map(get_metric_name, self.scores) if name in found}
+            scores[metric.name] = metric.compute(totals["predictions"], totals["targets"])
+        names = [get_metric_name(score) for score in self.scores]
+        return {name: scores[name] for name in names if name in scores}

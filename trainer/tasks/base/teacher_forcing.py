@@ -1,4 +1,4 @@
-"""Schedules of the teacher forcing ratio."""
+"""Schedules of the teacher forcing probability."""
 
 from __future__ import annotations
 
@@ -12,18 +12,25 @@ from torch import Tensor
 def forcing_ratio(
     schedule: Literal["linear", "exponential", "inverse_sigmoid"], progress: Tensor, end: float
 ) -> Tensor:
-    """Return the teacher forcing ratio at training progress p in [0, 1].
+    """Return the probability of teacher forcing ``end + (1 - end) d(p)`` at training progress p, a scalar tensor.
 
-    ``end + (1 - end) d(p)`` with the decays d of scheduled sampling, independent of the number of steps: ``linear`` 1 -
-    p; ``exponential`` .01^p; ``inverse_sigmoid`` 1 / (1 + e^(10 (p - 1/2))). The last two are shifted and scaled to run
-    from exactly 1 to exactly 0.
+    The decay d(p) is ``1 - p`` (linear), ``0.01^p`` (exponential) or ``1 / (1 + exp(10 (p - 1/2)))`` (inverse sigmoid).
+    The last two are shifted and scaled so that d(0) = 1 and d(1) = 0.
+
+    Args:
+        schedule: Decay.
+        progress: Fraction p of training completed, in [0, 1].
+        end: Final probability.
 
     References:
-        Bengio et al. 2015, Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks
+        Bengio et al., Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks, NeurIPS 2015, section
+            2.4.
     """
-    decay, first, last = {
-        "linear": (1 - progress, 1.0, 0.0),
-        "exponential": (0.01**progress, 1.0, 0.01),
-        "inverse_sigmoid": (torch.sigmoid(10 * (0.5 - progress)), 1 / (1 + math.exp(-5)), 1 / (1 + math.exp(5))),
-    }[schedule]
-    return end + (1 - end) * (decay - last) / (first - last)
+    if schedule == "linear":
+        decay, start, stop = 1 - progress, 1.0, 0.0
+    elif schedule == "exponential":
+        decay, start, stop = 0.01**progress, 1.0, 0.01
+    else:
+        decay = torch.sigmoid(10 * (0.5 - progress))
+        start, stop = 1 / (1 + math.exp(-5)), 1 / (1 + math.exp(5))
+    return end + (1 - end) * (decay - stop) / (start - stop)

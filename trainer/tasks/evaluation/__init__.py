@@ -1,1 +1,1 @@
-"""Metrics and plots shared by several tasks."""
+"""Metrics and figures shared by several tasks."""

@@ -1,4 +1,4 @@
-"""Classification plots: confusion matrix, mistakes, ROC curve, saliency and segmentation overlays."""
+"""Classification plots: confusion matrix, misclassified rows, ROC curve, saliency maps and segmentation overlays."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ MAX_MISTAKES, GRID_COLUMNS, MAX_OVERLAYS = 24, 8, 6
 MISTAKE_COLUMNS = ("row", "true", "predicted", "probability", "nll")
 
 PredictLogits = Callable[[Batch], Tensor]
+"""Function from a batch to logits (B, C, ...)."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ class ImageInput:
     """Image input (B, C, H, W) to plot.
 
     Attributes:
-        name: name of the input.
-        bounds: pixel values of black and white.
-        row_names: names of the rows for captions.
+        name: Name of the input.
+        bounds: Pixel values of black and white.
+        row_names: Names of the rows, for captions.
     """
 
     name: str
@@ -52,15 +53,31 @@ class ImageInput:
     row_names: RowNames = NUMBERED_ROWS
 
     def make_tile(
-        self, x: Tensor, caption: str, heat: Tensor | None = None, classes: Tensor | None = None
+        self, x: Tensor, caption: str, heatmap: Tensor | None = None, classes: Tensor | None = None
     ) -> ImageTile:
-        """Create an image tile of a row (C, H, W) with an optional heat map or class map."""
-        return ImageTile(x, caption, heat, classes, self.bounds)
+        """Return an image tile of a row.
+
+        Args:
+            x: Image (C, H, W).
+            caption: Text below the image.
+            heatmap: Overlay (H, W) in [0, 1].
+            classes: Class (H, W) of each pixel.
+        """
+        return ImageTile(x, caption, heatmap, classes, self.bounds)
 
 
 @dataclass
 class ClassificationResults:
-    """Results of one pass over a split; mistakes are (loss, item), largest loss first."""
+    """Predictions of a split.
+
+    Attributes:
+        confusion: Confusion matrix (C, C), true classes first.
+        first_batch: First batch, for saliency maps and overlays.
+        mistake_tiles: Loss and image of misclassified rows, in descending order of the loss.
+        mistake_rows: Loss and table cells of misclassified rows, in descending order of the loss.
+        margins: Logit differences of two classes, (N,) per batch.
+        positives: Whether a row has the second class, (N,) per batch.
+    """
 
     confusion: Tensor
     first_batch: Batch | None = None
@@ -73,45 +90,46 @@ class ClassificationResults:
 def make_plots(
     predict: PredictLogits, batches: Iterable[Batch], names: Sequence[str], image_input: ImageInput | None = None
 ) -> Iterator[Artifact | LazyArtifact]:
-    """Yield a confusion matrix, mistakes, ROC curves of binary tasks, and saliency or segmentation overlays of images.
+    """Yield a confusion matrix, misclassified rows, ROC curves of two classes, and saliency maps or overlays of images.
 
-    All share one pass over the batches, made when the first artifact is rendered.
+    Args:
+        predict: Function from a batch to logits (B, C, ...).
+        batches: Batches of a split; they are iterated once, when the first artifact is drawn.
+        names: Names of the C classes.
+        image_input: Image input to plot; None if there is none.
     """
 
     @cache
-    def results() -> ClassificationResults:
+    def get_results() -> ClassificationResults:
         return _evaluate(predict, batches, names, image_input)
 
-    def matrix() -> Artifact:
-        return ConfusionMatrix("confusion", results().confusion, names)
+    def draw_confusion() -> Artifact:
+        return ConfusionMatrix("confusion", get_results().confusion, names)
 
-    def mistakes() -> Artifact | None:
-        if results().mistake_tiles:
-            return ImageGrid("mistakes", [tile for _, tile in results().mistake_tiles], GRID_COLUMNS)
-        return (
-            Table("mistakes", MISTAKE_COLUMNS, [cells for _, cells in results().mistake_rows])
-            if results().mistake_rows
-            else None
-        )
+    def draw_mistakes() -> Artifact | None:
+        if get_results().mistake_tiles:
+            return ImageGrid("mistakes", [tile for _, tile in get_results().mistake_tiles], GRID_COLUMNS)
+        if get_results().mistake_rows:
+            return Table("mistakes", MISTAKE_COLUMNS, [cells for _, cells in get_results().mistake_rows])
+        return None
 
-    def maps() -> Artifact | None:
-        first = results().first_batch
-        if image_input is None or first is None or first.target is None:
+    def draw_maps() -> Artifact | None:
+        first_batch = get_results().first_batch
+        if image_input is None or first_batch is None or first_batch.target is None:
             return None
-        if first.target.dim() == 3:
-            return ImageGrid("overlays", _draw_overlays(predict, first, image_input, names), 3, class_names=names)
-        is_row = first.target.dim() == 1 and bool((first.target != IGNORE_INDEX).any())
-        return (
-            ImageGrid("saliency", _draw_saliency(predict, first, image_input, names), GRID_COLUMNS) if is_row else None
-        )
+        if first_batch.target.dim() == 3:
+            return ImageGrid("overlays", _draw_overlays(predict, first_batch, image_input, names), 3, class_names=names)
+        if first_batch.target.dim() == 1 and bool((first_batch.target != IGNORE_INDEX).any()):
+            return ImageGrid("saliency", _draw_saliency(predict, first_batch, image_input, names), GRID_COLUMNS)
+        return None
 
     if len(names) <= MAX_CLASSES:
-        yield LazyArtifact("confusion", matrix)
+        yield LazyArtifact("confusion", draw_confusion)
     if len(names) == 2:
-        yield LazyArtifact("roc", lambda: _plot_roc(results(), names))
-    yield LazyArtifact("mistakes", mistakes)
+        yield LazyArtifact("roc", lambda: _plot_roc(get_results(), names))
+    yield LazyArtifact("mistakes", draw_mistakes)
     if image_input is not None:
-        yield LazyArtifact("saliency or overlays", maps)
+        yield LazyArtifact("saliency or overlays", draw_maps)
 
 
 @torch.no_grad()
@@ -120,21 +138,19 @@ def _evaluate(
 ) -> ClassificationResults:
     results = ClassificationResults(torch.zeros(len(names), len(names), dtype=torch.long))
     for batch in batches:
-        results.first_batch = results.first_batch or batch
+        if results.first_batch is None:
+            results.first_batch = batch
         logits, target = predict(batch).float(), batch.require_target()
         predicted, valid = logits.argmax(1), target != IGNORE_INDEX
         results.confusion += confusion_matrix(predicted[valid], target[valid], len(names)).cpu()
         if target.dim() != 1:
             continue
         if image_input is None:
-            results.mistake_rows = sorted(
-                [*results.mistake_rows, *_tabulate_mistakes(batch, logits, names)], key=lambda mistake: -mistake[0]
-            )[:MAX_MISTAKES]
+            rows = [*results.mistake_rows, *_tabulate_mistakes(batch, logits, names)]
+            results.mistake_rows = sorted(rows, key=lambda mistake: -mistake[0])[:MAX_MISTAKES]
         else:
-            mistakes = _draw_mistakes(batch, image_input, logits, names)
-            results.mistake_tiles = sorted([*results.mistake_tiles, *mistakes], key=lambda mistake: -mistake[0])[
-                :MAX_MISTAKES
-            ]
+            tiles = [*results.mistake_tiles, *_draw_mistakes(batch, image_input, logits, names)]
+            results.mistake_tiles = sorted(tiles, key=lambda mistake: -mistake[0])[:MAX_MISTAKES]
         if len(names) == 2:
             results.margins.append((logits[:, 1] - logits[:, 0])[valid].cpu())
             results.positives.append(target[valid].cpu() == 1)
@@ -142,8 +158,10 @@ def _evaluate(
 
 
 def _plot_roc(results: ClassificationResults, names: Sequence[str]) -> LineChart | None:
-    """Plot the ROC and the precision-recall curve, with the second class as the positive one."""
-    margin, positive = (torch.cat(parts or [torch.zeros(0)]) for parts in (results.margins, results.positives))
+    """Plot the ROC curve and the precision-recall curve, with the second class as the positive class."""
+    if not results.margins:
+        return None
+    margin, positive = torch.cat(results.margins), torch.cat(results.positives)
     if not len(margin) or positive.all() or not positive.any():
         return None
     fpr, tpr, precision = threshold_curves(margin, positive)
@@ -160,7 +178,7 @@ def _plot_roc(results: ClassificationResults, names: Sequence[str]) -> LineChart
 
 
 def _rank_mistakes(target: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the loss of each misclassified row, 0 for correct rows, and the order of the largest."""
+    """Return the loss (B,) of each misclassified row, 0 for other rows, and the rows with the largest losses."""
     loss = F.cross_entropy(logits, target, reduction="none", ignore_index=IGNORE_INDEX)
     loss = loss.masked_fill(logits.argmax(1) == target, 0)
     order = loss.argsort(descending=True)[:MAX_MISTAKES]
@@ -168,25 +186,23 @@ def _rank_mistakes(target: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _tabulate_mistakes(batch: Batch, logits: Tensor, names: Sequence[str]) -> list[tuple[float, tuple[object, ...]]]:
-    """Tabulate the mistakes with the largest loss of a batch; for graphs, of its nodes."""
+    """Return the loss and table cells of the misclassified rows (or nodes) of a batch with the largest loss."""
     target = batch.require_target()
     loss, order = _rank_mistakes(target, logits)
     confidence, predicted = logits.softmax(1).max(1)
     index = batch.index if batch.output_index is None else batch.output_index
-    return [
-        (
-            float(loss[row]),
-            (int(index[row]), names[int(target[row])], names[int(predicted[row])],
-             f"{float(confidence[row]):.4f}", f"{float(loss[row]):.4f}"),
-        )
-        for row in order.tolist()
-    ]  # fmt: skip
+    mistakes: list[tuple[float, tuple[object, ...]]] = []
+    for row in order.tolist():
+        row_loss, truth, prediction = float(loss[row]), names[int(target[row])], names[int(predicted[row])]
+        cells = (int(index[row]), truth, prediction, f"{float(confidence[row]):.4f}", f"{row_loss:.4f}")
+        mistakes.append((row_loss, cells))
+    return mistakes
 
 
 def _draw_mistakes(
     batch: Batch, image_input: ImageInput, logits: Tensor, names: Sequence[str]
 ) -> list[tuple[float, ImageTile]]:
-    """Draw the mistakes with the largest loss of a batch, each with its loss."""
+    """Return the loss and image of the misclassified rows of a batch with the largest loss."""
     target = batch.require_target()
     confidence, predicted = logits.softmax(1).max(1)
     loss, order = _rank_mistakes(target, logits)
@@ -210,23 +226,30 @@ def _select_rows(batch: Batch, rows: list[int]) -> Batch:
 def _draw_saliency(
     predict: PredictLogits, batch: Batch, image_input: ImageInput, names: Sequence[str]
 ) -> list[ImageTile]:
-    """Draw SmoothGrad saliency maps of the predicted class for one image per true class."""
-    classes = batch.require_target().tolist()
-    batch = _select_rows(
-        batch, [classes.index(label) for label in sorted(set(classes) - {IGNORE_INDEX})][:MAX_MISTAKES]
-    )
+    """Draw SmoothGrad saliency maps of the predicted class, for one image per true class.
+
+    References:
+        Simonyan et al., Deep Inside Convolutional Networks, ICLR Workshop 2014 (saliency maps).
+        Smilkov et al., SmoothGrad: Removing Noise by Adding Noise, 2017.
+    """
+    targets = batch.require_target().tolist()
+    first_rows = [targets.index(label) for label in sorted(set(targets) - {IGNORE_INDEX})]
+    batch = _select_rows(batch, first_rows[:MAX_MISTAKES])
+    x = batch.inputs[image_input.name]
     with torch.no_grad():
         predicted = predict(batch).argmax(1, keepdim=True)
-    heat = smoothgrad(predict, batch, image_input.name, predicted)
-    images = batch.inputs[image_input.name]
+    heatmap = smoothgrad(predict, batch, image_input.name, predicted)
     captions = [f"Predicted: {names[label]}" for label in predicted[:, 0].tolist()]
-    return [image_input.make_tile(*arguments) for arguments in zip(images, captions, heat, strict=True)]
+    return [
+        image_input.make_tile(image, caption, saliency)
+        for image, caption, saliency in zip(x, captions, heatmap, strict=True)
+    ]
 
 
 def _draw_overlays(
     predict: PredictLogits, batch: Batch, image_input: ImageInput, names: Sequence[str]
 ) -> list[ImageTile]:
-    """Draw image, ground truth and prediction of the first rows, with the IoU of each class that occurs."""
+    """Draw image, true classes and predicted classes of the first rows, with the IoU of each class that occurs."""
     batch = _select_rows(batch, list(range(min(MAX_OVERLAYS, len(batch)))))
     with torch.no_grad():
         predicted = predict(batch).argmax(1)
@@ -237,13 +260,10 @@ def _draw_overlays(
         valid = truth != IGNORE_INDEX
         iou = iou_per_class(confusion_matrix(prediction[valid], truth[valid], len(names)))
         scores = [f"{name} {value:.2f}" for name, value in zip(names, iou.tolist(), strict=True) if value == value]
+        score_lines = [", ".join(scores[i : i + 3]) for i in range(0, len(scores), 3)]
         tiles += [
             image_input.make_tile(x, caption_row(image_input.row_names, int(row))),
             image_input.make_tile(x, "True", classes=truth),
-            image_input.make_tile(
-                x,
-                "Predicted, IoU " + "\n".join(", ".join(scores[i : i + 3]) for i in range(0, len(scores), 3)),
-                classes=prediction,
-            ),
+            image_input.make_tile(x, "Predicted, IoU " + "\n".join(score_lines), classes=prediction),
         ]
     return tiles

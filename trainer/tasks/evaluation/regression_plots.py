@@ -1,4 +1,4 @@
-"""Regression plots: predicted vs. true, residuals and forecasts."""
+"""Regression plots: predictions against targets, residuals and forecasts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainer.utils.text import shorten_label
 MAX_POINTS, MAX_FORECASTS, MAX_BINS = 4000, 6, 30
 """Maximum number of scatter points, plotted forecasts and histogram bins."""
 MAX_SAVED_FORECASTS = 8 * MAX_FORECASTS
-"""Maximum number of forecasts held while iterating over a split."""
+"""Maximum number of forecasts kept while iterating over a split."""
 
 HORIZON_LABEL = "steps ahead (0 = last observed step)"
 
@@ -29,10 +29,10 @@ class Forecast:
     """Forecast of one row.
 
     Attributes:
-        row: row number.
-        history: input (T, ...), if it has the columns of the target.
-        truth: target (H, ...).
-        predicted: prediction (H, ...).
+        row: Number of the row in the split.
+        history: Input (T, ...); None if it does not have the columns of the target.
+        truth: Target (H, ...).
+        predicted: Prediction (H, ...).
     """
 
     row: int
@@ -43,7 +43,15 @@ class Forecast:
 
 @dataclass
 class RegressionResults:
-    """Subsampled pairs of true and predicted values, their total count and unit, and forecasts from the whole split."""
+    """Predictions of a split.
+
+    Attributes:
+        truth: Evenly spaced true values of each batch, (N,).
+        predicted: Predictions of these values, (N,).
+        total: Number of values in the split.
+        count_label: Unit in which values are counted, such as ``rows``.
+        forecasts: Evenly spaced forecasts of the split.
+    """
 
     truth: list[Tensor] = field(default_factory=list)
     predicted: list[Tensor] = field(default_factory=list)
@@ -55,53 +63,61 @@ class RegressionResults:
 def make_plots(
     predict: PredictValues, batches: Iterable[Batch], info: DatasetInfo
 ) -> Iterator[Artifact | LazyArtifact]:
-    """Yield plots in the original units if the targets were scaled by one factor, else in model units.
+    """Yield plots of predictions, residuals and forecasts.
 
-    Forecasts show one column each, in its own unit if ``info`` has the scale of each channel.
+    Values are in the original units if all targets were scaled alike, otherwise in the units of the model. A forecast
+    shows one column, in its own unit if ``info`` has the scale of each channel.
+
+    Args:
+        predict: Function from a batch to predictions (B, ...).
+        batches: Batches of a split; they are iterated once, when the first plot is drawn.
+        info: Information about the data set.
     """
 
     def denormalize(x: Tensor) -> Tensor:
         return x.double() if info.target_mean is None else x.double() * info.target_scale + info.target_mean
 
     @cache
-    def results() -> RegressionResults:
+    def get_results() -> RegressionResults:
         return _evaluate(predict, batches, denormalize)
 
-    def forecasts() -> Artifact | None:
-        selected = _select_forecasts(results().forecasts)
+    def draw_forecasts() -> Artifact | None:
+        selected = _select_forecasts(get_results().forecasts)
         panels = [_plot_forecast(forecast, index, info) for index, forecast in enumerate(selected)]
         return LineChart("forecasts", panels, min(3, len(panels))) if panels else None
 
-    yield LazyArtifact("predictions", lambda: _plot_predictions(results(), info.target_unit))
-    yield LazyArtifact("forecasts", forecasts)
+    yield LazyArtifact("predictions", lambda: _plot_predictions(get_results(), info.target_unit))
+    yield LazyArtifact("forecasts", draw_forecasts)
 
 
 @torch.no_grad()
 def _evaluate(
     predict: PredictValues, batches: Iterable[Batch], denormalize: Callable[[Tensor], Tensor]
 ) -> RegressionResults:
-    evaluation = RegressionResults()
+    results = RegressionResults()
     count, stride = 0, 1
     for batch in batches:
         predicted = predict(batch)
         truth, prediction = denormalize(batch.require_target()).cpu(), denormalize(predicted).cpu()
-        evaluation.total += truth.numel()
-        evaluation.count_label = _describe_count(truth)
-        evaluation.truth.append(_subsample(truth.flatten()))
-        evaluation.predicted.append(_subsample(prediction.flatten()))
-        for row in range(len(batch) if _has_steps(batch) else 0):
-            # The number of rows is unknown: when too many forecasts are held, every second one is dropped.
+        results.total += truth.numel()
+        results.count_label = _describe_count(truth)
+        results.truth.append(_subsample(truth.flatten()))
+        results.predicted.append(_subsample(prediction.flatten()))
+        if not _has_steps(batch):
+            continue
+        for row in range(len(batch)):
+            # The number of rows is not known in advance: every second forecast is dropped when there are too many.
             if count % stride == 0:
                 history = denormalize(batch.inputs["x"][row]).cpu() if _is_history(batch) else None
-                evaluation.forecasts.append(Forecast(int(batch.index[row]), history, truth[row], prediction[row]))
-            if len(evaluation.forecasts) > MAX_SAVED_FORECASTS:
-                evaluation.forecasts, stride = evaluation.forecasts[::2], 2 * stride
+                results.forecasts.append(Forecast(int(batch.index[row]), history, truth[row], prediction[row]))
+            if len(results.forecasts) > MAX_SAVED_FORECASTS:
+                results.forecasts, stride = results.forecasts[::2], 2 * stride
             count += 1
-    return evaluation
+    return results
 
 
 def _describe_count(target: Tensor) -> str:
-    """Describe the unit in which the values of targets (B, ...) are counted."""
+    """Return the unit in which the values of targets (B, ...) are counted."""
     if target.numel() == len(target):
         return "rows"
     dimensions = {2: " (rows x columns)", 3: " (rows x steps x columns)"}
@@ -109,18 +125,18 @@ def _describe_count(target: Tensor) -> str:
 
 
 def _select_forecasts(forecasts: Sequence[Forecast]) -> list[Forecast]:
-    """Select evenly spaced forecasts from first to last."""
+    """Return evenly spaced forecasts, including the first and the last."""
     index = torch.linspace(0, len(forecasts) - 1, min(len(forecasts), MAX_FORECASTS)).round().long()
     return [forecasts[i] for i in index.tolist()]
 
 
 def _subsample(values: Tensor) -> Tensor:
-    """Select evenly spaced values."""
+    """Return evenly spaced values."""
     return values[torch.linspace(0, len(values) - 1, min(len(values), MAX_POINTS)).round().long()]
 
 
 def _has_steps(batch: Batch) -> bool:
-    """Return whether the targets are forecasts (B, H, ...), of one or more steps."""
+    """Return whether the targets are forecasts (B, H, ...) of one or more steps."""
     target = batch.target
     return target is not None and batch.output_index is None and target.dim() > 2
 
@@ -131,8 +147,8 @@ def _is_history(batch: Batch) -> bool:
     return x is not None and target is not None and x.dim() == target.dim() and x.shape[2:] == target.shape[2:]
 
 
-def _plot_predictions(evaluation: RegressionResults, unit: str) -> Artifact | None:
-    truth, predicted = _subsample(torch.cat(evaluation.truth)), _subsample(torch.cat(evaluation.predicted))
+def _plot_predictions(results: RegressionResults, unit: str) -> Artifact | None:
+    truth, predicted = _subsample(torch.cat(results.truth)), _subsample(torch.cat(results.predicted))
     finite = (predicted - truth).isfinite()
     if not finite.any():
         return None
@@ -143,45 +159,43 @@ def _plot_predictions(evaluation: RegressionResults, unit: str) -> Artifact | No
     edges = torch.linspace(float(residual.min()) - margin, float(residual.max()) + margin, bins + 1, dtype=torch.double)
     counts = torch.bincount(torch.bucketize(residual, edges[1:-1]), minlength=bins).double()
     steps = edges.repeat_interleave(2)[1:-1], counts.repeat_interleave(2)
-    true_label, predicted_label, residual_label = (
-        _append_unit(label, unit) for label in ("True", "Predicted", "Predicted - True")
-    )
+    true_label, predicted_label = _append_unit("True", unit), _append_unit("Predicted", unit)
+    residual_label = _append_unit("Predicted - True", unit)
     title = "Residual histogram"
-    if len(residual) < evaluation.total:
-        title += f", {len(residual):,} of {evaluation.total:,}"
-    return LineChart(
-        "predictions",
-        [
-            PlotPanel(
-                "Predicted vs. true", true_label, predicted_label, points=[("", truth, predicted)], diagonal=True
-            ),
-            PlotPanel("Residuals", predicted_label, residual_label, points=[("", predicted, residual)]),
-            PlotPanel(title, residual_label, evaluation.count_label, lines=[("", *steps)]),
-        ],
-        3,
+    if len(residual) < results.total:
+        title += f", {len(residual):,} of {results.total:,}"
+    predictions = PlotPanel(
+        "Predicted vs. true", true_label, predicted_label, points=[("", truth, predicted)], diagonal=True
     )
+    residuals = PlotPanel("Residuals", predicted_label, residual_label, points=[("", predicted, residual)])
+    histogram = PlotPanel(title, residual_label, results.count_label, lines=[("", *steps)])
+    return LineChart("predictions", [predictions, residuals, histogram], 3)
 
 
 def _append_unit(label: str, unit: str) -> str:
     return f"{label} ({unit})" if unit else label
 
 
-def _plot_forecast(forecast: Forecast, place: int, info: DatasetInfo) -> PlotPanel:
-    """Plot one column of a forecast, a different one for each ``place``."""
+def _plot_forecast(forecast: Forecast, index: int, info: DatasetInfo) -> PlotPanel:
+    """Plot one column of a forecast, a different one for each ``index``."""
     columns = forecast.truth.flatten(1).shape[1]
-    column = place % columns
-    label, unit, mean, std = f"column {column + 1}" if columns > 1 else "value", info.target_unit, 0.0, 1.0
+    column = index % columns
+    label = f"column {column + 1}" if columns > 1 else "value"
+    unit, mean, std = info.target_unit, 0.0, 1.0
     if len(info.channel_names) == columns:
         label = shorten_label(info.channel_names[column])
     if info.channel_scale is not None and len(info.channel_scale[0]) == columns:
-        (mean, std), unit = (float(statistic[column]) for statistic in info.channel_scale), ""
-    truth, predicted = (values.flatten(1)[:, column] * std + mean for values in (forecast.truth, forecast.predicted))
-    ahead = torch.arange(1, len(truth) + 1)
+        means, stds = info.channel_scale
+        unit, mean, std = "", float(means[column]), float(stds[column])
+    truth = forecast.truth.flatten(1)[:, column] * std + mean
+    predicted = forecast.predicted.flatten(1)[:, column] * std + mean
+    steps_ahead = torch.arange(1, len(truth) + 1)
     lines = []
     if forecast.history is not None:
-        past = forecast.history.flatten(1)[:, column] * std + mean
-        lines.append(("history", torch.arange(1 - len(past), 1), past))
-        last = past[-1:]
-        ahead, truth, predicted = torch.arange(len(truth) + 1), torch.cat((last, truth)), torch.cat((last, predicted))
-    lines += [("true", ahead, truth), ("predicted", ahead, predicted)]
+        history = forecast.history.flatten(1)[:, column] * std + mean
+        lines.append(("history", torch.arange(1 - len(history), 1), history))
+        last_value = history[-1:]
+        steps_ahead = torch.arange(len(truth) + 1)
+        truth, predicted = torch.cat((last_value, truth)), torch.cat((last_value, predicted))
+    lines += [("true", steps_ahead, truth), ("predicted", steps_ahead, predicted)]
     return PlotPanel(f"row {forecast.row}", HORIZON_LABEL, _append_unit(label, unit), lines=lines)

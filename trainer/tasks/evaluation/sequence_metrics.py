@@ -13,15 +13,15 @@ from trainer.core.tokenizer import UNKNOWN_TOKEN, Tokenizer
 from trainer.metrics.bleu import corpus_bleu, count_bleu_ngrams
 
 NO_MATCH_TOKEN = IGNORE_INDEX - 1
-"""Token that matches no target, not even an ignored one."""
+"""Padding of generated tokens that differs from every target, including ``IGNORE_INDEX``."""
 
 
 class SequenceMetrics:
-    """Sequence metrics of generated against target tokens, up to the end token of each row.
+    """Metrics of generated token sequences: token accuracy, exact match and BLEU.
 
     Args:
-        tokenizer: detokenizes for BLEU; None disables BLEU.
-        end: end token, if there is one.
+        tokenizer: Tokenizer of the targets, for BLEU; None disables BLEU.
+        end: Token that ends a target; None if targets have a fixed length.
     """
 
     def __init__(self, tokenizer: Tokenizer | None, end: int | None):
@@ -29,7 +29,13 @@ class SequenceMetrics:
         self.end_token = end
 
     def compute_sums(self, generated: Tensor, target: Tensor, prefix: str) -> dict[str, Tensor]:
-        """Sum correct tokens, exact matches and BLEU counts of generated (B, L) against target (B, T) tokens."""
+        """Return the numbers of correct tokens and exact matches of a batch, and its n-gram counts for BLEU, by name.
+
+        Args:
+            generated: Generated tokens (B, L).
+            target: Target tokens (B, T), padded with ``IGNORE_INDEX``.
+            prefix: Prefix of the names.
+        """
         valid, steps = target != IGNORE_INDEX, target.shape[1]
         correct = F.pad(generated[:, :steps], (0, max(0, steps - generated.shape[1])), value=NO_MATCH_TOKEN) == target
         sums = {
@@ -45,7 +51,12 @@ class SequenceMetrics:
         return sums
 
     def compute_scores(self, totals: dict[str, Tensor], prefix: str) -> dict[str, float]:
-        """Compute named scores from reduced sums, which include the numbers of target ``tokens`` and ``rows``."""
+        """Return the metrics of a split, by name.
+
+        Args:
+            totals: Totals of ``compute_sums``, and the numbers of target ``tokens`` and ``rows``.
+            prefix: Prefix of the names.
+        """
         scores = {
             prefix + "token_accuracy": float(totals[prefix + "correct"]) / float(totals["tokens"]),
             prefix + "exact_match": float(totals[prefix + "exact"]) / float(totals["rows"]),
@@ -54,10 +65,10 @@ class SequenceMetrics:
             scores[prefix + "bleu"] = corpus_bleu(totals[prefix + "bleu"].tolist())
         return scores
 
-    def decode_row(self, row: Sequence[int]) -> str:
-        """Decode a row up to its end token."""
+    def decode_rows(self, tokens: Tensor) -> list[str]:
+        """Return the text of each row of tokens (B, T), up to its end token."""
         assert self.tokenizer is not None
-        return self.tokenizer.decode(self._truncate_at_end(row))
+        return [self.tokenizer.decode(self._truncate_at_end(row)) for row in tokens.tolist()]
 
     def _split_words(self, rows: Tensor, tokenizer: Tokenizer) -> list[list[str]]:
         return [tokenizer.decode_words(self._truncate_at_end(row)) for row in rows.tolist()]

@@ -1,1 +1,1 @@
-"""Losses shared by several tasks."""
+"""Losses, penalties and likelihoods."""

@@ -1,11 +1,9 @@
-"""Likelihoods of decoder outputs: Gaussian, Bernoulli and categorical."""
+"""Likelihoods p(x|z) of decoders: Gaussian, Bernoulli and categorical."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -17,36 +15,55 @@ from trainer.utils.errors import ConfigError
 
 
 class Likelihood(nn.Module, ABC):
-    """Factorized likelihood ``p(x|z)`` of D features, from decoder outputs (..., D * ``levels``)."""
+    """Base class of likelihoods ``p(x|z) = prod_d p(x_d|z)`` of D features.
+
+    Its parameters are the decoder outputs (..., D * levels), with one value per feature except for categorical ones.
+    """
 
     value_range: ClassVar[tuple[float, float]]
     """Bounds of the support of x."""
     is_discrete: bool
-    """True if observations are discrete; bits per dimension are defined only then."""
+    """Whether x is discrete; bits per dimension are defined only then."""
 
     def discretize_input(self, x: Tensor) -> Tensor:
-        """Return x (B, ...) in the form that the likelihood models."""
+        """Return x (B, ...) as the likelihood models it: binarized or rounded, if it is discrete."""
         return x
 
     @abstractmethod
-    def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
-        """Return ``log p(x|z)`` in nats (...) of x (..., D), summed over D."""
+    def forward(self, params: Tensor, x: Tensor) -> Tensor:
+        """Return ``log p(x|z)`` in nats, summed over the features, (...).
+
+        Args:
+            params: Decoder outputs (..., D * levels).
+            x: Rows (..., D).
+        """
 
     @abstractmethod
     def unconditional_log_prob(self, train: Tensor, x: Tensor) -> Tensor:
-        """Return nats (N) of x (N, D) under the maximum likelihood fit of one output to the rows (M, D)."""
+        """Return the log-likelihoods (N,) in nats under constant parameters fitted to the training rows.
+
+        Args:
+            train: Training rows (M, D).
+            x: Rows (N, D).
+        """
 
     @abstractmethod
-    def compute_mean(self, decoded: Tensor) -> Tensor:
-        """Return the mean of x (..., D)."""
+    def compute_mean(self, params: Tensor) -> Tensor:
+        """Return the mean E[x|z] (..., D), given the decoder outputs (..., D * levels)."""
 
     @abstractmethod
-    def draw(self, decoded: Tensor) -> Tensor:
-        """Sample x (..., D) with torch's global generator."""
+    def draw(self, params: Tensor) -> Tensor:
+        """Return a sample x (..., D) from torch's global generator, given the decoder outputs (..., D * levels)."""
 
 
 class Gaussian(Likelihood):
-    """Gaussian likelihood ``p(x|z) = N(decoded, sigma^2 I)`` with one learned sigma."""
+    """Gaussian likelihood with the decoder output as mean and one learned standard deviation sigma.
+
+    ``log p(x|z) = -|x - mean|^2 / (2 sigma^2) - D (log sigma + log(2 pi) / 2)``.
+
+    References:
+        Rybkin et al., Simple and Effective VAE Training with Calibrated Decoders, ICML 2021 (sigma-VAE).
+    """
 
     value_range = (-math.inf, math.inf)
     is_discrete = False
@@ -55,8 +72,8 @@ class Gaussian(Likelihood):
         super().__init__()
         self.log_sigma = nn.Parameter(torch.zeros(()))
 
-    def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
-        error = (x - decoded) * torch.exp(-self.log_sigma)
+    def forward(self, params: Tensor, x: Tensor) -> Tensor:
+        error = (x - params) * torch.exp(-self.log_sigma)
         constant = self.log_sigma + math.log(2 * math.pi) / 2
         return -error.square().sum(-1) / 2 - x.shape[-1] * constant
 
@@ -65,19 +82,22 @@ class Gaussian(Likelihood):
         sigma = (train - mean).square().mean().sqrt()
         return Normal(mean, sigma).log_prob(x).sum(-1)
 
-    def compute_mean(self, decoded: Tensor) -> Tensor:
-        return decoded
+    def compute_mean(self, params: Tensor) -> Tensor:
+        return params
 
-    def draw(self, decoded: Tensor) -> Tensor:
-        return decoded + torch.exp(self.log_sigma) * torch.randn_like(decoded)
+    def draw(self, params: Tensor) -> Tensor:
+        return params + torch.exp(self.log_sigma) * torch.randn_like(params)
 
 
 class Bernoulli(Likelihood):
-    """Bernoulli likelihood with decoder outputs as logits and x in [0, 1].
+    """Bernoulli likelihood with the decoder outputs l as logits: ``log p(x|z) = sum_d x_d l_d - softplus(l_d)``.
 
     Args:
-        binarise: replace x by a fresh Bernoulli sample with mean x in every pass (Burda et al. 2016). Otherwise x
+        binarise: Whether to replace x in [0, 1] by a Bernoulli sample with mean x, a new one in every pass. Otherwise x
             itself is used, and the result is not a normalized density on [0, 1].
+
+    References:
+        Burda et al., Importance Weighted Autoencoders, ICLR 2016 (dynamic binarization).
     """
 
     value_range = (0.0, 1.0)
@@ -89,24 +109,27 @@ class Bernoulli(Likelihood):
     def discretize_input(self, x: Tensor) -> Tensor:
         return torch.bernoulli(x.clamp(0, 1)) if self.is_discrete else x
 
-    def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
-        return (x * decoded - F.softplus(decoded)).sum(-1)
+    def forward(self, params: Tensor, x: Tensor) -> Tensor:
+        return (x * params - F.softplus(params)).sum(-1)
 
     def unconditional_log_prob(self, train: Tensor, x: Tensor) -> Tensor:
-        # Add-one-half smoothing, so that values absent from the training rows keep a positive probability.
+        # Add-one-half smoothing gives values that are absent from the training rows a positive probability.
         return self(torch.logit((train.sum(0) + 0.5) / (len(train) + 1)), x)
 
-    def compute_mean(self, decoded: Tensor) -> Tensor:
-        return decoded.sigmoid()
+    def compute_mean(self, params: Tensor) -> Tensor:
+        return params.sigmoid()
 
-    def draw(self, decoded: Tensor) -> Tensor:
-        return torch.bernoulli(decoded.sigmoid())
+    def draw(self, params: Tensor) -> Tensor:
+        return torch.bernoulli(params.sigmoid())
 
 
 class Categorical(Likelihood):
-    """Categorical likelihood over ``levels`` evenly spaced values in [0, 1], with one logit per level.
+    """Categorical likelihood over evenly spaced values in [0, 1], with one logit per level.
 
-    Other values are rounded to the nearest level.
+    ``log p(x|z) = sum_d log softmax(logits_d)[level(x_d)]``, where other values are rounded to the nearest level.
+
+    Args:
+        levels: Number of levels, at least 2.
     """
 
     value_range = (0.0, 1.0)
@@ -120,37 +143,42 @@ class Categorical(Likelihood):
     def discretize_input(self, x: Tensor) -> Tensor:
         return self._round_to_level(x) / (self.levels - 1)
 
-    def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
+    def forward(self, params: Tensor, x: Tensor) -> Tensor:
         level = self._round_to_level(x)[..., None].long()
-        return self._log_probs(decoded).gather(-1, level).squeeze(-1).sum(-1)
+        return self._log_probs(params).gather(-1, level).squeeze(-1).sum(-1)
 
     def unconditional_log_prob(self, train: Tensor, x: Tensor) -> Tensor:
         level = self._round_to_level(train)
         counts = torch.stack([(level == index).sum(0) for index in range(self.levels)], dim=-1)
         return self((counts + 0.5).log().flatten().expand(len(x), -1), x)
 
-    def compute_mean(self, decoded: Tensor) -> Tensor:
-        return self._log_probs(decoded).exp() @ self.get_buffer("values")
+    def compute_mean(self, params: Tensor) -> Tensor:
+        return self._log_probs(params).exp() @ self.get_buffer("values")
 
-    def draw(self, decoded: Tensor) -> Tensor:
-        probs = self._log_probs(decoded).exp()
+    def draw(self, params: Tensor) -> Tensor:
+        probs = self._log_probs(params).exp()
         levels = torch.multinomial(probs.flatten(0, -2), 1)
         return self.get_buffer("values")[levels].view(probs.shape[:-1])
 
     def _round_to_level(self, x: Tensor) -> Tensor:
-        """Return the index of the nearest level."""
+        """Return the indices of the nearest levels, as floats."""
         return torch.round(x.clamp(0, 1) * (self.levels - 1))
 
-    def _log_probs(self, decoded: Tensor) -> Tensor:
-        """Return the log probability of each level, (..., D, levels)."""
-        return decoded.unflatten(-1, (-1, self.levels)).log_softmax(-1)
+    def _log_probs(self, params: Tensor) -> Tensor:
+        """Return the log probabilities of the levels, (..., D, levels)."""
+        return params.unflatten(-1, (-1, self.levels)).log_softmax(-1)
 
 
 def make_likelihood(name: Literal["gaussian", "bernoulli", "categorical"], levels: int, binarise: bool) -> Likelihood:
-    """Create a likelihood for a decoder with ``levels`` outputs per feature.
+    """Return a likelihood by name.
+
+    Args:
+        name: ``gaussian``, ``bernoulli`` or ``categorical``.
+        levels: Decoder outputs per feature; 1 except for ``categorical``.
+        binarise: Whether to binarize x; only for ``bernoulli``.
 
     Raises:
-        ConfigError: ``levels`` or ``binarise`` that the likelihood does not support.
+        ConfigError: The likelihood does not support ``levels`` or ``binarise``.
     """
     if binarise and name != "bernoulli":
         raise ConfigError(f"task.binarise: binarized data needs task.likelihood=bernoulli, not {name}")
@@ -158,9 +186,6 @@ def make_likelihood(name: Literal["gaussian", "bernoulli", "categorical"], level
         raise ConfigError("model.levels: 1 given; task.likelihood=categorical needs one output per gray level")
     if name != "categorical" and levels > 1:
         raise ConfigError(f"model.levels: {levels} given; task.likelihood={name} takes 1 output per feature")
-    factories: dict[str, Callable[[], Likelihood]] = {
-        "gaussian": Gaussian,
-        "bernoulli": partial(Bernoulli, binarise),
-        "categorical": partial(Categorical, levels),
-    }
-    return factories[name]()
+    if name == "gaussian":
+        return Gaussian()
+    return Bernoulli(binarise) if name == "bernoulli" else Categorical(levels)

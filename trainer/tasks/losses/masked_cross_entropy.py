@@ -6,17 +6,30 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX
+from trainer.metrics.double_precision import to_double
 
 
 def cross_entropy(logits: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Compute the mean cross-entropy over targets other than ``IGNORE_INDEX``, 0 if there are none.
+    """Return the mean cross-entropy over all targets that are not ``IGNORE_INDEX``; 0 if there are none.
 
-    Small batches of sparsely labeled data may contain no label.
+    ``F.cross_entropy`` would return NaN for a batch without labels, which sparsely labeled data can contain.
 
-    Shape:
-        logits: (B, C, ...)
-        target: (B, ...)
-        output: scalar
+    Args:
+        logits: Logits (B, C, ...).
+        target: Class indices (B, ...).
+        label_smoothing: Probability mass that is spread uniformly over all classes.
     """
     total = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing, reduction="sum")
     return total / (target != IGNORE_INDEX).sum().clamp(min=1)
+
+
+def sum_nll(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the summed negative log-likelihood of all targets that are not ``IGNORE_INDEX``, in nats.
+
+    The sum is in double precision where the device supports it.
+
+    Args:
+        logits: Logits (B, C, ...).
+        target: Class indices (B, ...).
+    """
+    return to_double(F.cross_entropy(logits.float(), target, ignore_index=IGNORE_INDEX, reduction="sum"))
