@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from trainer.config.compose import Config
     from trainer.core import rng
     from trainer.core.batch import Batch, RowValues, Score
-    from trainer.core.dataset import Dataset, DatasetInfo, FullBatchSplit, Split, TensorSplit
+    from trainer.core.dataset import Dataset, FullBatchSplit, Split, TensorSplit
+    from trainer.core.dataset_info import DatasetInfo
     from trainer.core.metric import Metric
     from trainer.core.task import Task
     from trainer.core.types import (
@@ -82,7 +83,8 @@ _MODULES = {
     "trainer.config.compose": ("Config",),
     "trainer.core": ("rng",),
     "trainer.core.batch": ("Batch", "RowValues", "Score"),
-    "trainer.core.dataset": ("Dataset", "DatasetInfo", "FullBatchSplit", "Split", "TensorSplit"),
+    "trainer.core.dataset": ("Dataset", "FullBatchSplit", "Split", "TensorSplit"),
+    "trainer.core.dataset_info": ("DatasetInfo",),
     "trainer.core.metric": ("Metric",),
     "trainer.core.task": ("Task",),
     "trainer.core.types": (

@@ -1,10 +1,9 @@
-"""Data sets: three splits, published sizes, a trivial baseline and, where known, the best possible scores."""
+"""Base classes of data sets and of their splits."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -14,8 +13,8 @@ from torch import Tensor
 
 from trainer.core import shapes as shape_lines
 from trainer.core.batch import IGNORE_INDEX, Batch
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
-from trainer.core.tokenizer import Tokenizer
 from trainer.utils.errors import ConfigError
 
 CHUNK_BYTES = 1 << 24
@@ -158,68 +157,6 @@ class FullBatchSplit(Split):
     def to(self, device: torch.device) -> FullBatchSplit:
         moved = self.full_batch.to(device)
         return FullBatchSplit(moved.inputs, moved.target, moved.output_index)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetInfo:
-    """What a data set publishes about itself.
-
-    Attributes:
-        sizes: Values of ``???`` in the configuration of model and task, by name: ``in_features`` (width of one row or
-            step), ``flat_features`` (numbers in one example), ``out_features`` (1 for two classes, else the number of
-            classes or of values to predict), ``num_classes``, ``in_channels``, ``height``, ``width``, ``seq_len``,
-            ``horizon``, ``vocab_size``, ``num_nodes``, ``edge_features`` (0 for none), ``cardinalities`` (codes of each
-            column of categorical features; None for real ones), ... (``input_shapes`` is found automatically).
-        baseline: Test scores of the best guess that ignores the input, or of the usual trivial rule.
-        best_possible: Test scores that no model can beat on average, where they are known.
-        class_names: Names for per-class metrics and figures.
-        bounds: Values of black and white pixels in each channel, for image inputs.
-        classifier: Function from rows x (B, ...) to features (B, D) and classes (B,), where one was trained.
-        blank: Value of an empty pixel, for all channels or each.
-        blank_class: Class of an empty pixel in a target map.
-        target_scale: Divisor of a real-valued target, so that metrics can be given in the data's own units.
-        target_mean: Value subtracted before that; None if it is not one number.
-        target_unit: Unit of the targets, if it is not the data's own and no single number converts it.
-        channel_names: Names of the columns of targets (B, P, F).
-        channel_scale: Mean and standard deviation of each column, in its own unit.
-        log_likelihood: Exact log-likelihood (B,) in nats of examples x (B, ...), where the distribution is known.
-        tokenizer: Tokenizer of the inputs.
-        target_tokenizer: Tokenizer of the targets.
-        end: Token that ends a target, where targets end by themselves.
-        node_classes: Class (N,) of each node of the one graph, by which its figures are colored and sorted.
-        modes: Centers (K, F) of the equally likely Gaussians that points were drawn from.
-        mode_sigma: Standard deviation of these Gaussians.
-        to_table: Function from features x (N, F), and classes (N,) if given, to column names and rows of cells in their
-            own units.
-        feature_names: Names of the features of x (N, F).
-        column_summaries: How user files were parsed, a line for each column.
-        baseline_rule: Description of the baseline, where it was chosen among several rules.
-    """
-
-    sizes: Mapping[str, Any]
-    baseline: Mapping[str, float] = field(default_factory=dict)
-    best_possible: Mapping[str, float] = field(default_factory=dict)
-    class_names: Sequence[str] = ()
-    bounds: tuple[Sequence[float], Sequence[float]] | None = None
-    classifier: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
-    blank: float | Sequence[float] = 0.0
-    blank_class: int = IGNORE_INDEX
-    target_scale: float = 1.0
-    target_mean: float | None = None
-    target_unit: str = ""
-    channel_names: Sequence[str] = ()
-    channel_scale: tuple[Sequence[float], Sequence[float]] | None = None
-    log_likelihood: Callable[[Tensor], Tensor] | None = None
-    tokenizer: Tokenizer | None = None
-    target_tokenizer: Tokenizer | None = None
-    end: int | None = None
-    node_classes: Tensor | None = None
-    modes: Tensor | None = None
-    mode_sigma: float = 0.0
-    to_table: Callable[[Tensor, Tensor | None], tuple[list[str], list[list[Any]]]] | None = None
-    feature_names: Sequence[str] = ()
-    column_summaries: Sequence[str] = ()
-    baseline_rule: str = ""
 
 
 class Dataset(ABC):

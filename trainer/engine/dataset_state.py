@@ -11,7 +11,8 @@ from torch import Tensor
 
 from trainer.core import preprocessing
 from trainer.core.batch import Batch
-from trainer.core.dataset import Dataset, DatasetInfo, Split
+from trainer.core.dataset import Dataset, Split
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import SPLITS, Preprocessing
 from trainer.utils.errors import ConfigError
 

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from trainer.config import compose, plugins
 from trainer.config.compose import RUNTIME_ONLY_KEYS, Config
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.task import Task
 from trainer.engine import checkpoint, dataset_loading, factory
 from trainer.runs import consistency, run_artifacts, run_dir, saved_run

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import Batch, Score
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import PluginMetric
 from trainer.metrics.double_precision import to_double
 from trainer.tasks.base.scored_task import ScoredTask

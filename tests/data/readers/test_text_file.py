@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from trainer.core.dataset import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo
 from trainer.data.readers import delimited, download, idx_format, region_tables, text_file, triples_file, ts_format
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.splits import image_splits

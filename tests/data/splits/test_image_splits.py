@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from tests.helpers.own_files import pictures
-from trainer.core.dataset import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo
 from trainer.data.datasets.image.digits import Digits
 from trainer.data.datasets.image.image_folder import ImageFolder
 from trainer.data.splits import image_splits

@@ -12,7 +12,8 @@ from tests.helpers.lab import lab
 from tests.helpers.own_files import hours
 from trainer.core.artifacts import LineChart
 from trainer.core.batch import Batch
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.tasks.evaluation.regression_plots import MAX_FORECASTS, MAX_POINTS, MAX_SAVED_FORECASTS, make_plots
 
 PLAIN = DatasetInfo(sizes={})

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.batch import Batch
-from trainer.core.dataset import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import Decay, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 from trainer.data.augment import image_ops
 from trainer.utils.errors import ConfigError

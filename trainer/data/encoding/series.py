@@ -7,7 +7,8 @@ from itertools import count
 
 import numpy as np
 
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.data.encoding import column_checks, seasonality, timestamps
 from trainer.data.encoding.table_encoder import describe_bad_cell

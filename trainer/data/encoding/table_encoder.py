@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from trainer.core import rng
-from trainer.core.dataset import DatasetInfo, Split
+from trainer.core.dataset import Split
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import SPLITS
 from trainer.data.encoding import column_checks, column_encoding
 from trainer.data.encoding.column_encoding import Column

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import Batch
-from trainer.core.dataset import DatasetInfo, Split, TensorSplit
+from trainer.core.dataset import Split, TensorSplit
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.data.readers import class_folders, download, image_file, text_file
 from trainer.data.readers.image_file import LazyImages

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from trainer.core import rng
 from trainer.core.artifacts import ArrayFile, Artifact, Bounds, ImageGrid, ImageTile, ScatterPlot, Table
 from trainer.core.batch import Batch, RowValues, Score
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.task import Task
 from trainer.core.types import NonNegativeInt, PluginMetric, PositiveInt
 from trainer.metrics.computed import as_computed_metric, check_names

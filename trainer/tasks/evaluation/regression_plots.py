@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer.core.artifacts import Artifact, LazyArtifact, LineChart, PlotPanel
 from trainer.core.batch import Batch
-from trainer.core.dataset import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo
 from trainer.utils.text import shorten_label
 
 MAX_POINTS, MAX_FORECASTS, MAX_BINS = 4000, 6, 30

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
+from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.readers import points
 from trainer.data.splits.splitting import split_by_order

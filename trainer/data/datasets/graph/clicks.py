@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo, Split
+from trainer.core.dataset import Dataset, Split
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.readers import delimited, table_summary

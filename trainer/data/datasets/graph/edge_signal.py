@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo, FullBatchSplit
+from trainer.core.dataset import Dataset, FullBatchSplit
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import node_graph_sizes

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt
 from trainer.data.readers import delimited, smiles
 from trainer.data.readers.download import Source, fetch_files

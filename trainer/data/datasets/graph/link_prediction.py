@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 from trainer.data.generators.stochastic_block_model import block_graph
 from trainer.data.reference import bayes_optimal

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.readers.download import Source, fetch_files
 from trainer.data.reference import baselines

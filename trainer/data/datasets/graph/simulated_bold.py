@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.encoding import correlation
 from trainer.data.reference import baselines

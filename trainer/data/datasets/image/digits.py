@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
+from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.generators import image_patterns
 from trainer.data.reference import baselines

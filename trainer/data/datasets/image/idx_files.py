@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing, make_content_keys
 from trainer.core.types import DataPath, Fraction, NonNegativeInt
 from trainer.data.generators import image_patterns

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import PositiveInt
 from trainer.data.generators import image_patterns
 from trainer.data.readers import idx_format

@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from trainer.core import rng
 from trainer.core.class_sizes import class_sizes
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
 from trainer.data.splits.splitting import split_by_order

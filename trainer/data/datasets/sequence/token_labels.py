@@ -7,7 +7,8 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.batch import IGNORE_INDEX
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
 from trainer.data.splits.splitting import split_by_order

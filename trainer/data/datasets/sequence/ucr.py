@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from trainer.core.class_sizes import class_sizes
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing, make_content_keys
 from trainer.core.types import Fraction, NonNegativeInt
 from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, tensor_mean_and_scale

@@ -8,7 +8,8 @@ from typing import Literal
 
 import torch
 
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import Fraction, PositiveInt
 from trainer.data.readers import download
 from trainer.data.reference import baselines

@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
+from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
 from trainer.data.encoding import column_checks, table_encoder, table_schema, targets

@@ -12,7 +12,8 @@ from typing import Literal
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import SPLITS, Preprocessing, make_content_keys
 from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt
