@@ -202,9 +202,9 @@ class Dataset(ABC):
         """
         raise ConfigError("input: the data of this run cannot read files; without input its own test rows are scored")
 
-    def complete_info(self, facts: DatasetInfo) -> DatasetInfo:
+    def complete_info(self, info: DatasetInfo) -> DatasetInfo:
         """Add what is not a plain value to stored info, from ``fitted``: the training files may not exist anymore."""
-        return facts
+        return info
 
     def image_inputs(self) -> tuple[str, ...]:
         """Return the names of the inputs (B, C, H, W), by ``shapes``; ``pixel_bounds`` says how to draw them."""

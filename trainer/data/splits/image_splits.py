@@ -244,13 +244,13 @@ class NamedPixelSplit(_PixelMixin, TensorSplit):
 
 
 def read(
-    path: str, facts: DatasetInfo, fit: Literal["cut", "pad", "stretch"] = "pad", window: tuple[int, int] | None = None
+    path: str, info: DatasetInfo, fit: Literal["cut", "pad", "stretch"] = "pad", window: tuple[int, int] | None = None
 ) -> NamedPixelSplit:
     """Read an image file, or all images in a folder and its subfolders, in the size and scale of a data set.
 
     Args:
         path: File or folder.
-        facts: Info of the data set.
+        info: Sizes and pixel bounds of the data set.
         fit: Resize mode, see ``ImageView``.
         window: Intensity window of 16-bit images.
 
@@ -258,7 +258,7 @@ def read(
         ConfigError: The path is missing, a folder without images, or has images that cannot be read.
     """
     root = Path(path).expanduser()
-    channels, height, width = (facts.sizes[name] for name in ("in_channels", "height", "width"))
+    channels, height, width = (info.sizes[name] for name in ("in_channels", "height", "width"))
     if height != width:
         raise ConfigError(f"input: images of this run are {width} x {height}; only square ones can be read")
     if not os.path.lexists(root):  # not Path.exists, which raises for a name that is too long
@@ -277,9 +277,9 @@ def read(
         raise ConfigError(f"input: {root.absolute()} has no images ({', '.join(image_file.FILE_EXTENSIONS)})")
     view = image_file.ImageView(channels, height, fit, window)
     x = torch.stack(image_file.map_in_threads(partial(image_file.decode, view=view), paths, option="input"))
-    assert facts.bounds is not None, "image data sets that read files have bounds"
+    assert info.bounds is not None, "image data sets that read files have bounds"
     return NamedPixelSplit(
         x,
-        PixelScale.from_range(*facts.bounds),
+        PixelScale.from_range(*info.bounds),
         [str(file.relative_to(root)) if root.is_dir() else file.name for file in paths],
     )

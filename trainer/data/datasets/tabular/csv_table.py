@@ -106,9 +106,9 @@ class CSV(Dataset):
         delimiter, header, encoding = (self.options[key] for key in ("delimiter", "header", "encoding"))
         return delimited.read(path, option, delimiter, header, encoding, expected=expected)
 
-    def complete_info(self, facts: DatasetInfo) -> DatasetInfo:
+    def complete_info(self, info: DatasetInfo) -> DatasetInfo:
         return replace(
-            facts,
+            info,
             to_table=partial(table_schema.decode, self.schema),
             feature_names=table_schema.feature_names(self.schema),
         )

@@ -56,9 +56,9 @@ class _LanguageModelingDataset(Dataset):
             column_summaries=tokenizers.describe_target_case(text_tokenizer),
         )
 
-    def complete_info(self, facts: DatasetInfo) -> DatasetInfo:
+    def complete_info(self, info: DatasetInfo) -> DatasetInfo:
         assert self.fitted is not None
-        return replace(facts, tokenizer=tokenizers.tokenizer_from_state(self.fitted.values["codec"]))
+        return replace(info, tokenizer=tokenizers.tokenizer_from_state(self.fitted.values["codec"]))
 
 
 class TinyShakespeare(_LanguageModelingDataset):

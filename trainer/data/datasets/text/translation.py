@@ -83,12 +83,12 @@ class _TranslationDataset(Dataset):
             column_summaries=tokenizers.describe_target_case(target_tokenizer),
         )
 
-    def complete_info(self, facts: DatasetInfo) -> DatasetInfo:
+    def complete_info(self, info: DatasetInfo) -> DatasetInfo:
         assert self.fitted is not None
         source_tokenizer, target_tokenizer = (
             tokenizers.tokenizer_from_state(self.fitted.values[name]) for name in ("codec", "target_codec")
         )
-        return replace(facts, tokenizer=source_tokenizer, target_tokenizer=target_tokenizer)
+        return replace(info, tokenizer=source_tokenizer, target_tokenizer=target_tokenizer)
 
 
 def _max_length(parts: Sequence[Ragged]) -> int:
