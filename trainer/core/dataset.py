@@ -216,4 +216,4 @@ class Dataset(ABC):
 
         Uses only ``info`` and ``fitted``: the training files may not exist anymore.
         """
-        return self.info.bounds
+        return self.info.image.bounds

@@ -13,6 +13,21 @@ from trainer.core.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImageInfo:
+    """Pixel values of image inputs (B, C, H, W) and of target maps (B, H, W).
+
+    Attributes:
+        bounds: Values of black and of white pixels in each channel; None where they are unknown.
+        blank: Value of an empty pixel, one for all channels or one per channel.
+        blank_class: Class of an empty pixel in a target map.
+    """
+
+    bounds: tuple[Sequence[float], Sequence[float]] | None = None
+    blank: float | Sequence[float] = 0.0
+    blank_class: int = IGNORE_INDEX
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
     """What a data set publishes about itself.
 
@@ -25,10 +40,7 @@ class DatasetInfo:
         baseline: Test scores of the best guess that ignores the input, or of the usual trivial rule.
         best_possible: Test scores that no model can beat on average, where they are known.
         class_names: Names for per-class metrics and figures.
-        bounds: Values of black and white pixels in each channel, for image inputs.
         classifier: Function from rows x (B, ...) to features (B, D) and classes (B,), where one was trained.
-        blank: Value of an empty pixel, for all channels or each.
-        blank_class: Class of an empty pixel in a target map.
         target_scale: Divisor of a real-valued target, so that metrics can be given in the data's own units.
         target_mean: Value subtracted before that; None if it is not one number.
         target_unit: Unit of the targets, if it is not the data's own and no single number converts it.
@@ -46,16 +58,14 @@ class DatasetInfo:
         feature_names: Names of the features of x (N, F).
         column_summaries: How user files were parsed, a line for each column.
         baseline_rule: Description of the baseline, where it was chosen among several rules.
+        image: Pixel values of image inputs.
     """
 
     sizes: Mapping[str, Any]
     baseline: Mapping[str, float] = field(default_factory=dict)
     best_possible: Mapping[str, float] = field(default_factory=dict)
     class_names: Sequence[str] = ()
-    bounds: tuple[Sequence[float], Sequence[float]] | None = None
     classifier: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
-    blank: float | Sequence[float] = 0.0
-    blank_class: int = IGNORE_INDEX
     target_scale: float = 1.0
     target_mean: float | None = None
     target_unit: str = ""
@@ -72,3 +82,4 @@ class DatasetInfo:
     feature_names: Sequence[str] = ()
     column_summaries: Sequence[str] = ()
     baseline_rule: str = ""
+    image: ImageInfo = ImageInfo()

@@ -5,7 +5,9 @@ The keys are those of checkpoint format 3 and do not follow the nesting of ``Dat
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
@@ -18,9 +20,9 @@ STORED_FIELDS = {
     "baseline": "baseline",
     "best_possible": "best_possible",
     "class_names": "class_names",
-    "bounds": "bounds",
-    "blank": "blank",
-    "blank_class": "blank_class",
+    "bounds": "image.bounds",
+    "blank": "image.blank",
+    "blank_class": "image.blank_class",
     "target_scale": "target_scale",
     "end": "end",
     "node_classes": "node_classes",
@@ -41,7 +43,13 @@ def info_state(info: DatasetInfo) -> dict[str, Any]:
 
 def info_from_state(state: Mapping[str, Any]) -> DatasetInfo:
     """Return the info of stored fields; attributes without a stored value have their defaults."""
-    return DatasetInfo(**{STORED_FIELDS[key]: value for key, value in state.items()})
+    fields: dict[str, Any] = {}
+    parts: dict[str, dict[str, Any]] = defaultdict(dict)
+    for key, value in state.items():
+        part, _, name = STORED_FIELDS[key].rpartition(".")
+        (parts[part] if part else fields)[name] = value
+    info = DatasetInfo(**fields)
+    return replace(info, **{part: replace(getattr(info, part), **values) for part, values in parts.items()})
 
 
 def _to_plain(value: Any) -> Any:

@@ -147,8 +147,8 @@ def _select_encoding(options: Mapping[str, Any], fitted: Mapping[str, Any] | Non
     """
     if fitted is not None:
         return {key: value for key, value in fitted.items() if key != "split"}
-    if info.bounds is not None:  # the two ends of a scale say all of it
-        return {"data": {"_target_": options["_target_"]}, "sizes": info.sizes, "bounds": info.bounds}
+    if info.image.bounds is not None:  # the two ends of a scale say all of it
+        return {"data": {"_target_": options["_target_"]}, "sizes": info.sizes, "bounds": info.image.bounds}
     return {"data": {key: value for key, value in options.items() if key not in RUNTIME_ONLY_KEYS}}
 
 

@@ -140,7 +140,7 @@ def test_mnist_splits_and_scales(mnist_files: Callable[[int], Path]) -> None:
     held = data.test.to_model_inputs(data.test.batch(torch.arange(50), 0)).inputs["x"]
     assert torch.allclose(held, expected, atol=1e-6)
     seen = data.train.to_model_inputs(data.train.batch(torch.arange(40), 0)).inputs["x"]
-    assert data.info.blank == [pytest.approx(float(seen.min()))]
+    assert data.info.image.blank == [pytest.approx(float(seen.min()))]
     with pytest.raises(ConfigError, match=r"data\.val_rows: 50 leaves no training rows of 50"):
         MNIST(val_rows=50, data_dir=str(root))
 

@@ -86,7 +86,7 @@ class ImageAugment(Augment):
         super().__init__(info)
         flips = flip in ("horizontal", "both"), flip in ("vertical", "both")
         self.transform = image_ops.GeometricTransform(flips, rotate, crop, shift, window)
-        self.blank = torch.as_tensor(info.blank).float().view(-1, 1, 1) if fill == "blank" else None
+        self.blank = torch.as_tensor(info.image.blank).float().view(-1, 1, 1) if fill == "blank" else None
         self.jitter = jitter
         self.erase = erase
         self.mix = mix
@@ -123,7 +123,7 @@ class ImageAugment(Augment):
         grid = self.transform.sampling_grid(drawn, *x.shape[-2:])
         blank = None if self.blank is None else self.blank.to(x.device)
         if target is not None and target.dim() == 3:
-            outside = None if blank is None else float(self.info.blank_class)
+            outside = None if blank is None else float(self.info.image.blank_class)
             classes = image_ops.resample_images(target[:, None].to(x.dtype), grid, "nearest", outside)
             target = classes[:, 0].round().to(target.dtype)
         return image_ops.resample_images(x, grid, "bilinear", blank), target

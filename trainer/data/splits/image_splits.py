@@ -277,9 +277,9 @@ def read(
         raise ConfigError(f"input: {root.absolute()} has no images ({', '.join(image_file.FILE_EXTENSIONS)})")
     view = image_file.ImageView(channels, height, fit, window)
     x = torch.stack(image_file.map_in_threads(partial(image_file.decode, view=view), paths, option="input"))
-    assert info.bounds is not None, "image data sets that read files have bounds"
+    assert info.image.bounds is not None, "image data sets that read files have bounds"
     return NamedPixelSplit(
         x,
-        PixelScale.from_range(*info.bounds),
+        PixelScale.from_range(*info.image.bounds),
         [str(file.relative_to(root)) if root.is_dir() else file.name for file in paths],
     )

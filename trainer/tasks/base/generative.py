@@ -69,11 +69,11 @@ class Generative(Task):
     def setup(self, data: Dataset) -> None:
         self.info, self._sample_metrics = data.info, SampleMetrics(data)
         self.shape = tuple(data.input_shapes()["x"])
-        self.is_scaled = data.info.bounds is not None
+        self.is_scaled = data.info.image.bounds is not None
         self.display_bounds = data.pixel_bounds()
-        if data.info.bounds is not None:
+        if data.info.image.bounds is not None:
             self.display_bounds = [0.0], [1.0]  # the range of ``to_unit_range``
-            self.low, self.high = (torch.tensor(list(end)).view(-1, 1, 1) for end in data.info.bounds)
+            self.low, self.high = (torch.tensor(list(end)).view(-1, 1, 1) for end in data.info.image.bounds)
 
     @property
     def sample_metrics(self) -> SampleMetrics:

@@ -64,9 +64,9 @@ class SampleMetrics:
         samples = sample_quality.sample_gaussian(self.get_training_rows(), count).view(
             -1, *self.data.input_shapes()["x"]
         )
-        if self.data.info.bounds is None:
+        if self.data.info.image.bounds is None:
             return samples
-        black, white = (torch.tensor(list(end)).view(-1, 1, 1) for end in self.data.info.bounds)
+        black, white = (torch.tensor(list(end)).view(-1, 1, 1) for end in self.data.info.image.bounds)
         return samples.clamp(black, white)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.dataset import Dataset, TensorSplit
-from trainer.core.dataset_info import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo, ImageInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.generators import image_patterns
 from trainer.data.reference import baselines
@@ -38,7 +38,7 @@ class Digits(Dataset):
         self.info = DatasetInfo(
             sizes=image_patterns.image_sizes(x, NUM_CLASSES),
             baseline=baselines.majority_class(self.train, self.test, NUM_CLASSES),
-            bounds=([0.0], [1.0]),
+            image=ImageInfo(bounds=([0.0], [1.0])),
         )
 
     def read(self, path: str) -> image_splits.NamedPixelSplit:
@@ -84,7 +84,7 @@ class DigitCanvas(Dataset):
             baseline=baselines.majority_pixel_class(self.train, self.test, names),
             best_possible={"mean_iou": 1.0, "pixel_accuracy": 1.0},
             class_names=names,
-            blank_class=BACKGROUND_CLASS,
+            image=ImageInfo(blank_class=BACKGROUND_CLASS),
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from trainer.core.dataset import Dataset
-from trainer.core.dataset_info import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo, ImageInfo
 from trainer.core.preprocessing import Preprocessing, make_content_keys
 from trainer.core.types import DataPath, Fraction, NonNegativeInt
 from trainer.data.generators import image_patterns
@@ -84,8 +84,7 @@ class IdxFiles(Dataset):
         self.info = DatasetInfo(
             sizes=image_patterns.image_sizes(x, classes),
             baseline=baselines.majority_class(self.train, self.test, classes),
-            bounds=scale.pixel_bounds,
-            blank=scale.black_level,
+            image=ImageInfo(bounds=scale.pixel_bounds, blank=scale.black_level),
             class_names=[str(label) for label in range(first, last + 1)],
         )
 

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from trainer.core.dataset import Dataset
-from trainer.core.dataset_info import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo, ImageInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 from trainer.data.encoding import image_traits
@@ -77,7 +77,7 @@ class ImageFolder(Dataset):
         self.info = DatasetInfo(
             sizes=image_patterns.image_sizes(x[torch.tensor([0])], len(names)),
             baseline=baselines.majority_class(self.train, self.test, len(names)),
-            bounds=self.train.scale.pixel_bounds,
+            image=ImageInfo(bounds=self.train.scale.pixel_bounds),
             class_names=names,
         )
 

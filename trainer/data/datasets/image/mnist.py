@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trainer.core.dataset import Dataset
-from trainer.core.dataset_info import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo, ImageInfo
 from trainer.core.types import PositiveInt
 from trainer.data.generators import image_patterns
 from trainer.data.readers import idx_format
@@ -38,8 +38,7 @@ class MNIST(Dataset):
         self.info = DatasetInfo(
             sizes=image_patterns.image_sizes(self.train.inputs["x"], NUM_CLASSES),
             baseline=baselines.majority_class(self.train, self.test, NUM_CLASSES),
-            bounds=self.train.scale.pixel_bounds,
-            blank=self.train.scale.black_level,
+            image=ImageInfo(bounds=self.train.scale.pixel_bounds, blank=self.train.scale.black_level),
         )
 
     def read(self, path: str) -> image_splits.NamedPixelSplit:
