@@ -28,6 +28,25 @@ class ImageInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TargetInfo:
+    """Units of real-valued targets, which may be stored standardized.
+
+    Attributes:
+        scale: Divisor of the stored targets: errors times ``scale`` are in the original unit.
+        mean: Number subtracted before the division; None if it is not a single one.
+        unit: Unit of the stored targets for axis labels, where no single number converts them; empty for the original.
+        channel_names: Names of the columns of targets (B, P, F).
+        channel_moments: Means (F) and standard deviations (F) by which these columns were standardized.
+    """
+
+    scale: float = 1.0
+    mean: float | None = None
+    unit: str = ""
+    channel_names: Sequence[str] = ()
+    channel_moments: tuple[Sequence[float], Sequence[float]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
     """What a data set publishes about itself.
 
@@ -41,11 +60,6 @@ class DatasetInfo:
         best_possible: Test scores that no model can beat on average, where they are known.
         class_names: Names for per-class metrics and figures.
         classifier: Function from rows x (B, ...) to features (B, D) and classes (B,), where one was trained.
-        target_scale: Divisor of a real-valued target, so that metrics can be given in the data's own units.
-        target_mean: Value subtracted before that; None if it is not one number.
-        target_unit: Unit of the targets, if it is not the data's own and no single number converts it.
-        channel_names: Names of the columns of targets (B, P, F).
-        channel_scale: Mean and standard deviation of each column, in its own unit.
         log_likelihood: Exact log-likelihood (B,) in nats of examples x (B, ...), where the distribution is known.
         tokenizer: Tokenizer of the inputs.
         target_tokenizer: Tokenizer of the targets.
@@ -59,6 +73,7 @@ class DatasetInfo:
         column_summaries: How user files were parsed, a line for each column.
         baseline_rule: Description of the baseline, where it was chosen among several rules.
         image: Pixel values of image inputs.
+        target: Units of real-valued targets.
     """
 
     sizes: Mapping[str, Any]
@@ -66,11 +81,6 @@ class DatasetInfo:
     best_possible: Mapping[str, float] = field(default_factory=dict)
     class_names: Sequence[str] = ()
     classifier: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
-    target_scale: float = 1.0
-    target_mean: float | None = None
-    target_unit: str = ""
-    channel_names: Sequence[str] = ()
-    channel_scale: tuple[Sequence[float], Sequence[float]] | None = None
     log_likelihood: Callable[[Tensor], Tensor] | None = None
     tokenizer: Tokenizer | None = None
     target_tokenizer: Tokenizer | None = None
@@ -83,3 +93,4 @@ class DatasetInfo:
     column_summaries: Sequence[str] = ()
     baseline_rule: str = ""
     image: ImageInfo = ImageInfo()
+    target: TargetInfo = TargetInfo()

@@ -23,7 +23,7 @@ STORED_FIELDS = {
     "bounds": "image.bounds",
     "blank": "image.blank",
     "blank_class": "image.blank_class",
-    "target_scale": "target_scale",
+    "target_scale": "target.scale",
     "end": "end",
     "node_classes": "node_classes",
     "modes": "modes",

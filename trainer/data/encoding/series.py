@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -186,11 +187,13 @@ def set_splits(
     data.info = DatasetInfo(
         sizes=windows.forecast_sizes(first),
         baseline=baseline,
-        target_scale=scale,
         column_summaries=reading,
         baseline_rule=seasonality.describe_seasonal_rule(rule),
-        target_mean=float(np.nanmean(values[: ends[0]])) if len(std) == 1 else None,
-        **windows.channel_info(names, moments),
+        target=replace(
+            windows.channel_info(names, moments),
+            scale=scale,
+            mean=float(np.nanmean(values[: ends[0]])) if len(std) == 1 else None,
+        ),
     )
 
 

@@ -11,7 +11,7 @@ import torch
 
 from trainer.core import rng
 from trainer.core.dataset import Split
-from trainer.core.dataset_info import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo, TargetInfo
 from trainer.core.preprocessing import SPLITS
 from trainer.data.encoding import column_checks, column_encoding
 from trainer.data.encoding.column_encoding import Column
@@ -272,7 +272,6 @@ def make_info(
         if answer.names
         else baselines.mean_prediction(train, test, learned.scale),
         class_names=answer.names,
-        target_scale=learned.scale,
         column_summaries=reading,
-        target_mean=learned.schema.get("mean"),
+        target=TargetInfo(scale=learned.scale, mean=learned.schema.get("mean")),
     )

@@ -145,7 +145,7 @@ class TestSmiles:
         data = ESOL(seed=0, data_dir=str(FOLDER))
         parts = (data.train, data.val, data.test)
         assert [len(part) for part in parts] == [902, 113, 113]
-        targets = torch.cat([part.get_targets() for part in parts]) * data.info.target_scale
+        targets = torch.cat([part.get_targets() for part in parts]) * data.info.target.scale
         assert float(targets.std()) == pytest.approx(2.096, abs=0.01)
         assert data.info.baseline["rmse"] == pytest.approx(2.1, abs=0.25)
         assert int(torch.cat([part.sizes for part in parts]).min()) == 1

@@ -90,7 +90,7 @@ def test_a_single_column_is_scored_in_its_own_units_and_several_in_deviations(tm
     one = load(path, columns=["a"])
     assert one.info.baseline["mae"] == pytest.approx(3), "of 1 to 5 steps ahead, each one higher"
     both = load(path, time="when")
-    assert both.info.target_scale == 1.0
+    assert both.info.target.scale == 1.0
     assert both.info.baseline["mae"] < 1
 
 

@@ -43,7 +43,7 @@ def test_splits_share_no_row_and_change_with_the_seed() -> None:
 def test_scores_of_a_number_are_in_its_own_units() -> None:
     made = lab("model=mlp", "data=diabetes", "epochs=1")
     values = SklearnRegression("diabetes", seed=0)
-    assert 70 < values.info.target_scale < 85
+    assert 70 < values.info.target.scale < 85
     assert made.data.info.baseline["rmse"] > 60
     assert 30 < made.test()["rmse"] < 200
 

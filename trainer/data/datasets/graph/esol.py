@@ -8,7 +8,7 @@ import torch
 
 from trainer.core import rng
 from trainer.core.dataset import Dataset
-from trainer.core.dataset_info import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo, TargetInfo
 from trainer.core.types import NonNegativeInt
 from trainer.data.readers import delimited, smiles
 from trainer.data.readers.download import Source, fetch_files
@@ -64,8 +64,7 @@ class ESOL(Dataset):
         self.info = DatasetInfo(
             sizes={**graph_sizes(graphs, smiles.CARDINALITIES), "out_features": 1},
             baseline=baselines.mean_prediction(self.train, self.test, scale),
-            target_scale=scale,
-            target_mean=float(mean),
+            target=TargetInfo(scale=scale, mean=float(mean)),
         )
 
 

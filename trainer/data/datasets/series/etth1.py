@@ -53,5 +53,5 @@ class ETTh1(Dataset):
             sizes=windows.forecast_sizes(first),
             baseline=baseline,
             baseline_rule=seasonality.describe_seasonal_rule(period),
-            **windows.channel_info(CHANNELS, scale),
+            target=windows.channel_info(CHANNELS, scale),
         )

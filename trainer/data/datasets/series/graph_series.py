@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from trainer.core.dataset import Dataset
-from trainer.core.dataset_info import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo, TargetInfo
 from trainer.core.types import Fraction, PositiveInt
 from trainer.data.readers import download
 from trainer.data.reference import baselines
@@ -63,5 +63,5 @@ class GraphSeries(Dataset):
         self.info = DatasetInfo(
             sizes={**windows.forecast_sizes(parts[0]), "num_nodes": series.shape[1]},
             baseline=min(rules, key=lambda scores: scores["mse"]),
-            target_unit=windows.STANDARDIZED_UNIT,
+            target=TargetInfo(unit=windows.STANDARDIZED_UNIT),
         )

@@ -11,7 +11,7 @@ from torch import Tensor
 from trainer.core import rng
 from trainer.core.class_sizes import class_sizes
 from trainer.core.dataset import Dataset, TensorSplit
-from trainer.core.dataset_info import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo, TargetInfo
 from trainer.core.types import NonNegativeInt
 from trainer.data.reference import baselines
 from trainer.data.splits.splitting import split_by_order, stratified_order
@@ -67,8 +67,7 @@ class SklearnRegression(Dataset):
         self.info = DatasetInfo(
             sizes=_feature_sizes(self.train) | {"out_features": 1},
             baseline=baselines.mean_prediction(self.train, self.test, scale),
-            target_scale=scale,
-            target_mean=float(mean),
+            target=TargetInfo(scale=scale, mean=float(mean)),
             feature_names=[*map(str, bunch.feature_names)],
         )
 
