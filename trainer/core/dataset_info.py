@@ -47,6 +47,21 @@ class TargetInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextInfo:
+    """Tokenizers of token ids.
+
+    Attributes:
+        tokenizer: Tokenizer of the inputs.
+        target_tokenizer: Tokenizer of the targets of sequence-to-sequence data.
+        end_token: Id of the token that ends a target; None for targets of a fixed length.
+    """
+
+    tokenizer: Tokenizer | None = None
+    target_tokenizer: Tokenizer | None = None
+    end_token: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
     """What a data set publishes about itself.
 
@@ -61,9 +76,6 @@ class DatasetInfo:
         class_names: Names for per-class metrics and figures.
         classifier: Function from rows x (B, ...) to features (B, D) and classes (B,), where one was trained.
         log_likelihood: Exact log-likelihood (B,) in nats of examples x (B, ...), where the distribution is known.
-        tokenizer: Tokenizer of the inputs.
-        target_tokenizer: Tokenizer of the targets.
-        end: Token that ends a target, where targets end by themselves.
         node_classes: Class (N,) of each node of the one graph, by which its figures are colored and sorted.
         modes: Centers (K, F) of the equally likely Gaussians that points were drawn from.
         mode_sigma: Standard deviation of these Gaussians.
@@ -74,6 +86,7 @@ class DatasetInfo:
         baseline_rule: Description of the baseline, where it was chosen among several rules.
         image: Pixel values of image inputs.
         target: Units of real-valued targets.
+        text: Tokenizers of token ids.
     """
 
     sizes: Mapping[str, Any]
@@ -82,9 +95,6 @@ class DatasetInfo:
     class_names: Sequence[str] = ()
     classifier: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
     log_likelihood: Callable[[Tensor], Tensor] | None = None
-    tokenizer: Tokenizer | None = None
-    target_tokenizer: Tokenizer | None = None
-    end: int | None = None
     node_classes: Tensor | None = None
     modes: Tensor | None = None
     mode_sigma: float = 0.0
@@ -94,3 +104,4 @@ class DatasetInfo:
     baseline_rule: str = ""
     image: ImageInfo = ImageInfo()
     target: TargetInfo = TargetInfo()
+    text: TextInfo = TextInfo()

@@ -24,7 +24,7 @@ STORED_FIELDS = {
     "blank": "image.blank",
     "blank_class": "image.blank_class",
     "target_scale": "target.scale",
-    "end": "end",
+    "end": "text.end_token",
     "node_classes": "node_classes",
     "modes": "modes",
     "mode_sigma": "mode_sigma",

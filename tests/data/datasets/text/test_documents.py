@@ -56,9 +56,9 @@ def rows(data: TextFolder, split: Split) -> list[tuple[str, int]]:
     """The text and class of every row."""
     batch = split.batch(torch.arange(len(split)), 0)
     assert batch.target is not None
-    assert data.info.tokenizer is not None
+    assert data.info.text.tokenizer is not None
     parts = zip(batch.inputs["x"], batch.inputs["lengths"], batch.target, strict=True)
-    return [(data.info.tokenizer.decode(x[:n].tolist()), int(y)) for x, n, y in parts]
+    return [(data.info.text.tokenizer.decode(x[:n].tolist()), int(y)) for x, n, y in parts]
 
 
 def test_folders_are_classes_and_every_split_has_its_share(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_words_of_validation_and_test_are_not_in_the_vocabulary(tmp_path: Path) 
         write(tmp_path / part, 3)
         (tmp_path / part / "good" / "000.txt").write_text(f"the{part}")
     data = read(tmp_path)
-    words = data.info.tokenizer.tokenizer.tokens  # type: ignore[union-attr]
+    words = data.info.text.tokenizer.tokenizer.tokens  # type: ignore[union-attr]
     assert "thetrain" in words
     assert not {"theval", "thetest"} & set(words)
 

@@ -71,7 +71,7 @@ def test_the_targets_at_once_are_those_of_the_batches() -> None:
 def test_the_parts_of_a_text_follow_one_another(tmp_path: Path) -> None:
     poem = "".join(map(chr, range(97, 197)))
     data = read(tmp_path, poem)
-    codec = data.info.tokenizer
+    codec = data.info.text.tokenizer
     assert codec is not None
     parts = [codec.decode(split.tokens.tolist()) for split in (data.train, data.val, data.test)]  # type: ignore[attr-defined]
     assert parts[0] == poem[:60]
@@ -83,7 +83,7 @@ def test_the_parts_of_a_text_follow_one_another(tmp_path: Path) -> None:
 def test_a_text_is_read_by_any_tokens(tmp_path: Path, tokens: str) -> None:
     poem = "The cat, the dog. " * 40
     data = read(tmp_path, poem, tokens=tokens, vocab_limit=300, lowercase=True)
-    codec = data.info.tokenizer
+    codec = data.info.text.tokenizer
     assert codec is not None
     assert "the cat, the dog. the cat" in codec.decode(data.train.tokens.tolist())  # type: ignore[attr-defined]
     assert data.info.column_summaries == ["targets: lowercased (data.lowercase)"]
@@ -131,7 +131,7 @@ def test_tinyshakespeare() -> None:
     sizes = [len(split.tokens) for split in (data.train, data.val, data.test)]  # type: ignore[attr-defined]
     assert sum(sizes) == 1_115_394
     assert sizes[1] == pytest.approx(0.05 * sum(sizes), abs=1)
-    codec = data.info.tokenizer
+    codec = data.info.text.tokenizer
     assert codec is not None
     assert codec.decode(everything(data.train, 0)[0][0].tolist()) in codec.decode(data.train.tokens[:300].tolist())  # type: ignore[attr-defined,arg-type]
 

@@ -62,7 +62,7 @@ def said(folder: Path, source: list[str], target: list[str], **changes: object) 
 def pairs(data: Dataset) -> list[list[tuple[str, str]]]:
     """The sentences of each split in text; a target without its end is a fault."""
     found = []
-    codec, target_codec, end = data.info.tokenizer, data.info.target_tokenizer, data.info.end
+    codec, target_codec, end = data.info.text.tokenizer, data.info.text.target_tokenizer, data.info.text.end_token
     assert codec is not None
     assert target_codec is not None
     for split in (data.train, data.val, data.test):
@@ -93,13 +93,13 @@ def test_lines_stay_together_and_come_once(tmp_path: Path, tokens: str) -> None:
 def test_sizes_and_the_end_follow_from_the_vocabularies(tmp_path: Path) -> None:
     data = read(tmp_path, *sentences())
     assert data.info.sizes == {"source_vocab_size": 6, "vocab_size": 7, "seq_len": 7, "horizon": 8}
-    assert data.info.end == 6
+    assert data.info.text.end_token == 6
 
 
 def test_each_side_may_have_tokens_and_letters_of_its_own(tmp_path: Path) -> None:
     source, target = (["The " + line for line in side] for side in sentences())
     data = read(tmp_path, source, target, target_tokens="characters", lowercase="source")
-    codec, target_codec = data.info.tokenizer, data.info.target_tokenizer
+    codec, target_codec = data.info.text.tokenizer, data.info.text.target_tokenizer
     assert codec is not None
     assert target_codec is not None
     assert codec.encode("THE Dog") == codec.encode("the dog")
@@ -109,8 +109,8 @@ def test_each_side_may_have_tokens_and_letters_of_its_own(tmp_path: Path) -> Non
     assert target_codec.vocab_size == 1 + len(set("".join(target)))
     assert not data.info.column_summaries
     facts = read(tmp_path, source, target, lowercase=True).info
-    assert facts.target_tokenizer is not None
-    assert facts.target_tokenizer.decode(facts.target_tokenizer.encode("The dogo")) == "the dogo"
+    assert facts.text.target_tokenizer is not None
+    assert facts.text.target_tokenizer.decode(facts.text.target_tokenizer.encode("The dogo")) == "the dogo"
     assert facts.column_summaries == ["targets: lowercased (data.lowercase)"]
 
 
@@ -132,8 +132,8 @@ def test_unknown_tokens_are_told_with_their_share(tmp_path: Path, caplog: pytest
 
 def test_large_letters_of_a_prompt_are_read_too(tmp_path: Path) -> None:
     data = read(tmp_path, *sentences())
-    assert data.info.tokenizer is not None
-    assert data.info.tokenizer.encode("Dog CAT") == data.info.tokenizer.encode("dog cat")
+    assert data.info.text.tokenizer is not None
+    assert data.info.text.tokenizer.encode("Dog CAT") == data.info.text.tokenizer.encode("dog cat")
 
 
 class Echo(nn.Module):
@@ -168,7 +168,7 @@ def judged(data: Dataset, late: bool = False) -> dict[str, float]:
     batch = data.test.batch(torch.arange(len(data.test)), 0)
     assert batch.target is not None
     size = data.info.sizes["vocab_size"]
-    model = Echo(batch.target, size, data.info.end, late)
+    model = Echo(batch.target, size, data.info.text.end_token, late)
     task = Seq2Seq(model, size, data.info.sizes["horizon"], 1.0, 0.0, "token", 3, 1.0)
     task.setup(data)
     task.validate_targets(data.test.get_targets(), "test")
@@ -193,7 +193,7 @@ def test_the_baseline_is_what_the_judge_would_say_of_it(tmp_path: Path) -> None:
     data = read(tmp_path, *sentences())
     train = data.train.get_targets()
     assert train is not None
-    end = data.info.end
+    end = data.info.text.end_token
     guess = torch.stack([c[c != IGNORE_INDEX].mode().values for c in train.t()])
     written = guess[: guess.tolist().index(end) + 1]
     batch = data.test.batch(torch.arange(len(data.test)), 0)
@@ -274,9 +274,9 @@ def test_multi30k_both_ways() -> None:
 def pairs_of(data: Dataset, row: int) -> tuple[str, str]:
     batch: Batch = data.train.batch(torch.tensor([row]), 0)
     assert batch.target is not None
-    assert data.info.tokenizer is not None
-    assert data.info.target_tokenizer is not None
-    return data.info.tokenizer.decode(batch.inputs["x"][0].tolist()), data.info.target_tokenizer.decode(
+    assert data.info.text.tokenizer is not None
+    assert data.info.text.target_tokenizer is not None
+    return data.info.text.tokenizer.decode(batch.inputs["x"][0].tolist()), data.info.text.target_tokenizer.decode(
         batch.target[0].tolist()
     )
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trainer.core.class_sizes import class_sizes
 from trainer.core.dataset import Dataset
-from trainer.core.dataset_info import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo, TextInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt
@@ -79,12 +79,12 @@ class _DocumentDataset(Dataset):
             },
             baseline=baselines.majority_class(self.train, self.test, num_classes),
             class_names=class_names,
-            tokenizer=text_tokenizer,
+            text=TextInfo(tokenizer=text_tokenizer),
         )
 
     def complete_info(self, info: DatasetInfo) -> DatasetInfo:
         assert self.fitted is not None
-        return replace(info, tokenizer=tokenizers.tokenizer_from_state(self.fitted.values["codec"]))
+        return replace(info, text=TextInfo(tokenizer=tokenizers.tokenizer_from_state(self.fitted.values["codec"])))
 
 
 class ReviewPolarity(_DocumentDataset):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from trainer.core.dataset import Dataset
-from trainer.core.dataset_info import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo, TextInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import DataPath, Fraction, PositiveInt
@@ -52,13 +52,13 @@ class _LanguageModelingDataset(Dataset):
         self.info = DatasetInfo(
             sizes={"vocab_size": text_tokenizer.vocab_size, "seq_len": seq_len},
             baseline=unigram_scores(tokens[0], self.test.get_targets(), text_tokenizer.vocab_size),
-            tokenizer=text_tokenizer,
+            text=TextInfo(tokenizer=text_tokenizer),
             column_summaries=tokenizers.describe_target_case(text_tokenizer),
         )
 
     def complete_info(self, info: DatasetInfo) -> DatasetInfo:
         assert self.fitted is not None
-        return replace(info, tokenizer=tokenizers.tokenizer_from_state(self.fitted.values["codec"]))
+        return replace(info, text=TextInfo(tokenizer=tokenizers.tokenizer_from_state(self.fitted.values["codec"])))
 
 
 class TinyShakespeare(_LanguageModelingDataset):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.dataset import Dataset
-from trainer.core.dataset_info import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo, TextInfo
 from trainer.core.preprocessing import SPLITS, Preprocessing, make_content_keys
 from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt
@@ -77,9 +77,7 @@ class _TranslationDataset(Dataset):
                 "horizon": _max_length(target_rows),
             },
             baseline=baselines.most_frequent_tokens(self.train, self.test, target_tokenizer, end),
-            tokenizer=source_tokenizer,
-            target_tokenizer=target_tokenizer,
-            end=end,
+            text=TextInfo(tokenizer=source_tokenizer, target_tokenizer=target_tokenizer, end_token=end),
             column_summaries=tokenizers.describe_target_case(target_tokenizer),
         )
 
@@ -88,7 +86,8 @@ class _TranslationDataset(Dataset):
         source_tokenizer, target_tokenizer = (
             tokenizers.tokenizer_from_state(self.fitted.values[name]) for name in ("codec", "target_codec")
         )
-        return replace(info, tokenizer=source_tokenizer, target_tokenizer=target_tokenizer)
+        text = replace(info.text, tokenizer=source_tokenizer, target_tokenizer=target_tokenizer)
+        return replace(info, text=text)
 
 
 def _max_length(parts: Sequence[Ragged]) -> int:
