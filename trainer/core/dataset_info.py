@@ -62,6 +62,17 @@ class TextInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GraphInfo:
+    """The single graph of a node or link data set.
+
+    Attributes:
+        node_classes: Class (N,) of each node, by which figures of the graph are colored and sorted.
+    """
+
+    node_classes: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
     """What a data set publishes about itself.
 
@@ -76,7 +87,6 @@ class DatasetInfo:
         class_names: Names for per-class metrics and figures.
         classifier: Function from rows x (B, ...) to features (B, D) and classes (B,), where one was trained.
         log_likelihood: Exact log-likelihood (B,) in nats of examples x (B, ...), where the distribution is known.
-        node_classes: Class (N,) of each node of the one graph, by which its figures are colored and sorted.
         modes: Centers (K, F) of the equally likely Gaussians that points were drawn from.
         mode_sigma: Standard deviation of these Gaussians.
         to_table: Function from features x (N, F), and classes (N,) if given, to column names and rows of cells in their
@@ -87,6 +97,7 @@ class DatasetInfo:
         image: Pixel values of image inputs.
         target: Units of real-valued targets.
         text: Tokenizers of token ids.
+        graph: The single graph of a node or link data set.
     """
 
     sizes: Mapping[str, Any]
@@ -95,7 +106,6 @@ class DatasetInfo:
     class_names: Sequence[str] = ()
     classifier: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
     log_likelihood: Callable[[Tensor], Tensor] | None = None
-    node_classes: Tensor | None = None
     modes: Tensor | None = None
     mode_sigma: float = 0.0
     to_table: Callable[[Tensor, Tensor | None], tuple[list[str], list[list[Any]]]] | None = None
@@ -105,3 +115,4 @@ class DatasetInfo:
     image: ImageInfo = ImageInfo()
     target: TargetInfo = TargetInfo()
     text: TextInfo = TextInfo()
+    graph: GraphInfo = GraphInfo()

@@ -25,7 +25,7 @@ STORED_FIELDS = {
     "blank_class": "image.blank_class",
     "target_scale": "target.scale",
     "end": "text.end_token",
-    "node_classes": "node_classes",
+    "node_classes": "graph.node_classes",
     "modes": "modes",
     "mode_sigma": "mode_sigma",
 }

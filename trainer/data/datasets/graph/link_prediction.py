@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.dataset import Dataset
-from trainer.core.dataset_info import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo, GraphInfo
 from trainer.core.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 from trainer.data.generators.stochastic_block_model import block_graph
 from trainer.data.reference import bayes_optimal
@@ -57,7 +57,7 @@ class SBMLinkPrediction(Dataset):
             best_possible=bayes_optimal.log_odds_optimum(
                 _link_log_odds(block, p_within, p_across)[pairs[:, 0], pairs[:, 1]], target
             ),
-            node_classes=block,
+            graph=GraphInfo(node_classes=block),
         )
 
 
