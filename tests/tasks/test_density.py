@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tests.helpers.lab import lab
 from trainer.core.batch import Batch, ScoreAccumulator
 from trainer.core.dataset import Dataset, TensorSplit
-from trainer.core.dataset_info import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo, DensityInfo
 from trainer.data.datasets.image.digits import Digits
 from trainer.engine import evaluation
 from trainer.metrics.classification import roc_auc
@@ -38,7 +38,7 @@ class Points(Dataset):
 
     def __init__(self, x: Tensor) -> None:
         self.train = self.val = self.test = TensorSplit({"x": x})
-        self.info = DatasetInfo(sizes={}, log_likelihood=Known())
+        self.info = DatasetInfo(sizes={}, density=DensityInfo(log_likelihood=Known()))
 
 
 def task(x: Tensor, model: nn.Module | None = None) -> Density:

@@ -73,6 +73,21 @@ class GraphInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DensityInfo:
+    """Known distribution of the inputs x (N, F).
+
+    Attributes:
+        log_likelihood: Function from x (B, F) to the exact log-likelihood (B,) in nats.
+        modes: Centers (K, F) of equally likely Gaussians with covariance ``mode_sigma^2 I``.
+        mode_sigma: Standard deviation of these Gaussians.
+    """
+
+    log_likelihood: Callable[[Tensor], Tensor] | None = None
+    modes: Tensor | None = None
+    mode_sigma: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
     """What a data set publishes about itself.
 
@@ -86,9 +101,6 @@ class DatasetInfo:
         best_possible: Test scores that no model can beat on average, where they are known.
         class_names: Names for per-class metrics and figures.
         classifier: Function from rows x (B, ...) to features (B, D) and classes (B,), where one was trained.
-        log_likelihood: Exact log-likelihood (B,) in nats of examples x (B, ...), where the distribution is known.
-        modes: Centers (K, F) of the equally likely Gaussians that points were drawn from.
-        mode_sigma: Standard deviation of these Gaussians.
         to_table: Function from features x (N, F), and classes (N,) if given, to column names and rows of cells in their
             own units.
         feature_names: Names of the features of x (N, F).
@@ -98,6 +110,7 @@ class DatasetInfo:
         target: Units of real-valued targets.
         text: Tokenizers of token ids.
         graph: The single graph of a node or link data set.
+        density: Known distribution of the inputs.
     """
 
     sizes: Mapping[str, Any]
@@ -105,9 +118,6 @@ class DatasetInfo:
     best_possible: Mapping[str, float] = field(default_factory=dict)
     class_names: Sequence[str] = ()
     classifier: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
-    log_likelihood: Callable[[Tensor], Tensor] | None = None
-    modes: Tensor | None = None
-    mode_sigma: float = 0.0
     to_table: Callable[[Tensor, Tensor | None], tuple[list[str], list[list[Any]]]] | None = None
     feature_names: Sequence[str] = ()
     column_summaries: Sequence[str] = ()
@@ -116,3 +126,4 @@ class DatasetInfo:
     target: TargetInfo = TargetInfo()
     text: TextInfo = TextInfo()
     graph: GraphInfo = GraphInfo()
+    density: DensityInfo = DensityInfo()

@@ -26,8 +26,8 @@ STORED_FIELDS = {
     "target_scale": "target.scale",
     "end": "text.end_token",
     "node_classes": "graph.node_classes",
-    "modes": "modes",
-    "mode_sigma": "mode_sigma",
+    "modes": "density.modes",
+    "mode_sigma": "density.mode_sigma",
 }
 """Stored key -> attribute of ``DatasetInfo``.
 

@@ -109,7 +109,12 @@ def _has_classes(data: Dataset) -> bool:
     """Whether rows x have one class each, that is not known better from where they were drawn."""
     targets = data.train.get_targets()
     is_class = targets is not None and targets.dim() == 1 and not targets.is_floating_point()
-    return is_class and "num_classes" in data.info.sizes and data.info.modes is None and [*data.input_shapes()] == ["x"]
+    return (
+        is_class
+        and "num_classes" in data.info.sizes
+        and data.info.density.modes is None
+        and [*data.input_shapes()] == ["x"]
+    )
 
 
 def _describe_encoding_differences(

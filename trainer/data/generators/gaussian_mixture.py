@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.core.class_sizes import class_sizes
 from trainer.core.dataset import TensorSplit
-from trainer.core.dataset_info import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo, DensityInfo
 from trainer.data.reference import baselines
 from trainer.metrics.distances import energy_distance, mode_coverage
 
@@ -53,7 +53,7 @@ def make_info(
         },
         baseline={**baselines.majority_class(train, test, modes), **gaussian_baseline},
         best_possible={"energy_distance": 0.0, "modes": float(modes), "within": within},
-        log_likelihood=partial(log_prob, centres=centres, sigma=sigma),
-        modes=centres,
-        mode_sigma=sigma,
+        density=DensityInfo(
+            log_likelihood=partial(log_prob, centres=centres, sigma=sigma), modes=centres, mode_sigma=sigma
+        ),
     )

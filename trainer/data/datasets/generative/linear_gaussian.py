@@ -7,7 +7,7 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.dataset import Dataset, TensorSplit
-from trainer.core.dataset_info import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo, DensityInfo
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.readers import points
 from trainer.data.splits.splitting import split_by_order
@@ -52,7 +52,7 @@ class LinearGaussian(Dataset):
             sizes={"in_features": in_features, "flat_features": in_features},
             baseline={"elbo": diagonal, "log_likelihood": diagonal, "gap": best - diagonal},
             best_possible={"elbo": best, "log_likelihood": best, "gap": 0.0},
-            log_likelihood=self.log_likelihood,
+            density=DensityInfo(log_likelihood=self.log_likelihood),
         )
 
     def read(self, path: str) -> TensorSplit:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.dataset import Dataset, TensorSplit
-from trainer.core.dataset_info import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo, DensityInfo
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.generators import gaussian_mixture
 from trainer.data.readers import points
@@ -62,7 +62,7 @@ class SwissRoll(Dataset):
             sizes={"in_features": 2, "flat_features": 2},
             baseline={"log_likelihood": gaussian, "gap": best - gaussian},
             best_possible={"log_likelihood": best, "gap": 0.0, "energy_distance": 0.0},
-            log_likelihood=log_likelihood,
+            density=DensityInfo(log_likelihood=log_likelihood),
         )
 
     def read(self, path: str) -> TensorSplit:
