@@ -88,6 +88,20 @@ class DensityInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TableInfo:
+    """Columns behind the features x (N, F) of a table.
+
+    Attributes:
+        feature_names: Name of each feature.
+        to_table: Function from features x (N, F), and classes (N,) if given, to column names and rows of cells in the
+            original units.
+    """
+
+    feature_names: Sequence[str] = ()
+    to_table: Callable[[Tensor, Tensor | None], tuple[list[str], list[list[Any]]]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
     """What a data set publishes about itself.
 
@@ -101,9 +115,6 @@ class DatasetInfo:
         best_possible: Test scores that no model can beat on average, where they are known.
         class_names: Names for per-class metrics and figures.
         classifier: Function from rows x (B, ...) to features (B, D) and classes (B,), where one was trained.
-        to_table: Function from features x (N, F), and classes (N,) if given, to column names and rows of cells in their
-            own units.
-        feature_names: Names of the features of x (N, F).
         column_summaries: How user files were parsed, a line for each column.
         baseline_rule: Description of the baseline, where it was chosen among several rules.
         image: Pixel values of image inputs.
@@ -111,6 +122,7 @@ class DatasetInfo:
         text: Tokenizers of token ids.
         graph: The single graph of a node or link data set.
         density: Known distribution of the inputs.
+        table: Columns behind the features of a table.
     """
 
     sizes: Mapping[str, Any]
@@ -118,8 +130,6 @@ class DatasetInfo:
     best_possible: Mapping[str, float] = field(default_factory=dict)
     class_names: Sequence[str] = ()
     classifier: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
-    to_table: Callable[[Tensor, Tensor | None], tuple[list[str], list[list[Any]]]] | None = None
-    feature_names: Sequence[str] = ()
     column_summaries: Sequence[str] = ()
     baseline_rule: str = ""
     image: ImageInfo = ImageInfo()
@@ -127,3 +137,4 @@ class DatasetInfo:
     text: TextInfo = TextInfo()
     graph: GraphInfo = GraphInfo()
     density: DensityInfo = DensityInfo()
+    table: TableInfo = TableInfo()

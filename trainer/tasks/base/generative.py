@@ -181,7 +181,7 @@ class Generative(Task):
         if not self.is_image_data:
             real = self.sample_metrics.get_training_rows()[:PREVIEW_POINTS]
             yield ScatterPlot(
-                name, [(caption, rows.flatten(1)) for caption, rows in shots], real, self.info.feature_names
+                name, [(caption, rows.flatten(1)) for caption, rows in shots], real, self.info.table.feature_names
             )
             return
         rows = [
@@ -215,10 +215,10 @@ class Generative(Task):
     def to_artifacts(self, rows: Tensor, name: str, label: Tensor | None = None) -> Iterator[Artifact]:
         """Yield a rendering and a data file of the rows; a table includes their labels (N,), if given."""
         yield from self.render_preview(name, [("", rows)])
-        if self.info.to_table is None:
+        if self.info.table.to_table is None:
             yield ArrayFile(name, self.to_unit_range(rows))
         else:
-            yield Table(name, *self.info.to_table(rows, label))
+            yield Table(name, *self.info.table.to_table(rows, label))
 
     def _make_labels(self, count: int, label: int | None) -> Tensor | None:
         """Return labels (count,), constant or cycling through the classes, or None for an unconditional model.

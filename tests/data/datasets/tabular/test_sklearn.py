@@ -21,7 +21,7 @@ def test_features_are_standardised_by_the_training_rows_alone() -> None:
     torch.testing.assert_close(x.mean(0), torch.zeros(13), atol=1e-5, rtol=0)
     torch.testing.assert_close(x.std(0, correction=0), torch.ones(13), atol=1e-5, rtol=0)
     assert data.test.inputs["x"].mean(0).abs().max() > 0.05
-    assert (len(data.info.feature_names), data.info.feature_names[0]) == (13, "alcohol")
+    assert (len(data.info.table.feature_names), data.info.table.feature_names[0]) == (13, "alcohol")
 
 
 def test_each_class_keeps_its_share_in_every_split() -> None:

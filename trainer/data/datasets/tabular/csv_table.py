@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from trainer.core.dataset import Dataset, TensorSplit
-from trainer.core.dataset_info import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo, TableInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
 from trainer.data.encoding import column_checks, table_encoder, table_schema, targets
@@ -107,11 +107,10 @@ class CSV(Dataset):
         return delimited.read(path, option, delimiter, header, encoding, expected=expected)
 
     def complete_info(self, info: DatasetInfo) -> DatasetInfo:
-        return replace(
-            info,
-            to_table=partial(table_schema.decode, self.schema),
-            feature_names=table_schema.feature_names(self.schema),
+        table = TableInfo(
+            feature_names=table_schema.feature_names(self.schema), to_table=partial(table_schema.decode, self.schema)
         )
+        return replace(info, table=table)
 
     @property
     def schema(self) -> table_schema.Schema:

@@ -11,7 +11,7 @@ from torch import Tensor
 from trainer.core import rng
 from trainer.core.class_sizes import class_sizes
 from trainer.core.dataset import Dataset, TensorSplit
-from trainer.core.dataset_info import DatasetInfo, TargetInfo
+from trainer.core.dataset_info import DatasetInfo, TableInfo, TargetInfo
 from trainer.core.types import NonNegativeInt
 from trainer.data.reference import baselines
 from trainer.data.splits.splitting import split_by_order, stratified_order
@@ -39,7 +39,7 @@ class SklearnClassification(Dataset):
             sizes=_feature_sizes(self.train) | class_sizes(classes),
             baseline=baselines.majority_class(self.train, self.test, classes),
             class_names=[str(each) for each in bunch.target_names],
-            feature_names=[*map(str, bunch.feature_names)],
+            table=TableInfo(feature_names=[*map(str, bunch.feature_names)]),
         )
 
 
@@ -68,7 +68,7 @@ class SklearnRegression(Dataset):
             sizes=_feature_sizes(self.train) | {"out_features": 1},
             baseline=baselines.mean_prediction(self.train, self.test, scale),
             target=TargetInfo(scale=scale, mean=float(mean)),
-            feature_names=[*map(str, bunch.feature_names)],
+            table=TableInfo(feature_names=[*map(str, bunch.feature_names)]),
         )
 
 
