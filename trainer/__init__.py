@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from trainer.core import rng
     from trainer.core.batch import Batch, RowValues, Score
     from trainer.core.dataset import Dataset, FullBatchSplit, Split, TensorSplit
-    from trainer.core.dataset_info import DatasetInfo
+    from trainer.core.dataset_info import (
+        DatasetInfo,
+        DensityInfo,
+        GraphInfo,
+        ImageInfo,
+        TableInfo,
+        TargetInfo,
+        TextInfo,
+    )
     from trainer.core.metric import Metric
     from trainer.core.task import Task
     from trainer.core.types import (
@@ -55,8 +63,11 @@ __all__ = [
     "Dataset",
     "DatasetInfo",
     "Decay",
+    "DensityInfo",
     "Fraction",
     "FullBatchSplit",
+    "GraphInfo",
+    "ImageInfo",
     "Metric",
     "NonNegativeFloat",
     "NonNegativeInt",
@@ -67,8 +78,11 @@ __all__ = [
     "RowValues",
     "Score",
     "Split",
+    "TableInfo",
+    "TargetInfo",
     "Task",
     "TensorSplit",
+    "TextInfo",
     "Thousands",
     "__version__",
     "baselines",
@@ -84,7 +98,9 @@ _MODULES = {
     "trainer.core": ("rng",),
     "trainer.core.batch": ("Batch", "RowValues", "Score"),
     "trainer.core.dataset": ("Dataset", "FullBatchSplit", "Split", "TensorSplit"),
-    "trainer.core.dataset_info": ("DatasetInfo",),
+    "trainer.core.dataset_info": (
+        *("DatasetInfo", "DensityInfo", "GraphInfo", "ImageInfo", "TableInfo", "TargetInfo", "TextInfo"),
+    ),
     "trainer.core.metric": ("Metric",),
     "trainer.core.task": ("Task",),
     "trainer.core.types": (

@@ -103,7 +103,10 @@ class TableInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
-    """What a data set publishes about itself.
+    """Metadata that a data set reports to models, tasks and reports.
+
+    Only ``sizes`` is required. What applies to one modality is in a part of its own; a part that is not given has
+    defaults.
 
     Attributes:
         sizes: Values of ``???`` in the configuration of model and task, by name: ``in_features`` (width of one row or
@@ -111,13 +114,14 @@ class DatasetInfo:
             classes or of values to predict), ``num_classes``, ``in_channels``, ``height``, ``width``, ``seq_len``,
             ``horizon``, ``vocab_size``, ``num_nodes``, ``edge_features`` (0 for none), ``cardinalities`` (codes of each
             column of categorical features; None for real ones), ... (``input_shapes`` is found automatically).
-        baseline: Test scores of the best guess that ignores the input, or of the usual trivial rule.
+        baseline: Test scores of a trivial predictor, usually the best constant one.
+        baseline_rule: Description of that predictor, where it was chosen among several.
         best_possible: Test scores that no model can beat on average, where they are known.
         class_names: Names for per-class metrics and figures.
-        classifier: Function from rows x (B, ...) to features (B, D) and classes (B,), where one was trained.
-        column_summaries: How user files were parsed, a line for each column.
-        baseline_rule: Description of the baseline, where it was chosen among several rules.
-        image: Pixel values of image inputs.
+        classifier: Trained function from rows x (B, ...) to features (B, D) and predicted classes (B,), by which
+            generative tasks compare samples; None without one.
+        file_summary: Lines that describe how user files were parsed.
+        image: Pixel values of image inputs and target maps.
         target: Units of real-valued targets.
         text: Tokenizers of token ids.
         graph: The single graph of a node or link data set.
@@ -127,11 +131,11 @@ class DatasetInfo:
 
     sizes: Mapping[str, Any]
     baseline: Mapping[str, float] = field(default_factory=dict)
+    baseline_rule: str = ""
     best_possible: Mapping[str, float] = field(default_factory=dict)
     class_names: Sequence[str] = ()
     classifier: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
-    column_summaries: Sequence[str] = ()
-    baseline_rule: str = ""
+    file_summary: Sequence[str] = ()
     image: ImageInfo = ImageInfo()
     target: TargetInfo = TargetInfo()
     text: TextInfo = TextInfo()

@@ -241,7 +241,7 @@ def test_how_columns_were_read_is_said_and_logged(tmp_path: Path, caplog: pytest
     path = write(tmp_path, ["age,zip,row,kind", *rows])
     with caplog.at_level(logging.INFO, logger="trainer"):
         data: CSV = load(path, "kind", nan="fill", drop_columns=["row"])
-    assert data.info.column_summaries == [
+    assert data.info.file_summary == [
         "t.csv: 60 rows, with a header",
         "age: number, mean 2.898, 1 missing value",
         "zip: category, 2 + other",

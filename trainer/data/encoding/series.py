@@ -187,7 +187,7 @@ def set_splits(
     data.info = DatasetInfo(
         sizes=windows.forecast_sizes(first),
         baseline=baseline,
-        column_summaries=reading,
+        file_summary=reading,
         baseline_rule=seasonality.describe_seasonal_rule(rule),
         target=replace(
             windows.channel_info(names, moments),

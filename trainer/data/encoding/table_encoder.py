@@ -265,13 +265,13 @@ def make_info(
 ) -> DatasetInfo:
     """Return the data set info of a table: ``sizes``, those of the target column if any, and column summaries."""
     if answer is None or learned is None:
-        return DatasetInfo(sizes=sizes, column_summaries=reading)
+        return DatasetInfo(sizes=sizes, file_summary=reading)
     return DatasetInfo(
         sizes={**sizes, **learned.sizes},
         baseline=baselines.majority_class(train, test, len(answer.names))
         if answer.names
         else baselines.mean_prediction(train, test, learned.scale),
         class_names=answer.names,
-        column_summaries=reading,
+        file_summary=reading,
         target=TargetInfo(scale=learned.scale, mean=learned.schema.get("mean")),
     )

@@ -191,7 +191,7 @@ def test_ids_may_be_any_text_and_numbers_stay_texts(tmp_path: Path) -> None:
 
 
 def test_how_tables_were_read_is_said(tmp_path: Path) -> None:
-    assert one(write(tmp_path)).info.column_summaries == [
+    assert one(write(tmp_path)).info.file_summary == [
         "y: class, 2 classes, 1 missing value",
         "nodes.csv: 5 rows, with a header",
         "size: number, mean 42.8",

@@ -86,8 +86,8 @@ def test_a_text_is_read_by_any_tokens(tmp_path: Path, tokens: str) -> None:
     codec = data.info.text.tokenizer
     assert codec is not None
     assert "the cat, the dog. the cat" in codec.decode(data.train.tokens.tolist())  # type: ignore[attr-defined]
-    assert data.info.column_summaries == ["targets: lowercased (data.lowercase)"]
-    assert not read(tmp_path, poem, tokens=tokens, vocab_limit=300).info.column_summaries
+    assert data.info.file_summary == ["targets: lowercased (data.lowercase)"]
+    assert not read(tmp_path, poem, tokens=tokens, vocab_limit=300).info.file_summary
 
 
 def test_the_baseline_is_the_entropy_of_what_it_counts() -> None:

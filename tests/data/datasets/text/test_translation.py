@@ -107,11 +107,11 @@ def test_each_side_may_have_tokens_and_letters_of_its_own(tmp_path: Path) -> Non
     assert [target.split()[0] for _, target in pairs(data)[0]] == ["The"] * len(data.train)
     assert codec.vocab_size == 1 + 1 + 5
     assert target_codec.vocab_size == 1 + len(set("".join(target)))
-    assert not data.info.column_summaries
+    assert not data.info.file_summary
     facts = read(tmp_path, source, target, lowercase=True).info
     assert facts.text.target_tokenizer is not None
     assert facts.text.target_tokenizer.decode(facts.text.target_tokenizer.encode("The dogo")) == "the dogo"
-    assert facts.column_summaries == ["targets: lowercased (data.lowercase)"]
+    assert facts.file_summary == ["targets: lowercased (data.lowercase)"]
 
 
 def test_unknown_tokens_are_told_with_their_share(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

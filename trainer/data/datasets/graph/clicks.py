@@ -115,7 +115,7 @@ class ClickFile(Dataset):
             parts = split_by_order({"pairs": pairs}, clicked, rng.make_permutation(len(pairs), seed, 0))
         self.train, self.val, self.test, info = _add_click_graph(parts, users, items, {})
         lines = [table_summary.first_line(table), f"{users} users, {items} items, {len(pairs)} different pairs"]
-        self.info = replace(info, column_summaries=table_summary.log_lines(lines))
+        self.info = replace(info, file_summary=table_summary.log_lines(lines))
 
 
 def _refuse_index(table: Table, ends: Sequence[int]) -> None:

@@ -53,7 +53,7 @@ class _LanguageModelingDataset(Dataset):
             sizes={"vocab_size": text_tokenizer.vocab_size, "seq_len": seq_len},
             baseline=unigram_scores(tokens[0], self.test.get_targets(), text_tokenizer.vocab_size),
             text=TextInfo(tokenizer=text_tokenizer),
-            column_summaries=tokenizers.describe_target_case(text_tokenizer),
+            file_summary=tokenizers.describe_target_case(text_tokenizer),
         )
 
     def complete_info(self, info: DatasetInfo) -> DatasetInfo:

@@ -78,7 +78,7 @@ class _TranslationDataset(Dataset):
             },
             baseline=baselines.most_frequent_tokens(self.train, self.test, target_tokenizer, end),
             text=TextInfo(tokenizer=source_tokenizer, target_tokenizer=target_tokenizer, end_token=end),
-            column_summaries=tokenizers.describe_target_case(target_tokenizer),
+            file_summary=tokenizers.describe_target_case(target_tokenizer),
         )
 
     def complete_info(self, info: DatasetInfo) -> DatasetInfo:
