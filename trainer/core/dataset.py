@@ -29,10 +29,20 @@ class Split(ABC):
 
     @abstractmethod
     def batch(self, index: Tensor, epoch: int) -> Batch:
-        """Return the rows ``index`` (B,) of an epoch as stored; ``to_model_inputs`` completes them on the device."""
+        """Return rows as stored; ``to_model_inputs`` completes them on the device.
+
+        Args:
+            index: Row numbers (B,).
+            epoch: Epoch, from 0, for splits whose rows change between epochs.
+        """
 
     def iter_batches(self, order: Sequence[Tensor], epoch: int) -> Iterator[Batch]:
-        """Yield batches in this order; override it where one gather for several batches is faster."""
+        """Yield the batches of an epoch; override it where one gather for several batches is faster.
+
+        Args:
+            order: Row numbers (B,) of each batch.
+            epoch: Epoch, from 0.
+        """
         return (self.batch(index, epoch) for index in order)
 
     def to_model_inputs(self, batch: Batch) -> Batch:
@@ -40,22 +50,22 @@ class Split(ABC):
         return batch
 
     def get_targets(self) -> Tensor | None:
-        """Return all targets that are in memory, so that a task can validate them before the first step.
+        """Return all targets, so that a task can validate them before the first step.
 
-        Of target maps too many for that, each distinct value once.
+        Target maps that do not fit in memory are replaced by their distinct values. None if there are no targets.
         """
         return None
 
     def get_lengths(self) -> Tensor | None:
-        """Return the length of each row, (N,) on the CPU, where lengths differ: the loader buckets by length."""
+        """Return the length of each row, (N,) on the CPU, by which the loader buckets; None if all are equal."""
         return None
 
     def count_examples(self) -> tuple[int, str]:
-        """Return the number of examples and what they are called."""
+        """Return the number of examples and their plural noun, such as ``rows``."""
         return len(self), "rows"
 
     def get_row_names(self, first: int) -> tuple[str, Sequence[object]]:
-        """Return what a row is called in a table, and the name of each: file names, or numbers."""
+        """Return a column title and the names of all rows from ``first`` on: file names, or numbers."""
         return "row", range(first, first + len(self))
 
     def count_bytes(self) -> int | None:
@@ -125,15 +135,21 @@ class TensorSplit(Split):
             rows = self.batch(torch.cat(list(group)), epoch)
             columns = {name: value.split(sizes) for name, value in rows.inputs.items()}
             targets = [None] * len(group) if rows.target is None else rows.target.split(sizes)
-            for place, (target, index) in enumerate(zip(targets, rows.index.split(sizes), strict=True)):
-                yield Batch({name: parts[place] for name, parts in columns.items()}, target, index)
+            for i, (target, index) in enumerate(zip(targets, rows.index.split(sizes), strict=True)):
+                yield Batch({name: parts[i] for name, parts in columns.items()}, target, index)
 
 
 class FullBatchSplit(Split):
-    """One example that is always used whole, such as a graph; targets are of the rows at ``output_index``."""
+    """One example that is always used whole, such as a graph.
 
-    def __init__(self, inputs: Mapping[str, Tensor], target: Tensor | None, asked: Tensor | None = None):
-        self.full_batch = Batch(dict(inputs), target, torch.zeros(1, dtype=torch.long), asked)
+    Args:
+        inputs: ``{"x": (N, ...), ...}``.
+        target: Targets (K, ...) of the output rows at ``output_index``, or (N, ...) of all; None without targets.
+        output_index: Rows (K,) of the output, such as labeled nodes; None for all.
+    """
+
+    def __init__(self, inputs: Mapping[str, Tensor], target: Tensor | None, output_index: Tensor | None = None):
+        self.full_batch = Batch(dict(inputs), target, torch.zeros(1, dtype=torch.long), output_index)
 
     def __len__(self) -> int:
         return 1
@@ -176,11 +192,11 @@ class Dataset(ABC):
     fitted: Preprocessing | None = None
     """Preprocessing fitted on the training rows; None where the options determine everything."""
     options: Mapping[str, Any] = MappingProxyType({})
-    """Options with which ``read`` parses other files, as in the configuration."""
+    """Options by which ``read`` parses other files, as in the configuration."""
     can_encode_changed_files: ClassVar[bool] = True
-    """Whether changed files can be encoded as stored: not where a model embeds each user or entity."""
+    """Whether a saved run can encode changed files; False where the model has an embedding of each user or entity."""
     file_suffixes: ClassVar[Sequence[str]] = ()
-    """Suffixes, in lower case, of the files that count in a user directory; empty for all."""
+    """Suffixes, in lower case, of the files of a user directory that are read; empty for all."""
 
     def input_shapes(self) -> dict[str, list[int]]:
         """Return the shape of one row of each input, by name."""
@@ -189,7 +205,12 @@ class Dataset(ABC):
 
     @classmethod
     def get_user_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:
-        """Return the user files that these options read, by key; ``paths`` are the ``DataPath`` options."""
+        """Return the user files that a data set reads, by key.
+
+        Args:
+            options: Options of the data set, as in the configuration.
+            paths: Those of them that are ``DataPath``.
+        """
         return dict(paths)
 
     def read(self, path: str) -> Split:
@@ -203,11 +224,14 @@ class Dataset(ABC):
         raise ConfigError("input: the data of this run cannot read files; without input its own test rows are scored")
 
     def complete_info(self, info: DatasetInfo) -> DatasetInfo:
-        """Add what is not a plain value to stored info, from ``fitted``: the training files may not exist anymore."""
+        """Return stored info with its functions and tokenizers, rebuilt from ``fitted``.
+
+        Uses only ``info`` and ``fitted``: the training files may not exist anymore.
+        """
         return info
 
     def image_inputs(self) -> tuple[str, ...]:
-        """Return the names of the inputs (B, C, H, W), by ``shapes``; ``pixel_bounds`` says how to draw them."""
+        """Return the names of the inputs (B, C, H, W), by ``shapes``; ``pixel_bounds`` has their range of values."""
         parsed = shape_lines.parse_shapes(self.shapes)
         return shape_lines.find_image_inputs(parsed) if parsed else ()
 

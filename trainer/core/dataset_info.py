@@ -105,8 +105,7 @@ class TableInfo:
 class DatasetInfo:
     """Metadata that a data set reports to models, tasks and reports.
 
-    Only ``sizes`` is required. What applies to one modality is in a part of its own; a part that is not given has
-    defaults.
+    Only ``sizes`` is required. Fields of a single modality are grouped in parts, which have defaults.
 
     Attributes:
         sizes: Values of ``???`` in the configuration of model and task, by name: ``in_features`` (width of one row or
