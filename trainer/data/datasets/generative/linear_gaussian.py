@@ -20,8 +20,15 @@ class LinearGaussian(Dataset):
     ``x = W z + noise e`` with z (Z) and e (F) standard normal and W (F, Z) drawn once, so ``x ~ N(0, W W' + noise^2
     I)``. The baseline is a diagonal Gaussian.
 
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        in_features: Number of dimensions F.
+        latent: Latent size Z.
+        noise: Standard deviation of the observation noise.
+        seed: Random seed of the data.
+
     References:
-        Tipping and Bishop 1999, Probabilistic Principal Component Analysis.
+        Tipping and Bishop 1999, Probabilistic Principal Component Analysis, JRSS B 61(3), eq. 5.
     """
 
     shapes = "x (B, F) -> ()"
