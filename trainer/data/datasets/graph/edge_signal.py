@@ -20,6 +20,12 @@ class EdgeSignal(Dataset):
     ``y_i = mean_j e_ji x_j + noise`` over the edges j -> i, with one standard normal feature per node and per edge; the
     target of a node without incoming edges is noise. Every split is a separate graph. The best possible score knows
     everything except the noise.
+
+    Args:
+        nodes: Number of nodes in each of the three graphs.
+        degree: Mean in-degree, less than ``nodes``.
+        noise: Standard deviation of the target noise.
+        seed: Random seed of the data.
     """
 
     shapes = "x (N, F), edge_index (2, E), edge_attr (E, D) -> (N, K)"

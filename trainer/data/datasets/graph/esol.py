@@ -35,11 +35,16 @@ class ESOL(Dataset):
     Nine integer features per atom and eleven per bond (``smiles.parse_smiles``). Errors are in log mol/l. Random splits
     of 80, 10 and 10 %.
 
+    Args:
+        seed: Random seed of the split.
+        data_dir: Parent directory of ``esol/``; None for the default data directory.
+
     Raises:
         ConfigError: RDKit is not installed.
 
     References:
-        Delaney 2004, ESOL: Estimating Aqueous Solubility Directly from Molecular Structure.
+        Delaney 2004, ESOL: Estimating Aqueous Solubility Directly from Molecular Structure, J. Chem. Inf. Comput. Sci.
+            44(3).
     """
 
     shapes = "x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G, K)"

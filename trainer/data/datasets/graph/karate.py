@@ -19,9 +19,14 @@ class Karate(Dataset):
     Features are one-hot node ids. One member of each community is for training, ``val_nodes`` random others for
     validation and the rest for test.
 
+    Args:
+        val_nodes: Number of validation nodes, less than 30.
+        seed: Random seed of the split.
+
     References:
-        Zachary 1977, An Information Flow Model for Conflict and Fission in Small Groups.
-        Kipf and Welling 2017, Semi-Supervised Classification with Graph Convolutional Networks (communities).
+        Zachary 1977, An Information Flow Model for Conflict and Fission in Small Groups, J. Anthropological Research
+            33(4).
+        Kipf and Welling 2017, Semi-Supervised Classification with Graph Convolutional Networks, ICLR (communities).
     """
 
     shapes = "x (N, F), edge_index (2, E) -> (N)"

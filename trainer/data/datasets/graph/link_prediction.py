@@ -25,8 +25,18 @@ class SBMLinkPrediction(Dataset):
     training negatives are resampled in every epoch. The best possible score knows the block of every node, which alone
     determines link probabilities.
 
+    Args:
+        nodes: Number of nodes.
+        blocks: Number of blocks of equal size.
+        p_within: Link probability within a block.
+        p_across: Link probability between blocks.
+        mu: Scale of the block feature, relative to unit noise.
+        val: Fraction of the links for validation.
+        test: Fraction of the links for test.
+        seed: Random seed of the data.
+
     References:
-        Holland et al. 1983, Stochastic Blockmodels: First Steps.
+        Holland, Laskey and Leinhardt 1983, Stochastic Blockmodels: First Steps, Social Networks 5(2).
     """
 
     shapes = "x (N, F), edge_index (2, E), pairs (P, 2) -> (P)"

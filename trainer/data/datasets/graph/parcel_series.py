@@ -36,9 +36,22 @@ class ParcelSeries(Dataset):
     are ignored. Node features are the value of the region, its degree and its mean |correlation|.
 
     Args:
-        graph: Square table of edge weights from row to column. By default an edge joins two regions where their
+        path: Directory of tables.
+        graph: Square table of edge weights >= 0 from row to column. By default an edge joins two regions where their
             |correlation|, averaged over training tables, is among the ``top_k`` largest of either region.
+        top_k: Number of strongest links per region, in both directions, without ``graph``.
         standardise: Statistics for standardization: of each ``table``, or of all ``training`` tables.
+        columns: Regions to use, by name or index; None for all.
+        val: Fraction of the tables for validation, without a directory ``val``.
+        test: Fraction of the tables for test, without a directory ``test``.
+        delimiter: Column delimiter: comma, semicolon, tab, bar, space or a character; None detects it.
+        header: Whether the first row holds the region names; ``auto`` detects it.
+        encoding: Character encoding of the tables.
+        decimal: Decimal separator.
+        thousands: Thousands separator; None for none.
+        missing: Strings that count as missing values, case-insensitive.
+        seed: Random seed of the split.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
 
     Raises:
         ConfigError: Tables differ in regions, contain non-numeric cells or have a single step; there are fewer than two
@@ -56,9 +69,9 @@ class ParcelSeries(Dataset):
         if not os.path.isfile(folder / LABELS_FILE):
             return dict(paths)
         table = _read_labels(folder)
-        found = [_table_path(folder, name) for name in table.columns[table.find_column("file", "data.path")]]
-        there = {f"path/{path.relative_to(folder).as_posix()}": path for path in found if path and os.path.isfile(path)}
-        return dict(paths) | there
+        listed = [_table_path(folder, name) for name in table.columns[table.find_column("file", "data.path")]]
+        files = [path for path in listed if path and os.path.isfile(path)]
+        return dict(paths) | {f"path/{path.relative_to(folder).as_posix()}": path for path in files}
 
     def __init__(
         self,
@@ -82,12 +95,12 @@ class ParcelSeries(Dataset):
         fmt = CellFormat.from_options({"missing": missing, "decimal": decimal, "thousands": thousands})
         table_format = RegionTableFormat(delimiter, header, encoding, fmt)
         folder = Path(path).expanduser()
-        found, class_names, names = _find_labeled_tables(folder)
-        names, found, labels = class_folders.restore_class_order(fitted, names, found, class_names)
-        splits = torch.tensor([split for _, split in found])
-        keys = class_folders.file_keys(folder, found)
+        tables, class_of_table, names = _find_labeled_tables(folder)
+        names, tables, labels = class_folders.restore_class_order(fitted, names, tables, class_of_table)
+        splits = torch.tensor([split for _, split in tables])
+        keys = class_folders.file_keys(folder, tables)
         rows = fitted.split_rows(keys, lambda: class_folders.split_every_class(splits, labels, names, val, test, seed))
-        regions = _align_regions(fitted, [table_format.read(table, "data.path", columns) for table, _ in found])
+        regions = _align_regions(fitted, [table_format.read(table, "data.path", columns) for table, _ in tables])
         runs = [torch.from_numpy(table.values) for table in regions]
 
         training = [runs[row] for row in rows[0].tolist()]
@@ -132,24 +145,24 @@ def _find_labeled_tables(folder: Path) -> tuple[list[tuple[Path, int]], Sequence
                 f"data.path: {folder.absolute()} has tables but no {LABELS_FILE}; add it, with columns file and"
                 " label, or one folder of tables per class"
             )
-        found, names = class_folders.find_labeled_files(folder, FILE_EXTENSIONS)
-        return found, [path.parent.name for path, _ in found], names
+        tables, names = class_folders.find_labeled_files(folder, FILE_EXTENSIONS)
+        return tables, [path.parent.name for path, _ in tables], names
     table = _read_labels(folder)
-    at = [table.find_column(name, "data.path") for name in ("file", "label")]
-    file_names, labels = (table.columns[place] for place in at)
+    file_column, label_column = (table.find_column(name, "data.path") for name in ("file", "label"))
+    file_names, labels = table.columns[file_column], table.columns[label_column]
     paths: dict[Path, int] = {}
     for row, (name, label) in enumerate(zip(file_names, labels, strict=True)):
         if not name or not label:
-            raise ConfigError(f"{table.describe_cell(row, at[bool(name)])}: missing value")
+            raise ConfigError(f"{table.describe_cell(row, label_column if name else file_column)}: missing value")
         path = _table_path(folder, name)
         if path is None:
             raise ConfigError(
-                f"{table.describe_cell(row, at[0])}: {name!r} is outside of {folder.absolute()}; every table "
+                f"{table.describe_cell(row, file_column)}: {name!r} is outside of {folder.absolute()}; every table "
                 "must be in this folder, so that a run can identify it; move or link it there, or set data.path to a"
                 " parent folder"
             )
         if paths.setdefault(path, row) != row:
-            raise ConfigError(f"{table.describe_cell(row, at[0])}: duplicate file {name!r}")
+            raise ConfigError(f"{table.describe_cell(row, file_column)}: duplicate file {name!r}")
         if not os.path.isfile(path):
             raise download.missing_file_error(path)
     names = sorted(set(labels))

@@ -18,6 +18,15 @@ class RelationSign(Dataset):
     ``y_i = [sum_(j -> i) w_r x_j0 > 0]`` with r the relation of the edge and w evenly spaced from -1 to 1. Each node
     has ``degree`` random neighbors per relation, so sum and mean aggregation are equivalent; a model that ignores
     relations has weights that sum to 0.
+
+    Args:
+        nodes: Number of nodes.
+        degree: In-degree per relation.
+        relations: Number of relations.
+        features: Number of node features; only the first is informative.
+        labelled: Number of training nodes.
+        val_nodes: Number of validation nodes; the remaining nodes are for test.
+        seed: Random seed of the data.
     """
 
     shapes = "x (N, F), edge_index (2, E), edge_type (E) -> (N)"

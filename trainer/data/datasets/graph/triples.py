@@ -28,6 +28,15 @@ class Triples(Dataset):
     ``path`` is a folder with train.txt, valid.txt and test.txt, or one file that is split at random. Every triple is a
     head and a tail query.
 
+    Args:
+        path: Directory of three files, or one file; one triple per line.
+        columns: Order of the columns in a line.
+        delimiter: Column delimiter; None for tabs if there are any, else whitespace.
+        val: Fraction for validation, of a single file.
+        test: Fraction for test, of a single file.
+        seed: Random seed of the split of a single file.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
     Raises:
         ConfigError: Files are missing or contain no triples, columns are in another order, or a triple is in two
         splits.
@@ -89,7 +98,8 @@ def _refuse_header(parts: Sequence[Sequence[Triple]]) -> None:
     """Raise ConfigError for a header: a first line that shares no name with any of many triples."""
     first_triples = {part[0] for part in parts}
     triples = [triple for part in parts for triple in part if triple not in first_triples]
-    entities, relations = {name for head, _, tail in triples for name in (head, tail)}, {fact[1] for fact in triples}
+    entities = {name for head, _, tail in triples for name in (head, tail)}
+    relations = {relation for _, relation, _ in triples}
     for head, relation, tail in first_triples:
         if len(triples) >= MIN_TRIPLES and relation not in relations and entities.isdisjoint((head, tail)):
             raise ConfigError(
