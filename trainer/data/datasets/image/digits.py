@@ -28,6 +28,13 @@ class Digits(Dataset):
     """Classification of 1797 grayscale digits.
 
     Images are scaled to [0, 1] and resized from 8x8 to ``size``; splits are stratified by class.
+
+    Args:
+        size: Height and width in pixels.
+        seed: Random seed of the split.
+
+    References:
+        Alpaydin and Kaynak 1998, Cascading Classifiers, Kybernetika 34(4).
     """
 
     shapes = "x (B, C, H, W) -> (B)"
@@ -51,8 +58,18 @@ class DigitCanvas(Dataset):
     Every pixel has the class of its digit, or background. No source image is used in two splits. Digits do not overlap,
     so a perfect score is possible.
 
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        size: Height and width of the canvas in pixels.
+        digits: Number of digits per canvas, at most one per quarter.
+        digit_size: Height and width of a digit in pixels, at most ``size // 2``.
+        seed: Random seed of the data.
+
     Raises:
         ConfigError: Digits are larger than a quarter of the canvas.
+
+    References:
+        Alpaydin and Kaynak 1998, Cascading Classifiers, Kybernetika 34(4) (digits).
     """
 
     shapes = "x (B, C, H, W) -> (B, H, W)"
@@ -102,7 +119,18 @@ def load_digits(size: int) -> tuple[Tensor, Tensor]:
 def make_canvases(
     source: TensorSplit, rows: int, size: int, digits: int, random: torch.Generator
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Compose images (rows, 1, size, size) of ``digits`` source images each, and the class of every pixel."""
+    """Compose canvases and the class of each of their pixels.
+
+    Args:
+        source: Images (N, 1, H, H) of digits, and their classes.
+        rows: Number of canvases.
+        size: Height and width of a canvas in pixels.
+        digits: Number of digits per canvas.
+        random: Generator of digits and positions.
+
+    Returns:
+        Inputs x (rows, 1, size, size) and target (rows, size, size).
+    """
     assert source.target is not None
     x = torch.zeros(rows, 1, size, size)
     y = torch.full((rows, size, size), BACKGROUND_CLASS)

@@ -30,6 +30,13 @@ class IdxFiles(Dataset):
     fraction of the training rows. Labels start at 0, or at 1 where none is 0. Images are used as stored (those of
     EMNIST are transposed); pixels have mean 0 and standard deviation 1 over the training rows.
 
+    Args:
+        path: Directory of the four files, plain or gzipped.
+        prefix: Start of the file names, in a directory with several data sets.
+        val: Fraction of the training rows for validation.
+        seed: Random seed of the split.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
     Raises:
         ConfigError: A file is missing, ambiguous or corrupt.
     """
@@ -98,7 +105,13 @@ def _class_range(labels: torch.Tensor) -> list[int]:
 
 
 def find_idx_file(folder: Path, prefix: str, part: str, kind: str) -> Path:
-    """Find the file of a folder with the ``images`` or ``labels`` of a part, by its name.
+    """Find a file of images or labels by its name.
+
+    Args:
+        folder: Directory of the four files.
+        prefix: Start of the file name.
+        part: ``training`` or ``test``.
+        kind: ``images`` or ``labels``.
 
     Raises:
         ConfigError: There is none, or several that are not the compressed and uncompressed version of one file.
@@ -108,17 +121,17 @@ def find_idx_file(folder: Path, prefix: str, part: str, kind: str) -> Path:
     matching = [
         path for path in candidates if kind in path.name and any(word in path.name for word in FILE_PREFIXES[part])
     ]
-    found = {
+    matches = {
         path.name.removesuffix(idx_format.GZIP_SUFFIX): path for path in reversed(matching)
     }  # the uncompressed file sorts first and wins
-    if len(found) == 1:
-        return next(iter(found.values()))
-    wanted = f"{kind} for {part} (a name with {' or '.join(FILE_PREFIXES[part])} and {kind})"
-    if found:
+    if len(matches) == 1:
+        return next(iter(matches.values()))
+    description = f"{kind} for {part} (a name with {' or '.join(FILE_PREFIXES[part])} and {kind})"
+    if matches:
         raise ConfigError(
-            f"data.path: {folder.absolute()} has several files of {wanted}: {text_file.join_names(sorted(found))};"
-            " select one by data.prefix, the start of its name"
+            f"data.path: {folder.absolute()} has several files of {description}:"
+            f" {text_file.join_names(sorted(matches))}; select one by data.prefix, the start of its name"
         )
-    there = text_file.join_names(path.name for path in candidates) or "nothing"
+    listing = text_file.join_names(path.name for path in candidates) or "nothing"
     prefix_note = f" with prefix {prefix!r}" if prefix else ""
-    raise ConfigError(f"data.path: {folder.absolute()} has no file of {wanted}; found: {there}{prefix_note}")
+    raise ConfigError(f"data.path: {folder.absolute()} has no file of {description}; found: {listing}{prefix_note}")

@@ -27,6 +27,17 @@ class ImageFolder(Dataset):
     orientation is applied, only the first frame is read, transparency becomes white, and images are grayscale where all
     training images are. Each channel has mean 0 and standard deviation 1 over a sample of the training images.
 
+    Args:
+        path: Directory of the class folders.
+        size: Height and width in pixels after resizing.
+        fit: Treatment of the aspect ratio: crop the longer side, pad the shorter one with black, or stretch.
+        channels: 1 (grayscale) or 3 (color); None for 1 where all training images are grayscale.
+        val: Fraction of the images for validation, without a directory ``val``.
+        test: Fraction of the images for test, without a directory ``test``.
+        seed: Random seed of the split.
+        cache_gb: Memory for decoded images in GB; images beyond it are decoded on access.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
     Raises:
         ConfigError: The folder is missing or has another layout, an image cannot be read, or a class has no image in
             some split.

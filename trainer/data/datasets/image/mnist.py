@@ -29,6 +29,14 @@ class MNIST(Dataset):
 
     Validation takes the last ``val_rows`` of the 60,000 training images. Pixels have mean 0 and standard deviation 1
     over the remaining training rows.
+
+    Args:
+        val_rows: Number of validation rows, less than 60,000.
+        data_dir: Parent directory of ``mnist/``; None for the default data directory.
+
+    References:
+        LeCun, Bottou, Bengio and Haffner 1998, Gradient-Based Learning Applied to Document Recognition, Proc. IEEE
+            86(11).
     """
 
     shapes = "x (B, C, H, W) -> (B)"
@@ -46,7 +54,16 @@ class MNIST(Dataset):
 
 
 class SequentialMNIST(Dataset):
-    """Row-wise sequential MNIST: each step is a row of pixels, from top to bottom."""
+    """Row-wise sequential MNIST: each step is a row of pixels, from top to bottom.
+
+    Args:
+        val_rows: Number of validation rows, less than 60,000.
+        data_dir: Parent directory of ``mnist/``; None for the default data directory.
+
+    References:
+        LeCun, Bottou, Bengio and Haffner 1998, Gradient-Based Learning Applied to Document Recognition, Proc. IEEE
+            86(11).
+    """
 
     shapes = "x (B, T, F) -> (B)"
 

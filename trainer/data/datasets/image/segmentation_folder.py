@@ -46,7 +46,20 @@ class _SegmentationDataset(Dataset):
         cache_gb: float,
         values: Sequence[int] | None = None,
     ) -> None:
-        """Set splits and info; ``pairs`` are those of all splits in order, ``counts`` of each."""
+        """Set splits and info.
+
+        Args:
+            fitted: Preprocessing of the run.
+            pairs: Image and mask files of training, validation and test, in this order.
+            counts: Number of pairs in each split.
+            view: Size and resize mode.
+            channels: 1, 3 or None, see ``SegmentationFolder``.
+            names: Class names; None for the mask values.
+            ignore: Mask value that is excluded from loss and scores.
+            repeats: Number of passes over the training images per epoch.
+            cache_gb: Memory for decoded images in GB.
+            values: Mask values of the classes; None for all that occur.
+        """
 
         def decode_image(pair: masks.ImageMaskPair) -> object:
             return image_file.decode(pair.image, view)
@@ -170,10 +183,20 @@ class SegmentationFolder(_SegmentationDataset):
     ``val/``, ``test/`` or both. Images are read as in ``ImageFolder``; masks are resized by nearest neighbor.
 
     Args:
+        path: Directory of the images and masks.
+        classes: Class names in the order of the mask values; None for the values themselves.
         ignore: Mask value that is excluded from loss and scores.
+        size: Height and width in pixels after resizing; None for the original size, which all images must share.
+        fit: Treatment of the aspect ratio: crop the longer side, or stretch.
+        channels: 1 (grayscale) or 3 (color); None for 1 where all training images are grayscale.
+        repeats: Number of passes over the training images per epoch.
         values: Mask values (gray, 1 bit or palette indices) of the classes; other values map to the nearest of them. By
             default all values that occur, in ascending order.
-        repeats: Number of passes over the training images per epoch.
+        val: Fraction of the images for validation, without a directory ``val``.
+        test: Fraction of the images for test, without a directory ``test``.
+        seed: Random seed of the split.
+        cache_gb: Memory for decoded images in GB; images beyond it are decoded on access.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
 
     Raises:
         ConfigError: The folder is missing or has another layout, files cannot be read or do not match, or masks contain
@@ -225,8 +248,15 @@ class ISBI2012(_SegmentationDataset):
     publish labels of its test slices, so the published ones are split: 0 to 19 for training, 20 to 23 for validation,
     24 to 29 for test.
 
+    Args:
+        size: Height and width in pixels after resizing; None for the original 512.
+        repeats: Number of passes over the training slices per epoch.
+        data_dir: Parent directory of ``isbi2012/``; None for the default data directory.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
     References:
-        Arganda-Carreras et al. 2015, Crowdsourcing the Creation of Image Segmentation Algorithms for Connectomics.
+        Arganda-Carreras et al. 2015, Crowdsourcing the Creation of Image Segmentation Algorithms for Connectomics,
+            Frontiers in Neuroanatomy 9.
     """
 
     shapes = "x (B, C, H, W) -> (B, H, W)"
