@@ -20,6 +20,12 @@ class IndexLookup(Dataset):
     The class is the symbol at that index, so the model needs positional information: for a permutation-invariant model
     the most frequent symbol is the best guess. Token ids are the symbols, then the indices.
 
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        length: Number of symbols before the index token.
+        symbols: Number of distinct symbols (classes), at least 2.
+        seed: Random seed of the data.
+
     Raises:
         ConfigError: Fewer than two symbols.
     """

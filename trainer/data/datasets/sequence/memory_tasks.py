@@ -16,8 +16,8 @@ from trainer.data.splits.splitting import split_by_order
 from trainer.utils.errors import ConfigError
 
 
-def _sequence_sizes(x: Tensor, **more: int) -> dict[str, int]:
-    return {"in_features": x.shape[2], "seq_len": x.shape[1], "flat_features": x[0].numel(), **more}
+def _sequence_sizes(x: Tensor, **other_sizes: int) -> dict[str, int]:
+    return {"in_features": x.shape[2], "seq_len": x.shape[1], "flat_features": x[0].numel(), **other_sizes}
 
 
 class FirstPlusLast(Dataset):
@@ -25,6 +25,11 @@ class FirstPlusLast(Dataset):
 
     ``y = x_1 + x_T`` with x uniform in [0, 1). The mean has an MSE of 1/6, a prediction from one end alone 1/12: the
     latter is all that the last output of a bidirectional network allows.
+
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        length: Sequence length T.
+        seed: Random seed of the data.
     """
 
     shapes = "x (B, T, F) -> (B, K)"
@@ -40,7 +45,14 @@ class FirstPlusLast(Dataset):
 
 
 class FirstToken(Dataset):
-    """Classification of the first of random one-hot tokens, which is marked by its position only."""
+    """Classification of the first of random one-hot tokens, which is marked by its position only.
+
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        length: Sequence length T.
+        tokens: Vocabulary size and number of classes.
+        seed: Random seed of the data.
+    """
 
     shapes = "x (B, T, F) -> (B)"
 
@@ -62,6 +74,12 @@ class VarLenSum(Dataset):
 
     ``y = sum_{t <= length} x_t / sqrt(mean length)`` with x standard normal, so y has variance 1. Padding has the
     distribution of real steps, so only a model that masks by ``lengths`` can be correct.
+
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        shortest: Minimum length in steps.
+        longest: Maximum length in steps, to which all rows are padded.
+        seed: Random seed of the data.
     """
 
     shapes = "x (B, T, F), lengths (B) -> (B, K)"
@@ -74,8 +92,8 @@ class VarLenSum(Dataset):
         random = rng.make_generator(seed)
         lengths = torch.randint(shortest, longest + 1, (rows,), generator=random)
         x = torch.randn(rows, longest, 1, generator=random)
-        real = torch.arange(longest) < lengths[:, None]
-        y = (x * real[..., None]).sum(1) / ((shortest + longest) / 2) ** 0.5
+        mask = torch.arange(longest) < lengths[:, None]
+        y = (x * mask[..., None]).sum(1) / ((shortest + longest) / 2) ** 0.5
         self.train, self.val, self.test = split_by_order({"x": x, "lengths": lengths}, y)
         self.info = DatasetInfo(
             sizes=_sequence_sizes(x, out_features=1),
@@ -89,8 +107,13 @@ class Adding(Dataset):
 
     Each step has a uniform value and a mark; one step is marked in each half. The mean has an MSE of 1/6.
 
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        length: Sequence length T, at least 2.
+        seed: Random seed of the data.
+
     References:
-        Hochreiter and Schmidhuber 1997, Long Short-Term Memory.
+        Hochreiter and Schmidhuber 1997, Long Short-Term Memory, Neural Computation 9(8), experiment 4.
     """
 
     shapes = "x (B, T, F) -> (B, K)"

@@ -20,6 +20,13 @@ class NeighborSum(Dataset):
 
     ``tag_t = x_{t-1} + x_{t+1}`` with uniform tokens 0..V-1; the ends of a row have one neighbor. A causal model is
     correct with probability 1/V, except at the last step of a row.
+
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        shortest: Minimum length in tokens.
+        longest: Maximum length in tokens, to which all rows are padded.
+        vocab_size: Vocabulary size V; there are 2 V - 1 tags.
+        seed: Random seed of the data.
     """
 
     shapes = "x (B, S), lengths (B) -> (B, T)"
@@ -53,11 +60,18 @@ class TemporalOrder(Dataset):
     The class is the pair of special tokens in the first and second half of a row: xx, xy, yx or yy. Padding holds
     random tokens. A bag-of-tokens model cannot separate xy from yx and has an accuracy of 3/4.
 
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        shortest: Minimum length in tokens, at least 2.
+        longest: Maximum length in tokens, to which all rows are padded.
+        vocab_size: Vocabulary size with the two special tokens, at least 3.
+        seed: Random seed of the data.
+
     Raises:
         ConfigError: Rows too short for two halves.
 
     References:
-        Hochreiter and Schmidhuber 1997, Long Short-Term Memory.
+        Hochreiter and Schmidhuber 1997, Long Short-Term Memory, Neural Computation 9(8), experiment 6.
     """
 
     shapes = "x (B, S), lengths (B) -> (B)"

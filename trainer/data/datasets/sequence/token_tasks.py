@@ -19,6 +19,12 @@ class Reverse(Dataset):
     The previous target tokens carry no information about the next one. All sequences are distinct, so memorizing the
     training rows does not help.
 
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        length: Sequence length in tokens.
+        vocab_size: Vocabulary size.
+        seed: Random seed of the data.
+
     Raises:
         ConfigError: Too few distinct sequences.
     """

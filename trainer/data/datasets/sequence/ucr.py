@@ -44,8 +44,19 @@ class UCR(Dataset):
     training rows, stratified by class. Every dimension has mean 0 and standard deviation 1 over the steps of the
     training rows.
 
+    Args:
+        name: Name of a data set that can be downloaded, or whose files are in ``ucr/NAME/``.
+        val: Fraction of the training rows for validation.
+        seed: Random seed of the split.
+        data_dir: Parent directory of ``ucr/``; None for the default data directory.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
     Raises:
         ConfigError: Unknown name, or an invalid file (see ``ts_format.read``).
+
+    References:
+        Dau et al. 2019, The UCR Time Series Archive, IEEE/CAA J. Automatica Sinica 6(6).
+        Bagnall et al. 2018, The UEA Multivariate Time Series Classification Archive, arXiv:1811.00075.
     """
 
     shapes = "x (B, T, F), lengths (B) -> (B)"
