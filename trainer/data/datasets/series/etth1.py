@@ -29,8 +29,13 @@ class ETTh1(Dataset):
     standardized by the mean and standard deviation of the training rows; all scores are in these units. The baseline is
     the better of repeating the last value and repeating the last day.
 
+    Args:
+        history: Input length T in hours.
+        horizon: Forecast horizon P in hours.
+        data_dir: Parent directory of ``etth1/``; None for the default data directory.
+
     References:
-        Zhou et al. 2021, Informer: Beyond Efficient Transformer for Long Sequence Time-Series Forecasting.
+        Zhou et al. 2021, Informer: Beyond Efficient Transformer for Long Sequence Time-Series Forecasting, AAAI.
     """
 
     shapes = "x (B, T, F) -> (B, P, F)"
