@@ -21,6 +21,14 @@ class SklearnClassification(Dataset):
     """Breast cancer and wine data sets of scikit-learn.
 
     Features have mean 0 and standard deviation 1 over the training rows; splits are stratified by class.
+
+    Args:
+        name: Name of the data set.
+        seed: Random seed of the split.
+
+    References:
+        Street, Wolberg and Mangasarian 1993, Nuclear Feature Extraction for Breast Tumor Diagnosis, SPIE 1905.
+        Aeberhard and Forina 1991, Wine, UCI Machine Learning Repository.
     """
 
     shapes = "x (B, F) -> (B)"
@@ -48,6 +56,13 @@ class SklearnRegression(Dataset):
 
     Features and target have mean 0 and standard deviation 1 over the training rows; scores are in the original units of
     the target.
+
+    Args:
+        name: Name of the data set.
+        seed: Random seed of the split.
+
+    References:
+        Efron et al. 2004, Least Angle Regression, Annals of Statistics 32(2).
     """
 
     shapes = "x (B, F) -> (B, K)"

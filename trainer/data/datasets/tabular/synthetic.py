@@ -21,6 +21,12 @@ class SyntheticTabular(Dataset):
 
     ``y ~ Bernoulli(sigmoid(scale w.x))`` with x standard normal and |w| = 1. Logistic regression is the correct model;
     a larger model must find the same hyperplane.
+
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        in_features: Number of features F.
+        scale: Scale of the log-odds.
+        seed: Random seed of the data.
     """
 
     shapes = "x (B, F) -> (B)"
@@ -46,6 +52,12 @@ class XOR(Dataset):
 
     ``y = [x_0 x_1 > 0]`` with x standard normal and labels flipped with probability ``flips``. No single feature is
     informative, so a linear model scores at chance.
+
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        in_features: Number of features F; only the first two are informative.
+        flips: Probability of a flipped label.
+        seed: Random seed of the data.
     """
 
     shapes = "x (B, F) -> (B)"
@@ -66,7 +78,13 @@ class XOR(Dataset):
 
 
 class Moons(Dataset):
-    """Two interleaving half circles with Gaussian noise, which are not linearly separable."""
+    """Two interleaving half circles with Gaussian noise, which are not linearly separable.
+
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        noise: Standard deviation of the noise.
+        seed: Random seed of the data.
+    """
 
     shapes = "x (B, F) -> (B)"
 
