@@ -13,7 +13,7 @@ from trainer.core.types import DataPath, Fraction, PositiveInt, Thousands
 from trainer.data.encoding import column_checks, series, timestamps
 from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.cell_parsing import CellFormat
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 class CSVSeries(Dataset):
@@ -24,7 +24,7 @@ class CSVSeries(Dataset):
     input; it locates missing rows.
 
     Raises:
-        ConfigError: The file is not a regularly sampled series; the message has file, row, column and time.
+        DataError: The file is not a regularly sampled series; the message has file, row, column and time.
     """
 
     shapes = "x (B, T, F) -> (B, P, F)"
@@ -61,14 +61,14 @@ class CSVSeries(Dataset):
         values = _collect_error(errors, lambda: series.read_numeric_columns(table, selected, cell_format))
         steps = None if at is None else _collect_error(errors, lambda: timestamps.grid_steps(table, at, time_format))
         if errors or values is None:
-            raise ConfigError(*errors)
+            raise DataError(*errors)
         problems = series.describe_missing_values(table, selected, at, values)
         lines = table_summary.summarize_series(table, selected, at, values)
         if at is not None and steps is not None:
             problems = series.describe_missing_rows(table, at, steps) + problems
             values = series.reindex_to_grid(values, steps)
         if problems and gaps == "error":
-            raise ConfigError(
+            raise DataError(
                 *problems,
                 "data.gaps=interpolate fills them linearly and excludes them from the targets; data.gaps=drop skips"
                 " windows that contain one",
@@ -78,9 +78,9 @@ class CSVSeries(Dataset):
 
 
 def _collect_error(problems: list[str], make: Callable[[], np.ndarray]) -> np.ndarray | None:
-    """Return the result of ``make``, or None after adding the messages of its ConfigError to ``problems``."""
+    """Return the result of ``make``, or None after adding the messages of its DataError to ``problems``."""
     try:
         return make()
-    except ConfigError as error:
+    except DataError as error:
         problems += error.problems
         return None
