@@ -175,10 +175,12 @@ def build(config: Config) -> tuple[Dataset, Task]:
 
     with rng.preserve_global_state():
         from trainer.engine import dataset_loading, factory  # here: what it imports may draw, once in a process
+        from trainer.engine.config_errors import explain_errors
 
         data = dataset_loading.load_dataset(config)
         rng.seed_everything(config.settings.seed)
-        return data, factory.make_task(config.tree, data, config.names)
+        with explain_errors(config.tree, "model"):
+            return data, factory.make_task(config.tree, data, config.names)
 
 
 def run(config: Config, *, quiet: bool = False) -> Result:

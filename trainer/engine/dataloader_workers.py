@@ -24,12 +24,14 @@ from trainer.core import rng
 from trainer.core.batch import Batch
 from trainer.core.dataset import Split
 from trainer.utils import signals
-from trainer.utils.errors import SystemFault, UserError
+from trainer.utils.errors import DataError, SystemFault, UserError
 
 log = logging.getLogger(__name__)
 
 MAX_LISTED_ROWS = 8
 """Rows of a batch that are named."""
+FetchResult = Batch | UserError | DataError
+"""A batch, or why it cannot be read."""
 JOIN_TIMEOUT_SECONDS = 1.0
 """Seconds to wait for the end of a worker that no longer answers."""
 
@@ -68,7 +70,7 @@ class WorkerMonitor:
                 is_torchs = getattr(before, "__module__", "").startswith("torch.")
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL if is_torchs else before)
 
-    def next_batch(self, batches: Iterator[Batch | UserError]) -> Batch | UserError | None:
+    def next_batch(self, batches: Iterator[FetchResult]) -> FetchResult | None:
         """The next batch; None after the last. Raises WorkerFault if there will never be one."""
         self.is_waiting = True
         try:
@@ -120,18 +122,18 @@ def _format_rows(rows: Tensor) -> str:
     return f"row{'s' if len(numbers) > 1 else ''} {shown}"
 
 
-class _SplitDataset(Dataset[Batch | UserError]):
+class _SplitDataset(Dataset[FetchResult]):
     """Asks a split for whole batches, so that a worker does what the main process would have done."""
 
     def __init__(self, split: Split, epoch: int):
         self.split = split
         self.epoch = epoch
 
-    def __getitem__(self, index: Tensor) -> Batch | UserError:
+    def __getitem__(self, index: Tensor) -> FetchResult:
         # Raised here, an error would arrive with the worker's traceback for a message.
         try:
             return self.split.batch(index, self.epoch)
-        except UserError as error:
+        except (UserError, DataError) as error:
             return error
         except Exception as error:
             return self._make_error(index, error)
@@ -209,7 +211,7 @@ def fetch_batches(
             batches = iter(loader)
     with watch.watch_workers(getattr(batches, "_workers", ()), order):
         while (batch := watch.next_batch(batches)) is not None:
-            if isinstance(batch, UserError):
+            if isinstance(batch, UserError | DataError):
                 for detail in getattr(batch, "__notes__", ()):
                     log.info("%s", detail)
                 try:

@@ -19,8 +19,8 @@ from trainer.core.batch import Batch
 from trainer.core.dataset import Dataset
 from trainer.core.task import Sampler, Task
 from trainer.engine import checkpoint, dataset_loading, device, evaluation, factory
+from trainer.engine.config_errors import explain_errors
 from trainer.engine.dataset_state import SplitExcerpt
-from trainer.engine.model_errors import explain_model_errors
 from trainer.metrics.registry import find_task_metric
 from trainer.runs import consistency, feature_extractor, run_dir
 from trainer.runs import train as runner
@@ -58,7 +58,8 @@ def load_run(kept: Config, *, reads_files: bool = True, to_score: bool = False) 
         feature_extractor.attach_feature_extractor(with_saved_fingerprint(kept, best), data, runner.train_nested_run)
     with show_warnings():
         where = device.select_available_device(kept.settings.device)
-    task = factory.make_task(kept.tree, data, kept.names).to(where)
+    with explain_errors(kept.tree, "model"):
+        task = factory.make_task(kept.tree, data, kept.names).to(where)
     consistency.load_weights(task, best, file)
     return task.eval(), data
 
@@ -67,7 +68,7 @@ def evaluate_run(kept: Config) -> dict[str, float]:
     """Evaluate the best weights of a saved run on its test rows, and print the scores."""
     task, data = load_run(kept, to_score=True)
     test = factory.make_loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
-    with explain_model_errors(kept.tree["model"]):
+    with explain_errors(kept.tree, "model"):
         scores = evaluation.evaluate_split(task, test, kept.settings)
     stored = Result.read(Path(kept.run_dir))
     result = replace(stored, test=scores)
@@ -112,7 +113,7 @@ def sample(kept: Config, options: Mapping[str, Any]) -> Iterator[str]:
     """
     names_rows = not options.keys().isdisjoint(factory.find_class(kept.tree["task"], Task).row_options)
     task, _ = load_run(kept, reads_files=names_rows)
-    with show_warnings(), explain_model_errors(kept.tree["model"]):
+    with show_warnings(), explain_errors(kept.tree, "model"):
         pieces = iter(cast(Sampler, task).sample(**options))
         first = list(islice(pieces, 1))
     for piece in chain(first, pieces):
@@ -133,14 +134,14 @@ def score(kept: Config, path: str | None) -> Path:
     """
     task, data = load_run(kept, reads_files=path is None)
     if path is not None:
-        with show_warnings():
+        with show_warnings(), explain_errors(kept.tree, "data"):
             data.test = data.read(path)
         if getattr(task.model, "num_classes", None) is not None and data.test.get_targets() is None:
             raise ConfigError(
                 f"input: the model of this run is conditioned on the class of each row; {path} has no classes"
             )
     test = factory.make_loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
-    with explain_model_errors(kept.tree["model"]):
+    with explain_errors(kept.tree, "model"):
         ratings = evaluation.score_rows(task, test, kept.settings)
     called, names = data.test.get_row_names(first=0 if path is None else 1)
     rows = list(zip(names, *(values.tolist() for values in ratings.values()), strict=True))
@@ -184,7 +185,8 @@ def _load_test_row(kept: Config, row: int) -> tuple[Task, Dataset, Batch]:
     test = factory.make_loaders(kept.tree, data, kept.settings, task.progress.device)["test"]
     if row >= len(test.split):
         raise ConfigError(f"row: {row} given; the test split has rows 0 to {len(test.split) - 1}")
-    return task, data, test.load_rows(torch.tensor([row]))
+    with explain_errors(kept.tree, "data"):
+        return task, data, test.load_rows(torch.tensor([row]))
 
 
 def draw_samples(config: Config, count: int) -> Path:
@@ -192,9 +194,10 @@ def draw_samples(config: Config, count: int) -> Path:
     with show_warnings():
         data = dataset_loading.load_dataset(config)
     train = factory.make_loaders(config.tree, data, config.settings, torch.device("cpu"))["train"]
-    sheet = feature_maps.make_sample_grid(
-        train, min(count, len(train.split)), data.info.class_names, data.pixel_bounds()
-    )
+    with explain_errors(config.tree, "data"):
+        sheet = feature_maps.make_sample_grid(
+            train, min(count, len(train.split)), data.info.class_names, data.pixel_bounds()
+        )
     (path,) = artifact_writer.write_artifacts(
         [replace(sheet, name=f"samples-{config.names['data']}")], run_dir.make_runs_root(), replace=False
     )

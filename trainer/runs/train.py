@@ -16,8 +16,8 @@ from trainer.config import migrations, secret_masking
 from trainer.config.compose import Config
 from trainer.core import rng
 from trainer.engine import checkpoint, dataset_loading, device
+from trainer.engine.config_errors import explain_errors
 from trainer.engine.dataloader import Loader
-from trainer.engine.model_errors import explain_model_errors
 from trainer.engine.trainer import Trainer
 from trainer.runs import consistency, resume, run_artifacts, run_callbacks, run_dir, run_log, run_report, saved_run
 from trainer.runs.results import Result, create_result
@@ -175,7 +175,7 @@ def _record_outcome(result: Result, config: Config, *, fresh: bool) -> Iterator[
     """A block whose end is written into the results, whatever it ends by, and told as it should be."""
     path = Path(result.folder)
     try:
-        with explain_model_errors(config.tree["model"]):
+        with explain_errors(config.tree, "model"):
             yield
     except Interrupted as error:
         _record_stop(result, error, config)
@@ -238,7 +238,7 @@ def _train(made: RunComponents, result: Result, screen: run_report.RunReporter, 
     if not screen.quiet:
         run_dir.link_latest(path)
     try:
-        with explain_model_errors(config.tree["model"]):
+        with explain_errors(config.tree, "model"):
             trainer.fit()
     except UserError as error:
         result.update_progress(trainer)

@@ -13,7 +13,7 @@ from tests.helpers.lab import configure
 from tests.helpers.small_tables import load, problem, write
 from trainer.data.datasets.series.csv_series import CSVSeries
 from trainer.data.datasets.tabular.csv_table import CSV
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 def with_column(folder: Path, cells: list[str], name: str = "c") -> Path:
@@ -109,7 +109,7 @@ def test_signs_between_thousands_are_told_by_every_reader(tmp_path: Path, sign: 
         lambda **options: load_series(series, **options),
         lambda **options: small_graphs.one(graph, **options),
     ):
-        with pytest.raises(ConfigError, match=f"data.thousands={option} reads it as 12375"):
+        with pytest.raises(DataError, match=f"data.thousands={option} reads it as 12375"):
             read()
         read(thousands=option)
 

@@ -15,7 +15,7 @@ from trainer.data.datasets.generative.ring import Ring
 from trainer.data.datasets.generative.swiss_roll import SwissRoll, spiral_points
 from trainer.data.generators import gaussian_mixture
 from trainer.metrics.sample_quality import gaussian_log_prob, sample_gaussian
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 ROLL = {"rows": 4000, "radius": 2.0, "sigma": 0.1, "seed": 0}
 
@@ -119,5 +119,5 @@ def test_a_file_that_is_no_points_is_refused(content: str | None, words: str, tm
     path = tmp_path / "points.csv"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(DataError, match=words):
         POINTS["ring"].read(str(path))

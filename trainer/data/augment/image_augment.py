@@ -13,7 +13,7 @@ from trainer.core.batch import Batch
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import Decay, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 from trainer.data.augment import image_ops
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 NUM_DRAWS = {
     **{"flip": 2, "angle": 1, "area": 1, "cut": 2, "shift": 2, "window": 2},
@@ -58,7 +58,7 @@ class ImageAugment(Augment):
         mix_alpha: Parameter of the Beta distribution of mixing weights.
 
     Raises:
-        ConfigError: The window is larger than the images, or mixup is used with target maps.
+        DataError: The window is larger than the images, or mixup is used with target maps.
 
     References:
         Zhong et al. 2017, Random Erasing Data Augmentation.
@@ -148,7 +148,7 @@ class ImageAugment(Augment):
         first, second = target.chunk(2)
         if first.dim() == 3:
             if box is None:
-                raise ConfigError("augment.mix: mixup is undefined for class maps; use cutmix")
+                raise DataError("mix: mixup is undefined for class maps; use cutmix")
             return torch.where(box, second, first)
         if not first.is_floating_point():
             first, second = F.one_hot(target, self.info.sizes["num_classes"]).float().chunk(2)

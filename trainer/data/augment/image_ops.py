@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 Draws = Mapping[str, Tensor]
 ERASED_AREA_RANGE = (0.02, 0.33)
@@ -41,10 +41,10 @@ class GeometricTransform:
         """Return the sampling grid (B, h, w, 2) in normalized coordinates, as for ``F.grid_sample``.
 
         Raises:
-            ConfigError: The window is larger than the images.
+            DataError: The window is larger than the images.
         """
         if self.window is not None and self.window > min(height, width):
-            raise ConfigError(f"augment.window: {self.window} pixels exceed images of {height} x {width}")
+            raise DataError(f"window: {self.window} pixels exceed images of {height} x {width}")
         angle = to_signed(drawn["angle"]) * math.radians(self.rotate)
         sides = (width, height) if self.window is None else (self.window, self.window)
         in_size, out_size = angle.new_tensor([width, height]), angle.new_tensor(sides)

@@ -11,7 +11,7 @@ import numpy as np
 
 from trainer.core.preprocessing import Preprocessing
 from trainer.data.readers import image_file
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 MAX_SAMPLED_IMAGES = 512
 """Maximum number of 16-bit training images used to fit the intensity window."""
@@ -70,7 +70,7 @@ def _level_window(paths: Sequence[Path], heads: Sequence[image_file.ImageHeader]
     results = image_file.try_map_in_threads(_count_levels, paths_16_bit[:: -(-len(paths_16_bit) // MAX_SAMPLED_IMAGES)])
     counts = np.zeros(NUM_LEVELS_16_BIT, dtype=np.int64)
     for result in results:
-        if not isinstance(result, ConfigError):  # reported by decoding with all others
+        if not isinstance(result, DataError):  # reported by decoding with all others
             counts[result[0]] += result[1]
     if not counts.any():
         return None

@@ -11,7 +11,7 @@ import torch
 
 from trainer.data.encoding import word_splitting
 from trainer.utils import hf_hub
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -32,13 +32,13 @@ class PretrainedTokenizer:
         keep: End of the text that truncation keeps.
 
     Raises:
-        ConfigError: transformers is not installed, or the model has no tokenizer.
+        DataError: transformers is not installed, or the model has no tokenizer.
     """
 
     def __init__(self, name: str, most: int | None, keep: Literal["first", "last"]):
         folder = hf_hub.find_model_dir(name)
         if not any((folder / name).is_file() for name in TOKENIZER_FILES):  # transformers would create an empty one
-            raise ConfigError(f"data.tokenizer: {folder} has no tokenizer: none of {', '.join(TOKENIZER_FILES)}")
+            raise DataError(f"tokenizer: {folder} has no tokenizer: none of {', '.join(TOKENIZER_FILES)}")
         self._load(folder, most, keep)
 
     def _load(self, folder: Path, most: int | None, keep: str) -> None:

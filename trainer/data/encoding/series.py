@@ -19,7 +19,7 @@ from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.text_file import quote_cell
 from trainer.data.splits import split_boundaries, windows
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 MAX_MISSING_RATIO = 10
 """Maximum ratio of time steps to rows; beyond it, a timestamp is more likely wrong than rows missing."""
@@ -29,14 +29,14 @@ def choose_columns(table: Table, columns: Sequence[str | int] | None, time: int 
     """Return the positions of the columns to read and predict: the given ones, or all except the time.
 
     Raises:
-        ConfigError: A column is given twice or is the time column.
+        DataError: A column is given twice or is the time column.
     """
     all_columns = [place for place in range(len(table.names)) if place != time]
-    selected = all_columns if columns is None else [table.find_column(key, "data.columns") for key in columns]
+    selected = all_columns if columns is None else [table.find_column(key, "columns") for key in columns]
     if not selected:
-        raise ConfigError(f"data.columns: {table.path} has no columns left to predict")
+        raise DataError(f"columns: {table.path} has no columns left to predict")
     if len({*selected, time}) <= len(selected):
-        raise ConfigError("data.columns and data.time: the same column is given twice")
+        raise DataError("columns and time: the same column is given twice")
     return selected
 
 
@@ -44,7 +44,7 @@ def read_numeric_columns(table: Table, columns: Collection[int], reading: CellFo
     """Parse columns as numbers (T, C) float64, NaN for a missing value.
 
     Raises:
-        ConfigError: A column has texts, no values or row numbers, or a cell is neither a number nor missing.
+        DataError: A column has texts, no values or row numbers, or a cell is neither a number nor missing.
     """
     values = {place: reading.parse_numbers(table.columns[place]) for place in columns}
     unfit = {
@@ -58,7 +58,7 @@ def read_numeric_columns(table: Table, columns: Collection[int], reading: CellFo
         hint = ["data.missing lists the texts for missing values"] if broken else []
         if broken and np.isinf(values[broken[0]][0]) and not table.has_header:
             hint = ["if this row is a header, set data.header=true"]
-        raise ConfigError(*unfit.values(), *(advice if unfit else []), *cells, *hint)
+        raise DataError(*unfit.values(), *(advice if unfit else []), *cells, *hint)
     return np.stack(list(values.values()), axis=1)
 
 
@@ -93,7 +93,7 @@ def describe_missing_rows(table: Table, time: int, places: np.ndarray) -> list[s
     """Describe missing rows, with the rows around the first missing block.
 
     Raises:
-        ConfigError: Nearly all rows are missing.
+        DataError: Nearly all rows are missing.
     """
     jumps = np.flatnonzero(np.diff(places) > 1)
     if not len(jumps):
@@ -108,7 +108,7 @@ def describe_missing_rows(table: Table, time: int, places: np.ndarray) -> list[s
         f" {stamp[row + 1]}; {absent} missing in all, at {_pluralize(len(jumps), 'place')}"
     )
     if is_too_sparse:
-        raise ConfigError(f"{problem}, and only {len(places)} present; {timestamps.EVEN_SPACING_HINT}")
+        raise DataError(f"{problem}, and only {len(places)} present; {timestamps.EVEN_SPACING_HINT}")
     return [f"{problem} ({timestamps.EVEN_SPACING_HINT})"]
 
 
@@ -159,13 +159,13 @@ def set_splits(
         names: Column names.
 
     Raises:
-        ConfigError: The series is too short or has too many missing values.
+        DataError: The series is too short or has too many missing values.
     """
     rows = len(values)
     if not _check_length(rows, history, horizon, val, test):
         least = next(n for n in count(rows + 1) if _check_length(n, history, horizon, val, test))
-        raise ConfigError(
-            f"data: history {history} and horizon {horizon}, with fractions of {val:g} for validation and {test:g} for"
+        raise DataError(
+            f"history {history} and horizon {horizon}, with fractions of {val:g} for validation and {test:g} for"
             f" test, need {least} rows; there are {rows}"
         )
     # Rows after the last row of a saved run are test rows.
@@ -174,7 +174,7 @@ def set_splits(
     )
     ends = (first_val, first_test, rows)
     if np.isnan(values[: ends[0]]).all(0).any():
-        raise ConfigError(f"data: a column has no number in the {ends[0]} training rows")
+        raise DataError(f"a column has no number in the {ends[0]} training rows")
     moments = fitted.get_or_fit("scale", lambda: windows.column_moments(values[: ends[0]]))
     series, std = windows.standardize_series(values, moments)
     first, second, third = windows.chronological_splits(series, ends, history, horizon, fill)

@@ -22,7 +22,7 @@ from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
 from trainer.data.reference import baselines
 from trainer.data.splits.splitting import SPLIT_NAMES, split_by_order, stratified_order
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
 
 TargetKind = Literal["class", "number"]
@@ -41,11 +41,11 @@ def choose_target_kind(asked: TargetKind | None, of_task: TargetKind | None) -> 
     """Return the kind of a target: as the user says, or else as the task does.
 
     Raises:
-        ConfigError: Neither says it.
+        DataError: Neither says it.
     """
     kind = asked or of_task
     if kind is None:
-        raise ConfigError("data.target_kind: the task does not say what it learns; set it to class or number")
+        raise DataError("target_kind: the task does not say what it learns; set it to class or number")
     return kind
 
 
@@ -103,7 +103,7 @@ def select_complete_rows(
         is_stored: Whether the table is read for a saved run, which drops rows with an unknown target.
 
     Raises:
-        ConfigError: All ``problems``, and file, row, column and count of invalid cells that are not dropped or filled.
+        DataError: All ``problems``, and file, row, column and count of invalid cells that are not dropped or filled.
     """
     if is_stored and answer is not None:
         used = select_complete_rows(table, values, reading, nan, None, may_drop=may_drop)
@@ -129,7 +129,7 @@ def select_complete_rows(
     if len(no_features) > 1:
         advice += [f"data.drop_columns={table.column_keys(no_features)} drops all {len(no_features)} unusable columns"]
     if found:
-        raise ConfigError(
+        raise DataError(
             *join_problems([found[place] for place in sorted(found)]), *(["; ".join(advice)] if advice else [])
         )
     for place in numbers:
@@ -138,7 +138,7 @@ def select_complete_rows(
         return np.arange(len(table))
     used = np.logical_and.reduce([*good.values(), *([] if answer is None else [answer.known_mask])])
     if not used.any():
-        raise ConfigError(f"data.nan=drop leaves no row of {table.path}: every row has a missing value")
+        raise DataError(f"data.nan=drop leaves no row of {table.path}: every row has a missing value")
     return np.flatnonzero(used)
 
 
@@ -179,14 +179,14 @@ def read_split_column(table: Table, place: int, option: str, *, empty: bool = Fa
     """Return the split of each row, (N,) in 0..2, from a column; -1 for an empty cell if ``empty`` allows it.
 
     Raises:
-        ConfigError: Unknown split; the message names ``option``.
+        DataError: Unknown split; the message names ``option``.
     """
     cells = [cell.lower() for cell in table.columns[place]]
     split_index = SPLIT_NAMES | ({"": -1} if empty else {})
     invalid = next((row for row, cell in enumerate(cells) if cell not in split_index), None)
     if invalid is not None:
         cell = text_file.quote_cell(table.columns[place][invalid])
-        raise ConfigError(
+        raise DataError(
             f"{option}: {table.describe_cell(invalid, place)}: {cell} is not a split; it must be"
             f" train, val or test{did_you_mean(cells[invalid], SPLIT_NAMES)}"
         )
@@ -197,7 +197,7 @@ def split_rows(group: np.ndarray, used: np.ndarray, answer: Target | None, val: 
     """Return the rows of each split; those not assigned by file or column are split by fractions, stratified by class.
 
     Raises:
-        ConfigError: A split is empty.
+        DataError: A split is empty.
     """
     rows = [used[group[used] == which] for which in range(3)]
     unassigned = torch.from_numpy(rows[0])
@@ -210,7 +210,7 @@ def split_rows(group: np.ndarray, used: np.ndarray, answer: Target | None, val: 
     rows = [first, *(np.concatenate(pair) for pair in zip(others, rows[1:], strict=True))]
     empty = [name for name, part in zip(SPLITS, rows, strict=True) if not len(part)]
     if empty:
-        raise ConfigError(f"data: the {empty[0]} split is empty (0 of {len(used)} rows)")
+        raise DataError(f"the {empty[0]} split is empty (0 of {len(used)} rows)")
     return rows
 
 
@@ -220,7 +220,7 @@ def fit(
     """Fit the encoding of each column on the training rows.
 
     Raises:
-        ConfigError: A text column rarely repeats its values, or numbers are far outside of the training range.
+        DataError: A text column rarely repeats its values, or numbers are far outside of the training range.
     """
     fitted = {
         place: column_encoding.fit(table.names[place], v[train], max_categories, min_count)
@@ -234,7 +234,7 @@ def fit(
         elif (far := column_encoding.outlier_mask(column, values[place])).any():
             problems.append(describe_outlier_cell(table, place, far))
     if problems:
-        raise ConfigError(*join_problems(problems))
+        raise DataError(*join_problems(problems))
     return fitted
 
 

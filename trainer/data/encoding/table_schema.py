@@ -17,7 +17,7 @@ from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.header_detection import is_number
 from trainer.data.readers.text_file import join_names
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
 
 Schema = Mapping[str, Any]
@@ -44,7 +44,7 @@ def read_feature_columns(schema: Schema, table: Table, reading: CellFormat) -> d
     """Parse the feature columns of a table, by position, with the column types of the training table.
 
     Raises:
-        ConfigError: Columns are missing.
+        DataError: Columns are missing.
     """
     found = {}
     for column, place in zip(schema["columns"], _find_feature_columns(schema, table), strict=True):
@@ -61,7 +61,7 @@ def encode(schema: Schema, table: Table, reading: CellFormat) -> Tensor:
     Columns and categories that do not occur in the training rows are logged.
 
     Raises:
-        ConfigError: Columns are missing, or cells are not numbers where all training rows have numbers.
+        DataError: Columns are missing, or cells are not numbers where all training rows have numbers.
     """
     found = read_feature_columns(schema, table, reading)
     check_cells(schema, table, found, reading, np.arange(len(table)))
@@ -77,7 +77,7 @@ def check_cells(
     """Check that the cells of the rows ``used`` can be encoded; ``found`` is from ``read_feature_columns``.
 
     Raises:
-        ConfigError: Cells are not numbers where all training rows have numbers, or are far outside of their range.
+        DataError: Cells are not numbers where all training rows have numbers, or are far outside of their range.
     """
     problems = []
     for column, (place, cells) in zip(schema["columns"], found.items(), strict=True):
@@ -92,7 +92,7 @@ def check_cells(
         else:
             table_encoder.warn_about_unparsed_cells(table, place, np.where(good, 0.0, cells), "the mean is imputed")
     if problems:
-        raise ConfigError(*table_encoder.join_problems(problems), "the training rows have a number in every such cell")
+        raise DataError(*table_encoder.join_problems(problems), "the training rows have a number in every such cell")
 
 
 def read_labels(schema: Schema, table: Table, reading: CellFormat) -> Tensor | None:
@@ -140,7 +140,7 @@ def _find_feature_columns(schema: Schema, table: Table) -> Sequence[int]:
         absent = [name for name in wanted if name not in table.names]
         if absent:
             guess = did_you_mean(absent[0], [name for name in table.names if name not in wanted])
-            raise ConfigError(
+            raise DataError(
                 f"{table.path} is missing columns of the training data: {join_names(absent)}{guess}"
                 f" (its columns: {join_names(table.names)})"
             )
@@ -154,7 +154,7 @@ def _find_feature_columns(schema: Schema, table: Table) -> Sequence[int]:
         return [column["index"] for column in schema["columns"]]
     if len(table.names) == len(wanted):
         return range(len(wanted))
-    raise ConfigError(
+    raise DataError(
         f"{table.path} has {len(table.names)} columns; the training table has {len(schema['names'])},"
         f" of which {len(wanted)} are features: {join_names(wanted)}"
     )

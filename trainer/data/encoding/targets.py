@@ -17,7 +17,7 @@ from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, mean_a
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.text_file import join_names, quote_cell
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def read_classes(table: Table, at: int, reading: CellFormat, *, certain: bool) -
     """Parse class labels as indices into the sorted class names (numeric order for numbers); see ``map_class_names``.
 
     Raises:
-        ConfigError: There is a single class, or, unless ``certain``, the labels look like continuous values.
+        DataError: There is a single class, or, unless ``certain``, the labels look like continuous values.
     """
     texts = reading.parse_texts(table.columns[at])
     names = map_class_names(sorted(set(texts) - {""}), reading)
@@ -99,7 +99,7 @@ def read_classes(table: Table, at: int, reading: CellFormat, *, certain: bool) -
     if not certain:
         _refuse_continuous(table, at, ordered, reading)
     if len(ordered) < 2:
-        raise ConfigError(_describe_single_class(table, at, ordered, reading))
+        raise DataError(_describe_single_class(table, at, ordered, reading))
     class_index = {"": -1} | {text: ordered.index(name) for text, name in names.items()}
     labels = np.fromiter(map(class_index.__getitem__, texts), np.int64, len(texts))
     return Target(table=table, column=at, values=labels, known_mask=labels >= 0, names=ordered)
@@ -152,7 +152,7 @@ def _describe_single_class(table: Table, at: int, names: Sequence[str], reading:
             f"; {count} cells are missing values by data.missing, which lists {quote_cell(words[0])}: remove it to use"
             " them as a class"
         )
-    return f"data.target: column {table.names[at]!r} of {table.path} has {found}; at least two classes are needed{hint}"
+    return f"target: column {table.names[at]!r} of {table.path} has {found}; at least two classes are needed{hint}"
 
 
 def _refuse_continuous(table: Table, at: int, names: Sequence[str], reading: CellFormat) -> None:
@@ -163,46 +163,46 @@ def _refuse_continuous(table: Table, at: int, names: Sequence[str], reading: Cel
     signs = None if np.isfinite(distinct).all() else reading.suggest_number_format(names)
     whole = bool((distinct == distinct.round()).all())
     advice = "use task=regression (or data.target_kind=class to use them as classes anyway)"
-    prefix = f"data.target: column {table.names[at]!r} of {table.path} holds"
+    prefix = f"target: column {table.names[at]!r} of {table.path} holds"
     if signs is not None:
-        raise ConfigError(f"{prefix} {signs}; {advice}")
+        raise DataError(f"{prefix} {signs}; {advice}")
     if np.isfinite(distinct).all() and (not whole or count * MIN_ROWS_PER_CLASS > rows):
-        raise ConfigError(f"{prefix} {count} distinct numbers in {rows} rows, such as {distinct[0]:g}: {advice}")
+        raise DataError(f"{prefix} {count} distinct numbers in {rows} rows, such as {distinct[0]:g}: {advice}")
 
 
 def read_numbers(table: Table, at: int, reading: CellFormat) -> Target:
     """Parse a regression target; NaN for a missing value, infinity for a text.
 
     Raises:
-        ConfigError: Most cells are texts, or all numbers are equal.
+        DataError: Most cells are texts, or all numbers are equal.
     """
     values = reading.parse_numbers(table.columns[at])
     known, texts = np.isfinite(values), np.isinf(values)
     signs = reading.suggest_number_format(table.columns[at]) if texts.any() else None
     if signs is not None:
-        raise ConfigError(f"data.target: column {table.names[at]!r} of {table.path} holds {signs}")
+        raise DataError(f"target: column {table.names[at]!r} of {table.path} holds {signs}")
     if texts.sum() >= max(1, known.sum()):
         row = int(np.argmax(texts))
-        raise ConfigError(
-            f"data.target: {table.describe_cell(row, at)}: {quote_cell(table.columns[at][row])} is not a number"
+        raise DataError(
+            f"target: {table.describe_cell(row, at)}: {quote_cell(table.columns[at][row])} is not a number"
             f" ({int(texts.sum())} of {len(values)} cells are not): use task=classification for classes"
         )
     if not known.any() or np.ptp(values[known]) == 0:
         found = f"{values[known][0]:g} in every row" if known.any() else "missing in every row"
-        raise ConfigError(f"data.target: column {table.names[at]!r} of {table.path} is {found}; it must vary")
+        raise DataError(f"target: column {table.names[at]!r} of {table.path} is {found}; it must vary")
     column_checks.warn_about_mixed_decimals(table, at, reading)
     return Target(table=table, column=at, values=values, known_mask=known)
 
 
 def fit_classes(target: Target, train: np.ndarray, stored: Mapping[str, Any] | None = None) -> EncodedTarget:
-    """Encode a class target. Raises ConfigError, naming its first row, for a class without a training row."""
+    """Encode a class target. Raises DataError, naming its first row, for a class without a training row."""
     train_classes = np.unique(target.values[train])
     missing_classes = np.setdiff1d(target.values[target.known_mask], train_classes)
     if len(missing_classes) and stored is None:
         name, known = target.names[missing_classes[0]], [target.names[place] for place in train_classes]
         row = int(np.argmax(target.values == missing_classes[0]))
-        raise ConfigError(
-            f"data.target: {target.table.describe_cell(row, target.column)}: class {name!r} has no training row"
+        raise DataError(
+            f"target: {target.table.describe_cell(row, target.column)}: class {name!r} has no training row"
             f"{did_you_mean(name, known)} (classes of the training rows: {', '.join(known[:FEW_CLASSES])})"
         )
     return EncodedTarget(
@@ -216,7 +216,7 @@ def fit_numbers(target: Target, train: np.ndarray, stored: Mapping[str, Any] | N
     """Standardize a regression target by the training rows; ``scale`` is their standard deviation.
 
     Raises:
-        ConfigError: A value is far outside of the training range.
+        DataError: A value is far outside of the training range.
     """
     mean, std = mean_and_scale(target.values[train]) if stored is None else (stored["mean"], stored["std"])
     is_outlier = target.known_mask & (
@@ -225,8 +225,8 @@ def fit_numbers(target: Target, train: np.ndarray, stored: Mapping[str, Any] | N
     if is_outlier.any():
         row = int(np.argmax(is_outlier))
         cell = quote_cell(target.table.columns[target.column][row])
-        raise ConfigError(
-            f"data.target: {target.table.describe_cell(row, target.column)}: {cell} is more than "
+        raise DataError(
+            f"target: {target.table.describe_cell(row, target.column)}: {cell} is more than "
             f"{MAX_STANDARDIZED_VALUE:g} standard deviations from the"
             " mean of the training rows; if it encodes a missing value, add it to data.missing"
         )

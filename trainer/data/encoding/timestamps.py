@@ -22,7 +22,7 @@ from trainer.data.encoding.time_formats import (
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.header_detection import is_number
 from trainer.data.readers.text_file import join_names, quote_cell
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 MAX_DIGITS = 6
 """Significant digits in which differences are compared."""
@@ -49,7 +49,7 @@ def grid_steps(table: Table, at: int, pattern: str | None) -> np.ndarray:
         pattern: strptime format; None for ISO 8601 or numbers.
 
     Raises:
-        ConfigError: A timestamp cannot be parsed, is not later than the previous one or is off the grid.
+        DataError: A timestamp cannot be parsed, is not later than the previous one or is off the grid.
     """
     cells = table.columns[at]
     values, units = _stamps_to_numbers(_read_stamps(table, at, pattern))
@@ -57,7 +57,7 @@ def grid_steps(table: Table, at: int, pattern: str | None) -> np.ndarray:
     if not len(differences):
         return np.zeros(1, dtype=np.int64)
     if (differences <= 0).any():
-        raise ConfigError(_describe_backward_step(table, at, differences))
+        raise DataError(_describe_backward_step(table, at, differences))
     digits = max(MAX_DIGITS, MAX_DIGITS - math.floor(math.log10(np.median(differences))))
     sizes, counts = np.unique(differences.round(digits), return_counts=True)
     step = float(sizes[counts.argmax()]) or float(np.median(differences))
@@ -70,7 +70,7 @@ def grid_steps(table: Table, at: int, pattern: str | None) -> np.ndarray:
         found = _steps_of_rounded_stamps(values, step, _resolutions(cells, pattern, is_date=units is SECONDS_PER_UNIT))
     if found is None:
         row = int(np.argmax(off_grid))
-        raise ConfigError(
+        raise DataError(
             f"{table.describe_cell(row + 1, at)}: {cells[row + 1]} is "
             f"{_format_duration(differences[row], units)} after {cells[row]}, but"
             f" most rows are {_format_duration(step, units)} apart; {EVEN_SPACING_HINT}"
@@ -153,10 +153,10 @@ def _read_stamps(table: Table, at: int, pattern: str | None) -> Sequence[datetim
     if len(found) < len(cells):
         where, cell = table.describe_cell(len(found), at), cells[len(found)]
         if pattern is not None:
-            raise ConfigError(f"{where}: {quote_cell(cell)} does not match data.time_format={pattern}")
+            raise DataError(f"{where}: {quote_cell(cell)} does not match data.time_format={pattern}")
         detected_format = find_format(list(dict.fromkeys(cells)))
         hint = f'it looks like data.time_format="{detected_format}"' if detected_format else "such as %d.%m.%Y"
-        raise ConfigError(
+        raise DataError(
             f"{where}: {quote_cell(cell)} is neither a time such as 2016-07-31 12:00 nor a number; "
             f"set data.time_format, {hint}"
         )

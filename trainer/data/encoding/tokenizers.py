@@ -16,7 +16,7 @@ from trainer.core.tokenizer import UNKNOWN_TOKEN, Tokenizer
 from trainer.data.encoding import word_splitting
 from trainer.data.encoding.pretrained_tokenizer import PretrainedTokenizer
 from trainer.data.readers.text_file import quote_cell
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 MAX_UNKNOWN_FRACTION = 0.3
 """Fraction of unknown tokens from which a warning is logged; hapax legomena of a small text are about a tenth."""
@@ -38,7 +38,7 @@ class CharacterTokenizer:
         ids = [self._numbers.get(character, self.unknown_id) for character in text]
         if None in ids:
             unknown = text[ids.index(None)]
-            raise ConfigError(f"text: character {unknown!r} is not in the vocabulary of {self.vocab_size} characters")
+            raise DataError(f"text: character {unknown!r} is not in the vocabulary of {self.vocab_size} characters")
         return cast(list[int], ids)
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -65,7 +65,7 @@ class WordTokenizer:
         min_count: Minimum frequency of a word in the vocabulary.
 
     Raises:
-        ConfigError: No word reaches ``min_count``.
+        DataError: No word reaches ``min_count``.
     """
 
     unknown_id: int | None = 0
@@ -78,8 +78,8 @@ class WordTokenizer:
             (word for word, n in counts.items() if n >= min_count), key=lambda word: (-counts[word], word)
         )
         if counts and not frequent:
-            raise ConfigError(
-                f"data.min_count: none of the {len(counts):,} words of the training texts occurs {min_count} times,"
+            raise DataError(
+                f"min_count: none of the {len(counts):,} words of the training texts occurs {min_count} times,"
                 f" such as {quote_cell(next(iter(counts)))}; data.min_count=1 includes all of them, "
                 "data.tokens=characters or"
                 " bytepair also new ones"
@@ -116,7 +116,7 @@ class BPETokenizer:
     """Byte-level byte-pair encoding, trained on the texts, without unknown tokens.
 
     Raises:
-        ConfigError: The package tokenizers is not installed.
+        DataError: The package tokenizers is not installed.
 
     References:
         Sennrich et al. 2016, Neural Machine Translation of Rare Words with Subword Units.
@@ -160,12 +160,12 @@ class BPETokenizer:
 
 
 def _import_tokenizers() -> tuple[Any, ...]:
-    """Import the package tokenizers. Raises ConfigError if it is not installed."""
+    """Import the package tokenizers. Raises DataError if it is not installed."""
     try:
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     except ImportError:
-        raise ConfigError(
-            "data.tokens: bytepair needs the package tokenizers: pip install 'train-zoo[text]';"
+        raise DataError(
+            "tokens: bytepair needs the package tokenizers: pip install 'train-zoo[text]';"
             " characters and words need no package"
         ) from None
     return Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -246,11 +246,11 @@ def fit_tokenizer(
         keep: End of the text that truncation keeps.
 
     Raises:
-        ConfigError: Byte-pair encoding has no limit, or one below 256.
+        DataError: Byte-pair encoding has no limit, or one below 256.
     """
     if kind == "pretrained":
         if tokenizer is None:
-            raise ConfigError("data.tokenizer: tokens=pretrained needs the name or directory of a pretrained model")
+            raise DataError("tokenizer: tokens=pretrained needs the name or directory of a pretrained model")
         return PretrainedTokenizer(tokenizer, most, keep)
     if lowercase:
         lowercased = [word_splitting.to_lowercase(text) for text in texts]
@@ -260,7 +260,7 @@ def fit_tokenizer(
     if kind == "words":
         return WordTokenizer(texts, limit=limit, min_count=min_count)
     if limit is None or limit < NUM_BYTES:
-        raise ConfigError(f"data.vocab_limit: {limit} given; bytepair needs at least {NUM_BYTES}")
+        raise DataError(f"vocab_limit: {limit} given; bytepair needs at least {NUM_BYTES}")
     return BPETokenizer(texts, limit=limit)
 
 

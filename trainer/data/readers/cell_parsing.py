@@ -16,7 +16,7 @@ import numpy as np
 from trainer.core.types import Thousands
 from trainer.data.encoding import word_splitting
 from trainer.data.readers.text_file import quote_cell
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 GROUP_SIGNS = {"comma": ",", "point": ".", "space": " \u00a0\u2009\u202f", "apostrophe": "'\u2019"}
 MAX_MAGNITUDE = 1e100
@@ -49,7 +49,7 @@ class CellFormat:
 
     def __post_init__(self) -> None:
         if self.thousands == ("comma" if self.has_decimal_comma else "point"):
-            raise ConfigError(f"data.thousands: {self.thousands} given, which is the decimal sign (data.decimal)")
+            raise DataError(f"thousands: {self.thousands} given, which is the decimal sign (data.decimal)")
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> CellFormat:

@@ -14,7 +14,7 @@ from torch import Tensor
 from trainer.core.preprocessing import SPLITS, Preprocessing, RowKeys, make_content_keys
 from trainer.data.readers import text_file
 from trainer.data.splits.splitting import SPLIT_NAMES, split_by_order, stratified_order
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
 
 IGNORED_FILES = ("thumbs.db", "desktop.ini")
@@ -33,7 +33,7 @@ def find_labeled_files(folder: Path, endings: Sequence[str]) -> tuple[list[tuple
         Files with their split (0..2, from the folder), and the class names.
 
     Raises:
-        ConfigError: The folder is missing, has no classes, or the classes of splits differ.
+        DataError: The folder is missing, has no classes, or the classes of splits differ.
         SystemFault: A folder cannot be read.
     """
     parts = find_split_folders(folder, "it must be a folder with one subfolder per class")
@@ -41,8 +41,8 @@ def find_labeled_files(folder: Path, endings: Sequence[str]) -> tuple[list[tuple
     names = sorted(classes[0])
     for place, found in classes.items():
         if set(found) != set(names):
-            raise ConfigError(
-                f"data.path: {parts[place].absolute()} has the classes {text_file.join_names(found)};"
+            raise DataError(
+                f"path: {parts[place].absolute()} has the classes {text_file.join_names(found)};"
                 f" {parts[0].absolute()} has {text_file.join_names(names)}"
             )
     warn_about_ignored_files(
@@ -58,7 +58,7 @@ def find_split_folders(folder: Path, wanted: str) -> dict[int, Path]:
         wanted: Required layout, for the error message.
 
     Raises:
-        ConfigError: The folder is missing or not a folder, or there is a folder next to ``train`` that is not a split.
+        DataError: The folder is missing or not a folder, or there is a folder next to ``train`` that is not a split.
     """
     subfolders = _list_subfolders(text_file.check_folder(folder, wanted))
     splits_by_name = {name: SPLIT_NAMES[name.lower()] for name in subfolders if name.lower() in SPLIT_NAMES}
@@ -67,15 +67,15 @@ def find_split_folders(folder: Path, wanted: str) -> dict[int, Path]:
     duplicates = [name for name, place in splits_by_name.items() if list(splits_by_name.values()).count(place) > 1]
     if duplicates:
         both = " and ".join(f"{name}/" for name in duplicates)
-        raise ConfigError(f"data.path: {folder.absolute()} has {both}, which are the same split")
+        raise DataError(f"path: {folder.absolute()} has {both}, which are the same split")
     other = next((name for name in subfolders if name not in splits_by_name), None)
     if other is not None:
         suggestion, training = (
             did_you_mean(other, SPLITS),
             next(name for name, place in splits_by_name.items() if place == 0),
         )
-        raise ConfigError(
-            f"data.path: {folder.absolute()} has {training}/ and {other}/, which is not a"
+        raise DataError(
+            f"path: {folder.absolute()} has {training}/ and {other}/, which is not a"
             f" split{suggestion or ';'} the splits are {', '.join(SPLITS)}"
         )
     return {place: subfolders[name] for name, place in sorted(splits_by_name.items(), key=lambda pair: pair[1])}
@@ -128,14 +128,12 @@ def warn_about_ignored_files(
 
 
 def _find_class_files(folder: Path, endings: Sequence[str]) -> dict[str, list[Path]]:
-    """Find the files of each class. Raises ConfigError for fewer than two classes, and for one without files."""
+    """Find the files of each class. Raises DataError for fewer than two classes, and for one without files."""
     found = {name: list_files(inside, endings) for name, inside in _list_subfolders(folder).items()}
     where = folder.absolute()
     if len(found) < 2:
         found_text = f"only one class, {next(iter(found))!r}" if found else "no class folders"
-        raise ConfigError(
-            f"data.path: {where} has {found_text}; it must have CLASS/*{endings[0]}, at least two classes"
-        )
+        raise DataError(f"path: {where} has {found_text}; it must have CLASS/*{endings[0]}, at least two classes")
     empty_class = next((name for name, those in found.items() if not those), None)
     if empty_class is not None:
         found_text = (
@@ -143,7 +141,7 @@ def _find_class_files(folder: Path, endings: Sequence[str]) -> dict[str, list[Pa
         )
         deep = len(list_nested_files(folder / empty_class, endings))
         more = f"; {deep} are in subfolders, which are not searched" if deep else ""
-        raise ConfigError(f"data.path: {where / empty_class} has no {'/'.join(endings)} files ({found_text}){more}")
+        raise DataError(f"path: {where / empty_class} has no {'/'.join(endings)} files ({found_text}){more}")
     return found
 
 
@@ -191,14 +189,14 @@ def split_by_fraction(given: Tensor, labels: Tensor, val: float, test: float, se
 def split_every_class(
     given: Tensor, labels: Tensor, names: Sequence[str], val: float, test: float, seed: int
 ) -> list[Tensor]:
-    """Split as ``split_by_fraction``. Raises ConfigError for a class that is missing in a split."""
+    """Split as ``split_by_fraction``. Raises DataError for a class that is missing in a split."""
     rows = split_by_fraction(given, labels, val, test, seed)
     counts = torch.stack([labels[part].bincount(minlength=len(names)) for part in rows])
     lacking = (counts == 0).nonzero().tolist()
     if lacking:
         split, which = lacking[0]
-        raise ConfigError(
-            f"data.path: class {names[which]!r} has {int(counts[:, which].sum())} files, none of them in the"
+        raise DataError(
+            f"path: class {names[which]!r} has {int(counts[:, which].sum())} files, none of them in the"
             f" {SPLITS[split]} split; every class needs one in each split (data.val, data.test)"
         )
     return rows

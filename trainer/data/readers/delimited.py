@@ -16,7 +16,7 @@ from trainer.core.preprocessing import RowKeys, make_content_keys
 from trainer.data.readers import text_file
 from trainer.data.readers.header_detection import SAMPLE_ROWS, has_column_names, is_row_number_column, looks_like_header
 from trainer.data.readers.text_file import join_names
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
 
 DELIMITERS = {"tab": "\t", "semicolon": ";", "bar": "|", "comma": ",", "space": " "}
@@ -60,24 +60,22 @@ class Table:
         """Return the position of a column given by name or by number, from 0 or from the end (-1 is the last).
 
         Raises:
-            ConfigError: Unknown column, with the nearest name and all names.
+            DataError: Unknown column, with the nearest name and all names.
         """
         if str(key) in self.names:
             return self.names.index(str(key))
         if isinstance(key, int) and -len(self.names) <= key < len(self.names):
             return key % len(self.names)
         if isinstance(key, int):
-            raise ConfigError(
-                f"{option}: no column {key}; {self.path} has {len(self.names)}, 0 to {len(self.names) - 1}"
-            )
+            raise DataError(f"{option}: no column {key}; {self.path} has {len(self.names)}, 0 to {len(self.names) - 1}")
         if not self.has_header:
             first = join_names(column[0] for column in self.columns)
-            raise ConfigError(
+            raise DataError(
                 f"{option}: no column {key!r}: {self.path} has no header (first row: {first}); give a number,"
                 f" 0 to {len(self.names) - 1} or -1 for the last, or set data.header=true"
             )
         guess = did_you_mean(key, self.names)
-        raise ConfigError(f"{option}: no column {key!r} in {self.path}{guess} (columns: {join_names(self.names)})")
+        raise DataError(f"{option}: no column {key!r} in {self.path}{guess} (columns: {join_names(self.names)})")
 
     def column_keys(self, places: Iterable[int]) -> str:
         """Format columns as a list for the command line."""
@@ -113,14 +111,14 @@ class Table:
         """Append the rows of another table, whose columns are matched by name where both have a header.
 
         Raises:
-            ConfigError: Columns are missing.
+            DataError: Columns are missing.
         """
         by_name = self.has_header and other.has_header
         absent = [name for name in self.names if name not in other.names] if by_name else []
         if absent:
-            raise ConfigError(f"{other.path} is missing columns of {self.path}: {join_names(absent)}")
+            raise DataError(f"{other.path} is missing columns of {self.path}: {join_names(absent)}")
         if not by_name and len(self.names) != len(other.names):
-            raise ConfigError(f"{other.path} has {len(other.names)} columns, {self.path} has {len(self.names)}")
+            raise DataError(f"{other.path} has {len(other.names)} columns, {self.path} has {len(self.names)}")
         places = [other.names.index(name) if by_name else i for i, name in enumerate(self.names)]
         columns = [column + other.columns[place] for column, place in zip(self.columns, places, strict=True)]
         sources = self.sources + other.sources
@@ -138,14 +136,14 @@ class ColumnFinder:
         """Return the position of a column; 0 for an unknown one."""
         try:
             return self._table.find_column(key, option)
-        except ConfigError as error:
+        except DataError as error:
             self._problems += error.problems
             return 0
 
     def raise_missing(self) -> None:
-        """Raise ConfigError if any column was unknown."""
+        """Raise DataError if any column was unknown."""
         if self._problems:
-            raise ConfigError(*self._problems)
+            raise DataError(*self._problems)
 
 
 def read(
@@ -167,7 +165,7 @@ def read(
         expected: Columns that the caller will look up; a first row with one of them is a header.
 
     Raises:
-        ConfigError: The file is missing, not a rectangular table of text, or ``header=auto`` is undecidable.
+        DataError: The file is missing, not a rectangular table of text, or ``header=auto`` is undecidable.
     """
     file_path = Path(path).expanduser()
     text = text_file.read(file_path, option, encoding, wanted="a table of text")
@@ -180,14 +178,14 @@ def read(
     separator_char = detect_delimiter(text) if delimiter is None else DELIMITERS.get(delimiter, delimiter)
     if len(separator_char) != 1:
         known = ", ".join(DELIMITERS)
-        raise ConfigError(f"data.delimiter: {delimiter!r} given; it must be one character, or one of {known}")
+        raise DataError(f"delimiter: {delimiter!r} given; it must be one character, or one of {known}")
     rows, lines = _parse_rows(file_path, text, separator_char)
     if not rows:
-        raise ConfigError(f"{option}: {file_path.absolute()} is empty")
+        raise DataError(f"{option}: {file_path.absolute()} is empty")
     ragged = [i for i, row in enumerate(rows) if len(row) != len(rows[0])]
     if ragged:
         more = f"; {len(ragged)} such lines" if len(ragged) > 1 else ""
-        raise ConfigError(
+        raise DataError(
             f"{file_path}: line {lines[ragged[0]]} has {len(rows[ragged[0]])} cells, the first has {len(rows[0])}{more}"
             f" (delimiter {separator_char!r}; data.delimiter sets another)"
         )
@@ -197,7 +195,7 @@ def read(
         rows, lines = rows[1:], lines[1:]
         _refuse_duplicates(file_path, first)
     if not rows:
-        raise ConfigError(f"{option}: {file_path.absolute()} has a header but no rows")
+        raise DataError(f"{option}: {file_path.absolute()} has a header but no rows")
     names = [name if has_header and name else f"column {i}" for i, name in enumerate(first)]
     return Table(names, list(zip(*rows, strict=True)), lines, has_header, ((file_path, len(rows)),))
 
@@ -213,12 +211,12 @@ def detect_delimiter(text: str) -> str:
 
 
 def _has_header(path: Path, rows: Sequence[Sequence[str]], option: str, expected: Collection[str | int | None]) -> bool:
-    """Return whether the first row is a header. Raises ConfigError if undecidable and an option can decide."""
+    """Return whether the first row is a header. Raises DataError if undecidable and an option can decide."""
     if has_column_names(rows[0], expected):
         return True
     found = looks_like_header(rows)
-    if found is None and option.startswith("data."):
-        raise ConfigError(
+    if found is None and option != "input":
+        raise DataError(
             f"{option}: the first row of {path} may be a header or numbers ({join_names(rows[0], 6)}); set"
             " data.header=true for a header, data.header=false for numbers"
         )
@@ -238,8 +236,8 @@ def _parse_rows(path: Path, text: str, delimiter: str) -> tuple[list[list[str]],
                 lines.append(reader.line_num)
     except csv.Error as error:
         if start_line < reader.line_num:
-            raise ConfigError(f"{path}: line {start_line} cannot be read as CSV: unclosed quotation mark") from error
-        raise ConfigError(f"{path}: line {reader.line_num} cannot be read as CSV: {error}") from error
+            raise DataError(f"{path}: line {start_line} cannot be read as CSV: unclosed quotation mark") from error
+        raise DataError(f"{path}: line {reader.line_num} cannot be read as CSV: {error}") from error
     return rows, lines
 
 
@@ -251,4 +249,4 @@ def _refuse_duplicates(path: Path, names: Sequence[str]) -> None:
         if len(places) > 1
     ]
     if problems:
-        raise ConfigError(*problems)
+        raise DataError(*problems)

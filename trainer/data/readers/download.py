@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from trainer.utils.errors import ConfigError, SystemFault
+from trainer.utils.errors import DataError, SystemFault
 from trainer.utils.paths import find_nearest_dir
 from trainer.utils.suggest import did_you_mean
 
@@ -47,7 +47,7 @@ def fetch_files(name: str, sources: Sequence[Source], data_dir: str | None) -> P
     downloaded; if none is missing, nothing is written, so the root may be read-only.
 
     Raises:
-        ConfigError: The root does not exist.
+        DataError: The root does not exist.
         SystemFault: A file is missing and cannot be downloaded, or has a wrong digest.
     """
     root = data_root(data_dir)
@@ -67,13 +67,13 @@ def fetch_files(name: str, sources: Sequence[Source], data_dir: str | None) -> P
     return folder
 
 
-def missing_file_error(path: str | Path, key: str = "data.path") -> ConfigError:
+def missing_file_error(path: str | Path, key: str = "path") -> DataError:
     """Return the error for a missing file, with its absolute path and a similar name."""
     absolute = Path(os.path.abspath(Path(path).expanduser()))
     parent = find_nearest_dir(absolute.parent)
     wanted = absolute.relative_to(parent).parts[0]
     suggestion = did_you_mean(wanted, sorted(os.listdir(parent))) if os.access(parent, os.R_OK) else ""
-    return ConfigError(
+    return DataError(
         f"{key}: {absolute} does not exist; {parent} has no {wanted}{suggestion} (working folder {Path.cwd()})"
     )
 

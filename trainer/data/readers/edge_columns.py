@@ -14,7 +14,7 @@ from trainer.data.readers.cell_parsing import FLOAT_MAX
 from trainer.data.readers.edge_tables import GraphTables, index_rows, read_full_column, row_keys
 from trainer.data.readers.header_detection import is_number
 from trainer.data.readers.text_file import join_names, quote_cell
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
 
 MAX_GUESSED_EDGES = 2000
@@ -49,7 +49,7 @@ def read_edges(read: GraphTables) -> Edges:
     """Read edges; unless ``directed``, also in the reverse direction.
 
     Raises:
-        ConfigError: A node id is duplicate, unknown or empty, or a weight is invalid.
+        DataError: A node id is duplicate, unknown or empty, or a weight is invalid.
     """
     ends = torch.from_numpy(_read_endpoints(read))
     kinds, kind = _read_edge_types(read)
@@ -78,20 +78,20 @@ def _read_endpoints(read: GraphTables) -> np.ndarray:
     return np.stack(ends)
 
 
-def _unknown_node_error(read: GraphTables, row: int, column: str, ids: set[str]) -> ConfigError:
-    at = read.edges.find_column(column, "data.path")
+def _unknown_node_error(read: GraphTables, row: int, column: str, ids: set[str]) -> DataError:
+    at = read.edges.find_column(column, "path")
     cell = read.edges.columns[at][row]
     where = (
         f"{read.edges.describe_cell(row, at)}: node {quote_cell(cell)} is not among the {len(read.nodes)} nodes of "
         f"{read.nodes.path}"
     )
     if cell in ids:
-        return ConfigError(f"{where} in this graph")
+        return DataError(f"{where} in this graph")
     # Ids are compared as texts; a missing value makes pandas write 1.0 for 1, and spreadsheets write 7 for 007.
     equal_id = _find_equal_id(cell, ids)
     if equal_id is not None:
-        return ConfigError(f"{where}, whose ids are written like {quote_cell(equal_id)}; use one spelling")
-    return ConfigError(where + (did_you_mean(cell, sorted(ids)) if len(ids) <= MAX_GUESSED_EDGES else ""))
+        return DataError(f"{where}, whose ids are written like {quote_cell(equal_id)}; use one spelling")
+    return DataError(where + (did_you_mean(cell, sorted(ids)) if len(ids) <= MAX_GUESSED_EDGES else ""))
 
 
 def _find_equal_id(cell: str, ids: set[str]) -> str | None:
@@ -117,7 +117,7 @@ def _read_weights(read: GraphTables) -> np.ndarray:
         signs = read.reading.suggest_number_format(cells)
         hint = "" if signs is None else f" (the column holds {signs})"
         place = read.edges.describe_cell(row, at)
-        raise ConfigError(
+        raise DataError(
             f"{place}: {quote_cell(cells[row])} is not a weight; it must be a number >= 0, below {FLOAT_MAX:.2g}{hint}"
         )
     return values
@@ -133,7 +133,7 @@ def _read_edge_types(read: GraphTables) -> tuple[int, Tensor]:
     unknown_rows = [row for row, cell in enumerate(cells) if cell not in place]
     if unknown_rows:
         where = read.edges.describe_cell(unknown_rows[0], read.edges.names.index("type"))
-        raise ConfigError(
+        raise DataError(
             f"{where}: this run has no edge type {cells[unknown_rows[0]]!r} ({len(unknown_rows)} such edges);"
             f" known types: {join_names(names)}"
         )

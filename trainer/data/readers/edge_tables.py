@@ -18,7 +18,7 @@ from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.text_file import check_folder, quote_cell
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
 
 NODE_COLUMNS: set[str | int] = {"id", "graph", "split"}
@@ -81,7 +81,7 @@ class GraphTables(TableDefaults):
     """The tables of a folder, as ``TableOptions`` say.
 
     Raises:
-        ConfigError: The folder or a table is missing, or ``drop_columns`` or ``categorical`` has an unknown column.
+        DataError: The folder or a table is missing, or ``drop_columns`` or ``categorical`` has an unknown column.
     """
 
     def __init__(self, options: TableOptions, fitted: Preprocessing):
@@ -99,33 +99,33 @@ class GraphTables(TableDefaults):
         all_names = {*self.nodes.names, *self.edges.names, *_unnamed_columns(self.nodes), *_unnamed_columns(self.edges)}
         known = sorted(map(str, all_names))
         unknown = [
-            f"data.{option}: no column {name!r} in nodes.csv or edges.csv{did_you_mean(str(name), known)}"
+            f"{option}: no column {name!r} in nodes.csv or edges.csv{did_you_mean(str(name), known)}"
             for option in ("drop_columns", "categorical")
             for name in options[option]
             if name not in all_names and str(name) not in all_names
         ]
         if unknown:
-            raise ConfigError(*unknown)
+            raise DataError(*unknown)
 
     def read_table(self, name: str) -> Table:
         options = self.options
-        return delimited.read(str(self.folder / name), "data.path", options["delimiter"], True, options["encoding"])
+        return delimited.read(str(self.folder / name), "path", options["delimiter"], True, options["encoding"])
 
     def read_target(
         self, table: Table, target_kind: TargetKind | None, task_target: TargetKind | None, *, gaps: bool
     ) -> Target:
         """The target column, of the kind that the user says (``target_kind``), or else the task.
 
-        Raises ConfigError for a cell that is no target, and for a gap where none may be.
+        Raises DataError for a cell that is no target, and for a gap where none may be.
         """
-        at = table.find_column(self.target, "data.target")
+        at = table.find_column(self.target, "target")
         if self.fitted.is_stored:
             return targets.encode(table, at, self.reading, self.fitted.values["target"])
         kind = table_encoder.choose_target_kind(target_kind, task_target)
         answer = targets.read(table, at, self.reading, kind, certain=target_kind == "class")
         is_valid = ~np.isinf(answer.values) if gaps else answer.known_mask
         if not is_valid.all():
-            raise ConfigError(table_encoder.describe_bad_cell(table, at, is_valid, self.reading))
+            raise DataError(table_encoder.describe_bad_cell(table, at, is_valid, self.reading))
         self.lines += table_summary.summarize_target(answer)
         return answer
 
@@ -138,13 +138,13 @@ class GraphTables(TableDefaults):
         table, options = answer.table, self.options
         group = np.zeros(len(table), np.int64)
         if "split" in table.names:
-            group = table_encoder.read_split_column(table, table.names.index("split"), "data.path", empty=True)
+            group = table_encoder.read_split_column(table, table.names.index("split"), "path", empty=True)
         known = np.flatnonzero(answer.known_mask)
 
         def divide() -> table_encoder.Rows:
             return table_encoder.split_rows(group, known, answer, options["val"], options["test"], options["seed"])
 
-        keys = table.row_keys([table.find_column(key, "data.path")])
+        keys = table.row_keys([table.find_column(key, "path")])
         return [part.numpy() for part in self.fitted.split_rows(keys, divide, known)]
 
     def fit_target(self, answer: Target, train: np.ndarray) -> EncodedTarget:
@@ -191,26 +191,26 @@ class GraphTables(TableDefaults):
 
 
 def index_rows(table: Table, columns: Sequence[str]) -> dict[tuple[str, ...], int]:
-    """Map the key of each row, from the given columns, to its index. Raises ConfigError for duplicate keys."""
+    """Map the key of each row, from the given columns, to its index. Raises DataError for duplicate keys."""
     found: dict[tuple[str, ...], int] = {}
     for row, key in enumerate(row_keys(table, columns)):
         if found.setdefault(key, row) != row:
-            where = table.describe_cell(row, table.find_column(columns[-1], "data.path"))
-            raise ConfigError(f"{where}: {quote_cell(key[-1])} is a duplicate of row {found[key] + 1}")
+            where = table.describe_cell(row, table.find_column(columns[-1], "path"))
+            raise DataError(f"{where}: {quote_cell(key[-1])} is a duplicate of row {found[key] + 1}")
     return found
 
 
 def read_full_column(table: Table, column: str) -> tuple[str, ...]:
-    """Return the cells of a column. Raises ConfigError for a missing column or an empty cell."""
-    at = table.find_column(column, "data.path")
+    """Return the cells of a column. Raises DataError for a missing column or an empty cell."""
+    at = table.find_column(column, "path")
     cells = table.columns[at]
     if "" in cells:
-        raise ConfigError(f"{table.describe_cell(cells.index(''), at)}: empty cell; every row needs a value")
+        raise DataError(f"{table.describe_cell(cells.index(''), at)}: empty cell; every row needs a value")
     return cells
 
 
 def row_keys(table: Table, columns: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the key of each row from the given columns. Raises ConfigError as ``read_full_column``."""
+    """Return the key of each row from the given columns. Raises DataError as ``read_full_column``."""
     return list(zip(*(read_full_column(table, column) for column in columns), strict=True))
 
 

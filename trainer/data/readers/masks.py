@@ -16,7 +16,7 @@ from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX
 from trainer.data.readers import class_folders, image_file, text_file
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 MAX_VALUES = 64
 """Maximum number of distinct mask values; more are shades of smoothed or JPEG-compressed edges."""
@@ -97,29 +97,27 @@ def find_pairs(folder: Path) -> list[ImageMaskPair]:
     """Pair images in ``images/`` with masks in ``masks/`` by file name without extension.
 
     Raises:
-        ConfigError: A folder is missing, or an image or mask has no counterpart.
+        DataError: A folder is missing, or an image or mask has no counterpart.
     """
     sides: list[dict[str, Path]] = []
     for name in ("images", "masks"):
         inside = folder / name
         if not inside.is_dir():
             there = text_file.join_names(path.name for path in text_file.list_folder(folder)) or "nothing"
-            raise ConfigError(f"data.path: {folder.absolute()} must have images/ and masks/; found: {there}")
+            raise DataError(f"path: {folder.absolute()} must have images/ and masks/; found: {there}")
         found = class_folders.list_files(inside, image_file.FILE_EXTENSIONS)
         if not found:
-            raise ConfigError(f"data.path: {inside.absolute()} has no {'/'.join(image_file.FILE_EXTENSIONS)} files")
+            raise DataError(f"path: {inside.absolute()} has no {'/'.join(image_file.FILE_EXTENSIONS)} files")
         sides.append({path.stem: path for path in found})
         if len(sides[-1]) < len(found):
             duplicate = next(path for path in found if sides[-1][path.stem] != path)
-            raise ConfigError(
-                f"data.path: {duplicate.absolute()} and {sides[-1][duplicate.stem].name} have the same name"
-            )
+            raise DataError(f"path: {duplicate.absolute()} and {sides[-1][duplicate.stem].name} have the same name")
     class_folders.warn_about_ignored_files(folder, (folder / "images", folder / "masks"), image_file.FILE_EXTENSIONS)
     images, masks = sides
     unmatched = sorted(str(side[stem]) for side in sides for stem in images.keys() ^ masks.keys() if stem in side)
     if unmatched:
-        raise ConfigError(
-            f"data.path: {len(unmatched)} files of {folder.absolute()} have no mask or no image of the same name:"
+        raise DataError(
+            f"path: {len(unmatched)} files of {folder.absolute()} have no mask or no image of the same name:"
             f" {text_file.join_names(unmatched, image_file.MAX_NAMED_FILES)}"
         )
     return [ImageMaskPair(images[stem], masks[stem]) for stem in sorted(images)]
@@ -134,12 +132,12 @@ def survey_pair(
         any_shades: Whether the mask may have values other than the classes.
 
     Raises:
-        ConfigError: The mask is invalid or differs in size from the image.
+        DataError: The mask is invalid or differs in size from the image.
     """
     header, values = image_file.read_header(pair.image), _read_values(pair.mask)
     height, width = values.shape
     if (height, width) != (header.height, header.width):
-        raise ConfigError(
+        raise DataError(
             f"{pair.mask.absolute()} is {width} x {height} pixels, its image {header.width} x {header.height}"
         )
     counts, intermediate, is_jpeg = _count_values(values), Counter[int](), False
@@ -147,7 +145,7 @@ def survey_pair(
         is_jpeg = image_file.is_jpeg(pair.mask)
         intermediate = _count_values(values[_intermediate_mask(values, ignore)])
         if len(counts) > MAX_VALUES and 2 * len(_find_shades(counts, intermediate)) < len(counts):
-            raise ConfigError(
+            raise DataError(
                 f"{pair.mask.absolute()} has {len(counts)} distinct values (at most {MAX_VALUES}) and may not be a"
                 " mask; data.values=[...] sets the classes and maps all others to the nearest"
             )
@@ -199,7 +197,7 @@ def check_shades(masks: Sequence[Path], surveys: Sequence[MaskSurvey], ignore: i
     """Check masks for shades of smoothed edges and JPEG artifacts; log rare values.
 
     Raises:
-        ConfigError: Several values occur only between others, or next to more frequent ones as left by JPEG.
+        DataError: Several values occur only between others, or next to more frequent ones as left by JPEG.
     """
     counts, intermediate = (
         sum((getattr(each, name) for each in surveys), Counter[int]())
@@ -219,8 +217,8 @@ def check_shades(masks: Sequence[Path], surveys: Sequence[MaskSurvey], ignore: i
         worst, most = max(
             zip(masks, (len(each.stored_counts) for each in surveys), strict=True), key=lambda pair: pair[1]
         )
-        raise ConfigError(
-            f"data.path: of the {len(values)} values in the masks {len(invalid)} {where}"
+        raise DataError(
+            f"path: of the {len(values)} values in the masks {len(invalid)} {where}"
             f" (such as {', '.join(map(str, invalid[:5]))}; {worst.absolute()} has {most} distinct values):"
             " shades of smoothed edges or of JPEG are not classes;"
             f" {remedy} maps all others to the nearest of these; if all are classes, list all of them"

@@ -9,7 +9,7 @@ from trainer.core.dataset import TensorSplit
 from trainer.data.encoding import table_encoder
 from trainer.data.readers import delimited
 from trainer.data.readers.cell_parsing import CellFormat
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 GAPS = frozenset(("", "?", "na", "n/a", "nan", "null", "none", "-"))
 
@@ -18,11 +18,11 @@ def read(path: str, width: int) -> TensorSplit:
     """Read points x (N, width) from a file with or without header.
 
     Raises:
-        ConfigError: The file is missing, has another width or a cell that is not a number.
+        DataError: The file is missing, has another width or a cell that is not a number.
     """
     table = delimited.read(path, "input", None, "auto", "utf-8")
     if len(table.names) != width:
-        raise ConfigError(f"input: {table.path} has rows of {len(table.names)} numbers; this run has rows of {width}")
+        raise DataError(f"input: {table.path} has rows of {len(table.names)} numbers; this run has rows of {width}")
     cell_format = CellFormat(GAPS, has_decimal_comma=False)
     columns = [cell_format.parse_numbers(cells) for cells in table.columns]
     good = [np.abs(column) <= np.finfo(np.float32).max for column in columns]
@@ -32,5 +32,5 @@ def read(path: str, width: int) -> TensorSplit:
         if not is_valid.all()
     ]
     if problems:
-        raise ConfigError(*problems[: table_encoder.MAX_PROBLEMS])
+        raise DataError(*problems[: table_encoder.MAX_PROBLEMS])
     return TensorSplit({"x": torch.from_numpy(np.stack(columns, 1)).float()})

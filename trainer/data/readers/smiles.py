@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 CARDINALITIES = (119, 9, 11, 12, 9, 5, 9, 2, 2)
 """Number of codes of each atom feature: atomic number, chirality, degree, formal charge from -5, hydrogens, radical
@@ -20,11 +20,11 @@ STEREO_TYPES = ("STEREONONE", "STEREOZ", "STEREOE", "STEREOCIS", "STEREOTRANS", 
 
 
 def import_rdkit() -> ModuleType:
-    """Import ``rdkit.Chem``. Raises ConfigError if RDKit is not installed."""
+    """Import ``rdkit.Chem``. Raises DataError if RDKit is not installed."""
     try:
         from rdkit import Chem
     except ImportError:
-        raise ConfigError("data: molecules need the package rdkit: pip install 'train-zoo[molecules]'") from None
+        raise DataError("data: molecules need the package rdkit: pip install 'train-zoo[molecules]'") from None
     return Chem
 
 

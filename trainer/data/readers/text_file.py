@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trainer.data.readers.download import missing_file_error
-from trainer.utils.errors import ConfigError, SystemFault
+from trainer.utils.errors import DataError, SystemFault
 
 BINARY_SIGNATURES = {
     b"\x89PNG": "a PNG image",
@@ -34,7 +34,7 @@ SPECIAL_FILE_TYPES = {
 
 
 @contextmanager
-def convert_os_errors(path: Path, option: str = "data.path") -> Iterator[None]:
+def convert_os_errors(path: Path, option: str = "path") -> Iterator[None]:
     """Convert OSError to SystemFault, naming ``option``."""
     try:
         yield
@@ -51,22 +51,22 @@ def describe_special_file(path: Path) -> str | None:
         return None
 
 
-def check_regular_file(path: str | Path, option: str = "data.path") -> Path:
+def check_regular_file(path: str | Path, option: str = "path") -> Path:
     """Return the expanded path of a regular file.
 
     Raises:
-        ConfigError: The path is missing, a folder, a pipe or a device; the message names ``option``.
+        DataError: The path is missing, a folder, a pipe or a device; the message names ``option``.
         SystemFault: The path cannot be accessed.
     """
     path = Path(path).expanduser()
     if _is_folder(path, option):
         with convert_os_errors(path, option):
             entries = sorted(os.listdir(path))
-        raise ConfigError(
+        raise DataError(
             f"{option}: {path.absolute()} is a folder ({join_names(entries) or 'empty'}); give a file in it"
         )
     if kind := describe_special_file(path):
-        raise ConfigError(f"{option}: {path.absolute()} is {kind}; write its content to a file and give that")
+        raise DataError(f"{option}: {path.absolute()} is {kind}; write its content to a file and give that")
     return path
 
 
@@ -78,23 +78,23 @@ def _is_folder(path: Path, option: str) -> bool:
             raise missing_file_error(path, option) from error
 
 
-def check_folder(path: str | Path, wanted: str, option: str = "data.path") -> Path:
+def check_folder(path: str | Path, wanted: str, option: str = "path") -> Path:
     """Return the expanded path of a folder.
 
     Args:
         wanted: Requirement, for the error message.
 
     Raises:
-        ConfigError: The path is missing or not a folder; the message names ``option``.
+        DataError: The path is missing or not a folder; the message names ``option``.
         SystemFault: The path cannot be accessed.
     """
     path = Path(path).expanduser()
     if not _is_folder(path, option):
-        raise ConfigError(f"{option}: {path.absolute()} is {describe_special_file(path) or 'a file'}; {wanted}")
+        raise DataError(f"{option}: {path.absolute()} is {describe_special_file(path) or 'a file'}; {wanted}")
     return path
 
 
-def list_folder(folder: Path, option: str = "data.path") -> list[Path]:
+def list_folder(folder: Path, option: str = "path") -> list[Path]:
     """List the non-hidden entries of a folder, sorted by name. Raises SystemFault if it cannot be read."""
     with convert_os_errors(folder, option):
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
@@ -104,7 +104,7 @@ def read(path: str | Path, option: str, encoding: str = "utf-8", wanted: str = "
     """Read a text file, without byte order mark and with line feeds as line ends.
 
     Raises:
-        ConfigError: The file is missing or not text; the message names ``option`` and the file type or line.
+        DataError: The file is missing or not text; the message names ``option`` and the file type or line.
         SystemFault: The file cannot be read.
     """
     path = check_regular_file(path, option)
@@ -114,17 +114,15 @@ def read(path: str | Path, option: str, encoding: str = "utf-8", wanted: str = "
     if detected_type is None and b"\0" in raw[:4096] and "16" not in encoding:
         detected_type = "UTF-16 text; data.encoding=utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "binary"
     if detected_type is not None:
-        raise ConfigError(f"{option}: {path.absolute()} is not {wanted} but {detected_type}")
+        raise DataError(f"{option}: {path.absolute()} is not {wanted} but {detected_type}")
     try:
         return _normalize_newlines(raw.decode(encoding).removeprefix("\ufeff"))
     except LookupError as error:
-        raise ConfigError(
-            f"data.encoding: unknown encoding {encoding!r}; common ones: utf-8, latin-1, cp1252"
-        ) from error
+        raise DataError(f"encoding: unknown encoding {encoding!r}; common ones: utf-8, latin-1, cp1252") from error
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         hint = "; older files are often data.encoding=latin-1" if encoding == "utf-8" else ""
-        raise ConfigError(f"{option}: {path.absolute()} is not {encoding} text at line {line}{hint}") from error
+        raise DataError(f"{option}: {path.absolute()} is not {encoding} text at line {line}{hint}") from error
 
 
 def _normalize_newlines(text: str) -> str:

@@ -15,7 +15,7 @@ from trainer.core.preprocessing import Preprocessing, RowKeys, make_content_keys
 from trainer.data.encoding.column_encoding import MAX_EXACT_INTEGER
 from trainer.data.readers import text_file
 from trainer.data.splits.ragged import Ragged
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def find_collection(path: str, name: str | None) -> tuple[Path, str]:
     """Return the folder and name of a data set; the name may be omitted if the folder has a single one.
 
     Raises:
-        ConfigError: The folder is missing, has no data set, or several and no name is given.
+        DataError: The folder is missing, has no data set, or several and no name is given.
     """
     root = text_file.check_folder(path, "give the folder of NAME_A.txt and its companion files")
     # An extracted data set has its files in NAME; PyTorch Geometric uses NAME/raw.
@@ -63,7 +63,7 @@ def find_collection(path: str, name: str | None) -> tuple[Path, str]:
         return folder, str(name)
     found = f"it has {text_file.join_names(names)}" if names else "it has no file NAME_A.txt"
     wanted = "give data.name" if name is None else f"there is no {name}_A.txt"
-    raise ConfigError(f"data.path: {folder.absolute()}: {found}; {wanted}")
+    raise DataError(f"path: {folder.absolute()}: {found}; {wanted}")
 
 
 def _list_collections(folder: Path) -> list[str]:
@@ -81,7 +81,7 @@ def read(folder: Path, name: str, fitted: Preprocessing) -> GraphCollection:
     node or edge.
 
     Raises:
-        ConfigError: A file violates this format; the message has file and line.
+        DataError: A file violates this format; the message has file and line.
     """
     paths = {part: folder / f"{name}_{part}.txt" for part in ("A", "graph_indicator", "graph_labels")}
     pairs = _read_numbers(paths["A"], whole=True, columns=2) - 1
@@ -102,7 +102,7 @@ def read(folder: Path, name: str, fitted: Preprocessing) -> GraphCollection:
     classes = fitted.get_or_fit("classes", lambda: [str(int(value)) for value in label.unique()])
     unknown = sorted({str(int(value)) for value in label.unique()} - set(classes))
     if unknown:
-        raise ConfigError(f"data.path: {paths['graph_labels']}: this run has no class {', '.join(unknown)}")
+        raise DataError(f"path: {paths['graph_labels']}: this run has no class {', '.join(unknown)}")
     label = torch.tensor([classes.index(str(value)) for value in label.tolist()])
     return GraphCollection(
         Ragged(_one_hot(fitted, "node_labels", read_part("node_labels", True, nodes)), sizes),
@@ -117,7 +117,7 @@ def read(folder: Path, name: str, fitted: Preprocessing) -> GraphCollection:
 
 def _read_numbers(path: Path, whole: bool, columns: int | None = None) -> Tensor:
     """Read a matrix of numbers, one row per line: int64 if ``whole``, else float64."""
-    lines = text_file.read(path, "data.path").rstrip().split("\n")
+    lines = text_file.read(path, "path").rstrip().split("\n")
     table = np.zeros((0, 0))
     with suppress(ValueError):  # the checks below give a better message than numpy
         table = np.loadtxt(lines, delimiter=",", ndmin=2, comments=None) if any(lines) else table
@@ -125,7 +125,7 @@ def _read_numbers(path: Path, whole: bool, columns: int | None = None) -> Tensor
     invalid = ~(np.abs(table) <= (MAX_EXACT_INTEGER - 1 if whole else FLOAT_MAX)) | (whole & (table != np.round(table)))
     fits = len(table) == len(lines) and columns in (None, table.shape[1])
     if not fits or invalid.any():
-        raise ConfigError(_find_bad_line(path, lines, whole, columns))
+        raise DataError(_find_bad_line(path, lines, whole, columns))
     return torch.from_numpy(table).long() if whole else torch.from_numpy(table)
 
 
@@ -144,7 +144,7 @@ def _find_bad_line(path: Path, lines: list[str], whole: bool, columns: int | Non
 
     rows = (line.split(",") for line in lines)
     at = next(i for i, row in enumerate(rows, 1) if len(row) != columns or not all(map(is_valid, row)))
-    return f"data.path: {path}:{at}: expected {wanted}, found {text_file.quote_cell(lines[at - 1])}"
+    return f"path: {path}:{at}: expected {wanted}, found {text_file.quote_cell(lines[at - 1])}"
 
 
 def _read_optional(path: Path, whole: bool, rows: int) -> Tensor:
@@ -154,7 +154,7 @@ def _read_optional(path: Path, whole: bool, rows: int) -> Tensor:
     found = _read_numbers(path, whole)
     if len(found) != rows:
         kind = "nodes" if "_node_" in path.name else "edges"
-        raise ConfigError(f"data.path: {path}: {len(found)} lines for {rows} {kind}")
+        raise DataError(f"path: {path}: {len(found)} lines for {rows} {kind}")
     return found
 
 
@@ -162,7 +162,7 @@ def _one_hot(fitted: Preprocessing, name: str, labels: Tensor) -> Tensor:
     """One-hot encode each column of labels (N, K) to (N, L); labels unknown to a saved run are zeros."""
     known = fitted.get_or_fit(name, lambda: [column.unique() for column in labels.unbind(1)])
     if len(known) != labels.shape[1]:
-        raise ConfigError(f"data.path: {labels.shape[1]} columns of {name}; this run has {len(known)}")
+        raise DataError(f"path: {labels.shape[1]} columns of {name}; this run has {len(known)}")
     found = [(column[:, None] == codes).float() for column, codes in zip(labels.unbind(1), known, strict=True)]
     if strange := sum(int((codes.sum(1) == 0).sum()) for codes in found):
         log.warning("%d %s are unknown to this run", strange, name)
@@ -174,12 +174,12 @@ def _check_graphs(path: Path, graph: Tensor, graphs: int) -> None:
     invalid = (graph < 0) | (graph >= graphs) | (step < 0) | (step > 1)
     if invalid.any():
         at = int(invalid.nonzero()[0])
-        raise ConfigError(
-            f"data.path: {path}:{at + 1}: graph {int(graph[at]) + 1}, but graphs must be 1..{graphs}, sorted and with"
+        raise DataError(
+            f"path: {path}:{at + 1}: graph {int(graph[at]) + 1}, but graphs must be 1..{graphs}, sorted and with"
             " at least one node"
         )
     if int(graph[-1]) + 1 != graphs:
-        raise ConfigError(f"data.path: {path}: nodes of {int(graph[-1]) + 1} graphs, but {graphs} have labels")
+        raise DataError(f"path: {path}: nodes of {int(graph[-1]) + 1} graphs, but {graphs} have labels")
 
 
 def _check_edges(path: Path, pairs: Tensor, graph: Tensor) -> None:
@@ -187,9 +187,9 @@ def _check_edges(path: Path, pairs: Tensor, graph: Tensor) -> None:
     if outside.any():
         at = int(outside.nonzero()[0])
         source, target = (pairs[at] + 1).tolist()
-        raise ConfigError(f"data.path: {path}:{at + 1}: edge {source}, {target}, but nodes are 1..{len(graph)}")
+        raise DataError(f"path: {path}:{at + 1}: edge {source}, {target}, but nodes are 1..{len(graph)}")
     across = graph[pairs[:, 0]] != graph[pairs[:, 1]]
     if across.any():
         at = int(across.nonzero()[0])
         one, other = (graph[pairs[at]] + 1).tolist()
-        raise ConfigError(f"data.path: {path}:{at + 1}: the edge connects graph {one} with graph {other}")
+        raise DataError(f"path: {path}:{at + 1}: the edge connects graph {one} with graph {other}")

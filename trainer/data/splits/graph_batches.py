@@ -12,7 +12,7 @@ from trainer.core.batch import Batch
 from trainer.core.class_sizes import class_sizes
 from trainer.core.dataset import FullBatchSplit, Split
 from trainer.data.splits.ragged import Ragged
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 def make_node_splits(inputs: Mapping[str, Tensor], target: Tensor, rows: Sequence[Tensor]) -> list[FullBatchSplit]:
@@ -24,13 +24,12 @@ def consecutive_node_split(nodes: int, labelled: int, val_nodes: int) -> tuple[T
     """Split nodes in order: ``labelled`` for training, ``val_nodes`` for validation, the rest for test.
 
     Raises:
-        ConfigError: No test node is left.
+        DataError: No test node is left.
     """
     test_nodes = nodes - labelled - val_nodes
     if test_nodes < 1:
-        raise ConfigError(
-            f"data.nodes: {nodes} nodes leave none for test after {labelled} for training and {val_nodes} for"
-            " validation"
+        raise DataError(
+            f"nodes: {nodes} nodes leave none for test after {labelled} for training and {val_nodes} for validation"
         )
     return torch.arange(nodes).split([labelled, val_nodes, test_nodes])
 
@@ -57,7 +56,7 @@ class GraphsSplit(Split):
         target: Targets (G, ...).
 
     Raises:
-        ConfigError: A graph has no nodes.
+        DataError: A graph has no nodes.
     """
 
     def __init__(self, nodes: Mapping[str, Ragged], edges: Ragged, edge_inputs: Mapping[str, Ragged], target: Tensor):
@@ -70,7 +69,7 @@ class GraphsSplit(Split):
         assert all(torch.equal(part.lengths, edges.lengths) for part in self.edge_inputs.values()), "edges differ"
         assert len(target) == len(edges) == len(self.sizes), "parts of one split differ in graphs"
         if len(self.sizes) and not self.sizes.min():
-            raise ConfigError(f"data: graph {int(self.sizes.argmin())} has no node")
+            raise DataError(f"graph {int(self.sizes.argmin())} has no node")
 
     def __len__(self) -> int:
         return len(self.target)

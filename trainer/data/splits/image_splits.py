@@ -19,7 +19,7 @@ from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.data.readers import class_folders, download, image_file, text_file
 from trainer.data.readers.image_file import LazyImages
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 NUM_LEVELS = 256
 
@@ -196,7 +196,7 @@ def make_image_splits(
         cache_gb: Images are decoded once and cached if they fit into this size.
 
     Raises:
-        ConfigError: Images are corrupt, or all pixels are equal.
+        DataError: Images are corrupt, or all pixels are equal.
     """
     parts = [slice(end - count, end) for count, end in zip(counts, accumulate(counts), strict=True)]
     common_dir = os.path.commonpath([path.parent for path in x.paths])
@@ -224,8 +224,8 @@ def make_image_splits(
 
 def _fit_scale(x: Tensor) -> PixelScale:
     if x.min() == x.max():
-        raise ConfigError(
-            f"data.path: every pixel of {len(x)} training images is {int(x.min())} of {NUM_LEVELS - 1}; "
+        raise DataError(
+            f"path: every pixel of {len(x)} training images is {int(x.min())} of {NUM_LEVELS - 1}; "
             "images must not be constant"
         )
     return PixelScale.from_images(x)
@@ -255,16 +255,16 @@ def read(
         window: Intensity window of 16-bit images.
 
     Raises:
-        ConfigError: The path is missing, a folder without images, or has images that cannot be read.
+        DataError: The path is missing, a folder without images, or has images that cannot be read.
     """
     root = Path(path).expanduser()
     channels, height, width = (info.sizes[name] for name in ("in_channels", "height", "width"))
     if height != width:
-        raise ConfigError(f"input: images of this run are {width} x {height}; only square ones can be read")
+        raise DataError(f"input: images of this run are {width} x {height}; only square ones can be read")
     if not os.path.lexists(root):  # not Path.exists, which raises for a name that is too long
         raise download.missing_file_error(root, "input")
     if kind := text_file.describe_special_file(root):
-        raise ConfigError(f"input: {root.absolute()} is {kind}")
+        raise DataError(f"input: {root.absolute()} is {kind}")
     paths = [root]
     if root.is_dir():
         paths = sorted(
@@ -274,7 +274,7 @@ def read(
             ]
         )
     if not paths:
-        raise ConfigError(f"input: {root.absolute()} has no images ({', '.join(image_file.FILE_EXTENSIONS)})")
+        raise DataError(f"input: {root.absolute()} has no images ({', '.join(image_file.FILE_EXTENSIONS)})")
     view = image_file.ImageView(channels, height, fit, window)
     x = torch.stack(image_file.map_in_threads(partial(image_file.decode, view=view), paths, option="input"))
     assert info.image.bounds is not None, "image data sets that read files have bounds"

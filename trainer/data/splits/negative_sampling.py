@@ -10,7 +10,7 @@ from torch import Tensor
 from trainer.core import rng
 from trainer.core.batch import Batch
 from trainer.core.dataset import Split, TensorSplit
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 DRAW_BITS = 24
 """Random bits of one uniform number; two numbers are combined into twice as many."""
@@ -111,14 +111,14 @@ def split_links(
         seed: Random seed.
 
     Raises:
-        ConfigError: A split has no links, or the graph has too few non-edges.
+        DataError: A split has no links, or the graph has too few non-edges.
     """
     random = rng.make_generator(seed)
     sizes = [round(len(links) * val), round(len(links) * test)]
     num_held_out, gaps = sum(sizes), gaps_but(links)
     if min(*sizes, len(links) - num_held_out) < 1 or len(gaps) < 4 * num_held_out:
-        raise ConfigError(
-            f"data: {len(links)} links and {len(gaps)} unlinked pairs are too few for the splits"
+        raise DataError(
+            f"{len(links)} links and {len(gaps)} unlinked pairs are too few for the splits"
             f" (val {val:g}, test {test:g} of the links)"
         )
     val_links, test_links, train_links = _shuffle_rows(links, random).split([*sizes, len(links) - num_held_out])

@@ -11,7 +11,7 @@ from torch import Tensor
 from trainer.core import rng
 from trainer.core.batch import Batch
 from trainer.core.dataset import FullBatchSplit, Split
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 def neighbor_batches(whole: FullBatchSplit, neighbours: Sequence[int] | None, seed: int) -> Split:
@@ -31,7 +31,7 @@ class NeighborSplit(Split):
     (``sum``, ``gin``) are smaller than on the full graph.
 
     Raises:
-        ConfigError: ``neighbours`` is empty.
+        DataError: ``neighbours`` is empty.
 
     References:
         Hamilton et al. 2017, Inductive Representation Learning on Large Graphs, alg. 2.
@@ -39,7 +39,7 @@ class NeighborSplit(Split):
 
     def __init__(self, graph: FullBatchSplit, neighbours: Sequence[int], seed: int):
         if not neighbours:
-            raise ConfigError("data.neighbours: [] has no hops; use null for full-batch training")
+            raise DataError("neighbours: [] has no hops; use null for full-batch training")
         full_batch = graph.full_batch
         assert full_batch.output_index is not None, "neighbor sampling needs output nodes"
         assert full_batch.target is not None, "output nodes need targets"

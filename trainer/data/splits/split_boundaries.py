@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from trainer.core.preprocessing import Preprocessing
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def _locate(
         digest: Hash the content between two positions.
 
     Raises:
-        ConfigError: The context is missing or changed.
+        DataError: The context is missing or changed.
     """
     ends: list[int] = fitted.get_or_fit("ends", divide)
     if fitted.version == 1:
@@ -105,12 +105,12 @@ def _locate(
         unmoved = 0 if 0 in shifts and length == context["length"] else None
         shift = shifts[0] if len(shifts) == 1 else next(exact_shifts, unmoved)
         if shift is None:
-            raise ConfigError(
+            raise DataError(
                 f"data: cannot locate the start of the {name} split: the training data before it is missing or changed"
             )
         moved.append(end + shift)
     if not 0 < moved[0] <= moved[1] <= length:
-        raise ConfigError("data: training, validation and test data are no longer in this order")
+        raise DataError("training, validation and test data are no longer in this order")
     if moved != ends:
         text = "data: validation now starts at %d (originally %d) and test at %d (%d), located by the preceding content"
         log.warning(text, moved[0], ends[0], moved[1], ends[1])

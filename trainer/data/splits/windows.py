@@ -14,7 +14,7 @@ from trainer.core.dataset import TensorSplit
 from trainer.core.dataset_info import TargetInfo
 from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, is_constant
 from trainer.data.reference import baselines
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 CHUNK_ROWS = 1024
 """Number of windows per chunk when scoring naive forecasts."""
@@ -86,15 +86,13 @@ def chronological_splits(
         ends: End row of each split.
 
     Raises:
-        ConfigError: A split has too few rows for one window, or no usable window.
+        DataError: A split has too few rows for one window, or no usable window.
     """
     train, val, test = ends
     needed = {"train": (train, history + horizon), "val": (val - train, horizon), "test": (test - val, horizon)}
     for name, (rows, least) in needed.items():
         if rows < least:
-            raise ConfigError(
-                f"data: history {history} and horizon {horizon} need {least} rows; the {name} split has {rows}"
-            )
+            raise DataError(f"history {history} and horizon {horizon} need {least} rows; the {name} split has {rows}")
     starts = (0, train - history, val - history)
     first, second, third = (
         _find_usable_starts(series[start:end], history, horizon, fill, name)
@@ -117,7 +115,7 @@ def _find_usable_starts(series: Tensor, history: int, horizon: int, fill: bool, 
     starts = usable.nonzero().squeeze(1)
     if not len(starts):
         reason = "has a missing target or a column without values" if fill else "has a missing value"
-        raise ConfigError(f"data: every window of {history + horizon} steps in the {name} split {reason}")
+        raise DataError(f"every window of {history + horizon} steps in the {name} split {reason}")
     return WindowSplit(series, history, horizon, starts, fill)
 
 
@@ -132,14 +130,14 @@ def standardize_series(series: np.ndarray, by: Mapping[str, Sequence[float]]) ->
     """Standardize a series (T, F) by mean and standard deviation of each column; also return the latter (F,).
 
     Raises:
-        ConfigError: A value is far outside of the training range.
+        DataError: A value is far outside of the training range.
     """
     mean, std = np.array(by["mean"]), np.array(by["std"])
     scaled = (series - mean) / std
     outliers = np.argwhere(np.abs(scaled) > MAX_STANDARDIZED_VALUE)
     if len(outliers):
         row, column = outliers[0]
-        raise ConfigError(
+        raise DataError(
             f"data: step {row + 1}, series {column + 1}: {series[row, column]:g} is more than "
             f"{MAX_STANDARDIZED_VALUE:g} standard deviations"
             " from the mean of the training steps; if it encodes a missing value, add it to data.missing"

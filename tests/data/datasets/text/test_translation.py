@@ -19,7 +19,7 @@ from trainer.core.decoding import DecoderState
 from trainer.data.datasets.text.translation import Multi30k, SentencePairs
 from trainer.data.reference import baselines
 from trainer.tasks.seq2seq import Seq2Seq
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import ConfigError, DataError
 
 OPTIONS: dict[str, Any] = {
     "encoding": "utf-8",
@@ -54,7 +54,7 @@ def read(folder: Path, source: list[str], target: list[str], **changes: object) 
 
 
 def said(folder: Path, source: list[str], target: list[str], **changes: object) -> str:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises((ConfigError, DataError)) as caught:
         read(folder, source, target, **changes)
     return str(caught.value)
 
@@ -254,7 +254,9 @@ def test_too_few_or_no_pairs_and_missing_files_are_told(tmp_path: Path) -> None:
     assert "the val split is empty (1 pairs" in said(tmp_path, ["one"], ["eins"])
     assert "source.txt: line 1 is empty" in said(tmp_path, [""], [""])
     assert "the train split is empty (0 pairs" in said(tmp_path, [""], [""], drop_bad=True)
-    with pytest.raises(ConfigError, match=r"data\.target: .*targets\.txt does not exist.* did you mean target\.txt\?"):
+    with pytest.raises(
+        (ConfigError, DataError), match=r"data\.target: .*targets\.txt does not exist.* did you mean target\.txt\?"
+    ):
         SentencePairs(str(tmp_path / "source.txt"), str(tmp_path / "targets.txt"), **OPTIONS)
 
 
@@ -267,7 +269,7 @@ def test_multi30k_both_ways() -> None:
     assert first[0].startswith("zwei junge weiße männer sind")
     assert first[1].startswith("two young, white ⁇ are outside near many")
     assert data.info.sizes["vocab_size"] == 501
-    with pytest.raises(ConfigError, match=r"data\.target: en is also data\.source"):
+    with pytest.raises((ConfigError, DataError), match=r"data\.target: en is also data\.source"):
         Multi30k("en", "en", "words", 500, 2, True, str(FOLDER))
 
 
@@ -292,5 +294,5 @@ def test_a_translation_is_learned(tmp_path: Path) -> None:
     assert scores["token_accuracy"] > 0.9
     assert scores["bleu"] > 80 > run.data.info.baseline["bleu"]
     assert "".join(run.task.sample("Dog cat")).split() == ["dogo", "cato"]  # type: ignore[operator]
-    with pytest.raises(ConfigError, match="prompt: ' ' contains no tokens"):
+    with pytest.raises((ConfigError, DataError), match="prompt: ' ' contains no tokens"):
         "".join(run.task.sample(" "))  # type: ignore[operator]

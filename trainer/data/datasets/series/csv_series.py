@@ -13,7 +13,7 @@ from trainer.core.types import DataPath, Fraction, PositiveInt, Thousands
 from trainer.data.encoding import column_checks, series, timestamps
 from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.cell_parsing import CellFormat
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 class CSVSeries(Dataset):
@@ -43,7 +43,7 @@ class CSVSeries(Dataset):
         fitted: Preprocessing of a saved run; None fits it to the training rows.
 
     Raises:
-        ConfigError: The file is not a regularly sampled series; the message has file, row, column and time.
+        DataError: The file is not a regularly sampled series; the message has file, row, column and time.
     """
 
     shapes = "x (B, T, F) -> (B, P, F)"
@@ -84,14 +84,14 @@ class CSVSeries(Dataset):
         if time_column is not None:
             steps = _collect_error(errors, lambda: timestamps.grid_steps(table, time_column, time_format))
         if errors or values is None:
-            raise ConfigError(*errors)
+            raise DataError(*errors)
         problems = series.describe_missing_values(table, selected, time_column, values)
         lines = table_summary.summarize_series(table, selected, time_column, values)
         if time_column is not None and steps is not None:
             problems = series.describe_missing_rows(table, time_column, steps) + problems
             values = series.reindex_to_grid(values, steps)
         if problems and gaps == "error":
-            raise ConfigError(
+            raise DataError(
                 *problems,
                 "data.gaps=interpolate fills them linearly and excludes them from the targets; data.gaps=drop skips"
                 " windows that contain one",
@@ -101,9 +101,9 @@ class CSVSeries(Dataset):
 
 
 def _collect_error(problems: list[str], make: Callable[[], np.ndarray]) -> np.ndarray | None:
-    """Return the result of ``make``, or None after adding the messages of its ConfigError to ``problems``."""
+    """Return the result of ``make``, or None after adding the messages of its DataError to ``problems``."""
     try:
         return make()
-    except ConfigError as error:
+    except DataError as error:
         problems += error.problems
         return None

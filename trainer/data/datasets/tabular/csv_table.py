@@ -19,7 +19,7 @@ from trainer.data.encoding.column_encoding import Column
 from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import ColumnFinder, Table
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import ConfigError, DataError
 
 
 class CSV(Dataset):
@@ -178,7 +178,7 @@ def _read_target(
     kind = table_encoder.choose_target_kind(*kinds)
     try:
         return targets.read(table, column, fmt, kind, certain=kinds[0] == "class")
-    except ConfigError as error:
+    except DataError as error:
         problems[column] = str(error)
         return None
 
