@@ -15,7 +15,7 @@ from trainer.core import shapes as shape_lines
 from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 CHUNK_BYTES = 1 << 24
 """Bytes gathered by one indexing call, which serves several small batches or one large one."""
@@ -219,9 +219,9 @@ class Dataset(ABC):
         Uses only ``info`` and ``fitted``: the training files may not exist anymore.
 
         Raises:
-            ConfigError: The file does not exist or is not of this kind.
+            DataError: The file does not exist or is not of this kind.
         """
-        raise ConfigError("input: the data of this run cannot read files; without input its own test rows are scored")
+        raise DataError("input: the data of this run cannot read files; without input its own test rows are scored")
 
     def complete_info(self, info: DatasetInfo) -> DatasetInfo:
         """Return stored info with its functions and tokenizers, rebuilt from ``fitted``.

@@ -9,7 +9,7 @@ import torch
 
 from tests.helpers.small_graphs import EDGES, MANY, NODES, WITHIN, many, one, problem, write
 from trainer.config import compose
-from trainer.utils.errors import ConfigError, DataError
+from trainer.utils.errors import ConfigError
 
 
 def with_edge(folder: Path, edge: str, header: str = "source,target") -> str:
@@ -156,5 +156,5 @@ def test_graphs_that_do_not_hold_together(tmp_path: Path) -> None:
 
 
 def test_a_model_of_another_kind_is_told_before_any_file_is_read() -> None:
-    with pytest.raises((ConfigError, DataError), match="data edge_list gives"):
+    with pytest.raises(ConfigError, match="data edge_list gives"):
         compose.compose(["model=lstm", "data=edge_list", "data.path=x", "data.target=y"])

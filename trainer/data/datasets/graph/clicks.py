@@ -23,7 +23,7 @@ from trainer.data.splits.graph_batches import SplitWithSharedInputs
 from trainer.data.splits.negative_sampling import NonEdges, split_links, to_undirected
 from trainer.data.splits.splitting import split_by_order
 from trainer.metrics.classification import roc_auc
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 HELD_OUT_FRACTION = 0.2
 """Fraction of pairs for validation, and for test."""
@@ -88,7 +88,7 @@ class ClickFile(Dataset):
         fitted: Preprocessing of a saved run; None fits it to the training rows.
 
     Raises:
-        ConfigError: The file is not such a table.
+        DataError: The file is not such a table.
     """
 
     shapes = "pairs (P, 2), edge_index (2, E) -> (P)"
@@ -108,10 +108,10 @@ class ClickFile(Dataset):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
-        table = delimited.read(path, "data.path", delimiter, header, encoding, (user, item, click))
+        table = delimited.read(path, "path", delimiter, header, encoding, (user, item, click))
         find = ColumnFinder(table)
-        id_columns = [find(*key) for key in ((user, "data.user"), (item, "data.item"))]
-        click_column = None if click is None else find(click, "data.click")
+        id_columns = [find(*key) for key in ((user, "user"), (item, "item"))]
+        click_column = None if click is None else find(click, "click")
         find.raise_missing()
         _refuse_index(table, id_columns)
         user_ids, item_ids = (_read_ids(table, column) for column in id_columns)
@@ -137,12 +137,12 @@ class ClickFile(Dataset):
 
 
 def _refuse_index(table: Table, id_columns: Sequence[int]) -> None:
-    """Raise ConfigError where users or items are row numbers: pandas writes its index as the first column."""
+    """Raise DataError where users or items are row numbers: pandas writes its index as the first column."""
     index = next(filter(table.is_index_column, id_columns), None)
     if index is not None:
         others = [table.column_key(column) for column in range(len(table.names)) if column != index]
         example = f" (such as data.user={others[0]} data.item={others[1]})" if len(others) > 1 else ""
-        raise ConfigError(
+        raise DataError(
             f"{table.path}: column {table.names[index]!r} is unnamed and holds row numbers; select the columns by"
             f" data.user and data.item{example}"
         )
@@ -154,23 +154,23 @@ def _read_ids(table: Table, column: int) -> tuple[str, ...]:
     Files write an id in the same way in every row; where spellings differ, ids are codes rather than numbers.
 
     Raises:
-        ConfigError: Empty cell.
+        DataError: Empty cell.
     """
     cells = table.columns[column]
     if "" in cells:
         row = cells.index("")
-        raise ConfigError(
+        raise DataError(
             f"{table.describe_cell(row, column)}: empty cell ({cells.count('')} in the column); every row needs a value"
         )
     return cells
 
 
 def _read_clicks(table: Table, column: int) -> Tensor:
-    """Return the click labels (R,). Raises ConfigError for a cell other than 0 and 1."""
+    """Return the click labels (R,). Raises DataError for a cell other than 0 and 1."""
     labels = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
     for row, cell in enumerate(table.columns[column]):
         if cell not in labels:
-            raise ConfigError(f"{table.describe_cell(row, column)}: {quote_cell(cell)} is neither 0 nor 1")
+            raise DataError(f"{table.describe_cell(row, column)}: {quote_cell(cell)} is neither 0 nor 1")
     return torch.tensor([labels[cell] for cell in table.columns[column]])
 
 

@@ -19,7 +19,7 @@ from trainer.data.splits.graph_batches import GraphsSplit, make_node_splits, nod
 from trainer.data.splits.neighbor_sampler import neighbor_batches
 from trainer.data.splits.ragged import Ragged
 from trainer.data.splits.whole_graphs import graph_sizes, make_graph_splits
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
 
 
@@ -124,9 +124,9 @@ class EdgeListGraphs(TableDefaults, Dataset):
 
 
 def _graph_table_from_nodes(nodes: Table, target: str) -> Table:
-    """Return one row per graph, from its first node. Raises ConfigError where target or split differ within a graph."""
+    """Return one row per graph, from its first node. Raises DataError where target or split differ within a graph."""
     graph_columns = [
-        nodes.find_column(target, "data.target"),
+        nodes.find_column(target, "target"),
         *(column for column, name in enumerate(nodes.names) if name == "split"),
     ]
     first: dict[str, int] = {}
@@ -135,7 +135,7 @@ def _graph_table_from_nodes(nodes: Table, target: str) -> Table:
         for column in graph_columns:
             cell, first_cell = nodes.columns[column][row], nodes.columns[column][first_row]
             if cell != first_cell:
-                raise ConfigError(
+                raise DataError(
                     f"{nodes.describe_cell(row, column)}: graph {graph!r} has {cell!r} here and {first_cell!r} in row "
                     f"{first_row + 1};"
                     " all nodes of a graph must have the same value, or put it into graphs.csv"
@@ -145,31 +145,31 @@ def _graph_table_from_nodes(nodes: Table, target: str) -> Table:
 
 
 def _graph_of_nodes(nodes: Table, graphs: Table) -> Tensor:
-    """Return the graph of each node, (N,), as a row index. Raises ConfigError for unmatched or duplicate graphs."""
+    """Return the graph of each node, (N,), as a row index. Raises DataError for unmatched or duplicate graphs."""
     graph_rows = {name: row for (name,), row in index_rows(graphs, ["graph"]).items()}
-    cells, column = read_full_column(nodes, "graph"), nodes.find_column("graph", "data.path")
+    cells, column = read_full_column(nodes, "graph"), nodes.find_column("graph", "path")
     for row, cell in enumerate(cells):
         if cell not in graph_rows:
-            raise ConfigError(
+            raise DataError(
                 f"{nodes.describe_cell(row, column)}: no graph {cell!r} in"
                 f" {graphs.path}{did_you_mean(cell, graph_rows)}"
             )
     empty = graph_rows.keys() - set(cells)
     if empty:
         row = min(graph_rows[name] for name in empty)
-        location = graphs.describe_cell(row, graphs.find_column("graph", "data.path"))
-        raise ConfigError(f"{location}: this graph has no node in {nodes.path}")
+        location = graphs.describe_cell(row, graphs.find_column("graph", "path"))
+        raise DataError(f"{location}: this graph has no node in {nodes.path}")
     return torch.tensor([graph_rows[cell] for cell in cells])
 
 
 def _graph_of_edges(table: Table, edges: Edges, graph_of_node: Tensor) -> Tensor:
-    """Return the graph of each edge, (E,). Raises ConfigError for an edge between two graphs."""
+    """Return the graph of each edge, (E,). Raises DataError for an edge between two graphs."""
     source, target = graph_of_node[edges.endpoints]
     across = (source != target).nonzero()
     if len(across):
         row = int(edges.line[across[0, 0]])
-        raise ConfigError(
-            f"{table.describe_cell(row, table.find_column('target', 'data.path'))}: this node belongs to "
+        raise DataError(
+            f"{table.describe_cell(row, table.find_column('target', 'path'))}: this node belongs to "
             "another graph than the source"
         )
     return source

@@ -11,7 +11,7 @@ from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import node_graph_sizes
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 class EdgeSignal(Dataset):
@@ -34,9 +34,7 @@ class EdgeSignal(Dataset):
         self, nodes: PositiveInt = 400, degree: PositiveInt = 6, noise: NonNegativeFloat = 0.1, seed: NonNegativeInt = 0
     ):
         if degree >= nodes:
-            raise ConfigError(
-                f"data.degree: {degree} neighbors for each of {nodes} nodes; there are only {nodes - 1} others"
-            )
+            raise DataError(f"degree: {degree} neighbors for each of {nodes} nodes; there are only {nodes - 1} others")
         random = rng.make_generator(seed)
         graphs = [_graph(nodes, degree, random) for _ in ("train", "val", "test")]
         targets = [clean + noise * torch.randn(nodes, 1, generator=random) for _, clean in graphs]

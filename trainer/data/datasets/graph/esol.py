@@ -40,7 +40,7 @@ class ESOL(Dataset):
         data_dir: Parent directory of ``esol/``; None for the default data directory.
 
     Raises:
-        ConfigError: RDKit is not installed.
+        DataError: RDKit is not installed.
 
     References:
         Delaney 2004, ESOL: Estimating Aqueous Solubility Directly from Molecular Structure, J. Chem. Inf. Comput. Sci.

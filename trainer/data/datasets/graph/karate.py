@@ -10,7 +10,7 @@ from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import make_node_splits, node_graph_sizes
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 class Karate(Dataset):
@@ -39,8 +39,8 @@ class Karate(Dataset):
         club = KarateClub()[0]
         rest = (~club.train_mask).nonzero().squeeze(1)
         if val_nodes >= len(rest):
-            raise ConfigError(
-                f"data.val_nodes: {val_nodes} of the {len(rest)} members outside of training leave none for test"
+            raise DataError(
+                f"val_nodes: {val_nodes} of the {len(rest)} members outside of training leave none for test"
             )
         order = rest[rng.make_permutation(len(rest), seed, 0)]
         rows = club.train_mask.nonzero().squeeze(1), order[:val_nodes], order[val_nodes:]

@@ -25,7 +25,7 @@ MAX_BONDS = 4
 CARDINALITIES = (len(ELEMENT_PROBABILITIES), 3, MAX_BONDS + 1, 3, MAX_BONDS + 1, 2, 3, 2, 2)
 """Element, chirality, degree, charge, hydrogens, radical electrons, hybridization, aromatic, in a ring."""
 ATOMS = 0.78
-"""Standard deviation of the contribution of atoms; that of bonds is ``data.bonds``."""
+"""Standard deviation of the contribution of atoms; that of bonds is the option ``bonds``."""
 
 
 class MoleculeLike(Dataset):

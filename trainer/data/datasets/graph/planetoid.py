@@ -19,7 +19,7 @@ from trainer.data.readers.download import Source, fetch_files
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import make_node_splits, node_graph_sizes
 from trainer.data.splits.neighbor_sampler import neighbor_batches
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 URL = "https://raw.githubusercontent.com/kimiyoung/planetoid/af6abf468a772cc055bec88c52e4d6f51b7c37e3/data/"
 SHA256 = {
@@ -156,9 +156,9 @@ class _RestrictedUnpickler(pickle.Unpickler):
 
 
 def _unpickle(path: Path) -> Any:
-    """Load a pickle file without executing code from it. Raises ConfigError for anything that is not data."""
+    """Load a pickle file without executing code from it. Raises DataError for anything that is not data."""
     try:
         with path.open("rb") as file:
             return _RestrictedUnpickler(file).load()
     except (pickle.UnpicklingError, EOFError, AttributeError, TypeError, ValueError, IndexError) as error:
-        raise ConfigError(f"data: {path} rejected: {error}") from error
+        raise DataError(f"data: {path} rejected: {error}") from error

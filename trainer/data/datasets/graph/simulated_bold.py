@@ -15,7 +15,7 @@ from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import SplitWithSharedInputs
 from trainer.data.splits.ragged import Ragged, RaggedSplit
 from trainer.data.splits.splitting import split_by_order
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 HEMODYNAMIC_RESPONSE = torch.tensor([0.3, 0.8, 1.0, 0.7, 0.2])
 """Response of a parcel to the activation of its network, per step."""
@@ -46,7 +46,7 @@ class SimulatedBold(Dataset):
         seed: Random seed of the data.
 
     Raises:
-        ConfigError: More members than parcels, or runs too short for two activations.
+        DataError: More members than parcels, or runs too short for two activations.
     """
 
     shapes = "x (B, T, N, F), edge_index (2, E), edge_weight (E), lengths (B) -> (B)"
@@ -64,10 +64,10 @@ class SimulatedBold(Dataset):
         seed: NonNegativeInt = 0,
     ):
         if 2 * members > parcels:
-            raise ConfigError(f"data.members: two networks of {members} exceed {parcels} parcels")
+            raise DataError(f"members: two networks of {members} exceed {parcels} parcels")
         if not len(HEMODYNAMIC_RESPONSE) + MIN_ONSET_GAP <= shortest <= longest:
-            raise ConfigError(
-                f"data: data.shortest must be at least {len(HEMODYNAMIC_RESPONSE) + MIN_ONSET_GAP}, for both "
+            raise DataError(
+                f"data.shortest must be at least {len(HEMODYNAMIC_RESPONSE) + MIN_ONSET_GAP}, for both "
                 "networks to activate, and at most"
                 f" data.longest; given {shortest} and {longest}"
             )

@@ -20,7 +20,7 @@ from trainer.data.splits import splitting
 from trainer.data.splits.graph_batches import GraphsSplit
 from trainer.data.splits.ragged import Ragged
 from trainer.data.splits.whole_graphs import graph_sizes, make_graph_splits
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 URL = (
     "https://raw.githubusercontent.com/XuelinHu/Matrix-ResGNN-GraphClassificatio/"
@@ -60,7 +60,7 @@ class TU(Dataset):
         fitted: Preprocessing of a saved run; None fits it to the training rows.
 
     Raises:
-        ConfigError: ``fold`` out of range, fewer than three folds or more than graphs, or an invalid file (see
+        DataError: ``fold`` out of range, fewer than three folds or more than graphs, or an invalid file (see
             ``tu_format.read``).
 
     References:
@@ -84,11 +84,9 @@ class TU(Dataset):
         collection = tu_format.read(*tu_format.find_collection(path, name), fitted)
         num_graphs = len(collection.label)
         if folds < 3 or folds > num_graphs:
-            raise ConfigError(
-                f"data.folds: {folds} given; it must be 3 (train, validation, test) to {num_graphs} (graphs)"
-            )
+            raise DataError(f"folds: {folds} given; it must be 3 (train, validation, test) to {num_graphs} (graphs)")
         if fold >= folds:
-            raise ConfigError(f"data.fold: {fold} given; it must be in 0..{folds - 1} for {folds} folds")
+            raise DataError(f"fold: {fold} given; it must be in 0..{folds - 1} for {folds} folds")
         rows = fitted.split_rows(
             collection.graph_keys(),
             lambda: splitting.split_by_fold(splitting.make_folds(collection.label, folds, seed), fold),

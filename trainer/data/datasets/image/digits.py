@@ -16,7 +16,7 @@ from trainer.data.generators import image_patterns
 from trainer.data.reference import baselines
 from trainer.data.splits import image_splits
 from trainer.data.splits.splitting import split_by_order, stratified_order
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 NUM_CLASSES = 10
 BACKGROUND_CLASS = 10
@@ -66,7 +66,7 @@ class DigitCanvas(Dataset):
         seed: Random seed of the data.
 
     Raises:
-        ConfigError: Digits are larger than a quarter of the canvas.
+        DataError: Digits are larger than a quarter of the canvas.
 
     References:
         Alpaydin and Kaynak 1998, Cascading Classifiers, Kybernetika 34(4) (digits).
@@ -83,8 +83,8 @@ class DigitCanvas(Dataset):
         seed: NonNegativeInt = 0,
     ):
         if digit_size > size // 2:
-            raise ConfigError(
-                f"data.digit_size: {digit_size} pixels exceed a quarter of a canvas of {size} (at most {size // 2})"
+            raise DataError(
+                f"digit_size: {digit_size} pixels exceed a quarter of a canvas of {size} (at most {size // 2})"
             )
         x, y = load_digits(digit_size)
         sources = split_by_order({"x": x}, y, stratified_order(y, seed))

@@ -17,7 +17,7 @@ from trainer.data.reference import baselines
 from trainer.data.splits import image_splits
 from trainer.data.splits.image_splits import PixelScale, PixelSplit
 from trainer.data.splits.splitting import stratified_order
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 FILE_PREFIXES = {"training": ("train",), "test": ("t10k", "test")}
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class IdxFiles(Dataset):
         fitted: Preprocessing of a saved run; None fits it to the training rows.
 
     Raises:
-        ConfigError: A file is missing, ambiguous or corrupt.
+        DataError: A file is missing, ambiguous or corrupt.
     """
 
     shapes = "x (B, C, H, W) -> (B)"
@@ -61,21 +61,19 @@ class IdxFiles(Dataset):
         )
         if x.shape[1:] != test_x.shape[1:]:
             sides = [" x ".join(map(str, images.shape[2:])) for images in (x, test_x)]
-            raise ConfigError(f"data.path: images in {folder} are {sides[0]} for training but {sides[1]} for test")
+            raise DataError(f"path: images in {folder} are {sides[0]} for training but {sides[1]} for test")
         if not len(x) or not len(test_x):
-            raise ConfigError(f"data.path: {folder} has {len(x)} training images and {len(test_x)} test images")
+            raise DataError(f"path: {folder} has {len(x)} training images and {len(test_x)} test images")
         first, last = fitted.get_or_fit("labels", lambda: _class_range(torch.cat((y, test_y))))
         out_of_range = (torch.cat((y, test_y)) < first) | (torch.cat((y, test_y)) > last)
         if out_of_range.any():
-            raise ConfigError(f"data.path: {int(out_of_range.sum())} labels in {folder} are not {first} to {last}")
+            raise DataError(f"path: {int(out_of_range.sum())} labels in {folder} are not {first} to {last}")
         if last == first:
-            raise ConfigError(f"data.path: every label in {folder} is {first}; at least two classes are needed")
+            raise DataError(f"path: every label in {folder} is {first}; at least two classes are needed")
         log.info("labels from %d to %d in %s: %d classes", first, last, folder, last - first + 1)
         num_val = round(val * len(x))
         if num_val in (0, len(x)):
-            raise ConfigError(
-                f"data.val: {val:g} of {len(x)} rows leaves none for {'training' if num_val else 'validation'}"
-            )
+            raise DataError(f"val: {val:g} of {len(x)} rows leaves none for {'training' if num_val else 'validation'}")
         keys = make_content_keys(image.numpy().tobytes() for image in (*x, *test_x))
 
         def divide() -> list[torch.Tensor]:
@@ -114,7 +112,7 @@ def find_idx_file(folder: Path, prefix: str, part: str, kind: str) -> Path:
         kind: ``images`` or ``labels``.
 
     Raises:
-        ConfigError: There is none, or several that are not the compressed and uncompressed version of one file.
+        DataError: There is none, or several that are not the compressed and uncompressed version of one file.
     """
     text_file.check_folder(folder, "it must be the folder with the four IDX files")
     candidates = [path for path in text_file.list_folder(folder) if path.name.startswith(prefix)]
@@ -128,10 +126,10 @@ def find_idx_file(folder: Path, prefix: str, part: str, kind: str) -> Path:
         return next(iter(matches.values()))
     description = f"{kind} for {part} (a name with {' or '.join(FILE_PREFIXES[part])} and {kind})"
     if matches:
-        raise ConfigError(
-            f"data.path: {folder.absolute()} has several files of {description}:"
+        raise DataError(
+            f"path: {folder.absolute()} has several files of {description}:"
             f" {text_file.join_names(sorted(matches))}; select one by data.prefix, the start of its name"
         )
     listing = text_file.join_names(path.name for path in candidates) or "nothing"
     prefix_note = f" with prefix {prefix!r}" if prefix else ""
-    raise ConfigError(f"data.path: {folder.absolute()} has no file of {description}; found: {listing}{prefix_note}")
+    raise DataError(f"path: {folder.absolute()} has no file of {description}; found: {listing}{prefix_note}")

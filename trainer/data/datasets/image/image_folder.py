@@ -39,7 +39,7 @@ class ImageFolder(Dataset):
         fitted: Preprocessing of a saved run; None fits it to the training rows.
 
     Raises:
-        ConfigError: The folder is missing or has another layout, an image cannot be read, or a class has no image in
+        DataError: The folder is missing or has another layout, an image cannot be read, or a class has no image in
             some split.
     """
 

@@ -11,7 +11,7 @@ from trainer.data.readers.download import Source, fetch_files
 from trainer.data.reference import baselines
 from trainer.data.splits import image_splits
 from trainer.data.splits.image_splits import PixelScale, PixelSplit
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 NUM_CLASSES = 10
 URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
@@ -96,7 +96,7 @@ def _load_splits(val_rows: int, data_dir: str | None) -> list[PixelSplit]:
     )
     end = len(x) - val_rows
     if end < 1:
-        raise ConfigError(f"data.val_rows: {val_rows} leaves no training rows of {len(x)}")
+        raise DataError(f"val_rows: {val_rows} leaves no training rows of {len(x)}")
     scale = PixelScale.from_images(x[:end])
     return [
         PixelSplit(images, labels, scale)

@@ -22,7 +22,7 @@ from trainer.data.generators import image_patterns
 from trainer.data.readers import class_folders, download, image_file, masks
 from trainer.data.reference import baselines
 from trainer.data.splits import image_splits
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 URL = "https://raw.githubusercontent.com/zhixuhao/unet/b45af4d458437d8281cc218a07fd4380818ece4a/data/membrane/"
 SHA256_FILE = Path(__file__).with_name("isbi2012.sha256")
@@ -99,12 +99,12 @@ class _SegmentationDataset(Dataset):
 
 
 def _common_size(pairs: Sequence[masks.ImageMaskPair], headers: Sequence[image_file.ImageHeader]) -> tuple[int, int]:
-    """Return the common height and width. Raises ConfigError where images differ in size."""
+    """Return the common height and width. Raises DataError where images differ in size."""
     first = headers[0]
     for pair, header in zip(pairs, headers, strict=True):
         if (header.height, header.width) != (first.height, first.width):
-            raise ConfigError(
-                f"data.size: images differ in size: {pairs[0].image.absolute()} is {first.width} x {first.height},"
+            raise DataError(
+                f"size: images differ in size: {pairs[0].image.absolute()} is {first.width} x {first.height},"
                 f" {pair.image.absolute()} {header.width} x {header.height}; set data.size to resize all to a square"
             )
     return first.height, first.width
@@ -113,11 +113,11 @@ def _common_size(pairs: Sequence[masks.ImageMaskPair], headers: Sequence[image_f
 def _stored_size(
     fitted: Preprocessing, pairs: Sequence[masks.ImageMaskPair], headers: Sequence[image_file.ImageHeader]
 ) -> tuple[int, int]:
-    """Return the training image size. Raises ConfigError for images of another size, and where they differ."""
+    """Return the training image size. Raises DataError for images of another size, and where they differ."""
     size = _common_size(pairs, headers)
     height, width = fitted.get_or_fit("shape", lambda: list(size))
     if size != (height, width):
-        raise ConfigError(f"data.path: images are {size[1]} x {size[0]}; this run was trained on {width} x {height}")
+        raise DataError(f"path: images are {size[1]} x {size[0]}; this run was trained on {width} x {height}")
     return height, width
 
 
@@ -142,16 +142,15 @@ def _stored_class_map(
 def _make_class_map(
     values: Sequence[int] | None, totals: Counter[int], ignore: int | None, names: Sequence[str] | None
 ) -> masks.ClassMap:
-    """Build a class map from ``values``, or from all that occur. Raises ConfigError for invalid classes."""
+    """Build a class map from ``values``, or from all that occur. Raises DataError for invalid classes."""
     if values is None:
         return masks.ClassMap(_class_values(set(totals), ignore, names))
     class_map = masks.ClassMap(_class_values(set(values), ignore, names), ignore, nearest=True)
     counts = class_map.count_classes(totals).tolist()
     if 0 in counts:
         absent = class_map.values[counts.index(0)]
-        raise ConfigError(
-            f"data.values: no mask pixel has the value {absent} or is nearest to it; masks contain"
-            f" {_format_values(totals)}"
+        raise DataError(
+            f"values: no mask pixel has the value {absent} or is nearest to it; masks contain {_format_values(totals)}"
         )
     return class_map
 
@@ -161,16 +160,14 @@ def _format_values(values: Collection[int]) -> str:
 
 
 def _class_values(present: set[int], ignore: int | None, names: Sequence[str] | None) -> list[int]:
-    """Return the sorted class values. Raises ConfigError for invalid ones or a number that differs from the names."""
+    """Return the sorted class values. Raises DataError for invalid ones or a number that differs from the names."""
     values = sorted(present - {ignore})
     description = f"the masks contain {_format_values(values)}"
     if not 2 <= len(values) <= masks.MAX_VALUES:
-        raise ConfigError(
-            f"data.path: {description} ({len(values)} distinct); there must be 2 to {masks.MAX_VALUES} classes"
-        )
+        raise DataError(f"path: {description} ({len(values)} distinct); there must be 2 to {masks.MAX_VALUES} classes")
     if names is not None and len(names) != len(values):
-        raise ConfigError(
-            f"data.classes: {len(names)} names ({', '.join(names)}), but {description} (classes in this order;"
+        raise DataError(
+            f"classes: {len(names)} names ({', '.join(names)}), but {description} (classes in this order;"
             " data.ignore excludes a value)"
         )
     return values
@@ -199,7 +196,7 @@ class SegmentationFolder(_SegmentationDataset):
         fitted: Preprocessing of a saved run; None fits it to the training rows.
 
     Raises:
-        ConfigError: The folder is missing or has another layout, files cannot be read or do not match, or masks contain
+        DataError: The folder is missing or has another layout, files cannot be read or do not match, or masks contain
             no classes.
     """
 
@@ -235,7 +232,7 @@ class SegmentationFolder(_SegmentationDataset):
         counts = [len(part) for part in rows]
         if not all(counts):
             empty_split = SPLITS[counts.index(0)]
-            raise ConfigError(f"data.path: the {empty_split} split is empty ({len(pairs_with_splits)} images in total)")
+            raise DataError(f"path: the {empty_split} split is empty ({len(pairs_with_splits)} images in total)")
         pairs = [pairs_with_splits[row][0] for row in torch.cat(rows).tolist()]
         view = image_file.ImageView(1, size, fit)
         self.set_splits(fitted, pairs, counts, view, channels, classes, ignore, repeats, cache_gb, values)

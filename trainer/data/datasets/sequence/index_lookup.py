@@ -11,7 +11,7 @@ from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
 from trainer.data.splits.splitting import split_by_order
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 class IndexLookup(Dataset):
@@ -27,7 +27,7 @@ class IndexLookup(Dataset):
         seed: Random seed of the data.
 
     Raises:
-        ConfigError: Fewer than two symbols.
+        DataError: Fewer than two symbols.
     """
 
     shapes = "x (B, S) -> (B)"
@@ -36,7 +36,7 @@ class IndexLookup(Dataset):
         self, rows: PositiveInt = 10000, length: PositiveInt = 12, symbols: PositiveInt = 8, seed: NonNegativeInt = 0
     ):
         if symbols < 2:
-            raise ConfigError(f"data.symbols: {symbols} given; at least 2 symbols are needed")
+            raise DataError(f"symbols: {symbols} given; at least 2 symbols are needed")
         random = rng.make_generator(seed)
         sequence = torch.randint(symbols, (rows, length), generator=random)
         index = torch.randint(length, (rows, 1), generator=random)

@@ -13,7 +13,7 @@ from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
 from trainer.data.splits.splitting import split_by_order
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 def _sequence_sizes(x: Tensor, **other_sizes: int) -> dict[str, int]:
@@ -88,7 +88,7 @@ class VarLenSum(Dataset):
         self, rows: PositiveInt = 10000, shortest: PositiveInt = 3, longest: PositiveInt = 20, seed: NonNegativeInt = 0
     ):
         if shortest > longest:
-            raise ConfigError(f"data.shortest: {shortest} is more than data.longest, {longest}")
+            raise DataError(f"shortest: {shortest} is more than data.longest, {longest}")
         random = rng.make_generator(seed)
         lengths = torch.randint(shortest, longest + 1, (rows,), generator=random)
         x = torch.randn(rows, longest, 1, generator=random)
@@ -120,7 +120,7 @@ class Adding(Dataset):
 
     def __init__(self, rows: PositiveInt = 10000, length: PositiveInt = 30, seed: NonNegativeInt = 0):
         if length < 2:
-            raise ConfigError(f"data.length: {length} given; two marks need at least 2 steps")
+            raise DataError(f"length: {length} given; two marks need at least 2 steps")
         random = rng.make_generator(seed)
         value, mark, half = torch.rand(rows, length, generator=random), torch.zeros(rows, length), length // 2
         first = torch.randint(half, (rows, 1), generator=random)

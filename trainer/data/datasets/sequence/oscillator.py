@@ -11,7 +11,7 @@ from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.reference import baselines
 from trainer.data.splits.splitting import split_by_order
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 class DampedOscillator(Dataset):
@@ -29,7 +29,7 @@ class DampedOscillator(Dataset):
         seed: Random seed of the data.
 
     Raises:
-        ConfigError: The oscillator is not underdamped (``damping >= frequency``).
+        DataError: The oscillator is not underdamped (``damping >= frequency``).
     """
 
     shapes = "x (B, F), times (B, P) -> (B, P, F)"
@@ -44,7 +44,7 @@ class DampedOscillator(Dataset):
         seed: NonNegativeInt = 0,
     ):
         if damping >= frequency:
-            raise ConfigError(f"data.damping: {damping:g} must be less than data.frequency, {frequency:g}")
+            raise DataError(f"damping: {damping:g} must be less than data.frequency, {frequency:g}")
         random = rng.make_generator(seed)
         start = torch.randn(rows, 2, generator=random)
         times = duration * torch.rand(rows, horizon, generator=random).sort(1).values

@@ -12,7 +12,7 @@ from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
 from trainer.data.splits.splitting import split_by_order
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 class NeighborSum(Dataset):
@@ -68,7 +68,7 @@ class TemporalOrder(Dataset):
         seed: Random seed of the data.
 
     Raises:
-        ConfigError: Rows too short for two halves.
+        DataError: Rows too short for two halves.
 
     References:
         Hochreiter and Schmidhuber 1997, Long Short-Term Memory, Neural Computation 9(8), experiment 6.
@@ -85,8 +85,8 @@ class TemporalOrder(Dataset):
         seed: NonNegativeInt = 0,
     ):
         if shortest < 2 or vocab_size < 3:
-            raise ConfigError(
-                "data: temporal_order needs data.shortest >= 2 and, for two special tokens among others,"
+            raise DataError(
+                "temporal_order needs data.shortest >= 2 and, for two special tokens among others,"
                 f" data.vocab_size >= 3; given {shortest} and {vocab_size}"
             )
         x, lengths, random = _draw_tokens(rows, shortest, longest, vocab_size, seed)
@@ -113,7 +113,7 @@ def _draw_tokens(
 ) -> tuple[Tensor, Tensor, torch.Generator]:
     """Draw uniform tokens (N, S), padding included, and uniform lengths (N); also return the generator."""
     if shortest > longest:
-        raise ConfigError(f"data.shortest: {shortest} is more than data.longest, {longest}")
+        raise DataError(f"shortest: {shortest} is more than data.longest, {longest}")
     random = rng.make_generator(seed)
     lengths = torch.randint(shortest, longest + 1, (rows,), generator=random)
     return torch.randint(vocab_size, (rows, longest), generator=random), lengths, random

@@ -108,7 +108,7 @@ class ClassicSeries(Dataset):
         folder = download.fetch_files(
             "classic_series", [download.Source(spec.file, spec.sha256, URL + spec.file)], data_dir
         )
-        table = delimited.read(str(folder / spec.file), "data.name", "comma", True, "utf-8")
+        table = delimited.read(str(folder / spec.file), "name", "comma", True, "utf-8")
         chosen = series.choose_columns(table, columns or [spec.column], time=None)
         values = series.read_numeric_columns(table, chosen, CELL_FORMAT)
         lengths = history or spec.history, horizon or spec.horizon

@@ -69,11 +69,11 @@ class CSVSeries(Dataset):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
-        table = delimited.read(path, "data.path", delimiter, header, encoding, (time, *(columns or ())))
+        table = delimited.read(path, "path", delimiter, header, encoding, (time, *(columns or ())))
         cell_format = CellFormat.from_options({"missing": missing, "decimal": decimal, "thousands": thousands})
         if not fitted.is_stored:
             column_checks.warn_about_absent_codes([table], cell_format)
-        time_column = None if time is None else table.find_column(time, "data.time")
+        time_column = None if time is None else table.find_column(time, "time")
         selected = series.choose_columns(table, fitted.values.get("columns", columns), time_column)
         fitted.get_or_fit(
             "columns", lambda: [table.names[column] if table.has_header else column for column in selected]

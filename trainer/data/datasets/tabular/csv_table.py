@@ -19,7 +19,7 @@ from trainer.data.encoding.column_encoding import Column
 from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import ColumnFinder, Table
-from trainer.utils.errors import ConfigError, DataError
+from trainer.utils.errors import DataError
 
 
 class CSV(Dataset):
@@ -90,8 +90,8 @@ class CSV(Dataset):
             *categorical,
             *(table_schema.header_names(stored) if stored else ()),
         ]
-        main = self._read(path, "data.path", expected)
-        table = main if test_path is None else main.append_rows(self._read(test_path, "data.test_path", expected))
+        main = self._read(path, "path", expected)
+        table = main if test_path is None else main.append_rows(self._read(test_path, "test_path", expected))
         fmt, problems = CellFormat.from_options(self.options), dict[int, str]()
         if stored is None:
             roles = _find_column_roles(table, target, split_column, drop_columns, categorical)
@@ -206,19 +206,19 @@ def _find_column_roles(
     drop_columns: Collection[str | int],
     categorical: Collection[str | int],
 ) -> _ColumnRoles:
-    """Resolve the columns named by options. Raises ConfigError for a missing column and for one with two roles."""
+    """Resolve the columns named by options. Raises DataError for a missing column and for one with two roles."""
     find = ColumnFinder(table)
-    target_at = None if target is None else find(target, "data.target")
-    split_at = None if split_column is None else find(split_column, "data.split_column")
-    dropped = {find(key, "data.drop_columns") for key in drop_columns}
-    texts = {find(key, "data.categorical") for key in categorical}
+    target_at = None if target is None else find(target, "target")
+    split_at = None if split_column is None else find(split_column, "split_column")
+    dropped = {find(key, "drop_columns") for key in drop_columns}
+    texts = {find(key, "categorical") for key in categorical}
     find.raise_missing()
     reserved = [column for column in (target_at, split_at) if column is not None]
     if len(set(reserved)) < len(reserved) or dropped & set(reserved):
-        raise ConfigError("data.target, data.split_column and data.drop_columns: the same column is given twice")
+        raise DataError("target, split_column and drop_columns: the same column is given twice")
     features = set(range(len(table.names))) - dropped - set(reserved)
     if not features:
-        raise ConfigError(f"data.path: {table.path} has no feature columns left")
+        raise DataError(f"path: {table.path} has no feature columns left")
     return _ColumnRoles(target_at, split_at, features, texts)
 
 
@@ -227,5 +227,5 @@ def _split_of_rows(table: Table, main: int, column: int | None, test_path: str |
     if column is None:
         return np.repeat([0, 2], [main, len(table) - main])
     if test_path is not None:
-        raise ConfigError("data.split_column and data.test_path both select the test rows; give only one")
-    return table_encoder.read_split_column(table, column, "data.split_column")
+        raise DataError("split_column and test_path both select the test rows; give only one")
+    return table_encoder.read_split_column(table, column, "split_column")

@@ -23,7 +23,7 @@ from trainer.data.encoding import tokenizers
 from trainer.data.readers import class_folders, download, text_file
 from trainer.data.reference import baselines
 from trainer.data.splits.ragged import Ragged, RaggedSplit
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 SOURCE = download.Source(
     "review_polarity.tar.gz",
@@ -105,7 +105,7 @@ class ReviewPolarity(_DocumentDataset):
         fitted: Preprocessing of a saved run; None fits it to the training rows.
 
     Raises:
-        ConfigError: The archive does not contain these reviews.
+        DataError: The archive does not contain these reviews.
 
     References:
         Pang and Lee 2004, A Sentimental Education: Sentiment Analysis Using Subjectivity Summarization Based on Minimum
@@ -153,7 +153,7 @@ def read_reviews(path: Path) -> tuple[list[tuple[str, str]], list[str]]:
     """Read class and fold of each review and its text, sorted by file name, without writing to disk.
 
     Raises:
-        ConfigError: The archive is corrupt or does not contain the expected reviews as regular files.
+        DataError: The archive is corrupt or does not contain the expected reviews as regular files.
     """
     reviews = {}
     try:
@@ -164,9 +164,9 @@ def read_reviews(path: Path) -> tuple[list[tuple[str, str]], list[str]]:
                 if match and file:
                     reviews[member.name] = (match[1], match[2]), file.read().decode()
     except (tarfile.TarError, EOFError, OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"data review_polarity: {path} is not a valid archive of texts: {error}") from error
+        raise DataError(f"data review_polarity: {path} is not a valid archive of texts: {error}") from error
     if len(reviews) != NUM_REVIEWS:
-        raise ConfigError(f"data review_polarity: {path} holds {len(reviews)} reviews instead of {NUM_REVIEWS}")
+        raise DataError(f"data review_polarity: {path} holds {len(reviews)} reviews instead of {NUM_REVIEWS}")
     names, texts = zip(*(reviews[name] for name in sorted(reviews)), strict=True)
     return list(names), list(texts)
 
@@ -198,7 +198,7 @@ class TextFolder(_DocumentDataset):
         fitted: Preprocessing of a saved run; None fits it to the training rows.
 
     Raises:
-        ConfigError: The folder is missing or has another layout, a document is not text or empty, or a class has no
+        DataError: The folder is missing or has another layout, a document is not text or empty, or a class has no
             document in some split.
     """
 
@@ -228,10 +228,10 @@ class TextFolder(_DocumentDataset):
         class_of_file = [path.parent.name for path, _ in documents]
         names, documents, labels = class_folders.restore_class_order(fitted, names, documents, class_of_file)
         files = [file for file, _ in documents]
-        texts = [text_file.read(file, "data.path", encoding) for file in files]
+        texts = [text_file.read(file, "path", encoding) for file in files]
         empty = next((file for file, text in zip(files, texts, strict=True) if not text.split()), None)
         if empty is not None:
-            raise ConfigError(f"data.path: {empty.absolute()} is empty")
+            raise DataError(f"path: {empty.absolute()} is empty")
         given_splits = torch.tensor([split for _, split in documents])
         keys = class_folders.file_keys(folder, documents)
         rows = fitted.split_rows(

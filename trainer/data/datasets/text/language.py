@@ -112,7 +112,7 @@ class TextFile(_LanguageModelingDataset):
         fitted: Preprocessing of a saved run; None fits it to the training rows.
 
     Raises:
-        ConfigError: The file is missing, not text or too short.
+        DataError: The file is missing, not text or too short.
     """
 
     shapes = "x (B, S) -> (B, S)"
@@ -135,7 +135,7 @@ class TextFile(_LanguageModelingDataset):
         def fit_tokenizer(texts: list[str]) -> Tokenizer:
             return tokenizers.fit_tokenizer(tokens, texts, limit=vocab_limit, min_count=min_count, lowercase=lowercase)
 
-        self.set_splits(text_file.read(path, "data.path", encoding), val, test, seq_len, fit_tokenizer)
+        self.set_splits(text_file.read(path, "path", encoding), val, test, seq_len, fit_tokenizer)
 
 
 def unigram_scores(train: Tensor, target: Tensor, vocab_size: int) -> dict[str, float]:

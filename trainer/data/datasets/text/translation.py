@@ -22,7 +22,7 @@ from trainer.data.readers import download, text_file
 from trainer.data.reference import baselines
 from trainer.data.splits.ragged import Ragged, RaggedSplit
 from trainer.data.splits.splitting import split_by_order
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 URL = "https://raw.githubusercontent.com/multi30k/dataset/a3d2e0d26b56f3846f66a952536ffed4e401d05a/data/task1/"
 SHA256 = {
@@ -117,7 +117,7 @@ class Multi30k(_TranslationDataset):
         fitted: Preprocessing of a saved run; None fits it to the training rows.
 
     Raises:
-        ConfigError: Source and target language are the same.
+        DataError: Source and target language are the same.
 
     References:
         Elliott et al. 2016, Multi30K: Multilingual English-German Image Descriptions, Workshop on Vision and Language.
@@ -138,7 +138,7 @@ class Multi30k(_TranslationDataset):
     ):
         self.fitted = fitted or Preprocessing()
         if source == target:
-            raise ConfigError(f"data.target: {target} is also data.source; one must be en and the other de")
+            raise DataError(f"target: {target} is also data.source; one must be en and the other de")
         sources = [download.Source(path, digest, URL + path) for path, digest in SHA256.items()]
         folder = download.fetch_files("multi30k", sources, data_dir) / "raw"
         source_sentences, target_sentences = (
@@ -170,7 +170,7 @@ class SentencePairs(_TranslationDataset):
         fitted: Preprocessing of a saved run; None fits it to the training rows.
 
     Raises:
-        ConfigError: Files are missing, not text or differ in the number of lines; unless ``drop_bad``, also for a pair
+        DataError: Files are missing, not text or differ in the number of lines; unless ``drop_bad``, also for a pair
             with an empty or too long side.
     """
 
@@ -203,7 +203,7 @@ class SentencePairs(_TranslationDataset):
         rows = [part.tolist() for part in fitted.split_rows(make_content_keys(map("\n".join, pairs)), divide)]
         empty = next((name for name, part in zip(SPLITS, rows, strict=True) if not part), None)
         if empty is not None:
-            raise ConfigError(f"data: the {empty} split is empty ({len(pairs)} pairs of lines in total)")
+            raise DataError(f"the {empty} split is empty ({len(pairs)} pairs of lines in total)")
         source_sentences, target_sentences = ([[pairs[row][side] for row in part] for part in rows] for side in (0, 1))
         fit_tokenizer = partial(tokenizers.fit_tokenizer, limit=vocab_limit, min_count=min_count)
         self.set_splits(
@@ -225,14 +225,14 @@ def read_pairs(source: str, target: str, encoding: str, max_length: int, drop_ba
         drop_bad: Drop invalid pairs instead of raising an error.
 
     Raises:
-        ConfigError: The numbers of lines differ; unless ``drop_bad``, also for an empty or too long line.
+        DataError: The numbers of lines differ; unless ``drop_bad``, also for an empty or too long line.
     """
-    options = {"data.source": source, "data.target": target}
+    options = {"source": source, "target": target}
     sides = {option: _split_lines(text_file.read(path, option, encoding)) for option, path in options.items()}
     counts = [len(lines) for lines in sides.values()]
     if counts[0] != counts[1]:
-        raise ConfigError(
-            f"data: {source} has {counts[0]} lines, {target} has {counts[1]}; the files must be aligned line by line"
+        raise DataError(
+            f"{source} has {counts[0]} lines, {target} has {counts[1]}; the files must be aligned line by line"
         )
     pairs = list(zip(*sides.values(), strict=True))
     problems = {
@@ -241,7 +241,7 @@ def read_pairs(source: str, target: str, encoding: str, max_length: int, drop_ba
     if problems and not drop_bad:
         row, (side, problem) = next(iter(problems.items()))
         option, path = list(options.items())[side]
-        raise ConfigError(
+        raise DataError(
             f"{option}: {path}: line {row + 1} {problem}; invalid pairs: {len(problems)}; data.drop_bad=true drops them"
         )
     return [pair for row, pair in enumerate(pairs) if row not in problems]
