@@ -25,10 +25,10 @@ def read(path: str, width: int) -> TensorSplit:
         raise DataError(f"input: {table.path} has rows of {len(table.names)} numbers; this run has rows of {width}")
     cell_format = CellFormat(GAPS, has_decimal_comma=False)
     columns = [cell_format.parse_numbers(cells) for cells in table.columns]
-    good = [np.abs(column) <= np.finfo(np.float32).max for column in columns]
+    is_valid_by_column = [np.abs(column) <= np.finfo(np.float32).max for column in columns]
     problems = [
-        table_encoder.describe_bad_cell(table, place, is_valid, cell_format)
-        for place, is_valid in enumerate(good)
+        table_encoder.describe_bad_cell(table, index, is_valid, cell_format)
+        for index, is_valid in enumerate(is_valid_by_column)
         if not is_valid.all()
     ]
     if problems:

@@ -78,8 +78,10 @@ class RegionTableFormat:
 
 def _join_problems(problems: Sequence[str]) -> DataError:
     """Join the first problems, as hundreds of regions may have the same one."""
-    more = len(problems) - MAX_PROBLEMS
-    return DataError(*problems[:MAX_PROBLEMS], *([f"and {more} more lines like these"] if more > 0 else []))
+    num_omitted = len(problems) - MAX_PROBLEMS
+    return DataError(
+        *problems[:MAX_PROBLEMS], *([f"and {num_omitted} more lines like these"] if num_omitted > 0 else [])
+    )
 
 
 def _read_array(path: Path, option: str, columns: Sequence[str | int] | None, reading: CellFormat) -> RegionTable:
@@ -92,17 +94,18 @@ def _read_array(path: Path, option: str, columns: Sequence[str | int] | None, re
     if array.ndim != 2 or array.dtype.kind not in "fiu" or not array.size:
         raise DataError(f"{option}: {path} contains {array.dtype} {array.shape}; it must be numbers (steps, regions)")
     if columns is not None:
-        places = range(-array.shape[1], array.shape[1])
-        unknown = next((key for key in columns if key not in places), None)
+        valid_positions = range(-array.shape[1], array.shape[1])
+        unknown = next((key for key in columns if key not in valid_positions), None)
         if unknown is not None:
-            raise DataError(f"columns: no column {unknown!r} in {path}, which has 0 to {places[-1]}")
+            raise DataError(f"columns: no column {unknown!r} in {path}, which has 0 to {valid_positions[-1]}")
         array = array[:, np.array(columns, dtype=np.int64)]
     numbers = array.astype(np.float64)
-    bad = np.argwhere(is_too_large(numbers) | np.isin(numbers, list(reading.numeric_gaps)))
-    if len(bad):
-        row, column = bad[0]
-        place = f"{path}: row {row + 1}, column {column}"
+    invalid = np.argwhere(is_too_large(numbers) | np.isin(numbers, list(reading.numeric_gaps)))
+    if len(invalid):
+        row, column = invalid[0]
+        location = f"{path}: row {row + 1}, column {column}"
         raise DataError(
-            f"{place}: {array[row, column]:.9g} is not a valid measurement; {len(bad)} such values", MISSING_VALUE_HINT
+            f"{location}: {array[row, column]:.9g} is not a valid measurement; {len(invalid)} such values",
+            MISSING_VALUE_HINT,
         )
     return RegionTable(path, numbers, None)
