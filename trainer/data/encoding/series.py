@@ -38,15 +38,17 @@ def choose_columns(table: Table, columns: Sequence[str | int] | None, time: int 
     return selected
 
 
-def read_numeric_columns(table: Table, columns: Collection[int], reading: CellFormat) -> np.ndarray:
+def read_numeric_columns(table: Table, columns: Collection[int], cell_format: CellFormat) -> np.ndarray:
     """Parse columns as numbers (T, C) float64, NaN for a missing value.
 
     Raises:
         DataError: A column has texts, no values or row numbers, or a cell is neither a number nor missing.
     """
-    values = {index: reading.parse_numbers(table.columns[index]) for index in columns}
+    values = {index: cell_format.parse_numbers(table.columns[index]) for index in columns}
     problems = {
-        index: problem for index in columns if (problem := _describe_unfit_column(table, index, values[index], reading))
+        index: problem
+        for index in columns
+        if (problem := _describe_unfit_column(table, index, values[index], cell_format))
     }
     usable = [index for index in columns if index not in problems]
     advice = (
@@ -56,7 +58,7 @@ def read_numeric_columns(table: Table, columns: Collection[int], reading: CellFo
     )
     with_text = [index for index in usable if np.isinf(values[index]).any()]
     if problems or with_text:
-        cells = [describe_bad_cell(table, index, ~np.isinf(values[index]), reading) for index in with_text]
+        cells = [describe_bad_cell(table, index, ~np.isinf(values[index]), cell_format) for index in with_text]
         hint = ["data.missing lists the texts for missing values"] if with_text else []
         if with_text and np.isinf(values[with_text[0]][0]) and not table.has_header:
             hint = ["if this row is a header, set data.header=true"]
@@ -64,21 +66,21 @@ def read_numeric_columns(table: Table, columns: Collection[int], reading: CellFo
     return np.stack(list(values.values()), axis=1)
 
 
-def _describe_unfit_column(table: Table, index: int, values: np.ndarray, reading: CellFormat) -> str | None:
+def _describe_unfit_column(table: Table, index: int, values: np.ndarray, cell_format: CellFormat) -> str | None:
     """Describe why a column cannot be a numeric series; None if it can."""
     cells, label = table.columns[index], f"{table.path}: column {table.names[index]!r}"
     texts = np.isinf(values)
     if np.isnan(values).all():
         return f"{label} is empty"
     if not texts.any():
-        column_checks.warn_about_mixed_decimals(table, index, reading)
+        column_checks.warn_about_mixed_decimals(table, index, cell_format)
         return f"{label} is unnamed and holds row numbers" if table.is_index_column(index) else None
-    format_hint = reading.suggest_number_format(cells)
+    format_hint = cell_format.suggest_number_format(cells)
     if format_hint is not None:
         return f"{label} holds {format_hint}"
     if texts.sum() < np.isfinite(values).sum():
         return None
-    time_format = find_format([cell for cell in dict.fromkeys(cells) if not reading.is_gap(cell)])
+    time_format = find_format([cell for cell in dict.fromkeys(cells) if not cell_format.is_gap(cell)])
     pattern = f' data.time_format="{time_format}"' if time_format else ""
     time = "" if time_format is None else f"; is it data.time={table.column_key(index)}{pattern}?"
     return f"{label} holds texts such as {quote_cell(cells[int(np.argmax(texts))])}{time}"

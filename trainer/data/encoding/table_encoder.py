@@ -48,12 +48,12 @@ def choose_target_kind(requested: TargetKind | None, task_kind: TargetKind | Non
     return kind
 
 
-def read_columns(table: Table, reading: CellFormat, columns: Set[int], texts: Set[int]) -> dict[int, np.ndarray]:
+def read_columns(table: Table, cell_format: CellFormat, columns: Set[int], texts: Set[int]) -> dict[int, np.ndarray]:
     """Parse columns as numbers or texts; those in ``texts`` are always texts."""
     return {
-        index: reading.parse_texts(table.columns[index])
+        index: cell_format.parse_texts(table.columns[index])
         if index in texts
-        else reading.parse_column(table.columns[index])
+        else cell_format.parse_column(table.columns[index])
         for index in sorted(columns)
     }
 
@@ -61,7 +61,7 @@ def read_columns(table: Table, reading: CellFormat, columns: Set[int], texts: Se
 def find_unfit_columns(
     table: Table,
     values: Mapping[int, np.ndarray],
-    reading: CellFormat,
+    cell_format: CellFormat,
     texts: Set[int],
     max_categories: int,
     min_count: int,
@@ -73,7 +73,7 @@ def find_unfit_columns(
     """
     problems = {}
     for index, cells in values.items():
-        problem = column_checks.describe_unfit_column(table, index, cells, reading, is_categorical=index in texts)
+        problem = column_checks.describe_unfit_column(table, index, cells, cell_format, is_categorical=index in texts)
         if problem is None and not column_encoding.is_number(cells):
             fitted = column_encoding.fit(table.names[index], cells, max_categories, min_count)
             problem = _describe_free_text(table, index, fitted, cells)
@@ -85,7 +85,7 @@ def find_unfit_columns(
 def select_complete_rows(
     table: Table,
     values: Mapping[int, np.ndarray],
-    reading: CellFormat,
+    cell_format: CellFormat,
     nan: str,
     target: Target | None,
     *,
@@ -105,7 +105,7 @@ def select_complete_rows(
         DataError: All ``problems``, and file, row, column and count of invalid cells that are not dropped or filled.
     """
     if is_stored and target is not None:
-        used = select_complete_rows(table, values, reading, nan, None, may_drop=may_drop)
+        used = select_complete_rows(table, values, cell_format, nan, None, may_drop=may_drop)
         return used[target.known_mask[used]]
     is_valid = {
         index: np.isfinite(cells) if column_encoding.is_number(cells) else cells != ""
@@ -114,7 +114,7 @@ def select_complete_rows(
     all_problems, advice = dict(problems or {}), []
     drops = nan == "drop" and may_drop
     if target is not None and not target.known_mask.all() and not drops:
-        all_problems[target.column] = describe_bad_cell(table, target.column, target.known_mask, reading)
+        all_problems[target.column] = describe_bad_cell(table, target.column, target.known_mask, cell_format)
         advice = ["data.nan=drop drops these rows"] if may_drop else []
         cell = table.columns[target.column][int(np.argmin(target.known_mask))]
         if target.names and cell:
@@ -125,7 +125,7 @@ def select_complete_rows(
         if column_encoding.is_number(cells) and not is_valid[index].all() and index not in all_problems
     ]
     if nan == "error" and numbers:
-        all_problems |= {index: describe_bad_cell(table, index, is_valid[index], reading) for index in numbers}
+        all_problems |= {index: describe_bad_cell(table, index, is_valid[index], cell_format) for index in numbers}
         advice += ["data.nan=drop drops these rows"] if may_drop and not advice else []
         advice += ["data.nan=fill imputes the mean and adds an indicator column"]
         with_text = [index for index in numbers if np.isinf(values[index]).any()]
@@ -166,10 +166,10 @@ def join_problems(problems: Sequence[str]) -> list[str]:
     return [*problems[:MAX_PROBLEMS], *([f"and {num_omitted} more columns"] if num_omitted > 0 else [])]
 
 
-def describe_bad_cell(table: Table, index: int, is_valid: np.ndarray, reading: CellFormat) -> str:
+def describe_bad_cell(table: Table, index: int, is_valid: np.ndarray, cell_format: CellFormat) -> str:
     """Describe the first invalid cell of a column and the number of invalid cells."""
     row, count = int(np.argmin(is_valid)), int((~is_valid).sum())
-    reason = reading.describe_non_number(table.columns[index][row])
+    reason = cell_format.describe_non_number(table.columns[index][row])
     return f"{table.describe_cell(row, index)}: {reason}; {count} such cell{'s' * (count > 1)} in the column"
 
 

@@ -40,7 +40,7 @@ def make_schema(
     return schema | {"target": {"index": target.column, "name": table.names[target.column], **encoded_target.schema}}
 
 
-def read_feature_columns(schema: Schema, table: Table, reading: CellFormat) -> dict[int, np.ndarray]:
+def read_feature_columns(schema: Schema, table: Table, cell_format: CellFormat) -> dict[int, np.ndarray]:
     """Parse the feature columns of a table, by position, with the column types of the training table.
 
     Raises:
@@ -50,14 +50,14 @@ def read_feature_columns(schema: Schema, table: Table, reading: CellFormat) -> d
     for column, index in zip(schema["columns"], _find_feature_columns(schema, table), strict=True):
         cells = table.columns[index]
         cells_by_index[index] = (
-            reading.parse_numbers(cells) if column["kind"] == "number" else reading.parse_texts(cells)
+            cell_format.parse_numbers(cells) if column["kind"] == "number" else cell_format.parse_texts(cells)
         )
         if column["kind"] == "category":
             _warn_about_unseen_categories(column, cells_by_index[index], table)
     return cells_by_index
 
 
-def encode(schema: Schema, table: Table, reading: CellFormat) -> Tensor:
+def encode(schema: Schema, table: Table, cell_format: CellFormat) -> Tensor:
     """Encode the rows of a table as features (N, F) float32; columns are matched by name or by order.
 
     Columns and categories that do not occur in the training rows are logged.
@@ -65,8 +65,8 @@ def encode(schema: Schema, table: Table, reading: CellFormat) -> Tensor:
     Raises:
         DataError: Columns are missing, or cells are not numbers where all training rows have numbers.
     """
-    cells_by_index = read_feature_columns(schema, table, reading)
-    check_cells(schema, table, cells_by_index, reading, np.arange(len(table)))
+    cells_by_index = read_feature_columns(schema, table, cell_format)
+    check_cells(schema, table, cells_by_index, cell_format, np.arange(len(table)))
     parts = [
         column_encoding.encode(column, cells)
         for column, cells in zip(schema["columns"], cells_by_index.values(), strict=True)
@@ -75,7 +75,7 @@ def encode(schema: Schema, table: Table, reading: CellFormat) -> Tensor:
 
 
 def check_cells(
-    schema: Schema, table: Table, cells_by_index: Mapping[int, np.ndarray], reading: CellFormat, used: np.ndarray
+    schema: Schema, table: Table, cells_by_index: Mapping[int, np.ndarray], cell_format: CellFormat, used: np.ndarray
 ) -> None:
     """Check that the cells of the rows ``used`` can be encoded; ``cells_by_index`` is from ``read_feature_columns``.
 
@@ -89,7 +89,7 @@ def check_cells(
         is_valid, is_outlier = np.ones(len(cells), dtype=bool), np.zeros(len(cells), dtype=bool)
         is_valid[used], is_outlier[used] = np.isfinite(cells[used]), column_encoding.outlier_mask(column, cells[used])
         if not (column["gaps"] or is_valid.all()):
-            problems.append(table_encoder.describe_bad_cell(table, index, is_valid, reading))
+            problems.append(table_encoder.describe_bad_cell(table, index, is_valid, cell_format))
         elif is_outlier.any():
             problems.append(table_encoder.describe_outlier_cell(table, index, is_outlier))
         else:
@@ -98,13 +98,13 @@ def check_cells(
         raise DataError(*table_encoder.join_problems(problems), "the training rows have a number in every such cell")
 
 
-def read_labels(schema: Schema, table: Table, reading: CellFormat) -> Tensor | None:
+def read_labels(schema: Schema, table: Table, cell_format: CellFormat) -> Tensor | None:
     """Return the classes (N,) of a table if it has the target column with a known class in every row; else None."""
     target = schema.get("target", {})
     if "classes" not in target or target["name"] not in table.names:
         return None
     cells = table.columns[table.names.index(target["name"])]
-    indices = index_classes(target["classes"], cells, reading)
+    indices = index_classes(target["classes"], cells, cell_format)
     return torch.from_numpy(indices) if (indices >= 0).all() else None
 
 

@@ -113,12 +113,12 @@ def _read_weights(tables: GraphTables) -> np.ndarray:
         return np.ones(len(tables.edges), np.float32)
     index = tables.edges.names.index("weight")
     with np.errstate(over="ignore"):  # overflow to infinity is reported below
-        values = tables.reading.parse_numbers(tables.edges.columns[index]).astype(np.float32)
+        values = tables.cell_format.parse_numbers(tables.edges.columns[index]).astype(np.float32)
     invalid = ~(np.isfinite(values) & (values >= 0))
     if invalid.any():
         row = int(np.argmax(invalid))
         cells = tables.edges.columns[index]
-        format_hint = tables.reading.suggest_number_format(cells)
+        format_hint = tables.cell_format.suggest_number_format(cells)
         hint = "" if format_hint is None else f" (the column holds {format_hint})"
         location = tables.edges.describe_cell(row, index)
         raise DataError(

@@ -91,11 +91,11 @@ class GraphTables(TableDefaults):
         """Column name, which may be a number such as a year, but not a position."""
         self.fitted = fitted
         self.folder = check_folder(options["path"], "give the folder of edges.csv and nodes.csv")
-        self.reading = CellFormat.from_options(options)
+        self.cell_format = CellFormat.from_options(options)
         self.lines: list[str] = []
         self.nodes, self.edges = self.read_table("nodes.csv"), self.read_table("edges.csv")
         if not fitted.is_stored:
-            column_checks.warn_about_absent_codes([self.nodes, self.edges], self.reading)
+            column_checks.warn_about_absent_codes([self.nodes, self.edges], self.cell_format)
         all_names = {*self.nodes.names, *self.edges.names, *_unnamed_columns(self.nodes), *_unnamed_columns(self.edges)}
         known = sorted(map(str, all_names))
         unknown = [
@@ -120,12 +120,12 @@ class GraphTables(TableDefaults):
         """
         column = table.find_column(self.target, "target")
         if self.fitted.is_stored:
-            return targets.encode(table, column, self.reading, self.fitted.values["target"])
+            return targets.encode(table, column, self.cell_format, self.fitted.values["target"])
         kind = table_encoder.choose_target_kind(target_kind, task_target)
-        target = targets.read(table, column, self.reading, kind, certain=target_kind == "class")
+        target = targets.read(table, column, self.cell_format, kind, certain=target_kind == "class")
         is_valid = ~np.isinf(target.values) if gaps else target.known_mask
         if not is_valid.all():
-            raise DataError(table_encoder.describe_bad_cell(table, column, is_valid, self.reading))
+            raise DataError(table_encoder.describe_bad_cell(table, column, is_valid, self.cell_format))
         self.lines += table_summary.summarize_target(target)
         return target
 
@@ -171,15 +171,17 @@ class GraphTables(TableDefaults):
         name = "edges" if table is self.edges else "nodes"
         stored_schema = self.fitted.values.get(name)
         values = (
-            table_schema.read_feature_columns(stored_schema, table, self.reading)
+            table_schema.read_feature_columns(stored_schema, table, self.cell_format)
             if stored_schema
-            else table_encoder.read_columns(table, self.reading, feature_positions, categorical)
+            else table_encoder.read_columns(table, self.cell_format, feature_positions, categorical)
         )
         problems = (
-            {} if stored_schema else table_encoder.find_unfit_columns(table, values, self.reading, categorical, *limits)
+            {}
+            if stored_schema
+            else table_encoder.find_unfit_columns(table, values, self.cell_format, categorical, *limits)
         )
         rows = table_encoder.select_complete_rows(
-            table, values, self.reading, options["nan"], None, may_drop=False, problems=problems
+            table, values, self.cell_format, options["nan"], None, may_drop=False, problems=problems
         )
 
         def fit_schema() -> table_schema.Schema:

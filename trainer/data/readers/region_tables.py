@@ -54,7 +54,7 @@ class RegionTableFormat:
     delimiter: str | None
     header: Literal["auto"] | bool
     encoding: str
-    reading: CellFormat
+    cell_format: CellFormat
 
     def read(self, path: Path, option: str, columns: Sequence[str | int] | None = None) -> RegionTable:
         """Read the regions of a file, or those in ``columns``, without an unnamed first column (an index).
@@ -63,11 +63,11 @@ class RegionTableFormat:
             DataError: The file is not a table of numbers; the message has file and, if applicable, row and column.
         """
         if path.suffix.lower() == ".npy":
-            return _read_array(path, option, columns, self.reading)
+            return _read_array(path, option, columns, self.cell_format)
         table = delimited.read(str(path), option, self.delimiter, self.header, self.encoding, columns or ())
         selected = series.choose_columns(table, columns, 0 if table.is_unnamed(0) and not columns else None)
         try:
-            values = series.read_numeric_columns(table, selected, self.reading)
+            values = series.read_numeric_columns(table, selected, self.cell_format)
         except DataError as error:
             raise _join_problems(error.problems) from error
         problems = series.describe_missing_values(table, selected, None, values)
@@ -84,7 +84,7 @@ def _join_problems(problems: Sequence[str]) -> DataError:
     )
 
 
-def _read_array(path: Path, option: str, columns: Sequence[str | int] | None, reading: CellFormat) -> RegionTable:
+def _read_array(path: Path, option: str, columns: Sequence[str | int] | None, cell_format: CellFormat) -> RegionTable:
     path = text_file.check_regular_file(path, option)
     try:
         with text_file.convert_os_errors(path, option), path.open("rb") as file:
@@ -100,7 +100,7 @@ def _read_array(path: Path, option: str, columns: Sequence[str | int] | None, re
             raise DataError(f"columns: no column {unknown!r} in {path}, which has 0 to {valid_positions[-1]}")
         array = array[:, np.array(columns, dtype=np.int64)]
     numbers = array.astype(np.float64)
-    invalid = np.argwhere(is_too_large(numbers) | np.isin(numbers, list(reading.numeric_gaps)))
+    invalid = np.argwhere(is_too_large(numbers) | np.isin(numbers, list(cell_format.numeric_gaps)))
     if len(invalid):
         row, column = invalid[0]
         location = f"{path}: row {row + 1}, column {column}"
