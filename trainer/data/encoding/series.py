@@ -10,7 +10,7 @@ import numpy as np
 from trainer.core.dataset import Dataset, DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.data.encoding import column_checks, seasonality, timestamps
-from trainer.data.encoding.table_encoder import describe_bad_cell
+from trainer.data.encoding.cell_messages import describe_bad_cell
 from trainer.data.encoding.time_formats import find_format
 from trainer.data.readers import table_summary
 from trainer.data.readers.cell_parsing import CellFormat

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, Literal
 
@@ -13,8 +12,13 @@ from trainer.core import rng
 from trainer.core.dataset import DatasetInfo, Split
 from trainer.core.preprocessing import SPLITS
 from trainer.data.encoding import column_checks, column_encoding
+from trainer.data.encoding.cell_messages import (
+    describe_bad_cell,
+    describe_outlier_cell,
+    join_problems,
+    warn_about_unparsed_cells,
+)
 from trainer.data.encoding.column_encoding import Column
-from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE
 from trainer.data.encoding.targets import EncodedTarget, Target
 from trainer.data.readers import text_file
 from trainer.data.readers.cell_parsing import CellFormat
@@ -27,10 +31,6 @@ from trainer.utils.suggest import did_you_mean
 TargetKind = Literal["class", "number"]
 MIN_CATEGORY_COVERAGE = 0.1
 """Text columns whose categories cover a smaller fraction of rows hold identifiers or prose."""
-MAX_PROBLEMS = 20
-"""Maximum number of columns listed in one error."""
-
-log = logging.getLogger(__name__)
 
 Rows = list[np.ndarray]
 """Row indices of the training, validation and test split."""
@@ -147,41 +147,6 @@ def select_complete_rows(
     if not used.any():
         raise DataError(f"data.nan=drop leaves no row of {table.path}: every row has a missing value")
     return np.flatnonzero(used)
-
-
-def warn_about_unparsed_cells(table: Table, index: int, values: np.ndarray, consequence: str) -> None:
-    """Log the non-numeric, non-missing cells of a numeric column."""
-    texts = np.isinf(values)
-    if texts.any():
-        row, count = int(np.argmax(texts)), int(texts.sum())
-        cell = text_file.quote_cell(table.columns[index][row])
-        log.warning(
-            "%s: %s is not a number; %s (%d such cells)", table.describe_cell(row, index), cell, consequence, count
-        )
-
-
-def join_problems(problems: Sequence[str]) -> list[str]:
-    """Return the first problems, one per column, and the number of omitted ones."""
-    num_omitted = len(problems) - MAX_PROBLEMS
-    return [*problems[:MAX_PROBLEMS], *([f"and {num_omitted} more columns"] if num_omitted > 0 else [])]
-
-
-def describe_bad_cell(table: Table, index: int, is_valid: np.ndarray, cell_format: CellFormat) -> str:
-    """Describe the first invalid cell of a column and the number of invalid cells."""
-    row, count = int(np.argmin(is_valid)), int((~is_valid).sum())
-    reason = cell_format.describe_non_number(table.columns[index][row])
-    return f"{table.describe_cell(row, index)}: {reason}; {count} such cell{'s' * (count > 1)} in the column"
-
-
-def describe_outlier_cell(table: Table, index: int, is_outlier: np.ndarray) -> str:
-    """Describe the first outlier of a column relative to the training rows."""
-    row, count = int(np.argmax(is_outlier)), int(is_outlier.sum())
-    cell = text_file.quote_cell(table.columns[index][row])
-    return (
-        f"{table.describe_cell(row, index)}: {cell} is more than {MAX_STANDARDIZED_VALUE:g} standard deviations from"
-        f" the mean of the training rows, {count} such cell{'s' * (count > 1)}; if it encodes a missing value, add it"
-        " to data.missing"
-    )
 
 
 def read_split_column(table: Table, index: int, option: str, *, empty: bool = False) -> np.ndarray:

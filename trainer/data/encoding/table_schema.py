@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data.encoding import column_encoding, table_encoder
+from trainer.data.encoding import cell_messages, column_encoding
 from trainer.data.encoding.column_encoding import Column
 from trainer.data.encoding.targets import EncodedTarget, Target, index_classes
 from trainer.data.readers.cell_parsing import CellFormat
@@ -89,13 +89,13 @@ def check_cells(
         is_valid, is_outlier = np.ones(len(cells), dtype=bool), np.zeros(len(cells), dtype=bool)
         is_valid[used], is_outlier[used] = np.isfinite(cells[used]), column_encoding.outlier_mask(column, cells[used])
         if not (column["gaps"] or is_valid.all()):
-            problems.append(table_encoder.describe_bad_cell(table, index, is_valid, cell_format))
+            problems.append(cell_messages.describe_bad_cell(table, index, is_valid, cell_format))
         elif is_outlier.any():
-            problems.append(table_encoder.describe_outlier_cell(table, index, is_outlier))
+            problems.append(cell_messages.describe_outlier_cell(table, index, is_outlier))
         else:
-            table_encoder.warn_about_unparsed_cells(table, index, np.where(is_valid, 0.0, cells), "the mean is imputed")
+            cell_messages.warn_about_unparsed_cells(table, index, np.where(is_valid, 0.0, cells), "the mean is imputed")
     if problems:
-        raise DataError(*table_encoder.join_problems(problems), "the training rows have a number in every such cell")
+        raise DataError(*cell_messages.join_problems(problems), "the training rows have a number in every such cell")
 
 
 def read_labels(schema: Schema, table: Table, cell_format: CellFormat) -> Tensor | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
-from trainer.data.encoding import column_checks, table_encoder, table_schema, targets
+from trainer.data.encoding import cell_messages, column_checks, table_encoder, table_schema, targets
 from trainer.data.encoding.table_encoder import TargetKind
 from trainer.data.encoding.targets import EncodedTarget, Target
 from trainer.data.readers import delimited, table_summary
@@ -125,7 +125,7 @@ class GraphTables(TableDefaults):
         target = targets.read(table, column, self.cell_format, kind, certain=target_kind == "class")
         is_valid = ~np.isinf(target.values) if gaps else target.known_mask
         if not is_valid.all():
-            raise DataError(table_encoder.describe_bad_cell(table, column, is_valid, self.cell_format))
+            raise DataError(cell_messages.describe_bad_cell(table, column, is_valid, self.cell_format))
         self.lines += table_summary.summarize_target(target)
         return target
 

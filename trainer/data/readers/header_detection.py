@@ -12,7 +12,7 @@ MIN_ROWS = 20
 """Rows needed to detect an index with removed rows, and numbers with decimals needed to detect a header of integers.
 With two columns the latter is inconclusive: a first row of 0 and 1 may be the start of a curve."""
 YEAR_RANGE = range(1500, 2200)
-GAP_WORDS = ("", "?", "na", "n/a", "nan", "null", "none", "-")
+MISSING_TEXTS = ("", "?", "na", "n/a", "nan", "null", "none", "-")
 """Common texts for missing values, which are no evidence of a header."""
 
 _NUMBER = re.compile(
@@ -58,10 +58,10 @@ def looks_like_header(rows: Sequence[Sequence[str]]) -> bool | None:
 
 def _are_numeric_names(first: Sequence[str], columns: Sequence[Sequence[str]]) -> bool | None:
     """Return whether a first row with numbers is a header, such as 0, 1, 2 above an array, or years."""
-    if not columns or any(cell and cell.lower() in GAP_WORDS for cell in first):
+    if not columns or any(cell and cell.lower() in MISSING_TEXTS for cell in first):
         return False
     numbers = [index for index, cell in enumerate(first) if is_number(cell)]
-    texts = [index for index, cell in enumerate(first) if index not in numbers and cell.lower() not in GAP_WORDS]
+    texts = [index for index, cell in enumerate(first) if index not in numbers and cell.lower() not in MISSING_TEXTS]
     if any(first[index][0].isalpha() and _has_only_numbers(columns[index]) for index in texts):
         return True
     names = [first[index] for index in numbers]
@@ -85,14 +85,14 @@ def _are_numeric_names(first: Sequence[str], columns: Sequence[Sequence[str]]) -
     if any(first[index] in columns[index] for index in numbers):
         return None if len(numbers) > 2 else False
     are_years = int(first[numbers[0]]) in YEAR_RANGE
-    known = [cell for index in numbers for cell in columns[index] if cell.lower() not in GAP_WORDS]
+    known = [cell for index in numbers for cell in columns[index] if cell.lower() not in MISSING_TEXTS]
     if (are_years or len(numbers) > 2) and len(known) >= MIN_ROWS and all(map(_FRACTION.search, known)):
         return True
     return None if len(numbers) > 1 and (are_years or first[numbers[0]] in ("0", "1")) else False
 
 
 def _has_only_numbers(cells: Sequence[str]) -> bool:
-    known = [cell for cell in cells if cell.lower() not in GAP_WORDS]
+    known = [cell for cell in cells if cell.lower() not in MISSING_TEXTS]
     return bool(known) and all(map(is_number, known))
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from trainer.data.encoding import series
+from trainer.data.encoding.cell_messages import join_problems
 from trainer.data.readers import delimited, text_file
 from trainer.data.readers.cell_parsing import CellFormat, is_too_large
 from trainer.utils.errors import DataError
@@ -69,19 +70,16 @@ class RegionTableFormat:
         try:
             values = series.read_numeric_columns(table, selected, self.cell_format)
         except DataError as error:
-            raise _join_problems(error.problems) from error
+            raise DataError(*_join_problems(error.problems)) from error
         problems = series.describe_missing_values(table, selected, None, values)
         if problems:
-            raise DataError(*_join_problems(problems).problems, MISSING_VALUE_HINT)
+            raise DataError(*_join_problems(problems), MISSING_VALUE_HINT)
         return RegionTable(path, values, [table.names[place] for place in selected] if table.has_header else None)
 
 
-def _join_problems(problems: Sequence[str]) -> DataError:
+def _join_problems(problems: Sequence[str]) -> list[str]:
     """Join the first problems, as hundreds of regions may have the same one."""
-    num_omitted = len(problems) - MAX_PROBLEMS
-    return DataError(
-        *problems[:MAX_PROBLEMS], *([f"and {num_omitted} more lines like these"] if num_omitted > 0 else [])
-    )
+    return join_problems(problems, MAX_PROBLEMS, "lines like these")
 
 
 def _read_array(path: Path, option: str, columns: Sequence[str | int] | None, cell_format: CellFormat) -> RegionTable:

@@ -14,12 +14,11 @@ from torch import Tensor
 from trainer.core.preprocessing import Preprocessing, RowKeys, make_content_keys
 from trainer.data.encoding.column_encoding import MAX_EXACT_INTEGER
 from trainer.data.readers import text_file
+from trainer.data.readers.cell_parsing import FLOAT_MAX
 from trainer.data.splits.ragged import Ragged
 from trainer.utils.errors import DataError
 
 log = logging.getLogger(__name__)
-
-FLOAT_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)

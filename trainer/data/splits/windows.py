@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainer.core.batch import Batch
 from trainer.core.dataset import TensorSplit
+from trainer.core.preprocessing import SPLITS
 from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, is_constant
 from trainer.data.reference import baselines
 from trainer.utils.errors import DataError
@@ -89,8 +90,8 @@ def chronological_splits(
         DataError: A split has too few rows for one window, or no usable window.
     """
     train, val, test = ends
-    requirements = {"train": (train, history + horizon), "val": (val - train, horizon), "test": (test - val, horizon)}
-    for name, (rows, min_rows) in requirements.items():
+    rows_and_minima = (train, history + horizon), (val - train, horizon), (test - val, horizon)
+    for name, (rows, min_rows) in zip(SPLITS, rows_and_minima, strict=True):
         if rows < min_rows:
             raise DataError(
                 f"history {history} and horizon {horizon} need {min_rows} rows; the {name} split has {rows}"
@@ -98,7 +99,7 @@ def chronological_splits(
     starts = (0, train - history, val - history)
     train_split, val_split, test_split = (
         _find_usable_starts(series[start:end], history, horizon, fill, name)
-        for start, end, name in zip(starts, ends, requirements, strict=True)
+        for start, end, name in zip(starts, ends, SPLITS, strict=True)
     )
     return train_split, val_split, test_split
 
