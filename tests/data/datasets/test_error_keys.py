@@ -34,7 +34,7 @@ def test_a_key_is_named() -> None:
 def test_several_keys_are_named(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("x,y,z\n" + "1,a,5\n2,b,6\n" * 20)
-    options = {"path": str(path), "target": "y"}
+    options = {"path": str(path), "target": "y", "target_kind": "class"}
     same = message(CSV, **options, split_column=None, drop_columns=["y"])
     assert same == "data.target, data.split_column and data.drop_columns: the same column is given twice"
     both = message(CSV, **options, split_column="x", test_path=str(path))

@@ -229,7 +229,7 @@ def test_all_that_is_wrong_with_a_table_is_told_at_once(tmp_path: Path) -> None:
 
 def test_all_columns_that_are_not_there_are_told_at_once(tmp_path: Path) -> None:
     said = problem(messy(tmp_path), "knid", drop_columns=["idd", "when"], categorical=["sise"])
-    for told in ("data.target: no column 'knid'", "data.drop_columns: no column 'idd'", "data.categorical: no column"):
+    for told in ("target: no column 'knid'", "drop_columns: no column 'idd'", "categorical: no column"):
         assert told in said
     said = problem(messy(tmp_path), "kind", missing=["", "?", "a"])
     assert "only one class, 'b'" in said, "a target that is none hides nothing else"

@@ -174,9 +174,9 @@ def _import_tokenizers() -> tuple[Any, ...]:
 class LowercaseTokenizer:
     """Wrapper of a tokenizer that lowercases its input."""
 
-    def __init__(self, codec: Tokenizer):
-        self.tokenizer = codec
-        self.vocab_size, self.unknown_id = codec.vocab_size, codec.unknown_id
+    def __init__(self, tokenizer: Tokenizer):
+        self.tokenizer = tokenizer
+        self.vocab_size, self.unknown_id = tokenizer.vocab_size, tokenizer.unknown_id
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(word_splitting.to_lowercase(text))
@@ -195,19 +195,19 @@ class LowercaseTokenizer:
         return cls(tokenizer_from_state(state["codec"]))
 
 
-def describe_target_case(codec: Tokenizer) -> list[str]:
+def describe_target_case(tokenizer: Tokenizer) -> list[str]:
     """Return a summary line if targets are lowercased, as scores and samples then are too."""
-    return ["targets: lowercased (data.lowercase)"] if isinstance(codec, LowercaseTokenizer) else []
+    return ["targets: lowercased (data.lowercase)"] if isinstance(tokenizer, LowercaseTokenizer) else []
 
 
-def warn_about_unknown_tokens(codec: Tokenizer, option: str, parts: dict[str, Tensor]) -> None:
+def warn_about_unknown_tokens(tokenizer: Tokenizer, option: str, parts: dict[str, Tensor]) -> None:
     """Log a warning if many tokens of a split are unknown."""
-    while isinstance(codec, LowercaseTokenizer):
-        codec = codec.tokenizer
-    if not isinstance(codec, WordTokenizer | CharacterTokenizer) or codec.unknown_id is None:
+    while isinstance(tokenizer, LowercaseTokenizer):
+        tokenizer = tokenizer.tokenizer
+    if not isinstance(tokenizer, WordTokenizer | CharacterTokenizer) or tokenizer.unknown_id is None:
         return
     shares = {
-        name: float((tokens == codec.unknown_id).double().mean()) for name, tokens in parts.items() if len(tokens)
+        name: float((tokens == tokenizer.unknown_id).double().mean()) for name, tokens in parts.items() if len(tokens)
     }
     if max(shares.values(), default=0.0) > MAX_UNKNOWN_FRACTION:
         log.warning(
@@ -230,7 +230,7 @@ def fit_tokenizer(
     unknown: bool = True,
     lowercase: bool = False,
     tokenizer: str | None = None,
-    most: int | None = None,
+    max_length: int | None = None,
     keep: Literal["first", "last"] = "first",
 ) -> Tokenizer:
     """Fit a tokenizer on texts.
@@ -242,7 +242,7 @@ def fit_tokenizer(
         unknown: Whether characters have an unknown token.
         lowercase: Lowercase all text; ignored for ``pretrained``, which has its own rule.
         tokenizer: Pretrained model whose tokenizer is loaded.
-        most: Maximum number of tokens of a text for ``pretrained``, special tokens included.
+        max_length: Maximum number of tokens of a text for ``pretrained``, special tokens included.
         keep: End of the text that truncation keeps.
 
     Raises:
@@ -251,7 +251,7 @@ def fit_tokenizer(
     if kind == "pretrained":
         if tokenizer is None:
             raise DataError("tokenizer: tokens=pretrained needs the name or directory of a pretrained model")
-        return PretrainedTokenizer(tokenizer, most, keep)
+        return PretrainedTokenizer(tokenizer, max_length, keep)
     if lowercase:
         lowercased = [word_splitting.to_lowercase(text) for text in texts]
         return LowercaseTokenizer(fit_tokenizer(kind, lowercased, limit=limit, min_count=min_count, unknown=unknown))

@@ -66,39 +66,39 @@ class ImageView:
 
 
 def map_in_threads(
-    work: Callable[[In], Out],
+    function: Callable[[In], Out],
     items: Sequence[In],
     later: Callable[[In], object] | None = None,
     option: str = "path",
 ) -> list[Out]:
-    """Map ``work`` over items in threads.
+    """Map ``function`` over items in threads.
 
     Args:
-        later: Subsequent step; if ``work`` fails for some item, the errors of this step are also collected.
+        later: Subsequent step; if ``function`` fails for some item, the errors of this step are also collected.
         option: Option named in the error message.
 
     Raises:
         DataError: One error for all items that fail with a DataError.
     """
-    results = try_map_in_threads(work, items)
-    good = [result for result in results if not isinstance(result, DataError)]
-    if len(good) == len(items):
-        return good
+    results = try_map_in_threads(function, items)
+    valid_results = [result for result in results if not isinstance(result, DataError)]
+    if len(valid_results) == len(items):
+        return valid_results
     outcomes: list[object] = [*results, *(try_map_in_threads(later, items) if later else [])]
     problems = sorted({f"  {problem}" for problem in outcomes if isinstance(problem, DataError)})
-    more = [f"  and {len(problems) - MAX_NAMED_FILES} more"] if len(problems) > MAX_NAMED_FILES else []
+    omitted = [f"  and {len(problems) - MAX_NAMED_FILES} more"] if len(problems) > MAX_NAMED_FILES else []
     raise DataError(
-        "\n".join((f"{option}: {len(problems)} of {len(items)} files:", *problems[:MAX_NAMED_FILES], *more))
+        "\n".join((f"{option}: {len(problems)} of {len(items)} files:", *problems[:MAX_NAMED_FILES], *omitted))
     )
 
 
-def try_map_in_threads(work: Callable[[In], Out], items: Sequence[In]) -> list[Out | DataError]:
-    """Map ``work`` over items in threads; return the result or the DataError of each."""
+def try_map_in_threads(function: Callable[[In], Out], items: Sequence[In]) -> list[Out | DataError]:
+    """Map ``function`` over items in threads; return the result or the DataError of each."""
     from PIL import Image
 
     def attempt(item: In) -> Out | DataError:
         try:
-            return work(item)
+            return function(item)
         except DataError as error:
             return error
 
@@ -112,8 +112,8 @@ def open_image(path: Path) -> Iterator[Image]:
     """Open an image and read its header. Raises DataError with the file name for any failure until it is closed."""
     from PIL import Image, UnidentifiedImageError
 
-    if kind := text_file.describe_special_file(path):
-        raise DataError(f"{path.absolute()} is {kind}")
+    if special_type := text_file.describe_special_file(path):
+        raise DataError(f"{path.absolute()} is {special_type}")
     try:
         with Image.open(path, formats=FORMATS) as image:
             yield image
@@ -263,12 +263,12 @@ def warn_about_duplicates(paths: Sequence[Path], train: int) -> None:
         )
 
 
-def find_duplicates(seen: Sequence[Path], held_out: Sequence[Path]) -> list[tuple[Path, Path]]:
+def find_duplicates(train_paths: Sequence[Path], heldout_paths: Sequence[Path]) -> list[tuple[Path, Path]]:
     """Find files of both lists with equal bytes; only those of equal sizes are read."""
     sizes = defaultdict(list)
-    for path in seen:
+    for path in train_paths:
         sizes[path.stat().st_size].append(path)
-    candidates = [path for path in held_out if path.stat().st_size in sizes]
+    candidates = [path for path in heldout_paths if path.stat().st_size in sizes]
     same_size = [path for size in {path.stat().st_size for path in candidates} for path in sizes[size]]
     path_by_digest = {_digest(path): path for path in same_size}
     return [(path_by_digest[digest], path) for path in candidates if (digest := _digest(path)) in path_by_digest]

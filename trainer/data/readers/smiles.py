@@ -41,9 +41,9 @@ def parse_smiles(smiles: str) -> tuple[Tensor, Tensor, Tensor]:
     if molecule is None or not molecule.GetNumAtoms():
         raise ValueError(f"{smiles!r} is not a valid SMILES string")
     atoms = torch.tensor([_atom_codes(atom) for atom in molecule.GetAtoms()])
-    outside = ((atoms < 0) | (atoms >= torch.tensor(CARDINALITIES))).nonzero()
-    if len(outside):
-        row, column = outside[0].tolist()
+    invalid = ((atoms < 0) | (atoms >= torch.tensor(CARDINALITIES))).nonzero()
+    if len(invalid):
+        row, column = invalid[0].tolist()
         raise ValueError(
             f"{smiles!r}: atom {row} has {int(atoms[row, column])} for property {column}, which has no code"
         )
@@ -74,5 +74,5 @@ def _bond_features(bond: Any) -> list[float]:
     return [*one_hot, float(bond.GetIsConjugated())]
 
 
-def _one_hot(value: str, known: Sequence[str]) -> list[float]:
-    return [float(value == one) for one in known]
+def _one_hot(value: str, choices: Sequence[str]) -> list[float]:
+    return [float(value == choice) for choice in choices]

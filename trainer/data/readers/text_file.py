@@ -39,8 +39,8 @@ def convert_os_errors(path: Path, option: str = "path") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        place = Path(os.fsdecode(error.filename or path)).absolute()
-        raise SystemFault(f"{option}: cannot read {place}: {error.strerror or error}") from error
+        location = Path(os.fsdecode(error.filename or path)).absolute()
+        raise SystemFault(f"{option}: cannot read {location}: {error.strerror or error}") from error
 
 
 def describe_special_file(path: Path) -> str | None:
@@ -65,8 +65,8 @@ def check_regular_file(path: str | Path, option: str = "path") -> Path:
         raise DataError(
             f"{option}: {path.absolute()} is a folder ({join_names(entries) or 'empty'}); give a file in it"
         )
-    if kind := describe_special_file(path):
-        raise DataError(f"{option}: {path.absolute()} is {kind}; write its content to a file and give that")
+    if special_type := describe_special_file(path):
+        raise DataError(f"{option}: {path.absolute()} is {special_type}; write its content to a file and give that")
     return path
 
 
@@ -78,11 +78,11 @@ def _is_folder(path: Path, option: str) -> bool:
             raise missing_file_error(path, option) from error
 
 
-def check_folder(path: str | Path, wanted: str, option: str = "path") -> Path:
+def check_folder(path: str | Path, requirement: str, option: str = "path") -> Path:
     """Return the expanded path of a folder.
 
     Args:
-        wanted: Requirement, for the error message.
+        requirement: Requirement, for the error message.
 
     Raises:
         DataError: The path is missing or not a folder; the message names ``option``.
@@ -90,7 +90,7 @@ def check_folder(path: str | Path, wanted: str, option: str = "path") -> Path:
     """
     path = Path(path).expanduser()
     if not _is_folder(path, option):
-        raise DataError(f"{option}: {path.absolute()} is {describe_special_file(path) or 'a file'}; {wanted}")
+        raise DataError(f"{option}: {path.absolute()} is {describe_special_file(path) or 'a file'}; {requirement}")
     return path
 
 
@@ -100,7 +100,7 @@ def list_folder(folder: Path, option: str = "path") -> list[Path]:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def read(path: str | Path, option: str, encoding: str = "utf-8", wanted: str = "text") -> str:
+def read(path: str | Path, option: str, encoding: str = "utf-8", expected_content: str = "text") -> str:
     """Read a text file, without byte order mark and with line feeds as line ends.
 
     Raises:
@@ -114,7 +114,7 @@ def read(path: str | Path, option: str, encoding: str = "utf-8", wanted: str = "
     if detected_type is None and b"\0" in raw[:4096] and "16" not in encoding:
         detected_type = "UTF-16 text; data.encoding=utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "binary"
     if detected_type is not None:
-        raise DataError(f"{option}: {path.absolute()} is not {wanted} but {detected_type}")
+        raise DataError(f"{option}: {path.absolute()} is not {expected_content} but {detected_type}")
     try:
         return _normalize_newlines(raw.decode(encoding).removeprefix("\ufeff"))
     except LookupError as error:
@@ -131,10 +131,12 @@ def _normalize_newlines(text: str) -> str:
     return text if "\n" in text else text.replace("\r", "\n")
 
 
-def join_names(names: Iterable[str], most: int = 20) -> str:
+def join_names(names: Iterable[str], max_names: int = 20) -> str:
     """Join the first names for messages."""
     names_list = list(names)
-    return ", ".join(names_list[:most]) + (f", ... ({len(names_list)} in all)" if len(names_list) > most else "")
+    return ", ".join(names_list[:max_names]) + (
+        f", ... ({len(names_list)} in all)" if len(names_list) > max_names else ""
+    )
 
 
 def format_override_value(text: str) -> str:
@@ -150,6 +152,6 @@ def quote_for_shell(value: str) -> str:
     return shlex.quote(value) if '"' in value else value
 
 
-def quote_cell(cell: str, most: int = 40) -> str:
-    """Quote a cell, truncated to ``most`` characters and with control characters escaped."""
-    return repr(cell if len(cell) <= most else f"{cell[:most]}...")
+def quote_cell(cell: str, max_length: int = 40) -> str:
+    """Quote a cell, truncated to ``max_length`` characters and with control characters escaped."""
+    return repr(cell if len(cell) <= max_length else f"{cell[:max_length]}...")

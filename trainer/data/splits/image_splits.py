@@ -42,21 +42,21 @@ class PixelScale:
         return cls(mean.float()[..., None], torch.where(std > 0, std, 1).float()[..., None])
 
     @classmethod
-    def get_or_fit(cls, fitted: Preprocessing, measure: Callable[[], PixelScale]) -> PixelScale:
+    def get_or_fit(cls, fitted: Preprocessing, fit: Callable[[], PixelScale]) -> PixelScale:
         """Return the scale stored by a run, or fit it."""
 
-        def learn() -> dict[str, Tensor]:
-            scale = measure()
+        def fit_state() -> dict[str, Tensor]:
+            scale = fit()
             return {"mean": scale.mean, "std": scale.std}
 
-        return cls(**fitted.get_or_fit("scale", learn))
+        return cls(**fitted.get_or_fit("scale", fit_state))
 
     @classmethod
     def from_range(cls, black: Sequence[float], white: Sequence[float]) -> PixelScale:
         """Create the scale that maps bytes 0 and 255 of each channel to these values."""
-        low, high = (torch.tensor(list(end)).view(-1, 1, 1) for end in (black, white))
-        std = (NUM_LEVELS - 1) / (high - low)
-        return cls(-low * std, std)
+        black_value, white_value = (torch.tensor(list(end)).view(-1, 1, 1) for end in (black, white))
+        std = (NUM_LEVELS - 1) / (white_value - black_value)
+        return cls(-black_value * std, std)
 
     def to(self, device: torch.device) -> PixelScale:
         return PixelScale(self.mean.to(device), self.std.to(device))
@@ -263,8 +263,8 @@ def read(
         raise DataError(f"input: images of this run are {width} x {height}; only square ones can be read")
     if not os.path.lexists(root):  # not Path.exists, which raises for a name that is too long
         raise download.missing_file_error(root, "input")
-    if kind := text_file.describe_special_file(root):
-        raise DataError(f"input: {root.absolute()} is {kind}")
+    if special_type := text_file.describe_special_file(root):
+        raise DataError(f"input: {root.absolute()} is {special_type}")
     paths = [root]
     if root.is_dir():
         paths = sorted(

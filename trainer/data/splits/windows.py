@@ -12,6 +12,7 @@ from torch import Tensor
 from trainer.core.batch import Batch
 from trainer.core.dataset import TensorSplit
 from trainer.core.dataset_info import TargetInfo
+from trainer.core.preprocessing import SPLITS
 from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, is_constant
 from trainer.data.reference import baselines
 from trainer.utils.errors import DataError
@@ -89,16 +90,18 @@ def chronological_splits(
         DataError: A split has too few rows for one window, or no usable window.
     """
     train, val, test = ends
-    needed = {"train": (train, history + horizon), "val": (val - train, horizon), "test": (test - val, horizon)}
-    for name, (rows, least) in needed.items():
-        if rows < least:
-            raise DataError(f"history {history} and horizon {horizon} need {least} rows; the {name} split has {rows}")
+    rows_and_minima = (train, history + horizon), (val - train, horizon), (test - val, horizon)
+    for name, (rows, min_rows) in zip(SPLITS, rows_and_minima, strict=True):
+        if rows < min_rows:
+            raise DataError(
+                f"history {history} and horizon {horizon} need {min_rows} rows; the {name} split has {rows}"
+            )
     starts = (0, train - history, val - history)
-    first, second, third = (
+    train_split, val_split, test_split = (
         _find_usable_starts(series[start:end], history, horizon, fill, name)
-        for start, end, name in zip(starts, ends, needed, strict=True)
+        for start, end, name in zip(starts, ends, SPLITS, strict=True)
     )
-    return first, second, third
+    return train_split, val_split, test_split
 
 
 def _find_usable_starts(series: Tensor, history: int, horizon: int, fill: bool, name: str) -> WindowSplit:
@@ -108,11 +111,11 @@ def _find_usable_starts(series: Tensor, history: int, horizon: int, fill: bool, 
         return WindowSplit(series, history, horizon)
     is_complete = known.all(1)
     if fill:
-        can_read = known[:-horizon].unfold(0, history, 1).any(-1).all(1)
-        usable = can_read & is_complete[history:].unfold(0, horizon, 1).all(1)
+        has_inputs = known[:-horizon].unfold(0, history, 1).any(-1).all(1)
+        is_usable = has_inputs & is_complete[history:].unfold(0, horizon, 1).all(1)
     else:
-        usable = is_complete.unfold(0, history + horizon, 1).all(1)
-    starts = usable.nonzero().squeeze(1)
+        is_usable = is_complete.unfold(0, history + horizon, 1).all(1)
+    starts = is_usable.nonzero().squeeze(1)
     if not len(starts):
         reason = "has a missing target or a column without values" if fill else "has a missing value"
         raise DataError(f"every window of {history + horizon} steps in the {name} split {reason}")
@@ -126,13 +129,13 @@ def column_moments(series: np.ndarray) -> dict[str, list[float]]:
     return {"mean": mean.tolist(), "std": std.tolist()}
 
 
-def standardize_series(series: np.ndarray, by: Mapping[str, Sequence[float]]) -> tuple[Tensor, np.ndarray]:
+def standardize_series(series: np.ndarray, moments: Mapping[str, Sequence[float]]) -> tuple[Tensor, np.ndarray]:
     """Standardize a series (T, F) by mean and standard deviation of each column; also return the latter (F,).
 
     Raises:
         DataError: A value is far outside of the training range.
     """
-    mean, std = np.array(by["mean"]), np.array(by["std"])
+    mean, std = np.array(moments["mean"]), np.array(moments["std"])
     scaled = (series - mean) / std
     outliers = np.argwhere(np.abs(scaled) > MAX_STANDARDIZED_VALUE)
     if len(outliers):

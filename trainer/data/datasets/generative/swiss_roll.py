@@ -61,7 +61,7 @@ class SwissRoll(Dataset):
         )  # largest arc length per unit of position
         steps = math.ceil(STEPS_PER_SIGMA * max_speed / sigma)
         midpoints = spiral_points((torch.arange(steps, dtype=torch.float64) + 0.5) / steps, radius)
-        log_likelihood = partial(gaussian_mixture.log_prob, centres=midpoints, sigma=sigma)
+        log_likelihood = partial(gaussian_mixture.log_prob, centers=midpoints, sigma=sigma)
         train_x, test_x = self.train.inputs["x"], self.test.inputs["x"]
         best = float(log_likelihood(test_x).mean())
         gaussian = float(sample_quality.gaussian_log_prob(train_x, test_x).mean())

@@ -142,7 +142,7 @@ class ReviewPolarity(_DocumentDataset):
                 limit=vocab_limit,
                 min_count=min_count,
                 tokenizer=tokenizer,
-                most=max_length,
+                max_length=max_length,
                 keep=keep,
             ),
             _truncation_slice(keep, max_length),
@@ -244,7 +244,7 @@ class TextFolder(_DocumentDataset):
             min_count=min_count,
             lowercase=lowercase,
             tokenizer=tokenizer,
-            most=max_length,
+            max_length=max_length,
             keep=keep,
         )
         self.set_splits(texts, labels, rows, names, fit_tokenizer, _truncation_slice(keep, max_length))
