@@ -24,12 +24,14 @@ from trainer.core import rng
 from trainer.core.batch import Batch
 from trainer.core.dataset import Split
 from trainer.utils import signals
-from trainer.utils.errors import SystemFault, UserError
+from trainer.utils.errors import DataError, SystemFault, UserError
 
 log = logging.getLogger(__name__)
 
 MAX_LISTED_ROWS = 8
 """Maximum number of rows of a batch that a message lists."""
+FetchResult = Batch | UserError | DataError
+"""A batch, or the error that prevented reading it."""
 JOIN_TIMEOUT_SECONDS = 1.0
 """Seconds to wait for a worker that no longer responds to end."""
 
@@ -76,7 +78,7 @@ class WorkerMonitor:
                 is_torch_handler = getattr(previous_handler, "__module__", "").startswith("torch.")
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL if is_torch_handler else previous_handler)
 
-    def next_batch(self, batches: Iterator[Batch | UserError]) -> Batch | UserError | None:
+    def next_batch(self, batches: Iterator[FetchResult]) -> FetchResult | None:
         """Return the next batch; None after the last one.
 
         Raises:
@@ -134,18 +136,18 @@ def _format_rows(rows: Tensor) -> str:
     return f"row{'s' if len(numbers) > 1 else ''} {shown}"
 
 
-class _SplitDataset(Dataset[Batch | UserError]):
+class _SplitDataset(Dataset[FetchResult]):
     """Dataset whose items are whole batches of a split, as in the main process."""
 
     def __init__(self, split: Split, epoch: int):
         self.split = split
         self.epoch = epoch
 
-    def __getitem__(self, index: Tensor) -> Batch | UserError:
+    def __getitem__(self, index: Tensor) -> FetchResult:
         # If it were raised here, the message would be the traceback of the worker.
         try:
             return self.split.batch(index, self.epoch)
-        except UserError as error:
+        except (UserError, DataError) as error:
             return error
         except Exception as error:
             return self._make_error(index, error)
@@ -233,7 +235,7 @@ def fetch_batches(
             batches = iter(loader)
     with monitor.watch_workers(getattr(batches, "_workers", ()), order):
         while (batch := monitor.next_batch(batches)) is not None:
-            if isinstance(batch, UserError):
+            if isinstance(batch, UserError | DataError):
                 for detail in getattr(batch, "__notes__", ()):
                     log.info("%s", detail)
                 try:

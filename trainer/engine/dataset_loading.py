@@ -16,6 +16,7 @@ from trainer.config.compose import Config
 from trainer.core.dataset import Dataset
 from trainer.core.types import MISSING
 from trainer.engine import dataset_fingerprint, dataset_state, factory
+from trainer.engine.config_errors import explain_errors
 from trainer.utils.errors import ConfigError
 from trainer.utils.paths import describe_missing_path
 
@@ -94,9 +95,9 @@ def restore_dataset(config: Config, state: Mapping[str, Any] | None) -> Dataset:
     """
     if state is None:
         return reload_dataset(config, None)
-    return dataset_state.restore_from_state(
-        factory.find_dataset_class(config.tree), state, _resolve_paths(config)["data"]
-    )
+    tree = _resolve_paths(config)
+    with explain_errors(tree, "data"):
+        return dataset_state.restore_from_state(factory.find_dataset_class(tree), state, tree["data"])
 
 
 def get_dataset_state(config: Config, data: Dataset) -> dict[str, Any]:

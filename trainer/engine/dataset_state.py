@@ -11,25 +11,11 @@ from torch import Tensor
 
 from trainer.core import preprocessing
 from trainer.core.batch import Batch
-from trainer.core.dataset import Dataset, DatasetInfo, Split
+from trainer.core.dataset import Dataset, Split
 from trainer.core.preprocessing import SPLITS, Preprocessing
+from trainer.engine.dataset_info_state import info_from_state, info_state
 from trainer.utils.errors import ConfigError
 
-PLAIN_INFO_FIELDS = (
-    "sizes",
-    "baseline",
-    "best_possible",
-    "class_names",
-    "bounds",
-    "blank",
-    "blank_class",
-    "target_scale",
-    "end",
-    "node_classes",
-    "modes",
-    "mode_sigma",
-)
-"""Fields of ``DatasetInfo`` that are plain values; others are derived from ``fitted`` or needed in training only."""
 EXCERPT_ROWS = {"train": 1000, "val": 8, "test": 8}
 """Maximum number of first rows of each split that are saved, as examples and for comparison with samples."""
 EXCERPT_BYTES = 1 << 18
@@ -119,12 +105,11 @@ def _copy_batch(batch: Batch) -> Batch:
 
 def make_dataset_state(data: Dataset) -> dict[str, Any]:
     """Return the state of a data set: preprocessing, plain fields of its info, and the first rows of each split."""
-    info = {name: _to_plain(getattr(data.info, name)) for name in PLAIN_INFO_FIELDS}
     excerpts = {name: make_excerpt(getattr(data, name), EXCERPT_ROWS[name]) for name in SPLITS}
     return {
         "version": preprocessing.VERSION if data.fitted is None else data.fitted.version,
         "fitted": None if data.fitted is None else data.fitted.values,
-        "facts": info,
+        "facts": info_state(data.info),
         "excerpts": {name: None if excerpt is None else excerpt.state_dict() for name, excerpt in excerpts.items()},
     }
 
@@ -163,14 +148,5 @@ def restore_from_state(kind: type[D], state: Mapping[str, Any], options: Mapping
             raise ConfigError("a row of this run's data was too large to be saved; the original data is needed")
         batch = Batch(excerpt["inputs"], excerpt["target"], excerpt["index"], excerpt["asked"])
         setattr(data, name, SplitExcerpt(batch, is_divisible=excerpt["is_divisible"]))
-    data.info = data.complete_info(DatasetInfo(**state["facts"]))
+    data.info = data.complete_info(info_from_state(state["facts"]))
     return data
-
-
-def _to_plain(value: Any) -> Any:
-    """Convert sequences to lists and mappings to dicts, recursively."""
-    if isinstance(value, Mapping):
-        return {key: _to_plain(item) for key, item in value.items()}
-    if isinstance(value, Tensor):
-        return value.cpu().clone()
-    return [_to_plain(item) for item in value] if isinstance(value, list | tuple) else value

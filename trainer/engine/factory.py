@@ -22,9 +22,9 @@ from trainer.core.task import Task
 from trainer.core.types import MISSING
 from trainer.data.augment.image_augment import Augment
 from trainer.engine import optimizer_factory
+from trainer.engine.config_errors import add_keys, explain_errors
 from trainer.engine.dataloader import Loader
 from trainer.engine.metric_loading import load_metrics
-from trainer.engine.model_errors import name_model_key
 from trainer.engine.param_group import ParamGroup
 from trainer.engine.trainer import count_total_steps
 from trainer.optim.lr_schedules import LRSchedule
@@ -114,7 +114,8 @@ def make_dataset(config: Mapping[str, Any], fitted: Preprocessing | None = None)
     known = {"fitted": fitted, "task_target": compatibility.infer_target_kind(config["task"]["_target_"])}
     given = {key: value for key, value in known.items() if key in parameters}
     try:
-        return instantiate_node(config["data"], Dataset, **given)
+        with explain_errors(config, "data"):
+            return instantiate_node(config["data"], Dataset, **given)
     except PermissionError as error:
         raise SystemFault(f"data: cannot read {error.filename}: {error.strerror}") from error
 
@@ -136,7 +137,7 @@ def make_task(config: Mapping[str, Any], built: Dataset, names: Mapping[str, str
     try:
         model = instantiate_node(options, nn.Module)
     except ValueError as error:
-        raise ConfigError(name_model_key(error, options)) from error
+        raise ConfigError(*add_keys(error, "model", options)) from error
     initialize_weights(model, config["init"])
     if config["channels_last"]:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -169,7 +170,8 @@ def make_loaders(
         settings: Global keys of the configuration.
         device: Device of the batches.
     """
-    augment = instantiate_node(config["augment"], Augment, info=built.info)
+    with explain_errors(config, "augment"):
+        augment = instantiate_node(config["augment"], Augment, info=built.info)
     return {
         name: Loader(
             getattr(built, name),

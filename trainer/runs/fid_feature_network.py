@@ -20,9 +20,11 @@ from torch import Tensor, nn
 
 from trainer.config import compose, plugins
 from trainer.config.compose import RUNTIME_ONLY_KEYS, Config
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.task import Task
 from trainer.engine import checkpoint, dataset_loading, factory
+from trainer.engine.dataset_info_state import info_from_state
 from trainer.runs import consistency, run_artifacts, run_dir, saved_run
 from trainer.runs.results import Result
 from trainer.tasks.classification import Classification
@@ -124,7 +126,12 @@ def _has_classes(data: Dataset) -> bool:
     """Return whether each row has one class; data sets with known modes need no classifier."""
     targets = data.train.get_targets()
     is_class = targets is not None and targets.dim() == 1 and not targets.is_floating_point()
-    return is_class and "num_classes" in data.info.sizes and data.info.modes is None and [*data.input_shapes()] == ["x"]
+    return (
+        is_class
+        and "num_classes" in data.info.sizes
+        and data.info.density.modes is None
+        and [*data.input_shapes()] == ["x"]
+    )
 
 
 def _describe_encoding_differences(
@@ -140,7 +147,7 @@ def _describe_encoding_differences(
     """
     if state is None:
         return ["it was saved by a version without the preprocessing of the data"]
-    info = DatasetInfo(**state["facts"])
+    info = info_from_state(state["facts"])
     differences = []
     if list(info.class_names) != list(data.info.class_names):
         saved_names, current_names = (
@@ -170,8 +177,8 @@ def _select_encoding(options: Mapping[str, Any], fitted: Mapping[str, Any] | Non
     """
     if fitted is not None:
         return {key: value for key, value in fitted.items() if key != "split"}
-    if info.bounds is not None:  # the value range determines the scaling
-        return {"data": {"_target_": options["_target_"]}, "sizes": info.sizes, "bounds": info.bounds}
+    if info.image.bounds is not None:  # the value range determines the scaling
+        return {"data": {"_target_": options["_target_"]}, "sizes": info.sizes, "bounds": info.image.bounds}
     return {"data": {key: value for key, value in options.items() if key not in RUNTIME_ONLY_KEYS}}
 
 

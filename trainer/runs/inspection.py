@@ -12,6 +12,7 @@ from trainer.core.batch import Batch
 from trainer.core.dataset import Dataset
 from trainer.core.task import Task
 from trainer.engine import dataset_loading, factory
+from trainer.engine.config_errors import explain_errors
 from trainer.engine.dataset_state import SplitExcerpt
 from trainer.runs import run_dir
 from trainer.runs.load_run import load_run
@@ -58,7 +59,8 @@ def _load_test_row(config: Config, row: int) -> tuple[Task, Dataset, Batch]:
     test = factory.make_loaders(config.tree, data, config.settings, task.progress.device)["test"]
     if row >= len(test.split):
         raise ConfigError(f"row: {row} given; the test split has rows 0 to {len(test.split) - 1}")
-    return task, data, test.load_rows(torch.tensor([row]))
+    with explain_errors(config.tree, "data"):
+        return task, data, test.load_rows(torch.tensor([row]))
 
 
 def draw_samples(config: Config, count: int) -> Path:
@@ -71,9 +73,10 @@ def draw_samples(config: Config, count: int) -> Path:
     with show_warnings():
         data = dataset_loading.load_dataset(config)
     train = factory.make_loaders(config.tree, data, config.settings, torch.device("cpu"))["train"]
-    grid = feature_maps.make_sample_grid(
-        train, min(count, len(train.split)), data.info.class_names, data.pixel_bounds()
-    )
+    with explain_errors(config.tree, "data"):
+        grid = feature_maps.make_sample_grid(
+            train, min(count, len(train.split)), data.info.class_names, data.pixel_bounds()
+        )
     (path,) = artifact_writer.write_artifacts(
         [replace(grid, name=f"samples-{config.names['data']}")], run_dir.make_runs_root(), replace=False
     )

@@ -10,6 +10,7 @@ from trainer.config.compose import Config
 from trainer.core.dataset import Dataset
 from trainer.core.task import Task
 from trainer.engine import checkpoint, dataset_loading, device, factory
+from trainer.engine.config_errors import explain_errors
 from trainer.runs import consistency, fid_feature_network
 from trainer.runs.run_setup import with_saved_fingerprint
 from trainer.runs.train import train_nested_run
@@ -39,6 +40,7 @@ def load_run(config: Config, *, reads_files: bool = True, to_score: bool = False
         fid_feature_network.attach_feature_extractor(with_saved_fingerprint(config, best), data, train_nested_run)
     with show_warnings():
         target_device = device.select_available_device(config.settings.device)
-    task = factory.make_task(config.tree, data, config.names).to(target_device)
+    with explain_errors(config.tree, "model"):
+        task = factory.make_task(config.tree, data, config.names).to(target_device)
     consistency.load_weights(task, best, file)
     return task.eval(), data

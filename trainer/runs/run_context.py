@@ -12,7 +12,7 @@ from typing import IO
 from trainer.config import secret_masking
 from trainer.config.compose import Config
 from trainer.engine import checkpoint, device
-from trainer.engine.model_errors import explain_model_errors
+from trainer.engine.config_errors import explain_errors
 from trainer.runs import run_dir, run_log, run_report
 from trainer.runs.results import Result
 from trainer.utils import signals
@@ -63,7 +63,7 @@ def record_outcome(result: Result, config: Config, *, is_new: bool) -> Iterator[
     """
     path = Path(result.folder)
     try:
-        with explain_model_errors(config.tree["model"]):
+        with explain_errors(config.tree, "model"):
             yield
     except Interrupted as error:
         record_stop(result, error, config)

@@ -109,7 +109,7 @@ def build_components(
             # With allow_changed_data the run continues on the current data, so that the best weights belong to it.
             checkpoints.save_best(consistency.load_best(path))
     sizes = {name: loader.split.count_examples() for name, loader in loaders.items()}
-    reporter.announce_start(trainer, result, sizes, data.info.column_summaries, data.info.baseline_rule)
+    reporter.announce_start(trainer, result, sizes, data.info.file_summary, data.info.baseline_rule)
     return RunComponents(trainer, loaders, snapshots, checkpoints, loggers)
 
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 from trainer.config.compose import Config
 from trainer.core.task import Sampler, Task
 from trainer.engine import factory
-from trainer.engine.model_errors import explain_model_errors
+from trainer.engine.config_errors import explain_errors
 from trainer.runs.load_run import load_run
 from trainer.viz import artifact_writer
 from trainer.viz.console import show_warnings
@@ -27,7 +27,7 @@ def sample_run(config: Config, options: Mapping[str, Any]) -> Iterator[str]:
     """
     has_row_options = not options.keys().isdisjoint(factory.find_class(config.tree["task"], Task).row_options)
     task, _ = load_run(config, reads_files=has_row_options)
-    with show_warnings(), explain_model_errors(config.tree["model"]):
+    with show_warnings(), explain_errors(config.tree, "model"):
         pieces = iter(cast(Sampler, task).sample(**options))
         first = list(islice(pieces, 1))
     for piece in chain(first, pieces):

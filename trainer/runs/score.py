@@ -7,7 +7,7 @@ from pathlib import Path
 from trainer.config.compose import Config
 from trainer.core import artifacts
 from trainer.engine import evaluation, factory
-from trainer.engine.model_errors import explain_model_errors
+from trainer.engine.config_errors import explain_errors
 from trainer.metrics.registry import find_task_metric
 from trainer.runs.load_run import load_run
 from trainer.utils.errors import ConfigError
@@ -30,14 +30,14 @@ def score_run(config: Config, path: str | None) -> Path:
     """
     task, data = load_run(config, reads_files=path is None)
     if path is not None:
-        with show_warnings():
+        with show_warnings(), explain_errors(config.tree, "data"):
             data.test = data.read(path)
         if getattr(task.model, "num_classes", None) is not None and data.test.get_targets() is None:
             raise ConfigError(
                 f"input: the model of this run is conditioned on the class of each row; {path} has no classes"
             )
     test = factory.make_loaders(config.tree, data, config.settings, task.progress.device)["test"]
-    with explain_model_errors(config.tree["model"]):
+    with explain_errors(config.tree, "model"):
         scores = evaluation.score_rows(task, test, config.settings)
     row_label, names = data.test.get_row_names(first=0 if path is None else 1)
     rows = list(zip(names, *(values.tolist() for values in scores.values()), strict=True))

@@ -14,8 +14,8 @@ from trainer.config import migrations, secret_masking
 from trainer.config.compose import Config
 from trainer.core import rng
 from trainer.engine import checkpoint, dataset_loading
+from trainer.engine.config_errors import explain_errors
 from trainer.engine.dataloader import Loader
-from trainer.engine.model_errors import explain_model_errors
 from trainer.engine.trainer import Trainer
 from trainer.runs import consistency, resume, run_artifacts, run_callbacks, run_dir, run_report, saved_run
 from trainer.runs.results import Result, create_result
@@ -196,7 +196,7 @@ def _train(components: RunComponents, result: Result, reporter: run_report.RunRe
     if not reporter.quiet:
         run_dir.link_latest(path)
     try:
-        with explain_model_errors(config.tree["model"]):
+        with explain_errors(config.tree, "model"):
             trainer.fit()
     except UserError as error:
         result.update_progress(trainer)

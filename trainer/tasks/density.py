@@ -81,8 +81,8 @@ class Density(Generative):
     def score(self, batch: Batch) -> Score:
         score = self.collect_real_rows(batch)
         score["nats"] = to_double(self.log_prob(self.dequantize(batch), self.get_labels(batch))).sum()
-        if self.info.log_likelihood is not None:
-            score["exact"] = to_double(self.info.log_likelihood(batch.inputs["x"])).sum()
+        if self.info.density.log_likelihood is not None:
+            score["exact"] = to_double(self.info.density.log_likelihood(batch.inputs["x"])).sum()
         return score
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
@@ -106,8 +106,8 @@ class Density(Generative):
         train_rows = self.dequantize(train).flatten(1).cpu()
         test_rows = self.dequantize(test).flatten(1).cpu()
         baseline["log_likelihood"] = float(gaussian_log_prob(train_rows, test_rows).mean())
-        if self.info.log_likelihood is not None:
-            exact = float(self.info.log_likelihood(test.inputs["x"]).mean())
+        if self.info.density.log_likelihood is not None:
+            exact = float(self.info.density.log_likelihood(test.inputs["x"]).mean())
             best |= {"log_likelihood": exact, "gap": 0.0}
             baseline["gap"] = exact - baseline["log_likelihood"]
         return baseline, best

@@ -12,10 +12,11 @@ from tests.helpers.lab import configure, lab
 from trainer.config import compose
 from trainer.config.registry import list_options
 from trainer.core.batch import IGNORE_INDEX, Batch
-from trainer.core.dataset import DatasetInfo, TensorSplit
+from trainer.core.dataset import TensorSplit
+from trainer.core.dataset_info import DatasetInfo, ImageInfo
 from trainer.data.augment.image_augment import ImageAugment, _beta_quantiles
 from trainer.engine.dataloader import Loader
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import ConfigError, DataError
 
 SIDES = (7, 5)
 OWN: dict[str, dict[str, Any]] = {
@@ -36,7 +37,8 @@ def pictures(blank: float = 0.0, blank_class: int = IGNORE_INDEX, **changes: Any
     """``augment=pictures`` with changes."""
     given = configure("augment=pictures")["augment"] | changes
     del given["_target_"]
-    return ImageAugment(info=DatasetInfo(sizes={"num_classes": 4}, blank=blank, blank_class=blank_class), **given)
+    image = ImageInfo(blank=blank, blank_class=blank_class)
+    return ImageAugment(info=DatasetInfo(sizes={"num_classes": 4}, image=image), **given)
 
 
 def loader(augment: ImageAugment, x: Tensor, target: Tensor | None, **how: Any) -> Loader:
@@ -135,7 +137,7 @@ def test_a_window_is_a_part_of_the_picture_as_it_is() -> None:
     same = ((places - x[:, :, None, None]).abs() < 0.1).all(-1).all(-1).all(1)
     assert (same.sum((1, 2)) == 1).all()
     assert same.any(0).all()
-    with pytest.raises(ConfigError, match=r"augment.window: 6 pixels exceed images of 7 x 5"):
+    with pytest.raises(DataError, match=r"window: 6 pixels exceed images of 7 x 5"):
         seen(pictures(window=6))
 
 
@@ -182,7 +184,7 @@ def test_mixup_weighs_pictures_and_classes_alike() -> None:
     assert soft.shape == (200, 4)
     torch.testing.assert_close(soft.sum(1), torch.ones(200))
     assert (soft.max(1).values < 0.9).float().mean() > 0.4
-    with pytest.raises(ConfigError, match="mixup is undefined for class maps; use cutmix"):
+    with pytest.raises(DataError, match="mixup is undefined for class maps; use cutmix"):
         seen(pictures(mix="mixup"))
 
 

@@ -13,7 +13,7 @@ from tests.helpers.lab import configure
 from tests.helpers.small_tables import load, problem, write
 from trainer.data.datasets.series.csv_series import CSVSeries
 from trainer.data.datasets.tabular.csv_table import CSV
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 def with_column(folder: Path, cells: list[str], name: str = "c") -> Path:
@@ -109,7 +109,7 @@ def test_signs_between_thousands_are_told_by_every_reader(tmp_path: Path, sign: 
         lambda **options: load_series(series, **options),
         lambda **options: small_graphs.one(graph, **options),
     ):
-        with pytest.raises(ConfigError, match=f"data.thousands={option} reads it as 12375"):
+        with pytest.raises(DataError, match=f"data.thousands={option} reads it as 12375"):
             read()
         read(thousands=option)
 
@@ -229,7 +229,7 @@ def test_all_that_is_wrong_with_a_table_is_told_at_once(tmp_path: Path) -> None:
 
 def test_all_columns_that_are_not_there_are_told_at_once(tmp_path: Path) -> None:
     said = problem(messy(tmp_path), "knid", drop_columns=["idd", "when"], categorical=["sise"])
-    for told in ("data.target: no column 'knid'", "data.drop_columns: no column 'idd'", "data.categorical: no column"):
+    for told in ("target: no column 'knid'", "drop_columns: no column 'idd'", "categorical: no column"):
         assert told in said
     said = problem(messy(tmp_path), "kind", missing=["", "?", "a"])
     assert "only one class, 'b'" in said, "a target that is none hides nothing else"
@@ -241,7 +241,7 @@ def test_how_columns_were_read_is_said_and_logged(tmp_path: Path, caplog: pytest
     path = write(tmp_path, ["age,zip,row,kind", *rows])
     with caplog.at_level(logging.INFO, logger="trainer"):
         data: CSV = load(path, "kind", nan="fill", drop_columns=["row"])
-    assert data.info.column_summaries == [
+    assert data.info.file_summary == [
         "t.csv: 60 rows, with a header",
         "age: number, mean 2.898, 1 missing value",
         "zip: category, 2 + other",

@@ -11,7 +11,7 @@ import torch
 from tests.helpers.small_tables import load, problem, write
 from trainer.data.encoding.standardization import is_constant, mean_and_scale, tensor_mean_and_scale
 from trainer.data.splits import windows
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -7e15, 1e8 / 3, 1e-9])
@@ -42,7 +42,7 @@ def test_a_column_alike_in_training_does_not_explode_in_testing(tmp_path: Path) 
     data = load(write(tmp_path, lines), split_column="part")
     assert float(data.test.inputs["x"].abs().max()) < 10  # type: ignore[attr-defined]
     data = load(write(tmp_path, lines), "c", split_column="part", target_kind="number")
-    assert data.info.target_scale == 1.0
+    assert data.info.target.scale == 1.0
     assert data.info.baseline["mse"] == pytest.approx(0.01)
 
 
@@ -57,7 +57,7 @@ def test_a_channel_alike_in_training_does_not_explode_in_testing() -> None:
 def test_a_step_out_of_all_proportion_is_named() -> None:
     series = np.arange(100.0)[:, None]
     series[90] = 1e60
-    with pytest.raises(ConfigError, match=r"step 91, series 1: 1e\+60 is more than 1e\+15 standard deviations"):
+    with pytest.raises(DataError, match=r"step 91, series 1: 1e\+60 is more than 1e\+15 standard deviations"):
         windows.standardize_series(series, windows.column_moments(series[:60]))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from trainer.data.encoding import series, timestamps
 from trainer.data.readers import delimited
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 START = datetime(2020, 1, 1)
 HOUR = timedelta(hours=1)
@@ -26,7 +26,7 @@ def read(folder: Path, times: Sequence[str], pattern: str | None = None) -> tupl
 
 
 def problem(folder: Path, times: Sequence[str], pattern: str | None = None) -> str:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(DataError) as caught:
         read(folder, times, pattern)
     return str(caught.value)
 
@@ -165,7 +165,7 @@ def test_several_series_in_one_file_are_told_as_such(tmp_path: Path) -> None:
         path = tmp_path / "long.csv"
         path.write_text("\n".join(["shop;t;v", *(f"{shop};{day};{i % 7}" for i, (shop, day) in enumerate(rows))]))
         table = delimited.read(str(path), "data.path", None, "auto", "utf-8")
-        with pytest.raises(ConfigError) as caught:
+        with pytest.raises(DataError) as caught:
             timestamps.grid_steps(table, 1, None)
         assert "is not later than" in str(caught.value)
         assert "column 'shop' identifies several series (north, south)" in str(caught.value)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trainer.data.readers.cell_parsing import CellFormat
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 POINT = CellFormat(frozenset(("", "na")))
 COMMA = CellFormat(frozenset(("",)), has_decimal_comma=True)
@@ -86,7 +86,7 @@ def test_a_code_for_a_gap_is_every_way_to_write_its_number() -> None:
 
 
 def test_one_sign_cannot_mean_two_things() -> None:
-    with pytest.raises(ConfigError, match=r"data.thousands: comma given, which is the decimal sign"):
+    with pytest.raises(DataError, match=r"^thousands: comma given, which is the decimal sign"):
         CellFormat(frozenset(), has_decimal_comma=True, thousands="comma")
 
 

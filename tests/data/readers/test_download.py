@@ -13,7 +13,7 @@ import pytest
 
 from trainer.data.readers import download
 from trainer.data.readers.download import Source, fetch_files, missing_file_error
-from trainer.utils.errors import ConfigError, SystemFault
+from trainer.utils.errors import DataError, SystemFault
 
 CONTENT = bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -234,10 +234,10 @@ def test_the_root_is_data_dir_then_the_environment_then_the_cache(
 
 def test_a_root_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "shared").mkdir()
-    with pytest.raises(ConfigError, match=f"^data_dir: {tmp_path}/shard does not exist.*did you mean shared"):
+    with pytest.raises(DataError, match=f"^data_dir: {tmp_path}/shard does not exist.*did you mean shared"):
         fetch_files("blobs", [source(None)], str(tmp_path / "shard"))
     monkeypatch.setenv("TRAIN_DATA", str(tmp_path / "nowhere"))
-    with pytest.raises(ConfigError, match=r"^TRAIN_DATA: "):
+    with pytest.raises(DataError, match=r"^TRAIN_DATA: "):
         fetch_files("blobs", [source(None)], None)
 
 
@@ -245,6 +245,6 @@ def test_a_missing_user_file_is_told_with_its_surroundings(tmp_path: Path, monke
     (tmp_path / "table.csv").touch()
     monkeypatch.chdir(tmp_path)
     message = str(missing_file_error("tabel.csv"))
-    assert message.startswith(f"data.path: {tmp_path}/tabel.csv does not exist")
+    assert message.startswith(f"path: {tmp_path}/tabel.csv does not exist")
     assert "did you mean table.csv" in message
     assert f"{tmp_path} has no deep" in str(missing_file_error(tmp_path / "deep/er/x.csv"))

@@ -15,7 +15,7 @@ from trainer.data.datasets.generative.ring import Ring
 from trainer.data.datasets.generative.swiss_roll import SwissRoll, spiral_points
 from trainer.data.generators import gaussian_mixture
 from trainer.metrics.gaussian import gaussian_log_prob, sample_gaussian
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 ROLL = {"rows": 4000, "radius": 2.0, "sigma": 0.1, "seed": 0}
 
@@ -36,7 +36,7 @@ def test_far_points_keep_their_digits() -> None:
 
 @pytest.mark.parametrize("data", [Ring(2000, 8, 2.0, 0.1, 0), SwissRoll(**ROLL)], ids=["ring", "swiss_roll"])
 def test_the_density_of_points_integrates_to_1_and_is_that_of_their_draws(data: Dataset) -> None:
-    exact = data.info.log_likelihood
+    exact = data.info.density.log_likelihood
     assert exact is not None
     side = torch.arange(-3, 3, 0.1, dtype=torch.float64)
     grid = torch.cartesian_prod(side, side)
@@ -53,7 +53,7 @@ def test_the_density_along_the_spiral_is_finely_enough_integrated() -> None:
     data = SwissRoll(**ROLL)
     x = torch.cat((data.test.inputs["x"][:100], spiral_points(torch.tensor([0.0, 1.0]), 2.0)))
     middles = spiral_points((torch.arange(10000, dtype=torch.float64) + 0.5) / 10000, 2.0)
-    exact = data.info.log_likelihood
+    exact = data.info.density.log_likelihood
     assert exact is not None
     torch.testing.assert_close(exact(x), gaussian_mixture.log_prob(x, middles, 0.1), atol=1e-3, rtol=0)
 
@@ -119,5 +119,5 @@ def test_a_file_that_is_no_points_is_refused(content: str | None, words: str, tm
     path = tmp_path / "points.csv"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(DataError, match=words):
         POINTS["ring"].read(str(path))

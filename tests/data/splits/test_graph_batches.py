@@ -12,7 +12,7 @@ from trainer.data.splits.graph_batches import GraphsSplit, SplitWithSharedInputs
 from trainer.data.splits.ragged import Ragged
 from trainer.engine.dataloader import Loader
 from trainer.tasks.regression import Regression
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 CPU = torch.device("cpu")
 EDGES = [[(0, 1), (1, 0)], [], [(0, 2), (2, 1), (1, 1)]]
@@ -40,7 +40,7 @@ def test_a_batch_is_the_disjoint_union_of_its_graphs() -> None:
 
 def test_a_graph_without_nodes_is_refused() -> None:
     empty = Ragged(torch.zeros(2, 1), torch.tensor([2, 0]))
-    with pytest.raises(ConfigError, match="graph 1 has no node"):
+    with pytest.raises(DataError, match="graph 1 has no node"):
         GraphsSplit({"x": empty}, Ragged(torch.zeros(0, 2).long(), torch.tensor([0, 0])), {}, torch.zeros(2))
 
 

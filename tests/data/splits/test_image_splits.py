@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 
 from tests.helpers.own_files import pictures
-from trainer.core.dataset import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo, ImageInfo
 from trainer.data.datasets.image.digits import Digits
 from trainer.data.datasets.image.image_folder import ImageFolder
 from trainer.data.splits import image_splits
 from trainer.data.splits.image_splits import NamedPixelSplit, PixelScale
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 def seen(split: NamedPixelSplit) -> torch.Tensor:
@@ -67,8 +67,8 @@ def test_pictures_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
         "bare": r"input: .*bare has no images \(\.png, \.jpg",
         "bad.png": "(?s)input: 1 of 1 files:.*bad.png is not an image of a supported format",
     }.items():
-        with pytest.raises(ConfigError, match=words):
+        with pytest.raises(DataError, match=words):
             data.read(str(tmp_path / name))
-    oblong = DatasetInfo(sizes={"in_channels": 1, "height": 8, "width": 6}, bounds=([0.0], [1.0]))
-    with pytest.raises(ConfigError, match="images of this run are 6 x 8; only square ones can be read"):
+    oblong = DatasetInfo(sizes={"in_channels": 1, "height": 8, "width": 6}, image=ImageInfo(bounds=([0.0], [1.0])))
+    with pytest.raises(DataError, match="images of this run are 6 x 8; only square ones can be read"):
         image_splits.read(str(tmp_path), oblong)

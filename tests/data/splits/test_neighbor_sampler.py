@@ -11,7 +11,7 @@ from trainer.core.batch import Batch
 from trainer.core.dataset import FullBatchSplit
 from trainer.data.splits.neighbor_sampler import NeighborSplit
 from trainer.engine.dataloader import Loader
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 def around(edge_index: Tensor, neighbours: list[int], nodes: int = 9, seed: int = 0, **edges: Tensor) -> NeighborSplit:
@@ -112,5 +112,5 @@ def test_workers_change_nothing(workers: int) -> None:
 
 
 def test_no_step_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"\[\] has no hops; use null for full-batch"):
+    with pytest.raises(DataError, match=r"\[\] has no hops; use null for full-batch"):
         around(torch.tensor([[0], [1]]), [])

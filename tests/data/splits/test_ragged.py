@@ -9,7 +9,7 @@ from torch import Tensor
 from trainer.core.batch import IGNORE_INDEX
 from trainer.data.splits.ragged import Ragged, RaggedSplit
 from trainer.engine.dataloader import Loader
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 CPU = torch.device("cpu")
 ROWS = 103
@@ -112,5 +112,5 @@ def test_a_resumed_epoch_goes_on_where_it_stood() -> None:
 
 
 def test_a_row_without_a_step_is_refused_by_its_number() -> None:
-    with pytest.raises(ConfigError, match="row 1 is empty"):
+    with pytest.raises(DataError, match="row 1 is empty"):
         RaggedSplit({"x": Ragged.from_rows([torch.ones(2), torch.ones(0), torch.ones(1)])}, None)

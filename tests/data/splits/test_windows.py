@@ -15,7 +15,7 @@ from trainer.data.datasets.series.synthetic import SineTrend, forecast_variance,
 from trainer.data.splits import windows
 from trainer.data.splits.windows import WindowSplit, chronological_splits
 from trainer.engine.dataloader import Loader
-from trainer.utils.errors import ConfigError, SystemFault
+from trainer.utils.errors import DataError, SystemFault
 
 real = needs("etth1")
 
@@ -92,7 +92,7 @@ def test_no_split_predicts_what_another_does_nor_reads_its_future() -> None:
     ],
 )
 def test_a_split_too_short_for_one_window_is_refused(ends: tuple[int, int, int], told: str) -> None:
-    with pytest.raises(ConfigError, match=f"history 7 and horizon 4 {told}"):
+    with pytest.raises(DataError, match=f"history 7 and horizon 4 {told}"):
         chronological_splits(SERIES, ends, history=7, horizon=4)
 
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.batch import Batch
-from trainer.core.dataset import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import Decay, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 from trainer.data.augment import image_ops
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 NUM_DRAWS = {
     **{"flip": 2, "angle": 1, "area": 1, "cut": 2, "shift": 2, "window": 2},
@@ -58,7 +58,7 @@ class ImageAugment(Augment):
         mix_alpha: Parameter of the Beta distribution of mixing weights.
 
     Raises:
-        ConfigError: The window is larger than the images, or mixup is used with target maps.
+        DataError: The window is larger than the images, or mixup is used with target maps.
 
     References:
         Zhong et al. 2017, Random Erasing Data Augmentation.
@@ -86,7 +86,7 @@ class ImageAugment(Augment):
         super().__init__(info)
         flips = flip in ("horizontal", "both"), flip in ("vertical", "both")
         self.transform = image_ops.GeometricTransform(flips, rotate, crop, shift, window)
-        self.blank = torch.as_tensor(info.blank).float().view(-1, 1, 1) if fill == "blank" else None
+        self.blank = torch.as_tensor(info.image.blank).float().view(-1, 1, 1) if fill == "blank" else None
         self.jitter = jitter
         self.erase = erase
         self.mix = mix
@@ -100,45 +100,45 @@ class ImageAugment(Augment):
         return torch.cat((index, partner.squeeze(1)))
 
     def _random_numbers(self, num_draws: dict[str, int], index: Tensor, epoch: int, purpose: int) -> dict[str, Tensor]:
-        drawn = rng.draw_uniform(index, sum(num_draws.values()), rng.hash_seed(self.seed, purpose), epoch)
-        return dict(zip(num_draws, drawn.split(list(num_draws.values()), 1), strict=True))
+        numbers = rng.draw_uniform(index, sum(num_draws.values()), rng.hash_seed(self.seed, purpose), epoch)
+        return dict(zip(num_draws, numbers.split(list(num_draws.values()), 1), strict=True))
 
     def __call__(self, batch: Batch, epoch: int) -> Batch:
         x, target = batch.inputs["x"], batch.target
         index = batch.index.to(x.device)
-        drawn = self._random_numbers(NUM_DRAWS, index, epoch, 0)
+        draws = self._random_numbers(NUM_DRAWS, index, epoch, 0)
         if self.transform:
-            x, target = self._apply_geometry(x, target, drawn)
+            x, target = self._apply_geometry(x, target, draws)
         if self.jitter:
-            x = image_ops.jitter_colors(x, drawn, self.jitter)
+            x = image_ops.jitter_colors(x, draws, self.jitter)
         if self.erase:
-            x = image_ops.erase_boxes(x, drawn, self.erase)
+            x = image_ops.erase_boxes(x, draws, self.erase)
         if self.mix != "none":
             return self._mix_halves(Batch({**batch.inputs, "x": x}, target, index), epoch)
         return Batch({**batch.inputs, "x": x}, target, batch.index)
 
     def _apply_geometry(
-        self, x: Tensor, target: Tensor | None, drawn: dict[str, Tensor]
+        self, x: Tensor, target: Tensor | None, draws: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
-        grid = self.transform.sampling_grid(drawn, *x.shape[-2:])
+        grid = self.transform.sampling_grid(draws, *x.shape[-2:])
         blank = None if self.blank is None else self.blank.to(x.device)
         if target is not None and target.dim() == 3:
-            outside = None if blank is None else float(self.info.blank_class)
-            classes = image_ops.resample_images(target[:, None].to(x.dtype), grid, "nearest", outside)
+            blank_class = None if blank is None else float(self.info.image.blank_class)
+            classes = image_ops.resample_images(target[:, None].to(x.dtype), grid, "nearest", blank_class)
             target = classes[:, 0].round().to(target.dtype)
         return image_ops.resample_images(x, grid, "bilinear", blank), target
 
     def _mix_halves(self, batch: Batch, epoch: int) -> Batch:
         """Mix the second half of a batch into the first."""
         rows = len(batch) // 2
-        drawn = self._random_numbers(NUM_MIX_DRAWS, batch.index[:rows], epoch, 1)
-        weight = self.beta_quantiles.to(batch.index.device)[(drawn["share"] * NUM_BETA_QUANTILES).long()]  # (B, 1)
+        draws = self._random_numbers(NUM_MIX_DRAWS, batch.index[:rows], epoch, 1)
+        weight = self.beta_quantiles.to(batch.index.device)[(draws["share"] * NUM_BETA_QUANTILES).long()]  # (B, 1)
         first, second = batch.inputs["x"].split(rows)
         if self.mix == "mixup":
             x = _blend(first, second, weight)
             box = None
         else:
-            box, area = image_ops.random_boxes(first, 1 - weight, drawn["at"])
+            box, area = image_ops.random_boxes(first, 1 - weight, draws["at"])
             x, weight = torch.where(box[:, None], second, first), 1 - area
         target = None if batch.target is None else self._mix_targets(batch.target, weight, box)
         inputs = {name: value[:rows] for name, value in batch.inputs.items()}
@@ -148,7 +148,7 @@ class ImageAugment(Augment):
         first, second = target.chunk(2)
         if first.dim() == 3:
             if box is None:
-                raise ConfigError("augment.mix: mixup is undefined for class maps; use cutmix")
+                raise DataError("mix: mixup is undefined for class maps; use cutmix")
             return torch.where(box, second, first)
         if not first.is_floating_point():
             first, second = F.one_hot(target, self.info.sizes["num_classes"]).float().chunk(2)

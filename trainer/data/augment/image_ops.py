@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 Draws = Mapping[str, Tensor]
 ERASED_AREA_RANGE = (0.02, 0.33)
@@ -37,39 +37,39 @@ class GeometricTransform:
     def __bool__(self) -> bool:
         return any(self.flips) or bool(self.rotate or self.crop or self.shift or self.window)
 
-    def sampling_grid(self, drawn: Draws, height: int, width: int) -> Tensor:
+    def sampling_grid(self, draws: Draws, height: int, width: int) -> Tensor:
         """Return the sampling grid (B, h, w, 2) in normalized coordinates, as for ``F.grid_sample``.
 
         Raises:
-            ConfigError: The window is larger than the images.
+            DataError: The window is larger than the images.
         """
         if self.window is not None and self.window > min(height, width):
-            raise ConfigError(f"augment.window: {self.window} pixels exceed images of {height} x {width}")
-        angle = to_signed(drawn["angle"]) * math.radians(self.rotate)
+            raise DataError(f"window: {self.window} pixels exceed images of {height} x {width}")
+        angle = to_signed(draws["angle"]) * math.radians(self.rotate)
         sides = (width, height) if self.window is None else (self.window, self.window)
         in_size, out_size = angle.new_tensor([width, height]), angle.new_tensor(sides)
-        scale = (1 - self.crop * drawn["area"]).sqrt()
-        flips = 1 - 2 * (drawn["flip"] < 0.5 * in_size.new_tensor(self.flips)).float()
+        scale = (1 - self.crop * draws["area"]).sqrt()
+        flips = 1 - 2 * (draws["flip"] < 0.5 * in_size.new_tensor(self.flips)).float()
         rotation = torch.stack((angle.cos(), -angle.sin(), angle.sin(), angle.cos()), -1).view(-1, 2, 2)
         linear = scale[..., None] * rotation * flips[:, None]
         center = (
-            to_signed(drawn["cut"]) * (1 - scale) * out_size / 2
-            + to_integer(drawn["shift"], 2 * self.shift + 1)
+            to_signed(draws["cut"]) * (1 - scale) * out_size / 2
+            + to_integer(draws["shift"], 2 * self.shift + 1)
             - self.shift
         )
-        center = center + to_integer(drawn["window"], in_size - out_size + 1) + (out_size - in_size) / 2
+        center = center + to_integer(draws["window"], in_size - out_size + 1) + (out_size - in_size) / 2
         affine = torch.cat((linear * out_size / in_size[:, None], (center * 2 / in_size)[..., None]), 2)
         return F.affine_grid(affine, [len(angle), 1, *reversed(sides)], align_corners=False)
 
 
-def to_signed(drawn: Tensor) -> Tensor:
+def to_signed(uniform: Tensor) -> Tensor:
     """Map [0, 1) to [-1, 1)."""
-    return 2 * drawn - 1
+    return 2 * uniform - 1
 
 
-def to_integer(drawn: Tensor, count: Tensor | int) -> Tensor:
+def to_integer(uniform: Tensor, count: Tensor | int) -> Tensor:
     """Map [0, 1) to integers 0..count - 1."""
-    return (drawn * count).floor()
+    return (uniform * count).floor()
 
 
 def resample_images(x: Tensor, grid: Tensor, mode: str, blank: Tensor | float | None) -> Tensor:
@@ -79,9 +79,15 @@ def resample_images(x: Tensor, grid: Tensor, mode: str, blank: Tensor | float | 
     return F.grid_sample(x - blank, grid, mode, "zeros", align_corners=False) + blank
 
 
-def jitter_colors(x: Tensor, drawn: Draws, by: float) -> Tensor:
-    """Shift brightness by up to ``by`` standard deviations, and scale contrast and saturation by 1 +- ``by``."""
-    brightness, contrast, saturation = (by * to_signed(drawn["jitter"])[:, :, None, None, None]).unbind(1)
+def jitter_colors(x: Tensor, draws: Draws, strength: float) -> Tensor:
+    """Shift brightness by random standard deviations, and scale contrast and saturation by random factors.
+
+    Args:
+        x: Images (B, C, H, W).
+        draws: Random numbers, with ``jitter`` (B, 3).
+        strength: Maximum shift in standard deviations, and maximum difference of the factors from 1.
+    """
+    brightness, contrast, saturation = (strength * to_signed(draws["jitter"])[:, :, None, None, None]).unbind(1)
     mean = x.mean((1, 2, 3), keepdim=True)
     x = x - mean
     # Ten times as fast as torch.std, which is not vectorized.
@@ -90,24 +96,24 @@ def jitter_colors(x: Tensor, drawn: Draws, by: float) -> Tensor:
     return x if x.shape[1] == 1 else torch.lerp(x.mean(1, keepdim=True), x, 1 + saturation)
 
 
-def erase_boxes(x: Tensor, drawn: Draws, share: float) -> Tensor:
-    """Replace a random box by the mean of the image, with probability ``share``."""
+def erase_boxes(x: Tensor, draws: Draws, probability: float) -> Tensor:
+    """Replace a random box by the mean of the image, with probability ``probability``."""
     low, high = ERASED_AREA_RANGE
-    area = (low + (high - low) * drawn["erased_area"]) * (drawn["is_erased"] < share)
-    box, _ = random_boxes(x, area, drawn["erased_at"])
+    area = (low + (high - low) * draws["erased_area"]) * (draws["is_erased"] < probability)
+    box, _ = random_boxes(x, area, draws["erased_at"])
     return torch.where(box[:, None], x.mean((1, 2, 3), keepdim=True), x)
 
 
-def random_boxes(x: Tensor, area: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+def random_boxes(x: Tensor, area: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
     """Return masks (B, H, W) of random boxes with the aspect ratio of the image, and their exact area fractions (B, 1).
 
     Args:
         area: Approximate area fraction, (B, 1).
-        at: Uniform random numbers for the position, (B, 2).
+        position: Uniform random numbers for the position, (B, 2).
     """
     sides = area.new_tensor([x.shape[-1], x.shape[-2]])
     length = (area.sqrt() * sides).round()  # (B, 2)
-    start = to_integer(at, sides - length + 1)
+    start = to_integer(position, sides - length + 1)
     across, down = (
         (positions >= first[:, None]) & (positions < (first + size)[:, None])
         for positions, first, size in zip(

@@ -20,31 +20,31 @@ MIN_NUMBER_FRACTION = 0.1
 """Fraction of numbers from which a mixed column is probably numeric."""
 
 
-def warn_about_absent_codes(tables: Sequence[Table], reading: CellFormat) -> None:
+def warn_about_absent_codes(tables: Sequence[Table], cell_format: CellFormat) -> None:
     """Log the numeric codes of ``data.missing`` that occur in no cell."""
-    unused = reading.absent_numeric_gaps(column for table in tables for column in table.columns)
+    unused = cell_format.absent_numeric_gaps(column for table in tables for column in table.columns)
     if unused:
         names = " or ".join(table.path.name for table in tables)
         log.warning("data.missing: no cell of %s is %s", names, ", ".join(unused))
 
 
-def warn_about_mixed_decimals(table: Table, place: int, reading: CellFormat) -> None:
+def warn_about_mixed_decimals(table: Table, index: int, cell_format: CellFormat) -> None:
     """Log where decimals are probably thousands separators, as in 1.020 next to 980."""
-    found = reading.find_mixed_decimals(table.columns[place])
-    if found is not None:
+    mixed = cell_format.find_mixed_decimals(table.columns[index])
+    if mixed is not None:
         text = "%s: %s occurs together with %s and is read as %g; if its separator is for thousands, %s"
-        row = table.columns[place].index(found[0])
+        row = table.columns[index].index(mixed[0])
         values = (
-            quote_cell(found[0]),
-            quote_cell(found[1]),
-            reading.parse_number(found[0]),
-            reading.describe_misplaced_separator(found[0]),
+            quote_cell(mixed[0]),
+            quote_cell(mixed[1]),
+            cell_format.parse_number(mixed[0]),
+            cell_format.describe_misplaced_separator(mixed[0]),
         )
-        log.warning(text, table.describe_cell(row, place), *values)
+        log.warning(text, table.describe_cell(row, index), *values)
 
 
 def describe_unfit_column(
-    table: Table, place: int, values: np.ndarray, reading: CellFormat, *, is_chosen: bool
+    table: Table, index: int, values: np.ndarray, cell_format: CellFormat, *, is_categorical: bool
 ) -> str | None:
     """Describe why a column, parsed as ``values``, cannot be a feature; None if it can.
 
@@ -52,39 +52,43 @@ def describe_unfit_column(
     would be equal numbers.
 
     Args:
-        is_chosen: Whether the column is categorical whatever it holds.
+        is_categorical: Whether the column is categorical whatever it holds.
     """
-    cells, key = table.columns[place], table.column_keys([place])
-    named = f"{table.path}: column {table.names[place]!r}"
-    if all(map(reading.is_gap, set(cells))):
-        return f"{named} is empty; data.drop_columns={key} drops it"
-    if table.is_index_column(place):
-        return f"{named} is unnamed and holds row numbers; data.drop_columns={key} drops it"
-    if is_chosen:
+    cells, key = table.columns[index], table.column_keys([index])
+    label = f"{table.path}: column {table.names[index]!r}"
+    if all(map(cell_format.is_gap, set(cells))):
+        return f"{label} is empty; data.drop_columns={key} drops it"
+    if table.is_index_column(index):
+        return f"{label} is unnamed and holds row numbers; data.drop_columns={key} drops it"
+    if is_categorical:
         return None
     texts = f"data.categorical={key} makes it categorical"
     if is_number(values):
-        warn_about_mixed_decimals(table, place, reading)
-        duplicates = reading.find_padded_duplicates(cells)
+        warn_about_mixed_decimals(table, index, cell_format)
+        duplicates = cell_format.find_padded_duplicates(cells)
         if duplicates is not None:
-            return f"{named} holds {duplicates[0]!r} and {duplicates[1]!r}, which would be the same number; {texts}"
-        signs = reading.suggest_number_format(cells) if np.isinf(values).any() else None
-        return None if signs is None else f"{named} holds {signs}"
-    signs = reading.suggest_number_format(cells)
-    if signs is not None:
-        return f"{named} holds {signs}; {texts}"
-    dates = [cell for cell in dict.fromkeys(cells) if not reading.is_gap(cell)]
+            return f"{label} holds {duplicates[0]!r} and {duplicates[1]!r}, which would be the same number; {texts}"
+        format_hint = cell_format.suggest_number_format(cells) if np.isinf(values).any() else None
+        return None if format_hint is None else f"{label} holds {format_hint}"
+    format_hint = cell_format.suggest_number_format(cells)
+    if format_hint is not None:
+        return f"{label} holds {format_hint}; {texts}"
+    dates = [cell for cell in dict.fromkeys(cells) if not cell_format.is_gap(cell)]
     if find_format(dates) is not None:
-        return f"{named} holds times such as {quote_cell(dates[0])}; {texts}, data.drop_columns={key} drops it"
-    return _describe_mixed_column(named, cells, reading, f"{texts}, data.drop_columns={key} drops it")
+        return f"{label} holds times such as {quote_cell(dates[0])}; {texts}, data.drop_columns={key} drops it"
+    return _describe_mixed_column(label, cells, cell_format, f"{texts}, data.drop_columns={key} drops it")
 
 
-def _describe_mixed_column(named: str, cells: Sequence[str], reading: CellFormat, advice: str) -> str | None:
+def _describe_mixed_column(label: str, cells: Sequence[str], cell_format: CellFormat, advice: str) -> str | None:
     """Describe a text column with too many numbers to be codes; None for others."""
-    numbers = reading.parse_numbers(cells)
-    found, texts = np.isfinite(numbers), np.isinf(numbers)
-    count, total = int(found.sum()), int(found.sum() + texts.sum())
-    if count < MIN_NUMBER_FRACTION * total or len(np.unique(numbers[found])) <= FEW_VALUES or reading.are_codes(cells):
+    numbers = cell_format.parse_numbers(cells)
+    is_number_cell, is_text = np.isfinite(numbers), np.isinf(numbers)
+    num_numbers, num_cells = int(is_number_cell.sum()), int(is_number_cell.sum() + is_text.sum())
+    if (
+        num_numbers < MIN_NUMBER_FRACTION * num_cells
+        or len(np.unique(numbers[is_number_cell])) <= FEW_VALUES
+        or cell_format.are_codes(cells)
+    ):
         return None
-    example = quote_cell(cells[int(np.argmax(texts))])
-    return f"{named} holds {count} numbers among {total} cells, and texts such as {example}; {advice}"
+    example = quote_cell(cells[int(np.argmax(is_text))])
+    return f"{label} holds {num_numbers} numbers among {num_cells} cells, and texts such as {example}; {advice}"

@@ -40,39 +40,41 @@ def is_number(values: np.ndarray) -> bool:
 def fit(name: str, values: np.ndarray, max_categories: int, min_count: int) -> Column:
     """Fit the encoding of a column on its training rows."""
     if is_number(values):
-        there = values[np.isfinite(values)]
-        gaps = len(there) < len(values)
-        mean, std = mean_and_scale(there if len(there) else np.zeros(1))
+        known = values[np.isfinite(values)]
+        has_missing = len(known) < len(values)
+        mean, std = mean_and_scale(known if len(known) else np.zeros(1))
         return {
             "name": name,
             "kind": "number",
             "mean": mean,
             "std": std,
-            "decimals": _count_decimals(there, std),
-            "gaps": gaps,
+            "decimals": _count_decimals(known, std),
+            "gaps": has_missing,
         }
     # Sort by frequency, then by name, so that the order of rows does not matter.
     counts = sorted(Counter(values.tolist()).items(), key=lambda pair: (-pair[1], pair[0]))
-    kept = [text for text, count in counts[:max_categories] if count >= min_count]
-    return {"name": name, "kind": "category", "categories": kept, "other": len(kept) < len(counts)}
+    categories = [text for text, count in counts[:max_categories] if count >= min_count]
+    return {"name": name, "kind": "category", "categories": categories, "other": len(categories) < len(counts)}
 
 
 def encode(column: Column, values: np.ndarray) -> np.ndarray:
     """Encode one column as (N, width) float32. An unseen category is ``other``, or all zeros without it."""
     if column["kind"] == "number":
-        there = np.isfinite(values)
-        scaled = np.where(there, (np.where(there, values, 0.0) - column["mean"]) / column["std"], 0.0)
-        return np.stack([scaled, ~there] if column["gaps"] else [scaled], axis=1).astype(np.float32)
-    places = {text: place for place, text in enumerate(column["categories"])}
-    other_index = len(places)
-    index = np.fromiter((places.get(text, other_index) for text in values), np.int64, len(values))
+        is_known = np.isfinite(values)
+        scaled = np.where(is_known, (np.where(is_known, values, 0.0) - column["mean"]) / column["std"], 0.0)
+        return np.stack([scaled, ~is_known] if column["gaps"] else [scaled], axis=1).astype(np.float32)
+    index_by_category = {text: index for index, text in enumerate(column["categories"])}
+    other_index = len(index_by_category)
+    index = np.fromiter((index_by_category.get(text, other_index) for text in values), np.int64, len(values))
     return np.eye(other_index + 1, other_index + bool(column["other"]), dtype=np.float32)[index]
 
 
 def outlier_mask(column: Column, values: np.ndarray) -> np.ndarray:
     """Return a mask (N,) of numbers so far from the training rows that float32 overflows."""
-    there = np.isfinite(values)
-    return there & (np.abs(np.where(there, values, 0.0) - column["mean"]) > MAX_STANDARDIZED_VALUE * column["std"])
+    is_known = np.isfinite(values)
+    return is_known & (
+        np.abs(np.where(is_known, values, 0.0) - column["mean"]) > MAX_STANDARDIZED_VALUE * column["std"]
+    )
 
 
 def category_coverage(column: Column, values: np.ndarray) -> float:
@@ -90,10 +92,12 @@ def decode(column: Column, x: np.ndarray) -> list[float | int | str]:
         is_integer = not column["decimals"] and bool((np.abs(values) <= MAX_EXACT_INTEGER).all())
         cells = (values.astype(np.int64) if is_integer else values).tolist()
         return (
-            ["" if gap else cell for cell, gap in zip(cells, x[:, 1] > 0.5, strict=True)] if column["gaps"] else cells
+            ["" if is_missing else cell for cell, is_missing in zip(cells, x[:, 1] > 0.5, strict=True)]
+            if column["gaps"]
+            else cells
         )
     names = [*column["categories"], OTHER_CATEGORY]
-    return [names[place] for place in x.argmax(1)]
+    return [names[index] for index in x.argmax(1)]
 
 
 def output_names(column: Column) -> list[str]:
@@ -110,7 +114,10 @@ def output_width(column: Column) -> int:
     return 1 + column["gaps"] if column["kind"] == "number" else len(column["categories"]) + column["other"]
 
 
-def _count_decimals(values: np.ndarray, spread: float) -> int:
+def _count_decimals(values: np.ndarray, std: float) -> int:
     """Count the decimals of numbers (N,), limited to ``SIGNIFICANT_DIGITS`` digits of their standard deviation."""
-    most = max(0, SIGNIFICANT_DIGITS - 1 - int(np.floor(np.log10(spread))))
-    return next((decimals for decimals in range(most) if np.array_equal(np.round(values, decimals), values)), most)
+    max_decimals = max(0, SIGNIFICANT_DIGITS - 1 - int(np.floor(np.log10(std))))
+    return next(
+        (decimals for decimals in range(max_decimals) if np.array_equal(np.round(values, decimals), values)),
+        max_decimals,
+    )

@@ -11,7 +11,7 @@ import numpy as np
 
 from trainer.core.preprocessing import Preprocessing
 from trainer.data.readers import image_file
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 MAX_SAMPLED_IMAGES = 512
 """Maximum number of 16-bit training images used to fit the intensity window."""
@@ -24,31 +24,31 @@ log = logging.getLogger(__name__)
 
 
 def fit_view(
-    view: image_file.ImageView, paths: Sequence[Path], heads: Sequence[image_file.ImageHeader], channels: int | None
+    view: image_file.ImageView, paths: Sequence[Path], headers: Sequence[image_file.ImageHeader], channels: int | None
 ) -> image_file.ImageView:
     """Fit the view on the training images.
 
     Channels are 1 where all images are gray, else 3, unless ``channels`` is given; 16-bit images also get an intensity
     window. Logs a warning for upscaling.
     """
-    warn_about_upscaling(view, heads)
-    return replace(view, channels=channels or _count_channels(paths, heads), window=_level_window(paths, heads))
+    warn_about_upscaling(view, headers)
+    return replace(view, channels=channels or _count_channels(paths, headers), window=_level_window(paths, headers))
 
 
 def get_or_fit_view(
     fitted: Preprocessing,
     view: image_file.ImageView,
     paths: Sequence[Path],
-    heads: Sequence[image_file.ImageHeader],
+    headers: Sequence[image_file.ImageHeader],
     channels: int | None,
 ) -> image_file.ImageView:
     """Return the view stored by a run, or fit it."""
-    return image_file.ImageView(**fitted.get_or_fit("view", lambda: asdict(fit_view(view, paths, heads, channels))))
+    return image_file.ImageView(**fitted.get_or_fit("view", lambda: asdict(fit_view(view, paths, headers, channels))))
 
 
-def _count_channels(paths: Sequence[Path], heads: Sequence[image_file.ImageHeader]) -> int:
+def _count_channels(paths: Sequence[Path], headers: Sequence[image_file.ImageHeader]) -> int:
     """Return 1 if all images are gray, whatever their color mode, else 3."""
-    candidates = [path for path, head in zip(paths, heads, strict=True) if not head.is_gray]
+    candidates = [path for path, header in zip(paths, headers, strict=True) if not header.is_gray]
     groups = (candidates[start : start + CHUNK_SIZE] for start in range(0, len(candidates), CHUNK_SIZE))
     # An unreadable file counts as gray here; decoding reports it with all others.
     return 1 if all(all(image_file.try_map_in_threads(_is_gray, group)) for group in groups) else 3
@@ -62,15 +62,15 @@ def _is_gray(path: Path) -> bool:
     return bool((pixels == pixels[..., :1]).all())
 
 
-def _level_window(paths: Sequence[Path], heads: Sequence[image_file.ImageHeader]) -> tuple[int, int] | None:
+def _level_window(paths: Sequence[Path], headers: Sequence[image_file.ImageHeader]) -> tuple[int, int] | None:
     """Return the minimum and maximum level of a sample of the 16-bit images, as few use the full range."""
-    paths_16_bit = [path for path, head in zip(paths, heads, strict=True) if head.is_16_bit]
+    paths_16_bit = [path for path, header in zip(paths, headers, strict=True) if header.is_16_bit]
     if not paths_16_bit:
         return None
     results = image_file.try_map_in_threads(_count_levels, paths_16_bit[:: -(-len(paths_16_bit) // MAX_SAMPLED_IMAGES)])
     counts = np.zeros(NUM_LEVELS_16_BIT, dtype=np.int64)
     for result in results:
-        if not isinstance(result, ConfigError):  # reported by decoding with all others
+        if not isinstance(result, DataError):  # reported by decoding with all others
             counts[result[0]] += result[1]
     if not counts.any():
         return None
@@ -93,12 +93,12 @@ def _count_levels(path: Path) -> tuple[np.ndarray, np.ndarray]:
         return np.unique(image_file.to_unsigned(np.asarray(image)), return_counts=True)
 
 
-def warn_about_upscaling(view: image_file.ImageView, heads: Sequence[image_file.ImageHeader]) -> None:
+def warn_about_upscaling(view: image_file.ImageView, headers: Sequence[image_file.ImageHeader]) -> None:
     """Log a warning if images are strongly upscaled, which costs time without adding information."""
     if view.size is None:
         return
     side = min if view.fit == "cut" else max
-    median_header = sorted(heads, key=lambda head: side(head.width, head.height))[len(heads) // 2]
+    median_header = sorted(headers, key=lambda header: side(header.width, header.height))[len(headers) // 2]
     if view.size >= UPSCALING_WARNING_FACTOR * side(median_header.width, median_header.height):
         log.warning(
             "images of %d x %d pixels are upscaled to %d x %d; data.size=%d keeps their resolution and is faster",

@@ -11,7 +11,7 @@ import torch
 
 from trainer.data.encoding import word_splitting
 from trainer.utils import hf_hub
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -28,23 +28,23 @@ class PretrainedTokenizer:
 
     Args:
         name: Name or directory of the model.
-        most: Maximum number of tokens, special tokens included; None for no truncation.
+        max_length: Maximum number of tokens, special tokens included; None for no truncation.
         keep: End of the text that truncation keeps.
 
     Raises:
-        ConfigError: transformers is not installed, or the model has no tokenizer.
+        DataError: transformers is not installed, or the model has no tokenizer.
     """
 
-    def __init__(self, name: str, most: int | None, keep: Literal["first", "last"]):
+    def __init__(self, name: str, max_length: int | None, keep: Literal["first", "last"]):
         folder = hf_hub.find_model_dir(name)
         if not any((folder / name).is_file() for name in TOKENIZER_FILES):  # transformers would create an empty one
-            raise ConfigError(f"data.tokenizer: {folder} has no tokenizer: none of {', '.join(TOKENIZER_FILES)}")
-        self._load(folder, most, keep)
+            raise DataError(f"tokenizer: {folder} has no tokenizer: none of {', '.join(TOKENIZER_FILES)}")
+        self._load(folder, max_length, keep)
 
-    def _load(self, folder: Path, most: int | None, keep: str) -> None:
+    def _load(self, folder: Path, max_length: int | None, keep: str) -> None:
         self._tokenizer = hf_hub.load_pretrained("AutoTokenizer", folder, "data.tokenizer")
         self._tokenizer.truncation_side = "right" if keep == "first" else "left"
-        self._max_length, self._keep = most, keep
+        self._max_length, self._keep = max_length, keep
         self.vocab_size, self.unknown_id = len(self._tokenizer), self._tokenizer.unk_token_id
 
     def encode(self, text: str) -> list[int]:

@@ -36,12 +36,12 @@ def find_period(series: np.ndarray, history: int, horizon: int) -> int:
     return min(period for period, score in scores.items() if score <= TIE_RATIO * least + 1e-12)
 
 
-def _lag_errors(series: np.ndarray, most: int) -> np.ndarray:
-    """Return the mean squared difference at lags 0, 1, ... ``most``, ignoring missing values."""
+def _lag_errors(series: np.ndarray, max_lag: int) -> np.ndarray:
+    """Return the mean squared difference at lags 0, 1, ... ``max_lag``, ignoring missing values."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a lag without complete pairs is NaN
-        later = [np.nanmean(np.square(series[lag:] - series[:-lag])) for lag in range(1, most + 1)]
-    return np.array([0.0, *later])
+        errors = [np.nanmean(np.square(series[lag:] - series[:-lag])) for lag in range(1, max_lag + 1)]
+    return np.array([0.0, *errors])
 
 
 def describe_seasonal_rule(period: int) -> str:

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data.encoding import column_encoding, table_encoder
+from trainer.data.encoding import cell_messages, column_encoding
 from trainer.data.encoding.column_encoding import Column
 from trainer.data.encoding.targets import EncodedTarget, Target, index_classes
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.header_detection import is_number
 from trainer.data.readers.text_file import join_names
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
 
 Schema = Mapping[str, Any]
@@ -27,81 +27,84 @@ log = logging.getLogger(__name__)
 
 
 def make_schema(
-    table: Table, columns: Mapping[int, Column], answer: Target | None, learned: EncodedTarget | None
+    table: Table, columns: Mapping[int, Column], target: Target | None, encoded_target: EncodedTarget | None
 ) -> Schema:
     """Build the schema of a table from its encoded columns and target."""
     schema = {
         "names": list(table.names),
         "header": table.has_header,
-        "columns": [{"index": place, **column} for place, column in columns.items()],
+        "columns": [{"index": index, **column} for index, column in columns.items()],
     }
-    if answer is None or learned is None:
+    if target is None or encoded_target is None:
         return schema
-    return schema | {"target": {"index": answer.column, "name": table.names[answer.column], **learned.schema}}
+    return schema | {"target": {"index": target.column, "name": table.names[target.column], **encoded_target.schema}}
 
 
-def read_feature_columns(schema: Schema, table: Table, reading: CellFormat) -> dict[int, np.ndarray]:
+def read_feature_columns(schema: Schema, table: Table, cell_format: CellFormat) -> dict[int, np.ndarray]:
     """Parse the feature columns of a table, by position, with the column types of the training table.
 
     Raises:
-        ConfigError: Columns are missing.
+        DataError: Columns are missing.
     """
-    found = {}
-    for column, place in zip(schema["columns"], _find_feature_columns(schema, table), strict=True):
-        cells = table.columns[place]
-        found[place] = reading.parse_numbers(cells) if column["kind"] == "number" else reading.parse_texts(cells)
+    cells_by_index = {}
+    for column, index in zip(schema["columns"], _find_feature_columns(schema, table), strict=True):
+        cells = table.columns[index]
+        cells_by_index[index] = (
+            cell_format.parse_numbers(cells) if column["kind"] == "number" else cell_format.parse_texts(cells)
+        )
         if column["kind"] == "category":
-            _warn_about_unseen_categories(column, found[place], table)
-    return found
+            _warn_about_unseen_categories(column, cells_by_index[index], table)
+    return cells_by_index
 
 
-def encode(schema: Schema, table: Table, reading: CellFormat) -> Tensor:
+def encode(schema: Schema, table: Table, cell_format: CellFormat) -> Tensor:
     """Encode the rows of a table as features (N, F) float32; columns are matched by name or by order.
 
     Columns and categories that do not occur in the training rows are logged.
 
     Raises:
-        ConfigError: Columns are missing, or cells are not numbers where all training rows have numbers.
+        DataError: Columns are missing, or cells are not numbers where all training rows have numbers.
     """
-    found = read_feature_columns(schema, table, reading)
-    check_cells(schema, table, found, reading, np.arange(len(table)))
+    cells_by_index = read_feature_columns(schema, table, cell_format)
+    check_cells(schema, table, cells_by_index, cell_format, np.arange(len(table)))
     parts = [
-        column_encoding.encode(column, cells) for column, cells in zip(schema["columns"], found.values(), strict=True)
+        column_encoding.encode(column, cells)
+        for column, cells in zip(schema["columns"], cells_by_index.values(), strict=True)
     ]
     return torch.from_numpy(np.concatenate(parts, axis=1))
 
 
 def check_cells(
-    schema: Schema, table: Table, found: Mapping[int, np.ndarray], reading: CellFormat, used: np.ndarray
+    schema: Schema, table: Table, cells_by_index: Mapping[int, np.ndarray], cell_format: CellFormat, used: np.ndarray
 ) -> None:
-    """Check that the cells of the rows ``used`` can be encoded; ``found`` is from ``read_feature_columns``.
+    """Check that the cells of the rows ``used`` can be encoded; ``cells_by_index`` is from ``read_feature_columns``.
 
     Raises:
-        ConfigError: Cells are not numbers where all training rows have numbers, or are far outside of their range.
+        DataError: Cells are not numbers where all training rows have numbers, or are far outside of their range.
     """
     problems = []
-    for column, (place, cells) in zip(schema["columns"], found.items(), strict=True):
+    for column, (index, cells) in zip(schema["columns"], cells_by_index.items(), strict=True):
         if column["kind"] != "number":
             continue
-        good, is_outlier = np.ones(len(cells), dtype=bool), np.zeros(len(cells), dtype=bool)
-        good[used], is_outlier[used] = np.isfinite(cells[used]), column_encoding.outlier_mask(column, cells[used])
-        if not (column["gaps"] or good.all()):
-            problems.append(table_encoder.describe_bad_cell(table, place, good, reading))
+        is_valid, is_outlier = np.ones(len(cells), dtype=bool), np.zeros(len(cells), dtype=bool)
+        is_valid[used], is_outlier[used] = np.isfinite(cells[used]), column_encoding.outlier_mask(column, cells[used])
+        if not (column["gaps"] or is_valid.all()):
+            problems.append(cell_messages.describe_bad_cell(table, index, is_valid, cell_format))
         elif is_outlier.any():
-            problems.append(table_encoder.describe_outlier_cell(table, place, is_outlier))
+            problems.append(cell_messages.describe_outlier_cell(table, index, is_outlier))
         else:
-            table_encoder.warn_about_unparsed_cells(table, place, np.where(good, 0.0, cells), "the mean is imputed")
+            cell_messages.warn_about_unparsed_cells(table, index, np.where(is_valid, 0.0, cells), "the mean is imputed")
     if problems:
-        raise ConfigError(*table_encoder.join_problems(problems), "the training rows have a number in every such cell")
+        raise DataError(*cell_messages.join_problems(problems), "the training rows have a number in every such cell")
 
 
-def read_labels(schema: Schema, table: Table, reading: CellFormat) -> Tensor | None:
+def read_labels(schema: Schema, table: Table, cell_format: CellFormat) -> Tensor | None:
     """Return the classes (N,) of a table if it has the target column with a known class in every row; else None."""
     target = schema.get("target", {})
     if "classes" not in target or target["name"] not in table.names:
         return None
     cells = table.columns[table.names.index(target["name"])]
-    indices = index_classes(target["classes"], cells, reading)
+    indices = index_classes(target["classes"], cells, cell_format)
     return torch.from_numpy(indices) if (indices >= 0).all() else None
 
 
@@ -135,13 +138,13 @@ def header_names(schema: Schema) -> Collection[str]:
 
 def _find_feature_columns(schema: Schema, table: Table) -> Sequence[int]:
     """Return the position of each feature column: by name where both tables have a header, else by order."""
-    wanted = [column["name"] for column in schema["columns"]]
+    feature_columns = [column["name"] for column in schema["columns"]]
     if schema["header"] and table.has_header:
-        absent = [name for name in wanted if name not in table.names]
-        if absent:
-            guess = did_you_mean(absent[0], [name for name in table.names if name not in wanted])
-            raise ConfigError(
-                f"{table.path} is missing columns of the training data: {join_names(absent)}{guess}"
+        missing = [name for name in feature_columns if name not in table.names]
+        if missing:
+            suggestion = did_you_mean(missing[0], [name for name in table.names if name not in feature_columns])
+            raise DataError(
+                f"{table.path} is missing columns of the training data: {join_names(missing)}{suggestion}"
                 f" (its columns: {join_names(table.names)})"
             )
         unknown = [name for name in table.names if name not in schema["names"]]
@@ -149,14 +152,14 @@ def _find_feature_columns(schema: Schema, table: Table) -> Sequence[int]:
             log.warning(
                 "%s: columns that are not in the training table are ignored: %s", table.path, join_names(unknown)
             )
-        return [table.names.index(name) for name in wanted]
+        return [table.names.index(name) for name in feature_columns]
     if len(table.names) == len(schema["names"]):
         return [column["index"] for column in schema["columns"]]
-    if len(table.names) == len(wanted):
-        return range(len(wanted))
-    raise ConfigError(
+    if len(table.names) == len(feature_columns):
+        return range(len(feature_columns))
+    raise DataError(
         f"{table.path} has {len(table.names)} columns; the training table has {len(schema['names'])},"
-        f" of which {len(wanted)} are features: {join_names(wanted)}"
+        f" of which {len(feature_columns)} are features: {join_names(feature_columns)}"
     )
 
 

@@ -17,7 +17,7 @@ from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, mean_a
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.text_file import join_names, quote_cell
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
 
 log = logging.getLogger(__name__)
@@ -52,28 +52,30 @@ class EncodedTarget:
     scale: float = 1.0
 
 
-def read(table: Table, at: int, reading: CellFormat, kind: str, *, certain: bool) -> Target:
+def read(table: Table, column: int, cell_format: CellFormat, kind: str, *, certain: bool) -> Target:
     """Parse a target column as ``kind``, class or number; see ``read_classes`` and ``read_numbers`` for errors."""
     if kind == "class":
-        return read_classes(table, at, reading, certain=certain)
-    return read_numbers(table, at, reading)
+        return read_classes(table, column, cell_format, certain=certain)
+    return read_numbers(table, column, cell_format)
 
 
-def encode(table: Table, at: int, reading: CellFormat, schema: Mapping[str, Any]) -> Target:
+def encode(table: Table, column: int, cell_format: CellFormat, schema: Mapping[str, Any]) -> Target:
     """Parse a target column with the schema of a saved run; unknown classes and non-numbers are logged and masked."""
-    cells = table.columns[at]
+    cells = table.columns[column]
     if schema["kind"] == "number":
-        values = reading.parse_numbers(cells)
-        known = np.isfinite(values)
+        values = cell_format.parse_numbers(cells)
+        known_mask = np.isfinite(values)
     else:
-        values = index_classes(schema["classes"], cells, reading)
-        known = values >= 0
-    unknown = [cell for cell, good in zip(cells, known, strict=True) if not good and not reading.is_gap(cell)]
+        values = index_classes(schema["classes"], cells, cell_format)
+        known_mask = values >= 0
+    unknown = [
+        cell for cell, is_known in zip(cells, known_mask, strict=True) if not is_known and not cell_format.is_gap(cell)
+    ]
     if unknown:
-        found = join_names(sorted(set(unknown)), 5)
+        unknown_names = join_names(sorted(set(unknown)), 5)
         text = "%s: rows dropped: %d; this run has no %r %s"
-        log.warning(text, table.path, len(unknown), table.names[at], found)
-    return Target(table=table, column=at, values=values, known_mask=known, names=schema.get("classes", ()))
+        log.warning(text, table.path, len(unknown), table.names[column], unknown_names)
+    return Target(table=table, column=column, values=values, known_mask=known_mask, names=schema.get("classes", ()))
 
 
 def fit_target(target: Target, train: np.ndarray, stored: Mapping[str, Any] | None = None) -> EncodedTarget:
@@ -84,28 +86,28 @@ def fit_target(target: Target, train: np.ndarray, stored: Mapping[str, Any] | No
     return (fit_classes if target.names else fit_numbers)(target, train, stored)
 
 
-def read_classes(table: Table, at: int, reading: CellFormat, *, certain: bool) -> Target:
+def read_classes(table: Table, column: int, cell_format: CellFormat, *, certain: bool) -> Target:
     """Parse class labels as indices into the sorted class names (numeric order for numbers); see ``map_class_names``.
 
     Raises:
-        ConfigError: There is a single class, or, unless ``certain``, the labels look like continuous values.
+        DataError: There is a single class, or, unless ``certain``, the labels look like continuous values.
     """
-    texts = reading.parse_texts(table.columns[at])
-    names = map_class_names(sorted(set(texts) - {""}), reading)
+    texts = cell_format.parse_texts(table.columns[column])
+    names = map_class_names(sorted(set(texts) - {""}), cell_format)
     ordered = sorted(set(names.values()))
-    exact = {name: value for name in ordered if (value := reading.canonicalize_number(name)) is not None}
-    if len(exact) == len(ordered):
-        ordered.sort(key=exact.__getitem__)
+    numbers = {name: value for name in ordered if (value := cell_format.canonicalize_number(name)) is not None}
+    if len(numbers) == len(ordered):
+        ordered.sort(key=numbers.__getitem__)
     if not certain:
-        _refuse_continuous(table, at, ordered, reading)
+        _check_not_continuous(table, column, ordered, cell_format)
     if len(ordered) < 2:
-        raise ConfigError(_describe_single_class(table, at, ordered, reading))
+        raise DataError(_describe_single_class(table, column, ordered, cell_format))
     class_index = {"": -1} | {text: ordered.index(name) for text, name in names.items()}
     labels = np.fromiter(map(class_index.__getitem__, texts), np.int64, len(texts))
-    return Target(table=table, column=at, values=labels, known_mask=labels >= 0, names=ordered)
+    return Target(table=table, column=column, values=labels, known_mask=labels >= 0, names=ordered)
 
 
-def map_class_names(texts: Collection[str], reading: CellFormat) -> dict[str, str]:
+def map_class_names(texts: Collection[str], cell_format: CellFormat) -> dict[str, str]:
     """Return the class of each label text.
 
     Where all labels are plain numbers, spellings of the same integer are one class, named by the shortest: a missing
@@ -113,96 +115,98 @@ def map_class_names(texts: Collection[str], reading: CellFormat) -> dict[str, st
     any program, so they are distinct labels. Among texts ``yes.`` equals ``yes`` where both occur (a test file may end
     its labels with a dot).
     """
-    exact = {text: value for text in texts if (value := reading.canonicalize_number(text)) is not None}
-    if len(exact) == len(texts):
-        shortest = {value: text for text, value in sorted(exact.items(), key=lambda pair: -len(pair[0]))}
-        return {text: shortest[value] if value % 1 == 0 else text for text, value in exact.items()}
+    numbers = {text: value for text in texts if (value := cell_format.canonicalize_number(text)) is not None}
+    if len(numbers) == len(texts):
+        shortest = {value: text for text, value in sorted(numbers.items(), key=lambda pair: -len(pair[0]))}
+        return {text: shortest[value] if value % 1 == 0 else text for text, value in numbers.items()}
     return {text: text[:-1] if text.endswith(".") and text[:-1] in texts else text for text in texts}
 
 
-def index_classes(classes: Sequence[str], cells: Sequence[str], reading: CellFormat) -> np.ndarray:
+def index_classes(classes: Sequence[str], cells: Sequence[str], cell_format: CellFormat) -> np.ndarray:
     """Return the index (N,) into ``classes`` of each cell by the rule of ``map_class_names``; -1 for unknown classes.
 
     A number whose spelling is not a class maps to the class of equal value, if unique.
     """
-    values = [reading.canonicalize_number(name) for name in classes]
-    by_text = {name: place for place, name in enumerate(classes)}
+    values = [cell_format.canonicalize_number(name) for name in classes]
+    index_by_name = {name: index for index, name in enumerate(classes)}
 
     def find(text: str) -> int:
-        if None not in values and text not in by_text:
-            value = reading.canonicalize_number(text)
+        if None not in values and text not in index_by_name:
+            value = cell_format.canonicalize_number(text)
             return values.index(value) if values.count(value) == 1 else -1
         spellings = (text, text.removesuffix("."), f"{text}.")
-        return next((by_text[spelling] for spelling in spellings if spelling in by_text), -1)
+        return next((index_by_name[spelling] for spelling in spellings if spelling in index_by_name), -1)
 
-    texts = reading.parse_texts(cells)
-    known = {text: find(text) if text else -1 for text in set(texts)}
-    return np.array([known[text] for text in texts], dtype=np.int64)
+    texts = cell_format.parse_texts(cells)
+    index_by_text = {text: find(text) if text else -1 for text in set(texts)}
+    return np.array([index_by_text[text] for text in texts], dtype=np.int64)
 
 
-def _describe_single_class(table: Table, at: int, names: Sequence[str], reading: CellFormat) -> str:
+def _describe_single_class(table: Table, column: int, names: Sequence[str], cell_format: CellFormat) -> str:
     """Describe a target with fewer than two classes, including values of ``data.missing`` that may be classes."""
-    cells = table.columns[at]
-    found = f"only one class, {quote_cell(names[0])}" if names else "only missing values"
-    words = sorted({cell for cell in cells if cell and reading.is_gap(cell)})
+    cells = table.columns[column]
+    content = f"only one class, {quote_cell(names[0])}" if names else "only missing values"
+    missing_texts = sorted({cell for cell in cells if cell and cell_format.is_gap(cell)})
     hint = ""
-    if words:
-        count = sum(map(words.__contains__, cells))
+    if missing_texts:
+        count = sum(map(missing_texts.__contains__, cells))
         hint = (
-            f"; {count} cells are missing values by data.missing, which lists {quote_cell(words[0])}: remove it to use"
-            " them as a class"
+            f"; {count} cells are missing values by data.missing, which lists {quote_cell(missing_texts[0])}: remove it"
+            " to use them as a class"
         )
-    return f"data.target: column {table.names[at]!r} of {table.path} has {found}; at least two classes are needed{hint}"
+    return (
+        f"target: column {table.names[column]!r} of {table.path} has {content}; at least two classes are needed{hint}"
+    )
 
 
-def _refuse_continuous(table: Table, at: int, names: Sequence[str], reading: CellFormat) -> None:
-    if len(names) <= FEW_CLASSES or reading.are_codes(names):
+def _check_not_continuous(table: Table, column: int, names: Sequence[str], cell_format: CellFormat) -> None:
+    if len(names) <= FEW_CLASSES or cell_format.are_codes(names):
         return
     count, rows = len(names), len(table)
-    distinct = reading.parse_numbers(names)
-    signs = None if np.isfinite(distinct).all() else reading.suggest_number_format(names)
-    whole = bool((distinct == distinct.round()).all())
+    distinct = cell_format.parse_numbers(names)
+    format_hint = None if np.isfinite(distinct).all() else cell_format.suggest_number_format(names)
+    are_integers = bool((distinct == distinct.round()).all())
     advice = "use task=regression (or data.target_kind=class to use them as classes anyway)"
-    prefix = f"data.target: column {table.names[at]!r} of {table.path} holds"
-    if signs is not None:
-        raise ConfigError(f"{prefix} {signs}; {advice}")
-    if np.isfinite(distinct).all() and (not whole or count * MIN_ROWS_PER_CLASS > rows):
-        raise ConfigError(f"{prefix} {count} distinct numbers in {rows} rows, such as {distinct[0]:g}: {advice}")
+    prefix = f"target: column {table.names[column]!r} of {table.path} holds"
+    if format_hint is not None:
+        raise DataError(f"{prefix} {format_hint}; {advice}")
+    if np.isfinite(distinct).all() and (not are_integers or count * MIN_ROWS_PER_CLASS > rows):
+        raise DataError(f"{prefix} {count} distinct numbers in {rows} rows, such as {distinct[0]:g}: {advice}")
 
 
-def read_numbers(table: Table, at: int, reading: CellFormat) -> Target:
+def read_numbers(table: Table, column: int, cell_format: CellFormat) -> Target:
     """Parse a regression target; NaN for a missing value, infinity for a text.
 
     Raises:
-        ConfigError: Most cells are texts, or all numbers are equal.
+        DataError: Most cells are texts, or all numbers are equal.
     """
-    values = reading.parse_numbers(table.columns[at])
-    known, texts = np.isfinite(values), np.isinf(values)
-    signs = reading.suggest_number_format(table.columns[at]) if texts.any() else None
-    if signs is not None:
-        raise ConfigError(f"data.target: column {table.names[at]!r} of {table.path} holds {signs}")
-    if texts.sum() >= max(1, known.sum()):
-        row = int(np.argmax(texts))
-        raise ConfigError(
-            f"data.target: {table.describe_cell(row, at)}: {quote_cell(table.columns[at][row])} is not a number"
-            f" ({int(texts.sum())} of {len(values)} cells are not): use task=classification for classes"
+    values = cell_format.parse_numbers(table.columns[column])
+    is_known, is_text = np.isfinite(values), np.isinf(values)
+    format_hint = cell_format.suggest_number_format(table.columns[column]) if is_text.any() else None
+    if format_hint is not None:
+        raise DataError(f"target: column {table.names[column]!r} of {table.path} holds {format_hint}")
+    if is_text.sum() >= max(1, is_known.sum()):
+        row = int(np.argmax(is_text))
+        raise DataError(
+            f"target: {table.describe_cell(row, column)}: {quote_cell(table.columns[column][row])} is not a number"
+            f" ({int(is_text.sum())} of {len(values)} cells are not): use task=classification for classes"
         )
-    if not known.any() or np.ptp(values[known]) == 0:
-        found = f"{values[known][0]:g} in every row" if known.any() else "missing in every row"
-        raise ConfigError(f"data.target: column {table.names[at]!r} of {table.path} is {found}; it must vary")
-    column_checks.warn_about_mixed_decimals(table, at, reading)
-    return Target(table=table, column=at, values=values, known_mask=known)
+    if not is_known.any() or np.ptp(values[is_known]) == 0:
+        content = f"{values[is_known][0]:g} in every row" if is_known.any() else "missing in every row"
+        raise DataError(f"target: column {table.names[column]!r} of {table.path} is {content}; it must vary")
+    column_checks.warn_about_mixed_decimals(table, column, cell_format)
+    return Target(table=table, column=column, values=values, known_mask=is_known)
 
 
 def fit_classes(target: Target, train: np.ndarray, stored: Mapping[str, Any] | None = None) -> EncodedTarget:
-    """Encode a class target. Raises ConfigError, naming its first row, for a class without a training row."""
+    """Encode a class target. Raises DataError, naming its first row, for a class without a training row."""
     train_classes = np.unique(target.values[train])
     missing_classes = np.setdiff1d(target.values[target.known_mask], train_classes)
     if len(missing_classes) and stored is None:
-        name, known = target.names[missing_classes[0]], [target.names[place] for place in train_classes]
+        name, known = target.names[missing_classes[0]], [target.names[index] for index in train_classes]
         row = int(np.argmax(target.values == missing_classes[0]))
-        raise ConfigError(
-            f"data.target: {target.table.describe_cell(row, target.column)}: class {name!r} has no training row"
+        raise DataError(
+            f"target: {target.table.describe_cell(row, target.column)}: class {name!r} has no training row"
             f"{did_you_mean(name, known)} (classes of the training rows: {', '.join(known[:FEW_CLASSES])})"
         )
     return EncodedTarget(
@@ -216,7 +220,7 @@ def fit_numbers(target: Target, train: np.ndarray, stored: Mapping[str, Any] | N
     """Standardize a regression target by the training rows; ``scale`` is their standard deviation.
 
     Raises:
-        ConfigError: A value is far outside of the training range.
+        DataError: A value is far outside of the training range.
     """
     mean, std = mean_and_scale(target.values[train]) if stored is None else (stored["mean"], stored["std"])
     is_outlier = target.known_mask & (
@@ -225,8 +229,8 @@ def fit_numbers(target: Target, train: np.ndarray, stored: Mapping[str, Any] | N
     if is_outlier.any():
         row = int(np.argmax(is_outlier))
         cell = quote_cell(target.table.columns[target.column][row])
-        raise ConfigError(
-            f"data.target: {target.table.describe_cell(row, target.column)}: {cell} is more than "
+        raise DataError(
+            f"target: {target.table.describe_cell(row, target.column)}: {cell} is more than "
             f"{MAX_STANDARDIZED_VALUE:g} standard deviations from the"
             " mean of the training rows; if it encodes a missing value, add it to data.missing"
         )

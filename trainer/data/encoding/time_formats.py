@@ -35,21 +35,21 @@ FORMATS = (
 Parsed = TypeVar("Parsed")
 
 
-def parse_cells(cells: Sequence[str], one: Callable[[str], Parsed]) -> list[Parsed]:
+def parse_cells(cells: Sequence[str], parse: Callable[[str], Parsed]) -> list[Parsed]:
     """Parse cells up to the first invalid one."""
-    found = []
+    values = []
     try:
         for cell in cells:
-            found.append(one(cell))
+            values.append(parse(cell))
     except ValueError:
         pass  # the caller compares lengths
-    return found
+    return values
 
 
 def parse_iso(cell: str) -> datetime:
     """Parse an ISO 8601 date or time; a month is its first day, and naive times are in UTC."""
-    found = datetime.fromisoformat(f"{cell}-01" if re.fullmatch(r"\d{4}-\d\d", cell) else cell)
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    time = datetime.fromisoformat(f"{cell}-01" if re.fullmatch(r"\d{4}-\d\d", cell) else cell)
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def parse_with_format(cell: str, pattern: str) -> datetime:
@@ -64,7 +64,12 @@ def find_format(cells: Sequence[str]) -> str | None:
     if len(parse_cells(sample, parse_iso)) == len(sample):
         return ""
     return next(
-        (p for p in FORMATS if len(parse_cells(sample, partial(parse_with_format, pattern=p))) == len(sample)), None
+        (
+            pattern
+            for pattern in FORMATS
+            if len(parse_cells(sample, partial(parse_with_format, pattern=pattern))) == len(sample)
+        ),
+        None,
     )
 
 

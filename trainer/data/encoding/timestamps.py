@@ -22,7 +22,7 @@ from trainer.data.encoding.time_formats import (
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.header_detection import is_number
 from trainer.data.readers.text_file import join_names, quote_cell
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 MAX_DIGITS = 6
 """Significant digits in which differences are compared."""
@@ -38,26 +38,28 @@ ROUNDING_TOLERANCE = 0.51
 """Maximum rounding error of a timestamp in units of its last digit."""
 
 
-def grid_steps(table: Table, at: int, pattern: str | None) -> np.ndarray:
-    """Return the time step of each row relative to the first, (T,) int64, from the time column ``at``.
+def grid_steps(table: Table, column: int, pattern: str | None) -> np.ndarray:
+    """Return the time step of each row relative to the first, (T,) int64.
 
     A step is the most frequent difference, in months where all timestamps are on the same day of the month or on its
     last day. Timestamps may be rounded to their written digits, and days may have 23 or 25 hours at daylight saving
     time changes.
 
     Args:
+        table: Table with the timestamps.
+        column: Time column.
         pattern: strptime format; None for ISO 8601 or numbers.
 
     Raises:
-        ConfigError: A timestamp cannot be parsed, is not later than the previous one or is off the grid.
+        DataError: A timestamp cannot be parsed, is not later than the previous one or is off the grid.
     """
-    cells = table.columns[at]
-    values, units = _stamps_to_numbers(_read_stamps(table, at, pattern))
+    cells = table.columns[column]
+    values, units = _stamps_to_numbers(_read_stamps(table, column, pattern))
     differences = np.diff(values)
     if not len(differences):
         return np.zeros(1, dtype=np.int64)
     if (differences <= 0).any():
-        raise ConfigError(_describe_backward_step(table, at, differences))
+        raise DataError(_describe_backward_step(table, column, differences))
     digits = max(MAX_DIGITS, MAX_DIGITS - math.floor(math.log10(np.median(differences))))
     sizes, counts = np.unique(differences.round(digits), return_counts=True)
     step = float(sizes[counts.argmax()]) or float(np.median(differences))
@@ -65,45 +67,46 @@ def grid_steps(table: Table, at: int, pattern: str | None) -> np.ndarray:
     off_grid = np.abs(differences / step - steps) > STEP_TOLERANCE
     if not off_grid.any():
         return np.concatenate(([0], steps.cumsum())).astype(np.int64)
-    found = _steps_across_clock_changes(values, step) if units is SECONDS_PER_UNIT else None
-    if found is None and units is not MONTHS_PER_UNIT:
-        found = _steps_of_rounded_stamps(values, step, _resolutions(cells, pattern, is_date=units is SECONDS_PER_UNIT))
-    if found is None:
+    adjusted_steps = _steps_across_clock_changes(values, step) if units is SECONDS_PER_UNIT else None
+    if adjusted_steps is None and units is not MONTHS_PER_UNIT:
+        adjusted_steps = _steps_of_rounded_stamps(
+            values, step, _resolutions(cells, pattern, is_date=units is SECONDS_PER_UNIT)
+        )
+    if adjusted_steps is None:
         row = int(np.argmax(off_grid))
-        raise ConfigError(
-            f"{table.describe_cell(row + 1, at)}: {cells[row + 1]} is "
+        raise DataError(
+            f"{table.describe_cell(row + 1, column)}: {cells[row + 1]} is "
             f"{_format_duration(differences[row], units)} after {cells[row]}, but"
             f" most rows are {_format_duration(step, units)} apart; {EVEN_SPACING_HINT}"
         )
-    return found
+    return adjusted_steps
 
 
-def _describe_backward_step(table: Table, at: int, differences: np.ndarray) -> str:
+def _describe_backward_step(table: Table, column: int, differences: np.ndarray) -> str:
     """Describe the first row that is not later than the previous one."""
-    cells, row = table.columns[at], int(np.argmax(differences <= 0))
+    cells, row = table.columns[column], int(np.argmax(differences <= 0))
     hint = "; rows are in reverse order, so reverse the file" if (differences < 0).all() else ""
-    if not hint and (column := _find_series_column(table, at, differences)) is not None:
-        names = join_names(dict.fromkeys(table.columns[column]), 5)
+    if not hint and (series_column := _find_series_column(table, column, differences)) is not None:
+        names = join_names(dict.fromkeys(table.columns[series_column]), 5)
         hint = (
-            f"; column {table.names[column]!r} identifies several series ({names}): use a file with one of them, or one"
-            " column per series"
+            f"; column {table.names[series_column]!r} identifies several series ({names}): use a file with one of them,"
+            " or one column per series"
         )
-    return (
-        f"{table.describe_cell(row + 1, at)}: {cells[row + 1]} is not later than {cells[row]} in the previous row{hint}"
-    )
+    location = table.describe_cell(row + 1, column)
+    return f"{location}: {cells[row + 1]} is not later than {cells[row]} in the previous row{hint}"
 
 
-def _find_series_column(table: Table, at: int, differences: np.ndarray) -> int | None:
+def _find_series_column(table: Table, time_column: int, differences: np.ndarray) -> int | None:
     """Return the column that groups rows into series of increasing time, or None."""
     values = np.concatenate(([0.0], differences.cumsum()))
-    for place, cells in enumerate(table.columns):
+    for column, cells in enumerate(table.columns):
         number = {cell: i for i, cell in enumerate(dict.fromkeys(cells))}
-        if place == at or not 1 < len(number) <= len(cells) / 2:
+        if column == time_column or not 1 < len(number) <= len(cells) / 2:
             continue
         group = np.fromiter(map(number.__getitem__, cells), np.int64, len(cells))
         order = np.argsort(group, kind="stable")
         if (np.diff(values[order])[np.diff(group[order]) == 0] > 0).all():
-            return place
+            return column
     return None
 
 
@@ -119,14 +122,14 @@ def _steps_across_clock_changes(values: np.ndarray, step: float) -> np.ndarray |
 def _steps_of_rounded_stamps(values: np.ndarray, step: float, resolution: np.ndarray) -> np.ndarray | None:
     """Return the steps (T,) of timestamps that are regular up to rounding to ``resolution`` (T,), else None."""
     differences = np.diff(values)
-    near = differences[(differences / step).round() == 1]
-    step = float(near.mean()) if len(near) else step
+    single_steps = differences[(differences / step).round() == 1]
+    step = float(single_steps.mean()) if len(single_steps) else step
     steps = np.concatenate(([0.0], (differences / step).round().cumsum()))
     if (np.diff(steps) < 1).any() or steps[-1] < 2:
         return None
-    since = values - values[0]
-    step, start = np.polyfit(steps, since, 1)
-    is_even = (np.abs(since - start - step * steps) <= ROUNDING_TOLERANCE * resolution).all() and (
+    elapsed = values - values[0]
+    step, start = np.polyfit(steps, elapsed, 1)
+    is_even = (np.abs(elapsed - start - step * steps) <= ROUNDING_TOLERANCE * resolution).all() and (
         2 * resolution < step
     ).all()
     return steps.astype(np.int64) if is_even else None
@@ -139,28 +142,28 @@ def _resolutions(cells: Sequence[str], pattern: str | None, *, is_date: bool) ->
     """
     if is_date:
         return np.full(len(cells), smallest_unit(cells[0], pattern))
-    read = [Decimal(cell).as_tuple() for cell in cells]
-    exponents = np.array([float(number.exponent) for number in read])
-    lengths = np.array([len(number.digits) if any(number.digits) else -np.inf for number in read])
+    numbers = [Decimal(cell).as_tuple() for cell in cells]
+    exponents = np.array([float(number.exponent) for number in numbers])
+    lengths = np.array([len(number.digits) if any(number.digits) else -np.inf for number in numbers])
     return 10.0 ** np.maximum(exponents.min(), exponents + lengths - lengths.max())
 
 
-def _read_stamps(table: Table, at: int, pattern: str | None) -> Sequence[datetime] | Sequence[float]:
-    cells = table.columns[at]
+def _read_stamps(table: Table, column: int, pattern: str | None) -> Sequence[datetime] | Sequence[float]:
+    cells = table.columns[column]
     dates = parse_cells(cells, parse_iso if pattern is None else partial(parse_with_format, pattern=pattern))
     numbers = [] if pattern is not None or len(dates) == len(cells) else parse_cells(cells, _parse_number)
-    found: Sequence[datetime] | Sequence[float] = dates if len(dates) >= len(numbers) else numbers
-    if len(found) < len(cells):
-        where, cell = table.describe_cell(len(found), at), cells[len(found)]
+    stamps: Sequence[datetime] | Sequence[float] = dates if len(dates) >= len(numbers) else numbers
+    if len(stamps) < len(cells):
+        location, cell = table.describe_cell(len(stamps), column), cells[len(stamps)]
         if pattern is not None:
-            raise ConfigError(f"{where}: {quote_cell(cell)} does not match data.time_format={pattern}")
+            raise DataError(f"{location}: {quote_cell(cell)} does not match data.time_format={pattern}")
         detected_format = find_format(list(dict.fromkeys(cells)))
         hint = f'it looks like data.time_format="{detected_format}"' if detected_format else "such as %d.%m.%Y"
-        raise ConfigError(
-            f"{where}: {quote_cell(cell)} is neither a time such as 2016-07-31 12:00 nor a number; "
+        raise DataError(
+            f"{location}: {quote_cell(cell)} is neither a time such as 2016-07-31 12:00 nor a number; "
             f"set data.time_format, {hint}"
         )
-    return found
+    return stamps
 
 
 def _parse_number(cell: str) -> float:

@@ -16,7 +16,7 @@ from trainer.core.tokenizer import UNKNOWN_TOKEN, Tokenizer
 from trainer.data.encoding import word_splitting
 from trainer.data.encoding.pretrained_tokenizer import PretrainedTokenizer
 from trainer.data.readers.text_file import quote_cell
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 MAX_UNKNOWN_FRACTION = 0.3
 """Fraction of unknown tokens from which a warning is logged; hapax legomena of a small text are about a tenth."""
@@ -38,7 +38,7 @@ class CharacterTokenizer:
         ids = [self._numbers.get(character, self.unknown_id) for character in text]
         if None in ids:
             unknown = text[ids.index(None)]
-            raise ConfigError(f"text: character {unknown!r} is not in the vocabulary of {self.vocab_size} characters")
+            raise DataError(f"text: character {unknown!r} is not in the vocabulary of {self.vocab_size} characters")
         return cast(list[int], ids)
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -65,7 +65,7 @@ class WordTokenizer:
         min_count: Minimum frequency of a word in the vocabulary.
 
     Raises:
-        ConfigError: No word reaches ``min_count``.
+        DataError: No word reaches ``min_count``.
     """
 
     unknown_id: int | None = 0
@@ -78,8 +78,8 @@ class WordTokenizer:
             (word for word, n in counts.items() if n >= min_count), key=lambda word: (-counts[word], word)
         )
         if counts and not frequent:
-            raise ConfigError(
-                f"data.min_count: none of the {len(counts):,} words of the training texts occurs {min_count} times,"
+            raise DataError(
+                f"min_count: none of the {len(counts):,} words of the training texts occurs {min_count} times,"
                 f" such as {quote_cell(next(iter(counts)))}; data.min_count=1 includes all of them, "
                 "data.tokens=characters or"
                 " bytepair also new ones"
@@ -116,7 +116,7 @@ class BPETokenizer:
     """Byte-level byte-pair encoding, trained on the texts, without unknown tokens.
 
     Raises:
-        ConfigError: The package tokenizers is not installed.
+        DataError: The package tokenizers is not installed.
 
     References:
         Sennrich et al. 2016, Neural Machine Translation of Rare Words with Subword Units.
@@ -160,12 +160,12 @@ class BPETokenizer:
 
 
 def _import_tokenizers() -> tuple[Any, ...]:
-    """Import the package tokenizers. Raises ConfigError if it is not installed."""
+    """Import the package tokenizers. Raises DataError if it is not installed."""
     try:
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     except ImportError:
-        raise ConfigError(
-            "data.tokens: bytepair needs the package tokenizers: pip install 'train-zoo[text]';"
+        raise DataError(
+            "tokens: bytepair needs the package tokenizers: pip install 'train-zoo[text]';"
             " characters and words need no package"
         ) from None
     return Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -174,9 +174,9 @@ def _import_tokenizers() -> tuple[Any, ...]:
 class LowercaseTokenizer:
     """Wrapper of a tokenizer that lowercases its input."""
 
-    def __init__(self, codec: Tokenizer):
-        self.tokenizer = codec
-        self.vocab_size, self.unknown_id = codec.vocab_size, codec.unknown_id
+    def __init__(self, tokenizer: Tokenizer):
+        self.tokenizer = tokenizer
+        self.vocab_size, self.unknown_id = tokenizer.vocab_size, tokenizer.unknown_id
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(word_splitting.to_lowercase(text))
@@ -195,19 +195,19 @@ class LowercaseTokenizer:
         return cls(tokenizer_from_state(state["codec"]))
 
 
-def describe_target_case(codec: Tokenizer) -> list[str]:
+def describe_target_case(tokenizer: Tokenizer) -> list[str]:
     """Return a summary line if targets are lowercased, as scores and samples then are too."""
-    return ["targets: lowercased (data.lowercase)"] if isinstance(codec, LowercaseTokenizer) else []
+    return ["targets: lowercased (data.lowercase)"] if isinstance(tokenizer, LowercaseTokenizer) else []
 
 
-def warn_about_unknown_tokens(codec: Tokenizer, option: str, parts: dict[str, Tensor]) -> None:
+def warn_about_unknown_tokens(tokenizer: Tokenizer, option: str, parts: dict[str, Tensor]) -> None:
     """Log a warning if many tokens of a split are unknown."""
-    while isinstance(codec, LowercaseTokenizer):
-        codec = codec.tokenizer
-    if not isinstance(codec, WordTokenizer | CharacterTokenizer) or codec.unknown_id is None:
+    while isinstance(tokenizer, LowercaseTokenizer):
+        tokenizer = tokenizer.tokenizer
+    if not isinstance(tokenizer, WordTokenizer | CharacterTokenizer) or tokenizer.unknown_id is None:
         return
     shares = {
-        name: float((tokens == codec.unknown_id).double().mean()) for name, tokens in parts.items() if len(tokens)
+        name: float((tokens == tokenizer.unknown_id).double().mean()) for name, tokens in parts.items() if len(tokens)
     }
     if max(shares.values(), default=0.0) > MAX_UNKNOWN_FRACTION:
         log.warning(
@@ -230,7 +230,7 @@ def fit_tokenizer(
     unknown: bool = True,
     lowercase: bool = False,
     tokenizer: str | None = None,
-    most: int | None = None,
+    max_length: int | None = None,
     keep: Literal["first", "last"] = "first",
 ) -> Tokenizer:
     """Fit a tokenizer on texts.
@@ -242,16 +242,16 @@ def fit_tokenizer(
         unknown: Whether characters have an unknown token.
         lowercase: Lowercase all text; ignored for ``pretrained``, which has its own rule.
         tokenizer: Pretrained model whose tokenizer is loaded.
-        most: Maximum number of tokens of a text for ``pretrained``, special tokens included.
+        max_length: Maximum number of tokens of a text for ``pretrained``, special tokens included.
         keep: End of the text that truncation keeps.
 
     Raises:
-        ConfigError: Byte-pair encoding has no limit, or one below 256.
+        DataError: Byte-pair encoding has no limit, or one below 256.
     """
     if kind == "pretrained":
         if tokenizer is None:
-            raise ConfigError("data.tokenizer: tokens=pretrained needs the name or directory of a pretrained model")
-        return PretrainedTokenizer(tokenizer, most, keep)
+            raise DataError("tokenizer: tokens=pretrained needs the name or directory of a pretrained model")
+        return PretrainedTokenizer(tokenizer, max_length, keep)
     if lowercase:
         lowercased = [word_splitting.to_lowercase(text) for text in texts]
         return LowercaseTokenizer(fit_tokenizer(kind, lowercased, limit=limit, min_count=min_count, unknown=unknown))
@@ -260,7 +260,7 @@ def fit_tokenizer(
     if kind == "words":
         return WordTokenizer(texts, limit=limit, min_count=min_count)
     if limit is None or limit < NUM_BYTES:
-        raise ConfigError(f"data.vocab_limit: {limit} given; bytepair needs at least {NUM_BYTES}")
+        raise DataError(f"vocab_limit: {limit} given; bytepair needs at least {NUM_BYTES}")
     return BPETokenizer(texts, limit=limit)
 
 

@@ -31,8 +31,8 @@ SPACE_AFTER_BRACKET = re.compile(r"(?<=[(\[{])\s+")
 @cache
 def _combining_marks() -> str:
     """Return the combining characters (accents, vowel signs, vowel points) as ranges of a regular expression."""
-    found = [chr(code) for code in (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0))]
-    marks = [letter for letter in found if unicodedata.category(letter)[0] == "M"]
+    characters = [chr(code) for code in (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0))]
+    marks = [letter for letter in characters if unicodedata.category(letter)[0] == "M"]
     ranges: list[list[str]] = []
     for mark in marks:
         if ranges and ord(mark) == ord(ranges[-1][1]) + 1:

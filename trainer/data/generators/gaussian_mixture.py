@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from trainer.core.class_sizes import class_sizes
-from trainer.core.dataset import DatasetInfo, TensorSplit
+from trainer.core.dataset import TensorSplit
+from trainer.core.dataset_info import DatasetInfo, DensityInfo
 from trainer.data.reference import baselines
 from trainer.metrics.distances import energy_distance, mode_coverage
 
@@ -17,31 +18,31 @@ CHUNK_SIZE = 1 << 22
 """Number of distances computed at once."""
 
 
-def log_prob(x: Tensor, centres: Tensor, sigma: float) -> Tensor:
+def log_prob(x: Tensor, centers: Tensor, sigma: float) -> Tensor:
     """Compute ``log mean_k N(x; c_k, sigma^2 I)`` in nats, (B,) float64, of points x (B, F) and centers (K, F)."""
-    centres = centres.to(x.device).double()
-    parts = x.double().split(max(1, CHUNK_SIZE // len(centres)))
+    centers = centers.to(x.device).double()
+    parts = x.double().split(max(1, CHUNK_SIZE // len(centers)))
     # The matrix-product form of cdist cancels catastrophically for distant points.
-    squares = (torch.cdist(part, centres, compute_mode="donot_use_mm_for_euclid_dist").square() for part in parts)
+    squares = (torch.cdist(part, centers, compute_mode="donot_use_mm_for_euclid_dist").square() for part in parts)
     nats = torch.cat([torch.logsumexp(-square / (2 * sigma**2), 1) for square in squares])
-    return nats - math.log(len(centres)) - x.shape[1] * math.log(sigma * math.sqrt(2 * math.pi))
+    return nats - math.log(len(centers)) - x.shape[1] * math.log(sigma * math.sqrt(2 * math.pi))
 
 
 def make_info(
-    train: TensorSplit, test: TensorSplit, centres: Tensor, sigma: float, random: torch.Generator
+    train: TensorSplit, test: TensorSplit, centers: Tensor, sigma: float, generator: torch.Generator
 ) -> DatasetInfo:
     """Return the info of points x (N, F) whose targets are the indices of their centers (K, F).
 
     The baseline of samples is one Gaussian fitted to the training points, that of classes the majority class. The
     probability of being within 3 sigma of a center is the chi-squared CDF with F degrees of freedom at 9.
     """
-    modes, width = centres.shape
-    seen, truth = train.inputs["x"], test.inputs["x"]
-    root = torch.linalg.cholesky(seen.T.cov())
-    guess = seen.mean(0) + torch.randn(truth.shape, generator=random) @ root.T
+    modes, width = centers.shape
+    train_x, test_x = train.inputs["x"], test.inputs["x"]
+    cholesky = torch.linalg.cholesky(train_x.T.cov())
+    samples = train_x.mean(0) + torch.randn(test_x.shape, generator=generator) @ cholesky.T
     gaussian_baseline = {
-        "energy_distance": energy_distance(guess, truth),
-        **mode_coverage(guess, centres, sigma),
+        "energy_distance": energy_distance(samples, test_x),
+        **mode_coverage(samples, centers, sigma),
     }
     within = float(torch.special.gammainc(torch.tensor(width / 2), torch.tensor(4.5)))
     return DatasetInfo(
@@ -52,7 +53,7 @@ def make_info(
         },
         baseline={**baselines.majority_class(train, test, modes), **gaussian_baseline},
         best_possible={"energy_distance": 0.0, "modes": float(modes), "within": within},
-        log_likelihood=partial(log_prob, centres=centres, sigma=sigma),
-        modes=centres,
-        mode_sigma=sigma,
+        density=DensityInfo(
+            log_likelihood=partial(log_prob, centers=centers, sigma=sigma), modes=centers, mode_sigma=sigma
+        ),
     )

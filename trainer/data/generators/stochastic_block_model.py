@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def block_graph(
-    nodes: int, blocks: int, p_within: float, p_across: float, mu: float, random: torch.Generator
+    nodes: int, blocks: int, p_within: float, p_across: float, mu: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sample features (N, blocks), adjacency (N, N) bool and the block of each node (N,).
 
@@ -15,7 +15,7 @@ def block_graph(
     ``x = mu onehot(block) + normal``. Blocks alternate in node order, so that any prefix of nodes is balanced.
     """
     block = torch.arange(nodes) % blocks
-    x = mu * torch.eye(blocks)[block] + torch.randn(nodes, blocks, generator=random)
+    x = mu * torch.eye(blocks)[block] + torch.randn(nodes, blocks, generator=generator)
     probability = torch.where(block[:, None] == block, p_within, p_across)
-    upper = (torch.rand(nodes, nodes, generator=random) < probability).triu(1)
+    upper = (torch.rand(nodes, nodes, generator=generator) < probability).triu(1)
     return x, upper | upper.t(), block

@@ -16,7 +16,7 @@ import numpy as np
 from trainer.core.types import Thousands
 from trainer.data.encoding import word_splitting
 from trainer.data.readers.text_file import quote_cell
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 GROUP_SIGNS = {"comma": ",", "point": ".", "space": " \u00a0\u2009\u202f", "apostrophe": "'\u2019"}
 MAX_MAGNITUDE = 1e100
@@ -49,7 +49,7 @@ class CellFormat:
 
     def __post_init__(self) -> None:
         if self.thousands == ("comma" if self.has_decimal_comma else "point"):
-            raise ConfigError(f"data.thousands: {self.thousands} given, which is the decimal sign (data.decimal)")
+            raise DataError(f"thousands: {self.thousands} given, which is the decimal sign (data.decimal)")
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> CellFormat:
@@ -208,8 +208,8 @@ class CellFormat:
         if not any(char.isdigit() for cell in unparsed for char in cell):
             return None
         counts = {
-            reading: sum(reading._parse_value(cell) is not None for cell in distinct)
-            for reading in self._alternatives()
+            cell_format: sum(cell_format._parse_value(cell) is not None for cell in distinct)
+            for cell_format in self._alternatives()
         }
         most = max(counts.values())
         if 2 * most <= len(distinct) or most <= len(distinct) - len(unparsed):
@@ -226,11 +226,14 @@ class CellFormat:
         ]
         example = next(cell for cell in unparsed if candidates[0]._parse_value(cell) is not None)
         by_value: dict[float, CellFormat] = {}
-        for reading in candidates:
-            value = reading._parse_value(example)
+        for cell_format in candidates:
+            value = cell_format._parse_value(example)
             if value is not None:
-                by_value.setdefault(value, reading)
-        advice = (f"{self._differing_options(reading)} reads it as {value:.12g}" for value, reading in by_value.items())
+                by_value.setdefault(value, cell_format)
+        advice = (
+            f"{self._differing_options(cell_format)} reads it as {value:.12g}"
+            for value, cell_format in by_value.items()
+        )
         return f"numbers such as {quote_cell(example)}: {', '.join(advice)}"
 
     def _alternatives(self) -> list[CellFormat]:

@@ -16,7 +16,7 @@ from trainer.core.preprocessing import RowKeys, make_content_keys
 from trainer.data.readers import text_file
 from trainer.data.readers.header_detection import SAMPLE_ROWS, has_column_names, is_row_number_column, looks_like_header
 from trainer.data.readers.text_file import join_names
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
 
 DELIMITERS = {"tab": "\t", "semicolon": ";", "bar": "|", "comma": ",", "space": " "}
@@ -51,78 +51,76 @@ class Table:
     def describe_cell(self, row: int, column: int) -> str:
         """Return the location of a cell for messages; rows count from 1, without the header."""
         ends = list(accumulate(rows for _, rows in self.sources))
-        place = bisect_right(ends, row)
-        row_in_file = row - (ends[place - 1] if place else 0)
-        path = self.sources[place][0]
+        index = bisect_right(ends, row)
+        row_in_file = row - (ends[index - 1] if index else 0)
+        path = self.sources[index][0]
         return f"{path}: row {row_in_file + 1} (line {self.lines[row]}), column {self.names[column]!r}"
 
     def find_column(self, key: str | int, option: str) -> int:
         """Return the position of a column given by name or by number, from 0 or from the end (-1 is the last).
 
         Raises:
-            ConfigError: Unknown column, with the nearest name and all names.
+            DataError: Unknown column, with the nearest name and all names.
         """
         if str(key) in self.names:
             return self.names.index(str(key))
         if isinstance(key, int) and -len(self.names) <= key < len(self.names):
             return key % len(self.names)
         if isinstance(key, int):
-            raise ConfigError(
-                f"{option}: no column {key}; {self.path} has {len(self.names)}, 0 to {len(self.names) - 1}"
-            )
+            raise DataError(f"{option}: no column {key}; {self.path} has {len(self.names)}, 0 to {len(self.names) - 1}")
         if not self.has_header:
             first = join_names(column[0] for column in self.columns)
-            raise ConfigError(
+            raise DataError(
                 f"{option}: no column {key!r}: {self.path} has no header (first row: {first}); give a number,"
                 f" 0 to {len(self.names) - 1} or -1 for the last, or set data.header=true"
             )
-        guess = did_you_mean(key, self.names)
-        raise ConfigError(f"{option}: no column {key!r} in {self.path}{guess} (columns: {join_names(self.names)})")
+        suggestion = did_you_mean(key, self.names)
+        raise DataError(f"{option}: no column {key!r} in {self.path}{suggestion} (columns: {join_names(self.names)})")
 
-    def column_keys(self, places: Iterable[int]) -> str:
+    def column_keys(self, columns: Iterable[int]) -> str:
         """Format columns as a list for the command line."""
-        return text_file.quote_for_shell(f"[{','.join(map(self._make_column_key, places))}]")
+        return text_file.quote_for_shell(f"[{','.join(map(self._make_column_key, columns))}]")
 
-    def column_key(self, place: int) -> str:
+    def column_key(self, column: int) -> str:
         """Format one column for the command line."""
-        return text_file.quote_for_shell(self._make_column_key(place))
+        return text_file.quote_for_shell(self._make_column_key(column))
 
-    def _make_column_key(self, place: int) -> str:
+    def _make_column_key(self, column: int) -> str:
         """Return a key for ``find_column``; positions that equal the name of another column count from the end."""
-        if self.has_header and not self.is_unnamed(place):
-            return text_file.format_override_value(self.names[place])
-        return str(place if str(place) not in self.names else place - len(self.names))
+        if self.has_header and not self.is_unnamed(column):
+            return text_file.format_override_value(self.names[column])
+        return str(column if str(column) not in self.names else column - len(self.names))
 
     def row_keys(self, columns: Iterable[int], normalize: Callable[[str], str] = str) -> RowKeys:
         """Return a key for each row from the normalized cells of some columns."""
         normalized = []
-        for place in columns:
-            known = {cell: normalize(cell) for cell in set(self.columns[place])}
-            normalized.append([known[cell] for cell in self.columns[place]])
+        for column in columns:
+            normalized_cells = {cell: normalize(cell) for cell in set(self.columns[column])}
+            normalized.append([normalized_cells[cell] for cell in self.columns[column]])
         return make_content_keys(map(CELL_MARK.join, zip(*normalized, strict=True)))
 
-    def is_unnamed(self, place: int) -> bool:
+    def is_unnamed(self, column: int) -> bool:
         """Return whether the header has no name for a column, or the one that pandas generates."""
-        return self.has_header and self.names[place] in (f"column {place}", f"Unnamed: {place}")
+        return self.has_header and self.names[column] in (f"column {column}", f"Unnamed: {column}")
 
-    def is_index_column(self, place: int) -> bool:
+    def is_index_column(self, column: int) -> bool:
         """Return whether an unnamed column holds distinct integers, as the index written by pandas."""
-        return self.is_unnamed(place) and is_row_number_column(self.columns[place])
+        return self.is_unnamed(column) and is_row_number_column(self.columns[column])
 
     def append_rows(self, other: Table) -> Table:
         """Append the rows of another table, whose columns are matched by name where both have a header.
 
         Raises:
-            ConfigError: Columns are missing.
+            DataError: Columns are missing.
         """
         by_name = self.has_header and other.has_header
-        absent = [name for name in self.names if name not in other.names] if by_name else []
-        if absent:
-            raise ConfigError(f"{other.path} is missing columns of {self.path}: {join_names(absent)}")
+        missing_names = [name for name in self.names if name not in other.names] if by_name else []
+        if missing_names:
+            raise DataError(f"{other.path} is missing columns of {self.path}: {join_names(missing_names)}")
         if not by_name and len(self.names) != len(other.names):
-            raise ConfigError(f"{other.path} has {len(other.names)} columns, {self.path} has {len(self.names)}")
-        places = [other.names.index(name) if by_name else i for i, name in enumerate(self.names)]
-        columns = [column + other.columns[place] for column, place in zip(self.columns, places, strict=True)]
+            raise DataError(f"{other.path} has {len(other.names)} columns, {self.path} has {len(self.names)}")
+        indices = [other.names.index(name) if by_name else i for i, name in enumerate(self.names)]
+        columns = [column + other.columns[index] for column, index in zip(self.columns, indices, strict=True)]
         sources = self.sources + other.sources
         return Table(self.names, columns, [*self.lines, *other.lines], self.has_header, sources)
 
@@ -138,14 +136,14 @@ class ColumnFinder:
         """Return the position of a column; 0 for an unknown one."""
         try:
             return self._table.find_column(key, option)
-        except ConfigError as error:
+        except DataError as error:
             self._problems += error.problems
             return 0
 
     def raise_missing(self) -> None:
-        """Raise ConfigError if any column was unknown."""
+        """Raise DataError if any column was unknown."""
         if self._problems:
-            raise ConfigError(*self._problems)
+            raise DataError(*self._problems)
 
 
 def read(
@@ -167,10 +165,10 @@ def read(
         expected: Columns that the caller will look up; a first row with one of them is a header.
 
     Raises:
-        ConfigError: The file is missing, not a rectangular table of text, or ``header=auto`` is undecidable.
+        DataError: The file is missing, not a rectangular table of text, or ``header=auto`` is undecidable.
     """
     file_path = Path(path).expanduser()
-    text = text_file.read(file_path, option, encoding, wanted="a table of text")
+    text = text_file.read(file_path, option, encoding, expected_content="a table of text")
     # The limit is global to the process; a cell cannot be longer than its file.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     separator = SEPARATOR_LINE.match(text)
@@ -180,24 +178,24 @@ def read(
     separator_char = detect_delimiter(text) if delimiter is None else DELIMITERS.get(delimiter, delimiter)
     if len(separator_char) != 1:
         known = ", ".join(DELIMITERS)
-        raise ConfigError(f"data.delimiter: {delimiter!r} given; it must be one character, or one of {known}")
+        raise DataError(f"delimiter: {delimiter!r} given; it must be one character, or one of {known}")
     rows, lines = _parse_rows(file_path, text, separator_char)
     if not rows:
-        raise ConfigError(f"{option}: {file_path.absolute()} is empty")
+        raise DataError(f"{option}: {file_path.absolute()} is empty")
     ragged = [i for i, row in enumerate(rows) if len(row) != len(rows[0])]
     if ragged:
-        more = f"; {len(ragged)} such lines" if len(ragged) > 1 else ""
-        raise ConfigError(
-            f"{file_path}: line {lines[ragged[0]]} has {len(rows[ragged[0]])} cells, the first has {len(rows[0])}{more}"
-            f" (delimiter {separator_char!r}; data.delimiter sets another)"
+        count_note = f"; {len(ragged)} such lines" if len(ragged) > 1 else ""
+        raise DataError(
+            f"{file_path}: line {lines[ragged[0]]} has {len(rows[ragged[0]])} cells, the first has {len(rows[0])}"
+            f"{count_note} (delimiter {separator_char!r}; data.delimiter sets another)"
         )
     first = rows[0]
     has_header = _has_header(file_path, rows, option, expected) if header == "auto" else header
     if has_header:
         rows, lines = rows[1:], lines[1:]
-        _refuse_duplicates(file_path, first)
+        _check_unique_names(file_path, first)
     if not rows:
-        raise ConfigError(f"{option}: {file_path.absolute()} has a header but no rows")
+        raise DataError(f"{option}: {file_path.absolute()} has a header but no rows")
     names = [name if has_header and name else f"column {i}" for i, name in enumerate(first)]
     return Table(names, list(zip(*rows, strict=True)), lines, has_header, ((file_path, len(rows)),))
 
@@ -213,16 +211,16 @@ def detect_delimiter(text: str) -> str:
 
 
 def _has_header(path: Path, rows: Sequence[Sequence[str]], option: str, expected: Collection[str | int | None]) -> bool:
-    """Return whether the first row is a header. Raises ConfigError if undecidable and an option can decide."""
+    """Return whether the first row is a header. Raises DataError if undecidable and an option can decide."""
     if has_column_names(rows[0], expected):
         return True
-    found = looks_like_header(rows)
-    if found is None and option.startswith("data."):
-        raise ConfigError(
+    is_header = looks_like_header(rows)
+    if is_header is None and option != "input":
+        raise DataError(
             f"{option}: the first row of {path} may be a header or numbers ({join_names(rows[0], 6)}); set"
             " data.header=true for a header, data.header=false for numbers"
         )
-    return bool(found)
+    return bool(is_header)
 
 
 def _parse_rows(path: Path, text: str, delimiter: str) -> tuple[list[list[str]], list[int]]:
@@ -238,17 +236,17 @@ def _parse_rows(path: Path, text: str, delimiter: str) -> tuple[list[list[str]],
                 lines.append(reader.line_num)
     except csv.Error as error:
         if start_line < reader.line_num:
-            raise ConfigError(f"{path}: line {start_line} cannot be read as CSV: unclosed quotation mark") from error
-        raise ConfigError(f"{path}: line {reader.line_num} cannot be read as CSV: {error}") from error
+            raise DataError(f"{path}: line {start_line} cannot be read as CSV: unclosed quotation mark") from error
+        raise DataError(f"{path}: line {reader.line_num} cannot be read as CSV: {error}") from error
     return rows, lines
 
 
-def _refuse_duplicates(path: Path, names: Sequence[str]) -> None:
-    twice = {name: [i for i, other in enumerate(names) if other == name] for name in names if name}
+def _check_unique_names(path: Path, names: Sequence[str]) -> None:
+    positions_by_name = {name: [i for i, other in enumerate(names) if other == name] for name in names if name}
     problems = [
-        f"{path}: {len(places)} columns are named {name!r} (numbers {', '.join(map(str, places))}, from 0)"
-        for name, places in twice.items()
-        if len(places) > 1
+        f"{path}: {len(positions)} columns are named {name!r} (numbers {', '.join(map(str, positions))}, from 0)"
+        for name, positions in positions_by_name.items()
+        if len(positions) > 1
     ]
     if problems:
-        raise ConfigError(*problems)
+        raise DataError(*problems)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from trainer.utils.errors import ConfigError, SystemFault
+from trainer.utils.errors import DataError, SystemFault
 from trainer.utils.paths import find_nearest_dir
 from trainer.utils.suggest import did_you_mean
 
@@ -47,34 +47,34 @@ def fetch_files(name: str, sources: Sequence[Source], data_dir: str | None) -> P
     downloaded; if none is missing, nothing is written, so the root may be read-only.
 
     Raises:
-        ConfigError: The root does not exist.
+        DataError: The root does not exist.
         SystemFault: A file is missing and cannot be downloaded, or has a wrong digest.
     """
     root = data_root(data_dir)
     if (data_dir or os.environ.get("TRAIN_DATA")) and not root.is_dir():
         raise missing_file_error(root, "data_dir" if data_dir else "TRAIN_DATA")
     folder = root / name
-    absent = [source for source in sources if not os.path.exists(folder / source.path)]
-    manual = [source for source in absent if source.url is None]
+    missing = [source for source in sources if not os.path.exists(folder / source.path)]
+    manual = [source for source in missing if source.url is None]
     if manual:
-        places = "\n".join(f"  {folder / source.path}" for source in manual)
-        raise SystemFault(f"data {name}: not downloadable; put the missing files here:\n{places}")
+        paths = "\n".join(f"  {folder / source.path}" for source in manual)
+        raise SystemFault(f"data {name}: not downloadable; put the missing files here:\n{paths}")
     for source in sources:
-        if source in absent:
+        if source in missing:
             _download(name, source, folder / source.path)
         else:
             _verify(name, source, folder / source.path)
     return folder
 
 
-def missing_file_error(path: str | Path, key: str = "data.path") -> ConfigError:
+def missing_file_error(path: str | Path, key: str = "path") -> DataError:
     """Return the error for a missing file, with its absolute path and a similar name."""
     absolute = Path(os.path.abspath(Path(path).expanduser()))
     parent = find_nearest_dir(absolute.parent)
-    wanted = absolute.relative_to(parent).parts[0]
-    suggestion = did_you_mean(wanted, sorted(os.listdir(parent))) if os.access(parent, os.R_OK) else ""
-    return ConfigError(
-        f"{key}: {absolute} does not exist; {parent} has no {wanted}{suggestion} (working folder {Path.cwd()})"
+    missing_name = absolute.relative_to(parent).parts[0]
+    suggestion = did_you_mean(missing_name, sorted(os.listdir(parent))) if os.access(parent, os.R_OK) else ""
+    return DataError(
+        f"{key}: {absolute} does not exist; {parent} has no {missing_name}{suggestion} (working folder {Path.cwd()})"
     )
 
 
@@ -92,22 +92,22 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _describe_mismatch(source: Source, found: str) -> str:
-    return f"sha256 {source.sha256[:12]}... expected, {found[:12]}... found"
+def _describe_mismatch(source: Source, actual: str) -> str:
+    return f"sha256 {source.sha256[:12]}... expected, {actual[:12]}... found"
 
 
 def _verify(name: str, source: Source, path: Path) -> None:
     if not os.path.isfile(path):
         raise SystemFault(f"data {name}: {path} is not a regular file; move it away{_source_url(source)}")
     try:
-        found = _digest(path)
+        actual = _digest(path)
     except OSError as error:
         raise SystemFault(f"data {name}: cannot read {path}: {error.strerror}") from error
-    if found != source.sha256:
+    if actual != source.sha256:
         remedy = f"replace it by the original{_source_url(source)}"
         if source.url is not None:
             remedy = f"move it away and the same command downloads it from {source.url}"
-        raise SystemFault(f"data {name}: {path} has a wrong checksum: {_describe_mismatch(source, found)}; {remedy}")
+        raise SystemFault(f"data {name}: {path} has a wrong checksum: {_describe_mismatch(source, actual)}; {remedy}")
 
 
 def _source_url(source: Source) -> str:
@@ -124,8 +124,8 @@ def _download(name: str, source: Source, path: Path) -> None:
                 part.unlink()
                 return _verify(name, source, path)
             _receive(source, file, name)
-            found = _digest(part)
-            if found == source.sha256:
+            actual = _digest(part)
+            if actual == source.sha256:
                 return os.replace(part, path)
             part.unlink()
     except (OSError, http.client.HTTPException) as error:
@@ -133,7 +133,9 @@ def _download(name: str, source: Source, path: Path) -> None:
         raise SystemFault(
             f"data {name}: cannot download: {reason}; run again, or place the file at\n  {path}{_source_url(source)}"
         ) from error
-    raise SystemFault(f"data {name}: wrong checksum of {source.url}: {_describe_mismatch(source, found)}; file removed")
+    raise SystemFault(
+        f"data {name}: wrong checksum of {source.url}: {_describe_mismatch(source, actual)}; file removed"
+    )
 
 
 @contextmanager

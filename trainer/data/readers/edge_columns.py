@@ -14,7 +14,7 @@ from trainer.data.readers.cell_parsing import FLOAT_MAX
 from trainer.data.readers.edge_tables import GraphTables, index_rows, read_full_column, row_keys
 from trainer.data.readers.header_detection import is_number
 from trainer.data.readers.text_file import join_names, quote_cell
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
 
 MAX_GUESSED_EDGES = 2000
@@ -34,64 +34,64 @@ class Edges(NamedTuple):
     edge_type: Tensor
     num_edge_types: int
 
-    def edge_inputs(self, read: GraphTables, train: np.ndarray) -> dict[str, Tensor]:
+    def edge_inputs(self, tables: GraphTables, train: np.ndarray) -> dict[str, Tensor]:
         """Return weight, features (a constant 1 if there are none) and type of edges."""
-        attr = read.encode_features(read.edges, train)
-        attr = torch.ones(len(self.line), 1) if attr is None else attr[self.line]
-        return {"edge_weight": self.weight, "edge_attr": attr, "edge_type": self.edge_type}
+        edge_attr = tables.encode_features(tables.edges, train)
+        edge_attr = torch.ones(len(self.line), 1) if edge_attr is None else edge_attr[self.line]
+        return {"edge_weight": self.weight, "edge_attr": edge_attr, "edge_type": self.edge_type}
 
     def node_degrees(self, nodes: int) -> Tensor:
         """Return ``log(1 + degree)`` of each node for outgoing and incoming edges, (N, 2)."""
         return torch.stack([end.bincount(minlength=nodes).float().log1p() for end in self.endpoints], 1)
 
 
-def read_edges(read: GraphTables) -> Edges:
+def read_edges(tables: GraphTables) -> Edges:
     """Read edges; unless ``directed``, also in the reverse direction.
 
     Raises:
-        ConfigError: A node id is duplicate, unknown or empty, or a weight is invalid.
+        DataError: A node id is duplicate, unknown or empty, or a weight is invalid.
     """
-    ends = torch.from_numpy(_read_endpoints(read))
-    kinds, kind = _read_edge_types(read)
-    weight = torch.from_numpy(_read_weights(read))
-    line = torch.arange(len(read.edges))
-    if not read.options["directed"]:
+    ends = torch.from_numpy(_read_endpoints(tables))
+    kinds, kind = _read_edge_types(tables)
+    weight = torch.from_numpy(_read_weights(tables))
+    line = torch.arange(len(tables.edges))
+    if not tables.options["directed"]:
         reversed_ends = ends.flip(0)
-        size = len(read.nodes)
+        size = len(tables.nodes)
         ids, reversed_ids = ((pair[0] * size + pair[1]) * kinds + kind for pair in (ends, reversed_ends))
         new = ~torch.isin(reversed_ids, ids)  # edges with both directions in the table are not duplicated
         ends, line = torch.cat((ends, reversed_ends[:, new]), 1), torch.cat((line, line[new]))
     return Edges(ends.contiguous(), line, weight[line], kind[line], kinds)
 
 
-def _read_endpoints(read: GraphTables) -> np.ndarray:
+def _read_endpoints(tables: GraphTables) -> np.ndarray:
     # With a graph column in the edge table, ids need to be unique only within a graph.
-    graph_column = ["graph"] * ("graph" in read.edges.names)
-    place = index_rows(read.nodes, [*graph_column, "id"])
+    graph_column = ["graph"] * ("graph" in tables.edges.names)
+    node_index = index_rows(tables.nodes, [*graph_column, "id"])
     ends = []
     for column in ("source", "target"):
-        keys = row_keys(read.edges, [*graph_column, column])
-        found = np.fromiter((place.get(key, -1) for key in keys), np.int64, len(keys))
-        if (found < 0).any():
-            raise _unknown_node_error(read, int(np.argmax(found < 0)), column, {key[-1] for key in place})
-        ends.append(found)
+        keys = row_keys(tables.edges, [*graph_column, column])
+        indices = np.fromiter((node_index.get(key, -1) for key in keys), np.int64, len(keys))
+        if (indices < 0).any():
+            raise _unknown_node_error(tables, int(np.argmax(indices < 0)), column, {key[-1] for key in node_index})
+        ends.append(indices)
     return np.stack(ends)
 
 
-def _unknown_node_error(read: GraphTables, row: int, column: str, ids: set[str]) -> ConfigError:
-    at = read.edges.find_column(column, "data.path")
-    cell = read.edges.columns[at][row]
-    where = (
-        f"{read.edges.describe_cell(row, at)}: node {quote_cell(cell)} is not among the {len(read.nodes)} nodes of "
-        f"{read.nodes.path}"
+def _unknown_node_error(tables: GraphTables, row: int, column: str, ids: set[str]) -> DataError:
+    index = tables.edges.find_column(column, "path")
+    cell = tables.edges.columns[index][row]
+    message = (
+        f"{tables.edges.describe_cell(row, index)}: node {quote_cell(cell)} is not among the {len(tables.nodes)} nodes"
+        f" of {tables.nodes.path}"
     )
     if cell in ids:
-        return ConfigError(f"{where} in this graph")
+        return DataError(f"{message} in this graph")
     # Ids are compared as texts; a missing value makes pandas write 1.0 for 1, and spreadsheets write 7 for 007.
     equal_id = _find_equal_id(cell, ids)
     if equal_id is not None:
-        return ConfigError(f"{where}, whose ids are written like {quote_cell(equal_id)}; use one spelling")
-    return ConfigError(where + (did_you_mean(cell, sorted(ids)) if len(ids) <= MAX_GUESSED_EDGES else ""))
+        return DataError(f"{message}, whose ids are written like {quote_cell(equal_id)}; use one spelling")
+    return DataError(message + (did_you_mean(cell, sorted(ids)) if len(ids) <= MAX_GUESSED_EDGES else ""))
 
 
 def _find_equal_id(cell: str, ids: set[str]) -> str | None:
@@ -99,42 +99,47 @@ def _find_equal_id(cell: str, ids: set[str]) -> str | None:
     if not is_number(cell):
         return None
     with suppress(InvalidOperation):
-        whole = str(Decimal(cell).to_integral_value()) if Decimal(cell) % 1 == 0 else cell
-        return whole if whole in ids else next((one for one in sorted(ids) if one.lstrip("0") == whole), None)
+        integer = str(Decimal(cell).to_integral_value()) if Decimal(cell) % 1 == 0 else cell
+        return (
+            integer
+            if integer in ids
+            else next((node_id for node_id in sorted(ids) if node_id.lstrip("0") == integer), None)
+        )
     return None
 
 
-def _read_weights(read: GraphTables) -> np.ndarray:
-    if "weight" not in read.edges.names or "weight" in read.options["drop_columns"]:
-        return np.ones(len(read.edges), np.float32)
-    at = read.edges.names.index("weight")
+def _read_weights(tables: GraphTables) -> np.ndarray:
+    if "weight" not in tables.edges.names or "weight" in tables.options["drop_columns"]:
+        return np.ones(len(tables.edges), np.float32)
+    index = tables.edges.names.index("weight")
     with np.errstate(over="ignore"):  # overflow to infinity is reported below
-        values = read.reading.parse_numbers(read.edges.columns[at]).astype(np.float32)
+        values = tables.cell_format.parse_numbers(tables.edges.columns[index]).astype(np.float32)
     invalid = ~(np.isfinite(values) & (values >= 0))
     if invalid.any():
         row = int(np.argmax(invalid))
-        cells = read.edges.columns[at]
-        signs = read.reading.suggest_number_format(cells)
-        hint = "" if signs is None else f" (the column holds {signs})"
-        place = read.edges.describe_cell(row, at)
-        raise ConfigError(
-            f"{place}: {quote_cell(cells[row])} is not a weight; it must be a number >= 0, below {FLOAT_MAX:.2g}{hint}"
+        cells = tables.edges.columns[index]
+        format_hint = tables.cell_format.suggest_number_format(cells)
+        hint = "" if format_hint is None else f" (the column holds {format_hint})"
+        location = tables.edges.describe_cell(row, index)
+        raise DataError(
+            f"{location}: {quote_cell(cells[row])} is not a weight; it must be a number >= 0,"
+            f" below {FLOAT_MAX:.2g}{hint}"
         )
     return values
 
 
-def _read_edge_types(read: GraphTables) -> tuple[int, Tensor]:
+def _read_edge_types(tables: GraphTables) -> tuple[int, Tensor]:
     """Return the number of edge types and the type of each edge, indexed by sorted name; 0 without a type column."""
-    if "type" not in read.edges.names:
-        return 1, torch.zeros(len(read.edges), dtype=torch.long)
-    cells = read_full_column(read.edges, "type")
-    names = read.fitted.get_or_fit("edge_types", lambda: sorted(set(cells)))
-    place = {name: number for number, name in enumerate(names)}
-    unknown_rows = [row for row, cell in enumerate(cells) if cell not in place]
+    if "type" not in tables.edges.names:
+        return 1, torch.zeros(len(tables.edges), dtype=torch.long)
+    cells = read_full_column(tables.edges, "type")
+    names = tables.fitted.get_or_fit("edge_types", lambda: sorted(set(cells)))
+    type_index = {name: number for number, name in enumerate(names)}
+    unknown_rows = [row for row, cell in enumerate(cells) if cell not in type_index]
     if unknown_rows:
-        where = read.edges.describe_cell(unknown_rows[0], read.edges.names.index("type"))
-        raise ConfigError(
-            f"{where}: this run has no edge type {cells[unknown_rows[0]]!r} ({len(unknown_rows)} such edges);"
+        location = tables.edges.describe_cell(unknown_rows[0], tables.edges.names.index("type"))
+        raise DataError(
+            f"{location}: this run has no edge type {cells[unknown_rows[0]]!r} ({len(unknown_rows)} such edges);"
             f" known types: {join_names(names)}"
         )
-    return len(names), torch.tensor([place[cell] for cell in cells])
+    return len(names), torch.tensor([type_index[cell] for cell in cells])

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
-from trainer.data.encoding import column_checks, table_encoder, table_schema, targets
+from trainer.data.encoding import cell_messages, column_checks, table_encoder, table_schema, targets
 from trainer.data.encoding.table_encoder import TargetKind
 from trainer.data.encoding.targets import EncodedTarget, Target
 from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.text_file import check_folder, quote_cell
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
 
 NODE_COLUMNS: set[str | int] = {"id", "graph", "split"}
@@ -81,7 +81,7 @@ class GraphTables(TableDefaults):
     """The tables of a folder, as ``TableOptions`` say.
 
     Raises:
-        ConfigError: The folder or a table is missing, or ``drop_columns`` or ``categorical`` has an unknown column.
+        DataError: The folder or a table is missing, or ``drop_columns`` or ``categorical`` has an unknown column.
     """
 
     def __init__(self, options: TableOptions, fitted: Preprocessing):
@@ -91,67 +91,67 @@ class GraphTables(TableDefaults):
         """Column name, which may be a number such as a year, but not a position."""
         self.fitted = fitted
         self.folder = check_folder(options["path"], "give the folder of edges.csv and nodes.csv")
-        self.reading = CellFormat.from_options(options)
+        self.cell_format = CellFormat.from_options(options)
         self.lines: list[str] = []
         self.nodes, self.edges = self.read_table("nodes.csv"), self.read_table("edges.csv")
         if not fitted.is_stored:
-            column_checks.warn_about_absent_codes([self.nodes, self.edges], self.reading)
+            column_checks.warn_about_absent_codes([self.nodes, self.edges], self.cell_format)
         all_names = {*self.nodes.names, *self.edges.names, *_unnamed_columns(self.nodes), *_unnamed_columns(self.edges)}
         known = sorted(map(str, all_names))
         unknown = [
-            f"data.{option}: no column {name!r} in nodes.csv or edges.csv{did_you_mean(str(name), known)}"
+            f"{option}: no column {name!r} in nodes.csv or edges.csv{did_you_mean(str(name), known)}"
             for option in ("drop_columns", "categorical")
             for name in options[option]
             if name not in all_names and str(name) not in all_names
         ]
         if unknown:
-            raise ConfigError(*unknown)
+            raise DataError(*unknown)
 
     def read_table(self, name: str) -> Table:
         options = self.options
-        return delimited.read(str(self.folder / name), "data.path", options["delimiter"], True, options["encoding"])
+        return delimited.read(str(self.folder / name), "path", options["delimiter"], True, options["encoding"])
 
     def read_target(
         self, table: Table, target_kind: TargetKind | None, task_target: TargetKind | None, *, gaps: bool
     ) -> Target:
         """The target column, of the kind that the user says (``target_kind``), or else the task.
 
-        Raises ConfigError for a cell that is no target, and for a gap where none may be.
+        Raises DataError for a cell that is no target, and for a gap where none may be.
         """
-        at = table.find_column(self.target, "data.target")
+        column = table.find_column(self.target, "target")
         if self.fitted.is_stored:
-            return targets.encode(table, at, self.reading, self.fitted.values["target"])
+            return targets.encode(table, column, self.cell_format, self.fitted.values["target"])
         kind = table_encoder.choose_target_kind(target_kind, task_target)
-        answer = targets.read(table, at, self.reading, kind, certain=target_kind == "class")
-        is_valid = ~np.isinf(answer.values) if gaps else answer.known_mask
+        target = targets.read(table, column, self.cell_format, kind, certain=target_kind == "class")
+        is_valid = ~np.isinf(target.values) if gaps else target.known_mask
         if not is_valid.all():
-            raise ConfigError(table_encoder.describe_bad_cell(table, at, is_valid, self.reading))
-        self.lines += table_summary.summarize_target(answer)
-        return answer
+            raise DataError(cell_messages.describe_bad_cell(table, column, is_valid, self.cell_format))
+        self.lines += table_summary.summarize_target(target)
+        return target
 
-    def split_rows(self, answer: Target, key: str) -> table_encoder.Rows:
+    def split_rows(self, target: Target, key: str) -> table_encoder.Rows:
         """Return the rows with a target of each split, from the column ``split`` or by fractions.
 
         Args:
             key: Column by which a saved run identifies its rows.
         """
-        table, options = answer.table, self.options
+        table, options = target.table, self.options
         group = np.zeros(len(table), np.int64)
         if "split" in table.names:
-            group = table_encoder.read_split_column(table, table.names.index("split"), "data.path", empty=True)
-        known = np.flatnonzero(answer.known_mask)
+            group = table_encoder.read_split_column(table, table.names.index("split"), "path", empty=True)
+        known = np.flatnonzero(target.known_mask)
 
         def divide() -> table_encoder.Rows:
-            return table_encoder.split_rows(group, known, answer, options["val"], options["test"], options["seed"])
+            return table_encoder.split_rows(group, known, target, options["val"], options["test"], options["seed"])
 
-        keys = table.row_keys([table.find_column(key, "data.path")])
+        keys = table.row_keys([table.find_column(key, "path")])
         return [part.numpy() for part in self.fitted.split_rows(keys, divide, known)]
 
-    def fit_target(self, answer: Target, train: np.ndarray) -> EncodedTarget:
+    def fit_target(self, target: Target, train: np.ndarray) -> EncodedTarget:
         """Encode the target by the training rows."""
-        learned = targets.fit_target(answer, train, self.fitted.values.get("target"))
-        self.fitted.get_or_fit("target", lambda: dict(learned.schema))
-        return learned
+        encoded_target = targets.fit_target(target, train, self.fitted.values.get("target"))
+        self.fitted.get_or_fit("target", lambda: dict(encoded_target.schema))
+        return encoded_target
 
     def encode_features(self, table: Table, train: np.ndarray) -> Tensor | None:
         """Encode the feature columns as (N, F) float32; None if there are none.
@@ -161,56 +161,58 @@ class GraphTables(TableDefaults):
         options = self.options
         reserved = EDGE_COLUMNS if table is self.edges else NODE_COLUMNS | {self.target}
         # A header may contain numbers: names are compared as texts, except for positions of unnamed columns.
-        dropped = reserved.union(options["drop_columns"], map(str, options["drop_columns"]))
-        unnamed = {place % len(table.names) for place in _unnamed_columns(table) & dropped}
-        feature_positions = {place for place, name in enumerate(table.names) if name not in dropped} - unnamed
+        excluded = reserved.union(options["drop_columns"], map(str, options["drop_columns"]))
+        unnamed = {index % len(table.names) for index in _unnamed_columns(table) & excluded}
+        feature_positions = {index for index, name in enumerate(table.names) if name not in excluded} - unnamed
         categorical = {
-            place for place in feature_positions if table.names[place] in {*map(str, options["categorical"])}
+            index for index in feature_positions if table.names[index] in {*map(str, options["categorical"])}
         }
         limits = options["max_categories"], options["min_count"]
         name = "edges" if table is self.edges else "nodes"
         stored_schema = self.fitted.values.get(name)
         values = (
-            table_schema.read_feature_columns(stored_schema, table, self.reading)
+            table_schema.read_feature_columns(stored_schema, table, self.cell_format)
             if stored_schema
-            else table_encoder.read_columns(table, self.reading, feature_positions, categorical)
+            else table_encoder.read_columns(table, self.cell_format, feature_positions, categorical)
         )
         problems = (
-            {} if stored_schema else table_encoder.find_unfit_columns(table, values, self.reading, categorical, *limits)
+            {}
+            if stored_schema
+            else table_encoder.find_unfit_columns(table, values, self.cell_format, categorical, *limits)
         )
         rows = table_encoder.select_complete_rows(
-            table, values, self.reading, options["nan"], None, may_drop=False, problems=problems
+            table, values, self.cell_format, options["nan"], None, may_drop=False, problems=problems
         )
 
         def fit_schema() -> table_schema.Schema:
             return table_schema.make_schema(table, table_encoder.fit(table, values, train, *limits), None, None)
 
         columns = dict(zip(values, self.fitted.get_or_fit(name, fit_schema)["columns"], strict=True))
-        self.lines += table_summary.summarize_table(table, columns, values, None, rest=None)
+        self.lines += table_summary.summarize_table(table, columns, values, None, other_summary=None)
         return torch.from_numpy(table_encoder.encode(columns, values, rows)) if columns else None
 
 
 def index_rows(table: Table, columns: Sequence[str]) -> dict[tuple[str, ...], int]:
-    """Map the key of each row, from the given columns, to its index. Raises ConfigError for duplicate keys."""
-    found: dict[tuple[str, ...], int] = {}
+    """Map the key of each row, from the given columns, to its index. Raises DataError for duplicate keys."""
+    row_by_key: dict[tuple[str, ...], int] = {}
     for row, key in enumerate(row_keys(table, columns)):
-        if found.setdefault(key, row) != row:
-            where = table.describe_cell(row, table.find_column(columns[-1], "data.path"))
-            raise ConfigError(f"{where}: {quote_cell(key[-1])} is a duplicate of row {found[key] + 1}")
-    return found
+        if row_by_key.setdefault(key, row) != row:
+            location = table.describe_cell(row, table.find_column(columns[-1], "path"))
+            raise DataError(f"{location}: {quote_cell(key[-1])} is a duplicate of row {row_by_key[key] + 1}")
+    return row_by_key
 
 
 def read_full_column(table: Table, column: str) -> tuple[str, ...]:
-    """Return the cells of a column. Raises ConfigError for a missing column or an empty cell."""
-    at = table.find_column(column, "data.path")
-    cells = table.columns[at]
+    """Return the cells of a column. Raises DataError for a missing column or an empty cell."""
+    index = table.find_column(column, "path")
+    cells = table.columns[index]
     if "" in cells:
-        raise ConfigError(f"{table.describe_cell(cells.index(''), at)}: empty cell; every row needs a value")
+        raise DataError(f"{table.describe_cell(cells.index(''), index)}: empty cell; every row needs a value")
     return cells
 
 
 def row_keys(table: Table, columns: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the key of each row from the given columns. Raises ConfigError as ``read_full_column``."""
+    """Return the key of each row from the given columns. Raises DataError as ``read_full_column``."""
     return list(zip(*(read_full_column(table, column) for column in columns), strict=True))
 
 
@@ -220,5 +222,5 @@ def _unnamed_columns(table: Table) -> set[int]:
     Positions from the start that equal the name of a column are excluded.
     """
     count = len(table.names)
-    unnamed = [place for place in range(count) if table.is_unnamed(place)]
-    return {place - count for place in unnamed} | {place for place in unnamed if str(place) not in table.names}
+    unnamed = [index for index in range(count) if table.is_unnamed(index)]
+    return {index - count for index in unnamed} | {index for index in unnamed if str(index) not in table.names}

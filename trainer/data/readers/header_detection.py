@@ -12,7 +12,7 @@ MIN_ROWS = 20
 """Rows needed to detect an index with removed rows, and numbers with decimals needed to detect a header of integers.
 With two columns the latter is inconclusive: a first row of 0 and 1 may be the start of a curve."""
 YEAR_RANGE = range(1500, 2200)
-GAP_WORDS = ("", "?", "na", "n/a", "nan", "null", "none", "-")
+MISSING_TEXTS = ("", "?", "na", "n/a", "nan", "null", "none", "-")
 """Common texts for missing values, which are no evidence of a header."""
 
 _NUMBER = re.compile(
@@ -32,9 +32,9 @@ def has_column_names(first: Sequence[str], expected: Collection[str | int | None
 
     Numbers that are valid column positions are ignored.
     """
-    places = range(-len(first), len(first))
+    positions = range(-len(first), len(first))
     texts = {key for key in expected if isinstance(key, str) and not is_number(key)}
-    numbers = {str(key) for key in expected if key is not None and key not in texts and key not in places}
+    numbers = {str(key) for key in expected if key is not None and key not in texts and key not in positions}
     return not texts.isdisjoint(first) or (bool(numbers) and numbers <= set(first))
 
 
@@ -58,41 +58,41 @@ def looks_like_header(rows: Sequence[Sequence[str]]) -> bool | None:
 
 def _are_numeric_names(first: Sequence[str], columns: Sequence[Sequence[str]]) -> bool | None:
     """Return whether a first row with numbers is a header, such as 0, 1, 2 above an array, or years."""
-    if not columns or any(cell and cell.lower() in GAP_WORDS for cell in first):
+    if not columns or any(cell and cell.lower() in MISSING_TEXTS for cell in first):
         return False
-    numbers = [place for place, cell in enumerate(first) if is_number(cell)]
-    texts = [place for place, cell in enumerate(first) if place not in numbers and cell.lower() not in GAP_WORDS]
-    if any(first[place][0].isalpha() and _has_only_numbers(columns[place]) for place in texts):
+    numbers = [index for index, cell in enumerate(first) if is_number(cell)]
+    texts = [index for index, cell in enumerate(first) if index not in numbers and cell.lower() not in MISSING_TEXTS]
+    if any(first[index][0].isalpha() and _has_only_numbers(columns[index]) for index in texts):
         return True
-    written = [first[place] for place in numbers]
-    counted = [cell.removesuffix(".0") for cell in written]
-    from_zero = counted == list(map(str, range(len(counted))))
-    if any(first[place] in columns[place] for place in texts):
+    names = [first[index] for index in numbers]
+    integer_names = [cell.removesuffix(".0") for cell in names]
+    from_zero = integer_names == list(map(str, range(len(integer_names))))
+    if any(first[index] in columns[index] for index in texts):
         return False
     if from_zero and not first[0] and numbers[0] == 1 and _is_row_name_column(columns[0]):
         return True
     if from_zero and len(first) == 1:  # a pandas series, or a curve that starts at 0
         return None if len(columns[0]) >= MIN_ROWS and all(map(_FRACTION.search, columns[0])) else False
-    if written != counted:
+    if names != integer_names:
         return None if from_zero and len(numbers) > 2 else False
-    if not _is_arithmetic_sequence(counted):
+    if not _is_arithmetic_sequence(integer_names):
         return False
     # 0, 1, 2, ... as written by pandas is rarely a data row, so integers below may coincide with it.
-    if not from_zero and any(first[place] in columns[place] for place in numbers):
+    if not from_zero and any(first[index] in columns[index] for index in numbers):
         return False
-    if len(numbers) > 1 and texts and all(len(set(columns[place])) < len(columns[place]) for place in texts):
+    if len(numbers) > 1 and texts and all(len(set(columns[index])) < len(columns[index]) for index in texts):
         return True
-    if any(first[place] in columns[place] for place in numbers):
+    if any(first[index] in columns[index] for index in numbers):
         return None if len(numbers) > 2 else False
     are_years = int(first[numbers[0]]) in YEAR_RANGE
-    known = [cell for place in numbers for cell in columns[place] if cell.lower() not in GAP_WORDS]
+    known = [cell for index in numbers for cell in columns[index] if cell.lower() not in MISSING_TEXTS]
     if (are_years or len(numbers) > 2) and len(known) >= MIN_ROWS and all(map(_FRACTION.search, known)):
         return True
     return None if len(numbers) > 1 and (are_years or first[numbers[0]] in ("0", "1")) else False
 
 
 def _has_only_numbers(cells: Sequence[str]) -> bool:
-    known = [cell for cell in cells if cell.lower() not in GAP_WORDS]
+    known = [cell for cell in cells if cell.lower() not in MISSING_TEXTS]
     return bool(known) and all(map(is_number, known))
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trainer.data.readers import text_file
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 UNSIGNED_BYTE = 0x08
 GZIP_SUFFIX = ".gz"
@@ -24,10 +24,10 @@ BLOCK_BYTES = 1 << 20
 
 
 def read_images_and_labels(images: Path, labels: Path) -> tuple[Tensor, Tensor]:
-    """Read images as bytes (N, 1, H, W) and labels (N,) int64. Raises ConfigError if their numbers differ."""
+    """Read images as bytes (N, 1, H, W) and labels (N,) int64. Raises DataError if their numbers differ."""
     x, y = read(images, dims=3), read(labels, dims=1)
     if len(x) != len(y):
-        raise ConfigError(f"data.path: {len(x)} images in {images} but {len(y)} labels in {labels.name}")
+        raise DataError(f"path: {len(x)} images in {images} but {len(y)} labels in {labels.name}")
     return torch.from_numpy(x)[:, None], torch.from_numpy(y).long()
 
 
@@ -35,7 +35,7 @@ def read(path: Path, dims: int) -> np.ndarray:
     """Read the byte array of an IDX file, gzipped or not, block by block into an array of the declared size.
 
     Raises:
-        ConfigError: The file is truncated, longer than declared, not such an array, or a decompression bomb.
+        DataError: The file is truncated, longer than declared, not such an array, or a decompression bomb.
         SystemFault: The file cannot be read.
     """
     path = text_file.check_regular_file(path)
@@ -45,7 +45,7 @@ def read(path: Path, dims: int) -> np.ndarray:
             with cast(BinaryIO, gzip.open(path) if is_compressed else path.open("rb")) as file:
                 return _read_array(file, path, dims, path.stat().st_size, is_compressed)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ConfigError(f"data.path: {path} is not a valid gzip file: {error}") from error
+            raise DataError(f"path: {path} is not a valid gzip file: {error}") from error
 
 
 def _read_array(file: BinaryIO, path: Path, dims: int, size: int, is_compressed: bool) -> np.ndarray:
@@ -53,27 +53,27 @@ def _read_array(file: BinaryIO, path: Path, dims: int, size: int, is_compressed:
     header = file.read(start)
     magic = bytes((0, 0, UNSIGNED_BYTE, dims))
     if header[:4] != magic:
-        raise ConfigError(
-            f"data.path: {path} is not an IDX array of bytes with {dims} dimensions:"
+        raise DataError(
+            f"path: {path} is not an IDX array of bytes with {dims} dimensions:"
             f" it starts with {header[:4].hex()}, not {magic.hex()}"
         )
     if len(header) < start:
-        raise ConfigError(f"data.path: {path} ends within its header, after {len(header)} of {start} bytes")
+        raise DataError(f"path: {path} ends within its header, after {len(header)} of {start} bytes")
     shape = tuple(int(size) for size in np.frombuffer(header, ">u4", dims, offset=4))
     count = math.prod(shape)
-    declared = f"data.path: {path} declares {' x '.join(map(str, shape))} bytes"
+    declared = f"path: {path} declares {' x '.join(map(str, shape))} bytes"
     if is_compressed and count > max(LARGE, DENSE * size):
-        raise ConfigError(
+        raise DataError(
             f"{declared}, {count / max(1, size):,.0f} times the {size:,} of the file, which is implausible for images;"
             f" if it is valid, decompress it and remove {path.name}"
         )
     if not is_compressed and count != size - start:
-        raise ConfigError(f"{declared} but contains {size - start}")
+        raise DataError(f"{declared} but contains {size - start}")
     values, num_read = np.empty(count, np.uint8), 0
     while block := file.read(min(BLOCK_BYTES, count - num_read)) if num_read < count else b"":
         values[num_read : num_read + len(block)] = np.frombuffer(block, np.uint8)
         num_read += len(block)
     has_more = len(file.read(1))
     if num_read + has_more != count:
-        raise ConfigError(f"{declared} but contains {num_read + has_more}" + " or more" * has_more)
+        raise DataError(f"{declared} but contains {num_read + has_more}" + " or more" * has_more)
     return values.reshape(shape)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from trainer.data.readers import text_file
 from trainer.utils.cpu import count_cores
-from trainer.utils.errors import ConfigError, SystemFault
+from trainer.utils.errors import DataError, SystemFault
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Resampling
@@ -66,40 +66,40 @@ class ImageView:
 
 
 def map_in_threads(
-    work: Callable[[In], Out],
+    function: Callable[[In], Out],
     items: Sequence[In],
     later: Callable[[In], object] | None = None,
-    option: str = "data.path",
+    option: str = "path",
 ) -> list[Out]:
-    """Map ``work`` over items in threads.
+    """Map ``function`` over items in threads.
 
     Args:
-        later: Subsequent step; if ``work`` fails for some item, the errors of this step are also collected.
+        later: Subsequent step; if ``function`` fails for some item, the errors of this step are also collected.
         option: Option named in the error message.
 
     Raises:
-        ConfigError: One error for all items that fail with a ConfigError.
+        DataError: One error for all items that fail with a DataError.
     """
-    results = try_map_in_threads(work, items)
-    good = [result for result in results if not isinstance(result, ConfigError)]
-    if len(good) == len(items):
-        return good
+    results = try_map_in_threads(function, items)
+    valid_results = [result for result in results if not isinstance(result, DataError)]
+    if len(valid_results) == len(items):
+        return valid_results
     outcomes: list[object] = [*results, *(try_map_in_threads(later, items) if later else [])]
-    problems = sorted({f"  {problem}" for problem in outcomes if isinstance(problem, ConfigError)})
-    more = [f"  and {len(problems) - MAX_NAMED_FILES} more"] if len(problems) > MAX_NAMED_FILES else []
-    raise ConfigError(
-        "\n".join((f"{option}: {len(problems)} of {len(items)} files:", *problems[:MAX_NAMED_FILES], *more))
+    problems = sorted({f"  {problem}" for problem in outcomes if isinstance(problem, DataError)})
+    omitted = [f"  and {len(problems) - MAX_NAMED_FILES} more"] if len(problems) > MAX_NAMED_FILES else []
+    raise DataError(
+        "\n".join((f"{option}: {len(problems)} of {len(items)} files:", *problems[:MAX_NAMED_FILES], *omitted))
     )
 
 
-def try_map_in_threads(work: Callable[[In], Out], items: Sequence[In]) -> list[Out | ConfigError]:
-    """Map ``work`` over items in threads; return the result or the ConfigError of each."""
+def try_map_in_threads(function: Callable[[In], Out], items: Sequence[In]) -> list[Out | DataError]:
+    """Map ``function`` over items in threads; return the result or the DataError of each."""
     from PIL import Image
 
-    def attempt(item: In) -> Out | ConfigError:
+    def attempt(item: In) -> Out | DataError:
         try:
-            return work(item)
-        except ConfigError as error:
+            return function(item)
+        except DataError as error:
             return error
 
     with warnings.catch_warnings(), ThreadPoolExecutor(count_cores()) as pool:
@@ -109,32 +109,32 @@ def try_map_in_threads(work: Callable[[In], Out], items: Sequence[In]) -> list[O
 
 @contextmanager
 def open_image(path: Path) -> Iterator[Image]:
-    """Open an image and read its header. Raises ConfigError with the file name for any failure until it is closed."""
+    """Open an image and read its header. Raises DataError with the file name for any failure until it is closed."""
     from PIL import Image, UnidentifiedImageError
 
-    if kind := text_file.describe_special_file(path):
-        raise ConfigError(f"{path.absolute()} is {kind}")
+    if special_type := text_file.describe_special_file(path):
+        raise DataError(f"{path.absolute()} is {special_type}")
     try:
         with Image.open(path, formats=FORMATS) as image:
             yield image
-    except ConfigError:
+    except DataError:
         raise
     except UnidentifiedImageError as error:
         reason = "is not an image of a supported format" if path.stat().st_size else "is empty"
-        raise ConfigError(f"{path.absolute()} {reason}") from error
+        raise DataError(f"{path.absolute()} {reason}") from error
     except Exception as error:  # decoders raise arbitrary errors for corrupt files: SyntaxError, struct.error, ...
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ConfigError(f"{path.absolute()}: {reason}") from error
+        raise DataError(f"{path.absolute()}: {reason}") from error
 
 
 def is_jpeg(path: Path) -> bool:
-    """Return whether an image uses lossy JPEG compression. Raises ConfigError for an invalid image."""
+    """Return whether an image uses lossy JPEG compression. Raises DataError for an invalid image."""
     with open_image(path) as image:
         return image.format in ("JPEG", "MPO")
 
 
 def read_header(path: Path) -> ImageHeader:
-    """Read the header of an image. Raises ConfigError for an invalid image or a decompression bomb."""
+    """Read the header of an image. Raises DataError for an invalid image or a decompression bomb."""
     from PIL import ExifTags, Image
 
     with open_image(path) as image:
@@ -153,7 +153,7 @@ def decode(path: Path, view: ImageView) -> Tensor:
     """Decode the first frame to uint8 (C, H, W), with EXIF orientation applied and transparency on white.
 
     Raises:
-        ConfigError: The image is truncated, or has floating-point values.
+        DataError: The image is truncated, or has floating-point values.
     """
     from PIL import ImageOps
 
@@ -231,8 +231,8 @@ class LazyImages:
         """Decode rows to (B, *shape). Raises SystemFault, as headers were valid at the start of the run."""
         try:
             return torch.stack([self.decode(self.paths[row]) for row in rows.tolist()])
-        except ConfigError as error:
-            raise SystemFault(f"data.path: {error}") from error
+        except DataError as error:
+            raise SystemFault(f"path: {error}") from error
 
     @property
     def nbytes(self) -> int:
@@ -242,7 +242,7 @@ class LazyImages:
         return replace(self, paths=self.paths[rows])
 
     def load_all(self) -> Tensor:
-        """Decode all images to (N, *shape) in threads. Raises ConfigError for those that cannot be read."""
+        """Decode all images to (N, *shape) in threads. Raises DataError for those that cannot be read."""
         images = torch.empty(len(self), *self.shape, dtype=self.dtype)
 
         def decode_row(row: int) -> None:
@@ -263,12 +263,12 @@ def warn_about_duplicates(paths: Sequence[Path], train: int) -> None:
         )
 
 
-def find_duplicates(seen: Sequence[Path], held_out: Sequence[Path]) -> list[tuple[Path, Path]]:
+def find_duplicates(train_paths: Sequence[Path], heldout_paths: Sequence[Path]) -> list[tuple[Path, Path]]:
     """Find files of both lists with equal bytes; only those of equal sizes are read."""
     sizes = defaultdict(list)
-    for path in seen:
+    for path in train_paths:
         sizes[path.stat().st_size].append(path)
-    candidates = [path for path in held_out if path.stat().st_size in sizes]
+    candidates = [path for path in heldout_paths if path.stat().st_size in sizes]
     same_size = [path for size in {path.stat().st_size for path in candidates} for path in sizes[size]]
     path_by_digest = {_digest(path): path for path in same_size}
     return [(path_by_digest[digest], path) for path in candidates if (digest := _digest(path)) in path_by_digest]

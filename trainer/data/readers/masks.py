@@ -16,7 +16,7 @@ from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX
 from trainer.data.readers import class_folders, image_file, text_file
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 MAX_VALUES = 64
 """Maximum number of distinct mask values; more are shades of smoothed or JPEG-compressed edges."""
@@ -79,47 +79,49 @@ class ClassMap:
             table[self.ignore] = IGNORE_INDEX
         return table
 
-    def count_classes(self, totals: Mapping[int, int]) -> Tensor:
+    def count_classes(self, value_counts: Mapping[int, int]) -> Tensor:
         """Return the number of pixels of each class, (C,)."""
         table, counts = self.lookup_table(), torch.zeros(len(self.values), dtype=torch.long)
-        for value, count in totals.items():
+        for value, count in value_counts.items():
             if table[value] != IGNORE_INDEX:
                 counts[int(table[value])] += count
         return counts
 
-    def known_targets(self, totals: Mapping[int, int]) -> Tensor:
+    def known_targets(self, value_counts: Mapping[int, int]) -> Tensor:
         """Return the distinct targets, (1, K)."""
-        classes = set(self.lookup_table()[torch.tensor(sorted(totals))].tolist())
-        return torch.tensor([sorted(classes, key=lambda number: (number == IGNORE_INDEX, number))])
+        classes = set(self.lookup_table()[torch.tensor(sorted(value_counts))].tolist())
+        return torch.tensor([sorted(classes, key=lambda target: (target == IGNORE_INDEX, target))])
 
 
 def find_pairs(folder: Path) -> list[ImageMaskPair]:
     """Pair images in ``images/`` with masks in ``masks/`` by file name without extension.
 
     Raises:
-        ConfigError: A folder is missing, or an image or mask has no counterpart.
+        DataError: A folder is missing, or an image or mask has no counterpart.
     """
-    sides: list[dict[str, Path]] = []
+    paths_by_stem: list[dict[str, Path]] = []
     for name in ("images", "masks"):
-        inside = folder / name
-        if not inside.is_dir():
-            there = text_file.join_names(path.name for path in text_file.list_folder(folder)) or "nothing"
-            raise ConfigError(f"data.path: {folder.absolute()} must have images/ and masks/; found: {there}")
-        found = class_folders.list_files(inside, image_file.FILE_EXTENSIONS)
-        if not found:
-            raise ConfigError(f"data.path: {inside.absolute()} has no {'/'.join(image_file.FILE_EXTENSIONS)} files")
-        sides.append({path.stem: path for path in found})
-        if len(sides[-1]) < len(found):
-            duplicate = next(path for path in found if sides[-1][path.stem] != path)
-            raise ConfigError(
-                f"data.path: {duplicate.absolute()} and {sides[-1][duplicate.stem].name} have the same name"
+        subfolder = folder / name
+        if not subfolder.is_dir():
+            entries = text_file.join_names(path.name for path in text_file.list_folder(folder)) or "nothing"
+            raise DataError(f"path: {folder.absolute()} must have images/ and masks/; found: {entries}")
+        files = class_folders.list_files(subfolder, image_file.FILE_EXTENSIONS)
+        if not files:
+            raise DataError(f"path: {subfolder.absolute()} has no {'/'.join(image_file.FILE_EXTENSIONS)} files")
+        paths_by_stem.append({path.stem: path for path in files})
+        if len(paths_by_stem[-1]) < len(files):
+            duplicate = next(path for path in files if paths_by_stem[-1][path.stem] != path)
+            raise DataError(
+                f"path: {duplicate.absolute()} and {paths_by_stem[-1][duplicate.stem].name} have the same name"
             )
     class_folders.warn_about_ignored_files(folder, (folder / "images", folder / "masks"), image_file.FILE_EXTENSIONS)
-    images, masks = sides
-    unmatched = sorted(str(side[stem]) for side in sides for stem in images.keys() ^ masks.keys() if stem in side)
+    images, masks = paths_by_stem
+    unmatched = sorted(
+        str(paths[stem]) for paths in paths_by_stem for stem in images.keys() ^ masks.keys() if stem in paths
+    )
     if unmatched:
-        raise ConfigError(
-            f"data.path: {len(unmatched)} files of {folder.absolute()} have no mask or no image of the same name:"
+        raise DataError(
+            f"path: {len(unmatched)} files of {folder.absolute()} have no mask or no image of the same name:"
             f" {text_file.join_names(unmatched, image_file.MAX_NAMED_FILES)}"
         )
     return [ImageMaskPair(images[stem], masks[stem]) for stem in sorted(images)]
@@ -134,12 +136,12 @@ def survey_pair(
         any_shades: Whether the mask may have values other than the classes.
 
     Raises:
-        ConfigError: The mask is invalid or differs in size from the image.
+        DataError: The mask is invalid or differs in size from the image.
     """
     header, values = image_file.read_header(pair.image), _read_values(pair.mask)
     height, width = values.shape
     if (height, width) != (header.height, header.width):
-        raise ConfigError(
+        raise DataError(
             f"{pair.mask.absolute()} is {width} x {height} pixels, its image {header.width} x {header.height}"
         )
     counts, intermediate, is_jpeg = _count_values(values), Counter[int](), False
@@ -147,7 +149,7 @@ def survey_pair(
         is_jpeg = image_file.is_jpeg(pair.mask)
         intermediate = _count_values(values[_intermediate_mask(values, ignore)])
         if len(counts) > MAX_VALUES and 2 * len(_find_shades(counts, intermediate)) < len(counts):
-            raise ConfigError(
+            raise DataError(
                 f"{pair.mask.absolute()} has {len(counts)} distinct values (at most {MAX_VALUES}) and may not be a"
                 " mask; data.values=[...] sets the classes and maps all others to the nearest"
             )
@@ -155,8 +157,8 @@ def survey_pair(
 
 
 def _count_values(values: np.ndarray) -> Counter[int]:
-    found, counts = np.unique(values, return_counts=True)
-    return Counter(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+    values_found, counts = np.unique(values, return_counts=True)
+    return Counter(dict(zip(values_found.tolist(), counts.tolist(), strict=True)))
 
 
 def _intermediate_mask(values: np.ndarray, ignore: int | None) -> np.ndarray:
@@ -171,8 +173,8 @@ def _intermediate_mask(values: np.ndarray, ignore: int | None) -> np.ndarray:
     return (minimum < values) & (values < maximum)
 
 
-def _find_shades(counts: Counter[int], between: Counter[int]) -> list[int]:
-    return [value for value, count in sorted(counts.items()) if between[value] >= MIN_SHADE_FRACTION * count]
+def _find_shades(counts: Counter[int], intermediate: Counter[int]) -> list[int]:
+    return [value for value, count in sorted(counts.items()) if intermediate[value] >= MIN_SHADE_FRACTION * count]
 
 
 def _find_strays(counts: Counter[int]) -> list[int]:
@@ -183,7 +185,8 @@ def _find_strays(counts: Counter[int]) -> list[int]:
         value
         for value in values
         if any(
-            abs(other - value) <= NEAR_DISTANCE and counts[other] >= FREQUENCY_RATIO * counts[value] for other in values
+            abs(neighbor - value) <= NEAR_DISTANCE and counts[neighbor] >= FREQUENCY_RATIO * counts[value]
+            for neighbor in values
         )
     ]
 
@@ -199,30 +202,32 @@ def check_shades(masks: Sequence[Path], surveys: Sequence[MaskSurvey], ignore: i
     """Check masks for shades of smoothed edges and JPEG artifacts; log rare values.
 
     Raises:
-        ConfigError: Several values occur only between others, or next to more frequent ones as left by JPEG.
+        DataError: Several values occur only between others, or next to more frequent ones as left by JPEG.
     """
     counts, intermediate = (
-        sum((getattr(each, name) for each in surveys), Counter[int]())
+        sum((getattr(survey, name) for survey in surveys), Counter[int]())
         for name in ("stored_counts", "intermediate_counts")
     )
     if ignore is not None:
         counts.pop(ignore, None)
     pixels, values = counts.total(), sorted(counts)
     shades, strays = _find_shades(counts, intermediate), _find_strays(counts)
-    main = [value for value in values if value not in {*shades, *strays} and counts[value] >= SCARCE_FRACTION * pixels]
-    remedy = f"data.values={main if len(main) > 1 else [values[0], values[-1]]}".replace(" ", "")
-    is_soft, is_jpeg = len(shades) >= MAX_SHADES, any(each.is_jpeg for each in surveys)
+    class_values = [
+        value for value in values if value not in {*shades, *strays} and counts[value] >= SCARCE_FRACTION * pixels
+    ]
+    remedy = f"data.values={class_values if len(class_values) > 1 else [values[0], values[-1]]}".replace(" ", "")
+    is_soft, is_jpeg = len(shades) >= MAX_SHADES, any(survey.is_jpeg for survey in surveys)
     if is_soft or (strays and (is_jpeg or _has_jpeg_artifacts(values, strays))):
-        invalid, where = (
+        invalid, reason = (
             (shades, "occur only between a lower and a higher one") if is_soft else (strays, NEAR_VALUES_HINT)
         )
-        worst, most = max(
-            zip(masks, (len(each.stored_counts) for each in surveys), strict=True), key=lambda pair: pair[1]
+        worst_path, num_distinct = max(
+            zip(masks, (len(survey.stored_counts) for survey in surveys), strict=True), key=lambda pair: pair[1]
         )
-        raise ConfigError(
-            f"data.path: of the {len(values)} values in the masks {len(invalid)} {where}"
-            f" (such as {', '.join(map(str, invalid[:5]))}; {worst.absolute()} has {most} distinct values):"
-            " shades of smoothed edges or of JPEG are not classes;"
+        raise DataError(
+            f"path: of the {len(values)} values in the masks {len(invalid)} {reason}"
+            f" (such as {', '.join(map(str, invalid[:5]))}; {worst_path.absolute()} has {num_distinct} distinct values)"
+            ": shades of smoothed edges or of JPEG are not classes;"
             f" {remedy} maps all others to the nearest of these; if all are classes, list all of them"
         )
     for value in values:
@@ -234,7 +239,7 @@ def check_shades(masks: Sequence[Path], surveys: Sequence[MaskSurvey], ignore: i
                     value,
                     counts[value],
                     pixels,
-                    sum(value in each.stored_counts for each in surveys),
+                    sum(value in survey.stored_counts for survey in surveys),
                     len(surveys),
                     remedy,
                 ),
@@ -243,7 +248,7 @@ def check_shades(masks: Sequence[Path], surveys: Sequence[MaskSurvey], ignore: i
 
 def sum_counts(surveys: Iterable[MaskSurvey]) -> Counter[int]:
     """Sum the pixel counts of masks by value."""
-    return sum((each.counts for each in surveys), Counter())
+    return sum((survey.counts for survey in surveys), Counter())
 
 
 def decode(path: Path, view: image_file.ImageView, table: Tensor) -> Tensor:

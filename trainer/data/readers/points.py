@@ -6,31 +6,30 @@ import numpy as np
 import torch
 
 from trainer.core.dataset import TensorSplit
-from trainer.data.encoding import table_encoder
+from trainer.data.encoding import cell_messages
 from trainer.data.readers import delimited
-from trainer.data.readers.cell_parsing import CellFormat
-from trainer.utils.errors import ConfigError
-
-GAPS = frozenset(("", "?", "na", "n/a", "nan", "null", "none", "-"))
+from trainer.data.readers.cell_parsing import FLOAT_MAX, CellFormat
+from trainer.data.readers.header_detection import MISSING_TEXTS
+from trainer.utils.errors import DataError
 
 
 def read(path: str, width: int) -> TensorSplit:
     """Read points x (N, width) from a file with or without header.
 
     Raises:
-        ConfigError: The file is missing, has another width or a cell that is not a number.
+        DataError: The file is missing, has another width or a cell that is not a number.
     """
     table = delimited.read(path, "input", None, "auto", "utf-8")
     if len(table.names) != width:
-        raise ConfigError(f"input: {table.path} has rows of {len(table.names)} numbers; this run has rows of {width}")
-    cell_format = CellFormat(GAPS, has_decimal_comma=False)
+        raise DataError(f"input: {table.path} has rows of {len(table.names)} numbers; this run has rows of {width}")
+    cell_format = CellFormat(frozenset(MISSING_TEXTS))
     columns = [cell_format.parse_numbers(cells) for cells in table.columns]
-    good = [np.abs(column) <= np.finfo(np.float32).max for column in columns]
+    is_valid_by_column = [np.abs(column) <= FLOAT_MAX for column in columns]
     problems = [
-        table_encoder.describe_bad_cell(table, place, is_valid, cell_format)
-        for place, is_valid in enumerate(good)
+        cell_messages.describe_bad_cell(table, index, is_valid, cell_format)
+        for index, is_valid in enumerate(is_valid_by_column)
         if not is_valid.all()
     ]
     if problems:
-        raise ConfigError(*problems[: table_encoder.MAX_PROBLEMS])
+        raise DataError(*problems[: cell_messages.MAX_PROBLEMS])
     return TensorSplit({"x": torch.from_numpy(np.stack(columns, 1)).float()})

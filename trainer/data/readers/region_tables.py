@@ -11,9 +11,10 @@ from typing import Literal
 import numpy as np
 
 from trainer.data.encoding import series
+from trainer.data.encoding.cell_messages import join_problems
 from trainer.data.readers import delimited, text_file
 from trainer.data.readers.cell_parsing import CellFormat, is_too_large
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 FILE_EXTENSIONS = (".csv", ".tsv", ".npy")
 READ_ERRORS = (ValueError, TypeError, EOFError, OverflowError, MemoryError, RecursionError, SyntaxError, TokenError)
@@ -32,15 +33,15 @@ class RegionTable:
     names: list[str] | None
 
     def reorder_like(self, other: RegionTable, option: str) -> RegionTable:
-        """Reorder regions as in another table. Raises ConfigError, naming ``option``, if the regions differ."""
+        """Reorder regions as in another table. Raises DataError, naming ``option``, if the regions differ."""
         num_regions, num_other_regions = self.values.shape[1], other.values.shape[1]
         if num_regions != num_other_regions:
-            raise ConfigError(f"{option}: {self.path} has {num_regions} regions; {other.path} has {num_other_regions}")
+            raise DataError(f"{option}: {self.path} has {num_regions} regions; {other.path} has {num_other_regions}")
         if self.names is None or other.names is None:
             return self
         unknown = [name for name in self.names if name not in other.names]
         if unknown:
-            raise ConfigError(
+            raise DataError(
                 f"{option}: {self.path} has regions that are not in {other.path}: {text_file.join_names(unknown)}"
             )
         order = [self.names.index(name) for name in other.names]
@@ -54,55 +55,55 @@ class RegionTableFormat:
     delimiter: str | None
     header: Literal["auto"] | bool
     encoding: str
-    reading: CellFormat
+    cell_format: CellFormat
 
     def read(self, path: Path, option: str, columns: Sequence[str | int] | None = None) -> RegionTable:
         """Read the regions of a file, or those in ``columns``, without an unnamed first column (an index).
 
         Raises:
-            ConfigError: The file is not a table of numbers; the message has file and, if applicable, row and column.
+            DataError: The file is not a table of numbers; the message has file and, if applicable, row and column.
         """
         if path.suffix.lower() == ".npy":
-            return _read_array(path, option, columns, self.reading)
+            return _read_array(path, option, columns, self.cell_format)
         table = delimited.read(str(path), option, self.delimiter, self.header, self.encoding, columns or ())
         selected = series.choose_columns(table, columns, 0 if table.is_unnamed(0) and not columns else None)
         try:
-            values = series.read_numeric_columns(table, selected, self.reading)
-        except ConfigError as error:
-            raise _join_problems(error.problems) from error
+            values = series.read_numeric_columns(table, selected, self.cell_format)
+        except DataError as error:
+            raise DataError(*_join_problems(error.problems)) from error
         problems = series.describe_missing_values(table, selected, None, values)
         if problems:
-            raise ConfigError(*_join_problems(problems).problems, MISSING_VALUE_HINT)
+            raise DataError(*_join_problems(problems), MISSING_VALUE_HINT)
         return RegionTable(path, values, [table.names[place] for place in selected] if table.has_header else None)
 
 
-def _join_problems(problems: Sequence[str]) -> ConfigError:
+def _join_problems(problems: Sequence[str]) -> list[str]:
     """Join the first problems, as hundreds of regions may have the same one."""
-    more = len(problems) - MAX_PROBLEMS
-    return ConfigError(*problems[:MAX_PROBLEMS], *([f"and {more} more lines like these"] if more > 0 else []))
+    return join_problems(problems, MAX_PROBLEMS, "lines like these")
 
 
-def _read_array(path: Path, option: str, columns: Sequence[str | int] | None, reading: CellFormat) -> RegionTable:
+def _read_array(path: Path, option: str, columns: Sequence[str | int] | None, cell_format: CellFormat) -> RegionTable:
     path = text_file.check_regular_file(path, option)
     try:
         with text_file.convert_os_errors(path, option), path.open("rb") as file:
             array = np.lib.format.read_array(file, allow_pickle=False)
     except READ_ERRORS as error:
-        raise ConfigError(f"{option}: {path} is not an array of numbers: {error}") from error
+        raise DataError(f"{option}: {path} is not an array of numbers: {error}") from error
     if array.ndim != 2 or array.dtype.kind not in "fiu" or not array.size:
-        raise ConfigError(f"{option}: {path} contains {array.dtype} {array.shape}; it must be numbers (steps, regions)")
+        raise DataError(f"{option}: {path} contains {array.dtype} {array.shape}; it must be numbers (steps, regions)")
     if columns is not None:
-        places = range(-array.shape[1], array.shape[1])
-        unknown = next((key for key in columns if key not in places), None)
+        valid_positions = range(-array.shape[1], array.shape[1])
+        unknown = next((key for key in columns if key not in valid_positions), None)
         if unknown is not None:
-            raise ConfigError(f"data.columns: no column {unknown!r} in {path}, which has 0 to {places[-1]}")
+            raise DataError(f"columns: no column {unknown!r} in {path}, which has 0 to {valid_positions[-1]}")
         array = array[:, np.array(columns, dtype=np.int64)]
     numbers = array.astype(np.float64)
-    bad = np.argwhere(is_too_large(numbers) | np.isin(numbers, list(reading.numeric_gaps)))
-    if len(bad):
-        row, column = bad[0]
-        place = f"{path}: row {row + 1}, column {column}"
-        raise ConfigError(
-            f"{place}: {array[row, column]:.9g} is not a valid measurement; {len(bad)} such values", MISSING_VALUE_HINT
+    invalid = np.argwhere(is_too_large(numbers) | np.isin(numbers, list(cell_format.numeric_gaps)))
+    if len(invalid):
+        row, column = invalid[0]
+        location = f"{path}: row {row + 1}, column {column}"
+        raise DataError(
+            f"{location}: {array[row, column]:.9g} is not a valid measurement; {len(invalid)} such values",
+            MISSING_VALUE_HINT,
         )
     return RegionTable(path, numbers, None)

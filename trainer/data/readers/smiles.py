@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 CARDINALITIES = (119, 9, 11, 12, 9, 5, 9, 2, 2)
 """Number of codes of each atom feature: atomic number, chirality, degree, formal charge from -5, hydrogens, radical
@@ -20,11 +20,11 @@ STEREO_TYPES = ("STEREONONE", "STEREOZ", "STEREOE", "STEREOCIS", "STEREOTRANS", 
 
 
 def import_rdkit() -> ModuleType:
-    """Import ``rdkit.Chem``. Raises ConfigError if RDKit is not installed."""
+    """Import ``rdkit.Chem``. Raises DataError if RDKit is not installed."""
     try:
         from rdkit import Chem
     except ImportError:
-        raise ConfigError("data: molecules need the package rdkit: pip install 'train-zoo[molecules]'") from None
+        raise DataError("data: molecules need the package rdkit: pip install 'train-zoo[molecules]'") from None
     return Chem
 
 
@@ -41,9 +41,9 @@ def parse_smiles(smiles: str) -> tuple[Tensor, Tensor, Tensor]:
     if molecule is None or not molecule.GetNumAtoms():
         raise ValueError(f"{smiles!r} is not a valid SMILES string")
     atoms = torch.tensor([_atom_codes(atom) for atom in molecule.GetAtoms()])
-    outside = ((atoms < 0) | (atoms >= torch.tensor(CARDINALITIES))).nonzero()
-    if len(outside):
-        row, column = outside[0].tolist()
+    invalid = ((atoms < 0) | (atoms >= torch.tensor(CARDINALITIES))).nonzero()
+    if len(invalid):
+        row, column = invalid[0].tolist()
         raise ValueError(
             f"{smiles!r}: atom {row} has {int(atoms[row, column])} for property {column}, which has no code"
         )
@@ -74,5 +74,5 @@ def _bond_features(bond: Any) -> list[float]:
     return [*one_hot, float(bond.GetIsConjugated())]
 
 
-def _one_hot(value: str, known: Sequence[str]) -> list[float]:
-    return [float(value == one) for one in known]
+def _one_hot(value: str, choices: Sequence[str]) -> list[float]:
+    return [float(value == choice) for choice in choices]

@@ -21,32 +21,32 @@ def summarize_table(
     table: Table,
     columns: Mapping[int, Column],
     values: Mapping[int, np.ndarray],
-    answer: Target | None,
-    rest: str | None = "no feature",
+    target: Target | None,
+    other_summary: str | None = "no feature",
 ) -> list[str]:
     """Summarize and log the columns of a table.
 
     ``age: number, mean 38.6, 3 missing values``; ``zip: category, 12 + other``; ``kind: class, 3 classes``.
 
     Args:
-        rest: Summary of other columns; None omits them.
+        other_summary: Summary of other columns; None omits them.
     """
     lines = [first_line(table)]
-    for place, name in enumerate(table.names):
+    for index, name in enumerate(table.names):
         escaped = escape_control_chars(name, one_line=True)
-        if place in columns:
-            lines.append(f"{escaped}: {_summarize_feature(columns[place], values[place])}")
-        elif answer is not None and place == answer.column:
-            lines.append(f"{escaped}: {_summarize_class_counts(answer)}")
-        elif rest is not None:
-            lines.append(f"{escaped}: {rest}")
+        if index in columns:
+            lines.append(f"{escaped}: {_summarize_feature(columns[index], values[index])}")
+        elif target is not None and index == target.column:
+            lines.append(f"{escaped}: {_summarize_class_counts(target)}")
+        elif other_summary is not None:
+            lines.append(f"{escaped}: {other_summary}")
     return log_lines(lines)
 
 
-def summarize_target(answer: Target) -> list[str]:
+def summarize_target(target: Target) -> list[str]:
     """Summarize and log a target column."""
     return log_lines(
-        [f"{escape_control_chars(answer.table.names[answer.column], one_line=True)}: {_summarize_class_counts(answer)}"]
+        [f"{escape_control_chars(target.table.names[target.column], one_line=True)}: {_summarize_class_counts(target)}"]
     )
 
 
@@ -54,12 +54,12 @@ def summarize_series(table: Table, columns: Sequence[int], time: int | None, val
     """Summarize and log the selected columns of a series (T, C)."""
     values_by_column = dict(zip(columns, values.T, strict=True))
     lines = [first_line(table)]
-    for place, name in enumerate(table.names):
+    for index, name in enumerate(table.names):
         summary = (
-            summarize_numbers(values_by_column[place])
-            if place in values_by_column
+            summarize_numbers(values_by_column[index])
+            if index in values_by_column
             else "time"
-            if place == time
+            if index == time
             else "left out"
         )
         lines.append(f"{escape_control_chars(name, one_line=True)}: {summary}")
@@ -74,14 +74,14 @@ def first_line(table: Table) -> str:
 
 def summarize_numbers(values: np.ndarray) -> str:
     """Summarize a numeric column; values that are not finite count as missing."""
-    good = np.isfinite(values)
-    mean = f", mean {values[good].mean():.4g}" if good.any() else ""
-    return f"number{mean}{format_count(int((~good).sum()), 'missing value')}"
+    is_known = np.isfinite(values)
+    mean = f", mean {values[is_known].mean():.4g}" if is_known.any() else ""
+    return f"number{mean}{format_count(int((~is_known).sum()), 'missing value')}"
 
 
-def format_count(count: int, what: str) -> str:
+def format_count(count: int, noun: str) -> str:
     """Format a count as ``, 3 missing values``; empty for 0."""
-    return f", {count} {what}{'s' * (count > 1)}" if count else ""
+    return f", {count} {noun}{'s' * (count > 1)}" if count else ""
 
 
 def log_lines(lines: Sequence[str]) -> list[str]:
@@ -101,7 +101,7 @@ def _summarize_feature(column: Column, values: np.ndarray) -> str:
     return f"category, {len(names)}{other}{format_count(int((values == '').sum()), 'missing value')}"
 
 
-def _summarize_class_counts(answer: Target) -> str:
-    if answer.names:
-        return f"class, {len(answer.names)} classes{format_count(int((~answer.known_mask).sum()), 'missing value')}"
-    return f"target, {summarize_numbers(np.where(answer.known_mask, answer.values, np.nan))}"
+def _summarize_class_counts(target: Target) -> str:
+    if target.names:
+        return f"class, {len(target.names)} classes{format_count(int((~target.known_mask).sum()), 'missing value')}"
+    return f"target, {summarize_numbers(np.where(target.known_mask, target.values, np.nan))}"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trainer.data.readers.download import missing_file_error
-from trainer.utils.errors import ConfigError, SystemFault
+from trainer.utils.errors import DataError, SystemFault
 
 BINARY_SIGNATURES = {
     b"\x89PNG": "a PNG image",
@@ -34,13 +34,13 @@ SPECIAL_FILE_TYPES = {
 
 
 @contextmanager
-def convert_os_errors(path: Path, option: str = "data.path") -> Iterator[None]:
+def convert_os_errors(path: Path, option: str = "path") -> Iterator[None]:
     """Convert OSError to SystemFault, naming ``option``."""
     try:
         yield
     except OSError as error:
-        place = Path(os.fsdecode(error.filename or path)).absolute()
-        raise SystemFault(f"{option}: cannot read {place}: {error.strerror or error}") from error
+        location = Path(os.fsdecode(error.filename or path)).absolute()
+        raise SystemFault(f"{option}: cannot read {location}: {error.strerror or error}") from error
 
 
 def describe_special_file(path: Path) -> str | None:
@@ -51,22 +51,22 @@ def describe_special_file(path: Path) -> str | None:
         return None
 
 
-def check_regular_file(path: str | Path, option: str = "data.path") -> Path:
+def check_regular_file(path: str | Path, option: str = "path") -> Path:
     """Return the expanded path of a regular file.
 
     Raises:
-        ConfigError: The path is missing, a folder, a pipe or a device; the message names ``option``.
+        DataError: The path is missing, a folder, a pipe or a device; the message names ``option``.
         SystemFault: The path cannot be accessed.
     """
     path = Path(path).expanduser()
     if _is_folder(path, option):
         with convert_os_errors(path, option):
             entries = sorted(os.listdir(path))
-        raise ConfigError(
+        raise DataError(
             f"{option}: {path.absolute()} is a folder ({join_names(entries) or 'empty'}); give a file in it"
         )
-    if kind := describe_special_file(path):
-        raise ConfigError(f"{option}: {path.absolute()} is {kind}; write its content to a file and give that")
+    if special_type := describe_special_file(path):
+        raise DataError(f"{option}: {path.absolute()} is {special_type}; write its content to a file and give that")
     return path
 
 
@@ -78,33 +78,33 @@ def _is_folder(path: Path, option: str) -> bool:
             raise missing_file_error(path, option) from error
 
 
-def check_folder(path: str | Path, wanted: str, option: str = "data.path") -> Path:
+def check_folder(path: str | Path, requirement: str, option: str = "path") -> Path:
     """Return the expanded path of a folder.
 
     Args:
-        wanted: Requirement, for the error message.
+        requirement: Requirement, for the error message.
 
     Raises:
-        ConfigError: The path is missing or not a folder; the message names ``option``.
+        DataError: The path is missing or not a folder; the message names ``option``.
         SystemFault: The path cannot be accessed.
     """
     path = Path(path).expanduser()
     if not _is_folder(path, option):
-        raise ConfigError(f"{option}: {path.absolute()} is {describe_special_file(path) or 'a file'}; {wanted}")
+        raise DataError(f"{option}: {path.absolute()} is {describe_special_file(path) or 'a file'}; {requirement}")
     return path
 
 
-def list_folder(folder: Path, option: str = "data.path") -> list[Path]:
+def list_folder(folder: Path, option: str = "path") -> list[Path]:
     """List the non-hidden entries of a folder, sorted by name. Raises SystemFault if it cannot be read."""
     with convert_os_errors(folder, option):
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def read(path: str | Path, option: str, encoding: str = "utf-8", wanted: str = "text") -> str:
+def read(path: str | Path, option: str, encoding: str = "utf-8", expected_content: str = "text") -> str:
     """Read a text file, without byte order mark and with line feeds as line ends.
 
     Raises:
-        ConfigError: The file is missing or not text; the message names ``option`` and the file type or line.
+        DataError: The file is missing or not text; the message names ``option`` and the file type or line.
         SystemFault: The file cannot be read.
     """
     path = check_regular_file(path, option)
@@ -114,17 +114,15 @@ def read(path: str | Path, option: str, encoding: str = "utf-8", wanted: str = "
     if detected_type is None and b"\0" in raw[:4096] and "16" not in encoding:
         detected_type = "UTF-16 text; data.encoding=utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "binary"
     if detected_type is not None:
-        raise ConfigError(f"{option}: {path.absolute()} is not {wanted} but {detected_type}")
+        raise DataError(f"{option}: {path.absolute()} is not {expected_content} but {detected_type}")
     try:
         return _normalize_newlines(raw.decode(encoding).removeprefix("\ufeff"))
     except LookupError as error:
-        raise ConfigError(
-            f"data.encoding: unknown encoding {encoding!r}; common ones: utf-8, latin-1, cp1252"
-        ) from error
+        raise DataError(f"encoding: unknown encoding {encoding!r}; common ones: utf-8, latin-1, cp1252") from error
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         hint = "; older files are often data.encoding=latin-1" if encoding == "utf-8" else ""
-        raise ConfigError(f"{option}: {path.absolute()} is not {encoding} text at line {line}{hint}") from error
+        raise DataError(f"{option}: {path.absolute()} is not {encoding} text at line {line}{hint}") from error
 
 
 def _normalize_newlines(text: str) -> str:
@@ -133,10 +131,12 @@ def _normalize_newlines(text: str) -> str:
     return text if "\n" in text else text.replace("\r", "\n")
 
 
-def join_names(names: Iterable[str], most: int = 20) -> str:
+def join_names(names: Iterable[str], max_names: int = 20) -> str:
     """Join the first names for messages."""
     names_list = list(names)
-    return ", ".join(names_list[:most]) + (f", ... ({len(names_list)} in all)" if len(names_list) > most else "")
+    return ", ".join(names_list[:max_names]) + (
+        f", ... ({len(names_list)} in all)" if len(names_list) > max_names else ""
+    )
 
 
 def format_override_value(text: str) -> str:
@@ -152,6 +152,6 @@ def quote_for_shell(value: str) -> str:
     return shlex.quote(value) if '"' in value else value
 
 
-def quote_cell(cell: str, most: int = 40) -> str:
-    """Quote a cell, truncated to ``most`` characters and with control characters escaped."""
-    return repr(cell if len(cell) <= most else f"{cell[:most]}...")
+def quote_cell(cell: str, max_length: int = 40) -> str:
+    """Quote a cell, truncated to ``max_length`` characters and with control characters escaped."""
+    return repr(cell if len(cell) <= max_length else f"{cell[:max_length]}...")

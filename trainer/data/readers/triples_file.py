@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer.core.preprocessing import Preprocessing
 from trainer.data.readers import text_file
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 Column = Literal["head", "relation", "tail"]
 Triple = tuple[str, ...]
@@ -27,28 +27,28 @@ def read(path: str | Path, columns: Sequence[Column], delimiter: str | None = No
         delimiter: Column separator; None for a tab if the first line has one, else whitespace.
 
     Raises:
-        ConfigError: The file is missing, not text or empty, or a line does not have three columns.
+        DataError: The file is missing, not text or empty, or a line does not have three columns.
     """
-    text = text_file.read(path, "data.path")
+    text = text_file.read(path, "path")
     if delimiter is None and "\t" in text.partition("\n")[0]:
         delimiter = "\t"
     positions = [columns.index(name) for name in ("head", "relation", "tail")]
-    found = []
+    triples = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         cells = [cell.strip() for cell in line.split(delimiter)]
         if len(cells) != len(positions):
             separator = "whitespace" if delimiter is None else repr(delimiter)
-            raise ConfigError(
-                f"data.path: {path} line {number} has {len(cells)} columns separated by {separator}:"
+            raise DataError(
+                f"path: {path} line {number} has {len(cells)} columns separated by {separator}:"
                 f" {line.strip()[:60]!r}; expected 3: {', '.join(columns)} (data.columns sets"
                 " the order, data.delimiter the separator)"
             )
-        found.append(tuple(cells[place] for place in positions))
-    if not found:
-        raise ConfigError(f"data.path: {path} contains no triples")
-    return found
+        triples.append(tuple(cells[position] for position in positions))
+    if not triples:
+        raise DataError(f"path: {path} contains no triples")
+    return triples
 
 
 def encode_triples(parts: Sequence[Sequence[Triple]], fitted: Preprocessing) -> tuple[list[Tensor], int, int]:
@@ -58,9 +58,12 @@ def encode_triples(parts: Sequence[Sequence[Triple]], fitted: Preprocessing) -> 
     )
     relations = fitted.get_or_fit("relations", lambda: sorted({relation for part in parts for _, relation, _ in part}))
     entity_index, relation_index = (
-        {name: number for number, name in enumerate(names)} for names in (entities, relations)
+        {name: index for index, name in enumerate(names)} for names in (entities, relations)
     )
     tensors = [
-        torch.tensor([(entity_index[h], relation_index[r], entity_index[t]) for h, r, t in part]) for part in parts
+        torch.tensor(
+            [(entity_index[head], relation_index[relation], entity_index[tail]) for head, relation, tail in part]
+        )
+        for part in parts
     ]
     return tensors, len(entities), len(relations)

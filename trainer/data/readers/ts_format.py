@@ -13,7 +13,7 @@ from torch import Tensor
 from trainer.data.readers import text_file
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.header_detection import is_number
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 GAPS = ("?", "nan", "")
 CELL_FORMAT = CellFormat(frozenset())
@@ -35,7 +35,7 @@ def read(path: Path) -> LabeledSeries:
     their values by ``,``, the class last.
 
     Raises:
-        ConfigError: Missing or infinite value, class or number of dimensions or steps that differs from the header,
+        DataError: Missing or infinite value, class or number of dimensions or steps that differs from the header,
             timestamps, or no cases; the message has file and line.
     """
     path = text_file.check_regular_file(path, "data")
@@ -45,15 +45,15 @@ def read(path: Path) -> LabeledSeries:
     numbered = [(number, line) for number, line in numbered if line and not line.startswith("#")]
     start = next((i for i, (_, line) in enumerate(numbered) if line.lower() == "@data"), None)
     if start is None:
-        raise ConfigError(f"data: {path}:{len(lines)}: no line @data: not a .ts file, or truncated")
+        raise DataError(f"data: {path}:{len(lines)}: no line @data: not a .ts file, or truncated")
     header, number = _parse_header(path, numbered[:start]), numbered[start][0]
     if len(numbered) == start + 1:
-        raise ConfigError(f"data: {path}:{number}: no cases after @data")
+        raise DataError(f"data: {path}:{number}: no cases after @data")
     has_classes, *classes = header.get("classlabel", ["false"])
     if has_classes.lower() != "true" or not classes:
-        raise ConfigError(f"data: {path}:{number}: no classes: the header has no @classLabel true with their names")
+        raise DataError(f"data: {path}:{number}: no classes: the header has no @classLabel true with their names")
     if header.get("timestamps", ["false"])[0].lower() == "true":
-        raise ConfigError(f"data: {path}:{number}: timestamps (@timeStamps true) are not supported")
+        raise DataError(f"data: {path}:{number}: timestamps (@timeStamps true) are not supported")
     series, labels = [], []
     dims, steps = _parse_header_number(header, "dimensions"), _parse_header_number(header, "serieslength")
     for number, line in numbered[start + 1 :]:
@@ -63,7 +63,7 @@ def read(path: Path) -> LabeledSeries:
             if label.strip() not in classes:
                 raise ValueError(f"class {label.strip()[:40]!r} is not in the header: {', '.join(classes)}")
         except ValueError as error:
-            raise ConfigError(f"data: {path}:{number}: {error}") from error
+            raise DataError(f"data: {path}:{number}: {error}") from error
         dims = case.shape[1]  # if not in the header, set by the first case
         series.append(case)
         labels.append(classes.index(label.strip()))
@@ -74,7 +74,7 @@ def _parse_header(path: Path, lines: Sequence[tuple[int, str]]) -> dict[str, lis
     """Return the words after each key, with keys in lowercase."""
     for number, line in lines:
         if not line.startswith("@"):
-            raise ConfigError(f"data: {path}:{number}: expected @key or @data, found {line[:40]!r}")
+            raise DataError(f"data: {path}:{number}: expected @key or @data, found {line[:40]!r}")
     parts = [line[1:].split() or [""] for _, line in lines]
     return {key.lower(): words for key, *words in parts if words}
 

@@ -14,12 +14,11 @@ from torch import Tensor
 from trainer.core.preprocessing import Preprocessing, RowKeys, make_content_keys
 from trainer.data.encoding.column_encoding import MAX_EXACT_INTEGER
 from trainer.data.readers import text_file
+from trainer.data.readers.cell_parsing import FLOAT_MAX
 from trainer.data.splits.ragged import Ragged
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 log = logging.getLogger(__name__)
-
-FLOAT_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -50,26 +49,26 @@ def find_collection(path: str, name: str | None) -> tuple[Path, str]:
     """Return the folder and name of a data set; the name may be omitted if the folder has a single one.
 
     Raises:
-        ConfigError: The folder is missing, has no data set, or several and no name is given.
+        DataError: The folder is missing, has no data set, or several and no name is given.
     """
     root = text_file.check_folder(path, "give the folder of NAME_A.txt and its companion files")
     # An extracted data set has its files in NAME; PyTorch Geometric uses NAME/raw.
     candidates = [root, root / "raw", *((root / name, root / name / "raw") if name else ())]
-    folder = next((place for place in candidates if _list_collections(place)), root)
+    folder = next((candidate for candidate in candidates if _list_collections(candidate)), root)
     names = _list_collections(folder)
     if name is None and len(names) == 1:
         return folder, names[0]
     if name in names:
         return folder, str(name)
-    found = f"it has {text_file.join_names(names)}" if names else "it has no file NAME_A.txt"
-    wanted = "give data.name" if name is None else f"there is no {name}_A.txt"
-    raise ConfigError(f"data.path: {folder.absolute()}: {found}; {wanted}")
+    contents = f"it has {text_file.join_names(names)}" if names else "it has no file NAME_A.txt"
+    hint = "give data.name" if name is None else f"there is no {name}_A.txt"
+    raise DataError(f"path: {folder.absolute()}: {contents}; {hint}")
 
 
 def _list_collections(folder: Path) -> list[str]:
     """List the names of the data sets in a folder, without hidden files."""
-    found = (file.name for file in folder.glob("*_A.txt"))
-    return sorted(name.removesuffix("_A.txt") for name in found if not name.startswith("."))
+    names = (file.name for file in folder.glob("*_A.txt"))
+    return sorted(name.removesuffix("_A.txt") for name in names if not name.startswith("."))
 
 
 def read(folder: Path, name: str, fitted: Preprocessing) -> GraphCollection:
@@ -81,12 +80,12 @@ def read(folder: Path, name: str, fitted: Preprocessing) -> GraphCollection:
     node or edge.
 
     Raises:
-        ConfigError: A file violates this format; the message has file and line.
+        DataError: A file violates this format; the message has file and line.
     """
     paths = {part: folder / f"{name}_{part}.txt" for part in ("A", "graph_indicator", "graph_labels")}
-    pairs = _read_numbers(paths["A"], whole=True, columns=2) - 1
-    graph = _read_numbers(paths["graph_indicator"], whole=True, columns=1)[:, 0] - 1
-    label = _read_numbers(paths["graph_labels"], whole=True, columns=1)[:, 0]
+    pairs = _read_numbers(paths["A"], integers=True, columns=2) - 1
+    graph = _read_numbers(paths["graph_indicator"], integers=True, columns=1)[:, 0] - 1
+    label = _read_numbers(paths["graph_labels"], integers=True, columns=1)[:, 0]
     _check_graphs(paths["graph_indicator"], graph, len(label))
     _check_edges(paths["A"], pairs, graph)
 
@@ -95,14 +94,14 @@ def read(folder: Path, name: str, fitted: Preprocessing) -> GraphCollection:
     edges_of = graph[pairs[:, 0]].bincount(minlength=len(label))
     first = sizes.cumsum(0) - sizes
 
-    def read_part(part: str, whole: bool, rows: int) -> Tensor:
-        return _read_optional(folder / f"{name}_{part}.txt", whole, rows)
+    def read_part(part: str, integers: bool, rows: int) -> Tensor:
+        return _read_optional(folder / f"{name}_{part}.txt", integers, rows)
 
     nodes, edges = len(graph), len(pairs)
     classes = fitted.get_or_fit("classes", lambda: [str(int(value)) for value in label.unique()])
     unknown = sorted({str(int(value)) for value in label.unique()} - set(classes))
     if unknown:
-        raise ConfigError(f"data.path: {paths['graph_labels']}: this run has no class {', '.join(unknown)}")
+        raise DataError(f"path: {paths['graph_labels']}: this run has no class {', '.join(unknown)}")
     label = torch.tensor([classes.index(str(value)) for value in label.tolist()])
     return GraphCollection(
         Ragged(_one_hot(fitted, "node_labels", read_part("node_labels", True, nodes)), sizes),
@@ -115,81 +114,83 @@ def read(folder: Path, name: str, fitted: Preprocessing) -> GraphCollection:
     )
 
 
-def _read_numbers(path: Path, whole: bool, columns: int | None = None) -> Tensor:
-    """Read a matrix of numbers, one row per line: int64 if ``whole``, else float64."""
-    lines = text_file.read(path, "data.path").rstrip().split("\n")
+def _read_numbers(path: Path, integers: bool, columns: int | None = None) -> Tensor:
+    """Read a matrix of numbers, one row per line: int64 if ``integers``, else float64."""
+    lines = text_file.read(path, "path").rstrip().split("\n")
     table = np.zeros((0, 0))
     with suppress(ValueError):  # the checks below give a better message than numpy
         table = np.loadtxt(lines, delimiter=",", ndmin=2, comments=None) if any(lines) else table
     # Beyond MAX_EXACT_INTEGER distinct integers may be equal as float64.
-    invalid = ~(np.abs(table) <= (MAX_EXACT_INTEGER - 1 if whole else FLOAT_MAX)) | (whole & (table != np.round(table)))
+    invalid = ~(np.abs(table) <= (MAX_EXACT_INTEGER - 1 if integers else FLOAT_MAX)) | (
+        integers & (table != np.round(table))
+    )
     fits = len(table) == len(lines) and columns in (None, table.shape[1])
     if not fits or invalid.any():
-        raise ConfigError(_find_bad_line(path, lines, whole, columns))
-    return torch.from_numpy(table).long() if whole else torch.from_numpy(table)
+        raise DataError(_find_bad_line(path, lines, integers, columns))
+    return torch.from_numpy(table).long() if integers else torch.from_numpy(table)
 
 
-def _find_bad_line(path: Path, lines: list[str], whole: bool, columns: int | None) -> str:
+def _find_bad_line(path: Path, lines: list[str], integers: bool, columns: int | None) -> str:
     """Describe the first invalid line."""
     columns = columns or len(lines[0].split(","))
-    wanted = f"{columns} {'integer' if whole else 'number'}{'s' if columns > 1 else ''}"
+    expected = f"{columns} {'integer' if integers else 'number'}{'s' if columns > 1 else ''}"
 
     def is_valid(cell: str) -> bool:
         try:
             value = float(cell)
         except ValueError:
             return False
-        limit = MAX_EXACT_INTEGER - 1 if whole else FLOAT_MAX
-        return cell.isascii() and "_" not in cell and abs(value) <= limit and not (whole and value % 1)
+        limit = MAX_EXACT_INTEGER - 1 if integers else FLOAT_MAX
+        return cell.isascii() and "_" not in cell and abs(value) <= limit and not (integers and value % 1)
 
     rows = (line.split(",") for line in lines)
-    at = next(i for i, row in enumerate(rows, 1) if len(row) != columns or not all(map(is_valid, row)))
-    return f"data.path: {path}:{at}: expected {wanted}, found {text_file.quote_cell(lines[at - 1])}"
+    number = next(i for i, row in enumerate(rows, 1) if len(row) != columns or not all(map(is_valid, row)))
+    return f"path: {path}:{number}: expected {expected}, found {text_file.quote_cell(lines[number - 1])}"
 
 
-def _read_optional(path: Path, whole: bool, rows: int) -> Tensor:
+def _read_optional(path: Path, integers: bool, rows: int) -> Tensor:
     """Read an optional file with one line per node or edge; (rows, 0) without it."""
     if not path.exists():
         return torch.zeros(rows, 0)
-    found = _read_numbers(path, whole)
-    if len(found) != rows:
+    values = _read_numbers(path, integers)
+    if len(values) != rows:
         kind = "nodes" if "_node_" in path.name else "edges"
-        raise ConfigError(f"data.path: {path}: {len(found)} lines for {rows} {kind}")
-    return found
+        raise DataError(f"path: {path}: {len(values)} lines for {rows} {kind}")
+    return values
 
 
 def _one_hot(fitted: Preprocessing, name: str, labels: Tensor) -> Tensor:
     """One-hot encode each column of labels (N, K) to (N, L); labels unknown to a saved run are zeros."""
-    known = fitted.get_or_fit(name, lambda: [column.unique() for column in labels.unbind(1)])
-    if len(known) != labels.shape[1]:
-        raise ConfigError(f"data.path: {labels.shape[1]} columns of {name}; this run has {len(known)}")
-    found = [(column[:, None] == codes).float() for column, codes in zip(labels.unbind(1), known, strict=True)]
-    if strange := sum(int((codes.sum(1) == 0).sum()) for codes in found):
-        log.warning("%d %s are unknown to this run", strange, name)
-    return torch.cat(found, 1) if found else torch.zeros(len(labels), 0)
+    known_codes = fitted.get_or_fit(name, lambda: [column.unique() for column in labels.unbind(1)])
+    if len(known_codes) != labels.shape[1]:
+        raise DataError(f"path: {labels.shape[1]} columns of {name}; this run has {len(known_codes)}")
+    encoded = [(column[:, None] == codes).float() for column, codes in zip(labels.unbind(1), known_codes, strict=True)]
+    if num_unknown := sum(int((codes.sum(1) == 0).sum()) for codes in encoded):
+        log.warning("%d %s are unknown to this run", num_unknown, name)
+    return torch.cat(encoded, 1) if encoded else torch.zeros(len(labels), 0)
 
 
-def _check_graphs(path: Path, graph: Tensor, graphs: int) -> None:
+def _check_graphs(path: Path, graph: Tensor, num_graphs: int) -> None:
     step = graph.diff(prepend=torch.tensor([-1]))
-    invalid = (graph < 0) | (graph >= graphs) | (step < 0) | (step > 1)
+    invalid = (graph < 0) | (graph >= num_graphs) | (step < 0) | (step > 1)
     if invalid.any():
-        at = int(invalid.nonzero()[0])
-        raise ConfigError(
-            f"data.path: {path}:{at + 1}: graph {int(graph[at]) + 1}, but graphs must be 1..{graphs}, sorted and with"
-            " at least one node"
+        node = int(invalid.nonzero()[0])
+        raise DataError(
+            f"path: {path}:{node + 1}: graph {int(graph[node]) + 1}, but graphs must be 1..{num_graphs}, sorted and"
+            " with at least one node"
         )
-    if int(graph[-1]) + 1 != graphs:
-        raise ConfigError(f"data.path: {path}: nodes of {int(graph[-1]) + 1} graphs, but {graphs} have labels")
+    if int(graph[-1]) + 1 != num_graphs:
+        raise DataError(f"path: {path}: nodes of {int(graph[-1]) + 1} graphs, but {num_graphs} have labels")
 
 
 def _check_edges(path: Path, pairs: Tensor, graph: Tensor) -> None:
-    outside = ((pairs < 0) | (pairs >= len(graph))).any(1)
-    if outside.any():
-        at = int(outside.nonzero()[0])
-        source, target = (pairs[at] + 1).tolist()
-        raise ConfigError(f"data.path: {path}:{at + 1}: edge {source}, {target}, but nodes are 1..{len(graph)}")
+    out_of_range = ((pairs < 0) | (pairs >= len(graph))).any(1)
+    if out_of_range.any():
+        edge = int(out_of_range.nonzero()[0])
+        source, target = (pairs[edge] + 1).tolist()
+        raise DataError(f"path: {path}:{edge + 1}: edge {source}, {target}, but nodes are 1..{len(graph)}")
     across = graph[pairs[:, 0]] != graph[pairs[:, 1]]
     if across.any():
-        at = int(across.nonzero()[0])
-        one, other = (graph[pairs[at]] + 1).tolist()
-        raise ConfigError(f"data.path: {path}:{at + 1}: the edge connects graph {one} with graph {other}")
+        edge = int(across.nonzero()[0])
+        first_graph, second_graph = (graph[pairs[edge]] + 1).tolist()
+        raise DataError(f"path: {path}:{edge + 1}: the edge connects graph {first_graph} with graph {second_graph}")

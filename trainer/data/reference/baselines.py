@@ -35,31 +35,31 @@ def _count_classes(train: Split, test: Split, classes: int, ignore: int) -> list
     return [target[target != ignore].bincount(minlength=classes) for target in flat]
 
 
-def _majority_scores(seen: Tensor, truth: Tensor) -> dict[str, float]:
-    seen, truth = seen.double(), truth.double()
-    share = (seen + 1e-9) / (seen + 1e-9).sum()
+def _majority_scores(train_counts: Tensor, test_counts: Tensor) -> dict[str, float]:
+    train_counts, test_counts = train_counts.double(), test_counts.double()
+    frequency = (train_counts + 1e-9) / (train_counts + 1e-9).sum()
     return {
-        "accuracy": float(truth[seen == seen.max()].mean() / truth.sum()),
-        "nll": float(-(truth * share.log()).sum() / truth.sum()),
+        "accuracy": float(test_counts[train_counts == train_counts.max()].mean() / test_counts.sum()),
+        "nll": float(-(test_counts * frequency.log()).sum() / test_counts.sum()),
     }
 
 
 def mean_prediction(train: Split, test: Split, scale: float = 1.0) -> dict[str, float]:
     """Compute the scores of the mean training target per output; ``scale`` converts errors to the original units."""
-    truth = _require_targets(test)
-    return regression_scores(_require_targets(train).double().mean(0).expand_as(truth), truth, scale)
+    target = _require_targets(test)
+    return regression_scores(_require_targets(train).double().mean(0).expand_as(target), target, scale)
 
 
 def regression_scores(prediction: Tensor, target: Tensor, scale: float = 1.0) -> dict[str, float]:
     """Compute regression scores of a prediction; ``scale`` converts errors to the original units."""
     error = prediction.double() - target.double()
     mse = float(error.square().mean()) * scale**2
-    spread = float((target.double() - target.double().mean()).square().mean()) * scale**2
+    variance = float((target.double() - target.double().mean()).square().mean()) * scale**2
     return {
         "mse": mse,
         "rmse": mse**0.5,
         "mae": float(error.abs().mean()) * scale,
-        "r2": 1 - mse / spread if spread else float("nan"),
+        "r2": 1 - mse / variance if variance else float("nan"),
     }
 
 
@@ -69,51 +69,55 @@ def majority_pixel_class(train: Split, test: Split, names: Sequence[str], ignore
     Args:
         names: Class names, in order.
     """
-    seen, truth = _count_classes(train, test, len(names), ignore)
-    return majority_pixel_scores(seen, truth, names)
+    train_counts, test_counts = _count_classes(train, test, len(names), ignore)
+    return majority_pixel_scores(train_counts, test_counts, names)
 
 
-def majority_pixel_scores(seen: Tensor, truth: Tensor, names: Sequence[str]) -> dict[str, float]:
+def majority_pixel_scores(train_counts: Tensor, test_counts: Tensor, names: Sequence[str]) -> dict[str, float]:
     """Compute the scores of ``majority_pixel_class`` from training and test pixel counts per class, (C,)."""
-    guess = _majority_scores(seen, truth)
-    guesses = []
-    for commonest in (seen == seen.max()).nonzero()[:, 0].tolist():
+    class_scores = _majority_scores(train_counts, test_counts)
+    ious = []
+    for majority in (train_counts == train_counts.max()).nonzero()[:, 0].tolist():
         confusion = torch.zeros(len(names), len(names), dtype=torch.double)
-        confusion[:, commonest] = truth.double()
-        guesses.append(iou_per_class(confusion))
-    each = torch.stack(guesses).nanmean(0)
+        confusion[:, majority] = test_counts.double()
+        ious.append(iou_per_class(confusion))
+    mean_ious = torch.stack(ious).nanmean(0)
     scores = {
-        "mean_iou": float(torch.stack(guesses).nanmean(1).mean()),
-        "pixel_accuracy": guess["accuracy"],
-        "nll": guess["nll"],
+        "mean_iou": float(torch.stack(ious).nanmean(1).mean()),
+        "pixel_accuracy": class_scores["accuracy"],
+        "nll": class_scores["nll"],
     }
-    return scores | {IOU_PER_CLASS.get_member(name).name: float(value) for name, value in zip(names, each, strict=True)}
+    return scores | {
+        IOU_PER_CLASS.get_member(name).name: float(value) for name, value in zip(names, mean_ious, strict=True)
+    }
 
 
 def most_frequent_tokens(
-    train: Split, test: Split, codec: Tokenizer | None = None, end: int | None = None
+    train: Split, test: Split, tokenizer: Tokenizer | None = None, end: int | None = None
 ) -> dict[str, float]:
     """Compute the scores of the most frequent training token at each position, up to the first end token.
 
     Args:
-        codec: Tokenizer of the targets, for BLEU; None omits it.
+        tokenizer: Tokenizer of the targets, for BLEU; None omits it.
         end: Token that ends a target.
     """
-    seen, truth = _require_targets(train), _require_targets(test)
-    token_by_step = [column[column != IGNORE_INDEX].mode().values for column in seen.t()]
-    prediction = torch.stack([token_by_step[min(step, len(token_by_step) - 1)] for step in range(truth.shape[1])])
+    train_targets, test_targets = _require_targets(train), _require_targets(test)
+    token_by_step = [column[column != IGNORE_INDEX].mode().values for column in train_targets.t()]
+    prediction = torch.stack(
+        [token_by_step[min(step, len(token_by_step) - 1)] for step in range(test_targets.shape[1])]
+    )
     if end is not None:
         prediction = prediction.masked_fill((prediction == end).cumsum(0) > 0, end)
-    counted = truth != IGNORE_INDEX
-    correct = (truth == prediction) & counted
+    is_counted = test_targets != IGNORE_INDEX
+    correct = (test_targets == prediction) & is_counted
     scores = {
-        "token_accuracy": float(correct.sum()) / float(counted.sum()),
-        "exact_match": float((correct | ~counted).all(1).double().mean()),
+        "token_accuracy": float(correct.sum()) / float(is_counted.sum()),
+        "exact_match": float((correct | ~is_counted).all(1).double().mean()),
         "forcing_gap": 0.0,
     }
-    if codec is not None:
-        written = codec.decode_words([token for token in prediction.tolist() if token != end])
-        rows = ([token for token in row if token not in (IGNORE_INDEX, end)] for row in truth.tolist())
-        counts = [count_bleu_ngrams(written, codec.decode_words(row), UNKNOWN_TOKEN) for row in rows]
+    if tokenizer is not None:
+        predicted_words = tokenizer.decode_words([token for token in prediction.tolist() if token != end])
+        rows = ([token for token in row if token not in (IGNORE_INDEX, end)] for row in test_targets.tolist())
+        counts = [count_bleu_ngrams(predicted_words, tokenizer.decode_words(row), UNKNOWN_TOKEN) for row in rows]
         scores["bleu"] = corpus_bleu(torch.tensor(counts).sum(0).tolist())
     return scores

@@ -47,14 +47,14 @@ def moon_points(angle: Tensor, side: Tensor | int) -> Tensor:
     return torch.stack((sign * angle.cos() + shift, sign * angle.sin() + 0.5 * shift), dim=1)
 
 
-def log_odds_optimum(odds: Tensor, truth: Tensor) -> dict[str, float]:
+def log_odds_optimum(log_odds: Tensor, labels: Tensor) -> dict[str, float]:
     """Compute the scores of the true log-odds (P,) on the outcomes (P,) of 0 and 1."""
-    odds, positive = odds.double(), truth == 1
+    log_odds, is_positive = log_odds.double(), labels == 1
     return {
-        "auc": roc_auc(odds, positive),
-        "average_precision": average_precision(odds, positive),
-        "accuracy": float(((odds > 0) == positive).double().mean()),
-        "nll": float(F.binary_cross_entropy_with_logits(odds, truth.double())),
+        "auc": roc_auc(log_odds, is_positive),
+        "average_precision": average_precision(log_odds, is_positive),
+        "accuracy": float(((log_odds > 0) == is_positive).double().mean()),
+        "nll": float(F.binary_cross_entropy_with_logits(log_odds, labels.double())),
     }
 
 

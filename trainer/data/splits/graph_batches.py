@@ -12,7 +12,7 @@ from trainer.core.batch import Batch
 from trainer.core.class_sizes import class_sizes
 from trainer.core.dataset import FullBatchSplit, Split
 from trainer.data.splits.ragged import Ragged
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 def make_node_splits(inputs: Mapping[str, Tensor], target: Tensor, rows: Sequence[Tensor]) -> list[FullBatchSplit]:
@@ -20,19 +20,18 @@ def make_node_splits(inputs: Mapping[str, Tensor], target: Tensor, rows: Sequenc
     return [FullBatchSplit(inputs, target[index], index) for index in rows]
 
 
-def consecutive_node_split(nodes: int, labelled: int, val_nodes: int) -> tuple[Tensor, ...]:
-    """Split nodes in order: ``labelled`` for training, ``val_nodes`` for validation, the rest for test.
+def consecutive_node_split(nodes: int, train_nodes: int, val_nodes: int) -> tuple[Tensor, ...]:
+    """Split nodes in order: ``train_nodes`` for training, ``val_nodes`` for validation, the rest for test.
 
     Raises:
-        ConfigError: No test node is left.
+        DataError: No test node is left.
     """
-    test_nodes = nodes - labelled - val_nodes
+    test_nodes = nodes - train_nodes - val_nodes
     if test_nodes < 1:
-        raise ConfigError(
-            f"data.nodes: {nodes} nodes leave none for test after {labelled} for training and {val_nodes} for"
-            " validation"
+        raise DataError(
+            f"nodes: {nodes} nodes leave none for test after {train_nodes} for training and {val_nodes} for validation"
         )
-    return torch.arange(nodes).split([labelled, val_nodes, test_nodes])
+    return torch.arange(nodes).split([train_nodes, val_nodes, test_nodes])
 
 
 def node_graph_sizes(x: Tensor, classes: int | None = None) -> dict[str, int]:
@@ -57,7 +56,7 @@ class GraphsSplit(Split):
         target: Targets (G, ...).
 
     Raises:
-        ConfigError: A graph has no nodes.
+        DataError: A graph has no nodes.
     """
 
     def __init__(self, nodes: Mapping[str, Ragged], edges: Ragged, edge_inputs: Mapping[str, Ragged], target: Tensor):
@@ -70,7 +69,7 @@ class GraphsSplit(Split):
         assert all(torch.equal(part.lengths, edges.lengths) for part in self.edge_inputs.values()), "edges differ"
         assert len(target) == len(edges) == len(self.sizes), "parts of one split differ in graphs"
         if len(self.sizes) and not self.sizes.min():
-            raise ConfigError(f"data: graph {int(self.sizes.argmin())} has no node")
+            raise DataError(f"graph {int(self.sizes.argmin())} has no node")
 
     def __len__(self) -> int:
         return len(self.target)
@@ -85,11 +84,11 @@ class GraphsSplit(Split):
         return self.target.nbytes + sum(part.values.nbytes for part in self._parts())
 
     def to(self, device: torch.device) -> GraphsSplit:
-        def moved(parts: Mapping[str, Ragged]) -> dict[str, Ragged]:
+        def move_all(parts: Mapping[str, Ragged]) -> dict[str, Ragged]:
             return {name: Ragged(part.values.to(device), part.lengths) for name, part in parts.items()}
 
-        edges = moved({"": self.edges})[""]
-        return GraphsSplit(moved(self.nodes), edges, moved(self.edge_inputs), self.target.to(device))
+        edges = move_all({"": self.edges})[""]
+        return GraphsSplit(move_all(self.nodes), edges, move_all(self.edge_inputs), self.target.to(device))
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
         index = index.cpu()

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import Batch
-from trainer.core.dataset import DatasetInfo, Split, TensorSplit
+from trainer.core.dataset import Split, TensorSplit
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.data.readers import class_folders, download, image_file, text_file
 from trainer.data.readers.image_file import LazyImages
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 NUM_LEVELS = 256
 
@@ -41,21 +42,21 @@ class PixelScale:
         return cls(mean.float()[..., None], torch.where(std > 0, std, 1).float()[..., None])
 
     @classmethod
-    def get_or_fit(cls, fitted: Preprocessing, measure: Callable[[], PixelScale]) -> PixelScale:
+    def get_or_fit(cls, fitted: Preprocessing, fit: Callable[[], PixelScale]) -> PixelScale:
         """Return the scale stored by a run, or fit it."""
 
-        def learn() -> dict[str, Tensor]:
-            scale = measure()
+        def fit_state() -> dict[str, Tensor]:
+            scale = fit()
             return {"mean": scale.mean, "std": scale.std}
 
-        return cls(**fitted.get_or_fit("scale", learn))
+        return cls(**fitted.get_or_fit("scale", fit_state))
 
     @classmethod
     def from_range(cls, black: Sequence[float], white: Sequence[float]) -> PixelScale:
         """Create the scale that maps bytes 0 and 255 of each channel to these values."""
-        low, high = (torch.tensor(list(end)).view(-1, 1, 1) for end in (black, white))
-        std = (NUM_LEVELS - 1) / (high - low)
-        return cls(-low * std, std)
+        black_value, white_value = (torch.tensor(list(end)).view(-1, 1, 1) for end in (black, white))
+        std = (NUM_LEVELS - 1) / (white_value - black_value)
+        return cls(-black_value * std, std)
 
     def to(self, device: torch.device) -> PixelScale:
         return PixelScale(self.mean.to(device), self.std.to(device))
@@ -195,7 +196,7 @@ def make_image_splits(
         cache_gb: Images are decoded once and cached if they fit into this size.
 
     Raises:
-        ConfigError: Images are corrupt, or all pixels are equal.
+        DataError: Images are corrupt, or all pixels are equal.
     """
     parts = [slice(end - count, end) for count, end in zip(counts, accumulate(counts), strict=True)]
     common_dir = os.path.commonpath([path.parent for path in x.paths])
@@ -223,8 +224,8 @@ def make_image_splits(
 
 def _fit_scale(x: Tensor) -> PixelScale:
     if x.min() == x.max():
-        raise ConfigError(
-            f"data.path: every pixel of {len(x)} training images is {int(x.min())} of {NUM_LEVELS - 1}; "
+        raise DataError(
+            f"path: every pixel of {len(x)} training images is {int(x.min())} of {NUM_LEVELS - 1}; "
             "images must not be constant"
         )
     return PixelScale.from_images(x)
@@ -243,27 +244,27 @@ class NamedPixelSplit(_PixelMixin, TensorSplit):
 
 
 def read(
-    path: str, facts: DatasetInfo, fit: Literal["cut", "pad", "stretch"] = "pad", window: tuple[int, int] | None = None
+    path: str, info: DatasetInfo, fit: Literal["cut", "pad", "stretch"] = "pad", window: tuple[int, int] | None = None
 ) -> NamedPixelSplit:
     """Read an image file, or all images in a folder and its subfolders, in the size and scale of a data set.
 
     Args:
         path: File or folder.
-        facts: Info of the data set.
+        info: Sizes and pixel bounds of the data set.
         fit: Resize mode, see ``ImageView``.
         window: Intensity window of 16-bit images.
 
     Raises:
-        ConfigError: The path is missing, a folder without images, or has images that cannot be read.
+        DataError: The path is missing, a folder without images, or has images that cannot be read.
     """
     root = Path(path).expanduser()
-    channels, height, width = (facts.sizes[name] for name in ("in_channels", "height", "width"))
+    channels, height, width = (info.sizes[name] for name in ("in_channels", "height", "width"))
     if height != width:
-        raise ConfigError(f"input: images of this run are {width} x {height}; only square ones can be read")
+        raise DataError(f"input: images of this run are {width} x {height}; only square ones can be read")
     if not os.path.lexists(root):  # not Path.exists, which raises for a name that is too long
         raise download.missing_file_error(root, "input")
-    if kind := text_file.describe_special_file(root):
-        raise ConfigError(f"input: {root.absolute()} is {kind}")
+    if special_type := text_file.describe_special_file(root):
+        raise DataError(f"input: {root.absolute()} is {special_type}")
     paths = [root]
     if root.is_dir():
         paths = sorted(
@@ -273,12 +274,12 @@ def read(
             ]
         )
     if not paths:
-        raise ConfigError(f"input: {root.absolute()} has no images ({', '.join(image_file.FILE_EXTENSIONS)})")
+        raise DataError(f"input: {root.absolute()} has no images ({', '.join(image_file.FILE_EXTENSIONS)})")
     view = image_file.ImageView(channels, height, fit, window)
     x = torch.stack(image_file.map_in_threads(partial(image_file.decode, view=view), paths, option="input"))
-    assert facts.bounds is not None, "image data sets that read files have bounds"
+    assert info.image.bounds is not None, "image data sets that read files have bounds"
     return NamedPixelSplit(
         x,
-        PixelScale.from_range(*facts.bounds),
+        PixelScale.from_range(*info.image.bounds),
         [str(file.relative_to(root)) if root.is_dir() else file.name for file in paths],
     )

@@ -10,7 +10,7 @@ from torch import Tensor
 from trainer.core import rng
 from trainer.core.batch import Batch
 from trainer.core.dataset import Split, TensorSplit
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 DRAW_BITS = 24
 """Random bits of one uniform number; two numbers are combined into twice as many."""
@@ -19,43 +19,43 @@ HELD_OUT_EPOCH = -1
 
 
 class NonEdges:
-    """Non-edges of a graph: the cells of an adjacency matrix that are not taken.
+    """Non-edges of a graph: the cells of an adjacency matrix that hold no edge.
 
     They are numbered consecutively and looked up by bisection, without a dense matrix.
 
     Args:
-        taken: Row-major indices of the excluded cells, (K,), ascending.
-        rows: Number of rows.
-        cols: Number of columns.
+        excluded: Row-major indices of the excluded cells, (K,), ascending.
+        num_rows: Number of rows.
+        num_cols: Number of columns.
         first: Node of the first column.
     """
 
-    def __init__(self, taken: Tensor, rows: int, cols: int, first: int):
-        self.shape = rows, cols
+    def __init__(self, excluded: Tensor, num_rows: int, num_cols: int, first: int):
+        self.shape = num_rows, num_cols
         self.first = first
-        self.before = taken - torch.arange(
-            len(taken), device=taken.device
-        )  # number of non-edges before each taken cell
+        self.before = excluded - torch.arange(
+            len(excluded), device=excluded.device
+        )  # number of non-edges before each excluded cell
 
     @classmethod
-    def from_graph(cls, nodes: int, taken: Tensor) -> NonEdges:
-        """Create the unordered node pairs that are neither taken (K, 2) nor self-loops."""
+    def from_graph(cls, nodes: int, excluded: Tensor) -> NonEdges:
+        """Create the unordered node pairs that are neither in ``excluded`` (K, 2) nor self-loops."""
         loops = torch.arange(nodes) * (nodes + 1)
-        keys = torch.cat((taken @ torch.tensor([nodes, 1]), taken @ torch.tensor([1, nodes]), loops))
+        keys = torch.cat((excluded @ torch.tensor([nodes, 1]), excluded @ torch.tensor([1, nodes]), loops))
         return cls(keys.unique(), nodes, nodes, 0)
 
     @classmethod
-    def from_bipartite_graph(cls, users: int, items: int, taken: Tensor) -> NonEdges:
-        """Create the user-item pairs that are not taken (K, 2); items are numbered after all users."""
-        return cls((taken[:, 0] * items + taken[:, 1] - users).unique(), users, items, users)
+    def from_bipartite_graph(cls, users: int, items: int, excluded: Tensor) -> NonEdges:
+        """Create the user-item pairs that are not in ``excluded`` (K, 2); items are numbered after all users."""
+        return cls((excluded[:, 0] * items + excluded[:, 1] - users).unique(), users, items, users)
 
     def __len__(self) -> int:
         return self.shape[0] * self.shape[1] - len(self.before)
 
     def __getitem__(self, number: Tensor) -> Tensor:
         """Return the pairs (P, 2) of indices (P,) in 0..len - 1."""
-        key, cols = number + torch.searchsorted(self.before, number, right=True), self.shape[1]
-        return torch.stack((key // cols, key % cols + self.first), dim=1)
+        key, num_cols = number + torch.searchsorted(self.before, number, right=True), self.shape[1]
+        return torch.stack((key // num_cols, key % num_cols + self.first), dim=1)
 
     def draw(self, index: Tensor, seed: int, epoch: int) -> Tensor:
         """Draw a uniform non-edge for each row of ``index``, (P, 2)."""
@@ -63,16 +63,16 @@ class NonEdges:
         return self[high * len(self) + (low * len(self) >> DRAW_BITS) >> DRAW_BITS]
 
     def to(self, device: torch.device) -> NonEdges:
-        taken = self.before + torch.arange(len(self.before), device=self.before.device)
-        return NonEdges(taken.to(device), *self.shape, self.first)
+        excluded = self.before + torch.arange(len(self.before), device=self.before.device)
+        return NonEdges(excluded.to(device), *self.shape, self.first)
 
 
 class LinkSplit(Split):
     """Links (E, 2) and as many negative pairs, resampled in every epoch."""
 
-    def __init__(self, links: Tensor, gaps: NonEdges, seed: int):
+    def __init__(self, links: Tensor, non_edges: NonEdges, seed: int):
         self.links = links
-        self.gaps = gaps
+        self.non_edges = non_edges
         self.seed = seed
 
     def __len__(self) -> int:
@@ -82,21 +82,21 @@ class LinkSplit(Split):
         index = index.to(self.links.device)
         linked = index < len(self.links)
         links = self.links[index.clamp(max=len(self.links) - 1)]
-        pairs = torch.where(linked[:, None], links, self.gaps.draw(index, self.seed, epoch))
+        pairs = torch.where(linked[:, None], links, self.non_edges.draw(index, self.seed, epoch))
         return Batch({"pairs": pairs}, linked.long(), index)
 
     def get_targets(self) -> Tensor:
         return (torch.arange(len(self)) < len(self.links)).long()
 
     def count_bytes(self) -> int:
-        return self.links.nbytes + self.gaps.before.nbytes
+        return self.links.nbytes + self.non_edges.before.nbytes
 
     def to(self, device: torch.device) -> LinkSplit:
-        return LinkSplit(self.links.to(device), self.gaps.to(device), self.seed)
+        return LinkSplit(self.links.to(device), self.non_edges.to(device), self.seed)
 
 
 def split_links(
-    links: Tensor, gaps_but: Callable[[Tensor], NonEdges], val: float, test: float, seed: int
+    links: Tensor, make_non_edges: Callable[[Tensor], NonEdges], val: float, test: float, seed: int
 ) -> tuple[LinkSplit, TensorSplit, TensorSplit]:
     """Split links into training, validation and test, each with as many negative pairs.
 
@@ -105,26 +105,26 @@ def split_links(
 
     Args:
         links: Unique links (L, 2), smaller node first.
-        gaps_but: Function that returns the non-edges of a graph with the given links.
+        make_non_edges: Function that returns the non-edges of a graph with the given links.
         val: Fraction of the links for validation.
         test: Fraction of the links for test.
         seed: Random seed.
 
     Raises:
-        ConfigError: A split has no links, or the graph has too few non-edges.
+        DataError: A split has no links, or the graph has too few non-edges.
     """
-    random = rng.make_generator(seed)
+    generator = rng.make_generator(seed)
     sizes = [round(len(links) * val), round(len(links) * test)]
-    num_held_out, gaps = sum(sizes), gaps_but(links)
-    if min(*sizes, len(links) - num_held_out) < 1 or len(gaps) < 4 * num_held_out:
-        raise ConfigError(
-            f"data: {len(links)} links and {len(gaps)} unlinked pairs are too few for the splits"
+    num_held_out, non_edges = sum(sizes), make_non_edges(links)
+    if min(*sizes, len(links) - num_held_out) < 1 or len(non_edges) < 4 * num_held_out:
+        raise DataError(
+            f"{len(links)} links and {len(non_edges)} unlinked pairs are too few for the splits"
             f" (val {val:g}, test {test:g} of the links)"
         )
-    val_links, test_links, train_links = _shuffle_rows(links, random).split([*sizes, len(links) - num_held_out])
-    negatives = gaps.draw(torch.arange(8 * num_held_out), seed, HELD_OUT_EPOCH).sort(1).values.unique(dim=0)
-    val_negatives, test_negatives = _shuffle_rows(negatives, random)[:num_held_out].split(sizes)
-    train_non_edges = gaps_but(torch.cat((links, val_negatives, test_negatives)))
+    val_links, test_links, train_links = _shuffle_rows(links, generator).split([*sizes, len(links) - num_held_out])
+    negatives = non_edges.draw(torch.arange(8 * num_held_out), seed, HELD_OUT_EPOCH).sort(1).values.unique(dim=0)
+    val_negatives, test_negatives = _shuffle_rows(negatives, generator)[:num_held_out].split(sizes)
+    train_non_edges = make_non_edges(torch.cat((links, val_negatives, test_negatives)))
     return (
         LinkSplit(train_links, train_non_edges, seed),
         _label_pairs(val_links, val_negatives),
@@ -132,13 +132,13 @@ def split_links(
     )
 
 
-def _shuffle_rows(rows: Tensor, random: torch.Generator) -> Tensor:
-    return rows[torch.randperm(len(rows), generator=random)]
+def _shuffle_rows(rows: Tensor, generator: torch.Generator) -> Tensor:
+    return rows[torch.randperm(len(rows), generator=generator)]
 
 
-def _label_pairs(links: Tensor, gaps: Tensor) -> TensorSplit:
-    target = torch.cat((torch.ones(len(links)), torch.zeros(len(gaps)))).long()
-    return TensorSplit({"pairs": torch.cat((links, gaps))}, target)
+def _label_pairs(links: Tensor, non_edges: Tensor) -> TensorSplit:
+    target = torch.cat((torch.ones(len(links)), torch.zeros(len(non_edges)))).long()
+    return TensorSplit({"pairs": torch.cat((links, non_edges))}, target)
 
 
 def to_undirected(links: Tensor) -> Tensor:

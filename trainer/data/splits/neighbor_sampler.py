@@ -11,18 +11,18 @@ from torch import Tensor
 from trainer.core import rng
 from trainer.core.batch import Batch
 from trainer.core.dataset import FullBatchSplit, Split
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
-def neighbor_batches(whole: FullBatchSplit, neighbours: Sequence[int] | None, seed: int) -> Split:
+def neighbor_batches(split: FullBatchSplit, num_neighbors: Sequence[int] | None, seed: int) -> Split:
     """Return the full-batch split, or a ``NeighborSplit`` with the given numbers of neighbors per hop."""
-    return whole if neighbours is None else NeighborSplit(whole, neighbours, seed)
+    return split if num_neighbors is None else NeighborSplit(split, num_neighbors, seed)
 
 
 class NeighborSplit(Split):
     """Split whose rows are the output nodes of a graph; a batch is the subgraph sampled around some of them.
 
-    For each node first reached at hop h, up to ``neighbours[h]`` incoming edges are sampled without replacement.
+    For each node first reached at hop h, up to ``num_neighbors[h]`` incoming edges are sampled without replacement.
     Samples depend on (seed, epoch, node) only, not on batch, workers or resuming. A batch has its own nodes first, then
     the sampled ones, relabeled: x (N', F), edge_index (2, E') and other edge inputs, with targets of its own nodes.
 
@@ -31,20 +31,20 @@ class NeighborSplit(Split):
     (``sum``, ``gin``) are smaller than on the full graph.
 
     Raises:
-        ConfigError: ``neighbours`` is empty.
+        DataError: ``num_neighbors`` is empty.
 
     References:
         Hamilton et al. 2017, Inductive Representation Learning on Large Graphs, alg. 2.
     """
 
-    def __init__(self, graph: FullBatchSplit, neighbours: Sequence[int], seed: int):
-        if not neighbours:
-            raise ConfigError("data.neighbours: [] has no hops; use null for full-batch training")
+    def __init__(self, graph: FullBatchSplit, num_neighbors: Sequence[int], seed: int):
+        if not num_neighbors:
+            raise DataError("neighbours: [] has no hops; use null for full-batch training")
         full_batch = graph.full_batch
         assert full_batch.output_index is not None, "neighbor sampling needs output nodes"
         assert full_batch.target is not None, "output nodes need targets"
         self.graph = graph
-        self.num_neighbors = neighbours
+        self.num_neighbors = num_neighbors
         self.seed = seed
         self.rows, self.target, self.x = full_batch.output_index, full_batch.target, full_batch.inputs["x"]
         self.source, target_nodes = full_batch.inputs["edge_index"]
@@ -74,30 +74,31 @@ class NeighborSplit(Split):
         local_index = torch.full_like(self.starts, -1)  # index of each node in the batch
         local_index[batch_nodes] = torch.arange(len(batch_nodes), device=batch_nodes.device)
         nodes_by_hop, edges_by_hop = [batch_nodes], []
-        for hop, most in enumerate(self.num_neighbors):
-            edge, target = self.sample_neighbors(nodes_by_hop[-1], most, rng.hash_seed(self.seed, epoch, hop))
+        for hop, max_neighbors in enumerate(self.num_neighbors):
+            edge, target = self.sample_neighbors(nodes_by_hop[-1], max_neighbors, rng.hash_seed(self.seed, epoch, hop))
             source = self.source[edge]
-            new = source[local_index[source] < 0].unique()
-            local_index[new] = torch.arange(len(new), device=batch_nodes.device) + sum(map(len, nodes_by_hop))
-            nodes_by_hop.append(new)
+            new_nodes = source[local_index[source] < 0].unique()
+            num_nodes = sum(map(len, nodes_by_hop))
+            local_index[new_nodes] = torch.arange(len(new_nodes), device=batch_nodes.device) + num_nodes
+            nodes_by_hop.append(new_nodes)
             edges_by_hop.append(torch.stack((edge, local_index[source], local_index[target])))
         edge, *ends = torch.cat(edges_by_hop, 1)
         inputs = {"x": self.x[torch.cat(nodes_by_hop)], "edge_index": torch.stack(ends)}
         inputs |= {name: value[edge] for name, value in self.edges.items()}
         return Batch(inputs, self.target[rows], index, local_index[batch_nodes])
 
-    def sample_neighbors(self, nodes: Tensor, most: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Sample up to ``most`` incoming edges (E',) of each node uniformly; also return their target nodes (E',)."""
+    def sample_neighbors(self, nodes: Tensor, max_neighbors: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Sample incoming edges (E',) of each node uniformly, and return them with their target nodes (E',)."""
         first, degree = self.starts[nodes], self.starts[nodes + 1] - self.starts[nodes]
-        chosen = torch.arange(most, device=nodes.device).repeat(len(nodes), 1)
-        oversized = (degree > most).nonzero().squeeze(1)
-        uniform = rng.draw_uniform(nodes[oversized], most, seed, 0).double()
-        picked = chosen[oversized]
-        for draw in range(most):  # Floyd's algorithm (Bentley and Floyd 1987): k of n in k draws
-            last = degree[oversized] - most + draw
+        offsets = torch.arange(max_neighbors, device=nodes.device).repeat(len(nodes), 1)
+        oversized = (degree > max_neighbors).nonzero().squeeze(1)
+        uniform = rng.draw_uniform(nodes[oversized], max_neighbors, seed, 0).double()
+        sampled = offsets[oversized]
+        for draw in range(max_neighbors):  # Floyd's algorithm (Bentley and Floyd 1987): k of n in k draws
+            last = degree[oversized] - max_neighbors + draw
             candidate = (uniform[:, draw] * (last + 1)).long()
-            taken = (picked[:, :draw] == candidate[:, None]).any(1)
-            picked[:, draw] = torch.where(taken, last, candidate)
-        chosen[oversized] = picked
-        mask = chosen < degree[:, None]
-        return self.edges_by_target[(first[:, None] + chosen)[mask]], nodes.repeat_interleave(mask.sum(1))
+            is_taken = (sampled[:, :draw] == candidate[:, None]).any(1)
+            sampled[:, draw] = torch.where(is_taken, last, candidate)
+        offsets[oversized] = sampled
+        mask = offsets < degree[:, None]
+        return self.edges_by_target[(first[:, None] + offsets)[mask]], nodes.repeat_interleave(mask.sum(1))

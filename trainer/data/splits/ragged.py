@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.core.dataset import Split
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class RaggedSplit(Split):
         target: Ragged, tensor (N, ...) or None.
 
     Raises:
-        ConfigError: A row is empty.
+        DataError: A row is empty.
     """
 
     def __init__(self, inputs: Mapping[str, Ragged], target: Ragged | Tensor | None):
@@ -62,7 +62,7 @@ class RaggedSplit(Split):
         for part in self._parts().values():
             assert len(part) == self._length, "parts of one split differ in rows"
             if self._length and not part.lengths.min():
-                raise ConfigError(f"data: row {int(part.lengths.argmin())} is empty; every row needs at least one step")
+                raise DataError(f"row {int(part.lengths.argmin())} is empty; every row needs at least one step")
         assert target is None or len(target) == self._length, "inputs and targets of one split differ in rows"
 
     def _parts(self) -> dict[str, Ragged]:

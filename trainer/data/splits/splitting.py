@@ -72,5 +72,5 @@ def split_by_fold(parts: Sequence[Tensor], fold: int) -> tuple[Tensor, Tensor, T
     Over all folds every row is a test row once.
     """
     val = (fold + 1) % len(parts)
-    rest = [part for place, part in enumerate(parts) if place not in (fold, val)]
+    rest = [part for index, part in enumerate(parts) if index not in (fold, val)]
     return torch.cat(rest), parts[val], parts[fold]

@@ -8,7 +8,7 @@ from torch import Tensor
 from trainer.core import rng
 from trainer.core.batch import Batch
 from trainer.core.dataset import Split
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 class TokenWindows(Split):
@@ -21,14 +21,14 @@ class TokenWindows(Split):
             window fewer.
 
     Raises:
-        ConfigError: The text is shorter than one window.
+        DataError: The text is shorter than one window.
     """
 
     def __init__(self, tokens: Tensor, length: int, name: str, moving: bool = False):
         num_windows = (len(tokens) - 1) // length
         if num_windows < 1:
-            raise ConfigError(
-                f"data.seq_len: a window of {length} and the next token need {length + 1} tokens;"
+            raise DataError(
+                f"seq_len: a window of {length} and the next token need {length + 1} tokens;"
                 f" the {name} split has {len(tokens)}"
             )
         self.tokens = tokens.int()

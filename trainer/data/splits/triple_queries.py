@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX, Batch
-from trainer.core.dataset import Dataset, DatasetInfo, Split, TensorSplit
+from trainer.core.dataset import Dataset, Split, TensorSplit
+from trainer.core.dataset_info import DatasetInfo
 from trainer.data.splits.graph_batches import SplitWithSharedInputs
 from trainer.data.splits.ragged import Ragged
 from trainer.metrics.ranking import filtered_ranks_and_nll, ranking_metrics
@@ -31,13 +32,13 @@ class TripleQuerySplit(Split):
 
     Args:
         rows: Heads, relations and tails.
-        question: Index of the query of each row in ``tails``, (N,).
+        query_index: Index of the query of each row in ``tails``, (N,).
         tails: Known tails of each query.
     """
 
-    def __init__(self, rows: TensorSplit, question: Tensor, tails: Ragged):
+    def __init__(self, rows: TensorSplit, query_index: Tensor, tails: Ragged):
         self.rows = rows
-        self.question = question
+        self.query_index = query_index
         self.tails = tails
 
     def __len__(self) -> int:
@@ -51,11 +52,11 @@ class TripleQuerySplit(Split):
 
     def to(self, device: torch.device) -> TripleQuerySplit:
         tails = Ragged(self.tails.values.to(device), self.tails.lengths)
-        return TripleQuerySplit(self.rows.to(device), self.question, tails)
+        return TripleQuerySplit(self.rows.to(device), self.query_index, tails)
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
         batch = self.rows.batch(index, epoch)
-        tails = self.tails.select_rows(self.question[index.cpu()])
+        tails = self.tails.select_rows(self.query_index[index.cpu()])
         mask = torch.arange(int(tails.lengths.max())) < tails.lengths[:, None]
         known = torch.full(mask.shape, IGNORE_INDEX, device=tails.values.device)
         known[mask.to(known.device)] = tails.values
@@ -90,9 +91,9 @@ def set_splits(data: Dataset, parts: Sequence[Tensor], entities: int, relations:
 
 def _make_split(triples: Tensor, known: KnownTails, relations: int, graph: dict[str, Tensor]) -> SplitWithSharedInputs:
     head, relation, tail = triples.t().contiguous()
-    question = torch.searchsorted(known.key, head * relations + relation)
+    query_index = torch.searchsorted(known.key, head * relations + relation)
     return SplitWithSharedInputs(
-        TripleQuerySplit(TensorSplit({"head": head, "relation": relation}, tail), question, known.tails), graph
+        TripleQuerySplit(TensorSplit({"head": head, "relation": relation}, tail), query_index, known.tails), graph
     )
 
 
@@ -105,10 +106,10 @@ def _collect_known_tails(triples: Tensor, relations: int) -> KnownTails:
 def _tail_frequency_scores(train: Tensor, test: Split, entities: int, relations: int) -> dict[str, float]:
     """Compute the scores of ranking entities by their frequency as tail of the relation in training."""
     counts = (train[:, 1] * entities + train[:, 2]).bincount(minlength=relations * entities).view(relations, entities)
-    log_share = ((counts + 1).double() / (counts + 1).sum(1, keepdim=True)).log().float()
-    found = []
+    log_frequency = ((counts + 1).double() / (counts + 1).sum(1, keepdim=True)).log().float()
+    results = []
     for batch in test.iter_batches(torch.arange(len(test)).split(CHUNK_ROWS), 0):
         target = batch.require_target()
-        found.append(filtered_ranks_and_nll(log_share[batch.inputs["relation"]], target, batch.inputs["known"]))
-    ranks, nll = (torch.cat(parts) for parts in zip(*found, strict=True))
+        results.append(filtered_ranks_and_nll(log_frequency[batch.inputs["relation"]], target, batch.inputs["known"]))
+    ranks, nll = (torch.cat(parts) for parts in zip(*results, strict=True))
     return ranking_metrics(ranks) | {"nll": float(nll.mean())}

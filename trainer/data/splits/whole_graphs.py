@@ -10,28 +10,28 @@ from torch import Tensor
 from trainer.data.splits.graph_batches import GraphsSplit
 
 
-def make_graph_splits(whole: GraphsSplit, rows: Iterable[Tensor]) -> list[GraphsSplit]:
+def make_graph_splits(graphs: GraphsSplit, rows: Iterable[Tensor]) -> list[GraphsSplit]:
     """Return a split of the graphs in each of ``rows``."""
     return [
         GraphsSplit(
-            {name: part.select_rows(index) for name, part in whole.nodes.items()},
-            whole.edges.select_rows(index),
-            {name: part.select_rows(index) for name, part in whole.edge_inputs.items()},
-            whole.target[index],
+            {name: part.select_rows(index) for name, part in graphs.nodes.items()},
+            graphs.edges.select_rows(index),
+            {name: part.select_rows(index) for name, part in graphs.edge_inputs.items()},
+            graphs.target[index],
         )
         for index in rows
     ]
 
 
-def graph_sizes(whole: GraphsSplit, cardinalities: Sequence[int] | None = None) -> dict[str, Any]:
+def graph_sizes(graphs: GraphsSplit, cardinalities: Sequence[int] | None = None) -> dict[str, Any]:
     """Return the sizes of graphs with node features ``x`` and optionally ``edge_attr``.
 
     Args:
         cardinalities: Number of codes of each column of x; None for real features.
     """
-    edge_attr = whole.edge_inputs.get("edge_attr")
+    edge_attr = graphs.edge_inputs.get("edge_attr")
     return {
-        "in_features": whole.nodes["x"].values.shape[1],
+        "in_features": graphs.nodes["x"].values.shape[1],
         "cardinalities": None if cardinalities is None else list(cardinalities),
         "edge_features": 0 if edge_attr is None else edge_attr.values.shape[1],
     }

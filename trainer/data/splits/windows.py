@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +11,11 @@ from torch import Tensor
 
 from trainer.core.batch import Batch
 from trainer.core.dataset import TensorSplit
+from trainer.core.dataset_info import TargetInfo
+from trainer.core.preprocessing import SPLITS
 from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, is_constant
 from trainer.data.reference import baselines
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 CHUNK_ROWS = 1024
 """Number of windows per chunk when scoring naive forecasts."""
@@ -86,21 +87,21 @@ def chronological_splits(
         ends: End row of each split.
 
     Raises:
-        ConfigError: A split has too few rows for one window, or no usable window.
+        DataError: A split has too few rows for one window, or no usable window.
     """
     train, val, test = ends
-    needed = {"train": (train, history + horizon), "val": (val - train, horizon), "test": (test - val, horizon)}
-    for name, (rows, least) in needed.items():
-        if rows < least:
-            raise ConfigError(
-                f"data: history {history} and horizon {horizon} need {least} rows; the {name} split has {rows}"
+    rows_and_minima = (train, history + horizon), (val - train, horizon), (test - val, horizon)
+    for name, (rows, min_rows) in zip(SPLITS, rows_and_minima, strict=True):
+        if rows < min_rows:
+            raise DataError(
+                f"history {history} and horizon {horizon} need {min_rows} rows; the {name} split has {rows}"
             )
     starts = (0, train - history, val - history)
-    first, second, third = (
+    train_split, val_split, test_split = (
         _find_usable_starts(series[start:end], history, horizon, fill, name)
-        for start, end, name in zip(starts, ends, needed, strict=True)
+        for start, end, name in zip(starts, ends, SPLITS, strict=True)
     )
-    return first, second, third
+    return train_split, val_split, test_split
 
 
 def _find_usable_starts(series: Tensor, history: int, horizon: int, fill: bool, name: str) -> WindowSplit:
@@ -110,14 +111,14 @@ def _find_usable_starts(series: Tensor, history: int, horizon: int, fill: bool, 
         return WindowSplit(series, history, horizon)
     is_complete = known.all(1)
     if fill:
-        can_read = known[:-horizon].unfold(0, history, 1).any(-1).all(1)
-        usable = can_read & is_complete[history:].unfold(0, horizon, 1).all(1)
+        has_inputs = known[:-horizon].unfold(0, history, 1).any(-1).all(1)
+        is_usable = has_inputs & is_complete[history:].unfold(0, horizon, 1).all(1)
     else:
-        usable = is_complete.unfold(0, history + horizon, 1).all(1)
-    starts = usable.nonzero().squeeze(1)
+        is_usable = is_complete.unfold(0, history + horizon, 1).all(1)
+    starts = is_usable.nonzero().squeeze(1)
     if not len(starts):
         reason = "has a missing target or a column without values" if fill else "has a missing value"
-        raise ConfigError(f"data: every window of {history + horizon} steps in the {name} split {reason}")
+        raise DataError(f"every window of {history + horizon} steps in the {name} split {reason}")
     return WindowSplit(series, history, horizon, starts, fill)
 
 
@@ -128,18 +129,18 @@ def column_moments(series: np.ndarray) -> dict[str, list[float]]:
     return {"mean": mean.tolist(), "std": std.tolist()}
 
 
-def standardize_series(series: np.ndarray, by: Mapping[str, Sequence[float]]) -> tuple[Tensor, np.ndarray]:
+def standardize_series(series: np.ndarray, moments: Mapping[str, Sequence[float]]) -> tuple[Tensor, np.ndarray]:
     """Standardize a series (T, F) by mean and standard deviation of each column; also return the latter (F,).
 
     Raises:
-        ConfigError: A value is far outside of the training range.
+        DataError: A value is far outside of the training range.
     """
-    mean, std = np.array(by["mean"]), np.array(by["std"])
+    mean, std = np.array(moments["mean"]), np.array(moments["std"])
     scaled = (series - mean) / std
     outliers = np.argwhere(np.abs(scaled) > MAX_STANDARDIZED_VALUE)
     if len(outliers):
         row, column = outliers[0]
-        raise ConfigError(
+        raise DataError(
             f"data: step {row + 1}, series {column + 1}: {series[row, column]:g} is more than "
             f"{MAX_STANDARDIZED_VALUE:g} standard deviations"
             " from the mean of the training steps; if it encodes a missing value, add it to data.missing"
@@ -158,11 +159,11 @@ def forecast_sizes(split: WindowSplit) -> Mapping[str, int]:
     }
 
 
-def channel_info(names: Sequence[str], by: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    """Return the ``DatasetInfo`` fields of channels: names and, for several, scale and unit."""
-    if len(by["std"]) == 1:
-        return {"channel_names": names}
-    return {"channel_names": names, "channel_scale": (by["mean"], by["std"]), "target_unit": STANDARDIZED_UNIT}
+def channel_info(names: Sequence[str], moments: Mapping[str, Sequence[float]]) -> TargetInfo:
+    """Return the target info of standardized channels: names and, for several, their moments and the unit."""
+    if len(moments["std"]) == 1:
+        return TargetInfo(channel_names=names)
+    return TargetInfo(channel_names=names, channel_moments=(moments["mean"], moments["std"]), unit=STANDARDIZED_UNIT)
 
 
 def seasonal_naive_scores(split: TensorSplit, period: int, scale: float = 1.0) -> dict[str, float]:

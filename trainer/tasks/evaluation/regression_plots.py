@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer.core.artifacts import Artifact, LazyArtifact, LineChart, PlotPanel
 from trainer.core.batch import Batch
-from trainer.core.dataset import DatasetInfo
+from trainer.core.dataset_info import TargetInfo
 from trainer.utils.text import shorten_label
 
 MAX_POINTS, MAX_FORECASTS, MAX_BINS = 4000, 6, 30
@@ -60,9 +60,7 @@ class RegressionResults:
     forecasts: list[Forecast] = field(default_factory=list)
 
 
-def make_plots(
-    predict: PredictValues, batches: Iterable[Batch], info: DatasetInfo
-) -> Iterator[Artifact | LazyArtifact]:
+def make_plots(predict: PredictValues, batches: Iterable[Batch], info: TargetInfo) -> Iterator[Artifact | LazyArtifact]:
     """Yield plots of predictions, residuals and forecasts.
 
     Values are in the original units if all targets were scaled alike, otherwise in the units of the model. A forecast
@@ -71,11 +69,11 @@ def make_plots(
     Args:
         predict: Function from a batch to predictions (B, ...).
         batches: Batches of a split; they are iterated once, when the first plot is drawn.
-        info: Information about the data set.
+        info: Units of the targets.
     """
 
     def denormalize(x: Tensor) -> Tensor:
-        return x.double() if info.target_mean is None else x.double() * info.target_scale + info.target_mean
+        return x.double() if info.mean is None else x.double() * info.scale + info.mean
 
     @cache
     def get_results() -> RegressionResults:
@@ -86,7 +84,7 @@ def make_plots(
         panels = [_plot_forecast(forecast, index, info) for index, forecast in enumerate(selected)]
         return LineChart("forecasts", panels, min(3, len(panels))) if panels else None
 
-    yield LazyArtifact("predictions", lambda: _plot_predictions(get_results(), info.target_unit))
+    yield LazyArtifact("predictions", lambda: _plot_predictions(get_results(), info.unit))
     yield LazyArtifact("forecasts", draw_forecasts)
 
 
@@ -176,16 +174,16 @@ def _append_unit(label: str, unit: str) -> str:
     return f"{label} ({unit})" if unit else label
 
 
-def _plot_forecast(forecast: Forecast, index: int, info: DatasetInfo) -> PlotPanel:
+def _plot_forecast(forecast: Forecast, index: int, info: TargetInfo) -> PlotPanel:
     """Plot one column of a forecast, a different one for each ``index``."""
     columns = forecast.truth.flatten(1).shape[1]
     column = index % columns
     label = f"column {column + 1}" if columns > 1 else "value"
-    unit, mean, std = info.target_unit, 0.0, 1.0
+    unit, mean, std = info.unit, 0.0, 1.0
     if len(info.channel_names) == columns:
         label = shorten_label(info.channel_names[column])
-    if info.channel_scale is not None and len(info.channel_scale[0]) == columns:
-        means, stds = info.channel_scale
+    if info.channel_moments is not None and len(info.channel_moments[0]) == columns:
+        means, stds = info.channel_moments
         unit, mean, std = "", float(means[column]), float(stds[column])
     truth = forecast.truth.flatten(1)[:, column] * std + mean
     predicted = forecast.predicted.flatten(1)[:, column] * std + mean

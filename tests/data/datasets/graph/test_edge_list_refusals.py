@@ -58,13 +58,13 @@ def test_columns_of_numbers_are_named_by_them(tmp_path: Path) -> None:
     write(tmp_path, ["id,2019,2020,y", *(f"n{i},{i},{i},{i % 2}" for i in range(10))], ["source,target", "n0,n1"])
     assert one(tmp_path, drop_columns=[2019]).info.sizes["in_features"] == 1
     learned = one(tmp_path, target=2020, task_target="number", drop_columns=["y"])
-    assert "2020: target, number, mean 4.5" in learned.info.column_summaries
+    assert "2020: target, number, mean 4.5" in learned.info.file_summary
     assert learned.info.sizes["in_features"] == 1, "2019 alone"
     assert one(tmp_path, categorical=[2019]).info.sizes["in_features"] > 2
     assert "no column '2021' in" in problem(one, tmp_path, target=2021)
     said = problem(one, tmp_path, drop_columns=[2018], categorical=["sise"])
-    assert "data.drop_columns: no column 2018" in said
-    assert "data.categorical: no column 'sise'" in said
+    assert "drop_columns: no column 2018" in said
+    assert "categorical: no column 'sise'" in said
 
 
 @pytest.mark.parametrize("bad", ["-0.5", "nan", "inf", "1e300", "1e99", "3.4028235e38", "heavy", ""])
@@ -81,16 +81,16 @@ def test_a_node_is_there_once_and_has_an_id(tmp_path: Path) -> None:
 
 
 def test_columns_that_are_not_there(tmp_path: Path) -> None:
-    assert "data.path: no column 'source' in" in (said := problem(one, write(tmp_path, edges=["sorce,target", "a,b"])))
+    assert "path: no column 'source' in" in (said := problem(one, write(tmp_path, edges=["sorce,target", "a,b"])))
     assert "did you mean sorce? (columns: sorce, target)" in said
-    assert "data.path: no column 'id' in" in problem(one, write(tmp_path, ["name,size,y", "a,1,no", "b,2,yes"]))
+    assert "path: no column 'id' in" in problem(one, write(tmp_path, ["name,size,y", "a,1,no", "b,2,yes"]))
     write(tmp_path)
-    assert "data.target: no column 'z' in" in problem(one, tmp_path, target="z")
-    assert "data.drop_columns: no column 'sise' in nodes.csv or edges.csv; did you mean size?" in problem(
+    assert "target: no column 'z' in" in problem(one, tmp_path, target="z")
+    assert "drop_columns: no column 'sise' in nodes.csv or edges.csv; did you mean size?" in problem(
         one, tmp_path, drop_columns=["sise"]
     )
-    assert "data.drop_columns: no column 0 in nodes.csv or edges.csv" in problem(one, tmp_path, drop_columns=[0])
-    assert "data.path: no column 'graph' in" in problem(many, tmp_path)
+    assert "drop_columns: no column 0 in nodes.csv or edges.csv" in problem(one, tmp_path, drop_columns=[0])
+    assert "path: no column 'graph' in" in problem(many, tmp_path)
 
 
 def test_folders_without_a_graph(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.helpers.lab import lab
 from tests.helpers.picture_folders import KINDS, read, rows, said, write
 from trainer.data.splits import image_splits
 from trainer.engine.dataloader import Loader
-from trainer.utils.errors import ConfigError, SystemFault
+from trainer.utils.errors import DataError, SystemFault
 
 
 def test_folders_are_classes_and_every_split_has_its_share(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_training_and_validation_alone_are_not_taken_for_classes(tmp_path: Path)
 def test_a_folder_beside_train_that_is_no_split_is_named(tmp_path: Path) -> None:
     for part in ("train", "vla", "test"):
         write(tmp_path / part)
-    with pytest.raises(ConfigError, match=r"has train/ and vla/, which is not a split; did you mean val\?"):
+    with pytest.raises(DataError, match=r"has train/ and vla/, which is not a split; did you mean val\?"):
         read(tmp_path)
 
 
@@ -130,7 +130,7 @@ def test_a_file_that_breaks_later_is_named(tmp_path: Path, workers: int) -> None
     loader = Loader(data.train, "train", batch_size=4, device=torch.device("cpu"), workers=workers, timeout=30.0)
     with pytest.raises(SystemFault) as caught:
         list(loader.iter_epoch(0))
-    assert str(caught.value).startswith(f"data.path: {gone}: ")
+    assert str(caught.value).startswith(f"path: {gone}: ")
     assert "\n" not in str(caught.value)
 
 

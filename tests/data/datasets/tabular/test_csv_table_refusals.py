@@ -45,7 +45,7 @@ def test_a_target_that_is_not_there_or_of_the_wrong_kind(tmp_path: Path) -> None
     assert "use task=classification for classes" in problem(path, target_kind="number")
     assert "40 distinct numbers in 40 rows, such as 0: use task=regression" in problem(path, "size")
     assert re.search(r"class '[\d.]+' has no training row", problem(path, "size", target_kind="class"))
-    assert "data.target_kind: the task does not say what it learns; set it to class or number" in problem(
+    assert "target_kind: the task does not say what it learns; set it to class or number" in problem(
         path, task_target=None
     )
 
