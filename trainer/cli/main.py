@@ -74,7 +74,14 @@ def format_error(error: UserError) -> str:
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """Run a command line and return its exit code."""
+    """Run a command line and return its exit code.
+
+    Args:
+        arguments: Words after ``train``.
+
+    Raises:
+        UserError: The command fails; the exit code is that of the exception.
+    """
     if any(argument in ("--help", "-h") for argument in arguments) or list(arguments) == ["help"]:
         print(HELP, end="")
         return 0

@@ -170,7 +170,11 @@ def infer_target_kind(task: str) -> str | None:
 
 
 def describe_non_image_inputs(data: str) -> str | None:
-    """Return the inputs of a data set, formatted, if none of them is an image (B, C, H, W); otherwise None."""
+    """Return the inputs of a data set, formatted, if none of them is an image (B, C, H, W); otherwise None.
+
+    Args:
+        data: Class path of the data set.
+    """
     shapes = _read_shapes(data)
     return None if shapes is None or find_image_inputs(shapes) else _format_inputs(shapes.inputs)
 

@@ -97,7 +97,11 @@ class Config:
         return self.compute_config_hash(self.data_digest)
 
     def compute_config_hash(self, data_digest: str | None) -> str:
-        """Return the configuration hash for a given digest of the user's data files."""
+        """Return the configuration hash for a given digest of the user's data files.
+
+        Args:
+            data_digest: Digest of the contents; None if there are no files.
+        """
         training_config = {
             key: self._without_runtime_keys(value) for key, value in self.tree.items() if key not in RUNTIME_ONLY_KEYS
         }

@@ -191,7 +191,11 @@ def _flatten_tree(node: Any, place: str = "") -> dict[str, Any]:
 
 
 def find_shadowed_files(config_dirs: Sequence[Path]) -> list[str]:
-    """Return a problem for each user file that Hydra would ignore because a built-in file has the same name."""
+    """Return a problem for each user file that Hydra would ignore because a built-in file has the same name.
+
+    Args:
+        config_dirs: Directories with YAML files of the user.
+    """
     return [
         f"--config-dir: {option.path} has the name of the built-in {group}={name}, which takes precedence; rename it"
         for directory in config_dirs

@@ -33,7 +33,12 @@ HEATMAP_COLOR = torch.tensor([220.0, 30, 30]).view(3, 1, 1)
 
 
 def draw_image_grid(grid: ImageGrid, path: Path) -> None:
-    """Draw an image grid as a PNG."""
+    """Draw an image grid as a PNG, with captions and a legend of the classes that are overlaid.
+
+    Args:
+        grid: Images (C, H, W) with captions and optional overlays.
+        path: File to write.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
     images = [_to_rgb(tile.image) for tile in grid.tiles]
