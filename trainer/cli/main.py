@@ -129,7 +129,7 @@ def check_working_dir() -> None:
 
 def compose_and_run(arguments: Sequence[str]) -> int:
     """Train one run, run a sweep, or let Hydra handle its own flags."""
-    from trainer.config import compose
+    from trainer.config import compose, hydra_sweep
 
     overrides, config_dirs, flags = argv.split_args(arguments)
     if "--version" in flags:
@@ -141,7 +141,7 @@ def compose_and_run(arguments: Sequence[str]) -> int:
         if "--shell-completion" in flags or "--hydra-help" in flags:
             argv.check_standalone_flag(overrides, config_dirs, flags)
         elif is_sweep:
-            compose.check_hydra_sweep(overrides, config_dirs)
+            hydra_sweep.check_hydra_sweep(overrides, config_dirs)
         else:
             compose.compose(overrides, config_dirs)
         return sweep.run_with_hydra(argv.make_hydra_args(arguments), overrides, config_dirs)
