@@ -13,6 +13,7 @@ from pathlib import Path
 from trainer.cli import argv, show
 from trainer.utils import signals, stdio
 from trainer.utils.errors import ConfigError, SystemFault, UserError
+from trainer.utils.gc_pause import pause_gc
 from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import escape_control_chars, escape_unencodable
 
@@ -129,7 +130,8 @@ def check_working_dir() -> None:
 
 def compose_and_run(arguments: Sequence[str]) -> int:
     """Train one run, run a sweep, or let Hydra handle its own flags."""
-    from trainer.config import compose, hydra_sweep
+    with pause_gc():
+        from trainer.config import compose, hydra_sweep
 
     overrides, config_dirs, flags = argv.split_args(arguments)
     if "--version" in flags:
@@ -150,8 +152,8 @@ def compose_and_run(arguments: Sequence[str]) -> int:
 
         return sweep.run_sweep(overrides, config_dirs)
     composed = compose.compose(overrides, config_dirs)
-    from trainer.runs import train
-
+    with pause_gc():
+        from trainer.runs import train
     train.run(composed)
     return 0
 
@@ -172,8 +174,8 @@ def resume_run(arguments: Sequence[str]) -> int:
 
     saved, rest = saved_run.load_from_args("resume", arguments)
     verb_args.parse_verb_args("resume", rest, {})
-    from trainer.runs import train
-
+    with pause_gc():
+        from trainer.runs import train
     train.resume_run(saved)
     return 0
 
@@ -185,8 +187,8 @@ def evaluate_run(arguments: Sequence[str]) -> int:
 
     saved, rest = saved_run.load_from_args("evaluate", arguments)
     verb_args.parse_verb_args("evaluate", rest, {})
-    from trainer.runs import inference
-
+    with pause_gc():
+        from trainer.runs import inference
     inference.evaluate_run(saved)
     return 0
 
@@ -199,8 +201,8 @@ def sample_run(arguments: Sequence[str]) -> int:
     saved, rest = saved_run.load_from_args("sample", arguments)
     parameters = verb_args.get_verb_parameters("sample", saved.tree["task"]["_target_"])
     options = verb_args.parse_verb_args("sample", rest, parameters)
-    from trainer.runs import inference
-
+    with pause_gc():
+        from trainer.runs import inference
     for piece in inference.sample(saved, options):
         print(escape_unencodable(escape_control_chars(piece)), end="", flush=True)
     print()
@@ -216,8 +218,8 @@ def score_run(arguments: Sequence[str]) -> int:
     saved, rest = saved_run.load_from_args("score", arguments)
     verb_args.get_verb_parameters("score", saved.tree["task"]["_target_"], method="score_rows")
     options = verb_args.parse_verb_args("score", rest, {"input": Parameter(str, default="its own test rows")})
-    from trainer.runs import inference
-
+    with pause_gc():
+        from trainer.runs import inference
     inference.score(saved, options.get("input"))
     return 0
 

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from trainer.utils.gc_pause import pause_gc
 from trainer.utils.text import escape_control_chars
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ def new_figure(width: float, height: float, layout: Literal["constrained"] | Non
         height: Height in inches.
         layout: Layout engine of matplotlib; None for fixed margins.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with pause_gc():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
