@@ -179,14 +179,14 @@ def _check_hydra_changes(composed: DictConfig, choices: Sequence[str], searchpat
         raise ConfigError(*problems)
 
 
-def _flatten_tree(node: Any, place: str = "") -> dict[str, Any]:
+def _flatten_tree(node: Any, prefix: str = "") -> dict[str, Any]:
     """Return the values of a tree by their dotted keys; an empty mapping counts as a value."""
     if not isinstance(node, Mapping) or not node:
-        return {place: node}
+        return {prefix: node}
     return {
         key: leaf
         for name, item in node.items()
-        for key, leaf in _flatten_tree(item, f"{place}.{name}" if place else str(name)).items()
+        for key, leaf in _flatten_tree(item, f"{prefix}.{name}" if prefix else str(name)).items()
     }
 
 

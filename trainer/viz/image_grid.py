@@ -89,7 +89,7 @@ def collect_legend_entries(grid: ImageGrid) -> list[tuple[str, tuple[int, ...]]]
         for label in labels
         if label != IGNORE_INDEX
     ]
-    return entries + [("not counted (the image as it is)", BACKGROUND_COLOR)] * (IGNORE_INDEX in labels)
+    return entries + [("ignored pixels (no overlay)", BACKGROUND_COLOR)] * (IGNORE_INDEX in labels)
 
 
 def _layout_legend(
