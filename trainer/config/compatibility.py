@@ -75,7 +75,10 @@ def find_incompatibility(
 
 
 def _find_data_inputs(model: Signature, task: Signature, model_shapes: Shapes, data_shapes: Shapes) -> dict[str, Dims]:
-    """Return the inputs that a model takes from a data set, without missing optional ones and those that the task adds."""
+    """Return the inputs that a model takes from a data set.
+
+    These are all inputs but those that the task adds and optional ones that the data set does not have.
+    """
     methods = (task.required_model_methods[0], "forward")
     parameters = [item for method in methods for item in model.parameters_by_method.get(method, {}).items()]
     optional = {name for name, parameter in parameters if parameter.default is not None}
