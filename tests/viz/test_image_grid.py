@@ -218,5 +218,5 @@ def test_pixels_that_do_not_count_are_in_the_legend() -> None:
     sheet = ImageGrid("a", [ImageTile(torch.zeros(1, 1, 2), "", class_map=classes)], 1, class_names=["a", "b"])
     assert [label for label, _ in image_grid.collect_legend_entries(sheet)] == [
         "b",
-        "not counted (the image as it is)",
+        "ignored pixels (no overlay)",
     ]

@@ -54,7 +54,11 @@ def split_args(arguments: Sequence[str]) -> tuple[list[str], list[Path], set[str
 
 
 def make_hydra_args(arguments: Sequence[str]) -> list[str]:
-    """Return the flags to pass to Hydra in its own notation, without ``--config-dir``."""
+    """Return the flags to pass to Hydra in its own notation, without ``--config-dir``.
+
+    Args:
+        arguments: Words of the command line.
+    """
     words = ((flag, value) for flag, value in _parse_flags(arguments) if flag and flag != CONFIG_DIR_FLAG)
     return [f"{flag}={value}" if value else flag for flag, value in words]
 

@@ -75,7 +75,14 @@ def format_error(error: UserError) -> str:
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """Run a command line and return its exit code."""
+    """Run a command line and return its exit code.
+
+    Args:
+        arguments: Words after ``train``.
+
+    Raises:
+        UserError: The command fails; the exit code is that of the exception.
+    """
     if any(argument in ("--help", "-h") for argument in arguments) or list(arguments) == ["help"]:
         print(HELP, end="")
         return 0
@@ -124,7 +131,7 @@ def check_working_dir() -> None:
 def compose_and_run(arguments: Sequence[str]) -> int:
     """Train one run, run a sweep, or let Hydra handle its own flags."""
     with pause_gc():
-        from trainer.config import compose
+        from trainer.config import compose, hydra_sweep
 
     overrides, config_dirs, flags = argv.split_args(arguments)
     if "--version" in flags:
@@ -136,7 +143,7 @@ def compose_and_run(arguments: Sequence[str]) -> int:
         if "--shell-completion" in flags or "--hydra-help" in flags:
             argv.check_standalone_flag(overrides, config_dirs, flags)
         elif is_sweep:
-            compose.check_hydra_sweep(overrides, config_dirs)
+            hydra_sweep.check_hydra_sweep(overrides, config_dirs)
         else:
             compose.compose(overrides, config_dirs)
         return sweep.run_with_hydra(argv.make_hydra_args(arguments), overrides, config_dirs)

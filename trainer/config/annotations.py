@@ -14,7 +14,14 @@ UNCHECKED_TYPE = object
 
 
 def resolve_annotation(annotation: ast.expr | None) -> Any:
-    """Return the type that an annotation names, limited to the types that a configuration may contain."""
+    """Return the type that an annotation names, limited to the types that a configuration may contain.
+
+    Args:
+        annotation: Syntax tree of the annotation; None for a parameter without one.
+
+    Returns:
+        ``UNCHECKED_TYPE`` for any other annotation.
+    """
     match annotation:
         case ast.Constant(value=None):
             return type(None)

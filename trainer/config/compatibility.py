@@ -55,27 +55,30 @@ def find_incompatibility(
     if unused_inputs:
         inputs = " and ".join(unused_inputs)
         return f"{labels['data']} with {labels['task']} passes {inputs}, which {labels['model']} does not take"
-    inputs_read = _find_inputs_read(model, task, model_shapes, data_shapes)
-    if not _has_inputs(data_shapes, inputs_read):
-        needed, available = _format_inputs(inputs_read), _format_inputs(data_shapes.inputs)
+    data_inputs = _find_data_inputs(model, task, model_shapes, data_shapes)
+    if not _has_inputs(data_shapes, data_inputs):
+        needed, available = _format_inputs(data_inputs), _format_inputs(data_shapes.inputs)
         return f"{labels['model']} needs {needed}; {labels['data']} gives {available}"
     if "lengths" in data_shapes.inputs and "lengths" not in model_shapes.inputs:
         return (
             f"the rows of {labels['data']} may differ in length and {labels['model']} takes no lengths: it would read"
             " the padding"
         )
-    leading_dims = {dims[0]: data_shapes.inputs[name][0] for name, dims in inputs_read.items()}
+    leading_dims = {dims[0]: data_shapes.inputs[name][0] for name, dims in data_inputs.items()}
     if task_shapes.output is not None:
         return _find_target_mismatch(model_shapes, data_shapes, task_shapes, leading_dims, labels)
     if set(leading_dims.values()) != {"B"}:
-        available = _format_inputs({name: data_shapes.inputs[name] for name in inputs_read})
+        available = _format_inputs({name: data_shapes.inputs[name] for name in data_inputs})
         needed = f"{labels['model']} with {labels['task']} needs independent rows (B, ...)"
         return f"{needed}; {labels['data']} gives {available}"
     return None
 
 
-def _find_inputs_read(model: Signature, task: Signature, model_shapes: Shapes, data_shapes: Shapes) -> dict[str, Dims]:
-    """Return the inputs of a model without optional ones that the data set lacks, and those that the task adds."""
+def _find_data_inputs(model: Signature, task: Signature, model_shapes: Shapes, data_shapes: Shapes) -> dict[str, Dims]:
+    """Return the inputs that a model takes from a data set.
+
+    These are all inputs but those that the task adds and optional ones that the data set does not have.
+    """
     methods = (task.required_model_methods[0], "forward")
     parameters = [item for method in methods for item in model.parameters_by_method.get(method, {}).items()]
     optional = {name for name, parameter in parameters if parameter.default is not None}
@@ -170,7 +173,11 @@ def infer_target_kind(task: str) -> str | None:
 
 
 def describe_non_image_inputs(data: str) -> str | None:
-    """Return the inputs of a data set, formatted, if none of them is an image (B, C, H, W); otherwise None."""
+    """Return the inputs of a data set, formatted, if none of them is an image (B, C, H, W); otherwise None.
+
+    Args:
+        data: Class path of the data set.
+    """
     shapes = _read_shapes(data)
     return None if shapes is None or find_image_inputs(shapes) else _format_inputs(shapes.inputs)
 

@@ -179,19 +179,23 @@ def _check_hydra_changes(composed: DictConfig, choices: Sequence[str], searchpat
         raise ConfigError(*problems)
 
 
-def _flatten_tree(node: Any, place: str = "") -> dict[str, Any]:
+def _flatten_tree(node: Any, prefix: str = "") -> dict[str, Any]:
     """Return the values of a tree by their dotted keys; an empty mapping counts as a value."""
     if not isinstance(node, Mapping) or not node:
-        return {place: node}
+        return {prefix: node}
     return {
         key: leaf
         for name, item in node.items()
-        for key, leaf in _flatten_tree(item, f"{place}.{name}" if place else str(name)).items()
+        for key, leaf in _flatten_tree(item, f"{prefix}.{name}" if prefix else str(name)).items()
     }
 
 
 def find_shadowed_files(config_dirs: Sequence[Path]) -> list[str]:
-    """Return a problem for each user file that Hydra would ignore because a built-in file has the same name."""
+    """Return a problem for each user file that Hydra would ignore because a built-in file has the same name.
+
+    Args:
+        config_dirs: Directories with YAML files of the user.
+    """
     return [
         f"--config-dir: {option.path} has the name of the built-in {group}={name}, which takes precedence; rename it"
         for directory in config_dirs

@@ -110,7 +110,14 @@ def find_definitions(path: Path) -> list[str]:
 
 
 def read_signature(target: str) -> Signature | None:
-    """Return the signature of a class path, or None if the class does not exist."""
+    """Return the signature of a class, or None if the class does not exist.
+
+    Args:
+        target: Class path in this package, torch or a declared plugin.
+
+    Raises:
+        ConfigError: Its file is not valid Python.
+    """
     path = find_source_file(target)
     return _read_signature(path, target.rpartition(".")[2]) if path else None
 
@@ -143,7 +150,11 @@ def _read_parameters(function: ast.FunctionDef, path: Path) -> dict[str, Paramet
 
 
 def find_data_paths(target: str) -> list[str]:
-    """Return the parameters of a data set, given by its class path, that are paths of user data."""
+    """Return the parameters of a data set that are paths of user data.
+
+    Args:
+        target: Class path of the data set.
+    """
     signature = read_signature(target)
     return (
         [key for key, kind in signature.init_types.items() if DataPath in (kind, *get_args(kind))] if signature else []

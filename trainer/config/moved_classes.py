@@ -115,7 +115,11 @@ _CLASSES: Mapping[str, str] = {
 
 
 def get_current_path(class_path: str) -> str:
-    """Return the current path of a class of train 0.1.0; any other string is returned unchanged."""
+    """Return the current path of a class of train 0.1.0.
+
+    Args:
+        class_path: Class path, or any other string, which is returned unchanged.
+    """
     module, _, name = class_path.rpartition(".")
     new_module = _MODULES.get(module.removeprefix("trainer."))
     return class_path if new_module is None else f"trainer.{new_module}.{_CLASSES.get(name, name)}"

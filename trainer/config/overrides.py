@@ -135,13 +135,24 @@ def find_override_problems(item: Override, *, is_sweep: bool = False) -> list[st
 
 
 def is_list_entry(key: str) -> bool:
-    """Return whether a key is inside a list group, to which a command line may add entries."""
+    """Return whether a key is inside a list group, to which a command line may add entries.
+
+    Args:
+        key: Dotted key, such as ``callbacks.early._target_``.
+    """
     group, _, name = key.partition(".")
     return group in LIST_GROUPS and bool(name)
 
 
 def find_conflicting_overrides(items: Sequence[Override]) -> list[str]:
-    """Return a problem for overrides of which one would make the other ineffective."""
+    """Return a problem for overrides of which one would make the other ineffective.
+
+    Args:
+        items: Parsed overrides without sweeps.
+
+    Returns:
+        A list that is empty or contains one problem.
+    """
     keys = {item.key_or_group for item in items if item.value() is not None}
     is_conflict = {"epochs", "max_steps"} <= keys
     return ["epochs and max_steps: each sets the length of training; keep one"] if is_conflict else []

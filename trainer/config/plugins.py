@@ -23,6 +23,9 @@ _IMPORT_TIME = "__trainer_import_time_ns__"
 def declare_plugins(names: Iterable[str]) -> None:
     """Declare plugins by name, replacing those declared before; nothing is imported.
 
+    Args:
+        names: Names of modules or packages, without dots.
+
     Raises:
         ConfigError: A name is invalid or reserved, or is found neither in the working directory nor installed.
     """
@@ -56,7 +59,14 @@ def _has_changed(name: str) -> bool:
 
 
 def split_plugin_args(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Split the words of a command into ``(words other than plugins=[...], names of plugins)``."""
+    """Separate ``plugins=[...]`` from the other words of a command.
+
+    Args:
+        words: Words of the command line.
+
+    Returns:
+        ``(other words, names of plugins)``.
+    """
     values = [word.partition("=")[2] for word in words if word.startswith("plugins=")]
     names = [name.strip(" '\"") for text in values for name in text.strip("[] ").split(",")]
     return [word for word in words if not word.startswith("plugins=")], [name for name in names if name]
@@ -89,7 +99,14 @@ def is_declared(module: str) -> bool:
 
 
 def find_plugin_file(module: str) -> Path | None:
-    """Return the file of a declared module, or of a module inside a declared package."""
+    """Return the file of a declared module, or of a module inside a declared package.
+
+    Args:
+        module: Dotted name of the module.
+
+    Returns:
+        None if the module is not declared or does not exist.
+    """
     top, *rest = module.split(".")
     if top not in _PLUGIN_FILES:
         return None

@@ -114,7 +114,7 @@ class ConfigOption:
         return _find_shapes(module).get(name, "") if module.startswith("trainer.") else ""
 
     def keys_set_in(self, group: str) -> set[str]:
-        """Return the keys of another group that it sets."""
+        """Return the keys of a group that it sets, such as ``lr`` of ``optimizer``."""
         return {key_path[1] for key_path in self._entries_by_path if key_path[0] == group and len(key_path) > 1}
 
     def list_other_overrides(self) -> list[tuple[str, str, str]]:
@@ -207,7 +207,11 @@ def describe_unknown_option(group: str, name: str, known_names: Iterable[str]) -
 
 
 def list_groups(config_dirs: Iterable[Path] = ()) -> set[str]:
-    """Return the names of all groups, built-in and of the user."""
+    """Return the names of all groups.
+
+    Args:
+        config_dirs: Directories with YAML files of the user, which may have further groups.
+    """
     return {
         path.name for directory in (*config_dirs, get_builtin_dir()) for path in directory.iterdir() if path.is_dir()
     } - {"hydra"}

@@ -121,7 +121,11 @@ def is_secret_key(key: str) -> bool:
 
 
 def mask_override(text: str) -> str:
-    """Return an override with the values of secret keys masked, also inside a mapping."""
+    """Return an override with the values of secret keys masked, also inside a mapping.
+
+    Args:
+        text: Override, such as ``logger.wandb.api_key=abc``. References to the environment are not masked.
+    """
     key, equals, value = text.partition("=")
     if not equals:
         return text

@@ -134,5 +134,9 @@ def describe_unsupported_class(group: str, target: str) -> str | None:
 
 
 def narrow_types(kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the types of parameters of a torch class, narrowed to the ranges that it does not declare."""
+    """Return the types of parameters of a torch class, narrowed to the ranges that it does not declare.
+
+    Args:
+        kinds: Types by parameter.
+    """
     return {key: _RANGES.get(key, kind) for key, kind in kinds.items()}

@@ -105,7 +105,11 @@ def find_problems(
 
 
 def declare_config_plugins(resolved: Mapping[str, Any]) -> list[str]:
-    """Declare the plugins of a configuration and return the problems."""
+    """Declare the plugins of a configuration and return the problems.
+
+    Args:
+        resolved: Configuration, or a part of it that contains ``plugins``.
+    """
     names = resolved.get("plugins")
     try:
         plugins.declare_plugins(names if isinstance(names, list) and is_valid_value(names, list[str]) else [])

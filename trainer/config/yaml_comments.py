@@ -45,19 +45,19 @@ def match_comments(root: yaml.Node, comments: dict[int, tuple[int, str]]) -> dic
     ends: dict[int, tuple[int, int]] = {}
     starts: dict[int, tuple[int, int]] = {}
     for key, value in _find_pairs(root):
-        line, place = key.start_mark.line, key.start_mark.index
-        starts[line] = max(starts.get(line, (-1, 0)), (place, id(key)))
+        line, position = key.start_mark.line, key.start_mark.index
+        starts[line] = max(starts.get(line, (-1, 0)), (position, id(key)))
         # The position of an alias's value is that of its anchor, which may come before the key.
         if _is_inline(value) and value.start_mark.index >= key.end_mark.index:
-            line, place = value.end_mark.line, value.end_mark.index
-            ends[line] = max(ends.get(line, (-1, 0)), (place, id(key)))
+            line, position = value.end_mark.line, value.end_mark.index
+            ends[line] = max(ends.get(line, (-1, 0)), (position, id(key)))
     meanings: dict[int, str] = {}
-    for line, (place, words) in comments.items():
+    for line, (position, text) in comments.items():
         end, start = ends.get(line, (-1, 0)), starts.get(line, (-1, 0))
         # In a flow mapping such as `{a: 1, b:`, a key that comes after the last complete value is nearer.
         nearest = end if end[0] >= start[0] else start
-        if 0 <= nearest[0] <= place:
-            meanings.setdefault(nearest[1], words)
+        if 0 <= nearest[0] <= position:
+            meanings.setdefault(nearest[1], text)
     return meanings
 
 

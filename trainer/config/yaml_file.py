@@ -191,6 +191,12 @@ def read_package(text: str) -> str | None:
     """Return the package in the header of a file, ``# @package NAME``, by Hydra's rules.
 
     Only blank lines and other directives, ``# @key value``, may come before it.
+
+    Args:
+        text: Text of the file.
+
+    Returns:
+        None if there is no header.
     """
     package = None
     for line in map(str.strip, text[:HEADER_CHARS].splitlines()):
@@ -203,7 +209,14 @@ def read_package(text: str) -> str | None:
 
 
 def find_unread_header(text: str) -> str | None:
-    """Return a comment that looks like a header but is ignored by Hydra because of its position, if there is one."""
+    """Return a comment that looks like a header but is ignored by Hydra because of its position.
+
+    Args:
+        text: Text of the file.
+
+    Returns:
+        None if there is no such comment.
+    """
     lines = text.splitlines() if read_package(text) is None else ()
     return next((line.strip() for line in lines if _HEADER.match(line)), None)
 

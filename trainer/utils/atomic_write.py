@@ -52,6 +52,9 @@ def replace_file(path: Path) -> Iterator[Path]:
 
     A reader never sees a partial file; after a crash, either the old or the new file exists.
 
+    Args:
+        path: File to write; its directory must exist.
+
     Raises:
         SystemFault: The file cannot be written.
     """

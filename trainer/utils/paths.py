@@ -17,7 +17,11 @@ def find_nearest_dir(path: Path) -> Path:
 
 
 def describe_missing_path(path: Path) -> str:
-    """Return a clause that names the nearest existing parent of a missing path, or says what the path is instead."""
+    """Return a clause that names the nearest existing parent of a missing path, or says what the path is instead.
+
+    Args:
+        path: Path at which a file or directory was expected.
+    """
     absolute, nearest = path.absolute(), find_nearest_dir(path)
     if nearest == absolute:
         entries = sorted(os.listdir(absolute))[:5] if os.access(absolute, os.R_OK) else ["entries that cannot be read"]

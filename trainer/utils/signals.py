@@ -110,7 +110,14 @@ class StopFlag:
 
 @contextmanager
 def prefer_interrupt(flag: StopFlag) -> Iterator[None]:
-    """Raise Interrupted instead of an error that a library raised because of a signal."""
+    """Raise Interrupted instead of an error that a library raised because of a signal.
+
+    Args:
+        flag: Flag that records signals.
+
+    Raises:
+        Interrupted: The block raised an error, and a signal has arrived that stops at once.
+    """
     try:
         yield
     except Exception as error:

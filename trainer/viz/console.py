@@ -68,7 +68,11 @@ class ConsoleHandler(logging.Handler):
 
 @contextmanager
 def rewrite_output(change: Callable[[str], str]) -> Iterator[None]:
-    """Apply a function to each text that is printed inside the block, for example to shorten a path."""
+    """Apply a function to each text that is printed inside the block, for example to shorten a path.
+
+    Args:
+        change: Function from text to text.
+    """
     token = _text_filter.set(change)
     try:
         yield

@@ -33,7 +33,12 @@ HEATMAP_COLOR = torch.tensor([220.0, 30, 30]).view(3, 1, 1)
 
 
 def draw_image_grid(grid: ImageGrid, path: Path) -> None:
-    """Draw an image grid as a PNG."""
+    """Draw an image grid as a PNG, with captions and a legend of the classes that are overlaid.
+
+    Args:
+        grid: Images (C, H, W) with captions and optional overlays.
+        path: File to write.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
     images = [_to_rgb(tile.image) for tile in grid.tiles]
@@ -84,7 +89,7 @@ def collect_legend_entries(grid: ImageGrid) -> list[tuple[str, tuple[int, ...]]]
         for label in labels
         if label != IGNORE_INDEX
     ]
-    return entries + [("not counted (the image as it is)", BACKGROUND_COLOR)] * (IGNORE_INDEX in labels)
+    return entries + [("ignored pixels (no overlay)", BACKGROUND_COLOR)] * (IGNORE_INDEX in labels)
 
 
 def _layout_legend(

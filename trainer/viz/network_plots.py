@@ -19,7 +19,12 @@ LAYOUT_STEPS, CENTER_PULL = 60, 5.0
 
 
 def draw_network(plot: GraphPlot, path: Path) -> None:
-    """Draw graphs side by side as a PNG, each with a spring layout and as an adjacency matrix."""
+    """Draw graphs side by side as a PNG, each with a spring layout and as an adjacency matrix.
+
+    Args:
+        plot: Graphs with the same nodes; the layout is that of the first graph, colors are node classes.
+        path: File to write.
+    """
     from matplotlib.collections import LineCollection
 
     classes = torch.zeros(plot.num_nodes, dtype=torch.long) if plot.node_classes is None else plot.node_classes

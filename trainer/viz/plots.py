@@ -28,7 +28,12 @@ MAX_CLASSES_WITH_ZEROS = 12
 
 
 def draw_chart(chart: LineChart, path: Path) -> None:
-    """Draw a chart as a PNG."""
+    """Draw a line chart as a PNG.
+
+    Args:
+        chart: Panels with lines, points or bars, and their layout.
+        path: File to write.
+    """
     rows = math.ceil(len(chart.panels) / chart.columns)
     figure = new_figure(chart.width * chart.columns, 3.4 * rows)
     all_axes = figure.subplots(rows, chart.columns, squeeze=False).flat
@@ -116,7 +121,12 @@ def _draw_history(axes: Axes, steps: Sequence[int], values: Sequence[float], lab
 
 
 def draw_confusion_matrix(matrix: ConfusionMatrix, path: Path) -> None:
-    """Draw a confusion matrix as a PNG: colors normalized by row, with counts."""
+    """Draw a confusion matrix as a PNG: colors normalized by row, with counts.
+
+    Args:
+        matrix: Counts (C, C), rows are true classes, and class names.
+        path: File to write.
+    """
     counts, labels = (
         matrix.counts,
         [shorten_label(escape_control_chars(label, one_line=True)) for label in matrix.labels],

@@ -19,7 +19,14 @@ MAX_COLUMN_NAME_LENGTH = 18
 
 
 def draw_point_cloud(plot: ScatterPlot, path: Path) -> None:
-    """Draw point clouds side by side, each over the real points, as a PNG."""
+    """Draw point clouds side by side, each over the real points, as a PNG.
+
+    More than two features are projected to the first two principal components of the real points.
+
+    Args:
+        plot: Real points (N, F), and a caption with generated points (M, F) for each panel.
+        path: File to write.
+    """
     projection = _fit_projection(plot)
     real = projection.project(plot.real)
     (left, low), (right, high) = real.min(0), real.max(0)

@@ -86,7 +86,11 @@ def explain_better_than_best(result: TestScores, name: str, num_rows: int) -> st
 
 
 def build_score_table(result: TestScores) -> Table:
-    """Build a table of every test score, with the baseline and the best possible score where they are known."""
+    """Build a table of every test score, with the baseline and the best possible score if they are known.
+
+    Args:
+        result: Scores of a run.
+    """
     columns = {"baseline": result.baseline, "model": result.test, "best possible": result.best_possible}
     visible_columns = {name: scores for name, scores in columns.items() if scores.keys() & result.test.keys()}
     table = new_table("test")

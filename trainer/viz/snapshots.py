@@ -65,7 +65,14 @@ class SampleSnapshots(Callback):
         )
 
     def draw_snapshot_strip(self, trainer: Trainer) -> list[Path]:
-        """Draw all snapshots of a run side by side; return the path of the figure, or nothing without snapshots."""
+        """Draw all snapshots of a run side by side.
+
+        Args:
+            trainer: Trainer of the run.
+
+        Returns:
+            Paths of the figure; empty if there are no snapshots.
+        """
         files = sorted(self.snapshot_dir.glob("epoch-*.npy"))
         snapshots = [(f"epoch {int(file.stem.split('-')[1])}", torch.from_numpy(np.load(file))) for file in files]
         return (

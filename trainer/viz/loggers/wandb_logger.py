@@ -96,6 +96,9 @@ def read_records(data: bytes) -> Iterator[bytes]:
 
     The file is a header and blocks of record parts, each preceded by its checksum, length and kind. An incomplete last
     record of a killed process is skipped.
+
+    Args:
+        data: Contents of the file.
     """
     offset, parts = HEADER_SIZE, b""
     while offset + HEADER_SIZE <= len(data):
