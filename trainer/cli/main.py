@@ -13,6 +13,7 @@ from pathlib import Path
 from trainer.cli import argv, show
 from trainer.utils import signals, stdio
 from trainer.utils.errors import ConfigError, SystemFault, UserError
+from trainer.utils.gc_pause import pause_gc
 from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import escape_control_chars, escape_unencodable
 
@@ -122,7 +123,8 @@ def check_working_dir() -> None:
 
 def compose_and_run(arguments: Sequence[str]) -> int:
     """Train one run, run a sweep, or let Hydra handle its own flags."""
-    from trainer.config import compose
+    with pause_gc():
+        from trainer.config import compose
 
     overrides, folders, given = argv.split_args(arguments)
     if "--version" in given:
@@ -143,8 +145,8 @@ def compose_and_run(arguments: Sequence[str]) -> int:
 
         return sweep.run_sweep(overrides, folders)
     composed = compose.compose(overrides, folders)
-    from trainer.runs import train
-
+    with pause_gc():
+        from trainer.runs import train
     train.run(composed)
     return 0
 
@@ -165,8 +167,8 @@ def resume_run(arguments: Sequence[str]) -> int:
 
     kept, more = saved_run.load_from_args("resume", arguments)
     verb_args.parse_verb_args("resume", more, {})
-    from trainer.runs import train
-
+    with pause_gc():
+        from trainer.runs import train
     train.resume_run(kept)
     return 0
 
@@ -178,8 +180,8 @@ def evaluate_run(arguments: Sequence[str]) -> int:
 
     kept, more = saved_run.load_from_args("evaluate", arguments)
     verb_args.parse_verb_args("evaluate", more, {})
-    from trainer.runs import evaluate
-
+    with pause_gc():
+        from trainer.runs import evaluate
     evaluate.evaluate_run(kept)
     return 0
 
@@ -192,8 +194,8 @@ def sample_run(arguments: Sequence[str]) -> int:
     kept, more = saved_run.load_from_args("sample", arguments)
     known = verb_args.verb_parameters("sample", kept.tree["task"]["_target_"])
     options = verb_args.parse_verb_args("sample", more, known)
-    from trainer.runs import sample
-
+    with pause_gc():
+        from trainer.runs import sample
     for piece in sample.sample_run(kept, options):
         print(escape_unencodable(escape_control_chars(piece)), end="", flush=True)
     print()
@@ -209,8 +211,8 @@ def score_run(arguments: Sequence[str]) -> int:
     kept, more = saved_run.load_from_args("score", arguments)
     verb_args.verb_parameters("score", kept.tree["task"]["_target_"], method="score_rows")
     options = verb_args.parse_verb_args("score", more, {"input": Parameter(str, default="its own test rows")})
-    from trainer.runs import score
-
+    with pause_gc():
+        from trainer.runs import score
     score.score_run(kept, options.get("input"))
     return 0
 

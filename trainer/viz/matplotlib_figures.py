@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from trainer.utils.gc_pause import pause_gc
 from trainer.utils.text import escape_control_chars
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ INTEGER_AXIS_PREFIXES = ("step", "rows", "numbers", "unit")
 
 def new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
     """Create an empty figure of a size in inches."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with pause_gc():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
