@@ -126,7 +126,7 @@ def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> N
     """
     file = path / checkpoint.LAST
     consistency.check_weights(trainer.task, state, file)
-    state = name_state_vectors(trainer, state)
+    state = split_flat_states(trainer, state)
     checkpoint_schema.check_trained_state(state, trainer, file)
     best, last_best = None, state["best"]
     _check_direction(trainer.monitor_metric, last_best)
@@ -156,7 +156,7 @@ def _check_direction(metric: Metric, best: Mapping[str, Any]) -> None:
         )
 
 
-def name_state_vectors(trainer: Trainer, state: dict[str, Any]) -> dict[str, Any]:
+def split_flat_states(trainer: Trainer, state: dict[str, Any]) -> dict[str, Any]:
     """Convert the flat optimizer states of checkpoint versions 1 and 2 to states by parameter name.
 
     Args:
@@ -168,7 +168,7 @@ def name_state_vectors(trainer: Trainer, state: dict[str, Any]) -> dict[str, Any
         return state
     groups = trainer.param_groups
     named = {
-        name: groups[name].name_vectors(part) if name in groups and isinstance(part, Mapping) else part
+        name: groups[name].split_flat_state(part) if name in groups and isinstance(part, Mapping) else part
         for name, part in saved.items()
     }
     return state | {"players": named}

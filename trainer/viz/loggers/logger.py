@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainer.core import rng
-from trainer.engine.callbacks import Callback, name_of
+from trainer.engine.callbacks import Callback, get_callback_name
 from trainer.utils.errors import ConfigError, Interrupted
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Logger(Callback):
         """Learn which run is to be logged. Raises ConfigError where the package of the tool is not installed."""
         if self.package and importlib.util.find_spec(self.package) is None:
             raise ConfigError(
-                f"{name_of(self)}: the package {self.package} is not installed: pip install 'train-zoo[{self.extra}]'"
+                f"{get_callback_name(self)}: the package {self.package} is not installed: pip install 'train-zoo[{self.extra}]'"
             )
         self.run, self.log_every = run, log_every
 
@@ -156,9 +156,9 @@ class Logger(Callback):
             raise
         except Exception as error:
             self._is_open = False
-            log.info("%s failed", name_of(self), exc_info=error)
+            log.info("%s failed", get_callback_name(self), exc_info=error)
             reason = (str(error).splitlines() or [""])[0][:300]
-            what = f"{name_of(self)}: {type(error).__name__}: {reason}"
+            what = f"{get_callback_name(self)}: {type(error).__name__}: {reason}"
             log.warning("%s; it logs nothing more, training goes on", what)
 
     def state_dict(self) -> dict[str, Any]:
