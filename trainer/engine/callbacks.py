@@ -203,8 +203,8 @@ def _describe_failure(callback: Callback, method: str, error: Exception) -> str:
     kind = type(callback)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return (
-        f"{get_callback_name(callback)}: {kind.__module__}.{kind.__name__}.{method} raised {type(error).__name__}: {error}"
-        f" ({Path(frame.filename).name}, line {frame.lineno}); the error is in this callback"
+        f"{get_callback_name(callback)}: {kind.__module__}.{kind.__name__}.{method} raised {type(error).__name__}:"
+        f" {error} ({Path(frame.filename).name}, line {frame.lineno}); the error is in this callback"
     )
 
 

@@ -73,7 +73,8 @@ class Logger(Callback):
         """Learn which run is to be logged. Raises ConfigError where the package of the tool is not installed."""
         if self.package and importlib.util.find_spec(self.package) is None:
             raise ConfigError(
-                f"{get_callback_name(self)}: the package {self.package} is not installed: pip install 'train-zoo[{self.extra}]'"
+                f"{get_callback_name(self)}: the package {self.package} is not installed:"
+                f" pip install 'train-zoo[{self.extra}]'"
             )
         self.run, self.log_every = run, log_every
 
