@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ import torch
 from trainer.config import migrations, secret_masking
 from trainer.config.compose import Config
 from trainer.core import rng
+from trainer.core.dataset import Dataset
 from trainer.core.metric import Metric
+from trainer.core.task import Task
 from trainer.engine import checkpoint, checkpoint_schema, dataset_loading, device, factory, sanity_check
 from trainer.engine.callbacks import Callback
 from trainer.engine.checkpoint_callback import CheckpointCallback
@@ -86,10 +88,8 @@ def build_components(
         else settings.threads or device.choose_threads(task, sanity_check.make_small_batch(loaders["train"]))
     )
     torch.set_num_threads(result.threads)
-    result.params = sum(p.numel() for p in task.parameters())
     result.device, result.monitor = str(target_device), monitor.name
-    result.higher_is_better = collect_directions(task, reported)
-    result.baseline, result.best_possible = dict(data.info.baseline), dict(data.info.best_possible)
+    _add_task_info(result, task, data, reported)
 
     dataset_state = dataset_loading.get_dataset_state(config, data)
     checkpoints = checkpoint.CheckpointManager(
@@ -111,6 +111,13 @@ def build_components(
     sizes = {name: loader.split.count_examples() for name, loader in loaders.items()}
     reporter.announce_start(trainer, result, sizes, data.info.column_summaries, data.info.baseline_rule)
     return RunComponents(trainer, loaders, snapshots, checkpoints, loggers)
+
+
+def _add_task_info(result: Result, task: Task, data: Dataset, reported: Sequence[str]) -> None:
+    """Add the size of the task, the directions of its metrics and the reference scores of the data set to a result."""
+    result.params = sum(p.numel() for p in task.parameters())
+    result.higher_is_better = collect_directions(task, reported)
+    result.baseline, result.best_possible = dict(data.info.baseline), dict(data.info.best_possible)
 
 
 def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> None:
