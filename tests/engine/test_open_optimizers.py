@@ -196,6 +196,6 @@ def test_vectors_of_before_are_taken_apart_by_name() -> None:
         | {"average": group.ema.average}
         | {"optimizer": {"steps": group.optimizer.steps, "averages": group.optimizer.averages}}
     }
-    named = run_setup.name_state_vectors(trainer, old)["players"]["model"]
+    named = run_setup.split_flat_states(trainer, old)["players"]["model"]
     assert named["average"].keys() == new["players"]["model"]["average"].keys()
     assert str(named) == str(new["players"]["model"])

@@ -103,7 +103,7 @@ class CallbackList(Callback):
 
     def __init__(self, callbacks: Sequence[Callback] = ()):
         self.callbacks = list(callbacks)
-        names = [name_of(c) for c in self.callbacks if _is_overridden(c, "state_dict")]
+        names = [get_callback_name(c) for c in self.callbacks if _is_overridden(c, "state_dict")]
         if len({*names}) < len(names):
             raise ValueError(f"callbacks with a state must have distinct names: {', '.join(names)}")
         # Only overridden hooks are called, so that unused ones cost nothing per step.
@@ -153,7 +153,9 @@ class CallbackList(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of the callbacks that have one, by name."""
-        states = {name_of(c): _call(c, c.state_dict) for c in self.callbacks if _is_overridden(c, "state_dict")}
+        states = {
+            get_callback_name(c): _call(c, c.state_dict) for c in self.callbacks if _is_overridden(c, "state_dict")
+        }
         for name, state in states.items():
             problem = "a mapping is needed" if not isinstance(state, dict) else _find_unsavable(state)
             if problem:
@@ -163,11 +165,11 @@ class CallbackList(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the state of each callback; a callback without a saved state keeps its initial one."""
         for callback in self.callbacks:
-            if name_of(callback) in state:
+            if get_callback_name(callback) in state:
                 try:
-                    _call(callback, callback.load_state_dict, state[name_of(callback)])
+                    _call(callback, callback.load_state_dict, state[get_callback_name(callback)])
                 except ValueError as error:
-                    raise ConfigError(f"{name_of(callback)}: its state cannot be loaded: {error}") from error
+                    raise ConfigError(f"{get_callback_name(callback)}: its state cannot be loaded: {error}") from error
 
 
 class CallbackError(UserError):
@@ -176,7 +178,7 @@ class CallbackError(UserError):
     exit_code = ConfigError.exit_code
 
 
-def name_of(callback: Callback) -> str:
+def get_callback_name(callback: Callback) -> str:
     """Return the name of a callback in messages and checkpoints."""
     return callback.name or type(callback).__name__
 
@@ -193,7 +195,7 @@ def _call(callback: Callback, method: Callable[..., Any], *args: Any) -> Any:
     except Exception as error:
         if type(callback).__module__.partition(".")[0] == __name__.partition(".")[0]:
             raise
-        log.info("%s failed", name_of(callback), exc_info=error)
+        log.info("%s failed", get_callback_name(callback), exc_info=error)
         raise CallbackError(_describe_failure(callback, method.__name__, error)) from error
 
 
@@ -201,8 +203,8 @@ def _describe_failure(callback: Callback, method: str, error: Exception) -> str:
     kind = type(callback)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return (
-        f"{name_of(callback)}: {kind.__module__}.{kind.__name__}.{method} raised {type(error).__name__}: {error}"
-        f" ({Path(frame.filename).name}, line {frame.lineno}); the error is in this callback"
+        f"{get_callback_name(callback)}: {kind.__module__}.{kind.__name__}.{method} raised {type(error).__name__}:"
+        f" {error} ({Path(frame.filename).name}, line {frame.lineno}); the error is in this callback"
     )
 
 

@@ -23,7 +23,7 @@ def can_fit_on_device(split: Split, device: torch.device) -> bool:
     """Return whether a split fits on a device for the whole run: on CUDA, in less than half of the free memory.
 
     Args:
-        split: The split; None as its size means that it is not in memory.
+        split: The split, which has no size if it is not in memory.
         device: The device.
     """
     size = split.count_bytes()

@@ -87,7 +87,7 @@ class ParamGroup:
         optimizer = self.optimizer.example_state_dict() if has_stepped else self.optimizer.state_dict()
         return self.state_dict() | {"optimizer": optimizer}
 
-    def name_vectors(self, state: Mapping[str, Any]) -> dict[str, Any]:
+    def split_flat_state(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a state of checkpoint version 1 or 2, with averages as flat vectors, to tensors by parameter name."""
 
         def name(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ import torch
 from trainer.config import migrations, secret_masking
 from trainer.config.compose import Config
 from trainer.core import rng
+from trainer.core.dataset import Dataset
 from trainer.core.metric import Metric
+from trainer.core.task import Task
 from trainer.engine import checkpoint, checkpoint_schema, dataset_loading, device, factory, sanity_check
 from trainer.engine.callbacks import Callback
 from trainer.engine.checkpoint_callback import CheckpointCallback
@@ -86,10 +88,8 @@ def build_components(
         else settings.threads or device.choose_threads(task, sanity_check.make_small_batch(loaders["train"]))
     )
     torch.set_num_threads(result.threads)
-    result.params = sum(p.numel() for p in task.parameters())
     result.device, result.monitor = str(target_device), monitor.name
-    result.higher_is_better = collect_directions(task, reported)
-    result.baseline, result.best_possible = dict(data.info.baseline), dict(data.info.best_possible)
+    _add_task_info(result, task, data, reported)
 
     dataset_state = dataset_loading.get_dataset_state(config, data)
     checkpoints = checkpoint.CheckpointManager(
@@ -113,6 +113,13 @@ def build_components(
     return RunComponents(trainer, loaders, snapshots, checkpoints, loggers)
 
 
+def _add_task_info(result: Result, task: Task, data: Dataset, reported: Sequence[str]) -> None:
+    """Add the size of the task, the directions of its metrics and the reference scores of the data set to a result."""
+    result.params = sum(p.numel() for p in task.parameters())
+    result.higher_is_better = collect_directions(task, reported)
+    result.baseline, result.best_possible = dict(data.info.baseline), dict(data.info.best_possible)
+
+
 def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> None:
     """Validate a state and restore a trainer from it.
 
@@ -126,7 +133,7 @@ def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> N
     """
     file = path / checkpoint.LAST
     consistency.check_weights(trainer.task, state, file)
-    state = name_state_vectors(trainer, state)
+    state = split_flat_states(trainer, state)
     checkpoint_schema.check_trained_state(state, trainer, file)
     best, last_best = None, state["best"]
     _check_direction(trainer.monitor_metric, last_best)
@@ -156,7 +163,7 @@ def _check_direction(metric: Metric, best: Mapping[str, Any]) -> None:
         )
 
 
-def name_state_vectors(trainer: Trainer, state: dict[str, Any]) -> dict[str, Any]:
+def split_flat_states(trainer: Trainer, state: dict[str, Any]) -> dict[str, Any]:
     """Convert the flat optimizer states of checkpoint versions 1 and 2 to states by parameter name.
 
     Args:
@@ -168,7 +175,7 @@ def name_state_vectors(trainer: Trainer, state: dict[str, Any]) -> dict[str, Any
         return state
     groups = trainer.param_groups
     named = {
-        name: groups[name].name_vectors(part) if name in groups and isinstance(part, Mapping) else part
+        name: groups[name].split_flat_state(part) if name in groups and isinstance(part, Mapping) else part
         for name, part in saved.items()
     }
     return state | {"players": named}

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainer.core import rng
-from trainer.engine.callbacks import Callback, name_of
+from trainer.engine.callbacks import Callback, get_callback_name
 from trainer.utils.errors import ConfigError, Interrupted
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ class Logger(Callback):
         """
         if self.package and importlib.util.find_spec(self.package) is None:
             raise ConfigError(
-                f"{name_of(self)}: the package {self.package} is not installed: pip install 'train-zoo[{self.extra}]'"
+                f"{get_callback_name(self)}: the package {self.package} is not installed:"
+                f" pip install 'train-zoo[{self.extra}]'"
             )
         self.run, self.log_every = run, log_every
 
@@ -199,9 +200,9 @@ class Logger(Callback):
             raise
         except Exception as error:
             self._is_open = False
-            log.info("%s failed", name_of(self), exc_info=error)
+            log.info("%s failed", get_callback_name(self), exc_info=error)
             reason = (str(error).splitlines() or [""])[0][:300]
-            failure = f"{name_of(self)}: {type(error).__name__}: {reason}"
+            failure = f"{get_callback_name(self)}: {type(error).__name__}: {reason}"
             log.warning("%s; logging to it ends, training continues", failure)
 
     def state_dict(self) -> dict[str, Any]:
