@@ -37,10 +37,12 @@ _CANONICAL = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
 class CellFormat:
     """Format of table cells.
 
-    gaps: lowercase texts of missing values; a numeric one matches every spelling of its value. has_decimal_comma:
-    decimal comma instead of point. thousands: thousands separator; None for none.
-
     Numbers have ASCII digits (a minus may be U+2212), so that codes such as ``1_10`` stay texts.
+
+    Args:
+        gaps: Lowercase texts of missing values; a numeric one matches every spelling of its value.
+        has_decimal_comma: Whether the decimal sign is a comma instead of a point.
+        thousands: Thousands separator; None for none.
     """
 
     gaps: frozenset[str]

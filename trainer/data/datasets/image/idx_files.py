@@ -14,7 +14,8 @@ from trainer.data.generators import image_patterns
 from trainer.data.readers import idx_format, text_file
 from trainer.data.reference import baselines
 from trainer.data.splits import image_splits
-from trainer.data.splits.image_splits import PixelScale, PixelSplit
+from trainer.data.splits.image_splits import PixelSplit
+from trainer.data.splits.pixel_scale import PixelScale
 from trainer.data.splits.splitting import stratified_order
 from trainer.utils.errors import ConfigError
 
