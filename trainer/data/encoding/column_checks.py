@@ -69,7 +69,7 @@ def describe_unfit_column(
         index: Position of the column.
         values: Parsed cells of the column, (N,).
         cell_format: Format of the cells.
-        is_categorical: Whether the column is categorical whatever it holds.
+        is_categorical: Whether the column is categorical regardless of its cells.
     """
     cells, key = table.columns[index], table.column_keys([index])
     label = f"{table.path}: column {table.names[index]!r}"

@@ -1,6 +1,6 @@
 """Encoding of single columns by a schema of plain values, which is saved and applied to new rows.
 
-Numbers are standardized, categories one-hot encoded. A missing category is a category of its own; a missing number is
+Numbers are standardized, categories one-hot encoded. A missing category is a separate category; a missing number is
 imputed by the mean, with an indicator column.
 """
 

@@ -61,7 +61,7 @@ def get_or_fit_view(
 
 
 def _count_channels(paths: Sequence[Path], headers: Sequence[image_file.ImageHeader]) -> int:
-    """Return 1 if all images are gray, whatever their color mode, else 3."""
+    """Return 1 if all images are gray, in any color mode, else 3."""
     candidates = [path for path, header in zip(paths, headers, strict=True) if not header.is_gray]
     groups = (candidates[start : start + CHUNK_SIZE] for start in range(0, len(candidates), CHUNK_SIZE))
     # An unreadable file counts as gray here; decoding reports it with all others.

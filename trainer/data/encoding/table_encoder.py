@@ -53,7 +53,7 @@ def read_columns(table: Table, cell_format: CellFormat, columns: Set[int], texts
         table: Table.
         cell_format: Format of the cells.
         columns: Positions of the columns.
-        texts: Positions of columns that are read as texts whatever they hold.
+        texts: Positions of columns that are read as texts regardless of their cells.
     """
     return {
         index: cell_format.parse_texts(table.columns[index])
@@ -79,7 +79,7 @@ def find_unfit_columns(
         table: Table.
         values: Parsed cells of each column, by position.
         cell_format: Format of the cells.
-        texts: Positions of columns that are categorical whatever they hold.
+        texts: Positions of columns that are categorical regardless of their cells.
         max_categories: Maximum number of categories of a column.
         min_count: Minimum number of rows of a category.
     """

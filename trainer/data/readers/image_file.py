@@ -31,7 +31,7 @@ FILE_EXTENSIONS = (
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jfif", ".jpe"),
 )
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-"""Formats accepted whatever the file extension; some other Pillow formats would run external programs."""
+"""Formats accepted with any file extension; some other Pillow formats would run external programs."""
 MAX_NAMED_FILES = 5
 """Maximum number of files named in an error."""
 ROTATED_ORIENTATIONS = (5, 6, 7, 8)

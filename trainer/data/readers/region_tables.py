@@ -42,7 +42,7 @@ class RegionTable:
         """Reorder regions as in another table. Raises DataError, naming ``option``, if the regions differ.
 
         Args:
-            other: Table with the wanted order.
+            other: Table whose order of regions is used.
             option: Option named in the error message.
         """
         num_regions, num_other_regions = self.values.shape[1], other.values.shape[1]
