@@ -76,12 +76,12 @@ class IdxFiles(Dataset):
             raise DataError(f"val: {val:g} of {len(x)} rows leaves none for {'training' if num_val else 'validation'}")
         keys = make_content_keys(image.numpy().tobytes() for image in (*x, *test_x))
 
-        def divide() -> list[torch.Tensor]:
+        def make_split() -> list[torch.Tensor]:
             order = stratified_order(y, seed)
             test_rows = torch.arange(len(x), len(x) + len(test_x))
             return [order[: len(x) - num_val].sort().values, order[len(x) - num_val :].sort().values, test_rows]
 
-        parts = fitted.split_rows(keys, divide)
+        parts = fitted.split_rows(keys, make_split)
         scale = PixelScale.get_or_fit(fitted, lambda: PixelScale.from_images(x[parts[0]]))
         x, y = torch.cat((x, test_x)), torch.cat((y, test_y)) - first
         self.train, self.val, self.test = (PixelSplit(x[rows], y[rows], scale) for rows in parts)
