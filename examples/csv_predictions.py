@@ -39,7 +39,7 @@ def predict_file(run_dir: Path, path: Path) -> list[float]:
     batch = split.to_model_inputs(split.batch(torch.arange(len(split)), epoch=0)).to(task.progress.device)
     with torch.no_grad():
         output = task.forward_batch(batch).squeeze(1)
-    return (output * data.info.target_scale + (data.info.target_mean or 0.0)).tolist()
+    return (output * data.info.target.scale + (data.info.target.mean or 0.0)).tolist()
 
 
 def main(arguments: list[str]) -> list[float]:

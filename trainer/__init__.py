@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from trainer.config.compose import Config
     from trainer.core import rng
     from trainer.core.batch import Batch, RowValues, Score
-    from trainer.core.dataset import Dataset, DatasetInfo, FullBatchSplit, Split, TensorSplit
+    from trainer.core.dataset import Dataset, FullBatchSplit, Split, TensorSplit
+    from trainer.core.dataset_info import (
+        DatasetInfo,
+        DensityInfo,
+        GraphInfo,
+        ImageInfo,
+        TableInfo,
+        TargetInfo,
+        TextInfo,
+    )
     from trainer.core.metric import Metric
     from trainer.core.task import Task
     from trainer.core.types import (
@@ -54,8 +63,11 @@ __all__ = [
     "Dataset",
     "DatasetInfo",
     "Decay",
+    "DensityInfo",
     "Fraction",
     "FullBatchSplit",
+    "GraphInfo",
+    "ImageInfo",
     "Metric",
     "NonNegativeFloat",
     "NonNegativeInt",
@@ -66,8 +78,11 @@ __all__ = [
     "RowValues",
     "Score",
     "Split",
+    "TableInfo",
+    "TargetInfo",
     "Task",
     "TensorSplit",
+    "TextInfo",
     "Thousands",
     "__version__",
     "baselines",
@@ -82,7 +97,10 @@ _MODULES = {
     "trainer.config.compose": ("Config",),
     "trainer.core": ("rng",),
     "trainer.core.batch": ("Batch", "RowValues", "Score"),
-    "trainer.core.dataset": ("Dataset", "DatasetInfo", "FullBatchSplit", "Split", "TensorSplit"),
+    "trainer.core.dataset": ("Dataset", "FullBatchSplit", "Split", "TensorSplit"),
+    "trainer.core.dataset_info": (
+        *("DatasetInfo", "DensityInfo", "GraphInfo", "ImageInfo", "TableInfo", "TargetInfo", "TextInfo"),
+    ),
     "trainer.core.metric": ("Metric",),
     "trainer.core.task": ("Task",),
     "trainer.core.types": (

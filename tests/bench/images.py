@@ -22,7 +22,7 @@ from torch import Tensor
 
 from trainer.config import compose
 from trainer.core.batch import Batch
-from trainer.core.dataset import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo
 from trainer.data.augment.image_augment import ImageAugment
 from trainer.engine import factory
 from trainer.engine.device import keep_freed_memory

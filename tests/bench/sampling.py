@@ -60,12 +60,12 @@ def compare(name: str, steps: int) -> None:
             drawn[way].append(task.generate(ROWS, None))
             times[way].append(1e3 * (time.process_time() - started))
     first = SAMPLERS[name][0]
-    assert task.info.modes is not None
+    assert task.info.density.modes is not None
     for way, taken in times.items():
         ratio = statistics.median(slow / quick for slow, quick in zip(times[first], taken, strict=True))
         points = torch.cat(drawn[way])
         far = energy_distance(points, real)
-        within = mode_coverage(points, task.info.modes, task.info.mode_sigma)["within"]
+        within = mode_coverage(points, task.info.density.modes, task.info.density.mode_sigma)["within"]
         print(
             f"{name}, {way[0]} in {way[1]} steps: {statistics.median(taken):.0f} ms, {ratio:.1f} times as fast as"
             f" {first[0]}; energy distance {far:.4f}, within {within:.3f}"

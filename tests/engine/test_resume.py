@@ -18,7 +18,7 @@ from tests.helpers.lab import lab
 from tests.helpers.tiny import CYCLE, MOMENTUM, PLATEAU, Linear, NoisyLeastSquares, StopAt, rows, tiny
 from trainer.core import rng
 from trainer.core.batch import Batch, Score
-from trainer.core.dataset import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo
 from trainer.data.augment.image_augment import Augment
 from trainer.engine import checkpoint
 from trainer.engine.checkpoint import CheckpointManager

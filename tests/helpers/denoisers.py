@@ -38,8 +38,8 @@ class Exact(nn.Module):
 
     def __init__(self, data: Ring, prediction: str, *, is_told: bool = False, is_straight: bool = False):
         super().__init__()
-        assert data.info.modes is not None
-        self.centres, self.sigma, self.prediction = data.info.modes, data.info.mode_sigma, prediction
+        assert data.info.density.modes is not None
+        self.centres, self.sigma, self.prediction = data.info.density.modes, data.info.density.mode_sigma, prediction
         self.is_straight = is_straight
         self.num_classes = len(self.centres) if is_told else None
         self.levels = diffusion_process.NoiseSchedule("linear", 1000)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from tests.helpers.lab import lab
 from trainer.core.batch import Batch, ScoreAccumulator
-from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
+from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset_info import DatasetInfo, DensityInfo
 from trainer.data.datasets.image.digits import Digits
 from trainer.engine import evaluation
 from trainer.metrics.classification import roc_auc
@@ -37,7 +38,7 @@ class Points(Dataset):
 
     def __init__(self, x: Tensor) -> None:
         self.train = self.val = self.test = TensorSplit({"x": x})
-        self.info = DatasetInfo(sizes={}, log_likelihood=Known())
+        self.info = DatasetInfo(sizes={}, density=DensityInfo(log_likelihood=Known()))
 
 
 def task(x: Tensor, model: nn.Module | None = None) -> Density:

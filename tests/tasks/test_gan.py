@@ -226,7 +226,7 @@ def test_energy_distance_in_blocks_equals_whole() -> None:
 
 
 def test_coverage_of_real_collapsed_and_smeared_points(ring: Ring) -> None:
-    centres, sigma = ring.info.modes, ring.info.mode_sigma
+    centres, sigma = ring.info.density.modes, ring.info.density.mode_sigma
     assert centres is not None
     real = mode_coverage(ring.train.inputs["x"], centres, sigma)
     assert real["modes"] == 8
@@ -240,7 +240,7 @@ def test_coverage_of_real_collapsed_and_smeared_points(ring: Ring) -> None:
 
 def test_a_collapsed_generator_scores_one_mode(ring: Ring) -> None:
     model = gan()
-    centre = ring.info.modes[5]  # type: ignore[index]
+    centre = ring.info.density.modes[5]  # type: ignore[index]
     with torch.no_grad():
         head = model.generator.net[-2]  # type: ignore[index]
         head.weight.zero_()  # type: ignore[union-attr, operator]

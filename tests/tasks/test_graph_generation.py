@@ -97,7 +97,7 @@ def test_chances_are_shifted_by_one_number_to_the_links_expected() -> None:
 
 def test_drawn_graphs_are_as_dense_and_in_the_same_blocks(trained: Lab) -> None:
     seen, links = drawn(trained)
-    classes = trained.data.info.node_classes
+    classes = trained.data.info.graph.node_classes
     assert classes is not None
     assert len(links) == pytest.approx(len(seen), abs=4 * len(seen) ** 0.5)
     assert bool((links[:, 0] < links[:, 1]).all())  # no loop, and both orders are one link
@@ -111,7 +111,7 @@ def test_drawn_graphs_are_as_dense_and_in_the_same_blocks(trained: Lab) -> None:
 def test_a_decoder_that_adds_up_draws_no_blocks() -> None:
     run = lab("model=graph_generator", *SMALL, "epochs=40", "model.decoder=linear")
     run.test()
-    classes = run.data.info.node_classes
+    classes = run.data.info.graph.node_classes
     assert classes is not None
     within, across = compute_densities(drawn(run)[1], classes)
     assert within < 1.5 * across

@@ -177,7 +177,7 @@ def test_training_finds_every_cluster_and_draws_from_each(seed: int) -> None:
 def test_a_code_that_has_just_begun_is_let_be() -> None:
     """Taken for hardly used, it would be sent from one place to another at every step."""
     made = lab("model=vq_vae", "model.codes=8", "data=ring", "epochs=2", "val_every=2", "task.samples=100")
-    assert made.test()["mse"] < 2 * made.data.info.mode_sigma**2
+    assert made.test()["mse"] < 2 * made.data.info.density.mode_sigma**2
 
 
 @pytest.mark.slow
@@ -210,7 +210,7 @@ def test_the_prior_draws_clusters_as_often_as_they_come() -> None:
 
     def drawn() -> Tensor:
         points = made.task.generate(3000, None)  # type: ignore[operator]
-        return torch.cdist(points, made.data.info.modes).argmin(1).bincount(minlength=4) / 3000  # type: ignore[arg-type]
+        return torch.cdist(points, made.data.info.density.modes).argmin(1).bincount(minlength=4) / 3000  # type: ignore[arg-type]
 
     torch.testing.assert_close(drawn(), share, atol=0.06, rtol=0)
     head: Any = made.task.model.get_submodule("prior.head")

@@ -17,7 +17,7 @@ from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.core.dataset import Dataset
 from trainer.data.datasets.image.image_folder import ImageFolder
 from trainer.data.datasets.image.segmentation_folder import SegmentationFolder
-from trainer.engine import dataset_state
+from trainer.engine import dataset_info_state, dataset_state
 from trainer.tasks.evaluation.classification_plots import ImageInput, make_plots
 from trainer.viz import feature_maps, image_grid
 from trainer.viz.image_grid import GAP, TARGET_SIZE
@@ -149,7 +149,7 @@ def test_a_run_stored_before_knows_its_black_and_white(tmp_path: Path) -> None:
     bounds = run.data.pixel_bounds()
     assert bounds is not None
     assert told.pixel_bounds() == [*bounds]
-    assert set(state["facts"]) == set(dataset_state.PLAIN_INFO_FIELDS), "nothing new is stored"
+    assert set(state["facts"]) == set(dataset_info_state.STORED_FIELDS), "nothing new is stored"
 
 
 def test_data_without_pixels_has_no_black_and_white() -> None:

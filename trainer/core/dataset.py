@@ -1,10 +1,9 @@
-"""Data sets: three splits, published sizes, a trivial baseline and, where known, the best possible scores."""
+"""Base classes of data sets and of their splits."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -14,9 +13,9 @@ from torch import Tensor
 
 from trainer.core import shapes as shape_lines
 from trainer.core.batch import IGNORE_INDEX, Batch
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
-from trainer.core.tokenizer import Tokenizer
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 CHUNK_BYTES = 1 << 24
 """Bytes gathered by one indexing call, which serves several small batches or one large one."""
@@ -30,10 +29,20 @@ class Split(ABC):
 
     @abstractmethod
     def batch(self, index: Tensor, epoch: int) -> Batch:
-        """Return the rows ``index`` (B,) of an epoch as stored; ``to_model_inputs`` completes them on the device."""
+        """Return rows as stored; ``to_model_inputs`` completes them on the device.
+
+        Args:
+            index: Row numbers (B,).
+            epoch: Epoch, from 0, for splits whose rows change between epochs.
+        """
 
     def iter_batches(self, order: Sequence[Tensor], epoch: int) -> Iterator[Batch]:
-        """Yield batches in this order; override it where one gather for several batches is faster."""
+        """Yield the batches of an epoch; override it where one gather for several batches is faster.
+
+        Args:
+            order: Row numbers (B,) of each batch.
+            epoch: Epoch, from 0.
+        """
         return (self.batch(index, epoch) for index in order)
 
     def to_model_inputs(self, batch: Batch) -> Batch:
@@ -41,22 +50,22 @@ class Split(ABC):
         return batch
 
     def get_targets(self) -> Tensor | None:
-        """Return all targets that are in memory, so that a task can validate them before the first step.
+        """Return all targets, so that a task can validate them before the first step.
 
-        Of target maps too many for that, each distinct value once.
+        Target maps that do not fit in memory are replaced by their distinct values. None if there are no targets.
         """
         return None
 
     def get_lengths(self) -> Tensor | None:
-        """Return the length of each row, (N,) on the CPU, where lengths differ: the loader buckets by length."""
+        """Return the length of each row, (N,) on the CPU, by which the loader buckets; None if all are equal."""
         return None
 
     def count_examples(self) -> tuple[int, str]:
-        """Return the number of examples and what they are called."""
+        """Return the number of examples and their plural noun, such as ``rows``."""
         return len(self), "rows"
 
     def get_row_names(self, first: int) -> tuple[str, Sequence[object]]:
-        """Return what a row is called in a table, and the name of each: file names, or numbers."""
+        """Return a column title and the names of all rows from ``first`` on: file names, or numbers."""
         return "row", range(first, first + len(self))
 
     def count_bytes(self) -> int | None:
@@ -126,15 +135,21 @@ class TensorSplit(Split):
             rows = self.batch(torch.cat(list(group)), epoch)
             columns = {name: value.split(sizes) for name, value in rows.inputs.items()}
             targets = [None] * len(group) if rows.target is None else rows.target.split(sizes)
-            for place, (target, index) in enumerate(zip(targets, rows.index.split(sizes), strict=True)):
-                yield Batch({name: parts[place] for name, parts in columns.items()}, target, index)
+            for i, (target, index) in enumerate(zip(targets, rows.index.split(sizes), strict=True)):
+                yield Batch({name: parts[i] for name, parts in columns.items()}, target, index)
 
 
 class FullBatchSplit(Split):
-    """One example that is always used whole, such as a graph; targets are of the rows at ``output_index``."""
+    """One example that is always used whole, such as a graph.
 
-    def __init__(self, inputs: Mapping[str, Tensor], target: Tensor | None, asked: Tensor | None = None):
-        self.full_batch = Batch(dict(inputs), target, torch.zeros(1, dtype=torch.long), asked)
+    Args:
+        inputs: ``{"x": (N, ...), ...}``.
+        target: Targets (K, ...) of the output rows at ``output_index``, or (N, ...) of all; None without targets.
+        output_index: Rows (K,) of the output, such as labeled nodes; None for all.
+    """
+
+    def __init__(self, inputs: Mapping[str, Tensor], target: Tensor | None, output_index: Tensor | None = None):
+        self.full_batch = Batch(dict(inputs), target, torch.zeros(1, dtype=torch.long), output_index)
 
     def __len__(self) -> int:
         return 1
@@ -160,68 +175,6 @@ class FullBatchSplit(Split):
         return FullBatchSplit(moved.inputs, moved.target, moved.output_index)
 
 
-@dataclass(frozen=True, kw_only=True)
-class DatasetInfo:
-    """What a data set publishes about itself.
-
-    Attributes:
-        sizes: Values of ``???`` in the configuration of model and task, by name: ``in_features`` (width of one row or
-            step), ``flat_features`` (numbers in one example), ``out_features`` (1 for two classes, else the number of
-            classes or of values to predict), ``num_classes``, ``in_channels``, ``height``, ``width``, ``seq_len``,
-            ``horizon``, ``vocab_size``, ``num_nodes``, ``edge_features`` (0 for none), ``cardinalities`` (codes of each
-            column of categorical features; None for real ones), ... (``input_shapes`` is found automatically).
-        baseline: Test scores of the best guess that ignores the input, or of the usual trivial rule.
-        best_possible: Test scores that no model can beat on average, where they are known.
-        class_names: Names for per-class metrics and figures.
-        bounds: Values of black and white pixels in each channel, for image inputs.
-        classifier: Function from rows x (B, ...) to features (B, D) and classes (B,), where one was trained.
-        blank: Value of an empty pixel, for all channels or each.
-        blank_class: Class of an empty pixel in a target map.
-        target_scale: Divisor of a real-valued target, so that metrics can be given in the data's own units.
-        target_mean: Value subtracted before that; None if it is not one number.
-        target_unit: Unit of the targets, if it is not the data's own and no single number converts it.
-        channel_names: Names of the columns of targets (B, P, F).
-        channel_scale: Mean and standard deviation of each column, in its own unit.
-        log_likelihood: Exact log-likelihood (B,) in nats of examples x (B, ...), where the distribution is known.
-        tokenizer: Tokenizer of the inputs.
-        target_tokenizer: Tokenizer of the targets.
-        end: Token that ends a target, where targets end by themselves.
-        node_classes: Class (N,) of each node of the one graph, by which its figures are colored and sorted.
-        modes: Centers (K, F) of the equally likely Gaussians that points were drawn from.
-        mode_sigma: Standard deviation of these Gaussians.
-        to_table: Function from features x (N, F), and classes (N,) if given, to column names and rows of cells in their
-            own units.
-        feature_names: Names of the features of x (N, F).
-        column_summaries: How user files were parsed, a line for each column.
-        baseline_rule: Description of the baseline, where it was chosen among several rules.
-    """
-
-    sizes: Mapping[str, Any]
-    baseline: Mapping[str, float] = field(default_factory=dict)
-    best_possible: Mapping[str, float] = field(default_factory=dict)
-    class_names: Sequence[str] = ()
-    bounds: tuple[Sequence[float], Sequence[float]] | None = None
-    classifier: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
-    blank: float | Sequence[float] = 0.0
-    blank_class: int = IGNORE_INDEX
-    target_scale: float = 1.0
-    target_mean: float | None = None
-    target_unit: str = ""
-    channel_names: Sequence[str] = ()
-    channel_scale: tuple[Sequence[float], Sequence[float]] | None = None
-    log_likelihood: Callable[[Tensor], Tensor] | None = None
-    tokenizer: Tokenizer | None = None
-    target_tokenizer: Tokenizer | None = None
-    end: int | None = None
-    node_classes: Tensor | None = None
-    modes: Tensor | None = None
-    mode_sigma: float = 0.0
-    to_table: Callable[[Tensor, Tensor | None], tuple[list[str], list[list[Any]]]] | None = None
-    feature_names: Sequence[str] = ()
-    column_summaries: Sequence[str] = ()
-    baseline_rule: str = ""
-
-
 class Dataset(ABC):
     """Base class of data sets.
 
@@ -239,11 +192,11 @@ class Dataset(ABC):
     fitted: Preprocessing | None = None
     """Preprocessing fitted on the training rows; None where the options determine everything."""
     options: Mapping[str, Any] = MappingProxyType({})
-    """Options with which ``read`` parses other files, as in the configuration."""
+    """Options by which ``read`` parses other files, as in the configuration."""
     can_encode_changed_files: ClassVar[bool] = True
-    """Whether changed files can be encoded as stored: not where a model embeds each user or entity."""
+    """Whether a saved run can encode changed files; False where the model has an embedding of each user or entity."""
     file_suffixes: ClassVar[Sequence[str]] = ()
-    """Suffixes, in lower case, of the files that count in a user directory; empty for all."""
+    """Suffixes, in lower case, of the files of a user directory that are read; empty for all."""
 
     def input_shapes(self) -> dict[str, list[int]]:
         """Return the shape of one row of each input, by name."""
@@ -252,7 +205,12 @@ class Dataset(ABC):
 
     @classmethod
     def get_user_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:
-        """Return the user files that these options read, by key; ``paths`` are the ``DataPath`` options."""
+        """Return the user files that a data set reads, by key.
+
+        Args:
+            options: Options of the data set, as in the configuration.
+            paths: Those of them that are ``DataPath``.
+        """
         return dict(paths)
 
     def read(self, path: str) -> Split:
@@ -261,16 +219,19 @@ class Dataset(ABC):
         Uses only ``info`` and ``fitted``: the training files may not exist anymore.
 
         Raises:
-            ConfigError: The file does not exist or is not of this kind.
+            DataError: The file does not exist or is not of this kind.
         """
-        raise ConfigError("input: the data of this run cannot read files; without input its own test rows are scored")
+        raise DataError("input: the data of this run cannot read files; without input its own test rows are scored")
 
-    def complete_info(self, facts: DatasetInfo) -> DatasetInfo:
-        """Add what is not a plain value to stored info, from ``fitted``: the training files may not exist anymore."""
-        return facts
+    def complete_info(self, info: DatasetInfo) -> DatasetInfo:
+        """Return stored info with its functions and tokenizers, rebuilt from ``fitted``.
+
+        Uses only ``info`` and ``fitted``: the training files may not exist anymore.
+        """
+        return info
 
     def image_inputs(self) -> tuple[str, ...]:
-        """Return the names of the inputs (B, C, H, W), by ``shapes``; ``pixel_bounds`` says how to draw them."""
+        """Return the names of the inputs (B, C, H, W), by ``shapes``; ``pixel_bounds`` has their range of values."""
         parsed = shape_lines.parse_shapes(self.shapes)
         return shape_lines.find_image_inputs(parsed) if parsed else ()
 
@@ -279,4 +240,4 @@ class Dataset(ABC):
 
         Uses only ``info`` and ``fitted``: the training files may not exist anymore.
         """
-        return self.info.bounds
+        return self.info.image.bounds

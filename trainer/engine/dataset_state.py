@@ -11,25 +11,11 @@ from torch import Tensor
 
 from trainer.core import preprocessing
 from trainer.core.batch import Batch
-from trainer.core.dataset import Dataset, DatasetInfo, Split
+from trainer.core.dataset import Dataset, Split
 from trainer.core.preprocessing import SPLITS, Preprocessing
+from trainer.engine.dataset_info_state import info_from_state, info_state
 from trainer.utils.errors import ConfigError
 
-PLAIN_INFO_FIELDS = (
-    "sizes",
-    "baseline",
-    "best_possible",
-    "class_names",
-    "bounds",
-    "blank",
-    "blank_class",
-    "target_scale",
-    "end",
-    "node_classes",
-    "modes",
-    "mode_sigma",
-)
-"""The facts that are plain values; the others are made of what was learned, or are found in evaluation alone."""
 EXCERPT_ROWS = {"train": 1000, "val": 8, "test": 8}
 """The first rows of each split that are kept, at most: those beside which samples are drawn, and examples."""
 EXCERPT_BYTES = 1 << 18
@@ -104,12 +90,11 @@ def _copy_batch(batch: Batch) -> Batch:
 
 def make_dataset_state(data: Dataset) -> dict[str, Any]:
     """What a run must keep of its data: what was learned, the plain facts, and the first rows of each split."""
-    facts = {name: _to_plain(getattr(data.info, name)) for name in PLAIN_INFO_FIELDS}
     excerpts = {name: make_excerpt(getattr(data, name), EXCERPT_ROWS[name]) for name in SPLITS}
     return {
         "version": preprocessing.VERSION if data.fitted is None else data.fitted.version,
         "fitted": None if data.fitted is None else data.fitted.values,
-        "facts": facts,
+        "facts": info_state(data.info),
         "excerpts": {name: None if found is None else found.state_dict() for name, found in excerpts.items()},
     }
 
@@ -140,14 +125,5 @@ def restore_from_state(kind: type[D], state: Mapping[str, Any], options: Mapping
             raise ConfigError("a row of this run's data is too large to be kept with it; give its data as it was")
         batch = Batch(found["inputs"], found["target"], found["index"], found["asked"])
         setattr(data, name, SplitExcerpt(batch, is_divisible=found["is_divisible"]))
-    data.info = data.complete_info(DatasetInfo(**state["facts"]))
+    data.info = data.complete_info(info_from_state(state["facts"]))
     return data
-
-
-def _to_plain(value: Any) -> Any:
-    """Sequences as lists and mappings as dicts, all the way down."""
-    if isinstance(value, Mapping):
-        return {key: _to_plain(item) for key, item in value.items()}
-    if isinstance(value, Tensor):
-        return value.cpu().clone()
-    return [_to_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -20,9 +20,11 @@ from torch import Tensor, nn
 
 from trainer.config import compose, plugins
 from trainer.config.compose import RUNTIME_ONLY_KEYS, Config
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.task import Task
 from trainer.engine import checkpoint, dataset_loading, factory
+from trainer.engine.dataset_info_state import info_from_state
 from trainer.runs import consistency, run_artifacts, run_dir, saved_run
 from trainer.runs.results import Result
 from trainer.tasks.classification import Classification
@@ -107,7 +109,12 @@ def _has_classes(data: Dataset) -> bool:
     """Whether rows x have one class each, that is not known better from where they were drawn."""
     targets = data.train.get_targets()
     is_class = targets is not None and targets.dim() == 1 and not targets.is_floating_point()
-    return is_class and "num_classes" in data.info.sizes and data.info.modes is None and [*data.input_shapes()] == ["x"]
+    return (
+        is_class
+        and "num_classes" in data.info.sizes
+        and data.info.density.modes is None
+        and [*data.input_shapes()] == ["x"]
+    )
 
 
 def _describe_encoding_differences(
@@ -119,14 +126,15 @@ def _describe_encoding_differences(
     """
     if state is None:
         return ["it was saved before runs kept what they learned of their data"]
-    facts = DatasetInfo(**state["facts"])
+    stored_info = info_from_state(state["facts"])
     found = []
-    if list(facts.class_names) != list(data.info.class_names):
+    if list(stored_info.class_names) != list(data.info.class_names):
         told, here = (
-            ", ".join(map(str, each.class_names[:MAX_SHOWN_DIFFERENCES])) or "no names" for each in (facts, data.info)
+            ", ".join(map(str, each.class_names[:MAX_SHOWN_DIFFERENCES])) or "no names"
+            for each in (stored_info, data.info)
         )
         found.append(f"its classes are {told}; those of this data are {here}")
-    theirs = digests.digest_parts(_select_encoding(kept.tree["data"], state["fitted"], facts))
+    theirs = digests.digest_parts(_select_encoding(kept.tree["data"], state["fitted"], stored_info))
     mine = digests.digest_parts(_current_encoding(asked, data))
     keys = sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
     if keys:
@@ -135,9 +143,7 @@ def _describe_encoding_differences(
     return found
 
 
-def _select_encoding(
-    options: Mapping[str, Any], fitted: Mapping[str, Any] | None, facts: DatasetInfo
-) -> dict[str, Any]:
+def _select_encoding(options: Mapping[str, Any], fitted: Mapping[str, Any] | None, info: DatasetInfo) -> dict[str, Any]:
     """What decides how the rows of a data set are encoded, by name, whichever split they are in.
 
     Args:
@@ -146,8 +152,8 @@ def _select_encoding(
     """
     if fitted is not None:
         return {key: value for key, value in fitted.items() if key != "split"}
-    if facts.bounds is not None:  # the two ends of a scale say all of it
-        return {"data": {"_target_": options["_target_"]}, "sizes": facts.sizes, "bounds": facts.bounds}
+    if info.image.bounds is not None:  # the two ends of a scale say all of it
+        return {"data": {"_target_": options["_target_"]}, "sizes": info.sizes, "bounds": info.image.bounds}
     return {"data": {key: value for key, value in options.items() if key not in RUNTIME_ONLY_KEYS}}
 
 

@@ -94,7 +94,7 @@ def build_components(
             # What was allowed once is what the run is of: its best weights are scored on it from now on.
             keeper.save_best(consistency.load_best(path))
     sizes = {name: loader.split.count_examples() for name, loader in loaders.items()}
-    screen.announce_start(trainer, result, sizes, data.info.column_summaries, data.info.baseline_rule)
+    screen.announce_start(trainer, result, sizes, data.info.file_summary, data.info.baseline_rule)
     return RunComponents(trainer, loaders, album, keeper, loggers)
 
 

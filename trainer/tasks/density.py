@@ -73,8 +73,8 @@ class Density(Generative):
         score = self.collect_real_rows(batch) | {
             "nats": to_double(self.log_prob(self.dequantize(batch), self.get_labels(batch))).sum()
         }
-        if self.info.log_likelihood is not None:
-            score["exact"] = to_double(self.info.log_likelihood(batch.inputs["x"])).sum()
+        if self.info.density.log_likelihood is not None:
+            score["exact"] = to_double(self.info.density.log_likelihood(batch.inputs["x"])).sum()
         return score
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
@@ -102,8 +102,8 @@ class Density(Generative):
             *(self.dequantize(batch).flatten(1).cpu() for batch in (train, test))
         )
         baseline["log_likelihood"] = float(gaussian.mean())
-        if self.info.log_likelihood is not None:
-            exact = float(self.info.log_likelihood(test.inputs["x"]).mean())
+        if self.info.density.log_likelihood is not None:
+            exact = float(self.info.density.log_likelihood(test.inputs["x"]).mean())
             best |= {"log_likelihood": exact, "gap": 0.0}
             baseline["gap"] = exact - baseline["log_likelihood"]
         return baseline, best

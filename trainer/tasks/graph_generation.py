@@ -68,7 +68,7 @@ class GraphGeneration(ScoredTask):
             data.train.to_model_inputs(data.train.batch(torch.zeros(1, dtype=torch.long), 0))
         )
         del self.graph_inputs["pairs"]
-        self.node_classes = data.info.node_classes
+        self.node_classes = data.info.graph.node_classes
 
     def validate_targets(self, targets: Tensor | None, split: str) -> None:
         if targets is None or targets.is_floating_point() or not ((targets == 0) | (targets == 1)).all():

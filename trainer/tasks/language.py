@@ -49,7 +49,7 @@ class Language(ScoredTask):
         self.tokenizer: Tokenizer | None = None
 
     def setup(self, data: Dataset) -> None:
-        self.tokenizer = data.info.tokenizer
+        self.tokenizer = data.info.text.tokenizer
 
     def validate_targets(self, targets: Tensor | None, split: str) -> None:
         token_targets.validate_tokens(targets, split, self.vocab_size, "language")

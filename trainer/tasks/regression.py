@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import Batch, Score
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import PluginMetric
 from trainer.metrics.double_precision import to_double
 from trainer.tasks.base.scored_task import ScoredTask
@@ -48,7 +49,7 @@ class Regression(ScoredTask):
         self.info = DatasetInfo(sizes={})
 
     def setup(self, data: Dataset) -> None:
-        self.info, self.target_scale = data.info, data.info.target_scale
+        self.info, self.target_scale = data.info, data.info.target.scale
 
     def validate_targets(self, targets: Tensor | None, split: str) -> None:
         if targets is None or not targets.is_floating_point():
@@ -89,7 +90,7 @@ class Regression(ScoredTask):
             "target": target.sum(),
             "target_squared": target.square().sum(),
         }
-        mean = self.info.target_mean or 0.0
+        mean = self.info.target.mean or 0.0
         return score | self.collect_rows(prediction * self.target_scale + mean, target * self.target_scale + mean)
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
@@ -110,4 +111,4 @@ class Regression(ScoredTask):
         return None if scale is None or self.loss_name not in scores else scores[self.loss_name] / scale
 
     def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
-        return regression_plots.make_plots(self.predict_values, batches, self.info)
+        return regression_plots.make_plots(self.predict_values, batches, self.info.target)

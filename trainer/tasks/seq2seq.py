@@ -97,8 +97,9 @@ class Seq2Seq(ScoredTask):
         self.sequence_metrics = SequenceMetrics(None, None)
 
     def setup(self, data: Dataset) -> None:
-        self.tokenizer = data.info.tokenizer
-        self.sequence_metrics = SequenceMetrics(data.info.target_tokenizer, data.info.end)
+        text = data.info.text
+        self.tokenizer = text.tokenizer
+        self.sequence_metrics = SequenceMetrics(text.target_tokenizer, text.end_token)
         self.example_batch = data.test.batch(torch.arange(min(NUM_EXAMPLES, len(data.test))), 0)
 
     def validate_targets(self, targets: Tensor | None, split: str) -> None:

@@ -145,8 +145,8 @@ class VariationalInference(Generative):
 
     def score(self, batch: Batch) -> Score:
         scores = self.score_rows(batch)
-        if self.info.log_likelihood is not None:
-            scores["gap"] = self.info.log_likelihood(batch.inputs["x"]) - scores["elbo"]
+        if self.info.density.log_likelihood is not None:
+            scores["gap"] = self.info.density.log_likelihood(batch.inputs["x"]) - scores["elbo"]
         sums: Score = {name: to_double(value).sum() for name, value in scores.items()}
         return self.collect_real_rows(batch) | sums | {"count": torch.tensor(len(batch), device=self.progress.device)}
 

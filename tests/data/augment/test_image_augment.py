@@ -12,7 +12,8 @@ from tests.helpers.lab import configure, lab
 from trainer.config import compose
 from trainer.config.registry import list_options
 from trainer.core.batch import IGNORE_INDEX, Batch
-from trainer.core.dataset import DatasetInfo, TensorSplit
+from trainer.core.dataset import TensorSplit
+from trainer.core.dataset_info import DatasetInfo, ImageInfo
 from trainer.data.augment.image_augment import ImageAugment, _beta_quantiles
 from trainer.engine.dataloader import Loader
 from trainer.utils.errors import ConfigError, DataError
@@ -36,7 +37,8 @@ def pictures(blank: float = 0.0, blank_class: int = IGNORE_INDEX, **changes: Any
     """``augment=pictures`` with changes."""
     given = configure("augment=pictures")["augment"] | changes
     del given["_target_"]
-    return ImageAugment(info=DatasetInfo(sizes={"num_classes": 4}, blank=blank, blank_class=blank_class), **given)
+    image = ImageInfo(blank=blank, blank_class=blank_class)
+    return ImageAugment(info=DatasetInfo(sizes={"num_classes": 4}, image=image), **given)
 
 
 def loader(augment: ImageAugment, x: Tensor, target: Tensor | None, **how: Any) -> Loader:

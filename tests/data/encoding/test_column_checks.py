@@ -229,7 +229,7 @@ def test_all_that_is_wrong_with_a_table_is_told_at_once(tmp_path: Path) -> None:
 
 def test_all_columns_that_are_not_there_are_told_at_once(tmp_path: Path) -> None:
     said = problem(messy(tmp_path), "knid", drop_columns=["idd", "when"], categorical=["sise"])
-    for told in ("data.target: no column 'knid'", "data.drop_columns: no column 'idd'", "data.categorical: no column"):
+    for told in ("target: no column 'knid'", "drop_columns: no column 'idd'", "categorical: no column"):
         assert told in said
     said = problem(messy(tmp_path), "kind", missing=["", "?", "a"])
     assert "only one class, 'b'" in said, "a target that is none hides nothing else"
@@ -241,7 +241,7 @@ def test_how_columns_were_read_is_said_and_logged(tmp_path: Path, caplog: pytest
     path = write(tmp_path, ["age,zip,row,kind", *rows])
     with caplog.at_level(logging.INFO, logger="trainer"):
         data: CSV = load(path, "kind", nan="fill", drop_columns=["row"])
-    assert data.info.column_summaries == [
+    assert data.info.file_summary == [
         "t.csv: 60 rows, with a header",
         "age: number, mean 2.898, 1 missing value",
         "zip: category, 2 + other",

@@ -49,8 +49,8 @@ def test_the_better_rule_is_the_baseline_and_has_a_name(tmp_path: Path) -> None:
     plain = load(tmp_path / "s.csv", swing(24), period=1)
     assert plain.info.baseline_rule == "the last value again"
     assert plain.info.baseline["mse"] > 5 * daily.info.baseline["mse"]
-    assert daily.info.column_summaries[0] == "s.csv: 1000 rows, with a header"
-    assert daily.info.column_summaries[1].startswith("v: number, mean ")
+    assert daily.info.file_summary[0] == "s.csv: 1000 rows, with a header"
+    assert daily.info.file_summary[1].startswith("v: number, mean ")
 
 
 def test_test_rows_say_nothing_of_the_period(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_column_alike_in_training_does_not_explode_in_testing(tmp_path: Path) 
     data = load(write(tmp_path, lines), split_column="part")
     assert float(data.test.inputs["x"].abs().max()) < 10  # type: ignore[attr-defined]
     data = load(write(tmp_path, lines), "c", split_column="part", target_kind="number")
-    assert data.info.target_scale == 1.0
+    assert data.info.target.scale == 1.0
     assert data.info.baseline["mse"] == pytest.approx(0.01)
 
 

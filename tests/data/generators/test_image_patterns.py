@@ -17,7 +17,7 @@ from trainer.data.datasets.image.digits import BACKGROUND_CLASS, FOREGROUND_THRE
 from trainer.data.datasets.image.gratings import Gratings
 from trainer.data.datasets.image.mnist import MNIST, SequentialMNIST
 from trainer.data.reference import baselines
-from trainer.utils.errors import ConfigError, DataError
+from trainer.utils.errors import DataError
 
 
 def target(split: object) -> Tensor:
@@ -81,7 +81,7 @@ def test_a_canvas_shows_the_digit_it_is_labelled_with() -> None:
 
 
 def test_a_digit_that_does_not_fit_its_quarter_is_refused() -> None:
-    with pytest.raises((ConfigError, DataError), match=r"data.digit_size: 17 pixels exceed .* \(at most 16"):
+    with pytest.raises(DataError, match=r"digit_size: 17 pixels exceed .* \(at most 16"):
         canvas(digit_size=17)
 
 
@@ -140,8 +140,8 @@ def test_mnist_splits_and_scales(mnist_files: Callable[[int], Path]) -> None:
     held = data.test.to_model_inputs(data.test.batch(torch.arange(50), 0)).inputs["x"]
     assert torch.allclose(held, expected, atol=1e-6)
     seen = data.train.to_model_inputs(data.train.batch(torch.arange(40), 0)).inputs["x"]
-    assert data.info.blank == [pytest.approx(float(seen.min()))]
-    with pytest.raises((ConfigError, DataError), match=r"data\.val_rows: 50 leaves no training rows of 50"):
+    assert data.info.image.blank == [pytest.approx(float(seen.min()))]
+    with pytest.raises(DataError, match=r"val_rows: 50 leaves no training rows of 50"):
         MNIST(val_rows=50, data_dir=str(root))
 
 

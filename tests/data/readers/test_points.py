@@ -36,7 +36,7 @@ def test_far_points_keep_their_digits() -> None:
 
 @pytest.mark.parametrize("data", [Ring(2000, 8, 2.0, 0.1, 0), SwissRoll(**ROLL)], ids=["ring", "swiss_roll"])
 def test_the_density_of_points_integrates_to_1_and_is_that_of_their_draws(data: Dataset) -> None:
-    exact = data.info.log_likelihood
+    exact = data.info.density.log_likelihood
     assert exact is not None
     side = torch.arange(-3, 3, 0.1, dtype=torch.float64)
     grid = torch.cartesian_prod(side, side)
@@ -53,7 +53,7 @@ def test_the_density_along_the_spiral_is_finely_enough_integrated() -> None:
     data = SwissRoll(**ROLL)
     x = torch.cat((data.test.inputs["x"][:100], spiral_points(torch.tensor([0.0, 1.0]), 2.0)))
     middles = spiral_points((torch.arange(10000, dtype=torch.float64) + 0.5) / 10000, 2.0)
-    exact = data.info.log_likelihood
+    exact = data.info.density.log_likelihood
     assert exact is not None
     torch.testing.assert_close(exact(x), gaussian_mixture.log_prob(x, middles, 0.1), atol=1e-3, rtol=0)
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from tests.helpers.own_files import pictures
-from trainer.core.dataset import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo, ImageInfo
 from trainer.data.datasets.image.digits import Digits
 from trainer.data.datasets.image.image_folder import ImageFolder
 from trainer.data.splits import image_splits
@@ -70,6 +70,6 @@ def test_pictures_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(DataError, match=words):
             data.read(str(tmp_path / name))
-    oblong = DatasetInfo(sizes={"in_channels": 1, "height": 8, "width": 6}, bounds=([0.0], [1.0]))
+    oblong = DatasetInfo(sizes={"in_channels": 1, "height": 8, "width": 6}, image=ImageInfo(bounds=([0.0], [1.0])))
     with pytest.raises(DataError, match="images of this run are 6 x 8; only square ones can be read"):
         image_splits.read(str(tmp_path), oblong)

@@ -12,18 +12,17 @@ from tests.helpers.lab import lab
 from tests.helpers.own_files import hours
 from trainer.core.artifacts import LineChart
 from trainer.core.batch import Batch
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import TargetInfo
 from trainer.tasks.evaluation.regression_plots import MAX_FORECASTS, MAX_POINTS, MAX_SAVED_FORECASTS, make_plots
 
-PLAIN = DatasetInfo(sizes={})
+PLAIN = TargetInfo()
 
 
 def test_predictions_stand_against_the_truth_in_own_units() -> None:
     target = torch.tensor([[0.0], [1.0], [2.0]])
     batch = Batch({"x": target}, target, torch.arange(3))
-    found = made(
-        make_plots(lambda b: b.inputs["x"] + 1, [batch], DatasetInfo(sizes={}, target_scale=10.0, target_mean=5.0))
-    )
+    found = made(make_plots(lambda b: b.inputs["x"] + 1, [batch], TargetInfo(scale=10.0, mean=5.0)))
     assert [*found] == ["predictions"]
     chart = found["predictions"]
     assert isinstance(chart, LineChart)
@@ -54,12 +53,12 @@ def test_a_regression_knows_its_validation_loss_on_the_scale_it_trains_on() -> N
     run = lab("model=mlp", "data=diabetes", "epochs=1")
     run.trainer.fit()
     row = run.trainer.history[0]
-    scale = run.data.info.target_scale
+    scale = run.data.info.target.scale
     assert row["val_loss"] * scale**2 == row["val_mse"]
-    assert run.data.info.target_mean is not None
+    assert run.data.info.target.mean is not None
 
 
-def forecasts(rows: int, facts: DatasetInfo, size: int = 7) -> LineChart:
+def forecasts(rows: int, facts: TargetInfo, size: int = 7) -> LineChart:
     """Of series of three columns, (rows, 2, 3): every number is its column's, and every prediction 1 more."""
     target = torch.arange(3.0).expand(rows, 2, 3)
     parts = torch.arange(rows).split(size)
@@ -85,17 +84,15 @@ def test_forecasts_are_spread_over_the_split(rows: int) -> None:
 
 
 def test_a_panel_names_the_column_it_shows() -> None:
-    unnamed = forecasts(20, DatasetInfo(sizes={}, target_unit="standardized")).panels
+    unnamed = forecasts(20, TargetInfo(unit="standardized")).panels
     assert [panel.y_label for panel in unnamed[:4]] == [f"column {n} (standardized)" for n in (1, 2, 3, 1)]
     assert [panel.lines[1][2].tolist()[1] for panel in unnamed[:3]] == [0, 1, 2]
-    named = DatasetInfo(sizes={}, target_unit="standardized", channel_names=("a", "b", "c"))
+    named = TargetInfo(unit="standardized", channel_names=("a", "b", "c"))
     assert [panel.y_label for panel in forecasts(20, named).panels[:2]] == ["a (standardized)", "b (standardized)"]
 
 
 def test_a_column_is_told_in_its_own_unit() -> None:
-    facts = DatasetInfo(
-        sizes={}, target_unit="standardized", channel_names=("a", "b", "c"), channel_scale=([1, 2, 3], [10, 100, 1000])
-    )
+    facts = TargetInfo(unit="standardized", channel_names=("a", "b", "c"), channel_moments=([1, 2, 3], [10, 100, 1000]))
     second = forecasts(20, facts).panels[1]
     assert second.y_label == "b"
     assert [y.tolist()[-1] for _, _, y in second.lines] == [2, 102, 202]
@@ -121,21 +118,19 @@ def series(columns: str) -> Dataset:
 
 
 def test_a_series_of_the_users_names_its_columns() -> None:
-    facts = series("[b,a]").info
-    assert (facts.channel_names, facts.target_unit) == (["b", "a"], "standardized")
-    assert facts.channel_scale is not None
-    assert 30 < facts.channel_scale[0][0] < 60
-    alone = series("[b]").info
-    assert (alone.channel_names, alone.target_unit, alone.channel_scale) == (["b"], "", None)
-    assert alone.target_mean is not None
+    facts = series("[b,a]").info.target
+    assert (facts.channel_names, facts.unit) == (["b", "a"], "standardized")
+    assert facts.channel_moments is not None
+    assert 30 < facts.channel_moments[0][0] < 60
+    alone = series("[b]").info.target
+    assert (alone.channel_names, alone.unit, alone.channel_moments) == (["b"], "", None)
+    assert alone.mean is not None
 
 
 def test_predictions_of_standardized_columns_say_so() -> None:
     target = torch.rand(5, 2, 3)
     batch = Batch({"x": target}, target, torch.arange(5))
-    chart = made(make_plots(lambda b: b.inputs["x"], [batch], DatasetInfo(sizes={}, target_unit="standardized")))[
-        "predictions"
-    ]
+    chart = made(make_plots(lambda b: b.inputs["x"], [batch], TargetInfo(unit="standardized")))["predictions"]
     assert isinstance(chart, LineChart)
     assert (chart.panels[0].x_label, chart.panels[0].y_label) == ("True (standardized)", "Predicted (standardized)")
     assert chart.panels[2].x_label == "Predicted - True (standardized)"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.batch import Batch
-from trainer.core.dataset import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import Decay, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 from trainer.data.augment import image_ops
 from trainer.utils.errors import DataError
@@ -92,7 +92,7 @@ class ImageAugment(Augment):
         super().__init__(info)
         flips = flip in ("horizontal", "both"), flip in ("vertical", "both")
         self.transform = image_ops.GeometricTransform(flips, rotate, crop, shift, window)
-        self.blank = torch.as_tensor(info.blank).float().view(-1, 1, 1) if fill == "blank" else None
+        self.blank = torch.as_tensor(info.image.blank).float().view(-1, 1, 1) if fill == "blank" else None
         self.jitter = jitter
         self.erase = erase
         self.mix = mix
@@ -129,7 +129,7 @@ class ImageAugment(Augment):
         grid = self.transform.sampling_grid(draws, *x.shape[-2:])
         blank = None if self.blank is None else self.blank.to(x.device)
         if target is not None and target.dim() == 3:
-            blank_class = None if blank is None else float(self.info.blank_class)
+            blank_class = None if blank is None else float(self.info.image.blank_class)
             classes = image_ops.resample_images(target[:, None].to(x.dtype), grid, "nearest", blank_class)
             target = classes[:, 0].round().to(target.dtype)
         return image_ops.resample_images(x, grid, "bilinear", blank), target

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
 
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.data.encoding import column_checks, seasonality, timestamps
 from trainer.data.encoding.cell_messages import describe_bad_cell
@@ -226,11 +228,13 @@ def set_splits(
     data.info = DatasetInfo(
         sizes=windows.forecast_sizes(train_split),
         baseline=baseline,
-        target_scale=scale,
-        column_summaries=column_summaries,
+        file_summary=column_summaries,
         baseline_rule=seasonality.describe_seasonal_rule(rule),
-        target_mean=float(np.nanmean(values[: ends[0]])) if len(std) == 1 else None,
-        **windows.channel_info(names, moments),
+        target=replace(
+            windows.channel_info(names, moments),
+            scale=scale,
+            mean=float(np.nanmean(values[: ends[0]])) if len(std) == 1 else None,
+        ),
     )
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from trainer.core import rng
-from trainer.core.dataset import DatasetInfo, Split
+from trainer.core.dataset import Split
+from trainer.core.dataset_info import DatasetInfo, TargetInfo
 from trainer.core.preprocessing import SPLITS
 from trainer.data.encoding import column_checks, column_encoding
 from trainer.data.encoding.cell_messages import (
@@ -277,14 +278,13 @@ def make_info(
         column_summaries: Summary of each column.
     """
     if target is None or encoded_target is None:
-        return DatasetInfo(sizes=sizes, column_summaries=column_summaries)
+        return DatasetInfo(sizes=sizes, file_summary=column_summaries)
     return DatasetInfo(
         sizes={**sizes, **encoded_target.sizes},
         baseline=baselines.majority_class(train, test, len(target.names))
         if target.names
         else baselines.mean_prediction(train, test, encoded_target.scale),
         class_names=target.names,
-        target_scale=encoded_target.scale,
-        column_summaries=column_summaries,
-        target_mean=encoded_target.schema.get("mean"),
+        file_summary=column_summaries,
+        target=TargetInfo(scale=encoded_target.scale, mean=encoded_target.schema.get("mean")),
     )

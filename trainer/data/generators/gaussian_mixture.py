@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from trainer.core.class_sizes import class_sizes
-from trainer.core.dataset import DatasetInfo, TensorSplit
+from trainer.core.dataset import TensorSplit
+from trainer.core.dataset_info import DatasetInfo, DensityInfo
 from trainer.data.reference import baselines
 from trainer.metrics.distances import energy_distance, mode_coverage
 
@@ -65,7 +66,7 @@ def make_info(
         },
         baseline={**baselines.majority_class(train, test, modes), **gaussian_baseline},
         best_possible={"energy_distance": 0.0, "modes": float(modes), "within": within},
-        log_likelihood=partial(log_prob, centers=centers, sigma=sigma),
-        modes=centers,
-        mode_sigma=sigma,
+        density=DensityInfo(
+            log_likelihood=partial(log_prob, centers=centers, sigma=sigma), modes=centers, mode_sigma=sigma
+        ),
     )

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import Batch
-from trainer.core.dataset import DatasetInfo, Split, TensorSplit
+from trainer.core.dataset import Split, TensorSplit
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.data.readers import class_folders, download, image_file, text_file
 from trainer.data.readers.image_file import LazyImages
@@ -224,7 +225,7 @@ def read(
 
     Args:
         path: File or folder.
-        info: Info of the data set.
+        info: Sizes and pixel bounds of the data set.
         fit: Resize mode, see ``ImageView``.
         window: Intensity window of 16-bit images.
 
@@ -251,9 +252,9 @@ def read(
         raise DataError(f"input: {root.absolute()} has no images ({', '.join(image_file.FILE_EXTENSIONS)})")
     view = image_file.ImageView(channels, height, fit, window)
     x = torch.stack(image_file.map_in_threads(partial(image_file.decode, view=view), paths, option="input"))
-    assert info.bounds is not None, "image data sets that read files have bounds"
+    assert info.image.bounds is not None, "image data sets that read files have bounds"
     return NamedPixelSplit(
         x,
-        PixelScale.from_range(*info.bounds),
+        PixelScale.from_range(*info.image.bounds),
         [str(file.relative_to(root)) if root.is_dir() else file.name for file in paths],
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from trainer.core.batch import Batch
 from trainer.core.dataset import TensorSplit
+from trainer.core.dataset_info import TargetInfo
 from trainer.core.preprocessing import SPLITS
 from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, is_constant
 from trainer.data.reference import baselines
@@ -174,20 +174,16 @@ def forecast_sizes(split: WindowSplit) -> Mapping[str, int]:
     }
 
 
-def channel_info(names: Sequence[str], moments: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    """Return the ``DatasetInfo`` fields of channels: names and, for several, scale and unit.
+def channel_info(names: Sequence[str], moments: Mapping[str, Sequence[float]]) -> TargetInfo:
+    """Return the target info of standardized channels: names and, for several, their moments and the unit.
 
     Args:
         names: Column names.
         moments: Mean and standard deviation of each column, from ``column_moments``.
     """
     if len(moments["std"]) == 1:
-        return {"channel_names": names}
-    return {
-        "channel_names": names,
-        "channel_scale": (moments["mean"], moments["std"]),
-        "target_unit": STANDARDIZED_UNIT,
-    }
+        return TargetInfo(channel_names=names)
+    return TargetInfo(channel_names=names, channel_moments=(moments["mean"], moments["std"]), unit=STANDARDIZED_UNIT)
 
 
 def seasonal_naive_scores(split: TensorSplit, period: int, scale: float = 1.0) -> dict[str, float]:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from trainer.core import rng
 from trainer.core.artifacts import ArrayFile, Artifact, Bounds, ImageGrid, ImageTile, ScatterPlot, Table
 from trainer.core.batch import Batch, RowValues, Score
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.task import Task
 from trainer.core.types import NonNegativeInt, PluginMetric, PositiveInt
 from trainer.metrics.computed import as_computed_metric, check_names
@@ -68,11 +69,11 @@ class Generative(Task):
     def setup(self, data: Dataset) -> None:
         self.info, self._sample_metrics = data.info, SampleMetrics(data)
         self.shape = tuple(data.input_shapes()["x"])
-        self.is_scaled = data.info.bounds is not None
+        self.is_scaled = data.info.image.bounds is not None
         self.display_bounds = data.pixel_bounds()
-        if data.info.bounds is not None:
+        if data.info.image.bounds is not None:
             self.display_bounds = [0.0], [1.0]  # the range of ``to_unit_range``
-            self.low, self.high = (torch.tensor(list(end)).view(-1, 1, 1) for end in data.info.bounds)
+            self.low, self.high = (torch.tensor(list(end)).view(-1, 1, 1) for end in data.info.image.bounds)
 
     @property
     def sample_metrics(self) -> SampleMetrics:
@@ -180,7 +181,7 @@ class Generative(Task):
         if not self.is_image_data:
             real = self.sample_metrics.get_training_rows()[:PREVIEW_POINTS]
             yield ScatterPlot(
-                name, [(caption, rows.flatten(1)) for caption, rows in shots], real, self.info.feature_names
+                name, [(caption, rows.flatten(1)) for caption, rows in shots], real, self.info.table.feature_names
             )
             return
         rows = [
@@ -214,10 +215,10 @@ class Generative(Task):
     def to_artifacts(self, rows: Tensor, name: str, label: Tensor | None = None) -> Iterator[Artifact]:
         """Yield a rendering and a data file of the rows; a table includes their labels (N,), if given."""
         yield from self.render_preview(name, [("", rows)])
-        if self.info.to_table is None:
+        if self.info.table.to_table is None:
             yield ArrayFile(name, self.to_unit_range(rows))
         else:
-            yield Table(name, *self.info.to_table(rows, label))
+            yield Table(name, *self.info.table.to_table(rows, label))
 
     def _make_labels(self, count: int, label: int | None) -> Tensor | None:
         """Return labels (count,), constant or cycling through the classes, or None for an unconditional model.

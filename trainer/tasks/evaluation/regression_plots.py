@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer.core.artifacts import Artifact, LazyArtifact, LineChart, PlotPanel
 from trainer.core.batch import Batch
-from trainer.core.dataset import DatasetInfo
+from trainer.core.dataset_info import TargetInfo
 from trainer.utils.text import shorten_label
 
 MAX_POINTS, MAX_FORECASTS, MAX_BINS = 4000, 6, 30
@@ -52,16 +52,14 @@ class RegressionResults:
     forecasts: list[Forecast] = field(default_factory=list)
 
 
-def make_plots(
-    predict: PredictValues, batches: Iterable[Batch], info: DatasetInfo
-) -> Iterator[Artifact | LazyArtifact]:
+def make_plots(predict: PredictValues, batches: Iterable[Batch], info: TargetInfo) -> Iterator[Artifact | LazyArtifact]:
     """Yield plots in the original units if the targets were scaled by one factor, else in model units.
 
     Forecasts show one column each, in its own unit if ``info`` has the scale of each channel.
     """
 
     def denormalize(x: Tensor) -> Tensor:
-        return x.double() if info.target_mean is None else x.double() * info.target_scale + info.target_mean
+        return x.double() if info.mean is None else x.double() * info.scale + info.mean
 
     @cache
     def results() -> RegressionResults:
@@ -72,7 +70,7 @@ def make_plots(
         panels = [_plot_forecast(forecast, index, info) for index, forecast in enumerate(selected)]
         return LineChart("forecasts", panels, min(3, len(panels))) if panels else None
 
-    yield LazyArtifact("predictions", lambda: _plot_predictions(results(), info.target_unit))
+    yield LazyArtifact("predictions", lambda: _plot_predictions(results(), info.unit))
     yield LazyArtifact("forecasts", forecasts)
 
 
@@ -166,15 +164,15 @@ def _append_unit(label: str, unit: str) -> str:
     return f"{label} ({unit})" if unit else label
 
 
-def _plot_forecast(forecast: Forecast, place: int, info: DatasetInfo) -> PlotPanel:
+def _plot_forecast(forecast: Forecast, place: int, info: TargetInfo) -> PlotPanel:
     """Plot one column of a forecast, a different one for each ``place``."""
     columns = forecast.truth.flatten(1).shape[1]
     column = place % columns
-    label, unit, mean, std = f"column {column + 1}" if columns > 1 else "value", info.target_unit, 0.0, 1.0
+    label, unit, mean, std = f"column {column + 1}" if columns > 1 else "value", info.unit, 0.0, 1.0
     if len(info.channel_names) == columns:
         label = shorten_label(info.channel_names[column])
-    if info.channel_scale is not None and len(info.channel_scale[0]) == columns:
-        (mean, std), unit = (float(statistic[column]) for statistic in info.channel_scale), ""
+    if info.channel_moments is not None and len(info.channel_moments[0]) == columns:
+        (mean, std), unit = (float(statistic[column]) for statistic in info.channel_moments), ""
     truth, predicted = (values.flatten(1)[:, column] * std + mean for values in (forecast.truth, forecast.predicted))
     ahead = torch.arange(1, len(truth) + 1)
     lines = []

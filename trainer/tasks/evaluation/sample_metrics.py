@@ -37,9 +37,9 @@ class SampleMetrics:
         info, flat, real = self.data.info, generated.flatten(1), real.to(generated)
         scores = {"energy_distance": energy_distance(flat, real.flatten(1))}
         predicted: Tensor | None = None
-        if info.modes is not None:
-            centers = info.modes.to(flat)
-            scores |= mode_coverage(flat, centers, info.mode_sigma)
+        if info.density.modes is not None:
+            centers = info.density.modes.to(flat)
+            scores |= mode_coverage(flat, centers, info.density.mode_sigma)
             predicted = torch.cdist(flat, centers).argmin(1)
         if info.classifier is not None:
             (features, predicted), (real_features, _) = (info.classifier(rows) for rows in (generated, real))
@@ -64,9 +64,9 @@ class SampleMetrics:
         samples = sample_quality.sample_gaussian(self.get_training_rows(), count).view(
             -1, *self.data.input_shapes()["x"]
         )
-        if self.data.info.bounds is None:
+        if self.data.info.image.bounds is None:
             return samples
-        black, white = (torch.tensor(list(end)).view(-1, 1, 1) for end in self.data.info.bounds)
+        black, white = (torch.tensor(list(end)).view(-1, 1, 1) for end in self.data.info.image.bounds)
         return samples.clamp(black, white)
 
 

@@ -13,7 +13,7 @@ from trainer.data.datasets.generative.gaussian_clusters import GaussianClusters
 def test_one_code_a_cluster_leaves_the_noise_and_one_code_for_all_the_spread() -> None:
     data = GaussianClusters(rows=8000, modes=16, in_features=8, spread=1.0, sigma=0.2, seed=0)
     x, label = data.test.inputs["x"], data.test.target
-    centres = data.info.modes
+    centres = data.info.density.modes
     assert centres is not None
     assert label is not None
     away = torch.cdist(x, centres)

@@ -14,7 +14,7 @@ from trainer.core.batch import Batch
 from trainer.data.datasets.graph.parcel_series import ParcelSeries
 from trainer.data.encoding import correlation
 from trainer.data.splits.graph_batches import SplitWithSharedInputs
-from trainer.utils.errors import ConfigError, DataError, SystemFault
+from trainer.utils.errors import DataError, SystemFault
 
 OPTIONS: dict[str, Any] = {
     **{"graph": None, "top_k": 2, "standardise": "table", "columns": None, "val": 0.2, "test": 0.2},
@@ -57,7 +57,7 @@ def read(folder: Path, **changes: object) -> ParcelSeries:
 
 
 def said(folder: Path, **changes: object) -> str:
-    with pytest.raises((ConfigError, DataError, SystemFault)) as caught:
+    with pytest.raises((DataError, SystemFault)) as caught:
         read(folder, **changes)
     return str(caught.value)
 

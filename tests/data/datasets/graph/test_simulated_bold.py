@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from trainer.data.datasets.graph.simulated_bold import HEMODYNAMIC_RESPONSE, MIN_ONSET_GAP, SimulatedBold, draw_onsets
-from trainer.utils.errors import ConfigError, DataError
+from trainer.utils.errors import DataError
 
 SMALL: dict[str, Any] = {
     **{"rows": 200, "parcels": 30, "members": 8, "shortest": 9, "longest": 12, "rest_steps": 200, "top_k": 4},
@@ -73,5 +73,5 @@ def test_the_knowing_are_wrong_where_noise_hides_it() -> None:
     ],
 )
 def test_what_cannot_be_is_refused(change: dict[str, int], told: str) -> None:
-    with pytest.raises((ConfigError, DataError), match=told):
+    with pytest.raises(DataError, match=told):
         SimulatedBold(**SMALL | change)

@@ -15,7 +15,7 @@ from trainer.core.preprocessing import Preprocessing
 from trainer.data.datasets.graph.tu import TU, PinnedTU
 from trainer.data.readers import tu_format
 from trainer.data.splits import splitting
-from trainer.utils.errors import ConfigError, DataError
+from trainer.utils.errors import DataError
 
 FILES = {
     "A": "1, 2\n2, 1\n4, 6\n6,5\n",
@@ -81,25 +81,25 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("part", "text", "words"), REFUSALS)
 def test_what_is_wrong_is_told_by_file_and_line(part: str, text: str | None, words: str, tmp_path: Path) -> None:
-    with pytest.raises((ConfigError, DataError), match=words):
+    with pytest.raises(DataError, match=words):
         tu_format.read(write(tmp_path, {part: text}), "TOY", Preprocessing())
 
 
 def test_the_set_is_found_in_its_folder(tmp_path: Path) -> None:
     assert tu_format.find_collection(str(write(tmp_path)), None) == (tmp_path, "TOY")
-    with pytest.raises((ConfigError, DataError), match=r"it has TOY; there is no TOYS_A\.txt"):
+    with pytest.raises(DataError, match=r"it has TOY; there is no TOYS_A\.txt"):
         tu_format.find_collection(str(tmp_path), "TOYS")
     write(tmp_path, name="OTHER")
-    with pytest.raises((ConfigError, DataError), match=r"it has OTHER, TOY; give data\.name"):
+    with pytest.raises(DataError, match=r"it has OTHER, TOY; give data\.name"):
         tu_format.find_collection(str(tmp_path), None)
     assert tu_format.find_collection(str(tmp_path), "OTHER") == (tmp_path, "OTHER")
     raw = write(tmp_path / "geometric" / "TOY" / "raw")
     assert tu_format.find_collection(str(raw.parent), None) == (raw, "TOY")
     assert tu_format.find_collection(str(raw.parent.parent), "TOY") == (raw, "TOY")
     (tmp_path / "empty").mkdir()
-    with pytest.raises((ConfigError, DataError), match=r"it has no file NAME_A\.txt"):
+    with pytest.raises(DataError, match=r"it has no file NAME_A\.txt"):
         tu_format.find_collection(str(tmp_path / "empty"), None)
-    with pytest.raises((ConfigError, DataError), match=r"path: .*nowhere does not exist"):
+    with pytest.raises(DataError, match=r"path: .*nowhere does not exist"):
         tu_format.find_collection(str(tmp_path / "nowhere"), None)
 
 
@@ -140,13 +140,11 @@ def test_nodes_without_features_are_told_by_their_degree(tmp_path: Path) -> None
 
 def test_folds_that_are_none_are_refused(tmp_path: Path) -> None:
     write(tmp_path)
-    with pytest.raises((ConfigError, DataError), match=r"data\.fold: 3 given; it must be in 0\.\.2 for 3 folds"):
+    with pytest.raises(DataError, match=r"fold: 3 given; it must be in 0\.\.2 for 3 folds"):
         tu(tmp_path, fold=3)
-    with pytest.raises(
-        (ConfigError, DataError), match=r"folds: 2 given; it must be 3 \(train, validation, test\) to 3 \(graphs\)"
-    ):
+    with pytest.raises(DataError, match=r"folds: 2 given; it must be 3 \(train, validation, test\) to 3 \(graphs\)"):
         tu(tmp_path, folds=2)
-    with pytest.raises((ConfigError, DataError), match=r"data\.folds: 4 given"):
+    with pytest.raises(DataError, match=r"folds: 4 given"):
         tu(tmp_path, folds=4)
 
 

@@ -181,7 +181,7 @@ def test_masks_that_are_none_are_told(tmp_path: Path) -> None:
     assert f"1 of 10 files:\n  {picture}: " in said(tmp_path)
     picture.write_bytes(whole)
     told = said(tmp_path, classes=["a", "b"])
-    assert "data.classes: 2 names (a, b), but the masks contain the values 0, 7, 255" in told
+    assert "classes: 2 names (a, b), but the masks contain the values 0, 7, 255" in told
     assert "must be 2 to 64 classes" in said(write(tmp_path / "flat", values=(4,)))
 
 
@@ -202,7 +202,7 @@ def test_pictures_of_several_sizes_need_one(tmp_path: Path) -> None:
         with Image.open(tmp_path / name) as image:
             image.resize((20, 12), Image.Resampling.NEAREST).save(tmp_path / name)
     told = said(tmp_path)
-    assert told.startswith("data.size: images differ in size: ")
+    assert told.startswith("size: images differ in size: ")
     assert "20 x 12" in told
     assert read(tmp_path, size=8).info.sizes["height"] == 8
 

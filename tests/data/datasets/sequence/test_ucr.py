@@ -12,7 +12,7 @@ from tests.helpers.real_data import FOLDER, needs
 from trainer.data.datasets.sequence.ucr import SHA256, UCR
 from trainer.data.readers import ts_format
 from trainer.data.splits.ragged import RaggedSplit
-from trainer.utils.errors import ConfigError, DataError
+from trainer.utils.errors import DataError
 
 real = needs("ucr")
 
@@ -82,7 +82,7 @@ def test_files_are_read(tmp_path: Path, end: str) -> None:
 )
 def test_a_broken_file_is_refused_with_its_line(tmp_path: Path, text: str | bytes, line: int, said: str) -> None:
     path = write(tmp_path, text)
-    with pytest.raises((ConfigError, DataError), match=rf"a\.ts:{line}: .*{said}"):
+    with pytest.raises(DataError, match=rf"a\.ts:{line}: .*{said}"):
         ts_format.read(path)
 
 
@@ -122,26 +122,26 @@ def test_the_choice_of_validation_rows_has_a_seed(tmp_path: Path) -> None:
 def test_a_name_that_is_none_is_told_what_there_is(tmp_path: Path) -> None:
     root = str(small(tmp_path))
     with pytest.raises(
-        (ConfigError, DataError),
-        match=r"data\.name: unknown data set Smal; did you mean Small\? available: Bas.*, Small \(in ",
+        DataError,
+        match=r"name: unknown data set Smal; did you mean Small\? available: Bas.*, Small \(in ",
     ):
         UCR("Smal", 0.3, 0, root)
-    with pytest.raises((ConfigError, DataError), match=r"data\.name: unknown data set \.\./ucr/Small"):
+    with pytest.raises(DataError, match=r"name: unknown data set \.\./ucr/Small"):
         UCR("../ucr/Small", 0.3, 0, root)
     (tmp_path / "ucr" / "Small" / "Small_TEST.ts").unlink()
-    with pytest.raises((ConfigError, DataError), match=r"Small_TEST\.ts does not exist"):
+    with pytest.raises(DataError, match=r"Small_TEST\.ts does not exist"):
         UCR("Small", 0.3, 0, root)
 
 
 def test_a_test_file_of_another_set_is_refused(tmp_path: Path) -> None:
     root = small(tmp_path)
     write(root / "ucr" / "Small", HEADER.replace("low high", "high low") + ROWS, "Small_TEST.ts")
-    with pytest.raises((ConfigError, DataError), match=r"TRAIN and TEST of Small differ in classes or dimensions"):
+    with pytest.raises(DataError, match=r"TRAIN and TEST of Small differ in classes or dimensions"):
         UCR("Small", 0.3, 0, str(root))
 
 
 def test_too_small_a_share_is_refused(tmp_path: Path) -> None:
-    with pytest.raises((ConfigError, DataError), match=r"data\.val: 0\.01 of 10 rows leaves 10 training rows"):
+    with pytest.raises(DataError, match=r"val: 0\.01 of 10 rows leaves 10 training rows"):
         UCR("Small", 0.01, 0, str(small(tmp_path)))
 
 

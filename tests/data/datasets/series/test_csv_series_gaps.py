@@ -136,4 +136,4 @@ def test_gaps_everywhere_are_refused(tmp_path: Path) -> None:
 def test_the_rule_of_the_last_period_skips_windows_with_gaps_too(tmp_path: Path) -> None:
     path = write(tmp_path, with_gaps())
     data = load(path, time="when", gaps="drop", columns=["a"])
-    assert windows.seasonal_naive_scores(split(data), 1, data.info.target_scale)["mae"] == pytest.approx(3)
+    assert windows.seasonal_naive_scores(split(data), 1, data.info.target.scale)["mae"] == pytest.approx(3)

@@ -21,7 +21,7 @@ def test_features_are_standardised_by_the_training_rows_alone() -> None:
     torch.testing.assert_close(x.mean(0), torch.zeros(13), atol=1e-5, rtol=0)
     torch.testing.assert_close(x.std(0, correction=0), torch.ones(13), atol=1e-5, rtol=0)
     assert data.test.inputs["x"].mean(0).abs().max() > 0.05
-    assert (len(data.info.feature_names), data.info.feature_names[0]) == (13, "alcohol")
+    assert (len(data.info.table.feature_names), data.info.table.feature_names[0]) == (13, "alcohol")
 
 
 def test_each_class_keeps_its_share_in_every_split() -> None:
@@ -43,7 +43,7 @@ def test_splits_share_no_row_and_change_with_the_seed() -> None:
 def test_scores_of_a_number_are_in_its_own_units() -> None:
     made = lab("model=mlp", "data=diabetes", "epochs=1")
     values = SklearnRegression("diabetes", seed=0)
-    assert 70 < values.info.target_scale < 85
+    assert 70 < values.info.target.scale < 85
     assert made.data.info.baseline["rmse"] > 60
     assert 30 < made.test()["rmse"] < 200
 

@@ -12,7 +12,7 @@ from tests.helpers.lab import lab
 from tests.helpers.real_data import FOLDER, needs
 from trainer.data.datasets.text.language import TextFile, TinyShakespeare, unigram_scores
 from trainer.data.splits.token_windows import TokenWindows
-from trainer.utils.errors import ConfigError, DataError
+from trainer.utils.errors import DataError
 
 LENGTH = 7
 OPTIONS = {
@@ -71,7 +71,7 @@ def test_the_targets_at_once_are_those_of_the_batches() -> None:
 def test_the_parts_of_a_text_follow_one_another(tmp_path: Path) -> None:
     poem = "".join(map(chr, range(97, 197)))
     data = read(tmp_path, poem)
-    codec = data.info.tokenizer
+    codec = data.info.text.tokenizer
     assert codec is not None
     parts = [codec.decode(split.tokens.tolist()) for split in (data.train, data.val, data.test)]  # type: ignore[attr-defined]
     assert parts[0] == poem[:60]
@@ -83,11 +83,11 @@ def test_the_parts_of_a_text_follow_one_another(tmp_path: Path) -> None:
 def test_a_text_is_read_by_any_tokens(tmp_path: Path, tokens: str) -> None:
     poem = "The cat, the dog. " * 40
     data = read(tmp_path, poem, tokens=tokens, vocab_limit=300, lowercase=True)
-    codec = data.info.tokenizer
+    codec = data.info.text.tokenizer
     assert codec is not None
     assert "the cat, the dog. the cat" in codec.decode(data.train.tokens.tolist())  # type: ignore[attr-defined]
-    assert data.info.column_summaries == ["targets: lowercased (data.lowercase)"]
-    assert not read(tmp_path, poem, tokens=tokens, vocab_limit=300).info.column_summaries
+    assert data.info.file_summary == ["targets: lowercased (data.lowercase)"]
+    assert not read(tmp_path, poem, tokens=tokens, vocab_limit=300).info.file_summary
 
 
 def test_the_baseline_is_the_entropy_of_what_it_counts() -> None:
@@ -113,15 +113,13 @@ def test_the_baseline_is_the_entropy_of_what_it_counts() -> None:
     ],
 )
 def test_what_is_no_text_is_told(tmp_path: Path, words: str | bytes, changes: dict[str, object], said: str) -> None:
-    with pytest.raises((ConfigError, DataError), match=said):
+    with pytest.raises(DataError, match=said):
         read(tmp_path, words, **changes)
 
 
 def test_a_missing_file_is_told_with_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "poem.txt").touch()
-    with pytest.raises(
-        (ConfigError, DataError), match=r"data\.path: .*peom\.txt does not exist; .* did you mean poem\.txt\?"
-    ):
+    with pytest.raises(DataError, match=r"path: .*peom\.txt does not exist; .* did you mean poem\.txt\?"):
         TextFile(path=str(tmp_path / "peom.txt"), **OPTIONS)  # type: ignore[arg-type]
 
 
@@ -133,7 +131,7 @@ def test_tinyshakespeare() -> None:
     sizes = [len(split.tokens) for split in (data.train, data.val, data.test)]  # type: ignore[attr-defined]
     assert sum(sizes) == 1_115_394
     assert sizes[1] == pytest.approx(0.05 * sum(sizes), abs=1)
-    codec = data.info.tokenizer
+    codec = data.info.text.tokenizer
     assert codec is not None
     assert codec.decode(everything(data.train, 0)[0][0].tolist()) in codec.decode(data.train.tokens[:300].tolist())  # type: ignore[attr-defined,arg-type]
 

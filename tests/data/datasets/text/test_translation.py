@@ -54,7 +54,7 @@ def read(folder: Path, source: list[str], target: list[str], **changes: object) 
 
 
 def said(folder: Path, source: list[str], target: list[str], **changes: object) -> str:
-    with pytest.raises((ConfigError, DataError)) as caught:
+    with pytest.raises(DataError) as caught:
         read(folder, source, target, **changes)
     return str(caught.value)
 
@@ -62,7 +62,7 @@ def said(folder: Path, source: list[str], target: list[str], **changes: object) 
 def pairs(data: Dataset) -> list[list[tuple[str, str]]]:
     """The sentences of each split in text; a target without its end is a fault."""
     found = []
-    codec, target_codec, end = data.info.tokenizer, data.info.target_tokenizer, data.info.end
+    codec, target_codec, end = data.info.text.tokenizer, data.info.text.target_tokenizer, data.info.text.end_token
     assert codec is not None
     assert target_codec is not None
     for split in (data.train, data.val, data.test):
@@ -93,13 +93,13 @@ def test_lines_stay_together_and_come_once(tmp_path: Path, tokens: str) -> None:
 def test_sizes_and_the_end_follow_from_the_vocabularies(tmp_path: Path) -> None:
     data = read(tmp_path, *sentences())
     assert data.info.sizes == {"source_vocab_size": 6, "vocab_size": 7, "seq_len": 7, "horizon": 8}
-    assert data.info.end == 6
+    assert data.info.text.end_token == 6
 
 
 def test_each_side_may_have_tokens_and_letters_of_its_own(tmp_path: Path) -> None:
     source, target = (["The " + line for line in side] for side in sentences())
     data = read(tmp_path, source, target, target_tokens="characters", lowercase="source")
-    codec, target_codec = data.info.tokenizer, data.info.target_tokenizer
+    codec, target_codec = data.info.text.tokenizer, data.info.text.target_tokenizer
     assert codec is not None
     assert target_codec is not None
     assert codec.encode("THE Dog") == codec.encode("the dog")
@@ -107,11 +107,11 @@ def test_each_side_may_have_tokens_and_letters_of_its_own(tmp_path: Path) -> Non
     assert [target.split()[0] for _, target in pairs(data)[0]] == ["The"] * len(data.train)
     assert codec.vocab_size == 1 + 1 + 5
     assert target_codec.vocab_size == 1 + len(set("".join(target)))
-    assert not data.info.column_summaries
+    assert not data.info.file_summary
     facts = read(tmp_path, source, target, lowercase=True).info
-    assert facts.target_tokenizer is not None
-    assert facts.target_tokenizer.decode(facts.target_tokenizer.encode("The dogo")) == "the dogo"
-    assert facts.column_summaries == ["targets: lowercased (data.lowercase)"]
+    assert facts.text.target_tokenizer is not None
+    assert facts.text.target_tokenizer.decode(facts.text.target_tokenizer.encode("The dogo")) == "the dogo"
+    assert facts.file_summary == ["targets: lowercased (data.lowercase)"]
 
 
 def test_unknown_tokens_are_told_with_their_share(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -132,8 +132,8 @@ def test_unknown_tokens_are_told_with_their_share(tmp_path: Path, caplog: pytest
 
 def test_large_letters_of_a_prompt_are_read_too(tmp_path: Path) -> None:
     data = read(tmp_path, *sentences())
-    assert data.info.tokenizer is not None
-    assert data.info.tokenizer.encode("Dog CAT") == data.info.tokenizer.encode("dog cat")
+    assert data.info.text.tokenizer is not None
+    assert data.info.text.tokenizer.encode("Dog CAT") == data.info.text.tokenizer.encode("dog cat")
 
 
 class Echo(nn.Module):
@@ -168,7 +168,7 @@ def judged(data: Dataset, late: bool = False) -> dict[str, float]:
     batch = data.test.batch(torch.arange(len(data.test)), 0)
     assert batch.target is not None
     size = data.info.sizes["vocab_size"]
-    model = Echo(batch.target, size, data.info.end, late)
+    model = Echo(batch.target, size, data.info.text.end_token, late)
     task = Seq2Seq(model, size, data.info.sizes["horizon"], 1.0, 0.0, "token", 3, 1.0)
     task.setup(data)
     task.validate_targets(data.test.get_targets(), "test")
@@ -193,7 +193,7 @@ def test_the_baseline_is_what_the_judge_would_say_of_it(tmp_path: Path) -> None:
     data = read(tmp_path, *sentences())
     train = data.train.get_targets()
     assert train is not None
-    end = data.info.end
+    end = data.info.text.end_token
     guess = torch.stack([c[c != IGNORE_INDEX].mode().values for c in train.t()])
     written = guess[: guess.tolist().index(end) + 1]
     batch = data.test.batch(torch.arange(len(data.test)), 0)
@@ -242,7 +242,7 @@ def test_bad_lines_are_named_or_left_out(tmp_path: Path, side: str) -> None:
     both[side][4] = "  "
     both[side][9] = "pig " * 30
     told = said(tmp_path, *both.values())
-    assert f"data.{side}: {tmp_path}/{side}.txt: line 5 is empty; invalid pairs: 2; data.drop_bad=true" in told
+    assert f"{side}: {tmp_path}/{side}.txt: line 5 is empty; invalid pairs: 2; data.drop_bad=true" in told
     both[side][4] = "pig"
     assert "line 10 has 119 characters, more than data.max_length 100; invalid pairs: 1;" in said(
         tmp_path, *both.values()
@@ -254,9 +254,7 @@ def test_too_few_or_no_pairs_and_missing_files_are_told(tmp_path: Path) -> None:
     assert "the val split is empty (1 pairs" in said(tmp_path, ["one"], ["eins"])
     assert "source.txt: line 1 is empty" in said(tmp_path, [""], [""])
     assert "the train split is empty (0 pairs" in said(tmp_path, [""], [""], drop_bad=True)
-    with pytest.raises(
-        (ConfigError, DataError), match=r"data\.target: .*targets\.txt does not exist.* did you mean target\.txt\?"
-    ):
+    with pytest.raises(DataError, match=r"target: .*targets\.txt does not exist.* did you mean target\.txt\?"):
         SentencePairs(str(tmp_path / "source.txt"), str(tmp_path / "targets.txt"), **OPTIONS)
 
 
@@ -269,16 +267,16 @@ def test_multi30k_both_ways() -> None:
     assert first[0].startswith("zwei junge weiße männer sind")
     assert first[1].startswith("two young, white ⁇ are outside near many")
     assert data.info.sizes["vocab_size"] == 501
-    with pytest.raises((ConfigError, DataError), match=r"data\.target: en is also data\.source"):
+    with pytest.raises(DataError, match=r"target: en is also data\.source"):
         Multi30k("en", "en", "words", 500, 2, True, str(FOLDER))
 
 
 def pairs_of(data: Dataset, row: int) -> tuple[str, str]:
     batch: Batch = data.train.batch(torch.tensor([row]), 0)
     assert batch.target is not None
-    assert data.info.tokenizer is not None
-    assert data.info.target_tokenizer is not None
-    return data.info.tokenizer.decode(batch.inputs["x"][0].tolist()), data.info.target_tokenizer.decode(
+    assert data.info.text.tokenizer is not None
+    assert data.info.text.target_tokenizer is not None
+    return data.info.text.tokenizer.decode(batch.inputs["x"][0].tolist()), data.info.text.target_tokenizer.decode(
         batch.target[0].tolist()
     )
 
@@ -294,5 +292,5 @@ def test_a_translation_is_learned(tmp_path: Path) -> None:
     assert scores["token_accuracy"] > 0.9
     assert scores["bleu"] > 80 > run.data.info.baseline["bleu"]
     assert "".join(run.task.sample("Dog cat")).split() == ["dogo", "cato"]  # type: ignore[operator]
-    with pytest.raises((ConfigError, DataError), match="prompt: ' ' contains no tokens"):
+    with pytest.raises(ConfigError, match="prompt: ' ' contains no tokens"):
         "".join(run.task.sample(" "))  # type: ignore[operator]

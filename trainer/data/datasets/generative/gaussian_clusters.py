@@ -20,6 +20,14 @@ class GaussianClusters(Dataset):
     ``x = spread c_k + sigma e`` with k one of ``modes`` and standard normal centers c and noise e. The target is k.
     With one code per cluster, its center, the reconstruction error is the noise, ``sigma^2`` per dimension. The
     baseline is a single code, the mean.
+
+    Args:
+        rows: Number of examples: 80 % training, 10 % validation, 10 % test.
+        modes: Number of Gaussians.
+        in_features: Number of dimensions F.
+        spread: Standard deviation of the centers.
+        sigma: Standard deviation of each Gaussian.
+        seed: Random seed of the data.
     """
 
     shapes = "x (B, F) -> (B)"

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
+from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset_info import DatasetInfo, DensityInfo
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.readers import points
 from trainer.data.splits.splitting import split_by_order
@@ -19,8 +20,15 @@ class LinearGaussian(Dataset):
     ``x = W z + noise e`` with z (Z) and e (F) standard normal and W (F, Z) drawn once, so ``x ~ N(0, W W' + noise^2
     I)``. The baseline is a diagonal Gaussian.
 
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        in_features: Number of dimensions F.
+        latent: Latent size Z.
+        noise: Standard deviation of the observation noise.
+        seed: Random seed of the data.
+
     References:
-        Tipping and Bishop 1999, Probabilistic Principal Component Analysis.
+        Tipping and Bishop 1999, Probabilistic Principal Component Analysis, JRSS B 61(3), eq. 5.
     """
 
     shapes = "x (B, F) -> ()"
@@ -51,7 +59,7 @@ class LinearGaussian(Dataset):
             sizes={"in_features": in_features, "flat_features": in_features},
             baseline={"elbo": diagonal, "log_likelihood": diagonal, "gap": best - diagonal},
             best_possible={"elbo": best, "log_likelihood": best, "gap": 0.0},
-            log_likelihood=self.log_likelihood,
+            density=DensityInfo(log_likelihood=self.log_likelihood),
         )
 
     def read(self, path: str) -> TensorSplit:

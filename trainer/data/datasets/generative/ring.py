@@ -20,8 +20,15 @@ class Ring(Dataset):
     ``x = radius (cos a, sin a) + sigma e`` with a one of ``modes`` evenly spaced angles and e standard normal. The
     target is the index of the mode.
 
+    Args:
+        rows: Number of examples: 80 % training, 10 % validation, 10 % test.
+        modes: Number of Gaussians.
+        radius: Radius of the circle.
+        sigma: Standard deviation of each Gaussian.
+        seed: Random seed of the data.
+
     References:
-        Metz et al. 2017, Unrolled Generative Adversarial Networks.
+        Metz et al. 2017, Unrolled Generative Adversarial Networks, ICLR.
     """
 
     shapes = "x (B, F) -> (B)"

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
+from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset_info import DatasetInfo, DensityInfo
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.generators import gaussian_mixture
 from trainer.data.readers import points
@@ -29,9 +30,16 @@ class SwissRoll(Dataset):
     density is the mean over t of a Gaussian around the curve, integrated by the midpoint rule. The baseline is one
     Gaussian fitted to the training points.
 
+    Args:
+        rows: Number of examples: 80 % training, 10 % validation, 10 % test.
+        radius: Radius of the outer end; the inner end has a third of it.
+        sigma: Standard deviation of the noise around the curve.
+        seed: Random seed of the data.
+
     References:
-        Sohl-Dickstein et al. 2015, Deep Unsupervised Learning using Nonequilibrium Thermodynamics.
-        Roweis and Saul 2000, Nonlinear Dimensionality Reduction by Locally Linear Embedding (the 3-d roll).
+        Sohl-Dickstein et al. 2015, Deep Unsupervised Learning using Nonequilibrium Thermodynamics, ICML.
+        Roweis and Saul 2000, Nonlinear Dimensionality Reduction by Locally Linear Embedding, Science 290 (the 3-d
+            roll).
     """
 
     shapes = "x (B, F) -> ()"
@@ -61,14 +69,19 @@ class SwissRoll(Dataset):
             sizes={"in_features": 2, "flat_features": 2},
             baseline={"log_likelihood": gaussian, "gap": best - gaussian},
             best_possible={"log_likelihood": best, "gap": 0.0, "energy_distance": 0.0},
-            log_likelihood=log_likelihood,
+            density=DensityInfo(log_likelihood=log_likelihood),
         )
 
     def read(self, path: str) -> TensorSplit:
         return points.read(path, 2)
 
 
-def spiral_points(place: Tensor, radius: float) -> Tensor:
-    """Return the points (N, 2) of the spiral at positions (N,) from 0 (inner end) to 1 (outer end)."""
-    angle = START_ANGLE + (END_ANGLE - START_ANGLE) * place
+def spiral_points(position: Tensor, radius: float) -> Tensor:
+    """Return the points (N, 2) of the spiral.
+
+    Args:
+        position: Positions (N,) along the spiral, from 0 (inner end) to 1 (outer end).
+        radius: Radius of the outer end.
+    """
+    angle = START_ANGLE + (END_ANGLE - START_ANGLE) * position
     return radius / END_ANGLE * angle[:, None] * torch.stack((angle.cos(), angle.sin()), 1)

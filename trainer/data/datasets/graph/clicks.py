@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo, Split
+from trainer.core.dataset import Dataset, Split
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.readers import delimited, table_summary
@@ -22,7 +23,7 @@ from trainer.data.splits.graph_batches import SplitWithSharedInputs
 from trainer.data.splits.negative_sampling import NonEdges, split_links, to_undirected
 from trainer.data.splits.splitting import split_by_order
 from trainer.metrics.classification import roc_auc
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 HELD_OUT_FRACTION = 0.2
 """Fraction of pairs for validation, and for test."""
@@ -36,6 +37,13 @@ class SyntheticClicks(Dataset):
     ``users + k``. Every user-item pair occurs once: 60 % for training, 20 % for validation, 20 % for test. The edges
     are the clicks of the training pairs, in both directions. The best possible score knows the log-odds; the baseline
     ranks items by popularity, the fraction of clicks among their training pairs.
+
+    Args:
+        users: Number of users.
+        items: Number of items.
+        rank: Rank of the preference matrix.
+        scale: Standard deviation of the log-odds of a click.
+        seed: Random seed of the data.
     """
 
     shapes = "pairs (P, 2), edge_index (2, E) -> (P)"
@@ -49,14 +57,14 @@ class SyntheticClicks(Dataset):
         seed: NonNegativeInt = 0,
     ):
         random = rng.make_generator(seed)
-        tastes, kinds = (torch.randn(count, rank, generator=random) for count in (users, items))
-        odds = scale / rank**0.5 * tastes @ kinds.t()
-        clicked = (torch.rand(odds.shape, generator=random) < odds.sigmoid()).long()
+        user_factors, item_factors = (torch.randn(count, rank, generator=random) for count in (users, items))
+        log_odds = scale / rank**0.5 * user_factors @ item_factors.t()
+        clicked = (torch.rand(log_odds.shape, generator=random) < log_odds.sigmoid()).long()
         pairs = torch.cartesian_prod(torch.arange(users), users + torch.arange(items))
         order = torch.randperm(len(pairs), generator=random)
         parts: Sequence[Split] = split_by_order({"pairs": pairs}, clicked.flatten(), order)
         test_pairs, test_targets = _pairs_and_targets(parts[2])
-        best = bayes_optimal.log_odds_optimum(odds[test_pairs[:, 0], test_pairs[:, 1] - users], test_targets)
+        best = bayes_optimal.log_odds_optimum(log_odds[test_pairs[:, 0], test_pairs[:, 1] - users], test_targets)
         self.train, self.val, self.test, self.info = _add_click_graph(parts, users, items, best)
 
 
@@ -68,8 +76,19 @@ class ClickFile(Dataset):
     validation and test, new ones in every epoch for training. Nodes are users, then items, in order of first
     occurrence. Split fractions, graph and baseline are those of ``SyntheticClicks``.
 
+    Args:
+        path: Delimited text file.
+        user: User column, by name or index.
+        item: Item column, by name or index.
+        click: Label column of 0 and 1, by name or index; None if every row is a click.
+        delimiter: Column delimiter: comma, semicolon, tab, bar, space or a character; None detects it.
+        header: Whether the first row holds the column names; ``auto`` detects it.
+        encoding: Character encoding of the file.
+        seed: Random seed of the split and of the negative pairs.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
     Raises:
-        ConfigError: The file is not such a table.
+        DataError: The file is not such a table.
     """
 
     shapes = "pairs (P, 2), edge_index (2, E) -> (P)"
@@ -89,13 +108,13 @@ class ClickFile(Dataset):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
-        table = delimited.read(path, "data.path", delimiter, header, encoding, (user, item, click))
+        table = delimited.read(path, "path", delimiter, header, encoding, (user, item, click))
         find = ColumnFinder(table)
-        ends = [find(*key) for key in ((user, "data.user"), (item, "data.item"))]
-        click_column = None if click is None else find(click, "data.click")
+        id_columns = [find(*key) for key in ((user, "user"), (item, "item"))]
+        click_column = None if click is None else find(click, "click")
         find.raise_missing()
-        _refuse_index(table, ends)
-        user_ids, item_ids = (_read_ids(table, pair_index) for pair_index in ends)
+        _refuse_index(table, id_columns)
+        user_ids, item_ids = (_read_ids(table, column) for column in id_columns)
         names_by_side = [
             fitted.get_or_fit("users", lambda: list(dict.fromkeys(user_ids))),
             fitted.get_or_fit("items", lambda: list(dict.fromkeys(item_ids))),
@@ -114,45 +133,45 @@ class ClickFile(Dataset):
             parts = split_by_order({"pairs": pairs}, clicked, rng.make_permutation(len(pairs), seed, 0))
         self.train, self.val, self.test, info = _add_click_graph(parts, users, items, {})
         lines = [table_summary.first_line(table), f"{users} users, {items} items, {len(pairs)} different pairs"]
-        self.info = replace(info, column_summaries=table_summary.log_lines(lines))
+        self.info = replace(info, file_summary=table_summary.log_lines(lines))
 
 
-def _refuse_index(table: Table, ends: Sequence[int]) -> None:
-    """Raise ConfigError where users or items are row numbers: pandas writes its index as the first column."""
-    index = next(filter(table.is_index_column, ends), None)
+def _refuse_index(table: Table, id_columns: Sequence[int]) -> None:
+    """Raise DataError where users or items are row numbers: pandas writes its index as the first column."""
+    index = next(filter(table.is_index_column, id_columns), None)
     if index is not None:
-        others = [table.column_key(place) for place in range(len(table.names)) if place != index]
+        others = [table.column_key(column) for column in range(len(table.names)) if column != index]
         example = f" (such as data.user={others[0]} data.item={others[1]})" if len(others) > 1 else ""
-        raise ConfigError(
+        raise DataError(
             f"{table.path}: column {table.names[index]!r} is unnamed and holds row numbers; select the columns by"
             f" data.user and data.item{example}"
         )
 
 
-def _read_ids(table: Table, place: int) -> tuple[str, ...]:
+def _read_ids(table: Table, column: int) -> tuple[str, ...]:
     """Return a column of ids as strings: 7, 007 and 7.0 are distinct, and digits are never rounded.
 
     Files write an id in the same way in every row; where spellings differ, ids are codes rather than numbers.
 
     Raises:
-        ConfigError: Empty cell.
+        DataError: Empty cell.
     """
-    cells = table.columns[place]
+    cells = table.columns[column]
     if "" in cells:
         row = cells.index("")
-        raise ConfigError(
-            f"{table.describe_cell(row, place)}: empty cell ({cells.count('')} in the column); every row needs a value"
+        raise DataError(
+            f"{table.describe_cell(row, column)}: empty cell ({cells.count('')} in the column); every row needs a value"
         )
     return cells
 
 
-def _read_clicks(table: Table, place: int) -> Tensor:
-    """Return the click labels (R,). Raises ConfigError for a cell other than 0 and 1."""
-    meanings = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
-    for row, cell in enumerate(table.columns[place]):
-        if cell not in meanings:
-            raise ConfigError(f"{table.describe_cell(row, place)}: {quote_cell(cell)} is neither 0 nor 1")
-    return torch.tensor([meanings[cell] for cell in table.columns[place]])
+def _read_clicks(table: Table, column: int) -> Tensor:
+    """Return the click labels (R,). Raises DataError for a cell other than 0 and 1."""
+    labels = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
+    for row, cell in enumerate(table.columns[column]):
+        if cell not in labels:
+            raise DataError(f"{table.describe_cell(row, column)}: {quote_cell(cell)} is neither 0 nor 1")
+    return torch.tensor([labels[cell] for cell in table.columns[column]])
 
 
 def _pairs_and_targets(part: Split) -> tuple[Tensor, Tensor]:

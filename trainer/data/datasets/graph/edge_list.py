@@ -19,7 +19,7 @@ from trainer.data.splits.graph_batches import GraphsSplit, make_node_splits, nod
 from trainer.data.splits.neighbor_sampler import neighbor_batches
 from trainer.data.splits.ragged import Ragged
 from trainer.data.splits.whole_graphs import graph_sizes, make_graph_splits
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
 
 
@@ -32,7 +32,11 @@ class EdgeList(TableDefaults, Dataset):
     single edge feature 1, node degrees as node features. Numeric node features are standardized by the training nodes.
 
     Args:
+        target_kind: Read the target as a class or as a number; None follows ``task_target``.
         neighbours: Number of sampled neighbors per layer, see ``NeighborSplit``; None for full-batch training.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+        task_target: Kind of target that the task needs; None if it takes both.
+        **options: Directory, columns and format of the tables, see ``TableOptions``.
     """
 
     shapes = "x (N, F), edge_index (2, E), edge_weight (E), edge_attr (E, D), edge_type (E) -> (N, ...)"
@@ -61,8 +65,8 @@ class EdgeList(TableDefaults, Dataset):
         )
         self.train = neighbor_batches(train, neighbours, read.options["seed"])
         edge_sizes = {"edge_features": inputs["edge_attr"].shape[1], "num_relations": edges.num_edge_types}
-        published = node_graph_sizes(inputs["x"]) | edge_sizes
-        self.info = table_encoder.make_info(labels, encoded, self.train, self.test, published, read.lines)
+        sizes = node_graph_sizes(inputs["x"]) | edge_sizes
+        self.info = table_encoder.make_info(labels, encoded, self.train, self.test, sizes, read.lines)
 
 
 class EdgeListGraphs(TableDefaults, Dataset):
@@ -71,6 +75,12 @@ class EdgeListGraphs(TableDefaults, Dataset):
     nodes.csv has a column ``graph``. The target of each graph and its ``split`` are in graphs.csv with a column
     ``graph``, or repeated on every node of the graph. Where edges.csv also has a column ``graph``, node ids need to be
     unique only within a graph. Numeric features are standardized by the training graphs.
+
+    Args:
+        target_kind: Read the target as a class or as a number; None follows ``task_target``.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+        task_target: Kind of target that the task needs; None if it takes both.
+        **options: Directory, columns and format of the tables, see ``TableOptions``.
     """
 
     shapes = "x (N, F), edge_index (2, E), edge_weight (E), edge_attr (E, D), edge_type (E), sizes (G) -> (G, ...)"
@@ -92,40 +102,41 @@ class EdgeListGraphs(TableDefaults, Dataset):
             if has_graph_table
             else _graph_table_from_nodes(read.nodes, str(options["target"]))
         )
-        edges, of_node = read_edges(read), _graph_of_nodes(read.nodes, graphs)
-        of_edge = _graph_of_edges(read.edges, edges, of_node)
+        edges, graph_of_node = read_edges(read), _graph_of_nodes(read.nodes, graphs)
+        graph_of_edge = _graph_of_edges(read.edges, edges, graph_of_node)
         labels = read.read_target(graphs, target_kind, task_target, gaps=False)
         parts = read.split_rows(labels, "graph")
         encoded = read.fit_target(labels, parts[0])
 
         in_train = torch.zeros(len(graphs), dtype=torch.bool)
         in_train[parts[0]] = True
-        x = read.encode_features(read.nodes, in_train[of_node].nonzero()[:, 0].numpy())
-        inputs = {"x": edges.node_degrees(len(of_node)) if x is None else x}
-        edge_sizes = edges.edge_inputs(read, edges.line[in_train[of_edge]].unique().numpy())
-        nodes = _group_by_graph(inputs["x"], of_node, len(graphs))
-        ends = _group_by_graph(_index_within_graph(of_node, nodes.lengths)[edges.endpoints].t(), of_edge, len(graphs))
-        links = {name: _group_by_graph(value, of_edge, len(graphs)) for name, value in edge_sizes.items()}
-        every = GraphsSplit({"x": nodes}, ends, links, encoded.values)
-        self.train, self.val, self.test = make_graph_splits(every, map(torch.from_numpy, parts))
-        published = graph_sizes(every) | {"num_relations": edges.num_edge_types}
-        self.info = table_encoder.make_info(labels, encoded, self.train, self.test, published, read.lines)
+        x = read.encode_features(read.nodes, in_train[graph_of_node].nonzero()[:, 0].numpy())
+        inputs = {"x": edges.node_degrees(len(graph_of_node)) if x is None else x}
+        edge_inputs = edges.edge_inputs(read, edges.line[in_train[graph_of_edge]].unique().numpy())
+        nodes = _group_by_graph(inputs["x"], graph_of_node, len(graphs))
+        node_index = _index_within_graph(graph_of_node, nodes.lengths)
+        endpoints = _group_by_graph(node_index[edges.endpoints].t(), graph_of_edge, len(graphs))
+        edge_values = {name: _group_by_graph(value, graph_of_edge, len(graphs)) for name, value in edge_inputs.items()}
+        all_graphs = GraphsSplit({"x": nodes}, endpoints, edge_values, encoded.values)
+        self.train, self.val, self.test = make_graph_splits(all_graphs, map(torch.from_numpy, parts))
+        sizes = graph_sizes(all_graphs) | {"num_relations": edges.num_edge_types}
+        self.info = table_encoder.make_info(labels, encoded, self.train, self.test, sizes, read.lines)
 
 
 def _graph_table_from_nodes(nodes: Table, target: str) -> Table:
-    """Return one row per graph, from its first node. Raises ConfigError where target or split differ within a graph."""
+    """Return one row per graph, from its first node. Raises DataError where target or split differ within a graph."""
     graph_columns = [
-        nodes.find_column(target, "data.target"),
-        *(place for place, name in enumerate(nodes.names) if name == "split"),
+        nodes.find_column(target, "target"),
+        *(column for column, name in enumerate(nodes.names) if name == "split"),
     ]
     first: dict[str, int] = {}
     for row, graph in enumerate(read_full_column(nodes, "graph")):
         first_row = first.setdefault(graph, row)
-        for at in graph_columns:
-            here, there = nodes.columns[at][row], nodes.columns[at][first_row]
-            if here != there:
-                raise ConfigError(
-                    f"{nodes.describe_cell(row, at)}: graph {graph!r} has {here!r} here and {there!r} in row "
+        for column in graph_columns:
+            cell, first_cell = nodes.columns[column][row], nodes.columns[column][first_row]
+            if cell != first_cell:
+                raise DataError(
+                    f"{nodes.describe_cell(row, column)}: graph {graph!r} has {cell!r} here and {first_cell!r} in row "
                     f"{first_row + 1};"
                     " all nodes of a graph must have the same value, or put it into graphs.csv"
                 )
@@ -134,30 +145,31 @@ def _graph_table_from_nodes(nodes: Table, target: str) -> Table:
 
 
 def _graph_of_nodes(nodes: Table, graphs: Table) -> Tensor:
-    """Return the graph of each node, (N,), as a row index. Raises ConfigError for unmatched or duplicate graphs."""
-    place = {name: row for (name,), row in index_rows(graphs, ["graph"]).items()}
-    cells, at = read_full_column(nodes, "graph"), nodes.find_column("graph", "data.path")
+    """Return the graph of each node, (N,), as a row index. Raises DataError for unmatched or duplicate graphs."""
+    graph_rows = {name: row for (name,), row in index_rows(graphs, ["graph"]).items()}
+    cells, column = read_full_column(nodes, "graph"), nodes.find_column("graph", "path")
     for row, cell in enumerate(cells):
-        if cell not in place:
-            raise ConfigError(
-                f"{nodes.describe_cell(row, at)}: no graph {cell!r} in {graphs.path}{did_you_mean(cell, place)}"
+        if cell not in graph_rows:
+            raise DataError(
+                f"{nodes.describe_cell(row, column)}: no graph {cell!r} in"
+                f" {graphs.path}{did_you_mean(cell, graph_rows)}"
             )
-    empty = place.keys() - set(cells)
+    empty = graph_rows.keys() - set(cells)
     if empty:
-        row = min(place[name] for name in empty)
-        where = graphs.describe_cell(row, graphs.find_column("graph", "data.path"))
-        raise ConfigError(f"{where}: this graph has no node in {nodes.path}")
-    return torch.tensor([place[cell] for cell in cells])
+        row = min(graph_rows[name] for name in empty)
+        location = graphs.describe_cell(row, graphs.find_column("graph", "path"))
+        raise DataError(f"{location}: this graph has no node in {nodes.path}")
+    return torch.tensor([graph_rows[cell] for cell in cells])
 
 
-def _graph_of_edges(table: Table, edges: Edges, of_node: Tensor) -> Tensor:
-    """Return the graph of each edge, (E,). Raises ConfigError for an edge between two graphs."""
-    source, target = of_node[edges.endpoints]
+def _graph_of_edges(table: Table, edges: Edges, graph_of_node: Tensor) -> Tensor:
+    """Return the graph of each edge, (E,). Raises DataError for an edge between two graphs."""
+    source, target = graph_of_node[edges.endpoints]
     across = (source != target).nonzero()
     if len(across):
         row = int(edges.line[across[0, 0]])
-        raise ConfigError(
-            f"{table.describe_cell(row, table.find_column('target', 'data.path'))}: this node belongs to "
+        raise DataError(
+            f"{table.describe_cell(row, table.find_column('target', 'path'))}: this node belongs to "
             "another graph than the source"
         )
     return source

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo, FullBatchSplit
+from trainer.core.dataset import Dataset, FullBatchSplit
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import node_graph_sizes
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 class EdgeSignal(Dataset):
@@ -19,6 +20,12 @@ class EdgeSignal(Dataset):
     ``y_i = mean_j e_ji x_j + noise`` over the edges j -> i, with one standard normal feature per node and per edge; the
     target of a node without incoming edges is noise. Every split is a separate graph. The best possible score knows
     everything except the noise.
+
+    Args:
+        nodes: Number of nodes in each of the three graphs.
+        degree: Mean in-degree, less than ``nodes``.
+        noise: Standard deviation of the target noise.
+        seed: Random seed of the data.
     """
 
     shapes = "x (N, F), edge_index (2, E), edge_attr (E, D) -> (N, K)"
@@ -27,9 +34,7 @@ class EdgeSignal(Dataset):
         self, nodes: PositiveInt = 400, degree: PositiveInt = 6, noise: NonNegativeFloat = 0.1, seed: NonNegativeInt = 0
     ):
         if degree >= nodes:
-            raise ConfigError(
-                f"data.degree: {degree} neighbors for each of {nodes} nodes; there are only {nodes - 1} others"
-            )
+            raise DataError(f"degree: {degree} neighbors for each of {nodes} nodes; there are only {nodes - 1} others")
         random = rng.make_generator(seed)
         graphs = [_graph(nodes, degree, random) for _ in ("train", "val", "test")]
         targets = [clean + noise * torch.randn(nodes, 1, generator=random) for _, clean in graphs]

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo, TargetInfo
 from trainer.core.types import NonNegativeInt
 from trainer.data.readers import delimited, smiles
 from trainer.data.readers.download import Source, fetch_files
@@ -34,11 +35,16 @@ class ESOL(Dataset):
     Nine integer features per atom and eleven per bond (``smiles.parse_smiles``). Errors are in log mol/l. Random splits
     of 80, 10 and 10 %.
 
+    Args:
+        seed: Random seed of the split.
+        data_dir: Parent directory of ``esol/``; None for the default data directory.
+
     Raises:
-        ConfigError: RDKit is not installed.
+        DataError: RDKit is not installed.
 
     References:
-        Delaney 2004, ESOL: Estimating Aqueous Solubility Directly from Molecular Structure.
+        Delaney 2004, ESOL: Estimating Aqueous Solubility Directly from Molecular Structure, J. Chem. Inf. Comput. Sci.
+            44(3).
     """
 
     shapes = "x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G, K)"
@@ -63,8 +69,7 @@ class ESOL(Dataset):
         self.info = DatasetInfo(
             sizes={**graph_sizes(graphs, smiles.CARDINALITIES), "out_features": 1},
             baseline=baselines.mean_prediction(self.train, self.test, scale),
-            target_scale=scale,
-            target_mean=float(mean),
+            target=TargetInfo(scale=scale, mean=float(mean)),
         )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import make_node_splits, node_graph_sizes
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 class Karate(Dataset):
@@ -18,9 +19,14 @@ class Karate(Dataset):
     Features are one-hot node ids. One member of each community is for training, ``val_nodes`` random others for
     validation and the rest for test.
 
+    Args:
+        val_nodes: Number of validation nodes, less than 30.
+        seed: Random seed of the split.
+
     References:
-        Zachary 1977, An Information Flow Model for Conflict and Fission in Small Groups.
-        Kipf and Welling 2017, Semi-Supervised Classification with Graph Convolutional Networks (communities).
+        Zachary 1977, An Information Flow Model for Conflict and Fission in Small Groups, J. Anthropological Research
+            33(4).
+        Kipf and Welling 2017, Semi-Supervised Classification with Graph Convolutional Networks, ICLR (communities).
     """
 
     shapes = "x (N, F), edge_index (2, E) -> (N)"
@@ -33,8 +39,8 @@ class Karate(Dataset):
         club = KarateClub()[0]
         rest = (~club.train_mask).nonzero().squeeze(1)
         if val_nodes >= len(rest):
-            raise ConfigError(
-                f"data.val_nodes: {val_nodes} of the {len(rest)} members outside of training leave none for test"
+            raise DataError(
+                f"val_nodes: {val_nodes} of the {len(rest)} members outside of training leave none for test"
             )
         order = rest[rng.make_permutation(len(rest), seed, 0)]
         rows = club.train_mask.nonzero().squeeze(1), order[:val_nodes], order[val_nodes:]

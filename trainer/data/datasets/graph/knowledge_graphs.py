@@ -36,8 +36,12 @@ class WN18RR(Dataset):
 
     Every triple is a head and a tail query, so there are 22 relations.
 
+    Args:
+        data_dir: Parent directory of ``wn18rr/``; None for the default data directory.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
     References:
-        Dettmers et al. 2018, Convolutional 2D Knowledge Graph Embeddings.
+        Dettmers et al. 2018, Convolutional 2D Knowledge Graph Embeddings, AAAI.
     """
 
     shapes = "head (B), relation (B), known (B, K), edge_index (2, E), edge_type (E) -> (B)"
@@ -59,8 +63,13 @@ class SmallKnowledgeGraph(Dataset):
     ``kinship``: 25 kinship terms between 104 members of the Alyawarra. ``nations``: 56 relations between 14 countries.
     Every triple is a head and a tail query.
 
+    Args:
+        name: Name of the graph.
+        data_dir: Parent directory of ``kg_small/``; None for the default data directory.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
     References:
-        Kemp et al. 2006, Learning Systems of Concepts with an Infinite Relational Model.
+        Kemp et al. 2006, Learning Systems of Concepts with an Infinite Relational Model, AAAI.
     """
 
     shapes = "head (B), relation (B), known (B, K), edge_index (2, E), edge_type (E) -> (B)"

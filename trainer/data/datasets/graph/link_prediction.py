@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo, GraphInfo
 from trainer.core.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 from trainer.data.generators.stochastic_block_model import block_graph
 from trainer.data.reference import bayes_optimal
@@ -24,8 +25,18 @@ class SBMLinkPrediction(Dataset):
     training negatives are resampled in every epoch. The best possible score knows the block of every node, which alone
     determines link probabilities.
 
+    Args:
+        nodes: Number of nodes.
+        blocks: Number of blocks of equal size.
+        p_within: Link probability within a block.
+        p_across: Link probability between blocks.
+        mu: Scale of the block feature, relative to unit noise.
+        val: Fraction of the links for validation.
+        test: Fraction of the links for test.
+        seed: Random seed of the data.
+
     References:
-        Holland et al. 1983, Stochastic Blockmodels: First Steps.
+        Holland, Laskey and Leinhardt 1983, Stochastic Blockmodels: First Steps, Social Networks 5(2).
     """
 
     shapes = "x (N, F), edge_index (2, E), pairs (P, 2) -> (P)"
@@ -56,7 +67,7 @@ class SBMLinkPrediction(Dataset):
             best_possible=bayes_optimal.log_odds_optimum(
                 _link_log_odds(block, p_within, p_across)[pairs[:, 0], pairs[:, 1]], target
             ),
-            node_classes=block,
+            graph=GraphInfo(node_classes=block),
         )
 
 

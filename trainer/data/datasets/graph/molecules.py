@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import GraphsSplit
@@ -24,7 +25,7 @@ MAX_BONDS = 4
 CARDINALITIES = (len(ELEMENT_PROBABILITIES), 3, MAX_BONDS + 1, 3, MAX_BONDS + 1, 2, 3, 2, 2)
 """Element, chirality, degree, charge, hydrogens, radical electrons, hybridization, aromatic, in a ring."""
 ATOMS = 0.78
-"""Standard deviation of the contribution of atoms; that of bonds is ``data.bonds``."""
+"""Standard deviation of the contribution of atoms; that of bonds is the option ``bonds``."""
 
 
 class MoleculeLike(Dataset):
@@ -35,8 +36,10 @@ class MoleculeLike(Dataset):
     sum of atom contributions, bond contributions and noise; the best possible error is the noise.
 
     Args:
-        bonds: Standard deviation of the contribution of bonds.
+        rows: Number of graphs: 80 % training, 10 % validation, 10 % test.
+        bonds: Standard deviation of the contribution of bonds; that of atoms is 0.78.
         noise: Standard deviation of the noise.
+        seed: Random seed of the data.
     """
 
     shapes = "x (N, F), edge_index (2, E), sizes (G) -> (G, K)"
@@ -68,8 +71,8 @@ class MoleculeLike(Dataset):
 
 
 def _standardize(values: list[float]) -> Tensor:
-    found = torch.tensor(values)
-    return (found - found.mean()) / found.std(correction=0)
+    x = torch.tensor(values)
+    return (x - x.mean()) / x.std(correction=0)
 
 
 def _make_molecule(random: torch.Generator) -> tuple[Tensor, Tensor, float, float]:
@@ -91,8 +94,8 @@ def _make_molecule(random: torch.Generator) -> tuple[Tensor, Tensor, float, floa
     degrees, in_ring = torch.tensor(degree), (torch.arange(nodes) < ring).long()
     features = {0: element, 2: degrees, 4: MAX_BONDS - degrees, 7: in_ring * draw(2), 8: in_ring}
     columns = [
-        features.get(place, torch.randint(codes, (nodes,), generator=random))
-        for place, codes in enumerate(CARDINALITIES)
+        features.get(column, torch.randint(codes, (nodes,), generator=random))
+        for column, codes in enumerate(CARDINALITIES)
     ]
     ends = torch.tensor(bonds)
     bond_sum = ELEMENT_CHARGES[element[ends]].prod(1).sum()

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from trainer.core.class_sizes import class_sizes
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
 from trainer.data.encoding import correlation
@@ -22,7 +23,7 @@ from trainer.data.readers.region_tables import FILE_EXTENSIONS, RegionTable, Reg
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import SplitWithSharedInputs
 from trainer.data.splits.ragged import Ragged, RaggedSplit
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 LABELS_FILE = "labels.csv"
 
@@ -35,12 +36,25 @@ class ParcelSeries(Dataset):
     are ignored. Node features are the value of the region, its degree and its mean |correlation|.
 
     Args:
-        graph: Square table of edge weights from row to column. By default an edge joins two regions where their
+        path: Directory of tables.
+        graph: Square table of edge weights >= 0 from row to column. By default an edge joins two regions where their
             |correlation|, averaged over training tables, is among the ``top_k`` largest of either region.
+        top_k: Number of strongest links per region, in both directions, without ``graph``.
         standardise: Statistics for standardization: of each ``table``, or of all ``training`` tables.
+        columns: Regions to use, by name or index; None for all.
+        val: Fraction of the tables for validation, without a directory ``val``.
+        test: Fraction of the tables for test, without a directory ``test``.
+        delimiter: Column delimiter: comma, semicolon, tab, bar, space or a character; None detects it.
+        header: Whether the first row holds the region names; ``auto`` detects it.
+        encoding: Character encoding of the tables.
+        decimal: Decimal separator.
+        thousands: Thousands separator; None for none.
+        missing: Strings that count as missing values, case-insensitive.
+        seed: Random seed of the split.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
 
     Raises:
-        ConfigError: Tables differ in regions, contain non-numeric cells or have a single step; there are fewer than two
+        DataError: Tables differ in regions, contain non-numeric cells or have a single step; there are fewer than two
             classes, or a class without a table in each split; the graph has other regions.
     """
 
@@ -55,9 +69,9 @@ class ParcelSeries(Dataset):
         if not os.path.isfile(folder / LABELS_FILE):
             return dict(paths)
         table = _read_labels(folder)
-        found = [_table_path(folder, name) for name in table.columns[table.find_column("file", "data.path")]]
-        there = {f"path/{path.relative_to(folder).as_posix()}": path for path in found if path and os.path.isfile(path)}
-        return dict(paths) | there
+        listed = [_table_path(folder, name) for name in table.columns[table.find_column("file", "path")]]
+        files = [path for path in listed if path and os.path.isfile(path)]
+        return dict(paths) | {f"path/{path.relative_to(folder).as_posix()}": path for path in files}
 
     def __init__(
         self,
@@ -81,25 +95,25 @@ class ParcelSeries(Dataset):
         fmt = CellFormat.from_options({"missing": missing, "decimal": decimal, "thousands": thousands})
         table_format = RegionTableFormat(delimiter, header, encoding, fmt)
         folder = Path(path).expanduser()
-        found, class_names, names = _find_labeled_tables(folder)
-        names, found, labels = class_folders.restore_class_order(fitted, names, found, class_names)
-        splits = torch.tensor([split for _, split in found])
-        keys = class_folders.file_keys(folder, found)
+        tables, class_of_table, names = _find_labeled_tables(folder)
+        names, tables, labels = class_folders.restore_class_order(fitted, names, tables, class_of_table)
+        splits = torch.tensor([split for _, split in tables])
+        keys = class_folders.file_keys(folder, tables)
         rows = fitted.split_rows(keys, lambda: class_folders.split_every_class(splits, labels, names, val, test, seed))
-        regions = _align_regions(fitted, [table_format.read(table, "data.path", columns) for table, _ in found])
+        regions = _align_regions(fitted, [table_format.read(table, "path", columns) for table, _ in tables])
         runs = [torch.from_numpy(table.values) for table in regions]
 
         training = [runs[row] for row in rows[0].tolist()]
 
-        def learn() -> dict[str, Tensor]:
+        def fit_graph() -> dict[str, Tensor]:
             strength = torch.stack([correlation.absolute_correlation(run) for run in training]).mean(0)
             edges = correlation.top_k_edges(strength, top_k)
             if graph is not None:
-                edges = _edges_from_table(table_format.read(Path(graph).expanduser(), "data.graph"), regions[0])
+                edges = _edges_from_table(table_format.read(Path(graph).expanduser(), "graph"), regions[0])
             roles = correlation.node_roles(strength, edges[0])
             return {"edge_index": edges[0], "edge_weight": edges[1], "roles": roles}
 
-        graph_state = fitted.get_or_fit("links", learn)
+        graph_state = fitted.get_or_fit("links", fit_graph)
         scale = fitted.get_or_fit(
             "scale", lambda: _region_moments(torch.cat(training)) if standardise == "training" else None
         )
@@ -127,38 +141,38 @@ def _find_labeled_tables(folder: Path) -> tuple[list[tuple[Path, int]], Sequence
     """Return tables with their splits (0..2, from the directory), the class of each and the names of the classes."""
     if not os.path.isfile(folder / LABELS_FILE):
         if folder.is_dir() and class_folders.list_files(folder, FILE_EXTENSIONS):
-            raise ConfigError(
-                f"data.path: {folder.absolute()} has tables but no {LABELS_FILE}; add it, with columns file and"
+            raise DataError(
+                f"path: {folder.absolute()} has tables but no {LABELS_FILE}; add it, with columns file and"
                 " label, or one folder of tables per class"
             )
-        found, names = class_folders.find_labeled_files(folder, FILE_EXTENSIONS)
-        return found, [path.parent.name for path, _ in found], names
+        tables, names = class_folders.find_labeled_files(folder, FILE_EXTENSIONS)
+        return tables, [path.parent.name for path, _ in tables], names
     table = _read_labels(folder)
-    at = [table.find_column(name, "data.path") for name in ("file", "label")]
-    file_names, labels = (table.columns[place] for place in at)
+    file_column, label_column = (table.find_column(name, "path") for name in ("file", "label"))
+    file_names, labels = table.columns[file_column], table.columns[label_column]
     paths: dict[Path, int] = {}
     for row, (name, label) in enumerate(zip(file_names, labels, strict=True)):
         if not name or not label:
-            raise ConfigError(f"{table.describe_cell(row, at[bool(name)])}: missing value")
+            raise DataError(f"{table.describe_cell(row, label_column if name else file_column)}: missing value")
         path = _table_path(folder, name)
         if path is None:
-            raise ConfigError(
-                f"{table.describe_cell(row, at[0])}: {name!r} is outside of {folder.absolute()}; every table "
+            raise DataError(
+                f"{table.describe_cell(row, file_column)}: {name!r} is outside of {folder.absolute()}; every table "
                 "must be in this folder, so that a run can identify it; move or link it there, or set data.path to a"
                 " parent folder"
             )
         if paths.setdefault(path, row) != row:
-            raise ConfigError(f"{table.describe_cell(row, at[0])}: duplicate file {name!r}")
+            raise DataError(f"{table.describe_cell(row, file_column)}: duplicate file {name!r}")
         if not os.path.isfile(path):
             raise download.missing_file_error(path)
     names = sorted(set(labels))
     if len(names) < 2:
-        raise ConfigError(f"data.path: {table.path} has a single label, {names[0]!r}; at least two are needed")
+        raise DataError(f"path: {table.path} has a single label, {names[0]!r}; at least two are needed")
     return [(path, 0) for path in paths], labels, names
 
 
 def _read_labels(folder: Path) -> delimited.Table:
-    return delimited.read(str(folder / LABELS_FILE), "data.path", None, "auto", "utf-8", ("file",))
+    return delimited.read(str(folder / LABELS_FILE), "path", None, "auto", "utf-8", ("file",))
 
 
 def _table_path(folder: Path, name: str) -> Path | None:
@@ -173,29 +187,29 @@ def _align_regions(fitted: Preprocessing, runs: list[RegionTable]) -> list[Regio
     """Reorder regions as in the first table with region names, or as stored by a run."""
     too_short = next((run for run in runs if len(run.values) < 2), None)
     if too_short is not None:
-        raise ConfigError(f"data.path: {too_short.path} has 1 step; correlations need at least 2")
+        raise DataError(f"path: {too_short.path} has 1 step; correlations need at least 2")
     first = next((run for run in runs if run.names is not None), runs[0])
     names = fitted.get_or_fit("regions", lambda: first.names)
     if fitted.is_stored and names is not None:
-        first = replace(first.reorder_like(replace(first, names=names), "data.path"), names=names)
-    return [run.reorder_like(first, "data.path") for run in runs]
+        first = replace(first.reorder_like(replace(first, names=names), "path"), names=names)
+    return [run.reorder_like(first, "path") for run in runs]
 
 
 def _edges_from_table(graph: RegionTable, tables: RegionTable) -> tuple[Tensor, Tensor]:
     """Return edges and weights from a weight table (row to column) of the same regions as ``tables``."""
     height, width = graph.values.shape
     if height != width:
-        raise ConfigError(
-            f"data.graph: {graph.path} is {height} x {width}; it must be square, with one row and one column per region"
+        raise DataError(
+            f"graph: {graph.path} is {height} x {width}; it must be square, with one row and one column per region"
         )
     if (graph.values < 0).any():
         row, column = (graph.values < 0).nonzero()
-        raise ConfigError(
-            f"data.graph: {graph.path}: row {row[0] + 1}, column {column[0]}: {graph.values[row[0], column[0]]:g};"
+        raise DataError(
+            f"graph: {graph.path}: row {row[0] + 1}, column {column[0]}: {graph.values[row[0], column[0]]:g};"
             " weights must be >= 0 (for signed correlations, data.graph=null uses absolute values)"
         )
-    across = graph.reorder_like(tables, "data.graph")
-    down = RegionTable(graph.path, across.values.T, graph.names).reorder_like(tables, "data.graph")
+    across = graph.reorder_like(tables, "graph")
+    down = RegionTable(graph.path, across.values.T, graph.names).reorder_like(tables, "graph")
     weights = torch.from_numpy(down.values.T.copy())
     edge_index = weights.nonzero().t().contiguous()
     return edge_index, weights[edge_index[0], edge_index[1]].float()

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.readers.download import Source, fetch_files
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import make_node_splits, node_graph_sizes
 from trainer.data.splits.neighbor_sampler import neighbor_batches
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 URL = "https://raw.githubusercontent.com/kimiyoung/planetoid/af6abf468a772cc055bec88c52e4d6f51b7c37e3/data/"
 SHA256 = {
@@ -54,13 +55,16 @@ class Planetoid(Dataset):
     the files are removed. A node without a paper (15 in Citeseer) has neither features nor class.
 
     Args:
+        name: Name of the network.
         row_normalise: Scale the features of each node to sum to 1.
         neighbours: Number of sampled neighbors per layer for training batches (``NeighborSplit``); validation and test
-            use the whole graph.
+            use the whole graph. None for full-batch training.
+        seed: Random seed of the neighbor samples.
+        data_dir: Parent directory of ``NAME/``; None for the default data directory.
 
     References:
-        Sen et al. 2008, Collective Classification in Network Data.
-        Yang et al. 2016, Revisiting Semi-Supervised Learning with Graph Embeddings (splits).
+        Sen et al. 2008, Collective Classification in Network Data, AI Magazine 29(3).
+        Yang, Cohen and Salakhutdinov 2016, Revisiting Semi-Supervised Learning with Graph Embeddings, ICML (splits).
     """
 
     shapes = "x (N, F), edge_index (2, E) -> (N)"
@@ -73,10 +77,10 @@ class Planetoid(Dataset):
         seed: NonNegativeInt = 0,
         data_dir: str | None = None,
     ):
-        place = f"{name.capitalize()}/raw/ind.{name}."
-        sources = [Source(place + part, sha, f"{URL}ind.{name}.{part}") for part, sha in SHA256[name].items()]
+        prefix = f"{name.capitalize()}/raw/ind.{name}."
+        sources = [Source(prefix + part, sha, f"{URL}ind.{name}.{part}") for part, sha in SHA256[name].items()]
         folder = fetch_files(name, sources, data_dir)
-        files = {part: folder / (place + part) for part in SHA256[name]}
+        files = {part: folder / (prefix + part) for part in SHA256[name]}
         x, label, num_labeled, test_nodes = _read_nodes(files)
         if row_normalise:
             x /= x.sum(1, keepdim=True).clamp(min=1)
@@ -94,21 +98,21 @@ class Planetoid(Dataset):
 
 def _read_nodes(files: dict[str, Path]) -> tuple[Tensor, Tensor, int, Tensor]:
     """Return features (N, F), classes (N,), the number of labeled training nodes and the test nodes (1000,)."""
-    known, known_label, test, test_label, label = (
+    other_x, other_one_hot, test_x, test_one_hot, train_one_hot = (
         _to_dense(_unpickle(files[part])) for part in ("allx", "ally", "tx", "ty", "y")
     )
     order = torch.tensor([int(line) for line in files["test.index"].read_text().split()])
     # Rows of tx are in the order of test.index; indices in its range that are missing from it have no paper.
     nodes = int(order.max()) + 1
-    x = torch.zeros(nodes, known.shape[1]).index_copy(0, order, test)
-    one_hot = torch.zeros(nodes, known_label.shape[1]).index_copy(0, order, test_label)
-    x[: len(known)], one_hot[: len(known)] = known, known_label
-    return x, one_hot.argmax(1).where(one_hot.any(1), IGNORE_INDEX), len(label), order.sort().values
+    x = torch.zeros(nodes, other_x.shape[1]).index_copy(0, order, test_x)
+    one_hot = torch.zeros(nodes, other_one_hot.shape[1]).index_copy(0, order, test_one_hot)
+    x[: len(other_x)], one_hot[: len(other_x)] = other_x, other_one_hot
+    return x, one_hot.argmax(1).where(one_hot.any(1), IGNORE_INDEX), len(train_one_hot), order.sort().values
 
 
-def _read_edges(neighbours: dict[int, list[int]], nodes: int) -> Tensor:
+def _read_edges(adjacency: dict[int, list[int]], nodes: int) -> Tensor:
     """Return both directions of every edge once, without self-loops: (2, E), sorted by source and target."""
-    pairs = torch.tensor([(i, j) for i, targets in neighbours.items() for j in targets if i != j]).t()
+    pairs = torch.tensor([(i, j) for i, targets in adjacency.items() for j in targets if i != j]).t()
     keys = torch.cat((pairs[0] * nodes + pairs[1], pairs[1] * nodes + pairs[0])).unique()
     return torch.stack((keys // nodes, keys % nodes))
 
@@ -152,9 +156,9 @@ class _RestrictedUnpickler(pickle.Unpickler):
 
 
 def _unpickle(path: Path) -> Any:
-    """Load a pickle file without executing code from it. Raises ConfigError for anything that is not data."""
+    """Load a pickle file without executing code from it. Raises DataError for anything that is not data."""
     try:
         with path.open("rb") as file:
             return _RestrictedUnpickler(file).load()
     except (pickle.UnpicklingError, EOFError, AttributeError, TypeError, ValueError, IndexError) as error:
-        raise ConfigError(f"data: {path} rejected: {error}") from error
+        raise DataError(f"data: {path} rejected: {error}") from error

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import consecutive_node_split, make_node_splits, node_graph_sizes
@@ -17,6 +18,15 @@ class RelationSign(Dataset):
     ``y_i = [sum_(j -> i) w_r x_j0 > 0]`` with r the relation of the edge and w evenly spaced from -1 to 1. Each node
     has ``degree`` random neighbors per relation, so sum and mean aggregation are equivalent; a model that ignores
     relations has weights that sum to 0.
+
+    Args:
+        nodes: Number of nodes.
+        degree: In-degree per relation.
+        relations: Number of relations.
+        features: Number of node features; only the first is informative.
+        labelled: Number of training nodes.
+        val_nodes: Number of validation nodes; the remaining nodes are for test.
+        seed: Random seed of the data.
     """
 
     shapes = "x (N, F), edge_index (2, E), edge_type (E) -> (N)"

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 from trainer.data.generators.stochastic_block_model import block_graph
 from trainer.data.reference import baselines
@@ -20,8 +21,18 @@ class StochasticBlockModel(Dataset):
     ``x = mu onehot(block) + normal`` and the class is the block. The best possible score knows the blocks of all other
     nodes.
 
+    Args:
+        nodes: Number of nodes.
+        blocks: Number of blocks (classes) of equal size.
+        p_within: Link probability within a block.
+        p_across: Link probability between blocks.
+        mu: Scale of the block feature, relative to unit noise.
+        labelled: Number of training nodes.
+        val_nodes: Number of validation nodes; the remaining nodes are for test.
+        seed: Random seed of the data.
+
     References:
-        Holland et al. 1983, Stochastic Blockmodels: First Steps.
+        Holland, Laskey and Leinhardt 1983, Stochastic Blockmodels: First Steps, Social Networks 5(2).
     """
 
     shapes = "x (N, F), edge_index (2, E) -> (N)"

@@ -7,14 +7,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.encoding import correlation
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import SplitWithSharedInputs
 from trainer.data.splits.ragged import Ragged, RaggedSplit
 from trainer.data.splits.splitting import split_by_order
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 HEMODYNAMIC_RESPONSE = torch.tensor([0.3, 0.8, 1.0, 0.7, 0.2])
 """Response of a parcel to the activation of its network, per step."""
@@ -33,8 +34,19 @@ class SimulatedBold(Dataset):
     resting-state run, which also gives the second and third node feature, degree and mean |correlation|; only these
     distinguish the networks. The best possible score knows the networks.
 
+    Args:
+        rows: Number of runs: 60 % training, 20 % validation, 20 % test.
+        parcels: Number of parcels N, the nodes of the graph.
+        members: Parcels in each network, at most ``parcels / 2``.
+        shortest: Minimum length of a run in steps, at least 8.
+        longest: Maximum length of a run in steps.
+        rest_steps: Length of the resting-state run in steps.
+        top_k: Number of strongest links per parcel, in both directions.
+        noise: Standard deviation of the noise of each parcel; the response peaks at 1.
+        seed: Random seed of the data.
+
     Raises:
-        ConfigError: More members than parcels, or runs too short for two activations.
+        DataError: More members than parcels, or runs too short for two activations.
     """
 
     shapes = "x (B, T, N, F), edge_index (2, E), edge_weight (E), lengths (B) -> (B)"
@@ -52,17 +64,17 @@ class SimulatedBold(Dataset):
         seed: NonNegativeInt = 0,
     ):
         if 2 * members > parcels:
-            raise ConfigError(f"data.members: two networks of {members} exceed {parcels} parcels")
+            raise DataError(f"members: two networks of {members} exceed {parcels} parcels")
         if not len(HEMODYNAMIC_RESPONSE) + MIN_ONSET_GAP <= shortest <= longest:
-            raise ConfigError(
-                f"data: data.shortest must be at least {len(HEMODYNAMIC_RESPONSE) + MIN_ONSET_GAP}, for both "
+            raise DataError(
+                f"data.shortest must be at least {len(HEMODYNAMIC_RESPONSE) + MIN_ONSET_GAP}, for both "
                 "networks to activate, and at most"
                 f" data.longest; given {shortest} and {longest}"
             )
         random = rng.make_generator(seed)
         membership = torch.zeros(2, parcels)
-        places = torch.randperm(parcels, generator=random)
-        membership[0, places[:members]] = membership[1, places[members : 2 * members]] = 1
+        order = torch.randperm(parcels, generator=random)
+        membership[0, order[:members]] = membership[1, order[members : 2 * members]] = 1
         strength = correlation.absolute_correlation(_resting_state_run(membership, rest_steps, random))
         edge_index, edge_weight = correlation.top_k_edges(strength, top_k)
 
@@ -103,7 +115,13 @@ def _resting_state_run(membership: Tensor, steps: int, random: torch.Generator) 
 
 
 def draw_onsets(lengths: Tensor, first: Tensor, random: torch.Generator) -> Tensor:
-    """Draw the onset of each network, (B, 2): ``first`` (B,) before the other, both ending within ``lengths``."""
+    """Draw the onset of each network, (B, 2), in steps; both responses end within the run.
+
+    Args:
+        lengths: Lengths (B,) of the runs in steps.
+        first: Network (B,), 0 or 1, that activates first.
+        random: Generator of the onsets.
+    """
     latest = lengths - len(HEMODYNAMIC_RESPONSE)
     gap = MIN_ONSET_GAP + (torch.rand(len(lengths), generator=random) * (latest - MIN_ONSET_GAP + 1)).long()
     start = (torch.rand(len(lengths), generator=random) * (latest - gap + 1)).long()

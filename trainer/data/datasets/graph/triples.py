@@ -15,7 +15,7 @@ from trainer.data.readers import text_file, triples_file
 from trainer.data.readers.triples_file import Column, Triple
 from trainer.data.splits import triple_queries
 from trainer.data.splits.splitting import split_by_order
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 MIN_TRIPLES = 20
 """Minimum number of triples for detecting a header line by its unique names."""
@@ -28,8 +28,17 @@ class Triples(Dataset):
     ``path`` is a folder with train.txt, valid.txt and test.txt, or one file that is split at random. Every triple is a
     head and a tail query.
 
+    Args:
+        path: Directory of three files, or one file; one triple per line.
+        columns: Order of the columns in a line.
+        delimiter: Column delimiter; None for tabs if there are any, else whitespace.
+        val: Fraction for validation, of a single file.
+        test: Fraction for test, of a single file.
+        seed: Random seed of the split of a single file.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
     Raises:
-        ConfigError: Files are missing or contain no triples, columns are in another order, or a triple is in two
+        DataError: Files are missing or contain no triples, columns are in another order, or a triple is in two
         splits.
     """
 
@@ -50,7 +59,7 @@ class Triples(Dataset):
     ):
         self.fitted = fitted or Preprocessing()
         if sorted(columns) != ["head", "relation", "tail"]:
-            raise ConfigError(f"data.columns: {columns} given; it must contain head, relation and tail once each")
+            raise DataError(f"columns: {columns} given; it must contain head, relation and tail once each")
         folder = Path(path).expanduser()
         if folder.is_dir():
             parts = [triples_file.read(file, columns, delimiter) for file in _find_split_files(folder)]
@@ -69,8 +78,8 @@ def _find_split_files(folder: Path) -> list[Path]:
     for split, names in SPLIT_FILE_STEMS.items():
         candidates = [folder / f"{name}.txt" for name in names if (folder / f"{name}.txt").exists()]
         if not candidates:
-            raise ConfigError(
-                f"data.path: {folder.absolute()} has no {names[0]}.txt for the {split} split"
+            raise DataError(
+                f"path: {folder.absolute()} has no {names[0]}.txt for the {split} split"
                 f" (found: {text_file.join_names(sorted(os.listdir(folder)))}); alternatively give one file, which is "
                 "split at random"
             )
@@ -81,34 +90,35 @@ def _find_split_files(folder: Path) -> list[Path]:
 def _random_split(rows: list[Triple], val: float, test: float, seed: int) -> list[list[Triple]]:
     parts = split_by_order({"row": rng.make_permutation(len(rows), seed, 0)}, None, val=val, test=test)
     if not all(map(len, parts)):
-        raise ConfigError(f"data: {len(rows)} triples are too few for three splits with val {val:g} and test {test:g}")
+        raise DataError(f"{len(rows)} triples are too few for three splits with val {val:g} and test {test:g}")
     return [[rows[row] for row in part.inputs["row"].tolist()] for part in parts]
 
 
 def _refuse_header(parts: Sequence[Sequence[Triple]]) -> None:
-    """Raise ConfigError for a header: a first line that shares no name with any of many triples."""
+    """Raise DataError for a header: a first line that shares no name with any of many triples."""
     first_triples = {part[0] for part in parts}
     triples = [triple for part in parts for triple in part if triple not in first_triples]
-    entities, relations = {name for head, _, tail in triples for name in (head, tail)}, {fact[1] for fact in triples}
+    entities = {name for head, _, tail in triples for name in (head, tail)}
+    relations = {relation for _, relation, _ in triples}
     for head, relation, tail in first_triples:
         if len(triples) >= MIN_TRIPLES and relation not in relations and entities.isdisjoint((head, tail)):
-            raise ConfigError(
-                f"data.path: the names {head!r}, {relation!r} and {tail!r} occur in the first line only: if it is a"
+            raise DataError(
+                f"path: the names {head!r}, {relation!r} and {tail!r} occur in the first line only: if it is a"
                 " header, remove it; if it is a triple, move it to another line"
             )
 
 
 def _refuse_shared(parts: Sequence[Sequence[Triple]]) -> None:
-    """Raise ConfigError for a triple in two splits, which would leak into the test scores."""
+    """Raise DataError for a triple in two splits, which would leak into the test scores."""
     split_by_triple: dict[Triple, str] = {}
     for split, part in zip(SPLIT_FILE_STEMS, parts, strict=True):
         for triple in part:
             if split_by_triple.setdefault(triple, split) != split:
-                raise ConfigError(f"data.path: {' '.join(triple)} is in both {split_by_triple[triple]} and {split}")
+                raise DataError(f"path: {' '.join(triple)} is in both {split_by_triple[triple]} and {split}")
 
 
 def _refuse_column_order(rows: Sequence[Triple], columns: Sequence[Column]) -> None:
-    """Raise ConfigError where heads and tails share no name but one of them does with relations: a wrong order."""
+    """Raise DataError where heads and tails share no name but one of them does with relations: a wrong order."""
     head, relation, tail = (set(names) for names in zip(*rows, strict=True))
     if head & tail:
         return
@@ -116,7 +126,7 @@ def _refuse_column_order(rows: Sequence[Triple], columns: Sequence[Column]) -> N
         if names & relation:
             swap = {third: "relation", "relation": third}
             corrected = ",".join(swap.get(column, column) for column in columns)
-            raise ConfigError(
-                f"data.columns: no name is both a head and a tail, but {min(names & relation)!r} is both a {name} and a"
+            raise DataError(
+                f"columns: no name is both a head and a tail, but {min(names & relation)!r} is both a {name} and a"
                 f" relation; did you mean data.columns=[{corrected}]?"
             )

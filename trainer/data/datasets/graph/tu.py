@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from trainer.core.class_sizes import class_sizes
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, NonNegativeInt, PositiveInt
 from trainer.data.encoding.standardization import tensor_mean_and_scale
@@ -19,7 +20,7 @@ from trainer.data.splits import splitting
 from trainer.data.splits.graph_batches import GraphsSplit
 from trainer.data.splits.ragged import Ragged
 from trainer.data.splits.whole_graphs import graph_sizes, make_graph_splits
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 URL = (
     "https://raw.githubusercontent.com/XuelinHu/Matrix-ResGNN-GraphClassificatio/"
@@ -50,12 +51,20 @@ class TU(Dataset):
     without either have their degree as feature.
 
     Args:
-        fold: Test fold of a stratified cross-validation; the next fold is for validation, the others for training.
-        folds: Number of folds.
+        path: Directory with ``NAME_A.txt``, ``NAME_graph_indicator.txt``, ``NAME_graph_labels.txt``, ...
+        name: NAME, where the directory holds several data sets.
+        fold: Test fold of a stratified cross-validation, 0 to ``folds - 1``; the next fold is for validation, the
+            others for training.
+        folds: Number of folds, 3 to the number of graphs.
+        seed: Random seed of the folds.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
 
     Raises:
-        ConfigError: ``fold`` out of range, fewer than three folds or more than graphs, or an invalid file (see
+        DataError: ``fold`` out of range, fewer than three folds or more than graphs, or an invalid file (see
             ``tu_format.read``).
+
+    References:
+        Morris et al. 2020, TUDataset: A Collection of Benchmark Datasets for Learning with Graphs, ICML GRL+ workshop.
     """
 
     shapes = "x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G)"
@@ -75,11 +84,9 @@ class TU(Dataset):
         collection = tu_format.read(*tu_format.find_collection(path, name), fitted)
         num_graphs = len(collection.label)
         if folds < 3 or folds > num_graphs:
-            raise ConfigError(
-                f"data.folds: {folds} given; it must be 3 (train, validation, test) to {num_graphs} (graphs)"
-            )
+            raise DataError(f"folds: {folds} given; it must be 3 (train, validation, test) to {num_graphs} (graphs)")
         if fold >= folds:
-            raise ConfigError(f"data.fold: {fold} given; it must be in 0..{folds - 1} for {folds} folds")
+            raise DataError(f"fold: {fold} given; it must be in 0..{folds - 1} for {folds} folds")
         rows = fitted.split_rows(
             collection.graph_keys(),
             lambda: splitting.split_by_fold(splitting.make_folds(collection.label, folds, seed), fold),
@@ -102,8 +109,22 @@ class TU(Dataset):
 class PinnedTU(TU):
     """MUTAG and PROTEINS, downloaded with pinned digests.
 
-    ``MUTAG``: 188 molecules, mutagenic or not (Debnath et al. 1991). ``PROTEINS``: 1113 proteins, enzymes or not
-    (Dobson and Doig 2003; Borgwardt et al. 2005).
+    ``MUTAG``: 188 molecules, mutagenic or not. ``PROTEINS``: 1113 proteins, enzymes or not.
+
+    Args:
+        name: Name of the data set.
+        fold: Test fold, see ``TU``.
+        folds: Number of folds.
+        seed: Random seed of the folds.
+        data_dir: Parent directory of ``tu_NAME/``; None for the default data directory.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
+    References:
+        Debnath et al. 1991, Structure-Activity Relationship of Mutagenic Aromatic and Heteroaromatic Nitro Compounds,
+            J. Med. Chem. 34(2).
+        Dobson and Doig 2003, Distinguishing Enzyme Structures from Non-enzymes Without Alignments, J. Mol. Biol.
+            330(4).
+        Borgwardt et al. 2005, Protein Function Prediction via Graph Kernels, Bioinformatics 21.
     """
 
     shapes = "x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G)"

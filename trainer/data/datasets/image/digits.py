@@ -9,13 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
+from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset_info import DatasetInfo, ImageInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.generators import image_patterns
 from trainer.data.reference import baselines
 from trainer.data.splits import image_splits
 from trainer.data.splits.splitting import split_by_order, stratified_order
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 NUM_CLASSES = 10
 BACKGROUND_CLASS = 10
@@ -27,6 +28,13 @@ class Digits(Dataset):
     """Classification of 1797 grayscale digits.
 
     Images are scaled to [0, 1] and resized from 8x8 to ``size``; splits are stratified by class.
+
+    Args:
+        size: Height and width in pixels.
+        seed: Random seed of the split.
+
+    References:
+        Alpaydin and Kaynak 1998, Cascading Classifiers, Kybernetika 34(4).
     """
 
     shapes = "x (B, C, H, W) -> (B)"
@@ -37,7 +45,7 @@ class Digits(Dataset):
         self.info = DatasetInfo(
             sizes=image_patterns.image_sizes(x, NUM_CLASSES),
             baseline=baselines.majority_class(self.train, self.test, NUM_CLASSES),
-            bounds=([0.0], [1.0]),
+            image=ImageInfo(bounds=([0.0], [1.0])),
         )
 
     def read(self, path: str) -> image_splits.NamedPixelSplit:
@@ -50,8 +58,18 @@ class DigitCanvas(Dataset):
     Every pixel has the class of its digit, or background. No source image is used in two splits. Digits do not overlap,
     so a perfect score is possible.
 
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        size: Height and width of the canvas in pixels.
+        digits: Number of digits per canvas, at most one per quarter.
+        digit_size: Height and width of a digit in pixels, at most ``size // 2``.
+        seed: Random seed of the data.
+
     Raises:
-        ConfigError: Digits are larger than a quarter of the canvas.
+        DataError: Digits are larger than a quarter of the canvas.
+
+    References:
+        Alpaydin and Kaynak 1998, Cascading Classifiers, Kybernetika 34(4) (digits).
     """
 
     shapes = "x (B, C, H, W) -> (B, H, W)"
@@ -65,8 +83,8 @@ class DigitCanvas(Dataset):
         seed: NonNegativeInt = 0,
     ):
         if digit_size > size // 2:
-            raise ConfigError(
-                f"data.digit_size: {digit_size} pixels exceed a quarter of a canvas of {size} (at most {size // 2})"
+            raise DataError(
+                f"digit_size: {digit_size} pixels exceed a quarter of a canvas of {size} (at most {size // 2})"
             )
         x, y = load_digits(digit_size)
         sources = split_by_order({"x": x}, y, stratified_order(y, seed))
@@ -83,7 +101,7 @@ class DigitCanvas(Dataset):
             baseline=baselines.majority_pixel_class(self.train, self.test, names),
             best_possible={"mean_iou": 1.0, "pixel_accuracy": 1.0},
             class_names=names,
-            blank_class=BACKGROUND_CLASS,
+            image=ImageInfo(blank_class=BACKGROUND_CLASS),
         )
 
 
@@ -101,7 +119,18 @@ def load_digits(size: int) -> tuple[Tensor, Tensor]:
 def make_canvases(
     source: TensorSplit, rows: int, size: int, digits: int, random: torch.Generator
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Compose images (rows, 1, size, size) of ``digits`` source images each, and the class of every pixel."""
+    """Compose canvases and the class of each of their pixels.
+
+    Args:
+        source: Images (N, 1, H, H) of digits, and their classes.
+        rows: Number of canvases.
+        size: Height and width of a canvas in pixels.
+        digits: Number of digits per canvas.
+        random: Generator of digits and positions.
+
+    Returns:
+        Inputs x (rows, 1, size, size) and target (rows, size, size).
+    """
     assert source.target is not None
     x = torch.zeros(rows, 1, size, size)
     y = torch.full((rows, size, size), BACKGROUND_CLASS)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.generators import image_patterns
 from trainer.data.reference import baselines
@@ -22,6 +23,14 @@ class Gratings(Dataset):
     between 0 and 180 degrees and a uniform phase. Rows come in pairs of one class with opposite phase and independent
     noise: the mean image of every class is zero, so a linear model scores at chance. The best possible score is that of
     a matched filter that knows the wavelength.
+
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        size: Height and width in pixels.
+        classes: Number of orientations between 0 and 180 degrees.
+        wavelength: Wavelength in pixels.
+        noise: Standard deviation of the noise; gratings range from -1 to 1.
+        seed: Random seed of the data.
     """
 
     shapes = "x (B, C, H, W) -> (B)"
@@ -51,7 +60,15 @@ class Gratings(Dataset):
         )
 
 
-def matched_filter(x: Tensor, places: Tensor) -> Tensor:
-    """Classify by the template with the largest response at its best phase: x (N, H, W) -> (N)."""
-    templates = torch.polar(torch.ones_like(places), places).flatten(1)
+def matched_filter(x: Tensor, phases: Tensor) -> Tensor:
+    """Classify by the template with the largest response at its best phase.
+
+    Args:
+        x: Images (N, H, W).
+        phases: Phase (K, H, W) of the stripes of each class.
+
+    Returns:
+        Classes (N,).
+    """
+    templates = torch.polar(torch.ones_like(phases), phases).flatten(1)
     return (x.flatten(1).to(templates.dtype) @ templates.T).abs().argmax(1)

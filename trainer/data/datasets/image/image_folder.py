@@ -8,7 +8,8 @@ from typing import Literal
 
 import torch
 
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo, ImageInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 from trainer.data.encoding import image_traits
@@ -26,8 +27,19 @@ class ImageFolder(Dataset):
     orientation is applied, only the first frame is read, transparency becomes white, and images are grayscale where all
     training images are. Each channel has mean 0 and standard deviation 1 over a sample of the training images.
 
+    Args:
+        path: Directory of the class folders.
+        size: Height and width in pixels after resizing.
+        fit: Treatment of the aspect ratio: crop the longer side, pad the shorter one with black, or stretch.
+        channels: 1 (grayscale) or 3 (color); None for 1 where all training images are grayscale.
+        val: Fraction of the images for validation, without a directory ``val``.
+        test: Fraction of the images for test, without a directory ``test``.
+        seed: Random seed of the split.
+        cache_gb: Memory for decoded images in GB; images beyond it are decoded on access.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
     Raises:
-        ConfigError: The folder is missing or has another layout, an image cannot be read, or a class has no image in
+        DataError: The folder is missing or has another layout, an image cannot be read, or a class has no image in
             some split.
     """
 
@@ -76,7 +88,7 @@ class ImageFolder(Dataset):
         self.info = DatasetInfo(
             sizes=image_patterns.image_sizes(x[torch.tensor([0])], len(names)),
             baseline=baselines.majority_class(self.train, self.test, len(names)),
-            bounds=self.train.scale.pixel_bounds,
+            image=ImageInfo(bounds=self.train.scale.pixel_bounds),
             class_names=names,
         )
 

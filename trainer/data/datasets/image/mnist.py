@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo, ImageInfo
 from trainer.core.types import PositiveInt
 from trainer.data.generators import image_patterns
 from trainer.data.readers import idx_format
@@ -11,7 +12,7 @@ from trainer.data.reference import baselines
 from trainer.data.splits import image_splits
 from trainer.data.splits.image_splits import PixelSplit
 from trainer.data.splits.pixel_scale import PixelScale
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 NUM_CLASSES = 10
 URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
@@ -29,6 +30,14 @@ class MNIST(Dataset):
 
     Validation takes the last ``val_rows`` of the 60,000 training images. Pixels have mean 0 and standard deviation 1
     over the remaining training rows.
+
+    Args:
+        val_rows: Number of validation rows, less than 60,000.
+        data_dir: Parent directory of ``mnist/``; None for the default data directory.
+
+    References:
+        LeCun, Bottou, Bengio and Haffner 1998, Gradient-Based Learning Applied to Document Recognition, Proc. IEEE
+            86(11).
     """
 
     shapes = "x (B, C, H, W) -> (B)"
@@ -38,8 +47,7 @@ class MNIST(Dataset):
         self.info = DatasetInfo(
             sizes=image_patterns.image_sizes(self.train.inputs["x"], NUM_CLASSES),
             baseline=baselines.majority_class(self.train, self.test, NUM_CLASSES),
-            bounds=self.train.scale.pixel_bounds,
-            blank=self.train.scale.black_level,
+            image=ImageInfo(bounds=self.train.scale.pixel_bounds, blank=self.train.scale.black_level),
         )
 
     def read(self, path: str) -> image_splits.NamedPixelSplit:
@@ -47,7 +55,16 @@ class MNIST(Dataset):
 
 
 class SequentialMNIST(Dataset):
-    """Row-wise sequential MNIST: each step is a row of pixels, from top to bottom."""
+    """Row-wise sequential MNIST: each step is a row of pixels, from top to bottom.
+
+    Args:
+        val_rows: Number of validation rows, less than 60,000.
+        data_dir: Parent directory of ``mnist/``; None for the default data directory.
+
+    References:
+        LeCun, Bottou, Bengio and Haffner 1998, Gradient-Based Learning Applied to Document Recognition, Proc. IEEE
+            86(11).
+    """
 
     shapes = "x (B, T, F) -> (B)"
 
@@ -80,7 +97,7 @@ def _load_splits(val_rows: int, data_dir: str | None) -> list[PixelSplit]:
     )
     end = len(x) - val_rows
     if end < 1:
-        raise ConfigError(f"data.val_rows: {val_rows} leaves no training rows of {len(x)}")
+        raise DataError(f"val_rows: {val_rows} leaves no training rows of {len(x)}")
     scale = PixelScale.from_images(x[:end])
     return [
         PixelSplit(images, labels, scale)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.generators import image_patterns
 from trainer.data.reference import baselines
@@ -22,6 +23,16 @@ class MovingBlob(Dataset):
     in one of ``directions``, the class. The position in each frame is uniform for every direction, so single frames are
     uninformative, and the unordered set of frames gives the line of motion but not its sign. The best possible score is
     that of a matched filter that knows blob and speed.
+
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        size: Height and width in pixels.
+        frames: Number of frames T.
+        directions: Number of directions (classes).
+        speed: Speed in pixels per frame.
+        radius: Standard deviation of the blob in pixels.
+        noise: Standard deviation of the noise; the blob peaks at 1.
+        seed: Random seed of the data.
     """
 
     shapes = "x (B, T, C, H, W) -> (B)"
@@ -54,14 +65,25 @@ class MovingBlob(Dataset):
 
 
 def class_velocities(directions: int, speed: float) -> Tensor:
-    """Return the velocity of each class in pixels per frame (down, across), (directions, 2)."""
+    """Return the velocity of each class in pixels per frame (down, across), (directions, 2).
+
+    Args:
+        directions: Number of evenly spaced directions.
+        speed: Speed in pixels per frame.
+    """
     angle = torch.arange(directions) * 2 * math.pi / directions
     return speed * torch.stack((angle.sin(), angle.cos()), 1)
 
 
-def render_blobs(places: Tensor, size: int, radius: float) -> Tensor:
-    """Render images (..., size, size) of a blob at each center (..., 2), with periodic boundaries."""
-    offset = torch.arange(size) - places[..., None]  # (..., 2, size)
+def render_blobs(centers: Tensor, size: int, radius: float) -> Tensor:
+    """Render images (..., size, size) of a blob, with periodic boundaries.
+
+    Args:
+        centers: Position (..., 2) of the blob in each image, in pixels (down, across).
+        size: Height and width in pixels.
+        radius: Standard deviation of the blob in pixels.
+    """
+    offset = torch.arange(size) - centers[..., None]  # (..., 2, size)
     wrapped = (offset + size / 2).remainder(size) - size / 2
     down, across = torch.exp(-(wrapped**2) / (2 * radius**2)).unbind(-2)
     return down[..., :, None] * across[..., None, :]
@@ -72,10 +94,13 @@ def matched_filter(x: Tensor, steps: Tensor, radius: float) -> Tensor:
 
     All starts are evaluated at once by the Fourier shift theorem.
 
-    Shape:
-        - x: (N, T, H, W)
-        - steps: (K, T, 2)
-        - Output: (N,)
+    Args:
+        x: Frames (N, T, H, W).
+        steps: Displacement (K, T, 2) from the start in each frame, by class, in pixels (down, across).
+        radius: Standard deviation of the blob in pixels.
+
+    Returns:
+        Classes (N,).
     """
     size = x.shape[-1]
     frequencies = torch.fft.fftfreq(size)

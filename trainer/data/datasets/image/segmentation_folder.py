@@ -13,7 +13,8 @@ from typing import Literal
 
 import torch
 
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import SPLITS, Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 from trainer.data.encoding import image_traits
@@ -22,7 +23,7 @@ from trainer.data.readers import class_folders, download, image_file, masks
 from trainer.data.reference import baselines
 from trainer.data.splits import image_splits
 from trainer.data.splits.pixel_scale import PixelScale
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 URL = "https://raw.githubusercontent.com/zhixuhao/unet/b45af4d458437d8281cc218a07fd4380818ece4a/data/membrane/"
 SHA256_FILE = Path(__file__).with_name("isbi2012.sha256")
@@ -46,7 +47,20 @@ class _SegmentationDataset(Dataset):
         cache_gb: float,
         values: Sequence[int] | None = None,
     ) -> None:
-        """Set splits and info; ``pairs`` are those of all splits in order, ``counts`` of each."""
+        """Set splits and info.
+
+        Args:
+            fitted: Preprocessing of the run.
+            pairs: Image and mask files of training, validation and test, in this order.
+            counts: Number of pairs in each split.
+            view: Size and resize mode.
+            channels: 1, 3 or None, see ``SegmentationFolder``.
+            names: Class names; None for the mask values.
+            ignore: Mask value that is excluded from loss and scores.
+            repeats: Number of passes over the training images per epoch.
+            cache_gb: Memory for decoded images in GB.
+            values: Mask values of the classes; None for all that occur.
+        """
 
         def decode_image(pair: masks.ImageMaskPair) -> object:
             return image_file.decode(pair.image, view)
@@ -86,12 +100,12 @@ class _SegmentationDataset(Dataset):
 
 
 def _common_size(pairs: Sequence[masks.ImageMaskPair], headers: Sequence[image_file.ImageHeader]) -> tuple[int, int]:
-    """Return the common height and width. Raises ConfigError where images differ in size."""
+    """Return the common height and width. Raises DataError where images differ in size."""
     first = headers[0]
     for pair, header in zip(pairs, headers, strict=True):
         if (header.height, header.width) != (first.height, first.width):
-            raise ConfigError(
-                f"data.size: images differ in size: {pairs[0].image.absolute()} is {first.width} x {first.height},"
+            raise DataError(
+                f"size: images differ in size: {pairs[0].image.absolute()} is {first.width} x {first.height},"
                 f" {pair.image.absolute()} {header.width} x {header.height}; set data.size to resize all to a square"
             )
     return first.height, first.width
@@ -100,11 +114,11 @@ def _common_size(pairs: Sequence[masks.ImageMaskPair], headers: Sequence[image_f
 def _stored_size(
     fitted: Preprocessing, pairs: Sequence[masks.ImageMaskPair], headers: Sequence[image_file.ImageHeader]
 ) -> tuple[int, int]:
-    """Return the training image size. Raises ConfigError for images of another size, and where they differ."""
+    """Return the training image size. Raises DataError for images of another size, and where they differ."""
     size = _common_size(pairs, headers)
     height, width = fitted.get_or_fit("shape", lambda: list(size))
     if size != (height, width):
-        raise ConfigError(f"data.path: images are {size[1]} x {size[0]}; this run was trained on {width} x {height}")
+        raise DataError(f"path: images are {size[1]} x {size[0]}; this run was trained on {width} x {height}")
     return height, width
 
 
@@ -129,16 +143,15 @@ def _stored_class_map(
 def _make_class_map(
     values: Sequence[int] | None, totals: Counter[int], ignore: int | None, names: Sequence[str] | None
 ) -> masks.ClassMap:
-    """Build a class map from ``values``, or from all that occur. Raises ConfigError for invalid classes."""
+    """Build a class map from ``values``, or from all that occur. Raises DataError for invalid classes."""
     if values is None:
         return masks.ClassMap(_class_values(set(totals), ignore, names))
     class_map = masks.ClassMap(_class_values(set(values), ignore, names), ignore, nearest=True)
     counts = class_map.count_classes(totals).tolist()
     if 0 in counts:
         absent = class_map.values[counts.index(0)]
-        raise ConfigError(
-            f"data.values: no mask pixel has the value {absent} or is nearest to it; masks contain"
-            f" {_format_values(totals)}"
+        raise DataError(
+            f"values: no mask pixel has the value {absent} or is nearest to it; masks contain {_format_values(totals)}"
         )
     return class_map
 
@@ -148,16 +161,14 @@ def _format_values(values: Collection[int]) -> str:
 
 
 def _class_values(present: set[int], ignore: int | None, names: Sequence[str] | None) -> list[int]:
-    """Return the sorted class values. Raises ConfigError for invalid ones or a number that differs from the names."""
+    """Return the sorted class values. Raises DataError for invalid ones or a number that differs from the names."""
     values = sorted(present - {ignore})
     description = f"the masks contain {_format_values(values)}"
     if not 2 <= len(values) <= masks.MAX_VALUES:
-        raise ConfigError(
-            f"data.path: {description} ({len(values)} distinct); there must be 2 to {masks.MAX_VALUES} classes"
-        )
+        raise DataError(f"path: {description} ({len(values)} distinct); there must be 2 to {masks.MAX_VALUES} classes")
     if names is not None and len(names) != len(values):
-        raise ConfigError(
-            f"data.classes: {len(names)} names ({', '.join(names)}), but {description} (classes in this order;"
+        raise DataError(
+            f"classes: {len(names)} names ({', '.join(names)}), but {description} (classes in this order;"
             " data.ignore excludes a value)"
         )
     return values
@@ -170,13 +181,23 @@ class SegmentationFolder(_SegmentationDataset):
     ``val/``, ``test/`` or both. Images are read as in ``ImageFolder``; masks are resized by nearest neighbor.
 
     Args:
+        path: Directory of the images and masks.
+        classes: Class names in the order of the mask values; None for the values themselves.
         ignore: Mask value that is excluded from loss and scores.
+        size: Height and width in pixels after resizing; None for the original size, which all images must share.
+        fit: Treatment of the aspect ratio: crop the longer side, or stretch.
+        channels: 1 (grayscale) or 3 (color); None for 1 where all training images are grayscale.
+        repeats: Number of passes over the training images per epoch.
         values: Mask values (gray, 1 bit or palette indices) of the classes; other values map to the nearest of them. By
             default all values that occur, in ascending order.
-        repeats: Number of passes over the training images per epoch.
+        val: Fraction of the images for validation, without a directory ``val``.
+        test: Fraction of the images for test, without a directory ``test``.
+        seed: Random seed of the split.
+        cache_gb: Memory for decoded images in GB; images beyond it are decoded on access.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
 
     Raises:
-        ConfigError: The folder is missing or has another layout, files cannot be read or do not match, or masks contain
+        DataError: The folder is missing or has another layout, files cannot be read or do not match, or masks contain
             no classes.
     """
 
@@ -212,7 +233,7 @@ class SegmentationFolder(_SegmentationDataset):
         counts = [len(part) for part in rows]
         if not all(counts):
             empty_split = SPLITS[counts.index(0)]
-            raise ConfigError(f"data.path: the {empty_split} split is empty ({len(pairs_with_splits)} images in total)")
+            raise DataError(f"path: the {empty_split} split is empty ({len(pairs_with_splits)} images in total)")
         pairs = [pairs_with_splits[row][0] for row in torch.cat(rows).tolist()]
         view = image_file.ImageView(1, size, fit)
         self.set_splits(fitted, pairs, counts, view, channels, classes, ignore, repeats, cache_gb, values)
@@ -225,8 +246,15 @@ class ISBI2012(_SegmentationDataset):
     publish labels of its test slices, so the published ones are split: 0 to 19 for training, 20 to 23 for validation,
     24 to 29 for test.
 
+    Args:
+        size: Height and width in pixels after resizing; None for the original 512.
+        repeats: Number of passes over the training slices per epoch.
+        data_dir: Parent directory of ``isbi2012/``; None for the default data directory.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
     References:
-        Arganda-Carreras et al. 2015, Crowdsourcing the Creation of Image Segmentation Algorithms for Connectomics.
+        Arganda-Carreras et al. 2015, Crowdsourcing the Creation of Image Segmentation Algorithms for Connectomics,
+            Frontiers in Neuroanatomy 9.
     """
 
     shapes = "x (B, C, H, W) -> (B, H, W)"

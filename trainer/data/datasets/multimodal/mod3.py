@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.generators import image_patterns
 from trainer.data.reference import baselines
@@ -24,6 +25,15 @@ class Mod3(Dataset):
     noisy grating at ``60 b`` degrees. All nine pairs (a, b) are equally frequent, so y is uniform given either modality
     and no additive model ``f(sequence) + g(image)`` can predict it. The best possible score classifies each modality by
     the nearest pattern.
+
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        length: Sequence length T.
+        features: Number of features F per step.
+        size: Height and width of the image in pixels.
+        wavelength: Wavelength of the grating in pixels.
+        noise: Standard deviation of the noise in both modalities; patterns range from -1 to 1.
+        seed: Random seed of the data.
     """
 
     shapes = "sequence (B, T, F), image (B, C, H, W) -> (B)"
@@ -55,12 +65,24 @@ class Mod3(Dataset):
 
 
 def class_patterns(length: int, features: int, size: int, wavelength: float) -> tuple[Tensor, Tensor]:
-    """Return the noise-free sequence (3, T, F) and image (3, 1, H, W) of each class."""
+    """Return the noise-free sequence (3, T, F) and image (3, 1, H, W) of each class.
+
+    Args:
+        length: Sequence length T.
+        features: Number of features F.
+        size: Height and width of the image in pixels.
+        wavelength: Wavelength of the grating in pixels.
+    """
     phase = 2 * math.pi / length * torch.arange(1, NUM_CLASSES + 1)[:, None] * torch.arange(length)
     waves = torch.cos(phase)[..., None].expand(-1, -1, features)
     return waves, torch.cos(image_patterns.stripe_phases(size, NUM_CLASSES, wavelength))[:, None]
 
 
-def nearest_pattern(x: Tensor, classes: Tensor) -> Tensor:
-    """Return the nearest pattern of each row (N, ...), (N,): the maximum likelihood class under Gaussian noise."""
-    return torch.cdist(x.flatten(1), classes.flatten(1)).argmin(1)
+def nearest_pattern(x: Tensor, patterns: Tensor) -> Tensor:
+    """Return the maximum likelihood class (N,) under Gaussian noise, the nearest pattern.
+
+    Args:
+        x: Rows (N, ...).
+        patterns: Noise-free row (K, ...) of each class.
+    """
+    return torch.cdist(x.flatten(1), patterns.flatten(1)).argmin(1)

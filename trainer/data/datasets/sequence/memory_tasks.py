@@ -8,15 +8,16 @@ from torch.nn import functional
 
 from trainer.core import rng
 from trainer.core.class_sizes import class_sizes
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
 from trainer.data.splits.splitting import split_by_order
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
-def _sequence_sizes(x: Tensor, **more: int) -> dict[str, int]:
-    return {"in_features": x.shape[2], "seq_len": x.shape[1], "flat_features": x[0].numel(), **more}
+def _sequence_sizes(x: Tensor, **other_sizes: int) -> dict[str, int]:
+    return {"in_features": x.shape[2], "seq_len": x.shape[1], "flat_features": x[0].numel(), **other_sizes}
 
 
 class FirstPlusLast(Dataset):
@@ -24,6 +25,11 @@ class FirstPlusLast(Dataset):
 
     ``y = x_1 + x_T`` with x uniform in [0, 1). The mean has an MSE of 1/6, a prediction from one end alone 1/12: the
     latter is all that the last output of a bidirectional network allows.
+
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        length: Sequence length T.
+        seed: Random seed of the data.
     """
 
     shapes = "x (B, T, F) -> (B, K)"
@@ -39,7 +45,14 @@ class FirstPlusLast(Dataset):
 
 
 class FirstToken(Dataset):
-    """Classification of the first of random one-hot tokens, which is marked by its position only."""
+    """Classification of the first of random one-hot tokens, which is marked by its position only.
+
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        length: Sequence length T.
+        tokens: Vocabulary size and number of classes.
+        seed: Random seed of the data.
+    """
 
     shapes = "x (B, T, F) -> (B)"
 
@@ -61,6 +74,12 @@ class VarLenSum(Dataset):
 
     ``y = sum_{t <= length} x_t / sqrt(mean length)`` with x standard normal, so y has variance 1. Padding has the
     distribution of real steps, so only a model that masks by ``lengths`` can be correct.
+
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        shortest: Minimum length in steps.
+        longest: Maximum length in steps, to which all rows are padded.
+        seed: Random seed of the data.
     """
 
     shapes = "x (B, T, F), lengths (B) -> (B, K)"
@@ -69,12 +88,12 @@ class VarLenSum(Dataset):
         self, rows: PositiveInt = 10000, shortest: PositiveInt = 3, longest: PositiveInt = 20, seed: NonNegativeInt = 0
     ):
         if shortest > longest:
-            raise ConfigError(f"data.shortest: {shortest} is more than data.longest, {longest}")
+            raise DataError(f"shortest: {shortest} is more than data.longest, {longest}")
         random = rng.make_generator(seed)
         lengths = torch.randint(shortest, longest + 1, (rows,), generator=random)
         x = torch.randn(rows, longest, 1, generator=random)
-        real = torch.arange(longest) < lengths[:, None]
-        y = (x * real[..., None]).sum(1) / ((shortest + longest) / 2) ** 0.5
+        mask = torch.arange(longest) < lengths[:, None]
+        y = (x * mask[..., None]).sum(1) / ((shortest + longest) / 2) ** 0.5
         self.train, self.val, self.test = split_by_order({"x": x, "lengths": lengths}, y)
         self.info = DatasetInfo(
             sizes=_sequence_sizes(x, out_features=1),
@@ -88,15 +107,20 @@ class Adding(Dataset):
 
     Each step has a uniform value and a mark; one step is marked in each half. The mean has an MSE of 1/6.
 
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        length: Sequence length T, at least 2.
+        seed: Random seed of the data.
+
     References:
-        Hochreiter and Schmidhuber 1997, Long Short-Term Memory.
+        Hochreiter and Schmidhuber 1997, Long Short-Term Memory, Neural Computation 9(8), experiment 4.
     """
 
     shapes = "x (B, T, F) -> (B, K)"
 
     def __init__(self, rows: PositiveInt = 10000, length: PositiveInt = 30, seed: NonNegativeInt = 0):
         if length < 2:
-            raise ConfigError(f"data.length: {length} given; two marks need at least 2 steps")
+            raise DataError(f"length: {length} given; two marks need at least 2 steps")
         random = rng.make_generator(seed)
         value, mark, half = torch.rand(rows, length, generator=random), torch.zeros(rows, length), length // 2
         first = torch.randint(half, (rows, 1), generator=random)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.reference import baselines
 from trainer.data.reference.bayes_optimal import logistic_optimum
@@ -17,6 +18,13 @@ class SyntheticSeq(Dataset):
 
     ``z = sum_t a.x_t / sqrt(T)`` with x standard normal and |a| = 1, ``y ~ Bernoulli(sigmoid(scale z))``. All steps
     have equal weight, so a model that uses only the last one scores poorly.
+
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        length: Sequence length T.
+        in_features: Number of features F per step.
+        scale: Scale of the log-odds.
+        seed: Random seed of the data.
     """
 
     shapes = "x (B, T, F) -> (B)"

@@ -7,11 +7,12 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.batch import IGNORE_INDEX
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
 from trainer.data.splits.splitting import split_by_order
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 class NeighborSum(Dataset):
@@ -19,6 +20,13 @@ class NeighborSum(Dataset):
 
     ``tag_t = x_{t-1} + x_{t+1}`` with uniform tokens 0..V-1; the ends of a row have one neighbor. A causal model is
     correct with probability 1/V, except at the last step of a row.
+
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        shortest: Minimum length in tokens.
+        longest: Maximum length in tokens, to which all rows are padded.
+        vocab_size: Vocabulary size V; there are 2 V - 1 tags.
+        seed: Random seed of the data.
     """
 
     shapes = "x (B, S), lengths (B) -> (B, T)"
@@ -52,11 +60,18 @@ class TemporalOrder(Dataset):
     The class is the pair of special tokens in the first and second half of a row: xx, xy, yx or yy. Padding holds
     random tokens. A bag-of-tokens model cannot separate xy from yx and has an accuracy of 3/4.
 
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        shortest: Minimum length in tokens, at least 2.
+        longest: Maximum length in tokens, to which all rows are padded.
+        vocab_size: Vocabulary size with the two special tokens, at least 3.
+        seed: Random seed of the data.
+
     Raises:
-        ConfigError: Rows too short for two halves.
+        DataError: Rows too short for two halves.
 
     References:
-        Hochreiter and Schmidhuber 1997, Long Short-Term Memory.
+        Hochreiter and Schmidhuber 1997, Long Short-Term Memory, Neural Computation 9(8), experiment 6.
     """
 
     shapes = "x (B, S), lengths (B) -> (B)"
@@ -70,8 +85,8 @@ class TemporalOrder(Dataset):
         seed: NonNegativeInt = 0,
     ):
         if shortest < 2 or vocab_size < 3:
-            raise ConfigError(
-                "data: temporal_order needs data.shortest >= 2 and, for two special tokens among others,"
+            raise DataError(
+                "temporal_order needs data.shortest >= 2 and, for two special tokens among others,"
                 f" data.vocab_size >= 3; given {shortest} and {vocab_size}"
             )
         x, lengths, random = _draw_tokens(rows, shortest, longest, vocab_size, seed)
@@ -98,7 +113,7 @@ def _draw_tokens(
 ) -> tuple[Tensor, Tensor, torch.Generator]:
     """Draw uniform tokens (N, S), padding included, and uniform lengths (N); also return the generator."""
     if shortest > longest:
-        raise ConfigError(f"data.shortest: {shortest} is more than data.longest, {longest}")
+        raise DataError(f"shortest: {shortest} is more than data.longest, {longest}")
     random = rng.make_generator(seed)
     lengths = torch.randint(shortest, longest + 1, (rows,), generator=random)
     return torch.randint(vocab_size, (rows, longest), generator=random), lengths, random

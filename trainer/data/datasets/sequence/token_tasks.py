@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
 from trainer.data.splits.splitting import split_by_order
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 
 class Reverse(Dataset):
@@ -18,8 +19,14 @@ class Reverse(Dataset):
     The previous target tokens carry no information about the next one. All sequences are distinct, so memorizing the
     training rows does not help.
 
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        length: Sequence length in tokens.
+        vocab_size: Vocabulary size.
+        seed: Random seed of the data.
+
     Raises:
-        ConfigError: Too few distinct sequences.
+        DataError: Too few distinct sequences.
     """
 
     shapes = "x (B, S) -> (B, T)"
@@ -30,8 +37,8 @@ class Reverse(Dataset):
         random = rng.make_generator(seed)
         sequences = torch.randint(vocab_size, (2 * rows, length), generator=random).unique(dim=0)
         if len(sequences) < rows:
-            raise ConfigError(
-                f"data.rows: {rows} given, but only {len(sequences)} distinct sequences of {vocab_size}^{length} were"
+            raise DataError(
+                f"rows: {rows} given, but only {len(sequences)} distinct sequences of {vocab_size}^{length} were"
                 " drawn; decrease data.rows, or increase data.length or data.vocab_size"
             )
         x = sequences[torch.randperm(len(sequences), generator=random)[:rows]]  # unique() sorts them

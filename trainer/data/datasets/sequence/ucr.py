@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from trainer.core.class_sizes import class_sizes
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing, make_content_keys
 from trainer.core.types import Fraction, NonNegativeInt
 from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, tensor_mean_and_scale
@@ -19,7 +20,7 @@ from trainer.data.readers.download import Source, data_root, fetch_files
 from trainer.data.reference import baselines
 from trainer.data.splits.ragged import Ragged, RaggedSplit
 from trainer.data.splits.splitting import stratified_order
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
 
 URL = "https://raw.githubusercontent.com/sktime/sktime/7bd7d1620c0656f3210eeb850bb1c0034159ee47/sktime/datasets/data/"
@@ -43,8 +44,19 @@ class UCR(Dataset):
     training rows, stratified by class. Every dimension has mean 0 and standard deviation 1 over the steps of the
     training rows.
 
+    Args:
+        name: Name of a data set that can be downloaded, or whose files are in ``ucr/NAME/``.
+        val: Fraction of the training rows for validation.
+        seed: Random seed of the split.
+        data_dir: Parent directory of ``ucr/``; None for the default data directory.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
     Raises:
-        ConfigError: Unknown name, or an invalid file (see ``ts_format.read``).
+        DataError: Unknown name, or an invalid file (see ``ts_format.read``).
+
+    References:
+        Dau et al. 2019, The UCR Time Series Archive, IEEE/CAA J. Automatica Sinica 6(6).
+        Bagnall et al. 2018, The UEA Multivariate Time Series Classification Archive, arXiv:1811.00075.
     """
 
     shapes = "x (B, T, F), lengths (B) -> (B)"
@@ -72,22 +84,22 @@ class UCR(Dataset):
         train, test = (ts_format.read(folder / f"{name}_{part}.ts") for part in ("TRAIN", "TEST"))
         features = [cases.series[0].shape[1] for cases in (train, test)]
         if train.classes != test.classes or features[0] != features[1]:
-            raise ConfigError(f"data.name: TRAIN and TEST of {name} differ in classes or dimensions")
+            raise DataError(f"name: TRAIN and TEST of {name} differ in classes or dimensions")
         classes = len(fitted.get_or_fit("classes", lambda: train.classes))
         if train.classes != fitted.values["classes"]:
-            raise ConfigError(
-                f"data.name: {name} has the classes {train.classes}; this run was trained on {fitted.values['classes']}"
+            raise DataError(
+                f"name: {name} has the classes {train.classes}; this run was trained on {fitted.values['classes']}"
             )
         series, labels = train.series + test.series, torch.cat((train.labels, test.labels))
 
-        def divide() -> list[Tensor]:
+        def make_split() -> list[Tensor]:
             order = stratified_order(train.labels, seed)
             num_train = len(order) - round(len(order) * val)
             if not 0 < num_train < len(order):
-                raise ConfigError(f"data.val: {val:g} of {len(order)} rows leaves {num_train} training rows")
+                raise DataError(f"val: {val:g} of {len(order)} rows leaves {num_train} training rows")
             return [order[:num_train], order[num_train:], torch.arange(len(order), len(series))]
 
-        split_rows = fitted.split_rows(make_content_keys(row.numpy().tobytes() for row in series), divide)
+        split_rows = fitted.split_rows(make_content_keys(row.numpy().tobytes() for row in series), make_split)
         scale = fitted.get_or_fit("scale", lambda: _channel_moments([series[row] for row in split_rows[0]]))
 
         def split(index: Tensor) -> RaggedSplit:
@@ -108,11 +120,11 @@ class UCR(Dataset):
 
 
 def _check_range(rows: Sequence[Tensor], index: Tensor, name: str) -> None:
-    """Raise ConfigError for a standardized row (T, F) with a value far outside the training distribution."""
+    """Raise DataError for a standardized row (T, F) with a value far outside the training distribution."""
     for i, row in zip(index.tolist(), rows, strict=True):
         if row.abs().max() > MAX_STANDARDIZED_VALUE:
-            raise ConfigError(
-                f"data.name: case {i + 1} of {name} has a value more than {MAX_STANDARDIZED_VALUE:g} standard"
+            raise DataError(
+                f"name: case {i + 1} of {name} has a value more than {MAX_STANDARDIZED_VALUE:g} standard"
                 " deviations from the training mean"
             )
 
@@ -129,8 +141,8 @@ def _find_dir(name: str, data_dir: str | None) -> Path:
     local = {path.parent.name for path in root.glob("*/*_TRAIN.ts") if path.name == f"{path.parent.name}_TRAIN.ts"}
     known = sorted(local | {path.split("/")[0] for path in SHA256})
     if name not in known:
-        raise ConfigError(
-            f"data.name: unknown data set {name}{did_you_mean(name, known) or ';'} available: {', '.join(known)} (in"
+        raise DataError(
+            f"name: unknown data set {name}{did_you_mean(name, known) or ';'} available: {', '.join(known)} (in"
             f" {root}, or by download); place another one in {root / 'NAME' / 'NAME_TRAIN.ts'} and NAME_TEST.ts"
         )
     pinned = [Source(path, digest, URL + path) for path, digest in SHA256.items() if path.startswith(f"{name}/")]

@@ -18,7 +18,16 @@ CELL_FORMAT = CellFormat(frozenset({"na"}), has_decimal_comma=False)
 
 @dataclass(frozen=True)
 class SeriesSpec:
-    """Source file of a series with its default target column, history, horizon and seasonal period."""
+    """Source file and default options of a series.
+
+    Attributes:
+        file: File name.
+        sha256: Digest of the file.
+        column: Name of the target column.
+        history: Input length in steps.
+        horizon: Forecast horizon in steps.
+        period: Seasonal period in steps.
+    """
 
     file: str
     sha256: str
@@ -59,9 +68,25 @@ SERIES_SPECS = {
 class ClassicSeries(Dataset):
     """Airline passengers, sunspots and PM2.5 air pollution.
 
-    ``airline``: passengers in thousands, 144 months (Box and Jenkins 1976). ``sunspots``: 2820 months, with a cycle of
-    about 11 years (Andrews and Herzberg 1985). ``pollution``: PM2.5 in Beijing in ug/m3 with weather covariates, 43824
-    hours of which 2067 are missing (Liang et al. 2015). Scores are in these units where one column is predicted.
+    ``airline``: passengers in thousands, 144 months. ``sunspots``: 2820 months, with a cycle of about 11 years.
+    ``pollution``: PM2.5 in Beijing in ug/m3 with weather covariates, 43824 hours of which 2067 are missing. Scores are
+    in these units where one column is predicted.
+
+    Args:
+        name: Name of the series.
+        columns: Columns that are inputs and targets; None for passengers, sunspots or PM2.5.
+        history: Input length T in steps; None for 24 months, 264 months or 72 hours.
+        horizon: Forecast horizon P in steps; None for 12 months, 12 months or 24 hours.
+        gaps: Missing values of ``pollution``: drop windows that contain one, or interpolate the inputs linearly.
+        val: Fraction of the rows for validation, after the training rows.
+        test: Fraction of the rows for test, the last ones.
+        data_dir: Parent directory of ``classic_series/``; None for the default data directory.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
+    References:
+        Box and Jenkins 1976, Time Series Analysis: Forecasting and Control (airline).
+        Andrews and Herzberg 1985, Data: A Collection of Problems from Many Fields (sunspots).
+        Liang et al. 2015, Assessing Beijing's PM2.5 Pollution, Proc. Royal Society A 471 (pollution).
     """
 
     shapes = "x (B, T, F) -> (B, P, F)"
@@ -83,9 +108,9 @@ class ClassicSeries(Dataset):
         folder = download.fetch_files(
             "classic_series", [download.Source(spec.file, spec.sha256, URL + spec.file)], data_dir
         )
-        table = delimited.read(str(folder / spec.file), "data.name", "comma", True, "utf-8")
+        table = delimited.read(str(folder / spec.file), "name", "comma", True, "utf-8")
         chosen = series.choose_columns(table, columns or [spec.column], time=None)
         values = series.read_numeric_columns(table, chosen, CELL_FORMAT)
         lengths = history or spec.history, horizon or spec.horizon
-        fill, names = gaps == "interpolate", [table.names[place] for place in chosen]
+        fill, names = gaps == "interpolate", [table.names[column] for column in chosen]
         series.set_splits(self, self.fitted, values, *lengths, val, test, spec.period, fill, names=names)

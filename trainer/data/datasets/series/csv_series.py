@@ -23,6 +23,25 @@ class CSVSeries(Dataset):
     training, validation, test. Scores are in the original units where there is one column. A time column is never an
     input; it locates missing rows.
 
+    Args:
+        path: Delimited text file in chronological order.
+        time: Time column, by name or index; None for rows at regular intervals.
+        time_format: Format of the time column for ``strptime``; None detects ISO 8601 dates and numbers.
+        columns: Columns that are inputs and targets, by name or index; None for all except ``time``.
+        history: Input length T in steps.
+        horizon: Forecast horizon P in steps.
+        period: Seasonal period of the baseline in steps; None estimates it.
+        gaps: Missing values: raise an error, interpolate the inputs linearly, or drop windows that contain one.
+        val: Fraction of the rows for validation, after the training rows.
+        test: Fraction of the rows for test, the last ones.
+        delimiter: Column delimiter: comma, semicolon, tab, bar, space or a character; None detects it.
+        header: Whether the first row holds the column names; ``auto`` detects it.
+        encoding: Character encoding of the file.
+        decimal: Decimal separator.
+        thousands: Thousands separator; None for none.
+        missing: Strings that count as missing values, case-insensitive.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
     Raises:
         DataError: The file is not a regularly sampled series; the message has file, row, column and time.
     """
@@ -50,22 +69,26 @@ class CSVSeries(Dataset):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
-        table = delimited.read(path, "data.path", delimiter, header, encoding, (time, *(columns or ())))
+        table = delimited.read(path, "path", delimiter, header, encoding, (time, *(columns or ())))
         cell_format = CellFormat.from_options({"missing": missing, "decimal": decimal, "thousands": thousands})
         if not fitted.is_stored:
             column_checks.warn_about_absent_codes([table], cell_format)
-        at = None if time is None else table.find_column(time, "data.time")
-        selected = series.choose_columns(table, fitted.values.get("columns", columns), at)
-        fitted.get_or_fit("columns", lambda: [table.names[place] if table.has_header else place for place in selected])
+        time_column = None if time is None else table.find_column(time, "time")
+        selected = series.choose_columns(table, fitted.values.get("columns", columns), time_column)
+        fitted.get_or_fit(
+            "columns", lambda: [table.names[column] if table.has_header else column for column in selected]
+        )
         errors: list[str] = []
         values = _collect_error(errors, lambda: series.read_numeric_columns(table, selected, cell_format))
-        steps = None if at is None else _collect_error(errors, lambda: timestamps.grid_steps(table, at, time_format))
+        steps = None
+        if time_column is not None:
+            steps = _collect_error(errors, lambda: timestamps.grid_steps(table, time_column, time_format))
         if errors or values is None:
             raise DataError(*errors)
-        problems = series.describe_missing_values(table, selected, at, values)
-        lines = table_summary.summarize_series(table, selected, at, values)
-        if at is not None and steps is not None:
-            problems = series.describe_missing_rows(table, at, steps) + problems
+        problems = series.describe_missing_values(table, selected, time_column, values)
+        lines = table_summary.summarize_series(table, selected, time_column, values)
+        if time_column is not None and steps is not None:
+            problems = series.describe_missing_rows(table, time_column, steps) + problems
             values = series.reindex_to_grid(values, steps)
         if problems and gaps == "error":
             raise DataError(
@@ -73,7 +96,7 @@ class CSVSeries(Dataset):
                 "data.gaps=interpolate fills them linearly and excludes them from the targets; data.gaps=drop skips"
                 " windows that contain one",
             )
-        fill, names = gaps == "interpolate", [table.names[place] for place in selected]
+        fill, names = gaps == "interpolate", [table.names[column] for column in selected]
         series.set_splits(self, fitted, values, history, horizon, val, test, period, fill, lines, names)
 
 

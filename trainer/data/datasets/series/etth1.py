@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import PositiveInt
 from trainer.data.encoding import seasonality
 from trainer.data.readers import download
@@ -28,8 +29,13 @@ class ETTh1(Dataset):
     standardized by the mean and standard deviation of the training rows; all scores are in these units. The baseline is
     the better of repeating the last value and repeating the last day.
 
+    Args:
+        history: Input length T in hours.
+        horizon: Forecast horizon P in hours.
+        data_dir: Parent directory of ``etth1/``; None for the default data directory.
+
     References:
-        Zhou et al. 2021, Informer: Beyond Efficient Transformer for Long Sequence Time-Series Forecasting.
+        Zhou et al. 2021, Informer: Beyond Efficient Transformer for Long Sequence Time-Series Forecasting, AAAI.
     """
 
     shapes = "x (B, T, F) -> (B, P, F)"
@@ -52,5 +58,5 @@ class ETTh1(Dataset):
             sizes=windows.forecast_sizes(first),
             baseline=baseline,
             baseline_rule=seasonality.describe_seasonal_rule(period),
-            **windows.channel_info(CHANNELS, scale),
+            target=windows.channel_info(CHANNELS, scale),
         )

@@ -8,7 +8,8 @@ from typing import Literal
 
 import torch
 
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo, TargetInfo
 from trainer.core.types import Fraction, PositiveInt
 from trainer.data.readers import download
 from trainer.data.reference import baselines
@@ -28,10 +29,24 @@ FILES = {
 class GraphSeries(Dataset):
     """Chickenpox Hungary and Pedal Me London.
 
-    ``chickenpox``: cases in the 20 counties of Hungary over 521 weeks, with edges between adjacent counties
-    (Rozemberczki et al. 2021a). ``pedalme``: bicycle deliveries in 15 parts of London over 35 weeks, fully connected
-    with weights by proximity (Rozemberczki et al. 2021b). Values are standardized as published; all scores are in these
-    units. Splits are chronological. The baseline is the better of the training mean and repeating the last week.
+    ``chickenpox``: cases in the 20 counties of Hungary over 521 weeks, with edges between adjacent counties.
+    ``pedalme``: bicycle deliveries in 15 parts of London over 35 weeks, fully connected with weights by proximity.
+    Values are standardized as published; all scores are in these units. Splits are chronological. The baseline is the
+    better of the training mean and repeating the last week.
+
+    Args:
+        name: Name of the series.
+        history: Input length T in weeks.
+        horizon: Forecast horizon P in weeks.
+        val: Fraction of the weeks for validation, after the training weeks.
+        test: Fraction of the weeks for test, the last ones.
+        data_dir: Parent directory of ``NAME/``; None for the default data directory.
+
+    References:
+        Rozemberczki et al. 2021, Chickenpox Cases in Hungary: A Benchmark Dataset for Spatiotemporal Signal Processing
+            with Graph Neural Networks, arXiv:2102.08100.
+        Rozemberczki et al. 2021, PyTorch Geometric Temporal: Spatiotemporal Signal Processing with Neural Machine
+            Learning Models, CIKM (Pedal Me).
     """
 
     shapes = "x (B, T, F), edge_index (2, E), edge_weight (E) -> (B, P, F)"
@@ -62,5 +77,5 @@ class GraphSeries(Dataset):
         self.info = DatasetInfo(
             sizes={**windows.forecast_sizes(parts[0]), "num_nodes": series.shape[1]},
             baseline=min(rules, key=lambda scores: scores["mse"]),
-            target_unit=windows.STANDARDIZED_UNIT,
+            target=TargetInfo(unit=windows.STANDARDIZED_UNIT),
         )

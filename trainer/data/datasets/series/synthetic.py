@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.splits import windows
 from trainer.data.splits.splitting import split_by_order
@@ -22,10 +23,15 @@ class SineTrend(Dataset):
     a closed-form error, see ``forecast_variance``.
 
     Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        history: Input length T in steps.
+        horizon: Forecast horizon P in steps.
+        period: Period of the sine in steps.
         amplitude: Standard deviation of a and b.
         slope: Standard deviation of s.
         level: Standard deviation of c.
         noise: Standard deviation of the noise.
+        seed: Random seed of the data.
     """
 
     shapes = "x (B, T, F) -> (B, P, F)"
@@ -60,22 +66,29 @@ class SineTrend(Dataset):
 
 
 def trend_components(steps: int, period: float) -> Tensor:
-    """Return sine, cosine, linear trend and constant over time, (steps, 4) float64."""
+    """Return sine, cosine, linear trend and constant over time, (steps, 4) float64.
+
+    Args:
+        steps: Number of steps.
+        period: Period of sine and cosine in steps.
+    """
     time = torch.arange(steps, dtype=torch.float64)
     phase = 2 * math.pi * time / period
     return torch.stack((phase.sin(), phase.cos(), time, torch.ones_like(time)), dim=1)
 
 
-def forecast_variance(shapes: Tensor, spread: Tensor, noise: float, history: int) -> Tensor:
+def forecast_variance(components: Tensor, spread: Tensor, noise: float, history: int) -> Tensor:
     """Compute the expected squared error of the Bayes forecast at each step of the horizon, (P,).
 
     ``noise^2 + f_t' (F'F / noise^2 + diag(1 / spread^2))^-1 f_t`` for the history F and a later step f_t: the noise
     variance plus the posterior variance of the prediction in a linear-Gaussian model.
 
     Args:
-        shapes: Components over history and horizon, (T + P, 4).
+        components: Components over history and horizon, (T + P, 4).
         spread: Prior standard deviation of each coefficient, (4,).
+        noise: Standard deviation of the noise.
+        history: Number of steps T before the forecast.
     """
-    past, future = shapes[:history] * spread, shapes[history:] * spread
+    past, future = components[:history] * spread, components[history:] * spread
     posterior = torch.linalg.inv(past.T @ past / noise**2 + torch.eye(len(spread), dtype=past.dtype))
     return noise**2 + ((future @ posterior) * future).sum(1)

@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
+from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset_info import DatasetInfo, TableInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
 from trainer.data.encoding import column_checks, table_encoder, table_schema, targets
@@ -18,7 +19,7 @@ from trainer.data.encoding.column_encoding import Column
 from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import ColumnFinder, Table
-from trainer.utils.errors import ConfigError, DataError
+from trainer.utils.errors import DataError
 
 
 class CSV(Dataset):
@@ -27,6 +28,29 @@ class CSV(Dataset):
     The target column is a class (B) or a number (B, 1); ``target=null`` gives batches without a target. The other
     columns are features: numbers are standardized and categories one-hot encoded, with statistics of the training rows.
     ``schema`` stores the encoding, so that new rows are encoded in the same way.
+
+    Args:
+        path: Delimited text file.
+        target: Target column, by name or index; None for no target.
+        target_kind: Read the target as a class or as a number; None follows ``task_target``.
+        test_path: Separate file of the test rows.
+        delimiter: Column delimiter: comma, semicolon, tab, bar, space or a character; None detects it.
+        header: Whether the first row holds the column names; ``auto`` detects it.
+        encoding: Character encoding of the files.
+        decimal: Decimal separator.
+        thousands: Thousands separator; None for none.
+        missing: Strings that count as missing values, case-insensitive.
+        nan: Missing numbers: raise an error, drop the row, or fill in the mean and add an indicator column.
+        categorical: Columns of numbers that are categories, by name or index.
+        drop_columns: Columns that are not features, by name or index.
+        split_column: Column of train, val or test; None for a random split, stratified by class.
+        val: Fraction of the rows for validation.
+        test: Fraction of the rows for test, without ``test_path`` and ``split_column``.
+        max_categories: Maximum number of categories per column; the least frequent ones are merged.
+        min_count: Minimum number of training rows of a category; rarer ones are merged.
+        seed: Random seed of the split.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+        task_target: Kind of target that the task needs; None if it takes both.
     """
 
     shapes = "x (B, F) -> (B, ...)"
@@ -66,8 +90,8 @@ class CSV(Dataset):
             *categorical,
             *(table_schema.header_names(stored) if stored else ()),
         ]
-        main = self._read(path, "data.path", expected)
-        table = main if test_path is None else main.append_rows(self._read(test_path, "data.test_path", expected))
+        main = self._read(path, "path", expected)
+        table = main if test_path is None else main.append_rows(self._read(test_path, "test_path", expected))
         fmt, problems = CellFormat.from_options(self.options), dict[int, str]()
         if stored is None:
             roles = _find_column_roles(table, target, split_column, drop_columns, categorical)
@@ -91,11 +115,11 @@ class CSV(Dataset):
         parts = [part.numpy() for part in split]
         encoded = None if labels is None else targets.fit_target(labels, parts[0], stored and stored["target"])
 
-        def learn() -> table_schema.Schema:
+        def fit_schema() -> table_schema.Schema:
             columns = table_encoder.fit(table, values, parts[0], max_categories, min_count)
             return table_schema.make_schema(table, columns, labels, encoded)
 
-        columns = dict(zip(values, fitted.get_or_fit("schema", learn)["columns"], strict=True))
+        columns = dict(zip(values, fitted.get_or_fit("schema", fit_schema)["columns"], strict=True))
         self.train, self.val, self.test = (_encode_splits(columns, values, encoded, part) for part in parts)
         sizes = dict.fromkeys(("in_features", "flat_features"), self.train.inputs["x"].shape[1])
         lines = table_summary.summarize_table(table, columns, values, labels)
@@ -105,12 +129,11 @@ class CSV(Dataset):
         delimiter, header, encoding = (self.options[key] for key in ("delimiter", "header", "encoding"))
         return delimited.read(path, option, delimiter, header, encoding, expected=expected)
 
-    def complete_info(self, facts: DatasetInfo) -> DatasetInfo:
-        return replace(
-            facts,
-            to_table=partial(table_schema.decode, self.schema),
-            feature_names=table_schema.feature_names(self.schema),
+    def complete_info(self, info: DatasetInfo) -> DatasetInfo:
+        table = TableInfo(
+            feature_names=table_schema.feature_names(self.schema), to_table=partial(table_schema.decode, self.schema)
         )
+        return replace(info, table=table)
 
     @property
     def schema(self) -> table_schema.Schema:
@@ -138,7 +161,7 @@ def _encode_splits(
 
 def _read_target(
     table: Table,
-    at: int | None,
+    column: int | None,
     fmt: CellFormat,
     kinds: tuple[table_encoder.TargetKind | None, table_encoder.TargetKind | None],
     stored: table_schema.Schema | None,
@@ -148,20 +171,27 @@ def _read_target(
 
     The message for an invalid column is added to ``problems``.
     """
-    if at is None:
+    if column is None:
         return None
     if stored is not None:
-        return targets.encode(table, at, fmt, stored["target"])
+        return targets.encode(table, column, fmt, stored["target"])
     kind = table_encoder.choose_target_kind(*kinds)
     try:
-        return targets.read(table, at, fmt, kind, certain=kinds[0] == "class")
+        return targets.read(table, column, fmt, kind, certain=kinds[0] == "class")
     except DataError as error:
-        problems[at] = str(error)
+        problems[column] = str(error)
         return None
 
 
 class _ColumnRoles(NamedTuple):
-    """Positions of columns by role. texts: the features that are categorical whatever their cells hold."""
+    """Positions of columns by role.
+
+    Attributes:
+        target: Target column.
+        split: Column of train, val or test.
+        features: Feature columns.
+        texts: Feature columns that are categorical even if their cells are numbers.
+    """
 
     target: int | None
     split: int | None
@@ -176,20 +206,20 @@ def _find_column_roles(
     drop_columns: Collection[str | int],
     categorical: Collection[str | int],
 ) -> _ColumnRoles:
-    """Resolve the columns named by options. Raises ConfigError for a missing column and for one with two roles."""
+    """Resolve the columns named by options. Raises DataError for a missing column and for one with two roles."""
     find = ColumnFinder(table)
-    at = None if target is None else find(target, "data.target")
-    split_at = None if split_column is None else find(split_column, "data.split_column")
-    dropped = {find(key, "data.drop_columns") for key in drop_columns}
-    texts = {find(key, "data.categorical") for key in categorical}
+    target_at = None if target is None else find(target, "target")
+    split_at = None if split_column is None else find(split_column, "split_column")
+    dropped = {find(key, "drop_columns") for key in drop_columns}
+    texts = {find(key, "categorical") for key in categorical}
     find.raise_missing()
-    reserved = [place for place in (at, split_at) if place is not None]
+    reserved = [column for column in (target_at, split_at) if column is not None]
     if len(set(reserved)) < len(reserved) or dropped & set(reserved):
-        raise ConfigError("data.target, data.split_column and data.drop_columns: the same column is given twice")
+        raise DataError("target, split_column and drop_columns: the same column is given twice")
     features = set(range(len(table.names))) - dropped - set(reserved)
     if not features:
-        raise ConfigError(f"data.path: {table.path} has no feature columns left")
-    return _ColumnRoles(at, split_at, features, texts)
+        raise DataError(f"path: {table.path} has no feature columns left")
+    return _ColumnRoles(target_at, split_at, features, texts)
 
 
 def _split_of_rows(table: Table, main: int, column: int | None, test_path: str | None) -> np.ndarray:
@@ -197,5 +227,5 @@ def _split_of_rows(table: Table, main: int, column: int | None, test_path: str |
     if column is None:
         return np.repeat([0, 2], [main, len(table) - main])
     if test_path is not None:
-        raise ConfigError("data.split_column and data.test_path both select the test rows; give only one")
-    return table_encoder.read_split_column(table, column, "data.split_column")
+        raise DataError("split_column and test_path both select the test rows; give only one")
+    return table_encoder.read_split_column(table, column, "split_column")

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.class_sizes import class_sizes
-from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
+from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset_info import DatasetInfo, TableInfo, TargetInfo
 from trainer.core.types import NonNegativeInt
 from trainer.data.reference import baselines
 from trainer.data.splits.splitting import split_by_order, stratified_order
@@ -20,6 +21,14 @@ class SklearnClassification(Dataset):
     """Breast cancer and wine data sets of scikit-learn.
 
     Features have mean 0 and standard deviation 1 over the training rows; splits are stratified by class.
+
+    Args:
+        name: Name of the data set.
+        seed: Random seed of the split.
+
+    References:
+        Street, Wolberg and Mangasarian 1993, Nuclear Feature Extraction for Breast Tumor Diagnosis, SPIE 1905.
+        Aeberhard and Forina 1991, Wine, UCI Machine Learning Repository.
     """
 
     shapes = "x (B, F) -> (B)"
@@ -38,7 +47,7 @@ class SklearnClassification(Dataset):
             sizes=_feature_sizes(self.train) | class_sizes(classes),
             baseline=baselines.majority_class(self.train, self.test, classes),
             class_names=[str(each) for each in bunch.target_names],
-            feature_names=[*map(str, bunch.feature_names)],
+            table=TableInfo(feature_names=[*map(str, bunch.feature_names)]),
         )
 
 
@@ -47,6 +56,13 @@ class SklearnRegression(Dataset):
 
     Features and target have mean 0 and standard deviation 1 over the training rows; scores are in the original units of
     the target.
+
+    Args:
+        name: Name of the data set.
+        seed: Random seed of the split.
+
+    References:
+        Efron et al. 2004, Least Angle Regression, Annals of Statistics 32(2).
     """
 
     shapes = "x (B, F) -> (B, K)"
@@ -66,9 +82,8 @@ class SklearnRegression(Dataset):
         self.info = DatasetInfo(
             sizes=_feature_sizes(self.train) | {"out_features": 1},
             baseline=baselines.mean_prediction(self.train, self.test, scale),
-            target_scale=scale,
-            target_mean=float(mean),
-            feature_names=[*map(str, bunch.feature_names)],
+            target=TargetInfo(scale=scale, mean=float(mean)),
+            table=TableInfo(feature_names=[*map(str, bunch.feature_names)]),
         )
 
 

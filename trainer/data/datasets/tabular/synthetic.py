@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo, TensorSplit
+from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt, Probability
 from trainer.data.reference import baselines
 from trainer.data.reference.bayes_optimal import flip_optimum, logistic_optimum, moon_points, moons_optimum
@@ -20,6 +21,12 @@ class SyntheticTabular(Dataset):
 
     ``y ~ Bernoulli(sigmoid(scale w.x))`` with x standard normal and |w| = 1. Logistic regression is the correct model;
     a larger model must find the same hyperplane.
+
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        in_features: Number of features F.
+        scale: Scale of the log-odds.
+        seed: Random seed of the data.
     """
 
     shapes = "x (B, F) -> (B)"
@@ -45,6 +52,12 @@ class XOR(Dataset):
 
     ``y = [x_0 x_1 > 0]`` with x standard normal and labels flipped with probability ``flips``. No single feature is
     informative, so a linear model scores at chance.
+
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        in_features: Number of features F; only the first two are informative.
+        flips: Probability of a flipped label.
+        seed: Random seed of the data.
     """
 
     shapes = "x (B, F) -> (B)"
@@ -65,7 +78,13 @@ class XOR(Dataset):
 
 
 class Moons(Dataset):
-    """Two interleaving half circles with Gaussian noise, which are not linearly separable."""
+    """Two interleaving half circles with Gaussian noise, which are not linearly separable.
+
+    Args:
+        rows: Number of examples: 60 % training, 20 % validation, 20 % test.
+        noise: Standard deviation of the noise.
+        seed: Random seed of the data.
+    """
 
     shapes = "x (B, F) -> (B)"
 

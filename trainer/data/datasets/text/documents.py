@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from trainer.core.class_sizes import class_sizes
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo, TextInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt
@@ -22,7 +23,7 @@ from trainer.data.encoding import tokenizers
 from trainer.data.readers import class_folders, download, text_file
 from trainer.data.reference import baselines
 from trainer.data.splits.ragged import Ragged, RaggedSplit
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 SOURCE = download.Source(
     "review_polarity.tar.gz",
@@ -45,15 +46,17 @@ class _DocumentDataset(Dataset):
         rows: Sequence[Tensor],
         class_names: Sequence[str],
         fit_tokenizer: Callable[[Sequence[str]], Tokenizer],
-        kept: slice,
+        token_slice: slice,
     ) -> None:
         """Set splits and info.
 
         Args:
+            texts: Documents.
             labels: Class of each document, (N,).
             rows: Document indices of each split.
-            fit_tokenizer: Fits a tokenizer on training texts.
-            kept: Slice of the tokens of a document to keep.
+            class_names: Names of the classes.
+            fit_tokenizer: Function that fits a tokenizer on training texts.
+            token_slice: Slice of the tokens of a document that is used.
         """
         assert self.fitted is not None
         text_tokenizer = tokenizers.tokenizer_from_state(
@@ -61,7 +64,7 @@ class _DocumentDataset(Dataset):
                 "codec", lambda: fit_tokenizer([texts[row] for row in rows[0].tolist()]).state_dict()
             )
         )
-        encoded = Ragged.from_rows(text_tokenizer.encode(document)[kept] for document in texts)
+        encoded = Ragged.from_rows(text_tokenizer.encode(document)[token_slice] for document in texts)
         parts = [encoded.select_rows(part) for part in rows]
         tokenizers.warn_about_unknown_tokens(
             text_tokenizer, "data", {"training": parts[0].values, "test": parts[2].values}
@@ -78,12 +81,12 @@ class _DocumentDataset(Dataset):
             },
             baseline=baselines.majority_class(self.train, self.test, num_classes),
             class_names=class_names,
-            tokenizer=text_tokenizer,
+            text=TextInfo(tokenizer=text_tokenizer),
         )
 
-    def complete_info(self, facts: DatasetInfo) -> DatasetInfo:
+    def complete_info(self, info: DatasetInfo) -> DatasetInfo:
         assert self.fitted is not None
-        return replace(facts, tokenizer=tokenizers.tokenizer_from_state(self.fitted.values["codec"]))
+        return replace(info, text=TextInfo(tokenizer=tokenizers.tokenizer_from_state(self.fitted.values["codec"])))
 
 
 class ReviewPolarity(_DocumentDataset):
@@ -91,11 +94,22 @@ class ReviewPolarity(_DocumentDataset):
 
     Of the ten published folds (by the number in the file name), 0 to 7 are for training, 8 for validation, 9 for test.
 
+    Args:
+        tokens: Type of the tokenizer.
+        tokenizer: Name or directory of a saved model, for ``tokens=pretrained``.
+        vocab_limit: Maximum vocabulary size; None for no limit.
+        min_count: Minimum frequency of a word in the training reviews.
+        max_length: Maximum length in tokens; None for no limit.
+        keep: End of a review that truncation keeps.
+        data_dir: Parent directory of ``review_polarity/``; None for the default data directory.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
     Raises:
-        ConfigError: The archive does not contain these reviews.
+        DataError: The archive does not contain these reviews.
 
     References:
-        Pang and Lee 2004, A Sentimental Education.
+        Pang and Lee 2004, A Sentimental Education: Sentiment Analysis Using Subjectivity Summarization Based on Minimum
+            Cuts, ACL.
     """
 
     shapes = "x (B, S), lengths (B) -> (B)"
@@ -139,7 +153,7 @@ def read_reviews(path: Path) -> tuple[list[tuple[str, str]], list[str]]:
     """Read class and fold of each review and its text, sorted by file name, without writing to disk.
 
     Raises:
-        ConfigError: The archive is corrupt or does not contain the expected reviews as regular files.
+        DataError: The archive is corrupt or does not contain the expected reviews as regular files.
     """
     reviews = {}
     try:
@@ -150,16 +164,16 @@ def read_reviews(path: Path) -> tuple[list[tuple[str, str]], list[str]]:
                 if match and file:
                     reviews[member.name] = (match[1], match[2]), file.read().decode()
     except (tarfile.TarError, EOFError, OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"data review_polarity: {path} is not a valid archive of texts: {error}") from error
+        raise DataError(f"data review_polarity: {path} is not a valid archive of texts: {error}") from error
     if len(reviews) != NUM_REVIEWS:
-        raise ConfigError(f"data review_polarity: {path} holds {len(reviews)} reviews instead of {NUM_REVIEWS}")
+        raise DataError(f"data review_polarity: {path} holds {len(reviews)} reviews instead of {NUM_REVIEWS}")
     names, texts = zip(*(reviews[name] for name in sorted(reviews)), strict=True)
     return list(names), list(texts)
 
 
-def _truncation_slice(keep: Literal["first", "last"], most: int | None) -> slice:
-    """Return a slice of at most ``most`` tokens at one end of a row."""
-    return slice(-most, None) if keep == "last" and most is not None else slice(most)
+def _truncation_slice(keep: Literal["first", "last"], max_length: int | None) -> slice:
+    """Return a slice of at most ``max_length`` tokens at one end of a row."""
+    return slice(-max_length, None) if keep == "last" and max_length is not None else slice(max_length)
 
 
 class TextFolder(_DocumentDataset):
@@ -168,8 +182,23 @@ class TextFolder(_DocumentDataset):
     Documents are in ``CLASS/*.txt``, with stratified random splits; or in ``train/CLASS`` and ``val/CLASS``,
     ``test/CLASS`` or both, where a missing split is taken from the training documents.
 
+    Args:
+        path: Directory of the class folders.
+        encoding: Character encoding of the documents.
+        tokens: Type of the tokenizer.
+        tokenizer: Name or directory of a saved model, for ``tokens=pretrained``.
+        vocab_limit: Maximum vocabulary size; None for no limit.
+        min_count: Minimum frequency of a word in the training documents.
+        lowercase: Convert the text to lower case.
+        max_length: Maximum length in tokens; None for no limit.
+        keep: End of a document that truncation keeps.
+        val: Fraction of the documents for validation, without a directory ``val``.
+        test: Fraction of the documents for test, without a directory ``test``.
+        seed: Random seed of the split.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
     Raises:
-        ConfigError: The folder is missing or has another layout, a document is not text or empty, or a class has no
+        DataError: The folder is missing or has another layout, a document is not text or empty, or a class has no
             document in some split.
     """
 
@@ -196,15 +225,13 @@ class TextFolder(_DocumentDataset):
         self.fitted = fitted = fitted or Preprocessing()
         folder = Path(path).expanduser()
         documents, names = class_folders.find_labeled_files(folder, self.file_suffixes)
-        class_of_file = [found.parent.name for found, _ in documents]
+        class_of_file = [path.parent.name for path, _ in documents]
         names, documents, labels = class_folders.restore_class_order(fitted, names, documents, class_of_file)
-        texts = [text_file.read(found, "data.path", encoding) for found, _ in documents]
-        empty = next(
-            (found for (found, _), class_of_file in zip(documents, texts, strict=True) if not class_of_file.split()),
-            None,
-        )
+        files = [file for file, _ in documents]
+        texts = [text_file.read(file, "path", encoding) for file in files]
+        empty = next((file for file, text in zip(files, texts, strict=True) if not text.split()), None)
         if empty is not None:
-            raise ConfigError(f"data.path: {empty.absolute()} is empty")
+            raise DataError(f"path: {empty.absolute()} is empty")
         given_splits = torch.tensor([split for _, split in documents])
         keys = class_folders.file_keys(folder, documents)
         rows = fitted.split_rows(

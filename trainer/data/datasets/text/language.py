@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo, TextInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import DataPath, Fraction, PositiveInt
@@ -31,17 +32,25 @@ class _LanguageModelingDataset(Dataset):
     """Base class for texts that are split in order into training, validation and test."""
 
     def set_splits(
-        self, text: str, val: float, test: float, seq_len: int, learn: Callable[[list[str]], Tokenizer]
+        self, text: str, val: float, test: float, seq_len: int, fit_tokenizer: Callable[[list[str]], Tokenizer]
     ) -> None:
-        """Set splits and info; the tokenizer is fitted on the training part."""
+        """Set splits and info.
+
+        Args:
+            text: Text of all splits.
+            val: Fraction for validation.
+            test: Fraction for test.
+            seq_len: Window length in tokens.
+            fit_tokenizer: Function that fits a tokenizer on the training text.
+        """
         assert self.fitted is not None
-        shares = (max(0.0, 1 - val - test), 1 - test)
+        fractions = (max(0.0, 1 - val - test), 1 - test)
         ends = split_boundaries.locate_in_text(
-            self.fitted, text, lambda: [round(len(text) * share) for share in shares]
+            self.fitted, text, lambda: [round(len(text) * fraction) for fraction in fractions]
         )
         parts = [text[start:end] for start, end in pairwise((0, *ends, len(text)))]
         text_tokenizer = tokenizers.tokenizer_from_state(
-            self.fitted.get_or_fit("codec", lambda: learn(parts[:1]).state_dict())
+            self.fitted.get_or_fit("codec", lambda: fit_tokenizer(parts[:1]).state_dict())
         )
         tokens = [torch.tensor(text_tokenizer.encode(part), dtype=torch.int32) for part in parts]
         tokenizers.warn_about_unknown_tokens(text_tokenizer, "data", {"training": tokens[0], "test": tokens[2]})
@@ -51,19 +60,27 @@ class _LanguageModelingDataset(Dataset):
         self.info = DatasetInfo(
             sizes={"vocab_size": text_tokenizer.vocab_size, "seq_len": seq_len},
             baseline=unigram_scores(tokens[0], self.test.get_targets(), text_tokenizer.vocab_size),
-            tokenizer=text_tokenizer,
-            column_summaries=tokenizers.describe_target_case(text_tokenizer),
+            text=TextInfo(tokenizer=text_tokenizer),
+            file_summary=tokenizers.describe_target_case(text_tokenizer),
         )
 
-    def complete_info(self, facts: DatasetInfo) -> DatasetInfo:
+    def complete_info(self, info: DatasetInfo) -> DatasetInfo:
         assert self.fitted is not None
-        return replace(facts, tokenizer=tokenizers.tokenizer_from_state(self.fitted.values["codec"]))
+        return replace(info, text=TextInfo(tokenizer=tokenizers.tokenizer_from_state(self.fitted.values["codec"])))
 
 
 class TinyShakespeare(_LanguageModelingDataset):
     """Character-level Tiny Shakespeare: 1 million characters with a vocabulary of 65.
 
     The text is split in order: 90 % training, 5 % validation, 5 % test. All characters occur in the training part.
+
+    Args:
+        seq_len: Window length S in characters.
+        data_dir: Parent directory of ``tinyshakespeare/``; None for the default data directory.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
+    References:
+        Karpathy 2015, The Unreasonable Effectiveness of Recurrent Neural Networks (blog post).
     """
 
     shapes = "x (B, S) -> (B, S)"
@@ -82,8 +99,20 @@ class TextFile(_LanguageModelingDataset):
     Characters or words of validation and test outside the training vocabulary map to the unknown token; byte-pair
     encoding has none.
 
+    Args:
+        path: Text file.
+        encoding: Character encoding of the file.
+        tokens: Type of the tokenizer.
+        vocab_limit: Maximum vocabulary size, at least 256 and required for ``bytepair``; None for no limit.
+        min_count: Minimum frequency of a word in the training part.
+        lowercase: Convert the text to lower case.
+        seq_len: Window length S in tokens.
+        val: Fraction of the text for validation, after the training part.
+        test: Fraction of the text for test, the last part.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
     Raises:
-        ConfigError: The file is missing, not text or too short.
+        DataError: The file is missing, not text or too short.
     """
 
     shapes = "x (B, S) -> (B, S)"
@@ -103,24 +132,29 @@ class TextFile(_LanguageModelingDataset):
     ):
         self.fitted = fitted or Preprocessing()
 
-        def learn(texts: list[str]) -> Tokenizer:
+        def fit_tokenizer(texts: list[str]) -> Tokenizer:
             return tokenizers.fit_tokenizer(tokens, texts, limit=vocab_limit, min_count=min_count, lowercase=lowercase)
 
-        self.set_splits(text_file.read(path, "data.path", encoding), val, test, seq_len, learn)
+        self.set_splits(text_file.read(path, "path", encoding), val, test, seq_len, fit_tokenizer)
 
 
-def unigram_scores(seen: Tensor, truth: Tensor, vocab_size: int) -> dict[str, float]:
-    """Compute the scores of a unigram model with add-one smoothing, fitted on ``seen``.
+def unigram_scores(train: Tensor, target: Tensor, vocab_size: int) -> dict[str, float]:
+    """Compute the scores of a unigram model with add-one smoothing.
 
     The accuracy is the expectation over a random choice among equally frequent tokens.
+
+    Args:
+        train: Tokens (N,) on which the model is fitted.
+        target: Tokens (...) that are scored.
+        vocab_size: Vocabulary size.
     """
-    counts = torch.bincount(seen, minlength=vocab_size).double() + 1
-    nll = float(-(counts / counts.sum()).log()[truth].mean())
+    counts = torch.bincount(train, minlength=vocab_size).double() + 1
+    nll = float(-(counts / counts.sum()).log()[target].mean())
     most_frequent = counts == counts.max()
     return {
         "nll": nll,
         "bits": nll / math.log(2),
         "perplexity": math.exp(nll),
-        "token_accuracy": float(truth.reshape(-1).bincount(minlength=vocab_size)[most_frequent].double().mean())
-        / truth.numel(),
+        "token_accuracy": float(target.reshape(-1).bincount(minlength=vocab_size)[most_frequent].double().mean())
+        / target.numel(),
     }

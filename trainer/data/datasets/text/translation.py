@@ -12,7 +12,8 @@ from typing import Literal
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, DatasetInfo
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo, TextInfo
 from trainer.core.preprocessing import SPLITS, Preprocessing, make_content_keys
 from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt
@@ -21,7 +22,7 @@ from trainer.data.readers import download, text_file
 from trainer.data.reference import baselines
 from trainer.data.splits.ragged import Ragged, RaggedSplit
 from trainer.data.splits.splitting import split_by_order
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import DataError
 
 URL = "https://raw.githubusercontent.com/multi30k/dataset/a3d2e0d26b56f3846f66a952536ffed4e401d05a/data/task1/"
 SHA256 = {
@@ -48,7 +49,14 @@ class _TranslationDataset(Dataset):
         fit_source_tokenizer: FitTokenizer,
         fit_target_tokenizer: FitTokenizer,
     ) -> None:
-        """Set splits and info; both tokenizers are fitted on the training sentences."""
+        """Set splits and info.
+
+        Args:
+            source: Source sentences of each split.
+            target: Target sentences of each split, aligned with ``source``.
+            fit_source_tokenizer: Function that fits a tokenizer on the source sentences for training.
+            fit_target_tokenizer: Function that fits a tokenizer on the target sentences for training.
+        """
         assert self.fitted is not None
         self.fitted.get_or_fit("codec", lambda: fit_source_tokenizer(source[0]).state_dict())
         self.fitted.get_or_fit("target_codec", lambda: fit_target_tokenizer(target[0]).state_dict())
@@ -76,18 +84,17 @@ class _TranslationDataset(Dataset):
                 "horizon": _max_length(target_rows),
             },
             baseline=baselines.most_frequent_tokens(self.train, self.test, target_tokenizer, end),
-            tokenizer=source_tokenizer,
-            target_tokenizer=target_tokenizer,
-            end=end,
-            column_summaries=tokenizers.describe_target_case(target_tokenizer),
+            text=TextInfo(tokenizer=source_tokenizer, target_tokenizer=target_tokenizer, end_token=end),
+            file_summary=tokenizers.describe_target_case(target_tokenizer),
         )
 
-    def complete_info(self, facts: DatasetInfo) -> DatasetInfo:
+    def complete_info(self, info: DatasetInfo) -> DatasetInfo:
         assert self.fitted is not None
         source_tokenizer, target_tokenizer = (
             tokenizers.tokenizer_from_state(self.fitted.values[name]) for name in ("codec", "target_codec")
         )
-        return replace(facts, tokenizer=source_tokenizer, target_tokenizer=target_tokenizer)
+        text = replace(info.text, tokenizer=source_tokenizer, target_tokenizer=target_tokenizer)
+        return replace(info, text=text)
 
 
 def _max_length(parts: Sequence[Ragged]) -> int:
@@ -99,11 +106,21 @@ class Multi30k(_TranslationDataset):
 
     29,000 pairs for training, 1014 for validation, and the 1000 of test 2016.
 
+    Args:
+        source: Source language.
+        target: Target language.
+        tokens: Type of both tokenizers.
+        vocab_limit: Maximum vocabulary size per language; None for no limit.
+        min_count: Minimum frequency of a word in the training sentences.
+        lowercase: Convert both languages to lower case, generated text included.
+        data_dir: Parent directory of ``multi30k/``; None for the default data directory.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
     Raises:
-        ConfigError: Source and target language are the same.
+        DataError: Source and target language are the same.
 
     References:
-        Elliott et al. 2016, Multi30K: Multilingual English-German Image Descriptions.
+        Elliott et al. 2016, Multi30K: Multilingual English-German Image Descriptions, Workshop on Vision and Language.
     """
 
     shapes = "x (B, S), lengths (B) -> (B, T)"
@@ -121,23 +138,39 @@ class Multi30k(_TranslationDataset):
     ):
         self.fitted = fitted or Preprocessing()
         if source == target:
-            raise ConfigError(f"data.target: {target} is also data.source; one must be en and the other de")
+            raise DataError(f"target: {target} is also data.source; one must be en and the other de")
         sources = [download.Source(path, digest, URL + path) for path, digest in SHA256.items()]
         folder = download.fetch_files("multi30k", sources, data_dir) / "raw"
-        read, written = (
+        source_sentences, target_sentences = (
             [_read_gzip(folder / f"{part}.{side}.gz") for part in SPLIT_FILE_STEMS] for side in (source, target)
         )
-        fit_source_tokenizer = partial(
+        fit_tokenizer = partial(
             tokenizers.fit_tokenizer, tokens, limit=vocab_limit, min_count=min_count, lowercase=lowercase
         )
-        self.set_splits(read, written, fit_source_tokenizer, fit_source_tokenizer)
+        self.set_splits(source_sentences, target_sentences, fit_tokenizer, fit_tokenizer)
 
 
 class SentencePairs(_TranslationDataset):
     """Translation between two line-aligned files, split at random.
 
+    Args:
+        source: Source text file, one sentence per line.
+        target: Target text file with the same number of lines.
+        encoding: Character encoding of both files.
+        tokens: Type of the source tokenizer.
+        target_tokens: Type of the target tokenizer; None for the same.
+        vocab_limit: Maximum vocabulary size per file; None for no limit.
+        min_count: Minimum frequency of a word in the training sentences.
+        lowercase: Convert both files, the ``source`` only or neither to lower case.
+        max_length: Maximum line length in characters.
+        drop_bad: Drop pairs with an empty or too long line instead of raising an error.
+        val: Fraction for validation.
+        test: Fraction for test.
+        seed: Random seed of the split.
+        fitted: Preprocessing of a saved run; None fits it to the training rows.
+
     Raises:
-        ConfigError: Files are missing, not text or differ in the number of lines; unless ``drop_bad``, also for a pair
+        DataError: Files are missing, not text or differ in the number of lines; unless ``drop_bad``, also for a pair
             with an empty or too long side.
     """
 
@@ -163,36 +196,43 @@ class SentencePairs(_TranslationDataset):
         self.fitted = fitted = fitted or Preprocessing()
         pairs = read_pairs(source, target, encoding, max_length, drop_bad)
 
-        def divide() -> list[Tensor]:
+        def make_split() -> list[Tensor]:
             order = rng.make_permutation(len(pairs), seed, 0)
             return [part.inputs["row"] for part in split_by_order({"row": order}, None, val=val, test=test)]
 
-        rows = [part.tolist() for part in fitted.split_rows(make_content_keys(map("\n".join, pairs)), divide)]
+        rows = [part.tolist() for part in fitted.split_rows(make_content_keys(map("\n".join, pairs)), make_split)]
         empty = next((name for name, part in zip(SPLITS, rows, strict=True) if not part), None)
         if empty is not None:
-            raise ConfigError(f"data: the {empty} split is empty ({len(pairs)} pairs of lines in total)")
-        read, written = ([[pairs[row][side] for row in part] for part in rows] for side in range(2))
-        fit_source_tokenizer = partial(tokenizers.fit_tokenizer, limit=vocab_limit, min_count=min_count)
+            raise DataError(f"the {empty} split is empty ({len(pairs)} pairs of lines in total)")
+        source_sentences, target_sentences = ([[pairs[row][side] for row in part] for part in rows] for side in (0, 1))
+        fit_tokenizer = partial(tokenizers.fit_tokenizer, limit=vocab_limit, min_count=min_count)
         self.set_splits(
-            read,
-            written,
-            partial(fit_source_tokenizer, tokens, lowercase=lowercase is not False),
-            partial(fit_source_tokenizer, target_tokens or tokens, lowercase=lowercase is True),
+            source_sentences,
+            target_sentences,
+            partial(fit_tokenizer, tokens, lowercase=lowercase is not False),
+            partial(fit_tokenizer, target_tokens or tokens, lowercase=lowercase is True),
         )
 
 
 def read_pairs(source: str, target: str, encoding: str, max_length: int, drop_bad: bool) -> list[tuple[str, ...]]:
-    """Read two line-aligned files as pairs, without the invalid ones if ``drop_bad``.
+    """Read two line-aligned files as pairs of lines.
+
+    Args:
+        source: Source text file.
+        target: Target text file.
+        encoding: Character encoding of both files.
+        max_length: Maximum line length in characters.
+        drop_bad: Drop invalid pairs instead of raising an error.
 
     Raises:
-        ConfigError: The numbers of lines differ, or a pair is invalid.
+        DataError: The numbers of lines differ; unless ``drop_bad``, also for an empty or too long line.
     """
-    options = {"data.source": source, "data.target": target}
+    options = {"source": source, "target": target}
     sides = {option: _split_lines(text_file.read(path, option, encoding)) for option, path in options.items()}
     counts = [len(lines) for lines in sides.values()]
     if counts[0] != counts[1]:
-        raise ConfigError(
-            f"data: {source} has {counts[0]} lines, {target} has {counts[1]}; the files must be aligned line by line"
+        raise DataError(
+            f"{source} has {counts[0]} lines, {target} has {counts[1]}; the files must be aligned line by line"
         )
     pairs = list(zip(*sides.values(), strict=True))
     problems = {
@@ -201,7 +241,7 @@ def read_pairs(source: str, target: str, encoding: str, max_length: int, drop_ba
     if problems and not drop_bad:
         row, (side, problem) = next(iter(problems.items()))
         option, path = list(options.items())[side]
-        raise ConfigError(
+        raise DataError(
             f"{option}: {path}: line {row + 1} {problem}; invalid pairs: {len(problems)}; data.drop_bad=true drops them"
         )
     return [pair for row, pair in enumerate(pairs) if row not in problems]

@@ -1,0 +1,54 @@
+"""Data sets name their arguments in errors; users read configuration keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer.core.dataset import Dataset
+from trainer.data.datasets.graph.karate import Karate
+from trainer.data.datasets.graph.simulated_bold import SimulatedBold
+from trainer.data.datasets.sequence.memory_tasks import VarLenSum
+from trainer.data.datasets.sequence.token_labels import TemporalOrder
+from trainer.data.datasets.tabular.csv_table import CSV
+from trainer.data.datasets.text.translation import SentencePairs
+from trainer.engine.config_errors import explain_errors
+from trainer.utils.errors import ConfigError, DataError
+
+
+def message(dataset: type[Dataset], **options: Any) -> str:
+    with pytest.raises(DataError):
+        dataset(**options)
+    with pytest.raises(ConfigError) as caught, explain_errors({"data": options}, "data"):
+        dataset(**options)
+    return str(caught.value)
+
+
+def test_a_key_is_named() -> None:
+    assert message(VarLenSum, shortest=9, longest=4) == "data.shortest: 9 is more than data.longest, 4"
+    assert message(Karate, val_nodes=30).startswith("data.val_nodes: 30 of the 30 members")
+
+
+def test_several_keys_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("x,y,z\n" + "1,a,5\n2,b,6\n" * 20)
+    options = {"path": str(path), "target": "y", "target_kind": "class"}
+    same = message(CSV, **options, split_column=None, drop_columns=["y"])
+    assert same == "data.target, data.split_column and data.drop_columns: the same column is given twice"
+    both = message(CSV, **options, split_column="x", test_path=str(path))
+    assert both == "data.split_column and data.test_path both select the test rows; give only one"
+
+
+def test_a_sentence_about_several_things_begins_with_the_group(tmp_path: Path) -> None:
+    bold = message(SimulatedBold, shortest=3, longest=20)
+    assert bold.startswith("data: data.shortest must be at least 8, for both networks to activate")
+    assert message(TemporalOrder, shortest=1).startswith("data: temporal_order needs data.shortest >= 2")
+    files = {"source": tmp_path / "a", "target": tmp_path / "b"}
+    for lines, file in enumerate(files.values(), 1):
+        file.write_text("word\n" * lines)
+    pairs = message(SentencePairs, **{name: str(file) for name, file in files.items()})
+    assert pairs == (
+        f"data: {files['source']} has 1 lines, {files['target']} has 2; the files must be aligned line by line"
+    )
