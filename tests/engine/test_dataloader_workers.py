@@ -17,10 +17,11 @@ from tests.helpers.commands import start, train, write
 from trainer.core.batch import Batch
 from trainer.core.dataset import TensorSplit
 from trainer.engine import dataloader_workers
+from trainer.engine.config_errors import explain_errors
 from trainer.engine.dataloader import Loader
 from trainer.engine.dataloader_workers import WorkerError
 from trainer.runs import run_dir
-from trainer.utils.errors import SystemFault, UserError
+from trainer.utils.errors import ConfigError, DataError, SystemFault, UserError
 
 
 class Spoilt(TensorSplit):
@@ -72,6 +73,18 @@ def test_a_disk_that_cannot_be_read_is_a_fault_of_the_system() -> None:
     error = told(fail_at_the_disk)
     assert str(error) == "cannot read row 5 (data worker 1): OSError: [Errno 5] Input/output error"
     assert (type(error), error.exit_code) == (SystemFault, 4)
+
+
+def reject_file() -> None:
+    raise DataError("path: no such file", "restore it")
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_file_that_is_invalid_at_batch_time_is_reported_with_its_key(count: int) -> None:
+    loader = Loader(Spoilt(reject_file), "train", batch_size=4, device=torch.device("cpu"), workers=count, timeout=30.0)
+    config = {"model": {"path": 1}, "data": {"path": "x"}}
+    with pytest.raises(ConfigError, match=r"^data\.path: no such file\nrestore it$"), explain_errors(config, "model"):
+        list(loader.iter_epoch(0))
 
 
 def test_a_batch_that_fails_only_as_a_whole_names_all_its_rows() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trainer.core.batch import Batch, Score
 from trainer.core.dataset import Dataset
-from trainer.data.splits.image_splits import NUM_LEVELS
+from trainer.data.splits.pixel_scale import NUM_LEVELS
 from trainer.metrics.double_precision import to_double
 from trainer.metrics.gaussian import gaussian_log_prob
 from trainer.tasks.base.generative import Generative, GenerativeOptions

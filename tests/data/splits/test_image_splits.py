@@ -14,7 +14,8 @@ from trainer.core.dataset_info import DatasetInfo, ImageInfo
 from trainer.data.datasets.image.digits import Digits
 from trainer.data.datasets.image.image_folder import ImageFolder
 from trainer.data.splits import image_splits
-from trainer.data.splits.image_splits import NamedPixelSplit, PixelScale
+from trainer.data.splits.image_splits import NamedPixelSplit
+from trainer.data.splits.pixel_scale import PixelScale
 from trainer.utils.errors import DataError
 
 

@@ -32,7 +32,13 @@ class Augment:
         self.info = info
 
     def source_rows(self, index: Tensor, rows: int, epoch: int) -> Tensor:
-        """Return the rows, among ``rows``, needed to create the batch of the rows ``index`` (B,)."""
+        """Return the rows, among ``rows``, needed to create the batch of the rows ``index`` (B,).
+
+        Args:
+            index: Rows of the batch, (B,).
+            rows: Number of rows of the split.
+            epoch: Epoch.
+        """
         return index
 
     def __call__(self, batch: Batch, epoch: int) -> Batch:

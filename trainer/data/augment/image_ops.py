@@ -24,8 +24,12 @@ class GeometricTransform:
     The output pixel at offset p from the center is the input pixel at offset ``c + s R f(p)``: flipped by f, rotated by
     R, scaled by s, shifted by c.
 
-    flips: random flips along x and y. rotate: maximum angle in degrees. crop: maximum fraction of the area cropped
-    away. shift: maximum shift in pixels. window: output side in pixels; None for the input size.
+    Args:
+        flips: Random flips along x and y.
+        rotate: Maximum angle in degrees.
+        crop: Maximum fraction of the area cropped away.
+        shift: Maximum shift in pixels.
+        window: Output side in pixels; None for the input size.
     """
 
     flips: tuple[bool, bool]
@@ -39,6 +43,11 @@ class GeometricTransform:
 
     def sampling_grid(self, draws: Draws, height: int, width: int) -> Tensor:
         """Return the sampling grid (B, h, w, 2) in normalized coordinates, as for ``F.grid_sample``.
+
+        Args:
+            draws: Random numbers of each row, by purpose.
+            height: Height of the images.
+            width: Width of the images.
 
         Raises:
             DataError: The window is larger than the images.
@@ -73,7 +82,14 @@ def to_integer(uniform: Tensor, count: Tensor | int) -> Tensor:
 
 
 def resample_images(x: Tensor, grid: Tensor, mode: str, blank: Tensor | float | None) -> Tensor:
-    """Sample images at a grid; beyond the border they are reflected, or ``blank``."""
+    """Sample images at a grid.
+
+    Args:
+        x: Images, (B, C, H, W).
+        grid: Sampling grid, (B, h, w, 2).
+        mode: Interpolation, ``bilinear`` or ``nearest``.
+        blank: Value beyond the border; None reflects the image.
+    """
     if blank is None:
         return F.grid_sample(x, grid, mode, "reflection", align_corners=False)
     return F.grid_sample(x - blank, grid, mode, "zeros", align_corners=False) + blank
@@ -97,7 +113,13 @@ def jitter_colors(x: Tensor, draws: Draws, strength: float) -> Tensor:
 
 
 def erase_boxes(x: Tensor, draws: Draws, probability: float) -> Tensor:
-    """Replace a random box by the mean of the image, with probability ``probability``."""
+    """Replace a random box of some images by the mean of the image.
+
+    Args:
+        x: Images, (B, C, H, W).
+        draws: Random numbers of each row, by purpose.
+        probability: Probability of erasing.
+    """
     low, high = ERASED_AREA_RANGE
     area = (low + (high - low) * draws["erased_area"]) * (draws["is_erased"] < probability)
     box, _ = random_boxes(x, area, draws["erased_at"])
@@ -108,6 +130,7 @@ def random_boxes(x: Tensor, area: Tensor, position: Tensor) -> tuple[Tensor, Ten
     """Return masks (B, H, W) of random boxes with the aspect ratio of the image, and their exact area fractions (B, 1).
 
     Args:
+        x: Images, (B, C, H, W).
         area: Approximate area fraction, (B, 1).
         position: Uniform random numbers for the position, (B, 2).
     """

@@ -19,7 +19,14 @@ log = logging.getLogger(__name__)
 
 
 def warn_about_unparsed_cells(table: Table, index: int, values: np.ndarray, consequence: str) -> None:
-    """Log the non-numeric, non-missing cells of a numeric column."""
+    """Log the non-numeric, non-missing cells of a numeric column.
+
+    Args:
+        table: Table.
+        index: Position of the column.
+        values: Parsed cells of the column; infinity for a text.
+        consequence: What happens to the rows.
+    """
     texts = np.isinf(values)
     if texts.any():
         row, count = int(np.argmax(texts)), int(texts.sum())
@@ -42,14 +49,27 @@ def join_problems(problems: Sequence[str], max_problems: int = MAX_PROBLEMS, nou
 
 
 def describe_bad_cell(table: Table, index: int, is_valid: np.ndarray, cell_format: CellFormat) -> str:
-    """Describe the first invalid cell of a column and the number of invalid cells."""
+    """Describe the first invalid cell of a column and the number of invalid cells.
+
+    Args:
+        table: Table.
+        index: Position of the column.
+        is_valid: Whether each cell is valid, (N,).
+        cell_format: Format of the cells.
+    """
     row, count = int(np.argmin(is_valid)), int((~is_valid).sum())
     reason = cell_format.describe_non_number(table.columns[index][row])
     return f"{table.describe_cell(row, index)}: {reason}; {count} such cell{'s' * (count > 1)} in the column"
 
 
 def describe_outlier_cell(table: Table, index: int, is_outlier: np.ndarray) -> str:
-    """Describe the first outlier of a column relative to the training rows."""
+    """Describe the first outlier of a column relative to the training rows.
+
+    Args:
+        table: Table.
+        index: Position of the column.
+        is_outlier: Whether each cell is an outlier, (N,).
+    """
     row, count = int(np.argmax(is_outlier)), int(is_outlier.sum())
     cell = text_file.quote_cell(table.columns[index][row])
     return (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainer.data.encoding.column_encoding import is_number
+from trainer.data.encoding.column_encoding import Column, category_coverage, is_number
 from trainer.data.encoding.time_formats import find_format
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
@@ -16,12 +16,19 @@ from trainer.data.readers.text_file import quote_cell
 log = logging.getLogger(__name__)
 FEW_VALUES = 20
 """Up to this many distinct numbers among texts may be codes."""
+MIN_CATEGORY_COVERAGE = 0.1
+"""Text columns whose categories cover a smaller fraction of rows hold identifiers or prose."""
 MIN_NUMBER_FRACTION = 0.1
 """Fraction of numbers from which a mixed column is probably numeric."""
 
 
 def warn_about_absent_codes(tables: Sequence[Table], cell_format: CellFormat) -> None:
-    """Log the numeric codes of ``data.missing`` that occur in no cell."""
+    """Log the numeric codes of ``data.missing`` that occur in no cell.
+
+    Args:
+        tables: Tables of the data set.
+        cell_format: Format of the cells.
+    """
     unused = cell_format.absent_numeric_gaps(column for table in tables for column in table.columns)
     if unused:
         names = " or ".join(table.path.name for table in tables)
@@ -29,7 +36,13 @@ def warn_about_absent_codes(tables: Sequence[Table], cell_format: CellFormat) ->
 
 
 def warn_about_mixed_decimals(table: Table, index: int, cell_format: CellFormat) -> None:
-    """Log where decimals are probably thousands separators, as in 1.020 next to 980."""
+    """Log where decimals are probably thousands separators, as in 1.020 next to 980.
+
+    Args:
+        table: Table.
+        index: Position of the column.
+        cell_format: Format of the cells.
+    """
     mixed = cell_format.find_mixed_decimals(table.columns[index])
     if mixed is not None:
         text = "%s: %s occurs together with %s and is read as %g; if its separator is for thousands, %s"
@@ -52,7 +65,11 @@ def describe_unfit_column(
     would be equal numbers.
 
     Args:
-        is_categorical: Whether the column is categorical whatever it holds.
+        table: Table.
+        index: Position of the column.
+        values: Parsed cells of the column, (N,).
+        cell_format: Format of the cells.
+        is_categorical: Whether the column is categorical regardless of its cells.
     """
     cells, key = table.columns[index], table.column_keys([index])
     label = f"{table.path}: column {table.names[index]!r}"
@@ -92,3 +109,20 @@ def _describe_mixed_column(label: str, cells: Sequence[str], cell_format: CellFo
         return None
     example = quote_cell(cells[int(np.argmax(is_text))])
     return f"{label} holds {num_numbers} numbers among {num_cells} cells, and texts such as {example}; {advice}"
+
+
+def describe_free_text(table: Table, index: int, column: Column, values: np.ndarray) -> str | None:
+    """Describe a text column whose values rarely repeat; None for others.
+
+    Args:
+        table: Table.
+        index: Position of the column.
+        column: Encoding of the column.
+        values: Cells of the training rows, (N,).
+    """
+    if category_coverage(column, values) >= MIN_CATEGORY_COVERAGE:
+        return None
+    return (
+        f"{table.path}: texts in {table.names[index]!r} rarely repeat, so they are not categories;"
+        f" data.drop_columns={table.column_keys([index])} drops the column"
+    )

@@ -1,6 +1,6 @@
 """Encoding of single columns by a schema of plain values, which is saved and applied to new rows.
 
-Numbers are standardized, categories one-hot encoded. A missing category is a category of its own; a missing number is
+Numbers are standardized, categories one-hot encoded. A missing category is a separate category; a missing number is
 imputed by the mean, with an indicator column.
 """
 
@@ -38,7 +38,14 @@ def is_number(values: np.ndarray) -> bool:
 
 
 def fit(name: str, values: np.ndarray, max_categories: int, min_count: int) -> Column:
-    """Fit the encoding of a column on its training rows."""
+    """Fit the encoding of a column on its training rows.
+
+    Args:
+        name: Name of the column.
+        values: Cells of the training rows, (N,) float64 or text.
+        max_categories: Maximum number of categories.
+        min_count: Minimum number of rows of a category.
+    """
     if is_number(values):
         known = values[np.isfinite(values)]
         has_missing = len(known) < len(values)
@@ -58,7 +65,12 @@ def fit(name: str, values: np.ndarray, max_categories: int, min_count: int) -> C
 
 
 def encode(column: Column, values: np.ndarray) -> np.ndarray:
-    """Encode one column as (N, width) float32. An unseen category is ``other``, or all zeros without it."""
+    """Encode one column as (N, width) float32. An unseen category is ``other``, or all zeros without it.
+
+    Args:
+        column: Encoding.
+        values: Cells, (N,).
+    """
     if column["kind"] == "number":
         is_known = np.isfinite(values)
         scaled = np.where(is_known, (np.where(is_known, values, 0.0) - column["mean"]) / column["std"], 0.0)
@@ -86,6 +98,10 @@ def decode(column: Column, x: np.ndarray) -> list[float | int | str]:
     """Decode the features (N, width) of one column to cells.
 
     Categories are the nearest ones, numbers have as many decimals as the training rows, missing values are empty.
+
+    Args:
+        column: Encoding.
+        x: Features of the column, (N, width).
     """
     if column["kind"] == "number":
         values = np.round(x[:, 0] * column["std"] + column["mean"], column["decimals"]) + 0.0  # + 0.0 removes -0

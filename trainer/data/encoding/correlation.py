@@ -24,6 +24,10 @@ def top_k_edges(strength: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
 
     Ties are broken by node order; zero strength is no edge.
 
+    Args:
+        strength: Strength of each pair of nodes.
+        top_k: Number of neighbors that each node selects.
+
     Shape:
         - strength: (N, N), >= 0 and symmetric
         - Output: edge_index (2, E), sorted by source and target, and edge_weight (E,) float32
@@ -35,7 +39,12 @@ def top_k_edges(strength: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
 
 
 def node_roles(strength: Tensor, edge_index: Tensor) -> Tensor:
-    """Compute static node features (N, 2): in-degree and mean strength, standardized over nodes (zero if constant)."""
+    """Compute static node features (N, 2): in-degree and mean strength, standardized over nodes (zero if constant).
+
+    Args:
+        strength: Strength of each pair of nodes, (N, N).
+        edge_index: Edges, (2, E).
+    """
     nodes = len(strength)
     degree = torch.bincount(edge_index[1], minlength=nodes).double()
     features = torch.stack((degree, strength.sum(1) / max(1, nodes - 1)), 1)
@@ -44,5 +53,10 @@ def node_roles(strength: Tensor, edge_index: Tensor) -> Tensor:
 
 
 def node_features(series: Tensor, roles: Tensor) -> Tensor:
-    """Concatenate a series (T, N) with static node features to (T, N, 1 + roles)."""
+    """Concatenate a series (T, N) with static node features to (T, N, 1 + roles).
+
+    Args:
+        series: Series of each node, (T, N).
+        roles: Static node features, (N, roles).
+    """
     return torch.cat((series.float()[..., None], roles.expand(len(series), *roles.shape)), 2)

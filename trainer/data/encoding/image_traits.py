@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from trainer.core.preprocessing import Preprocessing
-from trainer.data.readers import image_file
+from trainer.data.readers import image_conversion, image_file
 from trainer.utils.errors import DataError
 
 MAX_SAMPLED_IMAGES = 512
@@ -30,6 +30,12 @@ def fit_view(
 
     Channels are 1 where all images are gray, else 3, unless ``channels`` is given; 16-bit images also get an intensity
     window. Logs a warning for upscaling.
+
+    Args:
+        view: Requested view, whose channels and window are replaced.
+        paths: Training images.
+        headers: Header of each image.
+        channels: Number of channels; None to choose it.
     """
     warn_about_upscaling(view, headers)
     return replace(view, channels=channels or _count_channels(paths, headers), window=_level_window(paths, headers))
@@ -42,12 +48,20 @@ def get_or_fit_view(
     headers: Sequence[image_file.ImageHeader],
     channels: int | None,
 ) -> image_file.ImageView:
-    """Return the view stored by a run, or fit it."""
+    """Return the view stored by a run, or fit it.
+
+    Args:
+        fitted: Preprocessing, which stores the view of a run.
+        view: Requested view.
+        paths: Training images.
+        headers: Header of each image.
+        channels: Number of channels; None to choose it.
+    """
     return image_file.ImageView(**fitted.get_or_fit("view", lambda: asdict(fit_view(view, paths, headers, channels))))
 
 
 def _count_channels(paths: Sequence[Path], headers: Sequence[image_file.ImageHeader]) -> int:
-    """Return 1 if all images are gray, whatever their color mode, else 3."""
+    """Return 1 if all images are gray, in any color mode, else 3."""
     candidates = [path for path, header in zip(paths, headers, strict=True) if not header.is_gray]
     groups = (candidates[start : start + CHUNK_SIZE] for start in range(0, len(candidates), CHUNK_SIZE))
     # An unreadable file counts as gray here; decoding reports it with all others.
@@ -58,7 +72,7 @@ def _is_gray(path: Path) -> bool:
     """Return whether a file in a color mode has only gray pixels."""
     with image_file.open_image(path) as image:
         image.draft(None, (64, 64))
-        pixels = np.asarray(image_file.to_8_bit(image).convert("RGB"))
+        pixels = np.asarray(image_conversion.to_8_bit(image).convert("RGB"))
     return bool((pixels == pixels[..., :1]).all())
 
 
@@ -90,11 +104,16 @@ def _level_window(paths: Sequence[Path], headers: Sequence[image_file.ImageHeade
 def _count_levels(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return the distinct levels of an image and their pixel counts."""
     with image_file.open_image(path) as image:
-        return np.unique(image_file.to_unsigned(np.asarray(image)), return_counts=True)
+        return np.unique(image_conversion.to_unsigned(np.asarray(image)), return_counts=True)
 
 
 def warn_about_upscaling(view: image_file.ImageView, headers: Sequence[image_file.ImageHeader]) -> None:
-    """Log a warning if images are strongly upscaled, which costs time without adding information."""
+    """Log a warning if images are strongly upscaled, which costs time without adding information.
+
+    Args:
+        view: View with the size of decoded images.
+        headers: Header of each image.
+    """
     if view.size is None:
         return
     side = min if view.fit == "cut" else max

@@ -17,7 +17,12 @@ TIE_RATIO = 1.1
 def find_period(series: np.ndarray, history: int, horizon: int) -> int:
     """Return the period, up to ``history``, of the best seasonal naive forecast over ``horizon`` rows.
 
-    1 (repeat the last row) unless another period is clearly better. ``series`` is (T, F), NaN for missing values.
+    It is 1 (repeat the last row) unless another period is clearly better.
+
+    Args:
+        series: Series (T, F), NaN for missing values.
+        history: Maximum period.
+        horizon: Number of forecast rows.
     """
     series = series[-MAX_ROWS:]
     errors = _lag_errors(series, min(history + horizon, len(series) // 2))

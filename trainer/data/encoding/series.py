@@ -28,6 +28,11 @@ MAX_MISSING_RATIO = 10
 def choose_columns(table: Table, columns: Sequence[str | int] | None, time: int | None) -> list[int]:
     """Return the positions of the columns to read and predict: the given ones, or all except the time.
 
+    Args:
+        table: Table of the series.
+        columns: Names or numbers of the columns; None for all.
+        time: Position of the time column, if any.
+
     Raises:
         DataError: A column is given twice or is the time column.
     """
@@ -42,6 +47,11 @@ def choose_columns(table: Table, columns: Sequence[str | int] | None, time: int 
 
 def read_numeric_columns(table: Table, columns: Collection[int], cell_format: CellFormat) -> np.ndarray:
     """Parse columns as numbers (T, C) float64, NaN for a missing value.
+
+    Args:
+        table: Table of the series.
+        columns: Positions of the columns.
+        cell_format: Format of the cells.
 
     Raises:
         DataError: A column has texts, no values or row numbers, or a cell is neither a number nor missing.
@@ -89,7 +99,12 @@ def _describe_unfit_column(table: Table, index: int, values: np.ndarray, cell_fo
 
 
 def reindex_to_grid(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Place rows (T, C) on a regular time grid; missing steps are rows of NaN."""
+    """Place rows (T, C) on a regular time grid; missing steps are rows of NaN.
+
+    Args:
+        values: Rows of the table, (T, C).
+        steps: Time step of each row, (T,), ascending.
+    """
     grid = np.full((int(steps[-1]) + 1, values.shape[1]), np.nan)
     grid[steps] = values
     return grid
@@ -97,6 +112,11 @@ def reindex_to_grid(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
 
 def describe_missing_rows(table: Table, time: int, steps: np.ndarray) -> list[str]:
     """Describe missing rows, with the rows around the first missing block.
+
+    Args:
+        table: Table of the series.
+        time: Position of the time column.
+        steps: Time step of each row, (T,), ascending.
 
     Raises:
         DataError: Nearly all rows are missing.
@@ -119,7 +139,14 @@ def describe_missing_rows(table: Table, time: int, steps: np.ndarray) -> list[st
 
 
 def describe_missing_values(table: Table, columns: Sequence[int], time: int | None, values: np.ndarray) -> list[str]:
-    """Describe the missing values (NaN) of each column that has some."""
+    """Describe the missing values (NaN) of each column that has some.
+
+    Args:
+        table: Table of the series.
+        columns: Positions of the columns.
+        time: Position of the time column, if any.
+        values: Numbers of the columns, (T, C).
+    """
     problems = []
     for column, index in enumerate(columns):
         rows = np.flatnonzero(np.isnan(values[:, column]))
@@ -159,9 +186,17 @@ def set_splits(
     the training rows.
 
     Args:
+        data: Data set that is set.
+        fitted: Preprocessing, which stores boundaries and scales of a run.
+        values: Series, (T, C).
+        history: Number of input steps.
+        horizon: Number of forecast steps.
+        val: Fraction of steps for validation.
+        test: Fraction of steps for test.
+        period: Seasonal period of the baseline; None to estimate it.
         fill: Interpolate missing values linearly within a window; otherwise windows with missing values are skipped.
             Missing values are never targets.
-        column_summaries: Column summaries.
+        column_summaries: Summary of each column.
         names: Column names.
 
     Raises:

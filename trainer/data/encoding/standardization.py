@@ -17,6 +17,12 @@ def is_constant(std: Any, mean: Any, count: int, eps: float = float(np.finfo(np.
 
     The rounding error of a mean is up to ``count |mean| eps``, which is scikit-learn's rule for constant features.
     Accepts numbers, arrays and tensors; ``eps`` is that of the type of accumulation.
+
+    Args:
+        std: Standard deviation.
+        mean: Mean.
+        count: Number of values.
+        eps: Machine epsilon of the type of accumulation.
     """
     return std * std <= count * eps * std * std + (count * eps * mean) ** 2
 

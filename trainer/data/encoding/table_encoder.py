@@ -30,18 +30,16 @@ from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
 
 TargetKind = Literal["class", "number"]
-MIN_CATEGORY_COVERAGE = 0.1
-"""Text columns whose categories cover a smaller fraction of rows hold identifiers or prose."""
 
 Rows = list[np.ndarray]
 """Row indices of the training, validation and test split."""
 
 
 def choose_target_kind(requested: TargetKind | None, task_kind: TargetKind | None) -> TargetKind:
-    """Return the kind of a target: as the user says, or else as the task does.
+    """Return the kind that the user requested, or else the kind that the task learns.
 
     Raises:
-        DataError: Neither says it.
+        DataError: Both are None.
     """
     kind = requested or task_kind
     if kind is None:
@@ -50,7 +48,14 @@ def choose_target_kind(requested: TargetKind | None, task_kind: TargetKind | Non
 
 
 def read_columns(table: Table, cell_format: CellFormat, columns: Set[int], texts: Set[int]) -> dict[int, np.ndarray]:
-    """Parse columns as numbers or texts; those in ``texts`` are always texts."""
+    """Parse columns as numbers or texts, by position.
+
+    Args:
+        table: Table.
+        cell_format: Format of the cells.
+        columns: Positions of the columns.
+        texts: Positions of columns that are read as texts regardless of their cells.
+    """
     return {
         index: cell_format.parse_texts(table.columns[index])
         if index in texts
@@ -69,15 +74,22 @@ def find_unfit_columns(
 ) -> dict[int, str]:
     """Return the problems of columns that cannot be features, by position.
 
-    See ``describe_unfit_column``; texts that rarely repeat are also unfit. Columns in ``texts`` are categorical
-    whatever they hold.
+    See ``describe_unfit_column``; texts that rarely repeat are also unfit.
+
+    Args:
+        table: Table.
+        values: Parsed cells of each column, by position.
+        cell_format: Format of the cells.
+        texts: Positions of columns that are categorical regardless of their cells.
+        max_categories: Maximum number of categories of a column.
+        min_count: Minimum number of rows of a category.
     """
     problems = {}
     for index, cells in values.items():
         problem = column_checks.describe_unfit_column(table, index, cells, cell_format, is_categorical=index in texts)
         if problem is None and not column_encoding.is_number(cells):
             fitted = column_encoding.fit(table.names[index], cells, max_categories, min_count)
-            problem = _describe_free_text(table, index, fitted, cells)
+            problem = column_checks.describe_free_text(table, index, fitted, cells)
         if problem is not None:
             problems[index] = problem
     return problems
@@ -97,6 +109,10 @@ def select_complete_rows(
     """Return the indices of the rows to use: all, or with ``nan=drop`` those without missing or non-numeric cells.
 
     Args:
+        table: Table.
+        values: Parsed cells of each feature column, by position.
+        cell_format: Format of the cells.
+        nan: Treatment of missing values: ``error``, ``drop`` or ``fill``.
         target: Target that every row must have.
         may_drop: Whether rows can be dropped; otherwise ``drop`` fills.
         problems: Other problems of columns, by position.
@@ -151,7 +167,13 @@ def select_complete_rows(
 
 
 def read_split_column(table: Table, index: int, option: str, *, empty: bool = False) -> np.ndarray:
-    """Return the split of each row, (N,) in 0..2, from a column; -1 for an empty cell if ``empty`` allows it.
+    """Return the split of each row, (N,) in 0..2, from a column; -1 for an empty cell.
+
+    Args:
+        table: Table.
+        index: Position of the column.
+        option: Option named in the error message.
+        empty: Whether empty cells are allowed.
 
     Raises:
         DataError: Unknown split; the message names ``option``.
@@ -170,6 +192,14 @@ def read_split_column(table: Table, index: int, option: str, *, empty: bool = Fa
 
 def split_rows(group: np.ndarray, used: np.ndarray, target: Target | None, val: float, test: float, seed: int) -> Rows:
     """Return the rows of each split; those not assigned by file or column are split by fractions, stratified by class.
+
+    Args:
+        group: Split of each row of the table by file or column, 0 for unassigned rows, (N,).
+        used: Rows to use.
+        target: Target, for stratification by class.
+        val: Fraction of unassigned rows for validation, if no row is assigned to it.
+        test: Fraction of unassigned rows for test, if no row is assigned to it.
+        seed: Random seed.
 
     Raises:
         DataError: A split is empty.
@@ -196,6 +226,13 @@ def fit(
 ) -> dict[int, Column]:
     """Fit the encoding of each column on the training rows.
 
+    Args:
+        table: Table.
+        values: Parsed cells of each column, by position.
+        train: Training rows.
+        max_categories: Maximum number of categories of a column.
+        min_count: Minimum number of rows of a category.
+
     Raises:
         DataError: A text column rarely repeats its values, or numbers are far outside of the training range.
     """
@@ -206,23 +243,13 @@ def fit(
     problems = []
     for index, column in fitted.items():
         if column["kind"] == "category":
-            problem = _describe_free_text(table, index, column, values[index][train])
+            problem = column_checks.describe_free_text(table, index, column, values[index][train])
             problems += [] if problem is None else [problem]
         elif (is_outlier := column_encoding.outlier_mask(column, values[index])).any():
             problems.append(describe_outlier_cell(table, index, is_outlier))
     if problems:
         raise DataError(*join_problems(problems))
     return fitted
-
-
-def _describe_free_text(table: Table, index: int, column: Column, values: np.ndarray) -> str | None:
-    """Describe a text column whose values rarely repeat; None for others."""
-    if column_encoding.category_coverage(column, values) >= MIN_CATEGORY_COVERAGE:
-        return None
-    return (
-        f"{table.path}: texts in {table.names[index]!r} rarely repeat, so they are not categories;"
-        f" data.drop_columns={table.column_keys([index])} drops the column"
-    )
 
 
 def encode(columns: Mapping[int, Column], values: Mapping[int, np.ndarray], rows: np.ndarray) -> np.ndarray:
@@ -240,7 +267,16 @@ def make_info(
     sizes: Mapping[str, Any],
     column_summaries: Sequence[str] = (),
 ) -> DatasetInfo:
-    """Return the data set info of a table: ``sizes``, those of the target column if any, and column summaries."""
+    """Return the data set info of a table with an optional target column.
+
+    Args:
+        target: Target column, if any.
+        encoded_target: Encoded target, if any.
+        train: Training split.
+        test: Test split.
+        sizes: Sizes of the inputs.
+        column_summaries: Summary of each column.
+    """
     if target is None or encoded_target is None:
         return DatasetInfo(sizes=sizes, file_summary=column_summaries)
     return DatasetInfo(

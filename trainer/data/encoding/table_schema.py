@@ -29,7 +29,14 @@ log = logging.getLogger(__name__)
 def make_schema(
     table: Table, columns: Mapping[int, Column], target: Target | None, encoded_target: EncodedTarget | None
 ) -> Schema:
-    """Build the schema of a table from its encoded columns and target."""
+    """Build the schema of a table from its encoded columns and target.
+
+    Args:
+        table: Table of the training data.
+        columns: Encoding of each feature column, by position.
+        target: Target column, if any.
+        encoded_target: Encoded target, if any.
+    """
     schema = {
         "names": list(table.names),
         "header": table.has_header,
@@ -42,6 +49,11 @@ def make_schema(
 
 def read_feature_columns(schema: Schema, table: Table, cell_format: CellFormat) -> dict[int, np.ndarray]:
     """Parse the feature columns of a table, by position, with the column types of the training table.
+
+    Args:
+        schema: Schema of the training table.
+        table: Table to read.
+        cell_format: Format of the cells.
 
     Raises:
         DataError: Columns are missing.
@@ -62,6 +74,11 @@ def encode(schema: Schema, table: Table, cell_format: CellFormat) -> Tensor:
 
     Columns and categories that do not occur in the training rows are logged.
 
+    Args:
+        schema: Schema of the training table.
+        table: Table to encode.
+        cell_format: Format of the cells.
+
     Raises:
         DataError: Columns are missing, or cells are not numbers where all training rows have numbers.
     """
@@ -78,6 +95,13 @@ def check_cells(
     schema: Schema, table: Table, cells_by_index: Mapping[int, np.ndarray], cell_format: CellFormat, used: np.ndarray
 ) -> None:
     """Check that the cells of the rows ``used`` can be encoded; ``cells_by_index`` is from ``read_feature_columns``.
+
+    Args:
+        schema: Schema of the training table.
+        table: Table to check.
+        cells_by_index: Parsed cells from ``read_feature_columns``.
+        cell_format: Format of the cells.
+        used: Rows to check.
 
     Raises:
         DataError: Cells are not numbers where all training rows have numbers, or are far outside of their range.
@@ -99,7 +123,13 @@ def check_cells(
 
 
 def read_labels(schema: Schema, table: Table, cell_format: CellFormat) -> Tensor | None:
-    """Return the classes (N,) of a table if it has the target column with a known class in every row; else None."""
+    """Return the classes (N,) of a table if it has the target column with a known class in every row; else None.
+
+    Args:
+        schema: Schema of the training table.
+        table: Table to read.
+        cell_format: Format of the cells.
+    """
     target = schema.get("target", {})
     if "classes" not in target or target["name"] not in table.names:
         return None
@@ -112,6 +142,11 @@ def decode(schema: Schema, x: Tensor, label: Tensor | None) -> tuple[list[str], 
     """Decode features (N, F) to column names and rows of cells in their original units.
 
     The target is the last column if the classes ``label`` (N,) are given.
+
+    Args:
+        schema: Schema of the training table.
+        x: Features, (N, F).
+        label: Class of each row, (N,); None omits the target.
     """
     columns = schema["columns"]
     parts = x.double().cpu().split([column_encoding.output_width(column) for column in columns], dim=1)

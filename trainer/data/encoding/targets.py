@@ -32,7 +32,12 @@ MIN_ROWS_PER_CLASS = 10
 class Target:
     """Parsed target column.
 
-    values: (N,). known_mask: (N,), rows with a valid target. names: class names, empty for a regression target.
+    Args:
+        table: Table.
+        column: Position of the target column.
+        values: Class indices or numbers, (N,).
+        known_mask: Rows with a valid target, (N,).
+        names: Class names; empty for a regression target.
     """
 
     table: Table
@@ -44,7 +49,14 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedTarget:
-    """Encoded target: (N,) int64 classes or (N, 1) float32 standardized by the training rows."""
+    """Encoded target; numbers are standardized by the training rows.
+
+    Args:
+        values: Targets, (N,) int64 classes or (N, 1) float32.
+        sizes: Sizes of the output.
+        schema: Schema, which a run stores.
+        scale: Standard deviation of the training rows in original units; 1 for classes.
+    """
 
     values: Tensor
     sizes: Mapping[str, int]
@@ -53,14 +65,29 @@ class EncodedTarget:
 
 
 def read(table: Table, column: int, cell_format: CellFormat, kind: str, *, certain: bool) -> Target:
-    """Parse a target column as ``kind``, class or number; see ``read_classes`` and ``read_numbers`` for errors."""
+    """Parse a target column as ``kind``, class or number; see ``read_classes`` and ``read_numbers`` for errors.
+
+    Args:
+        table: Table.
+        column: Position of the target column.
+        cell_format: Format of the cells.
+        kind: ``class`` or ``number``.
+        certain: Whether the kind was requested, so that numbers are accepted as classes.
+    """
     if kind == "class":
         return read_classes(table, column, cell_format, certain=certain)
     return read_numbers(table, column, cell_format)
 
 
 def encode(table: Table, column: int, cell_format: CellFormat, schema: Mapping[str, Any]) -> Target:
-    """Parse a target column with the schema of a saved run; unknown classes and non-numbers are logged and masked."""
+    """Parse a target column with the schema of a saved run; unknown classes and non-numbers are logged and masked.
+
+    Args:
+        table: Table.
+        column: Position of the target column.
+        cell_format: Format of the cells.
+        schema: Schema of the target.
+    """
     cells = table.columns[column]
     if schema["kind"] == "number":
         values = cell_format.parse_numbers(cells)
@@ -82,12 +109,23 @@ def fit_target(target: Target, train: np.ndarray, stored: Mapping[str, Any] | No
     """Encode the target by the training rows, or as ``stored`` by a run.
 
     See ``fit_classes`` and ``fit_numbers`` for errors.
+
+    Args:
+        target: Parsed target.
+        train: Training rows.
+        stored: Schema stored by a run, if any.
     """
     return (fit_classes if target.names else fit_numbers)(target, train, stored)
 
 
 def read_classes(table: Table, column: int, cell_format: CellFormat, *, certain: bool) -> Target:
     """Parse class labels as indices into the sorted class names (numeric order for numbers); see ``map_class_names``.
+
+    Args:
+        table: Table.
+        column: Position of the target column.
+        cell_format: Format of the cells.
+        certain: Whether many distinct numbers are accepted as classes.
 
     Raises:
         DataError: There is a single class, or, unless ``certain``, the labels look like continuous values.
@@ -126,6 +164,11 @@ def index_classes(classes: Sequence[str], cells: Sequence[str], cell_format: Cel
     """Return the index (N,) into ``classes`` of each cell by the rule of ``map_class_names``; -1 for unknown classes.
 
     A number whose spelling is not a class maps to the class of equal value, if unique.
+
+    Args:
+        classes: Class names.
+        cells: Cells of the target column.
+        cell_format: Format of the cells.
     """
     values = [cell_format.canonicalize_number(name) for name in classes]
     index_by_name = {name: index for index, name in enumerate(classes)}

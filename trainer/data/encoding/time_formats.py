@@ -36,7 +36,12 @@ Parsed = TypeVar("Parsed")
 
 
 def parse_cells(cells: Sequence[str], parse: Callable[[str], Parsed]) -> list[Parsed]:
-    """Parse cells up to the first invalid one."""
+    """Parse cells up to the first invalid one.
+
+    Args:
+        cells: Cells.
+        parse: Parser of one cell, which raises ValueError.
+    """
     values = []
     try:
         for cell in cells:
@@ -74,7 +79,12 @@ def find_format(cells: Sequence[str]) -> str | None:
 
 
 def smallest_unit(cell: str, pattern: str | None) -> float:
-    """Return the resolution of a time as written, in seconds."""
+    """Return the resolution of a time as written, in seconds.
+
+    Args:
+        cell: Cell with a time.
+        pattern: strptime format; None for ISO 8601.
+    """
     if pattern is not None:
         units = {"%f": 1e-6, "%S": 1.0, "%M": 60.0, "%H": 3600.0, "%I": 3600.0}
         return min((unit for key, unit in units.items() if key in pattern), default=float(SECONDS_PER_DAY))

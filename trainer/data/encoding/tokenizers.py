@@ -24,7 +24,12 @@ log = logging.getLogger(__name__)
 
 
 class CharacterTokenizer:
-    """Character tokenizer, ordered by code point; with ``unknown``, token 0 is any other character."""
+    """Character tokenizer, ordered by code point; with ``unknown``, token 0 is any other character.
+
+    Args:
+        texts: Texts with the characters of the vocabulary.
+        unknown: Whether there is a token for other characters.
+    """
 
     def __init__(self, texts: Iterable[str], *, unknown: bool):
         characters = sorted(set().union(*map(word_splitting.normalize_unicode, texts)))
@@ -61,6 +66,7 @@ class WordTokenizer:
     A token is a word, a punctuation mark or a character of an unspaced script.
 
     Args:
+        texts: Training texts.
         limit: Maximum vocabulary size.
         min_count: Minimum frequency of a word in the vocabulary.
 
@@ -114,6 +120,10 @@ class WordTokenizer:
 
 class BPETokenizer:
     """Byte-level byte-pair encoding, trained on the texts, without unknown tokens.
+
+    Args:
+        texts: Training texts.
+        limit: Maximum vocabulary size, at least 256.
 
     Raises:
         DataError: The package tokenizers is not installed.
@@ -201,7 +211,13 @@ def describe_target_case(tokenizer: Tokenizer) -> list[str]:
 
 
 def warn_about_unknown_tokens(tokenizer: Tokenizer, option: str, parts: dict[str, Tensor]) -> None:
-    """Log a warning if many tokens of a split are unknown."""
+    """Log a warning if many tokens of a split are unknown.
+
+    Args:
+        tokenizer: Tokenizer of the texts.
+        option: Option named in the message.
+        parts: Tokens of each split, by name.
+    """
     while isinstance(tokenizer, LowercaseTokenizer):
         tokenizer = tokenizer.tokenizer
     if not isinstance(tokenizer, WordTokenizer | CharacterTokenizer) or tokenizer.unknown_id is None:
@@ -237,6 +253,7 @@ def fit_tokenizer(
 
     Args:
         kind: Type of the tokenizer.
+        texts: Training texts.
         limit: Maximum vocabulary size.
         min_count: Minimum frequency of a word in the vocabulary.
         unknown: Whether characters have an unknown token.

@@ -19,7 +19,13 @@ CHUNK_SIZE = 1 << 22
 
 
 def log_prob(x: Tensor, centers: Tensor, sigma: float) -> Tensor:
-    """Compute ``log mean_k N(x; c_k, sigma^2 I)`` in nats, (B,) float64, of points x (B, F) and centers (K, F)."""
+    """Compute ``log mean_k N(x; c_k, sigma^2 I)`` in nats, (B,) float64, of points x (B, F) and centers (K, F).
+
+    Args:
+        x: Points, (B, F).
+        centers: Centers, (K, F).
+        sigma: Standard deviation of each Gaussian.
+    """
     centers = centers.to(x.device).double()
     parts = x.double().split(max(1, CHUNK_SIZE // len(centers)))
     # The matrix-product form of cdist cancels catastrophically for distant points.
@@ -35,6 +41,13 @@ def make_info(
 
     The baseline of samples is one Gaussian fitted to the training points, that of classes the majority class. The
     probability of being within 3 sigma of a center is the chi-squared CDF with F degrees of freedom at 9.
+
+    Args:
+        train: Training split.
+        test: Test split.
+        centers: Centers, (K, F).
+        sigma: Standard deviation of each Gaussian.
+        generator: Random generator for the baseline.
     """
     modes, width = centers.shape
     train_x, test_x = train.inputs["x"], test.inputs["x"]

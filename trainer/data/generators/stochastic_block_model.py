@@ -13,6 +13,14 @@ def block_graph(
 
     Two nodes are linked with probability ``p_within`` in the same block and ``p_across`` otherwise; features are
     ``x = mu onehot(block) + normal``. Blocks alternate in node order, so that any prefix of nodes is balanced.
+
+    Args:
+        nodes: Number of nodes N.
+        blocks: Number of blocks.
+        p_within: Probability of an edge within a block.
+        p_across: Probability of an edge between blocks.
+        mu: Distance of the feature means from the origin.
+        generator: Random generator.
     """
     block = torch.arange(nodes) % blocks
     x = mu * torch.eye(blocks)[block] + torch.randn(nodes, blocks, generator=generator)

@@ -37,10 +37,12 @@ _CANONICAL = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
 class CellFormat:
     """Format of table cells.
 
-    gaps: lowercase texts of missing values; a numeric one matches every spelling of its value. has_decimal_comma:
-    decimal comma instead of point. thousands: thousands separator; None for none.
-
     Numbers have ASCII digits (a minus may be U+2212), so that codes such as ``1_10`` stay texts.
+
+    Args:
+        gaps: Lowercase texts of missing values; a numeric one matches every spelling of its value.
+        has_decimal_comma: Whether the decimal sign is a comma instead of a point.
+        thousands: Thousands separator; None for none.
     """
 
     gaps: frozenset[str]
@@ -60,12 +62,12 @@ class CellFormat:
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
         sign = "," if self.has_decimal_comma else r"\."
-        whole = r"\d+"
+        integer = r"\d+"
         if self.thousands:
             group = f"[{GROUP_SIGNS[self.thousands]}]"
             # Groups of three digits, or Indian grouping: 12,34,567.
-            whole = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+|\d{{1,2}}(?:{group}\d{{2}})+{group}\d{{3}}|\d+)"
-        return re.compile(rf"[+\-\u2212]?(?:{whole}(?:{sign}\d*)?|{sign}\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+            integer = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+|\d{{1,2}}(?:{group}\d{{2}})+{group}\d{{3}}|\d+)"
+        return re.compile(rf"[+\-\u2212]?(?:{integer}(?:{sign}\d*)?|{sign}\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
     @cached_property
     def numeric_gaps(self) -> frozenset[float]:
@@ -173,8 +175,8 @@ class CellFormat:
         """Return two integers that differ in leading zeros only, such as ``01`` and ``1``, or None."""
         distinct = set(cells)
         padded = sorted(filter(_is_padded, distinct))
-        whole = list(filter(_INTEGER.fullmatch, distinct)) if padded else []
-        plain = {int(cell): cell for cell in sorted(whole, key=len, reverse=True)} if padded else {}
+        integers = list(filter(_INTEGER.fullmatch, distinct)) if padded else []
+        plain = {int(cell): cell for cell in sorted(integers, key=len, reverse=True)} if padded else {}
         return next(((cell, plain[int(cell)]) for cell in padded if plain[int(cell)] != cell), None)
 
     def find_mixed_decimals(self, cells: Iterable[str]) -> tuple[str, str] | None:
@@ -183,15 +185,15 @@ class CellFormat:
         A program that writes 1.020 and 980 in one column uses the sign as thousands separator.
         """
         sign = "," if self.has_decimal_comma else "."
-        grouped, whole = None, None
+        grouped, integer = None, None
         for cell in dict.fromkeys(cells) if self.thousands is None else ():
             if sign in cell and _GROUPED.fullmatch(cell.replace(sign, ".")):
                 grouped = grouped if grouped and grouped.endswith("0") else cell
             elif _BELOW_1000.fullmatch(cell):
-                whole = whole or cell
+                integer = integer or cell
             elif not self.is_gap(cell):
                 return None
-        return (grouped, whole) if grouped and whole and grouped.endswith("0") else None
+        return (grouped, integer) if grouped and integer and grouped.endswith("0") else None
 
     def describe_misplaced_separator(self, cell: str) -> str:
         """Describe the options for, and the value of, a cell whose sign is a thousands separator."""

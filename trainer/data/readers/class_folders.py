@@ -27,6 +27,7 @@ def find_labeled_files(folder: Path, endings: Sequence[str]) -> tuple[list[tuple
     Other files are logged.
 
     Args:
+        folder: Root folder of the data set.
         endings: File extensions to read, in lowercase.
 
     Returns:
@@ -60,6 +61,7 @@ def find_split_folders(folder: Path, requirement: str) -> dict[int, Path]:
     """Find the folders of the splits (0..2): ``train`` and another, by any accepted name, else the folder itself.
 
     Args:
+        folder: Root folder of the data set.
         requirement: Required layout, for the error message.
 
     Raises:
@@ -87,7 +89,12 @@ def find_split_folders(folder: Path, requirement: str) -> dict[int, Path]:
 
 
 def list_files(folder: Path, endings: Sequence[str]) -> list[Path]:
-    """List the files in a folder with these extensions (case-insensitive), without hidden ones."""
+    """List the files in a folder with these extensions (case-insensitive), without hidden ones.
+
+    Args:
+        folder: Folder to list.
+        endings: File extensions, in lowercase.
+    """
     return [path for path in text_file.list_folder(folder) if path.suffix.lower() in endings]
 
 
@@ -96,7 +103,12 @@ def _list_subfolders(folder: Path) -> dict[str, Path]:
 
 
 def list_nested_files(folder: Path, endings: Sequence[str]) -> list[Path]:
-    """List the files in subfolders with these extensions, recursively, without following links."""
+    """List the files in subfolders with these extensions, recursively, without following links.
+
+    Args:
+        folder: Folder whose subfolders are searched.
+        endings: File extensions, in lowercase.
+    """
     files: list[Path] = []
     for subfolder in _list_subfolders(folder).values():
         if subfolder.is_symlink():  # may be cyclic
@@ -111,7 +123,9 @@ def warn_about_ignored_files(
     """Log the files in folders that are not read.
 
     Args:
+        root: Root folder of the data set, to which logged paths are relative.
         folders: Folders whose files with these extensions are read.
+        endings: File extensions, in lowercase.
         parents: Parent folders, whose own files are not read.
     """
     nested_files: list[Path] = []
@@ -162,6 +176,7 @@ def restore_class_order(
     Files of unknown classes are logged and dropped.
 
     Args:
+        fitted: Preprocessing, which stores the class names of a run.
         names: Class names found.
         files: Files with their splits.
         file_classes: Class of each file.
@@ -177,7 +192,12 @@ def restore_class_order(
 
 
 def file_keys(folder: Path, files: Sequence[tuple[Path, int]]) -> RowKeys:
-    """Return a key (N,) for each file from its path relative to the folder."""
+    """Return a key (N,) for each file from its path relative to the folder.
+
+    Args:
+        folder: Root folder of the data set.
+        files: Files with their splits.
+    """
     return make_content_keys(path.relative_to(folder).as_posix() for path, _ in files)._replace(source="path")
 
 
@@ -187,6 +207,9 @@ def split_by_fraction(folder_splits: Tensor, labels: Tensor, val: float, test: f
     Args:
         folder_splits: Split of each row from its folder, (N,).
         labels: Classes for stratification, (N,).
+        val: Fraction of the other rows for validation, unless there is a validation folder.
+        test: Fraction of the other rows for test, unless there is a test folder.
+        seed: Random seed.
     """
     rows_by_split = [(folder_splits == split).nonzero().squeeze(1) for split in range(len(SPLITS))]
     val, test = (0.0 if len(rows) else fraction for rows, fraction in zip(rows_by_split[1:], (val, test), strict=True))
@@ -204,7 +227,16 @@ def split_by_fraction(folder_splits: Tensor, labels: Tensor, val: float, test: f
 def split_every_class(
     folder_splits: Tensor, labels: Tensor, names: Sequence[str], val: float, test: float, seed: int
 ) -> list[Tensor]:
-    """Split as ``split_by_fraction``. Raises DataError for a class that is missing in a split."""
+    """Split as ``split_by_fraction``. Raises DataError for a class that is missing in a split.
+
+    Args:
+        folder_splits: Split of each row from its folder, (N,).
+        labels: Class of each row, (N,).
+        names: Class names.
+        val: Fraction for validation, as in ``split_by_fraction``.
+        test: Fraction for test, as in ``split_by_fraction``.
+        seed: Random seed.
+    """
     rows = split_by_fraction(folder_splits, labels, val, test, seed)
     counts = torch.stack([labels[part].bincount(minlength=len(names)) for part in rows])
     missing = (counts == 0).nonzero().tolist()

@@ -31,8 +31,12 @@ SEPARATOR_LINE = re.compile(r'\A"?sep=(.)"?[ \t]*(?=\r?\n)', re.IGNORECASE)
 class Table:
     """Table of text cells, stripped of surrounding whitespace.
 
-    names: from the header, or ``column 0``, ``column 1``, ... lines: line of each row in its file, from 1. sources:
-    files of the table, each with its number of rows.
+    Args:
+        names: Column names from the header, or ``column 0``, ``column 1``, ...
+        columns: Cells of each column.
+        lines: Line of each row in its file, from 1.
+        has_header: Whether the names are from a header.
+        sources: Files of the table, each with its number of rows.
     """
 
     names: list[str]
@@ -49,7 +53,12 @@ class Table:
         return len(self.lines)
 
     def describe_cell(self, row: int, column: int) -> str:
-        """Return the location of a cell for messages; rows count from 1, without the header."""
+        """Return the location of a cell for messages; rows count from 1, without the header.
+
+        Args:
+            row: Row index, from 0.
+            column: Column position, from 0.
+        """
         ends = list(accumulate(rows for _, rows in self.sources))
         index = bisect_right(ends, row)
         row_in_file = row - (ends[index - 1] if index else 0)
@@ -58,6 +67,10 @@ class Table:
 
     def find_column(self, key: str | int, option: str) -> int:
         """Return the position of a column given by name or by number, from 0 or from the end (-1 is the last).
+
+        Args:
+            key: Column name or number.
+            option: Option named in the error message.
 
         Raises:
             DataError: Unknown column, with the nearest name and all names.
@@ -92,7 +105,12 @@ class Table:
         return str(column if str(column) not in self.names else column - len(self.names))
 
     def row_keys(self, columns: Iterable[int], normalize: Callable[[str], str] = str) -> RowKeys:
-        """Return a key for each row from the normalized cells of some columns."""
+        """Return a key for each row from the normalized cells of some columns.
+
+        Args:
+            columns: Positions of the columns.
+            normalize: Function that maps equal cells to one spelling.
+        """
         normalized = []
         for column in columns:
             normalized_cells = {cell: normalize(cell) for cell in set(self.columns[column])}

@@ -30,9 +30,10 @@ BLOCK_BYTES = 1 << 16
 class Source:
     """File of a data set in its canonical raw layout.
 
-    path: relative to the folder of the data set, such as ``MNIST/raw/train-images-idx3-ubyte.gz``.
-    sha256: digest of its bytes, 64 hexadecimal digits.
-    url: https, or None where license or source do not allow a download.
+    Args:
+        path: Path relative to the folder of the data set, such as ``MNIST/raw/train-images-idx3-ubyte.gz``.
+        sha256: Digest of the file, 64 hexadecimal digits.
+        url: https address, or None where license or source do not allow a download.
     """
 
     path: str
@@ -45,6 +46,11 @@ def fetch_files(name: str, sources: Sequence[Source], data_dir: str | None) -> P
 
     The root is ``data_dir``, else the environment variable ``TRAIN_DATA``, else the cache folder. Missing files are
     downloaded; if none is missing, nothing is written, so the root may be read-only.
+
+    Args:
+        name: Name of the data set, which is that of its folder.
+        sources: Files of the data set.
+        data_dir: Root of all data sets; None for the default.
 
     Raises:
         DataError: The root does not exist.
@@ -68,7 +74,12 @@ def fetch_files(name: str, sources: Sequence[Source], data_dir: str | None) -> P
 
 
 def missing_file_error(path: str | Path, key: str = "path") -> DataError:
-    """Return the error for a missing file, with its absolute path and a similar name."""
+    """Return the error for a missing file, with its absolute path and a similar name.
+
+    Args:
+        path: Missing path.
+        key: Option named in the message.
+    """
     absolute = Path(os.path.abspath(Path(path).expanduser()))
     parent = find_nearest_dir(absolute.parent)
     missing_name = absolute.relative_to(parent).parts[0]

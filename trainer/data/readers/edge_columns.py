@@ -24,8 +24,12 @@ MAX_GUESSED_EDGES = 2000
 class Edges(NamedTuple):
     """Edges with endpoints as row indices of the node table.
 
-    endpoints: (2, E), source and target. line: (E,), row of the edge table. weight: (E,). edge_type: (E,) int64 below
-    ``num_edge_types``.
+    Args:
+        endpoints: Source and target of each edge, (2, E).
+        line: Row of the edge table, (E,).
+        weight: Edge weights, (E,).
+        edge_type: Edge types, (E,) int64 below ``num_edge_types``.
+        num_edge_types: Number of edge types.
     """
 
     endpoints: Tensor
@@ -35,7 +39,12 @@ class Edges(NamedTuple):
     num_edge_types: int
 
     def edge_inputs(self, tables: GraphTables, train: np.ndarray) -> dict[str, Tensor]:
-        """Return weight, features (a constant 1 if there are none) and type of edges."""
+        """Return weight, features (a constant 1 if there are none) and type of edges.
+
+        Args:
+            tables: Tables of the graph.
+            train: Rows of the edge table that features are standardized by.
+        """
         edge_attr = tables.encode_features(tables.edges, train)
         edge_attr = torch.ones(len(self.line), 1) if edge_attr is None else edge_attr[self.line]
         return {"edge_weight": self.weight, "edge_attr": edge_attr, "edge_type": self.edge_type}

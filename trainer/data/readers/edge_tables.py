@@ -26,15 +26,15 @@ EDGE_COLUMNS: set[str | int] = {"source", "target", "type", "graph"}
 """Columns with a reserved name; all others are features."""
 
 
-class TablePlace(TypedDict):
-    """The tables of a graph and the column to learn."""
+class TableSource(TypedDict):
+    """Paths of the tables of a graph and its target column."""
 
     path: DataPath
     target: str | int
 
 
 class ReadingOptions(TypedDict, total=False):
-    """How the tables of a graph are read and cut."""
+    """Options for reading and splitting the tables of a graph."""
 
     directed: bool
     delimiter: str | None
@@ -52,12 +52,12 @@ class ReadingOptions(TypedDict, total=False):
     seed: NonNegativeInt
 
 
-class TableOptions(TablePlace, ReadingOptions):
-    """What a user may choose of the tables of a graph: ``**options: Unpack[TableOptions]``."""
+class TableOptions(TableSource, ReadingOptions):
+    """Options of data sets from tables of a graph: ``**options: Unpack[TableOptions]``."""
 
 
 class TableDefaults:
-    """How tables are read and cut where nobody says."""
+    """Defaults of ``ReadingOptions``."""
 
     option_defaults: ClassVar[ReadingOptions] = {
         "directed": False,
@@ -78,7 +78,11 @@ class TableDefaults:
 
 
 class GraphTables(TableDefaults):
-    """The tables of a folder, as ``TableOptions`` say.
+    """The tables of a graph in a folder.
+
+    Args:
+        options: Options of the data set.
+        fitted: Preprocessing, which stores the schemas of a run.
 
     Raises:
         DataError: The folder or a table is missing, or ``drop_columns`` or ``categorical`` has an unknown column.
@@ -114,9 +118,16 @@ class GraphTables(TableDefaults):
     def read_target(
         self, table: Table, target_kind: TargetKind | None, task_target: TargetKind | None, *, gaps: bool
     ) -> Target:
-        """The target column, of the kind that the user says (``target_kind``), or else the task.
+        """Return the target column.
 
-        Raises DataError for a cell that is no target, and for a gap where none may be.
+        Args:
+            table: Table that has the target column.
+            target_kind: Kind of the target requested by the user, or None.
+            task_target: Kind of the target that the task learns, or None.
+            gaps: Whether targets may be missing.
+
+        Raises:
+            DataError: A cell is not a valid target, or is empty although ``gaps`` is false.
         """
         column = table.find_column(self.target, "target")
         if self.fitted.is_stored:
@@ -133,6 +144,7 @@ class GraphTables(TableDefaults):
         """Return the rows with a target of each split, from the column ``split`` or by fractions.
 
         Args:
+            target: Target column.
             key: Column by which a saved run identifies its rows.
         """
         table, options = target.table, self.options
@@ -157,6 +169,10 @@ class GraphTables(TableDefaults):
         """Encode the feature columns as (N, F) float32; None if there are none.
 
         Numbers are standardized and categories one-hot encoded, by the rows ``train``.
+
+        Args:
+            table: Table of nodes or edges.
+            train: Rows that the encoding is fitted on.
         """
         options = self.options
         reserved = EDGE_COLUMNS if table is self.edges else NODE_COLUMNS | {self.target}

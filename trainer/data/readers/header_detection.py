@@ -31,6 +31,10 @@ def has_column_names(first: Sequence[str], expected: Collection[str | int | None
     """Return whether a first row has one of the text names in ``expected``, or all of the numeric ones.
 
     Numbers that are valid column positions are ignored.
+
+    Args:
+        first: Cells of the first row.
+        expected: Columns that the caller will look up, by name or number.
     """
     positions = range(-len(first), len(first))
     texts = {key for key in expected if isinstance(key, str) and not is_number(key)}

@@ -24,7 +24,12 @@ BLOCK_BYTES = 1 << 20
 
 
 def read_images_and_labels(images: Path, labels: Path) -> tuple[Tensor, Tensor]:
-    """Read images as bytes (N, 1, H, W) and labels (N,) int64. Raises DataError if their numbers differ."""
+    """Read images as bytes (N, 1, H, W) and labels (N,) int64. Raises DataError if their numbers differ.
+
+    Args:
+        images: IDX file of images.
+        labels: IDX file of labels.
+    """
     x, y = read(images, dims=3), read(labels, dims=1)
     if len(x) != len(y):
         raise DataError(f"path: {len(x)} images in {images} but {len(y)} labels in {labels.name}")
@@ -33,6 +38,10 @@ def read_images_and_labels(images: Path, labels: Path) -> tuple[Tensor, Tensor]:
 
 def read(path: Path, dims: int) -> np.ndarray:
     """Read the byte array of an IDX file, gzipped or not, block by block into an array of the declared size.
+
+    Args:
+        path: File to read.
+        dims: Number of dimensions of the array.
 
     Raises:
         DataError: The file is truncated, longer than declared, not such an array, or a decompression bomb.

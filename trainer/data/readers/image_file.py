@@ -19,18 +19,19 @@ import torch
 from torch import Tensor
 
 from trainer.data.readers import text_file
+from trainer.data.readers.image_conversion import resize_image, to_8_bit
 from trainer.utils.cpu import count_cores
 from trainer.utils.errors import DataError, SystemFault
 
 if TYPE_CHECKING:
-    from PIL.Image import Image, Resampling
+    from PIL.Image import Image
 
 FILE_EXTENSIONS = (
     *(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jfif", ".jpe"),
 )
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-"""Formats accepted whatever the file extension; some other Pillow formats would run external programs."""
+"""Formats accepted with any file extension; some other Pillow formats would run external programs."""
 MAX_NAMED_FILES = 5
 """Maximum number of files named in an error."""
 ROTATED_ORIENTATIONS = (5, 6, 7, 8)
@@ -42,7 +43,14 @@ Out = TypeVar("Out")
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """Image properties available without decoding: upright size in pixels, gray mode, more than 8 bits."""
+    """Image properties available without decoding.
+
+    Args:
+        width: Width of the upright image in pixels.
+        height: Height of the upright image in pixels.
+        is_gray: Whether the color mode is gray.
+        is_16_bit: Whether pixels have more than 8 bits.
+    """
 
     width: int
     height: int
@@ -52,11 +60,14 @@ class ImageHeader:
 
 @dataclass(frozen=True)
 class ImageView:
-    """Decoding options: 1 or 3 channels, resized to ``size`` x ``size`` pixels unless that is None.
+    """Decoding options.
 
-    fit: ``cut`` resizes the shorter side and center-crops the longer one; ``pad`` resizes the longer side and pads with
-    black; ``stretch`` ignores the aspect ratio. window: levels of images of more than 8 bits that map to black and
-    white; None takes the upper 8 of 16 bits.
+    Args:
+        channels: 1 for gray, 3 for RGB.
+        size: Height and width in pixels; None for the size of the file.
+        fit: ``cut`` resizes the shorter side and center-crops the longer one; ``pad`` resizes the longer side and pads
+            with black; ``stretch`` ignores the aspect ratio.
+        window: Levels of images of more than 8 bits that map to black and white; None takes the upper 8 of 16 bits.
     """
 
     channels: int
@@ -74,7 +85,10 @@ def map_in_threads(
     """Map ``function`` over items in threads.
 
     Args:
-        later: Subsequent step; if ``function`` fails for some item, the errors of this step are also collected.
+        function: Function of one item.
+        items: Items, such as paths.
+        later: Function that is called afterwards; if ``function`` fails for some item, the errors of this one are
+            collected as well.
         option: Option named in the error message.
 
     Raises:
@@ -152,6 +166,10 @@ def read_header(path: Path) -> ImageHeader:
 def decode(path: Path, view: ImageView) -> Tensor:
     """Decode the first frame to uint8 (C, H, W), with EXIF orientation applied and transparency on white.
 
+    Args:
+        path: Image file.
+        view: Channels, size and intensity window of the result.
+
     Raises:
         DataError: The image is truncated, or has floating-point values.
     """
@@ -167,56 +185,15 @@ def decode(path: Path, view: ImageView) -> Tensor:
     return pixels[None] if view.channels == 1 else pixels.permute(2, 0, 1)
 
 
-def to_8_bit(image: Image, window: tuple[int, int] | None = None) -> Image:
-    """Convert an image to 8 bits without transparency."""
-    from PIL import Image
-
-    if image.mode[0] in "IF":
-        values = to_unsigned(np.asarray(image))
-        if window is None:
-            return Image.fromarray((values >> 8).astype(np.uint8))
-        scaled = (values.astype(np.float64) - window[0]) / max(1, window[1] - window[0])
-        return Image.fromarray((256 * scaled).clip(0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return image
-
-
-def to_unsigned(values: np.ndarray) -> np.ndarray:
-    """Convert the integer pixels of Pillow to uint8 or, where they are wider, uint16.
-
-    Raises:
-        ValueError: Pixels have several channels, are not integers or exceed 16 bits.
-    """
-    if values.ndim != 2:
-        raise ValueError("several values per pixel")
-    if values.dtype.kind == "f" or values.min() < 0 or values.max() >= 1 << 16:
-        raise ValueError(f"values are not of 8 or 16 bits ({values.dtype} from {values.min()} to {values.max()})")
-    return values.astype(np.uint8 if values.itemsize == 1 else np.uint16)
-
-
-def resize_image(image: Image, view: ImageView, filtered: Resampling | None = None) -> Image:
-    """Resize an image to the size of the view, with the resampling ``filtered`` (bicubic by default)."""
-    from PIL import Image, ImageOps
-
-    if view.size is None:
-        return image
-    size, filtered = (view.size, view.size), Image.Resampling.BICUBIC if filtered is None else filtered
-    match view.fit:
-        case "cut":
-            return ImageOps.fit(image, size, filtered)
-        case "pad":
-            return ImageOps.pad(image, size, filtered)
-        case "stretch":
-            return image.resize(size, filtered)
-
-
 @dataclass(frozen=True)
 class LazyImages:
     """Images decoded on access, indexed by row like a tensor.
 
-    shape, dtype: of a decoded image.
+    Args:
+        paths: Image files.
+        decode: Decoder of one file.
+        shape: Shape of a decoded image.
+        dtype: Type of a decoded image.
     """
 
     paths: Sequence[Path]
@@ -253,7 +230,12 @@ class LazyImages:
 
 
 def warn_about_duplicates(paths: Sequence[Path], train: int) -> None:
-    """Log a warning if a validation or test image is a byte-wise copy of one of the first ``train`` images."""
+    """Log a warning if a validation or test image is a byte-wise copy of one of the first ``train`` images.
+
+    Args:
+        paths: Files of all splits, training files first.
+        train: Number of training files.
+    """
     pairs = find_duplicates(paths[:train], paths[train:])
     if pairs:
         log.warning(
@@ -264,7 +246,12 @@ def warn_about_duplicates(paths: Sequence[Path], train: int) -> None:
 
 
 def find_duplicates(train_paths: Sequence[Path], heldout_paths: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """Find files of both lists with equal bytes; only those of equal sizes are read."""
+    """Find files of both lists with equal bytes; only those of equal sizes are read.
+
+    Args:
+        train_paths: Training files.
+        heldout_paths: Validation and test files.
+    """
     sizes = defaultdict(list)
     for path in train_paths:
         sizes[path.stat().st_size].append(path)

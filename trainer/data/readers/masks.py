@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX
-from trainer.data.readers import class_folders, image_file, text_file
+from trainer.data.readers import class_folders, image_conversion, image_file, text_file
 from trainer.utils.errors import DataError
 
 MAX_VALUES = 64
@@ -43,10 +43,14 @@ class ImageMaskPair(NamedTuple):
 
 
 class MaskSurvey(NamedTuple):
-    """Image header and pixel counts of the mask by value, after resizing.
+    """Image header and pixel counts of the mask by value.
 
-    stored_counts: counts in the file. intermediate_counts: those between a lower and a higher neighbor. is_jpeg:
-    whether the mask is JPEG, which is lossy.
+    Args:
+        header: Header of the image.
+        counts: Pixels of each mask value, after resizing.
+        stored_counts: Pixels of each mask value in the file.
+        intermediate_counts: Pixels of each value between a lower and a higher neighbor.
+        is_jpeg: Whether the mask is JPEG, which is lossy.
     """
 
     header: image_file.ImageHeader
@@ -58,9 +62,12 @@ class MaskSurvey(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassMap:
-    """Map from mask values to classes: ``values`` in order are 0, 1, ...
+    """Map from mask values to classes.
 
-    Other values are ignored, or map to the ``nearest`` of them except for ``ignore``.
+    Args:
+        values: Values of the classes 0, 1, ...
+        ignore: Value of ignored pixels, if any.
+        nearest: Whether other values map to the nearest class; otherwise they are ignored.
     """
 
     values: Sequence[int]
@@ -133,6 +140,9 @@ def survey_pair(
     """Inspect an image and its mask.
 
     Args:
+        pair: Image and mask.
+        view: Size of the decoded mask.
+        ignore: Mask value that is no class.
         any_shades: Whether the mask may have values other than the classes.
 
     Raises:
@@ -201,6 +211,11 @@ def _has_jpeg_artifacts(values: Sequence[int], strays: Sequence[int]) -> bool:
 def check_shades(masks: Sequence[Path], surveys: Sequence[MaskSurvey], ignore: int | None) -> None:
     """Check masks for shades of smoothed edges and JPEG artifacts; log rare values.
 
+    Args:
+        masks: Mask files.
+        surveys: Pixel counts of each mask.
+        ignore: Mask value that is no class.
+
     Raises:
         DataError: Several values occur only between others, or next to more frequent ones as left by JPEG.
     """
@@ -252,7 +267,13 @@ def sum_counts(surveys: Iterable[MaskSurvey]) -> Counter[int]:
 
 
 def decode(path: Path, view: image_file.ImageView, table: Tensor) -> Tensor:
-    """Decode a mask to the class of each pixel, (H, W) int8."""
+    """Decode a mask to the class of each pixel, (H, W) int8.
+
+    Args:
+        path: Mask file.
+        view: Size of the decoded mask.
+        table: Class of every mask value, from ``ClassMap.lookup_table``.
+    """
     return table[torch.from_numpy(_resize_mask(_read_values(path), view).astype(np.int64))]
 
 
@@ -267,10 +288,10 @@ def _read_values(path: Path) -> np.ndarray:
             if (shades != shades[..., :1]).any():
                 raise ValueError("color image; a mask must be gray, indexed by a palette or 1 bit")
             values = shades[..., 0]
-        return image_file.to_unsigned(values)
+        return image_conversion.to_unsigned(values)
 
 
 def _resize_mask(values: np.ndarray, view: image_file.ImageView) -> np.ndarray:
     from PIL import Image
 
-    return np.array(image_file.resize_image(Image.fromarray(values), view, Image.Resampling.NEAREST))
+    return np.array(image_conversion.resize_image(Image.fromarray(values), view, Image.Resampling.NEAREST))

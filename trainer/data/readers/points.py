@@ -16,6 +16,10 @@ from trainer.utils.errors import DataError
 def read(path: str, width: int) -> TensorSplit:
     """Read points x (N, width) from a file with or without header.
 
+    Args:
+        path: File to read.
+        width: Number of coordinates.
+
     Raises:
         DataError: The file is missing, has another width or a cell that is not a number.
     """

@@ -26,14 +26,25 @@ MISSING_VALUE_HINT = "missing values are not supported: fill them in the file, o
 
 @dataclass(frozen=True)
 class RegionTable:
-    """Finite numbers (T, N) of N regions, with names if the file has them."""
+    """Time series of regions.
+
+    Args:
+        path: File of the table.
+        values: Finite numbers, (T, N).
+        names: Names of the regions, if the file has them.
+    """
 
     path: Path
     values: np.ndarray
     names: list[str] | None
 
     def reorder_like(self, other: RegionTable, option: str) -> RegionTable:
-        """Reorder regions as in another table. Raises DataError, naming ``option``, if the regions differ."""
+        """Reorder regions as in another table. Raises DataError, naming ``option``, if the regions differ.
+
+        Args:
+            other: Table whose order of regions is used.
+            option: Option named in the error message.
+        """
         num_regions, num_other_regions = self.values.shape[1], other.values.shape[1]
         if num_regions != num_other_regions:
             raise DataError(f"{option}: {self.path} has {num_regions} regions; {other.path} has {num_other_regions}")
@@ -50,7 +61,14 @@ class RegionTable:
 
 @dataclass(frozen=True)
 class RegionTableFormat:
-    """Format of region tables in text files."""
+    """Format of region tables in text files.
+
+    Args:
+        delimiter: Delimiter or its name; None to detect it.
+        header: Whether the first row is a header.
+        encoding: Text encoding.
+        cell_format: Format of the cells.
+    """
 
     delimiter: str | None
     header: Literal["auto"] | bool
@@ -59,6 +77,11 @@ class RegionTableFormat:
 
     def read(self, path: Path, option: str, columns: Sequence[str | int] | None = None) -> RegionTable:
         """Read the regions of a file, or those in ``columns``, without an unnamed first column (an index).
+
+        Args:
+            path: File to read.
+            option: Option named in error messages.
+            columns: Names or numbers of the columns to read; None for all.
 
         Raises:
             DataError: The file is not a table of numbers; the message has file and, if applicable, row and column.

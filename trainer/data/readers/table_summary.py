@@ -29,6 +29,10 @@ def summarize_table(
     ``age: number, mean 38.6, 3 missing values``; ``zip: category, 12 + other``; ``kind: class, 3 classes``.
 
     Args:
+        table: Table.
+        columns: Encoding of each feature column, by position.
+        values: Parsed cells of each feature column, by position.
+        target: Target column, if any.
         other_summary: Summary of other columns; None omits them.
     """
     lines = [first_line(table)]
@@ -51,7 +55,14 @@ def summarize_target(target: Target) -> list[str]:
 
 
 def summarize_series(table: Table, columns: Sequence[int], time: int | None, values: np.ndarray) -> list[str]:
-    """Summarize and log the selected columns of a series (T, C)."""
+    """Summarize and log the selected columns of a series (T, C).
+
+    Args:
+        table: Table of the series.
+        columns: Positions of the selected columns.
+        time: Position of the time column, if any.
+        values: Numbers of the selected columns, (T, C).
+    """
     values_by_column = dict(zip(columns, values.T, strict=True))
     lines = [first_line(table)]
     for index, name in enumerate(table.names):

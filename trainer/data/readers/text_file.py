@@ -35,7 +35,12 @@ SPECIAL_FILE_TYPES = {
 
 @contextmanager
 def convert_os_errors(path: Path, option: str = "path") -> Iterator[None]:
-    """Convert OSError to SystemFault, naming ``option``."""
+    """Convert OSError to SystemFault, naming ``option``.
+
+    Args:
+        path: Path named if the error has none.
+        option: Option named in the message.
+    """
     try:
         yield
     except OSError as error:
@@ -53,6 +58,10 @@ def describe_special_file(path: Path) -> str | None:
 
 def check_regular_file(path: str | Path, option: str = "path") -> Path:
     """Return the expanded path of a regular file.
+
+    Args:
+        path: Path from the user.
+        option: Option named in error messages.
 
     Raises:
         DataError: The path is missing, a folder, a pipe or a device; the message names ``option``.
@@ -82,7 +91,9 @@ def check_folder(path: str | Path, requirement: str, option: str = "path") -> Pa
     """Return the expanded path of a folder.
 
     Args:
+        path: Path from the user.
         requirement: Requirement, for the error message.
+        option: Option named in error messages.
 
     Raises:
         DataError: The path is missing or not a folder; the message names ``option``.
@@ -95,13 +106,24 @@ def check_folder(path: str | Path, requirement: str, option: str = "path") -> Pa
 
 
 def list_folder(folder: Path, option: str = "path") -> list[Path]:
-    """List the non-hidden entries of a folder, sorted by name. Raises SystemFault if it cannot be read."""
+    """List the non-hidden entries of a folder, sorted by name. Raises SystemFault if it cannot be read.
+
+    Args:
+        folder: Folder to list.
+        option: Option named in error messages.
+    """
     with convert_os_errors(folder, option):
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def read(path: str | Path, option: str, encoding: str = "utf-8", expected_content: str = "text") -> str:
     """Read a text file, without byte order mark and with line feeds as line ends.
+
+    Args:
+        path: File to read.
+        option: Option named in error messages.
+        encoding: Text encoding.
+        expected_content: Expected content, for the error message.
 
     Raises:
         DataError: The file is missing or not text; the message names ``option`` and the file type or line.

@@ -52,7 +52,12 @@ def read(path: str | Path, columns: Sequence[Column], delimiter: str | None = No
 
 
 def encode_triples(parts: Sequence[Sequence[Triple]], fitted: Preprocessing) -> tuple[list[Tensor], int, int]:
-    """Encode triples as (n, 3) int64 of sorted ids; also return the numbers of entities and relations."""
+    """Encode triples as (n, 3) int64 of sorted ids; also return the numbers of entities and relations.
+
+    Args:
+        parts: Triples of each split.
+        fitted: Preprocessing, which stores the ids of a run.
+    """
     entities = fitted.get_or_fit(
         "entities", lambda: sorted({name for part in parts for head, _, tail in part for name in (head, tail)})
     )

@@ -21,7 +21,13 @@ CELL_FORMAT = CellFormat(frozenset())
 
 @dataclass(frozen=True)
 class LabeledSeries:
-    """Series (T_i, F), class indices and the class names in order of the header."""
+    """Series with their classes.
+
+    Args:
+        series: Series, (T_i, F) each.
+        labels: Class indices, (N,).
+        classes: Class names in order of the header.
+    """
 
     series: list[Tensor]
     labels: Tensor

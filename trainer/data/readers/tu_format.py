@@ -25,9 +25,16 @@ log = logging.getLogger(__name__)
 class GraphCollection:
     """Graphs of one TU data set, with nodes and edges sorted by graph.
 
-    node_codes, edge_codes: one-hot labels, (N, L) and (E, L). node_values, edge_values: attributes. All have as many
-    columns as the files, 0 if there is none. edges: (E, 2), node indices within the graph. label: (G,), index into
-    ``classes``.
+    Labels and attributes have no columns if the file is missing.
+
+    Args:
+        node_codes: One-hot node labels, (N, L).
+        node_values: Node attributes, (N, A).
+        edges: Node indices within the graph, (E, 2).
+        edge_codes: One-hot edge labels, (E, L).
+        edge_values: Edge attributes, (E, A).
+        label: Index into ``classes``, (G,).
+        classes: Class names.
     """
 
     node_codes: Ragged
@@ -47,6 +54,10 @@ class GraphCollection:
 
 def find_collection(path: str, name: str | None) -> tuple[Path, str]:
     """Return the folder and name of a data set; the name may be omitted if the folder has a single one.
+
+    Args:
+        path: Folder from the user.
+        name: Name of the data set, or None.
 
     Raises:
         DataError: The folder is missing, has no data set, or several and no name is given.
@@ -78,6 +89,11 @@ def read(folder: Path, name: str, fitted: Preprocessing) -> GraphCollection:
     the graph of each node, from 1 and sorted; ``_graph_labels`` the class of each graph. ``_node_labels`` and
     ``_edge_labels`` (integers), ``_node_attributes`` and ``_edge_attributes`` (numbers) are optional, with one line per
     node or edge.
+
+    Args:
+        folder: Folder with the files.
+        name: Name of the data set.
+        fitted: Preprocessing, which stores the labels of a run.
 
     Raises:
         DataError: A file violates this format; the message has file and line.

@@ -25,6 +25,12 @@ def majority_class(train: Split, test: Split, classes: int, ignore: int = IGNORE
     """Compute the scores of the majority class (accuracy) and the class frequencies (NLL) of the training targets.
 
     The accuracy is the expectation over a random choice among equally frequent classes.
+
+    Args:
+        train: Training split.
+        test: Test split.
+        classes: Number of classes.
+        ignore: Target that is not counted.
     """
     return _majority_scores(*_count_classes(train, test, classes, ignore))
 
@@ -45,13 +51,25 @@ def _majority_scores(train_counts: Tensor, test_counts: Tensor) -> dict[str, flo
 
 
 def mean_prediction(train: Split, test: Split, scale: float = 1.0) -> dict[str, float]:
-    """Compute the scores of the mean training target per output; ``scale`` converts errors to the original units."""
+    """Compute the scores of the mean training target per output.
+
+    Args:
+        train: Training split.
+        test: Test split.
+        scale: Factor from targets to the original units.
+    """
     target = _require_targets(test)
     return regression_scores(_require_targets(train).double().mean(0).expand_as(target), target, scale)
 
 
 def regression_scores(prediction: Tensor, target: Tensor, scale: float = 1.0) -> dict[str, float]:
-    """Compute regression scores of a prediction; ``scale`` converts errors to the original units."""
+    """Compute regression scores of a prediction.
+
+    Args:
+        prediction: Predictions, of the shape of the targets or broadcast to it.
+        target: Targets, (N, ...).
+        scale: Factor from targets to the original units.
+    """
     error = prediction.double() - target.double()
     mse = float(error.square().mean()) * scale**2
     variance = float((target.double() - target.double().mean()).square().mean()) * scale**2
@@ -67,14 +85,23 @@ def majority_pixel_class(train: Split, test: Split, names: Sequence[str], ignore
     """Compute the segmentation scores of the most frequent class of the training pixels.
 
     Args:
+        train: Training split.
+        test: Test split.
         names: Class names, in order.
+        ignore: Target that is not counted.
     """
     train_counts, test_counts = _count_classes(train, test, len(names), ignore)
     return majority_pixel_scores(train_counts, test_counts, names)
 
 
 def majority_pixel_scores(train_counts: Tensor, test_counts: Tensor, names: Sequence[str]) -> dict[str, float]:
-    """Compute the scores of ``majority_pixel_class`` from training and test pixel counts per class, (C,)."""
+    """Compute the scores of ``majority_pixel_class`` from training and test pixel counts per class, (C,).
+
+    Args:
+        train_counts: Training pixels of each class, (C,).
+        test_counts: Test pixels of each class, (C,).
+        names: Class names, in order.
+    """
     class_scores = _majority_scores(train_counts, test_counts)
     ious = []
     for majority in (train_counts == train_counts.max()).nonzero()[:, 0].tolist():
@@ -98,6 +125,8 @@ def most_frequent_tokens(
     """Compute the scores of the most frequent training token at each position, up to the first end token.
 
     Args:
+        train: Training split.
+        test: Test split.
         tokenizer: Tokenizer of the targets, for BLEU; None omits it.
         end: Token that ends a target.
     """

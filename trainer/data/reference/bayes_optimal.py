@@ -31,6 +31,11 @@ def moons_optimum(noise: float, cells: int = 400, points: int = 400) -> dict[str
 
     A class density is the mean of ``points`` isotropic Gaussians along its arc; they factorize in x and y, so the grid
     is one matrix product.
+
+    Args:
+        noise: Standard deviation of the noise.
+        cells: Number of grid cells along each axis.
+        points: Number of points along each arc.
     """
     angle = (torch.arange(points, dtype=torch.float64) + 0.5) * (math.pi / points)
     margin = 6 * noise
@@ -41,14 +46,24 @@ def moons_optimum(noise: float, cells: int = 400, points: int = 400) -> dict[str
 
 
 def moon_points(angle: Tensor, side: Tensor | int) -> Tensor:
-    """Return points (N, 2) of the upper arc (side 0) or the lower, shifted one (side 1) at angles in [0, pi]."""
+    """Return points (N, 2) of the upper arc (side 0) or the lower, shifted one (side 1) at angles in [0, pi].
+
+    Args:
+        angle: Angles in radians, (N,).
+        side: 0 for the upper arc, 1 for the lower one.
+    """
     sign = 1 - 2 * torch.as_tensor(side)
     shift = torch.as_tensor(side)
     return torch.stack((sign * angle.cos() + shift, sign * angle.sin() + 0.5 * shift), dim=1)
 
 
 def log_odds_optimum(log_odds: Tensor, labels: Tensor) -> dict[str, float]:
-    """Compute the scores of the true log-odds (P,) on the outcomes (P,) of 0 and 1."""
+    """Compute the scores of the true log-odds (P,) on the outcomes (P,) of 0 and 1.
+
+    Args:
+        log_odds: Log-odds of a positive outcome, (P,).
+        labels: Outcomes, 0 or 1, (P,).
+    """
     log_odds, is_positive = log_odds.double(), labels == 1
     return {
         "auc": roc_auc(log_odds, is_positive),

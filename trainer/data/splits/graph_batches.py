@@ -16,12 +16,23 @@ from trainer.utils.errors import DataError
 
 
 def make_node_splits(inputs: Mapping[str, Tensor], target: Tensor, rows: Sequence[Tensor]) -> list[FullBatchSplit]:
-    """Return a full-batch split for each of ``rows``, with outputs and targets (N, ...) at those nodes."""
+    """Return a full-batch split for each of ``rows``, with outputs and targets (N, ...) at those nodes.
+
+    Args:
+        inputs: Inputs of the whole graph.
+        target: Target of each node, (N, ...).
+        rows: Nodes of each split.
+    """
     return [FullBatchSplit(inputs, target[index], index) for index in rows]
 
 
 def consecutive_node_split(nodes: int, train_nodes: int, val_nodes: int) -> tuple[Tensor, ...]:
     """Split nodes in order: ``train_nodes`` for training, ``val_nodes`` for validation, the rest for test.
+
+    Args:
+        nodes: Number of nodes.
+        train_nodes: Number of training nodes.
+        val_nodes: Number of validation nodes.
 
     Raises:
         DataError: No test node is left.
@@ -35,7 +46,12 @@ def consecutive_node_split(nodes: int, train_nodes: int, val_nodes: int) -> tupl
 
 
 def node_graph_sizes(x: Tensor, classes: int | None = None) -> dict[str, int]:
-    """Return the sizes of a graph with node features x (N, F) and optionally node classes."""
+    """Return the sizes of a graph with node features x (N, F) and optionally node classes.
+
+    Args:
+        x: Node features, (N, F).
+        classes: Number of node classes, if any.
+    """
     nodes, width = x.shape
     sizes = {"in_features": width, "flat_features": width, "num_nodes": nodes}
     if classes is not None:
@@ -107,6 +123,10 @@ class SplitWithSharedInputs(Split):
 
     All batches have the same tensors, so that models can cache what they derive from them; they are not sent through
     workers.
+
+    Args:
+        rows: Split that is wrapped.
+        shared: Inputs added to every batch.
     """
 
     def __init__(self, rows: Split, shared: Mapping[str, Tensor]):

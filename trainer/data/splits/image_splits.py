@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -19,60 +19,8 @@ from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.data.readers import class_folders, download, image_file, text_file
 from trainer.data.readers.image_file import LazyImages
+from trainer.data.splits.pixel_scale import NUM_LEVELS, PixelScale
 from trainer.utils.errors import DataError
-
-NUM_LEVELS = 256
-
-
-@dataclass(frozen=True)
-class PixelScale:
-    """Mean and standard deviation of each channel, (C, 1, 1), for normalization."""
-
-    mean: Tensor
-    std: Tensor
-
-    @classmethod
-    def from_images(cls, x: Tensor) -> PixelScale:
-        """Compute from uint8 (N, C, H, W) by histograms, without a float copy; constant channels have std 1."""
-        counts = torch.stack([x[:, channel].flatten().bincount(minlength=NUM_LEVELS) for channel in range(x.shape[1])])
-        frequency = counts / counts.sum(1, keepdim=True, dtype=torch.double)
-        level = torch.arange(NUM_LEVELS, dtype=torch.double)
-        mean = (frequency * level).sum(1, keepdim=True)
-        std = (frequency * (level - mean).square()).sum(1, keepdim=True).sqrt()
-        return cls(mean.float()[..., None], torch.where(std > 0, std, 1).float()[..., None])
-
-    @classmethod
-    def get_or_fit(cls, fitted: Preprocessing, fit: Callable[[], PixelScale]) -> PixelScale:
-        """Return the scale stored by a run, or fit it."""
-
-        def fit_state() -> dict[str, Tensor]:
-            scale = fit()
-            return {"mean": scale.mean, "std": scale.std}
-
-        return cls(**fitted.get_or_fit("scale", fit_state))
-
-    @classmethod
-    def from_range(cls, black: Sequence[float], white: Sequence[float]) -> PixelScale:
-        """Create the scale that maps bytes 0 and 255 of each channel to these values."""
-        black_value, white_value = (torch.tensor(list(end)).view(-1, 1, 1) for end in (black, white))
-        std = (NUM_LEVELS - 1) / (white_value - black_value)
-        return cls(-black_value * std, std)
-
-    def to(self, device: torch.device) -> PixelScale:
-        return PixelScale(self.mean.to(device), self.std.to(device))
-
-    @property
-    def black_level(self) -> list[float]:
-        """Normalized value of byte 0 in each channel."""
-        return (-self.mean / self.std).flatten().tolist()
-
-    @property
-    def pixel_bounds(self) -> tuple[list[float], list[float]]:
-        """Normalized values of bytes 0 and 255 in each channel."""
-        return self.black_level, ((NUM_LEVELS - 1 - self.mean) / self.std).flatten().tolist()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return (x.float() - self.mean.to(x.device)) / self.std.to(x.device)
 
 
 class _PixelMixin(Split):
@@ -90,7 +38,15 @@ class _PixelMixin(Split):
 
 
 class PixelSplit(_PixelMixin, TensorSplit):
-    """Images as uint8 in memory; ``known`` are the distinct classes, checked instead of large target maps."""
+    """Images as uint8 in memory.
+
+    Args:
+        x: Images, (N, C, H, W) uint8.
+        target: Classes (N,), or maps (N, H, W).
+        scale: Normalization.
+        known: Distinct targets, for validation by the task instead of large target maps.
+        paths: Name of each image.
+    """
 
     def __init__(
         self,
@@ -114,7 +70,15 @@ class PixelSplit(_PixelMixin, TensorSplit):
 
 
 class LazyImageSplit(_PixelMixin):
-    """Images decoded on every access."""
+    """Images decoded on every access.
+
+    Args:
+        x: Images on disk.
+        target: Classes (N,), or maps on disk.
+        scale: Normalization.
+        known: Distinct targets, for validation by the task.
+        paths: Name of each image.
+    """
 
     def __init__(
         self, x: LazyImages, target: Tensor | LazyImages, scale: PixelScale, known: Tensor, paths: Sequence[str]
@@ -136,9 +100,13 @@ class LazyImageSplit(_PixelMixin):
 
 
 class RepeatedSplit(Split):
-    """Split repeated ``times`` times per epoch.
+    """Split repeated several times per epoch.
 
     Row ``i`` is row ``i % n`` of the wrapped split but keeps its own index, so that augmentations differ.
+
+    Args:
+        split: Split that is repeated.
+        times: Number of repetitions per epoch.
     """
 
     def __init__(self, split: Split, times: int):
@@ -189,6 +157,7 @@ def make_image_splits(
     """Return training, validation and test splits from consecutive rows of ``x`` (N, C, H, W).
 
     Args:
+        fitted: Preprocessing, which stores the scale of a run.
         x: Images of all splits, in order.
         y: Labels (N,), or int8 maps (N, H, W).
         counts: Number of rows of each split.
@@ -232,7 +201,13 @@ def _fit_scale(x: Tensor) -> PixelScale:
 
 
 class NamedPixelSplit(_PixelMixin, TensorSplit):
-    """Unlabeled images as uint8 in memory, with names."""
+    """Unlabeled images as uint8 in memory, with names.
+
+    Args:
+        x: Images, (N, C, H, W) uint8.
+        scale: Normalization.
+        paths: Name of each image.
+    """
 
     def __init__(self, x: Tensor, scale: PixelScale, paths: Sequence[str]):
         super().__init__({"x": x})

@@ -39,14 +39,25 @@ class NonEdges:
 
     @classmethod
     def from_graph(cls, nodes: int, excluded: Tensor) -> NonEdges:
-        """Create the unordered node pairs that are neither in ``excluded`` (K, 2) nor self-loops."""
+        """Create the unordered node pairs that are neither in ``excluded`` (K, 2) nor self-loops.
+
+        Args:
+            nodes: Number of nodes.
+            excluded: Edges, (K, 2).
+        """
         loops = torch.arange(nodes) * (nodes + 1)
         keys = torch.cat((excluded @ torch.tensor([nodes, 1]), excluded @ torch.tensor([1, nodes]), loops))
         return cls(keys.unique(), nodes, nodes, 0)
 
     @classmethod
     def from_bipartite_graph(cls, users: int, items: int, excluded: Tensor) -> NonEdges:
-        """Create the user-item pairs that are not in ``excluded`` (K, 2); items are numbered after all users."""
+        """Create the user-item pairs that are not in ``excluded`` (K, 2); items are numbered after all users.
+
+        Args:
+            users: Number of users.
+            items: Number of items.
+            excluded: Edges from users to items, (K, 2).
+        """
         return cls((excluded[:, 0] * items + excluded[:, 1] - users).unique(), users, items, users)
 
     def __len__(self) -> int:
@@ -58,7 +69,13 @@ class NonEdges:
         return torch.stack((key // num_cols, key % num_cols + self.first), dim=1)
 
     def draw(self, index: Tensor, seed: int, epoch: int) -> Tensor:
-        """Draw a uniform non-edge for each row of ``index``, (P, 2)."""
+        """Draw a uniform non-edge for each row of ``index``, (P, 2).
+
+        Args:
+            index: Rows, (P,), which determine the draws together with seed and epoch.
+            seed: Random seed.
+            epoch: Epoch.
+        """
         high, low = (rng.draw_uniform(index, 2, seed, epoch) * 2**DRAW_BITS).long().unbind(1)
         return self[high * len(self) + (low * len(self) >> DRAW_BITS) >> DRAW_BITS]
 
@@ -68,7 +85,13 @@ class NonEdges:
 
 
 class LinkSplit(Split):
-    """Links (E, 2) and as many negative pairs, resampled in every epoch."""
+    """Links (E, 2) and as many negative pairs, resampled in every epoch.
+
+    Args:
+        links: Edges, (E, 2).
+        non_edges: Pairs that negatives are drawn from.
+        seed: Random seed.
+    """
 
     def __init__(self, links: Tensor, non_edges: NonEdges, seed: int):
         self.links = links

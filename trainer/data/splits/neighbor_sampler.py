@@ -15,7 +15,13 @@ from trainer.utils.errors import DataError
 
 
 def neighbor_batches(split: FullBatchSplit, num_neighbors: Sequence[int] | None, seed: int) -> Split:
-    """Return the full-batch split, or a ``NeighborSplit`` with the given numbers of neighbors per hop."""
+    """Return the full-batch split, or a ``NeighborSplit`` with the given numbers of neighbors per hop.
+
+    Args:
+        split: Full-batch split of a graph.
+        num_neighbors: Maximum number of neighbors sampled per node at each hop; None for the full graph.
+        seed: Random seed.
+    """
     return split if num_neighbors is None else NeighborSplit(split, num_neighbors, seed)
 
 
@@ -29,6 +35,11 @@ class NeighborSplit(Split):
     With as many hops as model layers and all neighbors, outputs equal those on the full graph; ``gcn``, which
     normalizes by the degree of the neighbor, needs one more hop. With sampling, mean aggregation is unbiased and sums
     (``sum``, ``gin``) are smaller than on the full graph.
+
+    Args:
+        graph: Full-batch split of a graph with output nodes.
+        num_neighbors: Maximum number of neighbors sampled per node at each hop.
+        seed: Random seed.
 
     Raises:
         DataError: ``num_neighbors`` is empty.
@@ -88,7 +99,13 @@ class NeighborSplit(Split):
         return Batch(inputs, self.target[rows], index, local_index[batch_nodes])
 
     def sample_neighbors(self, nodes: Tensor, max_neighbors: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Sample incoming edges (E',) of each node uniformly, and return them with their target nodes (E',)."""
+        """Sample incoming edges (E',) of each node uniformly, and return them with their target nodes (E',).
+
+        Args:
+            nodes: Nodes, (N,).
+            max_neighbors: Maximum number of edges of a node.
+            seed: Random seed.
+        """
         first, degree = self.starts[nodes], self.starts[nodes + 1] - self.starts[nodes]
         offsets = torch.arange(max_neighbors, device=nodes.device).repeat(len(nodes), 1)
         oversized = (degree > max_neighbors).nonzero().squeeze(1)

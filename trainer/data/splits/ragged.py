@@ -15,7 +15,12 @@ from trainer.utils.errors import DataError
 
 @dataclass(frozen=True)
 class Ragged:
-    """Ragged array: concatenated ``values`` (sum of lengths, ...) and row ``lengths`` (N,) int64."""
+    """Array of rows of different lengths.
+
+    Args:
+        values: Concatenated rows, (sum of lengths, ...).
+        lengths: Length of each row, (N,) int64.
+    """
 
     values: Tensor
     lengths: Tensor

@@ -29,7 +29,13 @@ T = TypeVar("T")
 
 
 def locate_in_series(fitted: Preprocessing, values: np.ndarray, divide: Callable[[], list[int]]) -> list[int]:
-    """Return the starts of validation and test in a series (T, C) with NaN for missing values; see ``_locate``."""
+    """Return the starts of validation and test in a series (T, C) with NaN for missing values; see ``_locate``.
+
+    Args:
+        fitted: Preprocessing, which stores the boundaries of a run.
+        values: Series, (T, C).
+        divide: Function that computes the boundaries of a new run.
+    """
 
     def get_content(start: int, end: int) -> list[list[float]]:
         return values[start:end].tolist()
@@ -48,7 +54,13 @@ def locate_in_series(fitted: Preprocessing, values: np.ndarray, divide: Callable
 
 
 def locate_in_text(fitted: Preprocessing, text: str, divide: Callable[[], list[int]]) -> list[int]:
-    """Return the starts of validation and test in a text; see ``_locate``."""
+    """Return the starts of validation and test in a text; see ``_locate``.
+
+    Args:
+        fitted: Preprocessing, which stores the boundaries of a run.
+        text: Text.
+        divide: Function that computes the boundaries of a new run.
+    """
 
     def get_content(start: int, end: int) -> str:
         return text[start:end]
@@ -76,12 +88,13 @@ def _locate(
     """Return the boundaries of a run, shifted with the content before them.
 
     Args:
+        fitted: Preprocessing, which stores the boundaries of a run.
         length: Number of rows or characters.
         context_length: Length of the context stored before each boundary.
-        divide: Compute the boundaries of a new run.
-        get_content: Return the content between two positions.
-        search: Return the possible shifts of a context, given its original start.
-        digest: Hash the content between two positions.
+        divide: Function that computes the boundaries of a new run.
+        get_content: Function that returns the content between two positions.
+        search: Function that returns the possible shifts of a context, given its original start.
+        digest: Function that hashes the content between two positions.
 
     Raises:
         DataError: The context is missing or changed.

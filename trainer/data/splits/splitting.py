@@ -51,6 +51,10 @@ def stratified_order(labels: Tensor, seed: int) -> Tensor:
 
     Row k of the n rows of a class, in random order, is at relative position (k + 1/2) / n. A class with a single row is
     in the middle, which is in the training split for the usual fractions.
+
+    Args:
+        labels: Class of each row, (N,).
+        seed: Random seed.
     """
     order = rng.make_permutation(len(labels), seed, 0)
     shuffled = labels[order]
@@ -62,7 +66,13 @@ def stratified_order(labels: Tensor, seed: int) -> Tensor:
 
 
 def make_folds(labels: Tensor, count: int, seed: int) -> list[Tensor]:
-    """Split rows into ``count`` stratified folds (Stone 1974; Kohavi 1995)."""
+    """Split rows into ``count`` stratified folds (Stone 1974; Kohavi 1995).
+
+    Args:
+        labels: Class of each row, (N,).
+        count: Number of folds.
+        seed: Random seed.
+    """
     return list(stratified_order(labels, seed).tensor_split(count))
 
 
@@ -70,6 +80,10 @@ def split_by_fold(parts: Sequence[Tensor], fold: int) -> tuple[Tensor, Tensor, T
     """Return training, validation and test rows: ``fold`` is for test, the next one for validation.
 
     Over all folds every row is a test row once.
+
+    Args:
+        parts: Rows of each fold.
+        fold: Index of the test fold.
     """
     val = (fold + 1) % len(parts)
     rest = [part for index, part in enumerate(parts) if index not in (fold, val)]

@@ -17,6 +17,9 @@ class TokenWindows(Split):
     The text (L,) is stored once, as int32.
 
     Args:
+        tokens: Token ids of the text, (L,).
+        length: Number of tokens of a window.
+        name: Name of the split, for the error message.
         moving: Start windows at another offset in every epoch, so that tokens occur at all positions; this leaves one
             window fewer.
 

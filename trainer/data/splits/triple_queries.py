@@ -70,6 +70,12 @@ def set_splits(data: Dataset, parts: Sequence[Tensor], entities: int, relations:
     Head queries of relation r become tail queries of the reciprocal relation r + R, so there are 2 R relations. The
     shared graph has the training triples in both directions.
 
+    Args:
+        data: Data set that is set.
+        parts: Triples of each split, (n, 3).
+        entities: Number of entities.
+        relations: Number of relations.
+
     References:
         Lacroix et al. 2018, Canonical Tensor Decomposition for Knowledge Base Completion (reciprocal relations).
     """

@@ -11,7 +11,12 @@ from trainer.data.splits.graph_batches import GraphsSplit
 
 
 def make_graph_splits(graphs: GraphsSplit, rows: Iterable[Tensor]) -> list[GraphsSplit]:
-    """Return a split of the graphs in each of ``rows``."""
+    """Return a split of the graphs in each of ``rows``.
+
+    Args:
+        graphs: All graphs.
+        rows: Graphs of each split.
+    """
     return [
         GraphsSplit(
             {name: part.select_rows(index) for name, part in graphs.nodes.items()},
@@ -27,6 +32,7 @@ def graph_sizes(graphs: GraphsSplit, cardinalities: Sequence[int] | None = None)
     """Return the sizes of graphs with node features ``x`` and optionally ``edge_attr``.
 
     Args:
+        graphs: All graphs.
         cardinalities: Number of codes of each column of x; None for real features.
     """
     edge_attr = graphs.edge_inputs.get("edge_attr")

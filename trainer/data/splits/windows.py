@@ -29,6 +29,13 @@ class WindowSplit(TensorSplit):
     x (N, history, F) and the target (N, horizon, F) are views, so the series is stored once on any device. With
     ``fill``, missing values (NaN) in x are interpolated per window when a batch is created, so that inputs do not
     depend on targets.
+
+    Args:
+        series: Series, (T, F).
+        history: Number of input steps.
+        horizon: Number of target steps.
+        starts: First step of each window, (N,); None for every step.
+        fill: Whether missing inputs are interpolated.
     """
 
     def __init__(self, series: Tensor, history: int, horizon: int, starts: Tensor | None = None, fill: bool = False):
@@ -84,7 +91,11 @@ def chronological_splits(
     ``fill`` only those with a missing target or a column without values.
 
     Args:
+        series: Standardized series, (T, F).
         ends: End row of each split.
+        history: Number of input steps.
+        horizon: Number of target steps.
+        fill: Whether missing inputs are interpolated.
 
     Raises:
         DataError: A split has too few rows for one window, or no usable window.
@@ -132,6 +143,10 @@ def column_moments(series: np.ndarray) -> dict[str, list[float]]:
 def standardize_series(series: np.ndarray, moments: Mapping[str, Sequence[float]]) -> tuple[Tensor, np.ndarray]:
     """Standardize a series (T, F) by mean and standard deviation of each column; also return the latter (F,).
 
+    Args:
+        series: Series, (T, F).
+        moments: Mean and standard deviation of each column, from ``column_moments``.
+
     Raises:
         DataError: A value is far outside of the training range.
     """
@@ -160,14 +175,25 @@ def forecast_sizes(split: WindowSplit) -> Mapping[str, int]:
 
 
 def channel_info(names: Sequence[str], moments: Mapping[str, Sequence[float]]) -> TargetInfo:
-    """Return the target info of standardized channels: names and, for several, their moments and the unit."""
+    """Return the target info of standardized channels: names and, for several, their moments and the unit.
+
+    Args:
+        names: Column names.
+        moments: Mean and standard deviation of each column, from ``column_moments``.
+    """
     if len(moments["std"]) == 1:
         return TargetInfo(channel_names=names)
     return TargetInfo(channel_names=names, channel_moments=(moments["mean"], moments["std"]), unit=STANDARDIZED_UNIT)
 
 
 def seasonal_naive_scores(split: TensorSplit, period: int, scale: float = 1.0) -> dict[str, float]:
-    """Compute the scores of the seasonal naive forecast, which repeats the last ``period`` steps."""
+    """Compute the scores of the seasonal naive forecast, which repeats the last ``period`` steps.
+
+    Args:
+        split: Test windows.
+        period: Number of steps that are repeated.
+        scale: Factor from targets to the original units.
+    """
     target = split.get_targets()
     assert target is not None
     steps = torch.arange(target.shape[1]) % period - period
@@ -177,6 +203,12 @@ def seasonal_naive_scores(split: TensorSplit, period: int, scale: float = 1.0) -
 
 
 def best_naive_scores(split: WindowSplit, periods: Iterable[int], scale: float = 1.0) -> tuple[dict[str, float], int]:
-    """Return the scores and the period of the best seasonal naive forecast with a period up to ``history``."""
+    """Return the scores and the period of the best seasonal naive forecast with a period up to ``history``.
+
+    Args:
+        split: Test windows.
+        periods: Candidate periods in steps.
+        scale: Factor from targets to the original units.
+    """
     rules = [(seasonal_naive_scores(split, period, scale), period) for period in periods if period <= split.history]
     return min(rules, key=lambda rule: rule[0]["mse"])

@@ -105,7 +105,7 @@ class ParcelSeries(Dataset):
 
         training = [runs[row] for row in rows[0].tolist()]
 
-        def learn() -> dict[str, Tensor]:
+        def fit_graph() -> dict[str, Tensor]:
             strength = torch.stack([correlation.absolute_correlation(run) for run in training]).mean(0)
             edges = correlation.top_k_edges(strength, top_k)
             if graph is not None:
@@ -113,7 +113,7 @@ class ParcelSeries(Dataset):
             roles = correlation.node_roles(strength, edges[0])
             return {"edge_index": edges[0], "edge_weight": edges[1], "roles": roles}
 
-        graph_state = fitted.get_or_fit("links", learn)
+        graph_state = fitted.get_or_fit("links", fit_graph)
         scale = fitted.get_or_fit(
             "scale", lambda: _region_moments(torch.cat(training)) if standardise == "training" else None
         )

@@ -98,16 +98,16 @@ class Planetoid(Dataset):
 
 def _read_nodes(files: dict[str, Path]) -> tuple[Tensor, Tensor, int, Tensor]:
     """Return features (N, F), classes (N,), the number of labeled training nodes and the test nodes (1000,)."""
-    known, known_label, test, test_label, label = (
+    other_x, other_one_hot, test_x, test_one_hot, train_one_hot = (
         _to_dense(_unpickle(files[part])) for part in ("allx", "ally", "tx", "ty", "y")
     )
     order = torch.tensor([int(line) for line in files["test.index"].read_text().split()])
     # Rows of tx are in the order of test.index; indices in its range that are missing from it have no paper.
     nodes = int(order.max()) + 1
-    x = torch.zeros(nodes, known.shape[1]).index_copy(0, order, test)
-    one_hot = torch.zeros(nodes, known_label.shape[1]).index_copy(0, order, test_label)
-    x[: len(known)], one_hot[: len(known)] = known, known_label
-    return x, one_hot.argmax(1).where(one_hot.any(1), IGNORE_INDEX), len(label), order.sort().values
+    x = torch.zeros(nodes, other_x.shape[1]).index_copy(0, order, test_x)
+    one_hot = torch.zeros(nodes, other_one_hot.shape[1]).index_copy(0, order, test_one_hot)
+    x[: len(other_x)], one_hot[: len(other_x)] = other_x, other_one_hot
+    return x, one_hot.argmax(1).where(one_hot.any(1), IGNORE_INDEX), len(train_one_hot), order.sort().values
 
 
 def _read_edges(adjacency: dict[int, list[int]], nodes: int) -> Tensor:

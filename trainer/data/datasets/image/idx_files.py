@@ -15,7 +15,8 @@ from trainer.data.generators import image_patterns
 from trainer.data.readers import idx_format, text_file
 from trainer.data.reference import baselines
 from trainer.data.splits import image_splits
-from trainer.data.splits.image_splits import PixelScale, PixelSplit
+from trainer.data.splits.image_splits import PixelSplit
+from trainer.data.splits.pixel_scale import PixelScale
 from trainer.data.splits.splitting import stratified_order
 from trainer.utils.errors import DataError
 
@@ -76,12 +77,12 @@ class IdxFiles(Dataset):
             raise DataError(f"val: {val:g} of {len(x)} rows leaves none for {'training' if num_val else 'validation'}")
         keys = make_content_keys(image.numpy().tobytes() for image in (*x, *test_x))
 
-        def divide() -> list[torch.Tensor]:
+        def make_split() -> list[torch.Tensor]:
             order = stratified_order(y, seed)
             test_rows = torch.arange(len(x), len(x) + len(test_x))
             return [order[: len(x) - num_val].sort().values, order[len(x) - num_val :].sort().values, test_rows]
 
-        parts = fitted.split_rows(keys, divide)
+        parts = fitted.split_rows(keys, make_split)
         scale = PixelScale.get_or_fit(fitted, lambda: PixelScale.from_images(x[parts[0]]))
         x, y = torch.cat((x, test_x)), torch.cat((y, test_y)) - first
         self.train, self.val, self.test = (PixelSplit(x[rows], y[rows], scale) for rows in parts)

@@ -10,7 +10,8 @@ from trainer.data.readers import idx_format
 from trainer.data.readers.download import Source, fetch_files
 from trainer.data.reference import baselines
 from trainer.data.splits import image_splits
-from trainer.data.splits.image_splits import PixelScale, PixelSplit
+from trainer.data.splits.image_splits import PixelSplit
+from trainer.data.splits.pixel_scale import PixelScale
 from trainer.utils.errors import DataError
 
 NUM_CLASSES = 10

@@ -22,6 +22,7 @@ from trainer.data.generators import image_patterns
 from trainer.data.readers import class_folders, download, image_file, masks
 from trainer.data.reference import baselines
 from trainer.data.splits import image_splits
+from trainer.data.splits.pixel_scale import PixelScale
 from trainer.utils.errors import DataError
 
 URL = "https://raw.githubusercontent.com/zhixuhao/unet/b45af4d458437d8281cc218a07fd4380818ece4a/data/membrane/"
@@ -95,7 +96,7 @@ class _SegmentationDataset(Dataset):
 
     def pixel_bounds(self) -> tuple[Sequence[float], Sequence[float]]:
         assert self.fitted is not None
-        return image_splits.PixelScale(**self.fitted.values["scale"]).pixel_bounds
+        return PixelScale(**self.fitted.values["scale"]).pixel_bounds
 
 
 def _common_size(pairs: Sequence[masks.ImageMaskPair], headers: Sequence[image_file.ImageHeader]) -> tuple[int, int]:

@@ -92,14 +92,14 @@ class UCR(Dataset):
             )
         series, labels = train.series + test.series, torch.cat((train.labels, test.labels))
 
-        def divide() -> list[Tensor]:
+        def make_split() -> list[Tensor]:
             order = stratified_order(train.labels, seed)
             num_train = len(order) - round(len(order) * val)
             if not 0 < num_train < len(order):
                 raise DataError(f"val: {val:g} of {len(order)} rows leaves {num_train} training rows")
             return [order[:num_train], order[num_train:], torch.arange(len(order), len(series))]
 
-        split_rows = fitted.split_rows(make_content_keys(row.numpy().tobytes() for row in series), divide)
+        split_rows = fitted.split_rows(make_content_keys(row.numpy().tobytes() for row in series), make_split)
         scale = fitted.get_or_fit("scale", lambda: _channel_moments([series[row] for row in split_rows[0]]))
 
         def split(index: Tensor) -> RaggedSplit:

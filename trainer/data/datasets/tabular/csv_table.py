@@ -115,11 +115,11 @@ class CSV(Dataset):
         parts = [part.numpy() for part in split]
         encoded = None if labels is None else targets.fit_target(labels, parts[0], stored and stored["target"])
 
-        def learn() -> table_schema.Schema:
+        def fit_schema() -> table_schema.Schema:
             columns = table_encoder.fit(table, values, parts[0], max_categories, min_count)
             return table_schema.make_schema(table, columns, labels, encoded)
 
-        columns = dict(zip(values, fitted.get_or_fit("schema", learn)["columns"], strict=True))
+        columns = dict(zip(values, fitted.get_or_fit("schema", fit_schema)["columns"], strict=True))
         self.train, self.val, self.test = (_encode_splits(columns, values, encoded, part) for part in parts)
         sizes = dict.fromkeys(("in_features", "flat_features"), self.train.inputs["x"].shape[1])
         lines = table_summary.summarize_table(table, columns, values, labels)

@@ -196,11 +196,11 @@ class SentencePairs(_TranslationDataset):
         self.fitted = fitted = fitted or Preprocessing()
         pairs = read_pairs(source, target, encoding, max_length, drop_bad)
 
-        def divide() -> list[Tensor]:
+        def make_split() -> list[Tensor]:
             order = rng.make_permutation(len(pairs), seed, 0)
             return [part.inputs["row"] for part in split_by_order({"row": order}, None, val=val, test=test)]
 
-        rows = [part.tolist() for part in fitted.split_rows(make_content_keys(map("\n".join, pairs)), divide)]
+        rows = [part.tolist() for part in fitted.split_rows(make_content_keys(map("\n".join, pairs)), make_split)]
         empty = next((name for name, part in zip(SPLITS, rows, strict=True) if not part), None)
         if empty is not None:
             raise DataError(f"the {empty} split is empty ({len(pairs)} pairs of lines in total)")
