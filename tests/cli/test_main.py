@@ -86,7 +86,11 @@ def test_nothing_heavy_is_imported_early(arguments: list[str], code: int, module
             ["device: 'gpu' given; it must be one of auto, cpu, cuda, mps or text like cuda:1"],
         ),
         ([*SMALL, "monitor=acuracy"], 2, ["monitor: 'acuracy'", "did you mean accuracy?"]),
-        ([*SMALL, "resume=/nope/run"], 2, ["/nope/run is not a run directory", "the nearest directory that exists is /"]),
+        (
+            [*SMALL, "resume=/nope/run"],
+            2,
+            ["/nope/run is not a run directory", "the nearest directory that exists is /"],
+        ),
         (["resume", "nope/run"], 2, ["nope/run is not a run directory"]),
         (["evaluate", "/nope"], 2, ["/nope is not a run directory"]),
         (["evaluate", "n" * 999], 2, ["is not a run directory"]),
