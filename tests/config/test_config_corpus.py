@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers import option_files
 from tests.helpers.refusals import refused
-from trainer.config import introspection, registry, validation
+from trainer.config import introspection, registry
 from trainer.config.annotations import UNCHECKED_TYPE
 from trainer.config.schema import Settings
 from trainer.core.types import DataPath, PathText, Range
@@ -30,7 +30,7 @@ class Key:
 def keys() -> list[Key]:
     flat = get_type_hints(Settings, include_extras=True)
     found = [Key("", name, kind, frozenset({*flat, *registry.GROUPS})) for name, kind in flat.items()]
-    for group in validation.OBJECT_GROUPS:
+    for group in registry.OBJECT_GROUPS:
         for name, option in registry.list_options(group).items():
             assert option.class_path, f"{option.path} names no class"
             read = introspection.read_signature(option.class_path)
@@ -160,7 +160,7 @@ def test_every_key_has_a_type() -> None:
 @pytest.mark.slow
 def test_every_misspelt_option_is_refused_and_the_right_one_named(record_property: Any) -> None:
     asked, right, wrong = 0, 0, []
-    for group in validation.OBJECT_GROUPS:
+    for group in registry.OBJECT_GROUPS:
         names = registry.list_options(group)
         for name in names:
             for typo in dict.fromkeys(typos(name)):

@@ -14,7 +14,7 @@ from torch import nn
 from tests.helpers import option_files
 from trainer.config import introspection, registry, validation
 
-BUILT = [option for group in validation.OBJECT_GROUPS for option in registry.list_options(group).values()]
+BUILT = [option for group in registry.OBJECT_GROUPS for option in registry.list_options(group).values()]
 CLASSES = sorted({path for option in BUILT if (path := str(option.class_path)).startswith("trainer.")})
 ELSEWHERE = {"${data_dir}": None, "${seed}": 0, "${teacher_forcing}": None}
 """What interpolations come to where nobody sets the flat key."""

@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal, NotRequired, get_args, get_origin, g
 
 import pytest
 
-from trainer.config import introspection, option_keys, plugins, registry, validation
+from trainer.config import introspection, option_keys, plugins, registry
 from trainer.config.annotations import UNCHECKED_TYPE
 from trainer.utils.errors import ConfigError
 
 TARGETS = sorted(
-    {o.class_path for g in validation.OBJECT_GROUPS for o in registry.list_options(g).values() if o.class_path}
+    {o.class_path for g in registry.OBJECT_GROUPS for o in registry.list_options(g).values() if o.class_path}
 )
 TARGETS = [target for target in TARGETS if not target.startswith("torch.")]  # see test_torch_classes.py
 

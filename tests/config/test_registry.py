@@ -10,11 +10,11 @@ import yaml
 
 from tests.helpers import option_files
 from tests.helpers.commands import write
-from trainer.config import option_keys, registry, secret_masking, validation
+from trainer.config import option_keys, registry, secret_masking
 from trainer.config.schema import Settings
 
 OPTIONS = [option for group in registry.GROUPS for option in registry.list_options(group).values()]
-BUILT = [option for option in OPTIONS if option.group in validation.OBJECT_GROUPS]
+BUILT = [option for option in OPTIONS if option.group in registry.OBJECT_GROUPS]
 
 
 def ids(option: registry.ConfigOption) -> str:

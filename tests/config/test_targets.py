@@ -85,7 +85,7 @@ def refused(*overrides: str, folders: tuple[Path, ...] = ()) -> str:
 @pytest.mark.usefixtures("cwd")
 @pytest.mark.slow
 def test_a_target_on_the_command_line(target: str) -> None:
-    for group in validation.OBJECT_GROUPS:
+    for group in registry.OBJECT_GROUPS:
         said = refused(*SMALL, f"{group}._target_='{target}'")
         assert f"{group}._target_" in said
         if not target.startswith("trainer."):
@@ -246,7 +246,7 @@ def test_the_working_folder_is_not_searched_for_modules(tmp_path: Path) -> None:
 def test_our_own_options_name_only_our_own_classes() -> None:
     for group, prefix in validation.TARGET_PREFIXES.items():
         for option in registry.list_options(group).values():
-            if group in validation.LIST_GROUPS and option.name == "none":
+            if group in registry.LIST_GROUPS and option.name == "none":
                 continue
             assert option.class_path
             allowed = option.class_path.startswith(prefix) or torch_classes.find_source_file(option.class_path)

@@ -34,7 +34,7 @@ from tests.helpers import mutations
 from tests.helpers.bases import BASES, SHORT, files
 from tests.helpers.run_folders import foreign, runs, states
 from trainer.cli import main as cli
-from trainer.config import compose, plugins, registry, validation
+from trainer.config import compose, plugins, registry
 from trainer.utils.errors import UserError
 
 SECONDS, GRACE = 30.0, 20.0
@@ -70,12 +70,9 @@ def watched() -> Iterator[None]:
 def keys(base: str) -> list[str]:
     composed = compose.compose([*BASES[base], *SHORT])
     deep = [
-        f"{group}.{key}"
-        for group in validation.OBJECT_GROUPS
-        for key in composed.tree[group]
-        if not key.startswith("_")
+        f"{group}.{key}" for group in registry.OBJECT_GROUPS for key in composed.tree[group] if not key.startswith("_")
     ]
-    flat = [key for key in composed.tree if key not in validation.OBJECT_GROUPS]
+    flat = [key for key in composed.tree if key not in registry.OBJECT_GROUPS]
     return [*flat, *deep, *registry.GROUPS, "hydra/launcher", "hydra/sweeper"]
 
 

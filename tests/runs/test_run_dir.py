@@ -238,26 +238,3 @@ def test_a_folder_of_the_users_called_latest_stays() -> None:
         Path("outputs", name).mkdir(parents=True)
     run_dir.link_latest(Path("outputs/a"))
     assert not Path("outputs/latest").is_symlink()
-
-
-@pytest.mark.parametrize(
-    ("word", "expected"),
-    [
-        ("outputs/sweeps/day/0-seed=20", True),
-        ("0-optimizer.lr=0.1,seed=2", True),
-        ("a b=c/outputs/latest", True),
-        ("run", True),
-        ("seed=20", False),
-        ("data.path=outputs/x", False),
-        ("+data.path=x", False),
-        ("prompt=a/b", False),
-    ],
-)
-def test_a_path_may_hold_an_equals_sign(word: str, expected: bool) -> None:
-    assert run_dir.is_path(word) is expected
-
-
-def test_what_is_there_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "x=y").mkdir()
-    assert run_dir.is_path("x=y")

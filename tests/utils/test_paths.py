@@ -15,3 +15,26 @@ def test_the_nearest_folder_is_a_folder(tmp_path: Path, monkeypatch: pytest.Monk
         assert paths.find_nearest_dir(tmp_path / name) == tmp_path
     monkeypatch.chdir(tmp_path)
     assert paths.find_nearest_dir(Path("nope/deeper")) == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("outputs/sweeps/day/0-seed=20", True),
+        ("0-optimizer.lr=0.1,seed=2", True),
+        ("a b=c/outputs/latest", True),
+        ("run", True),
+        ("seed=20", False),
+        ("data.path=outputs/x", False),
+        ("+data.path=x", False),
+        ("prompt=a/b", False),
+    ],
+)
+def test_a_path_may_hold_an_equals_sign(word: str, expected: bool) -> None:
+    assert paths.is_path_argument(word) is expected
+
+
+def test_what_is_there_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x=y").mkdir()
+    assert paths.is_path_argument("x=y")

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 from trainer.cli import argv
 from trainer.cli.text_columns import print_table, print_text
 from trainer.utils.errors import ConfigError
+from trainer.utils.gc_pause import pause_gc
+from trainer.utils.paths import is_path_argument
 from trainer.utils.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from trainer.config.registry import ConfigOption
 
 
+@pause_gc()  # it keeps what it creates until it ends
 def list_options(arguments: Sequence[str]) -> int:
     """Run ``train list``: print one line for each option."""
     from trainer.config import registry
@@ -51,12 +54,11 @@ def list_options(arguments: Sequence[str]) -> int:
 def show_details(arguments: Sequence[str]) -> int:
     """Run ``train show``: print keys with type, default and meaning, or layers of a run; draw augmented images."""
     from trainer.config import plugins, registry
-    from trainer.runs import run_dir
 
     words, config_dirs, _ = argv.split_args(arguments)
     if any(word.startswith("samples=") for word in words):
         return _show_samples(words, config_dirs)
-    if words and run_dir.is_path(words[0]):
+    if words and is_path_argument(words[0]):
         return _show_run(words)
     options, modules = plugins.split_plugin_args(words)
     if modules:
@@ -75,9 +77,10 @@ def show_details(arguments: Sequence[str]) -> int:
     return 0
 
 
+@pause_gc()
 def _show_option(word: str, config_dirs: Sequence[Path]) -> None:
     """Print the class and the keys of an option, given as ``group=name``, and the keys of other groups that it sets."""
-    from trainer.config import compatibility, introspection, option_keys, registry, torch_classes, validation
+    from trainer.config import compatibility, introspection, option_keys, registry, torch_classes
 
     group, _, name = word.partition("=")
     if group not in registry.GROUPS:
@@ -98,7 +101,7 @@ def _show_option(word: str, config_dirs: Sequence[Path]) -> None:
     elif signature:
         print_text("\n\n".join(part for part in (signature.shapes, signature.doc) if part))
     keys = option_keys.read_keys(group, option.class_path) if option.class_path else None
-    entry = f"{name}." if group in validation.LIST_GROUPS else ""
+    entry = f"{name}." if group in registry.LIST_GROUPS else ""
     _print_keys(option, {key: parameter.kind for key, parameter in (keys or {}).items()}, f"{group}.{entry}")
     if overrides := option.list_other_overrides():
         print_table([("SETS AS WELL", "TO", ""), *overrides])

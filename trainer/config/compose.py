@@ -23,8 +23,9 @@ from trainer.config.overrides import (
     find_unknown_option,
     parse_overrides,
 )
+from trainer.config.registry import LIST_GROUPS, OBJECT_GROUPS
 from trainer.config.schema import Settings
-from trainer.config.validation import LIST_GROUPS, OBJECT_GROUPS, check_config, declare_config_plugins, find_problems
+from trainer.config.validation import check_config, declare_config_plugins, find_problems
 from trainer.utils.errors import ConfigError, IncompatibleError, UnknownNameError
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from trainer.config import config_dir, inapplicable_keys, registry, secret_maski
 from trainer.config.defaults_list import get_builtin_dir
 from trainer.config.key_suggestions import suggest_key
 from trainer.config.overrides import is_list_entry
-from trainer.config.validation import OBJECT_GROUPS
+from trainer.config.registry import OBJECT_GROUPS
 from trainer.utils.errors import ConfigError
 
 ALLOWED_HYDRA_KEYS = ("run.dir", "sweep.dir", "sweep.subdir")

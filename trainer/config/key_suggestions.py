@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from trainer.config import registry
 from trainer.config.key_owners import describe_key_owner
-from trainer.config.validation import LIST_GROUPS, OBJECT_GROUPS
+from trainer.config.registry import LIST_GROUPS, OBJECT_GROUPS
 from trainer.utils.suggest import did_you_mean, find_nearest
 
 PATH_KEY_NAMES = ("path", "data_dir", "dir", "directory", "root", "folder", "file", "filename", "files", "location")

@@ -11,8 +11,8 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 
 from trainer.config import registry
+from trainer.config.registry import LIST_GROUPS
 from trainer.config.sweep_grid import OptionLoader, find_invalid_sweep
-from trainer.config.validation import LIST_GROUPS
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import shorten_repr

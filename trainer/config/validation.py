@@ -18,16 +18,13 @@ from trainer.config import (
 from trainer.config.annotations import UNCHECKED_TYPE
 from trainer.config.compatible_options import check_compatibility
 from trainer.config.key_owners import describe_key_owner
+from trainer.config.registry import LIST_GROUPS, OBJECT_GROUPS
 from trainer.config.schema import Settings
 from trainer.core.types import MISSING, describe_type, is_huge, is_valid_value, list_choices
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import shorten_repr
 
-OBJECT_GROUPS = ("model", "data", "task", "augment", "optimizer", "scheduler")
-"""Groups that describe one object each."""
-LIST_GROUPS = ("logger", "callbacks")
-"""Groups that describe any number of objects, each an entry with a name."""
 TARGET_PREFIXES: Mapping[str, str | tuple[str, ...]] = {
     "model": "trainer.models.",
     "data": "trainer.data.datasets.",

@@ -8,7 +8,6 @@ import json
 import logging
 import math
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,7 +27,6 @@ RESULTS_FILE, CONFIG_FILE, METRICS_FILE, LOG_FILE, CURVES_FILE = (
     "curves.png",
 )
 LOCK_FILE = ".lock"
-_KEY_PATTERN = re.compile(r"[+~]*\w[\w.]*", re.ASCII)
 JOB_OUTPUT_SUFFIX = ".out"
 """Suffix of the file next to a job's directory with the output of the job."""
 STARTUP_FILES = {LOCK_FILE, LOG_FILE, CONFIG_FILE, RESULTS_FILE}
@@ -61,12 +59,6 @@ def make_runs_root() -> Path:
     except OSError as error:
         raise SystemFault(f"cannot create {Path(RUNS_ROOT).absolute()}: {error.strerror}") from error
     return Path(RUNS_ROOT)
-
-
-def is_path(word: str) -> bool:
-    """Return whether an argument is a path rather than ``key=value``: directories of sweep jobs are named by values."""
-    key, equals, _ = word.partition("=")
-    return not equals or not _KEY_PATTERN.fullmatch(key) or os.path.isdir(word)
 
 
 def claim_dir(name: str, may_reuse: Callable[[Path], bool] | None = None) -> Path:

@@ -17,10 +17,9 @@ from trainer.config.compatibility import CORE_GROUPS
 from trainer.config.compose import RUNTIME_ONLY_KEYS, Config
 from trainer.config.defaults_list import get_builtin_dir
 from trainer.config.overrides import parse_overrides
+from trainer.config.registry import LIST_GROUPS, OBJECT_GROUPS
 from trainer.config.schema import Settings
 from trainer.config.validation import (
-    LIST_GROUPS,
-    OBJECT_GROUPS,
     check_config,
     check_value,
     declare_config_plugins,
@@ -28,7 +27,7 @@ from trainer.config.validation import (
 from trainer.runs import recovery, run_dir
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
-from trainer.utils.paths import describe_missing_path
+from trainer.utils.paths import describe_missing_path, is_path_argument
 from trainer.utils.suggest import did_you_mean
 
 OVERRIDABLE_KEYS = {
@@ -67,7 +66,7 @@ def load_from_args(verb: str, arguments: Sequence[str]) -> tuple[Config, list[st
         ConfigError: There is no run directory or several, or as ``load`` and ``with_verb_overrides``.
     """
     words, modules = plugins.split_plugin_args(arguments)
-    folders = [word for word in words if run_dir.is_path(word)]
+    folders = [word for word in words if is_path_argument(word)]
     if len(folders) != 1:
         run, *more = VERB_EXAMPLES.get(verb, VERB_EXAMPLES["resume"]).split(" ", 1)
         example = " ".join([f"train {verb} outputs/2026-01-31/12-00-00-{run}", *more])

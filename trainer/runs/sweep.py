@@ -23,7 +23,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from trainer.config import compose, config_dir, secret_masking, validation
+from trainer.config import compose, config_dir, registry, secret_masking
 from trainer.config.compose import Config
 from trainer.config.defaults_list import get_builtin_dir
 from trainer.config.overrides import parse_overrides
@@ -201,7 +201,7 @@ def _preimport(jobs: Sequence[Job]) -> None:
     # Before the first fork there must be one thread: a child inherits locks, but not the threads that hold them.
     torch.set_num_threads(1)
     trees = [job.config.tree for job in jobs if job.config is not None]
-    modules = {tree[group]["_target_"].rpartition(".")[0] for tree in trees for group in validation.OBJECT_GROUPS}
+    modules = {tree[group]["_target_"].rpartition(".")[0] for tree in trees for group in registry.OBJECT_GROUPS}
     for module in sorted(modules):
         # Plugins are imported by the jobs, so that their errors do not end the sweep.
         if module.startswith("trainer."):

@@ -1,9 +1,18 @@
-"""Descriptions of paths that do not exist."""
+"""Paths in command lines, and descriptions of paths that do not exist."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+
+_KEY_PATTERN = re.compile(r"[+~]*\w[\w.]*", re.ASCII)
+
+
+def is_path_argument(word: str) -> bool:
+    """Return whether an argument is a path rather than ``key=value``: directories of sweep jobs are named by values."""
+    key, equals, _ = word.partition("=")
+    return not equals or not _KEY_PATTERN.fullmatch(key) or os.path.isdir(word)
 
 
 def find_nearest_dir(path: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -197,6 +196,8 @@ def end_with_parent(parent: int, number: signal.Signals) -> None:
         parent: Process id of the parent, read before this process was forked.
         number: Signal to send.
     """
+    import ctypes  # here, because only jobs of a sweep need it
+
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is None:
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 MAX_WORD_LENGTH = 200
@@ -21,6 +20,8 @@ def find_nearest(word: str, known_words: Iterable[str]) -> str | None:
     names = [name for name in known_words if len(name) <= MAX_WORD_LENGTH]
     if len(word) > MAX_WORD_LENGTH:
         return None
+    import difflib  # here, because only a misspelled name needs it
+
     matches = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if matches:
         return matches[0]
