@@ -80,7 +80,7 @@ def show_details(arguments: Sequence[str]) -> int:
 @pause_gc()
 def _show_option(word: str, config_dirs: Sequence[Path]) -> None:
     """Print the class and the keys of an option, given as ``group=name``, and the keys of other groups that it sets."""
-    from trainer.config import compatibility, introspection, option_keys, registry, torch_classes
+    from trainer.config import introspection, option_keys, registry, torch_classes
 
     group, _, name = word.partition("=")
     if group not in registry.GROUPS:
@@ -105,8 +105,11 @@ def _show_option(word: str, config_dirs: Sequence[Path]) -> None:
     _print_keys(option, {key: parameter.kind for key, parameter in (keys or {}).items()}, f"{group}.{entry}")
     if overrides := option.list_other_overrides():
         print_table([("SETS AS WELL", "TO", ""), *overrides])
-    if group == "data" and option.class_path and compatibility.describe_non_image_inputs(option.class_path) is None:
-        print_text(f"train show {word} augment=NAME samples=8 draws training rows as augmented in the first epochs")
+    if group == "data" and option.class_path:
+        from trainer.config import compatibility
+
+        if compatibility.describe_non_image_inputs(option.class_path) is None:
+            print_text(f"train show {word} augment=NAME samples=8 draws training rows as augmented in the first epochs")
 
 
 def _show_samples(words: Sequence[str], config_dirs: Sequence[Path]) -> int:

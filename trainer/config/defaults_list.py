@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from trainer.config.yaml_file import DefaultItem, YamlEntry, YamlFile
@@ -34,7 +33,6 @@ def parse_file(path: Path) -> YamlFile:
     return yaml_file.parse_file(path, is_trusted=str(path).startswith(f"{get_builtin_dir()}{os.sep}"))
 
 
-@dataclass(frozen=True)
 class Layer:
     """File of an option, with the package that its keys are merged into.
 
@@ -44,9 +42,10 @@ class Layer:
         package: Such as ``model``; empty for the root of the configuration.
     """
 
-    file: YamlFile
-    config_path: str
-    package: str
+    def __init__(self, file: YamlFile, config_path: str, package: str):
+        self.file = file
+        self.config_path = config_path
+        self.package = package
 
     @cached_property
     def entries(self) -> dict[tuple[str, ...], YamlEntry]:
@@ -76,8 +75,7 @@ class Layer:
         return {key_path[0] for key_path, entry in self.entries.items() if len(key_path) == 1 and not entry.is_section}
 
 
-@dataclass(frozen=True)
-class ResolvedDefaults:
+class ResolvedDefaults(NamedTuple):
     """Resolved defaults list of an option.
 
     Attributes:

@@ -1,10 +1,12 @@
-"""Registry of options, read from the YAML files in a few milliseconds, without Hydra and torch."""
+"""Registry of options, read from the YAML files in a few milliseconds, without Hydra and torch.
+
+Its classes are not dataclasses, whose module imports ``inspect``: that would take a tenth of ``train list``.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +27,6 @@ _CLASS_OR_SHAPES = re.compile(r'^(?:class (\w+)|    shapes = "(.*)"$)', re.MULTI
 GROUPS = (*OBJECT_GROUPS, *LIST_GROUPS, "experiment")
 
 
-@dataclass(frozen=True)
 class ConfigOption:
     """Option of a group, such as a model, a data set or an optimizer, defined by a YAML file.
 
@@ -36,10 +37,11 @@ class ConfigOption:
         config_dirs: Directories of the user that parent files may be in, besides its own and the built-in one.
     """
 
-    group: str
-    name: str
-    path: Path
-    config_dirs: tuple[Path, ...] = ()
+    def __init__(self, group: str, name: str, path: Path, config_dirs: tuple[Path, ...] = ()):
+        self.group = group
+        self.name = name
+        self.path = path
+        self.config_dirs = config_dirs
 
     @cached_property
     def _file(self) -> YamlFile:

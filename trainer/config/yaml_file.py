@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from trainer.config import yaml_limits
-from trainer.config.yaml_comments import find_comments, match_comments
 from trainer.utils.errors import ConfigError
 
 HEADER_CHARS = 512
@@ -41,8 +39,7 @@ class _NodeLoader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignor
     def ascend_resolver(self) -> None: ...
 
 
-@dataclass(frozen=True)
-class DefaultItem:
+class DefaultItem(NamedTuple):
     """Item of a defaults list: ``[override] [optional] group[@package]: names``, or ``name`` without a group.
 
     Attributes:
@@ -63,8 +60,7 @@ class DefaultItem:
         return self.group is None and self.names == ("_self_",)
 
 
-@dataclass(frozen=True)
-class YamlEntry:
+class YamlEntry(NamedTuple):
     """Key of a file, with its value.
 
     Attributes:
@@ -105,7 +101,6 @@ class YamlEntry:
         return self.file.meanings.get(id(self.key), "")
 
 
-@dataclass(frozen=True, eq=False)
 class YamlFile:
     """Parsed YAML file.
 
@@ -116,10 +111,11 @@ class YamlFile:
         problem: Reason why the file cannot be parsed; it then has no keys.
     """
 
-    text: str
-    root: yaml.Node | None
-    package: str | None = None
-    problem: str | None = None
+    def __init__(self, text: str, root: yaml.Node | None, package: str | None = None, problem: str | None = None):
+        self.text = text
+        self.root = root
+        self.package = package
+        self.problem = problem
 
     @property
     def description(self) -> str:
@@ -149,6 +145,8 @@ class YamlFile:
     @cached_property
     def meanings(self) -> dict[int, str]:
         """Comment of each key, by the ``id`` of the key's node."""
+        from trainer.config.yaml_comments import find_comments, match_comments  # here, because a list prints none
+
         return match_comments(self.root, find_comments(self.root, self.text)) if self.root else {}
 
     def _walk_pairs(self, pairs: list[tuple[Any, Any]], parents: tuple[str, ...]) -> Iterator[YamlEntry]:
