@@ -59,7 +59,7 @@ def test_weights_that_the_last_state_holds_are_made_again(capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        (remove, r"no checkpoint: .*best\.pt is not there"),
+        (remove, r"no checkpoint: .*best\.pt does not exist"),
         (truncate, r"best\.pt is not a whole checkpoint"),
         (swap, r"config\.yaml: seed is 0; best\.pt has 5"),
         (age, r"best\.pt: epoch is 2; last\.pt has 1"),
