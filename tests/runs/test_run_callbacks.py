@@ -174,10 +174,12 @@ def test_a_logger_whose_package_is_missing_names_the_extra_before_training(monke
     assert not list(Path().glob("outputs/**/results.json"))
 
 
-def test_loggers_and_callbacks_are_no_part_of_what_a_run_is() -> None:
+def test_callbacks_identify_a_run_and_loggers_do_not() -> None:
     plain = compose.compose([])
-    for words in (["logger=none"], ["logger=[csv,tensorboard]", "log_every=3"], [*MINE]):
+    for words in (["logger=none"], ["logger=[csv,tensorboard]", "log_every=3"]):
         assert compose.compose(words).config_hash == plain.config_hash
+    by_step = {compose.compose([*MINE, f"callbacks.my_stop.step={step}"]).config_hash for step in (7, 8)}
+    assert len(by_step | {plain.config_hash}) == 3
     result = run("hydra.run.dir=outputs/a", "logger=none")
     assert not Path("outputs/a/metrics.csv").exists()
     assert run("resume=auto", "logger=csv").folder == result.folder

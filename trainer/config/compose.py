@@ -23,7 +23,7 @@ from trainer.config.overrides import (
     find_unknown_option,
     parse_overrides,
 )
-from trainer.config.registry import LIST_GROUPS, OBJECT_GROUPS
+from trainer.config.registry import OBJECT_GROUPS
 from trainer.config.schema import Settings
 from trainer.config.validation import check_config, declare_config_plugins, find_problems
 from trainer.utils.errors import ConfigError, IncompatibleError, UnknownNameError
@@ -48,7 +48,6 @@ RUNTIME_ONLY_KEYS = {
     "draw_seconds",
     "logger",
     "log_every",
-    "callbacks",
 }
 """Keys that do not affect training: runs that differ only in these have the same configuration hash."""
 
@@ -104,19 +103,21 @@ class Config:
         training_config = {
             key: self._without_runtime_keys(value) for key, value in self.tree.items() if key not in RUNTIME_ONLY_KEYS
         }
+        if not training_config["callbacks"]:  # as in runs that were saved before there was this group
+            del training_config["callbacks"]
         training_config["plugins"] = self._list_training_plugins()
         if data_digest is not None:
             training_config["data_digest"] = data_digest
         return hashlib.sha256(json.dumps(training_config, sort_keys=True).encode()).hexdigest()[:16]
 
     def _list_training_plugins(self) -> list[str]:
-        """Return the plugins without those that define only loggers and callbacks."""
-        entries = [item for group in LIST_GROUPS for item in self.tree[group].values()]
-        objects = [self.tree[group] for group in OBJECT_GROUPS]
-        entry_modules, object_modules = (
-            {str(node["_target_"]).partition(".")[0] for node in nodes} for nodes in (entries, objects)
+        """Return the plugins without those that define only loggers."""
+        loggers = self.tree["logger"].values()
+        others = [*self.tree["callbacks"].values(), *(self.tree[group] for group in OBJECT_GROUPS)]
+        logger_modules, other_modules = (
+            {str(node["_target_"]).partition(".")[0] for node in nodes} for nodes in (loggers, others)
         )
-        return [name for name in self.tree["plugins"] if name not in entry_modules - object_modules]
+        return [name for name in self.tree["plugins"] if name not in logger_modules - other_modules]
 
     def _without_runtime_keys(self, value: Any) -> Any:
         """Return a group without keys that only repeat a runtime key, as in ``data_dir: ${data_dir}``."""
