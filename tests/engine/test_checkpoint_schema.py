@@ -172,6 +172,6 @@ def test_a_file_of_another_run(run: Path, tmp_path: Path) -> None:
     for name in (BEST, LAST):
         kept = (run / name).read_bytes()
         shutil.copy(other / name, run / name)
-        with pytest.raises(ConfigError, match="is of another run"):
+        with pytest.raises(ConfigError, match="belongs to another run"):
             train.resume_run(saved_run.load(run))
         (run / name).write_bytes(kept)

@@ -13,7 +13,7 @@ import pytest
 from tests.helpers.inside import metrics, run, signal_at
 from trainer.config import compose
 from trainer.engine import checkpoint
-from trainer.runs import run_artifacts, run_dir, saved_run, train
+from trainer.runs import run_artifacts, run_context, run_dir, saved_run, train
 from trainer.runs.results import Result
 from trainer.utils.errors import Interrupted, SystemFault
 from trainer.viz import artifact_writer, plots
@@ -54,7 +54,8 @@ def killed_before(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> Pa
 
     with monkeypatch.context() as patched:
         patched.setattr(module, name, die)
-        patched.setattr(train, "_record_stop", no_word)
+        patched.setattr(train, "record_stop", no_word)
+        patched.setattr(run_context, "record_stop", no_word)
         with pytest.raises(Killed):
             pictured("hydra.run.dir=outputs/cut")
     return Path("outputs/cut")
