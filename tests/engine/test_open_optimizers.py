@@ -17,7 +17,7 @@ from trainer.config import registry
 from trainer.engine import checkpoint, checkpoint_schema
 from trainer.engine.checkpoint import CheckpointManager
 from trainer.engine.trainer import Trainer
-from trainer.runs import run_setup
+from trainer.runs import resume
 from trainer.utils.errors import ConfigError
 
 TORCH = ["nadam", "radam", "adamax", "adagrad", "adadelta", "asgd", "rprop", "adafactor", "muon"]
@@ -196,6 +196,6 @@ def test_vectors_of_before_are_taken_apart_by_name() -> None:
         | {"average": group.ema.average}
         | {"optimizer": {"steps": group.optimizer.steps, "averages": group.optimizer.averages}}
     }
-    named = run_setup.split_flat_states(trainer, old)["players"]["model"]
+    named = resume.split_flat_states(trainer, old)["players"]["model"]
     assert named["average"].keys() == new["players"]["model"]["average"].keys()
     assert str(named) == str(new["players"]["model"])

@@ -12,7 +12,7 @@ from trainer.core.task import Task
 from trainer.engine import checkpoint, dataset_loading, device, factory
 from trainer.engine.config_errors import explain_errors
 from trainer.runs import consistency, fid_feature_network
-from trainer.runs.run_setup import with_saved_fingerprint
+from trainer.runs.resume import with_saved_fingerprint
 from trainer.runs.train import train_nested_run
 from trainer.viz.console import show_warnings
 

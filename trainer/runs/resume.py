@@ -1,54 +1,104 @@
-"""Search for ``resume=auto``: runs of a configuration on the same or on different data."""
+"""Resuming: the last state of a run, and a trainer restored from it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trainer.config import migrations
 from trainer.config.compose import Config
-from trainer.runs import run_dir, saved_run
-from trainer.utils.errors import UserError
+from trainer.core.metric import Metric
+from trainer.engine import checkpoint, checkpoint_schema
+from trainer.engine.trainer import Trainer
+from trainer.runs import consistency
+from trainer.utils.errors import ConfigError
 
 
-def find_matching_run(config: Config, preferred: Path, name: str | None = None) -> Path | None:
-    """Find the newest run of this configuration on this data, unfinished ones first; None if there is none.
-
-    Args:
-        config: Configuration with the fingerprint of the data.
-        preferred: Only this directory is searched if it exists, else all runs.
-        name: Name that the directory must have.
-    """
-    return run_dir.find_run(lambda results: _identity(results) == config.config_hash, preferred, name)
-
-
-def describe_other_data(config: Config, preferred: Path, name: str | None = None) -> str:
-    """Describe a run of this configuration on different data, and how to resume it; empty if there is none.
+def load_saved_state(path: Path, *, fall_back: bool) -> dict[str, Any] | None:
+    """Load the last state of a run; None if it has none.
 
     Args:
-        config: Configuration with the fingerprint of the data.
-        preferred: Only this directory is searched if it exists, else all runs.
-        name: Name that the directory must have.
+        path: The run directory.
+        fall_back: Whether the previous state may be loaded if the last one is damaged.
+
+    Raises:
+        ConfigError: The state is damaged or belongs to another run.
     """
-
-    def is_of_other_data(results: dict[str, Any]) -> bool:
-        digest = results.get("data_digest")
-        is_other = isinstance(digest, str) and digest != config.data_digest
-        return is_other and _identity(results) == config.compute_config_hash(digest)
-
-    path = None if config.data_digest is None else run_dir.find_run(is_of_other_data, preferred, name)
-    if path is None:
-        return ""
-    status = run_dir.read_results(path).get("status")
-    hint = "" if status == "finished" else f": train resume {path} describes what has changed"
-    return f" ({path}, {status}, has this configuration on different data{hint})"
-
-
-def _identity(results: dict[str, Any]) -> str | None:
-    """Return the identity of a run; for a run of an earlier version, as the current version computes it."""
-    if not results or results.get(migrations.KEY, 1) == migrations.FORMAT_VERSION:
-        return results.get("identity")
-    try:
-        return saved_run.load(Path(results["folder"])).compute_config_hash(results.get("data_digest"))
-    except UserError:
+    if not checkpoint.has_checkpoint(path):
         return None
+    state = checkpoint.migrate_state(checkpoint.load_newest(path, fall_back=fall_back), path / checkpoint.LAST)
+    consistency.check_run(path, state, path / checkpoint.LAST)
+    return state
+
+
+def with_saved_fingerprint(config: Config, state: Mapping[str, Any] | None) -> Config:
+    """Return the configuration with the fingerprint of the data that its run was trained on.
+
+    Args:
+        config: Configuration of the run.
+        state: State or best weights of the run; None for a new run.
+    """
+    data = state and state["data"]
+    return replace(config, fingerprint=data["fingerprint"]) if data else config
+
+
+def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> None:
+    """Validate a state and restore a trainer from it.
+
+    Args:
+        trainer: The trainer, newly built.
+        state: The last state.
+        path: The run directory, which contains the best weights.
+
+    Raises:
+        ConfigError: The state does not belong to this trainer, or the best weights do not belong to the state.
+    """
+    file = path / checkpoint.LAST
+    consistency.check_weights(trainer.task, state, file)
+    state = split_flat_states(trainer, state)
+    checkpoint_schema.check_trained_state(state, trainer, file)
+    best, last_best = None, state["best"]
+    _check_direction(trainer.monitor_metric, last_best)
+    if last_best["step"]:
+        best = consistency.load_best(path)
+        consistency.check_weights(trainer.task, best, path / checkpoint.BEST)
+        checkpoint_schema.check_best(best, state, path / checkpoint.BEST)
+        if best["step"] > last_best["step"]:
+            # The run was killed between writing the two files, so that the best weights of this state are lost. The
+            # next validation replaces them, and the later best weights are computed again, to the same bits.
+            state = state | {"best": last_best | {"score": None, "finer": None}}
+    trainer.load_state_dict(state, best)
+    if best is not None and best["step"] > last_best["step"] and trainer.is_finished():
+        steps_text = (
+            f"has weights of step {best['step']}; {file.name} of a run that is over, of step {last_best['step']}"
+        )
+        raise ConfigError(f"{path / checkpoint.BEST}: {steps_text}", "they were not saved together")
+
+
+def _check_direction(metric: Metric, best: Mapping[str, Any]) -> None:
+    """Raise ConfigError if the direction of the monitored metric has changed since the run was started."""
+    higher_is_better = metric.higher_is_better
+    if best.get("higher_is_better", higher_is_better) != higher_is_better:
+        raise ConfigError(
+            f"monitor: {metric.name} is declared with higher_is_better={higher_is_better}; when the run was started it"
+            f" was {not higher_is_better}, which selected its best weights: resume it with that"
+        )
+
+
+def split_flat_states(trainer: Trainer, state: dict[str, Any]) -> dict[str, Any]:
+    """Convert the flat optimizer states of checkpoint versions 1 and 2 to states by parameter name.
+
+    Args:
+        trainer: The trainer, for its parameter groups.
+        state: The last state, of any version.
+    """
+    saved = state["players"]
+    if not isinstance(saved, Mapping):
+        return state
+    groups = trainer.param_groups
+    named = {
+        name: groups[name].split_flat_state(part) if name in groups and isinstance(part, Mapping) else part
+        for name, part in saved.items()
+    }
+    return state | {"players": named}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,8 @@ from trainer.config import migrations, secret_masking
 from trainer.config.compose import Config
 from trainer.core import rng
 from trainer.core.dataset import Dataset
-from trainer.core.metric import Metric
 from trainer.core.task import Task
-from trainer.engine import checkpoint, checkpoint_schema, dataset_loading, device, factory, sanity_check
+from trainer.engine import checkpoint, dataset_loading, device, factory, sanity_check
 from trainer.engine.callbacks import Callback
 from trainer.engine.checkpoint_callback import CheckpointCallback
 from trainer.engine.dataloader import Loader
@@ -25,8 +24,8 @@ from trainer.engine.signal_stop import SignalStop
 from trainer.engine.trainer import Trainer
 from trainer.runs import consistency, fid_feature_network, run_callbacks, run_report
 from trainer.runs.results import Result
+from trainer.runs.resume import load_trainer_state
 from trainer.utils import digests
-from trainer.utils.errors import ConfigError
 from trainer.viz.loggers.logger import Logger
 from trainer.viz.snapshots import SampleSnapshots
 
@@ -120,67 +119,6 @@ def _add_task_info(result: Result, task: Task, data: Dataset, reported: Sequence
     result.baseline, result.best_possible = dict(data.info.baseline), dict(data.info.best_possible)
 
 
-def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> None:
-    """Validate a state and restore a trainer from it.
-
-    Args:
-        trainer: The trainer, newly built.
-        state: The last state.
-        path: The run directory, which contains the best weights.
-
-    Raises:
-        ConfigError: The state does not belong to this trainer, or the best weights do not belong to the state.
-    """
-    file = path / checkpoint.LAST
-    consistency.check_weights(trainer.task, state, file)
-    state = split_flat_states(trainer, state)
-    checkpoint_schema.check_trained_state(state, trainer, file)
-    best, last_best = None, state["best"]
-    _check_direction(trainer.monitor_metric, last_best)
-    if last_best["step"]:
-        best = consistency.load_best(path)
-        consistency.check_weights(trainer.task, best, path / checkpoint.BEST)
-        checkpoint_schema.check_best(best, state, path / checkpoint.BEST)
-        if best["step"] > last_best["step"]:
-            # The run was killed between writing the two files, so that the best weights of this state are lost. The
-            # next validation replaces them, and the later best weights are computed again, to the same bits.
-            state = state | {"best": last_best | {"score": None, "finer": None}}
-    trainer.load_state_dict(state, best)
-    if best is not None and best["step"] > last_best["step"] and trainer.is_finished():
-        steps_text = (
-            f"has weights of step {best['step']}; {file.name} of a run that is over, of step {last_best['step']}"
-        )
-        raise ConfigError(f"{path / checkpoint.BEST}: {steps_text}", "they were not saved together")
-
-
-def _check_direction(metric: Metric, best: Mapping[str, Any]) -> None:
-    """Raise ConfigError if the direction of the monitored metric has changed since the run was started."""
-    higher_is_better = metric.higher_is_better
-    if best.get("higher_is_better", higher_is_better) != higher_is_better:
-        raise ConfigError(
-            f"monitor: {metric.name} is declared with higher_is_better={higher_is_better}; when the run was started it"
-            f" was {not higher_is_better}, which selected its best weights: resume it with that"
-        )
-
-
-def split_flat_states(trainer: Trainer, state: dict[str, Any]) -> dict[str, Any]:
-    """Convert the flat optimizer states of checkpoint versions 1 and 2 to states by parameter name.
-
-    Args:
-        trainer: The trainer, for its parameter groups.
-        state: The last state, of any version.
-    """
-    saved = state["players"]
-    if not isinstance(saved, Mapping):
-        return state
-    groups = trainer.param_groups
-    named = {
-        name: groups[name].split_flat_state(part) if name in groups and isinstance(part, Mapping) else part
-        for name, part in saved.items()
-    }
-    return state | {"players": named}
-
-
 def _run_metadata(config: Config, result: Result) -> dict[str, Any]:
     """Return the description of a run in its checkpoints, from which lost files can be recovered."""
     return {
@@ -194,31 +132,3 @@ def _run_metadata(config: Config, result: Result) -> dict[str, Any]:
         "data_digest": result.data_digest,
         "versions": result.versions,
     }
-
-
-def load_saved_state(path: Path, *, fall_back: bool) -> dict[str, Any] | None:
-    """Load the last state of a run; None if it has none.
-
-    Args:
-        path: The run directory.
-        fall_back: Whether the previous state may be loaded if the last one is damaged.
-
-    Raises:
-        ConfigError: The state is damaged or belongs to another run.
-    """
-    if not checkpoint.has_checkpoint(path):
-        return None
-    state = checkpoint.migrate_state(checkpoint.load_newest(path, fall_back=fall_back), path / checkpoint.LAST)
-    consistency.check_run(path, state, path / checkpoint.LAST)
-    return state
-
-
-def with_saved_fingerprint(config: Config, state: Mapping[str, Any] | None) -> Config:
-    """Return the configuration with the fingerprint of the data that its run was trained on.
-
-    Args:
-        config: Configuration of the run.
-        state: State or best weights of the run; None for a new run.
-    """
-    data = state and state["data"]
-    return replace(config, fingerprint=data["fingerprint"]) if data else config

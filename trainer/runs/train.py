@@ -17,10 +17,11 @@ from trainer.engine import checkpoint, dataset_loading
 from trainer.engine.config_errors import explain_errors
 from trainer.engine.dataloader import Loader
 from trainer.engine.trainer import Trainer
-from trainer.runs import consistency, resume, run_artifacts, run_callbacks, run_dir, run_report, saved_run
+from trainer.runs import consistency, matching_run, run_artifacts, run_callbacks, run_dir, run_report, saved_run
 from trainer.runs.results import Result, create_result
+from trainer.runs.resume import load_saved_state, with_saved_fingerprint
 from trainer.runs.run_context import open_run, record_outcome, record_stop
-from trainer.runs.run_setup import RunComponents, build_components, load_saved_state, with_saved_fingerprint
+from trainer.runs.run_setup import RunComponents, build_components
 from trainer.utils import atomic_write, signals
 from trainer.utils.errors import ConfigError, SystemFault, UserError
 from trainer.viz import time_limit
@@ -51,9 +52,9 @@ def run(config: Config) -> Result:
             raise ConfigError(*conflicts, "the configuration of a resumed run is fixed; start a new run to change it")
         return resume_run(saved_run.with_runtime_overrides(saved_config, config))
     config = dataset_loading.add_fingerprint(config)
-    path = resume.find_matching_run(config, Path(config.run_dir))
+    path = matching_run.find_matching_run(config, Path(config.run_dir))
     if path is None:
-        other_data = resume.describe_other_data(config, Path(config.run_dir))
+        other_data = matching_run.describe_other_data(config, Path(config.run_dir))
         print_line(f"resume=auto: no run of this configuration on this data yet; starting one{other_data}")
         return _start_new_run(config, may_reuse=True)
     if run_dir.read_results(path).get("status") == "finished":

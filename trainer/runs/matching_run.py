@@ -1,0 +1,54 @@
+"""Search for ``resume=auto``: runs of a configuration on the same or on different data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from trainer.config import migrations
+from trainer.config.compose import Config
+from trainer.runs import run_dir, saved_run
+from trainer.utils.errors import UserError
+
+
+def find_matching_run(config: Config, preferred: Path, name: str | None = None) -> Path | None:
+    """Find the newest run of this configuration on this data, unfinished ones first; None if there is none.
+
+    Args:
+        config: Configuration with the fingerprint of the data.
+        preferred: Only this directory is searched if it exists, else all runs.
+        name: Name that the directory must have.
+    """
+    return run_dir.find_run(lambda results: _identity(results) == config.config_hash, preferred, name)
+
+
+def describe_other_data(config: Config, preferred: Path, name: str | None = None) -> str:
+    """Describe a run of this configuration on different data, and how to resume it; empty if there is none.
+
+    Args:
+        config: Configuration with the fingerprint of the data.
+        preferred: Only this directory is searched if it exists, else all runs.
+        name: Name that the directory must have.
+    """
+
+    def is_of_other_data(results: dict[str, Any]) -> bool:
+        digest = results.get("data_digest")
+        is_other = isinstance(digest, str) and digest != config.data_digest
+        return is_other and _identity(results) == config.compute_config_hash(digest)
+
+    path = None if config.data_digest is None else run_dir.find_run(is_of_other_data, preferred, name)
+    if path is None:
+        return ""
+    status = run_dir.read_results(path).get("status")
+    hint = "" if status == "finished" else f": train resume {path} describes what has changed"
+    return f" ({path}, {status}, has this configuration on different data{hint})"
+
+
+def _identity(results: dict[str, Any]) -> str | None:
+    """Return the identity of a run; for a run of an earlier version, as the current version computes it."""
+    if not results or results.get(migrations.KEY, 1) == migrations.FORMAT_VERSION:
+        return results.get("identity")
+    try:
+        return saved_run.load(Path(results["folder"])).compute_config_hash(results.get("data_digest"))
+    except UserError:
+        return None
