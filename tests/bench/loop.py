@@ -30,7 +30,7 @@ from trainer.core.dataset_info import DatasetInfo
 from trainer.engine import factory
 from trainer.engine.checkpoint import CheckpointManager
 from trainer.engine.checkpoint_callback import CheckpointCallback
-from trainer.engine.signal_stop import SignalStop
+from trainer.engine.signal_callback import SignalCallback
 from trainer.engine.trainer import Trainer
 from trainer.runs import run_report
 from trainer.runs.results import Result
@@ -83,7 +83,7 @@ def ours(case: Case, data: Dataset) -> float:
             table = CSVLogger()
             table.setup(LoggedRun(Path(place), Path(place, "metrics.csv"), {}), composed.settings.log_every)
             saving = CheckpointCallback(CheckpointManager(Path(place), {}), composed.settings.save_every)
-            callbacks = [table, screen, saving, SignalStop(flag)]
+            callbacks = [table, screen, saving, SignalCallback(flag)]
             trainer = Trainer(task, players, loaders["train"], loaders["val"], composed.settings, callbacks)
             screen.announce_start(trainer, result, {"train": (ROWS, "rows"), "test": (200, "rows")})
             started = time.perf_counter()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 
-from trainer.config import hydra_compose
+from trainer.config import hydra_compose, precedence
 from trainer.config.schema import Settings
 from trainer.core import rng
 from trainer.core.dataset import Dataset
@@ -59,7 +59,7 @@ def configure(*overrides: str) -> dict[str, Any]:
 def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("train", overrides=list(overrides), return_hydra_config=True)
-    hydra_compose.resolve_precedence(composed, {text.partition("=")[0] for text in overrides})
+    precedence.resolve_precedence(composed, {text.partition("=")[0] for text in overrides})
     return hydra_compose.to_containers(composed)[1]
 
 

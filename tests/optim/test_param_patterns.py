@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.optim.param_patterns import find_matches, freeze_parameters, name_parameters, resolve_group_options
+from trainer.optim.freeze import freeze_parameters
+from trainer.optim.param_group_options import resolve_group_options
+from trainer.optim.param_patterns import find_matches, name_parameters
 from trainer.utils.errors import ConfigError
 
 

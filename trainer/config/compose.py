@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from trainer.config import hydra_compose, registry, target_overrides
+from trainer.config import hydra_compose, precedence, registry, target_overrides
 from trainer.config.overrides import (
     ALLOWED_HYDRA_GROUPS,
     find_conflicting_overrides,
@@ -141,7 +141,7 @@ def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> 
     parsed = parse_overrides(overrides, config_dirs)
     groups = registry.list_groups(config_dirs) | {*ALLOWED_HYDRA_GROUPS}
     problems = [
-        *hydra_compose.find_shadowed_files(config_dirs),
+        *precedence.find_shadowed_files(config_dirs),
         *(problem for item in parsed for problem in find_override_problems(item)),
     ]
     valid = [item for item in parsed if not find_override_problems(item)]
@@ -159,7 +159,7 @@ def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> 
         unchecked_groups.add("task")
     problems += find_conflicting_overrides(assignments)
     explicit_keys = {item.key_or_group for item in parsed if item.key_or_group not in groups}
-    hydra_compose.resolve_precedence(composed, explicit_keys, config_dirs)
+    precedence.resolve_precedence(composed, explicit_keys, config_dirs)
     _declare_named_plugins(assignments)
     target_overrides.expand_targets(composed, assignments, config_dirs)
     unknown_keys = [
@@ -197,7 +197,7 @@ def from_hydra(composed: DictConfig) -> Config:
         merged.hydra = hydra_config
     groups = registry.list_groups()
     assignments = [item for item in parse_overrides(hydra_config.overrides.task) if item.key_or_group not in groups]
-    hydra_compose.resolve_precedence(merged, {item.key_or_group for item in assignments})
+    precedence.resolve_precedence(merged, {item.key_or_group for item in assignments})
     _declare_named_plugins(assignments)
     target_overrides.expand_targets(merged, assignments)
     # Again, because an inapplicable key that was dropped may be set on the command line too.

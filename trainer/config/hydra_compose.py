@@ -6,7 +6,7 @@ reads.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from trainer.config import config_dir, inapplicable_keys, registry, secret_masking, yaml_limits
+from trainer.config import config_dir, secret_masking, yaml_limits
 from trainer.config.defaults_list import get_builtin_dir
 from trainer.config.key_suggestions import suggest_key
 from trainer.config.overrides import is_list_entry
@@ -97,40 +97,6 @@ def list_hydra_options(group: str) -> list[str]:
         return GlobalHydra.instance().config_loader().get_group_options(group)
 
 
-def resolve_precedence(composed: DictConfig, explicit_keys: Collection[str], config_dirs: Sequence[Path] = ()) -> None:
-    """Resolve keys that override each other, in place: the source with the highest precedence wins.
-
-    ``epochs`` replaces ``max_steps`` (both set the length of training), and ``task.scores`` replaces ``monitor`` (its
-    first score is the default). A data set's ``monitor`` is dropped if another task than its own is chosen, and keys
-    that files set for an optimizer, schedule, ... are dropped if the chosen one does not have them.
-
-    Args:
-        composed: Composed configuration.
-        explicit_keys: Keys of the command line.
-        config_dirs: Directories with YAML files of the user.
-    """
-    inapplicable_keys.drop_inapplicable_keys(composed, config_dirs)
-    names = composed.hydra.runtime.choices
-    experiment, model, data = (
-        registry.list_options(group, config_dirs).get(str(names.get(group)))
-        for group in ("experiment", "model", "data")
-    )
-    # Global keys of each source, by decreasing precedence: command line, then files, children before their parents.
-    sources = [set(explicit_keys)]
-    sources += [
-        layer.global_keys for option in (experiment, model, data) if option for layer in reversed(option.layers)
-    ]
-    length_keys = next((keys for keys in sources if keys & {"epochs", "max_steps"}), set())
-    if "epochs" in length_keys and "max_steps" not in length_keys:
-        composed.max_steps = None
-    if "task.scores" in explicit_keys and "monitor" not in explicit_keys:
-        composed.monitor = None
-    if data is not None and data.task_name not in (None, names["task"]):
-        higher_keys = set(explicit_keys).union(*(option.global_keys for option in (experiment, model) if option))
-        if "monitor" in data.global_keys - higher_keys:
-            composed.monitor = None
-
-
 def _get_mtimes(directory: Path) -> list[tuple[str, int]]:
     """Return the YAML files of a config directory with their modification times."""
     files = (path for pattern in ("*.yaml", "*/*.yaml", "hydra/*/*.yaml") for path in directory.glob(pattern))
@@ -188,21 +154,6 @@ def _flatten_tree(node: Any, prefix: str = "") -> dict[str, Any]:
         for name, item in node.items()
         for key, leaf in _flatten_tree(item, f"{prefix}.{name}" if prefix else str(name)).items()
     }
-
-
-def find_shadowed_files(config_dirs: Sequence[Path]) -> list[str]:
-    """Return a problem for each user file that Hydra would ignore because a built-in file has the same name.
-
-    Args:
-        config_dirs: Directories with YAML files of the user.
-    """
-    return [
-        f"--config-dir: {option.path} has the name of the built-in {group}={name}, which takes precedence; rename it"
-        for directory in config_dirs
-        for group in registry.GROUPS
-        for name, option in registry.list_dir_options(directory, group).items()
-        if name in registry.list_dir_options(get_builtin_dir(), group)
-    ]
 
 
 def set_override(composed: DictConfig, item: Override) -> list[str]:

@@ -12,11 +12,9 @@ from trainer.core.batch import Batch
 from trainer.core.dataset import Split
 from trainer.data.augment.image_augment import Augment
 from trainer.engine import dataloader_workers as worker_processes
+from trainer.engine.length_bucketing import bucket_by_length
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_count
-
-BATCH_ORDER_STREAM = 1
-"""Random stream of the batch order, distinct from that of the row order of the same epoch."""
 
 
 def can_fit_on_device(split: Split, device: torch.device) -> bool:
@@ -28,17 +26,6 @@ def can_fit_on_device(split: Split, device: torch.device) -> bool:
     """
     size = split.count_bytes()
     return size is not None and (device.type != "cuda" or 2 * size < torch.cuda.mem_get_info(device)[0])
-
-
-def sort_by_length(order: Tensor, lengths: Tensor, rows: int) -> Tensor:
-    """Sort chunks of an order by length, so that the batches of a chunk need little padding.
-
-    Args:
-        order: Indices of rows ``(N,)``.
-        lengths: Length of each row of the split.
-        rows: Number of rows per chunk.
-    """
-    return torch.cat([chunk[lengths[chunk].argsort(stable=True)] for chunk in order.split(rows)])
 
 
 class Loader:
@@ -115,18 +102,11 @@ class Loader:
         if lengths is None or self.bucket == 1:
             batches = list(order.split(self.batch_size))
         else:
-            batches = self._bucket_by_length(order, lengths, epoch)
+            shuffle_seed = rng.hash_seed(self.seed, epoch) if self.is_training else None
+            batches = bucket_by_length(order, lengths, self.batch_size, self.bucket, shuffle_seed)
         if self.is_training and len(batches) > 1 and len(batches[-1]) == 1 < self.batch_size:
             batches[-2:] = [torch.cat(batches[-2:])]
         return batches
-
-    def _bucket_by_length(self, order: Tensor, lengths: Tensor, epoch: int) -> list[Tensor]:
-        if not self.is_training:
-            return list(sort_by_length(order, lengths, len(order)).split(self.batch_size))
-        batches = list(sort_by_length(order, lengths, self.bucket * self.batch_size).split(self.batch_size))
-        full = len(order) // self.batch_size  # a partial batch stays at the end, where it may be merged
-        permutation = rng.make_permutation(full, rng.hash_seed(self.seed, epoch), BATCH_ORDER_STREAM)
-        return [batches[position] for position in permutation] + batches[full:]
 
     def __len__(self) -> int:
         full, remainder = divmod(len(self.split), self.batch_size)

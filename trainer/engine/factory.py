@@ -27,9 +27,9 @@ from trainer.engine.dataloader import Loader
 from trainer.engine.metric_loading import load_metrics
 from trainer.engine.param_group import ParamGroup
 from trainer.engine.trainer import count_total_steps
+from trainer.optim.freeze import freeze_parameters
 from trainer.optim.lr_schedules import LRSchedule
 from trainer.optim.optimizers import Optimizer
-from trainer.optim.param_patterns import freeze_parameters
 from trainer.optim.weight_init import initialize_weights
 from trainer.utils.errors import ConfigError, SystemFault
 

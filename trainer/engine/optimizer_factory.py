@@ -12,7 +12,8 @@ from trainer.core.weight_matrices import find_decayed_parameters, find_matrix_pa
 from trainer.optim.flat_params import FlatParameters
 from trainer.optim.lr_schedules import LRSchedule
 from trainer.optim.optimizers import Optimizer
-from trainer.optim.param_patterns import name_parameters, resolve_group_options
+from trainer.optim.param_group_options import resolve_group_options
+from trainer.optim.param_patterns import name_parameters
 from trainer.optim.torch_optimizers import TorchOptimizer
 from trainer.optim.torch_schedules import TorchSchedule
 from trainer.utils.errors import ConfigError

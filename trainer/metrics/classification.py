@@ -1,4 +1,4 @@
-"""Classification metrics: confusion matrix, F1, IoU, ROC and precision-recall curves."""
+"""Classification metrics: accuracy, confusion matrix, F1, IoU, ROC and precision-recall curves."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ def confusion_matrix(predicted: Tensor, target: Tensor, num_classes: int) -> Ten
     return torch.bincount(target * num_classes + predicted, minlength=num_classes * num_classes).view(
         num_classes, num_classes
     )
+
+
+def accuracy(correct: Tensor, count: Tensor) -> float:
+    """Return the share of predictions that are correct.
+
+    Args:
+        correct: Number of correct predictions, a scalar.
+        count: Number of predictions, a scalar.
+    """
+    return float(correct) / float(count)
 
 
 def f1_macro(counts: Tensor) -> float:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
 
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
-from trainer.optim.flat_params import ParamOptions
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 
@@ -77,67 +74,3 @@ def describe_no_match(pattern: str, names: Sequence[str]) -> str:
     ellipsis = ", ..." if len(names_in_model) > MAX_LISTED else ""
     listed = ", ".join(names_in_model[:MAX_LISTED])
     return f"{pattern!r} matches no parameter{suggestion or ';'} there are: {listed}{ellipsis}"
-
-
-def freeze_parameters(task: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
-    """Freeze the parameters that match patterns, by disabling their gradients.
-
-    Args:
-        task: The task.
-        patterns: Patterns of names.
-
-    Returns:
-        Normalization layers that must stay in evaluation mode, so that their running statistics are frozen, too: those
-        whose parameters are all frozen or, for layers without parameters, the parameters of the module around them.
-
-    Raises:
-        ConfigError: A pattern matches no parameter.
-    """
-    if not patterns:
-        return []
-    names = name_parameters(task)
-    matched = set(find_matches("freeze", patterns, (name for own_names in names.values() for name in own_names)))
-    for parameter, own_names in names.items():
-        if not matched.isdisjoint(own_names):
-            parameter.requires_grad_(False)
-    modules = dict(task.named_modules())
-    return [
-        module
-        for name, module in modules.items()
-        if isinstance(module, _NormBase) and module.track_running_stats and _is_frozen(name, modules)
-    ]
-
-
-def _is_frozen(name: str, modules: Mapping[str, nn.Module]) -> bool:
-    """Return whether all parameters of a module, or of the nearest parent with parameters, are frozen."""
-    while name and not any(True for _ in modules[name].parameters()):
-        name = name.rpartition(".")[0]
-    return not any(parameter.requires_grad for parameter in modules[name].parameters())
-
-
-def resolve_group_options(
-    names: Mapping[nn.Parameter, Sequence[str]], groups: Sequence[Mapping[str, Any]]
-) -> dict[nn.Parameter, ParamOptions]:
-    """Return the options of ``optimizer.groups`` for each parameter that an entry matches.
-
-    An entry is ``{match: PATTERN or [PATTERN, ...], lr_scale: ..., weight_decay: ...}``. The options of all matching
-    entries are combined; of the same option, the last one is used.
-
-    Args:
-        names: Names of each trainable parameter.
-        groups: The entries.
-
-    Raises:
-        ConfigError: A pattern matches no trainable parameter.
-    """
-    options: dict[nn.Parameter, dict[str, Any]] = {}
-    for index, entry in enumerate(groups):
-        match = entry["match"]
-        all_names = [name for own_names in names.values() for name in own_names]
-        patterns = [match] if isinstance(match, str) else list(match)
-        matched = set(find_matches(f"optimizer.groups[{index}].match", patterns, all_names))
-        entry_options = {key: value for key, value in entry.items() if key != "match"}
-        for parameter, own_names in names.items():
-            if not matched.isdisjoint(own_names):
-                options[parameter] = options.get(parameter, {}) | entry_options
-    return options  # type: ignore[return-value]

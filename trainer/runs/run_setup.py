@@ -20,7 +20,7 @@ from trainer.engine.checkpoint_callback import CheckpointCallback
 from trainer.engine.dataloader import Loader
 from trainer.engine.early_stopping import EarlyStopping
 from trainer.engine.monitor import collect_directions, select_monitor
-from trainer.engine.signal_stop import SignalStop
+from trainer.engine.signal_callback import SignalCallback
 from trainer.engine.trainer import Trainer
 from trainer.runs import consistency, fid_feature_network, run_callbacks, run_report
 from trainer.runs.results import Result
@@ -99,7 +99,7 @@ def build_components(
     early_stopping = [] if settings.patience is None else [EarlyStopping(settings.patience)]
     # Checkpoints come after all callbacks with a state, and signals after every other callback.
     callbacks: list[Callback] = [*loggers, reporter, snapshots, *user_callbacks, *early_stopping]
-    callbacks += [checkpoint_callback, SignalStop(reporter.flag)]
+    callbacks += [checkpoint_callback, SignalCallback(reporter.flag)]
     param_groups = factory.make_param_groups(config.tree, settings, task, loaders["train"])
     trainer = Trainer(task, param_groups, loaders["train"], loaders["val"], settings, callbacks)
     if state is not None:

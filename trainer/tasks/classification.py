@@ -16,6 +16,7 @@ from trainer.core.dataset import Dataset
 from trainer.core.types import PluginMetric, PositiveInt, Probability
 from trainer.data.readers import text_file
 from trainer.metrics.classification import (
+    accuracy,
     confusion_matrix,
     f1_macro,
     f1_per_class,
@@ -196,8 +197,8 @@ class Classification(ScoredTask):
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         count = float(totals["count"])
-        accuracy, nll = float(totals["correct"]) / count, float(totals["nll"]) / count
-        scores = {"accuracy": accuracy, "pixel_accuracy": accuracy, "token_accuracy": accuracy, "nll": nll}
+        share, nll = accuracy(totals["correct"], totals["count"]), float(totals["nll"]) / count
+        scores = {"accuracy": share, "pixel_accuracy": share, "token_accuracy": share, "nll": nll}
         scores["perplexity"] = float(torch.tensor(nll).exp())
         if "logits" in totals:
             scores["auc"] = roc_auc_macro(totals["logits"], totals["truth"])

@@ -97,7 +97,7 @@ class Language(ScoredTask):
             "nll": nll,
             "bits": nll / math.log(2),
             "perplexity": math.exp(min(nll, 700.0)),
-            "token_accuracy": float(totals["correct"]) / float(totals["tokens"]),
+            "token_accuracy": accuracy(totals["correct"], totals["tokens"]),
         }
         return self.select_scores(scores, totals)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from trainer.engine.trainer import Trainer
 
 
-class SignalStop(Callback):
+class SignalCallback(Callback):
     """Interrupts training or evaluation between two batches after a signal; it must be the last callback.
 
     Args:
