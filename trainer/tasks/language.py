@@ -15,6 +15,7 @@ from trainer.core.batch import IGNORE_INDEX, Batch, Score
 from trainer.core.dataset import Dataset
 from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PluginMetric, PositiveInt, Probability
+from trainer.metrics.classification import accuracy
 from trainer.tasks.base import prompts, token_targets
 from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.losses import masked_cross_entropy
