@@ -12,7 +12,7 @@ from trainer.core.weight_matrices import find_decayed_parameters, find_matrix_pa
 from trainer.optim.flat_params import FlatParameters
 from trainer.optim.lr_schedules import LRSchedule
 from trainer.optim.optimizers import Optimizer
-from trainer.optim.param_patterns import name_parameters, resolve_group_options
+from trainer.optim.param_patterns import find_former_parameter_names, name_parameters, resolve_group_options
 from trainer.optim.torch_optimizers import TorchOptimizer
 from trainer.optim.torch_schedules import TorchSchedule
 from trainer.utils.errors import ConfigError
@@ -31,10 +31,14 @@ def flatten_param_groups(task: Task, entries: Sequence[Mapping[str, Any]]) -> di
     if empty:
         of = f" of {' and '.join(empty)}" if len(groups) > 1 else ""
         raise ConfigError(f"freeze: it leaves no parameter{of} to train")
-    options = resolve_group_options(trained, entries)
+    former = find_former_parameter_names(task)
+    options = resolve_group_options(trained, entries, former)
     decayed, matrices = find_decayed_parameters(task), find_matrix_parameters(task)
     called = {parameter: own[0] for parameter, own in names.items()}
-    return {name: FlatParameters(parameters, decayed, called, options, matrices) for name, parameters in groups.items()}
+    return {
+        name: FlatParameters(parameters, decayed, called, options, matrices, former)
+        for name, parameters in groups.items()
+    }
 
 
 def make_optimizer(kind: type[Any], node: Mapping[str, Any], params: FlatParameters) -> Optimizer:

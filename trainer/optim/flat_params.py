@@ -45,6 +45,7 @@ class FlatParameters:
         names: How each is called, in checkpoints too; their place in ``parameters`` where it is not given.
         options: The options that some of them have for themselves.
         matrices: Those that are maps from features to features; where not given, those of two dimensions or more.
+        former_names: Current names by former name, see ``trainer.config.renamed_parameters``.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class FlatParameters:
         names: Mapping[nn.Parameter, str] | None = None,
         options: Mapping[nn.Parameter, ParamOptions] | None = None,
         matrices: Container[nn.Parameter] | None = None,
+        former_names: Mapping[str, str] | None = None,
     ):
         trained = [p for p in dict.fromkeys(parameters) if p.requires_grad]
         assert trained, "a parameter group without parameters"
@@ -62,6 +64,7 @@ class FlatParameters:
         ranks = _rank_options(trained, options or {})
         self.parameters = sorted(trained, key=lambda p: (not shrinks[p], ranks[p]))
         self.names = [called[p] for p in self.parameters]
+        self.former_names = former_names or {}
         self.matrices = [p.ndim >= 2 and (matrices is None or p in matrices) for p in self.parameters]
         first = self.parameters[0]
         lengths = [-(-p.numel() // _ALIGN) * _ALIGN for p in self.parameters]

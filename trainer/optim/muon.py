@@ -39,7 +39,7 @@ class Muon(TorchOptimizer):
     ):
         Optimizer.__init__(self, params, lr, weight_decay, decay_norm_and_bias=True)
         self.inner, self.slots = [], []
-        others = set(find_matches("optimizer.adamw", adamw, params.names)) if adamw else set()
+        others = set(find_matches("optimizer.adamw", adamw, params.names, params.former_names))
         matrices = {place for place, name in enumerate(params.names) if params.matrices[place] and name not in others}
         if not matrices:
             raise ValueError("muon updates matrices, and there are none to train; choose another optimizer")

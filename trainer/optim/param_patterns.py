@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from trainer.config.renamed_parameters import find_former_names
 from trainer.optim.flat_params import ParamOptions
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
@@ -27,16 +28,35 @@ def name_parameters(task: nn.Module) -> dict[nn.Parameter, list[str]]:
     return names
 
 
-def find_matches(key: str, patterns: Sequence[str], names: Iterable[str]) -> list[str]:
+def find_former_parameter_names(task: nn.Module) -> dict[str, str]:
+    """Return the current name of each renamed parameter by its name in runs before checkpoint version 4."""
+    return find_former_names(task, [name for name, _ in task.named_parameters(remove_duplicate=False)])
+
+
+def find_matches(
+    key: str, patterns: Sequence[str], names: Iterable[str], former_names: Mapping[str, str] | None = None
+) -> list[str]:
     """The names that one of some patterns matches.
 
     A pattern is one of fnmatch: ``*`` stands for any text, dots included. It may leave ``model.`` out.
+
+    Args:
+        key: The configuration key of the patterns, for the message.
+        patterns: The patterns.
+        names: The names to choose from.
+        former_names: Current names by former name; tried for a pattern that matches no current name, such as one of a
+            run before checkpoint version 4.
 
     Raises:
         ConfigError: A pattern matches nothing.
     """
     names = list(names)
-    found = {pattern: [name for name in names if is_match(name, pattern)] for pattern in patterns}
+    former = {old: new for old, new in (former_names or {}).items() if new in names}
+    found = {
+        pattern: [name for name in names if is_match(name, pattern)]
+        or [new for old, new in former.items() if is_match(old, pattern)]
+        for pattern in patterns
+    }
     problems = [f"{key}: {describe_no_match(pattern, names)}" for pattern, matches in found.items() if not matches]
     if problems:
         raise ConfigError(*problems)
@@ -74,7 +94,8 @@ def freeze_parameters(task: nn.Module, patterns: Sequence[str]) -> list[nn.Modul
     if not patterns:
         return []
     names = name_parameters(task)
-    chosen = set(find_matches("freeze", patterns, (name for own in names.values() for name in own)))
+    every = (name for own in names.values() for name in own)
+    chosen = set(find_matches("freeze", patterns, every, find_former_parameter_names(task)))
     for parameter, own in names.items():
         if not chosen.isdisjoint(own):
             parameter.requires_grad_(False)
@@ -94,7 +115,9 @@ def _is_frozen(name: str, modules: Mapping[str, nn.Module]) -> bool:
 
 
 def resolve_group_options(
-    names: Mapping[nn.Parameter, Sequence[str]], groups: Sequence[Mapping[str, Any]]
+    names: Mapping[nn.Parameter, Sequence[str]],
+    groups: Sequence[Mapping[str, Any]],
+    former_names: Mapping[str, str] | None = None,
 ) -> dict[nn.Parameter, ParamOptions]:
     """The options that the entries of ``optimizer.groups`` give the parameters that they match.
 
@@ -104,6 +127,7 @@ def resolve_group_options(
     Args:
         names: The names of each parameter that is trained.
         groups: The entries.
+        former_names: As for ``find_matches``.
 
     Raises:
         ConfigError: A pattern matches nothing that is trained.
@@ -113,7 +137,7 @@ def resolve_group_options(
         match = entry["match"]
         every = [name for own in names.values() for name in own]
         patterns = [match] if isinstance(match, str) else list(match)
-        chosen = set(find_matches(f"optimizer.groups[{place}].match", patterns, every))
+        chosen = set(find_matches(f"optimizer.groups[{place}].match", patterns, every, former_names))
         own = {key: value for key, value in entry.items() if key != "match"}
         for parameter, mine in names.items():
             if not chosen.isdisjoint(mine):

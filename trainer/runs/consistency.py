@@ -13,7 +13,7 @@ from torch import Tensor
 from trainer.config import migrations, secret_masking
 from trainer.config.compose import RUNTIME_ONLY_KEYS
 from trainer.core.task import Task
-from trainer.engine import checkpoint, checkpoint_schema
+from trainer.engine import checkpoint, checkpoint_schema, renamed_state
 from trainer.engine.checkpoint import LAST
 from trainer.runs import recovery, run_dir, saved_run
 from trainer.utils.errors import ConfigError
@@ -122,6 +122,7 @@ def _describe_other_weights(state: Mapping[str, Any] | None) -> str:
 
 def load_weights(task: Task, state: Mapping[str, Any], file: Path) -> None:
     """Load the weights of a checkpoint into a task. Raises ConfigError as ``check_weights``."""
+    state = renamed_state.rename_parameters(state, task)
     check_weights(task, state, file)
     task.load_state_dict(state["task"])
 

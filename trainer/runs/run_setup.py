@@ -13,7 +13,7 @@ from trainer.config import migrations, secret_masking
 from trainer.config.compose import Config
 from trainer.core import rng
 from trainer.core.metric import Metric
-from trainer.engine import checkpoint, checkpoint_schema, dataset_loading, device, factory
+from trainer.engine import checkpoint, checkpoint_schema, dataset_loading, device, factory, renamed_state
 from trainer.engine.callbacks import Callback
 from trainer.engine.checkpoint_callback import CheckpointCallback
 from trainer.engine.dataloader import Loader
@@ -101,13 +101,14 @@ def build_components(
 def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> None:
     """Raises ConfigError for a state that is none of this trainer, and for best weights of another moment."""
     file = path / checkpoint.LAST
+    state = renamed_state.rename_parameters(state, trainer.task)
     consistency.check_weights(trainer.task, state, file)
     state = name_state_vectors(trainer, state)
     checkpoint_schema.check_trained_state(state, trainer, file)
     best, known = None, state["best"]
     _check_direction(trainer.monitor_metric, known)
     if known["step"]:
-        best = consistency.load_best(path)
+        best = renamed_state.rename_parameters(consistency.load_best(path), trainer.task)
         consistency.check_weights(trainer.task, best, path / checkpoint.BEST)
         checkpoint_schema.check_best(best, state, path / checkpoint.BEST)
         if best["step"] > known["step"]:

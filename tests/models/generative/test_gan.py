@@ -92,7 +92,7 @@ def test_class_and_noise_change_what_is_made_and_the_class_how_it_is_judged(kind
     judged = torch.stack([model(rows, torch.full((4,), k)) for k in range(3)])
     assert (judged.std(0) > 1e-4).all()
     # The projection of Miyato and Koyama: what a class adds is linear in the hidden layer, and gone without one.
-    added = model.features(rows) @ model.critic.classes.weight.t()
+    added = model.features(rows) @ model.critic.class_embedding.weight.t()
     torch.testing.assert_close(judged - model(rows), added.t())
 
 
@@ -151,9 +151,9 @@ def test_noise_reaches_a_layer_by_a_learned_strength() -> None:
     x, style = torch.randn(2, 3, 5, 5), torch.randn(2, 2)
     assert torch.equal(layer(x, style), layer(x, style))
     layer(x, style).square().sum().backward()
-    assert layer.noise.grad is not None
-    assert layer.noise.grad.abs() > 0
-    nn.init.ones_(layer.noise)
+    assert layer.noise_scale.grad is not None
+    assert layer.noise_scale.grad.abs() > 0
+    nn.init.ones_(layer.noise_scale)
     assert not torch.equal(layer(x, style), layer(x, style))
 
 

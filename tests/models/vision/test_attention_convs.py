@@ -77,7 +77,7 @@ def ref_attention(layer: AttentionConv, image: Tensor) -> np.ndarray:
     channels, height, width = embedded.shape
     pixels = embedded.reshape(channels, -1).T + make_position_grid(height, width, channels, image.device).numpy()
     attention = layer.attention
-    weight, bias = (part.detach().numpy() for part in (attention.project.weight, attention.project.bias))
+    weight, bias = (part.detach().numpy() for part in (attention.in_proj.weight, attention.in_proj.bias))
     q, k, v = ((pixels @ weight.T + bias)[:, i * channels : (i + 1) * channels] for i in range(3))
     gathered = np.zeros_like(pixels)
     size = channels // attention.heads
@@ -87,7 +87,7 @@ def ref_attention(layer: AttentionConv, image: Tensor) -> np.ndarray:
             scores = np.array([q[pixel, mine] @ other / size**0.5 for other in k[:, mine]])
             shares = np.exp(scores - scores.max())
             gathered[pixel, mine] = shares @ v[:, mine] / shares.sum()
-    out = gathered @ attention.out.weight.detach().numpy().T + attention.out.bias.detach().numpy()
+    out = gathered @ attention.out_proj.weight.detach().numpy().T + attention.out_proj.bias.detach().numpy()
     return out.T.reshape(channels, height, width)
 
 

@@ -105,8 +105,8 @@ class DLinear(nn.Module):
         self.moving_average = moving_average
         self.normalize = normalize
         self.trend = nn.Linear(seq_len, horizon)
-        self.rest = nn.Linear(seq_len, horizon)
-        for layer in (self.trend, self.rest):  # start from the mean of the history instead of noise
+        self.seasonal = nn.Linear(seq_len, horizon)
+        for layer in (self.trend, self.seasonal):  # start from the mean of the history instead of noise
             nn.init.constant_(layer.weight, 1 / seq_len)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class DLinear(nn.Module):
         before = (self.moving_average - 1) // 2
         padded = F.pad(x, (before, self.moving_average - 1 - before), mode="replicate")
         smooth = F.avg_pool1d(padded, self.moving_average, stride=1)
-        y = self.trend(smooth) + self.rest(x - smooth)
+        y = self.trend(smooth) + self.seasonal(x - smooth)
         return y.transpose(1, 2) * scale + loc
 
 

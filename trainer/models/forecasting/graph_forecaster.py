@@ -48,7 +48,7 @@ class GCNLSTM(nn.Module):
     ):
         super().__init__()
         self.cache = TensorCache()
-        self.convolutions = nn.ModuleList(CONV_LAYERS[conv](*width) for width in pairwise((1, *conv_sizes)))
+        self.convs = nn.ModuleList(CONV_LAYERS[conv](*width) for width in pairwise((1, *conv_sizes)))
         features = 1 + (conv_sizes[-1] if conv_sizes else 0)
         self.rnn = RecurrentStack("lstm", features, hidden_size, num_layers, False, dropout, "default", None)
         self.dropout = nn.Dropout(dropout)
@@ -69,6 +69,6 @@ class GCNLSTM(nn.Module):
         """Apply the convolutions to every step of every sample: (B, T, N) -> (B, T, N, D)."""
         repeated = RepeatedGraph(graph, x.shape[0] * x.shape[1])
         h = x.reshape(-1, 1)
-        for convolution in self.convolutions:
+        for convolution in self.convs:
             h = F.relu(convolution(h, repeated))
-        return h.view(*x.shape, -1) if len(self.convolutions) else x.new_empty(*x.shape, 0)
+        return h.view(*x.shape, -1) if len(self.convs) else x.new_empty(*x.shape, 0)

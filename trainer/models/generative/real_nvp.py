@@ -36,7 +36,7 @@ class RealNVP(nn.Module):
 
     shapes = "x (B, ...), label (B) -> (B)"
 
-    orders: Tensor
+    permutations: Tensor
 
     def __init__(
         self,
@@ -53,10 +53,10 @@ class RealNVP(nn.Module):
         self.max_log_scale = max_log_scale
         self.log_scale = nn.Parameter(torch.zeros(flat_features))
         self.shift = nn.Parameter(torch.zeros(flat_features))
-        self.register_buffer("orders", torch.rand(blocks, flat_features).argsort(1))
+        self.register_buffer("permutations", torch.rand(blocks, flat_features).argsort(1))
         second, label = flat_features // 2, num_classes or 0
         first = flat_features - second
-        self.of_second, self.of_first = (
+        self.second_half_nets, self.first_half_nets = (
             nn.ModuleList(
                 _zero_init_last(make_mlp((width_in + label, *hidden, 2 * width_out), nn.ReLU)) for _ in range(blocks)
             )
@@ -72,12 +72,14 @@ class RealNVP(nn.Module):
         """Return the latent z (B, F) of x and ``log |det dz/dx|`` (B)."""
         z = x.flatten(1) * self.log_scale.exp() + self.shift
         log_volume = self.log_scale.sum()
-        for order, of_second, of_first in zip(self.orders, self.of_second, self.of_first, strict=True):
+        for order, second_half_net, first_half_net in zip(
+            self.permutations, self.second_half_nets, self.first_half_nets, strict=True
+        ):
             first, second = z[:, order].tensor_split(2, dim=1)
-            log_scale, shift = self._predict_scale_shift(of_second, first, label)
+            log_scale, shift = self._predict_scale_shift(second_half_net, first, label)
             second = second * log_scale.exp() + shift
             log_volume = log_volume + log_scale.sum(1)
-            log_scale, shift = self._predict_scale_shift(of_first, second, label)
+            log_scale, shift = self._predict_scale_shift(first_half_net, second, label)
             first = first * log_scale.exp() + shift
             log_volume = log_volume + log_scale.sum(1)
             z = torch.cat((first, second), 1)
@@ -85,12 +87,12 @@ class RealNVP(nn.Module):
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Invert latents z (B, F) to samples (B, F)."""
-        blocks = zip(self.orders, self.of_second, self.of_first, strict=True)
-        for order, of_second, of_first in reversed(list(blocks)):
+        blocks = zip(self.permutations, self.second_half_nets, self.first_half_nets, strict=True)
+        for order, second_half_net, first_half_net in reversed(list(blocks)):
             first, second = z.tensor_split(2, dim=1)
-            log_scale, shift = self._predict_scale_shift(of_first, second, label)
+            log_scale, shift = self._predict_scale_shift(first_half_net, second, label)
             first = (first - shift) * (-log_scale).exp()
-            log_scale, shift = self._predict_scale_shift(of_second, first, label)
+            log_scale, shift = self._predict_scale_shift(second_half_net, first, label)
             second = (second - shift) * (-log_scale).exp()
             z = torch.cat((first, second), 1)[:, order.argsort()]
         return (z - self.shift) * (-self.log_scale).exp()

@@ -38,7 +38,7 @@ class _BaseVQVAE(nn.Module, ABC):
         super().__init__()
         self.num_classes = options["num_classes"]
         self.codes = options["codes"]
-        self.quantiser = VectorQuantizer(options["codes"], options["code_width"], options["decay"], options["restarts"])
+        self.quantizer = VectorQuantizer(options["codes"], options["code_width"], options["decay"], options["restarts"])
         prior = (options["prior_width"], options["prior_layers"], options["prior_dropout"])
         self.prior = CodebookPrior(options["codes"], places, *prior, self.num_classes)
 
@@ -55,7 +55,7 @@ class _BaseVQVAE(nn.Module, ABC):
 
         Updates the codebook in training mode if ``follow`` is set.
         """
-        return self.quantiser(z, follow)
+        return self.quantizer(z, follow)
 
     def code_scores(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the logits (B, L, K) of the prior for codes (B, L)."""
@@ -64,7 +64,7 @@ class _BaseVQVAE(nn.Module, ABC):
     def generate(self, count: int, label: Tensor | None = None) -> Tensor:
         """Sample codes from the prior and decode them to (count, ...)."""
         codes = self.prior.write(count, label)
-        return self.decode(F.embedding(codes, self.quantiser.codebook))
+        return self.decode(F.embedding(codes, self.quantizer.codebook))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decode(self.quantize(self.encode(x))[0]).reshape_as(x)

@@ -55,7 +55,7 @@ class GraphNet(nn.Module):
         super().__init__()
         if not hidden:
             raise ValueError("hidden: a graph network needs at least one layer, such as [64]")
-        self.codes = None if cardinalities is None else CategoricalEmbedding(cardinalities, hidden[0])
+        self.node_embedding = None if cardinalities is None else CategoricalEmbedding(cardinalities, hidden[0])
         factories: dict[str, Callable[[int, int], nn.Module]] = {
             "none": NodeLinear,
             "gat": partial(_make_attention, heads=heads),
@@ -69,8 +69,8 @@ class GraphNet(nn.Module):
         self.head = make_mlp((hidden[-1], *head, out_features), nn.ReLU)
 
     def forward(self, x: Tensor, edge_index: Tensor, sizes: Tensor, edge_attr: Tensor | None = None) -> Tensor:
-        if self.codes is not None:
-            x = self.codes(x)
+        if self.node_embedding is not None:
+            x = self.node_embedding(x)
         elif not x.is_floating_point():
             x = x.float()
         if edge_attr is None:

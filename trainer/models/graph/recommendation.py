@@ -34,11 +34,11 @@ class MatrixFactorization(nn.Module):
         super().__init__()
         self.embeddings = _make_embeddings(num_nodes, width)
         self.biases = nn.Parameter(torch.zeros(num_nodes, 1))
-        self.dot = DotDecoder()
+        self.decoder = DotDecoder()
 
     def forward(self, pairs: Tensor) -> Tensor:
         first, second = gather_endpoints(self.biases, pairs)
-        return self.dot(self.embeddings, pairs) + first + second
+        return self.decoder(self.embeddings, pairs) + first + second
 
 
 class BipartiteGNN(nn.Module):
@@ -57,7 +57,7 @@ class BipartiteGNN(nn.Module):
         super().__init__()
         self.embeddings = _make_embeddings(num_nodes, width)
         self.layers = layers
-        self.dot = DotDecoder()
+        self.decoder = DotDecoder()
         self.cache = TensorCache()
 
     def embed_nodes(self, edge_index: Tensor) -> Tensor:
@@ -72,4 +72,4 @@ class BipartiteGNN(nn.Module):
         return total / (self.layers + 1)
 
     def forward(self, pairs: Tensor, edge_index: Tensor) -> Tensor:
-        return self.dot(self.embed_nodes(edge_index), pairs)
+        return self.decoder(self.embed_nodes(edge_index), pairs)

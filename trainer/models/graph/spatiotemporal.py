@@ -52,7 +52,7 @@ class SpatiotemporalGNN(nn.Module):
     ):
         super().__init__()
         self.cache = TensorCache()
-        self.convolution = GCNConv(in_features, conv_size)
+        self.conv = GCNConv(in_features, conv_size)
         self.attention = GATConv(conv_size, attention_size, heads, True, attention_dropout, negative_slope)
         self.pool = SequencePool(pool, attention_size * heads, None)
         self.rnn = RecurrentStack(
@@ -77,6 +77,6 @@ class SpatiotemporalGNN(nn.Module):
     def encode_steps(self, x: Tensor, graph: Graph) -> Tensor:
         """Encode R graph signals (R, N, F) independently to vectors (R, D)."""
         repeated = RepeatedGraph(graph, len(x))
-        h = F.relu(self.convolution(x.flatten(0, 1), repeated))
+        h = F.relu(self.conv(x.flatten(0, 1), repeated))
         h = F.relu(self.attention(h, repeated)).view(*x.shape[:2], -1)
         return self.pool(h, h[:, 0], None)

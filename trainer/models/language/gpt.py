@@ -57,11 +57,11 @@ class GPT(nn.Module):
         self.embed = nn.Embedding(vocab_size, plan.width)
         # Sinusoidal encodings are much larger than initial token embeddings (Vaswani et al. 2017, section 3.4).
         self.scale = plan.width**0.5 if plan.positions == "sinusoidal" else 1.0
-        self.blocks = TransformerStack(plan, layers, causal=True)
+        self.transformer = TransformerStack(plan, layers, causal=True)
         self.head = None if tied else nn.Linear(plan.width, vocab_size, bias=False)
         for name, layer in self.named_modules():
             if isinstance(layer, nn.Linear | nn.Embedding):
-                is_output_projection = name.endswith((".out", ".feedforward.2"))
+                is_output_projection = name.endswith((".out_proj", ".feedforward.2"))
                 nn.init.normal_(layer.weight, std=0.02 / (2 * layers) ** 0.5 if is_output_projection else 0.02)
             if isinstance(layer, nn.Linear) and layer.bias is not None:
                 nn.init.zeros_(layer.bias)
@@ -73,7 +73,7 @@ class GPT(nn.Module):
 
         The cache holds keys and values (B, heads, past steps, D) per block. ``memory`` is ignored.
         """
-        x, state = self.blocks(self.scale * self.embed(tokens), past=state or ())
+        x, state = self.transformer(self.scale * self.embed(tokens), past=state or ())
         return F.linear(x, self.embed.weight) if self.head is None else self.head(x), state
 
     def forward(self, x: Tensor) -> Tensor:

@@ -38,10 +38,10 @@ class Attention(nn.Module):
 
     def __init__(self, kind: Literal["dot", "additive"], width: int):
         super().__init__()
-        self.key = nn.Linear(width, width, bias=False)
-        self.query = nn.Linear(width, width) if kind == "additive" else None
-        self.reduce = nn.Linear(width, 1, bias=False) if kind == "additive" else None
-        self.mix = nn.Linear(2 * width, width)
+        self.key_proj = nn.Linear(width, width, bias=False)
+        self.query_proj = nn.Linear(width, width) if kind == "additive" else None
+        self.score_proj = nn.Linear(width, 1, bias=False) if kind == "additive" else None
+        self.out_proj = nn.Linear(2 * width, width)
 
     def forward(self, states: Tensor, source: Tensor, keys: Tensor, real: Tensor) -> Tensor:
         """Attend from decoder states to the source.
@@ -53,12 +53,12 @@ class Attention(nn.Module):
             real: (B, S), bool, True for valid source steps
             output: (B, T, H)
         """
-        if self.query is None or self.reduce is None:
+        if self.query_proj is None or self.score_proj is None:
             scores = states @ keys.transpose(1, 2)
         else:
-            scores = self.reduce(torch.tanh(self.query(states)[:, :, None] + keys[:, None])).squeeze(-1)
+            scores = self.score_proj(torch.tanh(self.query_proj(states)[:, :, None] + keys[:, None])).squeeze(-1)
         weights = scores.masked_fill(~real[:, None], -torch.inf).softmax(-1)  # (B, T, S)
-        return torch.tanh(self.mix(torch.cat((states, weights @ source), -1)))
+        return torch.tanh(self.out_proj(torch.cat((states, weights @ source), -1)))
 
 
 class Seq2Seq(GreedyEncoderDecoder):
@@ -105,11 +105,11 @@ class Seq2Seq(GreedyEncoderDecoder):
         encoder_size = hidden_size // 2 if bidirectional else hidden_size
         self.start = vocab_size
         self.horizon = horizon
-        self.source = nn.Embedding(source_vocab_size, embed_size)
+        self.source_embedding = nn.Embedding(source_vocab_size, embed_size)
         self.encoder = RNN_CELLS[cell](
             embed_size, encoder_size, num_layers, batch_first=True, bidirectional=bidirectional, dropout=layer_dropout
         )
-        self.target = nn.Embedding(vocab_size + 1, embed_size)
+        self.target_embedding = nn.Embedding(vocab_size + 1, embed_size)
         self.decoder = RNN_CELLS[cell](embed_size, hidden_size, num_layers, batch_first=True, dropout=layer_dropout)
         self.attention = None if attention == "none" else Attention(attention, hidden_size)
         self.dropout = nn.Dropout(dropout)
@@ -122,7 +122,7 @@ class Seq2Seq(GreedyEncoderDecoder):
             Encoder outputs (B, S, H), their keys (B, S, H), the mask of valid steps (B, S), and the initial decoder
             state, one or two tensors (B, L, H).
         """
-        embedded = self.dropout(self.source(x))
+        embedded = self.dropout(self.source_embedding(x))
         if lengths is None:
             steps, state = self.encoder(embedded)
         elif not isinstance(self.encoder, nn.LSTM):
@@ -133,7 +133,7 @@ class Seq2Seq(GreedyEncoderDecoder):
             steps, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
         real = find_valid_steps(x, lengths)
         parts = state if isinstance(state, tuple) else (state,)
-        keys = steps if self.attention is None else self.attention.key(steps)
+        keys = steps if self.attention is None else self.attention.key_proj(steps)
         return steps, keys, real, *(self._merge_directions(part, len(x)) for part in parts)
 
     def _merge_directions(self, state: Tensor, rows: int) -> Tensor:
@@ -153,7 +153,7 @@ class Seq2Seq(GreedyEncoderDecoder):
         steps, keys, real, *initial = memory
         hidden = tuple(part.transpose(0, 1).contiguous() for part in (initial if state is None else state))
         output, final = self.decoder(
-            self.dropout(self.target(tokens)), hidden if isinstance(self.decoder, nn.LSTM) else hidden[0]
+            self.dropout(self.target_embedding(tokens)), hidden if isinstance(self.decoder, nn.LSTM) else hidden[0]
         )
         if self.attention is not None:
             output = self.attention(output, steps, keys, real)

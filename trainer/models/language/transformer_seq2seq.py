@@ -60,9 +60,9 @@ class TransformerSeq2Seq(GreedyEncoderDecoder):
         plan = TransformerConfig(seq_len=seq_len, **(self.option_defaults | blocks))
         self.start = vocab_size
         self.horizon = horizon
-        self.source = nn.Embedding(source_vocab_size, plan.width)
+        self.source_embedding = nn.Embedding(source_vocab_size, plan.width)
         self.encoder = TransformerStack(plan, layers)
-        self.target = nn.Embedding(vocab_size + 1, plan.width)
+        self.target_embedding = nn.Embedding(vocab_size + 1, plan.width)
         self.decoder = TransformerStack(replace(plan, seq_len=horizon), decoder_layers, causal=True, cross=True)
         self.head = nn.Linear(plan.width, vocab_size)
 
@@ -75,7 +75,7 @@ class TransformerSeq2Seq(GreedyEncoderDecoder):
         valid = make_valid_mask(x, lengths)
         if valid is None:
             valid = torch.ones_like(x, dtype=torch.bool)
-        steps, _ = self.encoder(self.source(x.masked_fill(~valid, 0)), valid)
+        steps, _ = self.encoder(self.source_embedding(x.masked_fill(~valid, 0)), valid)
         return valid, *self.decoder.project_kv(steps)
 
     def decode(
@@ -87,5 +87,7 @@ class TransformerSeq2Seq(GreedyEncoderDecoder):
         must be the start token.
         """
         valid, *keys_values = memory
-        x, state = self.decoder(self.target(tokens), past=state or (), memory=tuple(keys_values), memory_real=valid)
+        x, state = self.decoder(
+            self.target_embedding(tokens), past=state or (), memory=tuple(keys_values), memory_real=valid
+        )
         return self.head(x), state

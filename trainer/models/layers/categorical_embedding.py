@@ -32,15 +32,15 @@ class CategoricalEmbedding(nn.Module):
     def __init__(self, cardinalities: Sequence[int], width: int):
         super().__init__()
         self.cardinalities = list(cardinalities)
-        self.table = nn.Embedding(sum(cardinalities), width)
-        nn.init.normal_(self.table.weight, std=len(self.cardinalities) ** -0.5)  # the sum has unit variance
+        self.embedding = nn.Embedding(sum(cardinalities), width)
+        nn.init.normal_(self.embedding.weight, std=len(self.cardinalities) ** -0.5)  # the sum has unit variance
         ends = torch.tensor(self.cardinalities).cumsum(0)
         self.register_buffer("ends", ends, persistent=False)
         self.register_buffer("first", ends - torch.tensor(self.cardinalities), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         self._validate_codes(x)
-        return F.embedding_bag(x + self.first, self.table.weight, mode="sum")
+        return F.embedding_bag(x + self.first, self.embedding.weight, mode="sum")
 
     def _validate_codes(self, x: Tensor) -> None:
         columns = len(self.cardinalities)

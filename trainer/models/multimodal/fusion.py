@@ -101,10 +101,10 @@ class VectorEncoder(Encoder):
     def __init__(self, shape: list[int], cell: str, hidden_size: int, channels: list[int]):
         super().__init__()
         self.steps, self.width = 1, hidden_size
-        self.layer = nn.Linear(shape[0], hidden_size)
+        self.linear = nn.Linear(shape[0], hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x).relu()[:, None]
+        return self.linear(x).relu()[:, None]
 
 
 class SequenceEncoder(Encoder):
@@ -151,12 +151,14 @@ class VideoEncoder(Encoder):
 
     def __init__(self, shape: list[int], cell: Literal["rnn", "lstm", "gru"], hidden_size: int, channels: list[int]):
         super().__init__()
-        self.picture = ImageEncoder(shape[1:], cell, hidden_size, channels)
-        self.over = SequenceEncoder([shape[0], self.picture.steps * self.picture.width], cell, hidden_size, channels)
-        self.steps, self.width = self.over.steps, self.over.width
+        self.image_encoder = ImageEncoder(shape[1:], cell, hidden_size, channels)
+        self.sequence_encoder = SequenceEncoder(
+            [shape[0], self.image_encoder.steps * self.image_encoder.width], cell, hidden_size, channels
+        )
+        self.steps, self.width = self.sequence_encoder.steps, self.sequence_encoder.width
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.over(self.picture(x.flatten(0, 1)).flatten(1).unflatten(0, x.shape[:2]))
+        return self.sequence_encoder(self.image_encoder(x.flatten(0, 1)).flatten(1).unflatten(0, x.shape[:2]))
 
 
 class ConcatFusion(nn.Module):
@@ -172,11 +174,11 @@ class ConcatFusion(nn.Module):
         super().__init__()
         pools = [SequencePool(encoder.pool_kind, step_width or encoder.width, encoder.steps) for encoder in encoders]
         self.pools = nn.ModuleList(pools)
-        self.ends = nn.ModuleList(nn.Linear(pool.out_features, width) for pool in pools)
+        self.projections = nn.ModuleList(nn.Linear(pool.out_features, width) for pool in pools)
         self.out_features = len(encoders) * width
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        inputs = zip(self.ends, self.pools, features, strict=True)
+        inputs = zip(self.projections, self.pools, features, strict=True)
         return torch.cat([project(pool(steps, steps[:, -1], None)) for project, pool, steps in inputs], -1)
 
 
@@ -204,11 +206,11 @@ class CrossAttentionFusion(ConcatFusion):
         super().__init__(encoders, width, heads, step_width=width)
         if width % heads:
             raise ValueError(f"width {width} is not divisible by {heads} heads")
-        self.maps = nn.ModuleList(nn.Linear(encoder.width, width) for encoder in encoders)
+        self.input_projections = nn.ModuleList(nn.Linear(encoder.width, width) for encoder in encoders)
         self.attentions = nn.ModuleList(MultiHeadAttention(width, heads, FullAttention()) for _ in encoders)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        steps = [project(x) for project, x in zip(self.maps, features, strict=True)]
+        steps = [project(x) for project, x in zip(self.input_projections, features, strict=True)]
         attended = []
         for i, attention in enumerate(cast("Iterable[MultiHeadAttention]", self.attentions)):
             others = torch.cat(steps[:i] + steps[i + 1 :] or steps, 1)

@@ -23,16 +23,16 @@ class ConvLSTMLayer(nn.Module):
 
     def __init__(self, before: int, after: int, kernel: int):
         super().__init__()
-        self.enter = nn.Conv2d(before, 4 * after, kernel, padding=kernel // 2)
-        self.recall = nn.Conv2d(after, 4 * after, kernel, padding=kernel // 2, bias=False)
+        self.input_conv = nn.Conv2d(before, 4 * after, kernel, padding=kernel // 2)
+        self.hidden_conv = nn.Conv2d(after, 4 * after, kernel, padding=kernel // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the hidden states (B, T, D, H, W) of x (B, T, C, H, W)."""
-        input_gates = self.enter(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # all steps in one call
+        input_gates = self.input_conv(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # all steps in one call
         hidden = cell = torch.zeros_like(input_gates[:, 0].chunk(4, 1)[0])
         states = []
         for gates in input_gates.unbind(1):
-            i, f, g, o = (gates + self.recall(hidden)).chunk(4, 1)
+            i, f, g, o = (gates + self.hidden_conv(hidden)).chunk(4, 1)
             cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
             hidden = o.sigmoid() * cell.tanh()
             states.append(hidden)

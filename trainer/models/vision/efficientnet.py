@@ -96,11 +96,11 @@ class EfficientNet(nn.Module):
                 before = after
 
         last = make_divisible(HEAD_WIDTH * 1.1**phi)
-        self.last = nn.Sequential(*make_conv_norm(before, last, 1), nn.SiLU())
+        self.conv_head = nn.Sequential(*make_conv_norm(before, last, 1), nn.SiLU())
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(last, out_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.last(self.blocks(self.stem(x))).mean((2, 3)))
+        return self.head(self.conv_head(self.blocks(self.stem(x))).mean((2, 3)))
 
 
 class MBConv(nn.Module):
@@ -142,7 +142,7 @@ class SqueezeExcite(nn.Module):
 
     def __init__(self, channels: int, squeezed: int):
         super().__init__()
-        self.weigh = nn.Sequential(
+        self.gate = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Conv2d(channels, squeezed, 1),
             nn.SiLU(),
@@ -151,7 +151,7 @@ class SqueezeExcite(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.weigh(x)
+        return x * self.gate(x)
 
 
 def make_divisible(width: float) -> int:

@@ -46,8 +46,8 @@ class MobileNet(nn.Module):
         entry = make_conv_norm(in_channels, first, 3, stride, bias=not with_norm)
         self.stem = nn.Sequential(*entry[: 1 + with_norm], nn.ReLU6())
         befores = (first, *widths[:-1])
-        self.pairs = nn.Sequential(*map(make_separable_conv, befores, widths, strides, [with_norm] * len(widths)))
+        self.blocks = nn.Sequential(*map(make_separable_conv, befores, widths, strides, [with_norm] * len(widths)))
         self.head = nn.Linear(widths[-1], out_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.pairs(self.stem(x)).mean((2, 3)))
+        return self.head(self.blocks(self.stem(x)).mean((2, 3)))

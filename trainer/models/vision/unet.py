@@ -44,24 +44,26 @@ class UNet(nn.Module):
         # Decoder channels; half the width balances the number of weights of encoder and decoder.
         inner = [max(1, width // 2) for width in widths]
         befores = [in_channels, *widths[:-1]]
-        self.downs = nn.ModuleList(
+        self.down_blocks = nn.ModuleList(
             _make_block(before, width, bias) for before, width in zip(befores, widths, strict=True)
         )
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
         self.bottleneck = _make_block(widths[-1], inner[-1], bias)
         afters = [inner[0], *inner[:-1]]
         stages = zip(inner, widths, afters, strict=True)
-        self.ups = nn.ModuleList(_UpBlock(before, skip, after, bias) for before, skip, after in reversed(list(stages)))
+        self.up_blocks = nn.ModuleList(
+            _UpBlock(before, skip, after, bias) for before, skip, after in reversed(list(stages))
+        )
         self.head = nn.Conv2d(inner[0], out_features, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         skips = []
-        for down in self.downs:
+        for down in self.down_blocks:
             x = down(x)
             skips.append(x if self.skips else torch.zeros_like(x))
             x = self.pool(x)
         x = self.bottleneck(x)
-        for up in self.ups:
+        for up in self.up_blocks:
             x = up(x, skips.pop())
         return self.head(x)
 
@@ -71,12 +73,12 @@ class _UpBlock(nn.Module):
 
     def __init__(self, before: int, skip: int, after: int, bias: bool):
         super().__init__()
-        self.up = nn.ConvTranspose2d(before, before, 2, stride=2)
+        self.upsample = nn.ConvTranspose2d(before, before, 2, stride=2)
         self.block = _make_block(before + skip, after, bias)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         height, width = skip.shape[-2:]
-        return self.block(torch.cat((self.up(x)[..., :height, :width], skip), dim=1))
+        return self.block(torch.cat((self.upsample(x)[..., :height, :width], skip), dim=1))
 
 
 def _make_block(before: int, after: int, bias: bool) -> nn.Sequential:

@@ -16,8 +16,8 @@ def quantiser(codebook: Tensor, restarts: bool = True, decay: float = 0.9) -> Ve
     """In training, with that codebook, every code of it used alike so far."""
     made = VectorQuantizer(len(codebook), codebook.shape[1], decay, restarts)
     made.codebook.copy_(codebook)
-    made.shares.fill_(1 / len(codebook))
-    made.sums.copy_(codebook / len(codebook))
+    made.ema_cluster_size.fill_(1 / len(codebook))
+    made.ema_cluster_sum.copy_(codebook / len(codebook))
     return made
 
 
@@ -59,7 +59,7 @@ def test_the_codebook_follows_as_in_the_paper() -> None:
             sums[code] = 0.8 * sums[code] + 0.2 * mine.sum(0) / 12
         book[:2] = sums[:2] / used[:2, None]
         np.testing.assert_allclose(made.codebook, book, atol=1e-5)
-        np.testing.assert_allclose(made.shares, used, atol=1e-6)
+        np.testing.assert_allclose(made.ema_cluster_size, used, atol=1e-6)
 
 
 def test_it_follows_in_training_alone_and_when_it_is_let() -> None:

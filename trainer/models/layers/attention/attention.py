@@ -113,42 +113,42 @@ class MultiHeadAttention(nn.Module):
     Args:
         width: model dimension.
         heads: number of heads.
-        attend: attention kernel.
+        kernel: attention kernel.
 
     References:
         Vaswani et al. 2017, Attention Is All You Need, section 3.2.2
     """
 
-    def __init__(self, width: int, heads: int, attend: AttentionKernel):
+    def __init__(self, width: int, heads: int, kernel: AttentionKernel):
         super().__init__()
         self.width = width
         self.heads = heads
-        self.attend = attend
-        self.project = nn.Linear(width, (2 if attend.shared_qk else 3) * width)  # q, k unless shared, v
-        self.out = nn.Linear(width, width)
+        self.kernel = kernel
+        self.in_proj = nn.Linear(width, (2 if kernel.shared_qk else 3) * width)  # q, k unless shared, v
+        self.out_proj = nn.Linear(width, width)
 
     def project_qkv(self, x: Tensor, by: RotaryCache | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Project x (B, T, heads * D) to queries, keys and values (B, heads, T, D).
 
         Queries and keys are rotated if a rotary cache is given.
         """
-        parts = self._split_heads(self.project(x))
+        parts = self._split_heads(self.in_proj(x))
         rotated = parts[:-1] if by is None else apply_rotary(parts[:-1], by)
         return rotated[0], rotated[-1], parts[-1]
 
     def project_q(self, x: Tensor) -> Tensor:
         """Project x (B, T, heads * D) to queries (B, heads, T, D)."""
-        (q,) = self._split_heads(F.linear(x, self.project.weight[: self.width], self.project.bias[: self.width]))
+        (q,) = self._split_heads(F.linear(x, self.in_proj.weight[: self.width], self.in_proj.bias[: self.width]))
         return q
 
     def project_kv(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Project another sequence (B, S, heads * D) to keys and values (B, heads, S, D)."""
-        k, v = self._split_heads(F.linear(x, self.project.weight[self.width :], self.project.bias[self.width :]))
+        k, v = self._split_heads(F.linear(x, self.in_proj.weight[self.width :], self.in_proj.bias[self.width :]))
         return k, v
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
         """Attend from queries (B, heads, T, D) to keys and values (B, heads, S, D) and project to (B, T, heads * D)."""
-        return self.out(self.attend(q, k, v, real, causal).transpose(1, 2).flatten(2))
+        return self.out_proj(self.kernel(q, k, v, real, causal).transpose(1, 2).flatten(2))
 
     def _split_heads(self, x: Tensor) -> Tensor:
         """Reshape (B, T, n * heads * D) to (n, B, heads, T, D)."""

@@ -150,16 +150,16 @@ class LinformerAttention(AttentionKernel, HasWeightMatrices):
 
     def __init__(self, seq_len: int, rank: int):
         super().__init__()
-        self.keys = nn.Parameter(torch.randn(rank, seq_len) * seq_len**-0.5)
-        self.values = nn.Parameter(torch.randn(rank, seq_len) * seq_len**-0.5)
-        self.full = FullAttention()
+        self.key_proj = nn.Parameter(torch.randn(rank, seq_len) * seq_len**-0.5)
+        self.value_proj = nn.Parameter(torch.randn(rank, seq_len) * seq_len**-0.5)
+        self.attention = FullAttention()
 
     def weight_matrices(self) -> MatricesByName:
         """Return E and F, which map steps to steps."""
-        return {"keys": [self.keys.data], "values": [self.values.data]}
+        return {"key_proj": [self.key_proj.data], "value_proj": [self.value_proj.data]}
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
-        steps, most = k.shape[2], self.keys.shape[1]
+        steps, most = k.shape[2], self.key_proj.shape[1]
         if steps > most:
             raise ValueError(
                 f"attention: linformer was built for {most} steps (seq_len) and got {steps};"
@@ -167,7 +167,7 @@ class LinformerAttention(AttentionKernel, HasWeightMatrices):
             )
         if real is not None:
             k, v = (x.masked_fill(~real[:, None, :, None], 0.0) for x in (k, v))
-        return self.full(q, self.keys[:, :steps] @ k, self.values[:, :steps] @ v)
+        return self.attention(q, self.key_proj[:, :steps] @ k, self.value_proj[:, :steps] @ v)
 
 
 class ChunkedAttention(AttentionKernel):

@@ -85,15 +85,15 @@ class LearnedPositionalEncoding(nn.Module):
 
     def __init__(self, seq_len: int, width: int):
         super().__init__()
-        self.table = nn.Parameter(torch.empty(seq_len, width))
-        nn.init.normal_(self.table, std=0.02)
+        self.embedding = nn.Parameter(torch.empty(seq_len, width))
+        nn.init.normal_(self.embedding, std=0.02)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """Add the encodings of positions ``start``, ``start + 1``, ... to x (B, T, D)."""
         end = start + x.shape[1]
-        if end > len(self.table):
+        if end > len(self.embedding):
             raise ValueError(
-                f"positions: learned for {len(self.table)} steps (seq_len) and got {end};"
+                f"positions: learned for {len(self.embedding)} steps (seq_len) and got {end};"
                 " sinusoidal, rotary and none take any number"
             )
-        return x + self.table[start:end]
+        return x + self.embedding[start:end]

@@ -148,7 +148,7 @@ class TransformerBlock(nn.Module):
         self.causal = causal
         self.is_pre = plan.norm == "pre"
         self.attention = plan.make_attention(causal=causal)
-        self.cross = plan.make_attention(cross=True) if cross else None
+        self.cross_attention = plan.make_attention(cross=True) if cross else None
         self.feedforward = nn.Sequential(
             nn.Linear(plan.width, plan.hidden), ACTIVATIONS[plan.activation](), nn.Linear(plan.hidden, plan.width)
         )
@@ -181,8 +181,10 @@ class TransformerBlock(nn.Module):
         if past:
             k, v = torch.cat((past[0], k), 2), torch.cat((past[1], v), 2)
         x = self._residual(0, x, self.attention(q, k, v, real, self.causal))
-        if self.cross is not None:
-            x = self._residual(1, x, self.cross(self.cross.project_q(self._pre_norm(1, x)), *memory, memory_real))
+        if self.cross_attention is not None:
+            x = self._residual(
+                1, x, self.cross_attention(self.cross_attention.project_q(self._pre_norm(1, x)), *memory, memory_real)
+            )
         return self._residual(-1, x, self.feedforward(self._pre_norm(-1, x))), (k, v)
 
     def _pre_norm(self, branch: int, x: Tensor) -> Tensor:
@@ -201,7 +203,7 @@ class TransformerStack(nn.Module):
 
     def __init__(self, plan: TransformerConfig, layers: int, *, causal: bool = False, cross: bool = False):
         super().__init__()
-        self.place = plan.positional_encoding()
+        self.positional_encoding = plan.positional_encoding()
         self.dropout = nn.Dropout(plan.dropout)
         self.blocks = nn.ModuleList(TransformerBlock(plan, causal=causal, cross=cross) for _ in range(layers))
         self.norm = nn.LayerNorm(plan.width)
@@ -210,7 +212,9 @@ class TransformerStack(nn.Module):
     def project_kv(self, memory: Tensor) -> DecoderState:
         """Project the encoder output (B, S, width) to keys and values for all blocks, in order."""
         blocks = cast("Iterable[TransformerBlock]", self.blocks)
-        return tuple(part for block in blocks if block.cross for part in block.cross.project_kv(memory))
+        return tuple(
+            part for block in blocks if block.cross_attention for part in block.cross_attention.project_kv(memory)
+        )
 
     def forward(
         self,
@@ -225,7 +229,7 @@ class TransformerStack(nn.Module):
         ``memory`` is the result of ``project_kv``.
         """
         start = past[0].shape[2] if past else 0
-        x = self.dropout(self.place(x, start))
+        x = self.dropout(self.positional_encoding(x, start))
         by = rotary_cache(start, x.shape[1], self.rotary_dim, x.device) if self.rotary_dim else None
         cache: DecoderState = ()
         for i, block in enumerate(self.blocks):

@@ -55,14 +55,14 @@ class CodebookPrior(nn.Module):
             attention_size=1,
         )
         self.embed = nn.Embedding(codes + (num_classes or 1), width)
-        self.blocks = TransformerStack(plan, layers, causal=True)
+        self.transformer = TransformerStack(plan, layers, causal=True)
         self.head = nn.Linear(width, codes)
 
     def decode(
         self, tokens: Tensor, memory: decoding.DecoderState = (), state: decoding.DecoderState | None = None
     ) -> tuple[Tensor, decoding.DecoderState]:
         """Return logits (B, T, K) of the code after each of ``tokens`` (B, T), and the key-value cache."""
-        x, state = self.blocks(self.embed(tokens), past=state or ())
+        x, state = self.transformer(self.embed(tokens), past=state or ())
         return self.head(x), state
 
     def make_start_tokens(self, count: int, label: Tensor | None) -> Tensor:

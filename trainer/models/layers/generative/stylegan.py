@@ -59,13 +59,13 @@ class StyledLayer(nn.Module):
 
     def __init__(self, before: int, after: int, style: int):
         super().__init__()
-        self.convolution = ModulatedConv(before, after, 3, style, demodulate=True)
-        self.noise = nn.Parameter(torch.zeros(()))
+        self.conv = ModulatedConv(before, after, 3, style, demodulate=True)
+        self.noise_scale = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(after))
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        x = self.convolution(x, style)
-        noise = self.noise * torch.randn(len(x), 1, *x.shape[2:], device=x.device)
+        x = self.conv(x, style)
+        noise = self.noise_scale * torch.randn(len(x), 1, *x.shape[2:], device=x.device)
         # The factor restores unit variance after the activation.
         return F.leaky_relu(x + noise + self.bias[:, None, None], LEAKY_SLOPE) * 2**0.5
 
@@ -80,14 +80,14 @@ class StyledStage(nn.Module):
         super().__init__()
         self.size = size
         self.layers = nn.ModuleList((StyledLayer(before, after, style), StyledLayer(after, after, style)))
-        self.ink = ModulatedConv(after, channels, 1, style, demodulate=False)
+        self.to_rgb = ModulatedConv(after, channels, 1, style, demodulate=False)
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, image: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
         x, image = (F.interpolate(images, self.size, mode="bilinear") for images in (x, image))
         for layer in self.layers:
             x = layer(x, style)
-        return x, image + self.ink(x, style) + self.bias[:, None, None]
+        return x, image + self.to_rgb(x, style) + self.bias[:, None, None]
 
 
 class StyleGenerator(nn.Module):

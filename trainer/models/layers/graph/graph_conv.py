@@ -83,11 +83,11 @@ class SAGEConv(_TransposedWeights):
     def __init__(self, in_features: int, out_features: int):
         super().__init__()
         self.weight = _make_weight(in_features, out_features)
-        self.weight_near = _make_weight(in_features, out_features)
+        self.neighbor_weight = _make_weight(in_features, out_features)
         self.bias = nn.Parameter(torch.zeros(out_features))
 
     def forward(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
-        return x @ self.weight + graph.get_adjacency("mean", loops=False) @ (x @ self.weight_near) + self.bias
+        return x @ self.weight + graph.get_adjacency("mean", loops=False) @ (x @ self.neighbor_weight) + self.bias
 
 
 class GINConv(_TransposedWeights):
@@ -233,12 +233,12 @@ class GATConv(_BaseGATConv):
         negative_slope: float = 0.2,
     ):
         super().__init__(in_features, out_features, heads, concat, dropout, negative_slope)
-        self.source = _make_weight(heads, out_features)
-        self.target = _make_weight(heads, out_features)
+        self.att_src = _make_weight(heads, out_features)
+        self.att_dst = _make_weight(heads, out_features)
 
     def score_edges(self, x: Tensor | SparseMatrix, h: Tensor, pattern: SparsePattern) -> Tensor:
-        source_score = (h * self.source).sum(-1).flatten().index_select(0, pattern.cols)
-        target_score = (h * self.target).sum(-1).flatten().index_select(0, pattern.rows)
+        source_score = (h * self.att_src).sum(-1).flatten().index_select(0, pattern.cols)
+        target_score = (h * self.att_dst).sum(-1).flatten().index_select(0, pattern.rows)
         return F.leaky_relu(source_score + target_score, self.negative_slope)
 
 
@@ -267,13 +267,13 @@ class GATv2Conv(_BaseGATConv):
     ):
         super().__init__(in_features, out_features, heads, concat, dropout, negative_slope)
         self.target_weight = _make_weight(in_features, heads * out_features)
-        self.score = _make_weight(heads, out_features)
+        self.att = _make_weight(heads, out_features)
 
     def score_edges(self, x: Tensor | SparseMatrix, h: Tensor, pattern: SparsePattern) -> Tensor:
         source_score = h.flatten(0, 1).index_select(0, pattern.cols)
         target_score = self.project_heads(x, self.target_weight).flatten(0, 1).index_select(0, pattern.rows)
         hidden = F.leaky_relu(source_score + target_score, self.negative_slope)
-        return (hidden * self.score.index_select(0, pattern.rows % self.heads)).sum(-1)
+        return (hidden * self.att.index_select(0, pattern.rows % self.heads)).sum(-1)
 
 
 ATTENTION_CONVS: dict[Literal["v1", "v2"], type[_BaseGATConv]] = {"v1": GATConv, "v2": GATv2Conv}

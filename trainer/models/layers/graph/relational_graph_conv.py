@@ -95,20 +95,27 @@ class RGCNConv(HasWeightMatrices):
         super().__init__()
         self.edge_dropout = edge_dropout
         self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(in_features, out_features)))
-        self.near = nn.Parameter(torch.empty(bases or relations, in_features, out_features))
-        for matrix in self.near.data:
+        self.relation_weight = nn.Parameter(torch.empty(bases or relations, in_features, out_features))
+        for matrix in self.relation_weight.data:
             nn.init.xavier_uniform_(matrix)
         # Scaled so that the composed matrices have the variance of the bases.
-        self.share = None if bases is None else nn.Parameter(torch.randn(relations, bases) / bases**0.5)
+        self.basis_coefficients = None if bases is None else nn.Parameter(torch.randn(relations, bases) / bases**0.5)
         self.bias = nn.Parameter(torch.zeros(out_features))
 
     def weight_matrices(self) -> MatricesByName:
         """Return all matrices transposed to (out, in), without the basis coefficients, which are no linear map."""
-        return {"weight": [self.weight.data.t()], "near": [matrix.t() for matrix in self.near.data]}
+        return {
+            "weight": [self.weight.data.t()],
+            "relation_weight": [matrix.t() for matrix in self.relation_weight.data],
+        }
 
     def compute_relation_weights(self) -> Tensor:
         """Return the weight matrix of each relation, (R, F, C)."""
-        return self.near if self.share is None else torch.tensordot(self.share, self.near, dims=1)
+        return (
+            self.relation_weight
+            if self.basis_coefficients is None
+            else torch.tensordot(self.basis_coefficients, self.relation_weight, dims=1)
+        )
 
     def forward(self, x: Tensor, graph: RelationalGraph) -> Tensor:
         means = sparse_dropout(graph.means, self.edge_dropout, self.training) @ x  # (M, F)
