@@ -56,7 +56,11 @@ def test_the_biases_of_users_and_items_decay_only_if_asked(optimizer: str, every
     left = {name: float(value.detach().mean()) for name, value in made.task.model.named_parameters()}
     shrunk = pytest.approx(0.5, abs=0.01)
     kept = pytest.approx(1.0, abs=0.01)
-    assert left == {"embeddings": shrunk, "biases": shrunk if everything else kept, "decoder.bias": left["decoder.bias"]}
+    assert left == {
+        "embeddings": shrunk,
+        "biases": shrunk if everything else kept,
+        "decoder.bias": left["decoder.bias"],
+    }
     assert left["decoder.bias"] == (shrunk if everything else kept)
 
 

@@ -126,7 +126,7 @@ GATES = [
     Gate("model=gat data=cora model.version=v2", (at_least("accuracy", 0.80),), seeds=3),
     Gate("model=gcn data=citeseer", (at_least("accuracy", 0.70),), seeds=10),
     Gate("model=gat data=citeseer", (at_least("accuracy", 0.69),), seeds=3),
-    Gate("model=sage data=cora data.neighbours=[15,10] epochs=60", (at_least("accuracy", 0.78),), seeds=2),
+    Gate("model=sage data=cora data.num_neighbors=[15,10] epochs=60", (at_least("accuracy", 0.78),), seeds=2),
     Gate("model=gcn data=karate", (at_least("accuracy", 0.6),), seeds=3),
     # The same but for what edges say: a model that reads their features, and one that does not.
     Gate("model=edge_gnn data=edge_signal", (at_least("r2", 0.8),), seeds=3),

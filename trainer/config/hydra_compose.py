@@ -24,6 +24,7 @@ from yaml import YAMLError
 from trainer.config import config_dir, inapplicable_keys, registry, secret_masking, yaml_limits
 from trainer.config.defaults_list import get_builtin_dir
 from trainer.config.key_owners import describe_key_owner
+from trainer.config.migrations import find_renamed_key
 from trainer.config.overrides import is_list_entry
 from trainer.config.validation import LIST_GROUPS, OBJECT_GROUPS
 from trainer.utils.errors import ConfigError
@@ -219,6 +220,8 @@ def _suggest_key(composed: DictConfig, above: Sequence[str], part: str) -> str:
     prefix = "".join(f"{name}." for name in above)
     if len(above) == 1 and above[0] in LIST_GROUPS:
         return _suggest_entry(composed, above[0], part)
+    if isinstance(here, DictConfig) and (current := find_renamed_key(str(here.get("_target_")), part)):
+        return f"; it is called {prefix}{current} now"
     near = did_you_mean(part, [str(k) for k in here if k != "hydra" and not str(k).startswith("_")])
     if near:
         return near.replace("mean ", f"mean {prefix}")

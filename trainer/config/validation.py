@@ -17,6 +17,7 @@ from trainer.config import (
     torch_classes,
 )
 from trainer.config.key_owners import describe_key_owner
+from trainer.config.migrations import find_renamed_key
 from trainer.config.schema import Settings
 from trainer.core.types import MISSING, describe_type, is_huge, is_valid_value, list_choices
 from trainer.utils.errors import ConfigError
@@ -165,6 +166,12 @@ def _check_list_group(group: str, node: Any, folders: Sequence[Path]) -> list[st
     return problems
 
 
+def _suggest_key(target: str, key: str, known: Mapping[str, Any]) -> str:
+    """Return a clause with the current name of a renamed key, else the nearest key."""
+    current = find_renamed_key(target, key)
+    return f"; it is called {current} now" if current else did_you_mean(key, known)
+
+
 def _check_group(group: str, node: Mapping[str, Any], name: str, folders: Sequence[Path]) -> list[str]:
     """The problems of one group against the signature of the class it names."""
     target = str(node.get("_target_"))
@@ -176,7 +183,7 @@ def _check_group(group: str, node: Mapping[str, Any], name: str, folders: Sequen
     keys = option_keys.keys_of(group, target, found)
     known = {key: parameter.kind for key, parameter in keys.items()}
     given = {key: value for key, value in node.items() if key != "_target_"}
-    problems = [f"{group}.{key}: unknown key{did_you_mean(key, known)}" for key in given if key not in known]
+    problems = [f"{group}.{key}: unknown key{_suggest_key(target, key, known)}" for key in given if key not in known]
     lacking = [key for key in known if keys[key].default is None and key not in given]
     problems += [f"{group}.{key}: {f'{group} {name}' if name else target} needs it" for key in lacking]
     for key, value in given.items():

@@ -53,7 +53,7 @@ class VariationalInference(Generative):
 
     Args:
         likelihood: likelihood of the decoder.
-        binarise: sample binary x with the pixel values as probabilities.
+        binarize: sample binary x with the pixel values as probabilities.
         beta: weight of the KL term (beta-VAE).
         beta_warmup: fraction of training over which beta increases from 0.
         eval_samples: posterior samples k of the scores.
@@ -75,14 +75,14 @@ class VariationalInference(Generative):
         self,
         model: nn.Module,
         likelihood: Literal["gaussian", "bernoulli", "categorical"] = "gaussian",
-        binarise: bool = False,
+        binarize: bool = False,
         beta: NonNegativeFloat = 1.0,
         beta_warmup: Probability = 0.1,
         eval_samples: PositiveInt = 16,
         **options: Unpack[GenerativeOptions],
     ):
         super().__init__(model, **options)
-        self.likelihood = likelihood_of(likelihood, self._latent_model.levels, binarise)
+        self.likelihood = likelihood_of(likelihood, self._latent_model.levels, binarize)
         self.likelihood_name = likelihood
         self.beta = beta
         self.beta_warmup = beta_warmup

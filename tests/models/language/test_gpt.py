@@ -22,12 +22,12 @@ OPTIONS: dict[str, Any] = {
     "positions": "rotary",
     "attention": "full",
     "attention_size": 3,
-    "tied": True,
+    "tie_weights": True,
 }
 WAYS = [
     *({"positions": kind} for kind in ("sinusoidal", "learned", "rotary", "none")),
     *({"attention": kind} for kind in ("reference", "linear", "performer", "chunked")),
-    *({"tied": False}, {"norm": "post"}),
+    *({"tie_weights": False}, {"norm": "post"}),
 ]
 
 
@@ -113,7 +113,7 @@ def test_the_default_has_0_8_million_parameters() -> None:
 
 
 def test_tied_scores_are_products_with_the_tokens_own_vectors() -> None:
-    tied, free = make(), make(tied=False)
+    tied, free = make(), make(tie_weights=False)
     assert sum(p.numel() for p in free.parameters()) - sum(p.numel() for p in tied.parameters()) == 7 * 16
     x, _ = tied.transformer(tied.embed(tokens()))
     torch.testing.assert_close(tied(tokens()), x @ tied.embed.weight.T)

@@ -106,7 +106,9 @@ def test_attention_is_its_equation(kind: Any) -> None:
             if kind == "dot":
                 scores = keys @ state
             else:
-                scores = np.tanh(w["query_proj.weight"] @ state + w["query_proj.bias"] + keys) @ w["score_proj.weight"][0]
+                scores = (
+                    np.tanh(w["query_proj.weight"] @ state + w["query_proj.bias"] + keys) @ w["score_proj.weight"][0]
+                )
             weights = np.exp(scores) / np.exp(scores).sum()
             mixed = w["out_proj.weight"] @ np.concatenate((state, weights @ source)) + w["out_proj.bias"]
             np.testing.assert_allclose(output[row, step], np.tanh(mixed), atol=1e-5)

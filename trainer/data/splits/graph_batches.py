@@ -20,19 +20,19 @@ def make_node_splits(inputs: Mapping[str, Tensor], target: Tensor, rows: Sequenc
     return [FullBatchSplit(inputs, target[index], index) for index in rows]
 
 
-def consecutive_node_split(nodes: int, labelled: int, val_nodes: int) -> tuple[Tensor, ...]:
-    """Split nodes in order: ``labelled`` for training, ``val_nodes`` for validation, the rest for test.
+def consecutive_node_split(nodes: int, labeled_nodes: int, val_nodes: int) -> tuple[Tensor, ...]:
+    """Split nodes in order: ``labeled_nodes`` for training, ``val_nodes`` for validation, the rest for test.
 
     Raises:
         ConfigError: No test node is left.
     """
-    test_nodes = nodes - labelled - val_nodes
+    test_nodes = nodes - labeled_nodes - val_nodes
     if test_nodes < 1:
         raise ConfigError(
-            f"data.nodes: {nodes} nodes leave none for test after {labelled} for training and {val_nodes} for"
+            f"data.nodes: {nodes} nodes leave none for test after {labeled_nodes} for training and {val_nodes} for"
             " validation"
         )
-    return torch.arange(nodes).split([labelled, val_nodes, test_nodes])
+    return torch.arange(nodes).split([labeled_nodes, val_nodes, test_nodes])
 
 
 def node_graph_sizes(x: Tensor, classes: int | None = None) -> dict[str, int]:

@@ -14,15 +14,15 @@ from trainer.core.dataset import FullBatchSplit, Split
 from trainer.utils.errors import ConfigError
 
 
-def neighbor_batches(whole: FullBatchSplit, neighbours: Sequence[int] | None, seed: int) -> Split:
+def neighbor_batches(whole: FullBatchSplit, num_neighbors: Sequence[int] | None, seed: int) -> Split:
     """Return the full-batch split, or a ``NeighborSplit`` with the given numbers of neighbors per hop."""
-    return whole if neighbours is None else NeighborSplit(whole, neighbours, seed)
+    return whole if num_neighbors is None else NeighborSplit(whole, num_neighbors, seed)
 
 
 class NeighborSplit(Split):
     """Split whose rows are the output nodes of a graph; a batch is the subgraph sampled around some of them.
 
-    For each node first reached at hop h, up to ``neighbours[h]`` incoming edges are sampled without replacement.
+    For each node first reached at hop h, up to ``num_neighbors[h]`` incoming edges are sampled without replacement.
     Samples depend on (seed, epoch, node) only, not on batch, workers or resuming. A batch has its own nodes first, then
     the sampled ones, relabeled: x (N', F), edge_index (2, E') and other edge inputs, with targets of its own nodes.
 
@@ -31,20 +31,20 @@ class NeighborSplit(Split):
     (``sum``, ``gin``) are smaller than on the full graph.
 
     Raises:
-        ConfigError: ``neighbours`` is empty.
+        ConfigError: ``num_neighbors`` is empty.
 
     References:
         Hamilton et al. 2017, Inductive Representation Learning on Large Graphs, alg. 2.
     """
 
-    def __init__(self, graph: FullBatchSplit, neighbours: Sequence[int], seed: int):
-        if not neighbours:
-            raise ConfigError("data.neighbours: [] has no hops; use null for full-batch training")
+    def __init__(self, graph: FullBatchSplit, num_neighbors: Sequence[int], seed: int):
+        if not num_neighbors:
+            raise ConfigError("data.num_neighbors: [] has no hops; use null for full-batch training")
         full_batch = graph.full_batch
         assert full_batch.output_index is not None, "neighbor sampling needs output nodes"
         assert full_batch.target is not None, "output nodes need targets"
         self.graph = graph
-        self.num_neighbors = neighbours
+        self.num_neighbors = num_neighbors
         self.seed = seed
         self.rows, self.target, self.x = full_batch.output_index, full_batch.target, full_batch.inputs["x"]
         self.source, target_nodes = full_batch.inputs["edge_index"]

@@ -52,7 +52,7 @@ class GAN(_BaseGAN):
     Args:
         latent: noise dimension.
         num_classes: number of classes, or None for an unconditional model.
-        squash: output activation of the generator.
+        output_activation: output activation of the generator.
         spectral_norm: spectral normalization in the critic.
 
     References:
@@ -71,12 +71,12 @@ class GAN(_BaseGAN):
         embed_size: PositiveInt = 10,
         generator_hidden: Sequence[PositiveInt] = (128, 128),
         critic_hidden: Sequence[PositiveInt] = (128, 128),
-        squash: Literal["none", "tanh", "sigmoid"] = "none",
+        output_activation: Literal["none", "tanh", "sigmoid"] = "none",
         spectral_norm: bool = False,
     ):
         super().__init__(latent, num_classes, embed_size)
         net = make_mlp((self.generator_in_features, *generator_hidden, flat_features), nn.ReLU).append(
-            OUTPUT_ACTIVATIONS[squash]()
+            OUTPUT_ACTIVATIONS[output_activation]()
         )
         self.generator = Generator(net, num_classes, embed_size)
         widths = (flat_features, *critic_hidden)
@@ -117,7 +117,7 @@ class DCGAN(_BaseGAN):
         embed_size: PositiveInt = 10,
         widths: Sequence[PositiveInt] = (32, 64, 128),
         norm: Literal["group", "none"] = "group",
-        squash: Literal["none", "tanh", "sigmoid"] = "tanh",
+        output_activation: Literal["none", "tanh", "sigmoid"] = "tanh",
         spectral_norm: bool = False,
     ):
         super().__init__(latent, num_classes, embed_size)
@@ -135,7 +135,9 @@ class DCGAN(_BaseGAN):
         befores, afters = widths[::-1], [*widths[-2::-1], in_channels]
         for before, after, size in zip(befores, afters, sizes[-2::-1], strict=True):
             layers += [*([group_norm(before)] if norm == "group" else []), nn.ReLU(), _Upsample(before, after, size)]
-        self.generator = Generator(nn.Sequential(*layers, OUTPUT_ACTIVATIONS[squash]()), num_classes, embed_size)
+        self.generator = Generator(
+            nn.Sequential(*layers, OUTPUT_ACTIVATIONS[output_activation]()), num_classes, embed_size
+        )
 
         trunk = nn.Sequential()
         for before, after in pairwise((in_channels, *widths)):

@@ -20,7 +20,7 @@ class GPT(nn.Module):
     the context to ``seq_len`` tokens.
 
     Args:
-        tied: share the weights of the input embedding and the output layer.
+        tie_weights: share the weights of the input embedding and the output layer.
 
     Raises:
         ValueError: a width that ``heads`` does not divide, or an ``attention`` that cannot be causal.
@@ -49,7 +49,7 @@ class GPT(nn.Module):
         vocab_size: PositiveInt,
         seq_len: PositiveInt,
         layers: PositiveInt = 4,
-        tied: bool = True,
+        tie_weights: bool = True,
         **blocks: Unpack[BlockOptions],
     ):
         super().__init__()
@@ -58,7 +58,7 @@ class GPT(nn.Module):
         # Sinusoidal encodings are much larger than initial token embeddings (Vaswani et al. 2017, section 3.4).
         self.scale = plan.width**0.5 if plan.positions == "sinusoidal" else 1.0
         self.transformer = TransformerStack(plan, layers, causal=True)
-        self.head = None if tied else nn.Linear(plan.width, vocab_size, bias=False)
+        self.head = None if tie_weights else nn.Linear(plan.width, vocab_size, bias=False)
         for name, layer in self.named_modules():
             if isinstance(layer, nn.Linear | nn.Embedding):
                 is_output_projection = name.endswith((".out_proj", ".feedforward.2"))

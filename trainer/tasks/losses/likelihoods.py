@@ -76,15 +76,15 @@ class Bernoulli(Likelihood):
     """Bernoulli likelihood with decoder outputs as logits and x in [0, 1].
 
     Args:
-        binarise: replace x by a fresh Bernoulli sample with mean x in every pass (Burda et al. 2016). Otherwise x
+        binarize: replace x by a fresh Bernoulli sample with mean x in every pass (Burda et al. 2016). Otherwise x
             itself is used, and the result is not a normalized density on [0, 1].
     """
 
     value_range = (0.0, 1.0)
 
-    def __init__(self, binarise: bool):
+    def __init__(self, binarize: bool):
         super().__init__()
-        self.is_discrete = binarise
+        self.is_discrete = binarize
 
     def discretize_input(self, x: Tensor) -> Tensor:
         return torch.bernoulli(x.clamp(0, 1)) if self.is_discrete else x
@@ -146,21 +146,21 @@ class Categorical(Likelihood):
         return decoded.unflatten(-1, (-1, self.levels)).log_softmax(-1)
 
 
-def make_likelihood(name: Literal["gaussian", "bernoulli", "categorical"], levels: int, binarise: bool) -> Likelihood:
+def make_likelihood(name: Literal["gaussian", "bernoulli", "categorical"], levels: int, binarize: bool) -> Likelihood:
     """Create a likelihood for a decoder with ``levels`` outputs per feature.
 
     Raises:
-        ConfigError: ``levels`` or ``binarise`` that the likelihood does not support.
+        ConfigError: ``levels`` or ``binarize`` that the likelihood does not support.
     """
-    if binarise and name != "bernoulli":
-        raise ConfigError(f"task.binarise: binarized data needs task.likelihood=bernoulli, not {name}")
+    if binarize and name != "bernoulli":
+        raise ConfigError(f"task.binarize: binarized data needs task.likelihood=bernoulli, not {name}")
     if name == "categorical" and levels == 1:
         raise ConfigError("model.levels: 1 given; task.likelihood=categorical needs one output per gray level")
     if name != "categorical" and levels > 1:
         raise ConfigError(f"model.levels: {levels} given; task.likelihood={name} takes 1 output per feature")
     factories: dict[str, Callable[[], Likelihood]] = {
         "gaussian": Gaussian,
-        "bernoulli": partial(Bernoulli, binarise),
+        "bernoulli": partial(Bernoulli, binarize),
         "categorical": partial(Categorical, levels),
     }
     return factories[name]()

@@ -32,7 +32,7 @@ class EdgeList(TableDefaults, Dataset):
     single edge feature 1, node degrees as node features. Numeric node features are standardized by the training nodes.
 
     Args:
-        neighbours: Number of sampled neighbors per layer, see ``NeighborSplit``; None for full-batch training.
+        num_neighbors: Number of sampled neighbors per layer, see ``NeighborSplit``; None for full-batch training.
     """
 
     shapes = "x (N, F), edge_index (2, E), edge_weight (E), edge_attr (E, D), edge_type (E) -> (N, ...)"
@@ -42,7 +42,7 @@ class EdgeList(TableDefaults, Dataset):
     def __init__(
         self,
         target_kind: Literal["class", "number"] | None = None,
-        neighbours: list[PositiveInt] | None = None,
+        num_neighbors: list[PositiveInt] | None = None,
         fitted: Preprocessing | None = None,
         task_target: Literal["class", "number"] | None = None,
         **options: Unpack[TableOptions],
@@ -59,7 +59,7 @@ class EdgeList(TableDefaults, Dataset):
         train, self.val, self.test = make_node_splits(
             inputs, encoded.values, [torch.from_numpy(part) for part in parts]
         )
-        self.train = neighbor_batches(train, neighbours, read.options["seed"])
+        self.train = neighbor_batches(train, num_neighbors, read.options["seed"])
         edge_sizes = {"edge_features": inputs["edge_attr"].shape[1], "num_relations": edges.num_edge_types}
         published = node_graph_sizes(inputs["x"]) | edge_sizes
         self.info = table_encoder.make_info(labels, encoded, self.train, self.test, published, read.lines)

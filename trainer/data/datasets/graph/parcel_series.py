@@ -37,7 +37,7 @@ class ParcelSeries(Dataset):
     Args:
         graph: Square table of edge weights from row to column. By default an edge joins two regions where their
             |correlation|, averaged over training tables, is among the ``top_k`` largest of either region.
-        standardise: Statistics for standardization: of each ``table``, or of all ``training`` tables.
+        standardize: Statistics for standardization: of each ``table``, or of all ``training`` tables.
 
     Raises:
         ConfigError: Tables differ in regions, contain non-numeric cells or have a single step; there are fewer than two
@@ -64,7 +64,7 @@ class ParcelSeries(Dataset):
         path: DataPath,
         graph: DataPath | None = None,
         top_k: PositiveInt = 8,
-        standardise: Literal["table", "training"] = "table",
+        standardize: Literal["table", "training"] = "table",
         columns: list[str | int] | None = None,
         val: Fraction = 0.2,
         test: Fraction = 0.2,
@@ -101,7 +101,7 @@ class ParcelSeries(Dataset):
 
         graph_state = fitted.get_or_fit("links", learn)
         scale = fitted.get_or_fit(
-            "scale", lambda: _region_moments(torch.cat(training)) if standardise == "training" else None
+            "scale", lambda: _region_moments(torch.cat(training)) if standardize == "training" else None
         )
         roles = graph_state["roles"]
         x = Ragged.from_rows(

@@ -54,9 +54,9 @@ class Planetoid(Dataset):
     the files are removed. A node without a paper (15 in Citeseer) has neither features nor class.
 
     Args:
-        row_normalise: Scale the features of each node to sum to 1.
-        neighbours: Number of sampled neighbors per layer for training batches (``NeighborSplit``); validation and test
-            use the whole graph.
+        row_normalize: Scale the features of each node to sum to 1.
+        num_neighbors: Number of sampled neighbors per layer for training batches (``NeighborSplit``); validation and
+            test use the whole graph.
 
     References:
         Sen et al. 2008, Collective Classification in Network Data.
@@ -68,8 +68,8 @@ class Planetoid(Dataset):
     def __init__(
         self,
         name: Literal["cora", "citeseer"],
-        row_normalise: bool = True,
-        neighbours: list[PositiveInt] | None = None,
+        row_normalize: bool = True,
+        num_neighbors: list[PositiveInt] | None = None,
         seed: NonNegativeInt = 0,
         data_dir: str | None = None,
     ):
@@ -78,13 +78,13 @@ class Planetoid(Dataset):
         folder = fetch_files(name, sources, data_dir)
         files = {part: folder / (place + part) for part in SHA256[name]}
         x, label, num_labeled, test_nodes = _read_nodes(files)
-        if row_normalise:
+        if row_normalize:
             x /= x.sum(1, keepdim=True).clamp(min=1)
         inputs = {"x": x, "edge_index": _read_edges(_unpickle(files["graph"]), len(x))}
 
         rows = torch.arange(num_labeled), torch.arange(num_labeled, num_labeled + NUM_VAL_NODES), test_nodes
         train, self.val, self.test = make_node_splits(inputs, label, rows)
-        self.train = neighbor_batches(train, neighbours, seed)
+        self.train = neighbor_batches(train, num_neighbors, seed)
         classes = int(label.max()) + 1
         self.info = DatasetInfo(
             sizes=node_graph_sizes(x, classes),
@@ -106,9 +106,9 @@ def _read_nodes(files: dict[str, Path]) -> tuple[Tensor, Tensor, int, Tensor]:
     return x, one_hot.argmax(1).where(one_hot.any(1), IGNORE_INDEX), len(label), order.sort().values
 
 
-def _read_edges(neighbours: dict[int, list[int]], nodes: int) -> Tensor:
+def _read_edges(neighbors: dict[int, list[int]], nodes: int) -> Tensor:
     """Return both directions of every edge once, without self-loops: (2, E), sorted by source and target."""
-    pairs = torch.tensor([(i, j) for i, targets in neighbours.items() for j in targets if i != j]).t()
+    pairs = torch.tensor([(i, j) for i, targets in neighbors.items() for j in targets if i != j]).t()
     keys = torch.cat((pairs[0] * nodes + pairs[1], pairs[1] * nodes + pairs[0])).unique()
     return torch.stack((keys // nodes, keys % nodes))
 

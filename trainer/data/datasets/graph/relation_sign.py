@@ -27,11 +27,11 @@ class RelationSign(Dataset):
         degree: PositiveInt = 2,
         relations: PositiveInt = 3,
         features: PositiveInt = 4,
-        labelled: PositiveInt = 1000,
+        labeled_nodes: PositiveInt = 1000,
         val_nodes: PositiveInt = 300,
         seed: NonNegativeInt = 0,
     ):
-        rows = consecutive_node_split(nodes, labelled, val_nodes)
+        rows = consecutive_node_split(nodes, labeled_nodes, val_nodes)
         random = rng.make_generator(seed)
         x = torch.randn(nodes, features, generator=random)
         target = torch.arange(nodes).repeat_interleave(relations * degree)

@@ -33,11 +33,11 @@ class StochasticBlockModel(Dataset):
         p_within: Probability = 0.05,
         p_across: Probability = 0.005,
         mu: NonNegativeFloat = 1.0,
-        labelled: PositiveInt = 40,
+        labeled_nodes: PositiveInt = 40,
         val_nodes: PositiveInt = 100,
         seed: NonNegativeInt = 0,
     ):
-        rows = consecutive_node_split(nodes, labelled, val_nodes)
+        rows = consecutive_node_split(nodes, labeled_nodes, val_nodes)
         x, linked, block = block_graph(nodes, blocks, p_within, p_across, mu, rng.make_generator(seed))
         inputs = {"x": x, "edge_index": linked.nonzero().t().contiguous()}
         self.train, self.val, self.test = make_node_splits(inputs, block, rows)
