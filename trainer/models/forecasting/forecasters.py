@@ -167,11 +167,11 @@ class PatchTransformer(nn.Module):
         self.stride = stride
         self.normalize = normalize
         patches = (seq_len - patch) // stride + 1
-        plan = TransformerConfig(seq_len=patches, **(self.option_defaults | blocks))
-        self.embed = nn.Linear(patch, plan.width)
-        self.encoder = TransformerStack(plan, layers)
-        self.dropout = nn.Dropout(plan.dropout)
-        self.head = nn.Linear(patches * plan.width, horizon)
+        config = TransformerConfig(seq_len=patches, **(self.option_defaults | blocks))
+        self.embed = nn.Linear(patch, config.width)
+        self.encoder = TransformerStack(config, layers)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(patches * config.width, horizon)
 
     def forward(self, x: Tensor) -> Tensor:
         rows, _, features = x.shape

@@ -99,13 +99,17 @@ class _ResidualBlock(nn.Module):
 
     shapes = "h (B, C, H, W), cond (B, M) -> (B, D, H, W)"
 
-    def __init__(self, before: int, after: int, cond_dim: int, dropout: float):
+    def __init__(self, in_channels: int, out_channels: int, cond_dim: int, dropout: float):
         super().__init__()
-        self.in_layers = nn.Sequential(group_norm(before), nn.SiLU(), nn.Conv2d(before, after, 3, padding=1))
-        self.norm = group_norm(after)
-        self.cond_proj = nn.Linear(cond_dim, 2 * after)
-        self.out_layers = nn.Sequential(nn.SiLU(), nn.Dropout(dropout), nn.Conv2d(after, after, 3, padding=1))
-        self.shortcut = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
+        self.in_layers = nn.Sequential(
+            group_norm(in_channels), nn.SiLU(), nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        )
+        self.norm = group_norm(out_channels)
+        self.cond_proj = nn.Linear(cond_dim, 2 * out_channels)
+        self.out_layers = nn.Sequential(
+            nn.SiLU(), nn.Dropout(dropout), nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        )
+        self.shortcut = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, h: Tensor, cond: Tensor) -> Tensor:
         scale, shift = self.cond_proj(cond)[:, :, None, None].chunk(2, 1)

@@ -193,8 +193,8 @@ class _Upsample(nn.ConvTranspose2d):
 
     shapes = "x (B, C, h, w) -> (B, D, H, W)"
 
-    def __init__(self, before: int, after: int, size: tuple[int, int]):
-        super().__init__(before, after, 4, stride=2, padding=1)
+    def __init__(self, in_channels: int, out_channels: int, size: tuple[int, int]):
+        super().__init__(in_channels, out_channels, 4, stride=2, padding=1)
         self.size = size
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:

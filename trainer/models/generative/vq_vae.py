@@ -32,15 +32,15 @@ class CodebookOptions(TypedDict, total=False):
 
 
 class _BaseVQVAE(nn.Module, ABC):
-    """Autoencoder with ``places`` codes per sample from one codebook."""
+    """Autoencoder with ``num_positions`` codes per sample from one codebook."""
 
-    def __init__(self, places: int, options: CodebookOptions):
+    def __init__(self, num_positions: int, options: CodebookOptions):
         super().__init__()
         self.num_classes = options["num_classes"]
         self.codes = options["codes"]
         self.quantizer = VectorQuantizer(options["codes"], options["code_width"], options["decay"], options["restarts"])
         prior = (options["prior_width"], options["prior_layers"], options["prior_dropout"])
-        self.prior = CodebookPrior(options["codes"], places, *prior, self.num_classes)
+        self.prior = CodebookPrior(options["codes"], num_positions, *prior, self.num_classes)
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
@@ -179,13 +179,13 @@ class ConvVQVAE(_BaseVQVAE):
         return self.decoder(vectors.transpose(1, 2).unflatten(2, self.grid))
 
 
-def _downsample(before: int, after: int) -> tuple[nn.Module, ...]:
+def _downsample(in_channels: int, out_channels: int) -> tuple[nn.Module, ...]:
     """Return layers that halve each side, rounding up."""
     return (
-        *(nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU()),
-        *(nn.Conv2d(after, after, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1), nn.ReLU()),
+        *(nn.Conv2d(out_channels, out_channels, 3, padding=1), nn.ReLU()),
     )
 
 
-def _upsample(before: int, after: int, size: tuple[int, int]) -> tuple[nn.Module, ...]:
-    return nn.Upsample(size), nn.Conv2d(before, after, 3, padding=1), nn.ReLU()
+def _upsample(in_channels: int, out_channels: int, size: tuple[int, int]) -> tuple[nn.Module, ...]:
+    return nn.Upsample(size), nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.ReLU()

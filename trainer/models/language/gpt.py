@@ -53,12 +53,12 @@ class GPT(nn.Module):
         **blocks: Unpack[BlockOptions],
     ):
         super().__init__()
-        plan = TransformerConfig(seq_len=seq_len, **(self.option_defaults | blocks))
-        self.embed = nn.Embedding(vocab_size, plan.width)
+        config = TransformerConfig(seq_len=seq_len, **(self.option_defaults | blocks))
+        self.embed = nn.Embedding(vocab_size, config.width)
         # Sinusoidal encodings are much larger than initial token embeddings (Vaswani et al. 2017, section 3.4).
-        self.scale = plan.width**0.5 if plan.positions == "sinusoidal" else 1.0
-        self.transformer = TransformerStack(plan, layers, causal=True)
-        self.head = None if tie_weights else nn.Linear(plan.width, vocab_size, bias=False)
+        self.scale = config.width**0.5 if config.positions == "sinusoidal" else 1.0
+        self.transformer = TransformerStack(config, layers, causal=True)
+        self.head = None if tie_weights else nn.Linear(config.width, vocab_size, bias=False)
         for name, layer in self.named_modules():
             if isinstance(layer, nn.Linear | nn.Embedding):
                 is_output_projection = name.endswith((".out_proj", ".feedforward.2"))

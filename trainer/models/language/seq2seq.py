@@ -43,21 +43,21 @@ class Attention(nn.Module):
         self.score_proj = nn.Linear(width, 1, bias=False) if kind == "additive" else None
         self.out_proj = nn.Linear(2 * width, width)
 
-    def forward(self, states: Tensor, source: Tensor, keys: Tensor, real: Tensor) -> Tensor:
+    def forward(self, states: Tensor, source: Tensor, keys: Tensor, valid_mask: Tensor) -> Tensor:
         """Attend from decoder states to the source.
 
         Shape:
             states: (B, T, H)
             source: (B, S, H)
             keys: (B, S, H)
-            real: (B, S), bool, True for valid source steps
+            valid_mask: (B, S), bool, True for valid source steps
             output: (B, T, H)
         """
         if self.query_proj is None or self.score_proj is None:
             scores = states @ keys.transpose(1, 2)
         else:
             scores = self.score_proj(torch.tanh(self.query_proj(states)[:, :, None] + keys[:, None])).squeeze(-1)
-        weights = scores.masked_fill(~real[:, None], -torch.inf).softmax(-1)  # (B, T, S)
+        weights = scores.masked_fill(~valid_mask[:, None], -torch.inf).softmax(-1)  # (B, T, S)
         return torch.tanh(self.out_proj(torch.cat((states, weights @ source), -1)))
 
 
@@ -131,10 +131,10 @@ class Seq2Seq(GreedyEncoderDecoder):
             packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
             packed, state = self.encoder(packed)
             steps, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
-        real = find_valid_steps(x, lengths)
+        valid_mask = find_valid_steps(x, lengths)
         parts = state if isinstance(state, tuple) else (state,)
         keys = steps if self.attention is None else self.attention.key_proj(steps)
-        return steps, keys, real, *(self._merge_directions(part, len(x)) for part in parts)
+        return steps, keys, valid_mask, *(self._merge_directions(part, len(x)) for part in parts)
 
     def _merge_directions(self, state: Tensor, rows: int) -> Tensor:
         layers = self.encoder.num_layers  # (L * directions, B, H / directions) -> (B, L, H), directions concatenated
@@ -150,12 +150,12 @@ class Seq2Seq(GreedyEncoderDecoder):
         Raises:
             IndexError: a token above V.
         """
-        steps, keys, real, *initial = memory
+        steps, keys, valid_mask, *initial = memory
         hidden = tuple(part.transpose(0, 1).contiguous() for part in (initial if state is None else state))
         output, final = self.decoder(
             self.dropout(self.target_embedding(tokens)), hidden if isinstance(self.decoder, nn.LSTM) else hidden[0]
         )
         if self.attention is not None:
-            output = self.attention(output, steps, keys, real)
+            output = self.attention(output, steps, keys, valid_mask)
         parts = final if isinstance(final, tuple) else (final,)
         return self.head(self.dropout(output)), tuple(part.transpose(0, 1) for part in parts)

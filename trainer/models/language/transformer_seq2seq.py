@@ -57,14 +57,14 @@ class TransformerSeq2Seq(GreedyEncoderDecoder):
         **blocks: Unpack[BlockOptions],
     ):
         super().__init__()
-        plan = TransformerConfig(seq_len=seq_len, **(self.option_defaults | blocks))
+        config = TransformerConfig(seq_len=seq_len, **(self.option_defaults | blocks))
         self.start = vocab_size
         self.horizon = horizon
-        self.source_embedding = nn.Embedding(source_vocab_size, plan.width)
-        self.encoder = TransformerStack(plan, layers)
-        self.target_embedding = nn.Embedding(vocab_size + 1, plan.width)
-        self.decoder = TransformerStack(replace(plan, seq_len=horizon), decoder_layers, causal=True, cross=True)
-        self.head = nn.Linear(plan.width, vocab_size)
+        self.source_embedding = nn.Embedding(source_vocab_size, config.width)
+        self.encoder = TransformerStack(config, layers)
+        self.target_embedding = nn.Embedding(vocab_size + 1, config.width)
+        self.decoder = TransformerStack(replace(config, seq_len=horizon), decoder_layers, causal=True, cross=True)
+        self.head = nn.Linear(config.width, vocab_size)
 
     def encode(self, x: Tensor, lengths: Tensor | None = None) -> DecoderState:
         """Encode a source x (B, S) to the memory of the decoder.
@@ -88,6 +88,6 @@ class TransformerSeq2Seq(GreedyEncoderDecoder):
         """
         valid, *keys_values = memory
         x, state = self.decoder(
-            self.target_embedding(tokens), past=state or (), memory=tuple(keys_values), memory_real=valid
+            self.target_embedding(tokens), past=state or (), memory=tuple(keys_values), memory_mask=valid
         )
         return self.head(x), state

@@ -96,7 +96,15 @@ class TextRNN(nn.Module):
         self.embedding = nn.Embedding(vocab_size, embed_size)
         self.dropout = nn.Dropout(dropout)
         self.rnn = RNN(
-            *(embed_size, out_features, cell, hidden_size, num_layers, bidirectional, dropout, pool, recurrent_init),
+            in_features=embed_size,
+            out_features=out_features,
+            cell=cell,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            bidirectional=bidirectional,
+            dropout=dropout,
+            pool=pool,
+            recurrent_init=recurrent_init,
             forget_bias=forget_bias,
             seq_len=seq_len,
         )

@@ -56,21 +56,23 @@ class Transformer(nn.Module):
         **blocks: Unpack[BlockOptions],
     ):
         super().__init__()
-        plan = TransformerConfig(seq_len=seq_len, attention_rounds=attention_rounds, **(self.option_defaults | blocks))
-        self.embed: nn.Module = nn.Linear(in_features, plan.width)
-        self.encoder = TransformerStack(plan, layers)
-        self.decoder = TransformerStack(plan, decoder_layers, cross=True) if decoder_layers else None
-        self.pool = SequencePool(pool, plan.width, None)
-        self.head = nn.Linear(plan.width, out_features)
+        config = TransformerConfig(
+            seq_len=seq_len, attention_rounds=attention_rounds, **(self.option_defaults | blocks)
+        )
+        self.embed: nn.Module = nn.Linear(in_features, config.width)
+        self.encoder = TransformerStack(config, layers)
+        self.decoder = TransformerStack(config, decoder_layers, cross=True) if decoder_layers else None
+        self.pool = SequencePool(pool, config.width, None)
+        self.head = nn.Linear(config.width, out_features)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        real = make_valid_mask(x, lengths)
-        if real is not None:  # the padding may hold NaN or invalid tokens
-            x = x.masked_fill(~real.view(*real.shape, *[1] * (x.dim() - 2)), 0)
+        valid_mask = make_valid_mask(x, lengths)
+        if valid_mask is not None:  # the padding may hold NaN or invalid tokens
+            x = x.masked_fill(~valid_mask.view(*valid_mask.shape, *[1] * (x.dim() - 2)), 0)
         embedded = self.embed(x)
-        steps, _ = self.encoder(embedded, real)
+        steps, _ = self.encoder(embedded, valid_mask)
         if self.decoder is not None:
-            steps, _ = self.decoder(embedded, real, memory=self.decoder.project_kv(steps), memory_real=real)
+            steps, _ = self.decoder(embedded, valid_mask, memory=self.decoder.project_kv(steps), memory_mask=valid_mask)
         ends = steps[:, -1] if lengths is None else steps[torch.arange(len(steps), device=steps.device), lengths - 1]
         return self.head(self.pool(steps, ends, lengths))
 

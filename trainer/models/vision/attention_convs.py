@@ -61,10 +61,10 @@ class GatedConv(nn.Module):
     There is one gate per pixel, shared by all channels.
     """
 
-    def __init__(self, before: int, after: int):
+    def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
-        self.conv = nn.Conv2d(before, after, 3, padding=1)
-        self.gate = nn.Conv2d(before, 1, 1)
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.gate = nn.Conv2d(in_channels, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x) * self.gate(x).sigmoid()
@@ -107,15 +107,15 @@ class AttentionConv(nn.Module):
         ValueError: output channels that ``heads`` does not divide.
     """
 
-    def __init__(self, before: int, after: int, heads: int):
+    def __init__(self, in_channels: int, out_channels: int, heads: int):
         super().__init__()
-        if after % heads:
+        if out_channels % heads:
             raise ValueError(
-                f"{after} channels are not divisible by {heads} heads; each of channels must be a multiple of it"
+                f"{out_channels} channels are not divisible by {heads} heads; each of channels must be a multiple of it"
             )
-        self.conv = nn.Conv2d(before, after, 3, padding=1)
-        self.embed = nn.Conv2d(before, after, 1)
-        self.attention = MultiHeadAttention(after, heads, FullAttention())
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.embed = nn.Conv2d(in_channels, out_channels, 1)
+        self.attention = MultiHeadAttention(out_channels, heads, FullAttention())
 
     def forward(self, x: Tensor) -> Tensor:
         pixels = self.embed(x).flatten(2).transpose(1, 2)  # (B, H * W, D)
@@ -181,8 +181,8 @@ class AttentionCNN(_SmallCNN):
 class _KernelBank(nn.Conv2d, HasWeightMatrices):
     """Convolution that stores several kernels stacked, each a weight matrix of its own."""
 
-    def __init__(self, before: int, after: int, kernels: int):
-        super().__init__(before, kernels * after, 3, padding=1)
+    def __init__(self, in_channels: int, out_channels: int, kernels: int):
+        super().__init__(in_channels, kernels * out_channels, 3, padding=1)
         self.kernels = kernels
 
     def weight_matrices(self) -> MatricesByName:
@@ -196,11 +196,11 @@ class DynamicConv(nn.Module):
     at the cost of one convolution; one group per image makes it a single call.
     """
 
-    def __init__(self, before: int, after: int, kernels: int, temperature: float):
+    def __init__(self, in_channels: int, out_channels: int, kernels: int, temperature: float):
         super().__init__()
         self.temperature = temperature
-        self.conv = _KernelBank(before, after, kernels)
-        self.score = make_mlp((before, max(before // 4, 4), kernels), nn.ReLU)
+        self.conv = _KernelBank(in_channels, out_channels, kernels)
+        self.score = make_mlp((in_channels, max(in_channels // 4, 4), kernels), nn.ReLU)
 
     def compute_kernel_weights(self, x: Tensor) -> Tensor:
         """Compute the kernel weights (B, K) of images (B, C, H, W)."""

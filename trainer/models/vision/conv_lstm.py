@@ -21,10 +21,10 @@ class ConvLSTMLayer(nn.Module):
         Shi et al. 2015, Convolutional LSTM Network, eq. 3
     """
 
-    def __init__(self, before: int, after: int, kernel: int):
+    def __init__(self, in_channels: int, out_channels: int, kernel: int):
         super().__init__()
-        self.input_conv = nn.Conv2d(before, 4 * after, kernel, padding=kernel // 2)
-        self.hidden_conv = nn.Conv2d(after, 4 * after, kernel, padding=kernel // 2, bias=False)
+        self.input_conv = nn.Conv2d(in_channels, 4 * out_channels, kernel, padding=kernel // 2)
+        self.hidden_conv = nn.Conv2d(out_channels, 4 * out_channels, kernel, padding=kernel // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the hidden states (B, T, D, H, W) of x (B, T, C, H, W)."""

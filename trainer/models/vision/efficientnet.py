@@ -117,15 +117,18 @@ class MBConv(nn.Module):
 
     shapes = "x (B, C, H, W) -> (B, D, ceil(H / stride), ceil(W / stride))"
 
-    def __init__(self, before: int, after: int, expansion: int, kernel: int, stride: int, drop: float):
+    def __init__(self, in_channels: int, out_channels: int, expansion: int, kernel: int, stride: int, drop: float):
         super().__init__()
-        expanded = before * expansion
-        expand = [*make_conv_norm(before, expanded, 1), nn.SiLU()] if expansion > 1 else []
+        expanded = in_channels * expansion
+        expand = [*make_conv_norm(in_channels, expanded, 1), nn.SiLU()] if expansion > 1 else []
         depthwise = [*make_conv_norm(expanded, expanded, kernel, stride, groups=expanded), nn.SiLU()]
         self.branch = nn.Sequential(
-            *expand, *depthwise, SqueezeExcite(expanded, max(1, before // 4)), *make_conv_norm(expanded, after, 1)
+            *expand,
+            *depthwise,
+            SqueezeExcite(expanded, max(1, in_channels // 4)),
+            *make_conv_norm(expanded, out_channels, 1),
         )
-        self.has_skip = before == after and stride == 1
+        self.has_skip = in_channels == out_channels and stride == 1
         self.drop_path_rate = drop
 
     def forward(self, x: Tensor) -> Tensor:

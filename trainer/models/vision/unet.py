@@ -71,15 +71,17 @@ class UNet(nn.Module):
 class _UpBlock(nn.Module):
     """Decoder block: upsampling by 2, crop to the skip connection, concatenation and one convolution block."""
 
-    def __init__(self, before: int, skip: int, after: int, bias: bool):
+    def __init__(self, in_channels: int, skip: int, out_channels: int, bias: bool):
         super().__init__()
-        self.upsample = nn.ConvTranspose2d(before, before, 2, stride=2)
-        self.block = _make_block(before + skip, after, bias)
+        self.upsample = nn.ConvTranspose2d(in_channels, in_channels, 2, stride=2)
+        self.block = _make_block(in_channels + skip, out_channels, bias)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         height, width = skip.shape[-2:]
         return self.block(torch.cat((self.upsample(x)[..., :height, :width], skip), dim=1))
 
 
-def _make_block(before: int, after: int, bias: bool) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=bias), nn.BatchNorm2d(after), nn.ReLU())
+def _make_block(in_channels: int, out_channels: int, bias: bool) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias), nn.BatchNorm2d(out_channels), nn.ReLU()
+    )

@@ -42,7 +42,7 @@ class _BaseViT(nn.Module):
         size = options["embed_size"]
         self.embed = embed
         self.class_token = nn.Parameter(torch.zeros(1, 1, size)) if options["pool"] == "class" else None
-        plan = TransformerConfig(
+        config = TransformerConfig(
             width=size,
             heads=options["heads"],
             hidden=options["hidden"],
@@ -54,7 +54,7 @@ class _BaseViT(nn.Module):
             attention="full",
             attention_size=1,
         )
-        self.encoder = TransformerStack(plan, options["layers"])
+        self.encoder = TransformerStack(config, options["layers"])
         self.head = nn.Linear(size, out_features)
 
     def forward(self, x: Tensor) -> Tensor:

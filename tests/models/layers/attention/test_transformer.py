@@ -73,7 +73,7 @@ def test_a_block_is_torchs_layer(norm: str, activation: str) -> None:
     expected = decoder(
         x, memory, torch.ones(6, 6, dtype=torch.bool).triu(1), memory_key_padding_mask=~memory_real, tgt_is_causal=True
     )
-    out, _ = ours(x, memory=ours.cross_attention.project_kv(memory), memory_real=memory_real)
+    out, _ = ours(x, memory=ours.cross_attention.project_kv(memory), memory_mask=memory_real)
     torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from trainer.models.layers.attention.positional_encoding import RotaryCache, apply_rotary
 
 
-def make_attention_mask(q: Tensor, k: Tensor, real: Tensor | None, causal: bool) -> Tensor | None:
+def make_attention_mask(q: Tensor, k: Tensor, valid_mask: Tensor | None, causal: bool) -> Tensor | None:
     """Combine the key padding mask and the causal mask.
 
     Under causal attention the T queries are the last of the S keys, so that a single query attends to all keys.
@@ -28,9 +28,9 @@ def make_attention_mask(q: Tensor, k: Tensor, real: Tensor | None, causal: bool)
     causal_mask = None
     if causal and queries > 1:
         causal_mask = torch.ones(queries, keys, dtype=torch.bool, device=q.device).tril(keys - queries)
-    if real is None:
+    if valid_mask is None:
         return causal_mask
-    padding_mask = real[:, None, None, :]
+    padding_mask = valid_mask[:, None, None, :]
     return padding_mask if causal_mask is None else padding_mask & causal_mask
 
 
@@ -56,17 +56,19 @@ class AttentionKernel(nn.Module, ABC):
     shared_qk: ClassVar[bool] = False
 
     @abstractmethod
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, valid_mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
         """Compute the attention output.
 
         Args:
-            real: key padding mask, True for valid keys.
+            valid_mask: key padding mask, True for valid keys.
 
         Shape:
             q: (B, heads, T, D)
             k: (B, heads, S, D)
             v: (B, heads, S, D)
-            real: (B, S)
+            valid_mask: (B, S)
             output: (B, heads, T, D)
         """
 
@@ -78,11 +80,13 @@ class FullAttention(AttentionKernel):
         Vaswani et al. 2017, Attention Is All You Need, eq. 1
     """
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
-        if real is None and q.shape[2] == k.shape[2]:
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, valid_mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
+        if valid_mask is None and q.shape[2] == k.shape[2]:
             return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-        mask = make_attention_mask(q, k, real, causal)
-        if mask is None or real is None:
+        mask = make_attention_mask(q, k, valid_mask, causal)
+        if mask is None or valid_mask is None:
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         any_key = mask.any(-1, keepdim=True)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask | ~any_key) * any_key
@@ -94,14 +98,18 @@ class ReferenceAttention(AttentionKernel):
     Unlike the fused kernels, it exposes the attention weights.
     """
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
-        return self.compute_attention_weights(q, k, real, causal) @ v
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, valid_mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
+        return self.compute_attention_weights(q, k, valid_mask, causal) @ v
 
     def compute_attention_weights(
-        self, q: Tensor, k: Tensor, real: Tensor | None = None, causal: bool = False
+        self, q: Tensor, k: Tensor, valid_mask: Tensor | None = None, causal: bool = False
     ) -> Tensor:
         """Compute the attention weights, (B, heads, T, S)."""
-        return masked_softmax((q * q.shape[3] ** -0.5) @ k.transpose(2, 3), make_attention_mask(q, k, real, causal))
+        return masked_softmax(
+            (q * q.shape[3] ** -0.5) @ k.transpose(2, 3), make_attention_mask(q, k, valid_mask, causal)
+        )
 
 
 class MultiHeadAttention(nn.Module):
@@ -127,13 +135,13 @@ class MultiHeadAttention(nn.Module):
         self.in_proj = nn.Linear(width, (2 if kernel.shared_qk else 3) * width)  # q, k unless shared, v
         self.out_proj = nn.Linear(width, width)
 
-    def project_qkv(self, x: Tensor, by: RotaryCache | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def project_qkv(self, x: Tensor, rotary: RotaryCache | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Project x (B, T, heads * D) to queries, keys and values (B, heads, T, D).
 
         Queries and keys are rotated if a rotary cache is given.
         """
         parts = self._split_heads(self.in_proj(x))
-        rotated = parts[:-1] if by is None else apply_rotary(parts[:-1], by)
+        rotated = parts[:-1] if rotary is None else apply_rotary(parts[:-1], rotary)
         return rotated[0], rotated[-1], parts[-1]
 
     def project_q(self, x: Tensor) -> Tensor:
@@ -146,9 +154,11 @@ class MultiHeadAttention(nn.Module):
         k, v = self._split_heads(F.linear(x, self.in_proj.weight[self.width :], self.in_proj.bias[self.width :]))
         return k, v
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, valid_mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
         """Attend from queries (B, heads, T, D) to keys and values (B, heads, S, D) and project to (B, T, heads * D)."""
-        return self.out_proj(self.kernel(q, k, v, real, causal).transpose(1, 2).flatten(2))
+        return self.out_proj(self.kernel(q, k, v, valid_mask, causal).transpose(1, 2).flatten(2))
 
     def _split_heads(self, x: Tensor) -> Tensor:
         """Reshape (B, T, n * heads * D) to (n, B, heads, T, D)."""

@@ -43,11 +43,13 @@ class FeatureMapAttention(AttentionKernel):
     def log_features(self, x: Tensor) -> Tensor:
         """Compute the log features (B, heads, T, M) of queries or keys (B, heads, T, D)."""
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, valid_mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
         with torch.autocast(q.device.type, enabled=False):
             queries, keys = self.log_features(q.float()), self.log_features(k.float())
-            if real is not None:
-                keys = keys.masked_fill(~real[:, None, :, None], -torch.inf)
+            if valid_mask is not None:
+                keys = keys.masked_fill(~valid_mask[:, None, :, None], -torch.inf)
             values = F.pad(v.float(), (0, 1), value=1.0)  # the column of ones sums up the denominator
             sums, _ = self._causal_sums(queries, keys, values) if causal else self._weighted_sums(queries, keys, values)
             return (sums[..., :-1] / sums[..., -1:].clamp(min=self.EPS)).to(v.dtype)
@@ -158,15 +160,17 @@ class LinformerAttention(AttentionKernel, HasWeightMatrices):
         """Return E and F, which map steps to steps."""
         return {"key_proj": [self.key_proj.data], "value_proj": [self.value_proj.data]}
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, valid_mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
         steps, most = k.shape[2], self.key_proj.shape[1]
         if steps > most:
             raise ValueError(
                 f"attention: linformer was built for {most} steps (seq_len) and got {steps};"
                 " full, linear, performer and chunked take any number"
             )
-        if real is not None:
-            k, v = (x.masked_fill(~real[:, None, :, None], 0.0) for x in (k, v))
+        if valid_mask is not None:
+            k, v = (x.masked_fill(~valid_mask[:, None, :, None], 0.0) for x in (k, v))
         return self.attention(q, self.key_proj[:, :steps] @ k, self.value_proj[:, :steps] @ v)
 
 
@@ -190,14 +194,16 @@ class ChunkedAttention(AttentionKernel):
         self.size = size
         self.reach = reach
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, valid_mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
         size, steps, past = min(self.size, k.shape[2]), q.shape[2], k.shape[2] - q.shape[2]
         skipped = max(0, past // size - self.reach) * size  # chunks out of reach of every query
         past -= skipped
-        real = k.new_ones(k.shape[0], k.shape[2], dtype=torch.bool) if real is None else real
+        valid_mask = k.new_ones(k.shape[0], k.shape[2], dtype=torch.bool) if valid_mask is None else valid_mask
         q = _pad_to_multiple(F.pad(q, (0, 0, past, 0)), size, 2).unflatten(2, (-1, size))  # (B, heads, chunks, size, D)
         k, v = (self._unfold_windows(x[:, :, skipped:], size, causal).transpose(3, 4) for x in (k, v))
-        mask = self._unfold_windows(real[:, None, skipped:, None], size, causal)  # (B, 1, chunks, 1, window)
+        mask = self._unfold_windows(valid_mask[:, None, skipped:, None], size, causal)  # (B, 1, chunks, 1, window)
         if causal:
             window = torch.ones(size, mask.shape[-1], dtype=torch.bool, device=q.device)
             mask = mask & window.tril(self.reach * size)
@@ -240,16 +246,22 @@ class LSHAttention(AttentionKernel):
         self.size = size
         self.register_buffer("directions", torch.randn(rounds, head_dim, buckets // 2))
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, valid_mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
         steps = q.shape[2]
         size = min(self.size, steps)
-        real = q.new_ones(q.shape[0], steps, dtype=torch.bool) if real is None else real
-        q, v, real = _pad_to_multiple(q, size, 2), _pad_to_multiple(v, size, 2), _pad_to_multiple(real, size, 1)
-        real = real[:, None, None].expand(-1, q.shape[1], len(self.directions), -1)  # (B, heads, rounds, T)
-        order = self._hash_buckets(q).masked_fill(~real, torch.iinfo(torch.long).max).argsort(dim=-1, stable=True)
+        valid_mask = q.new_ones(q.shape[0], steps, dtype=torch.bool) if valid_mask is None else valid_mask
+        q, v, valid_mask = (
+            _pad_to_multiple(q, size, 2),
+            _pad_to_multiple(v, size, 2),
+            _pad_to_multiple(valid_mask, size, 1),
+        )
+        valid_mask = valid_mask[:, None, None].expand(-1, q.shape[1], len(self.directions), -1)  # (B, heads, rounds, T)
+        order = self._hash_buckets(q).masked_fill(~valid_mask, torch.iinfo(torch.long).max).argsort(dim=-1, stable=True)
         q, v = (_gather_in_order(x, order).unflatten(3, (-1, size)) for x in (q, v))
         output, weight = self._attend_chunks(
-            q, v, *(x.unflatten(3, (-1, size)) for x in (order, real.gather(3, order)))
+            q, v, *(x.unflatten(3, (-1, size)) for x in (order, valid_mask.gather(3, order)))
         )
         inverse = order.argsort(-1)[..., None]
         output, weight = output.gather(3, inverse.expand_as(output)), weight.gather(3, inverse)
@@ -260,21 +272,21 @@ class LSHAttention(AttentionKernel):
         projected = q[:, :, None] @ self.directions.to(q.dtype)
         return torch.cat((projected, -projected), -1).argmax(-1)
 
-    def _attend_chunks(self, q: Tensor, v: Tensor, positions: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+    def _attend_chunks(self, q: Tensor, v: Tensor, positions: Tensor, valid_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Attend from the queries of each chunk to the keys in its window.
 
         Args:
             q: queries (B, heads, rounds, chunks, size, D).
             v: values of the same steps.
             positions: original positions of the steps.
-            real: mask of valid steps.
+            valid_mask: mask of valid steps.
 
         Returns:
             Outputs (B, heads, rounds, T, D) and their log normalizers (B, heads, rounds, T, 1).
         """
         keys, values = _concat_previous(F.normalize(q, dim=-1)), _concat_previous(v)
         is_self = positions[..., None] == _concat_previous(positions)[..., None, :]
-        mask = _concat_previous(real)[..., None, :]
+        mask = _concat_previous(valid_mask)[..., None, :]
         scores = (q * q.shape[-1] ** -0.5) @ keys.transpose(4, 5)  # (B, heads, rounds, chunks, size, 2 size)
         scores = scores.masked_fill(is_self, self.SELF_SCORE)
         weight = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).logsumexp(-1, keepdim=True)

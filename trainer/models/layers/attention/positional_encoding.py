@@ -19,10 +19,10 @@ def compute_angles(start: int, steps: int, width: int, device: torch.device) -> 
     return compute_angles_at(torch.arange(start, start + steps, dtype=torch.float32, device=device), width)
 
 
-def compute_angles_at(places: Tensor, width: int) -> Tensor:
+def compute_angles_at(positions: Tensor, width: int) -> Tensor:
     """Compute the angles ``t / 10000^(2i / width)`` of positions t (T) and frequencies i, (T, ceil(width / 2))."""
-    dims = torch.arange(0, width, 2, dtype=torch.float32, device=places.device)
-    return places[:, None] * torch.exp(dims * (-math.log(10_000.0) / width))
+    dims = torch.arange(0, width, 2, dtype=torch.float32, device=positions.device)
+    return positions[:, None] * torch.exp(dims * (-math.log(10_000.0) / width))
 
 
 def make_sinusoidal_encoding(start: int, steps: int, width: int, device: torch.device) -> Tensor:
@@ -41,7 +41,7 @@ def rotary_cache(start: int, steps: int, width: int, device: torch.device) -> Ro
     return angle.cos(), angle.sin()
 
 
-def apply_rotary(x: Tensor, by: RotaryCache) -> Tensor:
+def apply_rotary(x: Tensor, rotary: RotaryCache) -> Tensor:
     """Apply rotary position embeddings to queries or keys (..., T, D), D even.
 
     The product of a query and a key then depends on their relative position only. Component i is paired with i + D/2
@@ -50,7 +50,7 @@ def apply_rotary(x: Tensor, by: RotaryCache) -> Tensor:
     References:
         Su et al. 2021, RoFormer, eq. 34
     """
-    (cos, sin), (a, b) = by, x.chunk(2, -1)
+    (cos, sin), (a, b) = rotary, x.chunk(2, -1)
     return torch.cat((a * cos - b * sin, a * sin + b * cos), -1).to(x.dtype)
 
 

@@ -134,7 +134,7 @@ class TransformerBlock(nn.Module):
     The residual stream itself is never dropped.
 
     Args:
-        plan: configuration.
+        config: configuration.
         causal: mask later steps in self-attention.
         cross: add cross-attention to an encoder output.
 
@@ -143,47 +143,49 @@ class TransformerBlock(nn.Module):
         Xiong et al. 2020, On Layer Normalization in the Transformer Architecture (pre-norm).
     """
 
-    def __init__(self, plan: TransformerConfig, *, causal: bool = False, cross: bool = False):
+    def __init__(self, config: TransformerConfig, *, causal: bool = False, cross: bool = False):
         super().__init__()
         self.causal = causal
-        self.is_pre = plan.norm == "pre"
-        self.attention = plan.make_attention(causal=causal)
-        self.cross_attention = plan.make_attention(cross=True) if cross else None
+        self.is_pre = config.norm == "pre"
+        self.attention = config.make_attention(causal=causal)
+        self.cross_attention = config.make_attention(cross=True) if cross else None
         self.feedforward = nn.Sequential(
-            nn.Linear(plan.width, plan.hidden), ACTIVATIONS[plan.activation](), nn.Linear(plan.hidden, plan.width)
+            nn.Linear(config.width, config.hidden),
+            ACTIVATIONS[config.activation](),
+            nn.Linear(config.hidden, config.width),
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(plan.width) for _ in range(3 if cross else 2))
-        self.dropout = nn.Dropout(plan.dropout)
+        self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(3 if cross else 2))
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(
         self,
         x: Tensor,
-        real: Tensor | None = None,
-        by: RotaryCache | None = None,
+        valid_mask: Tensor | None = None,
+        rotary: RotaryCache | None = None,
         past: DecoderState = (),
         memory: DecoderState = (),
-        memory_real: Tensor | None = None,
+        memory_mask: Tensor | None = None,
     ) -> tuple[Tensor, DecoderState]:
         """Run the block on x (B, T, width).
 
         Args:
             x: input; its positions follow those of ``past``.
-            real: mask of valid steps of ``past`` and x, (B, S).
-            by: rotary cache of the positions of x.
+            valid_mask: mask of valid steps of ``past`` and x, (B, S).
+            rotary: rotary cache of the positions of x.
             past: cached keys and values of earlier steps; empty if there are none.
             memory: keys and values of the encoder output.
-            memory_real: mask of valid encoder steps.
+            memory_mask: mask of valid encoder steps.
 
         Returns:
             Output (B, T, width), and the cached keys and values extended by those of x.
         """
-        q, k, v = self.attention.project_qkv(self._pre_norm(0, x), by)
+        q, k, v = self.attention.project_qkv(self._pre_norm(0, x), rotary)
         if past:
             k, v = torch.cat((past[0], k), 2), torch.cat((past[1], v), 2)
-        x = self._residual(0, x, self.attention(q, k, v, real, self.causal))
+        x = self._residual(0, x, self.attention(q, k, v, valid_mask, self.causal))
         if self.cross_attention is not None:
             x = self._residual(
-                1, x, self.cross_attention(self.cross_attention.project_q(self._pre_norm(1, x)), *memory, memory_real)
+                1, x, self.cross_attention(self.cross_attention.project_q(self._pre_norm(1, x)), *memory, memory_mask)
             )
         return self._residual(-1, x, self.feedforward(self._pre_norm(-1, x))), (k, v)
 
@@ -201,13 +203,13 @@ class TransformerStack(nn.Module):
     An encoder by default, a decoder with ``causal`` or ``cross``.
     """
 
-    def __init__(self, plan: TransformerConfig, layers: int, *, causal: bool = False, cross: bool = False):
+    def __init__(self, config: TransformerConfig, layers: int, *, causal: bool = False, cross: bool = False):
         super().__init__()
-        self.positional_encoding = plan.positional_encoding()
-        self.dropout = nn.Dropout(plan.dropout)
-        self.blocks = nn.ModuleList(TransformerBlock(plan, causal=causal, cross=cross) for _ in range(layers))
-        self.norm = nn.LayerNorm(plan.width)
-        self.rotary_dim = plan.head_dim if plan.positions == "rotary" else 0
+        self.positional_encoding = config.positional_encoding()
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(TransformerBlock(config, causal=causal, cross=cross) for _ in range(layers))
+        self.norm = nn.LayerNorm(config.width)
+        self.rotary_dim = config.head_dim if config.positions == "rotary" else 0
 
     def project_kv(self, memory: Tensor) -> DecoderState:
         """Project the encoder output (B, S, width) to keys and values for all blocks, in order."""
@@ -219,10 +221,10 @@ class TransformerStack(nn.Module):
     def forward(
         self,
         x: Tensor,
-        real: Tensor | None = None,
+        valid_mask: Tensor | None = None,
         past: DecoderState = (),
         memory: DecoderState = (),
-        memory_real: Tensor | None = None,
+        memory_mask: Tensor | None = None,
     ) -> tuple[Tensor, DecoderState]:
         """Run the stack on x (B, T, width); arguments and results as for ``TransformerBlock``.
 
@@ -230,10 +232,10 @@ class TransformerStack(nn.Module):
         """
         start = past[0].shape[2] if past else 0
         x = self.dropout(self.positional_encoding(x, start))
-        by = rotary_cache(start, x.shape[1], self.rotary_dim, x.device) if self.rotary_dim else None
+        rotary = rotary_cache(start, x.shape[1], self.rotary_dim, x.device) if self.rotary_dim else None
         cache: DecoderState = ()
         for i, block in enumerate(self.blocks):
             kv = slice(2 * i, 2 * i + 2)
-            x, block_cache = block(x, real, by, past[kv], memory[kv], memory_real)
+            x, block_cache = block(x, valid_mask, rotary, past[kv], memory[kv], memory_mask)
             cache += block_cache
         return self.norm(x), cache

@@ -81,24 +81,26 @@ class ResidualBlock(nn.Module):
         output: (B, D, ceil(H / stride), ceil(W / stride)), D = width * ``EXPANSION``
     """
 
-    def __init__(self, block: Literal["basic", "bottleneck"], before: int, width: int, stride: int, bias: bool):
+    def __init__(self, block: Literal["basic", "bottleneck"], in_channels: int, width: int, stride: int, bias: bool):
         super().__init__()
-        after = width * EXPANSION[block]
-        same = before == after and stride == 1
-        self.shortcut = nn.Identity() if same else nn.Sequential(*make_conv_norm(before, after, 1, stride, bias=bias))
+        out_channels = width * EXPANSION[block]
+        same = in_channels == out_channels and stride == 1
+        self.shortcut = (
+            nn.Identity() if same else nn.Sequential(*make_conv_norm(in_channels, out_channels, 1, stride, bias=bias))
+        )
         if block == "basic":
             layers = [
-                *make_conv_norm(before, width, 3, stride, bias=bias),
+                *make_conv_norm(in_channels, width, 3, stride, bias=bias),
                 nn.ReLU(),
                 *make_conv_norm(width, width, 3, bias=bias),
             ]
         else:
             layers = [
-                *make_conv_norm(before, width, 1, bias=bias),
+                *make_conv_norm(in_channels, width, 1, bias=bias),
                 nn.ReLU(),
                 *make_conv_norm(width, width, 3, stride, bias=bias),
             ]
-            layers += [nn.ReLU(), *make_conv_norm(width, after, 1, bias=bias)]
+            layers += [nn.ReLU(), *make_conv_norm(width, out_channels, 1, bias=bias)]
         self.branch = nn.Sequential(*layers)
         self.relu = nn.ReLU()
 
@@ -107,11 +109,11 @@ class ResidualBlock(nn.Module):
 
 
 def make_conv_norm(
-    before: int, after: int, kernel: int, stride: int = 1, *, groups: int = 1, bias: bool = False
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, *, groups: int = 1, bias: bool = False
 ) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
     """Create a convolution with padding ``kernel // 2`` and its batch norm.
 
     For odd kernels each side becomes ``ceil(side / stride)``.
     """
-    convolution = nn.Conv2d(before, after, kernel, stride, kernel // 2, groups=groups, bias=bias)
-    return convolution, nn.BatchNorm2d(after)
+    convolution = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=bias)
+    return convolution, nn.BatchNorm2d(out_channels)

@@ -9,7 +9,7 @@ from torch import nn
 from trainer.models.layers.conv.residual import make_conv_norm
 
 
-def make_separable_conv(before: int, after: int, stride: int, norm: bool = True) -> nn.Sequential:
+def make_separable_conv(in_channels: int, out_channels: int, stride: int, norm: bool = True) -> nn.Sequential:
     """Create a depthwise 3x3 and a pointwise 1x1 convolution, each with batch norm and ReLU6.
 
     Without norms the convolutions have biases.
@@ -22,8 +22,8 @@ def make_separable_conv(before: int, after: int, stride: int, norm: bool = True)
         Howard et al. 2017, MobileNets
     """
     halves = (
-        make_conv_norm(before, before, 3, stride, groups=before, bias=not norm),
-        make_conv_norm(before, after, 1, bias=not norm),
+        make_conv_norm(in_channels, in_channels, 3, stride, groups=in_channels, bias=not norm),
+        make_conv_norm(in_channels, out_channels, 1, bias=not norm),
     )
     return nn.Sequential(*(layer for half in halves for layer in (*half[: 1 + norm], nn.ReLU6())))
 

@@ -19,7 +19,7 @@ class CodebookPrior(nn.Module):
 
     Args:
         codes: codebook size K.
-        places: codes per sequence L.
+        num_positions: codes per sequence L.
         num_classes: number of classes, or None for an unconditional prior.
 
     Shape:
@@ -35,14 +35,20 @@ class CodebookPrior(nn.Module):
     """
 
     def __init__(
-        self, codes: int, places: int, width: int, layers: int = 1, dropout: float = 0.0, num_classes: int | None = None
+        self,
+        codes: int,
+        num_positions: int,
+        width: int,
+        layers: int = 1,
+        dropout: float = 0.0,
+        num_classes: int | None = None,
     ):
         super().__init__()
         if width % NUM_HEADS:
             raise ValueError(f"prior_width: {width} given; {NUM_HEADS} heads share it, so it must be even")
         self.codes = codes
-        self.places = places
-        plan = TransformerConfig(
+        self.num_positions = num_positions
+        config = TransformerConfig(
             width=width,
             heads=NUM_HEADS,
             hidden=4 * width,
@@ -50,12 +56,12 @@ class CodebookPrior(nn.Module):
             norm="pre",
             dropout=dropout,
             positions="learned",
-            seq_len=places,
+            seq_len=num_positions,
             attention="full",
             attention_size=1,
         )
         self.embed = nn.Embedding(codes + (num_classes or 1), width)
-        self.transformer = TransformerStack(plan, layers, causal=True)
+        self.transformer = TransformerStack(config, layers, causal=True)
         self.head = nn.Linear(width, codes)
 
     def decode(
@@ -75,7 +81,9 @@ class CodebookPrior(nn.Module):
 
     def write(self, count: int, label: Tensor | None = None) -> Tensor:
         """Sample new codes (count, L) with torch's global generator."""
-        return decoding.generate_tokens(self, (), self.make_start_tokens(count, label), self.places, _sample_codes)
+        return decoding.generate_tokens(
+            self, (), self.make_start_tokens(count, label), self.num_positions, _sample_codes
+        )
 
 
 def _sample_codes(scores: Tensor) -> Tensor:

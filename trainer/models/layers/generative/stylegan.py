@@ -31,10 +31,12 @@ class ModulatedConv(nn.Module):
         Karras et al. 2020, Analyzing and Improving the Image Quality of StyleGAN, section 2.2
     """
 
-    def __init__(self, before: int, after: int, kernel: int, style: int, demodulate: bool):
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, style: int, demodulate: bool):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(after, before, kernel, kernel) / (before * kernel**2) ** 0.5)
-        self.affine = nn.Linear(style, before)
+        self.weight = nn.Parameter(
+            torch.randn(out_channels, in_channels, kernel, kernel) / (in_channels * kernel**2) ** 0.5
+        )
+        self.affine = nn.Linear(style, in_channels)
         nn.init.normal_(self.affine.weight, std=style**-0.5)
         nn.init.ones_(self.affine.bias)
         self.demodulate = demodulate
@@ -57,11 +59,11 @@ class StyledLayer(nn.Module):
         output: (B, D, H, W)
     """
 
-    def __init__(self, before: int, after: int, style: int):
+    def __init__(self, in_channels: int, out_channels: int, style: int):
         super().__init__()
-        self.conv = ModulatedConv(before, after, 3, style, demodulate=True)
+        self.conv = ModulatedConv(in_channels, out_channels, 3, style, demodulate=True)
         self.noise_scale = nn.Parameter(torch.zeros(()))
-        self.bias = nn.Parameter(torch.zeros(after))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         x = self.conv(x, style)
@@ -76,11 +78,13 @@ class StyledStage(nn.Module):
     Upsamples the features and the image to ``size``, applies two styled layers, and adds their projection to the image.
     """
 
-    def __init__(self, before: int, after: int, style: int, channels: int, size: tuple[int, int]):
+    def __init__(self, in_channels: int, out_channels: int, style: int, channels: int, size: tuple[int, int]):
         super().__init__()
         self.size = size
-        self.layers = nn.ModuleList((StyledLayer(before, after, style), StyledLayer(after, after, style)))
-        self.to_rgb = ModulatedConv(after, channels, 1, style, demodulate=False)
+        self.layers = nn.ModuleList(
+            (StyledLayer(in_channels, out_channels, style), StyledLayer(out_channels, out_channels, style))
+        )
+        self.to_rgb = ModulatedConv(out_channels, channels, 1, style, demodulate=False)
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, image: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
@@ -149,15 +153,15 @@ class ResidualDownsample(nn.Module):
         output: (B, D, ceil(H / 2), ceil(W / 2))
     """
 
-    def __init__(self, before: int, after: int):
+    def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
         self.branch = nn.Sequential(
-            nn.Conv2d(before, before, 3, padding=1),
+            nn.Conv2d(in_channels, in_channels, 3, padding=1),
             nn.LeakyReLU(LEAKY_SLOPE),
-            nn.Conv2d(before, after, 3, padding=1),
+            nn.Conv2d(in_channels, out_channels, 3, padding=1),
             nn.LeakyReLU(LEAKY_SLOPE),
         )
-        self.shortcut = nn.Conv2d(before, after, 1, bias=False)
+        self.shortcut = nn.Conv2d(in_channels, out_channels, 1, bias=False)
         self.pool = nn.AvgPool2d(2, ceil_mode=True)
 
     def forward(self, x: Tensor) -> Tensor:
