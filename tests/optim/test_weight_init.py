@@ -13,14 +13,8 @@ from tests.helpers.pairs import MODELS, first_data, pair
 from trainer.core import rng
 from trainer.engine import factory
 from trainer.models.layers.attention.efficient_attention import LinformerAttention
-from trainer.models.layers.graph.graph_conv import (
-    EdgeMessageConv,
-    GATConv,
-    GATv2Conv,
-    GCNConv,
-    GINConv,
-    SAGEConv,
-)
+from trainer.models.layers.graph.graph_attention import GATConv, GATv2Conv
+from trainer.models.layers.graph.graph_conv import EdgeMessageConv, GCNConv, GINConv, SAGEConv
 from trainer.models.layers.graph.graph_readout import GraphPool
 from trainer.models.layers.graph.relational_graph_conv import RGCNConv
 from trainer.models.sequence.rnn import RNN

@@ -22,7 +22,7 @@ from trainer.data.datasets.graph.planetoid import Planetoid
 from trainer.data.datasets.graph.sbm import StochasticBlockModel
 from trainer.data.readers.download import Source
 from trainer.models.layers.graph.graph import Graph
-from trainer.models.layers.graph.graph_conv import ATTENTION_CONVS, GATConv
+from trainer.models.layers.graph.graph_attention import ATTENTION_CONVS, GATConv
 from trainer.utils.errors import ConfigError
 
 

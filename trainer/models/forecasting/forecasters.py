@@ -20,6 +20,12 @@ class GRUForecaster(nn.Module):
     """GRU forecaster ``y = W h_T + b``: the final state of the last layer predicts the full horizon.
 
     Args:
+        in_features: number of channels F.
+        seq_len: number of observed steps T.
+        horizon: number of predicted steps P.
+        hidden_size: hidden state size.
+        num_layers: number of recurrent layers.
+        dropout: dropout probability between layers and before the head.
         segment: steps per input segment; segments shorten the recurrence over a long history.
         normalize: window normalization, see ``compute_loc_and_scale``.
         channel_independent: treat channels as independent samples with shared weights, which overfits less for few,
@@ -88,6 +94,12 @@ class DLinear(nn.Module):
     The edges are padded by replication. Two linear maps from T to P steps are shared by all channels. With
     ``moving_average=1`` it is a single linear map.
 
+    Args:
+        seq_len: number of observed steps T.
+        horizon: number of predicted steps P.
+        moving_average: window of the moving average in steps.
+        normalize: ``none``, ``last`` (subtract the last value) or ``standard`` (z-score of each window).
+
     References:
         Zeng et al. 2023, Are Transformers Effective for Time Series Forecasting?
     """
@@ -126,8 +138,13 @@ class PatchTransformer(nn.Module):
     predicts the full horizon. Attention over patches reduces its cost by ``stride`` squared.
 
     Args:
+        seq_len: number of observed steps T.
+        horizon: number of predicted steps P.
         patch: steps per patch.
         stride: steps between the starts of consecutive patches.
+        layers: number of Transformer blocks.
+        normalize: ``none``, ``last`` (subtract the last value) or ``standard`` (z-score of each window).
+        **blocks: options of the Transformer blocks, see ``BlockOptions``.
 
     Raises:
         ValueError: a patch longer than the history.

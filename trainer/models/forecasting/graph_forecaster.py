@@ -26,8 +26,12 @@ class GCNLSTM(nn.Module):
     value is concatenated, since convolutions mix it with that of the neighbors.
 
     Args:
+        horizon: number of predicted steps P.
         conv: graph convolution, see ``GNN``.
         conv_sizes: output sizes of the convolutions.
+        hidden_size: hidden state size.
+        num_layers: number of recurrent layers.
+        dropout: dropout probability after the convolutions, between LSTM layers and before the head.
         normalize: removes the level of each window and node and adds it back to the forecast.
 
     References:

@@ -24,9 +24,11 @@ class DiffusionUNet(nn.Module):
     zero-initialized, so that an untrained network outputs zero.
 
     Args:
+        in_channels: number of image channels C.
         widths: channels of each resolution.
         blocks: residual blocks per resolution.
         heads: heads of self-attention at the lowest resolution; 0 disables it.
+        dropout: dropout probability in the residual blocks.
         num_classes: number of classes, or None for an unconditional model.
 
     References:

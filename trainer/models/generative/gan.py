@@ -50,8 +50,12 @@ class GAN(_BaseGAN):
     process samples independently.
 
     Args:
-        latent: noise dimension.
+        flat_features: number of features per sample after flattening.
         num_classes: number of classes, or None for an unconditional model.
+        latent: noise dimension.
+        embed_size: class embedding size.
+        generator_hidden: hidden layer sizes of the generator.
+        critic_hidden: hidden layer sizes of the critic.
         output_activation: output activation of the generator.
         spectral_norm: spectral normalization in the critic.
 
@@ -95,7 +99,16 @@ class DCGAN(_BaseGAN):
     weights need no statistics.
 
     Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        num_classes: number of classes for conditioning; None: unconditional.
+        latent: noise vector size.
+        embed_size: class embedding size.
         widths: channels of each resolution, from the highest.
+        norm: norm in the generator: ``group`` or ``none``.
+        output_activation: output activation of the generator: ``none``, ``tanh`` or ``sigmoid``.
+        spectral_norm: spectral normalization of the critic's weights.
 
     Raises:
         ValueError: an image too small for the halvings of the critic.
@@ -153,8 +166,16 @@ class StyleGAN(_BaseGAN):
     ``widths`` but the first, rounding up, so that every image size is valid.
 
     Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        num_classes: number of classes for conditioning; None: unconditional.
+        latent: noise vector size.
+        embed_size: class embedding size.
         mapping: hidden layer sizes of the mapping network.
         widths: channels of each resolution, from the highest.
+        critic_hidden: size of the critic's last hidden layer.
+        spectral_norm: spectral normalization of the critic's weights.
 
     References:
         Karras et al. 2019, A Style-Based Generator Architecture for Generative Adversarial Networks.

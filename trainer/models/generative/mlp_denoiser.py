@@ -13,6 +13,12 @@ class Denoiser(nn.Module):
 
     m embeds the time in [0, 1] and the class label. The last layer is zero-initialized, so that an untrained network
     outputs zero.
+
+    Args:
+        in_features: number of input features F.
+        width: hidden layer size D.
+        blocks: residual blocks of two layers each.
+        num_classes: number of classes for conditioning; None: unconditional.
     """
 
     shapes = "x (B, F), time (B), label (B) -> (B, F)"

@@ -22,7 +22,9 @@ class RealNVP(nn.Module):
     the label. Blocks start as the identity; without blocks the model is a diagonal Gaussian.
 
     Args:
+        flat_features: number of features per sample after flattening.
         blocks: number of blocks, each of two affine coupling layers.
+        hidden: hidden layer sizes of the MLP in each coupling layer.
         max_log_scale: bound of s by ``max_log_scale tanh(. / max_log_scale)``, so that blocks are invertible in
             float32.
         num_classes: number of classes, or None for an unconditional model.

@@ -59,8 +59,10 @@ class VAE(_BaseVAE):
     ``forward`` reconstructs x from the posterior mean, with a trailing dimension if ``levels`` exceeds 1.
 
     Args:
-        levels: decoder outputs per feature, as the likelihood requires: a mean, a logit, or one logit per level.
+        flat_features: number of features per sample after flattening.
         hidden: hidden layer sizes of the encoder, mirrored in the decoder.
+        latent: latent size.
+        levels: decoder outputs per feature, as the likelihood requires: a mean, a logit, or one logit per level.
         num_classes: number of classes for conditioning, or None.
 
     References:
@@ -91,6 +93,16 @@ class ConvVAE(_BaseVAE):
     Each of ``channels`` is a convolution that halves both sides, rounding up. An MLP with one hidden layer, conditioned
     on the label, connects the last feature map and the latent in each direction. Transposed convolutions double the
     sides, and the output is cropped.
+
+    Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        channels: channels of each convolution, which halves the resolution; the decoder is symmetric.
+        hidden: hidden size of the MLPs between feature map and latent.
+        latent: latent size.
+        levels: output levels per element: 1, or the number of levels for a categorical likelihood.
+        num_classes: number of classes for conditioning; None: unconditional.
     """
 
     shapes = "x (B, C, H, W), label (B) -> (B, ...)"

@@ -76,8 +76,10 @@ class VQVAE(_BaseVQVAE):
     The codebook follows the encoder without a gradient, and a causal Transformer learns the prior over codes.
 
     Args:
-        groups: codes per sample.
+        flat_features: number of features per sample after flattening.
         hidden: hidden layer sizes of the encoder, mirrored in the decoder.
+        groups: codes per sample.
+        **codes: options of codebook and prior, see ``CodebookOptions``.
 
     References:
         van den Oord et al. 2017, Neural Discrete Representation Learning
@@ -122,6 +124,13 @@ class ConvVQVAE(_BaseVQVAE):
 
     Each of ``widths`` halves both sides, rounding up; the prior models the codes in row-major order. There is no
     normalization, so that codes depend on their receptive field only.
+
+    Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        widths: channels of each convolution, which halves the resolution; the last output is the grid of codes.
+        **codes: options of codebook and prior, see ``CodebookOptions``.
 
     Raises:
         ValueError: no widths.

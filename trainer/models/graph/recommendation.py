@@ -24,6 +24,10 @@ class MatrixFactorization(nn.Module):
     Users and items share one index range, so a single table holds all embeddings, and the nodes of any graph can be
     used.
 
+    Args:
+        num_nodes: number of nodes N.
+        width: embedding size.
+
     References:
         Koren et al. 2009, Matrix Factorization Techniques for Recommender Systems
     """
@@ -46,6 +50,11 @@ class BipartiteGNN(nn.Module):
 
     ``z = mean_k (D^-1/2 A D^-1/2)^k E`` for k = 0..``layers``, and logit ``z_u . z_i + b`` (C = 1). The paper trains
     with a pairwise ranking loss and needs no b.
+
+    Args:
+        num_nodes: number of nodes N.
+        width: embedding size W.
+        layers: number of message passing layers.
 
     References:
         He et al. 2020, LightGCN

@@ -20,7 +20,11 @@ class GPT(nn.Module):
     the context to ``seq_len`` tokens.
 
     Args:
+        vocab_size: number of tokens V.
+        seq_len: maximum number of tokens with learned positions.
+        layers: number of Transformer blocks.
         tie_weights: share the weights of the input embedding and the output layer.
+        **blocks: options of the Transformer blocks, see ``BlockOptions``.
 
     Raises:
         ValueError: a width that ``heads`` does not divide, or an ``attention`` that cannot be causal.

@@ -13,6 +13,13 @@ class LSTMLanguage(nn.Module):
 
     Generation costs one step per token, independent of the length of the text.
 
+    Args:
+        vocab_size: number of tokens V.
+        embed_size: token embedding size.
+        hidden_size: hidden state size.
+        num_layers: number of recurrent layers.
+        dropout: dropout probability of the embeddings, between layers and before the head.
+
     References:
         Mikolov et al. 2010, Recurrent Neural Network Based Language Model.
         Graves 2013, Generating Sequences with Recurrent Neural Networks.

@@ -18,7 +18,10 @@ class Pretrained(nn.Module):
 
     Args:
         name: model name on the hub or a local directory.
+        vocab_size: number of tokens V.
+        out_features: number of outputs C.
         pool: ``first`` or ``mean``.
+        dropout: dropout probability before the head.
 
     Raises:
         ConfigError: transformers is not installed, or the model cannot be found or loaded.

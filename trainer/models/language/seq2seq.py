@@ -69,9 +69,16 @@ class Seq2Seq(GreedyEncoderDecoder):
     never predicted. ``forward`` decodes greedily.
 
     Args:
+        source_vocab_size: number of source tokens.
+        vocab_size: number of target tokens V.
+        horizon: number of tokens that ``forward`` generates.
+        cell: recurrent cell: ``gru`` or ``lstm``.
+        embed_size: token embedding size.
+        hidden_size: hidden state size; if bidirectional, of both directions together.
+        num_layers: number of recurrent layers of the encoder and of the decoder.
         bidirectional: bidirectional encoder with half the hidden size per direction.
         attention: attention score, see ``Attention``.
-        horizon: number of tokens that ``forward`` generates.
+        dropout: dropout probability of the embeddings, between layers and before the head.
 
     Raises:
         ValueError: an odd ``hidden_size`` with ``bidirectional``.

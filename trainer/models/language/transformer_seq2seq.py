@@ -22,8 +22,13 @@ class TransformerSeq2Seq(GreedyEncoderDecoder):
     every target and is never predicted. ``forward`` decodes greedily.
 
     Args:
+        source_vocab_size: number of source tokens.
+        vocab_size: number of target tokens V.
         seq_len: maximum number of source tokens with learned positions.
         horizon: number of tokens that ``forward`` generates; maximum target length with learned positions.
+        layers: number of encoder blocks.
+        decoder_layers: number of decoder blocks.
+        **blocks: options of the Transformer blocks, see ``BlockOptions``.
 
     Raises:
         ValueError: a width that ``heads`` does not divide, or an ``attention`` that cannot be causal or cross-attend.

@@ -1,8 +1,9 @@
-"""Masks of valid steps in padded sequences."""
+"""Padding of sequences and masks of their valid steps."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -15,3 +16,9 @@ def find_valid_steps(x: Tensor, lengths: Tensor | None) -> Tensor:
     """Return the mask (B, T) of valid steps of x (B, T, ...), also if all steps are valid."""
     valid = make_valid_mask(x, lengths)
     return torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if valid is None else valid
+
+
+def pad_to_multiple(x: Tensor, size: int, dim: int) -> Tensor:
+    """Pad x with zeros (False) at the end of dimension ``dim`` to a multiple of ``size``."""
+    pad = -x.shape[dim] % size
+    return F.pad(x, (0, 0) * (x.dim() - 1 - dim) + (0, pad)) if pad else x

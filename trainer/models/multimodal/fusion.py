@@ -32,7 +32,15 @@ class Multimodal(nn.Module):
 
     Args:
         input_shapes: shape of each input, without the batch dimension.
+        out_features: number of outputs C.
+        cell: recurrent cell of the sequence encoders: rnn, gru or lstm.
+        hidden_size: hidden state size of sequence encoders, hidden size of tabular encoders.
+        channels: output channels of each convolution of the image encoder; each halves the resolution.
+        fusion: concat, gate (gating between modalities) or cross_attention (over steps and positions).
+        width: dimension of the vector of each input.
+        heads: attention heads of ``cross_attention``; must divide ``width``.
         hidden: hidden layer sizes of the head.
+        dropout: dropout probability after each hidden layer.
 
     Raises:
         ValueError: an input with other dimensions, an image too small for the convolutions, or a width that ``heads``
@@ -78,7 +86,10 @@ class Multimodal(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Base class of encoders.
+    """Base class of encoders, which are created as ``Encoder(shape, cell, hidden_size, channels)``.
+
+    ``shape`` is the shape of the input without the batch dimension. Sequence encoders use ``cell`` and ``hidden_size``,
+    image encoders ``channels``, video encoders all three, and vector encoders ``hidden_size`` as output features.
 
     Attributes:
         pool_kind: pooling of the steps to one vector.
@@ -165,6 +176,9 @@ class ConcatFusion(nn.Module):
     """Concatenation of the pooled and projected inputs.
 
     Args:
+        encoders: encoders of the inputs.
+        width: output features per input.
+        heads: attention heads; used by cross-attention only.
         step_width: features per step D_i, if they differ from those of the encoders.
     """
 

@@ -24,6 +24,8 @@ class NeuralODE(nn.Module):
     Gradients are backpropagated through the solver steps.
 
     Args:
+        in_features: number of input features F.
+        hidden: hidden layer sizes of the ODE function.
         solver: ``rk4`` (classical Runge-Kutta) or ``dopri5`` (adaptive Dormand-Prince).
         steps_per_interval: equal steps of ``rk4`` between consecutive times.
         tolerance: relative and absolute error tolerance of ``dopri5``.

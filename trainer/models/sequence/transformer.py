@@ -17,10 +17,15 @@ class Transformer(nn.Module):
     """Transformer encoder with pooling and a linear head.
 
     Args:
+        in_features: number of input features F.
+        out_features: number of outputs C.
         seq_len: maximum number of steps with learned positions or linformer attention; sets the number of buckets of
             lsh attention (two per chunk); otherwise unused.
+        layers: number of encoder blocks.
         decoder_layers: layers of a non-causal decoder over the same input with cross-attention to the encoder output.
+        attention_rounds: lsh: number of hash rounds.
         pool: pooling over the valid steps.
+        **blocks: options of the Transformer blocks, see ``BlockOptions``.
 
     Raises:
         ValueError: a width that ``heads`` does not divide, or an ``attention`` without cross-attention where it is
@@ -78,7 +83,18 @@ class Transformer(nn.Module):
 
 
 class TokenTransformer(Transformer):
-    """``Transformer`` over token embeddings, tokens 0..V-1."""
+    """``Transformer`` over token embeddings, tokens 0..V-1.
+
+    Args:
+        vocab_size: number of tokens V.
+        out_features: number of outputs C.
+        seq_len: maximum length for learned positions and linformer.
+        layers: number of encoder blocks.
+        decoder_layers: decoder blocks that cross-attend to the encoder output; 0: encoder only.
+        attention_rounds: lsh: number of hash rounds.
+        pool: sequence pooling: last (final non-padding step), mean, max or attention.
+        **blocks: options of the Transformer blocks, see ``BlockOptions``.
+    """
 
     shapes = "x (B, S), lengths (B) -> (B, C)"
 

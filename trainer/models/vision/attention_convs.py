@@ -59,6 +59,10 @@ class GatedConv(nn.Module):
     """Convolution with a spatial gate, ``(w * x + b) sigmoid(g . x + c)``.
 
     There is one gate per pixel, shared by all channels.
+
+    Args:
+        in_channels: number of input channels C.
+        out_channels: number of output channels D.
     """
 
     def __init__(self, in_channels: int, out_channels: int):
@@ -77,7 +81,11 @@ class GatedCNN(_SmallCNN):
     attention convolution; self-attention between pixels is ``attention_cnn``.
 
     Args:
+        in_channels: number of image channels C.
+        out_features: number of outputs C.
+        channels: output channels of each convolution, which is followed by a pooling that halves the resolution.
         plain: number of plain convolutions before the gated ones.
+        dropout: dropout probability before the head.
 
     Raises:
         ValueError: no convolution left to gate.
@@ -102,6 +110,11 @@ class GatedCNN(_SmallCNN):
 
 class AttentionConv(nn.Module):
     """Convolution plus self-attention over all pixels, ``w * x + b + attention(v x + p)`` with positional encodings p.
+
+    Args:
+        in_channels: number of input channels C.
+        out_channels: number of output channels D.
+        heads: number of attention heads; divides ``out_channels``.
 
     Raises:
         ValueError: output channels that ``heads`` does not divide.
@@ -142,7 +155,14 @@ class AttentionCNN(_SmallCNN):
     column allow every image size.
 
     Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        out_features: number of outputs C.
+        channels: output channels of each convolution, which is followed by a pooling that halves the resolution.
         plain: number of plain convolutions before the augmented ones.
+        heads: number of attention heads; divides the channels.
+        dropout: dropout probability before the head.
 
     Raises:
         ValueError: too many pixels for self-attention, channels that ``heads`` does not divide, or no convolution left
@@ -194,6 +214,12 @@ class DynamicConv(nn.Module):
 
     The weights are ``s = softmax(f(mean x) / temperature)`` per image. Mixing the kernels equals mixing their outputs,
     at the cost of one convolution; one group per image makes it a single call.
+
+    Args:
+        in_channels: number of input channels C.
+        out_channels: number of output channels D.
+        kernels: number of kernels K.
+        temperature: softmax temperature of the kernel weights.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernels: int, temperature: float):
@@ -221,10 +247,14 @@ class DynamicCNN(_SmallCNN):
     """CNN with dynamic convolutions ``w(x) = sum_k s_k(x) w_k``, whose kernels are mixed per image.
 
     Args:
+        in_channels: number of image channels C.
+        out_features: number of outputs C.
+        channels: output channels of each convolution, which is followed by a pooling that halves the resolution.
         plain: number of plain convolutions before the dynamic ones.
         kernels: number of kernels K.
         temperature: softmax temperature of the mixing weights. A high one is nearly uniform and trains all kernels; the
             paper anneals it from 30 to 1, here it is constant.
+        dropout: dropout probability before the head.
 
     Raises:
         ValueError: no convolution left to be dynamic.

@@ -23,12 +23,21 @@ class CNN(nn.Module):
     square, so that the head accepts every image size; without it the feature map is flattened.
 
     Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        out_features: number of outputs C.
         channels: output channels of each convolution.
+        kernel: kernel size.
+        stride: stride of the convolutions.
+        padding: zero padding: same (keeps the size) or a number of pixels.
         dilations: dilation per convolution; one value applies to all.
         pools: pooling per convolution; one value applies to all.
         adaptive: adaptive pooling before the head.
         adaptive_size: side of the adaptively pooled feature map.
+        norm: norm after each convolution: none or batch (Ioffe and Szegedy 2015).
         hidden: hidden layer sizes of the head.
+        dropout: dropout probability after each fully connected layer.
 
     Raises:
         ValueError: lists that do not match the convolutions, or an image too small for them.

@@ -17,6 +17,11 @@ class ConvLSTMLayer(nn.Module):
     ``i, f, g, o = w * x_t + u * h_{t-1} + b``, ``c_t = sigmoid(f) c_{t-1} + sigmoid(i) tanh(g)``, ``h_t = sigmoid(o)
     tanh(c_t)``, from zero states. On 1 x 1 feature maps it is an LSTM.
 
+    Args:
+        in_channels: number of input channels C.
+        out_channels: number of output channels D.
+        kernel: odd kernel size.
+
     References:
         Shi et al. 2015, Convolutional LSTM Network, eq. 3
     """
@@ -45,8 +50,11 @@ class ConvLSTM(nn.Module):
     Any number of steps and any image size are valid.
 
     Args:
+        in_channels: number of image channels C.
+        out_features: number of outputs C.
         channels: hidden channels of each layer.
         kernel: odd kernel size.
+        dropout: dropout probability before the head.
 
     Raises:
         ValueError: an even kernel, or no layers.

@@ -52,10 +52,15 @@ class EfficientNet(nn.Module):
     that at least 2 pixels per side remain.
 
     Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        out_features: number of outputs C.
         phi: 0 is B0; multiplies the blocks of each stage by ``1.2**phi``, rounded up, and the widths by ``1.1**phi``,
             rounded to multiples of 8. It may be negative or fractional. The resolution factor ``1.15**phi`` of the
             paper is left to the data set.
         stochastic_depth: drop probability of the residual branches, which increases linearly with depth to this value.
+        dropout: dropout probability before the head.
 
     Raises:
         ValueError: ``phi`` outside -20..10, beyond which the network is empty or too large for memory.
@@ -110,6 +115,14 @@ class MBConv(nn.Module):
     projects. The input is added if shapes match; ``drop`` is then the probability of skipping the branch for a sample
     in training.
 
+    Args:
+        in_channels: number of input channels C.
+        out_channels: number of output channels D.
+        expansion: factor by which the first convolution expands the channels.
+        kernel: odd kernel size of the depthwise convolution.
+        stride: stride of the depthwise convolution.
+        drop: probability of skipping the branch.
+
     References:
         Sandler et al. 2018, MobileNetV2.
         Hu et al. 2018, Squeeze-and-Excitation Networks.
@@ -139,7 +152,12 @@ class MBConv(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Squeeze-and-excitation ``x * sigmoid(w2 silu(w1 mean(x)))``, which rescales each channel."""
+    """Squeeze-and-excitation ``x * sigmoid(w2 silu(w1 mean(x)))``, which rescales each channel.
+
+    Args:
+        channels: number of channels C.
+        squeezed: channels of the hidden layer.
+    """
 
     shapes = "x (B, C, H, W) -> (B, C, H, W)"
 

@@ -25,6 +25,13 @@ class LeNet(nn.Module):
     functions. A convolution pads by 2 along a side that is smaller than in the paper (32 and 14 pixels), as the paper
     did with images of 28. Feature maps above 5 x 5 are average-pooled to that.
 
+    Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        out_features: number of outputs C.
+        width_multiplier: multiplier of the published channels.
+
     Raises:
         ValueError: an image below 4 x 4.
 
@@ -68,6 +75,14 @@ class AlexNet(nn.Module):
     of 4096, 4096 and the classes, with dropout. The first convolution is 11x11 with stride 4 for images of 64 pixels a
     side and more, 3x3 with stride 1 for smaller ones. Feature maps below 3 x 3 are not pooled; those above 6 x 6 are
     average-pooled to that.
+
+    Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        out_features: number of outputs C.
+        width_multiplier: multiplier of the published channels and layer sizes.
+        dropout: dropout probability after each fully connected layer.
 
     References:
         Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional Neural Networks.
@@ -115,7 +130,13 @@ class VGG(nn.Module):
     Feature maps below 2 x 2 are not pooled; those above 7 x 7 are average-pooled to that.
 
     Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        out_features: number of outputs C.
         depth: number of layers with weights.
+        norm: batch (Ioffe and Szegedy 2015) or none; deep variants hardly train without batch norm.
+        width_multiplier: multiplier of the published channels and layer sizes.
         dropout: dropout probability in the fully connected layers.
 
     References:

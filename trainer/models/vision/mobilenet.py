@@ -23,6 +23,14 @@ class MobileNet(nn.Module):
     where a full one has ``9 D E``. The published strides halve an image of 224 pixels five times; for smaller images
     the first strides become 1, so that at least 2 pixels per side remain.
 
+    Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        out_features: number of outputs C.
+        width_multiplier: multiplier of the published channels.
+        norm: norm after each convolution: batch (Ioffe and Szegedy 2015) or none.
+
     References:
         Howard et al. 2017, MobileNets.
         Sandler et al. 2018, MobileNetV2 (ReLU6).

@@ -18,6 +18,8 @@ class UNet(nn.Module):
     size is valid at every depth.
 
     Args:
+        in_channels: number of image channels C.
+        out_features: number of outputs C.
         widths: channels of each resolution.
         skips: without them zeros replace ``s_i``, so that the number of parameters stays the same in an ablation.
         bias: biases in the convolutions before a batch norm.

@@ -13,9 +13,9 @@ from trainer.models.layers.attention.efficient_attention import (
     ChunkedAttention,
     LinearAttention,
     LinformerAttention,
-    LSHAttention,
     PerformerAttention,
 )
+from trainer.models.layers.attention.lsh_attention import LSHAttention
 
 STEPS, WIDTH = 11, 8
 

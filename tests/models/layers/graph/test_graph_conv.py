@@ -14,15 +14,8 @@ from torch import Tensor, nn
 
 from tests.helpers.graphs import random_graph
 from trainer.models.layers.graph.graph import Graph
-from trainer.models.layers.graph.graph_conv import (
-    ATTENTION_CONVS,
-    EdgeMessageConv,
-    GATConv,
-    GATv2Conv,
-    GCNConv,
-    GINConv,
-    SAGEConv,
-)
+from trainer.models.layers.graph.graph_attention import ATTENTION_CONVS, GATConv, GATv2Conv
+from trainer.models.layers.graph.graph_conv import EdgeMessageConv, GCNConv, GINConv, SAGEConv
 
 CHAIN = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
 Array = np.ndarray[Any, Any]

@@ -21,9 +21,9 @@ from trainer.models.layers.attention.efficient_attention import (
     ChunkedAttention,
     LinearAttention,
     LinformerAttention,
-    LSHAttention,
     PerformerAttention,
 )
+from trainer.models.layers.attention.lsh_attention import LSHAttention
 from trainer.models.layers.attention.positional_encoding import (
     LearnedPositionalEncoding,
     NoPositionalEncoding,
@@ -201,6 +201,12 @@ class TransformerStack(nn.Module):
     """Stack of Transformer blocks with positional encoding, dropout and a final layer norm.
 
     An encoder by default, a decoder with ``causal`` or ``cross``.
+
+    Args:
+        config: configuration of the blocks.
+        layers: number of blocks.
+        causal: mask later steps in self-attention.
+        cross: add cross-attention to an encoder output.
     """
 
     def __init__(self, config: TransformerConfig, layers: int, *, causal: bool = False, cross: bool = False):

@@ -19,6 +19,7 @@ class ResNetTrunk(nn.Module):
     in the 1x1 convolution before it would skip three of four pixels.
 
     Args:
+        in_channels: number of image channels C.
         block: ``basic`` (two 3x3 convolutions) or ``bottleneck``.
         blocks: number of blocks per stage.
         widths: width of each stage.
@@ -75,6 +76,13 @@ class ResidualBlock(nn.Module):
 
     The branch is two 3x3 convolutions, or, as a bottleneck, a 3x3 convolution between a reducing and an expanding 1x1
     convolution. The shortcut is the identity if shapes match, else a 1x1 convolution.
+
+    Args:
+        block: ``basic`` or ``bottleneck``.
+        in_channels: number of input channels C.
+        width: channels of the 3x3 convolutions.
+        stride: stride of the block, 1 or 2.
+        bias: biases in the convolutions before a norm.
 
     Shape:
         x: (B, C, H, W)

@@ -20,6 +20,9 @@ class CodebookPrior(nn.Module):
     Args:
         codes: codebook size K.
         num_positions: codes per sequence L.
+        width: embedding dimension, even.
+        layers: number of Transformer blocks.
+        dropout: dropout probability of the blocks.
         num_classes: number of classes, or None for an unconditional prior.
 
     Shape:

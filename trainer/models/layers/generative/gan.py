@@ -14,6 +14,7 @@ class Generator(nn.Module):
 
     Args:
         net: network from the concatenated input to a sample.
+        num_classes: number of classes, or None for an unconditional generator.
         embed_size: dimension of the class embedding.
 
     Shape:
@@ -44,6 +45,8 @@ class Critic(nn.Module):
 
     Args:
         trunk: network from a sample to features (B, width).
+        width: number of features of the trunk.
+        num_classes: number of classes, or None for an unconditional critic.
         spectral: divide each weight by its largest singular value, estimated by one step of power iteration in every
             training forward pass.
 

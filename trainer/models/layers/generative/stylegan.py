@@ -22,6 +22,13 @@ class ModulatedConv(nn.Module):
     norm ``sqrt(sum_ck (w_dck s_c)^2)``, so that the scale of the output does not depend on the style. Scaling inputs
     and outputs instead is equivalent and needs one kernel for the batch.
 
+    Args:
+        in_channels: number of input channels C.
+        out_channels: number of output channels D.
+        kernel: odd kernel size.
+        style: dimension S of the style.
+        demodulate: normalize the kernel of each sample.
+
     Shape:
         x: (B, C, H, W)
         style: (B, S)
@@ -53,6 +60,11 @@ class ModulatedConv(nn.Module):
 class StyledLayer(nn.Module):
     """Modulated convolution, per-pixel noise and leaky ReLU.
 
+    Args:
+        in_channels: number of input channels C.
+        out_channels: number of output channels D.
+        style: dimension S of the style.
+
     Shape:
         x: (B, C, H, W)
         style: (B, S)
@@ -76,6 +88,13 @@ class StyledStage(nn.Module):
     """Upsampling stage with a skip connection to the image (to-RGB).
 
     Upsamples the features and the image to ``size``, applies two styled layers, and adds their projection to the image.
+
+    Args:
+        in_channels: number of input channels C.
+        out_channels: number of output channels D.
+        style: dimension of the style.
+        channels: image channels.
+        size: (height, width) of the output.
     """
 
     def __init__(self, in_channels: int, out_channels: int, style: int, channels: int, size: tuple[int, int]):
@@ -147,6 +166,10 @@ class StyleGenerator(nn.Module):
 
 class ResidualDownsample(nn.Module):
     """Residual block without normalization that halves the resolution.
+
+    Args:
+        in_channels: number of input channels C.
+        out_channels: number of output channels D.
 
     Shape:
         x: (B, C, H, W)

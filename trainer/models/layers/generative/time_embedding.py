@@ -17,6 +17,10 @@ class TimeEmbedding(nn.Module):
     Class ``num_classes`` is the null class of classifier-free guidance, used for dropped labels and if no labels are
     given.
 
+    Args:
+        width: dimension of the embedding.
+        num_classes: number of classes, or None for an unconditional model.
+
     Shape:
         time: (B), in [0, 1]
         label: (B)

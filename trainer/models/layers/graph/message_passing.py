@@ -30,6 +30,11 @@ class MessagePassingStack(nn.Module):
     The graph and sparse features are prepared once and cached while their source tensors live (``TensorCache``), so
     that a step costs only the products.
 
+    Args:
+        layers: graph layers, called with node features and a ``Graph``.
+        dropout: dropout probability of the input of each layer.
+        activation: activation between the layers.
+
     Shape:
         x: (N, F)
         edge_index: (2, E)

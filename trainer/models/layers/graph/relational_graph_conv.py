@@ -37,8 +37,12 @@ class RelationalGraph(Graph):
     the neighbors, sorted by relation with ``counts`` rows each, and ``sums`` (N, M) adds the means of each node.
 
     Args:
+        nodes: number of nodes N.
+        edge_index: (2, E), int64.
         edge_type: relation of each edge (E,), int64.
         relations: number of relations R.
+        edge_weight: (E,) >= 0; None weights every edge by 1.
+        dtype: dtype of the matrices.
 
     Raises:
         ValueError: invalid edges or edge types, see ``validate_edges`` and ``validate_edge_types``.
@@ -78,6 +82,9 @@ class RGCNConv(HasWeightMatrices):
     ``W_r = sum_b a_rb V_b`` (eq. 3).
 
     Args:
+        in_features: number of input features F.
+        out_features: number of output features C.
+        relations: number of relations R.
         bases: number of basis matrices V_b; None gives each relation its own matrix.
         edge_dropout: dropout probability of edges in training; the self-connection is always kept.
 

@@ -14,6 +14,10 @@ class RepeatedGraph(Graph):
 
     Provides only the matrices, as block-diagonal repetitions of those of ``graph``, so that nothing is sorted or
     normalized again. It has no edge list.
+
+    Args:
+        graph: graph of N nodes.
+        count: number of copies.
     """
 
     def __init__(self, graph: Graph, count: int):

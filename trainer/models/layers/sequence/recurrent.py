@@ -67,6 +67,12 @@ class RecurrentStack(nn.Module):
     the number of directions.
 
     Args:
+        cell: ``rnn`` (tanh), ``lstm`` or ``gru``.
+        in_features: number of input features F.
+        hidden_size: hidden state size per direction.
+        num_layers: number of stacked layers.
+        bidirectional: run in both directions and concatenate the states.
+        dropout: dropout probability between layers.
         recurrent_init: ``orthogonal`` initializes the recurrent weights of every gate as orthogonal matrices.
         forget_bias: initial bias of the LSTM forget gate; None keeps torch's initialization.
 
