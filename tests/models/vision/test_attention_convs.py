@@ -136,7 +136,7 @@ def test_without_places_attention_would_be_blind_to_where_pixels_stand() -> None
 
 
 def test_too_many_pixels_are_refused_and_another_plain_convolution_helps() -> None:
-    with pytest.raises(ValueError, match=r"56 x 56 pixels would attend to each other, and at most 1024 can"):
+    with pytest.raises(ValueError, match=r"self-attention over 56 x 56 pixels; at most 1024 are allowed"):
         network("attention_cnn", 224, 224)
     big = network("attention_cnn", 224, 224, channels=[4, 4, 4, 4], plain=3)
     assert big(numbers(1, 1, 224, 224)).shape == (1, 10)

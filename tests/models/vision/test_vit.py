@@ -89,7 +89,7 @@ def test_vit_b16_has_its_86_million_parameters() -> None:
 def test_a_patch_that_does_not_fit_is_refused_and_those_that_do_are_named() -> None:
     with pytest.raises(ValueError, match=r"patches of 5 do not divide an image of 28 x 42; 1, 2, 7, 14 do"):
         network("vit_tiny", 28, 42, patch=5)
-    with pytest.raises(ValueError, match="3 heads cannot share a width of 64"):
+    with pytest.raises(ValueError, match="3 does not divide the width 64"):
         network("vit_tiny", heads=3)
 
 

@@ -70,7 +70,12 @@ class GCNLSTM(nn.Module):
         return y * scale + loc
 
     def convolve_steps(self, x: Tensor, graph: Graph) -> Tensor:
-        """Apply the convolutions to every step of every sample: (B, T, N) -> (B, T, N, D)."""
+        """Apply the convolutions to every step of every sample: (B, T, N) -> (B, T, N, D).
+
+        Args:
+            x: windows (B, T, N).
+            graph: graph of the N nodes.
+        """
         repeated = RepeatedGraph(graph, x.shape[0] * x.shape[1])
         h = x.reshape(-1, 1)
         for convolution in self.convs:

@@ -51,7 +51,7 @@ class DiffusionUNet(nn.Module):
         if not widths:
             raise ValueError("widths needs at least one entry, one per resolution")
         if heads and widths[-1] % heads:
-            raise ValueError(f"heads: {heads} given; the last of widths, {widths[-1]}, is no multiple of it")
+            raise ValueError(f"heads: {heads} does not divide the last of widths, {widths[-1]}")
         self.num_classes = num_classes
         cond_dim = 4 * widths[0]
         self.time_embedding = TimeEmbedding(cond_dim, num_classes)

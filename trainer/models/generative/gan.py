@@ -32,7 +32,12 @@ class _BaseGAN(nn.Module):
         self.generator_in_features = latent + (0 if num_classes is None else embed_size)
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Generate samples (B, ...) from noise z (B, latent) and labels (B), if the model is class-conditional."""
+        """Generate samples (B, ...) from noise z (B, latent) and labels (B), if the model is class-conditional.
+
+        Args:
+            z: noise (B, latent).
+            label: class labels (B) of a class-conditional model.
+        """
         return self.generator(z, label)
 
     def features(self, x: Tensor) -> Tensor:

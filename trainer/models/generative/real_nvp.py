@@ -71,7 +71,12 @@ class RealNVP(nn.Module):
         return log_volume - (z.square() + math.log(2 * math.pi)).sum(1) / 2
 
     def encode(self, x: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the latent z (B, F) of x and ``log |det dz/dx|`` (B)."""
+        """Return the latent z (B, F) of x and ``log |det dz/dx|`` (B).
+
+        Args:
+            x: samples (B, ...).
+            label: class labels (B) of a class-conditional model.
+        """
         z = x.flatten(1) * self.log_scale.exp() + self.shift
         log_volume = self.log_scale.sum()
         for order, second_half_net, first_half_net in zip(
@@ -88,7 +93,12 @@ class RealNVP(nn.Module):
         return z, log_volume
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Invert latents z (B, F) to samples (B, F)."""
+        """Invert latents z (B, F) to samples (B, F).
+
+        Args:
+            z: latents (B, F).
+            label: class labels (B) of a class-conditional model.
+        """
         blocks = zip(self.permutations, self.second_half_nets, self.first_half_nets, strict=True)
         for order, second_half_net, first_half_net in reversed(list(blocks)):
             first, second = z.tensor_split(2, dim=1)

@@ -33,12 +33,22 @@ class _BaseVAE(nn.Module):
         self.decoder: nn.Module
 
     def encode(self, x: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return mean and log-variance of the posterior of x (B, ...), (B, latent) each."""
+        """Return mean and log-variance of the posterior of x (B, ...), (B, latent) each.
+
+        Args:
+            x: samples (B, ...).
+            label: class labels (B); None conditions on no class.
+        """
         mean, log_variance = self.encoder(self._append_label(self.downsample(x), label)).chunk(2, dim=1)
         return mean, log_variance
 
     def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Decode z (B, latent) to (B, D * levels), the D features in order with ``levels`` outputs each."""
+        """Decode z (B, latent) to (B, D * levels), the D features in order with ``levels`` outputs each.
+
+        Args:
+            z: latents (B, latent).
+            label: class labels (B); None conditions on no class.
+        """
         return self.upsample(self.decoder(self._append_label(z, label)))
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:

@@ -54,15 +54,29 @@ class _BaseVQVAE(nn.Module, ABC):
         """Return the nearest codebook vectors (B, L, D) and their codes (B, L).
 
         Updates the codebook in training mode if ``follow`` is set.
+
+        Args:
+            z: encoder outputs (B, L, D).
+            follow: update the codebook in training mode.
         """
         return self.quantizer(z, follow)
 
     def code_scores(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return the logits (B, L, K) of the prior for codes (B, L)."""
+        """Return the logits (B, L, K) of the prior for codes (B, L).
+
+        Args:
+            codes: codes (B, L).
+            label: class labels (B) of a class-conditional prior.
+        """
         return self.prior(codes, label)
 
     def generate(self, count: int, label: Tensor | None = None) -> Tensor:
-        """Sample codes from the prior and decode them to (count, ...)."""
+        """Sample codes from the prior and decode them to (count, ...).
+
+        Args:
+            count: number of samples.
+            label: class labels (count) of a class-conditional prior.
+        """
         codes = self.prior.write(count, label)
         return self.decode(F.embedding(codes, self.quantizer.codebook))
 

@@ -68,7 +68,13 @@ class BilinearDecoder(nn.Module):
 
 
 def make_embedding(count: int, size: int, std: float) -> nn.Embedding:
-    """Create an embedding with weights from N(0, std^2)."""
+    """Create an embedding with weights from N(0, std^2).
+
+    Args:
+        count: number of embeddings.
+        size: dimension of an embedding.
+        std: standard deviation of the initial weights.
+    """
     embedding = nn.Embedding(count, size)
     nn.init.normal_(embedding.weight, std=std)
     return embedding

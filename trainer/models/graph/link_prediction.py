@@ -26,10 +26,20 @@ class _LinkAutoencoder(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, x: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return node embeddings (N, W) and their KL terms in nats, (N,)."""
+        """Return node embeddings (N, W) and their KL terms in nats, (N,).
+
+        Args:
+            x: node features (N, F).
+            edge_index: edges of the message passing (2, E).
+        """
 
     def decode(self, nodes: Tensor, pairs: Tensor) -> Tensor:
-        """Return link logits (P, 1) of pairs (P, 2) of nodes (N, W)."""
+        """Return link logits (P, 1) of pairs (P, 2) of nodes (N, W).
+
+        Args:
+            nodes: node embeddings (N, W).
+            pairs: pairs of nodes (P, 2).
+        """
         return self.decoder(nodes, pairs)
 
     def forward(self, x: Tensor, edge_index: Tensor, pairs: Tensor) -> Tensor:

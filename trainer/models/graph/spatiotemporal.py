@@ -90,7 +90,12 @@ class SpatiotemporalGNN(nn.Module):
         return self.head(ends)
 
     def encode_steps(self, x: Tensor, graph: Graph) -> Tensor:
-        """Encode R graph signals (R, N, F) independently to vectors (R, D)."""
+        """Encode R graph signals (R, N, F) independently to vectors (R, D).
+
+        Args:
+            x: graph signals (R, N, F).
+            graph: graph of the N nodes.
+        """
         repeated = RepeatedGraph(graph, len(x))
         h = F.relu(self.conv(x.flatten(0, 1), repeated))
         h = F.relu(self.attention(h, repeated)).view(*x.shape[:2], -1)

@@ -76,6 +76,11 @@ class GPT(nn.Module):
         """Return next-token logits (B, T, V) after ``tokens`` (B, T) and the key-value cache.
 
         The cache holds keys and values (B, heads, past steps, D) per block. ``memory`` is ignored.
+
+        Args:
+            tokens: tokens (B, T) that continue the text.
+            memory: ignored.
+            state: key-value cache of the earlier tokens; None at the start.
         """
         x, state = self.transformer(self.scale * self.embed(tokens), past=state or ())
         return F.linear(x, self.embed.weight) if self.head is None else self.head(x), state

@@ -50,6 +50,11 @@ class LSTMLanguage(nn.Module):
 
         The state is the hidden and the cell state, (B, L, H) each; without one the text starts from zero states.
         ``memory`` is ignored.
+
+        Args:
+            tokens: tokens (B, T) that continue the text.
+            memory: ignored.
+            state: state after the earlier tokens; None at the start.
         """
         initial = None if state is None else tuple(part.transpose(0, 1).contiguous() for part in state)
         steps, final = self.lstm(self.dropout(self.embedding(tokens)), initial)

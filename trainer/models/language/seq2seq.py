@@ -46,6 +46,12 @@ class Attention(nn.Module):
     def forward(self, states: Tensor, source: Tensor, keys: Tensor, valid_mask: Tensor) -> Tensor:
         """Attend from decoder states to the source.
 
+        Args:
+            states: decoder states.
+            source: encoder outputs.
+            keys: projected encoder outputs, see ``key_proj``.
+            valid_mask: mask of valid source steps.
+
         Shape:
             states: (B, T, H)
             source: (B, S, H)
@@ -125,6 +131,10 @@ class Seq2Seq(GreedyEncoderDecoder):
     def encode(self, x: Tensor, lengths: Tensor | None = None) -> DecoderState:
         """Encode a source x (B, S) to the memory of the decoder.
 
+        Args:
+            x: source tokens (B, S).
+            lengths: number of valid tokens (B); None if all are valid.
+
         Returns:
             Encoder outputs (B, S, H), their keys (B, S, H), the mask of valid steps (B, S), and the initial decoder
             state, one or two tensors (B, L, H).
@@ -153,6 +163,11 @@ class Seq2Seq(GreedyEncoderDecoder):
         """Return next-token logits (B, T, V) after ``tokens`` (B, T) and the new state.
 
         Without a state, the first of ``tokens`` must be the start token.
+
+        Args:
+            tokens: tokens (B, T) that continue the target, from 0 to V.
+            memory: result of ``encode``.
+            state: hidden states after the earlier tokens; None at the start.
 
         Raises:
             IndexError: a token above V.

@@ -74,6 +74,10 @@ class TransformerSeq2Seq(GreedyEncoderDecoder):
     def encode(self, x: Tensor, lengths: Tensor | None = None) -> DecoderState:
         """Encode a source x (B, S) to the memory of the decoder.
 
+        Args:
+            x: source tokens (B, S).
+            lengths: number of valid tokens (B); None if all are valid.
+
         Returns:
             Mask of valid tokens (B, S), and keys and values (B, heads, S, D) for each decoder block.
         """
@@ -90,6 +94,11 @@ class TransformerSeq2Seq(GreedyEncoderDecoder):
 
         The cache holds keys and values (B, heads, past steps, D) per block. Without a state, the first of ``tokens``
         must be the start token.
+
+        Args:
+            tokens: tokens (B, T) that continue the target, from 0 to V.
+            memory: result of ``encode``.
+            state: key-value cache of the earlier tokens; None at the start.
         """
         valid, *keys_values = memory
         x, state = self.decoder(

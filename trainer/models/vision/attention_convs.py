@@ -141,6 +141,12 @@ def make_position_grid(height: int, width: int, channels: int, device: torch.dev
     """Compute 2D sinusoidal encodings, (H * W, channels).
 
     The first half of the channels encodes the row, the second the column.
+
+    Args:
+        height: number of rows H.
+        width: number of columns W.
+        channels: dimension of the encoding.
+        device: device of the result.
     """
     half = channels // 2
     rows = make_sinusoidal_encoding(0, height, channels - half, device)[:, None].expand(-1, width, -1)
@@ -189,8 +195,8 @@ class AttentionCNN(_SmallCNN):
         rows, columns = compute_halved_sizes(height, width, plain)[-1]
         if rows * columns > MAX_PIXELS:
             raise ValueError(
-                f"{rows} x {columns} pixels would attend to each other, and at most {MAX_PIXELS} can; "
-                "each plain convolution more quarters them (plain, and a number in front of channels)"
+                f"self-attention over {rows} x {columns} pixels; at most {MAX_PIXELS} are allowed. Each further plain"
+                " convolution divides them by 4: raise plain, and prepend a number to channels"
             )
         super().__init__(
             lambda before, after: AttentionConv(before, after, heads),

@@ -177,7 +177,12 @@ class VGG(nn.Module):
 
 
 def scale_width(published: int, multiplier: float) -> int:
-    """Scale a published width by the multiplier, to at least 1."""
+    """Scale a published width by the multiplier, to at least 1.
+
+    Args:
+        published: channels or units in the paper.
+        multiplier: factor, > 0.
+    """
     return max(1, round(published * multiplier))
 
 

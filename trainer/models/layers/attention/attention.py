@@ -21,6 +21,12 @@ def make_attention_mask(q: Tensor, k: Tensor, valid_mask: Tensor | None, causal:
 
     Under causal attention the T queries are the last of the S keys, so that a single query attends to all keys.
 
+    Args:
+        q: queries (B, heads, T, D).
+        k: keys (B, heads, S, D).
+        valid_mask: key padding mask (B, S), True for valid keys; None if all are valid.
+        causal: mask keys later than the query.
+
     Returns:
         A mask broadcastable to (B, heads, T, S), or None if all keys are allowed.
     """
@@ -35,7 +41,12 @@ def make_attention_mask(q: Tensor, k: Tensor, valid_mask: Tensor | None, causal:
 
 
 def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
-    """Compute the softmax over the allowed keys; rows without any allowed key are zeros, not NaN."""
+    """Compute the softmax over the allowed keys; rows without any allowed key are zeros, not NaN.
+
+    Args:
+        scores: attention scores (..., T, S).
+        mask: mask broadcastable to the scores, True where attention is allowed; None allows all keys.
+    """
     if mask is None:
         return scores.softmax(-1)
     any_key = mask.any(-1, keepdim=True)
@@ -62,7 +73,11 @@ class AttentionKernel(nn.Module, ABC):
         """Compute the attention output.
 
         Args:
+            q: queries.
+            k: keys.
+            v: values.
             valid_mask: key padding mask, True for valid keys.
+            causal: mask keys later than the query.
 
         Shape:
             q: (B, heads, T, D)
@@ -106,7 +121,14 @@ class ReferenceAttention(AttentionKernel):
     def compute_attention_weights(
         self, q: Tensor, k: Tensor, valid_mask: Tensor | None = None, causal: bool = False
     ) -> Tensor:
-        """Compute the attention weights, (B, heads, T, S)."""
+        """Compute the attention weights, (B, heads, T, S).
+
+        Args:
+            q: queries (B, heads, T, D).
+            k: keys (B, heads, S, D).
+            valid_mask: key padding mask (B, S), True for valid keys.
+            causal: mask keys later than the query.
+        """
         return masked_softmax(
             (q * q.shape[3] ** -0.5) @ k.transpose(2, 3), make_attention_mask(q, k, valid_mask, causal)
         )
@@ -139,6 +161,10 @@ class MultiHeadAttention(nn.Module):
         """Project x (B, T, heads * D) to queries, keys and values (B, heads, T, D).
 
         Queries and keys are rotated if a rotary cache is given.
+
+        Args:
+            x: input (B, T, heads * D).
+            rotary: rotary cache of the positions of x; None for no rotation.
         """
         parts = self._split_heads(self.in_proj(x))
         rotated = parts[:-1] if rotary is None else apply_rotary(parts[:-1], rotary)

@@ -162,10 +162,10 @@ class LinformerAttention(AttentionKernel, HasWeightMatrices):
     def forward(
         self, q: Tensor, k: Tensor, v: Tensor, valid_mask: Tensor | None = None, causal: bool = False
     ) -> Tensor:
-        steps, most = k.shape[2], self.key_proj.shape[1]
-        if steps > most:
+        steps, max_steps = k.shape[2], self.key_proj.shape[1]
+        if steps > max_steps:
             raise ValueError(
-                f"attention: linformer was built for {most} steps (seq_len) and got {steps};"
+                f"attention: linformer was built for {max_steps} steps (seq_len) and got {steps};"
                 " full, linear, performer and chunked take any number"
             )
         if valid_mask is not None:

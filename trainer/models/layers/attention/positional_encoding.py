@@ -15,18 +15,36 @@ RotaryCache = tuple[Tensor, Tensor]
 
 
 def compute_angles(start: int, steps: int, width: int, device: torch.device) -> Tensor:
-    """Compute the angles of positions ``start`` to ``start + steps - 1``, (steps, ceil(width / 2))."""
+    """Compute the angles of positions ``start`` to ``start + steps - 1``, (steps, ceil(width / 2)).
+
+    Args:
+        start: first position.
+        steps: number of positions.
+        width: dimension of the encoding.
+        device: device of the result.
+    """
     return compute_angles_at(torch.arange(start, start + steps, dtype=torch.float32, device=device), width)
 
 
 def compute_angles_at(positions: Tensor, width: int) -> Tensor:
-    """Compute the angles ``t / 10000^(2i / width)`` of positions t (T) and frequencies i, (T, ceil(width / 2))."""
+    """Compute the angles ``t / 10000^(2i / width)`` of positions t (T) and frequencies i, (T, ceil(width / 2)).
+
+    Args:
+        positions: positions (T), which may be fractional.
+        width: dimension of the encoding.
+    """
     dims = torch.arange(0, width, 2, dtype=torch.float32, device=positions.device)
     return positions[:, None] * torch.exp(dims * (-math.log(10_000.0) / width))
 
 
 def make_sinusoidal_encoding(start: int, steps: int, width: int, device: torch.device) -> Tensor:
     """Compute sinusoidal positional encodings (steps, width): sines in even columns, cosines in odd ones.
+
+    Args:
+        start: first position.
+        steps: number of positions.
+        width: dimension of the encoding.
+        device: device of the result.
 
     References:
         Vaswani et al. 2017, Attention Is All You Need, section 3.5
@@ -36,7 +54,14 @@ def make_sinusoidal_encoding(start: int, steps: int, width: int, device: torch.d
 
 
 def rotary_cache(start: int, steps: int, width: int, device: torch.device) -> RotaryCache:
-    """Compute the cosines and sines of the rotary embedding for positions ``start`` to ``start + steps - 1``."""
+    """Compute the cosines and sines of the rotary embedding for positions ``start`` to ``start + steps - 1``.
+
+    Args:
+        start: first position.
+        steps: number of positions.
+        width: dimension D of a head, even.
+        device: device of the result.
+    """
     angle = compute_angles(start, steps, width, device)
     return angle.cos(), angle.sin()
 
@@ -46,6 +71,10 @@ def apply_rotary(x: Tensor, rotary: RotaryCache) -> Tensor:
 
     The product of a query and a key then depends on their relative position only. Component i is paired with i + D/2
     instead of its neighbor as in the paper, which is equal up to a permutation of the components.
+
+    Args:
+        x: queries or keys (..., T, D).
+        rotary: cosines and sines (T, D / 2), see ``rotary_cache``.
 
     References:
         Su et al. 2021, RoFormer, eq. 34

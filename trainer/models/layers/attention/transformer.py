@@ -45,7 +45,10 @@ ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
 class BlockOptions(TypedDict, total=False):
-    """Keyword arguments of the blocks of every Transformer, used as ``**blocks: Unpack[BlockOptions]``."""
+    """Keyword arguments of the blocks of every Transformer, used as ``**blocks: Unpack[BlockOptions]``.
+
+    Their meaning is described in ``TransformerConfig``; each model has defaults of its own in ``option_defaults``.
+    """
 
     width: PositiveInt
     heads: PositiveInt
@@ -61,6 +64,19 @@ class BlockOptions(TypedDict, total=False):
 @dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
     """Configuration of a Transformer stack: ``BlockOptions``, sequence length and LSH hash rounds.
+
+    Attributes:
+        width: embedding dimension of the residual stream.
+        heads: number of attention heads; divides ``width``.
+        hidden: hidden size of the feedforward network.
+        activation: activation of the feedforward network.
+        norm: layer norm before each residual branch (``pre``) or after its addition (``post``).
+        dropout: dropout probability of the embeddings and of each residual branch.
+        positions: positional encoding.
+        seq_len: maximum number of steps with learned positions or linformer attention.
+        attention: attention kernel, see ``ATTENTION_KERNELS``.
+        attention_size: random features of performer, rank of linformer, chunk length of chunked and lsh.
+        attention_rounds: number of hashes of lsh.
 
     Raises:
         ValueError: a width that ``heads`` does not divide, or rotary positions with an odd head dimension.
@@ -81,9 +97,11 @@ class TransformerConfig:
     def __post_init__(self) -> None:
         if self.width % self.heads:
             fitting = ", ".join(str(n) for n in range(1, self.width + 1) if self.width % n == 0)
-            raise ValueError(f"heads: {self.heads} heads cannot share a width of {self.width}; {fitting} can")
+            raise ValueError(f"heads: {self.heads} does not divide the width {self.width}; {fitting} do")
         if self.positions == "rotary" and self.head_dim % 2:
-            raise ValueError(f"positions: rotary turns pairs, so width / heads must be even; it is {self.head_dim}")
+            raise ValueError(
+                f"positions: rotary rotates pairs of components, so width / heads must be even; it is {self.head_dim}"
+            )
 
     @property
     def head_dim(self) -> int:
@@ -97,6 +115,10 @@ class TransformerConfig:
 
     def make_attention(self, *, causal: bool = False, cross: bool = False) -> MultiHeadAttention:
         """Create multi-head attention with the configured kernel.
+
+        Args:
+            causal: the attention will be causal.
+            cross: the attention will read another sequence.
 
         Raises:
             ValueError: a kernel that does not support causal or cross-attention where that is required.

@@ -122,6 +122,14 @@ def make_conv_norm(
     """Create a convolution with padding ``kernel // 2`` and its batch norm.
 
     For odd kernels each side becomes ``ceil(side / stride)``.
+
+    Args:
+        in_channels: number of input channels.
+        out_channels: number of output channels.
+        kernel: kernel size.
+        stride: stride.
+        groups: groups of the convolution.
+        bias: bias of the convolution, redundant before a norm.
     """
     convolution = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=bias)
     return convolution, nn.BatchNorm2d(out_channels)

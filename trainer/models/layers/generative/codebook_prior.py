@@ -70,12 +70,23 @@ class CodebookPrior(nn.Module):
     def decode(
         self, tokens: Tensor, memory: decoding.DecoderState = (), state: decoding.DecoderState | None = None
     ) -> tuple[Tensor, decoding.DecoderState]:
-        """Return logits (B, T, K) of the code after each of ``tokens`` (B, T), and the key-value cache."""
+        """Return logits (B, T, K) of the code after each of ``tokens`` (B, T), and the key-value cache.
+
+        Args:
+            tokens: codes or start tokens (B, T).
+            memory: ignored.
+            state: key-value cache of the earlier tokens; None at the start.
+        """
         x, state = self.transformer(self.embed(tokens), past=state or ())
         return self.head(x), state
 
     def make_start_tokens(self, count: int, label: Tensor | None) -> Tensor:
-        """Return the start tokens (count, 1)."""
+        """Return the start tokens (count, 1).
+
+        Args:
+            count: number of sequences.
+            label: class labels (count); None without classes.
+        """
         start = torch.full((count,), self.codes, device=self.head.weight.device)
         return (start if label is None else start + label)[:, None]
 
@@ -83,7 +94,12 @@ class CodebookPrior(nn.Module):
         return self.decode(torch.cat((self.make_start_tokens(len(codes), label), codes[:, :-1]), 1))[0]
 
     def write(self, count: int, label: Tensor | None = None) -> Tensor:
-        """Sample new codes (count, L) with torch's global generator."""
+        """Sample new codes (count, L) with torch's global generator.
+
+        Args:
+            count: number of sequences.
+            label: class labels (count); None without classes.
+        """
         return decoding.generate_tokens(
             self, (), self.make_start_tokens(count, label), self.num_positions, _sample_codes
         )

@@ -63,7 +63,13 @@ class VectorQuantizer(nn.Module):
         return vectors.view(z.shape), codes.view(z.shape[:-1])
 
     def ema_update(self, rows: Tensor, error: Tensor, codes: Tensor) -> None:
-        """Update the codebook from vectors (N, D), their nearest codes (N,) and squared distances (N,)."""
+        """Update the codebook from vectors (N, D), their nearest codes (N,) and squared distances (N,).
+
+        Args:
+            rows: vectors (N, D).
+            error: squared distance of each vector to its code (N,).
+            codes: nearest code of each vector (N,).
+        """
         assignment = F.one_hot(codes, len(self.ema_cluster_size)).to(rows.dtype)
         self.ema_cluster_size.lerp_(assignment.mean(0), 1 - self.decay)
         self.ema_cluster_sum.lerp_(assignment.T @ rows / len(rows), 1 - self.decay)
@@ -101,13 +107,22 @@ class VectorQuantizer(nn.Module):
 
 
 def compute_distances(rows: Tensor, codebook: Tensor) -> Tensor:
-    """Compute squared distances (N, K) between rows (N, D) and codes (K, D)."""
+    """Compute squared distances (N, K) between rows (N, D) and codes (K, D).
+
+    Args:
+        rows: vectors (N, D).
+        codebook: codes (K, D).
+    """
     cross = torch.addmm(codebook.square().sum(1), rows, codebook.T, alpha=-2)
     return (cross + rows.square().sum(1, keepdim=True)).clamp(min=0)
 
 
 def straight_through(z: Tensor, vectors: Tensor) -> Tensor:
     """Return the value of ``vectors`` with the gradient of ``z`` (straight-through estimator).
+
+    Args:
+        z: encoder output, which receives the gradient.
+        vectors: quantized vectors of the same shape.
 
     References:
         Bengio et al. 2013, Estimating or Propagating Gradients Through Stochastic Neurons

@@ -14,6 +14,11 @@ from trainer.utils.text import format_dtype
 def validate_edge_types(edge_type: Tensor, edges: int, relations: int) -> None:
     """Validate the relation of each edge.
 
+    Args:
+        edge_type: relation of each edge.
+        edges: number of edges E.
+        relations: number of relations R.
+
     Raises:
         ValueError: not int64 (E,), or a relation outside 0..relations - 1.
     """

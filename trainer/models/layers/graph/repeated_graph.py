@@ -38,7 +38,12 @@ class RepeatedGraph(Graph):
 
 
 def repeat_pattern(pattern: SparsePattern, count: int) -> SparsePattern:
-    """Repeat a pattern (R, C) of K entries ``count`` times along the diagonal."""
+    """Repeat a pattern (R, C) of K entries ``count`` times along the diagonal.
+
+    Args:
+        pattern: pattern (R, C) of K entries.
+        count: number of repetitions.
+    """
     (rows, cols), entries = pattern.shape, len(pattern.rows)
 
     def repeat_with_offset(index: Tensor, offset: int) -> Tensor:

@@ -17,7 +17,12 @@ WEIGHT_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def reverse_sequences(x: Tensor, lengths: Tensor) -> Tensor:
-    """Reverse the valid steps of each sequence (B, T, F) and leave its padding in place."""
+    """Reverse the valid steps of each sequence (B, T, F) and leave its padding in place.
+
+    Args:
+        x: padded sequences (B, T, F).
+        lengths: number of valid steps (B).
+    """
     positions = torch.arange(x.shape[1], device=x.device)
     reversed_index = lengths[:, None] - 1 - positions
     return x.gather(1, reversed_index.where(reversed_index >= 0, positions)[..., None].expand_as(x))
