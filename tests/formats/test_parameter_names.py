@@ -20,7 +20,7 @@ from torch import nn
 from tests.golden.record import FILE as GOLDEN_LOSSES
 from tests.golden.record import machine
 from tests.helpers.pairs import first_data, pair
-from trainer.config import renamed_parameters
+from trainer.config import compose, renamed_parameters
 from trainer.config.introspection import read_signature
 from trainer.config.renamed_parameters import find_former_names
 from trainer.engine import checkpoint, renamed_state
@@ -69,6 +69,17 @@ def test_a_stopped_run_ends_as_if_it_had_not_been_stopped(name: str) -> None:
     state = checkpoint.load_checkpoint(Path(name, "last.pt"))
     assert state["format_version"] == checkpoint.FORMAT_VERSION
     assert_equal(inference.evaluate_run(saved_run.load(Path(name))), scores["test"])
+
+
+@pytest.mark.usefixtures("_copy_of_the_saved_runs")
+@pytest.mark.parametrize("name", ["sbm_gat", "text_gpt"])
+def test_resume_auto_finds_a_run_by_the_current_keys(name: str) -> None:
+    shutil.move(name, f"outputs/{name}")
+    kept = saved_run.load(Path(f"outputs/{name}"))
+    assert "data.labelled=20" not in kept.overrides
+    words = [word for word in kept.overrides if not word.startswith("hydra.")]
+    result = train.run(compose.compose([*words, "resume=auto", "hydra.run.dir=outputs/other"]))
+    assert (result.folder, result.status) == (f"outputs/{name}", "finished")
 
 
 @pytest.mark.parametrize("model", NAMES)
