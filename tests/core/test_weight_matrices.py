@@ -41,7 +41,7 @@ def test_the_biases_of_users_and_items_decay_only_if_asked(optimizer: str, every
     """A rate at which a gradient moves nothing to speak of, and a pull that halves what it is for."""
     made = lab(
         *(
-            "model=matrix_factorisation",
+            "model=matrix_factorization",
             "data=clicks",
             f"optimizer={optimizer}",
             "optimizer.lr=1e-6",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.config import compose, introspection, migrations, moved_classes
+from trainer.config import compose, introspection, migrations, moved_classes, registry
 from trainer.engine import checkpoint
 from trainer.runs import saved_run, train
 from trainer.utils.errors import ConfigError
@@ -116,6 +116,22 @@ def test_a_renamed_key_keeps_its_value(group: str, path: str, old: str, new: str
     assert migrations.migrate_config(own, 2) == own
     overrides = migrations.migrate_overrides([f"{group}.{old}=[1,2]", f"{group}={old}", f"{old}=3", "seed=1"], expected)
     assert overrides == [f"{group}.{new}=[1,2]", f"{group}={old}", f"{old}=3", "seed=1"]
+
+
+@pytest.mark.parametrize(
+    ("group", "old", "new"),
+    [(group, *names) for group, renamed in migrations._RENAMED_OPTIONS.items() for names in renamed.items()],
+)
+def test_a_renamed_option_is_read_by_its_current_name(group: str, old: str, new: str) -> None:
+    assert new in registry.list_options(group)
+    assert old not in registry.list_options(group)
+    results = {group: old, "options": {group: old, "task": "classification"}, "seed": 0}
+    expected = {group: new, "options": {group: new, "task": "classification"}, "seed": 0}
+    assert migrations.rename_options(results) == expected
+    assert migrations.rename_options(results | {"format_version": 2}) == expected | {"format_version": 2}
+    assert migrations.rename_options(results | {"format_version": 3})[group] == old
+    with pytest.raises(ConfigError, match=f"did you mean {new}"):
+        compose.compose([f"{group}={old}"])
 
 
 def test_a_command_line_with_a_renamed_key_is_told_its_name() -> None:

@@ -22,7 +22,7 @@ from trainer.models.vision.attention_convs import DynamicConv
 from trainer.models.vision.cnn import CNN
 from trainer.optim.weight_init import initialize_weights
 
-EMBEDDINGS_ALONE = {"bipartite_gnn", "distmult", "matrix_factorisation"}
+EMBEDDINGS_ALONE = {"bipartite_gnn", "distmult", "matrix_factorization"}
 """Models without a matrix to draw anew."""
 NO_MAPS = {
     *("Embedding.weight", "BipartiteGNN.embeddings", "MatrixFactorization.embeddings", "MatrixFactorization.biases"),

@@ -44,6 +44,11 @@ _RENAMED_KEYS: Mapping[str, Mapping[str, str]] = {
     "tasks.vae.VariationalInference": {"binarise": "binarize"},
 }
 """Current name of each key that was renamed in version 3, by class below ``trainer``."""
+_RENAMED_OPTIONS: Mapping[str, Mapping[str, str]] = {
+    "data": {"neighbour_sum": "neighbor_sum"},
+    "model": {"matrix_factorisation": "matrix_factorization"},
+}
+"""Current name of each option that was renamed in version 3, by group."""
 
 
 def check_version(version: object, file: Path, newest: int = FORMAT_VERSION) -> int:
@@ -142,6 +147,23 @@ def _replace_text(node: Any, replacements: Mapping[str, str]) -> Any:
     if isinstance(node, list):
         return [_replace_text(value, replacements) for value in node]
     return reduce(lambda text, pair: text.replace(*pair), replacements.items(), node) if isinstance(node, str) else node
+
+
+def rename_options(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return results, or the metadata of a checkpoint, with the current names of their options."""
+    version = results.get(KEY, 1)
+    if isinstance(version, int) and version >= 3:
+        return dict(results)
+    renamed = _rename_option_values(results)
+    options = results.get("options")
+    return renamed | ({"options": _rename_option_values(options)} if isinstance(options, Mapping) else {})
+
+
+def _rename_option_values(node: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _RENAMED_OPTIONS[key].get(value, value) if key in _RENAMED_OPTIONS and isinstance(value, str) else value
+        for key, value in node.items()
+    }
 
 
 def find_renamed_key(class_path: str, key: str) -> str | None:

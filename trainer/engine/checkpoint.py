@@ -150,7 +150,7 @@ def migrate_state(state: dict[str, Any], path: Path) -> dict[str, Any]:
     about = state.get("about")
     if version < FORMAT_VERSION and isinstance(about, dict) and isinstance(about.get("config"), dict):
         config = migrations.migrate_config(about["config"], _CONFIG_VERSIONS[version])
-        state["about"] = about | {"config": config}
+        state["about"] = migrations.rename_options(about) | {"config": config}
     return state
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from trainer.config import migrations
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError, SystemFault
 
@@ -221,7 +222,7 @@ def read_results(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         return {}
     scores = {name: found[name] for name in SCORE_GROUPS if isinstance(found.get(name), dict)}
-    return found | {
+    return migrations.rename_options(found) | {
         name: {key: math.nan if value is None else value for key, value in values.items()}
         for name, values in scores.items()
     }

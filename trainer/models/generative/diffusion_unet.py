@@ -56,18 +56,20 @@ class DiffusionUNet(nn.Module):
         cond_dim = 4 * widths[0]
         self.time_embedding = TimeEmbedding(cond_dim, num_classes)
 
-        def make_level(before: int, skip: int, width: int) -> nn.ModuleList:
-            befores = [before, *[width] * (blocks - 1)]
-            return nn.ModuleList(_ResidualBlock(channels + skip, width, cond_dim, dropout) for channels in befores)
+        def make_level(width_in: int, skip: int, width: int) -> nn.ModuleList:
+            widths_in = [width_in, *[width] * (blocks - 1)]
+            return nn.ModuleList(_ResidualBlock(channels + skip, width, cond_dim, dropout) for channels in widths_in)
 
         first, last = widths[0], widths[-1]
         self.conv_in = nn.Conv2d(in_channels, first, 3, padding=1)
-        self.down_blocks = nn.ModuleList(make_level(before, 0, width) for before, width in pairwise((first, *widths)))
+        self.down_blocks = nn.ModuleList(
+            make_level(width_in, 0, width) for width_in, width in pairwise((first, *widths))
+        )
         self.downsamplers = nn.ModuleList(nn.Conv2d(width, width, 3, stride=2, padding=1) for width in widths[:-1])
         self.mid_blocks = nn.ModuleList(_ResidualBlock(last, last, cond_dim, dropout) for _ in range(2))
         self.attention = _SelfAttention(last, heads) if heads else nn.Identity()
         self.up_blocks = nn.ModuleList(
-            make_level(before, width, width) for before, width in pairwise((last, *reversed(widths)))
+            make_level(width_in, width, width) for width_in, width in pairwise((last, *reversed(widths)))
         )
         self.upsamplers = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for width in reversed(widths[1:]))
         self.conv_out = nn.Sequential(group_norm(first), nn.SiLU(), nn.Conv2d(first, in_channels, 3, padding=1))

@@ -90,8 +90,8 @@ class GAN(_BaseGAN):
         self.generator = Generator(net, num_classes, embed_size)
         widths = (flat_features, *critic_hidden)
         trunk = nn.Sequential(nn.Flatten())
-        for before, after in pairwise(widths):
-            trunk.extend((nn.Linear(before, after), leaky_relu()))
+        for width_in, width_out in pairwise(widths):
+            trunk.extend((nn.Linear(width_in, width_out), leaky_relu()))
         self.critic = Critic(trunk, widths[-1], num_classes, spectral_norm)
 
 
@@ -150,16 +150,20 @@ class DCGAN(_BaseGAN):
             nn.Linear(self.generator_in_features, math.prod(smallest)),
             nn.Unflatten(1, smallest),
         ]
-        befores, afters = widths[::-1], [*widths[-2::-1], in_channels]
-        for before, after, size in zip(befores, afters, sizes[-2::-1], strict=True):
-            layers += [*([group_norm(before)] if norm == "group" else []), nn.ReLU(), _Upsample(before, after, size)]
+        widths_in, widths_out = widths[::-1], [*widths[-2::-1], in_channels]
+        for width_in, width_out, size in zip(widths_in, widths_out, sizes[-2::-1], strict=True):
+            layers += [
+                *([group_norm(width_in)] if norm == "group" else []),
+                nn.ReLU(),
+                _Upsample(width_in, width_out, size),
+            ]
         self.generator = Generator(
             nn.Sequential(*layers, OUTPUT_ACTIVATIONS[output_activation]()), num_classes, embed_size
         )
 
         trunk = nn.Sequential()
-        for before, after in pairwise((in_channels, *widths)):
-            trunk.extend((nn.Conv2d(before, after, 4, stride=2, padding=1), leaky_relu()))
+        for width_in, width_out in pairwise((in_channels, *widths)):
+            trunk.extend((nn.Conv2d(width_in, width_out, 4, stride=2, padding=1), leaky_relu()))
         self.critic = Critic(trunk.append(nn.Flatten()), widths[-1] * math.prod(sides), num_classes, spectral_norm)
 
 
@@ -208,7 +212,7 @@ class StyleGAN(_BaseGAN):
         sizes = compute_halved_sizes(height, width, len(widths) - 1)
         net = StyleGenerator(self.generator_in_features, mapping, widths[::-1], in_channels, sizes[::-1])
         self.generator = Generator(net, num_classes, embed_size)
-        blocks = [ResidualDownsample(before, after) for before, after in pairwise(widths)]
+        blocks = [ResidualDownsample(width_in, width_out) for width_in, width_out in pairwise(widths)]
         entry, end = nn.Conv2d(in_channels, widths[0], 1), nn.Linear(widths[-1] * math.prod(sizes[-1]), critic_hidden)
         trunk = nn.Sequential(entry, leaky_relu(), *blocks, nn.Flatten(), end, leaky_relu())
         self.critic = Critic(trunk, critic_hidden, num_classes, spectral_norm)

@@ -76,8 +76,8 @@ class Multimodal(nn.Module):
         self.encoders = nn.ModuleList(encoders)
         self.fusion = FUSIONS[fusion](encoders, width, heads)
         layers: list[nn.Module] = []
-        for before, after in pairwise((self.fusion.out_features, *hidden)):
-            layers += [nn.Linear(before, after), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
+        for width_in, width_out in pairwise((self.fusion.out_features, *hidden)):
+            layers += [nn.Linear(width_in, width_out), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
         self.head = nn.Sequential(*layers, nn.Linear((self.fusion.out_features, *hidden)[-1], out_features))
 
     def forward(self, **inputs: Tensor) -> Tensor:

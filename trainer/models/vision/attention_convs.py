@@ -44,9 +44,9 @@ class _SmallCNN(nn.Module):
         if len(channels) <= plain:
             raise ValueError(f"channels needs more than {plain} entries, the number of plain convolutions: {channels}")
         blocks: list[nn.Module] = []
-        for index, (before, after) in enumerate(pairwise((in_channels, *channels))):
-            layer = nn.Conv2d(before, after, 3, padding=1) if index < plain else special(before, after)
-            blocks += [nn.BatchNorm2d(before), layer, nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
+        for index, (width_in, width_out) in enumerate(pairwise((in_channels, *channels))):
+            layer = nn.Conv2d(width_in, width_out, 3, padding=1) if index < plain else special(width_in, width_out)
+            blocks += [nn.BatchNorm2d(width_in), layer, nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
         self.trunk = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(channels[-1], out_features)
@@ -199,7 +199,7 @@ class AttentionCNN(_SmallCNN):
                 " convolution divides them by 4: raise plain, and prepend a number to channels"
             )
         super().__init__(
-            lambda before, after: AttentionConv(before, after, heads),
+            lambda width_in, width_out: AttentionConv(width_in, width_out, heads),
             *(in_channels, out_features, channels, plain, dropout),
         )
 
@@ -282,6 +282,6 @@ class DynamicCNN(_SmallCNN):
         dropout: Probability = 0.0,
     ):
         super().__init__(
-            lambda before, after: DynamicConv(before, after, kernels, temperature),
+            lambda width_in, width_out: DynamicConv(width_in, width_out, kernels, temperature),
             *(in_channels, out_features, channels, plain, dropout),
         )

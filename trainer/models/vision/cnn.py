@@ -74,10 +74,10 @@ class CNN(nn.Module):
         pools = _expand_per_layer("pools", pools, len(channels))
         trunk: list[nn.Module] = []
         sides = [height, width]
-        for layer, (before, after) in enumerate(pairwise((in_channels, *channels))):
+        for layer, (width_in, width_out) in enumerate(pairwise((in_channels, *channels))):
             dilation, pool = dilations[layer], pools[layer]
-            convolution = nn.Conv2d(before, after, kernel, stride, padding, dilation, bias=norm == "none")
-            trunk += [convolution, *([nn.BatchNorm2d(after)] if norm == "batch" else []), nn.ReLU()]
+            convolution = nn.Conv2d(width_in, width_out, kernel, stride, padding, dilation, bias=norm == "none")
+            trunk += [convolution, *([nn.BatchNorm2d(width_out)] if norm == "batch" else []), nn.ReLU()]
             if padding != "same":
                 sides = [(side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1 for side in sides]
             if pool != "none":

@@ -86,22 +86,22 @@ class EfficientNet(nn.Module):
         if not -20 <= phi <= 10:
             raise ValueError(f"phi is an exponent and must be between -20 and 10, not {phi:g}; 0 is B0, about 7 is B7")
         first_stride, *strides = adapt_strides([2, *(stage.stride for stage in STAGES)], (height, width))
-        before = make_divisible(STEM_WIDTH * 1.1**phi)
-        self.stem = nn.Sequential(*make_conv_norm(in_channels, before, 3, first_stride), nn.SiLU())
+        width_in = make_divisible(STEM_WIDTH * 1.1**phi)
+        self.stem = nn.Sequential(*make_conv_norm(in_channels, width_in, 3, first_stride), nn.SiLU())
 
         counts = [math.ceil(stage.blocks * 1.2**phi) for stage in STAGES]
         self.blocks = nn.Sequential()
         for stage, stride, count in zip(STAGES, strides, counts, strict=True):
-            after = make_divisible(stage.width * 1.1**phi)
+            width_out = make_divisible(stage.width * 1.1**phi)
             for index in range(count):
                 # The drop probability increases with depth (Huang et al. 2016).
                 drop = stochastic_depth * len(self.blocks) / sum(counts)
-                block = MBConv(before, after, stage.expansion, stage.kernel, 1 if index else stride, drop)
+                block = MBConv(width_in, width_out, stage.expansion, stage.kernel, 1 if index else stride, drop)
                 self.blocks.append(block)
-                before = after
+                width_in = width_out
 
         last = make_divisible(HEAD_WIDTH * 1.1**phi)
-        self.conv_head = nn.Sequential(*make_conv_norm(before, last, 1), nn.SiLU())
+        self.conv_head = nn.Sequential(*make_conv_norm(width_in, last, 1), nn.SiLU())
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(last, out_features))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -52,17 +52,17 @@ class LeNet(nn.Module):
         super().__init__()
         if min(height, width) < 4:
             raise ValueError(f"LeNet pools twice, which needs an image of 4 x 4 or more, not {height} x {width}")
-        before, sides = in_channels, [height, width]
+        width_in, sides = in_channels, [height, width]
         layers: list[nn.Module] = []
         for published, full_size in ((6, 32), (16, 14)):
-            after = scale_width(published, width_multiplier)
+            width_out = scale_width(published, width_multiplier)
             padding = 2 * (sides[0] < full_size), 2 * (sides[1] < full_size)
-            layers += [nn.Conv2d(before, after, 5, padding=padding), nn.Tanh(), nn.AvgPool2d(2)]
+            layers += [nn.Conv2d(width_in, width_out, 5, padding=padding), nn.Tanh(), nn.AvgPool2d(2)]
             sides = [(side + 2 * pad - 4) // 2 for side, pad in zip(sides, padding, strict=True)]
-            before = after
+            width_in = width_out
         self.trunk = nn.Sequential(*layers)
         hidden = [scale_width(120, width_multiplier), scale_width(84, width_multiplier)]
-        self.head = _make_head(before, sides, 5, [*hidden, out_features], nn.Tanh)
+        self.head = _make_head(width_in, sides, 5, [*hidden, out_features], nn.Tanh)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.trunk(x))
@@ -101,7 +101,7 @@ class AlexNet(nn.Module):
         dropout: Probability = 0.5,
     ):
         super().__init__()
-        before, sides = in_channels, [height, width]
+        width_in, sides = in_channels, [height, width]
         layers: list[nn.Module] = []
         entry = (11, 4, 2) if min(sides) >= 64 else (3, 1, 1)
         convolutions = (entry, (5, 1, 2), (3, 1, 1), (3, 1, 1), (3, 1, 1))
@@ -109,16 +109,16 @@ class AlexNet(nn.Module):
         for published, (kernel, stride, padding), pool in zip(
             (64, 192, 384, 256, 256), convolutions, pooled, strict=True
         ):
-            after = scale_width(published, width_multiplier)
-            layers += [nn.Conv2d(before, after, kernel, stride, padding), nn.ReLU()]
+            width_out = scale_width(published, width_multiplier)
+            layers += [nn.Conv2d(width_in, width_out, kernel, stride, padding), nn.ReLU()]
             sides = [(side + 2 * padding - kernel) // stride + 1 for side in sides]
             if pool and min(sides) >= 3:
                 layers.append(nn.MaxPool2d(3, stride=2))
                 sides = [(side - 3) // 2 + 1 for side in sides]
-            before = after
+            width_in = width_out
         self.trunk = nn.Sequential(*layers)
         hidden = [scale_width(4096, width_multiplier)] * 2
-        self.head = _make_head(before, sides, 6, [*hidden, out_features], _make_relu_dropout(dropout))
+        self.head = _make_head(width_in, sides, 6, [*hidden, out_features], _make_relu_dropout(dropout))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.trunk(x))
@@ -157,20 +157,20 @@ class VGG(nn.Module):
         dropout: Probability = 0.5,
     ):
         super().__init__()
-        before, sides = in_channels, [height, width]
+        width_in, sides = in_channels, [height, width]
         layers: list[nn.Module] = []
         for published, count in zip((64, 128, 256, 512, 512), VGG_GROUPS[depth], strict=True):
-            after = scale_width(published, width_multiplier)
+            width_out = scale_width(published, width_multiplier)
             for _ in range(count):
-                layers.append(nn.Conv2d(before, after, 3, padding=1, bias=norm == "none"))
-                layers += [*([nn.BatchNorm2d(after)] if norm == "batch" else []), nn.ReLU()]
-                before = after
+                layers.append(nn.Conv2d(width_in, width_out, 3, padding=1, bias=norm == "none"))
+                layers += [*([nn.BatchNorm2d(width_out)] if norm == "batch" else []), nn.ReLU()]
+                width_in = width_out
             if min(sides) >= 2:
                 layers.append(nn.MaxPool2d(2))
                 sides = [side // 2 for side in sides]
         self.trunk = nn.Sequential(*layers)
         hidden = [scale_width(4096, width_multiplier)] * 2
-        self.head = _make_head(before, sides, 7, [*hidden, out_features], _make_relu_dropout(dropout))
+        self.head = _make_head(width_in, sides, 7, [*hidden, out_features], _make_relu_dropout(dropout))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.trunk(x))

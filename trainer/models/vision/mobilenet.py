@@ -53,8 +53,8 @@ class MobileNet(nn.Module):
         with_norm = norm == "batch"
         entry = make_conv_norm(in_channels, first, 3, stride, bias=not with_norm)
         self.stem = nn.Sequential(*entry[: 1 + with_norm], nn.ReLU6())
-        befores = (first, *widths[:-1])
-        self.blocks = nn.Sequential(*map(make_separable_conv, befores, widths, strides, [with_norm] * len(widths)))
+        widths_in = (first, *widths[:-1])
+        self.blocks = nn.Sequential(*map(make_separable_conv, widths_in, widths, strides, [with_norm] * len(widths)))
         self.head = nn.Linear(widths[-1], out_features)
 
     def forward(self, x: Tensor) -> Tensor:

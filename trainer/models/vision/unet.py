@@ -45,16 +45,16 @@ class UNet(nn.Module):
         self.skips = skips
         # Decoder channels; half the width balances the number of weights of encoder and decoder.
         inner = [max(1, width // 2) for width in widths]
-        befores = [in_channels, *widths[:-1]]
+        widths_in = [in_channels, *widths[:-1]]
         self.down_blocks = nn.ModuleList(
-            _make_block(before, width, bias) for before, width in zip(befores, widths, strict=True)
+            _make_block(width_in, width, bias) for width_in, width in zip(widths_in, widths, strict=True)
         )
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
         self.bottleneck = _make_block(widths[-1], inner[-1], bias)
-        afters = [inner[0], *inner[:-1]]
-        stages = zip(inner, widths, afters, strict=True)
+        widths_out = [inner[0], *inner[:-1]]
+        stages = zip(inner, widths, widths_out, strict=True)
         self.up_blocks = nn.ModuleList(
-            _UpBlock(before, skip, after, bias) for before, skip, after in reversed(list(stages))
+            _UpBlock(width_in, skip, width_out, bias) for width_in, skip, width_out in reversed(list(stages))
         )
         self.head = nn.Conv2d(inner[0], out_features, 1)
 

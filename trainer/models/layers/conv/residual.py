@@ -58,14 +58,14 @@ class ResNetTrunk(nn.Module):
         self.stem = nn.Sequential(*layers, *([nn.MaxPool2d(3, stride=2, padding=1)] if large else []))
 
         self.stages = nn.Sequential()
-        before = widths[0]
+        width_in = widths[0]
         for stage, (count, width) in enumerate(zip(blocks, widths, strict=True)):
-            after = width * EXPANSION[block]
+            width_out = width * EXPANSION[block]
             for index in range(count):
                 stride = 2 if stage and not index else 1
-                self.stages.append(ResidualBlock(block, before, width, stride, bias))
-                before = after
-        self.out_channels = before
+                self.stages.append(ResidualBlock(block, width_in, width, stride, bias))
+                width_in = width_out
+        self.out_channels = width_in
 
     def forward(self, x: Tensor) -> Tensor:
         return self.stages(self.stem(x))

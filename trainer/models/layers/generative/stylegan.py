@@ -151,7 +151,7 @@ class StyleGenerator(nn.Module):
         self.constant = nn.Parameter(torch.randn(widths[0], *sizes[0]))
         steps = zip(pairwise((widths[0], *widths)), sizes, strict=True)
         self.stages = nn.ModuleList(
-            StyledStage(before, after, mapping[-1], channels, size) for (before, after), size in steps
+            StyledStage(width_in, width_out, mapping[-1], channels, size) for (width_in, width_out), size in steps
         )
         self.channels = channels
 
