@@ -91,7 +91,7 @@ def test_skips_carry_what_halving_loses() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"widths": []}, "widths needs at least one"), ({"heads": 3}, "3 given; the last of widths, 8")],
+    [({"widths": []}, "widths needs at least one"), ({"heads": 3}, "3 does not divide the last of widths, 8")],
 )
 def test_what_cannot_be_built_is_refused(changes: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
