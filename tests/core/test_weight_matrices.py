@@ -41,7 +41,7 @@ def test_the_biases_of_users_and_items_decay_only_if_asked(optimizer: str, every
     """A rate at which a gradient moves nothing to speak of, and a pull that halves what it is for."""
     made = lab(
         *(
-            "model=matrix_factorisation",
+            "model=matrix_factorization",
             "data=clicks",
             f"optimizer={optimizer}",
             "optimizer.lr=1e-6",
@@ -56,8 +56,12 @@ def test_the_biases_of_users_and_items_decay_only_if_asked(optimizer: str, every
     left = {name: float(value.detach().mean()) for name, value in made.task.model.named_parameters()}
     shrunk = pytest.approx(0.5, abs=0.01)
     kept = pytest.approx(1.0, abs=0.01)
-    assert left == {"embeddings": shrunk, "biases": shrunk if everything else kept, "dot.bias": left["dot.bias"]}
-    assert left["dot.bias"] == (shrunk if everything else kept)
+    assert left == {
+        "embeddings": shrunk,
+        "biases": shrunk if everything else kept,
+        "decoder.bias": left["decoder.bias"],
+    }
+    assert left["decoder.bias"] == (shrunk if everything else kept)
 
 
 @pytest.mark.slow

@@ -70,7 +70,7 @@ FAMILIES = {
     "bipartite_gnn": ("model=bipartite_gnn", "data=clicks", "data.users=20", "data.items=15", "batch_size=32"),
     "vae of ones and zeros, told the class": (
         *("model=conv_vae", "data=digits", "data.size=8", "model.channels=[4]", "model.num_classes=10"),
-        *("task.likelihood=bernoulli", "task.binarise=true", "task.samples=50", "batch_size=128"),
+        *("task.likelihood=bernoulli", "task.binarize=true", "task.samples=50", "batch_size=128"),
     ),
     "vq_vae": ("model=vq_vae", "data=clusters16", "data.rows=500", "batch_size=64", "val_every=1", "task.samples=50"),
     "real_nvp": (

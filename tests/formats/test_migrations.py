@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.config import compose, introspection, migrations, moved_classes
+from trainer.config import compose, introspection, migrations, moved_classes, registry
 from trainer.engine import checkpoint
 from trainer.runs import saved_run, train
 from trainer.utils.errors import ConfigError
@@ -86,6 +86,59 @@ def test_data_forgets_which_task_it_was_read_for(stored: str) -> None:
     assert migrations.migrate_config(kept, 1) == {"data": {"_target_": "mine.Data", "target_kind": None}}
     plain = {"data": {"_target_": "mine.Data", "target_kind": "class"}}
     assert migrations.migrate_config(plain, 1) == plain
+
+
+@pytest.mark.parametrize(
+    ("group", "path", "old", "new"),
+    [
+        (path.split(".")[0].removesuffix("s"), f"trainer.{path}", old, new)
+        for path, keys in migrations._RENAMED_KEYS.items()
+        for old, new in keys.items()
+    ],
+)
+def test_a_renamed_key_keeps_its_value(group: str, path: str, old: str, new: str) -> None:
+    read = introspection.read_signature(path)
+    assert read is not None
+    assert new in read.init_types
+    assert old not in read.init_types
+    node = {"_target_": path, "first": 1, old: [5, 5], "last": 2}
+    config = {group: node, "logger": {"mine": {"text": f"n ${{{group}.{old}}}"}}, "other": {old: 1}}
+    expected = {
+        group: {"_target_": path, "first": 1, new: [5, 5], "last": 2},
+        "logger": {"mine": {"text": f"n ${{{group}.{new}}}"}},
+        "other": {old: 1},
+    }
+    migrated = migrations.migrate_config(config, 2)
+    assert migrated == expected
+    assert list(migrated[group]) == list(expected[group])
+    assert migrations.migrate_config(expected, 3) == expected
+    own = {group: node | {"_target_": "mine.Class"}}
+    assert migrations.migrate_config(own, 2) == own
+    overrides = migrations.migrate_overrides([f"{group}.{old}=[1,2]", f"{group}={old}", f"{old}=3", "seed=1"], expected)
+    assert overrides == [f"{group}.{new}=[1,2]", f"{group}={old}", f"{old}=3", "seed=1"]
+
+
+@pytest.mark.parametrize(
+    ("group", "old", "new"),
+    [(group, *names) for group, renamed in migrations._RENAMED_OPTIONS.items() for names in renamed.items()],
+)
+def test_a_renamed_option_is_read_by_its_current_name(group: str, old: str, new: str) -> None:
+    assert new in registry.list_options(group)
+    assert old not in registry.list_options(group)
+    results = {group: old, "options": {group: old, "task": "classification"}, "seed": 0}
+    expected = {group: new, "options": {group: new, "task": "classification"}, "seed": 0}
+    assert migrations.rename_options(results) == expected
+    assert migrations.rename_options(results | {"format_version": 2}) == expected | {"format_version": 2}
+    assert migrations.rename_options(results | {"format_version": 3})[group] == old
+    with pytest.raises(ConfigError, match=f"did you mean {new}"):
+        compose.compose([f"{group}={old}"])
+
+
+def test_a_command_line_with_a_renamed_key_is_told_its_name() -> None:
+    with pytest.raises(ConfigError, match=r"data\.labelled: unknown key; it is called data\.labeled_nodes now"):
+        compose.compose(["model=gcn", "data=sbm", "data.labelled=20"])
+    with pytest.raises(ConfigError, match=r"model\.tied: unknown key; it is called model\.tie_weights now"):
+        compose.compose(["model=gpt", "data=text_file", "data.path=poem.txt", "model.tied=false"])
 
 
 @pytest.mark.parametrize("version", [0, True, "2", None, 1.5, migrations.FORMAT_VERSION + 1])

@@ -42,7 +42,7 @@ RING = (at_least("within", 0.8), at_least("modes", 8), at_most("energy_distance"
 FORECASTERS = ("dlinear", "gru_forecaster", "patch_transformer")
 NODE_MODELS = ("gcn", "gat", "gnn", "mean_gnn", "sage", "gin")
 LINK_MODELS = ("link_predictor", "graph_generator", "graph_vae")
-CLICK_MODELS = ("matrix_factorisation", "bipartite_gnn")
+CLICK_MODELS = ("matrix_factorization", "bipartite_gnn")
 FORCING = ("1.0", "0.5", "0.0", "linear", "exponential", "inverse_sigmoid")
 GATES = [
     Gate("model=mlp data=synthetic_tabular", (at_least("accuracy", 0.88), at_most("nll", 0.29))),
@@ -57,7 +57,7 @@ GATES = [
     Gate(f"{FORGET}=3", (at_least("accuracy", 0.99),), seeds=2),
     Gate(f"{FORGET}=0", (at_most("accuracy", 0.5),), seeds=2),
     *(Gate(f"model={name} data=temporal_order", (at_least("accuracy", 0.99),)) for name in ("text_lstm", "text_gru")),
-    Gate("model=bilstm_tagger data=neighbour_sum", (at_least("accuracy", 0.99),), seeds=2),
+    Gate("model=bilstm_tagger data=neighbor_sum", (at_least("accuracy", 0.99),), seeds=2),
     Gate("model=neural_ode data=damped_oscillator", (at_most("mse", 0.02),), seeds=2),
     # The same run but for one key: what stands at a place can be told only by a model that knows places.
     Gate("model=token_transformer data=index_lookup", (at_least("accuracy", 0.98),), seeds=3),
@@ -126,7 +126,7 @@ GATES = [
     Gate("model=gat data=cora model.version=v2", (at_least("accuracy", 0.80),), seeds=3),
     Gate("model=gcn data=citeseer", (at_least("accuracy", 0.70),), seeds=10),
     Gate("model=gat data=citeseer", (at_least("accuracy", 0.69),), seeds=3),
-    Gate("model=sage data=cora data.neighbours=[15,10] epochs=60", (at_least("accuracy", 0.78),), seeds=2),
+    Gate("model=sage data=cora data.num_neighbors=[15,10] epochs=60", (at_least("accuracy", 0.78),), seeds=2),
     Gate("model=gcn data=karate", (at_least("accuracy", 0.6),), seeds=3),
     # The same but for what edges say: a model that reads their features, and one that does not.
     Gate("model=edge_gnn data=edge_signal", (at_least("r2", 0.8),), seeds=3),
@@ -140,7 +140,7 @@ GATES = [
     Gate("model=graph_net data=tu_proteins", (at_least("accuracy", 0.72),), seconds=120, folds=10),
     *(Gate(f"model={name} data=sbm_pairs", (at_least("auc", 0.65),), seeds=3) for name in LINK_MODELS),
     # Embeddings without a graph, and a decoder that adds up what both nodes bring along.
-    Gate("model=matrix_factorisation data=sbm_pairs", (at_most("auc", 0.6),), seeds=3),
+    Gate("model=matrix_factorization data=sbm_pairs", (at_most("auc", 0.6),), seeds=3),
     Gate("model=graph_generator data=sbm_pairs model.decoder=linear", (at_most("auc", 0.6),), seeds=3),
     *(Gate(f"model={name} data=clicks", (at_least("auc", 0.84),), seeds=3) for name in CLICK_MODELS),
     # Published for DistMult: mrr .43, hits@10 .49 (Dettmers et al. 2018).

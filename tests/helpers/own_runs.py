@@ -21,7 +21,7 @@ MODELS = {
     "edge_list_graphs": "graph_net",
     "pairs": "seq2seq",
     "parcel_series": "brain",
-    "click_file": "matrix_factorisation",
+    "click_file": "matrix_factorization",
     "triples": "distmult",
     "tu": "graph_net",
     "ucr": "rnn",

@@ -44,7 +44,7 @@ def write(folder: Path, nodes: Sequence[str] = NODES, edges: Sequence[str] = EDG
 
 
 def one(folder: Path, **changed: Any) -> EdgeList:
-    return EdgeList(**{**OPTIONS, "path": str(folder), "neighbours": None, **changed})
+    return EdgeList(**{**OPTIONS, "path": str(folder), "num_neighbors": None, **changed})
 
 
 def many(folder: Path, **changed: Any) -> EdgeListGraphs:

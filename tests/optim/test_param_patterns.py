@@ -30,6 +30,15 @@ def resolve(*groups: dict[str, Any]) -> dict[str, Any]:
     return {names[p][0]: options for p, options in resolve_group_options(names, groups).items()}
 
 
+def test_a_former_name_is_tried_last() -> None:
+    former = {"model.head.old": "model.head.new", "model.gone.old": "model.gone.new"}
+    names = ["model.head.new", "model.head.oldest"]
+    assert find_matches("freeze", ["head.old"], names, former) == ["model.head.new"]
+    assert find_matches("freeze", ["head.old*"], names, former) == ["model.head.oldest"]
+    with pytest.raises(ConfigError, match="matches no parameter"):
+        find_matches("freeze", ["gone.old"], names, former)
+
+
 def test_all_entries_that_match_count_and_the_later_one_wins() -> None:
     found = resolve(
         {"match": "trunk.*", "lr_scale": 0.1},

@@ -13,14 +13,8 @@ from tests.helpers.pairs import MODELS, first_data, pair
 from trainer.core import rng
 from trainer.engine import factory
 from trainer.models.layers.attention.efficient_attention import LinformerAttention
-from trainer.models.layers.graph.graph_conv import (
-    EdgeMessageConv,
-    GATConv,
-    GATv2Conv,
-    GCNConv,
-    GINConv,
-    SAGEConv,
-)
+from trainer.models.layers.graph.graph_attention import GATConv, GATv2Conv
+from trainer.models.layers.graph.graph_conv import EdgeMessageConv, GCNConv, GINConv, SAGEConv
 from trainer.models.layers.graph.graph_readout import GraphPool
 from trainer.models.layers.graph.relational_graph_conv import RGCNConv
 from trainer.models.sequence.rnn import RNN
@@ -28,30 +22,35 @@ from trainer.models.vision.attention_convs import DynamicConv
 from trainer.models.vision.cnn import CNN
 from trainer.optim.weight_init import initialize_weights
 
-EMBEDDINGS_ALONE = {"bipartite_gnn", "distmult", "matrix_factorisation"}
+EMBEDDINGS_ALONE = {"bipartite_gnn", "distmult", "matrix_factorization"}
 """Models without a matrix to draw anew."""
 NO_MAPS = {
     *("Embedding.weight", "BipartiteGNN.embeddings", "MatrixFactorization.embeddings", "MatrixFactorization.biases"),
-    *("LearnedPositionalEncoding.table", "ViT.class_token", "StyleGenerator.constant", "RGCNConv.share"),
+    *(
+        "LearnedPositionalEncoding.embedding",
+        "ViT.class_token",
+        "StyleGenerator.constant",
+        "RGCNConv.basis_coefficients",
+    ),
 }
 """Parameters of two dimensions or more that are tables, constants or coefficients."""
 LAYERS: dict[str, tuple[Callable[[], nn.Module], dict[str, tuple[int, int]]]] = {
     "convolution": (lambda: GCNConv(300, 100), {"weight": (300, 100)}),
-    "sage": (lambda: SAGEConv(300, 100), {"weight": (300, 100), "weight_near": (300, 100)}),
+    "sage": (lambda: SAGEConv(300, 100), {"weight": (300, 100), "neighbor_weight": (300, 100)}),
     "gin": (lambda: GINConv(300, 100), {"weight": (300, 100), "out.weight": (100, 100)}),
     "edges": (lambda: EdgeMessageConv(300, 100, 20), {"weight": (300, 100), "message.weight": (620, 100)}),
     "v1": (
         lambda: GATConv(300, 25, 4, True, 0.0, 0.2),
-        {"weight": (300, 100), "source": (25, 4), "target": (25, 4)},
+        {"weight": (300, 100), "att_src": (25, 4), "att_dst": (25, 4)},
     ),
     "v2": (
         lambda: GATv2Conv(300, 25, 4, True, 0.0, 0.2),
-        {"weight": (300, 100), "target_weight": (300, 100), "score": (25, 4)},
+        {"weight": (300, 100), "target_weight": (300, 100), "att": (25, 4)},
     ),
-    "relations": (lambda: RGCNConv(300, 100, 3), {"weight": (300, 100), "near": (300, 100)}),
-    "bases": (lambda: RGCNConv(300, 100, 9, 2), {"weight": (300, 100), "near": (300, 100)}),
+    "relations": (lambda: RGCNConv(300, 100, 3), {"weight": (300, 100), "relation_weight": (300, 100)}),
+    "bases": (lambda: RGCNConv(300, 100, 9, 2), {"weight": (300, 100), "relation_weight": (300, 100)}),
     "pool": (lambda: GraphPool("attention", 1000), {"score": (1000, 1)}),
-    "linformer": (lambda: LinformerAttention(200, 50), {"keys": (200, 50), "values": (200, 50)}),
+    "linformer": (lambda: LinformerAttention(200, 50), {"key_proj": (200, 50), "value_proj": (200, 50)}),
     "transposed": (lambda: nn.ConvTranspose2d(64, 16, 4), {"weight": (64 * 16, 16 * 16)}),
     "groups": (lambda: nn.Conv2d(64, 128, 3, groups=8), {"weight": (8 * 9, 16 * 9)}),
     "kernels": (lambda: DynamicConv(32, 16, 4, 1.0), {"conv.weight": (32 * 9, 16 * 9)}),
@@ -119,10 +118,10 @@ def test_each_relation_has_a_rotation_of_its_own(shape: tuple[int, int]) -> None
     layer = RGCNConv(*shape, relations=3)
     initialize_weights(layer, "orthogonal")
     short = min(shape)
-    for matrix in (layer.weight.detach(), *layer.near.detach().unbind()):
+    for matrix in (layer.weight.detach(), *layer.relation_weight.detach().unbind()):
         turned = matrix @ matrix.t() if shape[0] == short else matrix.t() @ matrix
         torch.testing.assert_close(turned, torch.eye(short), atol=1e-5, rtol=0)
-    assert not torch.equal(*layer.near.detach()[:2])
+    assert not torch.equal(*layer.relation_weight.detach()[:2])
 
 
 @pytest.mark.slow

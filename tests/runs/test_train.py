@@ -99,7 +99,7 @@ def test_curves_are_a_picture() -> None:
 def test_the_config_builds_the_same_run_again() -> None:
     result = run("seed=3")
     tree = yaml.safe_load((Path(result.folder) / "config.yaml").read_text())
-    assert tree.pop("format_version") == 2
+    assert tree.pop("format_version") == 3
     assert tree["seed"] == 3
     assert tree["model"]["hidden"] == [4]
     assert validation.check_config(tree, result.options) == []

@@ -275,9 +275,9 @@ def test_a_run_of_before_is_read_anew() -> None:
 def test_a_state_of_a_later_version_is_refused() -> None:
     path = trained("csv")
     checkpoint.save_checkpoint(
-        checkpoint.load_checkpoint(path / checkpoint.BEST) | {"format_version": 4}, path / checkpoint.BEST
+        checkpoint.load_checkpoint(path / checkpoint.BEST) | {"format_version": 5}, path / checkpoint.BEST
     )
-    with pytest.raises(ConfigError, match="has format_version 4; this version of train reads 1 to 3"):
+    with pytest.raises(ConfigError, match="has format_version 5; this version of train reads 1 to 4"):
         scores(path)
 
 

@@ -35,7 +35,7 @@ def test_another_width_than_the_classes_is_refused_with_both(
 
 def test_a_width_of_another_name_and_classes_of_the_task_are_held_against_the_data_too() -> None:
     with pytest.raises(ConfigError, match=r"^model.num_classes: 7 given; the data has \d+ classes"):
-        lab("model=bilstm_tagger", "data=neighbour_sum", "data.rows=50", "model.num_classes=7")
+        lab("model=bilstm_tagger", "data=neighbor_sum", "data.rows=50", "model.num_classes=7")
     with pytest.raises(ConfigError, match=r"^task.num_classes: 4 given; the data has 3 classes$"):
         lab("model=mlp", "data=wine", "task.num_classes=4")
     for classes in (5, 12):

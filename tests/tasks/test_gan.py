@@ -33,7 +33,9 @@ USUAL: dict[str, Any] = {
 
 
 def gan(width: int = 2, classes: int | None = None, spectral: bool = False) -> GAN:
-    return GAN(width, classes, 3, 4, generator_hidden=[8], critic_hidden=[8], squash="none", spectral_norm=spectral)
+    return GAN(
+        width, classes, 3, 4, generator_hidden=[8], critic_hidden=[8], output_activation="none", spectral_norm=spectral
+    )
 
 
 def task(model: nn.Module | None = None, **changes: Any) -> Adversarial:

@@ -53,7 +53,7 @@ def test_a_conditional_generator_goes_where_it_is_told_and_one_whose_critic_is_n
     assert lab(*words).test()["label_accuracy"] > 0.95
     deaf = lab(*words)
     critic = deaf.task.model.critic
-    critic.classes = None  # type: ignore[union-attr, assignment]
+    critic.class_embedding = None  # type: ignore[union-attr, assignment]
     assert deaf.test()["label_accuracy"] < 0.8
 
 

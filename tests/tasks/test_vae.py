@@ -65,7 +65,7 @@ def vae(levels: int = 1, classes: int | None = None) -> VAE:
 
 
 def task(model: nn.Module | None = None, kind: Any = VariationalInference, **keys: Any) -> VariationalInference:
-    usual = {"likelihood": "gaussian", "binarise": False, "beta": 1.0, "beta_warmup": 0.0, "eval_samples": 4}
+    usual = {"likelihood": "gaussian", "binarize": False, "beta": 1.0, "beta_warmup": 0.0, "eval_samples": 4}
     return kind(model or vae(), **usual | {"samples": 100, "classifier": None} | keys)
 
 

@@ -50,7 +50,7 @@ def test_ones_are_drawn_anew_at_each_step_and_alike_at_each_scoring(monkeypatch:
 
 
 def test_only_what_can_be_counted_has_bits() -> None:
-    for words in ((*BINARY, "task.binarise=false"), ("model=vae", *DIGITS)):
+    for words in ((*BINARY, "task.binarize=false"), ("model=vae", *DIGITS)):
         run, task = made(*words)
         assert "bits_per_dim" not in run.trainer.evaluate_loader(run.loaders["val"])
         assert "bits_per_dim" not in task.reference_scores()[0]
@@ -139,7 +139,7 @@ def test_points_have_nothing_to_be_rebuilt_for_the_eye_and_the_baseline_of_their
             "model.levels: 1 given; task.likelihood=categorical needs",
         ),
         (SHADES, "model.levels: 17 given; task.likelihood=gaussian takes 1 output"),
-        (("model=vae", *DIGITS, "task.binarise=true"), "task.binarise: binarized data needs task.likelihood=bernoulli"),
+        (("model=vae", *DIGITS, "task.binarize=true"), "task.binarize: binarized data needs task.likelihood=bernoulli"),
         (("model=binary_vae", "data=linear_gaussian"), r"task.likelihood: bernoulli needs values in \[0, 1\]; row 0"),
     ],
 )

@@ -104,7 +104,7 @@ def test_a_turn_moves_its_own_player_and_the_codebook_follows_the_autoencoder_al
         made.trainer.update_param_group(made.trainer.param_groups[who], group)
         after = made.task.model.state_dict()
         moved = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
-        assert moved == ({"prior"} if who == "prior" else {"encoder", "decoder", "quantiser"})
+        assert moved == ({"prior"} if who == "prior" else {"encoder", "decoder", "quantizer"})
 
 
 @pytest.mark.parametrize("option", ["precision=bf16", "accumulate=2", "grad_clip=1", "scheduler=onecycle", "ema=0.9"])
@@ -152,11 +152,11 @@ def test_a_stop_changes_no_bit(tmp_path: Path, whole: str, step: int) -> None:
     assert summary(chain.go_on()) == whole
 
 
-@pytest.mark.parametrize("piece", ["codebook", "shares", "sums"])
+@pytest.mark.parametrize("piece", ["codebook", "ema_cluster_size", "ema_cluster_sum"])
 def test_a_forgotten_piece_of_the_codebook_shows(tmp_path: Path, whole: str, piece: str) -> None:
     chain = Chain(run, tmp_path)
     chain.start(StopAt(3))
-    assert summary(chain.go_on(spoil=drop("task", f"model.quantiser.{piece}"))) != whole
+    assert summary(chain.go_on(spoil=drop("task", f"model.quantizer.{piece}"))) != whole
 
 
 def passes(scores: dict[str, float]) -> bool:

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from trainer.config import registry
 from trainer.config.key_owners import describe_key_owner
+from trainer.config.migrations import find_renamed_key
 from trainer.config.registry import LIST_GROUPS, OBJECT_GROUPS
 from trainer.utils.suggest import did_you_mean, find_nearest
 
@@ -37,6 +38,8 @@ def suggest_key(composed: DictConfig, parents: Sequence[str], part: str) -> str:
     if len(parents) == 1 and parents[0] in LIST_GROUPS:
         return _suggest_entry(composed, parents[0], part)
     parent = OmegaConf.select(composed, ".".join(parents)) if parents else composed
+    if isinstance(parent, DictConfig) and (current := find_renamed_key(str(parent.get("_target_")), part)):
+        return f"; it is called {'.'.join((*parents, current))} now"
     siblings = [str(key) for key in parent if key != "hydra" and not str(key).startswith("_")]
     prefix = "".join(f"{name}." for name in parents)
     if hint := did_you_mean(part, siblings, prefix):

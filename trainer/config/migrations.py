@@ -10,8 +10,8 @@ from typing import Any
 from trainer.config.moved_classes import get_current_path
 from trainer.utils.errors import ConfigError
 
-FORMAT_VERSION = 2
-"""Current version of ``config.yaml`` and ``results.json``; files of train 0.1.0 have no version and count as 1."""
+FORMAT_VERSION = 3
+"""Format version of ``config.yaml`` and ``results.json``; files of train 0.1.0, which state none, are of version 1."""
 KEY = "format_version"
 _REPORTED_SCORES: Mapping[str, Sequence[str]] = {
     "regression.Regression": ("mse", "rmse", "mae", "r2"),
@@ -31,7 +31,24 @@ _REPORTED_SCORES: Mapping[str, Sequence[str]] = {
         (),
     ),
 }
-"""``task.scores`` of the tasks that had no such key in version 1, by class path below ``trainer.tasks``."""
+"""``task.scores`` of the tasks, below ``trainer.tasks``, that had no such key in version 1."""
+_RENAMED_KEYS: Mapping[str, Mapping[str, str]] = {
+    "data.datasets.graph.edge_list.EdgeList": {"neighbours": "num_neighbors"},
+    "data.datasets.graph.parcel_series.ParcelSeries": {"standardise": "standardize"},
+    "data.datasets.graph.planetoid.Planetoid": {"neighbours": "num_neighbors", "row_normalise": "row_normalize"},
+    "data.datasets.graph.relation_sign.RelationSign": {"labelled": "labeled_nodes"},
+    "data.datasets.graph.sbm.StochasticBlockModel": {"labelled": "labeled_nodes"},
+    "models.generative.gan.DCGAN": {"squash": "output_activation"},
+    "models.generative.gan.GAN": {"squash": "output_activation"},
+    "models.language.gpt.GPT": {"tied": "tie_weights"},
+    "tasks.vae.VariationalInference": {"binarise": "binarize"},
+}
+"""Current name of each key that was renamed in version 3, by class below ``trainer``."""
+_RENAMED_OPTIONS: Mapping[str, Mapping[str, str]] = {
+    "data": {"neighbour_sum": "neighbor_sum"},
+    "model": {"matrix_factorisation": "matrix_factorization"},
+}
+"""Current name of each option that was renamed in version 3, by group."""
 
 
 def check_version(version: object, file: Path, newest: int = FORMAT_VERSION) -> int:
@@ -118,5 +135,68 @@ def _from_0_1_0(config: dict[str, Any]) -> dict[str, Any]:
     return reduce(lambda migrated, step: step(migrated), steps, config)
 
 
-_MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_0_1_0}
-"""Function that converts a configuration of each version to the next."""
+def _rename_keys(config: dict[str, Any]) -> dict[str, Any]:
+    """Rename keys as in version 3, and the interpolations ``${GROUP.KEY}`` that refer to them."""
+    interpolations: dict[str, str] = {}
+    for group, node in config.items():
+        renamed = _find_renamed_keys(node)
+        interpolations |= {f"${{{group}.{old}}}": f"${{{group}.{new}}}" for old, new in renamed.items() if old in node}
+        if renamed:
+            config = config | {group: {renamed.get(key, key): value for key, value in node.items()}}
+    return {key: _replace_text(value, interpolations) for key, value in config.items()} if interpolations else config
+
+
+def _find_renamed_keys(node: Any) -> Mapping[str, str]:
+    path = node.get("_target_") if isinstance(node, Mapping) else None
+    return _RENAMED_KEYS.get(str(path).removeprefix("trainer."), {}) if str(path).startswith("trainer.") else {}
+
+
+def _replace_text(node: Any, replacements: Mapping[str, str]) -> Any:
+    if isinstance(node, Mapping):
+        return {key: _replace_text(value, replacements) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_replace_text(value, replacements) for value in node]
+    return reduce(lambda text, pair: text.replace(*pair), replacements.items(), node) if isinstance(node, str) else node
+
+
+def rename_options(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return results, or the metadata of a checkpoint, with the current names of their options."""
+    version = results.get(KEY, 1)
+    if isinstance(version, int) and version >= 3:
+        return dict(results)
+    renamed = _rename_option_values(results)
+    options = results.get("options")
+    return renamed | ({"options": _rename_option_values(options)} if isinstance(options, Mapping) else {})
+
+
+def _rename_option_values(node: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _RENAMED_OPTIONS[key].get(value, value) if key in _RENAMED_OPTIONS and isinstance(value, str) else value
+        for key, value in node.items()
+    }
+
+
+def find_renamed_key(class_path: str, key: str) -> str | None:
+    """Return the current name of a former key of a class, or None if it had no such key."""
+    return _find_renamed_keys({"_target_": class_path}).get(key)
+
+
+def migrate_overrides(overrides: Sequence[str], config: Mapping[str, Any]) -> list[str]:
+    """Return the overrides of a saved run with the current names of their keys.
+
+    Args:
+        overrides: The overrides, such as ``data.neighbours=[5,5]``.
+        config: The migrated configuration of the run.
+    """
+
+    def rename(text: str) -> str:
+        full, is_set, value = text.partition("=")
+        group, _, key = full.partition(".")
+        new = _find_renamed_keys(config.get(group)).get(key)
+        return text if new is None else f"{group}.{new}{is_set}{value}"
+
+    return [rename(text) for text in overrides]
+
+
+_MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_0_1_0, 2: _rename_keys}
+"""Migration of each version to the next one."""

@@ -18,6 +18,7 @@ from trainer.config import (
 from trainer.config.annotations import UNCHECKED_TYPE
 from trainer.config.compatible_options import check_compatibility
 from trainer.config.key_owners import describe_key_owner
+from trainer.config.migrations import find_renamed_key
 from trainer.config.registry import LIST_GROUPS, OBJECT_GROUPS
 from trainer.config.schema import Settings
 from trainer.core.types import MISSING, describe_type, is_huge, is_valid_value, list_choices
@@ -208,6 +209,12 @@ def _check_list_group(group: str, node: Any, config_dirs: Sequence[Path]) -> lis
     return problems
 
 
+def _suggest_key(target: str, key: str, known_keys: Mapping[str, Any]) -> str:
+    """Return a clause with the current name of a renamed key, else the nearest key."""
+    current = find_renamed_key(target, key)
+    return f"; it is called {current} now" if current else did_you_mean(key, known_keys)
+
+
 def _check_group(group: str, node: Mapping[str, Any], name: str, config_dirs: Sequence[Path]) -> list[str]:
     """Return the problems of a group, or an entry of a list group, compared with the signature of its class."""
     target = str(node.get("_target_"))
@@ -219,7 +226,7 @@ def _check_group(group: str, node: Mapping[str, Any], name: str, config_dirs: Se
     keys = option_keys.get_keys(group, target, signature)
     kinds = {key: parameter.kind for key, parameter in keys.items()}
     values = {key: value for key, value in node.items() if key != "_target_"}
-    problems = [f"{group}.{key}: unknown key{did_you_mean(key, kinds)}" for key in values if key not in kinds]
+    problems = [f"{group}.{key}: unknown key{_suggest_key(target, key, kinds)}" for key in values if key not in kinds]
     missing = [key for key in kinds if keys[key].default is None and key not in values]
     problems += [f"{group}.{key}: {f'{group} {name}' if name else target} needs it" for key in missing]
     for key, value in values.items():

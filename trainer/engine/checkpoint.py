@@ -28,8 +28,14 @@ from trainer.utils.paths import describe_missing_path
 log = logging.getLogger(__name__)
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
-FORMAT_VERSION = 3
-"""Version of checkpoints. Version 1 has no data; versions 1 and 2 (key ``format``) have configurations of format 1."""
+FORMAT_VERSION = 4
+"""Format version of both files.
+
+Version 1 had no data; 1 and 2 (as ``format``) contain configurations of version 1. Before 3, optimizer states were flat
+vectors (``resume.split_flat_states``); before 4, some parameters had other names (``renamed_state``).
+"""
+_CONFIG_VERSIONS = {1: 1, 2: 1, 3: 2}
+"""Version of the configuration in earlier checkpoints."""
 
 _LOAD_ERRORS = (RuntimeError, ValueError, LookupError, EOFError, TypeError, AttributeError, AssertionError)
 """Exceptions that zipfile and the restricted unpickler of torch raise for invalid files.
@@ -153,11 +159,12 @@ def migrate_state(state: dict[str, Any], path: Path) -> dict[str, Any]:
     state[migrations.KEY] = FORMAT_VERSION
     if version == 1:
         state["data"] = None
-    if version < FORMAT_VERSION and "position" in state:  # the last state, not the best weights
+    if version < 3 and "position" in state:  # the last state, not the best weights
         state |= {"should_stop": False, "callbacks": {}}
     about = state.get("about")
     if version < FORMAT_VERSION and isinstance(about, dict) and isinstance(about.get("config"), dict):
-        state["about"] = about | {"config": migrations.migrate_config(about["config"], 1)}
+        config = migrations.migrate_config(about["config"], _CONFIG_VERSIONS[version])
+        state["about"] = migrations.rename_options(about) | {"config": config}
     return state
 
 

@@ -13,7 +13,7 @@ from trainer.optim.flat_params import FlatParameters
 from trainer.optim.lr_schedules import LRSchedule
 from trainer.optim.optimizers import Optimizer
 from trainer.optim.param_group_options import resolve_group_options
-from trainer.optim.param_patterns import name_parameters
+from trainer.optim.param_patterns import find_former_parameter_names, name_parameters
 from trainer.optim.torch_optimizers import TorchOptimizer
 from trainer.optim.torch_schedules import TorchSchedule
 from trainer.utils.errors import ConfigError
@@ -39,11 +39,12 @@ def flatten_param_groups(task: Task, entries: Sequence[Mapping[str, Any]]) -> di
     if empty:
         group_text = f" of {' and '.join(empty)}" if len(groups) > 1 else ""
         raise ConfigError(f"freeze: it leaves no parameter{group_text} to train")
-    options = resolve_group_options(trained, entries)
+    former_names = find_former_parameter_names(task)
+    options = resolve_group_options(trained, entries, former_names)
     decayed, matrices = find_decayed_parameters(task), find_matrix_parameters(task)
     checkpoint_names = {parameter: own_names[0] for parameter, own_names in names.items()}
     return {
-        name: FlatParameters(parameters, decayed, checkpoint_names, options, matrices)
+        name: FlatParameters(parameters, decayed, checkpoint_names, options, matrices, former_names)
         for name, parameters in groups.items()
     }
 

@@ -47,6 +47,7 @@ class FlatParameters:
         names: Name of each parameter in checkpoints; by default its index.
         options: Options of single parameters.
         matrices: Parameters that are linear maps of features; by default those with two or more dimensions.
+        former_names: Current names by former name, see ``trainer.config.renamed_parameters``.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class FlatParameters:
         names: Mapping[nn.Parameter, str] | None = None,
         options: Mapping[nn.Parameter, ParamOptions] | None = None,
         matrices: Container[nn.Parameter] | None = None,
+        former_names: Mapping[str, str] | None = None,
     ):
         trained = [p for p in dict.fromkeys(parameters) if p.requires_grad]
         assert trained, "a parameter group without parameters"
@@ -64,6 +66,7 @@ class FlatParameters:
         ranks = _rank_options(trained, options or {})
         self.parameters = sorted(trained, key=lambda p: (not is_decayed_by_param[p], ranks[p]))
         self.names = [names_by_param[p] for p in self.parameters]
+        self.former_names = former_names or {}
         self.matrices = [p.ndim >= 2 and (matrices is None or p in matrices) for p in self.parameters]
         first = self.parameters[0]
         lengths = [-(-p.numel() // _ALIGN) * _ALIGN for p in self.parameters]

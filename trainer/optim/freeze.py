@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from trainer.optim.param_patterns import find_matches, name_parameters
+from trainer.optim.param_patterns import find_former_parameter_names, find_matches, name_parameters
 
 
 def freeze_parameters(task: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
@@ -27,7 +27,8 @@ def freeze_parameters(task: nn.Module, patterns: Sequence[str]) -> list[nn.Modul
     if not patterns:
         return []
     names = name_parameters(task)
-    matched = set(find_matches("freeze", patterns, (name for own_names in names.values() for name in own_names)))
+    all_names = (name for own_names in names.values() for name in own_names)
+    matched = set(find_matches("freeze", patterns, all_names, find_former_parameter_names(task)))
     for parameter, own_names in names.items():
         if not matched.isdisjoint(own_names):
             parameter.requires_grad_(False)

@@ -12,7 +12,9 @@ from trainer.optim.param_patterns import find_matches
 
 
 def resolve_group_options(
-    names: Mapping[nn.Parameter, Sequence[str]], groups: Sequence[Mapping[str, Any]]
+    names: Mapping[nn.Parameter, Sequence[str]],
+    groups: Sequence[Mapping[str, Any]],
+    former_names: Mapping[str, str] | None = None,
 ) -> dict[nn.Parameter, ParamOptions]:
     """Return the options of ``optimizer.groups`` for each parameter that an entry matches.
 
@@ -22,6 +24,7 @@ def resolve_group_options(
     Args:
         names: Names of each trainable parameter.
         groups: The entries.
+        former_names: As for ``find_matches``.
 
     Raises:
         ConfigError: A pattern matches no trainable parameter.
@@ -31,7 +34,7 @@ def resolve_group_options(
         match = entry["match"]
         all_names = [name for own_names in names.values() for name in own_names]
         patterns = [match] if isinstance(match, str) else list(match)
-        matched = set(find_matches(f"optimizer.groups[{index}].match", patterns, all_names))
+        matched = set(find_matches(f"optimizer.groups[{index}].match", patterns, all_names, former_names))
         entry_options = {key: value for key, value in entry.items() if key != "match"}
         for parameter, own_names in names.items():
             if not matched.isdisjoint(own_names):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from torch import nn
 
+from trainer.config.renamed_parameters import find_former_names
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 
@@ -24,19 +25,33 @@ def name_parameters(task: nn.Module) -> dict[nn.Parameter, list[str]]:
     return names
 
 
-def find_matches(key: str, patterns: Sequence[str], names: Iterable[str]) -> list[str]:
+def find_former_parameter_names(task: nn.Module) -> dict[str, str]:
+    """Return the current name of each renamed parameter by its name in runs before checkpoint version 4."""
+    return find_former_names(task, [name for name, _ in task.named_parameters(remove_duplicate=False)])
+
+
+def find_matches(
+    key: str, patterns: Sequence[str], names: Iterable[str], former_names: Mapping[str, str] | None = None
+) -> list[str]:
     """Return the names that match any of the patterns.
 
     Args:
         key: Configuration key of the patterns, for messages.
         patterns: Patterns of ``fnmatch``, in which ``*`` also matches dots. They may omit the prefix ``model.``.
         names: Names of parameters.
+        former_names: Current names by former name; tried for a pattern that matches no current name, such as one of a
+            run before checkpoint version 4.
 
     Raises:
         ConfigError: A pattern matches no name.
     """
     names = list(names)
-    matches_by_pattern = {pattern: [name for name in names if is_match(name, pattern)] for pattern in patterns}
+    former = {old: new for old, new in (former_names or {}).items() if new in names}
+    matches_by_pattern = {
+        pattern: [name for name in names if is_match(name, pattern)]
+        or [new for old, new in former.items() if is_match(old, pattern)]
+        for pattern in patterns
+    }
     problems = [
         f"{key}: {describe_no_match(pattern, names)}" for pattern, matches in matches_by_pattern.items() if not matches
     ]

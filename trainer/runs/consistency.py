@@ -13,7 +13,7 @@ from torch import Tensor
 from trainer.config import migrations, secret_masking
 from trainer.config.compose import RUNTIME_ONLY_KEYS
 from trainer.core.task import Task
-from trainer.engine import checkpoint, checkpoint_schema
+from trainer.engine import checkpoint, checkpoint_schema, renamed_state
 from trainer.engine.checkpoint import LAST
 from trainer.runs import recovery, run_dir, saved_run
 from trainer.utils.errors import ConfigError
@@ -140,6 +140,7 @@ def load_weights(task: Task, state: Mapping[str, Any], file: Path) -> None:
     Raises:
         ConfigError: The weights do not fit the task or are not finite.
     """
+    state = renamed_state.rename_parameters(state, task)
     check_weights(task, state, file)
     task.load_state_dict(state["task"])
 

@@ -67,7 +67,9 @@ class FinishedRun:
     @cached_property
     def explicit_overrides(self) -> dict[str, Any]:
         """Overrides of its command line, the last one of each key."""
-        pairs = (text.lstrip("+~").partition("=") for text in self.results["overrides"])
+        nodes = {group: {"_target_": self.config.get(f"{group}._target_")} for group in ("model", "data", "task")}
+        overrides = migrations.migrate_overrides(self.results["overrides"], nodes)
+        pairs = (text.lstrip("+~").partition("=") for text in overrides)
         return {key: _parse_override_value(value) for key, _, value in pairs}
 
     def get_value(self, key: str) -> Any:

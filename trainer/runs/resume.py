@@ -9,7 +9,7 @@ from typing import Any
 
 from trainer.config.compose import Config
 from trainer.core.metric import Metric
-from trainer.engine import checkpoint, checkpoint_schema
+from trainer.engine import checkpoint, checkpoint_schema, renamed_state
 from trainer.engine.trainer import Trainer
 from trainer.runs import consistency
 from trainer.utils.errors import ConfigError
@@ -55,13 +55,14 @@ def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> N
         ConfigError: The state does not belong to this trainer, or the best weights do not belong to the state.
     """
     file = path / checkpoint.LAST
+    state = renamed_state.rename_parameters(state, trainer.task)
     consistency.check_weights(trainer.task, state, file)
     state = split_flat_states(trainer, state)
     checkpoint_schema.check_trained_state(state, trainer, file)
     best, last_best = None, state["best"]
     _check_direction(trainer.monitor_metric, last_best)
     if last_best["step"]:
-        best = consistency.load_best(path)
+        best = renamed_state.rename_parameters(consistency.load_best(path), trainer.task)
         consistency.check_weights(trainer.task, best, path / checkpoint.BEST)
         checkpoint_schema.check_best(best, state, path / checkpoint.BEST)
         if best["step"] > last_best["step"]:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from trainer.config import migrations
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError, SystemFault
 
@@ -220,7 +221,7 @@ def read_results(path: Path) -> dict[str, Any]:
     if not isinstance(results, dict):
         return {}
     scores = {name: results[name] for name in SCORE_GROUPS if isinstance(results.get(name), dict)}
-    return results | {
+    return migrations.rename_options(results) | {
         name: {key: math.nan if value is None else value for key, value in values.items()}
         for name, values in scores.items()
     }

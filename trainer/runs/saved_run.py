@@ -155,7 +155,8 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
     if problems:
         raise ConfigError(*(f"{path / run_dir.CONFIG_FILE}: {problem}" for problem in problems))
     flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})
-    return Config(tree, raw, names, result.overrides, str(path), str(path), flat, result.home)
+    overrides = migrations.migrate_overrides(result.overrides, tree)
+    return Config(tree, raw, names, overrides, str(path), str(path), flat, result.home)
 
 
 def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

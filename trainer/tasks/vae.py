@@ -57,7 +57,7 @@ class VariationalInference(Generative):
     Args:
         model: Model with a posterior and a decoder, see ``LatentVariableModel``.
         likelihood: Likelihood p(x|z): ``gaussian``, ``bernoulli`` or ``categorical``.
-        binarise: Binarize x at random, with the pixel values as probabilities, in every pass.
+        binarize: Binarize x at random, with the pixel values as probabilities, in every pass.
         beta: Weight of the KL term.
         beta_warmup: Fraction of training in which the weight of the KL term increases linearly from 0.
         eval_samples: Posterior samples k of the metrics.
@@ -80,14 +80,14 @@ class VariationalInference(Generative):
         self,
         model: nn.Module,
         likelihood: Literal["gaussian", "bernoulli", "categorical"] = "gaussian",
-        binarise: bool = False,
+        binarize: bool = False,
         beta: NonNegativeFloat = 1.0,
         beta_warmup: Probability = 0.1,
         eval_samples: PositiveInt = 16,
         **options: Unpack[GenerativeOptions],
     ):
         super().__init__(model, **options)
-        self.likelihood = make_likelihood(likelihood, self._latent_model.levels, binarise)
+        self.likelihood = make_likelihood(likelihood, self._latent_model.levels, binarize)
         self.likelihood_name = likelihood
         self.beta = beta
         self.beta_warmup = beta_warmup

@@ -22,7 +22,7 @@ from trainer.data.datasets.graph.planetoid import Planetoid
 from trainer.data.datasets.graph.sbm import StochasticBlockModel
 from trainer.data.readers.download import Source
 from trainer.models.layers.graph.graph import Graph
-from trainer.models.layers.graph.graph_conv import ATTENTION_CONVS, GATConv
+from trainer.models.layers.graph.graph_attention import ATTENTION_CONVS, GATConv
 from trainer.utils.errors import DataError
 
 
@@ -33,7 +33,7 @@ def sbm(**changed: Any) -> StochasticBlockModel:
         "p_within": 0.05,
         "p_across": 0.005,
         "mu": 1.0,
-        "labelled": 40,
+        "labeled_nodes": 40,
         "val_nodes": 100,
         "seed": 0,
     }
@@ -141,7 +141,9 @@ def write(folder: Path, monkeypatch: pytest.MonkeyPatch, swap: dict[str, bytes] 
 
 
 def papers(folder: Path, name: Literal["cora", "citeseer"] = "cora", **changed: Any) -> Planetoid:
-    return Planetoid(name, **{"row_normalise": True, "neighbours": None, "seed": 0, "data_dir": str(folder), **changed})
+    return Planetoid(
+        name, **{"row_normalize": True, "num_neighbors": None, "seed": 0, "data_dir": str(folder), **changed}
+    )
 
 
 def test_planetoid_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +158,7 @@ def test_planetoid_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_papers_can_be_read_with_a_few_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = papers(write(tmp_path, monkeypatch), neighbours=[1, 1])
+    data = papers(write(tmp_path, monkeypatch), num_neighbors=[1, 1])
     batch = data.train.batch(torch.tensor([1]), 0)
     assert batch.target is not None
     assert batch.target.tolist() == [1]
@@ -234,7 +236,7 @@ def test_citation_networks(
 
 @needs("cora")
 def test_cora_has_its_known_degrees() -> None:
-    edge_index = papers(FOLDER, row_normalise=False).train.full_batch.inputs["edge_index"]
+    edge_index = papers(FOLDER, row_normalize=False).train.full_batch.inputs["edge_index"]
     degree = edge_index[1].bincount(minlength=2708)
     assert int(degree.max()) == 168
     assert int(degree.min()) == 1

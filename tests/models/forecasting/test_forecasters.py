@@ -186,7 +186,7 @@ def test_places_tell_the_order_of_patches_before_the_head_does() -> None:
         return steps.sum(1)
 
     assert not torch.allclose(seen(x), seen(swapped))
-    table = dict(model.named_parameters())["encoder.place.table"]
+    table = dict(model.named_parameters())["encoder.positional_encoding.embedding"]
     torch.nn.init.zeros_(table)
     torch.testing.assert_close(seen(x), seen(swapped))
 
@@ -208,9 +208,9 @@ def test_dlinear_equals_a_plain_reference() -> None:
         for channel in range(3):
             s = series[row, :, channel]
             smooth = np.convolve(np.pad(s, 2, mode="edge"), np.ones(5) / 5, mode="valid")
-            trend, rest = (layer.weight.detach().numpy() for layer in (model.trend, model.rest))
-            expected[row, :, channel] = trend @ smooth + rest @ (s - smooth)
-            expected[row, :, channel] += (model.trend.bias + model.rest.bias).detach().numpy()
+            trend, seasonal = (layer.weight.detach().numpy() for layer in (model.trend, model.seasonal))
+            expected[row, :, channel] = trend @ smooth + seasonal @ (s - smooth)
+            expected[row, :, channel] += (model.trend.bias + model.seasonal.bias).detach().numpy()
     assert np.allclose(model(x).detach().numpy(), expected, atol=1e-10)
 
 

@@ -32,7 +32,7 @@ def windows() -> dict[str, Tensor]:
 def one_by_one(model: GCNLSTM, x: Tensor, edge_index: Tensor, edge_weight: Tensor) -> Tensor:
     """Each step through the layers on its own graph, each node of each row through the LSTM by itself."""
     graph = Graph(x.shape[2], edge_index, edge_weight)
-    first, second = model.convolutions
+    first, second = model.convs
     out = torch.zeros(len(x), 3, x.shape[2])
     for row, window in enumerate(x):
         maps = torch.stack([F.relu(second(F.relu(first(step[:, None], graph)), graph)) for step in window])

@@ -13,7 +13,7 @@ def network(**changes: object) -> DiffusionUNet:
     """A small one whose last layer does not begin at zero."""
     usual = {"in_channels": 1, "widths": [8, 8], "blocks": 1, "heads": 2, "dropout": 0.0, "num_classes": None}
     model = DiffusionUNet(**usual | changes)  # type: ignore[arg-type]
-    nn.init.normal_(model.leave[-1].weight, std=0.1)
+    nn.init.normal_(model.conv_out[-1].weight, std=0.1)
     return model.eval()
 
 
@@ -26,7 +26,7 @@ def test_an_untrained_u_net_says_nothing() -> None:
 @pytest.mark.parametrize("changes", [{"widths": [4]}, {"widths": [4, 6, 8], "blocks": 2, "in_channels": 3}])
 def test_any_picture_keeps_its_size(size: tuple[int, int], changes: dict[str, object]) -> None:
     model = network(**changes)
-    x = torch.randn(2, model.enter.in_channels, *size)
+    x = torch.randn(2, model.conv_in.in_channels, *size)
     assert model(x, torch.rand(2)).shape == x.shape
 
 
@@ -60,7 +60,7 @@ def test_time_and_class_reach_every_block() -> None:
     model = network(num_classes=4, widths=[8, 8], blocks=2)
     reached = []
     for name, layer in model.named_modules():
-        if name.endswith("told"):
+        if name.endswith("cond_proj"):
             layer.register_forward_hook(lambda *seen: reached.append(seen[-1].std(0).max().item()))
     x = torch.randn(1, 1, 8, 8).expand(3, -1, -1, -1)
     y = model(x, torch.tensor([0.1, 0.9, 0.1]), torch.tensor([1, 1, 2]))
@@ -85,13 +85,13 @@ def test_dropout_is_for_training() -> None:
 def test_skips_carry_what_halving_loses() -> None:
     """With all below the first size silenced, the first skip is left, and with it every pixel."""
     model, x, time = network(heads=0), torch.randn(1, 1, 8, 8), torch.rand(1)
-    nn.init.zeros_(model.grow[0].weight)
+    nn.init.zeros_(model.upsamplers[0].weight)
     assert not torch.allclose(model(x, time), model(x.flip(-1), time), atol=1e-3)
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"widths": []}, "widths needs at least one"), ({"heads": 3}, "3 given; the last of widths, 8")],
+    [({"widths": []}, "widths needs at least one"), ({"heads": 3}, "3 does not divide the last of widths, 8")],
 )
 def test_what_cannot_be_built_is_refused(changes: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):

@@ -24,10 +24,10 @@ def made(kind: str, shape: tuple[int, int, int] = (1, 8, 8), classes: int | None
     sizes: dict[str, Any] = dict(zip(("in_channels", "height", "width"), shape, strict=True)) | {"latent": 6}
     common: dict[str, Any] = {"num_classes": classes, "embed_size": 3, "spectral_norm": spectral}
     if kind == "dcgan":
-        return DCGAN(**sizes, **common, widths=[4, 8], norm="group", squash="tanh")
+        return DCGAN(**sizes, **common, widths=[4, 8], norm="group", output_activation="tanh")
     if kind == "style_gan":
         return StyleGAN(**sizes, **common, mapping=[5, 5], widths=[4, 6, 8], critic_hidden=7)
-    return GAN(64, latent=6, **common, generator_hidden=[8], critic_hidden=[9, 7], squash="none")
+    return GAN(64, latent=6, **common, generator_hidden=[8], critic_hidden=[9, 7], output_activation="none")
 
 
 def build(*words: str) -> Any:
@@ -58,7 +58,7 @@ COUNTS = {
 @pytest.mark.parametrize("case", COUNTS)
 def test_published_sizes_are_reached_by_options(case: str) -> None:
     words, (generator, critic) = COUNTS[case]
-    model = build(*words, "model.latent=100", "model.squash=tanh", "model.embed_size=10")
+    model = build(*words, "model.latent=100", "model.output_activation=tanh", "model.embed_size=10")
     assert count(model.generator) == generator
     assert critic is None or count(model.critic) == critic
 
@@ -92,7 +92,7 @@ def test_class_and_noise_change_what_is_made_and_the_class_how_it_is_judged(kind
     judged = torch.stack([model(rows, torch.full((4,), k)) for k in range(3)])
     assert (judged.std(0) > 1e-4).all()
     # The projection of Miyato and Koyama: what a class adds is linear in the hidden layer, and gone without one.
-    added = model.features(rows) @ model.critic.classes.weight.t()
+    added = model.features(rows) @ model.critic.class_embedding.weight.t()
     torch.testing.assert_close(judged - model(rows), added.t())
 
 
@@ -151,9 +151,9 @@ def test_noise_reaches_a_layer_by_a_learned_strength() -> None:
     x, style = torch.randn(2, 3, 5, 5), torch.randn(2, 2)
     assert torch.equal(layer(x, style), layer(x, style))
     layer(x, style).square().sum().backward()
-    assert layer.noise.grad is not None
-    assert layer.noise.grad.abs() > 0
-    nn.init.ones_(layer.noise)
+    assert layer.noise_scale.grad is not None
+    assert layer.noise_scale.grad.abs() > 0
+    nn.init.ones_(layer.noise_scale)
     assert not torch.equal(layer(x, style), layer(x, style))
 
 
@@ -175,9 +175,9 @@ def test_residual_halving_rounds_up() -> None:
     assert ResidualDownsample(2, 3)(torch.randn(1, 2, 7, 4)).shape == (1, 3, 4, 2)
 
 
-@pytest.mark.parametrize(("squash", "low"), [("tanh", -1.0), ("sigmoid", 0.0)])
-def test_squash_bounds_what_is_generated(squash: Any, low: float) -> None:
-    model = GAN(2, None, 3, 3, [8], [8], squash, spectral_norm=False)
+@pytest.mark.parametrize(("activation", "low"), [("tanh", -1.0), ("sigmoid", 0.0)])
+def test_the_output_activation_bounds_what_is_generated(activation: Any, low: float) -> None:
+    model = GAN(2, None, 3, 3, [8], [8], activation, spectral_norm=False)
     with torch.no_grad():
         model.generator.net[-2].weight.mul_(100)  # type: ignore[index, union-attr, operator]
     rows = model.generate(torch.randn(200, 3))

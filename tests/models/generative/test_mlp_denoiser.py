@@ -13,7 +13,7 @@ from trainer.models.layers.generative.time_embedding import TimeEmbedding
 def awake(num_classes: int | None = 3) -> Denoiser:
     """One whose last layer does not begin at zero."""
     model = Denoiser(in_features=2, width=7, blocks=2, num_classes=num_classes)
-    torch.nn.init.normal_(model.leave.weight)
+    torch.nn.init.normal_(model.out_proj.weight)
     return model
 
 
@@ -27,12 +27,12 @@ def test_it_is_its_equation() -> None:
     waves = torch.tensor([10000 ** (-2 * i / 7) for i in range(4)])
     angle = 1000 * time[:, None] * waves
     m = torch.cat((angle.sin(), angle.cos()), 1)[:, :7]
-    first, _, second = model.moment.mix
-    m = F.silu(second(F.silu(first(m))) + model.moment.classes.weight[label])  # type: ignore[union-attr]
-    h = model.enter(x)
+    first, _, second = model.time_embedding.mlp
+    m = F.silu(second(F.silu(first(m))) + model.time_embedding.class_embedding.weight[label])  # type: ignore[union-attr]
+    h = model.in_proj(x)
     for block in model.blocks:
-        h = h + block.second(F.silu(block.first(h) + block.told(m)))  # type: ignore[operator]
-    torch.testing.assert_close(model(x, time, label), model.leave(h))
+        h = h + block.linear2(F.silu(block.linear1(h) + block.cond_proj(m)))  # type: ignore[operator]
+    torch.testing.assert_close(model(x, time, label), model.out_proj(h))
 
 
 def test_no_label_is_the_null_class() -> None:
@@ -44,7 +44,7 @@ def test_no_label_is_the_null_class() -> None:
 @pytest.mark.parametrize("width", [1, 7, 32])
 def test_times_a_thousandth_apart_are_told_apart(width: int) -> None:
     moment = TimeEmbedding(width, None)
-    moment.mix = torch.nn.Identity()  # type: ignore[assignment]
+    moment.mlp = torch.nn.Identity()  # type: ignore[assignment]
     told = moment(torch.arange(1001) / 1000)
     assert told.shape == (1001, width)
     assert torch.pdist(told).min() > (0.05 if width > 1 else -1)

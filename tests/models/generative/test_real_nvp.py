@@ -70,11 +70,11 @@ def test_a_block_changes_every_number_and_halves_differ_between_blocks() -> None
     with torch.no_grad():
         for value in model.parameters():
             value.add_(0.5 * torch.randn_like(value))
-    z = model.encode(x)[0][:, model.orders[0].argsort()]
+    z = model.encode(x)[0][:, model.permutations[0].argsort()]
     assert ((z - (x * model.log_scale.exp() + model.shift)).abs().max(0).values > 1e-3).all()
-    orders = RealNVP(flat_features=9, blocks=6, hidden=[8], max_log_scale=1.0, num_classes=None).orders
-    assert torch.equal(orders.sort(1).values, torch.arange(9).expand(6, 9))
-    assert len({frozenset(order[:5].tolist()) for order in orders}) > 3
+    permutations = RealNVP(flat_features=9, blocks=6, hidden=[8], max_log_scale=1.0, num_classes=None).permutations
+    assert torch.equal(permutations.sort(1).values, torch.arange(9).expand(6, 9))
+    assert len({frozenset(order[:5].tolist()) for order in permutations}) > 3
 
 
 def test_a_single_number_has_no_halves() -> None:

@@ -36,7 +36,7 @@ def test_what_is_rebuilt_has_the_shape_of_the_picture(shape: tuple[int, int, int
 def test_what_is_decoded_for_a_pixel_lies_where_the_pixel_does() -> None:
     """Each level of each channel is made by a weight of its own; flat, they stand in the order of x, levels last."""
     model = conv(channels=3, height=7, width=5, levels=4)
-    last = [layer for layer in model.up if isinstance(layer, nn.ConvTranspose2d)][-1]
+    last = [layer for layer in model.upsample if isinstance(layer, nn.ConvTranspose2d)][-1]
     nn.init.zeros_(last.weight)
     assert last.bias is not None
     last.bias.data = torch.arange(12.0)

@@ -9,7 +9,8 @@ from torch import Tensor
 from tests.helpers.graphs import Make, every, random_graph, weighted
 from trainer.models.graph.gnn import GAT
 from trainer.models.layers.graph.graph import Graph
-from trainer.models.layers.graph.graph_conv import ATTENTION_CONVS, EdgeMessageConv
+from trainer.models.layers.graph.graph_attention import ATTENTION_CONVS
+from trainer.models.layers.graph.graph_conv import EdgeMessageConv
 from trainer.models.layers.graph.sparse import SparseMatrix, to_sparse_if_mostly_zero
 
 CHAIN = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])

@@ -64,7 +64,7 @@ def test_factorisation_is_the_formula() -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_()
-    table, bias, shift = (value.detach().numpy() for value in (model.embeddings, model.biases, model.dot.bias))
+    table, bias, shift = (value.detach().numpy() for value in (model.embeddings, model.biases, model.decoder.bias))
     expected = [shift[0] + bias[u, 0] + bias[i, 0] + table[u] @ table[i] for u, i in PAIRS.tolist()]
     np.testing.assert_allclose(model(PAIRS).detach().numpy()[:, 0], expected, atol=1e-5)
 

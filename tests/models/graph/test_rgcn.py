@@ -11,7 +11,7 @@ from tests.helpers.lab import lab
 from trainer.core.dataset import FullBatchSplit
 from trainer.models.graph.rgcn import RGCN
 
-SMALL = ("data=relation_sign", "data.nodes=800", "data.labelled=500", "data.val_nodes=100", "epochs=80")
+SMALL = ("data=relation_sign", "data.nodes=800", "data.labeled_nodes=500", "data.val_nodes=100", "epochs=80")
 
 
 def model_of(bases: int | None) -> RGCN:

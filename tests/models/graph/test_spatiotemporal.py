@@ -39,7 +39,7 @@ def one_by_one(model: SpatiotemporalGNN, x: Tensor, edge_index: Tensor, edge_wei
     graph = Graph(x.shape[2], edge_index, edge_weight)
     rows = []
     for row, length in zip(x, lengths.tolist(), strict=True):
-        maps = [F.relu(model.attention(F.relu(model.convolution(moment, graph)), graph)) for moment in row[:length]]
+        maps = [F.relu(model.attention(F.relu(model.conv(moment, graph)), graph)) for moment in row[:length]]
         steps, _ = model.rnn.cells(torch.stack([nodes.mean(0) for nodes in maps])[None])
         rows.append(model.head(steps[0, -1]))
     return torch.stack(rows)
@@ -69,7 +69,7 @@ def test_padding_changes_nothing_and_costs_nothing(pool: str) -> None:
     model, given = brain(pool=pool), runs()
     given["x"].requires_grad_()
     seen: list[int] = []
-    model.convolution.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    model.conv.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
     out = model(**given)
     assert seen == [9 * int(LENGTHS.sum())]
     padding = torch.arange(7) >= LENGTHS[:, None]
@@ -98,7 +98,7 @@ def test_the_order_of_steps_is() -> None:
 def test_both_layers_weigh_edges_and_weight_zero_is_no_edge() -> None:
     model, given = brain(), runs()
     graphs = [Graph(9, given["edge_index"], weight) for weight in (given["edge_weight"], None)]
-    for layer, nodes in ((model.convolution, torch.randn(9, 5)), (model.attention, torch.randn(9, 4))):
+    for layer, nodes in ((model.conv, torch.randn(9, 5)), (model.attention, torch.randn(9, 4))):
         weighed, counted = (layer(nodes, graph) for graph in graphs)
         assert not torch.allclose(weighed, counted, atol=1e-3)
     source, target = given["edge_index"]

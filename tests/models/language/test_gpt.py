@@ -22,12 +22,12 @@ OPTIONS: dict[str, Any] = {
     "positions": "rotary",
     "attention": "full",
     "attention_size": 3,
-    "tied": True,
+    "tie_weights": True,
 }
 WAYS = [
     *({"positions": kind} for kind in ("sinusoidal", "learned", "rotary", "none")),
     *({"attention": kind} for kind in ("reference", "linear", "performer", "chunked")),
-    *({"tied": False}, {"norm": "post"}),
+    *({"tie_weights": False}, {"norm": "post"}),
 ]
 
 
@@ -102,9 +102,9 @@ def test_weights_start_as_those_of_gpt2() -> None:
     model = GPT(**OPTIONS | {"width": 128, "heads": 4, "layers": 8, "hidden": 512})
     deviations = {name: float(value.detach().std()) for name, value in model.named_parameters() if value.dim() > 1}
     for name, deviation in deviations.items():
-        ends_a_branch = "out." in name or "feedforward.2" in name
+        ends_a_branch = "out_proj." in name or "feedforward.2" in name
         assert deviation == pytest.approx(0.005 if ends_a_branch else 0.02, rel=0.1), name
-    assert sum("out." in name for name in deviations) == 8
+    assert sum("out_proj." in name for name in deviations) == 8
 
 
 def test_the_default_has_0_8_million_parameters() -> None:
@@ -113,9 +113,9 @@ def test_the_default_has_0_8_million_parameters() -> None:
 
 
 def test_tied_scores_are_products_with_the_tokens_own_vectors() -> None:
-    tied, free = make(), make(tied=False)
+    tied, free = make(), make(tie_weights=False)
     assert sum(p.numel() for p in free.parameters()) - sum(p.numel() for p in tied.parameters()) == 7 * 16
-    x, _ = tied.blocks(tied.embed(tokens()))
+    x, _ = tied.transformer(tied.embed(tokens()))
     torch.testing.assert_close(tied(tokens()), x @ tied.embed.weight.T)
 
 

@@ -63,9 +63,9 @@ def test_a_long_text_is_cut_between_its_marks(folder: Path) -> None:
 
 
 def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"^name: .* knows 12 tokens and the data has 50; set data\.tokens=pretrained"):
+    with pytest.raises(ValueError, match=r"^name: .* has 12 tokens and the data has 50; set data\.tokens=pretrained"):
         make(folder, vocab_size=50)
-    with pytest.raises(ValueError, match=r"a row has 20 tokens and the model reads 16; set data\.max_length=16"):
+    with pytest.raises(ValueError, match=r"a row has 20 tokens and the model allows 16; set data\.max_length=16"):
         make(folder)(torch.zeros(1, 20, dtype=torch.long))
     with pytest.raises(ConfigError, match=f"{tmp_path}/nope does not exist; the nearest directory"):
         make(tmp_path / "nope")

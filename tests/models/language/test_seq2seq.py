@@ -97,18 +97,20 @@ def test_attention_is_its_equation(kind: Any) -> None:
     attention = Attention(kind, 4)
     h, e = torch.randn(2, 3, 4), torch.randn(2, 5, 4)
     real = torch.tensor([[True] * 5, [True, True, True, False, False]])
-    output = attention(h, e, attention.key(e), real).detach().numpy()
+    output = attention(h, e, attention.key_proj(e), real).detach().numpy()
     w = {name: value.numpy() for name, value in attention.state_dict().items()}
     for row in range(2):
         for step in range(3):
             state, source = h[row, step].numpy(), e[row, : real[row].sum()].numpy()
-            keys = source @ w["key.weight"].T
+            keys = source @ w["key_proj.weight"].T
             if kind == "dot":
                 scores = keys @ state
             else:
-                scores = np.tanh(w["query.weight"] @ state + w["query.bias"] + keys) @ w["reduce.weight"][0]
+                scores = (
+                    np.tanh(w["query_proj.weight"] @ state + w["query_proj.bias"] + keys) @ w["score_proj.weight"][0]
+                )
             weights = np.exp(scores) / np.exp(scores).sum()
-            mixed = w["mix.weight"] @ np.concatenate((state, weights @ source)) + w["mix.bias"]
+            mixed = w["out_proj.weight"] @ np.concatenate((state, weights @ source)) + w["out_proj.bias"]
             np.testing.assert_allclose(output[row, step], np.tanh(mixed), atol=1e-5)
 
 

@@ -83,8 +83,8 @@ def test_it_is_torchs_transformer() -> None:
     x, fed = source(), torch.randint(6, (3, 4))
     padding = torch.arange(6) >= LENGTHS[:, None]
     out = theirs(
-        model.source(x) + make_sinusoidal_encoding(0, 6, 16, x.device),
-        model.target(fed) + make_sinusoidal_encoding(0, 4, 16, x.device),
+        model.source_embedding(x) + make_sinusoidal_encoding(0, 6, 16, x.device),
+        model.target_embedding(fed) + make_sinusoidal_encoding(0, 4, 16, x.device),
         tgt_mask=torch.ones(4, 4, dtype=torch.bool).triu(1),
         src_key_padding_mask=padding,
         memory_key_padding_mask=padding,

@@ -60,7 +60,7 @@ def test_a_gate_is_the_papers_formula() -> None:
     gate, inputs = model.fusion, rows(SHAPES)
     assert isinstance(gate, GatedFusion)
     sequence, image = (encode(inputs[name]) for name, encode in zip(SHAPES, model.encoders, strict=True))
-    v = [gate.ends[0](sequence[:, -1]), gate.ends[1](image.reshape(4, -1))]
+    v = [gate.projections[0](sequence[:, -1]), gate.projections[1](image.reshape(4, -1))]
     weights, biases = gate.gates.weight.split(5), gate.gates.bias.split(5)
     z = [torch.sigmoid(torch.cat(v, 1) @ w.T + b) for w, b in zip(weights, biases, strict=True)]
     expected = z[0] * torch.tanh(v[0]) + z[1] * torch.tanh(v[1])
@@ -74,17 +74,17 @@ def test_cross_attention_is_torchs_over_the_steps_of_all_others() -> None:
     assert isinstance(fusion, CrossAttentionFusion)
     found = [encode(inputs[name]) for name, encode in zip(shapes, model.encoders, strict=True)]
     assert [tuple(steps.shape) for steps in found] == [(4, 10, 64), (4, 49, 32), (4, 1, 64)]
-    steps = [to(each).transpose(0, 1) for to, each in zip(fusion.maps, found, strict=True)]
+    steps = [to(each).transpose(0, 1) for to, each in zip(fusion.input_projections, found, strict=True)]
     expected = []
     for i, (own, attention) in enumerate(zip(steps, fusion.attentions, strict=True)):
         others = torch.cat([each for j, each in enumerate(steps) if j != i])
         assert isinstance(attention, MultiHeadAttention)
         theirs = nn.MultiheadAttention(32, 4)
-        ours = attention.project.weight, attention.project.bias, attention.out.weight, attention.out.bias
+        ours = attention.in_proj.weight, attention.in_proj.bias, attention.out_proj.weight, attention.out_proj.bias
         names = ("in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias")
         theirs.load_state_dict(dict(zip(names, ours, strict=True)))
         seen = (own + theirs(own, others, others)[0]).transpose(0, 1)
-        expected.append(fusion.ends[i](seen[:, -1] if i == 0 else seen.flatten(1)))
+        expected.append(fusion.projections[i](seen[:, -1] if i == 0 else seen.flatten(1)))
     torch.testing.assert_close(fusion(found), torch.cat(expected, 1), atol=1e-5, rtol=0)
 
 
@@ -131,8 +131,8 @@ def test_a_clip_is_its_frames_in_their_order() -> None:
     model = network({"clip": [3, 1, 8, 8]}).eval()
     encoder = model.encoders[0]
     clip = torch.randn(2, 3, 1, 8, 8)
-    maps = torch.stack([encoder.picture(frame).flatten(1) for frame in clip.unbind(1)], 1)
-    torch.testing.assert_close(encoder(clip), encoder.over.rnn(maps, None)[0], atol=1e-5, rtol=0)
+    maps = torch.stack([encoder.image_encoder(frame).flatten(1) for frame in clip.unbind(1)], 1)
+    torch.testing.assert_close(encoder(clip), encoder.sequence_encoder.rnn(maps, None)[0], atol=1e-5, rtol=0)
     assert not torch.allclose(model(clip=clip), model(clip=clip.flip(1)), atol=1e-4)
 
 

@@ -51,7 +51,7 @@ def test_a_tagger_sees_later_tokens_exactly_if_it_reads_both_ways(bidirectional:
     assert moved.tolist() == [bidirectional] * 7 + [True]  # B17: a network for tags, never for generating text
 
 
-TAGS = ("data=neighbour_sum", "data.rows=2000", "data.longest=10", "data.vocab_size=3", "epochs=8", "batch_size=32")
+TAGS = ("data=neighbor_sum", "data.rows=2000", "data.longest=10", "data.vocab_size=3", "epochs=8", "batch_size=32")
 
 
 @pytest.mark.slow

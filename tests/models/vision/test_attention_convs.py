@@ -77,7 +77,7 @@ def ref_attention(layer: AttentionConv, image: Tensor) -> np.ndarray:
     channels, height, width = embedded.shape
     pixels = embedded.reshape(channels, -1).T + make_position_grid(height, width, channels, image.device).numpy()
     attention = layer.attention
-    weight, bias = (part.detach().numpy() for part in (attention.project.weight, attention.project.bias))
+    weight, bias = (part.detach().numpy() for part in (attention.in_proj.weight, attention.in_proj.bias))
     q, k, v = ((pixels @ weight.T + bias)[:, i * channels : (i + 1) * channels] for i in range(3))
     gathered = np.zeros_like(pixels)
     size = channels // attention.heads
@@ -87,7 +87,7 @@ def ref_attention(layer: AttentionConv, image: Tensor) -> np.ndarray:
             scores = np.array([q[pixel, mine] @ other / size**0.5 for other in k[:, mine]])
             shares = np.exp(scores - scores.max())
             gathered[pixel, mine] = shares @ v[:, mine] / shares.sum()
-    out = gathered @ attention.out.weight.detach().numpy().T + attention.out.bias.detach().numpy()
+    out = gathered @ attention.out_proj.weight.detach().numpy().T + attention.out_proj.bias.detach().numpy()
     return out.T.reshape(channels, height, width)
 
 
@@ -136,7 +136,7 @@ def test_without_places_attention_would_be_blind_to_where_pixels_stand() -> None
 
 
 def test_too_many_pixels_are_refused_and_another_plain_convolution_helps() -> None:
-    with pytest.raises(ValueError, match=r"56 x 56 pixels would attend to each other, and at most 1024 can"):
+    with pytest.raises(ValueError, match=r"self-attention over 56 x 56 pixels; at most 1024 are allowed"):
         network("attention_cnn", 224, 224)
     big = network("attention_cnn", 224, 224, channels=[4, 4, 4, 4], plain=3)
     assert big(numbers(1, 1, 224, 224)).shape == (1, 10)

@@ -43,8 +43,10 @@ def ref_conv_lstm(x: np.ndarray, w: np.ndarray, u: np.ndarray, b: np.ndarray) ->
 def test_a_layer_is_the_equations(kernel: int) -> None:
     layer = ConvLSTMLayer(2, 3, kernel)
     x = torch.randn(2, 4, 2, 5, 3)
-    assert layer.enter.bias is not None
-    weights = [part.detach().numpy() for part in (layer.enter.weight, layer.recall.weight, layer.enter.bias)]
+    assert layer.input_conv.bias is not None
+    weights = [
+        part.detach().numpy() for part in (layer.input_conv.weight, layer.hidden_conv.weight, layer.input_conv.bias)
+    ]
     expected = np.stack([ref_conv_lstm(row.numpy(), *weights) for row in x])
     np.testing.assert_allclose(layer(x).detach().numpy(), expected, atol=1e-5)
 
@@ -52,10 +54,10 @@ def test_a_layer_is_the_equations(kernel: int) -> None:
 def test_on_maps_of_one_pixel_it_is_an_lstm() -> None:
     layer, lstm = ConvLSTMLayer(2, 3, 3), nn.LSTM(2, 3, batch_first=True)
     with torch.no_grad():
-        lstm.weight_ih_l0.copy_(layer.enter.weight[..., 1, 1])
-        lstm.weight_hh_l0.copy_(layer.recall.weight[..., 1, 1])
-        assert layer.enter.bias is not None
-        lstm.bias_ih_l0.copy_(layer.enter.bias)
+        lstm.weight_ih_l0.copy_(layer.input_conv.weight[..., 1, 1])
+        lstm.weight_hh_l0.copy_(layer.hidden_conv.weight[..., 1, 1])
+        assert layer.input_conv.bias is not None
+        lstm.bias_ih_l0.copy_(layer.input_conv.bias)
         lstm.bias_hh_l0.zero_()
     x = torch.randn(4, 6, 2)
     torch.testing.assert_close(layer(x[..., None, None])[..., 0, 0], lstm(x)[0], atol=1e-5, rtol=0)

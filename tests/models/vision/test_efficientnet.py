@@ -38,11 +38,11 @@ def test_its_maps_are_those_of_another_implementation(phi: float) -> None:
     theirs = EfficientNetModel(config).eval()
     theirs.embeddings.padding = nn.ZeroPad2d(1)
     shake_norms(theirs)
-    copy_in_order(theirs, ours.stem, ours.blocks, ours.last)
+    copy_in_order(theirs, ours.stem, ours.blocks, ours.conv_head)
     x = torch.randn(2, 3, 70, 96)
     with torch.no_grad():
         expected = theirs(x).last_hidden_state
-        found = ours.last(ours.blocks(ours.stem(x)))
+        found = ours.conv_head(ours.blocks(ours.stem(x)))
     assert found.shape[2:] == (3, 3)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 

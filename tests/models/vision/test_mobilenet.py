@@ -62,12 +62,12 @@ def test_its_maps_are_those_of_another_implementation(train: bool) -> None:
     config = MobileNetV1Config(depth_multiplier=0.25, min_depth=1, tf_padding=False, layer_norm_eps=1e-5)
     theirs = MobileNetV1Model(config)
     shake_norms(theirs)
-    copy_in_order(theirs, ours.stem, ours.pairs)
+    copy_in_order(theirs, ours.stem, ours.blocks)
     x = torch.randn(2, 3, 70, 96)
     with torch.no_grad():
         expected = theirs.train(train)(x).last_hidden_state
         ours.train(train)
-        found = ours.pairs(ours.stem(x))
+        found = ours.blocks(ours.stem(x))
     assert found.shape[2:] == (3, 3)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 

@@ -61,7 +61,7 @@ def test_skips_carry_what_pooling_loses() -> None:
 
     for model, reaches in ((full, True), (cut, False)):
         # With the way down below the first block silenced, only the first skip is left.
-        nn.init.zeros_(model.downs[1][0].weight)
+        nn.init.zeros_(model.down_blocks[1][0].weight)
         assert torch.allclose(model(x), model(2 * x), atol=1e-6) is not reaches
 
 

@@ -41,7 +41,7 @@ def odds_again(predictions: Tensor, targets: Tensor) -> float:
 
 CASES: dict[str, tuple[tuple[str, ...], Any, str]] = {
     "classes": (("model=mlp", "data=wine", "model.hidden=[4]", *COMMON), hit_share, "accuracy"),
-    "steps": (("model=bilstm_tagger", "data=neighbour_sum", *COMMON), hit_share, "accuracy"),
+    "steps": (("model=bilstm_tagger", "data=neighbor_sum", *COMMON), hit_share, "accuracy"),
     "one logit": (("model=mlp", "data=moons", "model.hidden=[4]", *COMMON), nll_again, "nll"),
     "values": (("model=mlp", "data=diabetes", "model.hidden=[4]", *COMMON), mae_again, "mae"),
     "forecasts": (("model=dlinear", "data=sine_trend", *COMMON), mae_again, "mae"),

@@ -23,7 +23,7 @@ def gaussian() -> Gaussian:
 
 MADE: dict[str, Likelihood] = {
     "gaussian": gaussian(),
-    "bernoulli": Bernoulli(binarise=True),
+    "bernoulli": Bernoulli(binarize=True),
     "categorical": Categorical(LEVELS),
 }
 
@@ -74,8 +74,8 @@ def test_the_chances_of_all_that_can_be_observed_add_up_to_one(name: str) -> Non
     assert float(made(given.expand(len(every), -1), every).exp().sum()) == pytest.approx(1, abs=1e-4)
 
 
-def test_what_is_binarised_is_drawn_anew_and_has_the_mean_it_had() -> None:
-    made, x = Bernoulli(binarise=True), torch.linspace(0, 1, 5).expand(20000, 5)
+def test_what_is_binarized_is_drawn_anew_and_has_the_mean_it_had() -> None:
+    made, x = Bernoulli(binarize=True), torch.linspace(0, 1, 5).expand(20000, 5)
     first, second = made.discretize_input(x), made.discretize_input(x)
     assert not torch.equal(first, second)
     assert set(first.unique().tolist()) == {0.0, 1.0}
@@ -84,7 +84,7 @@ def test_what_is_binarised_is_drawn_anew_and_has_the_mean_it_had() -> None:
     once = made.discretize_input(x)
     torch.manual_seed(1)
     assert torch.equal(once, made.discretize_input(x))
-    assert torch.equal(Bernoulli(binarise=False).discretize_input(x), x)
+    assert torch.equal(Bernoulli(binarize=False).discretize_input(x), x)
 
 
 def test_shades_are_rounded_to_the_nearest_step() -> None:
@@ -93,13 +93,13 @@ def test_shades_are_rounded_to_the_nearest_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "levels", "binarise", "said"),
+    ("name", "levels", "binarize", "said"),
     [
-        ("gaussian", 1, True, "task.binarise: binarized data needs task.likelihood=bernoulli, not gaussian"),
+        ("gaussian", 1, True, "task.binarize: binarized data needs task.likelihood=bernoulli, not gaussian"),
         ("categorical", 1, False, "model.levels: 1 given; task.likelihood=categorical needs"),
         ("bernoulli", 4, False, "model.levels: 4 given; task.likelihood=bernoulli takes 1 output"),
     ],
 )
-def test_a_model_and_a_task_that_disagree_are_told_so(name: Any, levels: int, binarise: bool, said: str) -> None:
+def test_a_model_and_a_task_that_disagree_are_told_so(name: Any, levels: int, binarize: bool, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        make_likelihood(name, levels, binarise)
+        make_likelihood(name, levels, binarize)

@@ -50,7 +50,7 @@ class NeighborSplit(Split):
 
     def __init__(self, graph: FullBatchSplit, num_neighbors: Sequence[int], seed: int):
         if not num_neighbors:
-            raise DataError("neighbours: [] has no hops; use null for full-batch training")
+            raise DataError("num_neighbors: [] has no hops; use null for full-batch training")
         full_batch = graph.full_batch
         assert full_batch.output_index is not None, "neighbor sampling needs output nodes"
         assert full_batch.target is not None, "output nodes need targets"

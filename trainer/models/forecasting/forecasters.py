@@ -20,6 +20,12 @@ class GRUForecaster(nn.Module):
     """GRU forecaster ``y = W h_T + b``: the final state of the last layer predicts the full horizon.
 
     Args:
+        in_features: number of channels F.
+        seq_len: number of observed steps T.
+        horizon: number of predicted steps P.
+        hidden_size: hidden state size.
+        num_layers: number of recurrent layers.
+        dropout: dropout probability between layers and before the head.
         segment: steps per input segment; segments shorten the recurrence over a long history.
         normalize: window normalization, see ``compute_loc_and_scale``.
         channel_independent: treat channels as independent samples with shared weights, which overfits less for few,
@@ -88,6 +94,12 @@ class DLinear(nn.Module):
     The edges are padded by replication. Two linear maps from T to P steps are shared by all channels. With
     ``moving_average=1`` it is a single linear map.
 
+    Args:
+        seq_len: number of observed steps T.
+        horizon: number of predicted steps P.
+        moving_average: window of the moving average in steps.
+        normalize: ``none``, ``last`` (subtract the last value) or ``standard`` (z-score of each window).
+
     References:
         Zeng et al. 2023, Are Transformers Effective for Time Series Forecasting?
     """
@@ -105,8 +117,8 @@ class DLinear(nn.Module):
         self.moving_average = moving_average
         self.normalize = normalize
         self.trend = nn.Linear(seq_len, horizon)
-        self.rest = nn.Linear(seq_len, horizon)
-        for layer in (self.trend, self.rest):  # start from the mean of the history instead of noise
+        self.seasonal = nn.Linear(seq_len, horizon)
+        for layer in (self.trend, self.seasonal):  # start from the mean of the history instead of noise
             nn.init.constant_(layer.weight, 1 / seq_len)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -115,7 +127,7 @@ class DLinear(nn.Module):
         before = (self.moving_average - 1) // 2
         padded = F.pad(x, (before, self.moving_average - 1 - before), mode="replicate")
         smooth = F.avg_pool1d(padded, self.moving_average, stride=1)
-        y = self.trend(smooth) + self.rest(x - smooth)
+        y = self.trend(smooth) + self.seasonal(x - smooth)
         return y.transpose(1, 2) * scale + loc
 
 
@@ -126,8 +138,13 @@ class PatchTransformer(nn.Module):
     predicts the full horizon. Attention over patches reduces its cost by ``stride`` squared.
 
     Args:
+        seq_len: number of observed steps T.
+        horizon: number of predicted steps P.
         patch: steps per patch.
         stride: steps between the starts of consecutive patches.
+        layers: number of Transformer blocks.
+        normalize: ``none``, ``last`` (subtract the last value) or ``standard`` (z-score of each window).
+        **blocks: options of the Transformer blocks, see ``BlockOptions``.
 
     Raises:
         ValueError: a patch longer than the history.
@@ -167,11 +184,11 @@ class PatchTransformer(nn.Module):
         self.stride = stride
         self.normalize = normalize
         patches = (seq_len - patch) // stride + 1
-        plan = TransformerConfig(seq_len=patches, **(self.option_defaults | blocks))
-        self.embed = nn.Linear(patch, plan.width)
-        self.encoder = TransformerStack(plan, layers)
-        self.dropout = nn.Dropout(plan.dropout)
-        self.head = nn.Linear(patches * plan.width, horizon)
+        config = TransformerConfig(seq_len=patches, **(self.option_defaults | blocks))
+        self.embed = nn.Linear(patch, config.width)
+        self.encoder = TransformerStack(config, layers)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(patches * config.width, horizon)
 
     def forward(self, x: Tensor) -> Tensor:
         rows, _, features = x.shape

@@ -26,8 +26,12 @@ class GCNLSTM(nn.Module):
     value is concatenated, since convolutions mix it with that of the neighbors.
 
     Args:
+        horizon: number of predicted steps P.
         conv: graph convolution, see ``GNN``.
         conv_sizes: output sizes of the convolutions.
+        hidden_size: hidden state size.
+        num_layers: number of recurrent layers.
+        dropout: dropout probability after the convolutions, between LSTM layers and before the head.
         normalize: removes the level of each window and node and adds it back to the forecast.
 
     References:
@@ -48,7 +52,7 @@ class GCNLSTM(nn.Module):
     ):
         super().__init__()
         self.cache = TensorCache()
-        self.convolutions = nn.ModuleList(CONV_LAYERS[conv](*width) for width in pairwise((1, *conv_sizes)))
+        self.convs = nn.ModuleList(CONV_LAYERS[conv](*width) for width in pairwise((1, *conv_sizes)))
         features = 1 + (conv_sizes[-1] if conv_sizes else 0)
         self.rnn = RecurrentStack("lstm", features, hidden_size, num_layers, False, dropout, "default", None)
         self.dropout = nn.Dropout(dropout)
@@ -66,9 +70,14 @@ class GCNLSTM(nn.Module):
         return y * scale + loc
 
     def convolve_steps(self, x: Tensor, graph: Graph) -> Tensor:
-        """Apply the convolutions to every step of every sample: (B, T, N) -> (B, T, N, D)."""
+        """Apply the convolutions to every step of every sample: (B, T, N) -> (B, T, N, D).
+
+        Args:
+            x: windows (B, T, N).
+            graph: graph of the N nodes.
+        """
         repeated = RepeatedGraph(graph, x.shape[0] * x.shape[1])
         h = x.reshape(-1, 1)
-        for convolution in self.convolutions:
+        for convolution in self.convs:
             h = F.relu(convolution(h, repeated))
-        return h.view(*x.shape, -1) if len(self.convolutions) else x.new_empty(*x.shape, 0)
+        return h.view(*x.shape, -1) if len(self.convs) else x.new_empty(*x.shape, 0)

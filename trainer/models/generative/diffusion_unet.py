@@ -24,9 +24,11 @@ class DiffusionUNet(nn.Module):
     zero-initialized, so that an untrained network outputs zero.
 
     Args:
+        in_channels: number of image channels C.
         widths: channels of each resolution.
         blocks: residual blocks per resolution.
         heads: heads of self-attention at the lowest resolution; 0 disables it.
+        dropout: dropout probability in the residual blocks.
         num_classes: number of classes, or None for an unconditional model.
 
     References:
@@ -49,43 +51,45 @@ class DiffusionUNet(nn.Module):
         if not widths:
             raise ValueError("widths needs at least one entry, one per resolution")
         if heads and widths[-1] % heads:
-            raise ValueError(f"heads: {heads} given; the last of widths, {widths[-1]}, is no multiple of it")
+            raise ValueError(f"heads: {heads} does not divide the last of widths, {widths[-1]}")
         self.num_classes = num_classes
         cond_dim = 4 * widths[0]
-        self.moment = TimeEmbedding(cond_dim, num_classes)
+        self.time_embedding = TimeEmbedding(cond_dim, num_classes)
 
-        def make_level(before: int, skip: int, width: int) -> nn.ModuleList:
-            befores = [before, *[width] * (blocks - 1)]
-            return nn.ModuleList(_ResidualBlock(channels + skip, width, cond_dim, dropout) for channels in befores)
+        def make_level(width_in: int, skip: int, width: int) -> nn.ModuleList:
+            widths_in = [width_in, *[width] * (blocks - 1)]
+            return nn.ModuleList(_ResidualBlock(channels + skip, width, cond_dim, dropout) for channels in widths_in)
 
         first, last = widths[0], widths[-1]
-        self.enter = nn.Conv2d(in_channels, first, 3, padding=1)
-        self.downs = nn.ModuleList(make_level(before, 0, width) for before, width in pairwise((first, *widths)))
-        self.shrink = nn.ModuleList(nn.Conv2d(width, width, 3, stride=2, padding=1) for width in widths[:-1])
-        self.bottom = nn.ModuleList(_ResidualBlock(last, last, cond_dim, dropout) for _ in range(2))
-        self.attention = _SelfAttention(last, heads) if heads else nn.Identity()
-        self.ups = nn.ModuleList(
-            make_level(before, width, width) for before, width in pairwise((last, *reversed(widths)))
+        self.conv_in = nn.Conv2d(in_channels, first, 3, padding=1)
+        self.down_blocks = nn.ModuleList(
+            make_level(width_in, 0, width) for width_in, width in pairwise((first, *widths))
         )
-        self.grow = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for width in reversed(widths[1:]))
-        self.leave = nn.Sequential(group_norm(first), nn.SiLU(), nn.Conv2d(first, in_channels, 3, padding=1))
-        for parameter in self.leave[-1].parameters():
+        self.downsamplers = nn.ModuleList(nn.Conv2d(width, width, 3, stride=2, padding=1) for width in widths[:-1])
+        self.mid_blocks = nn.ModuleList(_ResidualBlock(last, last, cond_dim, dropout) for _ in range(2))
+        self.attention = _SelfAttention(last, heads) if heads else nn.Identity()
+        self.up_blocks = nn.ModuleList(
+            make_level(width_in, width, width) for width_in, width in pairwise((last, *reversed(widths)))
+        )
+        self.upsamplers = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for width in reversed(widths[1:]))
+        self.conv_out = nn.Sequential(group_norm(first), nn.SiLU(), nn.Conv2d(first, in_channels, 3, padding=1))
+        for parameter in self.conv_out[-1].parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
-        cond = self.moment(time, label)
-        h, skips = self.enter(x), []
-        for blocks, downsample in zip(self.downs, (*self.shrink, nn.Identity()), strict=True):
+        cond = self.time_embedding(time, label)
+        h, skips = self.conv_in(x), []
+        for blocks, downsample in zip(self.down_blocks, (*self.downsamplers, nn.Identity()), strict=True):
             for block in cast(nn.ModuleList, blocks):
                 h = block(h, cond)
                 skips.append(h)
             h = downsample(h)
-        h = self.bottom[1](self.attention(self.bottom[0](h, cond)), cond)
-        for blocks, upsample in zip(self.ups, (nn.Identity(), *self.grow), strict=True):
+        h = self.mid_blocks[1](self.attention(self.mid_blocks[0](h, cond)), cond)
+        for blocks, upsample in zip(self.up_blocks, (nn.Identity(), *self.upsamplers), strict=True):
             h = upsample(F.interpolate(h, size=skips[-1].shape[-2:]))
             for block in cast(nn.ModuleList, blocks):
                 h = block(torch.cat((h, skips.pop()), 1), cond)
-        return self.leave(h)
+        return self.conv_out(h)
 
 
 class _ResidualBlock(nn.Module):
@@ -99,17 +103,21 @@ class _ResidualBlock(nn.Module):
 
     shapes = "h (B, C, H, W), cond (B, M) -> (B, D, H, W)"
 
-    def __init__(self, before: int, after: int, cond_dim: int, dropout: float):
+    def __init__(self, in_channels: int, out_channels: int, cond_dim: int, dropout: float):
         super().__init__()
-        self.first = nn.Sequential(group_norm(before), nn.SiLU(), nn.Conv2d(before, after, 3, padding=1))
-        self.norm = group_norm(after)
-        self.told = nn.Linear(cond_dim, 2 * after)
-        self.second = nn.Sequential(nn.SiLU(), nn.Dropout(dropout), nn.Conv2d(after, after, 3, padding=1))
-        self.shortcut = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
+        self.in_layers = nn.Sequential(
+            group_norm(in_channels), nn.SiLU(), nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        )
+        self.norm = group_norm(out_channels)
+        self.cond_proj = nn.Linear(cond_dim, 2 * out_channels)
+        self.out_layers = nn.Sequential(
+            nn.SiLU(), nn.Dropout(dropout), nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        )
+        self.shortcut = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, h: Tensor, cond: Tensor) -> Tensor:
-        scale, shift = self.told(cond)[:, :, None, None].chunk(2, 1)
-        return self.second((1 + scale) * self.norm(self.first(h)) + shift) + self.shortcut(h)
+        scale, shift = self.cond_proj(cond)[:, :, None, None].chunk(2, 1)
+        return self.out_layers((1 + scale) * self.norm(self.in_layers(h)) + shift) + self.shortcut(h)
 
 
 class _SelfAttention(nn.Module):

@@ -32,7 +32,12 @@ class _BaseGAN(nn.Module):
         self.generator_in_features = latent + (0 if num_classes is None else embed_size)
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Generate samples (B, ...) from noise z (B, latent) and labels (B), if the model is class-conditional."""
+        """Generate samples (B, ...) from noise z (B, latent) and labels (B), if the model is class-conditional.
+
+        Args:
+            z: noise (B, latent).
+            label: class labels (B) of a class-conditional model.
+        """
         return self.generator(z, label)
 
     def features(self, x: Tensor) -> Tensor:
@@ -50,9 +55,13 @@ class GAN(_BaseGAN):
     process samples independently.
 
     Args:
-        latent: noise dimension.
+        flat_features: number of features per sample after flattening.
         num_classes: number of classes, or None for an unconditional model.
-        squash: output activation of the generator.
+        latent: noise dimension.
+        embed_size: class embedding size.
+        generator_hidden: hidden layer sizes of the generator.
+        critic_hidden: hidden layer sizes of the critic.
+        output_activation: output activation of the generator.
         spectral_norm: spectral normalization in the critic.
 
     References:
@@ -71,18 +80,18 @@ class GAN(_BaseGAN):
         embed_size: PositiveInt = 10,
         generator_hidden: Sequence[PositiveInt] = (128, 128),
         critic_hidden: Sequence[PositiveInt] = (128, 128),
-        squash: Literal["none", "tanh", "sigmoid"] = "none",
+        output_activation: Literal["none", "tanh", "sigmoid"] = "none",
         spectral_norm: bool = False,
     ):
         super().__init__(latent, num_classes, embed_size)
         net = make_mlp((self.generator_in_features, *generator_hidden, flat_features), nn.ReLU).append(
-            OUTPUT_ACTIVATIONS[squash]()
+            OUTPUT_ACTIVATIONS[output_activation]()
         )
         self.generator = Generator(net, num_classes, embed_size)
         widths = (flat_features, *critic_hidden)
         trunk = nn.Sequential(nn.Flatten())
-        for before, after in pairwise(widths):
-            trunk.extend((nn.Linear(before, after), leaky_relu()))
+        for width_in, width_out in pairwise(widths):
+            trunk.extend((nn.Linear(width_in, width_out), leaky_relu()))
         self.critic = Critic(trunk, widths[-1], num_classes, spectral_norm)
 
 
@@ -95,7 +104,16 @@ class DCGAN(_BaseGAN):
     weights need no statistics.
 
     Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        num_classes: number of classes for conditioning; None: unconditional.
+        latent: noise vector size.
+        embed_size: class embedding size.
         widths: channels of each resolution, from the highest.
+        norm: norm in the generator: ``group`` or ``none``.
+        output_activation: output activation of the generator: ``none``, ``tanh`` or ``sigmoid``.
+        spectral_norm: spectral normalization of the critic's weights.
 
     Raises:
         ValueError: an image too small for the halvings of the critic.
@@ -117,7 +135,7 @@ class DCGAN(_BaseGAN):
         embed_size: PositiveInt = 10,
         widths: Sequence[PositiveInt] = (32, 64, 128),
         norm: Literal["group", "none"] = "group",
-        squash: Literal["none", "tanh", "sigmoid"] = "tanh",
+        output_activation: Literal["none", "tanh", "sigmoid"] = "tanh",
         spectral_norm: bool = False,
     ):
         super().__init__(latent, num_classes, embed_size)
@@ -132,14 +150,20 @@ class DCGAN(_BaseGAN):
             nn.Linear(self.generator_in_features, math.prod(smallest)),
             nn.Unflatten(1, smallest),
         ]
-        befores, afters = widths[::-1], [*widths[-2::-1], in_channels]
-        for before, after, size in zip(befores, afters, sizes[-2::-1], strict=True):
-            layers += [*([group_norm(before)] if norm == "group" else []), nn.ReLU(), _Upsample(before, after, size)]
-        self.generator = Generator(nn.Sequential(*layers, OUTPUT_ACTIVATIONS[squash]()), num_classes, embed_size)
+        widths_in, widths_out = widths[::-1], [*widths[-2::-1], in_channels]
+        for width_in, width_out, size in zip(widths_in, widths_out, sizes[-2::-1], strict=True):
+            layers += [
+                *([group_norm(width_in)] if norm == "group" else []),
+                nn.ReLU(),
+                _Upsample(width_in, width_out, size),
+            ]
+        self.generator = Generator(
+            nn.Sequential(*layers, OUTPUT_ACTIVATIONS[output_activation]()), num_classes, embed_size
+        )
 
         trunk = nn.Sequential()
-        for before, after in pairwise((in_channels, *widths)):
-            trunk.extend((nn.Conv2d(before, after, 4, stride=2, padding=1), leaky_relu()))
+        for width_in, width_out in pairwise((in_channels, *widths)):
+            trunk.extend((nn.Conv2d(width_in, width_out, 4, stride=2, padding=1), leaky_relu()))
         self.critic = Critic(trunk.append(nn.Flatten()), widths[-1] * math.prod(sides), num_classes, spectral_norm)
 
 
@@ -151,8 +175,16 @@ class StyleGAN(_BaseGAN):
     ``widths`` but the first, rounding up, so that every image size is valid.
 
     Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        num_classes: number of classes for conditioning; None: unconditional.
+        latent: noise vector size.
+        embed_size: class embedding size.
         mapping: hidden layer sizes of the mapping network.
         widths: channels of each resolution, from the highest.
+        critic_hidden: size of the critic's last hidden layer.
+        spectral_norm: spectral normalization of the critic's weights.
 
     References:
         Karras et al. 2019, A Style-Based Generator Architecture for Generative Adversarial Networks.
@@ -180,7 +212,7 @@ class StyleGAN(_BaseGAN):
         sizes = compute_halved_sizes(height, width, len(widths) - 1)
         net = StyleGenerator(self.generator_in_features, mapping, widths[::-1], in_channels, sizes[::-1])
         self.generator = Generator(net, num_classes, embed_size)
-        blocks = [ResidualDownsample(before, after) for before, after in pairwise(widths)]
+        blocks = [ResidualDownsample(width_in, width_out) for width_in, width_out in pairwise(widths)]
         entry, end = nn.Conv2d(in_channels, widths[0], 1), nn.Linear(widths[-1] * math.prod(sizes[-1]), critic_hidden)
         trunk = nn.Sequential(entry, leaky_relu(), *blocks, nn.Flatten(), end, leaky_relu())
         self.critic = Critic(trunk, critic_hidden, num_classes, spectral_norm)
@@ -191,8 +223,8 @@ class _Upsample(nn.ConvTranspose2d):
 
     shapes = "x (B, C, h, w) -> (B, D, H, W)"
 
-    def __init__(self, before: int, after: int, size: tuple[int, int]):
-        super().__init__(before, after, 4, stride=2, padding=1)
+    def __init__(self, in_channels: int, out_channels: int, size: tuple[int, int]):
+        super().__init__(in_channels, out_channels, 4, stride=2, padding=1)
         self.size = size
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:

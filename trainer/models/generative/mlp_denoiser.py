@@ -13,6 +13,12 @@ class Denoiser(nn.Module):
 
     m embeds the time in [0, 1] and the class label. The last layer is zero-initialized, so that an untrained network
     outputs zero.
+
+    Args:
+        in_features: number of input features F.
+        width: hidden layer size D.
+        blocks: residual blocks of two layers each.
+        num_classes: number of classes for conditioning; None: unconditional.
     """
 
     shapes = "x (B, F), time (B), label (B) -> (B, F)"
@@ -26,19 +32,19 @@ class Denoiser(nn.Module):
     ):
         super().__init__()
         self.num_classes = num_classes
-        self.moment = TimeEmbedding(width, num_classes)
-        self.enter = nn.Linear(in_features, width)
+        self.time_embedding = TimeEmbedding(width, num_classes)
+        self.in_proj = nn.Linear(in_features, width)
         self.blocks = nn.ModuleList(_ResidualBlock(width) for _ in range(blocks))
-        self.leave = nn.Linear(width, in_features)
-        for parameter in self.leave.parameters():
+        self.out_proj = nn.Linear(width, in_features)
+        for parameter in self.out_proj.parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
-        cond = self.moment(time, label)
-        h = self.enter(x)
+        cond = self.time_embedding(time, label)
+        h = self.in_proj(x)
         for block in self.blocks:
             h = block(h, cond)
-        return self.leave(h)
+        return self.out_proj(h)
 
 
 class _ResidualBlock(nn.Module):
@@ -48,10 +54,10 @@ class _ResidualBlock(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.first = nn.Linear(width, width)
-        self.told = nn.Linear(width, width, bias=False)
+        self.linear1 = nn.Linear(width, width)
+        self.cond_proj = nn.Linear(width, width, bias=False)
         self.silu = nn.SiLU()
-        self.second = nn.Linear(width, width)
+        self.linear2 = nn.Linear(width, width)
 
     def forward(self, h: Tensor, cond: Tensor) -> Tensor:
-        return h + self.second(self.silu(self.first(h) + self.told(cond)))
+        return h + self.linear2(self.silu(self.linear1(h) + self.cond_proj(cond)))

@@ -22,7 +22,9 @@ class RealNVP(nn.Module):
     the label. Blocks start as the identity; without blocks the model is a diagonal Gaussian.
 
     Args:
+        flat_features: number of features per sample after flattening.
         blocks: number of blocks, each of two affine coupling layers.
+        hidden: hidden layer sizes of the MLP in each coupling layer.
         max_log_scale: bound of s by ``max_log_scale tanh(. / max_log_scale)``, so that blocks are invertible in
             float32.
         num_classes: number of classes, or None for an unconditional model.
@@ -36,7 +38,7 @@ class RealNVP(nn.Module):
 
     shapes = "x (B, ...), label (B) -> (B)"
 
-    orders: Tensor
+    permutations: Tensor
 
     def __init__(
         self,
@@ -53,10 +55,10 @@ class RealNVP(nn.Module):
         self.max_log_scale = max_log_scale
         self.log_scale = nn.Parameter(torch.zeros(flat_features))
         self.shift = nn.Parameter(torch.zeros(flat_features))
-        self.register_buffer("orders", torch.rand(blocks, flat_features).argsort(1))
+        self.register_buffer("permutations", torch.rand(blocks, flat_features).argsort(1))
         second, label = flat_features // 2, num_classes or 0
         first = flat_features - second
-        self.of_second, self.of_first = (
+        self.second_half_nets, self.first_half_nets = (
             nn.ModuleList(
                 _zero_init_last(make_mlp((width_in + label, *hidden, 2 * width_out), nn.ReLU)) for _ in range(blocks)
             )
@@ -69,28 +71,40 @@ class RealNVP(nn.Module):
         return log_volume - (z.square() + math.log(2 * math.pi)).sum(1) / 2
 
     def encode(self, x: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the latent z (B, F) of x and ``log |det dz/dx|`` (B)."""
+        """Return the latent z (B, F) of x and ``log |det dz/dx|`` (B).
+
+        Args:
+            x: samples (B, ...).
+            label: class labels (B) of a class-conditional model.
+        """
         z = x.flatten(1) * self.log_scale.exp() + self.shift
         log_volume = self.log_scale.sum()
-        for order, of_second, of_first in zip(self.orders, self.of_second, self.of_first, strict=True):
+        for order, second_half_net, first_half_net in zip(
+            self.permutations, self.second_half_nets, self.first_half_nets, strict=True
+        ):
             first, second = z[:, order].tensor_split(2, dim=1)
-            log_scale, shift = self._predict_scale_shift(of_second, first, label)
+            log_scale, shift = self._predict_scale_shift(second_half_net, first, label)
             second = second * log_scale.exp() + shift
             log_volume = log_volume + log_scale.sum(1)
-            log_scale, shift = self._predict_scale_shift(of_first, second, label)
+            log_scale, shift = self._predict_scale_shift(first_half_net, second, label)
             first = first * log_scale.exp() + shift
             log_volume = log_volume + log_scale.sum(1)
             z = torch.cat((first, second), 1)
         return z, log_volume
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Invert latents z (B, F) to samples (B, F)."""
-        blocks = zip(self.orders, self.of_second, self.of_first, strict=True)
-        for order, of_second, of_first in reversed(list(blocks)):
+        """Invert latents z (B, F) to samples (B, F).
+
+        Args:
+            z: latents (B, F).
+            label: class labels (B) of a class-conditional model.
+        """
+        blocks = zip(self.permutations, self.second_half_nets, self.first_half_nets, strict=True)
+        for order, second_half_net, first_half_net in reversed(list(blocks)):
             first, second = z.tensor_split(2, dim=1)
-            log_scale, shift = self._predict_scale_shift(of_first, second, label)
+            log_scale, shift = self._predict_scale_shift(first_half_net, second, label)
             first = (first - shift) * (-log_scale).exp()
-            log_scale, shift = self._predict_scale_shift(of_second, first, label)
+            log_scale, shift = self._predict_scale_shift(second_half_net, first, label)
             second = (second - shift) * (-log_scale).exp()
             z = torch.cat((first, second), 1)[:, order.argsort()]
         return (z - self.shift) * (-self.log_scale).exp()

@@ -18,8 +18,8 @@ from trainer.models.layers.mlp import make_mlp
 class _BaseVAE(nn.Module):
     """Encoder and decoder with class conditioning.
 
-    ``down`` flattens x, ``up`` finishes decoding; the label is concatenated between ``down`` and ``encoder``, and
-    before ``decoder``.
+    ``downsample`` flattens x and ``upsample`` restores its shape. In a class-conditional model the one-hot label is
+    concatenated to the inputs of ``encoder`` and ``decoder``.
     """
 
     def __init__(self, latent: int, levels: int, num_classes: int | None):
@@ -27,19 +27,29 @@ class _BaseVAE(nn.Module):
         self.latent = latent
         self.levels = levels
         self.num_classes = num_classes
-        self.down: nn.Module = nn.Flatten()
-        self.up: nn.Module = nn.Identity()
+        self.downsample: nn.Module = nn.Flatten()
+        self.upsample: nn.Module = nn.Identity()
         self.encoder: nn.Module
         self.decoder: nn.Module
 
     def encode(self, x: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return mean and log-variance of the posterior of x (B, ...), (B, latent) each."""
-        mean, log_variance = self.encoder(self._append_label(self.down(x), label)).chunk(2, dim=1)
+        """Return mean and log-variance of the posterior of x (B, ...), (B, latent) each.
+
+        Args:
+            x: samples (B, ...).
+            label: class labels (B); None conditions on no class.
+        """
+        mean, log_variance = self.encoder(self._append_label(self.downsample(x), label)).chunk(2, dim=1)
         return mean, log_variance
 
     def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Decode z (B, latent) to (B, D * levels), the D features in order with ``levels`` outputs each."""
-        return self.up(self.decoder(self._append_label(z, label)))
+        """Decode z (B, latent) to (B, D * levels), the D features in order with ``levels`` outputs each.
+
+        Args:
+            z: latents (B, latent).
+            label: class labels (B); None conditions on no class.
+        """
+        return self.upsample(self.decoder(self._append_label(z, label)))
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         mean, _ = self.encode(x, label)
@@ -59,8 +69,10 @@ class VAE(_BaseVAE):
     ``forward`` reconstructs x from the posterior mean, with a trailing dimension if ``levels`` exceeds 1.
 
     Args:
-        levels: decoder outputs per feature, as the likelihood requires: a mean, a logit, or one logit per level.
+        flat_features: number of features per sample after flattening.
         hidden: hidden layer sizes of the encoder, mirrored in the decoder.
+        latent: latent size.
+        levels: decoder outputs per feature, as the likelihood requires: a mean, a logit, or one logit per level.
         num_classes: number of classes for conditioning, or None.
 
     References:
@@ -91,6 +103,16 @@ class ConvVAE(_BaseVAE):
     Each of ``channels`` is a convolution that halves both sides, rounding up. An MLP with one hidden layer, conditioned
     on the label, connects the last feature map and the latent in each direction. Transposed convolutions double the
     sides, and the output is cropped.
+
+    Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        channels: channels of each convolution, which halves the resolution; the decoder is symmetric.
+        hidden: hidden size of the MLPs between feature map and latent.
+        latent: latent size.
+        levels: output levels per element: 1, or the number of levels for a categorical likelihood.
+        num_classes: number of classes for conditioning; None: unconditional.
     """
 
     shapes = "x (B, C, H, W), label (B) -> (B, ...)"
@@ -113,11 +135,11 @@ class ConvVAE(_BaseVAE):
         down = [nn.Conv2d(*widths, 3, 2, 1) for widths in pairwise((in_channels, *channels))]
         # Kernel 4 covers all pixels equally at stride 2 and avoids checkerboard artifacts (Odena et al. 2016).
         up = [nn.ConvTranspose2d(*widths, 4, 2, 1) for widths in pairwise((*reversed(channels), in_channels * levels))]
-        self.down = nn.Sequential(*(layer for step in down for layer in (step, nn.ReLU())), nn.Flatten())
+        self.downsample = nn.Sequential(*(layer for step in down for layer in (step, nn.ReLU())), nn.Flatten())
         self.encoder = make_mlp((flat + classes, hidden, 2 * latent), nn.ReLU)
         self.decoder = make_mlp((latent + classes, hidden, flat), nn.ReLU)
         upsampling = (layer for step in up for layer in (nn.ReLU(), step))
-        self.up = nn.Sequential(nn.Unflatten(1, last), *upsampling, _Crop(height, width, levels))
+        self.upsample = nn.Sequential(nn.Unflatten(1, last), *upsampling, _Crop(height, width, levels))
 
 
 class _Crop(nn.Module):

@@ -32,15 +32,15 @@ class CodebookOptions(TypedDict, total=False):
 
 
 class _BaseVQVAE(nn.Module, ABC):
-    """Autoencoder with ``places`` codes per sample from one codebook."""
+    """Autoencoder with ``num_positions`` codes per sample from one codebook."""
 
-    def __init__(self, places: int, options: CodebookOptions):
+    def __init__(self, num_positions: int, options: CodebookOptions):
         super().__init__()
         self.num_classes = options["num_classes"]
         self.codes = options["codes"]
-        self.quantiser = VectorQuantizer(options["codes"], options["code_width"], options["decay"], options["restarts"])
+        self.quantizer = VectorQuantizer(options["codes"], options["code_width"], options["decay"], options["restarts"])
         prior = (options["prior_width"], options["prior_layers"], options["prior_dropout"])
-        self.prior = CodebookPrior(options["codes"], places, *prior, self.num_classes)
+        self.prior = CodebookPrior(options["codes"], num_positions, *prior, self.num_classes)
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
@@ -54,17 +54,31 @@ class _BaseVQVAE(nn.Module, ABC):
         """Return the nearest codebook vectors (B, L, D) and their codes (B, L).
 
         Updates the codebook in training mode if ``follow`` is set.
+
+        Args:
+            z: encoder outputs (B, L, D).
+            follow: update the codebook in training mode.
         """
-        return self.quantiser(z, follow)
+        return self.quantizer(z, follow)
 
     def code_scores(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return the logits (B, L, K) of the prior for codes (B, L)."""
+        """Return the logits (B, L, K) of the prior for codes (B, L).
+
+        Args:
+            codes: codes (B, L).
+            label: class labels (B) of a class-conditional prior.
+        """
         return self.prior(codes, label)
 
     def generate(self, count: int, label: Tensor | None = None) -> Tensor:
-        """Sample codes from the prior and decode them to (count, ...)."""
+        """Sample codes from the prior and decode them to (count, ...).
+
+        Args:
+            count: number of samples.
+            label: class labels (count) of a class-conditional prior.
+        """
         codes = self.prior.write(count, label)
-        return self.decode(F.embedding(codes, self.quantiser.codebook))
+        return self.decode(F.embedding(codes, self.quantizer.codebook))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decode(self.quantize(self.encode(x))[0]).reshape_as(x)
@@ -76,8 +90,10 @@ class VQVAE(_BaseVQVAE):
     The codebook follows the encoder without a gradient, and a causal Transformer learns the prior over codes.
 
     Args:
-        groups: codes per sample.
+        flat_features: number of features per sample after flattening.
         hidden: hidden layer sizes of the encoder, mirrored in the decoder.
+        groups: codes per sample.
+        **codes: options of codebook and prior, see ``CodebookOptions``.
 
     References:
         van den Oord et al. 2017, Neural Discrete Representation Learning
@@ -122,6 +138,13 @@ class ConvVQVAE(_BaseVQVAE):
 
     Each of ``widths`` halves both sides, rounding up; the prior models the codes in row-major order. There is no
     normalization, so that codes depend on their receptive field only.
+
+    Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        widths: channels of each convolution, which halves the resolution; the last output is the grid of codes.
+        **codes: options of codebook and prior, see ``CodebookOptions``.
 
     Raises:
         ValueError: no widths.
@@ -179,13 +202,13 @@ class ConvVQVAE(_BaseVQVAE):
         return self.decoder(vectors.transpose(1, 2).unflatten(2, self.grid))
 
 
-def _downsample(before: int, after: int) -> tuple[nn.Module, ...]:
+def _downsample(in_channels: int, out_channels: int) -> tuple[nn.Module, ...]:
     """Return layers that halve each side, rounding up."""
     return (
-        *(nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU()),
-        *(nn.Conv2d(after, after, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1), nn.ReLU()),
+        *(nn.Conv2d(out_channels, out_channels, 3, padding=1), nn.ReLU()),
     )
 
 
-def _upsample(before: int, after: int, size: tuple[int, int]) -> tuple[nn.Module, ...]:
-    return nn.Upsample(size), nn.Conv2d(before, after, 3, padding=1), nn.ReLU()
+def _upsample(in_channels: int, out_channels: int, size: tuple[int, int]) -> tuple[nn.Module, ...]:
+    return nn.Upsample(size), nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.ReLU()

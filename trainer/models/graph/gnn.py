@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core.types import NonNegativeFloat, PositiveInt, Probability
-from trainer.models.layers.graph.graph_conv import ATTENTION_CONVS, EdgeMessageConv
+from trainer.models.layers.graph.graph_attention import ATTENTION_CONVS
+from trainer.models.layers.graph.graph_conv import EdgeMessageConv
 from trainer.models.layers.graph.message_passing import CONV_LAYERS, MessagePassingStack
 
 
@@ -20,8 +21,12 @@ class GNN(nn.Module):
     Edges run from ``edge_index[0]`` to ``edge_index[1]``. Weights must not be negative and default to 1.
 
     Args:
+        in_features: number of input features F.
+        out_features: number of outputs C.
         conv: ``sum`` or ``mean`` of a node and its neighbors, ``gcn`` (symmetric normalization), ``sage`` (separate
             matrices for the node and the mean of its neighbors) or ``gin`` (MLP of the sum).
+        hidden: hidden layer sizes; the number of message passing layers is one more.
+        dropout: dropout probability before every layer.
 
     References:
         Kipf and Welling 2017, Semi-Supervised Classification with Graph Convolutional Networks.
@@ -49,6 +54,13 @@ class GNN(nn.Module):
 
 class EdgeGNN(nn.Module):
     """Message passing network with edge features (``EdgeMessageConv``), ReLU between layers and dropout before each.
+
+    Args:
+        in_features: number of input features F.
+        out_features: number of outputs C.
+        edge_features: number of features per edge D.
+        hidden: hidden layer sizes; the number of message passing layers is one more.
+        dropout: dropout probability before every layer.
 
     References:
         Gilmer et al. 2017, Neural Message Passing for Quantum Chemistry
@@ -79,10 +91,16 @@ class GAT(nn.Module):
     weight 0 removes the edge.
 
     Args:
+        in_features: number of input features F.
+        out_features: number of outputs C.
         version: ``v1`` has ``a_ij = softmax_j(LeakyReLU(a . [W h_i, W h_j]))``, ``v2`` has ``a_ij = softmax_j(a .
             LeakyReLU(V h_i + W h_j))``.
+        hidden: size of each head of each hidden layer.
+        heads: number of attention heads of the hidden layers, concatenated.
+        out_heads: number of attention heads of the last layer, averaged.
         dropout: dropout probability of the layer inputs.
         attention_dropout: dropout probability of the attention coefficients.
+        negative_slope: negative slope of the LeakyReLU in the attention.
 
     References:
         Velickovic et al. 2018, Graph Attention Networks.

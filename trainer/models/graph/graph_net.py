@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from trainer.core.types import NonNegativeInt, PositiveInt, Probability
 from trainer.models.layers.categorical_embedding import CategoricalEmbedding
-from trainer.models.layers.graph.graph_conv import EdgeMessageConv, GATConv, NodeLinear
+from trainer.models.layers.graph.graph_attention import GATConv
+from trainer.models.layers.graph.graph_conv import EdgeMessageConv, NodeLinear
 from trainer.models.layers.graph.graph_readout import GraphPool
 from trainer.models.layers.graph.message_passing import CONV_LAYERS, MessagePassingStack
 from trainer.models.layers.mlp import make_mlp
@@ -24,9 +25,17 @@ class GraphNet(nn.Module):
     A batch is the disjoint union of its graphs with ``sizes`` nodes each.
 
     Args:
+        in_features: number of node features F.
         cardinalities: codes per categorical node feature, embedded and summed; None uses the features as numbers.
+        edge_features: number of features per edge D, 0 for none; used by ``edge`` convolutions only.
+        out_features: number of outputs C.
         conv: a convolution of ``GNN``, ``gat`` (``GATConv``), ``edge`` (``EdgeMessageConv``), or ``none``, which
             ignores the edges (deep sets) and serves as a baseline.
+        hidden: size of each message passing layer.
+        heads: attention heads of ``gat``; must divide the hidden sizes.
+        pool: graph pooling: mean, sum, max or attention.
+        head: hidden layer sizes of the head.
+        dropout: dropout probability before every layer and before the head (usually 0.5).
 
     Raises:
         ValueError: no layer, a width that ``heads`` does not divide, or codes outside the cardinalities.
@@ -55,7 +64,7 @@ class GraphNet(nn.Module):
         super().__init__()
         if not hidden:
             raise ValueError("hidden: a graph network needs at least one layer, such as [64]")
-        self.codes = None if cardinalities is None else CategoricalEmbedding(cardinalities, hidden[0])
+        self.node_embedding = None if cardinalities is None else CategoricalEmbedding(cardinalities, hidden[0])
         factories: dict[str, Callable[[int, int], nn.Module]] = {
             "none": NodeLinear,
             "gat": partial(_make_attention, heads=heads),
@@ -69,8 +78,8 @@ class GraphNet(nn.Module):
         self.head = make_mlp((hidden[-1], *head, out_features), nn.ReLU)
 
     def forward(self, x: Tensor, edge_index: Tensor, sizes: Tensor, edge_attr: Tensor | None = None) -> Tensor:
-        if self.codes is not None:
-            x = self.codes(x)
+        if self.node_embedding is not None:
+            x = self.node_embedding(x)
         elif not x.is_floating_point():
             x = x.float()
         if edge_attr is None:

@@ -19,8 +19,12 @@ class BilinearDecoder(nn.Module):
     The query is one vector, and all tails are scored by one matrix product.
 
     Args:
+        num_entities: number of entities N.
+        num_relations: number of relations, including inverse ones.
+        embed_size: dimension D of the embeddings.
         score: ``distmult`` multiplies elementwise and is symmetric; ``complex`` treats the halves of a vector as real
             and imaginary parts and conjugates the tail, so that relations can be asymmetric.
+        init: standard deviation of the initial relation embeddings.
         dropout: dropout probability of the query.
 
     Raises:
@@ -64,7 +68,13 @@ class BilinearDecoder(nn.Module):
 
 
 def make_embedding(count: int, size: int, std: float) -> nn.Embedding:
-    """Create an embedding with weights from N(0, std^2)."""
+    """Create an embedding with weights from N(0, std^2).
+
+    Args:
+        count: number of embeddings.
+        size: dimension of an embedding.
+        std: standard deviation of the initial weights.
+    """
     embedding = nn.Embedding(count, size)
     nn.init.normal_(embedding.weight, std=std)
     return embedding
@@ -72,6 +82,14 @@ def make_embedding(count: int, size: int, std: float) -> nn.Embedding:
 
 class DistMult(nn.Module):
     """DistMult, or ComplEx with ``score: complex``; see ``BilinearDecoder``.
+
+    Args:
+        num_entities: number of entities N.
+        num_relations: number of relations, including inverse ones.
+        embed_size: entity and relation embedding size.
+        score: ``distmult`` or ``complex`` (halves are real and imaginary parts).
+        init_std: standard deviation of the initial embeddings.
+        dropout: dropout probability of the head-relation product.
 
     References:
         Yang et al. 2015, Embedding Entities and Relations for Learning and Inference in Knowledge Bases.
@@ -102,6 +120,17 @@ class RGCNDistMult(nn.Module):
 
     Learned entity embeddings pass through relational convolutions with ReLU between them. The triples of the graph are
     also training targets, so ``edge_dropout`` removes some of them in training.
+
+    Args:
+        num_entities: number of entities N.
+        num_relations: number of relations, including inverse ones.
+        embed_size: entity and relation embedding size.
+        layers: number of message passing layers.
+        bases: basis matrices shared by all relations; None: a full matrix per relation.
+        score: ``distmult`` or ``complex`` (halves are real and imaginary parts).
+        init_std: standard deviation of the initial embeddings.
+        dropout: dropout probability before every layer and of the head-relation product.
+        edge_dropout: probability of dropping a triple from the message passing graph during training.
 
     References:
         Schlichtkrull et al. 2018, Modeling Relational Data with Graph Convolutional Networks, section 4

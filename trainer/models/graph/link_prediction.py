@@ -26,10 +26,20 @@ class _LinkAutoencoder(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, x: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return node embeddings (N, W) and their KL terms in nats, (N,)."""
+        """Return node embeddings (N, W) and their KL terms in nats, (N,).
+
+        Args:
+            x: node features (N, F).
+            edge_index: edges of the message passing (2, E).
+        """
 
     def decode(self, nodes: Tensor, pairs: Tensor) -> Tensor:
-        """Return link logits (P, 1) of pairs (P, 2) of nodes (N, W)."""
+        """Return link logits (P, 1) of pairs (P, 2) of nodes (N, W).
+
+        Args:
+            nodes: node embeddings (N, W).
+            pairs: pairs of nodes (P, 2).
+        """
         return self.decoder(nodes, pairs)
 
     def forward(self, x: Tensor, edge_index: Tensor, pairs: Tensor) -> Tensor:
@@ -40,9 +50,13 @@ class LinkPredictor(_LinkAutoencoder):
     """Link predictor: a graph encoder and a symmetric decoder that outputs the logit of a link (C = 1).
 
     Args:
+        in_features: number of input features F.
         encoder: node encoder to vectors z of ``width``; ``linear`` uses node features only.
+        hidden: hidden layer sizes; [] is a single layer.
+        width: node embedding size.
         decoder: ``dot`` is ``z_i . z_j + b``, ``mlp`` is ``MLP(norm(z_i) * norm(z_j))``, ``linear`` is ``W [z_i, z_j] +
             b``, which captures additive effects such as node degrees but no similarity.
+        dropout: dropout probability before every layer.
     """
 
     shapes = "x (N, F), edge_index (2, E), pairs (P, 2) -> (P, C)"
@@ -72,6 +86,13 @@ class GraphVAE(_LinkAutoencoder):
 
     ``q(z_i | x, A) = N(mean_i, diag exp(log_variance_i))``, both from the last encoder layer, ``p(z_i) = N(0, I)``, and
     logit ``z_i . z_j + b`` (without b in the paper). z is sampled in training and the mean otherwise.
+
+    Args:
+        in_features: number of input features F.
+        encoder: ``gcn``, ``sage`` or ``gin``, or ``linear`` (no message passing).
+        hidden: hidden layer sizes; the number of message passing layers is one more.
+        latent: latent size per node.
+        dropout: dropout probability before every layer.
 
     References:
         Kipf and Welling 2016, Variational Graph Auto-Encoders

@@ -24,6 +24,10 @@ class MatrixFactorization(nn.Module):
     Users and items share one index range, so a single table holds all embeddings, and the nodes of any graph can be
     used.
 
+    Args:
+        num_nodes: number of nodes N.
+        width: embedding size.
+
     References:
         Koren et al. 2009, Matrix Factorization Techniques for Recommender Systems
     """
@@ -34,11 +38,11 @@ class MatrixFactorization(nn.Module):
         super().__init__()
         self.embeddings = _make_embeddings(num_nodes, width)
         self.biases = nn.Parameter(torch.zeros(num_nodes, 1))
-        self.dot = DotDecoder()
+        self.decoder = DotDecoder()
 
     def forward(self, pairs: Tensor) -> Tensor:
         first, second = gather_endpoints(self.biases, pairs)
-        return self.dot(self.embeddings, pairs) + first + second
+        return self.decoder(self.embeddings, pairs) + first + second
 
 
 class BipartiteGNN(nn.Module):
@@ -46,6 +50,11 @@ class BipartiteGNN(nn.Module):
 
     ``z = mean_k (D^-1/2 A D^-1/2)^k E`` for k = 0..``layers``, and logit ``z_u . z_i + b`` (C = 1). The paper trains
     with a pairwise ranking loss and needs no b.
+
+    Args:
+        num_nodes: number of nodes N.
+        width: embedding size W.
+        layers: number of message passing layers.
 
     References:
         He et al. 2020, LightGCN
@@ -57,7 +66,7 @@ class BipartiteGNN(nn.Module):
         super().__init__()
         self.embeddings = _make_embeddings(num_nodes, width)
         self.layers = layers
-        self.dot = DotDecoder()
+        self.decoder = DotDecoder()
         self.cache = TensorCache()
 
     def embed_nodes(self, edge_index: Tensor) -> Tensor:
@@ -72,4 +81,4 @@ class BipartiteGNN(nn.Module):
         return total / (self.layers + 1)
 
     def forward(self, pairs: Tensor, edge_index: Tensor) -> Tensor:
-        return self.dot(self.embed_nodes(edge_index), pairs)
+        return self.decoder(self.embed_nodes(edge_index), pairs)

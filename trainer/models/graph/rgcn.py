@@ -19,7 +19,12 @@ class RGCN(nn.Module):
     should flow both ways. Weights must not be negative and default to 1.
 
     Args:
+        in_features: number of input features F.
+        out_features: number of outputs C.
+        num_relations: number of relations R.
+        hidden: hidden layer sizes; the number of message passing layers is one more.
         bases: number of basis matrices; None gives each relation its own matrix.
+        dropout: dropout probability before every layer.
         edge_dropout: dropout probability of edges.
 
     References:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from trainer.core.types import NonNegativeFloat, PositiveInt, Probability
 from trainer.models.layers.graph.graph import Graph
-from trainer.models.layers.graph.graph_conv import GATConv, GCNConv
+from trainer.models.layers.graph.graph_attention import GATConv
+from trainer.models.layers.graph.graph_conv import GCNConv
 from trainer.models.layers.graph.repeated_graph import RepeatedGraph
 from trainer.models.layers.graph.tensor_cache import TensorCache
 from trainer.models.layers.padding import make_valid_mask
@@ -23,6 +24,20 @@ class SpatiotemporalGNN(nn.Module):
 
     ``h_t = pool_n relu(GAT(relu(GCN(x_t))))``, ``y = W dropout(relu(V LSTM(h_1 .. h_T)))``. All samples and steps share
     the edges; edge weights apply in both graph layers and default to 1. Padded steps are not computed.
+
+    Args:
+        in_features: number of input features F.
+        out_features: number of outputs C.
+        conv_size: output size of the graph convolution.
+        attention_size: output size of each graph attention head.
+        heads: number of graph attention heads, concatenated.
+        attention_dropout: dropout probability of the attention weights.
+        negative_slope: negative slope of the LeakyReLU in the attention.
+        pool: graph pooling: mean, max or attention.
+        hidden_size: hidden state size.
+        num_layers: number of recurrent layers.
+        head_size: hidden layer size of the head.
+        dropout: dropout probability between LSTM layers and before the head.
 
     Raises:
         ValueError: negative edge weights, such as signed correlations.
@@ -52,7 +67,7 @@ class SpatiotemporalGNN(nn.Module):
     ):
         super().__init__()
         self.cache = TensorCache()
-        self.convolution = GCNConv(in_features, conv_size)
+        self.conv = GCNConv(in_features, conv_size)
         self.attention = GATConv(conv_size, attention_size, heads, True, attention_dropout, negative_slope)
         self.pool = SequencePool(pool, attention_size * heads, None)
         self.rnn = RecurrentStack(
@@ -75,8 +90,13 @@ class SpatiotemporalGNN(nn.Module):
         return self.head(ends)
 
     def encode_steps(self, x: Tensor, graph: Graph) -> Tensor:
-        """Encode R graph signals (R, N, F) independently to vectors (R, D)."""
+        """Encode R graph signals (R, N, F) independently to vectors (R, D).
+
+        Args:
+            x: graph signals (R, N, F).
+            graph: graph of the N nodes.
+        """
         repeated = RepeatedGraph(graph, len(x))
-        h = F.relu(self.convolution(x.flatten(0, 1), repeated))
+        h = F.relu(self.conv(x.flatten(0, 1), repeated))
         h = F.relu(self.attention(h, repeated)).view(*x.shape[:2], -1)
         return self.pool(h, h[:, 0], None)

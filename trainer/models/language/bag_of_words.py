@@ -16,8 +16,12 @@ class BagOfWords(nn.Module):
     """Bag-of-words classifier ``f(1/S sum_s E(x_s))``: fastText, or a deep averaging network with hidden layers.
 
     Args:
+        vocab_size: number of tokens V.
+        out_features: number of outputs C.
+        embed_size: token embedding size.
         hidden: hidden layer sizes of f.
         word_dropout: probability of dropping a token in training.
+        dropout: dropout probability of the mean embedding.
 
     References:
         Iyyer et al. 2015, Deep Unordered Composition Rivals Syntactic Methods for Text Classification.

@@ -20,7 +20,11 @@ class GPT(nn.Module):
     the context to ``seq_len`` tokens.
 
     Args:
-        tied: share the weights of the input embedding and the output layer.
+        vocab_size: number of tokens V.
+        seq_len: maximum number of tokens with learned positions.
+        layers: number of Transformer blocks.
+        tie_weights: share the weights of the input embedding and the output layer.
+        **blocks: options of the Transformer blocks, see ``BlockOptions``.
 
     Raises:
         ValueError: a width that ``heads`` does not divide, or an ``attention`` that cannot be causal.
@@ -49,19 +53,19 @@ class GPT(nn.Module):
         vocab_size: PositiveInt,
         seq_len: PositiveInt,
         layers: PositiveInt = 4,
-        tied: bool = True,
+        tie_weights: bool = True,
         **blocks: Unpack[BlockOptions],
     ):
         super().__init__()
-        plan = TransformerConfig(seq_len=seq_len, **(self.option_defaults | blocks))
-        self.embed = nn.Embedding(vocab_size, plan.width)
+        config = TransformerConfig(seq_len=seq_len, **(self.option_defaults | blocks))
+        self.embed = nn.Embedding(vocab_size, config.width)
         # Sinusoidal encodings are much larger than initial token embeddings (Vaswani et al. 2017, section 3.4).
-        self.scale = plan.width**0.5 if plan.positions == "sinusoidal" else 1.0
-        self.blocks = TransformerStack(plan, layers, causal=True)
-        self.head = None if tied else nn.Linear(plan.width, vocab_size, bias=False)
+        self.scale = config.width**0.5 if config.positions == "sinusoidal" else 1.0
+        self.transformer = TransformerStack(config, layers, causal=True)
+        self.head = None if tie_weights else nn.Linear(config.width, vocab_size, bias=False)
         for name, layer in self.named_modules():
             if isinstance(layer, nn.Linear | nn.Embedding):
-                is_output_projection = name.endswith((".out", ".feedforward.2"))
+                is_output_projection = name.endswith((".out_proj", ".feedforward.2"))
                 nn.init.normal_(layer.weight, std=0.02 / (2 * layers) ** 0.5 if is_output_projection else 0.02)
             if isinstance(layer, nn.Linear) and layer.bias is not None:
                 nn.init.zeros_(layer.bias)
@@ -72,8 +76,13 @@ class GPT(nn.Module):
         """Return next-token logits (B, T, V) after ``tokens`` (B, T) and the key-value cache.
 
         The cache holds keys and values (B, heads, past steps, D) per block. ``memory`` is ignored.
+
+        Args:
+            tokens: tokens (B, T) that continue the text.
+            memory: ignored.
+            state: key-value cache of the earlier tokens; None at the start.
         """
-        x, state = self.blocks(self.scale * self.embed(tokens), past=state or ())
+        x, state = self.transformer(self.scale * self.embed(tokens), past=state or ())
         return F.linear(x, self.embed.weight) if self.head is None else self.head(x), state
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,6 +13,13 @@ class LSTMLanguage(nn.Module):
 
     Generation costs one step per token, independent of the length of the text.
 
+    Args:
+        vocab_size: number of tokens V.
+        embed_size: token embedding size.
+        hidden_size: hidden state size.
+        num_layers: number of recurrent layers.
+        dropout: dropout probability of the embeddings, between layers and before the head.
+
     References:
         Mikolov et al. 2010, Recurrent Neural Network Based Language Model.
         Graves 2013, Generating Sequences with Recurrent Neural Networks.
@@ -43,6 +50,11 @@ class LSTMLanguage(nn.Module):
 
         The state is the hidden and the cell state, (B, L, H) each; without one the text starts from zero states.
         ``memory`` is ignored.
+
+        Args:
+            tokens: tokens (B, T) that continue the text.
+            memory: ignored.
+            state: state after the earlier tokens; None at the start.
         """
         initial = None if state is None else tuple(part.transpose(0, 1).contiguous() for part in state)
         steps, final = self.lstm(self.dropout(self.embedding(tokens)), initial)

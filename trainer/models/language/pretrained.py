@@ -18,7 +18,10 @@ class Pretrained(nn.Module):
 
     Args:
         name: model name on the hub or a local directory.
+        vocab_size: number of tokens V.
+        out_features: number of outputs C.
         pool: ``first`` or ``mean``.
+        dropout: dropout probability before the head.
 
     Raises:
         ConfigError: transformers is not installed, or the model cannot be found or loaded.
@@ -43,7 +46,7 @@ class Pretrained(nn.Module):
         known = self.body.get_input_embeddings().num_embeddings
         if vocab_size > known:
             raise ValueError(
-                f"name: {name} knows {known} tokens and the data has {vocab_size}; set data.tokens=pretrained"
+                f"name: {name} has {known} tokens and the data has {vocab_size}; set data.tokens=pretrained"
                 f" data.tokenizer={name}"
             )
         self.max_positions = getattr(self.body.config, "max_position_embeddings", None)
@@ -54,7 +57,7 @@ class Pretrained(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         if self.max_positions is not None and x.shape[1] > self.max_positions:
             raise ValueError(
-                f"a row has {x.shape[1]} tokens and the model reads {self.max_positions}; set"
+                f"a row has {x.shape[1]} tokens and the model allows {self.max_positions}; set"
                 f" data.max_length={self.max_positions}"
             )
         valid = find_valid_steps(x, lengths)

@@ -38,27 +38,33 @@ class Attention(nn.Module):
 
     def __init__(self, kind: Literal["dot", "additive"], width: int):
         super().__init__()
-        self.key = nn.Linear(width, width, bias=False)
-        self.query = nn.Linear(width, width) if kind == "additive" else None
-        self.reduce = nn.Linear(width, 1, bias=False) if kind == "additive" else None
-        self.mix = nn.Linear(2 * width, width)
+        self.key_proj = nn.Linear(width, width, bias=False)
+        self.query_proj = nn.Linear(width, width) if kind == "additive" else None
+        self.score_proj = nn.Linear(width, 1, bias=False) if kind == "additive" else None
+        self.out_proj = nn.Linear(2 * width, width)
 
-    def forward(self, states: Tensor, source: Tensor, keys: Tensor, real: Tensor) -> Tensor:
+    def forward(self, states: Tensor, source: Tensor, keys: Tensor, valid_mask: Tensor) -> Tensor:
         """Attend from decoder states to the source.
+
+        Args:
+            states: decoder states.
+            source: encoder outputs.
+            keys: projected encoder outputs, see ``key_proj``.
+            valid_mask: mask of valid source steps.
 
         Shape:
             states: (B, T, H)
             source: (B, S, H)
             keys: (B, S, H)
-            real: (B, S), bool, True for valid source steps
+            valid_mask: (B, S), bool, True for valid source steps
             output: (B, T, H)
         """
-        if self.query is None or self.reduce is None:
+        if self.query_proj is None or self.score_proj is None:
             scores = states @ keys.transpose(1, 2)
         else:
-            scores = self.reduce(torch.tanh(self.query(states)[:, :, None] + keys[:, None])).squeeze(-1)
-        weights = scores.masked_fill(~real[:, None], -torch.inf).softmax(-1)  # (B, T, S)
-        return torch.tanh(self.mix(torch.cat((states, weights @ source), -1)))
+            scores = self.score_proj(torch.tanh(self.query_proj(states)[:, :, None] + keys[:, None])).squeeze(-1)
+        weights = scores.masked_fill(~valid_mask[:, None], -torch.inf).softmax(-1)  # (B, T, S)
+        return torch.tanh(self.out_proj(torch.cat((states, weights @ source), -1)))
 
 
 class Seq2Seq(GreedyEncoderDecoder):
@@ -69,9 +75,16 @@ class Seq2Seq(GreedyEncoderDecoder):
     never predicted. ``forward`` decodes greedily.
 
     Args:
+        source_vocab_size: number of source tokens.
+        vocab_size: number of target tokens V.
+        horizon: number of tokens that ``forward`` generates.
+        cell: recurrent cell: ``gru`` or ``lstm``.
+        embed_size: token embedding size.
+        hidden_size: hidden state size; if bidirectional, of both directions together.
+        num_layers: number of recurrent layers of the encoder and of the decoder.
         bidirectional: bidirectional encoder with half the hidden size per direction.
         attention: attention score, see ``Attention``.
-        horizon: number of tokens that ``forward`` generates.
+        dropout: dropout probability of the embeddings, between layers and before the head.
 
     Raises:
         ValueError: an odd ``hidden_size`` with ``bidirectional``.
@@ -105,11 +118,11 @@ class Seq2Seq(GreedyEncoderDecoder):
         encoder_size = hidden_size // 2 if bidirectional else hidden_size
         self.start = vocab_size
         self.horizon = horizon
-        self.source = nn.Embedding(source_vocab_size, embed_size)
+        self.source_embedding = nn.Embedding(source_vocab_size, embed_size)
         self.encoder = RNN_CELLS[cell](
             embed_size, encoder_size, num_layers, batch_first=True, bidirectional=bidirectional, dropout=layer_dropout
         )
-        self.target = nn.Embedding(vocab_size + 1, embed_size)
+        self.target_embedding = nn.Embedding(vocab_size + 1, embed_size)
         self.decoder = RNN_CELLS[cell](embed_size, hidden_size, num_layers, batch_first=True, dropout=layer_dropout)
         self.attention = None if attention == "none" else Attention(attention, hidden_size)
         self.dropout = nn.Dropout(dropout)
@@ -118,11 +131,15 @@ class Seq2Seq(GreedyEncoderDecoder):
     def encode(self, x: Tensor, lengths: Tensor | None = None) -> DecoderState:
         """Encode a source x (B, S) to the memory of the decoder.
 
+        Args:
+            x: source tokens (B, S).
+            lengths: number of valid tokens (B); None if all are valid.
+
         Returns:
             Encoder outputs (B, S, H), their keys (B, S, H), the mask of valid steps (B, S), and the initial decoder
             state, one or two tensors (B, L, H).
         """
-        embedded = self.dropout(self.source(x))
+        embedded = self.dropout(self.source_embedding(x))
         if lengths is None:
             steps, state = self.encoder(embedded)
         elif not isinstance(self.encoder, nn.LSTM):
@@ -131,10 +148,10 @@ class Seq2Seq(GreedyEncoderDecoder):
             packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
             packed, state = self.encoder(packed)
             steps, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
-        real = find_valid_steps(x, lengths)
+        valid_mask = find_valid_steps(x, lengths)
         parts = state if isinstance(state, tuple) else (state,)
-        keys = steps if self.attention is None else self.attention.key(steps)
-        return steps, keys, real, *(self._merge_directions(part, len(x)) for part in parts)
+        keys = steps if self.attention is None else self.attention.key_proj(steps)
+        return steps, keys, valid_mask, *(self._merge_directions(part, len(x)) for part in parts)
 
     def _merge_directions(self, state: Tensor, rows: int) -> Tensor:
         layers = self.encoder.num_layers  # (L * directions, B, H / directions) -> (B, L, H), directions concatenated
@@ -147,15 +164,20 @@ class Seq2Seq(GreedyEncoderDecoder):
 
         Without a state, the first of ``tokens`` must be the start token.
 
+        Args:
+            tokens: tokens (B, T) that continue the target, from 0 to V.
+            memory: result of ``encode``.
+            state: hidden states after the earlier tokens; None at the start.
+
         Raises:
             IndexError: a token above V.
         """
-        steps, keys, real, *initial = memory
+        steps, keys, valid_mask, *initial = memory
         hidden = tuple(part.transpose(0, 1).contiguous() for part in (initial if state is None else state))
         output, final = self.decoder(
-            self.dropout(self.target(tokens)), hidden if isinstance(self.decoder, nn.LSTM) else hidden[0]
+            self.dropout(self.target_embedding(tokens)), hidden if isinstance(self.decoder, nn.LSTM) else hidden[0]
         )
         if self.attention is not None:
-            output = self.attention(output, steps, keys, real)
+            output = self.attention(output, steps, keys, valid_mask)
         parts = final if isinstance(final, tuple) else (final,)
         return self.head(self.dropout(output)), tuple(part.transpose(0, 1) for part in parts)

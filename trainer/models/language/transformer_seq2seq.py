@@ -22,8 +22,13 @@ class TransformerSeq2Seq(GreedyEncoderDecoder):
     every target and is never predicted. ``forward`` decodes greedily.
 
     Args:
+        source_vocab_size: number of source tokens.
+        vocab_size: number of target tokens V.
         seq_len: maximum number of source tokens with learned positions.
         horizon: number of tokens that ``forward`` generates; maximum target length with learned positions.
+        layers: number of encoder blocks.
+        decoder_layers: number of decoder blocks.
+        **blocks: options of the Transformer blocks, see ``BlockOptions``.
 
     Raises:
         ValueError: a width that ``heads`` does not divide, or an ``attention`` that cannot be causal or cross-attend.
@@ -57,17 +62,21 @@ class TransformerSeq2Seq(GreedyEncoderDecoder):
         **blocks: Unpack[BlockOptions],
     ):
         super().__init__()
-        plan = TransformerConfig(seq_len=seq_len, **(self.option_defaults | blocks))
+        config = TransformerConfig(seq_len=seq_len, **(self.option_defaults | blocks))
         self.start = vocab_size
         self.horizon = horizon
-        self.source = nn.Embedding(source_vocab_size, plan.width)
-        self.encoder = TransformerStack(plan, layers)
-        self.target = nn.Embedding(vocab_size + 1, plan.width)
-        self.decoder = TransformerStack(replace(plan, seq_len=horizon), decoder_layers, causal=True, cross=True)
-        self.head = nn.Linear(plan.width, vocab_size)
+        self.source_embedding = nn.Embedding(source_vocab_size, config.width)
+        self.encoder = TransformerStack(config, layers)
+        self.target_embedding = nn.Embedding(vocab_size + 1, config.width)
+        self.decoder = TransformerStack(replace(config, seq_len=horizon), decoder_layers, causal=True, cross=True)
+        self.head = nn.Linear(config.width, vocab_size)
 
     def encode(self, x: Tensor, lengths: Tensor | None = None) -> DecoderState:
         """Encode a source x (B, S) to the memory of the decoder.
+
+        Args:
+            x: source tokens (B, S).
+            lengths: number of valid tokens (B); None if all are valid.
 
         Returns:
             Mask of valid tokens (B, S), and keys and values (B, heads, S, D) for each decoder block.
@@ -75,7 +84,7 @@ class TransformerSeq2Seq(GreedyEncoderDecoder):
         valid = make_valid_mask(x, lengths)
         if valid is None:
             valid = torch.ones_like(x, dtype=torch.bool)
-        steps, _ = self.encoder(self.source(x.masked_fill(~valid, 0)), valid)
+        steps, _ = self.encoder(self.source_embedding(x.masked_fill(~valid, 0)), valid)
         return valid, *self.decoder.project_kv(steps)
 
     def decode(
@@ -85,7 +94,14 @@ class TransformerSeq2Seq(GreedyEncoderDecoder):
 
         The cache holds keys and values (B, heads, past steps, D) per block. Without a state, the first of ``tokens``
         must be the start token.
+
+        Args:
+            tokens: tokens (B, T) that continue the target, from 0 to V.
+            memory: result of ``encode``.
+            state: key-value cache of the earlier tokens; None at the start.
         """
         valid, *keys_values = memory
-        x, state = self.decoder(self.target(tokens), past=state or (), memory=tuple(keys_values), memory_real=valid)
+        x, state = self.decoder(
+            self.target_embedding(tokens), past=state or (), memory=tuple(keys_values), memory_mask=valid
+        )
         return self.head(x), state

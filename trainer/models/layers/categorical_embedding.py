@@ -26,29 +26,29 @@ class CategoricalEmbedding(nn.Module):
         ValueError: codes outside the cardinalities, or not an int64 matrix of K columns.
     """
 
-    ends: Tensor
-    first: Tensor
+    offset_ends: Tensor
+    offsets: Tensor
 
     def __init__(self, cardinalities: Sequence[int], width: int):
         super().__init__()
         self.cardinalities = list(cardinalities)
-        self.table = nn.Embedding(sum(cardinalities), width)
-        nn.init.normal_(self.table.weight, std=len(self.cardinalities) ** -0.5)  # the sum has unit variance
+        self.embedding = nn.Embedding(sum(cardinalities), width)
+        nn.init.normal_(self.embedding.weight, std=len(self.cardinalities) ** -0.5)  # the sum has unit variance
         ends = torch.tensor(self.cardinalities).cumsum(0)
-        self.register_buffer("ends", ends, persistent=False)
-        self.register_buffer("first", ends - torch.tensor(self.cardinalities), persistent=False)
+        self.register_buffer("offset_ends", ends, persistent=False)
+        self.register_buffer("offsets", ends - torch.tensor(self.cardinalities), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         self._validate_codes(x)
-        return F.embedding_bag(x + self.first, self.table.weight, mode="sum")
+        return F.embedding_bag(x + self.offsets, self.embedding.weight, mode="sum")
 
     def _validate_codes(self, x: Tensor) -> None:
         columns = len(self.cardinalities)
         if x.dtype != torch.long or x.shape[1:] != (columns,):
             kind = format_dtype(x.dtype)
             raise ValueError(f"x: expected whole-number codes in {columns} columns, found {kind} {tuple(x.shape)}")
-        outside = (x < 0) | (x + self.first >= self.ends)
+        outside = (x < 0) | (x + self.offsets >= self.offset_ends)
         if outside.any():
             row, column = outside.nonzero()[0].tolist()
-            most, found = self.cardinalities[column] - 1, int(x[row, column])
-            raise ValueError(f"x: codes of column {column} are 0..{most}; row {row} has {found}")
+            largest, code = self.cardinalities[column] - 1, int(x[row, column])
+            raise ValueError(f"x: codes of column {column} are 0..{largest}; row {row} has {code}")

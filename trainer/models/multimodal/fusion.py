@@ -32,7 +32,15 @@ class Multimodal(nn.Module):
 
     Args:
         input_shapes: shape of each input, without the batch dimension.
+        out_features: number of outputs C.
+        cell: recurrent cell of the sequence encoders: rnn, gru or lstm.
+        hidden_size: hidden state size of sequence encoders, hidden size of tabular encoders.
+        channels: output channels of each convolution of the image encoder; each halves the resolution.
+        fusion: concat, gate (gating between modalities) or cross_attention (over steps and positions).
+        width: dimension of the vector of each input.
+        heads: attention heads of ``cross_attention``; must divide ``width``.
         hidden: hidden layer sizes of the head.
+        dropout: dropout probability after each hidden layer.
 
     Raises:
         ValueError: an input with other dimensions, an image too small for the convolutions, or a width that ``heads``
@@ -68,8 +76,8 @@ class Multimodal(nn.Module):
         self.encoders = nn.ModuleList(encoders)
         self.fusion = FUSIONS[fusion](encoders, width, heads)
         layers: list[nn.Module] = []
-        for before, after in pairwise((self.fusion.out_features, *hidden)):
-            layers += [nn.Linear(before, after), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
+        for width_in, width_out in pairwise((self.fusion.out_features, *hidden)):
+            layers += [nn.Linear(width_in, width_out), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
         self.head = nn.Sequential(*layers, nn.Linear((self.fusion.out_features, *hidden)[-1], out_features))
 
     def forward(self, **inputs: Tensor) -> Tensor:
@@ -78,7 +86,10 @@ class Multimodal(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Base class of encoders.
+    """Base class of encoders, which are created as ``Encoder(shape, cell, hidden_size, channels)``.
+
+    ``shape`` is the shape of the input without the batch dimension. Sequence encoders use ``cell`` and ``hidden_size``,
+    image encoders ``channels``, video encoders all three, and vector encoders ``hidden_size`` as output features.
 
     Attributes:
         pool_kind: pooling of the steps to one vector.
@@ -101,10 +112,10 @@ class VectorEncoder(Encoder):
     def __init__(self, shape: list[int], cell: str, hidden_size: int, channels: list[int]):
         super().__init__()
         self.steps, self.width = 1, hidden_size
-        self.layer = nn.Linear(shape[0], hidden_size)
+        self.linear = nn.Linear(shape[0], hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x).relu()[:, None]
+        return self.linear(x).relu()[:, None]
 
 
 class SequenceEncoder(Encoder):
@@ -151,18 +162,23 @@ class VideoEncoder(Encoder):
 
     def __init__(self, shape: list[int], cell: Literal["rnn", "lstm", "gru"], hidden_size: int, channels: list[int]):
         super().__init__()
-        self.picture = ImageEncoder(shape[1:], cell, hidden_size, channels)
-        self.over = SequenceEncoder([shape[0], self.picture.steps * self.picture.width], cell, hidden_size, channels)
-        self.steps, self.width = self.over.steps, self.over.width
+        self.image_encoder = ImageEncoder(shape[1:], cell, hidden_size, channels)
+        self.sequence_encoder = SequenceEncoder(
+            [shape[0], self.image_encoder.steps * self.image_encoder.width], cell, hidden_size, channels
+        )
+        self.steps, self.width = self.sequence_encoder.steps, self.sequence_encoder.width
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.over(self.picture(x.flatten(0, 1)).flatten(1).unflatten(0, x.shape[:2]))
+        return self.sequence_encoder(self.image_encoder(x.flatten(0, 1)).flatten(1).unflatten(0, x.shape[:2]))
 
 
 class ConcatFusion(nn.Module):
     """Concatenation of the pooled and projected inputs.
 
     Args:
+        encoders: encoders of the inputs.
+        width: output features per input.
+        heads: attention heads; used by cross-attention only.
         step_width: features per step D_i, if they differ from those of the encoders.
     """
 
@@ -172,11 +188,11 @@ class ConcatFusion(nn.Module):
         super().__init__()
         pools = [SequencePool(encoder.pool_kind, step_width or encoder.width, encoder.steps) for encoder in encoders]
         self.pools = nn.ModuleList(pools)
-        self.ends = nn.ModuleList(nn.Linear(pool.out_features, width) for pool in pools)
+        self.projections = nn.ModuleList(nn.Linear(pool.out_features, width) for pool in pools)
         self.out_features = len(encoders) * width
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        inputs = zip(self.ends, self.pools, features, strict=True)
+        inputs = zip(self.projections, self.pools, features, strict=True)
         return torch.cat([project(pool(steps, steps[:, -1], None)) for project, pool, steps in inputs], -1)
 
 
@@ -204,11 +220,11 @@ class CrossAttentionFusion(ConcatFusion):
         super().__init__(encoders, width, heads, step_width=width)
         if width % heads:
             raise ValueError(f"width {width} is not divisible by {heads} heads")
-        self.maps = nn.ModuleList(nn.Linear(encoder.width, width) for encoder in encoders)
+        self.input_projections = nn.ModuleList(nn.Linear(encoder.width, width) for encoder in encoders)
         self.attentions = nn.ModuleList(MultiHeadAttention(width, heads, FullAttention()) for _ in encoders)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        steps = [project(x) for project, x in zip(self.maps, features, strict=True)]
+        steps = [project(x) for project, x in zip(self.input_projections, features, strict=True)]
         attended = []
         for i, attention in enumerate(cast("Iterable[MultiHeadAttention]", self.attentions)):
             others = torch.cat(steps[:i] + steps[i + 1 :] or steps, 1)

@@ -24,6 +24,8 @@ class NeuralODE(nn.Module):
     Gradients are backpropagated through the solver steps.
 
     Args:
+        in_features: number of input features F.
+        hidden: hidden layer sizes of the ODE function.
         solver: ``rk4`` (classical Runge-Kutta) or ``dopri5`` (adaptive Dormand-Prince).
         steps_per_interval: equal steps of ``rk4`` between consecutive times.
         tolerance: relative and absolute error tolerance of ``dopri5``.
@@ -70,7 +72,14 @@ class NeuralODE(nn.Module):
 
 
 def solve_rk4(field: VectorField, y: Tensor, gap: Tensor, steps: int) -> Tensor:
-    """Integrate over ``gap`` (B, 1) by the classical fourth-order Runge-Kutta method, with error O(steps ** -4)."""
+    """Integrate over ``gap`` (B, 1) by the classical fourth-order Runge-Kutta method, with error O(steps ** -4).
+
+    Args:
+        field: derivative of the state.
+        y: initial states (B, F).
+        gap: length of the interval of each sample (B, 1).
+        steps: number of equal steps.
+    """
     h = gap / steps
     for _ in range(steps):
         a = field(y)
@@ -82,7 +91,14 @@ def solve_rk4(field: VectorField, y: Tensor, gap: Tensor, steps: int) -> Tensor:
 
 
 def solve_dopri5(field: VectorField, y: Tensor, gap: Tensor, tolerance: float) -> Tensor:
-    """Integrate over ``gap`` (B, 1) by Dormand-Prince, to a relative and absolute error of ``tolerance``."""
+    """Integrate over ``gap`` (B, 1) by Dormand-Prince, to a relative and absolute error of ``tolerance``.
+
+    Args:
+        field: derivative of the state.
+        y: initial states (B, F).
+        gap: length of the interval of each sample (B, 1).
+        tolerance: relative and absolute error tolerance.
+    """
     from torchdiffeq import odeint
 
     # Time is rescaled by each sample's interval, so that all samples share the interval [0, 1].

@@ -17,10 +17,15 @@ class Transformer(nn.Module):
     """Transformer encoder with pooling and a linear head.
 
     Args:
+        in_features: number of input features F.
+        out_features: number of outputs C.
         seq_len: maximum number of steps with learned positions or linformer attention; sets the number of buckets of
             lsh attention (two per chunk); otherwise unused.
+        layers: number of encoder blocks.
         decoder_layers: layers of a non-causal decoder over the same input with cross-attention to the encoder output.
+        attention_rounds: lsh: number of hash rounds.
         pool: pooling over the valid steps.
+        **blocks: options of the Transformer blocks, see ``BlockOptions``.
 
     Raises:
         ValueError: a width that ``heads`` does not divide, or an ``attention`` without cross-attention where it is
@@ -56,27 +61,40 @@ class Transformer(nn.Module):
         **blocks: Unpack[BlockOptions],
     ):
         super().__init__()
-        plan = TransformerConfig(seq_len=seq_len, attention_rounds=attention_rounds, **(self.option_defaults | blocks))
-        self.embed: nn.Module = nn.Linear(in_features, plan.width)
-        self.encoder = TransformerStack(plan, layers)
-        self.decoder = TransformerStack(plan, decoder_layers, cross=True) if decoder_layers else None
-        self.pool = SequencePool(pool, plan.width, None)
-        self.head = nn.Linear(plan.width, out_features)
+        config = TransformerConfig(
+            seq_len=seq_len, attention_rounds=attention_rounds, **(self.option_defaults | blocks)
+        )
+        self.embed: nn.Module = nn.Linear(in_features, config.width)
+        self.encoder = TransformerStack(config, layers)
+        self.decoder = TransformerStack(config, decoder_layers, cross=True) if decoder_layers else None
+        self.pool = SequencePool(pool, config.width, None)
+        self.head = nn.Linear(config.width, out_features)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        real = make_valid_mask(x, lengths)
-        if real is not None:  # the padding may hold NaN or invalid tokens
-            x = x.masked_fill(~real.view(*real.shape, *[1] * (x.dim() - 2)), 0)
+        valid_mask = make_valid_mask(x, lengths)
+        if valid_mask is not None:  # the padding may hold NaN or invalid tokens
+            x = x.masked_fill(~valid_mask.view(*valid_mask.shape, *[1] * (x.dim() - 2)), 0)
         embedded = self.embed(x)
-        steps, _ = self.encoder(embedded, real)
+        steps, _ = self.encoder(embedded, valid_mask)
         if self.decoder is not None:
-            steps, _ = self.decoder(embedded, real, memory=self.decoder.project_kv(steps), memory_real=real)
+            steps, _ = self.decoder(embedded, valid_mask, memory=self.decoder.project_kv(steps), memory_mask=valid_mask)
         ends = steps[:, -1] if lengths is None else steps[torch.arange(len(steps), device=steps.device), lengths - 1]
         return self.head(self.pool(steps, ends, lengths))
 
 
 class TokenTransformer(Transformer):
-    """``Transformer`` over token embeddings, tokens 0..V-1."""
+    """``Transformer`` over token embeddings, tokens 0..V-1.
+
+    Args:
+        vocab_size: number of tokens V.
+        out_features: number of outputs C.
+        seq_len: maximum length for learned positions and linformer.
+        layers: number of encoder blocks.
+        decoder_layers: decoder blocks that cross-attend to the encoder output; 0: encoder only.
+        attention_rounds: lsh: number of hash rounds.
+        pool: sequence pooling: last (final non-padding step), mean, max or attention.
+        **blocks: options of the Transformer blocks, see ``BlockOptions``.
+    """
 
     shapes = "x (B, S), lengths (B) -> (B, C)"
 

@@ -27,7 +27,10 @@ class MLP(nn.Module):
 
     Args:
         flat_features: number of input features after flattening.
+        out_features: number of outputs C.
         hidden: hidden layer sizes.
+        activation: relu, gelu, tanh, elu, leaky_relu or silu.
+        dropout: dropout probability after each hidden layer.
 
     References:
         Rosenblatt 1958, The Perceptron.

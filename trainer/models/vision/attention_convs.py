@@ -44,9 +44,9 @@ class _SmallCNN(nn.Module):
         if len(channels) <= plain:
             raise ValueError(f"channels needs more than {plain} entries, the number of plain convolutions: {channels}")
         blocks: list[nn.Module] = []
-        for index, (before, after) in enumerate(pairwise((in_channels, *channels))):
-            layer = nn.Conv2d(before, after, 3, padding=1) if index < plain else special(before, after)
-            blocks += [nn.BatchNorm2d(before), layer, nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
+        for index, (width_in, width_out) in enumerate(pairwise((in_channels, *channels))):
+            layer = nn.Conv2d(width_in, width_out, 3, padding=1) if index < plain else special(width_in, width_out)
+            blocks += [nn.BatchNorm2d(width_in), layer, nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
         self.trunk = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(channels[-1], out_features)
@@ -59,12 +59,16 @@ class GatedConv(nn.Module):
     """Convolution with a spatial gate, ``(w * x + b) sigmoid(g . x + c)``.
 
     There is one gate per pixel, shared by all channels.
+
+    Args:
+        in_channels: number of input channels C.
+        out_channels: number of output channels D.
     """
 
-    def __init__(self, before: int, after: int):
+    def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
-        self.conv = nn.Conv2d(before, after, 3, padding=1)
-        self.gate = nn.Conv2d(before, 1, 1)
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.gate = nn.Conv2d(in_channels, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x) * self.gate(x).sigmoid()
@@ -77,7 +81,11 @@ class GatedCNN(_SmallCNN):
     attention convolution; self-attention between pixels is ``attention_cnn``.
 
     Args:
+        in_channels: number of image channels C.
+        out_features: number of outputs C.
+        channels: output channels of each convolution, which is followed by a pooling that halves the resolution.
         plain: number of plain convolutions before the gated ones.
+        dropout: dropout probability before the head.
 
     Raises:
         ValueError: no convolution left to gate.
@@ -103,19 +111,24 @@ class GatedCNN(_SmallCNN):
 class AttentionConv(nn.Module):
     """Convolution plus self-attention over all pixels, ``w * x + b + attention(v x + p)`` with positional encodings p.
 
+    Args:
+        in_channels: number of input channels C.
+        out_channels: number of output channels D.
+        heads: number of attention heads; divides ``out_channels``.
+
     Raises:
         ValueError: output channels that ``heads`` does not divide.
     """
 
-    def __init__(self, before: int, after: int, heads: int):
+    def __init__(self, in_channels: int, out_channels: int, heads: int):
         super().__init__()
-        if after % heads:
+        if out_channels % heads:
             raise ValueError(
-                f"{after} channels are not divisible by {heads} heads; each of channels must be a multiple of it"
+                f"{out_channels} channels are not divisible by {heads} heads; each of channels must be a multiple of it"
             )
-        self.conv = nn.Conv2d(before, after, 3, padding=1)
-        self.embed = nn.Conv2d(before, after, 1)
-        self.attention = MultiHeadAttention(after, heads, FullAttention())
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.embed = nn.Conv2d(in_channels, out_channels, 1)
+        self.attention = MultiHeadAttention(out_channels, heads, FullAttention())
 
     def forward(self, x: Tensor) -> Tensor:
         pixels = self.embed(x).flatten(2).transpose(1, 2)  # (B, H * W, D)
@@ -128,6 +141,12 @@ def make_position_grid(height: int, width: int, channels: int, device: torch.dev
     """Compute 2D sinusoidal encodings, (H * W, channels).
 
     The first half of the channels encodes the row, the second the column.
+
+    Args:
+        height: number of rows H.
+        width: number of columns W.
+        channels: dimension of the encoding.
+        device: device of the result.
     """
     half = channels // 2
     rows = make_sinusoidal_encoding(0, height, channels - half, device)[:, None].expand(-1, width, -1)
@@ -142,7 +161,14 @@ class AttentionCNN(_SmallCNN):
     column allow every image size.
 
     Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        out_features: number of outputs C.
+        channels: output channels of each convolution, which is followed by a pooling that halves the resolution.
         plain: number of plain convolutions before the augmented ones.
+        heads: number of attention heads; divides the channels.
+        dropout: dropout probability before the head.
 
     Raises:
         ValueError: too many pixels for self-attention, channels that ``heads`` does not divide, or no convolution left
@@ -169,11 +195,11 @@ class AttentionCNN(_SmallCNN):
         rows, columns = compute_halved_sizes(height, width, plain)[-1]
         if rows * columns > MAX_PIXELS:
             raise ValueError(
-                f"{rows} x {columns} pixels would attend to each other, and at most {MAX_PIXELS} can; "
-                "each plain convolution more quarters them (plain, and a number in front of channels)"
+                f"self-attention over {rows} x {columns} pixels; at most {MAX_PIXELS} are allowed. Each further plain"
+                " convolution divides them by 4: raise plain, and prepend a number to channels"
             )
         super().__init__(
-            lambda before, after: AttentionConv(before, after, heads),
+            lambda width_in, width_out: AttentionConv(width_in, width_out, heads),
             *(in_channels, out_features, channels, plain, dropout),
         )
 
@@ -181,8 +207,8 @@ class AttentionCNN(_SmallCNN):
 class _KernelBank(nn.Conv2d, HasWeightMatrices):
     """Convolution that stores several kernels stacked, each a weight matrix of its own."""
 
-    def __init__(self, before: int, after: int, kernels: int):
-        super().__init__(before, kernels * after, 3, padding=1)
+    def __init__(self, in_channels: int, out_channels: int, kernels: int):
+        super().__init__(in_channels, kernels * out_channels, 3, padding=1)
         self.kernels = kernels
 
     def weight_matrices(self) -> MatricesByName:
@@ -194,13 +220,19 @@ class DynamicConv(nn.Module):
 
     The weights are ``s = softmax(f(mean x) / temperature)`` per image. Mixing the kernels equals mixing their outputs,
     at the cost of one convolution; one group per image makes it a single call.
+
+    Args:
+        in_channels: number of input channels C.
+        out_channels: number of output channels D.
+        kernels: number of kernels K.
+        temperature: softmax temperature of the kernel weights.
     """
 
-    def __init__(self, before: int, after: int, kernels: int, temperature: float):
+    def __init__(self, in_channels: int, out_channels: int, kernels: int, temperature: float):
         super().__init__()
         self.temperature = temperature
-        self.conv = _KernelBank(before, after, kernels)
-        self.score = make_mlp((before, max(before // 4, 4), kernels), nn.ReLU)
+        self.conv = _KernelBank(in_channels, out_channels, kernels)
+        self.score = make_mlp((in_channels, max(in_channels // 4, 4), kernels), nn.ReLU)
 
     def compute_kernel_weights(self, x: Tensor) -> Tensor:
         """Compute the kernel weights (B, K) of images (B, C, H, W)."""
@@ -221,10 +253,14 @@ class DynamicCNN(_SmallCNN):
     """CNN with dynamic convolutions ``w(x) = sum_k s_k(x) w_k``, whose kernels are mixed per image.
 
     Args:
+        in_channels: number of image channels C.
+        out_features: number of outputs C.
+        channels: output channels of each convolution, which is followed by a pooling that halves the resolution.
         plain: number of plain convolutions before the dynamic ones.
         kernels: number of kernels K.
         temperature: softmax temperature of the mixing weights. A high one is nearly uniform and trains all kernels; the
             paper anneals it from 30 to 1, here it is constant.
+        dropout: dropout probability before the head.
 
     Raises:
         ValueError: no convolution left to be dynamic.
@@ -246,6 +282,6 @@ class DynamicCNN(_SmallCNN):
         dropout: Probability = 0.0,
     ):
         super().__init__(
-            lambda before, after: DynamicConv(before, after, kernels, temperature),
+            lambda width_in, width_out: DynamicConv(width_in, width_out, kernels, temperature),
             *(in_channels, out_features, channels, plain, dropout),
         )

@@ -23,12 +23,21 @@ class CNN(nn.Module):
     square, so that the head accepts every image size; without it the feature map is flattened.
 
     Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        out_features: number of outputs C.
         channels: output channels of each convolution.
+        kernel: kernel size.
+        stride: stride of the convolutions.
+        padding: zero padding: same (keeps the size) or a number of pixels.
         dilations: dilation per convolution; one value applies to all.
         pools: pooling per convolution; one value applies to all.
         adaptive: adaptive pooling before the head.
         adaptive_size: side of the adaptively pooled feature map.
+        norm: norm after each convolution: none or batch (Ioffe and Szegedy 2015).
         hidden: hidden layer sizes of the head.
+        dropout: dropout probability after each fully connected layer.
 
     Raises:
         ValueError: lists that do not match the convolutions, or an image too small for them.
@@ -65,10 +74,10 @@ class CNN(nn.Module):
         pools = _expand_per_layer("pools", pools, len(channels))
         trunk: list[nn.Module] = []
         sides = [height, width]
-        for layer, (before, after) in enumerate(pairwise((in_channels, *channels))):
+        for layer, (width_in, width_out) in enumerate(pairwise((in_channels, *channels))):
             dilation, pool = dilations[layer], pools[layer]
-            convolution = nn.Conv2d(before, after, kernel, stride, padding, dilation, bias=norm == "none")
-            trunk += [convolution, *([nn.BatchNorm2d(after)] if norm == "batch" else []), nn.ReLU()]
+            convolution = nn.Conv2d(width_in, width_out, kernel, stride, padding, dilation, bias=norm == "none")
+            trunk += [convolution, *([nn.BatchNorm2d(width_out)] if norm == "batch" else []), nn.ReLU()]
             if padding != "same":
                 sides = [(side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1 for side in sides]
             if pool != "none":

@@ -16,8 +16,14 @@ class CNNLSTM(nn.Module):
     Gradients vanish over hundreds of pixels; ``forget_bias`` or ``order=rows`` helps.
 
     Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        out_features: number of outputs C.
         channels: output channels of the convolution.
+        activation: activation after the convolution: none or relu.
         order: ``pixels`` is one step per pixel in row-major order, ``rows`` one step per row.
+        hidden_size: hidden state size.
         forget_bias: initial forget gate bias; None keeps torch's initialization.
 
     Raises:

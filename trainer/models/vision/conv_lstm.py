@@ -17,22 +17,27 @@ class ConvLSTMLayer(nn.Module):
     ``i, f, g, o = w * x_t + u * h_{t-1} + b``, ``c_t = sigmoid(f) c_{t-1} + sigmoid(i) tanh(g)``, ``h_t = sigmoid(o)
     tanh(c_t)``, from zero states. On 1 x 1 feature maps it is an LSTM.
 
+    Args:
+        in_channels: number of input channels C.
+        out_channels: number of output channels D.
+        kernel: odd kernel size.
+
     References:
         Shi et al. 2015, Convolutional LSTM Network, eq. 3
     """
 
-    def __init__(self, before: int, after: int, kernel: int):
+    def __init__(self, in_channels: int, out_channels: int, kernel: int):
         super().__init__()
-        self.enter = nn.Conv2d(before, 4 * after, kernel, padding=kernel // 2)
-        self.recall = nn.Conv2d(after, 4 * after, kernel, padding=kernel // 2, bias=False)
+        self.input_conv = nn.Conv2d(in_channels, 4 * out_channels, kernel, padding=kernel // 2)
+        self.hidden_conv = nn.Conv2d(out_channels, 4 * out_channels, kernel, padding=kernel // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the hidden states (B, T, D, H, W) of x (B, T, C, H, W)."""
-        input_gates = self.enter(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # all steps in one call
+        input_gates = self.input_conv(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # all steps in one call
         hidden = cell = torch.zeros_like(input_gates[:, 0].chunk(4, 1)[0])
         states = []
         for gates in input_gates.unbind(1):
-            i, f, g, o = (gates + self.recall(hidden)).chunk(4, 1)
+            i, f, g, o = (gates + self.hidden_conv(hidden)).chunk(4, 1)
             cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
             hidden = o.sigmoid() * cell.tanh()
             states.append(hidden)
@@ -45,8 +50,11 @@ class ConvLSTM(nn.Module):
     Any number of steps and any image size are valid.
 
     Args:
+        in_channels: number of image channels C.
+        out_features: number of outputs C.
         channels: hidden channels of each layer.
         kernel: odd kernel size.
+        dropout: dropout probability before the head.
 
     Raises:
         ValueError: an even kernel, or no layers.

@@ -52,10 +52,15 @@ class EfficientNet(nn.Module):
     that at least 2 pixels per side remain.
 
     Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        out_features: number of outputs C.
         phi: 0 is B0; multiplies the blocks of each stage by ``1.2**phi``, rounded up, and the widths by ``1.1**phi``,
             rounded to multiples of 8. It may be negative or fractional. The resolution factor ``1.15**phi`` of the
             paper is left to the data set.
         stochastic_depth: drop probability of the residual branches, which increases linearly with depth to this value.
+        dropout: dropout probability before the head.
 
     Raises:
         ValueError: ``phi`` outside -20..10, beyond which the network is empty or too large for memory.
@@ -81,26 +86,26 @@ class EfficientNet(nn.Module):
         if not -20 <= phi <= 10:
             raise ValueError(f"phi is an exponent and must be between -20 and 10, not {phi:g}; 0 is B0, about 7 is B7")
         first_stride, *strides = adapt_strides([2, *(stage.stride for stage in STAGES)], (height, width))
-        before = make_divisible(STEM_WIDTH * 1.1**phi)
-        self.stem = nn.Sequential(*make_conv_norm(in_channels, before, 3, first_stride), nn.SiLU())
+        width_in = make_divisible(STEM_WIDTH * 1.1**phi)
+        self.stem = nn.Sequential(*make_conv_norm(in_channels, width_in, 3, first_stride), nn.SiLU())
 
         counts = [math.ceil(stage.blocks * 1.2**phi) for stage in STAGES]
         self.blocks = nn.Sequential()
         for stage, stride, count in zip(STAGES, strides, counts, strict=True):
-            after = make_divisible(stage.width * 1.1**phi)
+            width_out = make_divisible(stage.width * 1.1**phi)
             for index in range(count):
                 # The drop probability increases with depth (Huang et al. 2016).
                 drop = stochastic_depth * len(self.blocks) / sum(counts)
-                block = MBConv(before, after, stage.expansion, stage.kernel, 1 if index else stride, drop)
+                block = MBConv(width_in, width_out, stage.expansion, stage.kernel, 1 if index else stride, drop)
                 self.blocks.append(block)
-                before = after
+                width_in = width_out
 
         last = make_divisible(HEAD_WIDTH * 1.1**phi)
-        self.last = nn.Sequential(*make_conv_norm(before, last, 1), nn.SiLU())
+        self.conv_head = nn.Sequential(*make_conv_norm(width_in, last, 1), nn.SiLU())
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(last, out_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.last(self.blocks(self.stem(x))).mean((2, 3)))
+        return self.head(self.conv_head(self.blocks(self.stem(x))).mean((2, 3)))
 
 
 class MBConv(nn.Module):
@@ -110,6 +115,14 @@ class MBConv(nn.Module):
     projects. The input is added if shapes match; ``drop`` is then the probability of skipping the branch for a sample
     in training.
 
+    Args:
+        in_channels: number of input channels C.
+        out_channels: number of output channels D.
+        expansion: factor by which the first convolution expands the channels.
+        kernel: odd kernel size of the depthwise convolution.
+        stride: stride of the depthwise convolution.
+        drop: probability of skipping the branch.
+
     References:
         Sandler et al. 2018, MobileNetV2.
         Hu et al. 2018, Squeeze-and-Excitation Networks.
@@ -117,15 +130,18 @@ class MBConv(nn.Module):
 
     shapes = "x (B, C, H, W) -> (B, D, ceil(H / stride), ceil(W / stride))"
 
-    def __init__(self, before: int, after: int, expansion: int, kernel: int, stride: int, drop: float):
+    def __init__(self, in_channels: int, out_channels: int, expansion: int, kernel: int, stride: int, drop: float):
         super().__init__()
-        expanded = before * expansion
-        expand = [*make_conv_norm(before, expanded, 1), nn.SiLU()] if expansion > 1 else []
+        expanded = in_channels * expansion
+        expand = [*make_conv_norm(in_channels, expanded, 1), nn.SiLU()] if expansion > 1 else []
         depthwise = [*make_conv_norm(expanded, expanded, kernel, stride, groups=expanded), nn.SiLU()]
         self.branch = nn.Sequential(
-            *expand, *depthwise, SqueezeExcite(expanded, max(1, before // 4)), *make_conv_norm(expanded, after, 1)
+            *expand,
+            *depthwise,
+            SqueezeExcite(expanded, max(1, in_channels // 4)),
+            *make_conv_norm(expanded, out_channels, 1),
         )
-        self.has_skip = before == after and stride == 1
+        self.has_skip = in_channels == out_channels and stride == 1
         self.drop_path_rate = drop
 
     def forward(self, x: Tensor) -> Tensor:
@@ -136,13 +152,18 @@ class MBConv(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Squeeze-and-excitation ``x * sigmoid(w2 silu(w1 mean(x)))``, which rescales each channel."""
+    """Squeeze-and-excitation ``x * sigmoid(w2 silu(w1 mean(x)))``, which rescales each channel.
+
+    Args:
+        channels: number of channels C.
+        squeezed: channels of the hidden layer.
+    """
 
     shapes = "x (B, C, H, W) -> (B, C, H, W)"
 
     def __init__(self, channels: int, squeezed: int):
         super().__init__()
-        self.weigh = nn.Sequential(
+        self.gate = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Conv2d(channels, squeezed, 1),
             nn.SiLU(),
@@ -151,7 +172,7 @@ class SqueezeExcite(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.weigh(x)
+        return x * self.gate(x)
 
 
 def make_divisible(width: float) -> int:

@@ -25,6 +25,13 @@ class LeNet(nn.Module):
     functions. A convolution pads by 2 along a side that is smaller than in the paper (32 and 14 pixels), as the paper
     did with images of 28. Feature maps above 5 x 5 are average-pooled to that.
 
+    Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        out_features: number of outputs C.
+        width_multiplier: multiplier of the published channels.
+
     Raises:
         ValueError: an image below 4 x 4.
 
@@ -45,17 +52,17 @@ class LeNet(nn.Module):
         super().__init__()
         if min(height, width) < 4:
             raise ValueError(f"LeNet pools twice, which needs an image of 4 x 4 or more, not {height} x {width}")
-        before, sides = in_channels, [height, width]
+        width_in, sides = in_channels, [height, width]
         layers: list[nn.Module] = []
         for published, full_size in ((6, 32), (16, 14)):
-            after = scale_width(published, width_multiplier)
+            width_out = scale_width(published, width_multiplier)
             padding = 2 * (sides[0] < full_size), 2 * (sides[1] < full_size)
-            layers += [nn.Conv2d(before, after, 5, padding=padding), nn.Tanh(), nn.AvgPool2d(2)]
+            layers += [nn.Conv2d(width_in, width_out, 5, padding=padding), nn.Tanh(), nn.AvgPool2d(2)]
             sides = [(side + 2 * pad - 4) // 2 for side, pad in zip(sides, padding, strict=True)]
-            before = after
+            width_in = width_out
         self.trunk = nn.Sequential(*layers)
         hidden = [scale_width(120, width_multiplier), scale_width(84, width_multiplier)]
-        self.head = _make_head(before, sides, 5, [*hidden, out_features], nn.Tanh)
+        self.head = _make_head(width_in, sides, 5, [*hidden, out_features], nn.Tanh)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.trunk(x))
@@ -68,6 +75,14 @@ class AlexNet(nn.Module):
     of 4096, 4096 and the classes, with dropout. The first convolution is 11x11 with stride 4 for images of 64 pixels a
     side and more, 3x3 with stride 1 for smaller ones. Feature maps below 3 x 3 are not pooled; those above 6 x 6 are
     average-pooled to that.
+
+    Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        out_features: number of outputs C.
+        width_multiplier: multiplier of the published channels and layer sizes.
+        dropout: dropout probability after each fully connected layer.
 
     References:
         Krizhevsky et al. 2012, ImageNet Classification with Deep Convolutional Neural Networks.
@@ -86,7 +101,7 @@ class AlexNet(nn.Module):
         dropout: Probability = 0.5,
     ):
         super().__init__()
-        before, sides = in_channels, [height, width]
+        width_in, sides = in_channels, [height, width]
         layers: list[nn.Module] = []
         entry = (11, 4, 2) if min(sides) >= 64 else (3, 1, 1)
         convolutions = (entry, (5, 1, 2), (3, 1, 1), (3, 1, 1), (3, 1, 1))
@@ -94,16 +109,16 @@ class AlexNet(nn.Module):
         for published, (kernel, stride, padding), pool in zip(
             (64, 192, 384, 256, 256), convolutions, pooled, strict=True
         ):
-            after = scale_width(published, width_multiplier)
-            layers += [nn.Conv2d(before, after, kernel, stride, padding), nn.ReLU()]
+            width_out = scale_width(published, width_multiplier)
+            layers += [nn.Conv2d(width_in, width_out, kernel, stride, padding), nn.ReLU()]
             sides = [(side + 2 * padding - kernel) // stride + 1 for side in sides]
             if pool and min(sides) >= 3:
                 layers.append(nn.MaxPool2d(3, stride=2))
                 sides = [(side - 3) // 2 + 1 for side in sides]
-            before = after
+            width_in = width_out
         self.trunk = nn.Sequential(*layers)
         hidden = [scale_width(4096, width_multiplier)] * 2
-        self.head = _make_head(before, sides, 6, [*hidden, out_features], _make_relu_dropout(dropout))
+        self.head = _make_head(width_in, sides, 6, [*hidden, out_features], _make_relu_dropout(dropout))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.trunk(x))
@@ -115,7 +130,13 @@ class VGG(nn.Module):
     Feature maps below 2 x 2 are not pooled; those above 7 x 7 are average-pooled to that.
 
     Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        out_features: number of outputs C.
         depth: number of layers with weights.
+        norm: batch (Ioffe and Szegedy 2015) or none; deep variants hardly train without batch norm.
+        width_multiplier: multiplier of the published channels and layer sizes.
         dropout: dropout probability in the fully connected layers.
 
     References:
@@ -136,27 +157,32 @@ class VGG(nn.Module):
         dropout: Probability = 0.5,
     ):
         super().__init__()
-        before, sides = in_channels, [height, width]
+        width_in, sides = in_channels, [height, width]
         layers: list[nn.Module] = []
         for published, count in zip((64, 128, 256, 512, 512), VGG_GROUPS[depth], strict=True):
-            after = scale_width(published, width_multiplier)
+            width_out = scale_width(published, width_multiplier)
             for _ in range(count):
-                layers.append(nn.Conv2d(before, after, 3, padding=1, bias=norm == "none"))
-                layers += [*([nn.BatchNorm2d(after)] if norm == "batch" else []), nn.ReLU()]
-                before = after
+                layers.append(nn.Conv2d(width_in, width_out, 3, padding=1, bias=norm == "none"))
+                layers += [*([nn.BatchNorm2d(width_out)] if norm == "batch" else []), nn.ReLU()]
+                width_in = width_out
             if min(sides) >= 2:
                 layers.append(nn.MaxPool2d(2))
                 sides = [side // 2 for side in sides]
         self.trunk = nn.Sequential(*layers)
         hidden = [scale_width(4096, width_multiplier)] * 2
-        self.head = _make_head(before, sides, 7, [*hidden, out_features], _make_relu_dropout(dropout))
+        self.head = _make_head(width_in, sides, 7, [*hidden, out_features], _make_relu_dropout(dropout))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.trunk(x))
 
 
 def scale_width(published: int, multiplier: float) -> int:
-    """Scale a published width by the multiplier, to at least 1."""
+    """Scale a published width by the multiplier, to at least 1.
+
+    Args:
+        published: channels or units in the paper.
+        multiplier: factor, > 0.
+    """
     return max(1, round(published * multiplier))
 
 

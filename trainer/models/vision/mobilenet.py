@@ -23,6 +23,14 @@ class MobileNet(nn.Module):
     where a full one has ``9 D E``. The published strides halve an image of 224 pixels five times; for smaller images
     the first strides become 1, so that at least 2 pixels per side remain.
 
+    Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        out_features: number of outputs C.
+        width_multiplier: multiplier of the published channels.
+        norm: norm after each convolution: batch (Ioffe and Szegedy 2015) or none.
+
     References:
         Howard et al. 2017, MobileNets.
         Sandler et al. 2018, MobileNetV2 (ReLU6).
@@ -45,9 +53,9 @@ class MobileNet(nn.Module):
         with_norm = norm == "batch"
         entry = make_conv_norm(in_channels, first, 3, stride, bias=not with_norm)
         self.stem = nn.Sequential(*entry[: 1 + with_norm], nn.ReLU6())
-        befores = (first, *widths[:-1])
-        self.pairs = nn.Sequential(*map(make_separable_conv, befores, widths, strides, [with_norm] * len(widths)))
+        widths_in = (first, *widths[:-1])
+        self.blocks = nn.Sequential(*map(make_separable_conv, widths_in, widths, strides, [with_norm] * len(widths)))
         self.head = nn.Linear(widths[-1], out_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.pairs(self.stem(x)).mean((2, 3)))
+        return self.head(self.blocks(self.stem(x)).mean((2, 3)))

@@ -30,8 +30,11 @@ class ResNet(nn.Module):
     rounding up, so that every image size is valid.
 
     Args:
+        in_channels: number of image channels C.
+        out_features: number of outputs C.
         depth: a published depth, or the number of blocks per stage.
         block: block type; None chooses bottlenecks from depth 50.
+        width_multiplier: width multiplier of the published 64 channels, which double at each stage.
         stem: ``imagenet`` reduces each side to a quarter, ``small`` keeps the resolution.
         stem_norm: batch norm in the stem.
         bias: biases in the convolutions before a norm.

@@ -18,6 +18,8 @@ class UNet(nn.Module):
     size is valid at every depth.
 
     Args:
+        in_channels: number of image channels C.
+        out_features: number of outputs C.
         widths: channels of each resolution.
         skips: without them zeros replace ``s_i``, so that the number of parameters stays the same in an ablation.
         bias: biases in the convolutions before a batch norm.
@@ -43,25 +45,27 @@ class UNet(nn.Module):
         self.skips = skips
         # Decoder channels; half the width balances the number of weights of encoder and decoder.
         inner = [max(1, width // 2) for width in widths]
-        befores = [in_channels, *widths[:-1]]
-        self.downs = nn.ModuleList(
-            _make_block(before, width, bias) for before, width in zip(befores, widths, strict=True)
+        widths_in = [in_channels, *widths[:-1]]
+        self.down_blocks = nn.ModuleList(
+            _make_block(width_in, width, bias) for width_in, width in zip(widths_in, widths, strict=True)
         )
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
         self.bottleneck = _make_block(widths[-1], inner[-1], bias)
-        afters = [inner[0], *inner[:-1]]
-        stages = zip(inner, widths, afters, strict=True)
-        self.ups = nn.ModuleList(_UpBlock(before, skip, after, bias) for before, skip, after in reversed(list(stages)))
+        widths_out = [inner[0], *inner[:-1]]
+        stages = zip(inner, widths, widths_out, strict=True)
+        self.up_blocks = nn.ModuleList(
+            _UpBlock(width_in, skip, width_out, bias) for width_in, skip, width_out in reversed(list(stages))
+        )
         self.head = nn.Conv2d(inner[0], out_features, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         skips = []
-        for down in self.downs:
+        for down in self.down_blocks:
             x = down(x)
             skips.append(x if self.skips else torch.zeros_like(x))
             x = self.pool(x)
         x = self.bottleneck(x)
-        for up in self.ups:
+        for up in self.up_blocks:
             x = up(x, skips.pop())
         return self.head(x)
 
@@ -69,15 +73,17 @@ class UNet(nn.Module):
 class _UpBlock(nn.Module):
     """Decoder block: upsampling by 2, crop to the skip connection, concatenation and one convolution block."""
 
-    def __init__(self, before: int, skip: int, after: int, bias: bool):
+    def __init__(self, in_channels: int, skip: int, out_channels: int, bias: bool):
         super().__init__()
-        self.up = nn.ConvTranspose2d(before, before, 2, stride=2)
-        self.block = _make_block(before + skip, after, bias)
+        self.upsample = nn.ConvTranspose2d(in_channels, in_channels, 2, stride=2)
+        self.block = _make_block(in_channels + skip, out_channels, bias)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         height, width = skip.shape[-2:]
-        return self.block(torch.cat((self.up(x)[..., :height, :width], skip), dim=1))
+        return self.block(torch.cat((self.upsample(x)[..., :height, :width], skip), dim=1))
 
 
-def _make_block(before: int, after: int, bias: bool) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=bias), nn.BatchNorm2d(after), nn.ReLU())
+def _make_block(in_channels: int, out_channels: int, bias: bool) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias), nn.BatchNorm2d(out_channels), nn.ReLU()
+    )

@@ -42,7 +42,7 @@ class _BaseViT(nn.Module):
         size = options["embed_size"]
         self.embed = embed
         self.class_token = nn.Parameter(torch.zeros(1, 1, size)) if options["pool"] == "class" else None
-        plan = TransformerConfig(
+        config = TransformerConfig(
             width=size,
             heads=options["heads"],
             hidden=options["hidden"],
@@ -54,7 +54,7 @@ class _BaseViT(nn.Module):
             attention="full",
             attention_size=1,
         )
-        self.encoder = TransformerStack(plan, options["layers"])
+        self.encoder = TransformerStack(config, options["layers"])
         self.head = nn.Linear(size, out_features)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,7 +71,12 @@ class ViT(_BaseViT):
     The head reads a class token or the mean of the patches.
 
     Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        out_features: number of outputs C.
         patch: patch side in pixels; by default the largest that gives at least 4 patches per side.
+        **encoder: options of the Transformer encoder, see ``EncoderOptions``.
 
     Raises:
         ValueError: a patch size that does not divide the image, or an ``embed_size`` that ``heads`` does not divide.
@@ -117,6 +122,17 @@ class ViT(_BaseViT):
 
 class HybridCNNTransformer(_BaseViT):
     """Hybrid Vision Transformer over the feature map of a ResNet trunk, one token per position.
+
+    Args:
+        in_channels: number of image channels C.
+        height: image height in pixels.
+        width: image width in pixels.
+        out_features: number of outputs C.
+        block: residual block: basic (two 3x3 convolutions) or bottleneck (1x1, 3x3, 1x1; four times as wide).
+        blocks: residual blocks in each stage; every stage but the first halves the resolution.
+        widths: channels of each stage.
+        stem: small (3x3, stride 1) or imagenet (7x7 and pooling, a quarter of the resolution).
+        **encoder: options of the Transformer encoder, see ``EncoderOptions``.
 
     Raises:
         ValueError: an image that the trunk reduces to a single token, or an ``embed_size`` that ``heads`` does not

@@ -93,7 +93,7 @@ class Bernoulli(Likelihood):
     """Bernoulli likelihood with the decoder outputs l as logits: ``log p(x|z) = sum_d x_d l_d - softplus(l_d)``.
 
     Args:
-        binarise: Whether to replace x in [0, 1] by a Bernoulli sample with mean x, a new one in every pass. Otherwise x
+        binarize: Whether to replace x in [0, 1] by a Bernoulli sample with mean x, a new one in every pass. Otherwise x
             itself is used, and the result is not a normalized density on [0, 1].
 
     References:
@@ -102,9 +102,9 @@ class Bernoulli(Likelihood):
 
     value_range = (0.0, 1.0)
 
-    def __init__(self, binarise: bool):
+    def __init__(self, binarize: bool):
         super().__init__()
-        self.is_discrete = binarise
+        self.is_discrete = binarize
 
     def discretize_input(self, x: Tensor) -> Tensor:
         return torch.bernoulli(x.clamp(0, 1)) if self.is_discrete else x
@@ -169,23 +169,23 @@ class Categorical(Likelihood):
         return params.unflatten(-1, (-1, self.levels)).log_softmax(-1)
 
 
-def make_likelihood(name: Literal["gaussian", "bernoulli", "categorical"], levels: int, binarise: bool) -> Likelihood:
+def make_likelihood(name: Literal["gaussian", "bernoulli", "categorical"], levels: int, binarize: bool) -> Likelihood:
     """Return a likelihood by name.
 
     Args:
         name: ``gaussian``, ``bernoulli`` or ``categorical``.
         levels: Decoder outputs per feature; 1 except for ``categorical``.
-        binarise: Whether to binarize x; only for ``bernoulli``.
+        binarize: Whether to binarize x; only for ``bernoulli``.
 
     Raises:
-        ConfigError: The likelihood does not support ``levels`` or ``binarise``.
+        ConfigError: The likelihood does not support ``levels`` or ``binarize``.
     """
-    if binarise and name != "bernoulli":
-        raise ConfigError(f"task.binarise: binarized data needs task.likelihood=bernoulli, not {name}")
+    if binarize and name != "bernoulli":
+        raise ConfigError(f"task.binarize: binarized data needs task.likelihood=bernoulli, not {name}")
     if name == "categorical" and levels == 1:
         raise ConfigError("model.levels: 1 given; task.likelihood=categorical needs one output per gray level")
     if name != "categorical" and levels > 1:
         raise ConfigError(f"model.levels: {levels} given; task.likelihood={name} takes 1 output per feature")
     if name == "gaussian":
         return Gaussian()
-    return Bernoulli(binarise) if name == "bernoulli" else Categorical(levels)
+    return Bernoulli(binarize) if name == "bernoulli" else Categorical(levels)

@@ -158,7 +158,7 @@ def words(folder: Path, *more: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "more", [[], ["data.neighbours=[2,2]", "batch_size=24", "epochs=12"]], ids=["whole", "sampled"]
+    "more", [[], ["data.num_neighbors=[2,2]", "batch_size=24", "epochs=12"]], ids=["whole", "sampled"]
 )
 def test_links_in_tables_are_learned_from(tmp_path: Path, more: list[str]) -> None:
     run = words(sorted_by_neighbours(tmp_path), "epochs=60", *more)
@@ -171,7 +171,7 @@ def test_links_in_tables_are_learned_from(tmp_path: Path, more: list[str]) -> No
 @pytest.mark.slow
 def test_a_stop_between_sampled_batches_changes_no_bit(tmp_path: Path, workers: int) -> None:
     folder = sorted_by_neighbours(tmp_path, 40)
-    sampled = words(folder, "model=gat", "data.neighbours=[2,1]", "batch_size=5", "epochs=2", "model.dropout=0.3")
+    sampled = words(folder, "model=gat", "data.num_neighbors=[2,1]", "batch_size=5", "epochs=2", "model.dropout=0.3")
 
     def make(keeper: Any = None, watcher: Any = None, num_workers: int = 0) -> Trainer:
         return lab(*sampled, f"num_workers={num_workers}", keeper=keeper, watcher=watcher).trainer

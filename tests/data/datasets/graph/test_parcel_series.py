@@ -17,7 +17,7 @@ from trainer.data.splits.graph_batches import SplitWithSharedInputs
 from trainer.utils.errors import DataError, SystemFault
 
 OPTIONS: dict[str, Any] = {
-    **{"graph": None, "top_k": 2, "standardise": "table", "columns": None, "val": 0.2, "test": 0.2},
+    **{"graph": None, "top_k": 2, "standardize": "table", "columns": None, "val": 0.2, "test": 0.2},
     **{
         "delimiter": None,
         "header": "auto",
@@ -110,17 +110,17 @@ def test_the_graph_is_the_mean_strength_of_training_tables_alone(tmp_path: Path)
 def test_test_tables_are_never_looked_at(tmp_path: Path) -> None:
     for part, count in (("train", 10), ("test", 3)):
         write(tmp_path / part, count=count)
-    was = batch(read(tmp_path, standardise="training"))
+    was = batch(read(tmp_path, standardize="training"))
     for path in (tmp_path / "test").rglob("*.csv"):
         table(path, 100 * np.random.default_rng(1).normal(size=(6, 5)))
-    now = batch(read(tmp_path, standardise="training"))
+    now = batch(read(tmp_path, standardize="training"))
     assert all(torch.equal(value, now.inputs[name]) for name, value in was.inputs.items())
 
 
-@pytest.mark.parametrize("standardise", ["table", "training"])
-def test_numbers_are_in_deviations_of_their_table_or_of_training(tmp_path: Path, standardise: str) -> None:
-    found = runs(read(write(tmp_path), standardise=standardise))
-    for run in found if standardise == "table" else [np.concatenate(found)]:
+@pytest.mark.parametrize("standardize", ["table", "training"])
+def test_numbers_are_in_deviations_of_their_table_or_of_training(tmp_path: Path, standardize: str) -> None:
+    found = runs(read(write(tmp_path), standardize=standardize))
+    for run in found if standardize == "table" else [np.concatenate(found)]:
         assert np.allclose(run.mean(0), 0, atol=1e-5)
         assert np.allclose(run.std(0), [1, 1, 1, 1, 0], atol=1e-5)
 

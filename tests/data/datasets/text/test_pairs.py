@@ -245,7 +245,7 @@ GATES = {
     "link_predictor": ("sbm_pairs", 0.65),
     "graph_generator": ("sbm_pairs", 0.65),
     "graph_vae": ("sbm_pairs", 0.65),
-    "matrix_factorisation": ("clicks", 0.84),
+    "matrix_factorization": ("clicks", 0.84),
     "bipartite_gnn": ("clicks", 0.84),
 }
 
@@ -259,7 +259,7 @@ def test_it_learns(model: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "words", [("model=matrix_factorisation",), ("model=link_predictor", "model.decoder=linear")], ids=str
+    "words", [("model=matrix_factorization",), ("model=link_predictor", "model.decoder=linear")], ids=str
 )
 def test_embeddings_without_a_graph_and_a_decoder_that_adds_up_do_not(words: tuple[str, ...]) -> None:
     assert lab(*words, "data=sbm_pairs", "epochs=100").test()["auc"] < 0.6

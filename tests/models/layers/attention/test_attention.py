@@ -80,9 +80,9 @@ def torchs(width: int, heads: int, ours: MultiHeadAttention) -> nn.MultiheadAtte
     """torch's own, with our weights."""
     theirs = nn.MultiheadAttention(width, heads, batch_first=True)
     with torch.no_grad():
-        theirs.in_proj_weight.copy_(ours.project.weight)
-        theirs.in_proj_bias.copy_(ours.project.bias)
-        theirs.out_proj.load_state_dict(ours.out.state_dict())
+        theirs.in_proj_weight.copy_(ours.in_proj.weight)
+        theirs.in_proj_bias.copy_(ours.in_proj.bias)
+        theirs.out_proj.load_state_dict(ours.out_proj.state_dict())
     return theirs
 
 

@@ -13,9 +13,9 @@ from trainer.models.layers.attention.efficient_attention import (
     ChunkedAttention,
     LinearAttention,
     LinformerAttention,
-    LSHAttention,
     PerformerAttention,
 )
+from trainer.models.layers.attention.lsh_attention import LSHAttention
 
 STEPS, WIDTH = 11, 8
 
@@ -207,15 +207,15 @@ def test_linformer_without_mixing_is_full_attention() -> None:
     given = random()
     attend = LinformerAttention(STEPS, STEPS)
     with torch.no_grad():
-        attend.keys.copy_(torch.eye(STEPS))
-        attend.values.copy_(torch.eye(STEPS))
+        attend.key_proj.copy_(torch.eye(STEPS))
+        attend.value_proj.copy_(torch.eye(STEPS))
     close(attend(*given), FullAttention()(*given))
 
 
 def test_linformer_is_its_formula_and_ends_where_it_was_built_to() -> None:
     q, k, v = random()
     attend = LinformerAttention(STEPS, 5)
-    keys, values = torch.einsum("rs,bhsd->bhrd", attend.keys, k), torch.einsum("rs,bhsd->bhrd", attend.values, v)
+    keys, values = attend.key_proj @ k, attend.value_proj @ v
     close(attend(q, k, v), (q @ keys.transpose(2, 3) / math.sqrt(WIDTH)).softmax(-1) @ values)
     with pytest.raises(ValueError, match=r"linformer was built for 11 steps \(seq_len\) and got 12"):
         attend(*random(12))

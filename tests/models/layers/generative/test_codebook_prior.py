@@ -9,7 +9,7 @@ from trainer.models.layers.generative.codebook_prior import CodebookPrior
 
 
 def prior(num_classes: int | None = None) -> CodebookPrior:
-    return CodebookPrior(codes=5, places=4, width=8, layers=2, dropout=0.0, num_classes=num_classes)
+    return CodebookPrior(codes=5, num_positions=4, width=8, layers=2, dropout=0.0, num_classes=num_classes)
 
 
 def test_scores_of_a_code_depend_on_those_before_it_alone() -> None:
@@ -38,7 +38,7 @@ def test_a_class_is_told_by_the_token_a_row_begins_with() -> None:
 
 
 def test_a_written_code_comes_as_often_as_it_is_likely() -> None:
-    made = CodebookPrior(codes=3, places=1, width=8, layers=1, dropout=0.0, num_classes=None)
+    made = CodebookPrior(codes=3, num_positions=1, width=8, layers=1, dropout=0.0, num_classes=None)
     share = torch.tensor([0.7, 0.2, 0.1])
     with torch.no_grad():
         made.head.weight.zero_()
@@ -49,4 +49,4 @@ def test_a_written_code_comes_as_often_as_it_is_likely() -> None:
 
 def test_a_width_that_heads_cannot_share_is_refused() -> None:
     with pytest.raises(ValueError, match="prior_width: 7 given; 2 heads share it"):
-        CodebookPrior(codes=3, places=1, width=7, layers=1, dropout=0.0, num_classes=None)
+        CodebookPrior(codes=3, num_positions=1, width=7, layers=1, dropout=0.0, num_classes=None)

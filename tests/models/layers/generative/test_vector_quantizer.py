@@ -12,12 +12,12 @@ from trainer.models.layers.generative.vector_quantizer import VectorQuantizer, c
 CENTRES = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [4.0, 4.0]])
 
 
-def quantiser(codebook: Tensor, restarts: bool = True, decay: float = 0.9) -> VectorQuantizer:
+def quantizer(codebook: Tensor, restarts: bool = True, decay: float = 0.9) -> VectorQuantizer:
     """In training, with that codebook, every code of it used alike so far."""
     made = VectorQuantizer(len(codebook), codebook.shape[1], decay, restarts)
     made.codebook.copy_(codebook)
-    made.shares.fill_(1 / len(codebook))
-    made.sums.copy_(codebook / len(codebook))
+    made.ema_cluster_size.fill_(1 / len(codebook))
+    made.ema_cluster_sum.copy_(codebook / len(codebook))
     return made
 
 
@@ -35,7 +35,7 @@ def test_the_gradient_passes_straight_through() -> None:
 
 
 def test_codes_are_the_nearest_of_a_double_loop() -> None:
-    made, z = quantiser(torch.randn(7, 3)).eval(), torch.randn(4, 6, 3)
+    made, z = quantizer(torch.randn(7, 3)).eval(), torch.randn(4, 6, 3)
     vectors, codes = made(z)
     for place in np.ndindex(4, 6):
         away = [float((z[place] - code).square().sum()) for code in made.codebook]
@@ -59,11 +59,11 @@ def test_the_codebook_follows_as_in_the_paper() -> None:
             sums[code] = 0.8 * sums[code] + 0.2 * mine.sum(0) / 12
         book[:2] = sums[:2] / used[:2, None]
         np.testing.assert_allclose(made.codebook, book, atol=1e-5)
-        np.testing.assert_allclose(made.shares, used, atol=1e-6)
+        np.testing.assert_allclose(made.ema_cluster_size, used, atol=1e-6)
 
 
 def test_it_follows_in_training_alone_and_when_it_is_let() -> None:
-    made, z = quantiser(CENTRES), torch.randn(9, 2)
+    made, z = quantizer(CENTRES), torch.randn(9, 2)
     before = {name: value.clone() for name, value in made.state_dict().items()}
     made(z, follow=False)
     made.eval()(z)
@@ -78,7 +78,7 @@ def used(made: VectorQuantizer, z: Tensor) -> int:
 
 @pytest.mark.parametrize(("restarts", "codes"), [(True, 4), (False, 1)])
 def test_codes_that_nothing_is_near_begin_anew(restarts: bool, codes: int) -> None:
-    made = quantiser(torch.tensor([[2.0, 2.0], [99.0, 0.0], [0.0, 99.0], [99.0, 99.0]]), restarts)
+    made = quantizer(torch.tensor([[2.0, 2.0], [99.0, 0.0], [0.0, 99.0], [99.0, 99.0]]), restarts)
     for _ in range(60):
         made(near(CENTRES, 32))
     assert used(made, near(CENTRES, 200)) == codes
@@ -87,7 +87,7 @@ def test_codes_that_nothing_is_near_begin_anew(restarts: bool, codes: int) -> No
 @pytest.mark.parametrize("restarts", [True, False])
 def test_a_code_for_two_clusters_takes_one_of_two_for_a_cluster(restarts: bool) -> None:
     """The start that k-means never leaves: every code is used, two of them for the same."""
-    made = quantiser(torch.tensor([[0.0, -0.1], [0.0, 0.1], [0.0, 4.0], [4.0, 2.0]]), restarts)
+    made = quantizer(torch.tensor([[0.0, -0.1], [0.0, 0.1], [0.0, 4.0], [4.0, 2.0]]), restarts)
     for _ in range(100):
         made(near(CENTRES, 32))
     error = (made.eval()(CENTRES)[0] - CENTRES).norm(dim=1).max()
@@ -95,7 +95,7 @@ def test_a_code_for_two_clusters_takes_one_of_two_for_a_cluster(restarts: bool) 
 
 
 def test_a_good_codebook_is_left_alone_by_batches_too_small_to_show_it() -> None:
-    made = quantiser(CENTRES, decay=0.99)
+    made = quantizer(CENTRES, decay=0.99)
     for _ in range(300):
         made(near(CENTRES, 6))
         assert (made.codebook - CENTRES).norm(dim=1).max() < 0.5
@@ -111,11 +111,11 @@ def test_the_first_batch_begins_the_codebook() -> None:
 
 def test_what_is_not_finite_raises_nothing_here() -> None:
     """The guard of the loop tells it, with the rows of the batch."""
-    quantiser(CENTRES)(torch.full((3, 2), torch.nan))
+    quantizer(CENTRES)(torch.full((3, 2), torch.nan))
 
 
 def test_a_lower_precision_around_it_changes_nothing() -> None:
-    plain, other, z = quantiser(CENTRES), quantiser(CENTRES), torch.randn(20, 2)
+    plain, other, z = quantizer(CENTRES), quantizer(CENTRES), torch.randn(20, 2)
     for made in (plain, other):
         torch.manual_seed(0)
         with torch.autocast("cpu", torch.bfloat16, enabled=made is other):
@@ -126,6 +126,6 @@ def test_a_lower_precision_around_it_changes_nothing() -> None:
 @pytest.mark.slow
 def test_no_number_is_read_back_from_the_device() -> None:
     """Tensors without values would raise at once."""
-    made, rows = quantiser(CENTRES).to("meta"), torch.empty(9, 2, device="meta")
+    made, rows = quantizer(CENTRES).to("meta"), torch.empty(9, 2, device="meta")
     made.ema_update(rows, *compute_distances(rows, made.codebook).min(1))
     assert made.codebook.is_meta

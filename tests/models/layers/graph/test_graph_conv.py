@@ -14,15 +14,8 @@ from torch import Tensor, nn
 
 from tests.helpers.graphs import random_graph
 from trainer.models.layers.graph.graph import Graph
-from trainer.models.layers.graph.graph_conv import (
-    ATTENTION_CONVS,
-    EdgeMessageConv,
-    GATConv,
-    GATv2Conv,
-    GCNConv,
-    GINConv,
-    SAGEConv,
-)
+from trainer.models.layers.graph.graph_attention import ATTENTION_CONVS, GATConv, GATv2Conv
+from trainer.models.layers.graph.graph_conv import EdgeMessageConv, GCNConv, GINConv, SAGEConv
 
 CHAIN = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
 Array = np.ndarray[Any, Any]
@@ -64,7 +57,7 @@ def convolved(x: Array, near: Array, p: dict[str, Array], norm: str) -> Array:
 
 def sage(x: Array, near: Array, p: dict[str, Array]) -> Array:
     means = [row @ x / row.sum() if row.any() else np.zeros(x.shape[1]) for row in near]
-    return x @ p["weight"] + np.array(means) @ p["weight_near"] + p["bias"]
+    return x @ p["weight"] + np.array(means) @ p["neighbor_weight"] + p["bias"]
 
 
 def gin(x: Array, near: Array, p: dict[str, Array]) -> Array:
@@ -82,10 +75,10 @@ def attended(x: Array, near: Array, p: dict[str, Array], version: str, concat: b
         share = np.zeros(len(x))
         for j in np.flatnonzero(near[i]):
             if version == "v1":
-                score = p["target"][head] @ h[i, head] + p["source"][head] @ h[j, head]
+                score = p["att_dst"][head] @ h[i, head] + p["att_src"][head] @ h[j, head]
                 score *= leaky[bool(score > 0)]
             else:
-                score = sum(p["score"][head] * [u * leaky[bool(u > 0)] for u in t[i, head] + h[j, head]])
+                score = sum(p["att"][head] * [u * leaky[bool(u > 0)] for u in t[i, head] + h[j, head]])
             share[j] = near[i, j] * math.exp(score)
         out[i, head] = share / share.sum() @ h[:, head]
     return (out.reshape(len(x), -1) if concat else out.mean(1)) + p["bias"]
@@ -152,15 +145,15 @@ def per_head(value: Tensor) -> Tensor:
 Shared = dict[str, tuple[str, Callable[[Tensor], Tensor]]]
 """Our parameters, PyG's of the same meaning, and how one becomes the other."""
 GCN: Shared = {"weight": ("lin.weight", transposed), "bias": ("bias", as_is)}
-GAT: Shared = GCN | {"source": ("att_src", per_head), "target": ("att_dst", per_head)}
+GAT: Shared = GCN | {"att_src": ("att_src", per_head), "att_dst": ("att_dst", per_head)}
 GAT2: Shared = {
     "weight": ("lin_l.weight", transposed),
     "target_weight": ("lin_r.weight", transposed),
-    "score": ("att", per_head),
+    "att": ("att", per_head),
     "bias": ("bias", as_is),
 }
 SAGE: Shared = {
-    "weight_near": ("lin_l.weight", transposed),
+    "neighbor_weight": ("lin_l.weight", transposed),
     "bias": ("lin_l.bias", as_is),
     "weight": ("lin_r.weight", transposed),
 }
@@ -265,7 +258,7 @@ def test_attention_is_shared_among_real_neighbours_only(version: str) -> None:
     assert torch.equal(rows % 3, cols % 3), "heads do not see each other"
 
 
-@pytest.mark.parametrize(("version", "vector"), [("v1", "source"), ("v2", "score")])
+@pytest.mark.parametrize(("version", "vector"), [("v1", "att_src"), ("v2", "att")])
 def test_every_head_attends_by_a_vector_of_its_own(version: str, vector: str) -> None:
     layer: Any = attention(version)
     x, edge_index, _ = random_graph()

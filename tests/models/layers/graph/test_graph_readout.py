@@ -89,7 +89,7 @@ def test_codes_are_a_linear_layer_on_the_codes_one_hot() -> None:
     embed = CategoricalEmbedding([3, 2, 4], 5)
     x = torch.tensor([[2, 1, 0], [0, 0, 3], [1, 1, 1], [2, 0, 2]])
     one_hot = torch.cat([torch.nn.functional.one_hot(c, n) for c, n in zip(x.t(), (3, 2, 4), strict=True)], 1).float()
-    torch.testing.assert_close(embed(x), one_hot @ embed.table.weight)
+    torch.testing.assert_close(embed(x), one_hot @ embed.embedding.weight)
     assert sum(p.numel() for p in embed.parameters()) == 9 * 5
 
 

@@ -57,10 +57,10 @@ def test_it_and_its_gradients_equal_pyg(bases: int | None) -> None:
 
     x, edge_index, edge_type = typed_graph()
     theirs, ours = RGCNConv(5, 3, RELATIONS, num_bases=bases), layer_of(bases)
-    pairs = [(theirs.weight, ours.near), (theirs.root, ours.weight), (theirs.bias, ours.bias)]
+    pairs = [(theirs.weight, ours.relation_weight), (theirs.root, ours.weight), (theirs.bias, ours.bias)]
     if bases is not None:
-        assert ours.share is not None
-        pairs.append((theirs.comp, ours.share))
+        assert ours.basis_coefficients is not None
+        pairs.append((theirs.comp, ours.basis_coefficients))
     for their, our in pairs:
         our.data = their.data.clone()
     inputs = [x.clone().requires_grad_() for _ in range(2)]

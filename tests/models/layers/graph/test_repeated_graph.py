@@ -6,7 +6,8 @@ from torch import Tensor
 
 from tests.helpers.graphs import random_graph
 from trainer.models.layers.graph.graph import AdjacencyNorm, Graph
-from trainer.models.layers.graph.graph_conv import GATConv, GCNConv
+from trainer.models.layers.graph.graph_attention import GATConv
+from trainer.models.layers.graph.graph_conv import GCNConv
 from trainer.models.layers.graph.repeated_graph import RepeatedGraph
 
 

@@ -33,7 +33,7 @@ class EdgeList(TableDefaults, Dataset):
 
     Args:
         target_kind: Read the target as a class or as a number; None follows ``task_target``.
-        neighbours: Number of sampled neighbors per layer, see ``NeighborSplit``; None for full-batch training.
+        num_neighbors: Number of sampled neighbors per layer, see ``NeighborSplit``; None for full-batch training.
         fitted: Preprocessing of a saved run; None fits it to the training rows.
         task_target: Kind of target that the task needs; None if it takes both.
         **options: Directory, columns and format of the tables, see ``TableOptions``.
@@ -46,7 +46,7 @@ class EdgeList(TableDefaults, Dataset):
     def __init__(
         self,
         target_kind: Literal["class", "number"] | None = None,
-        neighbours: list[PositiveInt] | None = None,
+        num_neighbors: list[PositiveInt] | None = None,
         fitted: Preprocessing | None = None,
         task_target: Literal["class", "number"] | None = None,
         **options: Unpack[TableOptions],
@@ -63,7 +63,7 @@ class EdgeList(TableDefaults, Dataset):
         train, self.val, self.test = make_node_splits(
             inputs, encoded.values, [torch.from_numpy(part) for part in parts]
         )
-        self.train = neighbor_batches(train, neighbours, read.options["seed"])
+        self.train = neighbor_batches(train, num_neighbors, read.options["seed"])
         edge_sizes = {"edge_features": inputs["edge_attr"].shape[1], "num_relations": edges.num_edge_types}
         sizes = node_graph_sizes(inputs["x"]) | edge_sizes
         self.info = table_encoder.make_info(labels, encoded, self.train, self.test, sizes, read.lines)

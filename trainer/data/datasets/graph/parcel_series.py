@@ -40,7 +40,7 @@ class ParcelSeries(Dataset):
         graph: Square table of edge weights >= 0 from row to column. By default an edge joins two regions where their
             |correlation|, averaged over training tables, is among the ``top_k`` largest of either region.
         top_k: Number of strongest links per region, in both directions, without ``graph``.
-        standardise: Statistics for standardization: of each ``table``, or of all ``training`` tables.
+        standardize: Statistics for standardization: of each ``table``, or of all ``training`` tables.
         columns: Regions to use, by name or index; None for all.
         val: Fraction of the tables for validation, without a directory ``val``.
         test: Fraction of the tables for test, without a directory ``test``.
@@ -78,7 +78,7 @@ class ParcelSeries(Dataset):
         path: DataPath,
         graph: DataPath | None = None,
         top_k: PositiveInt = 8,
-        standardise: Literal["table", "training"] = "table",
+        standardize: Literal["table", "training"] = "table",
         columns: list[str | int] | None = None,
         val: Fraction = 0.2,
         test: Fraction = 0.2,
@@ -115,7 +115,7 @@ class ParcelSeries(Dataset):
 
         graph_state = fitted.get_or_fit("links", fit_graph)
         scale = fitted.get_or_fit(
-            "scale", lambda: _region_moments(torch.cat(training)) if standardise == "training" else None
+            "scale", lambda: _region_moments(torch.cat(training)) if standardize == "training" else None
         )
         roles = graph_state["roles"]
         x = Ragged.from_rows(

@@ -56,9 +56,9 @@ class Planetoid(Dataset):
 
     Args:
         name: Name of the network.
-        row_normalise: Scale the features of each node to sum to 1.
-        neighbours: Number of sampled neighbors per layer for training batches (``NeighborSplit``); validation and test
-            use the whole graph. None for full-batch training.
+        row_normalize: Scale the features of each node to sum to 1.
+        num_neighbors: Number of sampled neighbors per layer for training batches (``NeighborSplit``); validation and
+            test use the whole graph. None for full-batch training.
         seed: Random seed of the neighbor samples.
         data_dir: Parent directory of ``NAME/``; None for the default data directory.
 
@@ -72,8 +72,8 @@ class Planetoid(Dataset):
     def __init__(
         self,
         name: Literal["cora", "citeseer"],
-        row_normalise: bool = True,
-        neighbours: list[PositiveInt] | None = None,
+        row_normalize: bool = True,
+        num_neighbors: list[PositiveInt] | None = None,
         seed: NonNegativeInt = 0,
         data_dir: str | None = None,
     ):
@@ -82,13 +82,13 @@ class Planetoid(Dataset):
         folder = fetch_files(name, sources, data_dir)
         files = {part: folder / (prefix + part) for part in SHA256[name]}
         x, label, num_labeled, test_nodes = _read_nodes(files)
-        if row_normalise:
+        if row_normalize:
             x /= x.sum(1, keepdim=True).clamp(min=1)
         inputs = {"x": x, "edge_index": _read_edges(_unpickle(files["graph"]), len(x))}
 
         rows = torch.arange(num_labeled), torch.arange(num_labeled, num_labeled + NUM_VAL_NODES), test_nodes
         train, self.val, self.test = make_node_splits(inputs, label, rows)
-        self.train = neighbor_batches(train, neighbours, seed)
+        self.train = neighbor_batches(train, num_neighbors, seed)
         classes = int(label.max()) + 1
         self.info = DatasetInfo(
             sizes=node_graph_sizes(x, classes),

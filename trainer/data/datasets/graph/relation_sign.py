@@ -24,7 +24,7 @@ class RelationSign(Dataset):
         degree: In-degree per relation.
         relations: Number of relations.
         features: Number of node features; only the first is informative.
-        labelled: Number of training nodes.
+        labeled_nodes: Number of training nodes.
         val_nodes: Number of validation nodes; the remaining nodes are for test.
         seed: Random seed of the data.
     """
@@ -37,11 +37,11 @@ class RelationSign(Dataset):
         degree: PositiveInt = 2,
         relations: PositiveInt = 3,
         features: PositiveInt = 4,
-        labelled: PositiveInt = 1000,
+        labeled_nodes: PositiveInt = 1000,
         val_nodes: PositiveInt = 300,
         seed: NonNegativeInt = 0,
     ):
-        rows = consecutive_node_split(nodes, labelled, val_nodes)
+        rows = consecutive_node_split(nodes, labeled_nodes, val_nodes)
         random = rng.make_generator(seed)
         x = torch.randn(nodes, features, generator=random)
         target = torch.arange(nodes).repeat_interleave(relations * degree)

@@ -27,7 +27,7 @@ class StochasticBlockModel(Dataset):
         p_within: Link probability within a block.
         p_across: Link probability between blocks.
         mu: Scale of the block feature, relative to unit noise.
-        labelled: Number of training nodes.
+        labeled_nodes: Number of training nodes.
         val_nodes: Number of validation nodes; the remaining nodes are for test.
         seed: Random seed of the data.
 
@@ -44,11 +44,11 @@ class StochasticBlockModel(Dataset):
         p_within: Probability = 0.05,
         p_across: Probability = 0.005,
         mu: NonNegativeFloat = 1.0,
-        labelled: PositiveInt = 40,
+        labeled_nodes: PositiveInt = 40,
         val_nodes: PositiveInt = 100,
         seed: NonNegativeInt = 0,
     ):
-        rows = consecutive_node_split(nodes, labelled, val_nodes)
+        rows = consecutive_node_split(nodes, labeled_nodes, val_nodes)
         x, linked, block = block_graph(nodes, blocks, p_within, p_across, mu, rng.make_generator(seed))
         inputs = {"x": x, "edge_index": linked.nonzero().t().contiguous()}
         self.train, self.val, self.test = make_node_splits(inputs, block, rows)

@@ -15,12 +15,7 @@ from torch import Tensor, nn
 
 from trainer.core.weight_matrices import HasWeightMatrices, MatricesByName
 from trainer.models.layers.attention.attention import AttentionKernel, FullAttention, masked_softmax
-
-
-def _pad_to_multiple(x: Tensor, size: int, dim: int) -> Tensor:
-    """Pad x with zeros (False) at the end of ``dim`` to a multiple of ``size``."""
-    pad = -x.shape[dim] % size
-    return F.pad(x, (0, 0) * (x.dim() - 1 - dim) + (0, pad)) if pad else x
+from trainer.models.layers.padding import pad_to_multiple
 
 
 class FeatureMapAttention(AttentionKernel):
@@ -43,11 +38,13 @@ class FeatureMapAttention(AttentionKernel):
     def log_features(self, x: Tensor) -> Tensor:
         """Compute the log features (B, heads, T, M) of queries or keys (B, heads, T, D)."""
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, valid_mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
         with torch.autocast(q.device.type, enabled=False):
             queries, keys = self.log_features(q.float()), self.log_features(k.float())
-            if real is not None:
-                keys = keys.masked_fill(~real[:, None, :, None], -torch.inf)
+            if valid_mask is not None:
+                keys = keys.masked_fill(~valid_mask[:, None, :, None], -torch.inf)
             values = F.pad(v.float(), (0, 1), value=1.0)  # the column of ones sums up the denominator
             sums, _ = self._causal_sums(queries, keys, values) if causal else self._weighted_sums(queries, keys, values)
             return (sums[..., :-1] / sums[..., -1:].clamp(min=self.EPS)).to(v.dtype)
@@ -76,7 +73,7 @@ class FeatureMapAttention(AttentionKernel):
             total = _add_scaled(total, self._weighted_sums(q, *cached))
         size = 1
         while size < steps:
-            halves = [_pad_to_multiple(x, 2 * size, 2).unflatten(2, (-1, 2, size)) for x in (q, k, v, *total)]
+            halves = [pad_to_multiple(x, 2 * size, 2).unflatten(2, (-1, 2, size)) for x in (q, k, v, *total)]
             (_, queries), (keys, _), (values, _), (first, second), (scale, second_scale) = (x.unbind(3) for x in halves)
             updated = _add_scaled(
                 (second, second_scale), self._weighted_sums(queries, keys, values, in_pairs=size <= self.CHUNK_SIZE)
@@ -114,6 +111,10 @@ class PerformerAttention(FeatureMapAttention):
     ``phi(x) = exp(w x - |x|^2 / 2) / sqrt(M)``, where x is first divided by D^(1/4), so that the products equal exp(q k
     / sqrt(D)) in expectation. The w are Gaussian, orthogonal in blocks of D, and drawn once.
 
+    Args:
+        head_dim: dimension D of a head.
+        features: number of random features M.
+
     References:
         Choromanski et al. 2021, Rethinking Attention with Performers
     """
@@ -150,24 +151,26 @@ class LinformerAttention(AttentionKernel, HasWeightMatrices):
 
     def __init__(self, seq_len: int, rank: int):
         super().__init__()
-        self.keys = nn.Parameter(torch.randn(rank, seq_len) * seq_len**-0.5)
-        self.values = nn.Parameter(torch.randn(rank, seq_len) * seq_len**-0.5)
-        self.full = FullAttention()
+        self.key_proj = nn.Parameter(torch.randn(rank, seq_len) * seq_len**-0.5)
+        self.value_proj = nn.Parameter(torch.randn(rank, seq_len) * seq_len**-0.5)
+        self.attention = FullAttention()
 
     def weight_matrices(self) -> MatricesByName:
         """Return E and F, which map steps to steps."""
-        return {"keys": [self.keys.data], "values": [self.values.data]}
+        return {"key_proj": [self.key_proj.data], "value_proj": [self.value_proj.data]}
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
-        steps, most = k.shape[2], self.keys.shape[1]
-        if steps > most:
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, valid_mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
+        steps, max_steps = k.shape[2], self.key_proj.shape[1]
+        if steps > max_steps:
             raise ValueError(
-                f"attention: linformer was built for {most} steps (seq_len) and got {steps};"
+                f"attention: linformer was built for {max_steps} steps (seq_len) and got {steps};"
                 " full, linear, performer and chunked take any number"
             )
-        if real is not None:
-            k, v = (x.masked_fill(~real[:, None, :, None], 0.0) for x in (k, v))
-        return self.full(q, self.keys[:, :steps] @ k, self.values[:, :steps] @ v)
+        if valid_mask is not None:
+            k, v = (x.masked_fill(~valid_mask[:, None, :, None], 0.0) for x in (k, v))
+        return self.attention(q, self.key_proj[:, :steps] @ k, self.value_proj[:, :steps] @ v)
 
 
 class ChunkedAttention(AttentionKernel):
@@ -190,14 +193,16 @@ class ChunkedAttention(AttentionKernel):
         self.size = size
         self.reach = reach
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, valid_mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
         size, steps, past = min(self.size, k.shape[2]), q.shape[2], k.shape[2] - q.shape[2]
         skipped = max(0, past // size - self.reach) * size  # chunks out of reach of every query
         past -= skipped
-        real = k.new_ones(k.shape[0], k.shape[2], dtype=torch.bool) if real is None else real
-        q = _pad_to_multiple(F.pad(q, (0, 0, past, 0)), size, 2).unflatten(2, (-1, size))  # (B, heads, chunks, size, D)
+        valid_mask = k.new_ones(k.shape[0], k.shape[2], dtype=torch.bool) if valid_mask is None else valid_mask
+        q = pad_to_multiple(F.pad(q, (0, 0, past, 0)), size, 2).unflatten(2, (-1, size))  # (B, heads, chunks, size, D)
         k, v = (self._unfold_windows(x[:, :, skipped:], size, causal).transpose(3, 4) for x in (k, v))
-        mask = self._unfold_windows(real[:, None, skipped:, None], size, causal)  # (B, 1, chunks, 1, window)
+        mask = self._unfold_windows(valid_mask[:, None, skipped:, None], size, causal)  # (B, 1, chunks, 1, window)
         if causal:
             window = torch.ones(size, mask.shape[-1], dtype=torch.bool, device=q.device)
             mask = mask & window.tril(self.reach * size)
@@ -211,87 +216,5 @@ class ChunkedAttention(AttentionKernel):
         """
         before = self.reach * size
         after = 0 if causal else before
-        padded = F.pad(_pad_to_multiple(x, size, 2), (0, 0, before, after))
+        padded = F.pad(pad_to_multiple(x, size, 2), (0, 0, before, after))
         return padded.unfold(2, before + size + after, size)
-
-
-class LSHAttention(AttentionKernel):
-    """Reformer attention: steps are sorted by hash bucket and attend within their chunk and the previous one.
-
-    Queries and keys share one projection; a key is the normalized query. A step attends to itself only if nothing else
-    is in reach. The hash is the nearest of ``buckets`` (even) random directions and their opposites. The outputs of
-    ``rounds`` hashes are weighted by their softmax normalizers. The directions are drawn once, not in every forward
-    pass, and a key found in two rounds counts in both.
-
-    References:
-        Kitaev et al. 2020, Reformer: The Efficient Transformer
-    """
-
-    not_causal_reason = "sorts all steps before chunking them"
-    not_cross_reason = "uses its queries as keys"
-    shared_qk = True
-    SELF_SCORE: ClassVar[float] = -1e4
-    """Below all other scores and representable in half precision."""
-
-    directions: Tensor
-
-    def __init__(self, head_dim: int, buckets: int, size: int, rounds: int = 1):
-        super().__init__()
-        self.size = size
-        self.register_buffer("directions", torch.randn(rounds, head_dim, buckets // 2))
-
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, causal: bool = False) -> Tensor:
-        steps = q.shape[2]
-        size = min(self.size, steps)
-        real = q.new_ones(q.shape[0], steps, dtype=torch.bool) if real is None else real
-        q, v, real = _pad_to_multiple(q, size, 2), _pad_to_multiple(v, size, 2), _pad_to_multiple(real, size, 1)
-        real = real[:, None, None].expand(-1, q.shape[1], len(self.directions), -1)  # (B, heads, rounds, T)
-        order = self._hash_buckets(q).masked_fill(~real, torch.iinfo(torch.long).max).argsort(dim=-1, stable=True)
-        q, v = (_gather_in_order(x, order).unflatten(3, (-1, size)) for x in (q, v))
-        output, weight = self._attend_chunks(
-            q, v, *(x.unflatten(3, (-1, size)) for x in (order, real.gather(3, order)))
-        )
-        inverse = order.argsort(-1)[..., None]
-        output, weight = output.gather(3, inverse.expand_as(output)), weight.gather(3, inverse)
-        return (output * weight.softmax(2)).sum(2)[:, :, :steps]
-
-    def _hash_buckets(self, q: Tensor) -> Tensor:
-        """Return the bucket of each step in each round, (B, heads, rounds, T)."""
-        projected = q[:, :, None] @ self.directions.to(q.dtype)
-        return torch.cat((projected, -projected), -1).argmax(-1)
-
-    def _attend_chunks(self, q: Tensor, v: Tensor, positions: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        """Attend from the queries of each chunk to the keys in its window.
-
-        Args:
-            q: queries (B, heads, rounds, chunks, size, D).
-            v: values of the same steps.
-            positions: original positions of the steps.
-            real: mask of valid steps.
-
-        Returns:
-            Outputs (B, heads, rounds, T, D) and their log normalizers (B, heads, rounds, T, 1).
-        """
-        keys, values = _concat_previous(F.normalize(q, dim=-1)), _concat_previous(v)
-        is_self = positions[..., None] == _concat_previous(positions)[..., None, :]
-        mask = _concat_previous(real)[..., None, :]
-        scores = (q * q.shape[-1] ** -0.5) @ keys.transpose(4, 5)  # (B, heads, rounds, chunks, size, 2 size)
-        scores = scores.masked_fill(is_self, self.SELF_SCORE)
-        weight = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).logsumexp(-1, keepdim=True)
-        return (masked_softmax(scores, mask) @ values).flatten(3, 4), weight.flatten(3, 4)
-
-
-def _gather_in_order(x: Tensor, order: Tensor) -> Tensor:
-    """Reorder x (B, heads, T, D) by the order (B, heads, rounds, T) of each round to (B, heads, rounds, T, D)."""
-    x = x[:, :, None].expand(-1, -1, order.shape[2], -1, -1)
-    return x.gather(3, order[..., None].expand_as(x))
-
-
-def _concat_previous(chunks: Tensor) -> Tensor:
-    """Concatenate each chunk with the previous one, zeros (False) for the first.
-
-    Returns:
-        (B, heads, rounds, chunks, 2 size, ...)
-    """
-    previous = torch.cat((torch.zeros_like(chunks[:, :, :, :1]), chunks[:, :, :, :-1]), 3)
-    return torch.cat((previous, chunks), 4)

@@ -15,18 +15,36 @@ RotaryCache = tuple[Tensor, Tensor]
 
 
 def compute_angles(start: int, steps: int, width: int, device: torch.device) -> Tensor:
-    """Compute the angles of positions ``start`` to ``start + steps - 1``, (steps, ceil(width / 2))."""
+    """Compute the angles of positions ``start`` to ``start + steps - 1``, (steps, ceil(width / 2)).
+
+    Args:
+        start: first position.
+        steps: number of positions.
+        width: dimension of the encoding.
+        device: device of the result.
+    """
     return compute_angles_at(torch.arange(start, start + steps, dtype=torch.float32, device=device), width)
 
 
-def compute_angles_at(places: Tensor, width: int) -> Tensor:
-    """Compute the angles ``t / 10000^(2i / width)`` of positions t (T) and frequencies i, (T, ceil(width / 2))."""
-    dims = torch.arange(0, width, 2, dtype=torch.float32, device=places.device)
-    return places[:, None] * torch.exp(dims * (-math.log(10_000.0) / width))
+def compute_angles_at(positions: Tensor, width: int) -> Tensor:
+    """Compute the angles ``t / 10000^(2i / width)`` of positions t (T) and frequencies i, (T, ceil(width / 2)).
+
+    Args:
+        positions: positions (T), which may be fractional.
+        width: dimension of the encoding.
+    """
+    dims = torch.arange(0, width, 2, dtype=torch.float32, device=positions.device)
+    return positions[:, None] * torch.exp(dims * (-math.log(10_000.0) / width))
 
 
 def make_sinusoidal_encoding(start: int, steps: int, width: int, device: torch.device) -> Tensor:
     """Compute sinusoidal positional encodings (steps, width): sines in even columns, cosines in odd ones.
+
+    Args:
+        start: first position.
+        steps: number of positions.
+        width: dimension of the encoding.
+        device: device of the result.
 
     References:
         Vaswani et al. 2017, Attention Is All You Need, section 3.5
@@ -36,21 +54,32 @@ def make_sinusoidal_encoding(start: int, steps: int, width: int, device: torch.d
 
 
 def rotary_cache(start: int, steps: int, width: int, device: torch.device) -> RotaryCache:
-    """Compute the cosines and sines of the rotary embedding for positions ``start`` to ``start + steps - 1``."""
+    """Compute the cosines and sines of the rotary embedding for positions ``start`` to ``start + steps - 1``.
+
+    Args:
+        start: first position.
+        steps: number of positions.
+        width: dimension D of a head, even.
+        device: device of the result.
+    """
     angle = compute_angles(start, steps, width, device)
     return angle.cos(), angle.sin()
 
 
-def apply_rotary(x: Tensor, by: RotaryCache) -> Tensor:
+def apply_rotary(x: Tensor, rotary: RotaryCache) -> Tensor:
     """Apply rotary position embeddings to queries or keys (..., T, D), D even.
 
     The product of a query and a key then depends on their relative position only. Component i is paired with i + D/2
     instead of its neighbor as in the paper, which is equal up to a permutation of the components.
 
+    Args:
+        x: queries or keys (..., T, D).
+        rotary: cosines and sines (T, D / 2), see ``rotary_cache``.
+
     References:
         Su et al. 2021, RoFormer, eq. 34
     """
-    (cos, sin), (a, b) = by, x.chunk(2, -1)
+    (cos, sin), (a, b) = rotary, x.chunk(2, -1)
     return torch.cat((a * cos - b * sin, a * sin + b * cos), -1).to(x.dtype)
 
 
@@ -85,15 +114,15 @@ class LearnedPositionalEncoding(nn.Module):
 
     def __init__(self, seq_len: int, width: int):
         super().__init__()
-        self.table = nn.Parameter(torch.empty(seq_len, width))
-        nn.init.normal_(self.table, std=0.02)
+        self.embedding = nn.Parameter(torch.empty(seq_len, width))
+        nn.init.normal_(self.embedding, std=0.02)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """Add the encodings of positions ``start``, ``start + 1``, ... to x (B, T, D)."""
         end = start + x.shape[1]
-        if end > len(self.table):
+        if end > len(self.embedding):
             raise ValueError(
-                f"positions: learned for {len(self.table)} steps (seq_len) and got {end};"
+                f"positions: learned for {len(self.embedding)} steps (seq_len) and got {end};"
                 " sinusoidal, rotary and none take any number"
             )
-        return x + self.table[start:end]
+        return x + self.embedding[start:end]

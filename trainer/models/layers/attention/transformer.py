@@ -21,9 +21,9 @@ from trainer.models.layers.attention.efficient_attention import (
     ChunkedAttention,
     LinearAttention,
     LinformerAttention,
-    LSHAttention,
     PerformerAttention,
 )
+from trainer.models.layers.attention.lsh_attention import LSHAttention
 from trainer.models.layers.attention.positional_encoding import (
     LearnedPositionalEncoding,
     NoPositionalEncoding,
@@ -45,7 +45,10 @@ ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
 class BlockOptions(TypedDict, total=False):
-    """Keyword arguments of the blocks of every Transformer, used as ``**blocks: Unpack[BlockOptions]``."""
+    """Keyword arguments of the blocks of every Transformer, used as ``**blocks: Unpack[BlockOptions]``.
+
+    Their meaning is described in ``TransformerConfig``; each model has defaults of its own in ``option_defaults``.
+    """
 
     width: PositiveInt
     heads: PositiveInt
@@ -61,6 +64,19 @@ class BlockOptions(TypedDict, total=False):
 @dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
     """Configuration of a Transformer stack: ``BlockOptions``, sequence length and LSH hash rounds.
+
+    Attributes:
+        width: embedding dimension of the residual stream.
+        heads: number of attention heads; divides ``width``.
+        hidden: hidden size of the feedforward network.
+        activation: activation of the feedforward network.
+        norm: layer norm before each residual branch (``pre``) or after its addition (``post``).
+        dropout: dropout probability of the embeddings and of each residual branch.
+        positions: positional encoding.
+        seq_len: maximum number of steps with learned positions or linformer attention.
+        attention: attention kernel, see ``ATTENTION_KERNELS``.
+        attention_size: random features of performer, rank of linformer, chunk length of chunked and lsh.
+        attention_rounds: number of hashes of lsh.
 
     Raises:
         ValueError: a width that ``heads`` does not divide, or rotary positions with an odd head dimension.
@@ -81,9 +97,11 @@ class TransformerConfig:
     def __post_init__(self) -> None:
         if self.width % self.heads:
             fitting = ", ".join(str(n) for n in range(1, self.width + 1) if self.width % n == 0)
-            raise ValueError(f"heads: {self.heads} heads cannot share a width of {self.width}; {fitting} can")
+            raise ValueError(f"heads: {self.heads} does not divide the width {self.width}; {fitting} do")
         if self.positions == "rotary" and self.head_dim % 2:
-            raise ValueError(f"positions: rotary turns pairs, so width / heads must be even; it is {self.head_dim}")
+            raise ValueError(
+                f"positions: rotary rotates pairs of components, so width / heads must be even; it is {self.head_dim}"
+            )
 
     @property
     def head_dim(self) -> int:
@@ -97,6 +115,10 @@ class TransformerConfig:
 
     def make_attention(self, *, causal: bool = False, cross: bool = False) -> MultiHeadAttention:
         """Create multi-head attention with the configured kernel.
+
+        Args:
+            causal: the attention will be causal.
+            cross: the attention will read another sequence.
 
         Raises:
             ValueError: a kernel that does not support causal or cross-attention where that is required.
@@ -134,7 +156,7 @@ class TransformerBlock(nn.Module):
     The residual stream itself is never dropped.
 
     Args:
-        plan: configuration.
+        config: configuration.
         causal: mask later steps in self-attention.
         cross: add cross-attention to an encoder output.
 
@@ -143,46 +165,50 @@ class TransformerBlock(nn.Module):
         Xiong et al. 2020, On Layer Normalization in the Transformer Architecture (pre-norm).
     """
 
-    def __init__(self, plan: TransformerConfig, *, causal: bool = False, cross: bool = False):
+    def __init__(self, config: TransformerConfig, *, causal: bool = False, cross: bool = False):
         super().__init__()
         self.causal = causal
-        self.is_pre = plan.norm == "pre"
-        self.attention = plan.make_attention(causal=causal)
-        self.cross = plan.make_attention(cross=True) if cross else None
+        self.is_pre = config.norm == "pre"
+        self.attention = config.make_attention(causal=causal)
+        self.cross_attention = config.make_attention(cross=True) if cross else None
         self.feedforward = nn.Sequential(
-            nn.Linear(plan.width, plan.hidden), ACTIVATIONS[plan.activation](), nn.Linear(plan.hidden, plan.width)
+            nn.Linear(config.width, config.hidden),
+            ACTIVATIONS[config.activation](),
+            nn.Linear(config.hidden, config.width),
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(plan.width) for _ in range(3 if cross else 2))
-        self.dropout = nn.Dropout(plan.dropout)
+        self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(3 if cross else 2))
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(
         self,
         x: Tensor,
-        real: Tensor | None = None,
-        by: RotaryCache | None = None,
+        valid_mask: Tensor | None = None,
+        rotary: RotaryCache | None = None,
         past: DecoderState = (),
         memory: DecoderState = (),
-        memory_real: Tensor | None = None,
+        memory_mask: Tensor | None = None,
     ) -> tuple[Tensor, DecoderState]:
         """Run the block on x (B, T, width).
 
         Args:
             x: input; its positions follow those of ``past``.
-            real: mask of valid steps of ``past`` and x, (B, S).
-            by: rotary cache of the positions of x.
+            valid_mask: mask of valid steps of ``past`` and x, (B, S).
+            rotary: rotary cache of the positions of x.
             past: cached keys and values of earlier steps; empty if there are none.
             memory: keys and values of the encoder output.
-            memory_real: mask of valid encoder steps.
+            memory_mask: mask of valid encoder steps.
 
         Returns:
             Output (B, T, width), and the cached keys and values extended by those of x.
         """
-        q, k, v = self.attention.project_qkv(self._pre_norm(0, x), by)
+        q, k, v = self.attention.project_qkv(self._pre_norm(0, x), rotary)
         if past:
             k, v = torch.cat((past[0], k), 2), torch.cat((past[1], v), 2)
-        x = self._residual(0, x, self.attention(q, k, v, real, self.causal))
-        if self.cross is not None:
-            x = self._residual(1, x, self.cross(self.cross.project_q(self._pre_norm(1, x)), *memory, memory_real))
+        x = self._residual(0, x, self.attention(q, k, v, valid_mask, self.causal))
+        if self.cross_attention is not None:
+            x = self._residual(
+                1, x, self.cross_attention(self.cross_attention.project_q(self._pre_norm(1, x)), *memory, memory_mask)
+            )
         return self._residual(-1, x, self.feedforward(self._pre_norm(-1, x))), (k, v)
 
     def _pre_norm(self, branch: int, x: Tensor) -> Tensor:
@@ -197,39 +223,47 @@ class TransformerStack(nn.Module):
     """Stack of Transformer blocks with positional encoding, dropout and a final layer norm.
 
     An encoder by default, a decoder with ``causal`` or ``cross``.
+
+    Args:
+        config: configuration of the blocks.
+        layers: number of blocks.
+        causal: mask later steps in self-attention.
+        cross: add cross-attention to an encoder output.
     """
 
-    def __init__(self, plan: TransformerConfig, layers: int, *, causal: bool = False, cross: bool = False):
+    def __init__(self, config: TransformerConfig, layers: int, *, causal: bool = False, cross: bool = False):
         super().__init__()
-        self.place = plan.positional_encoding()
-        self.dropout = nn.Dropout(plan.dropout)
-        self.blocks = nn.ModuleList(TransformerBlock(plan, causal=causal, cross=cross) for _ in range(layers))
-        self.norm = nn.LayerNorm(plan.width)
-        self.rotary_dim = plan.head_dim if plan.positions == "rotary" else 0
+        self.positional_encoding = config.positional_encoding()
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(TransformerBlock(config, causal=causal, cross=cross) for _ in range(layers))
+        self.norm = nn.LayerNorm(config.width)
+        self.rotary_dim = config.head_dim if config.positions == "rotary" else 0
 
     def project_kv(self, memory: Tensor) -> DecoderState:
         """Project the encoder output (B, S, width) to keys and values for all blocks, in order."""
         blocks = cast("Iterable[TransformerBlock]", self.blocks)
-        return tuple(part for block in blocks if block.cross for part in block.cross.project_kv(memory))
+        return tuple(
+            part for block in blocks if block.cross_attention for part in block.cross_attention.project_kv(memory)
+        )
 
     def forward(
         self,
         x: Tensor,
-        real: Tensor | None = None,
+        valid_mask: Tensor | None = None,
         past: DecoderState = (),
         memory: DecoderState = (),
-        memory_real: Tensor | None = None,
+        memory_mask: Tensor | None = None,
     ) -> tuple[Tensor, DecoderState]:
         """Run the stack on x (B, T, width); arguments and results as for ``TransformerBlock``.
 
         ``memory`` is the result of ``project_kv``.
         """
         start = past[0].shape[2] if past else 0
-        x = self.dropout(self.place(x, start))
-        by = rotary_cache(start, x.shape[1], self.rotary_dim, x.device) if self.rotary_dim else None
+        x = self.dropout(self.positional_encoding(x, start))
+        rotary = rotary_cache(start, x.shape[1], self.rotary_dim, x.device) if self.rotary_dim else None
         cache: DecoderState = ()
         for i, block in enumerate(self.blocks):
             kv = slice(2 * i, 2 * i + 2)
-            x, block_cache = block(x, real, by, past[kv], memory[kv], memory_real)
+            x, block_cache = block(x, valid_mask, rotary, past[kv], memory[kv], memory_mask)
             cache += block_cache
         return self.norm(x), cache

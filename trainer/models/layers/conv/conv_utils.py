@@ -11,7 +11,13 @@ MAX_NORM_GROUPS = 8
 
 
 def compute_halved_sizes(height: int, width: int, count: int) -> list[tuple[int, int]]:
-    """Return the sizes of an image after 0 to ``count`` halvings, each rounded up, largest first."""
+    """Return the sizes of an image after 0 to ``count`` halvings, each rounded up, largest first.
+
+    Args:
+        height: image height in pixels.
+        width: image width in pixels.
+        count: number of halvings.
+    """
     return [(-(-height >> step), -(-width >> step)) for step in range(count + 1)]
 
 

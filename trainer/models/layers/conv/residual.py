@@ -19,6 +19,7 @@ class ResNetTrunk(nn.Module):
     in the 1x1 convolution before it would skip three of four pixels.
 
     Args:
+        in_channels: number of image channels C.
         block: ``basic`` (two 3x3 convolutions) or ``bottleneck``.
         blocks: number of blocks per stage.
         widths: width of each stage.
@@ -57,14 +58,14 @@ class ResNetTrunk(nn.Module):
         self.stem = nn.Sequential(*layers, *([nn.MaxPool2d(3, stride=2, padding=1)] if large else []))
 
         self.stages = nn.Sequential()
-        before = widths[0]
+        width_in = widths[0]
         for stage, (count, width) in enumerate(zip(blocks, widths, strict=True)):
-            after = width * EXPANSION[block]
+            width_out = width * EXPANSION[block]
             for index in range(count):
                 stride = 2 if stage and not index else 1
-                self.stages.append(ResidualBlock(block, before, width, stride, bias))
-                before = after
-        self.out_channels = before
+                self.stages.append(ResidualBlock(block, width_in, width, stride, bias))
+                width_in = width_out
+        self.out_channels = width_in
 
     def forward(self, x: Tensor) -> Tensor:
         return self.stages(self.stem(x))
@@ -76,29 +77,38 @@ class ResidualBlock(nn.Module):
     The branch is two 3x3 convolutions, or, as a bottleneck, a 3x3 convolution between a reducing and an expanding 1x1
     convolution. The shortcut is the identity if shapes match, else a 1x1 convolution.
 
+    Args:
+        block: ``basic`` or ``bottleneck``.
+        in_channels: number of input channels C.
+        width: channels of the 3x3 convolutions.
+        stride: stride of the block, 1 or 2.
+        bias: biases in the convolutions before a norm.
+
     Shape:
         x: (B, C, H, W)
         output: (B, D, ceil(H / stride), ceil(W / stride)), D = width * ``EXPANSION``
     """
 
-    def __init__(self, block: Literal["basic", "bottleneck"], before: int, width: int, stride: int, bias: bool):
+    def __init__(self, block: Literal["basic", "bottleneck"], in_channels: int, width: int, stride: int, bias: bool):
         super().__init__()
-        after = width * EXPANSION[block]
-        same = before == after and stride == 1
-        self.shortcut = nn.Identity() if same else nn.Sequential(*make_conv_norm(before, after, 1, stride, bias=bias))
+        out_channels = width * EXPANSION[block]
+        same = in_channels == out_channels and stride == 1
+        self.shortcut = (
+            nn.Identity() if same else nn.Sequential(*make_conv_norm(in_channels, out_channels, 1, stride, bias=bias))
+        )
         if block == "basic":
             layers = [
-                *make_conv_norm(before, width, 3, stride, bias=bias),
+                *make_conv_norm(in_channels, width, 3, stride, bias=bias),
                 nn.ReLU(),
                 *make_conv_norm(width, width, 3, bias=bias),
             ]
         else:
             layers = [
-                *make_conv_norm(before, width, 1, bias=bias),
+                *make_conv_norm(in_channels, width, 1, bias=bias),
                 nn.ReLU(),
                 *make_conv_norm(width, width, 3, stride, bias=bias),
             ]
-            layers += [nn.ReLU(), *make_conv_norm(width, after, 1, bias=bias)]
+            layers += [nn.ReLU(), *make_conv_norm(width, out_channels, 1, bias=bias)]
         self.branch = nn.Sequential(*layers)
         self.relu = nn.ReLU()
 
@@ -107,11 +117,19 @@ class ResidualBlock(nn.Module):
 
 
 def make_conv_norm(
-    before: int, after: int, kernel: int, stride: int = 1, *, groups: int = 1, bias: bool = False
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, *, groups: int = 1, bias: bool = False
 ) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
     """Create a convolution with padding ``kernel // 2`` and its batch norm.
 
     For odd kernels each side becomes ``ceil(side / stride)``.
+
+    Args:
+        in_channels: number of input channels.
+        out_channels: number of output channels.
+        kernel: kernel size.
+        stride: stride.
+        groups: groups of the convolution.
+        bias: bias of the convolution, redundant before a norm.
     """
-    convolution = nn.Conv2d(before, after, kernel, stride, kernel // 2, groups=groups, bias=bias)
-    return convolution, nn.BatchNorm2d(after)
+    convolution = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=bias)
+    return convolution, nn.BatchNorm2d(out_channels)

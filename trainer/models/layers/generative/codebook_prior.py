@@ -19,7 +19,10 @@ class CodebookPrior(nn.Module):
 
     Args:
         codes: codebook size K.
-        places: codes per sequence L.
+        num_positions: codes per sequence L.
+        width: embedding dimension, even.
+        layers: number of Transformer blocks.
+        dropout: dropout probability of the blocks.
         num_classes: number of classes, or None for an unconditional prior.
 
     Shape:
@@ -35,14 +38,20 @@ class CodebookPrior(nn.Module):
     """
 
     def __init__(
-        self, codes: int, places: int, width: int, layers: int = 1, dropout: float = 0.0, num_classes: int | None = None
+        self,
+        codes: int,
+        num_positions: int,
+        width: int,
+        layers: int = 1,
+        dropout: float = 0.0,
+        num_classes: int | None = None,
     ):
         super().__init__()
         if width % NUM_HEADS:
             raise ValueError(f"prior_width: {width} given; {NUM_HEADS} heads share it, so it must be even")
         self.codes = codes
-        self.places = places
-        plan = TransformerConfig(
+        self.num_positions = num_positions
+        config = TransformerConfig(
             width=width,
             heads=NUM_HEADS,
             hidden=4 * width,
@@ -50,23 +59,34 @@ class CodebookPrior(nn.Module):
             norm="pre",
             dropout=dropout,
             positions="learned",
-            seq_len=places,
+            seq_len=num_positions,
             attention="full",
             attention_size=1,
         )
         self.embed = nn.Embedding(codes + (num_classes or 1), width)
-        self.blocks = TransformerStack(plan, layers, causal=True)
+        self.transformer = TransformerStack(config, layers, causal=True)
         self.head = nn.Linear(width, codes)
 
     def decode(
         self, tokens: Tensor, memory: decoding.DecoderState = (), state: decoding.DecoderState | None = None
     ) -> tuple[Tensor, decoding.DecoderState]:
-        """Return logits (B, T, K) of the code after each of ``tokens`` (B, T), and the key-value cache."""
-        x, state = self.blocks(self.embed(tokens), past=state or ())
+        """Return logits (B, T, K) of the code after each of ``tokens`` (B, T), and the key-value cache.
+
+        Args:
+            tokens: codes or start tokens (B, T).
+            memory: ignored.
+            state: key-value cache of the earlier tokens; None at the start.
+        """
+        x, state = self.transformer(self.embed(tokens), past=state or ())
         return self.head(x), state
 
     def make_start_tokens(self, count: int, label: Tensor | None) -> Tensor:
-        """Return the start tokens (count, 1)."""
+        """Return the start tokens (count, 1).
+
+        Args:
+            count: number of sequences.
+            label: class labels (count); None without classes.
+        """
         start = torch.full((count,), self.codes, device=self.head.weight.device)
         return (start if label is None else start + label)[:, None]
 
@@ -74,8 +94,15 @@ class CodebookPrior(nn.Module):
         return self.decode(torch.cat((self.make_start_tokens(len(codes), label), codes[:, :-1]), 1))[0]
 
     def write(self, count: int, label: Tensor | None = None) -> Tensor:
-        """Sample new codes (count, L) with torch's global generator."""
-        return decoding.generate_tokens(self, (), self.make_start_tokens(count, label), self.places, _sample_codes)
+        """Sample new codes (count, L) with torch's global generator.
+
+        Args:
+            count: number of sequences.
+            label: class labels (count); None without classes.
+        """
+        return decoding.generate_tokens(
+            self, (), self.make_start_tokens(count, label), self.num_positions, _sample_codes
+        )
 
 
 def _sample_codes(scores: Tensor) -> Tensor:

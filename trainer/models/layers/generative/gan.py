@@ -14,6 +14,7 @@ class Generator(nn.Module):
 
     Args:
         net: network from the concatenated input to a sample.
+        num_classes: number of classes, or None for an unconditional generator.
         embed_size: dimension of the class embedding.
 
     Shape:
@@ -27,14 +28,14 @@ class Generator(nn.Module):
 
     def __init__(self, net: nn.Module, num_classes: int | None, embed_size: int):
         super().__init__()
-        self.embedding = None if num_classes is None else nn.Embedding(num_classes, embed_size)
+        self.class_embedding = None if num_classes is None else nn.Embedding(num_classes, embed_size)
         self.net = net
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        if self.embedding is None:
+        if self.class_embedding is None:
             return self.net(z)
         assert label is not None, "a class-conditional generator needs labels"
-        return self.net(torch.cat((z, self.embedding(label)), dim=1))
+        return self.net(torch.cat((z, self.class_embedding(label)), dim=1))
 
 
 class Critic(nn.Module):
@@ -44,6 +45,8 @@ class Critic(nn.Module):
 
     Args:
         trunk: network from a sample to features (B, width).
+        width: number of features of the trunk.
+        num_classes: number of classes, or None for an unconditional critic.
         spectral: divide each weight by its largest singular value, estimated by one step of power iteration in every
             training forward pass.
 
@@ -61,9 +64,9 @@ class Critic(nn.Module):
         super().__init__()
         self.trunk = trunk
         self.head = nn.Linear(width, 1)
-        self.classes = None if num_classes is None else nn.Embedding(num_classes, width)
-        if self.classes is not None:
-            nn.init.normal_(self.classes.weight, std=width**-0.5)
+        self.class_embedding = None if num_classes is None else nn.Embedding(num_classes, width)
+        if self.class_embedding is not None:
+            nn.init.normal_(self.class_embedding.weight, std=width**-0.5)
         if spectral:
             for module in [m for m in self.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.Embedding)]:
                 spectral_norm(module)
@@ -71,4 +74,8 @@ class Critic(nn.Module):
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         h = self.trunk(x)
         logits = self.head(h).squeeze(1)
-        return logits if label is None or self.classes is None else logits + (self.classes(label) * h).sum(1)
+        return (
+            logits
+            if label is None or self.class_embedding is None
+            else logits + (self.class_embedding(label) * h).sum(1)
+        )

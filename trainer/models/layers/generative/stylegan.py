@@ -22,6 +22,13 @@ class ModulatedConv(nn.Module):
     norm ``sqrt(sum_ck (w_dck s_c)^2)``, so that the scale of the output does not depend on the style. Scaling inputs
     and outputs instead is equivalent and needs one kernel for the batch.
 
+    Args:
+        in_channels: number of input channels C.
+        out_channels: number of output channels D.
+        kernel: odd kernel size.
+        style: dimension S of the style.
+        demodulate: normalize the kernel of each sample.
+
     Shape:
         x: (B, C, H, W)
         style: (B, S)
@@ -31,10 +38,12 @@ class ModulatedConv(nn.Module):
         Karras et al. 2020, Analyzing and Improving the Image Quality of StyleGAN, section 2.2
     """
 
-    def __init__(self, before: int, after: int, kernel: int, style: int, demodulate: bool):
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, style: int, demodulate: bool):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(after, before, kernel, kernel) / (before * kernel**2) ** 0.5)
-        self.affine = nn.Linear(style, before)
+        self.weight = nn.Parameter(
+            torch.randn(out_channels, in_channels, kernel, kernel) / (in_channels * kernel**2) ** 0.5
+        )
+        self.affine = nn.Linear(style, in_channels)
         nn.init.normal_(self.affine.weight, std=style**-0.5)
         nn.init.ones_(self.affine.bias)
         self.demodulate = demodulate
@@ -51,21 +60,26 @@ class ModulatedConv(nn.Module):
 class StyledLayer(nn.Module):
     """Modulated convolution, per-pixel noise and leaky ReLU.
 
+    Args:
+        in_channels: number of input channels C.
+        out_channels: number of output channels D.
+        style: dimension S of the style.
+
     Shape:
         x: (B, C, H, W)
         style: (B, S)
         output: (B, D, H, W)
     """
 
-    def __init__(self, before: int, after: int, style: int):
+    def __init__(self, in_channels: int, out_channels: int, style: int):
         super().__init__()
-        self.convolution = ModulatedConv(before, after, 3, style, demodulate=True)
-        self.noise = nn.Parameter(torch.zeros(()))
-        self.bias = nn.Parameter(torch.zeros(after))
+        self.conv = ModulatedConv(in_channels, out_channels, 3, style, demodulate=True)
+        self.noise_scale = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        x = self.convolution(x, style)
-        noise = self.noise * torch.randn(len(x), 1, *x.shape[2:], device=x.device)
+        x = self.conv(x, style)
+        noise = self.noise_scale * torch.randn(len(x), 1, *x.shape[2:], device=x.device)
         # The factor restores unit variance after the activation.
         return F.leaky_relu(x + noise + self.bias[:, None, None], LEAKY_SLOPE) * 2**0.5
 
@@ -74,20 +88,29 @@ class StyledStage(nn.Module):
     """Upsampling stage with a skip connection to the image (to-RGB).
 
     Upsamples the features and the image to ``size``, applies two styled layers, and adds their projection to the image.
+
+    Args:
+        in_channels: number of input channels C.
+        out_channels: number of output channels D.
+        style: dimension of the style.
+        channels: image channels.
+        size: (height, width) of the output.
     """
 
-    def __init__(self, before: int, after: int, style: int, channels: int, size: tuple[int, int]):
+    def __init__(self, in_channels: int, out_channels: int, style: int, channels: int, size: tuple[int, int]):
         super().__init__()
         self.size = size
-        self.layers = nn.ModuleList((StyledLayer(before, after, style), StyledLayer(after, after, style)))
-        self.ink = ModulatedConv(after, channels, 1, style, demodulate=False)
+        self.layers = nn.ModuleList(
+            (StyledLayer(in_channels, out_channels, style), StyledLayer(out_channels, out_channels, style))
+        )
+        self.to_rgb = ModulatedConv(out_channels, channels, 1, style, demodulate=False)
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, image: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
         x, image = (F.interpolate(images, self.size, mode="bilinear") for images in (x, image))
         for layer in self.layers:
             x = layer(x, style)
-        return x, image + self.ink(x, style) + self.bias[:, None, None]
+        return x, image + self.to_rgb(x, style) + self.bias[:, None, None]
 
 
 class StyleGenerator(nn.Module):
@@ -128,7 +151,7 @@ class StyleGenerator(nn.Module):
         self.constant = nn.Parameter(torch.randn(widths[0], *sizes[0]))
         steps = zip(pairwise((widths[0], *widths)), sizes, strict=True)
         self.stages = nn.ModuleList(
-            StyledStage(before, after, mapping[-1], channels, size) for (before, after), size in steps
+            StyledStage(width_in, width_out, mapping[-1], channels, size) for (width_in, width_out), size in steps
         )
         self.channels = channels
 
@@ -144,20 +167,24 @@ class StyleGenerator(nn.Module):
 class ResidualDownsample(nn.Module):
     """Residual block without normalization that halves the resolution.
 
+    Args:
+        in_channels: number of input channels C.
+        out_channels: number of output channels D.
+
     Shape:
         x: (B, C, H, W)
         output: (B, D, ceil(H / 2), ceil(W / 2))
     """
 
-    def __init__(self, before: int, after: int):
+    def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
         self.branch = nn.Sequential(
-            nn.Conv2d(before, before, 3, padding=1),
+            nn.Conv2d(in_channels, in_channels, 3, padding=1),
             nn.LeakyReLU(LEAKY_SLOPE),
-            nn.Conv2d(before, after, 3, padding=1),
+            nn.Conv2d(in_channels, out_channels, 3, padding=1),
             nn.LeakyReLU(LEAKY_SLOPE),
         )
-        self.shortcut = nn.Conv2d(before, after, 1, bias=False)
+        self.shortcut = nn.Conv2d(in_channels, out_channels, 1, bias=False)
         self.pool = nn.AvgPool2d(2, ceil_mode=True)
 
     def forward(self, x: Tensor) -> Tensor:

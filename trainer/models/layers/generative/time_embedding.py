@@ -17,6 +17,10 @@ class TimeEmbedding(nn.Module):
     Class ``num_classes`` is the null class of classifier-free guidance, used for dropped labels and if no labels are
     given.
 
+    Args:
+        width: dimension of the embedding.
+        num_classes: number of classes, or None for an unconditional model.
+
     Shape:
         time: (B), in [0, 1]
         label: (B)
@@ -30,16 +34,16 @@ class TimeEmbedding(nn.Module):
     def __init__(self, width: int, num_classes: int | None = None):
         super().__init__()
         self.width = width
-        self.mix = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
-        self.classes = None if num_classes is None else nn.Embedding(num_classes + 1, width)
+        self.mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.class_embedding = None if num_classes is None else nn.Embedding(num_classes + 1, width)
         self.silu = nn.SiLU()
 
     def forward(self, time: Tensor, label: Tensor | None = None) -> Tensor:
         angles = compute_angles_at(TIME_SCALE * time, self.width)
-        embedding = self.mix(torch.cat((angles.sin(), angles.cos()), 1)[:, : self.width])
-        if self.classes is not None:
-            null = self.classes.num_embeddings - 1
-            embedding = embedding + self.classes(
+        embedding = self.mlp(torch.cat((angles.sin(), angles.cos()), 1)[:, : self.width])
+        if self.class_embedding is not None:
+            null = self.class_embedding.num_embeddings - 1
+            embedding = embedding + self.class_embedding(
                 torch.full_like(time, null, dtype=torch.long) if label is None else label
             )
         return self.silu(embedding)

@@ -42,16 +42,16 @@ class VectorQuantizer(nn.Module):
     """
 
     codebook: Tensor
-    shares: Tensor
-    sums: Tensor
+    ema_cluster_size: Tensor
+    ema_cluster_sum: Tensor
 
     def __init__(self, codes: int, width: int, decay: float = 0.99, restarts: bool = True):
         super().__init__()
         self.decay = decay
         self.restarts = restarts
         self.register_buffer("codebook", torch.randn(codes, width))
-        self.register_buffer("shares", torch.zeros(codes))
-        self.register_buffer("sums", torch.zeros(codes, width))
+        self.register_buffer("ema_cluster_size", torch.zeros(codes))
+        self.register_buffer("ema_cluster_sum", torch.zeros(codes, width))
 
     def forward(self, z: Tensor, follow: bool = True) -> tuple[Tensor, Tensor]:
         with torch.autocast(z.device.type, enabled=False):
@@ -63,18 +63,24 @@ class VectorQuantizer(nn.Module):
         return vectors.view(z.shape), codes.view(z.shape[:-1])
 
     def ema_update(self, rows: Tensor, error: Tensor, codes: Tensor) -> None:
-        """Update the codebook from vectors (N, D), their nearest codes (N,) and squared distances (N,)."""
-        assignment = F.one_hot(codes, len(self.shares)).to(rows.dtype)
-        self.shares.lerp_(assignment.mean(0), 1 - self.decay)
-        self.sums.lerp_(assignment.T @ rows / len(rows), 1 - self.decay)
+        """Update the codebook from vectors (N, D), their nearest codes (N,) and squared distances (N,).
+
+        Args:
+            rows: vectors (N, D).
+            error: squared distance of each vector to its code (N,).
+            codes: nearest code of each vector (N,).
+        """
+        assignment = F.one_hot(codes, len(self.ema_cluster_size)).to(rows.dtype)
+        self.ema_cluster_size.lerp_(assignment.mean(0), 1 - self.decay)
+        self.ema_cluster_sum.lerp_(assignment.T @ rows / len(rows), 1 - self.decay)
         if self.restarts:
             is_reset, index = self.reset_dead_codes(rows, error)
             # Set to the mean usage; with zero usage the next batch would move them again.
-            usage = 1 / len(self.shares)
-            self.shares.copy_(torch.where(is_reset, usage, self.shares))
-            self.sums.copy_(torch.where(is_reset[:, None], usage * rows[index], self.sums))
-        used = self.shares[:, None]
-        self.codebook.copy_(torch.where(used > MIN_CODE_USAGE, self.sums / used, self.codebook))
+            usage = 1 / len(self.ema_cluster_size)
+            self.ema_cluster_size.copy_(torch.where(is_reset, usage, self.ema_cluster_size))
+            self.ema_cluster_sum.copy_(torch.where(is_reset[:, None], usage * rows[index], self.ema_cluster_sum))
+        used = self.ema_cluster_size[:, None]
+        self.codebook.copy_(torch.where(used > MIN_CODE_USAGE, self.ema_cluster_sum / used, self.codebook))
 
     def reset_dead_codes(self, rows: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
         """Choose the codes to reset and the rows that replace them.
@@ -86,7 +92,7 @@ class VectorQuantizer(nn.Module):
         Returns:
             Mask of the codes to reset (K,), and the row index for each code (K,).
         """
-        count, mass = len(self.shares), error.cumsum(0)
+        count, mass = len(self.ema_cluster_size), error.cumsum(0)
         # searchsorted accepts non-finite values, which are left to the NaN guard to report.
         index = torch.searchsorted(mass, mass[-1] * torch.rand(count, device=mass.device)).clamp(max=len(rows) - 1)
         # The drawn row itself is excluded, since its error always falls to zero.
@@ -95,19 +101,28 @@ class VectorQuantizer(nn.Module):
         gain = (gains.sum() - gains[drawn]) / len(rows)
         # Vectors of a removed code move to its nearest other code.
         separation = compute_distances(self.codebook, self.codebook).fill_diagonal_(torch.inf).amin(1)
-        loss, least = (self.shares / self.shares.sum() * separation).min(0)
+        loss, least = (self.ema_cluster_size / self.ema_cluster_size.sum() * separation).min(0)
         swapped = (torch.arange(count, device=mass.device) == least) & (loss < gain)
-        return (self.shares < DEAD_CODE_THRESHOLD / count) | swapped, torch.where(swapped, drawn, index)
+        return (self.ema_cluster_size < DEAD_CODE_THRESHOLD / count) | swapped, torch.where(swapped, drawn, index)
 
 
 def compute_distances(rows: Tensor, codebook: Tensor) -> Tensor:
-    """Compute squared distances (N, K) between rows (N, D) and codes (K, D)."""
+    """Compute squared distances (N, K) between rows (N, D) and codes (K, D).
+
+    Args:
+        rows: vectors (N, D).
+        codebook: codes (K, D).
+    """
     cross = torch.addmm(codebook.square().sum(1), rows, codebook.T, alpha=-2)
     return (cross + rows.square().sum(1, keepdim=True)).clamp(min=0)
 
 
 def straight_through(z: Tensor, vectors: Tensor) -> Tensor:
     """Return the value of ``vectors`` with the gradient of ``z`` (straight-through estimator).
+
+    Args:
+        z: encoder output, which receives the gradient.
+        vectors: quantized vectors of the same shape.
 
     References:
         Bengio et al. 2013, Estimating or Propagating Gradients Through Stochastic Neurons

@@ -17,6 +17,11 @@ AdjacencyNorm = Literal["sum", "mean", "symmetric"]
 def validate_edges(edge_index: Tensor, edge_weight: Tensor | None, nodes: int) -> None:
     """Validate edge indices and weights.
 
+    Args:
+        edge_index: sources and targets (2, E).
+        edge_weight: weights (E,), or None.
+        nodes: number of nodes N.
+
     Raises:
         ValueError: indices that are not int64 (2, E) within 0..nodes - 1, or weights that are not finite and >= 0.
     """
@@ -77,8 +82,11 @@ class Graph:
     def get_adjacency(self, norm: AdjacencyNorm, loops: bool) -> SparseMatrix:
         """Return the adjacency matrix A, optionally with self-loops and normalized by the in-degree D.
 
-        ``sum``: A. ``mean``: D^-1 A. ``symmetric``: D^-1/2 A D^-1/2. D sums the weights of incoming edges; a node
-        without incoming edges has a zero row.
+        D sums the weights of incoming edges; a node without incoming edges has a zero row.
+
+        Args:
+            norm: ``sum``: A; ``mean``: D^-1 A; ``symmetric``: D^-1/2 A D^-1/2.
+            loops: add a self-loop to each node.
 
         References:
             Kipf and Welling 2017, Semi-Supervised Classification with Graph Convolutional Networks, eq. 2

@@ -6,19 +6,17 @@ messages are as narrow as the output.
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core.weight_matrices import HasWeightMatrices, MatricesByName
 from trainer.models.layers.graph.graph import AdjacencyNorm, Graph
-from trainer.models.layers.graph.sparse import SparseMatrix, SparsePattern, row_softmax, sparse_dropout, sparse_matmul
+from trainer.models.layers.graph.sparse import SparseMatrix
 
 
-def _make_weight(rows: int, cols: int) -> nn.Parameter:
+def make_weight(rows: int, cols: int) -> nn.Parameter:
+    """Create a Xavier-initialized weight matrix (rows, cols)."""
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, cols)))
 
 
@@ -46,8 +44,10 @@ class GCNConv(_TransposedWeights):
     """Graph convolution ``A (X W) + b`` over the adjacency matrix A with self-loops.
 
     Args:
-        norm: ``symmetric`` is the GCN of Kipf and Welling, ``sum`` sums over the neighbors, ``mean`` averages them.
-            The bias is added after aggregation.
+        in_features: number of input features F.
+        out_features: number of output features C.
+        norm: ``symmetric`` is the GCN of Kipf and Welling, ``sum`` sums over the neighbors, ``mean`` averages them. The
+            bias is added after aggregation.
 
     Shape:
         x: (N, F)
@@ -60,7 +60,7 @@ class GCNConv(_TransposedWeights):
     def __init__(self, in_features: int, out_features: int, norm: AdjacencyNorm = "symmetric"):
         super().__init__()
         self.norm = norm
-        self.weight = _make_weight(in_features, out_features)
+        self.weight = make_weight(in_features, out_features)
         self.bias = nn.Parameter(torch.zeros(out_features))
 
     def forward(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
@@ -72,6 +72,10 @@ class SAGEConv(_TransposedWeights):
 
     The mean of a node without neighbors is zero.
 
+    Args:
+        in_features: number of input features F.
+        out_features: number of output features C.
+
     Shape:
         x: (N, F)
         output: (N, C)
@@ -82,12 +86,12 @@ class SAGEConv(_TransposedWeights):
 
     def __init__(self, in_features: int, out_features: int):
         super().__init__()
-        self.weight = _make_weight(in_features, out_features)
-        self.weight_near = _make_weight(in_features, out_features)
+        self.weight = make_weight(in_features, out_features)
+        self.neighbor_weight = make_weight(in_features, out_features)
         self.bias = nn.Parameter(torch.zeros(out_features))
 
     def forward(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
-        return x @ self.weight + graph.get_adjacency("mean", loops=False) @ (x @ self.weight_near) + self.bias
+        return x @ self.weight + graph.get_adjacency("mean", loops=False) @ (x @ self.neighbor_weight) + self.bias
 
 
 class GINConv(_TransposedWeights):
@@ -95,6 +99,10 @@ class GINConv(_TransposedWeights):
 
     ``eps`` is learned from 0; the MLP has one hidden layer with batch norm over the nodes. Its first matrix is applied
     before the sum, which is equivalent.
+
+    Args:
+        in_features: number of input features F.
+        out_features: number of output features C.
 
     Shape:
         x: (N, F)
@@ -106,7 +114,7 @@ class GINConv(_TransposedWeights):
 
     def __init__(self, in_features: int, out_features: int):
         super().__init__()
-        self.weight = _make_weight(in_features, out_features)
+        self.weight = make_weight(in_features, out_features)
         self.bias = nn.Parameter(torch.zeros(out_features))
         self.eps = nn.Parameter(torch.zeros(()))
         self.norm = nn.BatchNorm1d(out_features)
@@ -123,6 +131,11 @@ class EdgeMessageConv(_TransposedWeights):
 
     The residual ``x_i``, projected if the widths differ, preserves the features of nodes without incoming edges.
 
+    Args:
+        in_features: number of input features F.
+        out_features: number of output features C.
+        edge_features: number of features per edge D.
+
     Shape:
         x: (N, F)
         graph.edge_attr: (E, D)
@@ -136,7 +149,7 @@ class EdgeMessageConv(_TransposedWeights):
         super().__init__()
         self.in_features = in_features
         self.message = nn.Linear(2 * in_features + edge_features, out_features)
-        self.weight = None if in_features == out_features else _make_weight(in_features, out_features)
+        self.weight = None if in_features == out_features else make_weight(in_features, out_features)
 
     def forward(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
         assert graph.edge_attr is not None, "messages over edges need edge_attr"
@@ -157,124 +170,3 @@ class EdgeMessageConv(_TransposedWeights):
         if self.weight is not None:
             return x @ self.weight
         return x if isinstance(x, Tensor) else x @ torch.eye(self.in_features).to(x.values)
-
-
-class _BaseGATConv(HasWeightMatrices):
-    """Multi-head attention over the neighbors of a node and the node itself.
-
-    Heads are concatenated or averaged. An edge of weight w counts as w edges: log w is added to its score, so weight 0
-    removes the edge. A node without any edge, not even a self-loop, outputs the bias.
-    """
-
-    def __init__(
-        self, in_features: int, out_features: int, heads: int, concat: bool, dropout: float, negative_slope: float
-    ):
-        super().__init__()
-        self.heads = heads
-        self.concat = concat
-        self.dropout = dropout
-        self.negative_slope = negative_slope
-        self.weight = _make_weight(in_features, heads * out_features)
-        self.bias = nn.Parameter(torch.zeros(heads * out_features if concat else out_features))
-
-    def forward(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
-        h = self.project_heads(x, self.weight)
-        attention = sparse_dropout(self.compute_attention(x, h, graph), self.dropout, self.training)
-        out = sparse_matmul(graph.get_neighbors(self.heads).pattern, attention, h.flatten(0, 1)).view_as(h)
-        return (out.flatten(1) if self.concat else out.mean(1)) + self.bias
-
-    def project_heads(self, x: Tensor | SparseMatrix, weight: Tensor) -> Tensor:
-        """Project the nodes for each head, (N, H, C)."""
-        return (x @ weight).view(-1, self.heads, weight.shape[1] // self.heads)
-
-    def compute_attention(self, x: Tensor | SparseMatrix, h: Tensor, graph: Graph) -> Tensor:
-        """Compute the attention coefficient of each pattern entry, (K,).
-
-        Args:
-            x: node features.
-            h: projected node features (N, H, C).
-        """
-        neighbors = graph.get_neighbors(self.heads)
-        score = self.score_edges(x, h, neighbors.pattern)
-        return row_softmax(neighbors.pattern, score if neighbors.log_weight is None else score + neighbors.log_weight)
-
-    @abstractmethod
-    def score_edges(self, x: Tensor | SparseMatrix, h: Tensor, pattern: SparsePattern) -> Tensor:
-        """Compute the unnormalized attention score of each pattern entry, (K,)."""
-
-    def weight_matrices(self) -> MatricesByName:
-        """Return projections transposed to (out, in) and the per-head vectors (H, C) as maps from C to H."""
-        transposed = ("weight", "target_weight")
-        matrices = {name: p.data for name, p in self.named_parameters(recurse=False) if p.dim() == 2}
-        return {name: [value.t() if name in transposed else value] for name, value in matrices.items()}
-
-
-class GATConv(_BaseGATConv):
-    """Graph attention layer with scores ``softmax_j LeakyReLU(a_target . h_i + a_source . h_j)``, where ``h = W x``.
-
-    Each head has its own W and a. The attention is static: the term of i shifts all scores of its row, so that all
-    nodes rank their neighbors alike.
-
-    Shape:
-        x: (N, F)
-        output: (N, H C), or (N, C) without concat
-
-    References:
-        Velickovic et al. 2018, Graph Attention Networks
-    """
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        heads: int = 1,
-        concat: bool = True,
-        dropout: float = 0.0,
-        negative_slope: float = 0.2,
-    ):
-        super().__init__(in_features, out_features, heads, concat, dropout, negative_slope)
-        self.source = _make_weight(heads, out_features)
-        self.target = _make_weight(heads, out_features)
-
-    def score_edges(self, x: Tensor | SparseMatrix, h: Tensor, pattern: SparsePattern) -> Tensor:
-        source_score = (h * self.source).sum(-1).flatten().index_select(0, pattern.cols)
-        target_score = (h * self.target).sum(-1).flatten().index_select(0, pattern.rows)
-        return F.leaky_relu(source_score + target_score, self.negative_slope)
-
-
-class GATv2Conv(_BaseGATConv):
-    """Graph attention layer with dynamic attention ``softmax_j a . LeakyReLU(W_target x_i + W x_j)``.
-
-    The ranking of neighbors depends on the target node. Memory is C numbers per edge and head, where ``GATConv`` needs
-    one.
-
-    Shape:
-        x: (N, F)
-        output: (N, H C), or (N, C) without concat
-
-    References:
-        Brody et al. 2022, How Attentive are Graph Attention Networks?, eq. 7
-    """
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        heads: int = 1,
-        concat: bool = True,
-        dropout: float = 0.0,
-        negative_slope: float = 0.2,
-    ):
-        super().__init__(in_features, out_features, heads, concat, dropout, negative_slope)
-        self.target_weight = _make_weight(in_features, heads * out_features)
-        self.score = _make_weight(heads, out_features)
-
-    def score_edges(self, x: Tensor | SparseMatrix, h: Tensor, pattern: SparsePattern) -> Tensor:
-        source_score = h.flatten(0, 1).index_select(0, pattern.cols)
-        target_score = self.project_heads(x, self.target_weight).flatten(0, 1).index_select(0, pattern.rows)
-        hidden = F.leaky_relu(source_score + target_score, self.negative_slope)
-        return (hidden * self.score.index_select(0, pattern.rows % self.heads)).sum(-1)
-
-
-ATTENTION_CONVS: dict[Literal["v1", "v2"], type[_BaseGATConv]] = {"v1": GATConv, "v2": GATv2Conv}
-"""Graph attention layers by version."""

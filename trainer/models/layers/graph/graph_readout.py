@@ -18,6 +18,10 @@ class GraphPool(HasWeightMatrices):
     Nodes of a graph are contiguous. ``mean``, ``sum`` and ``max`` reduce over the nodes of a graph; ``attention``
     weights them by ``softmax_i(w . h_i)``. The vector of a graph does not depend on other graphs in the batch.
 
+    Args:
+        kind: ``mean``, ``sum``, ``max`` or ``attention``.
+        width: number of node features D.
+
     Shape:
         h: (N, D)
         sizes: (G), nodes per graph

@@ -13,6 +13,10 @@ from torch import Tensor, nn
 def gather_endpoints(nodes: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
     """Gather the embeddings of both nodes of each pair.
 
+    Args:
+        nodes: node embeddings.
+        pairs: indices of both nodes of each pair.
+
     Shape:
         nodes: (N, W)
         pairs: (P, 2), int64

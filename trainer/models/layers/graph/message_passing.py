@@ -30,6 +30,11 @@ class MessagePassingStack(nn.Module):
     The graph and sparse features are prepared once and cached while their source tensors live (``TensorCache``), so
     that a step costs only the products.
 
+    Args:
+        layers: graph layers, called with node features and a ``Graph``.
+        dropout: dropout probability of the input of each layer.
+        activation: activation between the layers.
+
     Shape:
         x: (N, F)
         edge_index: (2, E)
@@ -52,7 +57,12 @@ class MessagePassingStack(nn.Module):
         return self.forward_graph(self.cache(to_sparse_if_mostly_zero, x) or x, graph)
 
     def forward_graph(self, x: Tensor | SparseMatrix, graph: Graph) -> Tensor:
-        """Run the stack on a prepared graph, such as a relational graph."""
+        """Run the stack on a prepared graph, such as a relational graph.
+
+        Args:
+            x: node features (N, F).
+            graph: graph of the kind that the layers require.
+        """
         first, *rest = self.layers
         h = first(sparse_dropout(x, self.dropout, self.training), graph)
         for layer in rest:

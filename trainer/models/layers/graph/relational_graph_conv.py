@@ -14,6 +14,11 @@ from trainer.utils.text import format_dtype
 def validate_edge_types(edge_type: Tensor, edges: int, relations: int) -> None:
     """Validate the relation of each edge.
 
+    Args:
+        edge_type: relation of each edge.
+        edges: number of edges E.
+        relations: number of relations R.
+
     Raises:
         ValueError: not int64 (E,), or a relation outside 0..relations - 1.
     """
@@ -37,8 +42,12 @@ class RelationalGraph(Graph):
     the neighbors, sorted by relation with ``counts`` rows each, and ``sums`` (N, M) adds the means of each node.
 
     Args:
+        nodes: number of nodes N.
+        edge_index: (2, E), int64.
         edge_type: relation of each edge (E,), int64.
         relations: number of relations R.
+        edge_weight: (E,) >= 0; None weights every edge by 1.
+        dtype: dtype of the matrices.
 
     Raises:
         ValueError: invalid edges or edge types, see ``validate_edges`` and ``validate_edge_types``.
@@ -78,6 +87,9 @@ class RGCNConv(HasWeightMatrices):
     ``W_r = sum_b a_rb V_b`` (eq. 3).
 
     Args:
+        in_features: number of input features F.
+        out_features: number of output features C.
+        relations: number of relations R.
         bases: number of basis matrices V_b; None gives each relation its own matrix.
         edge_dropout: dropout probability of edges in training; the self-connection is always kept.
 
@@ -95,20 +107,27 @@ class RGCNConv(HasWeightMatrices):
         super().__init__()
         self.edge_dropout = edge_dropout
         self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(in_features, out_features)))
-        self.near = nn.Parameter(torch.empty(bases or relations, in_features, out_features))
-        for matrix in self.near.data:
+        self.relation_weight = nn.Parameter(torch.empty(bases or relations, in_features, out_features))
+        for matrix in self.relation_weight.data:
             nn.init.xavier_uniform_(matrix)
         # Scaled so that the composed matrices have the variance of the bases.
-        self.share = None if bases is None else nn.Parameter(torch.randn(relations, bases) / bases**0.5)
+        self.basis_coefficients = None if bases is None else nn.Parameter(torch.randn(relations, bases) / bases**0.5)
         self.bias = nn.Parameter(torch.zeros(out_features))
 
     def weight_matrices(self) -> MatricesByName:
         """Return all matrices transposed to (out, in), without the basis coefficients, which are no linear map."""
-        return {"weight": [self.weight.data.t()], "near": [matrix.t() for matrix in self.near.data]}
+        return {
+            "weight": [self.weight.data.t()],
+            "relation_weight": [matrix.t() for matrix in self.relation_weight.data],
+        }
 
     def compute_relation_weights(self) -> Tensor:
         """Return the weight matrix of each relation, (R, F, C)."""
-        return self.near if self.share is None else torch.tensordot(self.share, self.near, dims=1)
+        return (
+            self.relation_weight
+            if self.basis_coefficients is None
+            else torch.tensordot(self.basis_coefficients, self.relation_weight, dims=1)
+        )
 
     def forward(self, x: Tensor, graph: RelationalGraph) -> Tensor:
         means = sparse_dropout(graph.means, self.edge_dropout, self.training) @ x  # (M, F)

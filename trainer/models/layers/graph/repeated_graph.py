@@ -14,6 +14,10 @@ class RepeatedGraph(Graph):
 
     Provides only the matrices, as block-diagonal repetitions of those of ``graph``, so that nothing is sorted or
     normalized again. It has no edge list.
+
+    Args:
+        graph: graph of N nodes.
+        count: number of copies.
     """
 
     def __init__(self, graph: Graph, count: int):
@@ -34,7 +38,12 @@ class RepeatedGraph(Graph):
 
 
 def repeat_pattern(pattern: SparsePattern, count: int) -> SparsePattern:
-    """Repeat a pattern (R, C) of K entries ``count`` times along the diagonal."""
+    """Repeat a pattern (R, C) of K entries ``count`` times along the diagonal.
+
+    Args:
+        pattern: pattern (R, C) of K entries.
+        count: number of repetitions.
+    """
     (rows, cols), entries = pattern.shape, len(pattern.rows)
 
     def repeat_with_offset(index: Tensor, offset: int) -> Tensor:

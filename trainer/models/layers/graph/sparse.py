@@ -49,7 +49,13 @@ class SparsePattern:
 
     @classmethod
     def from_coo(cls, rows: Tensor, cols: Tensor, shape: tuple[int, int]) -> tuple[SparsePattern, Tensor]:
-        """Build the pattern from unordered entries; return it and the permutation (K,) that sorts them."""
+        """Build the pattern from unordered entries; return it and the permutation (K,) that sorts them.
+
+        Args:
+            rows: row of each entry (K,), int64.
+            cols: column of each entry (K,), int64.
+            shape: (R, C).
+        """
         order = (rows * shape[1] + cols).argsort(stable=True)
         rows, cols = rows[order], cols[order]
         by_col = cols.argsort(stable=True)
@@ -155,6 +161,10 @@ def row_softmax(pattern: SparsePattern, scores: Tensor) -> Tensor:
     """Compute the softmax of ``scores`` (K,) over the entries of each row of the pattern.
 
     A score of minus infinity gives 0; a row with no other scores is all zeros, not NaN.
+
+    Args:
+        pattern: pattern of K entries.
+        scores: score of each entry (K,).
     """
     return _RowSoftmax.apply(pattern, scores)
 
@@ -199,6 +209,11 @@ def sparse_dropout(x: Tensor | SparseMatrix, p: float, training: bool) -> Any:
     Zeros the values with probability ``p`` and divides the others by ``1 - p``. Zeros of a sparse matrix are not drawn.
     On a CPU a draw uses 16 bits of torch's generator instead of a call to it, five times faster; ``p`` is thereby
     rounded to a multiple of 2**-16, and the division uses the rounded value.
+
+    Args:
+        x: tensor or sparse matrix.
+        p: dropout probability in [0, 1].
+        training: without it, x is returned unchanged.
 
     References:
         Srivastava et al. 2014, Dropout: A Simple Way to Prevent Neural Networks from Overfitting

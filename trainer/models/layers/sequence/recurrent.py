@@ -17,7 +17,12 @@ WEIGHT_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def reverse_sequences(x: Tensor, lengths: Tensor) -> Tensor:
-    """Reverse the valid steps of each sequence (B, T, F) and leave its padding in place."""
+    """Reverse the valid steps of each sequence (B, T, F) and leave its padding in place.
+
+    Args:
+        x: padded sequences (B, T, F).
+        lengths: number of valid steps (B).
+    """
     positions = torch.arange(x.shape[1], device=x.device)
     reversed_index = lengths[:, None] - 1 - positions
     return x.gather(1, reversed_index.where(reversed_index >= 0, positions)[..., None].expand_as(x))
@@ -67,6 +72,12 @@ class RecurrentStack(nn.Module):
     the number of directions.
 
     Args:
+        cell: ``rnn`` (tanh), ``lstm`` or ``gru``.
+        in_features: number of input features F.
+        hidden_size: hidden state size per direction.
+        num_layers: number of stacked layers.
+        bidirectional: run in both directions and concatenate the states.
+        dropout: dropout probability between layers.
         recurrent_init: ``orthogonal`` initializes the recurrent weights of every gate as orthogonal matrices.
         forget_bias: initial bias of the LSTM forget gate; None keeps torch's initialization.
 

@@ -16,6 +16,11 @@ class SequencePool(nn.Module):
     ``last`` returns the final state, ``mean`` and ``max`` reduce over the valid steps, ``attention`` weights them by
     ``softmax_t(w . h_t + b)``, ``flatten`` concatenates all ``seq_len`` steps and accepts no other number of steps.
 
+    Args:
+        kind: ``last``, ``mean``, ``max``, ``attention`` or ``flatten``.
+        width: number of features per step D.
+        seq_len: number of steps, required by ``flatten``.
+
     Shape:
         steps: (B, T, D)
         ends: (B, D)

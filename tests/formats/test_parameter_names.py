@@ -1,0 +1,137 @@
+"""Checkpoints of version 3, whose parameters have other names, load, resume and evaluate as before.
+
+The runs of ``train_checkpoint_3`` were made before the renaming: stopped by SIGTERM in the second epoch, with the
+metrics and scores of the same run without the stop.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from tests.golden.record import FILE as GOLDEN_LOSSES
+from tests.golden.record import machine
+from tests.helpers.pairs import first_data, pair
+from trainer.config import compose, renamed_parameters
+from trainer.config.introspection import read_signature
+from trainer.config.renamed_parameters import find_former_names
+from trainer.engine import checkpoint, renamed_state
+from trainer.models.layers.attention.attention import FullAttention, MultiHeadAttention
+from trainer.runs import inference, saved_run, train
+
+SAVED = Path(__file__).with_name("train_checkpoint_3")
+RUNS = sorted(path.name for path in SAVED.iterdir() if path.is_dir())
+NAMES = json.loads(Path(__file__).with_name("parameter_names_3.json").read_text())
+"""Names in the state_dict of every model of which some have changed."""
+IS_SAME_MACHINE = json.loads(GOLDEN_LOSSES.read_text())["machine"] == machine()
+
+
+@pytest.fixture
+def _copy_of_the_saved_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(SAVED, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    with path.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [{key: float(value) for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def assert_equal(found: Mapping[str, float | None], expected: Mapping[str, float | None]) -> None:
+    """Compare to the bit on the machine that made the runs, with a tolerance elsewhere; JSON has null for NaN."""
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        both = tuple(math.nan if number is None else number for number in (found[key], value))
+        tolerance = {"rel": 0.0, "abs": 0.0} if IS_SAME_MACHINE else {"rel": 1e-4, "abs": 1e-6}
+        assert both[0] == pytest.approx(both[1], nan_ok=True, **tolerance), key
+
+
+@pytest.mark.usefixtures("_copy_of_the_saved_runs")
+@pytest.mark.parametrize("name", RUNS)
+def test_a_stopped_run_ends_as_if_it_had_not_been_stopped(name: str) -> None:
+    train.resume_run(saved_run.load(Path(name)))
+    found, expected = (read_metrics(Path(name, file)) for file in ("metrics.csv", "expected_metrics.csv"))
+    assert len(found) == len(expected)
+    for row, wanted in zip(found, expected, strict=True):
+        assert_equal(row, wanted)
+    results, scores = (json.loads(Path(name, file).read_text()) for file in ("results.json", "expected_scores.json"))
+    for split in ("val", "test"):
+        assert_equal(results[split], scores[split])
+    state = checkpoint.load_checkpoint(Path(name, "last.pt"))
+    assert state["format_version"] == checkpoint.FORMAT_VERSION
+    assert_equal(inference.evaluate_run(saved_run.load(Path(name))), scores["test"])
+
+
+@pytest.mark.usefixtures("_copy_of_the_saved_runs")
+@pytest.mark.parametrize("name", ["sbm_gat", "text_gpt"])
+def test_resume_auto_finds_a_run_by_the_current_keys(name: str) -> None:
+    shutil.move(name, f"outputs/{name}")
+    kept = saved_run.load(Path(f"outputs/{name}"))
+    assert "data.labelled=20" not in kept.overrides
+    words = [word for word in kept.overrides if not word.startswith("hydra.")]
+    result = train.run(compose.compose([*words, "resume=auto", "hydra.run.dir=outputs/other"]))
+    assert (result.folder, result.status) == (f"outputs/{name}", "finished")
+
+
+@pytest.mark.parametrize("model", NAMES)
+def test_every_former_name_has_its_parameter(model: str) -> None:
+    net = pair(model, first_data(model)).task.model
+    current = find_former_names(net, net.state_dict())
+    assert [current.get(name, name) for name in NAMES[model]] == list(net.state_dict())
+
+
+def test_every_class_and_name_of_the_table_is_there() -> None:
+    for path, names in renamed_parameters._FORMER_NAMES.items():
+        assert read_signature(f"trainer.models.{path}"), path
+        assert not names.keys() & set(names.values()), path
+
+
+class _Plugin(nn.Module):
+    """A layer of a user, with an attribute of a former name and a layer of the package."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = nn.Linear(2, 2)
+        self.project = MultiHeadAttention(4, 2, FullAttention())
+
+
+def test_only_the_class_that_was_changed_is_renamed() -> None:
+    layer = _Plugin()
+    former = {
+        "place.weight": "place.weight",
+        "place.bias": "place.bias",
+        "project.project.weight": "project.in_proj.weight",
+        "project.project.bias": "project.in_proj.bias",
+        "project.out.weight": "project.out_proj.weight",
+        "project.out.bias": "project.out_proj.bias",
+    }
+    state = {"task": {name: torch.ones(1) for name in former}, "players": {"model": {"average": dict(former)}}}
+    renamed = renamed_state.rename_parameters(state, layer)
+    assert list(renamed["task"]) == list(former.values()) == list(layer.state_dict())
+    assert renamed["players"]["model"]["average"] == {name: name for name in former.values()}
+    assert renamed_state.rename_parameters(renamed, layer) == renamed
+
+
+class _Subclass(MultiHeadAttention):
+    """A subclass whose own ``out`` is not the former name of ``out_proj``."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 2, FullAttention())
+        self.out = nn.Linear(2, 2)
+
+
+def test_a_current_name_is_never_a_former_one() -> None:
+    layer = _Subclass()
+    assert find_former_names(layer, layer.state_dict()) == {
+        "project.weight": "in_proj.weight",
+        "project.bias": "in_proj.bias",
+    }
