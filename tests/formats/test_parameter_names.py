@@ -25,7 +25,7 @@ from trainer.config.introspection import read_signature
 from trainer.config.renamed_parameters import find_former_names
 from trainer.engine import checkpoint, renamed_state
 from trainer.models.layers.attention.attention import FullAttention, MultiHeadAttention
-from trainer.runs import inference, saved_run, train
+from trainer.runs import evaluate, saved_run, train
 
 SAVED = Path(__file__).with_name("train_checkpoint_3")
 RUNS = sorted(path.name for path in SAVED.iterdir() if path.is_dir())
@@ -68,7 +68,7 @@ def test_a_stopped_run_ends_as_if_it_had_not_been_stopped(name: str) -> None:
         assert_equal(results[split], scores[split])
     state = checkpoint.load_checkpoint(Path(name, "last.pt"))
     assert state["format_version"] == checkpoint.FORMAT_VERSION
-    assert_equal(inference.evaluate_run(saved_run.load(Path(name))), scores["test"])
+    assert_equal(evaluate.evaluate_run(saved_run.load(Path(name))), scores["test"])
 
 
 @pytest.mark.usefixtures("_copy_of_the_saved_runs")
