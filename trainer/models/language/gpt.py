@@ -82,7 +82,7 @@ class GPT(nn.Module):
             memory: ignored.
             state: key-value cache of the earlier tokens; None at the start.
         """
-        x, state = self.transformer(self.scale * self.embed(tokens), past=state or ())
+        x, state = self.transformer(self.scale * self.embed(tokens), cache=state or ())
         return F.linear(x, self.embed.weight) if self.head is None else self.head(x), state
 
     def forward(self, x: Tensor) -> Tensor:

@@ -102,6 +102,6 @@ class TransformerSeq2Seq(GreedyEncoderDecoder):
         """
         valid, *keys_values = memory
         x, state = self.decoder(
-            self.target_embedding(tokens), past=state or (), memory=tuple(keys_values), memory_mask=valid
+            self.target_embedding(tokens), cache=state or (), memory=tuple(keys_values), memory_mask=valid
         )
         return self.head(x), state

@@ -120,7 +120,7 @@ def test_going_on_from_the_past_is_reading_it_all(attention: str, positions: str
     past: Any = ()
     for part in x.split([1, 1, 3, 2, 1], 1):
         start = past[0].shape[2] if past else 0
-        out, past = stack(part, past=past)
+        out, past = stack(part, cache=past)
         torch.testing.assert_close(out, whole[:, start : start + part.shape[1]], atol=1e-5, rtol=1e-5)
     for left, right in zip(past, kept, strict=True):
         torch.testing.assert_close(left, right, atol=1e-5, rtol=1e-5)

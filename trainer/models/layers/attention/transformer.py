@@ -6,10 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypedDict, cast
 
-import torch
 from torch import Tensor, nn
 
-from trainer.core.decoding import DecoderState
 from trainer.core.types import PositiveInt, Probability
 from trainer.models.layers.attention.attention import (
     AttentionKernel,
@@ -23,6 +21,7 @@ from trainer.models.layers.attention.efficient_attention import (
     LinformerAttention,
     PerformerAttention,
 )
+from trainer.models.layers.attention.kv_cache import KVCache, count_cached_steps, extend_cache, get_block_cache
 from trainer.models.layers.attention.lsh_attention import LSHAttention
 from trainer.models.layers.attention.positional_encoding import (
     LearnedPositionalEncoding,
@@ -184,26 +183,25 @@ class TransformerBlock(nn.Module):
         x: Tensor,
         valid_mask: Tensor | None = None,
         rotary: RotaryCache | None = None,
-        past: DecoderState = (),
-        memory: DecoderState = (),
+        cache: KVCache = (),
+        memory: KVCache = (),
         memory_mask: Tensor | None = None,
-    ) -> tuple[Tensor, DecoderState]:
+    ) -> tuple[Tensor, KVCache]:
         """Run the block on x (B, T, width).
 
         Args:
-            x: input; its positions follow those of ``past``.
-            valid_mask: mask of valid steps of ``past`` and x, (B, S).
+            x: input; its positions follow those of ``cache``.
+            valid_mask: mask of valid steps of ``cache`` and x, (B, S).
             rotary: rotary cache of the positions of x.
-            past: cached keys and values of earlier steps; empty if there are none.
+            cache: keys and values of earlier steps; empty if there are none.
             memory: keys and values of the encoder output.
             memory_mask: mask of valid encoder steps.
 
         Returns:
-            Output (B, T, width), and the cached keys and values extended by those of x.
+            Output (B, T, width), and the cache extended by the keys and values of x.
         """
         q, k, v = self.attention.project_qkv(self._pre_norm(0, x), rotary)
-        if past:
-            k, v = torch.cat((past[0], k), 2), torch.cat((past[1], v), 2)
+        k, v = extend_cache(cache, k, v)
         x = self._residual(0, x, self.attention(q, k, v, valid_mask, self.causal))
         if self.cross_attention is not None:
             x = self._residual(
@@ -239,7 +237,7 @@ class TransformerStack(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.rotary_dim = config.head_dim if config.positions == "rotary" else 0
 
-    def project_kv(self, memory: Tensor) -> DecoderState:
+    def project_kv(self, memory: Tensor) -> KVCache:
         """Project the encoder output (B, S, width) to keys and values for all blocks, in order."""
         blocks = cast("Iterable[TransformerBlock]", self.blocks)
         return tuple(
@@ -250,20 +248,20 @@ class TransformerStack(nn.Module):
         self,
         x: Tensor,
         valid_mask: Tensor | None = None,
-        past: DecoderState = (),
-        memory: DecoderState = (),
+        cache: KVCache = (),
+        memory: KVCache = (),
         memory_mask: Tensor | None = None,
-    ) -> tuple[Tensor, DecoderState]:
+    ) -> tuple[Tensor, KVCache]:
         """Run the stack on x (B, T, width); arguments and results as for ``TransformerBlock``.
 
         ``memory`` is the result of ``project_kv``.
         """
-        start = past[0].shape[2] if past else 0
+        start = count_cached_steps(cache)
         x = self.dropout(self.positional_encoding(x, start))
         rotary = rotary_cache(start, x.shape[1], self.rotary_dim, x.device) if self.rotary_dim else None
-        cache: DecoderState = ()
-        for i, block in enumerate(self.blocks):
-            kv = slice(2 * i, 2 * i + 2)
-            x, block_cache = block(x, valid_mask, rotary, past[kv], memory[kv], memory_mask)
-            cache += block_cache
-        return self.norm(x), cache
+        extended: KVCache = ()
+        for index, block in enumerate(self.blocks):
+            block_caches = get_block_cache(cache, index), get_block_cache(memory, index)
+            x, block_cache = block(x, valid_mask, rotary, *block_caches, memory_mask)
+            extended += block_cache
+        return self.norm(x), extended

@@ -77,7 +77,7 @@ class CodebookPrior(nn.Module):
             memory: ignored.
             state: key-value cache of the earlier tokens; None at the start.
         """
-        x, state = self.transformer(self.embed(tokens), past=state or ())
+        x, state = self.transformer(self.embed(tokens), cache=state or ())
         return self.head(x), state
 
     def make_start_tokens(self, count: int, label: Tensor | None) -> Tensor:
