@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.helpers.commands import train
+from trainer.data.augment.image_ops import GeometricTransform
 from trainer.data.readers import text_file
 from trainer.engine.config_errors import add_keys, explain_errors
 from trainer.models.layers.sequence.sequence_pool import SequencePool
@@ -131,6 +132,9 @@ def test_errors_of_readers_are_named_whatever_the_block_does(tmp_path: Path) -> 
             text_file.read(tmp_path / "none", "path")
         with pytest.raises(SystemFault, match=r"^data\.path: cannot read"), explain_errors(config, group):
             text_file.read(tmp_path / ("a" * 1000), "path")
+    transform, augment = GeometricTransform((False, False), 0.0, 0.0, 0, 6), {"augment": {"window": 6}}
+    with pytest.raises(ConfigError, match=r"^augment\.window: 6 pixels"), explain_errors(config | augment, "model"):
+        transform.sampling_grid({}, 7, 5)
     with pytest.raises(ConfigError, match=r"^model\.path: a$"), explain_errors(config, "model"):
         raise ConfigError("model.path: a")
 

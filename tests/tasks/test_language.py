@@ -13,7 +13,7 @@ from trainer.core import decoding
 from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.data.encoding import tokenizers
 from trainer.tasks.language import Language
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import ConfigError, DataError
 
 V, S = 5, 4
 
@@ -89,7 +89,7 @@ def test_text_goes_on_from_the_prompt() -> None:
 
 
 def test_a_prompt_of_strange_characters_or_none_is_refused() -> None:
-    with pytest.raises(ConfigError, match="'z' is not in the vocabulary of 5"):
+    with pytest.raises(DataError, match="'z' is not in the vocabulary of 5"):
         list(make().sample("z"))
     with pytest.raises(ConfigError, match="contains no tokens"):
         list(make().sample(""))

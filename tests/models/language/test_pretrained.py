@@ -14,7 +14,7 @@ from trainer.config import compose
 from trainer.data.encoding import tokenizers
 from trainer.models.language.pretrained import Pretrained
 from trainer.utils import hf_hub
-from trainer.utils.errors import ConfigError, SystemFault
+from trainer.utils.errors import ConfigError, DataError, SystemFault
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_its_tokens_are_its_own(folder: Path) -> None:
 def test_a_long_text_is_cut_between_its_marks(folder: Path) -> None:
     ends = {"first": [2, 10, 8, 3], "last": [2, 11, 4, 3]}
     for keep, expected in ends.items():
-        codec = tokenizers.fit_tokenizer("pretrained", [], tokenizer=str(folder), most=4, keep=keep)  # type: ignore[arg-type]
+        codec = tokenizers.fit_tokenizer("pretrained", [], tokenizer=str(folder), max_length=4, keep=keep)  # type: ignore[arg-type]
         assert codec.encode("the film was good") == expected
 
 
@@ -71,7 +71,7 @@ def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
         make(tmp_path / "nope")
     with pytest.raises(ConfigError, match=r"holds no config\.json"):
         make(tmp_path)
-    with pytest.raises(ConfigError, match="tokens=pretrained needs the name"):
+    with pytest.raises(DataError, match="tokens=pretrained needs the name"):
         tokenizers.fit_tokenizer("pretrained", [])
 
 
@@ -79,7 +79,7 @@ def test_a_broken_model_is_told_in_a_line(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
     with pytest.raises(ConfigError, match=r"^model\.name: .* cannot be read: [^\n]*$"):
         make(tmp_path)
-    with pytest.raises(ConfigError, match=r"^data\.tokenizer: .* has no tokenizer: [^\n]*$"):
+    with pytest.raises(DataError, match=r"^tokenizer: .* has no tokenizer: [^\n]*$"):
         tokenizers.fit_tokenizer("pretrained", [], tokenizer=str(tmp_path))
 
 
