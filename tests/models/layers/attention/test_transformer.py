@@ -135,5 +135,5 @@ def test_what_a_kind_cannot_do_is_refused_in_a_sentence() -> None:
             TransformerBlock(plan(attention=name), cross=True)
     with pytest.raises(ValueError, match=r"^heads: 3 does not divide the width 16; 1, 2, 4, 8, 16 do$"):
         plan(heads=3)
-    with pytest.raises(ValueError, match=r"^positions: rotary rotates pairs, .* must be even; it is 3$"):
+    with pytest.raises(ValueError, match=r"^positions: rotary rotates pairs .* must be even; it is 3$"):
         plan(width=12, positions="rotary")
