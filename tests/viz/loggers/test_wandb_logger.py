@@ -23,17 +23,22 @@ def records(folder: Path) -> list[Any]:
     while time.monotonic() < deadline:
         found = parse_files(folder)
         kinds = [record.WhichOneof("record_type") for record in found]
-        if kinds and kinds.count("exit") == kinds.count("header"):
+        if kinds and kinds.count("exit") == len(find_files(folder)):
             return found
         time.sleep(0.05)
     raise TimeoutError(folder)
+
+
+def find_files(folder: Path) -> list[Path]:
+    """Return one file for each part of a run; that of the newest part may still be empty."""
+    return sorted(folder.glob("wandb/offline-run-*/run-*.wandb"), key=lambda path: path.stat().st_mtime_ns)
 
 
 def parse_files(folder: Path) -> list[Any]:
     from wandb.proto import wandb_internal_pb2
 
     found = []
-    for file in sorted(folder.glob("wandb/offline-run-*/run-*.wandb"), key=lambda path: path.stat().st_mtime_ns):
+    for file in find_files(folder):
         for data in read_records(file.read_bytes()):
             found.append(wandb_internal_pb2.Record())
             found[-1].ParseFromString(data)
