@@ -147,7 +147,11 @@ def test_an_old_run_without_directions_is_still_read() -> None:
 @pytest.mark.parametrize(
     ("kind", "word", "said"),
     [
-        ("task", "monitor=pinbal", r"'pinbal' is no metric of this task; did you mean pinball\? one of pinball, cove"),
+        (
+            "task",
+            "monitor=pinbal",
+            r"'pinbal' is not a metric of this task; did you mean pinball\? one of pinball, cove",
+        ),
         ("task", "monitor=width", r"declare it in the task: reported_metrics = \(Metric\(\"width\", higher"),
         ("metric", "monitor=balanced_eror", r"did you mean balanced_error\?"),
         ("metric", "monitor=auc", r"task.scores=\[accuracy,own_metrics.balanced_error,own_metrics.Spread,auc\]"),

@@ -149,7 +149,7 @@ def test_a_field_of_another_type_is_refused_by_its_key(tmp_path: Path, key: str,
     result(tmp_path, val={"nll": 0.5}, test={"nll": 0.5}).write()
     file = tmp_path / "results.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
-    with pytest.raises(ConfigError, match=rf"results\.json is not that of a run: {key}\b"):
+    with pytest.raises(ConfigError, match=rf"results\.json is not a results file of a run: {key}\b"):
         Result.read(tmp_path)
     with pytest.raises(ConfigError, match=key):
         saved_run.load(tmp_path)

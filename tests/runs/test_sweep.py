@@ -253,7 +253,7 @@ def test_an_empty_folder_and_one_that_is_not_there(tmp_path: Path, capsys: pytes
 
 def test_a_file_of_results_that_is_not_ours_is_left_out(tmp_path: Path) -> None:
     assert len(leaderboard_of(tmp_path, result(), {"status": "finished", "accuracy": 1})) == 1
-    with pytest.raises(ConfigError, match=r"results\.json is not that of a run: .* missing"):
+    with pytest.raises(ConfigError, match=r"results\.json is not a results file of a run: .* missing"):
         Result.read(tmp_path / "1")
 
 

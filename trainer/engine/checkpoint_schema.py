@@ -143,7 +143,7 @@ def raise_problems(file: Path, problems: list[str]) -> None:
     if problems:
         suffix = [f"and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
         messages = [f"{file}: {problem}" for problem in problems[:MAX_PROBLEMS]]
-        raise ConfigError(*messages, *suffix, "it was edited, or is not of this run")
+        raise ConfigError(*messages, *suffix, "it was edited, or belongs to another run")
 
 
 def _find_problems(value: Any, schema: Any, at: str = "") -> Iterator[str]:

@@ -86,8 +86,9 @@ def check_not_empty(fingerprint: Mapping[str, Any], paths: Mapping[str, Path]) -
     if not fingerprint["count"]:
         locations = ", ".join(str(path.absolute()) for path in paths.values())
         raise SystemFault(
-            f"data: none of the files that were read below {locations} could be listed, so that no change of them"
-            " would be found: the folder must be readable, and `reads` of a data set of your own must name the endings"
+            f"data: none of the files that were read below {locations} could be listed, so that changes would"
+            " not be detected: the folder must be readable, and `file_suffixes` of your own data set must name their"
+            " suffixes"
         )
 
 

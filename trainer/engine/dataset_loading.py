@@ -71,7 +71,7 @@ def reload_dataset(config: Config, state: Mapping[str, Any] | None) -> Dataset:
     if change and not kind.can_encode_changed_files:
         raise ConfigError(
             *(change, *_describe_contents(config, state)),
-            "its model learned each of the things it was trained on: changed data is not encoded",
+            "its model has an embedding of each entity that it was trained on, so that changed data cannot be used",
         )
     if change and not config.settings.allow_changed_data:
         raise ConfigError(*(change, *_describe_contents(config, state), _suggest_remedy(tree, state)))
@@ -173,7 +173,7 @@ def _check_unchanged(config: Config) -> None:
     now = dataset_fingerprint.compute_fingerprint(paths, kind.file_suffixes, exact=config.fingerprint["exact"])
     files = dataset_fingerprint.describe_changes(config.fingerprint, now, paths)
     if files:
-        raise ConfigError(f"the data changed while it was read: files: {'; '.join(files)}", "give the command again")
+        raise ConfigError(f"the data changed while it was read: files: {'; '.join(files)}", "run the command again")
 
 
 def _describe_changed_files(config: Config, state: Mapping[str, Any]) -> str:

@@ -32,12 +32,16 @@ def select_monitor(task: Task, requested: str | None, reported: Sequence[str]) -
             raise ConfigError(f"monitor: {name!r} is measured where task.scores names it: task.scores=[{scores}]")
         suggestion = did_you_mean(name, reported) or ";"
         if requested is None and hasattr(task, "scores"):
-            raise ConfigError(f"task.scores: {name!r} comes first, which chooses the best weights; {name!r} is not one"
-                              f" number, so put one of {', '.join(reported)} before it, or set monitor")  # fmt: skip
+            raise ConfigError(
+                f"task.scores: {name!r} is the first entry and therefore the monitor, but it is not a single number;"
+                f" put one of {', '.join(reported)} before it, or set monitor"
+            )
         if requested is None:
-            raise ConfigError(f"task: {kind}.monitor is {name!r}, which its metrics() does not return{suggestion}"
-                              f" it returns {', '.join(reported)}")  # fmt: skip
-        raise ConfigError(f"monitor: {name!r} is no metric of this task{suggestion} one of {', '.join(reported)}")
+            raise ConfigError(
+                f"task: {kind}.monitor is {name!r}, which its metrics() does not return{suggestion}"
+                f" it returns {', '.join(reported)}"
+            )
+        raise ConfigError(f"monitor: {name!r} is not a metric of this task{suggestion} one of {', '.join(reported)}")
     metric = find_task_metric(task, name)
     if metric is None:
         metric_code = f'Metric("{name}", higher_is_better=False)'

@@ -100,7 +100,7 @@ class Result:
         problems = find_problems(values)
         if problems:
             file = path / (run_dir.RESULTS_FILE if run_dir.read_results(path) else run_dir.CHECKPOINT_FILES[0])
-            raise ConfigError(f"{file} is not that of a run: {'; '.join(problems[:MAX_PROBLEMS])}")
+            raise ConfigError(f"{file} is not a results file of a run: {'; '.join(problems[:MAX_PROBLEMS])}")
         migrations.check_version(values.get(migrations.KEY, 1), path / run_dir.RESULTS_FILE)
         return cls(**{name: values[name] for name in FIELD_TYPES if name in values})
 
