@@ -140,7 +140,8 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
     if not names.keys() <= {*OBJECT_GROUPS} or not names.keys() >= {*CORE_GROUPS}:
         present, expected = ", ".join(names), ", ".join(OBJECT_GROUPS)
         raise ConfigError(
-            f"{path / run_dir.RESULTS_FILE} is not a results file of a run: it has options of {present}, not of {expected}"
+            f"{path / run_dir.RESULTS_FILE} is not a results file of a run: it has options of {present},"
+            f" not of {expected}"
         )
     tree, names = _with_defaults(tree, names)
     unnamed = plugins.find_undeclared_plugins(tree["plugins"], modules)
