@@ -1,6 +1,7 @@
 """The part of ``DatasetInfo`` that is stored in checkpoints, as a flat dictionary of plain values.
 
-The keys are those of checkpoint format 3 and do not follow the nesting of ``DatasetInfo``.
+The keys do not follow the nesting of ``DatasetInfo``. Checkpoints before format 4 have no ``target_mean``,
+``target_unit``, ``channel_names`` and ``channel_scale``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ STORED_FIELDS = {
     "blank": "image.blank",
     "blank_class": "image.blank_class",
     "target_scale": "target.scale",
+    "target_mean": "target.mean",
+    "target_unit": "target.unit",
+    "channel_names": "target.channel_names",
+    "channel_scale": "target.channel_moments",
     "end": "text.end_token",
     "node_classes": "graph.node_classes",
     "modes": "density.modes",

@@ -1,0 +1,30 @@
+"""``outputs/latest`` as the argument of a subcommand."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.inside import signal_at
+from trainer.config import compose
+from trainer.runs import run_dir, saved_run, train
+from trainer.utils.errors import Interrupted
+
+WORDS = ("model=mlp", "data=moons", "data.rows=40", "epochs=4", "draw=false", "hydra.run.dir=outputs/day/a")
+
+
+@pytest.mark.parametrize("link", ["outputs/latest", "absolute"])
+def test_an_interrupted_run_is_resumed_by_the_link(link: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patched:
+        signal_at(patched, 2, signal.SIGINT)
+        with pytest.raises(Interrupted):
+            train.run(compose.compose(WORDS))
+    path = Path("outputs/latest") if link == "outputs/latest" else tmp_path / "outputs/latest"
+    assert path.readlink() == Path("day/a")
+    result = train.resume_run(saved_run.load(path))
+    assert (result.status, Path(result.folder).name) == ("finished", "a")
+    assert path.readlink() == Path("day/a")
+    assert run_dir.read_results(path)["status"] == "finished"
