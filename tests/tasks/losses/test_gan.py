@@ -18,7 +18,7 @@ def critic(w: Tensor) -> gan.CriticFunction:
     return lambda x: x.flatten(1) @ w
 
 
-REAL, FAKE = torch.tensor([0.5, -2.0, 1.5]), torch.tensor([-1.5, 0.25, 3.0])
+REAL, FAKE = torch.tensor([0.5, -2.0, 1.0]), torch.tensor([-1.5, 0.25, 3.0])
 
 
 def log_sigmoid(x: np.ndarray) -> np.ndarray:
