@@ -100,6 +100,13 @@ def test_the_readme_lists_the_packages_in_their_order() -> None:
     assert re.findall(r"^  (\w+)/ ", text, re.MULTILINE) == list(PACKAGES)
 
 
+def test_no_test_module_imports_another() -> None:
+    tests = sorted(PACKAGE.parent.glob("tests/**/*.py"))
+    assert (
+        offenders(lambda path: {name for name in imports(path) if re.match(r"tests\.(\w+\.)*test_", name)}, tests) == {}
+    )
+
+
 def test_heavy_libraries_are_imported_where_they_are_used() -> None:
     assert offenders(lambda path: {i.split(".")[0] for i in imports(path, at_top=True)} & set(HEAVY)) == {}
 

@@ -9,6 +9,7 @@ from typing import get_type_hints
 import pytest
 
 from tests.helpers.commands import SMALL, environment, train, write
+from tests.helpers.inside import in_process
 from trainer.cli import main
 from trainer.config import registry
 from trainer.config.schema import Settings
@@ -25,16 +26,6 @@ except SystemExit as end:
 heavy = ("hydra", "omegaconf", "torch", "rich", "numpy")
 print(code, *(name for name in heavy if name in sys.modules), file=sys.stderr)
 """
-
-
-def in_process(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
-    """(exit code, what stands on stderr) of a command line."""
-    monkeypatch.setattr(sys, "argv", ["train", *arguments])
-    with pytest.raises(SystemExit) as end:
-        main.main()
-    code = end.value.code
-    assert isinstance(code, int)
-    return code, capsys.readouterr().err
 
 
 # What is imported, and when.

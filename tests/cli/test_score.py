@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.cli.test_main import in_process
 from tests.helpers.commands import runs, train
+from tests.helpers.inside import in_process
 from trainer.cli import main, verb_args
 from trainer.metrics.classification import roc_auc
 from trainer.utils.errors import ConfigError

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.engine.test_resume import MID_EPOCH, STEPS_AN_EPOCH, Chain, noisy, summary
 from tests.helpers.lab import lab
+from tests.helpers.resumed_runs import MID_EPOCH, STEPS_AN_EPOCH, Chain, noisy, summary
 from tests.helpers.tiny import CONSTANT, SGD, LeastSquares, Linear, StopAt, losses_of, tiny, weights
 from trainer.config import registry
 from trainer.engine import checkpoint, checkpoint_schema

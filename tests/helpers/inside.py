@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.helpers.commands import SMALL
+from trainer.cli import main
 from trainer.config import compose
 from trainer.runs import run_report, train
 from trainer.runs.results import Result
@@ -40,3 +42,13 @@ def signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
         stepped(self, trainer, metrics)
 
     monkeypatch.setattr(run_report.RunReporter, "on_step_end", watched)
+
+
+def in_process(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
+    """(exit code, what stands on stderr) of a command line."""
+    monkeypatch.setattr(sys, "argv", ["train", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    code = end.value.code
+    assert isinstance(code, int)
+    return code, capsys.readouterr().err

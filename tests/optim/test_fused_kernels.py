@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.optim.test_optimizers import LR, built, walk
+from tests.helpers.optimizer_steps import LR, built, walk
 from trainer.optim import fused_kernels
 
 NAMES = ["adam", "adamw", "sgd", "momentum", "nesterov"]

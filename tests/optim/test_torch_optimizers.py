@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.optim.test_optimizers import LR, network, walk
+from tests.helpers.optimizer_steps import LR, network, walk
 from trainer.config import torch_classes
 from trainer.optim.flat_params import FlatParameters
 from trainer.optim.muon import Muon, as_matrix

@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from tests.runs.test_leaderboard import put, tree
+from tests.helpers.finished_runs import put, tree
 from trainer.runs import leaderboard
 from trainer.runs.finished_runs import read_runs
 

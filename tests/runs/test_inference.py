@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.changed_files import FOREIGN, append, rename
 from tests.helpers.own_runs import trained
-from tests.runs.test_whole_runs import FOREIGN, append, rename
 from trainer.runs import inference, saved_run
 from trainer.utils.errors import ConfigError
 

@@ -2,57 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 
 from tests.helpers.commands import write
+from tests.helpers.finished_runs import put, tree
 from trainer.runs import leaderboard, sweep
 from trainer.runs.finished_runs import read_runs
 from trainer.runs.leaderboard import Entry
 from trainer.runs.sweep_job import Job
 from trainer.utils.errors import SystemFault
-
-
-def put(root: Path, name: str, config: dict[str, Any], overrides: list[str], **changes: Any) -> None:
-    """A run folder; numbers are those of a run of ``accuracy`` unless they are changed."""
-    results = {
-        "status": "finished",
-        "model": "mlp",
-        "data": "csv",
-        "monitor": "accuracy",
-        "params": 5,
-        "seconds": 1.0,
-        "val": {"accuracy": 0.8},
-        "test": {"accuracy": 0.7, "f1": 0.6},
-        "baseline": {"accuracy": 0.5},
-        "best_possible": {},
-        "seed": config.get("seed", 0),
-        "overrides": overrides,
-    }
-    write(root, {f"{name}/results.json": json.dumps(results | changes)})
-    write(root, {f"{name}/config.yaml": OmegaConf.to_yaml(OmegaConf.create(config))})
-    stamp = 1_700_000_000 + len(list(root.glob("**/results.json")))
-    os.utime(root / name / "results.json", (stamp, stamp))
-
-
-def tree(seed: int = 0, lr: float = 0.01, path: str = "a.csv", **data: Any) -> dict[str, Any]:
-    return {
-        "seed": seed,
-        "jobs": None,
-        "optimizer": {"_target_": "trainer.optim.optimizers.Adam", "lr": lr},
-        "data": {
-            "_target_": "trainer.data.datasets.tabular.csv_table.CSV",
-            "path": path,
-            "target": "y",
-            "drop_columns": [],
-        }
-        | data,
-    }
 
 
 def test_reruns_of_a_seed_count_once_and_the_newest_counts(tmp_path: Path) -> None:

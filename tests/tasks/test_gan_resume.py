@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.engine.test_resume import Chain, Spoil, drop, summary
 from tests.helpers.lab import lab
+from tests.helpers.resumed_runs import Chain, Spoil, drop, summary
 from tests.helpers.tiny import StopAt
 from trainer.engine.trainer import Trainer
 

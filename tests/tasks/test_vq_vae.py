@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.engine.test_resume import Chain, drop, summary
 from tests.helpers.items import made as show
 from tests.helpers.lab import Lab, lab
+from tests.helpers.resumed_runs import Chain, drop, summary
 from tests.helpers.tiny import StopAt
 from trainer.core.batch import Batch, ScoreAccumulator
 from trainer.core.dataset import TensorSplit

@@ -10,21 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tests.helpers.matrices import normal, sigma
 from trainer.models.layers.graph.graph import Graph
 from trainer.models.layers.graph.graph_conv import GCNConv
 from trainer.models.layers.mlp import make_mlp
 from trainer.models.sequence.rnn import RNN
 from trainer.models.vision.cnn import CNN
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def sigma(matrix: Tensor) -> float:
-    """The largest singular value."""
-    return float(torch.linalg.matrix_norm(matrix, 2))
-
 
 # Gradients through depth and time.
 

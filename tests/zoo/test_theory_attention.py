@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.zoo.test_theory import normal, sigma
+from tests.helpers.matrices import normal, sigma
 from trainer.models.layers.attention.efficient_attention import LinearAttention
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.helpers.lab import lab
-from tests.models.layers.attention.test_transformer import copy_block
+from tests.helpers.torch_transformer import copy_block
 from trainer.core.decoding import DecoderState, beam_search, generate_tokens
 from trainer.models.language.transformer_seq2seq import TransformerSeq2Seq
 from trainer.models.layers.attention.positional_encoding import make_sinusoidal_encoding

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.helpers.lab import lab
-from tests.models.layers.attention.test_transformer import copy_block
+from tests.helpers.torch_transformer import copy_block
 from trainer.models.layers.attention.positional_encoding import make_sinusoidal_encoding
 from trainer.models.layers.attention.transformer import ATTENTION_KERNELS
 from trainer.models.sequence.transformer import TokenTransformer, Transformer

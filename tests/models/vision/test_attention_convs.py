@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.helpers.lab import configure, lab
-from tests.models.vision.test_cnn import ref_conv2d
+from tests.helpers.reference_convs import ref_conv2d
 from trainer.models.vision.attention_convs import (
     AttentionCNN,
     AttentionConv,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.helpers.lab import configure, lab
-from tests.models.vision.test_cnn import ref_conv2d
+from tests.helpers.reference_convs import ref_conv2d
 from trainer.models.vision.conv_lstm import ConvLSTM, ConvLSTMLayer
 
 

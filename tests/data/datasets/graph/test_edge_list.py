@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.engine.test_resume import Chain, summary
 from tests.helpers.lab import lab
+from tests.helpers.resumed_runs import Chain, summary
 from tests.helpers.small_graphs import EDGES, MANY, NODES, WITHIN, many, one, write
 from tests.helpers.tiny import StopAt
 from trainer.core.dataset import FullBatchSplit, Split

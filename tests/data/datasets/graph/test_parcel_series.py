@@ -3,63 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from tests.helpers.lab import lab
+from tests.helpers.region_tables import NAMES, read, table, write
 from trainer.core.batch import Batch
 from trainer.data.datasets.graph.parcel_series import ParcelSeries
 from trainer.data.encoding import correlation
 from trainer.data.splits.graph_batches import SplitWithSharedInputs
-from trainer.utils.errors import ConfigError, SystemFault
-
-OPTIONS: dict[str, Any] = {
-    **{"graph": None, "top_k": 2, "standardise": "table", "columns": None, "val": 0.2, "test": 0.2},
-    **{
-        "delimiter": None,
-        "header": "auto",
-        "encoding": "utf-8",
-        "decimal": "point",
-        "thousands": None,
-        "missing": ["", "nan"],
-        "seed": 0,
-    },
-}
-NAMES = ("left", "right", "front", "back", "side")
-
-
-def table(path: Path, values: np.ndarray, names: tuple[str, ...] | None = NAMES) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".npy":
-        np.save(path, values)
-        return
-    mark = "\t" if path.suffix == ".tsv" else ","
-    np.savetxt(path, values, delimiter=mark, header="" if names is None else mark.join(names), comments="")
-
-
-def write(folder: Path, ending: str = ".csv", kinds: tuple[str, ...] = ("calm", "wild"), count: int = 10) -> Path:
-    """Runs of 5 to 9 steps, the last region constant, the second the opposite of the first with noise."""
-    draw = np.random.default_rng(0)
-    for kind in kinds:
-        for number in range(count):
-            values = draw.normal(size=(draw.integers(5, 10), 5)) * 3 + 7
-            values[:, 1] = -values[:, 0] + draw.normal(size=len(values)) / 10
-            values[:, 4] = 0.1
-            table(folder / kind / f"{number}{ending}", values)
-    return folder
-
-
-def read(folder: Path, **changes: object) -> ParcelSeries:
-    return ParcelSeries(path=str(folder), **OPTIONS | changes)
-
-
-def said(folder: Path, **changes: object) -> str:
-    with pytest.raises((ConfigError, SystemFault)) as caught:
-        read(folder, **changes)
-    return str(caught.value)
 
 
 def batch(data: ParcelSeries, split: str = "train") -> Batch:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.data.datasets.graph.test_parcel_series import NAMES, read, said, table, write
+from tests.helpers.region_tables import NAMES, read, said, table, write
 
 VALUES = np.arange(30.0).reshape(6, 5) ** 1.5
 

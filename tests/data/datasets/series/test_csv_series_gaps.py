@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.data.datasets.series.test_csv_series import counted, hours, load, problem, sizes, split, targets, write
+from tests.helpers.series_files import counted, hours, load, problem, sizes, split, targets, write
 from trainer.data.splits import windows
 
 
