@@ -14,11 +14,12 @@ import torch
 
 from tests.helpers.commands import environment, runs
 from tests.helpers.digest import digest
+from tests.helpers.finished_runs import read_leaderboard
 from tests.helpers.inside import metrics, signal_at
 from tests.helpers.own_metrics import own_plugins as own_plugins
 from trainer.cli.main import run_command
 from trainer.engine import checkpoint
-from trainer.runs import leaderboard, run_dir
+from trainer.runs import run_dir
 from trainer.utils.errors import ConfigError, Interrupted
 
 pytestmark = pytest.mark.usefixtures("own_plugins")
@@ -101,7 +102,7 @@ def test_stored_runs_are_ranked_in_the_right_direction_without_the_plugin_and_wi
     for rate in ("0.05", "1e-5"):
         trained("task", f"pinball{rate}", f"optimizer.lr={rate}", "epochs=3")
         trained("task", f"coverage{rate}", f"optimizer.lr={rate}", "epochs=3", "monitor=coverage")
-    entries = leaderboard.collect_entries(Path("outputs"))
+    entries = read_leaderboard(Path("outputs"))
     falling, rising = ([e.val for e in entries if e.monitor == name] for name in ("pinball", "coverage"))
     assert falling == sorted(falling)
     assert rising == sorted(rising, reverse=True)
@@ -139,7 +140,7 @@ def test_an_old_run_without_directions_is_still_read() -> None:
     results = json.loads(file.read_text())
     del results["higher_is_better"]
     file.write_text(json.dumps(results))
-    (entry,) = leaderboard.collect_entries(Path("outputs"))
+    (entry,) = read_leaderboard(Path("outputs"))
     assert entry.monitor == "accuracy"
     assert run_command(["evaluate", str(path), "plugins=[own_metrics]"]) == 0
 

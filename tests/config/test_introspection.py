@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NotRequired, get_args, get_origin, g
 
 import pytest
 
+from tests.helpers.signatures import get_required_parameters
 from trainer.config import introspection, option_keys, plugins, registry, validation
 from trainer.utils.errors import ConfigError
 
@@ -48,7 +49,7 @@ def test_the_source_says_what_the_class_says(target: str) -> None:
     defaults = getattr(cls, introspection.OPTION_DEFAULTS, {}) if unpacked else {}
     assert list(found.init_types) == [*(parameter.name for parameter in named), *unpacked]
     assert (
-        found.get_required_parameters()
+        get_required_parameters(found)
         == {p.name for p in named if p.default is inspect.Parameter.empty}
         | {key for key, kind in unpacked.items() if get_origin(kind) is not NotRequired} - defaults.keys()
     )
@@ -91,7 +92,7 @@ def test_types_of_the_vocabulary(annotation: str, kind: Any, own: Path) -> None:
     assert found is not None
     assert kind is None or found.init_types["a"] == kind
     assert (found.init_types["b"], found.init_types["c"]) == (introspection.UNCHECKED_TYPE, int)
-    assert found.get_required_parameters() == {"a"}
+    assert get_required_parameters(found) == {"a"}
 
 
 def test_methods_come_from_bases_in_the_same_file(own: Path) -> None:
@@ -104,7 +105,7 @@ def test_methods_come_from_bases_in_the_same_file(own: Path) -> None:
     found = introspection.read_signature("own_sig.Net")
     assert found is not None
     assert (list(found.init_types), list(found.parameters_by_method["forward"])) == (["a"], ["x", "lengths"])
-    assert found.get_required_parameters("forward") == {"x"}
+    assert get_required_parameters(found, "forward") == {"x"}
     assert found.parameters_by_method["forward"]["lengths"].default == "None"
     assert (found.shapes, found.required_model_methods) == ("x (B, F) -> (B, C)", ("a", "b"))
 
@@ -122,7 +123,7 @@ def test_unpacked_options_are_keys_wherever_they_are_defined(own: Path) -> None:
     assert found["B"] is not None
     assert found["C"] is not None
     assert found["A"].init_types == {"a": int, "b": int, "depth": int, "wide": bool}
-    assert found["A"].get_required_parameters() == {"a", "depth", "wide"}
+    assert get_required_parameters(found["A"]) == {"a", "depth", "wide"}
     assert {"width", "heads", "attention"} <= found["B"].init_types.keys()
     assert found["C"].init_types == {"a": int}
 

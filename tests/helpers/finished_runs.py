@@ -10,6 +10,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from tests.helpers.commands import write
+from trainer.runs.finished_runs import read_runs
+from trainer.runs.leaderboard import Entry, build_entries
 
 
 def put(root: Path, name: str, config: dict[str, Any], overrides: list[str], **changes: Any) -> None:
@@ -47,3 +49,8 @@ def tree(seed: int = 0, lr: float = 0.01, path: str = "a.csv", **data: Any) -> d
         }
         | data,
     }
+
+
+def read_leaderboard(root: Path) -> list[Entry]:
+    """Build the leaderboard of the finished runs below a directory."""
+    return build_entries(read_runs(root))

@@ -7,8 +7,7 @@ from time import monotonic
 
 import pytest
 
-from tests.helpers.finished_runs import put, tree
-from trainer.runs import leaderboard
+from tests.helpers.finished_runs import put, read_leaderboard, tree
 from trainer.runs.finished_runs import read_runs
 
 ALIASES = "{a0: &a0 [x, x, x, x, x, x, x, x, x]"
@@ -37,7 +36,7 @@ def test_a_value_that_cannot_be_read_is_text(name: str, tmp_path: Path) -> None:
     (tmp_path / "1/config.yaml").write_text(f"seed: 1\ndata: {text}\n")
     (first, second) = read_runs(tmp_path)
     assert first.explicit_overrides["data.missing"] == second.config["data.missing"] == text
-    assert len(leaderboard.collect_entries(tmp_path)) == 2
+    assert len(read_leaderboard(tmp_path)) == 2
     assert monotonic() - started < 5
 
 

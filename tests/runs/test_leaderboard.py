@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.commands import write
-from tests.helpers.finished_runs import put, tree
+from tests.helpers.finished_runs import put, read_leaderboard, tree
 from trainer.runs import leaderboard, sweep
 from trainer.runs.finished_runs import read_runs
 from trainer.runs.leaderboard import Entry
@@ -20,7 +20,7 @@ from trainer.utils.errors import SystemFault
 def test_reruns_of_a_seed_count_once_and_the_newest_counts(tmp_path: Path) -> None:
     for number, (seed, score) in enumerate([(0, 0.1), (0, 0.2), (0, 0.9), (1, 0.7)]):
         put(tmp_path, str(number), tree(seed), [f"seed={seed}"], test={"accuracy": score})
-    (entry,) = leaderboard.collect_entries(tmp_path)
+    (entry,) = read_leaderboard(tmp_path)
     assert (entry.runs, entry.test) == (2, pytest.approx(0.8))
 
 
@@ -31,7 +31,7 @@ def test_a_configuration_is_one_row_however_it_was_written(tmp_path: Path) -> No
         put(tmp_path, str(seed), tree(seed) | {"jobs": seed}, overrides)
     put(tmp_path, "whole", tree(9, lr=1), ["optimizer.lr=1"])
     put(tmp_path, "fraction", tree(8, lr=1.0), ["optimizer.lr=1.0"])
-    entries = leaderboard.collect_entries(tmp_path)
+    entries = read_leaderboard(tmp_path)
     assert sorted((entry.overrides, entry.runs) for entry in entries) == [
         ("optimizer.lr=0.01", 4),
         ("optimizer.lr=1", 2),
@@ -44,7 +44,7 @@ def test_different_sources_are_not_ranked_together(tmp_path: Path) -> None:
     put(tmp_path, "3", tree(path="white.csv"), ["data.path=white.csv"])
     put(tmp_path, "4", {"data": {"name": "Coffee"}}, ["data.name=Coffee"], data="ucr")
     put(tmp_path, "5", {"data": {"name": "Beef"}}, ["data.name=Beef"], data="ucr")
-    assert [(entry.data, entry.runs) for entry in leaderboard.collect_entries(tmp_path)] == [
+    assert [(entry.data, entry.runs) for entry in read_leaderboard(tmp_path)] == [
         ("csv (path=red.csv, target=y)", 2),
         ("csv (path=white.csv, target=y)", 1),
         ("ucr (name=Beef)", 1),
@@ -56,7 +56,7 @@ def test_options_of_data_that_change_the_rows_make_a_table_and_others_a_row(tmp_
     put(tmp_path, "1", tree(drop_columns=["aa"]), ["data.drop_columns=[aa]"])
     put(tmp_path, "2", tree(drop_columns=["bb"]), ["data.drop_columns=[bb]"])
     put(tmp_path, "3", tree(nan="drop"), ["data.nan=drop"], baseline={"accuracy": 0.6})
-    found = leaderboard.collect_entries(tmp_path)
+    found = read_leaderboard(tmp_path)
     assert len({entry.data for entry in found}) == 2
     assert {entry.overrides for entry in found if "nan=null" in entry.data or "nan" not in entry.data} == {
         "data.drop_columns=[aa]",
@@ -67,7 +67,7 @@ def test_options_of_data_that_change_the_rows_make_a_table_and_others_a_row(tmp_
 def test_a_classifier_that_a_run_trained_for_itself_is_nobodys_run(tmp_path: Path) -> None:
     put(tmp_path, "classifiers/cnn-digits-1", tree(), [])
     put(tmp_path, "classifiers/of-mine", tree(1), ["seed=1"])
-    assert [entry.runs for entry in leaderboard.collect_entries(tmp_path)] == [1]
+    assert [entry.runs for entry in read_leaderboard(tmp_path)] == [1]
 
 
 def test_a_configuration_whose_aliases_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_configuration_whose_aliases_would_fill_the_memory_is_not_read(tmp_pat
 def test_settings_that_differ_in_no_override_are_told_apart(tmp_path: Path) -> None:
     put(tmp_path, "1", tree(lr=0.1), [])
     put(tmp_path, "2", tree(lr=0.2), [])
-    assert {entry.overrides for entry in leaderboard.collect_entries(tmp_path)} == {
+    assert {entry.overrides for entry in read_leaderboard(tmp_path)} == {
         "optimizer.lr=0.1",
         "optimizer.lr=0.2",
     }
@@ -90,7 +90,7 @@ def test_settings_that_differ_in_no_override_are_told_apart(tmp_path: Path) -> N
 
 def test_a_single_run_has_no_deviation(tmp_path: Path) -> None:
     put(tmp_path, "1", tree(), [])
-    (entry,) = leaderboard.collect_entries(tmp_path)
+    (entry,) = read_leaderboard(tmp_path)
     assert entry.std is None
     leaderboard.show_leaderboard(tmp_path)
     assert ",," in (tmp_path / "leaderboard.csv").read_text().splitlines()[1]
@@ -100,7 +100,7 @@ def test_a_single_run_has_no_deviation(tmp_path: Path) -> None:
 def test_results_of_another_kind_are_left_out(changes: dict[str, Any], tmp_path: Path) -> None:
     put(tmp_path, "1", tree(), [])
     put(tmp_path, "2", tree(lr=3), [], **changes)
-    assert len(leaderboard.collect_entries(tmp_path)) == 1
+    assert len(read_leaderboard(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
@@ -134,7 +134,7 @@ def test_the_same_path_with_other_contents_is_other_data(tmp_path: Path) -> None
     put(tmp_path, "2", tree(seed=1), [], data_digest="a" * 32, test={"accuracy": 0.2})
     put(tmp_path, "3", tree(), [], data_digest="b" * 32, test={"accuracy": 0.9})
     put(tmp_path, "4", tree(), [], test={"accuracy": 0.5})
-    assert [(entry.data, entry.runs, entry.test) for entry in leaderboard.collect_entries(tmp_path)] == [
+    assert [(entry.data, entry.runs, entry.test) for entry in read_leaderboard(tmp_path)] == [
         ("csv (path=a.csv, target=y, contents aaaaaaaa)", 2, pytest.approx(0.15)),
         ("csv (path=a.csv, target=y, contents bbbbbbbb)", 1, 0.9),
         ("csv (path=a.csv, target=y, contents unknown)", 1, 0.5),
@@ -144,7 +144,7 @@ def test_the_same_path_with_other_contents_is_other_data(tmp_path: Path) -> None
 def test_contents_are_named_only_where_they_differ(tmp_path: Path) -> None:
     put(tmp_path, "1", tree(), [], data_digest="a" * 32)
     put(tmp_path, "2", tree(path="b.csv"), [], data_digest="b" * 32)
-    assert [entry.data for entry in leaderboard.collect_entries(tmp_path)] == [
+    assert [entry.data for entry in read_leaderboard(tmp_path)] == [
         "csv (path=a.csv, target=y)",
         "csv (path=b.csv, target=y)",
     ]
@@ -204,5 +204,5 @@ def test_a_metric_that_only_the_run_knows_is_ranked_in_its_direction(tmp_path: P
         scores = {"val": {"pinball": value}, "test": {"pinball": value}, "baseline": {}}
         known = {"monitor": "pinball", "higher_is_better": {"pinball": higher}}
         put(tmp_path, str(value), tree(lr=value), [f"optimizer.lr={value}"], **known, **scores)
-    found = [entry.val for entry in leaderboard.collect_entries(tmp_path)]
+    found = [entry.val for entry in read_leaderboard(tmp_path)]
     assert found == sorted([0.2, 0.9, 0.5], reverse=higher)

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from tests.helpers.commands import write
+from tests.helpers.finished_runs import read_leaderboard
 from tests.helpers.inside import run, signal_at
 from trainer.engine import checkpoint
 from trainer.runs import inference, recovery, run_dir, saved_run, train
-from trainer.runs.leaderboard import collect_entries
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError, Interrupted
 
@@ -39,7 +39,7 @@ def test_scores_that_are_no_numbers_are_null_and_come_back_as_nan(tmp_path: Path
     assert again.test["nll"] == again.val["nll"] == 0.5
     assert all(math.isnan(x) for x in (again.test["iou_3"], again.val["mse"], again.baseline["nll"]))
     assert again.best_epoch is None
-    (entry,) = collect_entries(tmp_path)
+    (entry,) = read_leaderboard(tmp_path)
     assert entry.test == 0.5
     assert math.isnan(entry.baseline or 0)
 
@@ -153,7 +153,7 @@ def test_a_field_of_another_type_is_refused_by_its_key(tmp_path: Path, key: str,
         Result.read(tmp_path)
     with pytest.raises(ConfigError, match=key):
         saved_run.load(tmp_path)
-    assert collect_entries(tmp_path) == []
+    assert read_leaderboard(tmp_path) == []
 
 
 def test_results_nested_too_deep_are_none(tmp_path: Path) -> None:

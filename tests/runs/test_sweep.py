@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.commands import SMALL, runs, start, train, write
+from tests.helpers.finished_runs import read_leaderboard
 from trainer.runs import leaderboard, run_dir, sweep
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
@@ -186,7 +187,7 @@ def result(**changes: Any) -> dict[str, Any]:
 def leaderboard_of(root: Path, *found: dict[str, Any]) -> list[leaderboard.Entry]:
     for number, item in enumerate(found):
         write(root, {f"{number}/results.json": json.dumps(item)})
-    return leaderboard.collect_entries(root)
+    return read_leaderboard(root)
 
 
 def test_mean_and_spread_by_hand(tmp_path: Path) -> None:

@@ -55,12 +55,6 @@ class Signature:
         """Each ``__init__`` parameter with its type."""
         return {name: parameter.kind for name, parameter in self.parameters_by_method.get("__init__", {}).items()}
 
-    def get_required_parameters(self, method: str = "__init__") -> set[str]:
-        """The parameters a method must be given."""
-        return {
-            name for name, parameter in self.parameters_by_method.get(method, {}).items() if parameter.default is None
-        }
-
 
 def find_source_file(target: str) -> Path | None:
     """The file that should define a dotted class name, without importing anything."""
