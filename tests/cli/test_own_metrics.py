@@ -98,6 +98,7 @@ def test_a_metric_is_monitored_with_its_direction_and_is_exact_over_batches(caps
     assert f"{results['test']['balanced_error']:.4f}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_stored_runs_are_ranked_in_the_right_direction_without_the_plugin_and_without_torch() -> None:
     for rate in ("0.05", "1e-5"):
         trained("task", f"pinball{rate}", f"optimizer.lr={rate}", "epochs=3")

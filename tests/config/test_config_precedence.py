@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -160,13 +162,19 @@ GANS = [
 ]
 
 
+@cache
+def composed_optimizer(*overrides: str) -> dict[str, Any]:
+    """The optimizer's keys; cached, because each model is composed with each optimizer."""
+    return compose.compose(overrides).tree["optimizer"]
+
+
 @pytest.mark.parametrize("model", GANS)
 @pytest.mark.parametrize("optimizer", sorted(registry.list_options("optimizer")))
 def test_what_a_model_sets_for_its_optimizer_breaks_no_other(model: str, optimizer: str) -> None:
     data = "ring" if "flat_features" in registry.list_options("model")[model].get_descriptions() else "digits"
-    found = compose.compose([f"model={model}", f"data={data}", f"optimizer={optimizer}"]).tree["optimizer"]
-    usual = compose.compose([f"model={model}", f"data={data}"]).tree["optimizer"]
-    own = compose.compose([f"optimizer={optimizer}"]).tree["optimizer"]
+    found = composed_optimizer(f"model={model}", f"data={data}", f"optimizer={optimizer}")
+    usual = composed_optimizer(f"model={model}", f"data={data}")
+    own = composed_optimizer(f"optimizer={optimizer}")
     assert found.keys() == own.keys()
     assert found["lr"] == usual["lr"], "what both have"
     assert found.get("betas") in (None, usual["betas"])

@@ -131,6 +131,7 @@ def test_a_decay_of_an_optimizer_without_one_is_refused() -> None:
         tree("optimizer=rprop", "optimizer.groups=[{match:'*',weight_decay:0}]")
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_imported_for_it() -> None:
     words = ["model=mlp", "data=moons", "optimizer._target_=torch.optim.NAdam", f"scheduler._target_={COSINE}"]
     code = (

@@ -11,6 +11,7 @@ from hydra.plugins.config_source import ConfigSource
 from omegaconf import OmegaConf
 
 from tests.helpers.commands import write
+from tests.helpers.marks import mark_slow_after
 from tests.helpers.reformat import LICENSE, STYLES
 from trainer.config import compose, defaults_list, registry, yaml_file
 from trainer.utils.errors import ConfigError
@@ -19,7 +20,7 @@ CONF = registry.get_builtin_dir()
 FILES = sorted(CONF.rglob("*.yaml"))
 
 
-@pytest.fixture(params=STYLES)
+@pytest.fixture(params=mark_slow_after(1, STYLES))
 def restyled(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The whole configuration in another style, in place of ours."""
     for path in FILES:
@@ -47,6 +48,7 @@ def facts(option: registry.ConfigOption) -> dict[str, object]:
     }
 
 
+@pytest.mark.slow
 def test_how_a_file_is_written_changes_nothing_that_is_known_of_it(restyled: Path) -> None:
     usual = {path: path.read_text(encoding="utf-8") for path in FILES}
     for path, text in usual.items():

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.helpers.marks import mark_slow_after
 from tests.helpers.states import equal, in_child, state, step_in
 from trainer.engine import checkpoint
 from trainer.engine.checkpoint import (
@@ -132,7 +133,7 @@ def killed_at(number: int, action: Callable[[], object]) -> int:
     return in_child(doomed)
 
 
-@pytest.mark.parametrize("saved", [1, 2])
+@pytest.mark.parametrize("saved", mark_slow_after(1, [1, 2]))
 def test_death_at_any_call_leaves_a_loadable_state(tmp_path: Path, saved: int) -> None:
     points = 0
     while True:

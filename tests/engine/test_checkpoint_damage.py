@@ -65,6 +65,7 @@ def test_nothing_there_is_told_with_the_nearest_folder(tmp_path: Path) -> None:
         load_checkpoint(tmp_path)
 
 
+@pytest.mark.slow
 def test_300_flipped_bits_are_detected_or_harmless(tmp_path: Path) -> None:
     path = tmp_path / LAST
     save_checkpoint(state(1), path)

@@ -112,6 +112,7 @@ def test_a_hanging_worker_is_named_with_its_rows() -> None:
     assert str(error) == "data worker 1 gave no batch for 1 s (worker_timeout); it was to read rows 4, 5, 6, 7"
 
 
+@pytest.mark.slow
 def test_a_death_is_told_where_a_batch_is_waited_for() -> None:
     """And not in the middle of what is done between two batches, which may be a save."""
     loader = Loader(Spoilt(print), "train", batch_size=4, device=torch.device("cpu"), workers=2, timeout=30.0)

@@ -197,6 +197,7 @@ def test_pictures_behind_links_may_not_change() -> None:
 
 
 @pytest.mark.usefixtures("in_tmp")
+@pytest.mark.slow
 def test_data_in_the_working_folder_is_the_same_after_every_run() -> None:
     for file in Path(copied("idx")["path"]).iterdir():
         file.rename(file.name)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.helpers.commands import train
+from tests.helpers.inside import in_process
+from trainer.config import plugins
 from trainer.engine.model_errors import explain_model_errors, name_model_key
 from trainer.models.layers.sequence.sequence_pool import SequencePool
 from trainer.utils.errors import ConfigError
@@ -55,12 +58,16 @@ def test_no_model_knows_of_errors_of_the_configuration() -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working folder with a plugin that was not imported before."""
     (tmp_path / "fussy.py").write_text(FUSSY)
     (tmp_path / "yaml/model").mkdir(parents=True)
     keys = "_target_: fussy.Fussy\nin_features: ???\nout_features: ???\nheads: 1 # sharers\nmost: 1000000 # batches\n"
     (tmp_path / "yaml/model/fussy.yaml").write_text(keys)
-    return tmp_path
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    plugins.declare_plugins([])
+    sys.modules.pop("fussy", None)
 
 
 @pytest.mark.parametrize(
@@ -72,12 +79,15 @@ def folder(tmp_path: Path) -> Path:
         ("model.most=3", "error: model.most: no more than 3 batches"),
     ],
 )
-def test_what_a_model_of_a_plugin_refuses_is_told_with_its_key(folder: Path, override: str, told: str) -> None:
+@pytest.mark.usefixtures("folder")
+def test_what_a_model_of_a_plugin_refuses_is_told_with_its_key(
+    override: str, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     chosen = ("--config-dir", "yaml", "plugins=[fussy]", "model=fussy", "data=wine", "batch_size=16", override)
-    done = train(*chosen, "epochs=1", "draw=false", cwd=folder)
-    assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1] == told
-    assert "Traceback" not in done.stderr
+    code, err = in_process(capsys, monkeypatch, *chosen, "epochs=1", "draw=false", "threads=1")
+    assert code == 2
+    assert err.strip().splitlines()[-1] == told
+    assert "Traceback" not in err
 
 
 def test_only_what_a_model_says_itself_is_of_the_user() -> None:

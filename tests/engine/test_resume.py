@@ -41,7 +41,10 @@ def whole_network() -> str:
     return summary(trainer)
 
 
-@pytest.mark.parametrize("step", range(1, LAST_STEP + 1))
+@pytest.mark.parametrize(
+    "step",
+    [pytest.param(k, marks=[pytest.mark.slow] * (k not in (1, 4, 7, LAST_STEP))) for k in range(1, LAST_STEP + 1)],
+)
 def test_a_stop_after_any_step_changes_no_bit(tmp_path: Path, step: int) -> None:
     chain = Chain(network, tmp_path)
     chain.start(StopAt(step))

@@ -78,6 +78,7 @@ lengths = {
 
 @given(**lengths)
 @examples(max_examples=60, deadline=None)
+@pytest.mark.slow
 def test_a_schedule_ends_on_its_players_last_step(
     n: int,
     batch_size: int,

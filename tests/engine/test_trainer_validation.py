@@ -100,6 +100,7 @@ def test_looking_does_not_change_what_is_trained() -> None:
     assert often.evaluate_loader(often.val_loader) == often.evaluate_loader(often.val_loader)
 
 
+@pytest.mark.slow
 def test_looking_does_not_change_a_network_with_dropout() -> None:
     sizes = ("model=lstm", "model.dropout=0.3", "model.hidden_size=4", "data.rows=60", "data.length=3", "epochs=3")
     losses = losses_of(lab(*sizes, "val_every=1").trainer)

@@ -134,6 +134,7 @@ job()
         pytest.param("package hydra.callbacks.x", "sweep", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_without_the_guard_the_probes_do_run(trick: str, command: str, tmp_path: Path) -> None:
     """Hydra itself, over the same files: a probe that could not fail would prove nothing."""
     from trainer.config import registry
@@ -199,6 +200,7 @@ def test_a_run_folder(verb: str, change: str, marker: Path) -> None:
         main.run_command(words)
 
 
+@pytest.mark.slow
 def test_a_runs_module_is_imported_when_it_is_named_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sentence says how, and doing so runs it: the probes above can fail."""
     monkeypatch.chdir(write(tmp_path, {"evil_twin.py": hostile.EVIL}))

@@ -27,6 +27,7 @@ def fuzz(*arguments: str, cwd: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_mutated_overrides_and_folders(tmp_path: Path) -> None:
     said = fuzz("--count", str(FEW["overrides"]), "--seed", "7", "--kinds", "overrides,folders", cwd=tmp_path)
     assert "0 wrong" in said

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.marks import mark_slow_after
 from trainer.config import compose, introspection, migrations, moved_classes
 from trainer.engine import checkpoint
 from trainer.runs import saved_run, train
@@ -31,7 +32,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     return [{key: float(value) for key, value in row.items() if key != "seconds"} for row in rows]
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", mark_slow_after(2, RUNS))
 def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(name: str) -> None:
     train.resume_run(saved_run.load(Path(name)))
     found, expected = (read_metrics(Path(name, file)) for file in ("metrics.csv", "expected_metrics.csv"))
@@ -43,7 +44,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(name: str) -> None:
     saved_run.load(Path(name))  # the configuration beside it is as it was
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", mark_slow_after(1, RUNS))
 def test_resume_auto_finds_it(name: str) -> None:
     shutil.move(name, f"outputs/{name}")
     words = json.loads(Path(f"outputs/{name}/results.json").read_text())["overrides"]

@@ -18,10 +18,12 @@ from trainer.runs.results import Result
 
 
 def run(*overrides: str) -> Result:
+    """Train a small run; figures other than the curves, most of its time, are drawn only for a ``draw`` override."""
     # A run has one length.
     has_steps = any(word.startswith("max_steps=") for word in overrides)
     small = [word for word in SMALL if not (has_steps and word.startswith("epochs="))]
-    return train.run(compose.compose([*small, *overrides]))
+    figures = [] if any(word.startswith("draw") for word in overrides) else ["draw=false"]
+    return train.run(compose.compose([*small, *figures, *overrides]))
 
 
 def metrics(path: Path) -> list[dict[str, str]]:
@@ -44,11 +46,20 @@ def signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
     monkeypatch.setattr(run_report.RunReporter, "on_step_end", watched)
 
 
-def in_process(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
-    """(exit code, what stands on stderr) of a command line."""
+def call_main(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str
+) -> tuple[int, str, str]:
+    """Run a command line in this process; return the exit code, stdout and stderr."""
     monkeypatch.setattr(sys, "argv", ["train", *arguments])
     with pytest.raises(SystemExit) as end:
         main.main()
     code = end.value.code
     assert isinstance(code, int)
-    return code, capsys.readouterr().err
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def in_process(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
+    """Run a command line in this process; return the exit code and stderr."""
+    code, _, err = call_main(capsys, monkeypatch, *arguments)
+    return code, err

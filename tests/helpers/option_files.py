@@ -9,6 +9,9 @@ import yaml
 
 from trainer.config import registry
 
+FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's parser where PyYAML was built with it: a tenth of the time of the one in Python."""
+
 
 def read_tree(option: registry.ConfigOption) -> dict[str, Any]:
     """What an option's file sets, over what those set that its defaults list names."""
@@ -32,7 +35,7 @@ def is_global(path: Path) -> bool:
 
 
 def _load(path: Path) -> tuple[dict[str, Any], list[Any]]:
-    tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    tree = yaml.load(path.read_text(encoding="utf-8"), FAST_LOADER) or {}
     return tree, tree.pop("defaults", [])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ import torch
 
 from tests.helpers import option_files, real_data
 from tests.helpers.own_files import OWN_FILES, OWN_MODELS, STAND_INS, digest
-from trainer.config import compatibility, compose, registry
+from trainer.config import compatibility, compose, introspection, registry
 from trainer.core import rng, shapes
 from trainer.core.dataset import Dataset
 from trainer.core.task import Task
@@ -55,9 +56,14 @@ SMALL_MODELS: dict[str, dict[str, Any]] = {
 """What makes a large model small, and lets it take the small images here."""
 
 
-def node(option: registry.ConfigOption) -> dict[str, Any]:
-    """The keys of an option's own group."""
+@cache
+def _keys(option: registry.ConfigOption) -> dict[str, Any]:
     return option_files.read_keys(option)
+
+
+def node(option: registry.ConfigOption) -> dict[str, Any]:
+    """Return a copy of the keys of an option's own group."""
+    return deepcopy(_keys(option))
 
 
 def shrink(name: str) -> dict[str, Any]:
@@ -103,17 +109,22 @@ def task_of(model: str, data: str) -> str:
     return MODELS[model].task_name or DATA[data].task_name or "classification"
 
 
+read_signature = cache(introspection.read_signature)
+"""Reads a class of the package once in a process: its source does not change, and every pair asks for three."""
+
+
 def explain(model: str, data: str, names: dict[str, str] | None = None) -> str | None:
     options = {"model": MODELS[model], "data": DATA[data], "task": TASKS[task_of(model, data)]}
     targets = {group: str(option.class_path) for group, option in options.items()}
-    return compatibility.explain_incompatibility(targets, names or NAMELESS)
+    with patch.object(introspection, "read_signature", read_signature):
+        return compatibility.explain_incompatibility(targets, names or NAMELESS)
 
 
 PAIRS = [(model, data) for model in MODELS for data in DATA]
 FITTING = [
     (model, data)
     for model, data in PAIRS
-    if explain(model, data) is None and MODELS[model].keys_set_in("data") <= set(node(DATA[data]))
+    if explain(model, data) is None and MODELS[model].keys_set_in("data") <= set(_keys(DATA[data]))
 ]
 
 

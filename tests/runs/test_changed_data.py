@@ -127,6 +127,7 @@ def test_files_that_are_written_while_they_are_read_are_refused(monkeypatch: pyt
         trained("csv")
 
 
+@pytest.mark.slow
 def test_the_first_rows_are_drawn_without_their_files() -> None:
     path = trained("image_folder", "model=cnn")
     kept = saved_run.load(path)
@@ -144,6 +145,7 @@ def test_the_first_rows_are_drawn_without_their_files() -> None:
         ("model=real_nvp", "these need no data: train sample RUN, train score RUN input=PATH, train show RUN"),
     ],
 )
+@pytest.mark.slow
 def test_what_needs_no_data_is_told(model: str, verbs: str) -> None:
     path = trained("csv", model)
     shutil.rmtree("files")

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.helpers.inside import run
+from tests.helpers.marks import mark_slow_after
 from trainer.cli import main
 from trainer.engine import checkpoint
 from trainer.runs import inference, saved_run
@@ -65,7 +66,7 @@ def test_weights_that_the_last_state_holds_are_made_again(capsys: pytest.Capture
         (age, r"best\.pt: epoch is 2; last\.pt has 1"),
     ],
 )
-@pytest.mark.parametrize("word", ["resume=auto", "resume="])
+@pytest.mark.parametrize("word", mark_slow_after(1, ["resume=auto", "resume="]))
 def test_weights_that_are_lost_are_told(harm: Callable[[Path], None], said: str, word: str) -> None:
     path = Path(run(*UNCHANGED).folder)
     harm(path / "best.pt")

@@ -30,6 +30,7 @@ def train(folder: Path, *flags: str, words: list[str]) -> list[dict[str, str]]:
         return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_optimized_python_trains_the_same(name: str, tmp_path: Path) -> None:
     usual = train(tmp_path / "usual", words=COMMANDS[name])

@@ -14,6 +14,7 @@ import pytest
 from tests.helpers.commands import write
 from tests.helpers.finished_runs import read_leaderboard
 from tests.helpers.inside import run, signal_at
+from tests.helpers.marks import mark_slow_after
 from trainer.engine import checkpoint
 from trainer.runs import inference, recovery, run_dir, saved_run, train
 from trainer.runs.results import Result
@@ -69,7 +70,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, number: int = 7) -> Path:
 
 
 @pytest.mark.usefixtures("in_tmp")
-@pytest.mark.parametrize("text", [None, "", '{"identity": "'])
+@pytest.mark.parametrize("text", mark_slow_after(1, [None, "", '{"identity": "']))
 @pytest.mark.parametrize("how", ["auto", "verb", pytest.param("key", marks=pytest.mark.slow)])
 def test_a_run_is_known_by_its_checkpoint(text: str | None, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run("epochs=4", "draw=false", "hydra.run.dir=elsewhere/whole")
@@ -111,6 +112,7 @@ def test_a_checkpoint_of_something_else_tells_nothing(name: str, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("in_tmp")
+@pytest.mark.slow
 def test_a_damaged_state_is_left_to_the_user_or_to_auto(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

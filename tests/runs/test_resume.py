@@ -35,6 +35,7 @@ def stop(path: Path) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | {"status": "interrupted"}))
 
 
+@pytest.mark.slow
 def test_a_stopped_run_on_other_data_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(60)
     main.run_command(WORDS)

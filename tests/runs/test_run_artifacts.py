@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.inside import metrics, run, signal_at
+from tests.helpers.marks import mark_slow_after
 from trainer.config import compose
 from trainer.engine import checkpoint
 from trainer.runs import run_artifacts, run_dir, saved_run, train
@@ -61,7 +62,12 @@ def killed_before(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> Pa
 
 
 @pytest.mark.parametrize(
-    "place", [(run_artifacts, "draw_curves"), (artifact_writer, "write_artifacts"), (train, "_draw_artifacts")]
+    "place",
+    [
+        (run_artifacts, "draw_curves"),
+        pytest.param((artifact_writer, "write_artifacts"), marks=pytest.mark.slow),
+        pytest.param((train, "_draw_artifacts"), marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_killed_while_it_draws_is_made_complete(place: tuple[Any, str], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = pictured()
@@ -76,7 +82,7 @@ def test_a_run_killed_while_it_draws_is_made_complete(place: tuple[Any, str], mo
         assert result[key] == before[key], key
 
 
-@pytest.mark.parametrize("lost", ["curves.png", "metrics.csv", "confusion.png"])
+@pytest.mark.parametrize("lost", mark_slow_after(1, ["curves.png", "metrics.csv", "confusion.png"]))
 def test_what_was_removed_is_made_again(lost: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = pictured()
     before = (path / lost).read_bytes()
@@ -121,13 +127,13 @@ def test_a_stop_while_it_draws_leaves_a_finished_run(monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patched:
         patched.setattr(plots, "draw_training_curves", slow)
         with pytest.raises(Interrupted, match="train resume outputs/cut"):
-            run("hydra.run.dir=outputs/cut")
+            run("draw=true", "hydra.run.dir=outputs/cut")
     assert run_dir.read_results(Path("outputs/cut"))["status"] == "finished"
     train.resume_run(saved_run.load(Path("outputs/cut")))
     assert Path("outputs/cut/curves.png").exists()
 
 
-@pytest.mark.parametrize("name", ["curves.png", "confusion.png", "results.json"])
+@pytest.mark.parametrize("name", mark_slow_after(1, ["curves.png", "confusion.png", "results.json"]))
 def test_scores_are_shown_though_the_disk_is_full(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,6 +153,7 @@ def test_scores_are_shown_though_the_disk_is_full(
     assert "saved in" not in said
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_says_how_far_it_came_and_has_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         signal_at(patched, 7, signal.SIGHUP)
@@ -190,14 +197,14 @@ def test_the_first_fault_is_the_one_that_is_told(monkeypatch: pytest.MonkeyPatch
     assert "best.pt" in said["reason"]
 
 
-@pytest.mark.parametrize("name", ["x" * 900, "../secret.txt", "{}/secret.txt", "sub/picture.png", "..", "", "a\0b"])
-def test_a_name_that_is_no_file_of_the_folder_is_missing(name: str) -> None:
-    path = Path(run("draw=false").folder)
+def test_a_name_that_is_no_file_of_the_folder_is_missing() -> None:
+    path = Path(run().folder)
     (path.parent / "secret.txt").write_text("x")
     (path / "sub").mkdir()
     (path / "sub/picture.png").write_text("x")
     (path / "own.png").write_text("x")
-    name = name.format(path.parent.absolute())
     result = Result.read(path)
-    result.artifacts = [name, "own.png"]
-    assert run_artifacts.find_missing_artifacts(path, result) == [name]
+    outside = f"{path.parent.absolute()}/secret.txt"
+    for name in ("x" * 900, "../secret.txt", outside, "sub/picture.png", "..", "", "a\0b"):
+        result.artifacts = [name, "own.png"]
+        assert run_artifacts.find_missing_artifacts(path, result) == [name]

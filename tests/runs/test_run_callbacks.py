@@ -12,6 +12,7 @@ import pytest
 
 from tests.helpers.digest import digest
 from tests.helpers.inside import metrics, run, signal_at
+from tests.helpers.marks import mark_slow_after
 from tests.helpers.refusals import refused
 from trainer.config import compose
 from trainer.engine import checkpoint
@@ -150,7 +151,7 @@ def test_an_error_in_a_callback_ends_the_run_by_its_name() -> None:
         run("plugins=[own_callbacks]", "+logger.a={_target_: own_callbacks.StopAt, step: 3}")
 
 
-@pytest.mark.parametrize("after", [0, 4])
+@pytest.mark.parametrize("after", mark_slow_after(1, [0, 4]))
 def test_a_logger_that_fails_is_turned_off_and_changes_nothing(after: int, capsys: pytest.CaptureFixture[str]) -> None:
     whole = run("hydra.run.dir=outputs/whole")
     broken = f"+logger.mine={{_target_: own_callbacks.Broken, after: {after}}}"
@@ -171,6 +172,7 @@ def test_a_logger_whose_package_is_missing_names_the_extra_before_training(monke
     assert not list(Path().glob("outputs/**/results.json"))
 
 
+@pytest.mark.slow
 def test_loggers_and_callbacks_are_no_part_of_what_a_run_is() -> None:
     plain = compose.compose([])
     for words in (["logger=none"], ["logger=[csv,tensorboard]", "log_every=3"], [*MINE]):
@@ -181,6 +183,7 @@ def test_loggers_and_callbacks_are_no_part_of_what_a_run_is() -> None:
     assert result.options == run().options
 
 
+@pytest.mark.slow
 def test_the_step_table_has_each_step_once_whatever_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("epochs=4", "logger.csv.steps=true", "log_every=1", "save_every=1000")
     run(*words, "hydra.run.dir=outputs/whole")
@@ -203,6 +206,7 @@ def test_the_step_table_has_each_step_once_whatever_stops_the_run(monkeypatch: p
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 def test_three_loggers_at_once_resume_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     tracking = pytest.importorskip("mlflow.tracking")

@@ -178,6 +178,7 @@ def enter(path: Path) -> None:
 
 
 @pytest.mark.parametrize("may_reuse", [True, False])
+@pytest.mark.slow
 def test_processes_that_claim_at_once_get_folders_of_their_own(may_reuse: bool, tmp_path: Path) -> None:
     """Each works in its own as soon as it has it, and some are done before others look."""
     for round_of in range(10):

@@ -98,6 +98,7 @@ def test_later_weights_are_not_those_that_are_tested(moments: Path, tmp_path: Pa
     assert outcome(path) == outcome(moments / "whole")
 
 
+@pytest.mark.slow
 def test_stops_before_they_are_found_anew_change_nothing(
     moments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

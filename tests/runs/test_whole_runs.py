@@ -16,6 +16,7 @@ import torch
 
 from tests.helpers.changed_files import FOREIGN, append, halve, rename
 from tests.helpers.inside import signal_at
+from tests.helpers.marks import mark_slow_after
 from tests.helpers.own_runs import GIVEN, MODELS, copied, scores, trained
 from trainer.config import compose
 from trainer.engine import checkpoint, dataset_state
@@ -26,7 +27,7 @@ from trainer.utils.errors import ConfigError, Interrupted
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
-@pytest.mark.parametrize("name", GIVEN)
+@pytest.mark.parametrize("name", mark_slow_after(3, GIVEN))
 def test_a_run_gives_the_same_numbers_again_and_knows_files_that_were_moved(name: str) -> None:
     path = trained(name)
     assert scores(path) == Result.read(path).test
@@ -116,6 +117,7 @@ def test_a_place_that_is_given_for_files_must_be_there() -> None:
     assert "trained on" not in str(told.value)
 
 
+@pytest.mark.slow
 def test_results_and_checkpoints_name_the_contents_of_the_data() -> None:
     path = trained("csv")
     digest = Result.read(path).data_digest
@@ -151,7 +153,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, *words: str) -> Path:
 
 
 @pytest.mark.parametrize("change", [halve, rename])
-@pytest.mark.parametrize("name", ["csv", "text_folder", "image_folder"])
+@pytest.mark.parametrize("name", mark_slow_after(1, ["csv", "text_folder", "image_folder"]))
 def test_a_run_does_not_go_on_with_changed_data(
     name: str, change: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +240,7 @@ def test_a_state_of_a_later_version_is_refused() -> None:
         scores(path)
 
 
+@pytest.mark.slow
 def test_an_option_from_the_environment_is_in_no_file_of_a_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -177,6 +177,7 @@ def test_spectral_norm_and_clipping_are_refused_together() -> None:
     task(gan(spectral=True), loss="hinge")
 
 
+@pytest.mark.slow
 def test_clipping_keeps_every_weight_of_the_critic_inside_while_it_learns() -> None:
     made = lab(*SMALL, "task.loss=wgan", "task.clip=0.0625", "max_steps=30", "ema=0.5", "optimizer.lr=1e-2")
     made.trainer.fit()

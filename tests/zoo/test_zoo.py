@@ -141,7 +141,11 @@ def test_the_same_seed_gives_the_same_bits(model: str) -> None:
 # Every model with every data set.
 
 
-@pytest.mark.parametrize("data", [pytest.param(d, marks=[pytest.mark.slow] * (d in LARGE)) for d in DATA])
+SLOW_PAIRS = {*LARGE, "image_folder", "gratings", "idx", "digit_canvas"}
+"""Data sets that take a second to read, or that many image models fit."""
+
+
+@pytest.mark.parametrize("data", [pytest.param(d, marks=[pytest.mark.slow] * (d in SLOW_PAIRS)) for d in DATA])
 def test_pairs_that_fit_build_and_score(data: str) -> None:
     if reason := lacking(data):
         pytest.skip(reason)

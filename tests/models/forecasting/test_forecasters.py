@@ -227,6 +227,7 @@ def test_a_sine_with_trend_is_learned_to_the_gate(words: str) -> None:
     assert lab(*words.split(), "data=sine_trend").test()["mse"] < 0.02
 
 
+@pytest.mark.slow
 def test_a_twin_that_reads_one_step_misses_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = GRUForecaster.forward
     monkeypatch.setattr(GRUForecaster, "forward", lambda self, x: whole(self, x[:, -1:]))

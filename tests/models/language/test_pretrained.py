@@ -118,6 +118,7 @@ def reviews(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_fine_tuning_learns_from_a_folder_of_texts(folder: Path, tmp_path: Path) -> None:
     data = ["data=text_folder", f"data.path={reviews(tmp_path)}", f"data.max_length={saved_model.LONGEST}"]
     run = lab("model=pretrained", f"model.name={folder}", *data, "epochs=15", "optimizer.lr=1e-3", "batch_size=8")

@@ -234,6 +234,7 @@ OTHERS = ("gru", "birnn", "bilstm", "bigru", "nested_rnn", "attention_rnn")
 
 
 @pytest.mark.parametrize("model", ["rnn", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
+@pytest.mark.slow
 def test_every_member_learns_what_each_step_says(model: str) -> None:
     assert lab(f"model={model}", "data.rows=2000", "epochs=5", "optimizer.lr=3e-3").test()["accuracy"] > 0.8
 

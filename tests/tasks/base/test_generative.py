@@ -235,6 +235,7 @@ def test_arrays_and_clouds_are_written(tmp_path: Path, ring: Ring) -> None:
     assert len(np.unique(np.asarray(Image.open(paths[0]).convert("L")))) > 20
 
 
+@pytest.mark.slow
 def test_models_that_generate_learn_rows_as_they_are() -> None:
     """A picture that was shifted is one that the test rows, its judges, do not hold."""
     made_by = {

@@ -40,6 +40,7 @@ def read_points(client: Any, run_id: str) -> Points:
     return {name: [(p.step, p.value) for p in client.get_metric_history(run_id, name)] for name in names}
 
 
+@pytest.mark.slow
 def test_each_step_is_there_once_whatever_stops_the_run(tmp_path: Path, store: str) -> None:
     def read(_: Path, logger: Logger) -> Points:
         assert logger.run_id

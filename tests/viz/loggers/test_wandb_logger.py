@@ -50,6 +50,7 @@ def read(folder: Path, _: Logger) -> Points:
     return points
 
 
+@pytest.mark.slow
 def test_each_step_is_there_once_whatever_stops_the_run(tmp_path: Path) -> None:
     check_points(lambda _: WandbLogger(), read, tmp_path, leave=wandb.teardown)
     for name in ("stopped", "crashed"):

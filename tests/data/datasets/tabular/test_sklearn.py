@@ -59,6 +59,7 @@ def test_as_good_as_logistic_regression(data: str) -> None:
     assert made.test()["accuracy"] >= reference - 0.01
 
 
+@pytest.mark.slow
 def test_as_good_as_ridge_regression_and_overfitting_is_not() -> None:
     from sklearn.linear_model import Ridge
 
