@@ -43,7 +43,7 @@ def test_results_hold_everything_there_is_to_know() -> None:
         assert 0 <= said[scores]["accuracy"] <= 1
     assert {"python", "torch", "hydra-core", "numpy"} <= set(said["versions"])
     assert said["git"] is None
-    assert said["overrides"] == [*SMALL, "epochs=3"]
+    assert said["overrides"] == [*SMALL, "draw=false", "epochs=3"]
     assert said["reason"] is None
     assert result.val_score == said["val"]["accuracy"]
 
