@@ -23,6 +23,7 @@ from hydra.core.hydra_config import HydraConfig
 
 import trainer
 from tests.helpers.commands import SMALL
+from tests.helpers.marks import mark_slow_after
 from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -48,7 +49,7 @@ def test_a_program_that_draws_its_own_numbers_goes_on_drawing_them(call: Any) ->
     assert found[0] != found[1]
 
 
-@pytest.mark.parametrize("call", [trainer.run, trainer.build])
+@pytest.mark.parametrize("call", mark_slow_after(1, [trainer.run, trainer.build]))
 def test_a_run_beside_another_in_a_thread_is_refused_and_leaves_it_alone(call: Any) -> None:
     config = trainer.compose([*SMALL, "model.dropout=0.3", "epochs=40"])
     alone = trainer.run(config)
@@ -91,6 +92,7 @@ def test_a_process_is_afterwards_as_it_was(capfd: pytest.CaptureFixture[str]) ->
     assert "saved in" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_in_a_thread_is_the_same_run() -> None:
     found = []
     for in_thread in (False, True):

@@ -24,6 +24,7 @@ def test_hydras_flags_still_work(tmp_path: Path) -> None:
     assert not runs(tmp_path)
 
 
+@pytest.mark.slow
 def test_resolve_shows_values(tmp_path: Path) -> None:
     plain = train("model=lstm", "data=ucr", "data_dir=there", "--cfg", "job", cwd=tmp_path)
     resolved = train("model=lstm", "data=ucr", "data_dir=there", "--cfg", "job", "--resolve", cwd=tmp_path)
@@ -32,6 +33,7 @@ def test_resolve_shows_values(tmp_path: Path) -> None:
     assert resolved.returncode == 0
 
 
+@pytest.mark.slow
 def test_hydras_flags_do_not_let_a_typo_through(tmp_path: Path) -> None:
     done = train("modell=lstm", "--cfg", "job", cwd=tmp_path)
     assert (done.returncode, "did you mean model?" in done.stderr) == (2, True)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.helpers.commands import SMALL, environment, train, write
 from tests.helpers.inside import in_process
+from tests.helpers.marks import mark_slow_after
 from trainer.cli import main
 from trainer.config import registry
 from trainer.config.schema import Settings
@@ -33,21 +34,24 @@ print(code, *(name for name in heavy if name in sys.modules), file=sys.stderr)
 
 @pytest.mark.parametrize(
     ("arguments", "code", "modules"),
-    [
-        (["--help"], 0, []),
-        (["list"], 0, []),
-        (["list", "models", "data"], 0, []),
-        (["show", "model=lstm"], 0, []),
-        (["show"], 0, []),
-        (["shwo"], 2, []),
-        (["model=lstmm", "optimizer.lrr=1", "epochs=x"], 2, ["hydra", "omegaconf"]),
-        (["model=gcn", "data=synthetic_seq"], 2, ["hydra", "omegaconf"]),
-        (["model._target_=torch.load"], 2, ["hydra", "omegaconf"]),
-        (["device=gpu"], 2, ["hydra", "omegaconf"]),
-        (["resume", "nope"], 2, ["hydra", "omegaconf"]),
-        (["evaluate", "nope"], 2, ["hydra", "omegaconf"]),
-        (["-m", "model=lstm,nope"], 2, ["hydra", "omegaconf"]),
-    ],
+    mark_slow_after(
+        3,
+        [
+            (["--help"], 0, []),
+            (["show", "model=lstm"], 0, []),
+            (["model=lstmm", "optimizer.lrr=1", "epochs=x"], 2, ["hydra", "omegaconf"]),
+            (["list"], 0, []),
+            (["list", "models", "data"], 0, []),
+            (["show"], 0, []),
+            (["shwo"], 2, []),
+            (["model=gcn", "data=synthetic_seq"], 2, ["hydra", "omegaconf"]),
+            (["model._target_=torch.load"], 2, ["hydra", "omegaconf"]),
+            (["device=gpu"], 2, ["hydra", "omegaconf"]),
+            (["resume", "nope"], 2, ["hydra", "omegaconf"]),
+            (["evaluate", "nope"], 2, ["hydra", "omegaconf"]),
+            (["-m", "model=lstm,nope"], 2, ["hydra", "omegaconf"]),
+        ],
+    ),
 )
 def test_nothing_heavy_is_imported_early(arguments: list[str], code: int, modules: list[str], tmp_path: Path) -> None:
     import subprocess

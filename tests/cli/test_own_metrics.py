@@ -114,6 +114,7 @@ def test_stored_runs_are_ranked_in_the_right_direction_without_the_plugin_and_wi
     assert (done.returncode, "pinball" in done.stdout) == (0, True), done.stderr
 
 
+@pytest.mark.slow
 def test_a_sweep_says_and_a_sweeper_is_given_the_monitored_value() -> None:
     import trainer
 
@@ -123,6 +124,7 @@ def test_a_sweep_says_and_a_sweeper_is_given_the_monitored_value() -> None:
     assert len(runs(Path("outputs"))) == 3
 
 
+@pytest.mark.slow
 def test_a_run_is_not_resumed_with_the_other_direction(own_plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         signal_at(patched, 23, signal.SIGTERM)
@@ -135,6 +137,7 @@ def test_a_run_is_not_resumed_with_the_other_direction(own_plugins: Path, monkey
         run_command(["resume", "outputs/run", "plugins=[own_quantile]"])
 
 
+@pytest.mark.slow
 def test_an_old_run_without_directions_is_still_read() -> None:
     path = trained("metric", "run", "epochs=2", "monitor=accuracy")
     file = path / run_dir.RESULTS_FILE

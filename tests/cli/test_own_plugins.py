@@ -78,6 +78,7 @@ def test_a_users_own_run_can_be_evaluated(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_plugin_that_is_not_python(tmp_path: Path) -> None:
     write(tmp_path, OWN | {"mine.py": "class Linear(:\n"})
     done = train("--config-dir", "conf", "plugins=[mine]", "model=mine", "data=sums", cwd=tmp_path)

@@ -283,6 +283,7 @@ def test_contract_is_asked_with_the_names_the_user_chose() -> None:
         assert compatibility.explain_incompatibility(targets, {"model": "", "data": "", "task": ""}) is None
 
 
+@pytest.mark.slow
 def test_a_task_that_was_asked_for_is_not_forgotten_in_what_would_fit() -> None:
     (problem,) = refused("model=lstm", "data=synthetic_seq", "task=regression")
     fitting = problem.split("lstm with task regression works with: ")[1].split(", ")

@@ -10,6 +10,7 @@ import pytest
 
 from tests.helpers import option_files
 from tests.helpers.commands import write
+from tests.helpers.marks import mark_slow_after
 from trainer.config import compose, registry, validation
 from trainer.utils.errors import ConfigError
 
@@ -168,7 +169,7 @@ def composed_optimizer(*overrides: str) -> dict[str, Any]:
     return compose.compose(overrides).tree["optimizer"]
 
 
-@pytest.mark.parametrize("model", GANS)
+@pytest.mark.parametrize("model", mark_slow_after(1, GANS))
 @pytest.mark.parametrize("optimizer", sorted(registry.list_options("optimizer")))
 def test_what_a_model_sets_for_its_optimizer_breaks_no_other(model: str, optimizer: str) -> None:
     data = "ring" if "flat_features" in registry.list_options("model")[model].get_descriptions() else "digits"

@@ -12,6 +12,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from tests.helpers.commands import write
+from tests.helpers.marks import mark_slow_after
 from trainer.cli import main
 from trainer.config import compose, config_dir, hydra_compose, registry
 from trainer.utils.errors import ConfigError
@@ -93,7 +94,7 @@ def test_an_option_of_a_folder_is_what_hydra_makes_of_it(folder: Path, group: st
             assert OmegaConf.create(f"a: {value}") == {"a": node[key]}
 
 
-@pytest.mark.parametrize("group", registry.GROUPS)
+@pytest.mark.parametrize("group", mark_slow_after(4, registry.GROUPS))
 def test_our_options_are_what_hydra_makes_of_them(group: str) -> None:
     for place, (name, option) in enumerate(registry.list_options(group).items()):
         if place % 8 and len(option.layers) == 1:

@@ -119,6 +119,7 @@ def test_num_workers_and_test_worker_timeout_reach_the_loader(monkeypatch: pytes
     assert {(kinds["workers"], kinds["timeout"]) for kinds in seen} == {(1, 5)}
 
 
+@pytest.mark.slow
 def test_save_every_says_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
     from trainer.engine import checkpoint
 
@@ -208,6 +209,7 @@ def test_fingerprint_says_how_closely_files_are_looked_at(tmp_path: Path) -> Non
         assert found["exact"] == (mode == "exact")
 
 
+@pytest.mark.slow
 def test_allow_changed_data_lets_a_run_be_used_on_other_rows(tmp_path: Path) -> None:
     words = ["model=mlp", "data=csv", own_table(tmp_path / "d.csv", 40), "data.target=kind", "epochs=1"]
     path = Path(train.run(compose.compose(words)).folder)

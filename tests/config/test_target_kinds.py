@@ -108,6 +108,7 @@ def test_a_task_of_a_plugin_says_it_by_its_shapes_or_outright(name: str, kind: s
 CSV = ("--config-dir", "yaml", "plugins=[own_tasks]", "model=mlp", "data=csv", "data.path=houses.csv")
 
 
+@pytest.mark.slow
 def test_a_task_of_the_users_learns_from_a_table_of_the_users(folder: Path) -> None:
     chosen = (*CSV, "data.target=price", "task=quantile", "monitor=loss", "epochs=2", "draw=false", "device=cpu")
     done = train(*chosen, "hydra.run.dir=outputs/one", cwd=folder)

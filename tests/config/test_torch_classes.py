@@ -191,6 +191,7 @@ def test_classes_of_a_plugin_have_their_own_keys(plugin: str) -> None:
         tree("optimizer._target_=own_optim.SignSGD")
 
 
+@pytest.mark.slow
 def test_classes_of_a_plugin_train(plugin: str) -> None:
     from trainer.runs import train
 

@@ -87,6 +87,7 @@ def usual() -> list[compose.Config]:
 
 
 @pytest.mark.usefixtures("restyled")
+@pytest.mark.slow
 def test_how_a_file_is_written_changes_no_configuration(usual: list[compose.Config]) -> None:
     for words, before in zip(COMMANDS, usual, strict=True):
         after = compose.compose(words)

@@ -103,6 +103,7 @@ def test_links_to_folders_are_followed_and_never_in_a_circle(tmp_path: Path) -> 
     assert told[0].startswith("3 changed: pics/a/0.txt, pics/c/0.txt")
 
 
+@pytest.mark.slow
 def test_of_a_folder_of_runs_no_run_is_read(tmp_path: Path) -> None:
     """Or data in the working folder would be other data after every run."""
     small(tmp_path, "x.txt", "outputs/y.txt", "outputs/own/z.txt", "src/__pycache__/w.txt", "src/__pycache__/w.pyc")
@@ -181,6 +182,7 @@ def test_digests_of_before_are_those_of_today(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_tmp")
+@pytest.mark.slow
 def test_pictures_behind_links_may_not_change() -> None:
     copied("image_folder")
     Path("files", "kinds").rename("store")

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from tests.helpers.lab import lab
+from tests.helpers.marks import mark_slow_after
 from tests.helpers.resumed_runs import MID_EPOCH, STEPS_AN_EPOCH, Chain, noisy, summary
 from tests.helpers.tiny import CONSTANT, SGD, LeastSquares, Linear, StopAt, losses_of, tiny, weights
 from trainer.config import registry
@@ -61,7 +62,7 @@ def test_every_option_is_tested() -> None:
     assert set(registry.list_options("scheduler")) == {*SCHEDULES, "none", "onecycle", "cosine", "step", "plateau"}
 
 
-@pytest.mark.parametrize("step", [1, 6])
+@pytest.mark.parametrize("step", mark_slow_after(1, [6, 1]))
 @pytest.mark.parametrize("name", TORCH)
 def test_an_optimizer_goes_on_to_the_same_bits(name: str, step: int, tmp_path: Path) -> None:
     assert_resumes(partial(build, f"optimizer={name}", "scheduler=cosine_restarts", "scheduler.T_0=3"), tmp_path, step)

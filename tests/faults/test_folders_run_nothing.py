@@ -14,6 +14,7 @@ import yaml
 from tests.helpers import hostile
 from tests.helpers.commands import SMALL, environment, train, write
 from tests.helpers.hostile import marker_fixture  # noqa: F401
+from tests.helpers.marks import mark_slow_after
 from trainer.cli import main
 from trainer.config import compose, plugins
 from trainer.runs import sweep
@@ -190,7 +191,7 @@ def run_folder(path: Path, change: dict[str, Any]) -> Path:
     return write(path, {"config.yaml": tree, "results.json": json.dumps(results), "mine.py": ""})
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", mark_slow_after(2, VERBS))
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_run_folder(verb: str, change: str, marker: Path) -> None:
     path = run_folder(marker.parent / "run", CHANGES[change])

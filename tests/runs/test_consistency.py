@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.helpers.marks import mark_slow_after
 from tests.helpers.own_runs import scores, trained
 from trainer.core import rng
 from trainer.runs import inference, saved_run
@@ -109,7 +110,8 @@ def test_a_score_that_the_weights_do_not_give_is_told(caplog: pytest.LogCaptureF
 
 
 @pytest.mark.parametrize(
-    ("device", "share", "is_told"), [("cpu", 1.005, False), ("cpu", 1.03, True), ("cuda:0", 1.03, False)]
+    ("device", "share", "is_told"),
+    mark_slow_after(2, [("cpu", 1.005, False), ("cpu", 1.03, True), ("cuda:0", 1.03, False)]),
 )
 def test_another_device_may_score_a_little_otherwise(
     device: str, share: float, is_told: bool, caplog: pytest.LogCaptureFixture

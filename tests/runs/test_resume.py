@@ -50,6 +50,7 @@ def test_a_stopped_run_on_other_data_is_named(capsys: pytest.CaptureFixture[str]
     assert "nothing to do" in again.stdout, "the run on this data comes first"
 
 
+@pytest.mark.slow
 def test_another_configuration_is_not_named(capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(60)
     main.run_command(WORDS)

@@ -120,6 +120,7 @@ def test_a_state_before_the_last_is_none_of_a_finished_run(capsys: pytest.Captur
     assert "is finished; nothing to do" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_stop_while_it_draws_leaves_a_finished_run(monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)

@@ -83,6 +83,7 @@ def state_of(folder: str) -> str:
     return digest({key: value for key, value in state.items() if key != "about"})
 
 
+@pytest.mark.slow
 def test_a_callback_of_a_plugin_and_its_state_resume_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run("epochs=4", "model.dropout=0.2", *MINE, "hydra.run.dir=outputs/whole")
     assert (whole.steps, whole.epochs) == (8, 3)

@@ -76,6 +76,7 @@ def test_a_signal_stops_a_run_that_goes_on_to_the_same_end(
     assert runner.resume_run(saved_run.load(path)).test == whole.test, "a finished run is left as it is"
 
 
+@pytest.mark.slow
 def test_resume_auto_finds_the_run_of_this_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         signal_at(patched, 5, signal.SIGINT)
@@ -90,6 +91,7 @@ def test_resume_auto_finds_the_run_of_this_configuration(monkeypatch: pytest.Mon
     assert len(runs(Path())) == 2
 
 
+@pytest.mark.slow
 def test_resuming_a_folder_takes_the_keys_that_change_nothing_trained(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

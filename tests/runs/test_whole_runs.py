@@ -152,7 +152,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, *words: str) -> Path:
     return Path("outputs/stopped")
 
 
-@pytest.mark.parametrize("change", [halve, rename])
+@pytest.mark.parametrize("change", mark_slow_after(1, [halve, rename]))
 @pytest.mark.parametrize("name", mark_slow_after(1, ["csv", "text_folder", "image_folder"]))
 def test_a_run_does_not_go_on_with_changed_data(
     name: str, change: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch

@@ -133,6 +133,7 @@ def test_the_source_draws_loops_and_links_of_one_direction() -> None:
     assert float(adjacency.diagonal().mean()) > 0.2
 
 
+@pytest.mark.slow
 def test_what_is_sampled_is_a_table_and_a_picture(trained: Lab, tmp_path: Path) -> None:
     seen, links = drawn(trained, seed=4)
     items = list(trained.task.sample(count=2, seed=4))  # type: ignore[operator]

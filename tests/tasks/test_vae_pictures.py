@@ -82,6 +82,7 @@ def test_pictures_are_made_in_shades_between_black_and_white() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.slow
 def test_what_is_shown_is_rebuilt_from_the_code_and_ways_end_in_it() -> None:
     run, task = made(*SHADES, "task.likelihood=categorical", "model.num_classes=10")
     reconstructions, interpolations = show(task.eval().make_artifacts(run.loaders["test"].iter_epoch(0))).values()

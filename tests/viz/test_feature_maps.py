@@ -85,6 +85,7 @@ def test_samples_are_rows_at_rest_and_as_epochs_see_them() -> None:
 
 
 @pytest.mark.usefixtures("in_tmp")
+@pytest.mark.slow
 def test_a_run_of_pictures_leaves_some_and_can_be_looked_into(capsys: pytest.CaptureFixture[str]) -> None:
     folder = Path(run(*PICTURES, "epochs=1", "model.hidden=[8]", "draw=true").folder)
     assert {"confusion.png", "mistakes.png", "saliency.png"} <= {path.name for path in folder.iterdir()}

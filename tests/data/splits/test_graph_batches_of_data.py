@@ -79,6 +79,7 @@ def test_links_carry_the_class(model: str) -> None:
     assert lab(f"model={model}", "data=sbm", "epochs=80").test()["accuracy"] >= 0.75
 
 
+@pytest.mark.slow
 def test_features_alone_do_not() -> None:
     """The same nodes without their links, and with links that have been dealt out anew."""
     assert lab("model=mlp", "data=sbm", "epochs=80").test()["accuracy"] < 0.6

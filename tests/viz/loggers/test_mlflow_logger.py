@@ -49,6 +49,7 @@ def test_each_step_is_there_once_whatever_stops_the_run(tmp_path: Path, store: s
     check_points(lambda _: MLflowLogger(store, "steps"), read, tmp_path)
 
 
+@pytest.mark.slow
 def test_status_configuration_and_pictures(tmp_path: Path, store: str) -> None:
     client = tracking.MlflowClient(tracking_uri=store)
     (tmp_path / "curves.png").write_bytes(b"picture")

@@ -57,6 +57,7 @@ def test_each_step_is_there_once_whatever_stops_the_run(tmp_path: Path) -> None:
         assert len({r.run.run_id for r in records(tmp_path / name) if r.WhichOneof("record_type") == "run"}) == 1
 
 
+@pytest.mark.slow
 def test_the_configuration_is_that_of_the_run(tmp_path: Path) -> None:
     train_logged(tmp_path, WandbLogger(tags=["mine"]))
     (run,) = [record.run for record in records(tmp_path) if record.WhichOneof("record_type") == "run"]

@@ -193,6 +193,7 @@ def test_review_polarity() -> None:
     assert data.info.baseline["accuracy"] == 0.5
 
 
+@pytest.mark.slow
 def test_a_bag_of_words_learns_the_words_of_a_class(tmp_path: Path) -> None:
     for kind in ("bad", "good"):
         (tmp_path / kind).mkdir()
