@@ -9,7 +9,7 @@ from typing import get_type_hints
 import pytest
 
 from tests.helpers.commands import SMALL, environment, train, write
-from tests.helpers.inside import in_process
+from tests.helpers.in_process import run_main
 from tests.helpers.marks import mark_slow_after
 from trainer.cli import main
 from trainer.config import registry
@@ -105,7 +105,7 @@ def test_bad_input_is_told_in_a_few_lines(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    ended, said = in_process(capsys, monkeypatch, *arguments)
+    ended, said = run_main(capsys, monkeypatch, *arguments)
     assert ended == code, said
     assert said.startswith("error: ")
     assert len(said.strip().splitlines()) <= 10
@@ -139,7 +139,7 @@ def test_a_device_that_is_not_there_is_the_environments_fault(
     if (name == "cuda" and torch.cuda.is_available()) or (name == "mps" and torch.backends.mps.is_available()):
         pytest.skip("this machine has one")
     monkeypatch.chdir(tmp_path)
-    code, said = in_process(capsys, monkeypatch, *SMALL, f"device={name}")
+    code, said = run_main(capsys, monkeypatch, *SMALL, f"device={name}")
     assert (code, f"device={name}" in said) == (4, True), said
     assert list(tmp_path.rglob("*")) == []
 
@@ -148,7 +148,7 @@ def test_a_file_where_the_folder_should_be(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(write(tmp_path, {"outputs": "a file"}))
-    code, said = in_process(capsys, monkeypatch, *SMALL)
+    code, said = run_main(capsys, monkeypatch, *SMALL)
     assert (code, "cannot create" in said) == (4, True), said
 
 
@@ -165,7 +165,7 @@ def test_debug_raises(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_many_problems_are_cut_to_ten_lines(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, said = in_process(capsys, monkeypatch, *(f"nonsense{i}=1" for i in range(30)))
+    code, said = run_main(capsys, monkeypatch, *(f"nonsense{i}=1" for i in range(30)))
     assert code == 2
     assert len(said.strip().splitlines()) == 10
     assert "... and 21 more" in said
@@ -205,7 +205,7 @@ def test_many_problems_are_cut_to_ten_lines(
 def test_the_verbs_say_what_they_take(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, said = in_process(capsys, monkeypatch, *arguments)
+    code, said = run_main(capsys, monkeypatch, *arguments)
     assert (code, words in said) == (2, True), said
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import runs, train, write
+from tests.helpers.commands import find_runs, train, write
 
 OWN = {
     "mine.py": '''
@@ -55,7 +55,7 @@ def test_a_users_own_model_and_data(tmp_path: Path) -> None:
     done = train(*own, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "mine on sums: " in done.stdout
-    assert len(runs(tmp_path)) == 1
+    assert len(find_runs(tmp_path)) == 1
     typo = train(*own, "model.widht=3", cwd=tmp_path)
     assert (typo.returncode, "did you mean model.width?" in typo.stderr) == (2, True)
     undeclared = train("--config-dir", "conf", "model=mine", "data=sums", cwd=tmp_path)
@@ -72,9 +72,9 @@ def test_a_users_own_model_and_data(tmp_path: Path) -> None:
 def test_a_users_own_run_can_be_evaluated(tmp_path: Path) -> None:
     write(tmp_path, OWN)
     assert train("--config-dir", "conf", "plugins=[mine]", "model=mine", "data=sums", cwd=tmp_path).returncode == 0
-    refused = train("evaluate", str(runs(tmp_path)[0]), cwd=tmp_path)
+    refused = train("evaluate", str(find_runs(tmp_path)[0]), cwd=tmp_path)
     assert (refused.returncode, "plugins=[mine]" in refused.stderr) == (2, True), refused.stderr
-    done = train("evaluate", str(runs(tmp_path)[0]), "plugins=[mine]", cwd=tmp_path)
+    done = train("evaluate", str(find_runs(tmp_path)[0]), "plugins=[mine]", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.helpers.commands import runs, train
-from tests.helpers.inside import in_process
+from tests.helpers.commands import find_runs, train
+from tests.helpers.in_process import run_main
 from trainer.cli import main, verb_args
 from trainer.metrics.classification import roc_auc
 from trainer.utils.errors import ConfigError
@@ -38,7 +38,7 @@ def people(path: Path, rows: int, odd: int, seed: int) -> Path:
 def made(folder: Path, *words: str) -> Path:
     done = train(*words, *QUICK, cwd=folder)
     assert done.returncode == 0, done.stderr
-    return runs(folder)[-1]
+    return find_runs(folder)[-1]
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_a_file_that_cannot_be_rated_is_refused(
     (tmp_path / "bare").mkdir()
     for name, content in FILES.items():
         (tmp_path / name).write_text(content)
-    code, error = in_process(capsys, monkeypatch, "score", str(run), *words)
+    code, error = run_main(capsys, monkeypatch, "score", str(run), *words)
     assert code == 2
     assert error.startswith("error: ")
     assert said in error

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.commands import write
-from tests.helpers.refusals import refused
+from tests.helpers.refusals import collect_problems
 from trainer.config import compatibility, compose, plugins, registry, validation
 from trainer.utils.errors import ConfigError, UnknownNameError
 
@@ -89,19 +89,19 @@ def _no_plugins() -> Iterator[None]:
     ],
 )
 def test_a_sentence_says_what_is_wrong(override: str, expected: str) -> None:
-    problems = refused(override)
+    problems = collect_problems(override)
     assert any(expected in problem for problem in problems), problems
 
 
 @pytest.mark.parametrize(("data", "keys"), [("ucr", "data.name and data.data_dir"), ("mnist", "data.data_dir")])
 def test_the_place_of_files_is_told_by_the_keys_of_the_data_chosen(data: str, keys: str) -> None:
     for word in ("path", "folder"):
-        problems = refused("model=cnn" if data == "mnist" else "model=lstm", f"data={data}", f"data.{word}=x")
+        problems = collect_problems("model=cnn" if data == "mnist" else "model=lstm", f"data={data}", f"data.{word}=x")
         assert f"data.{word}: unknown key; data={data} finds its files by {keys}" in problems
 
 
 def test_one_cycle_has_ranges() -> None:
-    problems = refused("scheduler=onecycle", "scheduler.pct_start=2", "scheduler.div_factor=-1")
+    problems = collect_problems("scheduler=onecycle", "scheduler.pct_start=2", "scheduler.div_factor=-1")
     assert [problem.split(":")[0] for problem in problems] == ["scheduler.pct_start", "scheduler.div_factor"]
 
 
@@ -117,7 +117,7 @@ def test_one_cycle_has_ranges() -> None:
     ],
 )
 def test_a_broken_override_is_shown_with_a_caret(text: str, under: str) -> None:
-    first, shown, caret = refused(text)[0].split("\n")
+    first, shown, caret = collect_problems(text)[0].split("\n")
     assert first.startswith(f"cannot read {text!r} as KEY=VALUE (")
     assert "None" not in first
     assert "quote special characters" in first
@@ -131,7 +131,7 @@ def test_a_broken_override_is_shown_with_a_caret(text: str, under: str) -> None:
 
 
 def test_all_problems_are_told_at_once() -> None:
-    problems = refused("model=lstmm", "data=coraa", "optimizer.lrr=1", "epochs=abc", "seed=-1", "+x=1")
+    problems = collect_problems("model=lstmm", "data=coraa", "optimizer.lrr=1", "epochs=abc", "seed=-1", "+x=1")
     starts = ["model 'lstmm'", "data 'coraa'", "optimizer.lrr:", "x:", "epochs:", "seed:"]
     assert [any(p.startswith(start) for p in problems) for start in starts] == [True] * 6
     assert len(problems) == 6
@@ -139,11 +139,11 @@ def test_all_problems_are_told_at_once() -> None:
 
 @pytest.mark.parametrize("overrides", [("model=gcn", "data=coraa"), ("model=gcnn", "data=cora"), ("data=cora,sbm",)])
 def test_what_hangs_on_an_unknown_option_is_not_judged(overrides: tuple[str, ...]) -> None:
-    assert len(refused(*overrides)) == 1
+    assert len(collect_problems(*overrides)) == 1
 
 
 def test_keys_of_a_task_are_not_judged_when_its_data_is_unknown() -> None:
-    (problem,) = refused("model=seq2seq", "data=revers", "task.teacher_forcing_end=0.1")
+    (problem,) = collect_problems("model=seq2seq", "data=revers", "task.teacher_forcing_end=0.1")
     assert "did you mean reverse?" in problem
 
 
@@ -226,8 +226,8 @@ def test_a_tree_from_a_file_is_checked_like_any_other() -> None:
 
 def test_the_users_yaml_may_be_broken(tmp_path: Path) -> None:
     write(tmp_path, {"model/bad.yaml": "# broken\n_target_: [unclosed\n", "experiment/worse.yaml": "- a\n- b\n"})
-    assert any("bad.yaml: not YAML" in problem for problem in refused("model=bad", folders=(tmp_path,)))
-    assert refused("experiment=worse", folders=(tmp_path,)) == ["experiment: unknown key"]
+    assert any("bad.yaml: not YAML" in problem for problem in collect_problems("model=bad", folders=(tmp_path,)))
+    assert collect_problems("experiment=worse", folders=(tmp_path,)) == ["experiment: unknown key"]
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_the_users_yaml_may_be_broken(tmp_path: Path) -> None:
 def test_a_file_of_the_users_that_is_no_option(content: bytes, said: str, tmp_path: Path) -> None:
     path = write(tmp_path, {"model/own.yaml": ""}) / "model/own.yaml"
     path.write_bytes(content)
-    problems = refused("model=own", "data=moons", folders=(tmp_path,))
+    problems = collect_problems("model=own", "data=moons", folders=(tmp_path,))
     assert any(said in problem for problem in problems), problems
 
 
@@ -259,17 +259,19 @@ def test_an_edited_file_is_read_again(tmp_path: Path) -> None:
 
 def test_an_experiment_may_be_wrong(tmp_path: Path) -> None:
     write(tmp_path, {"experiment/e.yaml": "# @package _global_\n# e\nepoch: 3\nmodel: 5\n"})
-    problems = refused("experiment=e", folders=(tmp_path,))
+    problems = collect_problems("experiment=e", folders=(tmp_path,))
     assert any("epoch" in problem for problem in problems), problems
 
 
 def test_a_file_that_would_be_passed_over_is_told(tmp_path: Path) -> None:
     write(tmp_path, {"model/lstm.yaml": "# mine\n_target_: trainer.models.tabular.mlp.MLP\n"})
-    assert any("has the name of model=lstm, which is ours" in problem for problem in refused(folders=(tmp_path,)))
+    assert any(
+        "has the name of model=lstm, which is ours" in problem for problem in collect_problems(folders=(tmp_path,))
+    )
 
 
 def test_contract_is_asked_with_the_names_the_user_chose() -> None:
-    (problem,) = refused("model=gcn", "data=synthetic_seq")
+    (problem,) = collect_problems("model=gcn", "data=synthetic_seq")
     assert problem.startswith(
         "model gcn needs x (N, F), edge_index (2, E); data synthetic_seq gives x (B, T, F). gcn works"
     )
@@ -285,16 +287,16 @@ def test_contract_is_asked_with_the_names_the_user_chose() -> None:
 
 @pytest.mark.slow
 def test_a_task_that_was_asked_for_is_not_forgotten_in_what_would_fit() -> None:
-    (problem,) = refused("model=lstm", "data=synthetic_seq", "task=regression")
+    (problem,) = collect_problems("model=lstm", "data=synthetic_seq", "task=regression")
     fitting = problem.split("lstm with task regression works with: ")[1].split(", ")
     assert "adding" in fitting
     assert "synthetic_seq" not in fitting
     for name in fitting:
         assert compose.compose(["model=lstm", f"data={name}", "task=regression"]).names["data"] == name
-    (problem,) = refused("model=lstm", "data=synthetic_seq", "task=seq2seq")
+    (problem,) = collect_problems("model=lstm", "data=synthetic_seq", "task=seq2seq")
     assert problem.endswith("lstm with task seq2seq works with: no data set here")
 
 
 def test_literals_are_listed() -> None:
-    (problem,) = refused("model.pool=lastt")
+    (problem,) = collect_problems("model.pool=lastt")
     assert problem.startswith("model.pool: 'lastt' given; it must be one of last, ")

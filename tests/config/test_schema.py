@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.helpers.commands import SMALL
-from tests.helpers.inside import metrics, run
+from tests.helpers.in_process import read_metrics, run
 from tests.helpers.lab import lab
 from tests.helpers.tiny import losses_of
 from trainer.config import compose
@@ -72,7 +72,7 @@ def test_every_flat_key_has_a_test() -> None:
 def plain() -> dict[str, Any]:
     """What a run without changes came to."""
     result = run()
-    return asdict(result) | {"metrics": metrics(Path(result.folder))}
+    return asdict(result) | {"metrics": read_metrics(Path(result.folder))}
 
 
 @pytest.mark.parametrize("key", [key for key, (_, what) in CHANGES.items() if what != "elsewhere"])
@@ -84,13 +84,13 @@ def test_a_flat_key_changes_what_it_says(key: str) -> None:
             run(override)
         return
     after = run(override)
-    found = metrics(Path(after.folder)) if what == "metrics" else getattr(after, what)
+    found = read_metrics(Path(after.folder)) if what == "metrics" else getattr(after, what)
     assert found != plain()[what]
 
 
 def test_grad_clip_mode_clips_each_number() -> None:
     norm, value = run("grad_clip=1e-2"), run("grad_clip=1e-2", "grad_clip_mode=value")
-    assert metrics(Path(norm.folder)) != metrics(Path(value.folder))
+    assert read_metrics(Path(norm.folder)) != read_metrics(Path(value.folder))
 
 
 def test_patience_stops_a_run_that_stands_still() -> None:

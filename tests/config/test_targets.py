@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.helpers.commands import SMALL, runs, train, write
+from tests.helpers.commands import SMALL, find_runs, train, write
 from trainer.cli import main
 from trainer.config import compose, plugins, registry, torch_classes, validation
 from trainer.runs import saved_run
@@ -198,7 +198,7 @@ def test_the_real_command_through_hydra_runs_nothing_either(tmp_path: Path) -> N
         assert (done.returncode, "hydra.callbacks" in done.stderr) == (2, True), done.stderr
     assert train(*SMALL, "model._target_=evil.Foo", cwd=tmp_path).returncode == 2
     assert not (tmp_path / MARKER).exists()
-    assert not runs(tmp_path)
+    assert not find_runs(tmp_path)
 
 
 @pytest.mark.usefixtures("cwd")

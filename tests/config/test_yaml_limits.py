@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.helpers.commands import write
-from tests.helpers.refusals import refused
+from tests.helpers.refusals import collect_problems
 from trainer.config import registry, yaml_limits
 from trainer.utils.errors import ConfigError
 
@@ -49,7 +49,7 @@ def test_a_bomb_is_refused_at_once(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["aliases", "circle", "deep", "texts", "lists"])
 def test_it_is_refused_in_a_folder_of_the_users(name: str, tmp_path: Path) -> None:
     folder = write(tmp_path, {"experiment/bomb.yaml": "# @package _global_\n" + BOMBS[name]})
-    assert refused("experiment=bomb", folders=(folder,))
+    assert collect_problems("experiment=bomb", folders=(folder,))
 
 
 def test_every_file_of_ours_passes() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.helpers.lab import lab
-from tests.helpers.pairs import MODELS, first_data, pair
+from tests.helpers.pairs import MODELS, first_dataset, make_pair
 from trainer.core.weight_matrices import find_decayed_parameters, weight_matrices
 from trainer.models.graph.recommendation import MatrixFactorization
 from trainer.models.layers.graph.graph_readout import GraphPool
@@ -63,7 +63,7 @@ def test_the_biases_of_users_and_items_decay_only_if_asked(optimizer: str, every
 @pytest.mark.slow
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_in_no_model_does_a_bias_decay_or_a_map_not(model: str) -> None:
-    task = pair(model, first_data(model)).task
+    task = make_pair(model, first_dataset(model)).task
     shrink = find_decayed_parameters(task)
     for name, value in task.named_parameters():
         assert ("bias" in name.rpartition(".")[2]) <= (value not in shrink), name

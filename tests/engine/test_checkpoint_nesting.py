@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.helpers.own_runs import scores, trained
+from tests.helpers.own_runs import evaluate_scores, train_run
 from trainer.engine import checkpoint, checkpoint_nesting
 from trainer.utils.errors import ConfigError
 
@@ -106,9 +106,9 @@ def test_what_is_shared_and_tied_is_read(tmp_path: Path) -> None:
     ("part", "make"), [("data", loop), ("about", circle), ("data", lambda: torch.eye(3).to_sparse())]
 )
 def test_a_run_whose_checkpoint_has_no_end_is_refused_in_a_sentence(part: str, make: Callable[[], Any]) -> None:
-    path = trained("csv")
+    path = train_run("csv")
     best = torch.load(path / checkpoint.BEST, weights_only=True)
     best[part]["fitted" if part == "data" else "config"] = make()
     torch.save(best, path / checkpoint.BEST)
     with pytest.raises(ConfigError, match=rf"best\.pt: {part}\.\w+"):
-        scores(path)
+        evaluate_scores(path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.own_runs import copied, scores, trained
+from tests.helpers.own_runs import copy_files, evaluate_scores, train_run
 from trainer.config import compose
 from trainer.engine import dataset_fingerprint
 from trainer.engine.dataset_fingerprint import describe_changes
@@ -167,7 +167,7 @@ def test_a_fingerprint_without_a_file_is_never_taken_for_that_of_equal_data(tmp_
 def test_no_run_begins_on_files_without_a_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.engine.dataset_fingerprint._walk_dirs", lambda _: [])
     with pytest.raises(SystemFault, match="none of the files that were read"):
-        trained("text_folder")
+        train_run("text_folder")
 
 
 def test_digests_of_before_are_those_of_today(tmp_path: Path) -> None:
@@ -184,26 +184,26 @@ def test_digests_of_before_are_those_of_today(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("in_tmp")
 @pytest.mark.slow
 def test_pictures_behind_links_may_not_change() -> None:
-    copied("image_folder")
+    copy_files("image_folder")
     Path("files", "kinds").rename("store")
     Path("files", "kinds").mkdir()
     for kind in ("dark", "light"):
         Path("files", "kinds", kind).symlink_to(Path("store", kind).absolute(), target_is_directory=True)
     words = ["model=mlp", "data=image_folder", "data.path=files/kinds", "max_steps=1", "draw=false"]
     path = Path(train.run(compose.compose(words)).folder)
-    scores(path)
+    evaluate_scores(path)
     for file in Path("store").rglob("*.png"):
         file.write_bytes(next(Path("store", "light").iterdir()).read_bytes())
     with pytest.raises(ConfigError, match=r"39 changed: .*files/kinds/dark/0\.png"):
-        scores(path)
+        evaluate_scores(path)
 
 
 @pytest.mark.usefixtures("in_tmp")
 @pytest.mark.slow
 def test_data_in_the_working_folder_is_the_same_after_every_run() -> None:
-    for file in Path(copied("idx")["path"]).iterdir():
+    for file in Path(copy_files("idx")["path"]).iterdir():
         file.rename(file.name)
     words = ["model=mlp", "data=idx", "data.path=.", "max_steps=1"]
     first, second = (train.run(compose.compose([*words, f"seed={seed}"])) for seed in (0, 1))
     assert first.data_digest == second.data_digest
-    assert scores(Path(first.folder)) == first.test
+    assert evaluate_scores(Path(first.folder)) == first.test

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.helpers.lab import lab
-from tests.helpers.pairs import pair
+from tests.helpers.pairs import make_pair
 from trainer.config import compose
 from trainer.engine import factory
 from trainer.utils.errors import ConfigError, SystemFault
@@ -28,7 +28,7 @@ def test_a_norm_over_single_numbers_is_refused_before_the_first_step() -> None:
 
 
 def test_a_look_leaves_no_trace() -> None:
-    made = pair("cnn", "gratings", "model.norm=batch", "model.dropout=0.5", "augment=slides")
+    made = make_pair("cnn", "gratings", "model.norm=batch", "model.dropout=0.5", "augment=slides")
     made.loaders["train"].batch_size = 1
     before = {name: value.clone() for name, value in made.task.state_dict().items()}
     random = torch.get_rng_state()
@@ -38,8 +38,8 @@ def test_a_look_leaves_no_trace() -> None:
 
 
 def test_shapes_of_the_inputs_are_known_by_name() -> None:
-    assert pair("lstm", "var_len_sum").data.input_shapes()["lengths"] == []
-    assert pair("cnn", "gratings").data.input_shapes() == {"x": [1, 28, 28]}
+    assert make_pair("lstm", "var_len_sum").data.input_shapes()["lengths"] == []
+    assert make_pair("cnn", "gratings").data.input_shapes() == {"x": [1, 28, 28]}
 
 
 def test_a_folder_that_may_not_be_looked_into_is_a_fault_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_a_folder_that_may_not_be_looked_into_is_a_fault_of_the_system(monkeypat
 
 @pytest.mark.parametrize("steps", [0, 1, 7, 1000, 1003, 10**12])
 def test_turns_are_counted_without_listing_them(steps: int) -> None:
-    task = pair("wgan_gp", "ring", "task.critic_steps=3").task
+    task = make_pair("wgan_gp", "ring", "task.critic_steps=3").task
     assert factory.count_updates(task, steps) == {"critic": steps, "generator": steps // 3}
     if steps < 2000:
         listed = [name for step in range(steps) for name in task.active_groups(step)]
@@ -66,14 +66,14 @@ def test_turns_are_counted_without_listing_them(steps: int) -> None:
 
 
 def test_a_task_that_counts_other_turns_than_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    task = pair("mlp", "moons").task
+    task = make_pair("mlp", "moons").task
     monkeypatch.setattr(task, "active_groups", lambda step: ("model",) if step % 2 else ())
     with pytest.raises(ConfigError, match=r"count_active_steps\(10\) counts other turns"):
         factory.count_updates(task, 10)
 
 
 def test_a_layer_that_has_no_half_precision_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = pair("lstm", "synthetic_seq")
+    made = make_pair("lstm", "synthetic_seq")
 
     def refuses(**_: object) -> None:
         raise RuntimeError("could not create a primitive. Set VERBOSE=all\nmore")
@@ -89,7 +89,7 @@ def test_a_layer_that_has_no_half_precision_is_told_in_a_sentence(monkeypatch: p
 
 
 def test_a_look_in_half_precision_leaves_no_trace() -> None:
-    made = pair("cnn", "gratings", "model.norm=batch", "model.dropout=0.5")
+    made = make_pair("cnn", "gratings", "model.norm=batch", "model.dropout=0.5")
     before = {name: value.clone() for name, value in made.task.state_dict().items()}
     random = torch.get_rng_state()
     factory.run_sanity_check(made.task, made.loaders["train"], {}, half="bf16")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers.inside import in_process
+from tests.helpers.in_process import run_main
 from trainer.config import plugins
 from trainer.engine.model_errors import explain_model_errors, name_model_key
 from trainer.models.layers.sequence.sequence_pool import SequencePool
@@ -84,7 +84,7 @@ def test_what_a_model_of_a_plugin_refuses_is_told_with_its_key(
     override: str, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = ("--config-dir", "yaml", "plugins=[fussy]", "model=fussy", "data=wine", "batch_size=16", override)
-    code, err = in_process(capsys, monkeypatch, *chosen, "epochs=1", "draw=false", "threads=1")
+    code, err = run_main(capsys, monkeypatch, *chosen, "epochs=1", "draw=false", "threads=1")
     assert code == 2
     assert err.strip().splitlines()[-1] == told
     assert "Traceback" not in err

@@ -12,7 +12,7 @@ from torch import nn
 
 from tests.helpers.lab import lab
 from tests.helpers.marks import mark_slow_after
-from tests.helpers.resumed_runs import MID_EPOCH, STEPS_AN_EPOCH, Chain, noisy, summary
+from tests.helpers.resumed_runs import MID_EPOCH, STEPS_AN_EPOCH, ResumedRun, hash_state, make_noisy_trainer
 from tests.helpers.tiny import CONSTANT, SGD, LeastSquares, Linear, StopAt, losses_of, tiny, weights
 from trainer.config import registry
 from trainer.engine import checkpoint, checkpoint_schema
@@ -39,7 +39,7 @@ def build(*words: str, keeper: Any = None, watcher: Any = None) -> Trainer:
 def run_whole(make: Any) -> str:
     trainer = make()
     trainer.fit()
-    return summary(trainer)
+    return hash_state(trainer)
 
 
 def check_state(trainer: Trainer, folder: Path) -> None:
@@ -50,10 +50,10 @@ def check_state(trainer: Trainer, folder: Path) -> None:
 
 def assert_resumes(make: Any, folder: Path, step: int) -> None:
     whole = run_whole(make)
-    chain = Chain(make, folder)
+    chain = ResumedRun(make, folder)
     chain.start(StopAt(step))
     check_state(make(), folder)
-    assert summary(chain.go_on()) == whole
+    assert hash_state(chain.resume()) == whole
 
 
 def test_every_option_is_tested() -> None:
@@ -78,7 +78,7 @@ def test_a_schedule_goes_on_to_the_same_bits(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("step", [STEPS_AN_EPOCH, MID_EPOCH])
 def test_a_plateau_of_torch_goes_on_to_the_same_bits(step: int, tmp_path: Path) -> None:
     node = {"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau", "factor": 0.5, "patience": 1}
-    assert_resumes(partial(noisy, node), tmp_path, step)
+    assert_resumes(partial(make_noisy_trainer, node), tmp_path, step)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "nadam", "muon"])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-FOREIGN = "not what this run was trained on"
+CHANGED_DATA = "not what this run was trained on"
 TABLES = (".csv", ".txt", ".ts")
 
 
-def halve(folder: Path) -> None:
+def halve_files(folder: Path) -> None:
     """Every second line of each text table, or every second file."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     tables = [path for path in files if path.suffix in TABLES]
@@ -25,7 +25,7 @@ def halve(folder: Path) -> None:
             path.write_bytes(path.read_bytes()[:-7])
 
 
-def rename(folder: Path) -> None:
+def rename_classes(folder: Path) -> None:
     """A class, or whatever the first table calls something."""
     inside = sorted(path for path in folder.rglob("*") if path.is_dir() and not any(p.is_dir() for p in path.iterdir()))
     if len(inside) > 1:
@@ -37,7 +37,7 @@ def rename(folder: Path) -> None:
             path.write_text("\n".join([first, *(line.replace("a", "zebra").replace("1", "7") for line in rest)]))
 
 
-def append(folder: Path) -> None:
+def append_rows(folder: Path) -> None:
     """The last line of each table again, or a copy of a file under another name."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         if path.suffix in TABLES:

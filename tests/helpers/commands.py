@@ -56,6 +56,6 @@ def write(folder: Path, files: Mapping[str, str]) -> Path:
     return folder
 
 
-def runs(folder: Path) -> list[Path]:
+def find_runs(folder: Path) -> list[Path]:
     """The run folders below a folder, oldest name first."""
     return sorted(path.parent for path in folder.glob("**/results.json"))

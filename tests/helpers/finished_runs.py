@@ -14,7 +14,7 @@ from trainer.runs.finished_runs import read_runs
 from trainer.runs.leaderboard import Entry, build_entries
 
 
-def put(root: Path, name: str, config: dict[str, Any], overrides: list[str], **changes: Any) -> None:
+def write_run(root: Path, name: str, config: dict[str, Any], overrides: list[str], **changes: Any) -> None:
     """A run folder; numbers are those of a run of ``accuracy`` unless they are changed."""
     results = {
         "status": "finished",
@@ -36,7 +36,7 @@ def put(root: Path, name: str, config: dict[str, Any], overrides: list[str], **c
     os.utime(root / name / "results.json", (stamp, stamp))
 
 
-def tree(seed: int = 0, lr: float = 0.01, path: str = "a.csv", **data: Any) -> dict[str, Any]:
+def make_config(seed: int = 0, lr: float = 0.01, path: str = "a.csv", **data: Any) -> dict[str, Any]:
     return {
         "seed": seed,
         "jobs": None,

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 
-def normal(*shape: int, seed: int = 0) -> Tensor:
+def sample_normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def sigma(matrix: Tensor) -> float:
+def largest_singular_value(matrix: Tensor) -> float:
     """The largest singular value."""
     return float(torch.linalg.matrix_norm(matrix, 2))

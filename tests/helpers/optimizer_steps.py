@@ -36,27 +36,27 @@ CASES: dict[str, tuple[type[Optimizer], dict[str, Any], type[torch.optim.Optimiz
 }
 
 
-def network() -> nn.Module:
+def make_network() -> nn.Module:
     torch.manual_seed(3)
     return nn.Sequential(nn.Linear(5, 7), nn.LayerNorm(7), nn.Tanh(), nn.Linear(7, 3))
 
 
-def batches() -> Iterator[tuple[Tensor, Tensor]]:
+def iter_batches() -> Iterator[tuple[Tensor, Tensor]]:
     torch.manual_seed(4)
     for _ in range(STEPS):
         yield torch.randn(6, 5), torch.randn(6, 3)
 
 
-def walk(model: nn.Module, zero: Callable[[], Any], step: Callable[[int], Any], start: int = 0) -> None:
-    for number, (x, y) in enumerate(batches()):
+def run_steps(model: nn.Module, zero: Callable[[], Any], step: Callable[[int], Any], start: int = 0) -> None:
+    for number, (x, y) in enumerate(iter_batches()):
         if number >= start:
             zero()
             nn.functional.mse_loss(model(x), y).backward()
             step(number)
 
 
-def built(name: str, weight_decay: float = 0.0, everything: bool = True) -> tuple[nn.Module, Optimizer]:
+def build_optimizer(name: str, weight_decay: float = 0.0, everything: bool = True) -> tuple[nn.Module, Optimizer]:
     kind, options, *_ = CASES[name]
-    model = network()
+    model = make_network()
     flat = FlatParameters(model.parameters())
     return model, kind(flat, lr=LR, weight_decay=weight_decay, decay_norm_and_bias=everything, **options)

@@ -61,47 +61,47 @@ def _keys(option: registry.ConfigOption) -> dict[str, Any]:
     return option_files.read_keys(option)
 
 
-def node(option: registry.ConfigOption) -> dict[str, Any]:
+def read_node(option: registry.ConfigOption) -> dict[str, Any]:
     """Return a copy of the keys of an option's own group."""
     return deepcopy(_keys(option))
 
 
-def shrink(name: str) -> dict[str, Any]:
+def small_keys(name: str) -> dict[str, Any]:
     """What makes a data set small, complete, and found without a network."""
-    keys = node(DATA[name])
+    keys = read_node(DATA[name])
     found = {key: value for key, value in SMALL.items() if key in keys}
     return found | SIZES.get(name, {}) | {key: value() for key, value in OWN_FILES.get(name, {}).items()}
 
 
-def lacking(name: str) -> str | None:
+def missing_reason(name: str) -> str | None:
     """Why a data set cannot be built here."""
-    if "data_dir" not in node(DATA[name]):
+    if "data_dir" not in read_node(DATA[name]):
         return None
     if name == "esol" and find_spec("rdkit") is None:
         return "no rdkit here"
-    return None if name in STAND_INS else real_data.lacking(FILES.get(name, name))
+    return None if name in STAND_INS else real_data.missing_reason(FILES.get(name, name))
 
 
-def stands_in(name: str) -> bool:
-    return name in STAND_INS and real_data.lacking(name) is not None
+def uses_stand_in(name: str) -> bool:
+    return name in STAND_INS and real_data.missing_reason(name) is not None
 
 
 def data_dir(name: str) -> Path:
     """The folder of a real data set's folder, or of what stands in for it."""
-    return STAND_INS[name]() if stands_in(name) else real_data.FOLDER
+    return STAND_INS[name]() if uses_stand_in(name) else real_data.FOLDER
 
 
-def make(keys: dict[str, Any]) -> Dataset:
+def make_dataset(keys: dict[str, Any]) -> Dataset:
     """A data set of these keys, which takes what stands in for its real file, if anything does."""
-    files = {name: graph_series.FILES[name][0] for name in STAND_INS if stands_in(name)}
+    files = {name: graph_series.FILES[name][0] for name in STAND_INS if uses_stand_in(name)}
     known = {name: (file, digest(data_dir(name) / name / file)) for name, file in files.items()}
     with patch.dict(graph_series.FILES, known):
         return factory.instantiate_node(keys, Dataset)  # type: ignore[type-abstract]
 
 
 def overrides(data: str) -> list[str]:
-    real = [f"data_dir={data_dir(data)}"] if "data_dir" in node(DATA[data]) else []
-    return [f"data={data}", *real, *(f"data.{key}={value}" for key, value in shrink(data).items())]
+    real = [f"data_dir={data_dir(data)}"] if "data_dir" in read_node(DATA[data]) else []
+    return [f"data={data}", *real, *(f"data.{key}={value}" for key, value in small_keys(data).items())]
 
 
 def task_of(model: str, data: str) -> str:
@@ -129,32 +129,32 @@ FITTING = [
 
 
 @cache
-def built(name: str) -> Dataset:
+def build_dataset(name: str) -> Dataset:
     """A data set as its own command builds it, but small. Kept: nothing may change it."""
-    keys = node(DATA[name]) | shrink(name)
+    keys = read_node(DATA[name]) | small_keys(name)
     if "data_dir" in keys:
         keys["data_dir"] = str(data_dir(name))
     if "target_kind" in keys:
         task = TASKS[DATA[name].task_name or "classification"].class_path
         keys["task_target"] = compatibility.expected_target_kind(str(task))
-    return make(keys)
+    return make_dataset(keys)
 
 
-def classless(model: str, data: str) -> bool:
+def lacks_classes(model: str, data: str) -> bool:
     """Whether a model is to be told classes that the rows of a data set do not have: no contract says which have."""
     said = shapes.parse_shapes(MODELS[model].shapes_line)
-    if said is None or "label" not in said.inputs or node(MODELS[model]).get("num_classes") != MISSING:
+    if said is None or "label" not in said.inputs or read_node(MODELS[model]).get("num_classes") != MISSING:
         return False
-    targets = built(data).train.get_targets()
+    targets = build_dataset(data).train.get_targets()
     is_class = targets is not None and targets.dim() == 1 and not targets.is_floating_point()
-    return not (is_class and "num_classes" in built(data).info.sizes)
+    return not (is_class and "num_classes" in build_dataset(data).info.sizes)
 
 
-def first_data(model: str) -> str:
+def first_dataset(model: str) -> str:
     """The first data set that fits and can be built here, quick ones first."""
-    good = [data for fit, data in FITTING if fit == model and lacking(data) is None]
-    good.sort(key=lambda data: (data in LARGE, "rows" not in shrink(data)))
-    found = next((data for data in good if not classless(model, data)), None)
+    good = [data for fit, data in FITTING if fit == model and missing_reason(data) is None]
+    good.sort(key=lambda data: (data in LARGE, "rows" not in small_keys(data)))
+    found = next((data for data in good if not lacks_classes(model, data)), None)
     assert found is not None, f"no data set fits {model}"
     return found
 
@@ -162,7 +162,7 @@ def first_data(model: str) -> str:
 @cache
 def _data(keys: str) -> Dataset:
     """What these keys give. Kept: nothing may change it."""
-    return make(json.loads(keys))
+    return make_dataset(json.loads(keys))
 
 
 @dataclass
@@ -175,11 +175,13 @@ class Pair:
     loaders: dict[str, Loader]
 
 
-def pair(model: str, data: str, *more: str, seed: int = 0) -> Pair:
+def make_pair(model: str, data: str, *more: str, seed: int = 0) -> Pair:
     own = [f"model.{key}={value()}" for key, value in OWN_MODELS.get(model, {}).items()]
     own += [f"model.{key}={json.dumps(value)}" for key, value in SMALL_MODELS.get(model, {}).items()]
     cut = (
-        ["data.max_length=16", "data.keep=first"] if model == "pretrained" and "max_length" in node(DATA[data]) else []
+        ["data.max_length=16", "data.keep=first"]
+        if model == "pretrained" and "max_length" in read_node(DATA[data])
+        else []
     )
     composed = compose.compose([f"model={model}", *own, *overrides(data), *cut, f"seed={seed}", "batch_size=16", *more])
     keys = dict(composed.tree["data"])

@@ -10,7 +10,7 @@ from trainer.config import compose
 from trainer.utils.errors import ConfigError
 
 
-def refused(*overrides: str, folders: tuple[Path, ...] = ()) -> list[str]:
+def collect_problems(*overrides: str, folders: tuple[Path, ...] = ()) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         compose.compose(overrides, folders)
     return list(caught.value.problems)

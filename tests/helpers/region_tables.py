@@ -26,7 +26,7 @@ OPTIONS: dict[str, Any] = {
 NAMES = ("left", "right", "front", "back", "side")
 
 
-def table(path: Path, values: np.ndarray, names: tuple[str, ...] | None = NAMES) -> None:
+def write_table(path: Path, values: np.ndarray, names: tuple[str, ...] | None = NAMES) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".npy":
         np.save(path, values)
@@ -35,7 +35,9 @@ def table(path: Path, values: np.ndarray, names: tuple[str, ...] | None = NAMES)
     np.savetxt(path, values, delimiter=mark, header="" if names is None else mark.join(names), comments="")
 
 
-def write(folder: Path, ending: str = ".csv", kinds: tuple[str, ...] = ("calm", "wild"), count: int = 10) -> Path:
+def write_tables(
+    folder: Path, ending: str = ".csv", kinds: tuple[str, ...] = ("calm", "wild"), count: int = 10
+) -> Path:
     """Runs of 5 to 9 steps, the last region constant, the second the opposite of the first with noise."""
     draw = np.random.default_rng(0)
     for kind in kinds:
@@ -43,15 +45,15 @@ def write(folder: Path, ending: str = ".csv", kinds: tuple[str, ...] = ("calm", 
             values = draw.normal(size=(draw.integers(5, 10), 5)) * 3 + 7
             values[:, 1] = -values[:, 0] + draw.normal(size=len(values)) / 10
             values[:, 4] = 0.1
-            table(folder / kind / f"{number}{ending}", values)
+            write_table(folder / kind / f"{number}{ending}", values)
     return folder
 
 
-def read(folder: Path, **changes: object) -> ParcelSeries:
+def read_tables(folder: Path, **changes: object) -> ParcelSeries:
     return ParcelSeries(path=str(folder), **OPTIONS | changes)
 
 
-def said(folder: Path, **changes: object) -> str:
+def read_error(folder: Path, **changes: object) -> str:
     with pytest.raises((ConfigError, SystemFault)) as caught:
-        read(folder, **changes)
+        read_tables(folder, **changes)
     return str(caught.value)

@@ -22,18 +22,18 @@ from trainer.engine.trainer import Trainer
 from trainer.utils.errors import Interrupted
 
 
-def summary(trainer: Trainer) -> str:
+def hash_state(trainer: Trainer) -> str:
     """One hash over all that a stop must not change. The generators are left out: what was drawn has to show."""
     state = trainer.state_dict()
     del state["random"]
     return digest(state | {"best weights": trainer.best.weights})
 
 
-Spoil = Callable[[dict[str, Any], dict[str, Any]], None]
+StateChange = Callable[[dict[str, Any], dict[str, Any]], None]
 
 
 @dataclass
-class Chain:
+class ResumedRun:
     """Runs that are stopped, and ones that go on from their files in fresh objects."""
 
     make: Callable[..., Trainer]
@@ -44,7 +44,7 @@ class Chain:
         self._interrupted(trainer, stop)
         return trainer
 
-    def go_on(self, stop: StopAt | None = None, spoil: Spoil | None = None, **changes: Any) -> Trainer:
+    def resume(self, stop: StopAt | None = None, spoil: StateChange | None = None, **changes: Any) -> Trainer:
         trainer = self.make(keeper=CheckpointManager(self.folder, {}), watcher=stop, **changes)
         state = checkpoint.load_newest(self.folder)
         best = checkpoint.load_checkpoint(self.folder / checkpoint.BEST) if state["best"]["step"] else None
@@ -69,7 +69,7 @@ class Jitter(Augment):
         return Batch({"x": batch.inputs["x"] + rng.draw_uniform(batch.index, 3, 0, epoch)}, batch.target, batch.index)
 
 
-def noisy(scheduler: dict[str, Any] = PLATEAU, **changes: Any) -> Trainer:
+def make_noisy_trainer(scheduler: dict[str, Any] = PLATEAU, **changes: Any) -> Trainer:
     """A run in which every piece of the state matters."""
     usual: dict[str, Any] = {
         "train": rows(22),
@@ -87,7 +87,7 @@ STEPS_AN_EPOCH = 4  # 22 rows are 7 batches (the last single row joins the one b
 MID_EPOCH = 6 * STEPS_AN_EPOCH + 2
 
 
-def drop(*path: str) -> Spoil:
+def drop_state(*path: str) -> StateChange:
     """Forgets one piece of the state: a fresh run's takes its place."""
 
     def spoil(state: dict[str, Any], fresh: dict[str, Any]) -> None:

@@ -21,19 +21,19 @@ START = datetime(2020, 1, 1)
 HOUR = timedelta(hours=1)
 
 
-def load(path: Path, **changes: Any) -> CSVSeries:
+def load_series(path: Path, **changes: Any) -> CSVSeries:
     """With ten steps to read and five to predict, and else as the YAML has it."""
     keys = configure("model=dlinear", "data=csv_series", f"data.path={path}")["data"]
     return CSVSeries(**{k: v for k, v in keys.items() if k != "_target_"} | {"history": 10, "horizon": 5} | changes)
 
 
-def problem(path: Path, **changes: Any) -> str:
+def load_error(path: Path, **changes: Any) -> str:
     with pytest.raises(ConfigError) as caught:
-        load(path, **changes)
+        load_series(path, **changes)
     return str(caught.value)
 
 
-def hours(count: int = 100) -> list[str]:
+def hourly_lines(count: int = 100) -> list[str]:
     """A header and a row an hour: column ``a`` counts them and ``b`` swings with the day."""
     return [
         "when,a,b",
@@ -41,33 +41,33 @@ def hours(count: int = 100) -> list[str]:
     ]
 
 
-def write(folder: Path, lines: Sequence[str]) -> Path:
+def write_lines(folder: Path, lines: Sequence[str]) -> Path:
     path = folder / "s.csv"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
-def split(data: CSVSeries, which: str = "train") -> WindowSplit:
+def get_split(data: CSVSeries, which: str = "train") -> WindowSplit:
     found = getattr(data, which)
     assert isinstance(found, WindowSplit)
     return found
 
 
-def targets(windows_of: WindowSplit) -> Tensor:
+def get_targets(windows_of: WindowSplit) -> Tensor:
     found = windows_of.get_targets()
     assert found is not None
     return found
 
 
-def sizes(data: CSVSeries) -> list[int]:
+def split_sizes(data: CSVSeries) -> list[int]:
     return [len(split) for split in (data.train, data.val, data.test)]
 
 
-def counted(data: CSVSeries, which: str) -> list[list[float]]:
+def read_counts(data: CSVSeries, which: str) -> list[list[float]]:
     """Column ``a``, which counts the rows of ``hours``, in the windows of a split, in the file's own numbers."""
-    first = split(data).series[:, 0].double()
+    first = get_split(data).series[:, 0].double()
     rows = first[~first.isnan()]
-    part = split(data, which)
+    part = get_split(data, which)
     batch = part.batch(torch.arange(len(part)), 0)
     assert batch.target is not None
     steps = torch.cat((batch.inputs["x"], batch.target), 1)[..., 0].double()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.changed_files import FOREIGN, append, rename
-from tests.helpers.own_runs import trained
+from tests.helpers.changed_files import CHANGED_DATA, append_rows, rename_classes
+from tests.helpers.own_runs import train_run
 from trainer.runs import inference, saved_run
 from trainer.utils.errors import ConfigError
 
@@ -17,11 +17,11 @@ pytestmark = pytest.mark.usefixtures("in_tmp")
 
 @pytest.mark.slow
 def test_pictures_are_rated_as_before_though_the_folder_changed() -> None:
-    path = trained("image_folder", "model=conv_vae", "task.classifier=null", "data.size=8")
+    path = train_run("image_folder", "model=conv_vae", "task.classifier=null", "data.size=8")
     shutil.copytree(next(Path("files").iterdir()), "today")
     before = inference.score(saved_run.load(path), "today").read_text()
-    append(Path("files"))
-    rename(Path("files"))
+    append_rows(Path("files"))
+    rename_classes(Path("files"))
     assert inference.score(saved_run.load(path), "today").read_text() == before
-    with pytest.raises(ConfigError, match=FOREIGN):
+    with pytest.raises(ConfigError, match=CHANGED_DATA):
         inference.score(saved_run.load(path), None)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers.inside import run
+from tests.helpers.in_process import run
 from tests.helpers.marks import mark_slow_after
 from trainer.cli import main
 from trainer.engine import checkpoint

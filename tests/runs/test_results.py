@@ -13,7 +13,7 @@ import pytest
 
 from tests.helpers.commands import write
 from tests.helpers.finished_runs import read_leaderboard
-from tests.helpers.inside import run, signal_at
+from tests.helpers.in_process import run, send_signal_at
 from tests.helpers.marks import mark_slow_after
 from trainer.engine import checkpoint
 from trainer.runs import inference, recovery, run_dir, saved_run, train
@@ -63,7 +63,7 @@ def test_on_a_full_disk_the_last_word_takes_the_place_of_the_one_before(
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, number: int = 7) -> Path:
     with monkeypatch.context() as patched:
-        signal_at(patched, number, signal.SIGTERM)
+        send_signal_at(patched, number, signal.SIGTERM)
         with pytest.raises(Interrupted):
             run("epochs=4", "save_every=0", "hydra.run.dir=outputs/cut")
     return Path("outputs/cut")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import runs, train
+from tests.helpers.commands import find_runs, train
 from trainer.cli import main
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -40,7 +40,7 @@ def test_a_stopped_run_on_other_data_is_named(capsys: pytest.CaptureFixture[str]
     write_rows(60)
     main.run_command(WORDS)
     assert "no run of this configuration on this data yet; starting one\n" in capsys.readouterr().out
-    (path,) = runs(Path())
+    (path,) = find_runs(Path())
     stop(path)
     write_rows(80)
     main.run_command(WORDS)
@@ -65,7 +65,7 @@ def test_a_sweep_on_other_data_is_named() -> None:
     words = ("-m", *WORDS, "seed=0,1", "jobs=1")
     first = train(*words, cwd=Path())
     assert "resume=auto: no sweep of these jobs on this data yet; starting one\n" in first.stdout, first.stderr
-    path = next(path for path in runs(Path()) if path.name == "0-seed=0")
+    path = next(path for path in find_runs(Path()) if path.name == "0-seed=0")
     write_rows(80)
     again = train(*words, cwd=Path())
     assert f"starting one ({path}, finished, is of this configuration when the data was other)" in again.stdout

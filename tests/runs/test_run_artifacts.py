@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.inside import metrics, run, signal_at
+from tests.helpers.in_process import read_metrics, run, send_signal_at
 from tests.helpers.marks import mark_slow_after
 from trainer.config import compose
 from trainer.engine import checkpoint
@@ -102,7 +102,7 @@ def test_curves_and_metrics_need_neither_data_nor_model(monkeypatch: pytest.Monk
     monkeypatch.setattr(train, "build_components", None)
     train.resume_run(saved_run.load(path))
     assert (path / "curves.png").stat().st_size > 1000
-    assert len(metrics(path)) == 2
+    assert len(read_metrics(path)) == 2
 
 
 def test_without_its_last_state_a_finished_run_stays_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,7 +157,7 @@ def test_scores_are_shown_though_the_disk_is_full(
 @pytest.mark.slow
 def test_an_interrupted_run_says_how_far_it_came_and_has_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        signal_at(patched, 7, signal.SIGHUP)
+        send_signal_at(patched, 7, signal.SIGHUP)
         with pytest.raises(Interrupted) as caught:
             run("epochs=4", "hydra.run.dir=outputs/cut")
     assert caught.value.exit_code == 129

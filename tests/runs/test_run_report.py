@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.commands import train, write
-from tests.helpers.inside import call_main
+from tests.helpers.in_process import call_main
 
 FAST = ("model=mlp", "data=moons", "data.rows=300", "model.hidden=[4]", "threads=1", "draw=false")
 LINE = re.compile(

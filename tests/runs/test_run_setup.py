@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.helpers.digest import digest
-from tests.helpers.inside import run, signal_at
+from tests.helpers.in_process import run, send_signal_at
 from trainer.engine import checkpoint
 from trainer.engine.checkpoint import BEST, LAST
 from trainer.runs import saved_run, train
@@ -106,7 +106,7 @@ def test_stops_before_they_are_found_anew_change_nothing(
     path = at(moments, f"{LAST}-{best - STEPS}", tmp_path, best)
     for step in (best - STEPS + 1, best - STEPS + 2):
         with monkeypatch.context() as patch:
-            signal_at(patch, step, signal.SIGTERM)
+            send_signal_at(patch, step, signal.SIGTERM)
             with pytest.raises(Interrupted):
                 train.resume_run(saved_run.load(path))
         state = checkpoint.load_checkpoint(path / LAST)

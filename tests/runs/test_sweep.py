@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.commands import SMALL, runs, start, train, write
+from tests.helpers.commands import SMALL, find_runs, start, train, write
 from tests.helpers.finished_runs import read_leaderboard
 from trainer.runs import leaderboard, run_dir, sweep
 from trainer.runs.results import Result
@@ -63,7 +63,7 @@ def test_a_grid_and_its_leaderboard() -> None:
     done = train("-m", *SMALL, "optimizer.lr=0.1,0.01", "seed=0,1", cwd=Path())
     assert done.returncode == 0, done.stderr
     root = only_sweep()
-    found = [run_dir.read_results(path) for path in runs(root)]
+    found = [run_dir.read_results(path) for path in find_runs(root)]
     assert sorted((run["overrides"][-2], run["seed"]) for run in found) == [
         ("optimizer.lr=0.01", 0),
         ("optimizer.lr=0.01", 1),
@@ -94,7 +94,7 @@ def test_a_job_that_fails_does_not_stop_the_others() -> None:
     assert [line.split(": ")[0] for line in said] == ["refused", "failed", "refused", "failed", "refused"]
     assert any("ZeroDivisionError: on purpose" in line for line in said)
     assert any("exit" in line and "9" in line for line in said)
-    assert [path.name for path in runs(root) if run_dir.read_results(path)["status"] == "finished"] == [
+    assert [path.name for path in find_runs(root) if run_dir.read_results(path)["status"] == "finished"] == [
         "0-data.end=well,task=classification"
     ]
     (raised,) = root.glob("*end=raise,task=classification.out")
@@ -107,14 +107,14 @@ def test_the_same_command_with_resume_auto_repeats_nothing() -> None:
     grid = ("-m", *FRAGILE, "seed=0,1", "resume=auto")
     first = train(*grid, cwd=Path())
     assert first.returncode == 0, first.stderr
-    before = {path: (path / "results.json").stat().st_mtime_ns for path in runs(Path())}
+    before = {path: (path / "results.json").stat().st_mtime_ns for path in find_runs(Path())}
     assert len(before) == 2
     (root,) = {path.parent for path in before}
     table = board(root)
     time.sleep(1.1)  # another second, which would be another folder
     again = train(*grid, cwd=Path())
     assert again.returncode == 0, again.stderr
-    assert {path: (path / "results.json").stat().st_mtime_ns for path in runs(Path())} == before
+    assert {path: (path / "results.json").stat().st_mtime_ns for path in find_runs(Path())} == before
     boards = [board(path.parent) for path in Path("outputs").glob("**/leaderboard.csv")]
     assert boards == [table] * len(boards)
     assert "no finished run" not in again.stdout
@@ -127,9 +127,9 @@ def test_a_run_by_itself_is_not_taken_for_a_sweep() -> None:
     for _ in range(2):
         done = train("-m", *SMALL, "seed=0,1", "resume=auto", cwd=Path())
         assert done.returncode == 0, done.stderr
-        assert [path.name for path in runs(only_sweep())] == ["0-seed=0", "1-seed=1"]
+        assert [path.name for path in find_runs(only_sweep())] == ["0-seed=0", "1-seed=1"]
         assert board(only_sweep())[0]["runs"] == "2"
-    assert len(runs(Path())) == 3
+    assert len(find_runs(Path())) == 3
 
 
 @pytest.mark.slow

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helpers.commands import SMALL, runs, train, write
-from tests.helpers.inside import metrics, run
+from tests.helpers.commands import SMALL, find_runs, train, write
+from tests.helpers.in_process import read_metrics, run
 from trainer.config import compose, validation
 from trainer.runs import run_dir, saved_run
 from trainer.runs import train as runner
@@ -76,11 +76,11 @@ def test_git_is_the_commit_of_the_working_folder(tmp_path: Path) -> None:
 
 
 def test_metrics_are_one_row_a_validation() -> None:
-    rows = metrics(Path(run("epochs=4").folder))
+    rows = read_metrics(Path(run("epochs=4").folder))
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
     assert [row["step"] for row in rows] == ["3", "6", "9", "12"]
     assert {"train_loss", "grad_norm", "lr_model", "val_accuracy", "val_nll"} <= set(rows[0])
-    sparse = metrics(Path(run("epochs=5", "val_every=2").folder))
+    sparse = read_metrics(Path(run("epochs=5", "val_every=2").folder))
     assert [row["epoch"] for row in sparse] == ["2", "4", "5"]
 
 
@@ -145,7 +145,7 @@ def test_a_secret_in_a_plugins_own_key_is_masked(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for path in (tmp_path / "outputs").rglob("*"):
         assert not path.is_file() or b"SECRET123" not in path.read_bytes(), path
-    (path,) = runs(tmp_path)
+    (path,) = find_runs(tmp_path)
     assert "token_mixing: even" in (path / "config.yaml").read_text()
     again = train("evaluate", str(path), "plugins=[own_hub]", cwd=tmp_path)
     assert again.returncode == 2

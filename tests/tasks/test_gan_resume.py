@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.lab import lab
-from tests.helpers.resumed_runs import Chain, Spoil, drop, summary
+from tests.helpers.resumed_runs import ResumedRun, StateChange, drop_state, hash_state
 from tests.helpers.tiny import StopAt
 from trainer.engine.trainer import Trainer
 
@@ -47,13 +47,13 @@ def whole(game: str) -> str:
     trainer.fit()
     assert trainer.step == STEPS
     assert len(trainer.history) == 2
-    return summary(trainer)
+    return hash_state(trainer)
 
 
-def gone_on(game: str, folder: Path, stop: int, spoil: Spoil | None = None) -> str:
-    chain = Chain(partial(make, GAMES[game]), folder)
+def gone_on(game: str, folder: Path, stop: int, spoil: StateChange | None = None) -> str:
+    chain = ResumedRun(partial(make, GAMES[game]), folder)
     chain.start(StopAt(stop))
-    return summary(chain.go_on(spoil=spoil))
+    return hash_state(chain.resume(spoil=spoil))
 
 
 @pytest.mark.slow
@@ -69,14 +69,14 @@ def forget_singular_vectors(state: dict[str, Any], fresh: dict[str, Any]) -> Non
             state["task"][name] = fresh["task"][name]
 
 
-FORGOTTEN: dict[str, Spoil] = {
+FORGOTTEN: dict[str, StateChange] = {
     "singular vectors": forget_singular_vectors,
-    "critic's optimizer": drop("players", "critic", "optimizer"),
-    "generator's optimizer": drop("players", "generator", "optimizer"),
-    "critic's turns": drop("players", "critic", "steps"),
-    "generator's turns": drop("players", "generator", "steps"),
-    "generator's average": drop("players", "generator", "average"),
-    "noise": drop("random", "torch"),
+    "critic's optimizer": drop_state("players", "critic", "optimizer"),
+    "generator's optimizer": drop_state("players", "generator", "optimizer"),
+    "critic's turns": drop_state("players", "critic", "steps"),
+    "generator's turns": drop_state("players", "generator", "steps"),
+    "generator's average": drop_state("players", "generator", "average"),
+    "noise": drop_state("random", "torch"),
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.helpers.items import made
+from tests.helpers.artifacts import make_artifacts
 from tests.helpers.lab import Lab, lab
 from trainer.core.artifacts import Table
 from trainer.core.batch import IGNORE_INDEX, Batch
@@ -253,13 +253,13 @@ def test_a_prompt_is_answered_by_the_likeliest_a_beam_or_a_draw() -> None:
 
 def test_translations_stand_beside_their_references() -> None:
     task = Seq2Seq(Recites(), V, 12, 1.0, 0.0, "token", beam_size=1, length_penalty=1.0)
-    assert made(task.make_artifacts([])) == {}, "tokens that stand for no text cannot be read"
+    assert make_artifacts(task.make_artifacts([])) == {}, "tokens that stand for no text cannot be read"
     task.tokenizer, task.sequence_metrics = Letters(), SequenceMetrics(Letters(), end=0)
     x = torch.tensor([[3, 1, 0], [2, 0, 0]])
     batch = Batch(
         {"x": x, "lengths": torch.tensor([2, 1])}, torch.tensor([[1, 2, 0], [3, 0, IGNORE_INDEX]]), torch.arange(2)
     )
-    table = made(task.make_artifacts([batch]))["translations"]
+    table = make_artifacts(task.make_artifacts([batch]))["translations"]
     assert isinstance(table, Table)
     decode = task.tokenizer.decode
     assert table.columns == ("row", "source", "written", "reference")

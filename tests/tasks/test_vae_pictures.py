@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers.items import made as show
+from tests.helpers.artifacts import make_artifacts as show
 from tests.helpers.lab import Lab, lab
 from trainer.core.artifacts import ArrayFile, ImageGrid
 from trainer.engine import evaluation

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers.items import made as show
+from tests.helpers.artifacts import make_artifacts as show
 from tests.helpers.lab import Lab, lab
-from tests.helpers.resumed_runs import Chain, drop, summary
+from tests.helpers.resumed_runs import ResumedRun, drop_state, hash_state
 from tests.helpers.tiny import StopAt
 from trainer.core.batch import Batch, ScoreAccumulator
 from trainer.core.dataset import TensorSplit
@@ -142,21 +142,21 @@ def whole() -> str:
     trainer = run()
     trainer.fit()
     assert trainer.step == LAST_STEP
-    return summary(trainer)
+    return hash_state(trainer)
 
 
 @pytest.mark.parametrize("step", [1, 3, LAST_STEP])
 def test_a_stop_changes_no_bit(tmp_path: Path, whole: str, step: int) -> None:
-    chain = Chain(run, tmp_path)
+    chain = ResumedRun(run, tmp_path)
     chain.start(StopAt(step))
-    assert summary(chain.go_on()) == whole
+    assert hash_state(chain.resume()) == whole
 
 
 @pytest.mark.parametrize("piece", ["codebook", "shares", "sums"])
 def test_a_forgotten_piece_of_the_codebook_shows(tmp_path: Path, whole: str, piece: str) -> None:
-    chain = Chain(run, tmp_path)
+    chain = ResumedRun(run, tmp_path)
     chain.start(StopAt(3))
-    assert summary(chain.go_on(spoil=drop("task", f"model.quantiser.{piece}"))) != whole
+    assert hash_state(chain.resume(spoil=drop_state("task", f"model.quantiser.{piece}"))) != whole
 
 
 def passes(scores: dict[str, float]) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import SMALL, argv, environment, runs, start, train
+from tests.helpers.commands import SMALL, argv, environment, find_runs, start, train
 from trainer.runs import run_dir
 from trainer.utils import stdio
 from trainer.utils.errors import SystemFault
@@ -41,7 +41,7 @@ def test_a_run_goes_on_without_its_reader(tmp_path: Path) -> None:
 def test_a_sweep_goes_on_without_its_reader(tmp_path: Path) -> None:
     words = ("-m", *SMALL, "seed=0,1,2", "jobs=1", "hydra.sweep.dir=outputs/sweep")
     assert read_one_line(*words, cwd=tmp_path) == (0, "")
-    found = [run_dir.read_results(path)["status"] for path in runs(tmp_path)]
+    found = [run_dir.read_results(path)["status"] for path in find_runs(tmp_path)]
     assert found == ["finished"] * 3
     assert (tmp_path / "outputs/sweep/leaderboard.csv").exists()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers.inside import run
+from tests.helpers.in_process import run
 from tests.helpers.lab import lab
 from trainer.cli import main
 from trainer.core.artifacts import ImageGrid, LineChart

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from tests.helpers import mask_folders
-from tests.helpers.items import made
+from tests.helpers.artifacts import make_artifacts
 from tests.helpers.lab import lab
 from trainer.core.artifacts import ImageGrid, ImageTile
 from trainer.core.batch import IGNORE_INDEX, Batch
@@ -72,7 +72,7 @@ def test_mistakes_and_looks_have_the_colors_of_their_files(tmp_path: Path, is_gr
     test = run.data.test
     shown = ImageInput("x", run.data.pixel_bounds(), test.get_row_names(first=0))
     batch = run.loaders["test"].load_rows(torch.arange(len(test)))
-    found = made(make_plots(undecided, [batch], [*SHADES], shown))
+    found = make_artifacts(make_plots(undecided, [batch], [*SHADES], shown))
     mistakes = found["mistakes"]
     assert isinstance(mistakes, ImageGrid)
     captions = [tile.caption for tile in mistakes.tiles]
@@ -82,7 +82,7 @@ def test_mistakes_and_looks_have_the_colors_of_their_files(tmp_path: Path, is_gr
 
 def test_the_task_draws_them_so(tmp_path: Path) -> None:
     run = lab(*words(written(tmp_path / "kinds")))
-    found = made(run.task.eval().make_artifacts(run.loaders["test"].iter_epoch(0)))
+    found = make_artifacts(run.task.eval().make_artifacts(run.loaders["test"].iter_epoch(0)))
     bounds = run.data.pixel_bounds()
     assert bounds is not None
     for name in ("mistakes", "saliency"):
@@ -165,7 +165,9 @@ def test_overlays_lie_on_the_picture_as_it_is(tmp_path: Path) -> None:
     def nothing(given: Batch) -> torch.Tensor:
         return torch.zeros(len(given), 3, *given.inputs["x"].shape[2:])
 
-    sheet = made(make_plots(nothing, [batch], ["a", "b", "c"], ImageInput("x", data.pixel_bounds())))["overlays"]
+    sheet = make_artifacts(make_plots(nothing, [batch], ["a", "b", "c"], ImageInput("x", data.pixel_bounds())))[
+        "overlays"
+    ]
     assert isinstance(sheet, ImageGrid)
     middle = data.test.batch(torch.arange(1), 0).inputs["x"][0, 0, 4, 4]
     image_grid.draw_image_grid(sheet, tmp_path / "o.png")

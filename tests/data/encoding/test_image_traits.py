@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.helpers.picture_folders import read, rows, said, write
+from tests.helpers.image_folders import read, rows, said, write
 
 
 @pytest.mark.parametrize(("low", "step"), [(0, 1), (0, 16), (1000, 1), (0, 257)])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.picture_folders import read, said, write
+from tests.helpers.image_folders import read, said, write
 from trainer.utils.errors import SystemFault
 
 

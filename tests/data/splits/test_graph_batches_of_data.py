@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.helpers.lab import lab
-from tests.helpers.real_data import FOLDER, lacking, needs
+from tests.helpers.real_data import FOLDER, missing_reason, needs
 from trainer.data.datasets.graph import planetoid
 from trainer.data.datasets.graph.planetoid import Planetoid
 from trainer.data.datasets.graph.sbm import StochasticBlockModel
@@ -218,7 +218,7 @@ def test_every_file_is_verified_before_it_is_opened(tmp_path: Path, monkeypatch:
 def test_citation_networks(
     name: str, nodes: int, features: int, edges: int, classes: int, labelled: int, missing: int
 ) -> None:
-    if reason := lacking(name):
+    if reason := missing_reason(name):
         pytest.skip(reason)
     data = papers(FOLDER, name)  # type: ignore[arg-type]
     x, edge_index = data.train.full_batch.inputs["x"], data.train.full_batch.inputs["edge_index"]

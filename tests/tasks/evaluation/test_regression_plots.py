@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from tests.helpers.items import made
+from tests.helpers.artifacts import make_artifacts
 from tests.helpers.lab import lab
 from tests.helpers.own_files import hours
 from trainer.core.artifacts import LineChart
@@ -21,7 +21,7 @@ PLAIN = DatasetInfo(sizes={})
 def test_predictions_stand_against_the_truth_in_own_units() -> None:
     target = torch.tensor([[0.0], [1.0], [2.0]])
     batch = Batch({"x": target}, target, torch.arange(3))
-    found = made(
+    found = make_artifacts(
         make_plots(lambda b: b.inputs["x"] + 1, [batch], DatasetInfo(sizes={}, target_scale=10.0, target_mean=5.0))
     )
     assert [*found] == ["predictions"]
@@ -35,7 +35,7 @@ def test_predictions_stand_against_the_truth_in_own_units() -> None:
 def test_a_forecast_begins_where_its_history_ends() -> None:
     x, target = torch.arange(8.0).view(2, 4, 1), torch.tensor([[[4.0], [5.0]], [[8.0], [9.0]]])
     batch = Batch({"x": x}, target, torch.tensor([7, 8]))
-    chart = made(make_plots(lambda _: torch.zeros(2, 2, 1), [batch], PLAIN))["forecasts"]
+    chart = make_artifacts(make_plots(lambda _: torch.zeros(2, 2, 1), [batch], PLAIN))["forecasts"]
     assert isinstance(chart, LineChart)
     first = chart.panels[0]
     assert (first.title, first.x_label, first.y_label) == ("row 7", "steps ahead (0 = last observed step)", "value")
@@ -47,7 +47,7 @@ def test_a_forecast_begins_where_its_history_ends() -> None:
 def test_predictions_that_are_no_numbers_are_left_out() -> None:
     target = torch.ones(2, 1)
     batch = Batch({"x": target}, target, torch.arange(2))
-    assert made(make_plots(lambda _: target * torch.inf, [batch], PLAIN)) == {}
+    assert make_artifacts(make_plots(lambda _: target * torch.inf, [batch], PLAIN)) == {}
 
 
 def test_a_regression_knows_its_validation_loss_on_the_scale_it_trains_on() -> None:
@@ -69,7 +69,7 @@ def forecasts(rows: int, facts: DatasetInfo, size: int = 7) -> LineChart:
         assert batch.target is not None
         return batch.target + 1
 
-    chart = made(make_plots(predict, batches, facts))["forecasts"]
+    chart = make_artifacts(make_plots(predict, batches, facts))["forecasts"]
     assert isinstance(chart, LineChart)
     return chart
 
@@ -104,7 +104,7 @@ def test_a_column_is_told_in_its_own_unit() -> None:
 def test_bars_say_what_they_count() -> None:
     def counted(target: torch.Tensor) -> tuple[str, str]:
         batch = Batch({"x": target}, target, torch.arange(len(target)))
-        chart = made(make_plots(lambda b: b.inputs["x"], [batch], PLAIN))["predictions"]
+        chart = make_artifacts(make_plots(lambda b: b.inputs["x"], [batch], PLAIN))["predictions"]
         assert isinstance(chart, LineChart)
         return chart.panels[2].title, chart.panels[2].y_label
 
@@ -133,9 +133,9 @@ def test_a_series_of_the_users_names_its_columns() -> None:
 def test_predictions_of_standardized_columns_say_so() -> None:
     target = torch.rand(5, 2, 3)
     batch = Batch({"x": target}, target, torch.arange(5))
-    chart = made(make_plots(lambda b: b.inputs["x"], [batch], DatasetInfo(sizes={}, target_unit="standardized")))[
-        "predictions"
-    ]
+    chart = make_artifacts(
+        make_plots(lambda b: b.inputs["x"], [batch], DatasetInfo(sizes={}, target_unit="standardized"))
+    )["predictions"]
     assert isinstance(chart, LineChart)
     assert (chart.panels[0].x_label, chart.panels[0].y_label) == ("True (standardized)", "Predicted (standardized)")
     assert chart.panels[2].x_label == "Predicted - True (standardized)"

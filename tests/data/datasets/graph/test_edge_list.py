@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tests.helpers.lab import lab
-from tests.helpers.resumed_runs import Chain, summary
+from tests.helpers.resumed_runs import ResumedRun, hash_state
 from tests.helpers.small_graphs import EDGES, MANY, NODES, WITHIN, many, one, write
 from tests.helpers.tiny import StopAt
 from trainer.core.dataset import FullBatchSplit, Split
@@ -178,10 +178,10 @@ def test_a_stop_between_sampled_batches_changes_no_bit(tmp_path: Path, workers: 
 
     straight = make()
     straight.fit()
-    chain = Chain(make, tmp_path / "run")
+    chain = ResumedRun(make, tmp_path / "run")
     (tmp_path / "run").mkdir()
     chain.start(StopAt(7))
-    assert summary(chain.go_on(num_workers=workers)) == summary(straight)
+    assert hash_state(chain.resume(num_workers=workers)) == hash_state(straight)
 
 
 def test_ids_may_be_any_text_and_numbers_stay_texts(tmp_path: Path) -> None:

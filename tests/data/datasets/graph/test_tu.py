@@ -10,7 +10,7 @@ import torch
 
 from tests.helpers.lab import lab
 from tests.helpers.own_files import collection
-from tests.helpers.real_data import FOLDER, lacking
+from tests.helpers.real_data import FOLDER, missing_reason
 from trainer.core.preprocessing import Preprocessing
 from trainer.data.datasets.graph.tu import TU, PinnedTU
 from trainer.data.readers import tu_format
@@ -199,7 +199,7 @@ def test_rings_are_told_from_rings_with_a_chord_by_their_edges_alone() -> None:
 def test_sets_are_as_the_literature_has_them(
     name: Any, graphs: int, nodes: int, edges: int, sizes: tuple[int, int], classes: list[int]
 ) -> None:
-    if reason := lacking(f"tu_{name.lower()}"):
+    if reason := missing_reason(f"tu_{name.lower()}"):
         pytest.skip(reason)
     data = PinnedTU(name, fold=3, folds=10, seed=0, data_dir=str(FOLDER))
     parts = (data.train, data.val, data.test)

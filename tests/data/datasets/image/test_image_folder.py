@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.helpers.image_folders import KINDS, read, rows, said, write
 from tests.helpers.lab import lab
-from tests.helpers.picture_folders import KINDS, read, rows, said, write
 from trainer.data.splits import image_splits
 from trainer.engine.dataloader import Loader
 from trainer.utils.errors import ConfigError, SystemFault

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from trainer.core.artifacts import Artifact, LazyArtifact
 
 
-def made(items: Iterable[Artifact | LazyArtifact]) -> dict[str, Artifact]:
+def make_artifacts(items: Iterable[Artifact | LazyArtifact]) -> dict[str, Artifact]:
     """What there turns out to be to see, by name."""
     each = (item.make_artifact() if isinstance(item, LazyArtifact) else item for item in items)
     return {item.name: item for item in each if item is not None}

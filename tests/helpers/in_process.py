@@ -26,13 +26,13 @@ def run(*overrides: str) -> Result:
     return train.run(compose.compose([*small, *figures, *overrides]))
 
 
-def metrics(path: Path) -> list[dict[str, str]]:
+def read_metrics(path: Path) -> list[dict[str, str]]:
     """Rows of metrics.csv without the clock."""
     with open(path / "metrics.csv", newline="") as file:
         return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
 
 
-def signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
+def send_signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
     """A signal to this process after that step, once."""
     stepped = run_report.RunReporter.on_step_end
     sent = []
@@ -59,7 +59,7 @@ def call_main(
     return code, captured.out, captured.err
 
 
-def in_process(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
+def run_main(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
     """Run a command line in this process; return the exit code and stderr."""
     code, _, err = call_main(capsys, monkeypatch, *arguments)
     return code, err
