@@ -96,7 +96,7 @@ def test_nothing_heavy_is_imported_early(arguments: list[str], code: int, module
         ([*SMALL, "model._target_=os.system"], 2, ["target 'os.system' is not on the allow-list"]),
     ],
 )
-def test_bad_input_is_told_in_a_few_lines(
+def test_bad_input_is_reported_in_a_few_lines(
     arguments: list[str],
     code: int,
     words: list[str],
@@ -131,7 +131,7 @@ def test_bad_input_to_the_real_command(arguments: list[str], words: str, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:99", "mps"])
-def test_a_device_that_is_not_there_is_the_environments_fault(
+def test_a_missing_device_is_an_environment_error(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
@@ -209,7 +209,7 @@ def test_the_verbs_say_what_they_take(
     assert (code, words in said) == (2, True), said
 
 
-def test_the_version_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     from trainer.cli import main
 
     assert main.run_command(["--version"]) == 0
@@ -234,7 +234,7 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("endless")
-def test_list_and_show_tell_everything(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_and_show_print_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run_command(["list"]) == 0
     listed = capsys.readouterr().out
     for group in registry.GROUPS:
@@ -260,7 +260,7 @@ def test_show_gives_type_default_and_meaning(capsys: pytest.CaptureFixture[str])
         assert word in row
 
 
-def test_show_tells_what_an_option_sets_beside_its_own_keys(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_lists_what_an_option_sets_outside_its_group(capsys: pytest.CaptureFixture[str]) -> None:
     main.run_command(["show", "model=dcgan"])
     _, table = capsys.readouterr().out.split("SETS AS WELL")
     rows = {row.split()[0]: " ".join(row.split()[1:]) for row in table.splitlines()[1:] if row}

@@ -50,7 +50,7 @@ def outcome(path: Path) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_a_run_by_a_user_s_metric_is_stopped_and_resumed_to_the_bit(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_with_a_user_metric_resumes_bit_exactly(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = trained(kind, "whole")
     rates = {row["lr_model"] for row in read_metrics(whole)}
     assert len(rates) > 1, "the plateau schedule lowered the rate"
@@ -158,7 +158,7 @@ def test_an_old_run_without_directions_is_still_read() -> None:
         ("metric", "monitor=auc", r"task.scores=\[accuracy,own_metrics.balanced_error,own_metrics.Spread,auc\]"),
     ],
 )
-def test_a_monitor_that_cannot_be_is_refused_truly(kind: str, word: str, said: str) -> None:
+def test_an_invalid_monitor_is_refused(kind: str, word: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         run_command([*KINDS[kind], word])
     assert not Path("outputs").exists() or find_runs(Path("outputs")) == []
@@ -178,6 +178,6 @@ def test_a_monitor_that_cannot_be_is_refused_truly(kind: str, word: str, said: s
         ("own_metrics.Threshold", r"own_metrics.Threshold must be built without arguments"),
     ],
 )
-def test_what_is_no_metric_is_refused_in_a_sentence(scores: str, said: str) -> None:
+def test_a_non_metric_is_refused_with_a_message(scores: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         run_command([*KINDS["metric"], f"task.scores=[accuracy,{scores}]"])

@@ -49,7 +49,7 @@ OWN = {
 
 
 @pytest.mark.slow
-def test_a_users_own_model_and_data(tmp_path: Path) -> None:
+def test_a_user_model_and_data_set(tmp_path: Path) -> None:
     write(tmp_path, OWN)
     own = ("--config-dir", "conf", "plugins=[mine]", "model=mine", "data=sums")
     done = train(*own, cwd=tmp_path)
@@ -69,7 +69,7 @@ def test_a_users_own_model_and_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_users_own_run_can_be_evaluated(tmp_path: Path) -> None:
+def test_a_user_run_can_be_evaluated(tmp_path: Path) -> None:
     write(tmp_path, OWN)
     assert train("--config-dir", "conf", "plugins=[mine]", "model=mine", "data=sums", cwd=tmp_path).returncode == 0
     refused = train("evaluate", str(find_runs(tmp_path)[0]), cwd=tmp_path)

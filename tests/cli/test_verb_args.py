@@ -20,7 +20,7 @@ def test_text_stays_text_and_numbers_are_numbers() -> None:
     assert verb_args.parse_verb_args("sample", [], KNOWN) == {}
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_every_problem_is_reported_at_once() -> None:
     with pytest.raises(ConfigError) as told:
         verb_args.parse_verb_args("sample", ["lenght=3", "temperature=-1", "top_k=abc", "top_p=2", "twenty"], KNOWN)
     lines = str(told.value).splitlines()

@@ -115,7 +115,7 @@ def told(cases: list[tuple[Key, str, str]]) -> list[tuple[Key, str, str, str]]:
 
 
 @pytest.mark.slow
-def test_every_misspelt_key_is_refused_and_the_right_one_named(record_property: Any) -> None:
+def test_every_misspelled_key_is_refused_and_the_right_one_named(record_property: Any) -> None:
     cases = []
     for key in KEYS:
         above, _, word = key.place.rpartition(".")
@@ -157,7 +157,7 @@ def test_every_key_has_a_type() -> None:
 
 
 @pytest.mark.slow
-def test_every_misspelt_option_is_refused_and_the_right_one_named(record_property: Any) -> None:
+def test_every_misspelled_option_is_refused_and_the_right_one_named(record_property: Any) -> None:
     asked, right, wrong = 0, 0, []
     for group in validation.OBJECT_GROUPS:
         names = registry.list_options(group)

@@ -86,7 +86,7 @@ def test_the_source_says_what_the_class_says(target: str) -> None:
         ("Optional[int]", introspection.UNCHECKED_TYPE),
     ],
 )
-def test_types_of_the_vocabulary(annotation: str, kind: Any, own: Path) -> None:
+def test_types_in_the_vocabulary_are_resolved(annotation: str, kind: Any, own: Path) -> None:
     own.write_text(f"class A:\n    def __init__(self, a: {annotation}, b=1, *, c: int = 2): ...\n")
     found = introspection.read_signature("own_sig.A")
     assert found is not None
@@ -149,7 +149,7 @@ def test_ranges_stay_on_their_types() -> None:
     assert get_origin(found.init_types["lr"]) is Annotated
 
 
-def test_a_base_class_imported_from_the_package_itself_is_read(own: Path) -> None:
+def test_a_base_class_imported_from_the_package_is_read(own: Path) -> None:
     own.write_text("from trainer import Task\n\nclass Own(Task):\n    shapes = '(B) -> (B)'\n")
     found = introspection.read_signature("own_sig.Own")
     assert found is not None

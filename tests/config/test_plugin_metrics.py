@@ -38,7 +38,7 @@ def test_a_metric_of_a_declared_plugin_is_accepted_and_not_imported_yet() -> Non
         ("7", "a metric of a plugin, such as"),
     ],
 )
-def test_a_metric_that_cannot_be_is_refused_before_anything_is_imported(path: str, said: str) -> None:
+def test_an_invalid_metric_is_refused_before_any_import(path: str, said: str) -> None:
     (problem,) = collect_problems(*PLUGIN, f"task.scores=[nll,{path}]")
     assert problem.startswith("task.scores: ")
     assert said in problem

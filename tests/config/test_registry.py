@@ -29,7 +29,7 @@ def violations(
     return {f"{option.group}={option.name}": found for option in options if (found := check(option))}
 
 
-def test_an_option_says_what_it_is() -> None:
+def test_an_option_has_a_description() -> None:
     def check(option: registry.ConfigOption) -> object:
         if not 15 <= len(option.description) <= 120:
             return f"description of {len(option.description)} characters: {option.description!r}"
@@ -40,7 +40,7 @@ def test_an_option_says_what_it_is() -> None:
     assert violations(OPTIONS, check) == {}, "train list shows the description"
 
 
-def test_no_key_is_taken_for_a_secret() -> None:
+def test_no_key_is_masked_as_a_secret() -> None:
     masked = violations(BUILT, lambda option: [key for key in node(option) if secret_masking.is_secret_key(key)])
     assert masked == {}, "a run would be kept without its value"
 
@@ -54,7 +54,7 @@ def test_every_key_has_a_meaning() -> None:
     assert violations(BUILT, check) == {}
 
 
-def test_no_key_is_dead_and_none_is_hidden() -> None:
+def test_every_key_is_read_and_every_parameter_is_documented() -> None:
     written = {f"{option.group}={option.name}": set(node(option)) for option in BUILT}
     shown: dict[str | None, set[str]] = {}
     for option in BUILT:
@@ -78,7 +78,7 @@ def test_no_key_is_dead_and_none_is_hidden() -> None:
     assert violations(BUILT, check) == {}
 
 
-def test_the_flat_keys_are_the_settings() -> None:
+def test_the_global_keys_match_the_settings() -> None:
     tree = yaml.safe_load((registry.get_builtin_dir() / "train.yaml").read_text(encoding="utf-8"))
     flat = set(tree) - {"defaults", "hydra"}
     assert flat == set(get_type_hints(Settings))
@@ -91,7 +91,7 @@ def test_models_and_data_show_their_shapes() -> None:
     assert violations(options, lambda option: "->" not in option.shapes_line) == {}
 
 
-def test_a_folder_of_the_users_own_adds_and_never_hides(tmp_path: Path) -> None:
+def test_a_user_folder_adds_options_and_never_hides_any(tmp_path: Path) -> None:
     text = "# @package _global_\n# Mine, a line (2020).\ndefaults:\n  - override /task@_global_.task: regression\n"
     write(
         tmp_path,
@@ -116,7 +116,7 @@ def test_an_option_that_is_not_there() -> None:
     )
 
 
-def test_what_an_option_sets_in_another_group(tmp_path: Path) -> None:
+def test_keys_set_in_another_group_are_listed(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(
         "# @package _global_\noptimizer:\n  lr: 1\ndata:\n  tokens: x\n  other:\n    inner: 1\nmodel:\n  a: 1\n"
@@ -127,7 +127,7 @@ def test_what_an_option_sets_in_another_group(tmp_path: Path) -> None:
     assert option.keys_set_in("scheduler") == set()
 
 
-def test_what_an_option_sets_elsewhere_is_what_is_in_its_file() -> None:
+def test_overrides_of_other_groups_match_the_file() -> None:
     for option in OPTIONS:
         wanted: dict[str, object] = {**option_files.read_choices(option)}
         for key, value in option_files.read_tree(option).items():

@@ -62,7 +62,7 @@ CHANGES: dict[str, tuple[str, str]] = {
 """The flat key, a value of it, and what must differ; ``elsewhere`` is a test of its own below."""
 
 
-def test_every_flat_key_has_a_test() -> None:
+def test_every_global_key_has_a_test() -> None:
     assert set(CHANGES) == {field.name for field in fields(Settings)}
     own = [key for key, (_, what) in CHANGES.items() if what == "elsewhere"]
     assert [key for key in own if f"test_{key}_" not in Path(__file__).read_text()] == []
@@ -77,7 +77,7 @@ def plain() -> dict[str, Any]:
 
 @pytest.mark.parametrize("key", [key for key, (_, what) in CHANGES.items() if what != "elsewhere"])
 @pytest.mark.slow
-def test_a_flat_key_changes_what_it_says(key: str) -> None:
+def test_a_global_key_has_its_documented_effect(key: str) -> None:
     override, what = CHANGES[key]
     if what.startswith("refused: "):
         with pytest.raises(ConfigError, match=what.removeprefix("refused: ")):
@@ -93,7 +93,7 @@ def test_grad_clip_mode_clips_each_number() -> None:
     assert read_metrics(Path(norm.folder)) != read_metrics(Path(value.folder))
 
 
-def test_patience_stops_a_run_that_stands_still() -> None:
+def test_patience_stops_a_run_without_improvement() -> None:
     result = run("optimizer.lr=1e-12", "epochs=9", "patience=2")
     assert (result.epochs, result.best_epoch) == (3, 1)
 
@@ -147,17 +147,17 @@ def test_data_dir_is_where_real_data_is_looked_for(tmp_path: Path) -> None:
         train.run(compose.compose(["model=gcn", "data=cora", f"data_dir={tmp_path}/nowhere_at_all"]))
 
 
-def test_draw_false_leaves_pictures_out() -> None:
+def test_draw_false_writes_no_figures() -> None:
     result = run("draw=false")
     assert {path.name for path in Path(result.folder).glob("*.png")} == {"curves.png"}
 
 
-def test_draw_seconds_bounds_the_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+def test_draw_seconds_limits_the_figures(capsys: pytest.CaptureFixture[str]) -> None:
     run("draw_seconds=0")
     assert "not drawn within draw_seconds=0: confusion, roc, mistakes" in capsys.readouterr().out
 
 
-def test_verbose_shows_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+def test_verbose_prints_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     run()
     quiet = capsys.readouterr().out
     run("verbose=true")
@@ -165,7 +165,7 @@ def test_verbose_shows_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     assert "info: " in capsys.readouterr().out
 
 
-def test_channels_last_lays_out_pictures_and_kernels_and_changes_nothing_else() -> None:
+def test_channels_last_lays_out_images_and_kernels_and_changes_nothing_else() -> None:
     small = ("model=cnn", "data=gratings", "data.rows=200", "model.channels=[4, 8]", "model.dilations=[1]")
     more = ("model.pools=[max]", "max_steps=6", "augment=slides")
     plain, laid = lab(*small, *more), lab(*small, *more, "channels_last=true")

@@ -202,7 +202,7 @@ def test_the_real_command_through_hydra_runs_nothing_either(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("cwd")
-def test_a_tampered_run_folder() -> None:
+def test_a_tampered_run_directory() -> None:
     result = runner.run(compose.compose(SMALL))
     path = Path(result.folder)
     good = yaml.safe_load((path / "config.yaml").read_text())
@@ -243,7 +243,7 @@ def test_the_working_folder_is_not_searched_for_modules(tmp_path: Path) -> None:
     assert not (tmp_path / MARKER).exists()
 
 
-def test_our_own_options_name_only_our_own_classes() -> None:
+def test_built_in_options_name_only_built_in_classes() -> None:
     for group, prefix in validation.TARGET_PREFIXES.items():
         for option in registry.list_options(group).values():
             if group in validation.LIST_GROUPS and option.name == "none":

@@ -114,7 +114,7 @@ WITH_NADAM = {
 
 
 @pytest.mark.parametrize("word", REFUSALS)
-def test_what_cannot_be_used_is_refused(word: str) -> None:
+def test_unusable_values_are_refused(word: str) -> None:
     with pytest.raises(ConfigError) as refused:
         tree(word)
     assert REFUSALS[word] in str(refused.value)
@@ -126,7 +126,7 @@ def test_keys_and_values_are_checked(word: str) -> None:
         tree("optimizer._target_=torch.optim.NAdam", word)
 
 
-def test_a_decay_of_an_optimizer_without_one_is_refused() -> None:
+def test_weight_decay_of_an_optimizer_without_it_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"optimizer.groups\[0\].weight_decay: optimizer rprop has no weight_decay"):
         tree("optimizer=rprop", "optimizer.groups=[{match:'*',weight_decay:0}]")
 

@@ -11,7 +11,7 @@ from tests.helpers.refusals import collect_problems
 
 
 @pytest.mark.parametrize(("value", "text"), [("1.5", "1.5"), ("true", "true"), ("2019", "2019")])
-def test_a_number_where_a_text_is_meant_is_told_with_how_it_is_typed(value: str, text: str) -> None:
+def test_a_number_given_for_a_string_is_reported_with_its_quoted_form(value: str, text: str) -> None:
     (said,) = collect_problems(f"monitor={value}")
     assert "given; it must be text or null; " in said
     advised = said.partition("or null; ")[2].removesuffix(" is text")

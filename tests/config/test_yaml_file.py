@@ -130,7 +130,7 @@ def test_a_header_is_what_hydra_takes_for_one(text: str) -> None:
 
 
 @pytest.mark.parametrize("above", ["# a license\n", "---\n", "\ufeff"])
-def test_a_header_that_hydra_would_not_see_is_told(above: str, tmp_path: Path) -> None:
+def test_a_header_that_hydra_ignores_is_reported(above: str, tmp_path: Path) -> None:
     text = f"{above}# @package _global_\nmodel:\n  _target_: trainer.models.tabular.mlp.MLP\n"
     write(tmp_path, {"model/mine.yaml": text})
     with pytest.raises(ConfigError, match=r"mine.yaml: '.*@package _global_' stands below other text"):
@@ -154,7 +154,7 @@ def test_a_header_that_hydra_would_not_see_is_told(above: str, tmp_path: Path) -
         ("a: 1 # one\r\nb: 2 # two\r\n", {"a": "one", "b": "two"}),
     ],
 )
-def test_a_comment_belongs_to_the_key_beside_it(text: str, wanted: dict[str, str], tmp_path: Path) -> None:
+def test_a_comment_belongs_to_the_key_on_its_line(text: str, wanted: dict[str, str], tmp_path: Path) -> None:
     path = tmp_path / "model" / "a.yaml"
     path.parent.mkdir()
     path.write_text(text, encoding="utf-8", newline="")

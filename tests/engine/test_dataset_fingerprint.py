@@ -50,7 +50,7 @@ def test_an_exact_fingerprint_finds_what_a_cheap_one_overlooks(large: Path) -> N
     ]
 
 
-def test_many_files_are_told_by_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_files_are_reported_by_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset_fingerprint, "MAX_LISTED_FILES", 3)
     for number in range(6):
         (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
@@ -138,7 +138,7 @@ def test_more_files_than_are_listed_are_compared_with_fewer(tmp_path: Path, monk
         assert describe_changes(before, now, {"path": Path("pics")}) == ["1 changed: pics/a"]
 
 
-def test_a_file_beside_many_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_file_is_reported_by_path_among_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset_fingerprint, "MAX_LISTED_FILES", 1)
     paths = {"path": small(tmp_path / "tables", "a", "b"), "graph": small(tmp_path, "graph.csv") / "graph.csv"}
     before = dataset_fingerprint.compute_fingerprint(paths)
@@ -154,7 +154,7 @@ def test_a_fingerprint_of_another_version_is_not_compared(tmp_path: Path) -> Non
         describe_changes(now | {"version": 2}, now, {"path": tmp_path})
 
 
-def test_a_fingerprint_without_a_file_is_never_taken_for_that_of_equal_data(tmp_path: Path) -> None:
+def test_a_fingerprint_without_files_never_matches(tmp_path: Path) -> None:
     empty = dataset_fingerprint.compute_fingerprint({"path": small(tmp_path, "x.csv")}, [".txt"])
     assert describe_changes(empty, empty, {"path": tmp_path}) == [
         "the run stored the contents of none: whether they have changed cannot be told"
@@ -170,7 +170,7 @@ def test_no_run_begins_on_files_without_a_fingerprint(monkeypatch: pytest.Monkey
         train_run("text_folder")
 
 
-def test_digests_of_before_are_those_of_today(tmp_path: Path) -> None:
+def test_digests_match_earlier_versions(tmp_path: Path) -> None:
     """A run is known by them."""
     folder = small(
         tmp_path, "train/a/0.txt", "train/b/1.txt", "test/a/2.TXT", "train/a/more/3.txt", "notes", ".h/4.txt"
@@ -183,7 +183,7 @@ def test_digests_of_before_are_those_of_today(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("in_tmp")
 @pytest.mark.slow
-def test_pictures_behind_links_may_not_change() -> None:
+def test_images_behind_links_may_not_change() -> None:
     copy_files("image_folder")
     Path("files", "kinds").rename("store")
     Path("files", "kinds").mkdir()

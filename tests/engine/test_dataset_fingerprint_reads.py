@@ -72,7 +72,7 @@ def refuse_unlisted(given: Config) -> set[Path]:
 
 
 @pytest.mark.parametrize("name", GIVEN)
-def test_what_is_read_is_in_the_fingerprint(name: str) -> None:
+def test_files_that_are_read_are_in_the_fingerprint(name: str) -> None:
     refuse_unlisted(composed(name, **copy_files(name)))
 
 
@@ -148,7 +148,7 @@ def test_folders_of_splits_may_be_links(name: str) -> None:
 
 
 @pytest.mark.parametrize("ending", [".jfif", ".webp", ".tif", ".ppm"])
-def test_pictures_of_any_format(ending: str) -> None:
+def test_images_of_any_format(ending: str) -> None:
     keys = copy_files("image_folder")
     for path in list(Path("files").rglob("*.png")):
         with Image.open(path) as image:
@@ -165,7 +165,7 @@ def test_packed_files() -> None:
     assert len(refuse_unlisted(composed("idx", **keys))) == 4
 
 
-def test_files_beside_the_path() -> None:
+def test_extra_files_next_to_the_path() -> None:
     keys = copy_files("csv")
     shutil.copy(keys["path"], "test.csv")
     assert len(refuse_unlisted(composed("csv", **keys, test_path="test.csv"))) == 2

@@ -27,7 +27,7 @@ def test_a_norm_over_single_numbers_is_refused_before_the_first_step() -> None:
     lab(*NORMED, "data.size=4", "model.pools=[max,none]", "batch_size=1")  # four numbers a map
 
 
-def test_a_look_leaves_no_trace() -> None:
+def test_the_sanity_check_changes_nothing() -> None:
     made = make_pair("cnn", "gratings", "model.norm=batch", "model.dropout=0.5", "augment=slides")
     made.loaders["train"].batch_size = 1
     before = {name: value.clone() for name, value in made.task.state_dict().items()}
@@ -42,7 +42,7 @@ def test_shapes_of_the_inputs_are_known_by_name() -> None:
     assert make_pair("cnn", "gratings").data.input_shapes() == {"x": [1, 28, 28]}
 
 
-def test_a_folder_that_may_not_be_looked_into_is_a_fault_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unlistable_folder_is_a_system_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = compose.compose(["model=gcn", "data=edge_list", "data.path=closed/graph", "data.target=label"])
 
     def closed(path: str, _: str) -> Path:
@@ -57,7 +57,7 @@ def test_a_folder_that_may_not_be_looked_into_is_a_fault_of_the_system(monkeypat
 
 
 @pytest.mark.parametrize("steps", [0, 1, 7, 1000, 1003, 10**12])
-def test_turns_are_counted_without_listing_them(steps: int) -> None:
+def test_active_steps_are_counted_without_iterating(steps: int) -> None:
     task = make_pair("wgan_gp", "ring", "task.critic_steps=3").task
     assert factory.count_updates(task, steps) == {"critic": steps, "generator": steps // 3}
     if steps < 2000:
@@ -65,14 +65,14 @@ def test_turns_are_counted_without_listing_them(steps: int) -> None:
         assert factory.count_updates(task, steps) == {name: listed.count(name) for name in ("critic", "generator")}
 
 
-def test_a_task_that_counts_other_turns_than_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_that_miscounts_its_active_steps_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     task = make_pair("mlp", "moons").task
     monkeypatch.setattr(task, "active_groups", lambda step: ("model",) if step % 2 else ())
     with pytest.raises(ConfigError, match=r"count_active_steps\(10\) counts other turns"):
         factory.count_updates(task, 10)
 
 
-def test_a_layer_that_has_no_half_precision_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layer_without_half_precision_raises_with_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     made = make_pair("lstm", "synthetic_seq")
 
     def refuses(**_: object) -> None:
@@ -88,7 +88,7 @@ def test_a_layer_that_has_no_half_precision_is_told_in_a_sentence(monkeypatch: p
     )
 
 
-def test_a_look_in_half_precision_leaves_no_trace() -> None:
+def test_the_sanity_check_in_half_precision_changes_nothing() -> None:
     made = make_pair("cnn", "gratings", "model.norm=batch", "model.dropout=0.5")
     before = {name: value.clone() for name, value in made.task.state_dict().items()}
     random = torch.get_rng_state()

@@ -46,7 +46,7 @@ class Fussy(nn.Module):
 """
 
 
-def test_no_model_knows_of_errors_of_the_configuration() -> None:
+def test_models_do_not_raise_config_errors() -> None:
     nodes = [
         (f"{path}:{getattr(node, 'lineno', 0)}", node)
         for path in MODELS.rglob("*.py")
@@ -80,7 +80,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ],
 )
 @pytest.mark.usefixtures("folder")
-def test_what_a_model_of_a_plugin_refuses_is_told_with_its_key(
+def test_an_error_of_a_plugin_model_is_reported_with_its_key(
     override: str, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = ("--config-dir", "yaml", "plugins=[fussy]", "model=fussy", "data=wine", "batch_size=16", override)
@@ -90,7 +90,7 @@ def test_what_a_model_of_a_plugin_refuses_is_told_with_its_key(
     assert "Traceback" not in err
 
 
-def test_only_what_a_model_says_itself_is_of_the_user() -> None:
+def test_only_errors_raised_by_the_model_are_user_errors() -> None:
     pool = SequencePool("flatten", 3, 4)
     with pytest.raises(ConfigError, match=r"^model\.pool: flatten was built for 4 steps and got 5;") as caught:  # noqa: SIM117
         with explain_model_errors({"pool": "flatten"}):
@@ -102,6 +102,6 @@ def test_only_what_a_model_says_itself_is_of_the_user() -> None:
     assert not isinstance(other.value, ConfigError)
 
 
-def test_a_sentence_that_names_no_key_is_of_the_model() -> None:
+def test_an_error_that_names_no_key_is_attributed_to_the_model() -> None:
     assert name_model_key(ValueError("pools: 3 given"), {"pool": 1}) == "model: pools: 3 given"
     assert name_model_key(ValueError("pool: 3 given"), {"pool": 1}) == "model.pool: 3 given"

@@ -53,7 +53,7 @@ def whole_network() -> str:
     "step",
     [pytest.param(k, marks=[pytest.mark.slow] * (k not in (1, 4, 7, LAST_STEP))) for k in range(1, LAST_STEP + 1)],
 )
-def test_a_stop_after_any_step_changes_no_bit(tmp_path: Path, step: int) -> None:
+def test_resume_after_any_step_is_bit_exact(tmp_path: Path, step: int) -> None:
     chain = ResumedRun(network, tmp_path)
     chain.start(StopAt(step))
     resumed = chain.resume()
@@ -63,19 +63,19 @@ def test_a_stop_after_any_step_changes_no_bit(tmp_path: Path, step: int) -> None
 
 
 @pytest.mark.parametrize("step", [4, 8, LAST_STEP])
-def test_a_stop_in_the_middle_of_validation_changes_no_bit(tmp_path: Path, step: int) -> None:
+def test_resume_from_within_validation_is_bit_exact(tmp_path: Path, step: int) -> None:
     chain = ResumedRun(network, tmp_path)
     chain.start(StopAt(step, training=False))
     assert hash_state(chain.resume()) == whole_network()
 
 
-def test_going_on_with_a_finished_run_does_nothing(tmp_path: Path) -> None:
+def test_resuming_a_finished_run_does_nothing(tmp_path: Path) -> None:
     trainer = network(keeper=CheckpointManager(tmp_path, {}))
     trainer.fit()
     assert hash_state(ResumedRun(network, tmp_path).resume()) == hash_state(trainer) == whole_network()
 
 
-def test_a_chain_of_many_stops_changes_no_bit(tmp_path: Path) -> None:
+def test_resume_after_many_interruptions_is_bit_exact(tmp_path: Path) -> None:
     chain = ResumedRun(network, tmp_path)
     chain.start(StopAt(1))
     for stop in (StopAt(3), StopAt(4), StopAt(4, training=False), StopAt(8), StopAt(11)):
@@ -86,7 +86,7 @@ def test_a_chain_of_many_stops_changes_no_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("step", [2, STEPS_AN_EPOCH])
 @pytest.mark.parametrize(("before", "after"), [(0, 2), (2, 0), (2, 2)])
 @pytest.mark.slow
-def test_workers_change_no_bit(tmp_path: Path, before: int, after: int, step: int) -> None:
+def test_workers_are_bit_exact(tmp_path: Path, before: int, after: int, step: int) -> None:
     chain = ResumedRun(make_noisy_trainer, tmp_path)
     chain.start(StopAt(step), num_workers=before, epochs=2)
     assert hash_state(chain.resume(num_workers=after, epochs=2)) == whole_noisy(epochs=2)
@@ -134,7 +134,7 @@ def test_every_row_is_seen_once_an_epoch_across_a_stop(tmp_path: Path, step: int
 
 @pytest.mark.parametrize("scheduler", [PLATEAU, CYCLE])
 @pytest.mark.parametrize("step", [1, STEPS_AN_EPOCH, MID_EPOCH])
-def test_a_run_with_every_kind_of_state_goes_on_to_the_same_bits(
+def test_a_run_with_every_kind_of_state_resumes_bit_exactly(
     tmp_path: Path, scheduler: dict[str, Any], step: int
 ) -> None:
     chain = ResumedRun(make_noisy_trainer, tmp_path)
@@ -150,7 +150,7 @@ class Ageing(NoisyLeastSquares):
 
 
 @pytest.mark.parametrize("step", [3, STEPS_AN_EPOCH])
-def test_progress_in_a_score_survives_a_stop(tmp_path: Path, step: int) -> None:
+def test_improvement_tracking_survives_a_resume(tmp_path: Path, step: int) -> None:
     def make(**changes: Any) -> Trainer:
         return tiny(Ageing(Linear()), epochs=3, **changes)
 
@@ -168,7 +168,7 @@ FORGOTTEN: dict[str, StateChange] = {
     "numpy generator": drop_state("random", "numpy"),
     "weights": drop_state("task"),
     "optimizer": drop_state("players", "model", "optimizer"),
-    "steps of the player": drop_state("players", "model", "steps"),
+    "steps of the param group": drop_state("players", "model", "steps"),
     "plateau": drop_state("players", "model", "schedule"),
     "average": drop_state("players", "model", "average"),
     "batch offset": drop_state("position", "batch"),
@@ -182,7 +182,7 @@ FORGOTTEN: dict[str, StateChange] = {
 
 
 @pytest.mark.parametrize("piece", FORGOTTEN)
-def test_a_forgotten_piece_of_the_state_shows(tmp_path: Path, piece: str) -> None:
+def test_a_missing_part_of_the_state_is_detected(tmp_path: Path, piece: str) -> None:
     scheduler = CYCLE if piece == "steps of the player" else PLATEAU
     chain = ResumedRun(make_noisy_trainer, tmp_path)
     chain.start(StopAt(MID_EPOCH), scheduler=scheduler)
@@ -198,7 +198,7 @@ def test_a_state_that_lacks_a_piece_is_refused() -> None:
 
 
 @pytest.mark.parametrize("step", range(2 * STEPS_AN_EPOCH, 5 * STEPS_AN_EPOCH))
-def test_patience_counts_on_across_a_stop(tmp_path: Path, step: int) -> None:
+def test_patience_continues_across_a_resume(tmp_path: Path, step: int) -> None:
     """Best at epoch 3, out of patience at epoch 5 of 12, wherever the stop comes."""
 
     def make(**changes: Any) -> Trainer:

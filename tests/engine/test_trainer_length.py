@@ -79,7 +79,7 @@ lengths = {
 @given(**lengths)
 @examples(max_examples=60, deadline=None)
 @pytest.mark.slow
-def test_a_schedule_ends_on_its_players_last_step(
+def test_a_schedule_ends_on_the_last_step_of_its_group(
     n: int,
     batch_size: int,
     accumulate: int,

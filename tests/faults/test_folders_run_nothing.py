@@ -94,7 +94,7 @@ def test_a_folder_by_another_way(words: tuple[str, ...], sweeper: tuple[str, ...
         main.run_command([*sweeper, *SMALL, *given])
 
 
-def test_the_files_of_a_combination_are_judged_together(marker: Path) -> None:
+def test_files_of_a_combination_are_checked_together(marker: Path) -> None:
     """One file alone does nothing; the sweep brings them together."""
     extra = "/extra: none"
     files = {
@@ -136,7 +136,7 @@ job()
     ],
 )
 @pytest.mark.slow
-def test_without_the_guard_the_probes_do_run(trick: str, command: str, tmp_path: Path) -> None:
+def test_the_probes_run_without_the_guard(trick: str, command: str, tmp_path: Path) -> None:
     """Hydra itself, over the same files: a probe that could not fail would prove nothing."""
     from trainer.config import registry
 
@@ -193,7 +193,7 @@ def run_folder(path: Path, change: dict[str, Any]) -> Path:
 
 @pytest.mark.parametrize("verb", mark_slow_after(2, VERBS))
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_run_folder(verb: str, change: str, marker: Path) -> None:
+def test_a_run_directory(verb: str, change: str, marker: Path) -> None:
     path = run_folder(marker.parent / "run", CHANGES[change])
     write(marker.parent, {"mine.py": ""})
     words = [word.replace("RUN", str(path)) for word in VERBS[verb]]
@@ -231,7 +231,7 @@ def test_the_real_command(trick: str, command: str, marker: Path) -> None:
 
 @pytest.mark.parametrize("verb", ["evaluate", "show", "resume", "score"])
 @pytest.mark.slow
-def test_the_real_command_on_a_run_folder(verb: str, marker: Path) -> None:
+def test_the_real_command_on_a_run_directory(verb: str, marker: Path) -> None:
     path = run_folder(marker.parent / "run", CHANGES["model"])
     done = train(verb, str(path), cwd=marker.parent)
     assert (done.returncode, "plugins=[evil]" in done.stderr) == (2, True), done.stderr

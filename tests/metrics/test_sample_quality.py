@@ -54,7 +54,7 @@ def test_one_that_collapsed_is_precise_and_recalls_nothing() -> None:
     assert min(sample_quality.precision_recall(rows(500, seed=2), real)) > 0.8
 
 
-def test_copies_are_told_from_new_rows() -> None:
+def test_copies_are_distinguished_from_new_rows() -> None:
     seen = rows(2000, 16)
     fresh = rows(300, 16, seed=1)
     assert sample_quality.copy_fraction(fresh, seen) == 0

@@ -36,7 +36,7 @@ def theirs(name: str, weight_decay: float = 0.0, everything: bool = True) -> lis
 
 @pytest.mark.parametrize(("weight_decay", "everything"), [(0.0, True), (0.1, True), (0.1, False)])
 @pytest.mark.parametrize("name", CASES)
-def test_the_path_is_torchs(name: str, weight_decay: float, everything: bool) -> None:
+def test_updates_match_torch(name: str, weight_decay: float, everything: bool) -> None:
     mine = ours(name, weight_decay=weight_decay, everything=everything)
     expected = theirs(name, weight_decay=weight_decay, everything=everything)
     for got, wanted in zip(mine, expected, strict=True):
@@ -45,7 +45,7 @@ def test_the_path_is_torchs(name: str, weight_decay: float, everything: bool) ->
 
 @pytest.mark.parametrize(("weight_decay", "everything"), [(0.0, True), (0.1, True), (0.1, False)])
 @pytest.mark.parametrize("name", [name for name in CASES if "rmsprop" not in name])
-def test_laid_out_alike_the_kernel_gives_the_same_bits(name: str, weight_decay: float, everything: bool) -> None:
+def test_the_kernel_is_bit_exact_in_the_same_memory_layout(name: str, weight_decay: float, everything: bool) -> None:
     _, _, kind, options = CASES[name]
     mine, optimizer = build_optimizer(name, weight_decay, everything)
     run_steps(mine, optimizer.params.zero_grad, lambda _: optimizer.step(LR))
@@ -77,7 +77,7 @@ def state(optimizer: Optimizer) -> list[Tensor]:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("name", CASES)
-def test_a_bad_gradient_moves_nothing(name: str, bad: float) -> None:
+def test_a_nonfinite_gradient_changes_nothing(name: str, bad: float) -> None:
     model, optimizer = build_optimizer(name, weight_decay=0.1, everything=False)
     run_steps(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR, found_inf=torch.zeros(())))
     before = [value.clone() for value in state(optimizer)]
@@ -91,7 +91,7 @@ def test_a_bad_gradient_moves_nothing(name: str, bad: float) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_flag_that_is_not_set_changes_no_bit(name: str) -> None:
+def test_an_unset_flag_is_bit_exact(name: str) -> None:
     plain, flagged = build_optimizer(name, weight_decay=0.1), build_optimizer(name, weight_decay=0.1)
     run_steps(plain[0], plain[1].params.zero_grad, lambda _: plain[1].step(LR))
     run_steps(flagged[0], flagged[1].params.zero_grad, lambda _: flagged[1].step(LR, found_inf=torch.zeros(())))
@@ -99,7 +99,7 @@ def test_a_flag_that_is_not_set_changes_no_bit(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_state_goes_on_to_the_same_bits(name: str) -> None:
+def test_a_state_resumes_bit_exactly(name: str) -> None:
     model, optimizer = build_optimizer(name, weight_decay=0.1)
     saved: dict[str, Any] = {}
 

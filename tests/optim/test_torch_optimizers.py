@@ -55,7 +55,7 @@ def test_every_optimizer_of_torch_is_tested() -> None:
 
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_path_is_torchs_over_separate_parameters(name: str, grouped: bool) -> None:
+def test_updates_match_torch_over_separate_parameters(name: str, grouped: bool) -> None:
     model, optimizer = build(name, grouped)
     run_steps(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR))
     for got, wanted in zip(model.parameters(), reference(name, grouped), strict=True):
@@ -66,7 +66,7 @@ def test_the_path_is_torchs_over_separate_parameters(name: str, grouped: bool) -
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_padding_stays_zero(name: str) -> None:
+def test_padding_stays_zero(name: str) -> None:
     model, optimizer = build(name)
     run_steps(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR))
     params = optimizer.params
@@ -77,7 +77,7 @@ def test_what_is_padding_stays_zero(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_state_goes_on_to_the_same_bits_and_is_kept_by_name(name: str) -> None:
+def test_a_state_resumes_bit_exactly_and_is_saved_by_name(name: str) -> None:
     model, optimizer = build(name)
     saved: dict[str, Any] = {}
 
@@ -103,7 +103,7 @@ def test_a_state_goes_on_to_the_same_bits_and_is_kept_by_name(name: str) -> None
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_example_is_like_a_state_after_a_step_and_changes_nothing(name: str) -> None:
+def test_the_example_state_has_the_structure_of_a_real_one(name: str) -> None:
     model, optimizer = build(name)
     before, state = optimizer.params.data.clone(), copy.deepcopy(optimizer.state_dict())
     example = optimizer.example_state_dict()
@@ -119,7 +119,7 @@ def test_an_example_is_like_a_state_after_a_step_and_changes_nothing(name: str) 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_bad_gradient_moves_nothing(name: str) -> None:
+def test_a_nonfinite_gradient_changes_nothing(name: str) -> None:
     model, optimizer = build(name)
     start = optimizer.params.data.clone()
     optimizer.params.grad.fill_(float("nan"))

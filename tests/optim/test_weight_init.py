@@ -140,7 +140,7 @@ def test_every_map_of_every_model_is_drawn(model: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", sorted(MODELS.keys() - EMBEDDINGS_ALONE))
-def test_every_model_listens_and_default_draws_nothing(model: str) -> None:
+def test_initialization_changes_every_model_and_default_uses_no_random_numbers(model: str) -> None:
     found = {}
     for rule in ("default", "xavier", "orthogonal"):
         made = make_pair(model, first_dataset(model), f"init={rule}")

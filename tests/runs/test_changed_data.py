@@ -24,7 +24,7 @@ def the_file() -> Path:
     return next(Path("files").iterdir())
 
 
-def test_a_number_is_the_same_however_it_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+def test_equal_numbers_match_in_any_notation(capsys: pytest.CaptureFixture[str]) -> None:
     path = train_run("csv")
     before = evaluate_scores(path)
     head, *rows = the_file().read_text().splitlines()
@@ -34,7 +34,7 @@ def test_a_number_is_the_same_however_it_is_written(capsys: pytest.CaptureFixtur
     assert "does not know" not in capsys.readouterr().err
 
 
-def test_copies_of_rows_are_where_those_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_copies_of_rows_are_in_the_same_split(capsys: pytest.CaptureFixture[str]) -> None:
     """As test rows, copies of training rows would flatter."""
     path = train_run("csv")
     before = evaluate_scores(path)
@@ -73,7 +73,7 @@ def test_where_a_part_began_may_be_lost(name: str, left: int) -> None:
         evaluate_scores(path, ALLOWED)
 
 
-def test_a_run_of_before_knows_its_rows_by_how_they_were_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_run_matches_rows_by_their_text(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(preprocessing.Preprocessing.__init__, "__defaults__", (None, 1))
         path = train_run("csv")
@@ -91,7 +91,7 @@ def test_what_a_file_of_rows_may_not_hold_changed_data_may_not_either() -> None:
         evaluate_scores(path, ALLOWED)
 
 
-def test_a_column_that_is_no_feature_may_go() -> None:
+def test_non_feature_columns_may_be_dropped() -> None:
     path = train_run("csv", "data.drop_columns=[b]")
     before = evaluate_scores(path)
     rows = [line.split(",") for line in the_file().read_text().splitlines()]
@@ -146,7 +146,7 @@ def test_the_first_rows_are_drawn_without_their_files() -> None:
     ],
 )
 @pytest.mark.slow
-def test_what_needs_no_data_is_told(model: str, verbs: str) -> None:
+def test_verbs_that_need_no_data_are_reported(model: str, verbs: str) -> None:
     path = train_run("csv", model)
     shutil.rmtree("files")
     with pytest.raises(ConfigError) as caught:
@@ -154,7 +154,7 @@ def test_what_needs_no_data_is_told(model: str, verbs: str) -> None:
     assert caught.value.problems[-1] == verbs
 
 
-def test_a_file_that_was_renamed_is_told_to_be_new_by_its_path(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_renamed_file_is_reported_as_new(capsys: pytest.CaptureFixture[str]) -> None:
     path = train_run("image_folder")
     first = min(Path("files/kinds/dark").iterdir())
     first.rename(first.with_name("zebra.png"))

@@ -66,7 +66,7 @@ def test_random_numbers_saved_on_one_kind_of_device_are_restored_on_another(monk
         ("results.json", '"seed": 0', '"seed": 7', r"results.json: seed is 7; best.pt has 0"),
     ],
 )
-def test_what_was_edited_is_refused_by_file_and_key(name: str, before: str, after: str, said: str) -> None:
+def test_edited_values_are_refused_with_file_and_key(name: str, before: str, after: str, said: str) -> None:
     file = train_run("csv", "optimizer.lr=0.003") / name
     assert before in file.read_text()
     file.write_text(file.read_text().replace(before, after))
@@ -74,7 +74,7 @@ def test_what_was_edited_is_refused_by_file_and_key(name: str, before: str, afte
         evaluate_scores(file.parent)
 
 
-def test_a_lost_configuration_is_that_of_the_checkpoint() -> None:
+def test_a_lost_configuration_is_read_from_the_checkpoint() -> None:
     path = train_run("csv")
     (path / "config.yaml").unlink()
     assert evaluate_scores(path) == Result.read(path).test
@@ -100,7 +100,7 @@ def edited(change: Callable[[dict[str, Any]], object]) -> Path:
     return file
 
 
-def test_a_score_that_the_weights_do_not_give_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_score_that_does_not_match_the_weights_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     file = edited(lambda found: found["test"].update(accuracy=0.99))
     measured = evaluate_scores(file.parent)["accuracy"]
     assert f"{file}: test.accuracy is 0.9900, not {measured:.4f}, which is what these weights score" in caplog.text

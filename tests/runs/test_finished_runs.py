@@ -28,7 +28,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-def test_a_value_that_cannot_be_read_is_text(name: str, tmp_path: Path) -> None:
+def test_an_unparsable_value_is_a_string(name: str, tmp_path: Path) -> None:
     text = UNREADABLE[name]
     started = monotonic()
     for seed in (0, 1):

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
 @pytest.mark.slow
-def test_pictures_are_rated_as_before_though_the_folder_changed() -> None:
+def test_images_are_rated_as_before_though_the_folder_changed() -> None:
     path = train_run("image_folder", "model=conv_vae", "task.classifier=null", "data.size=8")
     shutil.copytree(next(Path("files").iterdir()), "today")
     before = inference.score(saved_run.load(path), "today").read_text()

@@ -24,7 +24,7 @@ def test_reruns_of_a_seed_count_once_and_the_newest_counts(tmp_path: Path) -> No
     assert (entry.runs, entry.test) == (2, pytest.approx(0.8))
 
 
-def test_a_configuration_is_one_row_however_it_was_written(tmp_path: Path) -> None:
+def test_equivalent_configurations_are_one_row(tmp_path: Path) -> None:
     """By an override, by another, by a default, and with a whole number for a fraction."""
     ways = (["optimizer.lr=0.01"], ["optimizer.lr=1e-2", "jobs=2"], [], ["+optimizer.lr=0.01"])
     for seed, overrides in enumerate(ways):
@@ -64,13 +64,13 @@ def test_options_of_data_that_change_the_rows_make_a_table_and_others_a_row(tmp_
     }
 
 
-def test_a_classifier_that_a_run_trained_for_itself_is_nobodys_run(tmp_path: Path) -> None:
+def test_feature_extractors_of_runs_are_not_ranked(tmp_path: Path) -> None:
     write_run(tmp_path, "classifiers/cnn-digits-1", make_config(), [])
     write_run(tmp_path, "classifiers/of-mine", make_config(1), ["seed=1"])
     assert [entry.runs for entry in read_leaderboard(tmp_path)] == [1]
 
 
-def test_a_configuration_whose_aliases_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
+def test_a_yaml_alias_bomb_is_not_read(tmp_path: Path) -> None:
     write_run(tmp_path, "1", make_config(), ["optimizer.lr=0.5"])
     ten = ", ".join(f"k{number}: *a" for number in range(10))
     lines = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} {{{ten.replace('*a', f'*a{n - 1}')}}}" for n in range(1, 10))]
@@ -79,7 +79,7 @@ def test_a_configuration_whose_aliases_would_fill_the_memory_is_not_read(tmp_pat
     assert run.config == {"optimizer.lr": 0.5}
 
 
-def test_settings_that_differ_in_no_override_are_told_apart(tmp_path: Path) -> None:
+def test_settings_that_differ_in_no_override_are_distinguished(tmp_path: Path) -> None:
     write_run(tmp_path, "1", make_config(lr=0.1), [])
     write_run(tmp_path, "2", make_config(lr=0.2), [])
     assert {entry.overrides for entry in read_leaderboard(tmp_path)} == {
@@ -186,7 +186,7 @@ def test_a_table_that_cannot_be_saved_is_shown_first(
     assert "saved in" not in said
 
 
-def test_how_jobs_ended_is_told_though_the_table_cannot_be_saved(
+def test_job_outcomes_are_reported_even_if_the_table_cannot_be_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: object) -> None:

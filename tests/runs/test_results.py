@@ -45,7 +45,7 @@ def test_scores_that_are_no_numbers_are_null_and_come_back_as_nan(tmp_path: Path
     assert math.isnan(entry.baseline or 0)
 
 
-def test_on_a_full_disk_the_last_word_takes_the_place_of_the_one_before(
+def test_on_a_full_disk_the_last_status_overwrites_results_in_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = result(tmp_path, status="running")
@@ -72,7 +72,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, number: int = 7) -> Path:
 @pytest.mark.usefixtures("in_tmp")
 @pytest.mark.parametrize("text", mark_slow_after(1, [None, "", '{"identity": "']))
 @pytest.mark.parametrize("how", ["auto", "verb", pytest.param("key", marks=pytest.mark.slow)])
-def test_a_run_is_known_by_its_checkpoint(text: str | None, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_are_rebuilt_from_the_checkpoint(text: str | None, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run("epochs=4", "draw=false", "hydra.run.dir=elsewhere/whole")
     cut = interrupted(monkeypatch)
     before = run_dir.read_results(cut)
@@ -92,7 +92,7 @@ def test_a_run_is_known_by_its_checkpoint(text: str | None, how: str, monkeypatc
 
 
 @pytest.mark.usefixtures("in_tmp")
-def test_what_is_done_with_a_run_needs_no_results_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_inference_needs_no_results_file(capsys: pytest.CaptureFixture[str]) -> None:
     made = run()
     path = Path(made.folder)
     (path / "results.json").unlink()
@@ -113,7 +113,7 @@ def test_a_checkpoint_of_something_else_tells_nothing(name: str, tmp_path: Path)
 
 @pytest.mark.usefixtures("in_tmp")
 @pytest.mark.slow
-def test_a_damaged_state_is_left_to_the_user_or_to_auto(
+def test_a_corrupt_checkpoint_needs_the_user_or_resume_auto(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = run("epochs=4", "draw=false", "hydra.run.dir=elsewhere/whole")

@@ -36,7 +36,7 @@ def stop(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_stopped_run_on_other_data_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupted_run_on_other_data_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(60)
     main.run_command(WORDS)
     assert "no run of this configuration on this data yet; starting one\n" in capsys.readouterr().out
@@ -60,7 +60,7 @@ def test_another_configuration_is_not_named(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.slow
-def test_a_sweep_on_other_data_is_named() -> None:
+def test_a_sweep_on_other_data_is_reported() -> None:
     write_rows(60)
     words = ("-m", *WORDS, "seed=0,1", "jobs=1")
     first = train(*words, cwd=Path())

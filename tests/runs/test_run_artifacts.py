@@ -69,7 +69,7 @@ def killed_before(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> Pa
         pytest.param((train, "_draw_artifacts"), marks=pytest.mark.slow),
     ],
 )
-def test_a_run_killed_while_it_draws_is_made_complete(place: tuple[Any, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_killed_while_drawing_is_completed(place: tuple[Any, str], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = pictured()
     cut = killed_before(monkeypatch, *place)
     assert run_dir.read_results(cut)["status"] == "finished"
@@ -83,7 +83,7 @@ def test_a_run_killed_while_it_draws_is_made_complete(place: tuple[Any, str], mo
 
 
 @pytest.mark.parametrize("lost", mark_slow_after(1, ["curves.png", "metrics.csv", "confusion.png"]))
-def test_what_was_removed_is_made_again(lost: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_removed_files_are_recreated(lost: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = pictured()
     before = (path / lost).read_bytes()
     (path / lost).unlink()
@@ -113,7 +113,7 @@ def test_without_its_last_state_a_finished_run_stays_as_it_is(capsys: pytest.Cap
     assert "without curves.png; nothing to do" in capsys.readouterr().out
 
 
-def test_a_state_before_the_last_is_none_of_a_finished_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_previous_checkpoint_of_a_finished_run_is_not_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     path = Path(run().folder)
     (path / checkpoint.LAST).rename(path / checkpoint.PREVIOUS)
     assert run("resume=auto").status == "finished"
@@ -121,7 +121,7 @@ def test_a_state_before_the_last_is_none_of_a_finished_run(capsys: pytest.Captur
 
 
 @pytest.mark.slow
-def test_a_stop_while_it_draws_leaves_a_finished_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_while_drawing_leaves_a_finished_run(monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -155,7 +155,7 @@ def test_scores_are_shown_though_the_disk_is_full(
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_says_how_far_it_came_and_has_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_reports_its_progress_and_has_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         send_signal_at(patched, 7, signal.SIGHUP)
         with pytest.raises(Interrupted) as caught:
@@ -168,7 +168,7 @@ def test_an_interrupted_run_says_how_far_it_came_and_has_curves(monkeypatch: pyt
     assert run("epochs=4", "resume=auto").steps == 12
 
 
-def test_a_failed_run_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_run_reports_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise SystemFault("no room")
 
@@ -180,7 +180,7 @@ def test_a_failed_run_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> N
     assert (said["status"], said["steps"], said["reason"]) == ("failed", 3, "SystemFault: no room")
 
 
-def test_the_first_fault_is_the_one_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_error_is_the_one_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be drawn or written because of it must not take its place."""
 
     def full(*_: object) -> None:

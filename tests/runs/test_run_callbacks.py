@@ -84,7 +84,7 @@ def state_of(folder: str) -> str:
 
 
 @pytest.mark.slow
-def test_a_callback_of_a_plugin_and_its_state_resume_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plugin_callback_with_state_resumes_bit_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run("epochs=4", "model.dropout=0.2", *MINE, "hydra.run.dir=outputs/whole")
     assert (whole.steps, whole.epochs) == (8, 3)
     with monkeypatch.context() as patched:
@@ -135,7 +135,7 @@ def test_a_callback_of_a_config_dir(tmp_path: Path) -> None:
         (("log_every=0",), "log_every: 0 given; it must be a whole number >= 1"),
     ],
 )
-def test_what_is_refused(words: tuple[str, ...], problem: str) -> None:
+def test_invalid_loggers_and_callbacks_are_refused(words: tuple[str, ...], problem: str) -> None:
     assert any(problem in text for text in collect_problems(*words)), collect_problems(*words)
 
 
@@ -153,7 +153,7 @@ def test_an_error_in_a_callback_ends_the_run_by_its_name() -> None:
 
 
 @pytest.mark.parametrize("after", mark_slow_after(1, [0, 4]))
-def test_a_logger_that_fails_is_turned_off_and_changes_nothing(after: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_logger_is_disabled_without_side_effects(after: int, capsys: pytest.CaptureFixture[str]) -> None:
     whole = run("hydra.run.dir=outputs/whole")
     broken = f"+logger.mine={{_target_: own_callbacks.Broken, after: {after}}}"
     result = run("hydra.run.dir=outputs/broken", "plugins=[own_callbacks]", broken, "log_every=1")
@@ -185,7 +185,7 @@ def test_loggers_and_callbacks_are_no_part_of_what_a_run_is() -> None:
 
 
 @pytest.mark.slow
-def test_the_step_table_has_each_step_once_whatever_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_csv_has_each_step_once_after_any_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("epochs=4", "logger.csv.steps=true", "log_every=1", "save_every=1000")
     run(*words, "hydra.run.dir=outputs/whole")
     with monkeypatch.context() as patched:
@@ -208,7 +208,7 @@ def test_the_step_table_has_each_step_once_whatever_stops_the_run(monkeypatch: p
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.slow
-def test_three_loggers_at_once_resume_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_three_loggers_at_once_resume_bit_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     tracking = pytest.importorskip("mlflow.tracking")
     words = ("epochs=4", "model.dropout=0.2", "logger=[csv,tensorboard,mlflow]", "log_every=1", "draw=false")

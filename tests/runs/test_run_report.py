@@ -74,7 +74,7 @@ def test_a_graph_is_counted_by_its_nodes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_more_workers_than_cores_are_told_once(tmp_path: Path) -> None:
+def test_more_workers_than_cores_are_reported_once(tmp_path: Path) -> None:
     done = train(*FAST, "epochs=1", "num_workers=9", "data.rows=30", cwd=tmp_path)
     said = done.stdout + done.stderr
     assert said.count("num_workers: 9 processes share") == 1
@@ -93,7 +93,7 @@ def test_auc_of_three_classes_can_choose_the_weights(scores: str, tmp_path: Path
 
 
 @pytest.mark.usefixtures("in_tmp")
-def test_auc_that_is_not_measured_says_how_it_is(
+def test_monitoring_unmeasured_auc_names_the_task_scores_key(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, _, err = call_main(capsys, monkeypatch, "model=mlp", "data=wine", "monitor=auc", "epochs=1")
@@ -102,7 +102,7 @@ def test_auc_that_is_not_measured_says_how_it_is(
 
 
 @pytest.mark.usefixtures("in_tmp")
-def test_names_of_classes_are_no_formulas_and_steer_nothing(
+def test_class_names_are_escaped_in_figures_and_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = "".join(f"{k % 7},{k % 3},{'$' * (1 + k % 3)}\x1b[31m\n" for k in range(90))
@@ -117,7 +117,7 @@ def test_names_of_classes_are_no_formulas_and_steer_nothing(
 
 
 @pytest.mark.usefixtures("in_tmp")
-def test_a_baseline_that_was_chosen_among_rules_is_named(
+def test_the_chosen_baseline_rule_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, {"s.csv": "v\n" + "\n".join(f"{(hour % 24) ** 2}" for hour in range(600)) + "\n"})

@@ -77,7 +77,7 @@ def bests(moments: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("steps", [0, 1, STEPS, 2 * STEPS - 1])
-def test_best_weights_of_a_save_that_was_cut_short_are_found_anew(steps: int, moments: Path, tmp_path: Path) -> None:
+def test_best_weights_of_an_interrupted_save_are_found_again(steps: int, moments: Path, tmp_path: Path) -> None:
     """They were written first, and the state before is of some steps earlier."""
     later = bests(moments)[1:]
     assert later, "the run has improved more than once"
@@ -99,7 +99,7 @@ def test_later_weights_are_not_those_that_are_tested(moments: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_stops_before_they_are_found_anew_change_nothing(
+def test_interrupts_before_best_weights_are_found_change_nothing(
     moments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     best = bests(moments)[1]

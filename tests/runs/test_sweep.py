@@ -121,7 +121,7 @@ def test_the_same_command_with_resume_auto_repeats_nothing() -> None:
 
 
 @pytest.mark.slow
-def test_a_run_by_itself_is_not_taken_for_a_sweep() -> None:
+def test_a_single_run_is_not_treated_as_a_sweep() -> None:
     alone = train(*SMALL, "seed=0", cwd=Path())
     assert alone.returncode == 0, alone.stderr
     for _ in range(2):
@@ -133,14 +133,14 @@ def test_a_run_by_itself_is_not_taken_for_a_sweep() -> None:
 
 
 @pytest.mark.slow
-def test_jobs_side_by_side() -> None:
+def test_jobs_run_in_parallel() -> None:
     for jobs, words in ((1, "1 at a time"), (2, "2 at a time")):
         done = train("-m", *SMALL, "seed=0,1", f"jobs={jobs}", cwd=Path())
         assert (done.returncode, words in done.stdout) == (0, True), done.stderr
 
 
 @pytest.mark.slow
-def test_an_interrupted_sweep_says_how_to_go_on() -> None:
+def test_an_interrupted_sweep_reports_how_to_resume() -> None:
     process = start("-m", *FRAGILE, "data.end=well,wait", "jobs=1", cwd=Path())
     deadline = time.monotonic() + 90
     while not Path("waiting").exists() and time.monotonic() < deadline and process.poll() is None:
@@ -190,7 +190,7 @@ def leaderboard_of(root: Path, *found: dict[str, Any]) -> list[leaderboard.Entry
     return read_leaderboard(root)
 
 
-def test_mean_and_spread_by_hand(tmp_path: Path) -> None:
+def test_mean_and_standard_deviation_match_a_hand_computation(tmp_path: Path) -> None:
     scores = [0.7, 0.8, 0.9]
     (entry,) = leaderboard_of(
         tmp_path, *(result(test={"accuracy": s}, overrides=["model=mlp", f"seed={s}"]) for s in scores)
@@ -228,7 +228,7 @@ def test_only_what_differs_is_named_and_only_what_finished_counts(tmp_path: Path
     assert [entry.overrides for entry in entries] == ["optimizer.lr=2", "optimizer.lr=1"]
 
 
-def test_less_is_better_for_a_loss(tmp_path: Path) -> None:
+def test_lower_is_better_for_a_loss(tmp_path: Path) -> None:
     loss = {"monitor": "mse", "test": {"mse": 1.0}, "baseline": {}}
     entries = leaderboard_of(
         tmp_path,
@@ -252,7 +252,7 @@ def test_an_empty_folder_and_one_that_is_not_there(tmp_path: Path, capsys: pytes
         leaderboard.show_leaderboard(tmp_path / "nope")
 
 
-def test_a_file_of_results_that_is_not_ours_is_left_out(tmp_path: Path) -> None:
+def test_a_foreign_results_file_is_ignored(tmp_path: Path) -> None:
     assert len(leaderboard_of(tmp_path, result(), {"status": "finished", "accuracy": 1})) == 1
     with pytest.raises(ConfigError, match=r"results\.json is not that of a run: .* missing"):
         Result.read(tmp_path / "1")

@@ -32,7 +32,7 @@ MORTAL = ("--config-dir", "c", "plugins=[own_mortal]", "model=mlp", "data=mortal
 pytestmark = pytest.mark.slow
 
 
-def test_a_job_that_is_killed_is_told_by_the_signal_and_not_by_its_last_words(tmp_path: Path) -> None:
+def test_a_killed_job_is_reported_by_its_signal_not_by_its_output(tmp_path: Path) -> None:
     write(tmp_path, OWN)
     done = train("-m", *MORTAL, "data.by=9,0,11", "hydra.sweep.dir=outputs/sweep", cwd=tmp_path)
     assert done.returncode == 1
@@ -45,7 +45,7 @@ def test_a_job_that_is_killed_is_told_by_the_signal_and_not_by_its_last_words(tm
     assert said[0]["reason"] == "killed by signal 9 (SIGKILL): often out of memory"
 
 
-def test_a_childs_end_is_left_to_whoever_started_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_exit_is_left_to_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a program that calls the sweep."""
     monkeypatch.chdir(tmp_path)
     child = os.fork()

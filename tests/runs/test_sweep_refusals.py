@@ -30,7 +30,7 @@ def test_a_typo_stops_everything_before_the_first_job(arguments: list[str], tmp_
         (["epochs=1,x", "task=classification,seq2seq"], ["epochs: 'x' given"]),
     ],
 )
-def test_a_bad_value_is_refused_before_the_first_job(words: list[str], said: list[str], tmp_path: Path) -> None:
+def test_a_bad_value_raises_before_the_first_job(words: list[str], said: list[str], tmp_path: Path) -> None:
     """Nothing else in the grid makes it right; what does not go together is the matter of one job."""
     with pytest.raises(ConfigError) as caught:
         main.run_command(["-m", "model=mlp", "data=moons", *words])

@@ -84,7 +84,7 @@ def test_metrics_are_one_row_a_validation() -> None:
     assert [row["epoch"] for row in sparse] == ["2", "4", "5"]
 
 
-def test_curves_are_a_picture() -> None:
+def test_curves_are_saved_as_an_image() -> None:
     from PIL import Image
 
     with Image.open(Path(run().folder) / "curves.png") as picture:
@@ -96,7 +96,7 @@ def test_curves_are_a_picture() -> None:
     assert len(colours) > 10
 
 
-def test_the_config_builds_the_same_run_again() -> None:
+def test_the_saved_configuration_builds_the_same_run() -> None:
     result = run("seed=3")
     tree = yaml.safe_load((Path(result.folder) / "config.yaml").read_text())
     assert tree.pop("format_version") == 2
@@ -106,13 +106,13 @@ def test_the_config_builds_the_same_run_again() -> None:
     assert saved_run.load(Path(result.folder)).config_hash == result.identity
 
 
-def test_a_runs_log_says_what_happened() -> None:
+def test_the_run_log_records_what_happened() -> None:
     text = (Path(run().folder) / "train.log").read_text()
     for words in ("mlp on moons", "val_accuracy", "baseline"):
         assert words in text
 
 
-def test_secrets_are_written_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_never_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_SECRET", "SECRET123")
     run("data_dir=${oc.env:SOME_SECRET}")
     with pytest.raises(ConfigError):
@@ -159,7 +159,7 @@ def test_two_runs_in_one_second_have_two_folders() -> None:
     assert (Path(first.folder).name, Path(second.folder).name) == ("same", "same-2")
 
 
-def test_a_run_folder_in_use_is_refused_with_its_process() -> None:
+def test_a_run_directory_in_use_is_refused_with_its_process() -> None:
     path = Path(run().folder)
     write(path, {"results.json": json.dumps(run_dir.read_results(path) | {"status": "interrupted"})})
     with run_dir.lock_run(path), pytest.raises(ConfigError, match=f"in use by process {os.getpid()}"):

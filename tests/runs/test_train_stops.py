@@ -30,7 +30,7 @@ def test_bad_input_leaves_nothing_behind(tmp_path: Path) -> None:
         assert list(tmp_path.rglob("*")) == [], overrides
 
 
-def test_a_loss_that_is_not_finite_is_told_and_written() -> None:
+def test_a_nonfinite_loss_is_reported_and_logged() -> None:
     with pytest.raises(NonFiniteError) as caught:
         run("optimizer.lr=1e30", "epochs=50", "optimizer=sgd", "hydra.run.dir=outputs/nan")
     said = run_dir.read_results(Path("outputs/nan"))
@@ -56,7 +56,7 @@ def test_an_exception_is_written_with_its_traceback(monkeypatch: pytest.MonkeyPa
     [(signal.SIGINT, 130, 1), (signal.SIGINT, 130, 6), (signal.SIGTERM, 143, 8), (signal.SIGUSR1, 143, 6)],
 )
 @pytest.mark.slow
-def test_a_signal_stops_a_run_that_goes_on_to_the_same_end(
+def test_a_run_stopped_by_a_signal_resumes_to_the_same_result(
     number: signal.Signals, code: int, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run("epochs=4", "model.dropout=0.2", "ema=0.9")
@@ -218,7 +218,7 @@ class Slow(Moons):
 
 @pytest.mark.parametrize("building", ["true", "false"])
 @pytest.mark.slow
-def test_no_wait_for_what_is_slow(building: str, tmp_path: Path) -> None:
+def test_interrupts_do_not_wait_for_slow_data(building: str, tmp_path: Path) -> None:
     """A data set that is being built is left at the first interrupt, a batch that hangs at the second."""
     write(
         tmp_path,

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
 @pytest.mark.parametrize("name", mark_slow_after(3, GIVEN))
-def test_a_run_gives_the_same_numbers_again_and_knows_files_that_were_moved(name: str) -> None:
+def test_a_saved_run_scores_the_same_also_with_moved_files(name: str) -> None:
     path = train_run(name)
     assert evaluate_scores(path) == Result.read(path).test
     layers = inference.summarize_layers(saved_run.load(path))
@@ -76,7 +76,7 @@ def test_rows_in_another_order_are_the_same_rows() -> None:
     assert evaluate_scores(path, "allow_changed_data=true") == pytest.approx(before, rel=1e-5)
 
 
-def test_encodings_of_today_would_give_another_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_current_encodings_would_give_another_score(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the test above shows is the stored encoding, and not that any would do."""
     path = train_run("csv")
     before = evaluate_scores(path)
@@ -90,7 +90,7 @@ def test_encodings_of_today_would_give_another_number(monkeypatch: pytest.Monkey
     assert kept != before  # there are more test rows
 
 
-def test_changed_cells_are_told_by_the_rows_they_are_in() -> None:
+def test_changed_cells_are_reported_by_row() -> None:
     path = train_run("csv")
     file = next(Path("files").iterdir())
     head, *rows = file.read_text().splitlines()
@@ -102,7 +102,7 @@ def test_changed_cells_are_told_by_the_rows_they_are_in() -> None:
         evaluate_scores(path)
 
 
-def test_a_baseline_is_of_the_rows_that_are_scored(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_baseline_uses_the_scored_rows(capsys: pytest.CaptureFixture[str]) -> None:
     """A trivial answer scores otherwise on other test rows."""
     path = train_run("csv")
     file = next(Path("files").iterdir())
@@ -137,7 +137,7 @@ def test_results_and_checkpoints_name_the_contents_of_the_data() -> None:
     assert train.run(compose.compose(["model=mlp", "data=moons", "max_steps=1"])).data_digest is None
 
 
-def test_equal_rows_are_told_apart() -> None:
+def test_equal_rows_are_distinguished() -> None:
     Path("files").mkdir()
     Path("files/t.csv").write_text("a,kind\n" + "1,x\n2,y\n" * 40)
     words = ["model=mlp", "data=csv", "data.path=files/t.csv", "data.target=kind", "epochs=1"]
@@ -159,7 +159,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, *words: str) -> Path:
 
 @pytest.mark.parametrize("change", mark_slow_after(1, [halve_files, rename_classes]))
 @pytest.mark.parametrize("name", mark_slow_after(1, ["csv", "text_folder", "image_folder"]))
-def test_a_run_does_not_go_on_with_changed_data(
+def test_resuming_with_changed_data_raises(
     name: str, change: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = [f"data.{key}={value}" for key, value in copy_files(name).items()]
@@ -227,7 +227,7 @@ def test_a_relative_path_is_one_of_the_folder_the_run_was_started_in(monkeypatch
     assert evaluate_scores(path) == Result.read(path).test
 
 
-def test_a_run_of_before_is_read_anew() -> None:
+def test_a_run_without_stored_preprocessing_is_encoded_again() -> None:
     path = train_run("csv")
     for name in (checkpoint.BEST, checkpoint.LAST):
         state = checkpoint.load_checkpoint(path / name)

@@ -59,7 +59,7 @@ def gone_on(game: str, folder: Path, stop: int, spoil: StateChange | None = None
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [3, STEPS // 2])
 @pytest.mark.parametrize("game", GAMES)
-def test_a_game_goes_on_to_the_same_bits(game: str, stop: int, tmp_path: Path) -> None:
+def test_gan_training_resumes_bit_exactly(game: str, stop: int, tmp_path: Path) -> None:
     assert gone_on(game, tmp_path, stop) == whole(game)
 
 
@@ -73,15 +73,15 @@ FORGOTTEN: dict[str, StateChange] = {
     "singular vectors": forget_singular_vectors,
     "critic's optimizer": drop_state("players", "critic", "optimizer"),
     "generator's optimizer": drop_state("players", "generator", "optimizer"),
-    "critic's turns": drop_state("players", "critic", "steps"),
-    "generator's turns": drop_state("players", "generator", "steps"),
-    "generator's average": drop_state("players", "generator", "average"),
+    "critic's steps": drop_state("players", "critic", "steps"),
+    "generator's steps": drop_state("players", "generator", "steps"),
+    "generator's EMA": drop_state("players", "generator", "average"),
     "noise": drop_state("random", "torch"),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("piece", FORGOTTEN)
-def test_a_forgotten_piece_of_a_game_shows(piece: str, tmp_path: Path) -> None:
+def test_a_missing_part_of_the_gan_state_is_detected(piece: str, tmp_path: Path) -> None:
     game = "spectral norm, hinge, two rates"
     assert gone_on(game, tmp_path, 3, FORGOTTEN[piece]) != whole(game)

@@ -134,7 +134,7 @@ def test_the_source_draws_loops_and_links_of_one_direction() -> None:
 
 
 @pytest.mark.slow
-def test_what_is_sampled_is_a_table_and_a_picture(trained: Lab, tmp_path: Path) -> None:
+def test_samples_are_saved_as_a_table_and_a_figure(trained: Lab, tmp_path: Path) -> None:
     seen, links = drawn(trained, seed=4)
     items = list(trained.task.sample(count=2, seed=4))  # type: ignore[operator]
     assert [type(item) for item in items] == [Table, GraphPlot, Table, GraphPlot]

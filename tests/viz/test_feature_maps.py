@@ -86,7 +86,7 @@ def test_samples_are_rows_at_rest_and_as_epochs_see_them() -> None:
 
 @pytest.mark.usefixtures("in_tmp")
 @pytest.mark.slow
-def test_a_run_of_pictures_leaves_some_and_can_be_looked_into(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_on_images_writes_figures_and_feature_maps(capsys: pytest.CaptureFixture[str]) -> None:
     folder = Path(run(*PICTURES, "epochs=1", "model.hidden=[8]", "draw=true").folder)
     assert {"confusion.png", "mistakes.png", "saliency.png"} <= {path.name for path in folder.iterdir()}
     assert main.run_command(["show", str(folder)]) == 0
@@ -100,7 +100,9 @@ def test_a_run_of_pictures_leaves_some_and_can_be_looked_into(capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(("data", "is_told"), [("gratings", True), ("moons", False)])
-def test_data_of_pictures_says_how_to_see_them(data: str, is_told: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_image_data_sets_name_the_command_that_shows_them(
+    data: str, is_told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main.run_command(["show", f"data={data}"]) == 0
     assert (f"train show data={data} augment=NAME samples=8" in capsys.readouterr().out) is is_told
 

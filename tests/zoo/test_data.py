@@ -136,7 +136,7 @@ def test_the_baseline_has_the_score_that_chooses(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_bits(name: str) -> None:
+def test_the_same_seed_is_bit_exact(name: str) -> None:
     if "data_dir" in read_node(DATA[name]):
         pytest.skip("real data has no seed but that of its split")
     torch.manual_seed(1)

@@ -48,7 +48,7 @@ def test_the_gradient_of_a_deep_scalar_relu_net_is_zero_or_the_product_of_its_we
     assert found == {-1, 0, 1}, "an input below zero under a negative first weight turns the sign: |W|, not W"
 
 
-def test_it_explodes_vanishes_or_is_zero() -> None:
+def test_gradients_explode_vanish_or_are_zero() -> None:
     assert slope(scalar_net([1.5] * 50), 1.0) == pytest.approx(1.5**50)
     assert slope(scalar_net([0.5] * 50), 1.0) == pytest.approx(0.5**50)
     assert 1.5**50 > 1e8
@@ -57,7 +57,7 @@ def test_it_explodes_vanishes_or_is_zero() -> None:
     assert slope(scalar_net(one_off), 1.0) == 0, "the product alone, as of a linear net, is not it"
 
 
-def test_it_is_no_recurrent_net_whose_weights_are_all_one() -> None:
+def test_it_is_not_a_recurrent_network_with_unit_weights() -> None:
     """The source calls it an RNN. One weight shared by n steps has a power for a gradient, not a product."""
     weights = [0.5, 2.0, 3.0]
     assert slope(scalar_net(weights), 1.0) == pytest.approx(3.0)
@@ -146,7 +146,7 @@ def convolutions(adaptive: Literal["none", "max"] = "none") -> CNN:
     return net.double().eval()
 
 
-def test_a_convolutional_net_is_equivariant_to_shifts_not_invariant() -> None:
+def test_a_convolutional_network_is_shift_equivariant_not_invariant() -> None:
     image = F.pad(sample_normal(1, 1, 6, 6), (5, 5, 5, 5))  # zeros all round: nothing reaches the border
     shifted = image.roll((2, 1), (2, 3))
     net = convolutions()

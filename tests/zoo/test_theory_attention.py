@@ -96,7 +96,7 @@ def test_attention_can_be_the_convolution_with_2_0_1() -> None:
     assert not torch.isclose(ends, expected[[0, -1]]).any(), "without the zero tokens a single neighbour gets all"
 
 
-def test_the_scores_of_the_source_make_no_such_convolution() -> None:
+def test_scores_from_the_source_cannot_express_that_convolution() -> None:
     x = torch.tensor([0.0, 1.0, 0.0, 0.0], dtype=torch.float64)
     assert attend(neighbours(4, 2 * math.inf, -math.inf, math.inf), x, 3.0)[1:-1].isnan().all()
     impulse = torch.eye(5, dtype=torch.float64)[2]
@@ -111,7 +111,7 @@ def hard_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return v[(q[:, None] * k[None, :]).argmax(1)]
 
 
-def test_hard_attention_is_a_max_pool_with_a_constant_query() -> None:
+def test_hard_attention_with_a_constant_query_is_max_pooling() -> None:
     for seed in range(50):
         x = sample_normal(7, seed=seed)
         assert (hard_attention(torch.ones(7).double(), x, x) == x.max()).all(), "for numbers below zero as well"

@@ -77,7 +77,7 @@ def state(task: Task) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("model", FEW)
-def test_the_first_line_of_the_docstring_is_what_comes_out(model: str) -> None:
+def test_the_declared_shapes_match_the_output(model: str) -> None:
     made = make_pair(model, first_dataset(model))
     target = MODELS[model].class_path
     assert target
@@ -133,7 +133,7 @@ def test_a_state_goes_into_another_of_its_kind(model: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", EVERY)
-def test_the_same_seed_gives_the_same_bits(model: str) -> None:
+def test_the_same_seed_is_bit_exact(model: str) -> None:
     states = []
     for seed in (0, 0, 1):
         made = make_pair(model, first_dataset(model), seed=seed)
@@ -181,7 +181,7 @@ def test_pairs_that_fit_build_and_score(data: str) -> None:
         assert task.train().loss(batch, player).isfinite(), (model, data)
 
 
-def test_pairs_that_do_not_fit_are_told_in_a_sentence() -> None:
+def test_incompatible_pairs_are_explained() -> None:
     misfits = [chosen for chosen in PAIRS if explain(*chosen)]
     assert len(misfits) > len(FITTING)
     for model, data in misfits:
@@ -194,7 +194,7 @@ def test_pairs_that_do_not_fit_are_told_in_a_sentence() -> None:
 
 @pytest.mark.parametrize("chosen", [chosen for chosen in PAIRS if explain(*chosen)][::200], ids="-".join)
 @pytest.mark.slow
-def test_a_misfit_names_both_and_what_would_fit(chosen: tuple[str, str]) -> None:
+def test_an_incompatibility_names_both_and_what_is_compatible(chosen: tuple[str, str]) -> None:
     model, data = chosen
     more = [f"data.{key}=x" for key in OWN_FILES.get(data, {})] + [
         f"model.{key}=x" for key in OWN_MODELS.get(model, {})

@@ -35,7 +35,7 @@ def trunk_and_reference(model: CNN, x: Tensor, **how: int) -> tuple[np.ndarray, 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("stride", "padding", "dilation"), [(1, 0, 1), (2, 0, 1), (1, 2, 1), (2, 3, 2), (3, 1, 1)])
-def test_convolution_is_the_textbook_one(size: tuple[int, int], stride: int, padding: int, dilation: int) -> None:
+def test_convolution_matches_a_reference_loop(size: tuple[int, int], stride: int, padding: int, dilation: int) -> None:
     how = {"stride": stride, "padding": padding}
     lists = {"channels": [4], "dilations": [dilation], "pools": ["none"]}
     model = network(*size, in_channels=2, adaptive="none", **how, **lists)
@@ -47,7 +47,7 @@ def test_convolution_is_the_textbook_one(size: tuple[int, int], stride: int, pad
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", ["max", "avg"])
-def test_pools_are_the_textbook_ones(size: tuple[int, int], kind: str) -> None:
+def test_pools_match_a_reference_loop(size: tuple[int, int], kind: str) -> None:
     model = network(*size, channels=[4], dilations=[1], pools=[kind], adaptive=kind, adaptive_size=2)
     x = torch.randn(1, 1, *size)
     plain = network(*size, channels=[4], dilations=[1], pools=["none"], adaptive="none")
@@ -61,7 +61,7 @@ def count(model: CNN) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def test_counts_of_the_sources() -> None:
+def test_parameter_counts_match_the_sources() -> None:
     assert count(network()) == 163402
     lenet = {"channels": [16, 32], "dilations": [1], "pools": ["max"], "adaptive": "none", "hidden": [128]}
     assert count(network(32, 32, in_channels=3, **lenet)) == 268650
@@ -75,13 +75,13 @@ def count_of_head(model: CNN) -> int:
     return sum(parameter.numel() for parameter in model.head.parameters())
 
 
-def test_no_bias_stands_idle_before_a_norm() -> None:
+def test_no_bias_precedes_a_norm() -> None:
     model = network(norm="batch")
     assert all(layer.bias is None for layer in model.trunk if isinstance(layer, torch.nn.Conv2d))
 
 
 @pytest.mark.parametrize(("pools", "step"), [(["none"], 1), (["max", "avg", "none"], 4)])
-def test_the_trunk_moves_with_the_picture(pools: list[str], step: int) -> None:
+def test_the_trunk_moves_with_the_image(pools: list[str], step: int) -> None:
     model = network(80, 80, pools=pools, adaptive="none")
     x = torch.zeros(1, 1, 80, 80)
     x[..., 32:44, 32:44] = torch.randn(12, 12)

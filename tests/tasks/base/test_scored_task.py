@@ -56,7 +56,7 @@ CASES: dict[str, tuple[tuple[str, ...], Any, str]] = {
 
 @pytest.mark.parametrize("case", list(CASES))
 @pytest.mark.parametrize("size", mark_slow_after(1, [3, 1000]))
-def test_a_metric_of_a_user_s_own_sees_what_the_built_in_one_sees(case: str, size: int) -> None:
+def test_a_user_metric_gets_the_inputs_of_the_built_in_one(case: str, size: int) -> None:
     words, function, name = CASES[case]
     files = GIVEN.get(words[1].removeprefix("data="), {})
     made = lab(*words, f"batch_size={size}", *(f"data.{key}={value()}" for key, value in files.items()))

@@ -53,7 +53,7 @@ def test_two_classes_have_a_matrix_and_curves_of_every_threshold() -> None:
     assert "roc" not in one, "of one class alone there is no curve"
 
 
-def test_mistakes_are_the_dearest_of_all_batches() -> None:
+def test_mistakes_are_those_with_the_highest_loss() -> None:
     found = seen(pictures([3, 1, -1], [0, 1, 0]), pictures([-5, 0.1, -2], [1, 0, IGNORE_INDEX]))["mistakes"]
     assert isinstance(found, ImageGrid)
     assert [tile.caption for tile in found.tiles] == [
@@ -78,11 +78,11 @@ def test_a_gradient_is_not_asked_of_layers_that_have_none_in_evaluation() -> Non
     assert torch.backends.cudnn.enabled
 
 
-def test_a_batch_in_which_nothing_counts_has_no_saliency() -> None:
+def test_a_batch_of_ignored_targets_has_no_saliency() -> None:
     assert "saliency" not in seen(pictures([1.0, -1.0], [IGNORE_INDEX, IGNORE_INDEX]))
 
 
-def test_saliency_is_bright_where_the_answer_comes_from() -> None:
+def test_saliency_is_high_at_the_relevant_input() -> None:
     found = seen(pictures([-1, 1, 1, 2], [0, 0, 1, 1]))["saliency"]
     assert isinstance(found, ImageGrid)
     assert [tile.caption for tile in found.tiles] == ["Predicted: sky", "Predicted: sea"]
@@ -92,7 +92,7 @@ def test_saliency_is_bright_where_the_answer_comes_from() -> None:
         assert tile.heatmap.flatten().sort().values[-2] == 0
 
 
-def test_a_picture_that_is_not_read_has_no_bright_place() -> None:
+def test_an_image_that_is_not_read_has_no_bright_place() -> None:
     batch = pictures([-1, 1], [0, 1])
     batch.inputs["z"] = torch.eye(3)[:2].requires_grad_()
     sheet = make_artifacts(make_plots(lambda b: b.inputs["z"] * 1, [batch], NAMES, ImageInput("x")))["saliency"]
@@ -120,7 +120,7 @@ def test_overlays_tell_the_overlap_of_each_class() -> None:
     assert sheet.class_names == NAMES
 
 
-def test_what_is_no_picture_has_its_mistakes_in_a_table() -> None:
+def test_errors_on_non_images_are_listed_in_a_table() -> None:
     series = torch.rand(4, 3, 5, 2)  # steps of nodes, say: four dims do not make a picture
     batch = Batch({"x": series}, torch.tensor([0, 1, 2, 2]), torch.arange(4))
     logits = torch.tensor([[9.0, 0, 0], [0, 9, 0], [0, 1, 0], [2, 0, 0]])

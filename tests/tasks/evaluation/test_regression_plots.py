@@ -75,7 +75,7 @@ def forecasts(rows: int, facts: DatasetInfo, size: int = 7) -> LineChart:
 
 
 @pytest.mark.parametrize("rows", [1, 5, MAX_FORECASTS, MAX_SAVED_FORECASTS, MAX_SAVED_FORECASTS + 1, 997])
-def test_forecasts_are_spread_over_the_split(rows: int) -> None:
+def test_forecast_plots_are_spread_over_the_split(rows: int) -> None:
     shown = [int(panel.title.removeprefix("row ")) for panel in forecasts(rows, PLAIN).panels]
     assert len(shown) == min(rows, MAX_FORECASTS)
     steps = [after - before for before, after in itertools.pairwise(shown)]
@@ -92,7 +92,7 @@ def test_a_panel_names_the_column_it_shows() -> None:
     assert [panel.y_label for panel in forecasts(20, named).panels[:2]] == ["a (standardized)", "b (standardized)"]
 
 
-def test_a_column_is_told_in_its_own_unit() -> None:
+def test_a_column_is_reported_in_its_own_unit() -> None:
     facts = DatasetInfo(
         sizes={}, target_unit="standardized", channel_names=("a", "b", "c"), channel_scale=([1, 2, 3], [10, 100, 1000])
     )
@@ -101,7 +101,7 @@ def test_a_column_is_told_in_its_own_unit() -> None:
     assert [y.tolist()[-1] for _, _, y in second.lines] == [2, 102, 202]
 
 
-def test_bars_say_what_they_count() -> None:
+def test_bars_are_labeled_with_what_they_count() -> None:
     def counted(target: torch.Tensor) -> tuple[str, str]:
         batch = Batch({"x": target}, target, torch.arange(len(target)))
         chart = make_artifacts(make_plots(lambda b: b.inputs["x"], [batch], PLAIN))["predictions"]
@@ -120,7 +120,7 @@ def series(columns: str) -> Dataset:
     return lab("model=dlinear", "data=csv_series", f"data.path={path}", f"data.columns={columns}", *words).data
 
 
-def test_a_series_of_the_users_names_its_columns() -> None:
+def test_a_user_series_names_its_columns() -> None:
     facts = series("[b,a]").info
     assert (facts.channel_names, facts.target_unit) == (["b", "a"], "standardized")
     assert facts.channel_scale is not None

@@ -131,7 +131,7 @@ def test_a_graph_may_be_given_by_name_from_row_to_column(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_run_of_ones_own_tables_is_learned(tmp_path: Path) -> None:
+def test_a_run_on_user_tables_learns(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     for kind, sign in (("falls", -1), ("rises", 1)):
         for number in range(40):

@@ -13,7 +13,7 @@ from tests.helpers.region_tables import NAMES, read_error, read_tables, write_ta
 VALUES = np.arange(30.0).reshape(6, 5) ** 1.5
 
 
-def test_a_table_of_other_regions_is_named(tmp_path: Path) -> None:
+def test_a_table_with_other_regions_is_reported(tmp_path: Path) -> None:
     path = write_tables(tmp_path) / "wild" / "3.csv"
     write_table(path, VALUES[:, :4], NAMES[:4])
     assert f"{path} has 4 regions; {tmp_path / 'calm' / '0.csv'} has 5" in read_error(tmp_path)
@@ -21,7 +21,7 @@ def test_a_table_of_other_regions_is_named(tmp_path: Path) -> None:
     assert f"{path} has regions that are not in {tmp_path / 'calm' / '0.csv'}: bakc" in read_error(tmp_path)
 
 
-def test_a_gap_is_named(tmp_path: Path) -> None:
+def test_a_missing_value_is_reported(tmp_path: Path) -> None:
     values = VALUES.copy()
     values[2, 3] = np.nan
     path = write_tables(tmp_path) / "wild" / "3.csv"
@@ -36,7 +36,7 @@ def test_a_gap_is_named(tmp_path: Path) -> None:
     assert "fill them in the file" in read_error(tmp_path)
 
 
-def test_a_code_is_a_gap_in_an_array_too(tmp_path: Path) -> None:
+def test_missing_value_codes_apply_to_arrays(tmp_path: Path) -> None:
     values = VALUES.copy()
     values[2, 3] = -9999
     path = write_tables(tmp_path) / "wild" / "3.csv"
@@ -49,7 +49,7 @@ def test_a_code_is_a_gap_in_an_array_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [1.7976931348623157e308, -3.4028234663852886e38])
 @pytest.mark.parametrize("kind", [np.float64, np.float32])
-def test_a_number_that_no_one_measured_is_named(tmp_path: Path, number: float, kind: type) -> None:
+def test_a_sentinel_value_is_reported(tmp_path: Path, number: float, kind: type) -> None:
     values = VALUES.copy()
     values[2, 3] = number
     path = write_tables(tmp_path) / "wild" / "3.csv"
@@ -62,20 +62,20 @@ def test_a_number_that_no_one_measured_is_named(tmp_path: Path, number: float, k
     assert f"{path.with_suffix('.npy')}: row 3, column 3: " in read_error(tmp_path)
 
 
-def test_a_word_is_named(tmp_path: Path) -> None:
+def test_a_word_is_reported(tmp_path: Path) -> None:
     path = write_tables(tmp_path) / "wild" / "3.csv"
     path.write_text("left,right,front,back,side\n1,2,3,4,5\n1,2,x,4,5\n2,3,4,5,6\n")
     assert f"{path}: row 2 (line 3), column 'front': 'x' is not a finite number" in read_error(tmp_path)
 
 
 @pytest.mark.parametrize("first", ["0,1,2,3,4", "1,2,3,4,5", ",0,1,2,3"])
-def test_a_first_row_that_may_be_a_header_of_numbers_is_asked_about(tmp_path: Path, first: str) -> None:
+def test_an_ambiguous_numeric_header_raises(tmp_path: Path, first: str) -> None:
     path = write_tables(tmp_path) / "calm" / "0.csv"
     path.write_text("\n".join([first, *(",".join(str(round(10 * v) + 50) for v in row) for row in VALUES)]))
     assert f"the first row of {path} may be a header or numbers" in read_error(tmp_path)
 
 
-def test_of_many_columns_that_are_wrong_the_first_are_told(tmp_path: Path) -> None:
+def test_of_many_columns_that_are_wrong_the_first_are_reported(tmp_path: Path) -> None:
     path = write_tables(tmp_path) / "wild" / "3.csv"
     path.write_text("\n".join([";".join(f"r{n}" for n in range(90))] + [";".join(["1,5"] * 90)] * 3))
     told = read_error(tmp_path)
@@ -120,7 +120,7 @@ def test_a_broken_array_and_an_archive_are_refused(tmp_path: Path) -> None:
     assert "no column 7" in read_error(tmp_path, columns=[7])
 
 
-def test_folders_that_say_no_label_or_one_are_refused(tmp_path: Path) -> None:
+def test_folders_without_labels_or_with_one_class_are_refused(tmp_path: Path) -> None:
     assert "only one class, 'calm'" in read_error(write_tables(tmp_path / "one", kinds=("calm",)))
     assert "has tables but no labels.csv" in read_error(tmp_path / "one" / "calm")
     (write_tables(tmp_path / "none") / "wild2").mkdir()
@@ -139,7 +139,7 @@ def test_folders_that_say_no_label_or_one_are_refused(tmp_path: Path) -> None:
         ("path,label\ncalm/0.csv,x\ncalm/1.csv,y", "no column 'file'"),
     ],
 )
-def test_labels_that_do_not_fit_are_named(tmp_path: Path, labels: str, told: str) -> None:
+def test_labels_that_do_not_fit_are_reported(tmp_path: Path, labels: str, told: str) -> None:
     (write_tables(tmp_path) / "labels.csv").write_text(labels)
     assert told in read_error(tmp_path)
 

@@ -93,7 +93,7 @@ def test_columns_that_cannot_be_predicted_are_named_with_what_leaves_them_out(tm
     assert split_sizes(load_series(commas, decimal="comma")) == [46, 16, 16]
 
 
-def test_a_text_among_numbers_is_never_filled(tmp_path: Path) -> None:
+def test_a_string_among_numbers_is_never_imputed(tmp_path: Path) -> None:
     lines = hourly_lines()
     lines[8] = lines[8].replace(",7,", ",broken,")
     path = write_lines(tmp_path, lines)
@@ -117,7 +117,7 @@ def test_columns_asked_for_wrongly(tmp_path: Path) -> None:
 # Length.
 
 
-def test_too_few_rows_are_told_with_how_many_are_needed(tmp_path: Path) -> None:
+def test_too_few_rows_are_reported_with_the_required_number(tmp_path: Path) -> None:
     said = load_error(write_lines(tmp_path, hourly_lines(3)), time="when")
     assert "history 10 and horizon 5" in said
     assert "need 25 rows; there are 3" in said
@@ -126,7 +126,7 @@ def test_too_few_rows_are_told_with_how_many_are_needed(tmp_path: Path) -> None:
     assert split_sizes(load_series(write_lines(tmp_path, hourly_lines(25)), time="when")) == [1, 1, 1]
 
 
-def test_a_file_that_is_not_there_or_does_not_hold_together(tmp_path: Path) -> None:
+def test_missing_or_inconsistent_files_are_reported(tmp_path: Path) -> None:
     path = write_lines(tmp_path, hourly_lines())
     assert "did you mean s.csv?" in load_error(tmp_path / "s.cvs")
     twice = write_lines(tmp_path, ["b,b", "1,2", "3,4"])

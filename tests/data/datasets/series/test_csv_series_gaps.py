@@ -28,7 +28,7 @@ def with_gaps() -> list[str]:
     return [line for row, line in enumerate(lines) if row not in (21, 22, 23, 41)]
 
 
-def test_missing_rows_and_cells_are_named_with_their_times(tmp_path: Path) -> None:
+def test_missing_rows_and_cells_are_reported_with_their_times(tmp_path: Path) -> None:
     path = write_lines(tmp_path, with_gaps())
     said = load_error(path, time="when")
     assert (
@@ -110,7 +110,7 @@ def test_no_window_holds_a_gap_or_steps_over_one(tmp_path: Path) -> None:
     assert torch.cat([batch.index for batch in batches]).tolist() == list(range(len(seen)))
 
 
-def test_rows_glued_together_over_a_gap_would_not_be_a_series(tmp_path: Path) -> None:
+def test_rows_joined_across_a_gap_are_not_a_series(tmp_path: Path) -> None:
     """What leaving out rows, not windows, would give: windows whose steps are not even."""
     glued = load_series(write_lines(tmp_path, with_gaps()), columns=["a"])
     assert any(row != list(range(int(row[0]), int(row[0]) + 15)) for row in read_counts(glued, "train"))

@@ -15,7 +15,7 @@ def rows(split: Any) -> tuple[Any, Any]:
     return split.inputs["x"].numpy(), split.target.numpy()
 
 
-def test_features_are_standardised_by_the_training_rows_alone() -> None:
+def test_features_are_standardized_by_the_training_rows_alone() -> None:
     data = SklearnClassification("wine", seed=0)
     x = data.train.inputs["x"]
     torch.testing.assert_close(x.mean(0), torch.zeros(13), atol=1e-5, rtol=0)

@@ -36,7 +36,7 @@ def plan(**options: Any) -> TransformerConfig:
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("norm", ["pre", "post"])
-def test_a_block_is_torchs_layer(norm: str, activation: str) -> None:
+def test_a_block_matches_the_layer_of_torch(norm: str, activation: str) -> None:
     keys: Any = {"activation": activation, "norm_first": norm == "pre", "batch_first": True}
     x, memory = torch.randn(3, 6, 16), torch.randn(3, 4, 16)
     real, memory_real = (torch.arange(n) < torch.tensor([n, 2, 1])[:, None] for n in (6, 4))
@@ -92,7 +92,7 @@ def test_steps_know_their_places_and_a_set_has_none(positions: str) -> None:
 
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary", "none"])
 @pytest.mark.parametrize("attention", [name for name, kind in ATTENTION_KERNELS.items() if not kind.not_causal_reason])
-def test_going_on_from_the_past_is_reading_it_all(attention: str, positions: str) -> None:
+def test_continuing_from_a_state_matches_reading_everything(attention: str, positions: str) -> None:
     stack = TransformerStack(plan(attention=attention, positions=positions), 2, causal=True).eval()
     x = torch.randn(2, 8, 16)
     whole, kept = stack(x)
@@ -105,7 +105,7 @@ def test_going_on_from_the_past_is_reading_it_all(attention: str, positions: str
         torch.testing.assert_close(left, right, atol=1e-5, rtol=1e-5)
 
 
-def test_what_a_kind_cannot_do_is_refused_in_a_sentence() -> None:
+def test_what_a_kind_cannot_do_is_refused_with_a_message() -> None:
     for name in ("linformer", "lsh"):
         with pytest.raises(ValueError, match=rf"^attention: {name} .* cannot be causal; full, .*, chunked can$"):
             TransformerBlock(plan(attention=name), causal=True)
