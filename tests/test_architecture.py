@@ -1,4 +1,4 @@
-"""The rules of the house, read from the source: who imports whom, and what nobody calls."""
+"""Architecture tests, read from the source: import order, sizes and forbidden constructs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def tree_of(path: Path) -> ast.Module:
 
 @cache
 def imports(path: Path, *, at_top: bool = False) -> set[str]:
-    """Modules a file imports; ``at_top`` only those that importing it imports."""
+    """Return the modules a file imports; ``at_top`` restricts them to top-level imports."""
     tree = tree_of(path)
     nodes = tree.body if at_top else list(ast.walk(tree))
     found = set()
@@ -64,7 +64,7 @@ def imports(path: Path, *, at_top: bool = False) -> set[str]:
 
 
 def offenders(rule: Callable[[Path], object], files: Iterable[Path] = FILES) -> dict[str, object]:
-    """Every file that breaks a rule, with what it breaks it by."""
+    """Return the violations of a rule by module."""
     return {name_of(path): broken for path in files if (broken := rule(path))}
 
 
@@ -162,7 +162,7 @@ def functions(path: Path) -> list[ast.FunctionDef]:
 
 
 def test_arguments_are_annotated_instead_of_asserted() -> None:
-    """And not in an assertion below: mypy sees the one, and only a run the other."""
+    """Annotations are checked by mypy, assertions only at run time."""
 
     def vague(function: ast.FunctionDef) -> bool:
         objects = {a.arg for a in function.args.args if a.annotation and ast.unparse(a.annotation) == "object"}
@@ -173,7 +173,7 @@ def test_arguments_are_annotated_instead_of_asserted() -> None:
 
 
 def test_functions_are_short() -> None:
-    """What it does, apart from its signature and its docstring."""
+    """The signature and the docstring do not count."""
 
     def lines(function: ast.FunctionDef) -> int:
         *_, last = body = function.body[ast.get_docstring(function) is not None :] or function.body

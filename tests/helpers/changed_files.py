@@ -10,7 +10,7 @@ TABLES = (".csv", ".txt", ".ts")
 
 
 def halve_files(folder: Path) -> None:
-    """Every second line of each text table, or every second file."""
+    """Keep every second line of each text table, or every second file."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     tables = [path for path in files if path.suffix in TABLES]
     if len(files) > 4:
@@ -26,7 +26,7 @@ def halve_files(folder: Path) -> None:
 
 
 def rename_classes(folder: Path) -> None:
-    """A class, or whatever the first table calls something."""
+    """Rename a class, or categories in the first table."""
     inside = sorted(path for path in folder.rglob("*") if path.is_dir() and not any(p.is_dir() for p in path.iterdir()))
     if len(inside) > 1:
         inside[0].rename(inside[0].with_name("zebra"))
@@ -38,7 +38,7 @@ def rename_classes(folder: Path) -> None:
 
 
 def append_rows(folder: Path) -> None:
-    """The last line of each table again, or a copy of a file under another name."""
+    """Repeat the last line of each table, or copy a file under another name."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         if path.suffix in TABLES:
             text = path.read_text().rstrip("\n")

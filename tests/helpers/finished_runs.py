@@ -15,7 +15,7 @@ from trainer.runs.leaderboard import Entry, build_entries
 
 
 def write_run(root: Path, name: str, config: dict[str, Any], overrides: list[str], **changes: Any) -> None:
-    """A run folder; numbers are those of a run of ``accuracy`` unless they are changed."""
+    """Write a run directory monitored by ``accuracy``; changes replace its results."""
     results = {
         "status": "finished",
         "model": "mlp",

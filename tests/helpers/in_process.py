@@ -1,4 +1,4 @@
-"""A run in this process."""
+"""Runs and command lines in the process of the test."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def run(*overrides: str) -> Result:
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """Rows of metrics.csv without the clock."""
+    """Read the rows of metrics.csv without wall-clock times."""
     with open(path / "metrics.csv", newline="") as file:
         return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
 
 
 def send_signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
-    """A signal to this process after that step, once."""
+    """Send a signal to this process once, after a step."""
     stepped = run_report.RunReporter.on_step_end
     sent = []
 

@@ -11,5 +11,5 @@ def sample_normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def largest_singular_value(matrix: Tensor) -> float:
-    """The largest singular value."""
+    """Return the largest singular value of a matrix."""
     return float(torch.linalg.matrix_norm(matrix, 2))

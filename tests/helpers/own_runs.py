@@ -1,4 +1,4 @@
-"""Small runs on a user's own files, which lie in the working folder."""
+"""Small runs on user files in the working folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GIVEN = OWN_FILES | OWN_SETS
 
 
 def copy_files(name: str) -> dict[str, str]:
-    """Copies the files of a data set into the working folder; its keys, with paths there."""
+    """Copy the files of a data set into the working folder; return its keys with the new paths."""
     keys = {key: value() for key, value in GIVEN[name].items()}
     for key, value in keys.items():
         source = Path(value)
@@ -43,7 +43,7 @@ def copy_files(name: str) -> dict[str, str]:
 
 
 def train_run(name: str, *more: str) -> Path:
-    """A small run of a data set in the working folder."""
+    """Train a small run of a data set in the working folder."""
     given = [f"data.{key}={value}" for key, value in copy_files(name).items()]
     model = next((word for word in more if word.startswith("model=")), f"model={MODELS[name]}")
     words = [model, f"data={name}", *given, "max_steps=3", "val_every=50", "threads=1", "draw=false", *more]

@@ -1,4 +1,4 @@
-"""Every model with every data set, small: what the tests over ``conf/`` share."""
+"""Every model with every data set at a small size, shared by the tests over ``conf/``."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def read_node(option: registry.ConfigOption) -> dict[str, Any]:
 
 
 def small_keys(name: str) -> dict[str, Any]:
-    """What makes a data set small, complete, and found without a network."""
+    """Return the keys that make a data set small, complete and available offline."""
     keys = read_node(DATA[name])
     found = {key: value for key, value in SMALL.items() if key in keys}
     return found | SIZES.get(name, {}) | {key: value() for key, value in OWN_FILES.get(name, {}).items()}
 
 
 def missing_reason(name: str) -> str | None:
-    """Why a data set cannot be built here."""
+    """Return why a data set cannot be built here, or None."""
     if "data_dir" not in read_node(DATA[name]):
         return None
     if name == "esol" and find_spec("rdkit") is None:
@@ -87,12 +87,12 @@ def uses_stand_in(name: str) -> bool:
 
 
 def data_dir(name: str) -> Path:
-    """The folder of a real data set's folder, or of what stands in for it."""
+    """Return the data folder of a real data set or of its stand-in."""
     return STAND_INS[name]() if uses_stand_in(name) else real_data.FOLDER
 
 
 def make_dataset(keys: dict[str, Any]) -> Dataset:
-    """A data set of these keys, which takes what stands in for its real file, if anything does."""
+    """Build a data set from its keys, with stand-ins for real files."""
     files = {name: graph_series.FILES[name][0] for name in STAND_INS if uses_stand_in(name)}
     known = {name: (file, digest(data_dir(name) / name / file)) for name, file in files.items()}
     with patch.dict(graph_series.FILES, known):
@@ -105,7 +105,7 @@ def overrides(data: str) -> list[str]:
 
 
 def task_of(model: str, data: str) -> str:
-    """The task of a pair when the user names none: the model's choice, else the data set's."""
+    """Return the default task of a pair: the model's choice, else the data set's."""
     return MODELS[model].task_name or DATA[data].task_name or "classification"
 
 
@@ -130,7 +130,7 @@ FITTING = [
 
 @cache
 def build_dataset(name: str) -> Dataset:
-    """A data set as its own command builds it, but small. Kept: nothing may change it."""
+    """Build a data set as the command does, but small. Cached: do not modify it."""
     keys = read_node(DATA[name]) | small_keys(name)
     if "data_dir" in keys:
         keys["data_dir"] = str(data_dir(name))
@@ -141,7 +141,7 @@ def build_dataset(name: str) -> Dataset:
 
 
 def lacks_classes(model: str, data: str) -> bool:
-    """Whether a model is to be told classes that the rows of a data set do not have: no contract says which have."""
+    """Return True if a model needs class labels that a data set lacks: shapes do not state which have them."""
     said = shapes.parse_shapes(MODELS[model].shapes_line)
     if said is None or "label" not in said.inputs or read_node(MODELS[model]).get("num_classes") != MISSING:
         return False
@@ -151,7 +151,7 @@ def lacks_classes(model: str, data: str) -> bool:
 
 
 def first_dataset(model: str) -> str:
-    """The first data set that fits and can be built here, quick ones first."""
+    """Return the first compatible data set that can be built here, quick ones first."""
     good = [data for fit, data in FITTING if fit == model and missing_reason(data) is None]
     good.sort(key=lambda data: (data in LARGE, "rows" not in small_keys(data)))
     found = next((data for data in good if not lacks_classes(model, data)), None)
@@ -161,13 +161,13 @@ def first_dataset(model: str) -> str:
 
 @cache
 def _data(keys: str) -> Dataset:
-    """What these keys give. Kept: nothing may change it."""
+    """Build a data set from JSON keys. Cached: do not modify it."""
     return make_dataset(json.loads(keys))
 
 
 @dataclass
 class Pair:
-    """A task and what it learns from, ready for a step."""
+    """A task and its data, ready for a step."""
 
     config: compose.Config
     data: Dataset

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def ref_conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray, stride: int, padding: int, dilation: int) -> np.ndarray:
-    """Cross-correlation of x (C, H, W) with w (O, C, k, k), one output number at a time."""
+    """Cross-correlate x (C, H, W) with w (O, C, k, k), one output number at a time."""
     x = np.pad(x, ((0, 0), (padding, padding), (padding, padding)))
     reach = dilation * (w.shape[-1] - 1) + 1
     height, width = ((side - reach) // stride + 1 for side in x.shape[1:])
@@ -21,7 +21,7 @@ def ref_conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray, stride: int, padding
 
 
 def ref_pool2d(x: np.ndarray, kind: str) -> np.ndarray:
-    """2x2 pooling of x (C, H, W); an odd last row or column is left out."""
+    """Apply 2x2 pooling to x (C, H, W); an odd last row or column is dropped."""
     reduce = {"max": np.max, "avg": np.mean}[kind]
     height, width = x.shape[1] // 2, x.shape[2] // 2
     out = np.zeros((len(x), height, width))
@@ -31,7 +31,7 @@ def ref_pool2d(x: np.ndarray, kind: str) -> np.ndarray:
 
 
 def ref_adaptive2d(x: np.ndarray, kind: str, size: int) -> np.ndarray:
-    """Pooling of x (C, H, W) to a square; window i covers floor(i H / size) to ceil((i + 1) H / size)."""
+    """Pool x (C, H, W) to a square; window i covers floor(i H / size) to ceil((i + 1) H / size)."""
     reduce = {"max": np.max, "avg": np.mean}[kind]
     edges = [[(i * n // size, -(-(i + 1) * n // size)) for i in range(size)] for n in x.shape[1:]]
     out = np.zeros((len(x), size, size))

@@ -1,4 +1,4 @@
-"""What is said of a configuration that is refused."""
+"""Problems of invalid configurations."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def write_table(path: Path, values: np.ndarray, names: tuple[str, ...] | None = 
 def write_tables(
     folder: Path, ending: str = ".csv", kinds: tuple[str, ...] = ("calm", "wild"), count: int = 10
 ) -> Path:
-    """Runs of 5 to 9 steps, the last region constant, the second the opposite of the first with noise."""
+    """Write recordings of 5 to 9 steps; the last region is constant, the second the negated first plus noise."""
     draw = np.random.default_rng(0)
     for kind in kinds:
         for number in range(count):

@@ -23,7 +23,7 @@ from trainer.utils.errors import Interrupted
 
 
 def hash_state(trainer: Trainer) -> str:
-    """One hash over all that a stop must not change. The generators are left out: what was drawn has to show."""
+    """Return a hash over all that a resume must reproduce, without generator states: their draws must show."""
     state = trainer.state_dict()
     del state["random"]
     return digest(state | {"best weights": trainer.best.weights})
@@ -34,7 +34,7 @@ StateChange = Callable[[dict[str, Any], dict[str, Any]], None]
 
 @dataclass
 class ResumedRun:
-    """Runs that are stopped, and ones that go on from their files in fresh objects."""
+    """A run that is interrupted and resumed from its files in new objects."""
 
     make: Callable[..., Trainer]
     folder: Path
@@ -70,7 +70,7 @@ class Jitter(Augment):
 
 
 def make_noisy_trainer(scheduler: dict[str, Any] = PLATEAU, **changes: Any) -> Trainer:
-    """A run in which every piece of the state matters."""
+    """Build a trainer in which every part of the state matters."""
     usual: dict[str, Any] = {
         "train": rows(22),
         "augment": Jitter(DatasetInfo(sizes={})),
@@ -88,7 +88,7 @@ MID_EPOCH = 6 * STEPS_AN_EPOCH + 2
 
 
 def drop_state(*path: str) -> StateChange:
-    """Forgets one piece of the state: a fresh run's takes its place."""
+    """Replace a part of the state by that of a new run."""
 
     def spoil(state: dict[str, Any], fresh: dict[str, Any]) -> None:
         for key in path[:-1]:

@@ -22,7 +22,7 @@ HOUR = timedelta(hours=1)
 
 
 def load_series(path: Path, **changes: Any) -> CSVSeries:
-    """With ten steps to read and five to predict, and else as the YAML has it."""
+    """Load a series with ten steps of history and a horizon of five, other keys as in the YAML file."""
     keys = configure("model=dlinear", "data=csv_series", f"data.path={path}")["data"]
     return CSVSeries(**{k: v for k, v in keys.items() if k != "_target_"} | {"history": 10, "horizon": 5} | changes)
 
@@ -34,7 +34,7 @@ def load_error(path: Path, **changes: Any) -> str:
 
 
 def hourly_lines(count: int = 100) -> list[str]:
-    """A header and a row an hour: column ``a`` counts them and ``b`` swings with the day."""
+    """Return a header and hourly rows: column ``a`` counts them and ``b`` has a daily period."""
     return [
         "when,a,b",
         *(f"{START + i * HOUR:%Y-%m-%d %H:%M},{i},{math.sin(i * math.pi / 12):.4f}" for i in range(count)),

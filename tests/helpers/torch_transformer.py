@@ -19,7 +19,7 @@ def copy_attention(theirs: nn.MultiheadAttention, ours: MultiHeadAttention) -> N
 
 
 def copy_block(theirs: nn.TransformerEncoderLayer | nn.TransformerDecoderLayer, ours: TransformerBlock) -> None:
-    """Our weights into torch's layer."""
+    """Copy the weights of a block into the layer of torch."""
     norms = [theirs.norm1, theirs.norm2]
     copy_attention(theirs.self_attn, ours.attention)
     if isinstance(theirs, nn.TransformerDecoderLayer):
