@@ -183,7 +183,7 @@ FORGOTTEN: dict[str, StateChange] = {
 
 @pytest.mark.parametrize("piece", FORGOTTEN)
 def test_a_missing_part_of_the_state_is_detected(tmp_path: Path, piece: str) -> None:
-    scheduler = CYCLE if piece == "steps of the player" else PLATEAU
+    scheduler = CYCLE if piece == "steps of the param group" else PLATEAU
     chain = ResumedRun(make_noisy_trainer, tmp_path)
     chain.start(StopAt(MID_EPOCH), scheduler=scheduler)
     assert hash_state(chain.resume(scheduler=scheduler, spoil=FORGOTTEN[piece])) != whole_noisy(scheduler=scheduler)
