@@ -265,9 +265,8 @@ def test_an_experiment_may_be_wrong(tmp_path: Path) -> None:
 
 def test_an_ignored_file_is_reported(tmp_path: Path) -> None:
     write(tmp_path, {"model/lstm.yaml": "# mine\n_target_: trainer.models.tabular.mlp.MLP\n"})
-    assert any(
-        "has the name of model=lstm, which is ours" in problem for problem in collect_problems(folders=(tmp_path,))
-    )
+    problems = collect_problems(folders=(tmp_path,))
+    assert any("has the name of model=lstm, which is ours" in problem for problem in problems)
 
 
 def test_the_compatibility_check_uses_the_chosen_names() -> None:
@@ -285,7 +284,6 @@ def test_the_compatibility_check_uses_the_chosen_names() -> None:
         assert compatibility.explain_incompatibility(targets, {"model": "", "data": "", "task": ""}) is None
 
 
-@pytest.mark.slow
 def test_a_task_that_was_asked_for_is_not_forgotten_in_what_would_fit() -> None:
     (problem,) = collect_problems("model=lstm", "data=synthetic_seq", "task=regression")
     fitting = problem.split("lstm with task regression works with: ")[1].split(", ")

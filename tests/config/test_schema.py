@@ -181,7 +181,7 @@ def test_debug_is_looked_at_by_the_command_and_jobs_by_the_sweep() -> None:
     """``cli/test_main.py`` and ``runs/test_sweep.py`` have them."""
     tests = Path(__file__).parents[1]
     assert "def test_debug_raises" in (tests / "cli" / "test_main.py").read_text()
-    assert "def test_jobs_side_by_side" in (tests / "runs" / "test_sweep.py").read_text()
+    assert "def test_jobs_run_in_parallel" in (tests / "runs" / "test_sweep.py").read_text()
 
 
 test_jobs_are_looked_at_by_the_sweep = test_debug_is_looked_at_by_the_command_and_jobs_by_the_sweep
