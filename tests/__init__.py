@@ -1,1 +1,1 @@
-"""Tests mirror the packages of ``trainer``; ``helpers`` holds what they share."""
+"""Tests mirror the packages of ``trainer``; ``helpers`` holds shared code."""

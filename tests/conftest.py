@@ -1,4 +1,4 @@
-"""What every test shares: one thread, the same seed, and a working folder of its own."""
+"""Shared fixtures: one thread, a fixed seed and a temporary working folder."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from trainer.core import rng
 
 @pytest.fixture(autouse=True)
 def _same_for_each_test() -> None:
-    """One thread and the same seed, whatever ran before."""
+    """Set one thread and a fixed seed before each test."""
     torch.set_num_threads(1)
     rng.seed_everything(0)
 
 
 @pytest.fixture
 def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A working folder of the test's own, in which nothing half-written may be left."""
+    """Change to a temporary folder; fail if a temporary file is left there."""
     monkeypatch.chdir(tmp_path)
     yield
     assert not list(tmp_path.rglob("*.tmp*")), "a half-written file was left"

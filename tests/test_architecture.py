@@ -1,4 +1,4 @@
-"""The rules of the house, read from the source: who imports whom, and what nobody calls."""
+"""Architecture tests, read from the source: import order, sizes and forbidden constructs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,13 +39,20 @@ def name_of(path: Path) -> str:
     return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
 
 
+@cache
 def text_of(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(text_of(path))
+
+
+@cache
 def imports(path: Path, *, at_top: bool = False) -> set[str]:
-    """Modules a file imports; ``at_top`` only those that importing it imports."""
-    tree = ast.parse(text_of(path))
+    """Return the modules a file imports; ``at_top`` restricts them to top-level imports."""
+    tree = tree_of(path)
     nodes = tree.body if at_top else list(ast.walk(tree))
     found = set()
     for node in nodes:
@@ -56,11 +64,11 @@ def imports(path: Path, *, at_top: bool = False) -> set[str]:
 
 
 def offenders(rule: Callable[[Path], object], files: Iterable[Path] = FILES) -> dict[str, object]:
-    """Every file that breaks a rule, with what it breaks it by."""
+    """Return the violations of a rule by module."""
     return {name_of(path): broken for path in files if (broken := rule(path))}
 
 
-def test_a_leaf_imports_only_downwards_and_no_sibling() -> None:
+def test_leaf_modules_import_no_siblings() -> None:
     modules = {name_of(path) for path in FILES}
 
     def strangers(path: Path) -> set[str]:
@@ -72,7 +80,7 @@ def test_a_leaf_imports_only_downwards_and_no_sibling() -> None:
     assert offenders(strangers, [path for path in FILES if path.relative_to(PACKAGE).parts[0] in LEAVES]) == {}
 
 
-def test_a_package_imports_only_from_those_before_it_in_the_list() -> None:
+def test_packages_import_only_from_earlier_packages() -> None:
     rank = {name: place for place, name in enumerate(PACKAGES)}
 
     def upwards(path: Path) -> set[str]:
@@ -83,21 +91,26 @@ def test_a_package_imports_only_from_those_before_it_in_the_list() -> None:
     assert offenders(upwards, [path for path in FILES if path.parent != PACKAGE]) == {}
 
 
-def test_every_package_says_what_lives_there_and_what_it_may_import() -> None:
+def test_every_package_documents_its_contents_and_imports() -> None:
     assert {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(PACKAGES)
     at_root = {path.name for path in PACKAGE.iterdir() if path.is_file()}
     assert at_root == {"__init__.py", "__main__.py", "py.typed", "README.md"}
     for name in PACKAGES:
-        first, _, rest = (ast.get_docstring(ast.parse(text_of(PACKAGE / name / "__init__.py"))) or "").partition("\n\n")
+        first, _, rest = (ast.get_docstring(tree_of(PACKAGE / name / "__init__.py")) or "").partition("\n\n")
         assert first.endswith(".")
         assert rest.startswith("May import ")
     for folder in {path.parent for path in FILES}:
-        assert ast.get_docstring(ast.parse(text_of(folder / "__init__.py"))), folder
+        assert ast.get_docstring(tree_of(folder / "__init__.py")), folder
 
 
 def test_the_readme_lists_the_packages_in_their_order() -> None:
     text = (PACKAGE / "README.md").read_text(encoding="utf-8")
     assert re.findall(r"^  (\w+)/ ", text, re.MULTILINE) == list(PACKAGES)
+
+
+def test_no_test_module_imports_another() -> None:
+    between = re.compile(r"^\s*(?:from|import) (tests\.(?:\w+\.)*test_\w+)", re.MULTILINE)
+    assert offenders(lambda path: between.findall(text_of(path)), PACKAGE.parent.glob("tests/**/*.py")) == {}
 
 
 def test_heavy_libraries_are_imported_where_they_are_used() -> None:
@@ -114,41 +127,42 @@ def test_heavy_libraries_are_imported_where_they_are_used() -> None:
         *("config/validation", "cli/main", "core/types", "utils/errors", "runs/saved_run"),
     ],
 )
-def test_what_runs_before_the_check_does_not_know_torch(name: str) -> None:
+def test_early_modules_do_not_import_torch(name: str) -> None:
     assert not {i for i in imports(PACKAGE / f"{name}.py", at_top=True) if i.split(".")[0] in ("torch", "hydra")}
 
 
-def test_nothing_executes_what_it_reads() -> None:
+def test_nothing_executes_its_input() -> None:
     assert offenders(lambda path: [line for line in text_of(path).splitlines() if FORBIDDEN.search(line)]) == {}
 
 
-def test_the_loop_does_not_know_what_it_trains() -> None:
+def test_the_training_loop_is_independent_of_the_task() -> None:
     known = imports(PACKAGE / "engine" / "trainer.py")
     assert not {name for name in known if name.startswith(tuple(f"trainer.{leaf}" for leaf in LEAVES))}
     assert "isinstance" not in (PACKAGE / "engine" / "trainer.py").read_text(encoding="utf-8")
 
 
-def test_a_file_can_be_read_in_one_sitting() -> None:
+def test_files_are_short() -> None:
     every = [*FILES, *sorted(PACKAGE.parent.glob("tests/**/*.py"))]
     assert offenders(lambda path: max(0, len(text_of(path).splitlines()) - 300), every) == {}
 
 
-def test_a_text_with_a_name_stands_in_one_place() -> None:
+def test_string_constants_are_defined_once() -> None:
     places: dict[str, list[str]] = {}
     for path in FILES:
-        for node in ast.parse(text_of(path)).body:
+        for node in tree_of(path).body:
             match node:
                 case ast.Assign(value=ast.Constant(value=str())):
                     places.setdefault(ast.unparse(node), []).append(name_of(path))
     assert {constant: where for constant, where in places.items() if len(where) > 1} == {}
 
 
+@cache
 def functions(path: Path) -> list[ast.FunctionDef]:
-    return [node for node in ast.walk(ast.parse(text_of(path))) if isinstance(node, ast.FunctionDef)]
+    return [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.FunctionDef)]
 
 
-def test_an_argument_says_its_type_where_it_stands() -> None:
-    """And not in an assertion below: mypy sees the one, and only a run the other."""
+def test_arguments_are_annotated_instead_of_asserted() -> None:
+    """Annotations are checked by mypy, assertions only at run time."""
 
     def vague(function: ast.FunctionDef) -> bool:
         objects = {a.arg for a in function.args.args if a.annotation and ast.unparse(a.annotation) == "object"}
@@ -158,8 +172,8 @@ def test_an_argument_says_its_type_where_it_stands() -> None:
     assert offenders(lambda path: [function.name for function in functions(path) if vague(function)]) == {}
 
 
-def test_a_function_can_be_seen_at_a_glance() -> None:
-    """What it does, apart from its signature and its docstring."""
+def test_functions_are_short() -> None:
+    """The signature and the docstring do not count."""
 
     def lines(function: ast.FunctionDef) -> int:
         *_, last = body = function.body[ast.get_docstring(function) is not None :] or function.body
@@ -168,12 +182,12 @@ def test_a_function_can_be_seen_at_a_glance() -> None:
     assert offenders(lambda path: [function.name for function in functions(path) if lines(function) >= 45]) == {}
 
 
-def test_no_class_and_no_option_is_named_in_code() -> None:
+def test_code_names_no_class_path_and_no_option() -> None:
     """A class path or an option of the configuration is written in a YAML file, and found there."""
     path_of_class = re.compile(r"trainer(\.[a-z_0-9]+)+\.[A-Z]\w*$|(model|data|task)=\w+$")
 
     def named(path: Path) -> list[str]:
-        constants = (node.value for node in ast.walk(ast.parse(text_of(path))) if isinstance(node, ast.Constant))
+        constants = (node.value for node in ast.walk(tree_of(path)) if isinstance(node, ast.Constant))
         return [text for text in constants if isinstance(text, str) and path_of_class.match(text)]
 
     assert offenders(named) == {}
@@ -184,7 +198,7 @@ DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "hydra": "hydra-cor
 DISTRIBUTIONS |= {"huggingface_hub": "transformers", "torch_geometric": "torch-geometric"}
 
 
-def test_what_is_imported_is_declared() -> None:
+def test_imports_are_declared_dependencies() -> None:
     tables = tomllib.loads(text_of(PACKAGE.parent / "pyproject.toml"))["project"]
     extras = [line for name, group in tables["optional-dependencies"].items() if name != "dev" for line in group]
     declared = {re.match(r"[\w-]+", line).group() for line in (*tables["dependencies"], *extras)}  # type: ignore[union-attr]
@@ -193,7 +207,7 @@ def test_what_is_imported_is_declared() -> None:
     assert foreign - declared == set()
 
 
-def test_types_are_rarely_ignored_and_targets_never_assumed() -> None:
+def test_type_ignores_are_rare_and_targets_are_required_explicitly() -> None:
     """A model's methods are called through a Protocol, a target through ``require_target``."""
     ignored = sum(text_of(path).count("type: ignore") for path in FILES)
     assert ignored <= 15

@@ -23,6 +23,7 @@ from hydra.core.hydra_config import HydraConfig
 
 import trainer
 from tests.helpers.commands import SMALL
+from tests.helpers.marks import mark_slow_after
 from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -33,7 +34,7 @@ def drawn() -> list[float]:
 
 
 @pytest.mark.parametrize("call", [trainer.run, trainer.build])
-def test_a_program_that_draws_its_own_numbers_goes_on_drawing_them(call: Any) -> None:
+def test_a_run_does_not_change_the_global_random_state(call: Any) -> None:
     """A search that draws each setting between runs would else draw the same one every time."""
     found = []
     for calls in (False, True):
@@ -48,8 +49,8 @@ def test_a_program_that_draws_its_own_numbers_goes_on_drawing_them(call: Any) ->
     assert found[0] != found[1]
 
 
-@pytest.mark.parametrize("call", [trainer.run, trainer.build])
-def test_a_run_beside_another_in_a_thread_is_refused_and_leaves_it_alone(call: Any) -> None:
+@pytest.mark.parametrize("call", mark_slow_after(1, [trainer.run, trainer.build]))
+def test_a_concurrent_run_in_a_thread_is_refused(call: Any) -> None:
     config = trainer.compose([*SMALL, "model.dropout=0.3", "epochs=40"])
     alone = trainer.run(config)
     refused: list[str] = []
@@ -75,7 +76,7 @@ def test_a_run_beside_another_in_a_thread_is_refused_and_leaves_it_alone(call: A
     assert log.count("epoch") == (Path(alone.folder) / "train.log").read_text(encoding="utf-8").count("epoch")
 
 
-def test_a_process_is_afterwards_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_run_restores_the_global_state_of_the_process(capfd: pytest.CaptureFixture[str]) -> None:
     """Threads, signal handlers and Hydra's singletons are those of the caller; quiet prints nothing."""
     torch.set_num_threads(2)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
@@ -91,6 +92,7 @@ def test_a_process_is_afterwards_as_it_was(capfd: pytest.CaptureFixture[str]) ->
     assert "saved in" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_in_a_thread_is_the_same_run() -> None:
     found = []
     for in_thread in (False, True):

@@ -57,7 +57,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_there_is_something_to_try() -> None:
+def test_the_documentation_has_the_expected_code_blocks() -> None:
     assert len(FILES) == len(dict(FILES)) == 15
     assert len(BLOCKS) == len(FILES) + sum(map(len, SCRIPTS.values())), "a block that is neither written nor run"
     assert {"README.md", "docs/guides/python.md"} <= SCRIPTS.keys()
@@ -66,7 +66,7 @@ def test_there_is_something_to_try() -> None:
     assert SAMPLES
 
 
-def test_the_readme_is_read_in_one_sitting() -> None:
+def test_the_readme_is_short() -> None:
     assert len(PAGES["README.md"].splitlines()) <= 200
     assert {name for name in PAGES if name.startswith("docs/guides")} == {
         f"docs/{link}" for name, link in LINKS if name == "docs/index.md" and link.startswith("guides/")

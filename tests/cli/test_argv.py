@@ -49,13 +49,13 @@ def test_what_hydra_is_given(arguments: list[str], given: list[str]) -> None:
         (["-r"], "unknown option"),
     ],
 )
-def test_what_is_refused(arguments: list[str], said: str) -> None:
+def test_invalid_loggers_and_callbacks_are_refused(arguments: list[str], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         argv.split_args(arguments)
     assert said in str(caught.value)
 
 
-def test_a_file_is_no_folder() -> None:
+def test_a_file_is_not_a_folder() -> None:
     with pytest.raises(ConfigError, match=f"{__file__} is a file"):
         argv.split_args(["--config-dir", __file__])
     assert argv.split_args(["--config-dir", "."])[1] == [Path.cwd()]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import SMALL, runs, train
+from tests.helpers.commands import SMALL, find_runs, train
 from trainer.cli import argv
 from trainer.utils.errors import ConfigError
 
@@ -21,9 +21,10 @@ def test_hydras_flags_still_work(tmp_path: Path) -> None:
     assert (own.returncode, "Hydra" in own.stdout) == (0, True)
     completion = train("-sc", "install=bash", cwd=tmp_path)
     assert (completion.returncode, "complete" in completion.stdout) == (0, True), completion.stderr
-    assert not runs(tmp_path)
+    assert not find_runs(tmp_path)
 
 
+@pytest.mark.slow
 def test_resolve_shows_values(tmp_path: Path) -> None:
     plain = train("model=lstm", "data=ucr", "data_dir=there", "--cfg", "job", cwd=tmp_path)
     resolved = train("model=lstm", "data=ucr", "data_dir=there", "--cfg", "job", "--resolve", cwd=tmp_path)
@@ -32,6 +33,7 @@ def test_resolve_shows_values(tmp_path: Path) -> None:
     assert resolved.returncode == 0
 
 
+@pytest.mark.slow
 def test_hydras_flags_do_not_let_a_typo_through(tmp_path: Path) -> None:
     done = train("modell=lstm", "--cfg", "job", cwd=tmp_path)
     assert (done.returncode, "did you mean model?" in done.stderr) == (2, True)
@@ -41,10 +43,10 @@ def test_hydras_flags_do_not_let_a_typo_through(tmp_path: Path) -> None:
 def test_hydras_own_sweeper_still_works(tmp_path: Path) -> None:
     done = train("-m", *SMALL, "seed=0,1", "hydra/sweeper=basic", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert len(runs(tmp_path)) == 2
+    assert len(find_runs(tmp_path)) == 2
     refused = train("-m", *SMALL, "optimizer=adam,adamm", "hydra/sweeper=basic", cwd=tmp_path)
     assert (refused.returncode, "did you mean adam?" in refused.stderr) == (2, True), refused.stderr
-    assert len(runs(tmp_path)) == 2
+    assert len(find_runs(tmp_path)) == 2
 
 
 def test_unknown_flags_are_refused() -> None:

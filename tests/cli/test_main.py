@@ -9,6 +9,8 @@ from typing import get_type_hints
 import pytest
 
 from tests.helpers.commands import SMALL, environment, train, write
+from tests.helpers.in_process import run_main
+from tests.helpers.marks import mark_slow_after
 from trainer.cli import main
 from trainer.config import registry
 from trainer.config.schema import Settings
@@ -27,36 +29,29 @@ print(code, *(name for name in heavy if name in sys.modules), file=sys.stderr)
 """
 
 
-def in_process(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
-    """(exit code, what stands on stderr) of a command line."""
-    monkeypatch.setattr(sys, "argv", ["train", *arguments])
-    with pytest.raises(SystemExit) as end:
-        main.main()
-    code = end.value.code
-    assert isinstance(code, int)
-    return code, capsys.readouterr().err
-
-
 # What is imported, and when.
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "modules"),
-    [
-        (["--help"], 0, []),
-        (["list"], 0, []),
-        (["list", "models", "data"], 0, []),
-        (["show", "model=lstm"], 0, []),
-        (["show"], 0, []),
-        (["shwo"], 2, []),
-        (["model=lstmm", "optimizer.lrr=1", "epochs=x"], 2, ["hydra", "omegaconf"]),
-        (["model=gcn", "data=synthetic_seq"], 2, ["hydra", "omegaconf"]),
-        (["model._target_=torch.load"], 2, ["hydra", "omegaconf"]),
-        (["device=gpu"], 2, ["hydra", "omegaconf"]),
-        (["resume", "nope"], 2, ["hydra", "omegaconf"]),
-        (["evaluate", "nope"], 2, ["hydra", "omegaconf"]),
-        (["-m", "model=lstm,nope"], 2, ["hydra", "omegaconf"]),
-    ],
+    mark_slow_after(
+        3,
+        [
+            (["--help"], 0, []),
+            (["show", "model=lstm"], 0, []),
+            (["model=lstmm", "optimizer.lrr=1", "epochs=x"], 2, ["hydra", "omegaconf"]),
+            (["list"], 0, []),
+            (["list", "models", "data"], 0, []),
+            (["show"], 0, []),
+            (["shwo"], 2, []),
+            (["model=gcn", "data=synthetic_seq"], 2, ["hydra", "omegaconf"]),
+            (["model._target_=torch.load"], 2, ["hydra", "omegaconf"]),
+            (["device=gpu"], 2, ["hydra", "omegaconf"]),
+            (["resume", "nope"], 2, ["hydra", "omegaconf"]),
+            (["evaluate", "nope"], 2, ["hydra", "omegaconf"]),
+            (["-m", "model=lstm,nope"], 2, ["hydra", "omegaconf"]),
+        ],
+    ),
 )
 def test_nothing_heavy_is_imported_early(arguments: list[str], code: int, modules: list[str], tmp_path: Path) -> None:
     import subprocess
@@ -109,7 +104,7 @@ def test_nothing_heavy_is_imported_early(arguments: list[str], code: int, module
         ([*SMALL, "model._target_=os.system"], 2, ["target 'os.system' is not on the allow-list"]),
     ],
 )
-def test_bad_input_is_told_in_a_few_lines(
+def test_bad_input_is_reported_in_a_few_lines(
     arguments: list[str],
     code: int,
     words: list[str],
@@ -118,7 +113,7 @@ def test_bad_input_is_told_in_a_few_lines(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    ended, said = in_process(capsys, monkeypatch, *arguments)
+    ended, said = run_main(capsys, monkeypatch, *arguments)
     assert ended == code, said
     assert said.startswith("error: ")
     assert len(said.strip().splitlines()) <= 10
@@ -144,7 +139,7 @@ def test_bad_input_to_the_real_command(arguments: list[str], words: str, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:99", "mps"])
-def test_a_device_that_is_not_there_is_the_environments_fault(
+def test_a_missing_device_is_an_environment_error(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
@@ -152,7 +147,7 @@ def test_a_device_that_is_not_there_is_the_environments_fault(
     if (name == "cuda" and torch.cuda.is_available()) or (name == "mps" and torch.backends.mps.is_available()):
         pytest.skip("this machine has one")
     monkeypatch.chdir(tmp_path)
-    code, said = in_process(capsys, monkeypatch, *SMALL, f"device={name}")
+    code, said = run_main(capsys, monkeypatch, *SMALL, f"device={name}")
     assert (code, f"device={name}" in said) == (4, True), said
     assert list(tmp_path.rglob("*")) == []
 
@@ -161,7 +156,7 @@ def test_a_file_where_the_folder_should_be(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(write(tmp_path, {"outputs": "a file"}))
-    code, said = in_process(capsys, monkeypatch, *SMALL)
+    code, said = run_main(capsys, monkeypatch, *SMALL)
     assert (code, "cannot create" in said) == (4, True), said
 
 
@@ -178,7 +173,7 @@ def test_debug_raises(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_many_problems_are_cut_to_ten_lines(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, said = in_process(capsys, monkeypatch, *(f"nonsense{i}=1" for i in range(30)))
+    code, said = run_main(capsys, monkeypatch, *(f"nonsense{i}=1" for i in range(30)))
     assert code == 2
     assert len(said.strip().splitlines()) == 10
     assert "... and 21 more" in said
@@ -218,11 +213,11 @@ def test_many_problems_are_cut_to_ten_lines(
 def test_the_verbs_say_what_they_take(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, said = in_process(capsys, monkeypatch, *arguments)
+    code, said = run_main(capsys, monkeypatch, *arguments)
     assert (code, words in said) == (2, True), said
 
 
-def test_the_version_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     from trainer.cli import main
 
     assert main.run_command(["--version"]) == 0
@@ -247,7 +242,7 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("endless")
-def test_list_and_show_tell_everything(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_and_show_print_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run_command(["list"]) == 0
     listed = capsys.readouterr().out
     for group in registry.GROUPS:
@@ -273,7 +268,7 @@ def test_show_gives_type_default_and_meaning(capsys: pytest.CaptureFixture[str])
         assert word in row
 
 
-def test_show_tells_what_an_option_sets_beside_its_own_keys(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_lists_what_an_option_sets_outside_its_group(capsys: pytest.CaptureFixture[str]) -> None:
     main.run_command(["show", "model=dcgan"])
     _, table = capsys.readouterr().out.split("SETS AS WELL")
     rows = {row.split()[0]: " ".join(row.split()[1:]) for row in table.splitlines()[1:] if row}

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.helpers.commands import environment, runs
+from tests.helpers.commands import environment, find_runs
 from tests.helpers.digest import digest
-from tests.helpers.inside import metrics, signal_at
+from tests.helpers.finished_runs import read_leaderboard
+from tests.helpers.in_process import read_metrics, send_signal_at
 from tests.helpers.own_metrics import own_plugins as own_plugins
 from trainer.cli.main import run_command
 from trainer.engine import checkpoint
-from trainer.runs import leaderboard, run_dir
+from trainer.runs import run_dir
 from trainer.utils.errors import ConfigError, Interrupted
 
 pytestmark = pytest.mark.usefixtures("own_plugins")
@@ -45,17 +46,17 @@ def trained(kind: str, name: str, *words: str) -> Path:
 def outcome(path: Path) -> tuple[object, ...]:
     last, best = checkpoint.load_newest(path), checkpoint.load_checkpoint(path / checkpoint.BEST)
     results = run_dir.read_results(path)
-    return digest(last), digest(best), metrics(path), results["test"], results["higher_is_better"]
+    return digest(last), digest(best), read_metrics(path), results["test"], results["higher_is_better"]
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_a_run_by_a_user_s_metric_is_stopped_and_resumed_to_the_bit(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_with_a_user_metric_resumes_bit_exactly(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = trained(kind, "whole")
-    rates = {row["lr_model"] for row in metrics(whole)}
+    rates = {row["lr_model"] for row in read_metrics(whole)}
     assert len(rates) > 1, "the plateau schedule lowered the rate"
     for step in (5, 23):
         with monkeypatch.context() as patched:
-            signal_at(patched, step, signal.SIGTERM)
+            send_signal_at(patched, step, signal.SIGTERM)
             with pytest.raises(Interrupted):
                 trained(kind, f"stopped{step}")
         stopped = Path(f"outputs/stopped{step}")
@@ -66,7 +67,7 @@ def test_a_run_by_a_user_s_metric_is_stopped_and_resumed_to_the_bit(kind: str, m
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_the_best_weights_and_the_stop_are_those_of_the_lowest_value(kind: str) -> None:
     path, name = trained(kind, "run", "epochs=40"), MONITORS[kind]
-    rows, results = metrics(path), run_dir.read_results(path)
+    rows, results = read_metrics(path), run_dir.read_results(path)
     values = [float(row[f"val_{name}"]) for row in rows]
     assert results["best_epoch"] == 1 + int(np.argmin(values))
     assert results["val"][name] == min(values)
@@ -83,7 +84,7 @@ def test_a_metric_is_monitored_with_its_direction_and_is_exact_over_batches(caps
     path = trained("metric", "run", "monitor=spread")
     results = run_dir.read_results(path)
     assert results["higher_is_better"] == {"accuracy": True, "balanced_error": False, "spread": True}
-    values = [float(row["val_spread"]) for row in metrics(path)]
+    values = [float(row["val_spread"]) for row in read_metrics(path)]
     assert results["best_epoch"] == 1 + int(np.argmax(values))
     data, task = trainer.build(trainer.compose([*KINDS["metric"], "model.dropout=0.2"]))
     task.load_state_dict(checkpoint.load_checkpoint(path / checkpoint.BEST)["task"])
@@ -97,11 +98,12 @@ def test_a_metric_is_monitored_with_its_direction_and_is_exact_over_batches(caps
     assert f"{results['test']['balanced_error']:.4f}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_stored_runs_are_ranked_in_the_right_direction_without_the_plugin_and_without_torch() -> None:
     for rate in ("0.05", "1e-5"):
         trained("task", f"pinball{rate}", f"optimizer.lr={rate}", "epochs=3")
         trained("task", f"coverage{rate}", f"optimizer.lr={rate}", "epochs=3", "monitor=coverage")
-    entries = leaderboard.collect_entries(Path("outputs"))
+    entries = read_leaderboard(Path("outputs"))
     falling, rising = ([e.val for e in entries if e.monitor == name] for name in ("pinball", "coverage"))
     assert falling == sorted(falling)
     assert rising == sorted(rising, reverse=True)
@@ -112,18 +114,20 @@ def test_stored_runs_are_ranked_in_the_right_direction_without_the_plugin_and_wi
     assert (done.returncode, "pinball" in done.stdout) == (0, True), done.stderr
 
 
+@pytest.mark.slow
 def test_a_sweep_says_and_a_sweeper_is_given_the_monitored_value() -> None:
     import trainer
 
     result = trainer.run(trainer.compose([*KINDS["metric"], "epochs=2", "monitor=balanced_error"]))
     assert result.val_score == result.val["balanced_error"]
     assert run_command(["-m", *KINDS["metric"], "epochs=2", "monitor=balanced_error", "seed=0,1"]) == 0
-    assert len(runs(Path("outputs"))) == 3
+    assert len(find_runs(Path("outputs"))) == 3
 
 
+@pytest.mark.slow
 def test_a_run_is_not_resumed_with_the_other_direction(own_plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        signal_at(patched, 23, signal.SIGTERM)
+        send_signal_at(patched, 23, signal.SIGTERM)
         with pytest.raises(Interrupted):
             trained("task", "run")
     file = own_plugins / "own_quantile.py"
@@ -133,13 +137,14 @@ def test_a_run_is_not_resumed_with_the_other_direction(own_plugins: Path, monkey
         run_command(["resume", "outputs/run", "plugins=[own_quantile]"])
 
 
+@pytest.mark.slow
 def test_an_old_run_without_directions_is_still_read() -> None:
     path = trained("metric", "run", "epochs=2", "monitor=accuracy")
     file = path / run_dir.RESULTS_FILE
     results = json.loads(file.read_text())
     del results["higher_is_better"]
     file.write_text(json.dumps(results))
-    (entry,) = leaderboard.collect_entries(Path("outputs"))
+    (entry,) = read_leaderboard(Path("outputs"))
     assert entry.monitor == "accuracy"
     assert run_command(["evaluate", str(path), "plugins=[own_metrics]"]) == 0
 
@@ -157,10 +162,10 @@ def test_an_old_run_without_directions_is_still_read() -> None:
         ("metric", "monitor=auc", r"task.scores=\[accuracy,own_metrics.balanced_error,own_metrics.Spread,auc\]"),
     ],
 )
-def test_a_monitor_that_cannot_be_is_refused_truly(kind: str, word: str, said: str) -> None:
+def test_an_invalid_monitor_is_refused(kind: str, word: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         run_command([*KINDS[kind], word])
-    assert not Path("outputs").exists() or runs(Path("outputs")) == []
+    assert not Path("outputs").exists() or find_runs(Path("outputs")) == []
 
 
 @pytest.mark.parametrize(
@@ -177,6 +182,6 @@ def test_a_monitor_that_cannot_be_is_refused_truly(kind: str, word: str, said: s
         ("own_metrics.Threshold", r"own_metrics.Threshold must be built without arguments"),
     ],
 )
-def test_what_is_no_metric_is_refused_in_a_sentence(scores: str, said: str) -> None:
+def test_a_non_metric_is_refused_with_a_message(scores: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         run_command([*KINDS["metric"], f"task.scores=[accuracy,{scores}]"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import runs, train, write
+from tests.helpers.commands import find_runs, train, write
 
 OWN = {
     "mine.py": '''
@@ -50,13 +50,13 @@ OWN = {
 
 
 @pytest.mark.slow
-def test_a_users_own_model_and_data(tmp_path: Path) -> None:
+def test_a_user_model_and_data_set(tmp_path: Path) -> None:
     write(tmp_path, OWN)
     own = ("--config-dir", "conf", "plugins=[mine]", "model=mine", "data=sums")
     done = train(*own, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "mine on sums: " in done.stdout
-    assert len(runs(tmp_path)) == 1
+    assert len(find_runs(tmp_path)) == 1
     typo = train(*own, "model.widht=3", cwd=tmp_path)
     assert (typo.returncode, "did you mean model.width?" in typo.stderr) == (2, True)
     undeclared = train("--config-dir", "conf", "model=mine", "data=sums", cwd=tmp_path)
@@ -70,15 +70,16 @@ def test_a_users_own_model_and_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_users_own_run_can_be_evaluated(tmp_path: Path) -> None:
+def test_a_user_run_can_be_evaluated(tmp_path: Path) -> None:
     write(tmp_path, OWN)
     assert train("--config-dir", "conf", "plugins=[mine]", "model=mine", "data=sums", cwd=tmp_path).returncode == 0
-    refused = train("evaluate", str(runs(tmp_path)[0]), cwd=tmp_path)
+    refused = train("evaluate", str(find_runs(tmp_path)[0]), cwd=tmp_path)
     assert (refused.returncode, "plugins=[mine]" in refused.stderr) == (2, True), refused.stderr
-    done = train("evaluate", str(runs(tmp_path)[0]), "plugins=[mine]", cwd=tmp_path)
+    done = train("evaluate", str(find_runs(tmp_path)[0]), "plugins=[mine]", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_plugin_that_is_not_python(tmp_path: Path) -> None:
     write(tmp_path, OWN | {"mine.py": "class Linear(:\n"})
     done = train("--config-dir", "conf", "plugins=[mine]", "model=mine", "data=sums", cwd=tmp_path)

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.cli.test_main import in_process
-from tests.helpers.commands import runs, train
+from tests.helpers.commands import find_runs, train
+from tests.helpers.in_process import run_main
 from trainer.cli import main, verb_args
 from trainer.metrics.classification import roc_auc
 from trainer.utils.errors import ConfigError
@@ -38,7 +38,7 @@ def people(path: Path, rows: int, odd: int, seed: int) -> Path:
 def made(folder: Path, *words: str) -> Path:
     done = train(*words, *QUICK, cwd=folder)
     assert done.returncode == 0, done.stderr
-    return runs(folder)[-1]
+    return find_runs(folder)[-1]
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_without_a_file_the_test_rows_are_rated(table: Path, capsys: pytest.Capt
     assert [int(row["row"]) for row in scored(table)] == list(range(600))
 
 
-def test_what_is_drawn_from_a_table_is_a_table(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_samples_of_a_table_are_a_table(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "sampled-0.csv" in said_by(capsys, "sample", str(table), "count=200")
     with open(table / "sampled-0.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -105,7 +105,7 @@ def test_what_is_drawn_from_a_table_is_a_table(table: Path, capsys: pytest.Captu
     assert np.corrcoef(ages, incomes)[0, 1] > 0.9
 
 
-def test_pictures_are_rated_by_their_names(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_are_rated_by_their_names(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "pictures"
     (folder / "inner").mkdir(parents=True)
     random_ = np.random.default_rng(0)
@@ -160,7 +160,7 @@ def test_a_file_that_cannot_be_rated_is_refused(
     (tmp_path / "bare").mkdir()
     for name, content in FILES.items():
         (tmp_path / name).write_text(content)
-    code, error = in_process(capsys, monkeypatch, "score", str(run), *words)
+    code, error = run_main(capsys, monkeypatch, "score", str(run), *words)
     assert code == 2
     assert error.startswith("error: ")
     assert said in error
@@ -179,9 +179,7 @@ def test_a_table_without_a_target_is_refused_by_what_needs_one(tmp_path: Path) -
     assert done.stderr == "error: data csv has no targets, which task classification needs\n"
 
 
-def test_a_model_that_is_told_classes_wants_them_in_the_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_class_conditional_model_needs_labels_in_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = people(tmp_path / "people.csv", 300, 0, seed=0)
     told = ("model=real_nvp", "data=csv", f"data.path={path}", "data.target=colour", "model.num_classes=3")
     run = made(tmp_path, *told, "model.blocks=1")

@@ -53,7 +53,7 @@ def test_without_a_terminal_a_row_is_a_line(
     assert len(capsys.readouterr().out.splitlines()) == len(ROWS) + 1
 
 
-def test_a_control_character_is_written_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_control_characters_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     text_columns.print_table([("NAME", "MEANING"), ("a\x1b[2J", "b\nc")])
     text_columns.print_text("d\x07")
     text = capsys.readouterr().out

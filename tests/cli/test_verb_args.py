@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers.own_runs import trained
+from tests.helpers.own_runs import train_run
 from trainer.cli import main, verb_args
 from trainer.config.introspection import Parameter
 from trainer.runs import saved_run
@@ -20,7 +20,7 @@ def test_text_stays_text_and_numbers_are_numbers() -> None:
     assert verb_args.parse_verb_args("sample", [], KNOWN) == {}
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_every_problem_is_reported_at_once() -> None:
     with pytest.raises(ConfigError) as told:
         verb_args.parse_verb_args("sample", ["lenght=3", "temperature=-1", "top_k=abc", "top_p=2", "twenty"], KNOWN)
     lines = str(told.value).splitlines()
@@ -56,7 +56,7 @@ def test_a_verb_with_keys_of_its_own_names_those_of_the_machine_as_well() -> Non
 
 @pytest.mark.usefixtures("in_tmp")
 def test_data_of_a_stored_run_is_named_by_its_own_keys() -> None:
-    kept = saved_run.load(trained("csv"))
+    kept = saved_run.load(train_run("csv"))
     with pytest.raises(ConfigError) as told:
         saved_run.with_verb_overrides(kept, ["data.paht=x.csv", "data.taget=y", "data.target=y", "data.path=5"])
     able = "for a run that is used again: allow_changed_data, data_dir, "
@@ -72,4 +72,4 @@ def test_data_of_a_stored_run_is_named_by_its_own_keys() -> None:
 @pytest.mark.usefixtures("in_tmp")
 def test_a_row_without_a_layer_shows_nothing() -> None:
     with pytest.raises(ConfigError, match=r"show row: .* features=LAYER"):
-        main.run_command(["show", str(trained("csv")), "row=3"])
+        main.run_command(["show", str(train_run("csv")), "row=3"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.commands import write
-from tests.helpers.refusals import refused
+from tests.helpers.refusals import collect_problems
 from trainer.config import compatibility, compose, plugins, registry, validation
 from trainer.utils.errors import ConfigError, UnknownNameError
 
@@ -89,19 +89,19 @@ def _no_plugins() -> Iterator[None]:
     ],
 )
 def test_a_sentence_says_what_is_wrong(override: str, expected: str) -> None:
-    problems = refused(override)
+    problems = collect_problems(override)
     assert any(expected in problem for problem in problems), problems
 
 
 @pytest.mark.parametrize(("data", "keys"), [("ucr", "data.name and data.data_dir"), ("mnist", "data.data_dir")])
-def test_the_place_of_files_is_told_by_the_keys_of_the_data_chosen(data: str, keys: str) -> None:
+def test_the_file_location_is_reported_with_the_keys_of_the_data_set(data: str, keys: str) -> None:
     for word in ("path", "folder"):
-        problems = refused("model=cnn" if data == "mnist" else "model=lstm", f"data={data}", f"data.{word}=x")
+        problems = collect_problems("model=cnn" if data == "mnist" else "model=lstm", f"data={data}", f"data.{word}=x")
         assert f"data.{word}: unknown key; data={data} finds its files by {keys}" in problems
 
 
 def test_one_cycle_has_ranges() -> None:
-    problems = refused("scheduler=onecycle", "scheduler.pct_start=2", "scheduler.div_factor=-1")
+    problems = collect_problems("scheduler=onecycle", "scheduler.pct_start=2", "scheduler.div_factor=-1")
     assert [problem.split(":")[0] for problem in problems] == ["scheduler.pct_start", "scheduler.div_factor"]
 
 
@@ -116,8 +116,8 @@ def test_one_cycle_has_ranges() -> None:
         ("model.hidden=[1,{a", "{"),
     ],
 )
-def test_a_broken_override_is_shown_with_a_caret(text: str, under: str) -> None:
-    first, shown, caret = refused(text)[0].split("\n")
+def test_a_malformed_override_is_shown_with_a_caret(text: str, under: str) -> None:
+    first, shown, caret = collect_problems(text)[0].split("\n")
     assert first.startswith(f"cannot read {text!r} as KEY=VALUE (")
     assert "None" not in first
     assert "quote special characters" in first
@@ -130,24 +130,24 @@ def test_a_broken_override_is_shown_with_a_caret(text: str, under: str) -> None:
     assert text[place : place + 1] in (under, under and text[-1])
 
 
-def test_all_problems_are_told_at_once() -> None:
-    problems = refused("model=lstmm", "data=coraa", "optimizer.lrr=1", "epochs=abc", "seed=-1", "+x=1")
+def test_all_problems_are_reported_at_once() -> None:
+    problems = collect_problems("model=lstmm", "data=coraa", "optimizer.lrr=1", "epochs=abc", "seed=-1", "+x=1")
     starts = ["model 'lstmm'", "data 'coraa'", "optimizer.lrr:", "x:", "epochs:", "seed:"]
     assert [any(p.startswith(start) for p in problems) for start in starts] == [True] * 6
     assert len(problems) == 6
 
 
 @pytest.mark.parametrize("overrides", [("model=gcn", "data=coraa"), ("model=gcnn", "data=cora"), ("data=cora,sbm",)])
-def test_what_hangs_on_an_unknown_option_is_not_judged(overrides: tuple[str, ...]) -> None:
-    assert len(refused(*overrides)) == 1
+def test_keys_of_an_unknown_option_are_not_checked(overrides: tuple[str, ...]) -> None:
+    assert len(collect_problems(*overrides)) == 1
 
 
-def test_keys_of_a_task_are_not_judged_when_its_data_is_unknown() -> None:
-    (problem,) = refused("model=seq2seq", "data=revers", "task.teacher_forcing_end=0.1")
+def test_task_keys_are_not_checked_when_the_data_set_is_unknown() -> None:
+    (problem,) = collect_problems("model=seq2seq", "data=revers", "task.teacher_forcing_end=0.1")
     assert "did you mean reverse?" in problem
 
 
-def test_a_typo_is_told_apart_from_a_bad_value() -> None:
+def test_a_typo_is_distinguished_from_a_bad_value() -> None:
     """In a sweep a typo stops everything, a bad value only its own job."""
     with pytest.raises(UnknownNameError):
         compose.compose(["optimizer.lrr=1"])
@@ -159,7 +159,7 @@ def test_a_typo_is_told_apart_from_a_bad_value() -> None:
 # The result.
 
 
-def test_identity_is_of_what_is_trained() -> None:
+def test_the_run_identity_covers_what_is_trained() -> None:
     same = compose.compose(SMALL).config_hash
     assert compose.compose([*SMALL, "device=cpu", "verbose=true", "save_every=1", "threads=2"]).config_hash == same
     assert compose.compose([*SMALL, "seed=1"]).config_hash != same
@@ -191,12 +191,12 @@ def test_values_from_the_environment_stay_unwritten(monkeypatch: pytest.MonkeyPa
     assert found.raw["data_dir"] == "${oc.env:SOME_NUMBER}"
 
 
-def test_experiment_null_is_none_and_the_last_choice_wins() -> None:
+def test_experiment_null_means_none_and_the_last_choice_wins() -> None:
     assert compose.compose([*SMALL, "experiment=null"]).config_hash == compose.compose(SMALL).config_hash
     assert compose.compose([*SMALL, "optimizer=sgd", "optimizer=adamw"]).names["optimizer"] == "adamw"
 
 
-def test_the_command_line_may_come_in_any_order() -> None:
+def test_overrides_may_be_in_any_order() -> None:
     found = compose.compose(["model.hidden=[9]", "data.rows=30", "data=moons", "model=mlp"])
     assert (found.tree["model"]["hidden"], found.tree["data"]["rows"]) == ([9], 30)
 
@@ -226,8 +226,8 @@ def test_a_tree_from_a_file_is_checked_like_any_other() -> None:
 
 def test_the_users_yaml_may_be_broken(tmp_path: Path) -> None:
     write(tmp_path, {"model/bad.yaml": "# broken\n_target_: [unclosed\n", "experiment/worse.yaml": "- a\n- b\n"})
-    assert any("bad.yaml: not YAML" in problem for problem in refused("model=bad", folders=(tmp_path,)))
-    assert refused("experiment=worse", folders=(tmp_path,)) == ["experiment: unknown key"]
+    assert any("bad.yaml: not YAML" in problem for problem in collect_problems("model=bad", folders=(tmp_path,)))
+    assert collect_problems("experiment=worse", folders=(tmp_path,)) == ["experiment: unknown key"]
 
 
 @pytest.mark.parametrize(
@@ -240,10 +240,10 @@ def test_the_users_yaml_may_be_broken(tmp_path: Path) -> None:
         (b"", "names no class"),
     ],
 )
-def test_a_file_of_the_users_that_is_no_option(content: bytes, said: str, tmp_path: Path) -> None:
+def test_an_invalid_user_option_file_is_reported(content: bytes, said: str, tmp_path: Path) -> None:
     path = write(tmp_path, {"model/own.yaml": ""}) / "model/own.yaml"
     path.write_bytes(content)
-    problems = refused("model=own", "data=moons", folders=(tmp_path,))
+    problems = collect_problems("model=own", "data=moons", folders=(tmp_path,))
     assert any(said in problem for problem in problems), problems
 
 
@@ -259,17 +259,18 @@ def test_an_edited_file_is_read_again(tmp_path: Path) -> None:
 
 def test_an_experiment_may_be_wrong(tmp_path: Path) -> None:
     write(tmp_path, {"experiment/e.yaml": "# @package _global_\n# e\nepoch: 3\nmodel: 5\n"})
-    problems = refused("experiment=e", folders=(tmp_path,))
+    problems = collect_problems("experiment=e", folders=(tmp_path,))
     assert any("epoch" in problem for problem in problems), problems
 
 
-def test_a_file_that_would_be_passed_over_is_told(tmp_path: Path) -> None:
+def test_an_ignored_file_is_reported(tmp_path: Path) -> None:
     write(tmp_path, {"model/lstm.yaml": "# mine\n_target_: trainer.models.tabular.mlp.MLP\n"})
-    assert any("has the name of the built-in model=lstm" in problem for problem in refused(folders=(tmp_path,)))
+    problems = collect_problems(folders=(tmp_path,))
+    assert any("has the name of the built-in model=lstm" in problem for problem in problems)
 
 
-def test_contract_is_asked_with_the_names_the_user_chose() -> None:
-    (problem,) = refused("model=gcn", "data=synthetic_seq")
+def test_the_compatibility_check_uses_the_chosen_names() -> None:
+    (problem,) = collect_problems("model=gcn", "data=synthetic_seq")
     assert problem.startswith(
         "model gcn needs x (N, F), edge_index (2, E); data synthetic_seq gives x (B, T, F). gcn works"
     )
@@ -284,16 +285,16 @@ def test_contract_is_asked_with_the_names_the_user_chose() -> None:
 
 
 def test_a_task_that_was_asked_for_is_not_forgotten_in_what_would_fit() -> None:
-    (problem,) = refused("model=lstm", "data=synthetic_seq", "task=regression")
+    (problem,) = collect_problems("model=lstm", "data=synthetic_seq", "task=regression")
     fitting = problem.split("lstm with task regression works with: ")[1].split(", ")
     assert "adding" in fitting
     assert "synthetic_seq" not in fitting
     for name in fitting:
         assert compose.compose(["model=lstm", f"data={name}", "task=regression"]).names["data"] == name
-    (problem,) = refused("model=lstm", "data=synthetic_seq", "task=seq2seq")
+    (problem,) = collect_problems("model=lstm", "data=synthetic_seq", "task=seq2seq")
     assert problem.endswith("lstm with task seq2seq works with: no data set here")
 
 
 def test_literals_are_listed() -> None:
-    (problem,) = refused("model.pool=lastt")
+    (problem,) = collect_problems("model.pool=lastt")
     assert problem.startswith("model.pool: 'lastt' given; it must be one of last, ")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import pytest
 
 from tests.helpers import option_files
-from tests.helpers.refusals import refused
+from tests.helpers.refusals import collect_problems
 from trainer.config import introspection, registry
 from trainer.config.annotations import UNCHECKED_TYPE
 from trainer.config.schema import Settings
@@ -108,7 +108,7 @@ def told(cases: list[tuple[Key, str, str]]) -> list[tuple[Key, str, str, str]]:
     found = []
     for name, group in by_option(cases).items():
         chosen = [name.split("#")[0]] if name.split("#")[0] else []
-        problems = refused(*chosen, *(f"{place}={value}" for _, place, value in group))
+        problems = collect_problems(*chosen, *(f"{place}={value}" for _, place, value in group))
         for key, place, value in group:
             said = [problem for problem in problems if problem.startswith(f"{place}: ")]
             found.append((key, place, value, said[0] if said else ""))
@@ -116,7 +116,7 @@ def told(cases: list[tuple[Key, str, str]]) -> list[tuple[Key, str, str, str]]:
 
 
 @pytest.mark.slow
-def test_every_misspelt_key_is_refused_and_the_right_one_named(record_property: Any) -> None:
+def test_every_misspelled_key_is_refused_and_the_right_one_named(record_property: Any) -> None:
     cases = []
     for key in KEYS:
         above, _, word = key.place.rpartition(".")
@@ -158,7 +158,7 @@ def test_every_key_has_a_type() -> None:
 
 
 @pytest.mark.slow
-def test_every_misspelt_option_is_refused_and_the_right_one_named(record_property: Any) -> None:
+def test_every_misspelled_option_is_refused_and_the_right_one_named(record_property: Any) -> None:
     asked, right, wrong = 0, 0, []
     for group in registry.OBJECT_GROUPS:
         names = registry.list_options(group)
@@ -167,7 +167,7 @@ def test_every_misspelt_option_is_refused_and_the_right_one_named(record_propert
                 if typo in names:
                     continue
                 asked += 1
-                (problem,) = refused(f"{group}={typo}")
+                (problem,) = collect_problems(f"{group}={typo}")
                 assert problem.startswith(f"{group} {typo!r} not found")
                 assert f"choices: {', '.join(names)}" in problem
                 if f"did you mean {name}?" in problem:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.commands import write
-from tests.helpers.refusals import refused
+from tests.helpers.refusals import collect_problems
 from trainer.config import compose
 
 SMALL = ("model=mlp", "data=moons", "experiment=own")
@@ -22,19 +22,19 @@ SMALL = ("model=mlp", "data=moons", "experiment=own")
 )
 def test_an_item_of_a_defaults_list_that_is_none(item: str, tmp_path: Path) -> None:
     write(tmp_path, {"experiment/own.yaml": f"# @package _global_\ndefaults: [{item}]\nepochs: 1\n"})
-    assert "own.yaml: defaults: " in refused(*SMALL, folders=(tmp_path,))[0]
+    assert "own.yaml: defaults: " in collect_problems(*SMALL, folders=(tmp_path,))[0]
 
 
 @pytest.mark.parametrize("value", ["null", "???", "mlp", "{model: mlp}", "${oc.env:HOME}"])
 def test_defaults_that_are_no_list(value: str, tmp_path: Path) -> None:
     write(tmp_path, {"experiment/own.yaml": f"# @package _global_\ndefaults: {value}\nepochs: 1\n"})
-    assert "own.yaml: defaults must be a list" in refused(*SMALL, folders=(tmp_path,))[0]
+    assert "own.yaml: defaults must be a list" in collect_problems(*SMALL, folders=(tmp_path,))[0]
 
 
 @pytest.mark.parametrize("item", ["own", "/train", "/experiment/own"])
 def test_a_file_whose_defaults_lead_back_to_it(item: str, tmp_path: Path) -> None:
     write(tmp_path, {"experiment/own.yaml": f"# @package _global_\ndefaults: [{item}]\nepochs: 1\n"})
-    assert "includes its own file" in refused(*SMALL, folders=(tmp_path,))[0]
+    assert "includes its own file" in collect_problems(*SMALL, folders=(tmp_path,))[0]
 
 
 @pytest.mark.parametrize("item", ["{override /model: lstm}", "{optional override /model: lstm}", "_self_"])
@@ -47,11 +47,13 @@ def test_defaults_as_hydra_has_them(item: str, tmp_path: Path) -> None:
 def test_a_group_is_built_of_one_option(group: str, tmp_path: Path) -> None:
     text = f"# @package _global_\ndefaults: [{{override /{group}: [adam]}}]\nepochs: 1\n"
     write(tmp_path, {"experiment/own.yaml": text, "model/adam.yaml": "hidden: 1\n"})
-    assert refused("data=moons", "experiment=own", folders=(tmp_path,))[0].startswith(f"{group}: a defaults list gives")
+    assert collect_problems("data=moons", "experiment=own", folders=(tmp_path,))[0].startswith(
+        f"{group}: a defaults list gives"
+    )
 
 
 @pytest.mark.parametrize("text", ["5", "1.5", "true", "2020-01-01", "abc", "null", "- a", "{1: 2}"])
 @pytest.mark.parametrize("group", ["augment", "experiment"])
 def test_a_file_that_holds_no_keys(text: str, group: str, tmp_path: Path) -> None:
     write(tmp_path, {f"{group}/own.yaml": f"{text}\n"})
-    assert refused("model=mlp", "data=moons", f"{group}=own", folders=(tmp_path,))
+    assert collect_problems("model=mlp", "data=moons", f"{group}=own", folders=(tmp_path,))

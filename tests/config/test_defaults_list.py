@@ -12,6 +12,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from tests.helpers.commands import write
+from tests.helpers.marks import mark_slow_after
 from trainer.cli import main
 from trainer.config import compose, config_dir, hydra_compose, registry
 from trainer.utils.errors import ConfigError
@@ -93,15 +94,15 @@ def test_an_option_of_a_folder_is_what_hydra_makes_of_it(folder: Path, group: st
             assert OmegaConf.create(f"a: {value}") == {"a": node[key]}
 
 
-@pytest.mark.parametrize("group", registry.GROUPS)
-def test_our_options_are_what_hydra_makes_of_them(group: str) -> None:
+@pytest.mark.parametrize("group", mark_slow_after(4, registry.GROUPS))
+def test_built_in_options_match_what_hydra_composes(group: str) -> None:
     for place, (name, option) in enumerate(registry.list_options(group).items()):
         if place % 8 and len(option.layers) == 1:
             continue  # a file of its own, as the one before it
         assert [(layer.config_path, layer.package) for layer in option.layers] == hydra_layers(group, name, [])
 
 
-def test_an_heir_is_known_as_what_it_inherits(
+def test_an_inheriting_option_has_the_class_and_shapes_of_its_base(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "1000")
@@ -125,7 +126,7 @@ def test_an_heir_is_known_as_what_it_inherits(
         compose.compose(["model=grand", "data=cora"], [folder])
 
 
-def test_an_heir_speaks_after_what_it_inherits(folder: Path) -> None:
+def test_keys_of_an_inheriting_option_override_its_base(folder: Path) -> None:
     def lengths(name: str) -> tuple[object, object]:
         tree = compose.compose([f"model={name}", "data=diabetes", "task=regression"], [folder]).tree
         return tree["epochs"], tree["max_steps"]
@@ -135,7 +136,7 @@ def test_an_heir_speaks_after_what_it_inherits(folder: Path) -> None:
     assert lengths("again") == (2, None), "epochs was said last"
 
 
-def test_a_circle_of_files_breaks_no_list(tmp_path: Path) -> None:
+def test_cyclic_defaults_do_not_break_train_list(tmp_path: Path) -> None:
     write(tmp_path, {"model/a.yaml": "defaults: [b]\n", "model/b.yaml": "defaults: [a, ../c, '${x}', gone]\nk: 1\n"})
     option = registry.list_options("model", [tmp_path])["a"]
     assert [layer.config_path for layer in option.layers] == ["model/b", "model/a"]

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NotRequired, get_args, get_origin, g
 
 import pytest
 
+from tests.helpers.signatures import get_required_parameters
 from trainer.config import introspection, option_keys, plugins, registry
 from trainer.config.annotations import UNCHECKED_TYPE
 from trainer.utils.errors import ConfigError
@@ -49,7 +50,7 @@ def test_the_source_says_what_the_class_says(target: str) -> None:
     defaults = getattr(cls, introspection.OPTION_DEFAULTS, {}) if unpacked else {}
     assert list(found.init_types) == [*(parameter.name for parameter in named), *unpacked]
     assert (
-        found.get_required_parameters()
+        get_required_parameters(found)
         == {p.name for p in named if p.default is inspect.Parameter.empty}
         | {key for key, kind in unpacked.items() if get_origin(kind) is not NotRequired} - defaults.keys()
     )
@@ -86,13 +87,13 @@ def test_the_source_says_what_the_class_says(target: str) -> None:
         ("Optional[int]", UNCHECKED_TYPE),
     ],
 )
-def test_types_of_the_vocabulary(annotation: str, kind: Any, own: Path) -> None:
+def test_types_in_the_vocabulary_are_resolved(annotation: str, kind: Any, own: Path) -> None:
     own.write_text(f"class A:\n    def __init__(self, a: {annotation}, b=1, *, c: int = 2): ...\n")
     found = introspection.read_signature("own_sig.A")
     assert found is not None
     assert kind is None or found.init_types["a"] == kind
     assert (found.init_types["b"], found.init_types["c"]) == (UNCHECKED_TYPE, int)
-    assert found.get_required_parameters() == {"a"}
+    assert get_required_parameters(found) == {"a"}
 
 
 def test_methods_come_from_bases_in_the_same_file(own: Path) -> None:
@@ -105,7 +106,7 @@ def test_methods_come_from_bases_in_the_same_file(own: Path) -> None:
     found = introspection.read_signature("own_sig.Net")
     assert found is not None
     assert (list(found.init_types), list(found.parameters_by_method["forward"])) == (["a"], ["x", "lengths"])
-    assert found.get_required_parameters("forward") == {"x"}
+    assert get_required_parameters(found, "forward") == {"x"}
     assert found.parameters_by_method["forward"]["lengths"].default == "None"
     assert (found.shapes, found.required_model_methods) == ("x (B, F) -> (B, C)", ("a", "b"))
 
@@ -123,7 +124,7 @@ def test_unpacked_options_are_keys_wherever_they_are_defined(own: Path) -> None:
     assert found["B"] is not None
     assert found["C"] is not None
     assert found["A"].init_types == {"a": int, "b": int, "depth": int, "wide": bool}
-    assert found["A"].get_required_parameters() == {"a", "depth", "wide"}
+    assert get_required_parameters(found["A"]) == {"a", "depth", "wide"}
     assert {"width", "heads", "attention"} <= found["B"].init_types.keys()
     assert found["C"].init_types == {"a": int}
 
@@ -149,7 +150,7 @@ def test_ranges_stay_on_their_types() -> None:
     assert get_origin(found.init_types["lr"]) is Annotated
 
 
-def test_a_base_class_imported_from_the_package_itself_is_read(own: Path) -> None:
+def test_a_base_class_imported_from_the_package_is_read(own: Path) -> None:
     own.write_text("from trainer import Task\n\nclass Own(Task):\n    shapes = '(B) -> (B)'\n")
     found = introspection.read_signature("own_sig.Own")
     assert found is not None

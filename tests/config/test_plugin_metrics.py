@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.helpers.own_metrics import own_plugins as own_plugins
-from tests.helpers.refusals import refused
+from tests.helpers.refusals import collect_problems
 from trainer.config import compose
 
 pytestmark = pytest.mark.usefixtures("own_plugins")
@@ -38,8 +38,8 @@ def test_a_metric_of_a_declared_plugin_is_accepted_and_not_imported_yet() -> Non
         ("7", "a metric of a plugin, such as"),
     ],
 )
-def test_a_metric_that_cannot_be_is_refused_before_anything_is_imported(path: str, said: str) -> None:
-    (problem,) = refused(*PLUGIN, f"task.scores=[nll,{path}]")
+def test_an_invalid_metric_is_refused_before_any_import(path: str, said: str) -> None:
+    (problem,) = collect_problems(*PLUGIN, f"task.scores=[nll,{path}]")
     assert problem.startswith("task.scores: ")
     assert said in problem
     assert "own_metrics" not in sys.modules
@@ -50,5 +50,5 @@ def test_a_generative_task_takes_metrics_of_plugins_alone() -> None:
     assert compose.compose([*words, "task.scores=[own_metrics.Spread]"]).tree["task"]["scores"] == [
         "own_metrics.Spread"
     ]
-    (problem,) = refused(*words, "task.scores=[elbo]")
+    (problem,) = collect_problems(*words, "task.scores=[elbo]")
     assert "it must be a list, each a metric of a plugin, such as my_metrics.balanced_error" in problem

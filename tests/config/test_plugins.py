@@ -46,7 +46,7 @@ def test_a_module_that_fails_is_not_left_half_loaded(tmp_path: Path, monkeypatch
     plugins.declare_plugins([])
 
 
-def test_a_near_name_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_nearest_name_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write(tmp_path, {"my_models.py": ""}))
     with pytest.raises(ConfigError, match=r"did you mean my_models\?"):
         plugins.declare_plugins(["my_model"])

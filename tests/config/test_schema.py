@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.helpers.commands import SMALL
-from tests.helpers.inside import metrics, run
+from tests.helpers.in_process import read_metrics, run
 from tests.helpers.lab import lab
 from tests.helpers.tiny import losses_of
 from trainer.config import compose
@@ -62,7 +62,7 @@ CHANGES: dict[str, tuple[str, str]] = {
 """The flat key, a value of it, and what must differ; ``elsewhere`` is a test of its own below."""
 
 
-def test_every_flat_key_has_a_test() -> None:
+def test_every_global_key_has_a_test() -> None:
     assert set(CHANGES) == {field.name for field in fields(Settings)}
     own = [key for key, (_, what) in CHANGES.items() if what == "elsewhere"]
     assert [key for key in own if f"test_{key}_" not in Path(__file__).read_text()] == []
@@ -72,28 +72,28 @@ def test_every_flat_key_has_a_test() -> None:
 def plain() -> dict[str, Any]:
     """What a run without changes came to."""
     result = run()
-    return asdict(result) | {"metrics": metrics(Path(result.folder))}
+    return asdict(result) | {"metrics": read_metrics(Path(result.folder))}
 
 
 @pytest.mark.parametrize("key", [key for key, (_, what) in CHANGES.items() if what != "elsewhere"])
 @pytest.mark.slow
-def test_a_flat_key_changes_what_it_says(key: str) -> None:
+def test_a_global_key_has_its_documented_effect(key: str) -> None:
     override, what = CHANGES[key]
     if what.startswith("refused: "):
         with pytest.raises(ConfigError, match=what.removeprefix("refused: ")):
             run(override)
         return
     after = run(override)
-    found = metrics(Path(after.folder)) if what == "metrics" else getattr(after, what)
+    found = read_metrics(Path(after.folder)) if what == "metrics" else getattr(after, what)
     assert found != plain()[what]
 
 
 def test_grad_clip_mode_clips_each_number() -> None:
     norm, value = run("grad_clip=1e-2"), run("grad_clip=1e-2", "grad_clip_mode=value")
-    assert metrics(Path(norm.folder)) != metrics(Path(value.folder))
+    assert read_metrics(Path(norm.folder)) != read_metrics(Path(value.folder))
 
 
-def test_patience_stops_a_run_that_stands_still() -> None:
+def test_patience_stops_a_run_without_improvement() -> None:
     result = run("optimizer.lr=1e-12", "epochs=9", "patience=2")
     assert (result.epochs, result.best_epoch) == (3, 1)
 
@@ -119,6 +119,7 @@ def test_num_workers_and_test_worker_timeout_reach_the_loader(monkeypatch: pytes
     assert {(kinds["workers"], kinds["timeout"]) for kinds in seen} == {(1, 5)}
 
 
+@pytest.mark.slow
 def test_save_every_says_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
     from trainer.engine import checkpoint
 
@@ -146,17 +147,17 @@ def test_data_dir_is_where_real_data_is_looked_for(tmp_path: Path) -> None:
         train.run(compose.compose(["model=gcn", "data=cora", f"data_dir={tmp_path}/nowhere_at_all"]))
 
 
-def test_draw_false_leaves_pictures_out() -> None:
+def test_draw_false_writes_no_figures() -> None:
     result = run("draw=false")
     assert {path.name for path in Path(result.folder).glob("*.png")} == {"curves.png"}
 
 
-def test_draw_seconds_bounds_the_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+def test_draw_seconds_limits_the_figures(capsys: pytest.CaptureFixture[str]) -> None:
     run("draw_seconds=0")
     assert "not drawn within draw_seconds=0: confusion, roc, mistakes" in capsys.readouterr().out
 
 
-def test_verbose_shows_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+def test_verbose_prints_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     run()
     quiet = capsys.readouterr().out
     run("verbose=true")
@@ -164,7 +165,7 @@ def test_verbose_shows_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     assert "info: " in capsys.readouterr().out
 
 
-def test_channels_last_lays_out_pictures_and_kernels_and_changes_nothing_else() -> None:
+def test_channels_last_lays_out_images_and_kernels_and_changes_nothing_else() -> None:
     small = ("model=cnn", "data=gratings", "data.rows=200", "model.channels=[4, 8]", "model.dilations=[1]")
     more = ("model.pools=[max]", "max_steps=6", "augment=slides")
     plain, laid = lab(*small, *more), lab(*small, *more, "channels_last=true")
@@ -180,7 +181,7 @@ def test_debug_is_looked_at_by_the_command_and_jobs_by_the_sweep() -> None:
     """``cli/test_main.py`` and ``runs/test_sweep.py`` have them."""
     tests = Path(__file__).parents[1]
     assert "def test_debug_raises" in (tests / "cli" / "test_main.py").read_text()
-    assert "def test_jobs_side_by_side" in (tests / "runs" / "test_sweep.py").read_text()
+    assert "def test_jobs_run_in_parallel" in (tests / "runs" / "test_sweep.py").read_text()
 
 
 test_jobs_are_looked_at_by_the_sweep = test_debug_is_looked_at_by_the_command_and_jobs_by_the_sweep
@@ -208,6 +209,7 @@ def test_fingerprint_says_how_closely_files_are_looked_at(tmp_path: Path) -> Non
         assert found["exact"] == (mode == "exact")
 
 
+@pytest.mark.slow
 def test_allow_changed_data_lets_a_run_be_used_on_other_rows(tmp_path: Path) -> None:
     words = ["model=mlp", "data=csv", own_table(tmp_path / "d.csv", 40), "data.target=kind", "epochs=1"]
     path = Path(train.run(compose.compose(words)).folder)

@@ -87,7 +87,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
 
 
-def test_each_task_of_ours_says_what_it_learns() -> None:
+def test_each_built_in_task_declares_its_target_kind() -> None:
     found = {
         name: compatibility.infer_target_kind(str(option.class_path))
         for name, option in registry.list_options("task").items()
@@ -108,7 +108,8 @@ def test_a_task_of_a_plugin_says_it_by_its_shapes_or_outright(name: str, kind: s
 CSV = ("--config-dir", "yaml", "plugins=[own_tasks]", "model=mlp", "data=csv", "data.path=houses.csv")
 
 
-def test_a_task_of_the_users_learns_from_a_table_of_the_users(folder: Path) -> None:
+@pytest.mark.slow
+def test_a_user_task_learns_from_a_user_table(folder: Path) -> None:
     chosen = (*CSV, "data.target=price", "task=quantile", "monitor=loss", "epochs=2", "draw=false", "device=cpu")
     done = train(*chosen, "hydra.run.dir=outputs/one", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -118,7 +119,7 @@ def test_a_task_of_the_users_learns_from_a_table_of_the_users(folder: Path) -> N
     assert "target_kind: null" in (folder / "outputs/one/config.yaml").read_text()
 
 
-def test_a_task_that_says_nothing_is_told_how_to(folder: Path) -> None:
+def test_a_task_without_a_target_kind_is_reported_with_the_remedy(folder: Path) -> None:
     done = train(*CSV, "data.target=price", "task=silent", "monitor=null", cwd=folder)
     assert done.returncode == 2
     told = "error: data.target_kind: the task does not say what it learns; set it to class or number"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.helpers.commands import SMALL, runs, train, write
+from tests.helpers.commands import SMALL, find_runs, train, write
 from trainer.cli import main
 from trainer.config import compose, plugins, registry, torch_classes, validation
 from trainer.runs import saved_run
@@ -198,11 +198,11 @@ def test_the_real_command_through_hydra_runs_nothing_either(tmp_path: Path) -> N
         assert (done.returncode, "hydra.callbacks" in done.stderr) == (2, True), done.stderr
     assert train(*SMALL, "model._target_=evil.Foo", cwd=tmp_path).returncode == 2
     assert not (tmp_path / MARKER).exists()
-    assert not runs(tmp_path)
+    assert not find_runs(tmp_path)
 
 
 @pytest.mark.usefixtures("cwd")
-def test_a_tampered_run_folder() -> None:
+def test_a_tampered_run_directory() -> None:
     result = runner.run(compose.compose(SMALL))
     path = Path(result.folder)
     good = yaml.safe_load((path / "config.yaml").read_text())
@@ -243,7 +243,7 @@ def test_the_working_folder_is_not_searched_for_modules(tmp_path: Path) -> None:
     assert not (tmp_path / MARKER).exists()
 
 
-def test_our_own_options_name_only_our_own_classes() -> None:
+def test_built_in_options_name_only_built_in_classes() -> None:
     for group, prefix in validation.TARGET_PREFIXES.items():
         for option in registry.list_options(group).values():
             if group in registry.LIST_GROUPS and option.name == "none":

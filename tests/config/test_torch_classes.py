@@ -114,7 +114,7 @@ WITH_NADAM = {
 
 
 @pytest.mark.parametrize("word", REFUSALS)
-def test_what_cannot_be_used_is_refused(word: str) -> None:
+def test_unusable_values_are_refused(word: str) -> None:
     with pytest.raises(ConfigError) as refused:
         tree(word)
     assert REFUSALS[word] in str(refused.value)
@@ -126,11 +126,12 @@ def test_keys_and_values_are_checked(word: str) -> None:
         tree("optimizer._target_=torch.optim.NAdam", word)
 
 
-def test_a_decay_of_an_optimizer_without_one_is_refused() -> None:
+def test_weight_decay_of_an_optimizer_without_it_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"optimizer.groups\[0\].weight_decay: optimizer rprop has no weight_decay"):
         tree("optimizer=rprop", "optimizer.groups=[{match:'*',weight_decay:0}]")
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_imported_for_it() -> None:
     words = ["model=mlp", "data=moons", "optimizer._target_=torch.optim.NAdam", f"scheduler._target_={COSINE}"]
     code = (
@@ -190,6 +191,7 @@ def test_classes_of_a_plugin_have_their_own_keys(plugin: str) -> None:
         tree("optimizer._target_=own_optim.SignSGD")
 
 
+@pytest.mark.slow
 def test_classes_of_a_plugin_train(plugin: str) -> None:
     from trainer.runs import train
 

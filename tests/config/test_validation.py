@@ -7,12 +7,12 @@ import shlex
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from tests.helpers.refusals import refused
+from tests.helpers.refusals import collect_problems
 
 
 @pytest.mark.parametrize(("value", "text"), [("1.5", "1.5"), ("true", "true"), ("2019", "2019")])
-def test_a_number_where_a_text_is_meant_is_told_with_how_it_is_typed(value: str, text: str) -> None:
-    (said,) = refused(f"monitor={value}")
+def test_a_number_given_for_a_string_is_reported_with_its_quoted_form(value: str, text: str) -> None:
+    (said,) = collect_problems(f"monitor={value}")
     assert "given; it must be text or null; " in said
     advised = said.partition("or null; ")[2].removesuffix(" is text")
     (word,) = shlex.split(advised)
@@ -20,4 +20,4 @@ def test_a_number_where_a_text_is_meant_is_told_with_how_it_is_typed(value: str,
 
 
 def test_no_text_is_advised_where_none_is_taken() -> None:
-    assert refused("seed=1.5") == ["seed: 1.5 given; it must be a whole number >= 0"]
+    assert collect_problems("seed=1.5") == ["seed: 1.5 given; it must be a whole number >= 0"]

@@ -11,6 +11,7 @@ from hydra.plugins.config_source import ConfigSource
 from omegaconf import OmegaConf
 
 from tests.helpers.commands import write
+from tests.helpers.marks import mark_slow_after
 from tests.helpers.reformat import LICENSE, STYLES
 from trainer.config import compose, defaults_list, registry, yaml_file
 from trainer.utils.errors import ConfigError
@@ -19,7 +20,7 @@ CONF = registry.get_builtin_dir()
 FILES = sorted(CONF.rglob("*.yaml"))
 
 
-@pytest.fixture(params=STYLES)
+@pytest.fixture(params=mark_slow_after(1, STYLES))
 def restyled(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The whole configuration in another style, in place of ours."""
     for path in FILES:
@@ -47,6 +48,7 @@ def facts(option: registry.ConfigOption) -> dict[str, object]:
     }
 
 
+@pytest.mark.slow
 def test_how_a_file_is_written_changes_nothing_that_is_known_of_it(restyled: Path) -> None:
     usual = {path: path.read_text(encoding="utf-8") for path in FILES}
     for path, text in usual.items():
@@ -85,6 +87,7 @@ def usual() -> list[compose.Config]:
 
 
 @pytest.mark.usefixtures("restyled")
+@pytest.mark.slow
 def test_how_a_file_is_written_changes_no_configuration(usual: list[compose.Config]) -> None:
     for words, before in zip(COMMANDS, usual, strict=True):
         after = compose.compose(words)
@@ -127,7 +130,7 @@ def test_a_header_is_what_hydra_takes_for_one(text: str) -> None:
 
 
 @pytest.mark.parametrize("above", ["# a license\n", "---\n", "\ufeff"])
-def test_a_header_that_hydra_would_not_see_is_told(above: str, tmp_path: Path) -> None:
+def test_a_header_that_hydra_ignores_is_reported(above: str, tmp_path: Path) -> None:
     text = f"{above}# @package _global_\nmodel:\n  _target_: trainer.models.tabular.mlp.MLP\n"
     write(tmp_path, {"model/mine.yaml": text})
     with pytest.raises(ConfigError, match=r"mine.yaml: '.*@package _global_' is below other text"):
@@ -151,7 +154,7 @@ def test_a_header_that_hydra_would_not_see_is_told(above: str, tmp_path: Path) -
         ("a: 1 # one\r\nb: 2 # two\r\n", {"a": "one", "b": "two"}),
     ],
 )
-def test_a_comment_belongs_to_the_key_beside_it(text: str, wanted: dict[str, str], tmp_path: Path) -> None:
+def test_a_comment_belongs_to_the_key_on_its_line(text: str, wanted: dict[str, str], tmp_path: Path) -> None:
     path = tmp_path / "model" / "a.yaml"
     path.parent.mkdir()
     path.write_text(text, encoding="utf-8", newline="")

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.helpers.commands import write
-from tests.helpers.refusals import refused
+from tests.helpers.refusals import collect_problems
 from trainer.config import registry, yaml_limits
 from trainer.utils.errors import ConfigError
 
@@ -39,7 +39,7 @@ def _judge(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_is_refused_at_once(name: str, tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_refused(name: str, tmp_path: Path) -> None:
     begun = monotonic()
     with pytest.raises(ConfigError):
         _judge(write(tmp_path, {"bomb.yaml": BOMBS[name]}) / "bomb.yaml")
@@ -47,12 +47,12 @@ def test_a_bomb_is_refused_at_once(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["aliases", "circle", "deep", "texts", "lists"])
-def test_it_is_refused_in_a_folder_of_the_users(name: str, tmp_path: Path) -> None:
+def test_it_is_refused_in_a_user_folder(name: str, tmp_path: Path) -> None:
     folder = write(tmp_path, {"experiment/bomb.yaml": "# @package _global_\n" + BOMBS[name]})
-    assert refused("experiment=bomb", folders=(folder,))
+    assert collect_problems("experiment=bomb", folders=(folder,))
 
 
-def test_every_file_of_ours_passes() -> None:
+def test_every_built_in_file_passes() -> None:
     for path in registry.get_builtin_dir().rglob("*.yaml"):
         yaml_limits.read_yaml(path)
 

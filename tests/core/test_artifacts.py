@@ -38,7 +38,7 @@ def test_a_caption_is_the_name_of_a_file_or_else_a_number() -> None:
     ],
 )
 @pytest.mark.slow
-def test_pictures_of_own_files_are_called_by_their_names(words: tuple[str, ...], name: str) -> None:
+def test_images_of_own_files_are_called_by_their_names(words: tuple[str, ...], name: str) -> None:
     run = lab(*words, "max_steps=1", "batch_size=4")
     items = [*run.task.eval().make_artifacts(run.loaders["test"].iter_epoch(0))]
     later = next(item for item in items if name in item.name)
@@ -52,7 +52,7 @@ def test_pictures_of_own_files_are_called_by_their_names(words: tuple[str, ...],
 
 
 @pytest.mark.usefixtures("in_tmp")
-def test_names_of_classes_and_files_are_no_formulas() -> None:
+def test_class_and_file_names_are_escaped_in_figures() -> None:
     for place, kind in enumerate(("$$", "a_{", "[red]x")):
         Path("pics", kind).mkdir(parents=True)
         for number in range(10):
@@ -63,7 +63,7 @@ def test_names_of_classes_and_files_are_no_formulas() -> None:
     assert {"confusion.png", "mistakes.png"} <= {path.name for path in Path(result.folder).iterdir()}
 
 
-def test_training_pictures_are_called_by_their_names_however_often_they_are_seen() -> None:
+def test_training_images_are_called_by_their_names_however_often_they_are_seen() -> None:
     marked = pictures() / "marked"
     run = lab("model=unet", "model.widths=[2,4]", "data=image_masks", f"data.path={marked}", "data.repeats=2")
     train = run.loaders["train"]

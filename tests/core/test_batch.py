@@ -18,7 +18,7 @@ def test_sums_add_and_rows_follow_each_other() -> None:
     assert reduced["seen"].tolist() == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_score_is_not_changed_by_being_added_to() -> None:
+def test_accumulating_scores_does_not_modify_them() -> None:
     score = torch.tensor([1.0])
     totals = ScoreAccumulator()
     totals.update({"sum": score})
@@ -28,7 +28,7 @@ def test_a_score_is_not_changed_by_being_added_to() -> None:
     assert totals.compute_totals()["sum"].item() == 3
 
 
-def test_a_small_last_batch_weighs_what_it_should() -> None:
+def test_a_small_last_batch_is_weighted_by_its_size() -> None:
     values = torch.arange(10.0)
     totals = ScoreAccumulator()
     for part in values.split(4):
@@ -39,7 +39,7 @@ def test_a_small_last_batch_weighs_what_it_should() -> None:
 
 
 @pytest.mark.parametrize("target", [None, torch.zeros(3)])
-def test_a_batch_moves_as_a_whole(target: torch.Tensor | None) -> None:
+def test_a_batch_moves_to_a_device_as_a_whole(target: torch.Tensor | None) -> None:
     batch = Batch({"x": torch.zeros(3, 2), "lengths": torch.ones(3)}, target, torch.arange(3))
     moved = batch.to(torch.device("meta"))
     assert len(moved) == 3

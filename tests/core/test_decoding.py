@@ -50,7 +50,7 @@ def hypotheses() -> list[tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
-def test_a_beam_as_wide_as_the_tree_finds_the_best_there_is(penalty: float) -> None:
+def test_a_beam_as_wide_as_the_tree_finds_the_optimum(penalty: float) -> None:
     memory = tables(6)
     found = decoding.beam_search(
         Chain(), (memory,), FIRST, STEPS, beam_size=V**STEPS, end_token=END, length_penalty=penalty
@@ -64,7 +64,7 @@ def test_a_beam_as_wide_as_the_tree_finds_the_best_there_is(penalty: float) -> N
 
 
 @pytest.mark.parametrize("end", [None, END])
-def test_a_beam_of_one_is_greedy(end: int | None) -> None:
+def test_a_beam_of_one_matches_greedy_decoding(end: int | None) -> None:
     memory = (tables(6),)
     found = decoding.beam_search(Chain(), memory, FIRST, STEPS, 1, end)
     assert torch.equal(found, decoding.generate_tokens(Chain(), memory, FIRST, STEPS, end_token=end))
@@ -121,7 +121,7 @@ def test_draws_follow_the_cut_distribution(
     assert [bool(share) for share in found] == [share > 0 for share in expected]
 
 
-def test_a_full_context_is_read_anew_from_its_later_half() -> None:
+def test_a_full_context_is_reencoded_from_its_second_half() -> None:
     model = Chain()
     written = list(
         decoding.stream_tokens(model, (tables(2),), torch.zeros(2, 3, dtype=torch.long), 12, context_length=6)

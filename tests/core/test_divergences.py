@@ -23,7 +23,7 @@ def test_two_classes_are_one_number() -> None:
     assert class_sizes(3) == {"num_classes": 3, "out_features": 3}
 
 
-def test_a_target_is_there_or_its_lack_is_told() -> None:
+def test_a_missing_target_is_reported() -> None:
     index = torch.arange(2)
     assert Batch({}, index, index).require_target() is index
     with pytest.raises(ValueError, match="no targets"):

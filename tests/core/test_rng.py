@@ -41,7 +41,7 @@ def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
     return abs(float(torch.corrcoef(torch.stack((a.flatten(), b.flatten()))).double()[0, 1]))
 
 
-def test_uniform_columns_rows_epochs_and_seeds_have_nothing_to_do_with_each_other() -> None:
+def test_uniform_draws_are_independent_over_columns_rows_epochs_and_seeds() -> None:
     rows = torch.arange(20000)
     u = rng.draw_uniform(rows, 4, seed=0, epoch=0)
     limit = 4.5 / len(rows) ** 0.5
@@ -79,7 +79,7 @@ def test_uniform_of_a_row_does_not_depend_on_its_batch(rows: list[int], seed: in
     assert bool(((together >= 0) & (together < 1)).all())
 
 
-def test_a_permutation_is_of_seed_and_epoch() -> None:
+def test_a_permutation_depends_on_seed_and_epoch_only() -> None:
     orders = [rng.make_permutation(50, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
     assert all(torch.equal(order.sort().values, torch.arange(50)) for order in orders)
     assert all(not torch.equal(a, b) for i, a in enumerate(orders) for b in orders[:i])
@@ -104,7 +104,7 @@ def test_everything_is_seeded() -> None:
     rng.seed_everything(2**40 + 1)  # numpy takes 32 bits
 
 
-def test_captured_generators_go_on_from_a_file_of_plain_values(tmp_path: Path) -> None:
+def test_rng_state_restores_from_plain_values(tmp_path: Path) -> None:
     rng.seed_everything(3)
     draw()
     random.gauss(0, 1)  # Python and numpy hold back the second of a pair
@@ -118,7 +118,7 @@ def test_captured_generators_go_on_from_a_file_of_plain_values(tmp_path: Path) -
     assert same(expected[1], draw())
 
 
-def test_an_isolated_block_leaves_torch_as_it_was() -> None:
+def test_an_isolated_block_restores_torch() -> None:
     torch.manual_seed(5)
     expected = torch.rand(4)
     torch.manual_seed(5)

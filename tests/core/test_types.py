@@ -123,14 +123,14 @@ def test_describe(kind: Any, words: str) -> None:
     assert describe_type(kind) == words
 
 
-def test_a_range_is_told_by_the_ends_it_has() -> None:
+def test_a_range_is_described_by_its_bounds() -> None:
     assert str(Range(ge=1)) == ">= 1"
     assert 1 in Range(ge=1)
     assert 1 not in Range(gt=1)
     assert 1 not in Range(lt=1)
 
 
-def test_the_vocabulary_holds_what_this_module_defines() -> None:
+def test_the_type_vocabulary_matches_the_module() -> None:
     for name in (
         "PositiveInt",
         "NonNegativeInt",
@@ -148,7 +148,7 @@ def test_reading_types_needs_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_mismatches_name_the_place() -> None:
+def test_mismatches_are_reported_with_their_key() -> None:
     kind = list[dict[str, Number]]
     assert list(find_mismatches([{"a": 1, "b": math.nan}], kind, "rows")) == []
     assert list(find_mismatches([{"a": 1}, {"b": "1"}], kind, "rows")) == ["rows.1.b is '1', not a number or nan"]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.helpers.lab import lab
-from tests.helpers.pairs import MODELS, first_data, pair
+from tests.helpers.pairs import MODELS, first_dataset, make_pair
 from trainer.core.weight_matrices import find_decayed_parameters, weight_matrices
 from trainer.models.graph.recommendation import MatrixFactorization
 from trainer.models.layers.graph.graph_readout import GraphPool
@@ -26,12 +26,12 @@ def test_biases_and_gains_do_not_decay_whatever_their_dimensions() -> None:
     assert names(nn.LSTM(3, 4)) == {"weight_ih_l0", "weight_hh_l0"}
 
 
-def test_a_vector_that_is_a_map_decays_and_another_does_not() -> None:
+def test_a_vector_used_as_a_weight_matrix_decays_and_another_does_not() -> None:
     assert names(GraphPool("attention", 5)) == {"score"}
     assert names(nn.PReLU(3)) == set()
 
 
-def test_a_gain_of_two_dimensions_is_no_map() -> None:
+def test_a_two_dimensional_gain_is_not_a_weight_matrix() -> None:
     assert weight_matrices(nn.LayerNorm([4, 5])) == {}
 
 
@@ -66,8 +66,8 @@ def test_the_biases_of_users_and_items_decay_only_if_asked(optimizer: str, every
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", sorted(MODELS))
-def test_in_no_model_does_a_bias_decay_or_a_map_not(model: str) -> None:
-    task = pair(model, first_data(model)).task
+def test_biases_never_decay_and_weight_matrices_always_do(model: str) -> None:
+    task = make_pair(model, first_dataset(model)).task
     shrink = find_decayed_parameters(task)
     for name, value in task.named_parameters():
         assert ("bias" in name.rpartition(".")[2]) <= (value not in shrink), name

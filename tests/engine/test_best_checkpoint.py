@@ -35,7 +35,7 @@ def test_of_equal_accuracies_the_one_with_the_lower_nll_is_kept(nll: list[float]
     assert kept("accuracy", [{"accuracy": 0.8, "nll": value} for value in nll]) == epochs
 
 
-def test_a_better_score_wins_whatever_its_nll_and_without_one_the_first_does() -> None:
+def test_a_better_score_is_selected_regardless_of_nll_and_the_first_among_ties() -> None:
     assert kept("accuracy", [{"accuracy": 0.8, "nll": 0.1}, {"accuracy": 0.9, "nll": 5.0}]) == [1, 2]
     assert kept("accuracy", [{"accuracy": 0.9, "nll": 5.0}, {"accuracy": 0.8, "nll": 0.1}]) == [1, 1]
     assert kept("mse", [{"mse": 0.5}, {"mse": 0.5}]) == [1, 1]

@@ -83,7 +83,7 @@ def test_the_calls_of_a_run(tmp_path: Path) -> None:
     ]
 
 
-def test_an_exception_is_told_to_the_last_callback_first(tmp_path: Path) -> None:
+def test_exceptions_reach_the_last_callback_first(tmp_path: Path) -> None:
     calls: list[tuple[Any, ...]] = []
     trainer = make(tmp_path, Recorder("a", calls), Recorder("b", calls), StopAt(2))
     with pytest.raises(Interrupted):
@@ -129,7 +129,7 @@ class Average(Callback):
 
 @pytest.mark.parametrize("stop_at", [None, 6])
 @pytest.mark.parametrize(("step", "training"), [(1, True), (4, True), (4, False), (5, True), (6, True), (6, False)])
-def test_a_callback_with_a_state_goes_on_to_the_same_bits(
+def test_a_callback_with_state_resumes_bit_exactly(
     tmp_path: Path, step: int, training: bool, stop_at: int | None
 ) -> None:
     if (step, training, stop_at) == (6, False, None):

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.helpers.marks import mark_slow_after
 from tests.helpers.states import equal, in_child, state, step_in
 from trainer.engine import checkpoint
 from trainer.engine.checkpoint import (
@@ -33,7 +34,7 @@ from trainer.utils.atomic_write import remove_leftovers
 from trainer.utils.errors import ConfigError, SystemFault
 
 
-def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+def test_saved_state_is_restored(tmp_path: Path) -> None:
     save_checkpoint(state(3), tmp_path / LAST)
     assert equal(load_checkpoint(tmp_path / LAST), state(3))
     assert [path.name for path in tmp_path.iterdir()] == [LAST]
@@ -51,7 +52,7 @@ def test_two_states_and_the_best_are_kept(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / LAST)["about"] == {"name": "run"}
 
 
-def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_hard_links_is_supported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
@@ -132,8 +133,8 @@ def killed_at(number: int, action: Callable[[], object]) -> int:
     return in_child(doomed)
 
 
-@pytest.mark.parametrize("saved", [1, 2])
-def test_death_at_any_call_leaves_a_loadable_state(tmp_path: Path, saved: int) -> None:
+@pytest.mark.parametrize("saved", mark_slow_after(1, [1, 2]))
+def test_a_kill_at_any_system_call_leaves_a_loadable_checkpoint(tmp_path: Path, saved: int) -> None:
     points = 0
     while True:
         folder = tmp_path / str(points)
@@ -155,7 +156,7 @@ def test_death_at_any_call_leaves_a_loadable_state(tmp_path: Path, saved: int) -
     assert points >= 10  # best: save, fsync, verify, replace, open, fsync; last: the same, link and another replace
 
 
-def test_death_in_the_middle_of_writing_leaves_a_loadable_state(tmp_path: Path) -> None:
+def test_a_kill_during_writing_leaves_a_loadable_checkpoint(tmp_path: Path) -> None:
     keeper = CheckpointManager(tmp_path, {})
     keeper.save(state(1), None)
 
@@ -179,7 +180,7 @@ def test_death_in_the_middle_of_writing_leaves_a_loadable_state(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == [LAST]
 
 
-def test_written_in_place_a_death_in_the_middle_would_leave_nothing(tmp_path: Path) -> None:
+def test_writing_in_place_would_lose_the_checkpoint_on_a_kill(tmp_path: Path) -> None:
     save_checkpoint(state(1), tmp_path / LAST)
     whole = (tmp_path / LAST).read_bytes()
     (tmp_path / LAST).write_bytes(whole[: len(whole) // 2])
@@ -188,7 +189,7 @@ def test_written_in_place_a_death_in_the_middle_would_leave_nothing(tmp_path: Pa
 
 
 @pytest.mark.parametrize("size", [300, 6000, 200_000])
-def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path: Path, size: int) -> None:
+def test_a_full_disk_is_reported_and_existing_files_stay(tmp_path: Path, size: int) -> None:
     """The limit on a file's size stands in for the disk: the error comes from the same calls."""
     keeper = CheckpointManager(tmp_path, {})
     for step in (1, 2):
@@ -208,7 +209,7 @@ def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path: Path, size: int)
 
 
 @pytest.mark.parametrize("call", [(torch, "save"), (os, "fsync"), (os, "replace")])
-def test_an_error_of_the_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: tuple[Any, str]) -> None:
+def test_a_disk_error_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: tuple[Any, str]) -> None:
     save_checkpoint(state(1), tmp_path / LAST)
 
     def fail(*_: object) -> None:
@@ -222,9 +223,7 @@ def test_an_error_of_the_disk_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not list(tmp_path.glob(f".{LAST}.*"))
 
 
-def test_bytes_that_come_back_changed_never_become_a_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bytes_changed_on_disk_never_become_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_checkpoint(state(1), tmp_path / LAST)
 
     def spoil(path: Path) -> None:
@@ -271,12 +270,12 @@ def test_what_files_hold_of_the_data_needs_room(tmp_path: Path, monkeypatch: pyt
             checkpoint.check_disk_space(tmp_path, state(0), common)
 
 
-def test_a_folder_that_has_gone_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SystemFault, match="No such file or directory"):
         save_checkpoint(state(1), tmp_path / "gone" / LAST)
 
 
-def test_a_crash_between_two_names_of_one_file_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_saving_over_a_hard_linked_checkpoint_leaves_no_extra_files(tmp_path: Path) -> None:
     last = tmp_path / checkpoint.LAST
     checkpoint.save_checkpoint({"step": 1}, last)
     (tmp_path / checkpoint.PREVIOUS).hardlink_to(last)

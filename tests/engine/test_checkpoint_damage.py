@@ -56,7 +56,7 @@ def test_the_previous_one_is_taken_for_a_missing_last_and_a_last_that_is_no_chec
     assert len(refused.value.problems) == 2
 
 
-def test_nothing_there_is_told_with_the_nearest_folder(tmp_path: Path) -> None:
+def test_a_missing_path_is_reported_with_the_nearest_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"no checkpoint in {tmp_path}"):
         load_newest(tmp_path)
     with pytest.raises(ConfigError, match=f"the nearest directory that exists is {tmp_path}$"):
@@ -65,6 +65,7 @@ def test_nothing_there_is_told_with_the_nearest_folder(tmp_path: Path) -> None:
         load_checkpoint(tmp_path)
 
 
+@pytest.mark.slow
 def test_300_flipped_bits_are_detected_or_harmless(tmp_path: Path) -> None:
     path = tmp_path / LAST
     save_checkpoint(state(1), path)
@@ -104,7 +105,7 @@ def test_a_flip_that_only_torch_would_notice_is_detected(tmp_path: Path) -> None
     [(6, 255, NotImplementedError), (8, 1, RuntimeError)],
     ids=["a version of the future", "encrypted"],
 )
-def test_whatever_zipfile_raises_is_told_as_damage(
+def test_any_zipfile_error_is_reported_as_corruption(
     tmp_path: Path, offset: int, byte: int, cause: type[Exception]
 ) -> None:
     path = tmp_path / LAST
@@ -157,7 +158,7 @@ def test_code_in_a_file_is_refused_and_not_run(
 
 
 @pytest.mark.parametrize("content", [[1, 2], torch.zeros(3), "text"])
-def test_a_file_that_holds_no_state_is_refused(tmp_path: Path, content: object) -> None:
+def test_a_file_without_a_state_is_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / LAST)
     with pytest.raises(ConfigError, match="contains no training state"):
         load_checkpoint(tmp_path / LAST)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.helpers.own_runs import scores, trained
+from tests.helpers.own_runs import evaluate_scores, train_run
 from trainer.engine import checkpoint, checkpoint_nesting
 from trainer.utils.errors import ConfigError
 
@@ -88,7 +88,7 @@ def test_a_file_is_refused_by_name_and_place(name: str, tmp_path: Path) -> None:
     assert monotonic() - started < 5
 
 
-def test_what_is_shared_and_tied_is_read(tmp_path: Path) -> None:
+def test_shared_and_tied_weights_are_read(tmp_path: Path) -> None:
     weights, names = torch.arange(1000.0), ["a", "b"]
     tied = {"w": weights, "again": weights, "turned": weights.view(10, 100).T, "p": torch.nn.Parameter(weights)}
     state = {
@@ -108,10 +108,10 @@ def test_what_is_shared_and_tied_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "make"), [("data", loop), ("about", circle), ("data", lambda: torch.eye(3).to_sparse())]
 )
-def test_a_run_whose_checkpoint_has_no_end_is_refused_in_a_sentence(part: str, make: Callable[[], Any]) -> None:
-    path = trained("csv")
+def test_a_run_whose_checkpoint_has_no_end_is_refused_with_a_message(part: str, make: Callable[[], Any]) -> None:
+    path = train_run("csv")
     best = torch.load(path / checkpoint.BEST, weights_only=True)
     best[part]["fitted" if part == "data" else "config"] = make()
     torch.save(best, path / checkpoint.BEST)
     with pytest.raises(ConfigError, match=rf"best\.pt: {part}\.\w+"):
-        scores(path)
+        evaluate_scores(path)

@@ -64,7 +64,7 @@ def put(value: Any, *keys: Any) -> Change:
     return change
 
 
-def test_what_nobody_edited_is_accepted(run: Path) -> None:
+def test_unedited_files_are_accepted(run: Path) -> None:
     evaluate.evaluate_run(saved_run.load(run))
     assert train.resume_run(saved_run.load(run)).status == "finished"
 
@@ -129,7 +129,7 @@ BESTS: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("key", BESTS)
-def test_best_weights_with_something_else_beside_them(run: Path, key: str) -> None:
+def test_best_weights_with_extra_entries(run: Path, key: str) -> None:
     edit(run / BEST, BESTS[key])
     for use in (evaluate.evaluate_run, inspection.summarize_layers, train.resume_run):
         with pytest.raises(ConfigError) as refused:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.helpers.commands import train
+from tests.helpers.in_process import run_main
+from trainer.config import plugins
 from trainer.data.augment.image_ops import GeometricTransform
 from trainer.data.readers import text_file
 from trainer.engine.config_errors import add_keys, explain_errors
@@ -48,7 +51,7 @@ class Fussy(nn.Module):
 """
 
 
-def test_no_model_knows_of_errors_of_the_configuration() -> None:
+def test_models_do_not_raise_config_errors() -> None:
     nodes = [
         (f"{path}:{getattr(node, 'lineno', 0)}", node)
         for path in MODELS.rglob("*.py")
@@ -60,12 +63,16 @@ def test_no_model_knows_of_errors_of_the_configuration() -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory with a plugin that was not imported before."""
     (tmp_path / "fussy.py").write_text(FUSSY)
     (tmp_path / "yaml/model").mkdir(parents=True)
     keys = "_target_: fussy.Fussy\nin_features: ???\nout_features: ???\nheads: 1 # sharers\nmost: 1000000 # batches\n"
     (tmp_path / "yaml/model/fussy.yaml").write_text(keys)
-    return tmp_path
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    plugins.declare_plugins([])
+    sys.modules.pop("fussy", None)
 
 
 @pytest.mark.parametrize(
@@ -77,15 +84,18 @@ def folder(tmp_path: Path) -> Path:
         ("model.most=3", "error: model.most: no more than 3 batches"),
     ],
 )
-def test_what_a_model_of_a_plugin_refuses_is_told_with_its_key(folder: Path, override: str, told: str) -> None:
+@pytest.mark.usefixtures("folder")
+def test_an_error_of_a_plugin_model_is_reported_with_its_key(
+    override: str, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     chosen = ("--config-dir", "yaml", "plugins=[fussy]", "model=fussy", "data=wine", "batch_size=16", override)
-    done = train(*chosen, "epochs=1", "draw=false", cwd=folder)
-    assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1] == told
-    assert "Traceback" not in done.stderr
+    code, err = run_main(capsys, monkeypatch, *chosen, "epochs=1", "draw=false", "threads=1")
+    assert code == 2
+    assert err.strip().splitlines()[-1] == told
+    assert "Traceback" not in err
 
 
-def test_only_what_a_model_says_itself_is_of_the_user() -> None:
+def test_only_errors_raised_by_the_model_are_user_errors() -> None:
     pool = SequencePool("flatten", 3, 4)
     with pytest.raises(ConfigError, match=r"^model\.pool: flatten was built for 4 steps and got 5;") as caught:  # noqa: SIM117
         with explain_errors({"model": {"pool": "flatten"}}, "model"):
@@ -97,7 +107,7 @@ def test_only_what_a_model_says_itself_is_of_the_user() -> None:
     assert not isinstance(other.value, ConfigError)
 
 
-def test_a_sentence_that_names_no_key_is_of_the_model() -> None:
+def test_an_error_that_names_no_key_is_attributed_to_the_model() -> None:
     assert add_keys(ValueError("pools: 3 given"), "model", {"pool": 1}) == ["model: pools: 3 given"]
     assert add_keys(ValueError("pool: 3 given"), "model", {"pool": 1}) == ["model.pool: 3 given"]
 
@@ -167,7 +177,11 @@ class Rows(Dataset):
     ],
 )
 def test_errors_of_a_data_set_of_a_plugin_are_reported_with_their_keys(
-    tmp_path: Path, override: str, expected: str
+    tmp_path: Path,
+    override: str,
+    expected: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "rows.py").write_text(PLAIN_ROWS)
     (tmp_path / "yaml/data").mkdir(parents=True)
@@ -176,10 +190,13 @@ def test_errors_of_a_data_set_of_a_plugin_are_reported_with_their_keys(
         "data:\n  _target_: rows.Rows\n  path: file\n  rows: 30 # rows\n"
     )
     options = ("--config-dir", "yaml", "plugins=[rows]", "model=mlp", "data=rows", "epochs=1", "draw=false")
-    done = train(*options, override, cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.strip().splitlines()[-1] == expected
-    assert "Traceback" not in done.stderr
+    monkeypatch.chdir(tmp_path)
+    code, err = run_main(capsys, monkeypatch, *options, override, "threads=1")
+    plugins.declare_plugins([])
+    sys.modules.pop("rows", None)
+    assert code == 2, err
+    assert err.strip().splitlines()[-1] == expected
+    assert "Traceback" not in err
 
 
 def test_only_listed_modules_of_data_sets_models_and_tasks_know_of_errors_of_the_configuration() -> None:

@@ -127,7 +127,7 @@ def test_validation_rows_stand_in_order() -> None:
     assert [len(batch) for batch in made.iter_epoch(0)] == [4, 4, 2]
 
 
-def test_a_last_single_row_joins_the_batch_before() -> None:
+def test_a_single_leftover_row_joins_the_previous_batch() -> None:
     assert [len(batch) for batch in loader(9).iter_epoch(0)] == [4, 5]
     assert [len(batch) for batch in loader(9, train=False).iter_epoch(0)] == [4, 4, 1]
     assert [len(batch) for batch in loader(9, drop_last=True).iter_epoch(0)] == [4, 4]
@@ -144,7 +144,7 @@ def test_nothing_to_iterate_over_is_refused() -> None:
 
 
 @pytest.mark.parametrize("start", [0, 2])
-def test_workers_bring_the_same_bits(start: int) -> None:
+def test_workers_are_bit_exact(start: int) -> None:
     here = loader(18, augment=JITTER)
     there = loader(18, augment=JITTER, workers=2, timeout=30.0)
     before = torch.get_rng_state()
@@ -213,7 +213,7 @@ def test_many_batches_are_gathered_in_one_call_and_stay_apart() -> None:
     assert equal(batches, [split.batch(index, 0) for index in made.make_batch_order(0)])
 
 
-def test_a_whole_split_is_one_batch_that_is_the_same_every_time() -> None:
+def test_a_full_batch_split_is_one_constant_batch() -> None:
     whole = FullBatchSplit({"x": torch.randn(5, 2)}, torch.arange(5))
     made = loader(whole)
     assert len(made) == 1

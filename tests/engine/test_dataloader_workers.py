@@ -62,14 +62,14 @@ def told(deed: Callable[[], object], *, count: int = 2, timeout: float = 30.0) -
 
 
 @pytest.mark.parametrize(("count", "where"), [(0, ""), (2, " (data worker 1)")])
-def test_a_row_that_cannot_be_read_is_named(count: int, where: str) -> None:
+def test_an_unreadable_row_is_reported(count: int, where: str) -> None:
     error = told(fail, count=count)
     assert str(error) == f"cannot read row 5{where}: KeyError: 'a column'"
     assert (type(error), error.exit_code) == (WorkerError, 1)
     assert "in fail" in "".join(error.__notes__)
 
 
-def test_a_disk_that_cannot_be_read_is_a_fault_of_the_system() -> None:
+def test_an_unreadable_disk_is_a_system_fault() -> None:
     error = told(fail_at_the_disk)
     assert str(error) == "cannot read row 5 (data worker 1): OSError: [Errno 5] Input/output error"
     assert (type(error), error.exit_code) == (SystemFault, 4)
@@ -87,7 +87,7 @@ def test_a_file_that_is_invalid_at_batch_time_is_reported_with_its_key(count: in
         list(loader.iter_epoch(0))
 
 
-def test_a_batch_that_fails_only_as_a_whole_names_all_its_rows() -> None:
+def test_a_batch_that_fails_only_as_a_whole_reports_all_its_rows() -> None:
     class Together(Spoilt):
         def batch(self, index: Tensor, epoch: int) -> Batch:
             return super().batch(index, epoch) if len(index) > 1 else TensorSplit.batch(self, index, epoch)
@@ -113,19 +113,20 @@ def leave() -> None:
     ],
     ids=["killed", "left"],
 )
-def test_a_dead_worker_is_named_with_its_rows_and_the_cause(deed: Callable[[], object], end: str) -> None:
+def test_a_dead_worker_is_reported_with_its_rows_and_cause(deed: Callable[[], object], end: str) -> None:
     error = told(deed)
     assert isinstance(error, WorkerError)
     assert error.exit_code == 1
     assert re.fullmatch(rf"data worker 1 \(process \d+\) {end}; its next batch was rows 4, 5, 6, 7", str(error)), error
 
 
-def test_a_hanging_worker_is_named_with_its_rows() -> None:
+def test_a_hanging_worker_is_reported_with_its_rows() -> None:
     error = told(lambda: time.sleep(1000), timeout=1.0)
     assert str(error) == "data worker 1 gave no batch for 1 s (worker_timeout); its next batch was rows 4, 5, 6, 7"
 
 
-def test_a_death_is_told_where_a_batch_is_waited_for() -> None:
+@pytest.mark.slow
+def test_a_dead_worker_is_reported_while_waiting_for_a_batch() -> None:
     """And not in the middle of what is done between two batches, which may be a save."""
     loader = Loader(Spoilt(print), "train", batch_size=4, device=torch.device("cpu"), workers=2, timeout=30.0)
     batches = loader.iter_epoch(0)
@@ -172,7 +173,7 @@ class Own(Moons):
 
 
 @pytest.mark.slow
-def test_the_command_ends_with_a_sentence_and_a_run_that_goes_on(tmp_path: Path) -> None:
+def test_the_command_ends_with_a_message_and_a_resumable_run(tmp_path: Path) -> None:
     write(tmp_path, {"own_deadly.py": OWN, "c/data/deadly.yaml": "# own\n_target_: own_deadly.Own\nrows: 300\n"})
     words = ("--config-dir", "c", "plugins=[own_deadly]", "model=mlp", "data=deadly", "epochs=3", "threads=1")
     run = (*words, "batch_size=16", "save_every=0", "hydra.run.dir=outputs/run")
@@ -201,7 +202,7 @@ def is_running(pid: int) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
-def test_a_killed_run_leaves_no_worker_and_can_be_resumed_at_once(tmp_path: Path) -> None:
+def test_a_killed_run_leaves_no_worker_and_resumes_immediately(tmp_path: Path) -> None:
     words = ("model=mlp", "data=moons", "num_workers=2", "threads=1", "save_every=0", "hydra.run.dir=outputs/run")
     process = start(*words, "epochs=30", cwd=tmp_path)
     path = tmp_path / "outputs/run"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.own_runs import copied, scores, trained
+from tests.helpers.own_runs import copy_files, evaluate_scores, train_run
 from trainer.config import compose
 from trainer.engine import dataset_fingerprint
 from trainer.engine.dataset_fingerprint import describe_changes
@@ -50,7 +50,7 @@ def test_an_exact_fingerprint_finds_what_a_cheap_one_overlooks(large: Path) -> N
     ]
 
 
-def test_many_files_are_told_by_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_files_are_reported_by_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset_fingerprint, "MAX_LISTED_FILES", 3)
     for number in range(6):
         (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
@@ -103,6 +103,7 @@ def test_links_to_folders_are_followed_and_never_in_a_circle(tmp_path: Path) -> 
     assert told[0].startswith("3 changed: pics/a/0.txt, pics/c/0.txt")
 
 
+@pytest.mark.slow
 def test_of_a_folder_of_runs_no_run_is_read(tmp_path: Path) -> None:
     """Or data in the working folder would be other data after every run."""
     small(tmp_path, "x.txt", "outputs/y.txt", "outputs/own/z.txt", "src/__pycache__/w.txt", "src/__pycache__/w.pyc")
@@ -137,7 +138,7 @@ def test_more_files_than_are_listed_are_compared_with_fewer(tmp_path: Path, monk
         assert describe_changes(before, now, {"path": Path("pics")}) == ["1 changed: pics/a"]
 
 
-def test_a_file_beside_many_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_file_is_reported_by_path_among_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset_fingerprint, "MAX_LISTED_FILES", 1)
     paths = {"path": small(tmp_path / "tables", "a", "b"), "graph": small(tmp_path, "graph.csv") / "graph.csv"}
     before = dataset_fingerprint.compute_fingerprint(paths)
@@ -153,7 +154,7 @@ def test_a_fingerprint_of_another_version_is_not_compared(tmp_path: Path) -> Non
         describe_changes(now | {"version": 2}, now, {"path": tmp_path})
 
 
-def test_a_fingerprint_without_a_file_is_never_taken_for_that_of_equal_data(tmp_path: Path) -> None:
+def test_a_fingerprint_without_files_never_matches(tmp_path: Path) -> None:
     empty = dataset_fingerprint.compute_fingerprint({"path": small(tmp_path, "x.csv")}, [".txt"])
     assert describe_changes(empty, empty, {"path": tmp_path}) == [
         "the fingerprint of the run has no files: changes cannot be detected"
@@ -166,10 +167,10 @@ def test_a_fingerprint_without_a_file_is_never_taken_for_that_of_equal_data(tmp_
 def test_no_run_begins_on_files_without_a_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.engine.dataset_fingerprint._walk_dirs", lambda _: [])
     with pytest.raises(SystemFault, match="none of the files that were read"):
-        trained("text_folder")
+        train_run("text_folder")
 
 
-def test_digests_of_before_are_those_of_today(tmp_path: Path) -> None:
+def test_digests_match_earlier_versions(tmp_path: Path) -> None:
     """A run is known by them."""
     folder = small(
         tmp_path, "train/a/0.txt", "train/b/1.txt", "test/a/2.TXT", "train/a/more/3.txt", "notes", ".h/4.txt"
@@ -181,26 +182,28 @@ def test_digests_of_before_are_those_of_today(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_tmp")
-def test_pictures_behind_links_may_not_change() -> None:
-    copied("image_folder")
+@pytest.mark.slow
+def test_images_behind_links_may_not_change() -> None:
+    copy_files("image_folder")
     Path("files", "kinds").rename("store")
     Path("files", "kinds").mkdir()
     for kind in ("dark", "light"):
         Path("files", "kinds", kind).symlink_to(Path("store", kind).absolute(), target_is_directory=True)
     words = ["model=mlp", "data=image_folder", "data.path=files/kinds", "max_steps=1", "draw=false"]
     path = Path(train.run(compose.compose(words)).folder)
-    scores(path)
+    evaluate_scores(path)
     for file in Path("store").rglob("*.png"):
         file.write_bytes(next(Path("store", "light").iterdir()).read_bytes())
     with pytest.raises(ConfigError, match=r"39 changed: .*files/kinds/dark/0\.png"):
-        scores(path)
+        evaluate_scores(path)
 
 
 @pytest.mark.usefixtures("in_tmp")
+@pytest.mark.slow
 def test_data_in_the_working_folder_is_the_same_after_every_run() -> None:
-    for file in Path(copied("idx")["path"]).iterdir():
+    for file in Path(copy_files("idx")["path"]).iterdir():
         file.rename(file.name)
     words = ["model=mlp", "data=idx", "data.path=.", "max_steps=1"]
     first, second = (train.run(compose.compose([*words, f"seed={seed}"])) for seed in (0, 1))
     assert first.data_digest == second.data_digest
-    assert scores(Path(first.folder)) == first.test
+    assert evaluate_scores(Path(first.folder)) == first.test

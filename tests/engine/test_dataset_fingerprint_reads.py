@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.helpers.own_runs import GIVEN, MODELS, copied
+from tests.helpers.own_runs import GIVEN, MODELS, copy_files
 from trainer.config import compose
 from trainer.config.compose import Config
 from trainer.engine import dataset_fingerprint, dataset_loading, factory
@@ -72,8 +72,8 @@ def refuse_unlisted(given: Config) -> set[Path]:
 
 
 @pytest.mark.parametrize("name", GIVEN)
-def test_what_is_read_is_in_the_fingerprint(name: str) -> None:
-    refuse_unlisted(composed(name, **copied(name)))
+def test_files_that_are_read_are_in_the_fingerprint(name: str) -> None:
+    refuse_unlisted(composed(name, **copy_files(name)))
 
 
 def leaf_folders() -> list[Path]:
@@ -132,7 +132,7 @@ NEW: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, (_, names) in NEW.items() for name in names])
 def test_no_folder_name_or_link_hides_what_is_read(kind: str, name: str) -> None:
-    keys = copied(name)
+    keys = copy_files(name)
     count = len(read_files(composed(name, **keys)))
     NEW[kind][0]()
     assert len(refuse_unlisted(composed(name, **keys))) == count
@@ -140,7 +140,7 @@ def test_no_folder_name_or_link_hides_what_is_read(kind: str, name: str) -> None
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_folders_of_splits_may_be_links(name: str) -> None:
-    whole = Path(copied(name)["path"])
+    whole = Path(copy_files(name)["path"])
     Path("parts").mkdir()
     for part in ("train", "val", "test"):
         Path("parts", part).symlink_to(whole.absolute(), target_is_directory=True)
@@ -148,8 +148,8 @@ def test_folders_of_splits_may_be_links(name: str) -> None:
 
 
 @pytest.mark.parametrize("ending", [".jfif", ".webp", ".tif", ".ppm"])
-def test_pictures_of_any_format(ending: str) -> None:
-    keys = copied("image_folder")
+def test_images_of_any_format(ending: str) -> None:
+    keys = copy_files("image_folder")
     for path in list(Path("files").rglob("*.png")):
         with Image.open(path) as image:
             image.save(path.with_suffix(ending), "JPEG" if ending == ".jfif" else None)
@@ -158,24 +158,24 @@ def test_pictures_of_any_format(ending: str) -> None:
 
 
 def test_packed_files() -> None:
-    keys = copied("idx")
+    keys = copy_files("idx")
     for path in list(Path(keys["path"]).iterdir()):
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
     assert len(refuse_unlisted(composed("idx", **keys))) == 4
 
 
-def test_files_beside_the_path() -> None:
-    keys = copied("csv")
+def test_extra_files_next_to_the_path() -> None:
+    keys = copy_files("csv")
     shutil.copy(keys["path"], "test.csv")
     assert len(refuse_unlisted(composed("csv", **keys, test_path="test.csv"))) == 2
-    keys = copied("edge_list_graphs")
+    keys = copy_files("edge_list_graphs")
     nodes = [line.split(",") for line in Path(keys["path"], "nodes.csv").read_text().splitlines()]
     graphs = {row[1]: row[4] for row in nodes}
     Path(keys["path"], "graphs.csv").write_text("\n".join(f"{graph},{label}" for graph, label in graphs.items()))
     Path(keys["path"], "nodes.csv").write_text("\n".join(",".join(row[:4]) for row in nodes))
     assert len(refuse_unlisted(composed("edge_list_graphs", **keys))) == 3
-    keys = copied("parcel_series")
+    keys = copy_files("parcel_series")
     np.save("graph.npy", np.ones((5, 5)))
     assert len(refuse_unlisted(composed("parcel_series", **keys, graph="graph.npy"))) == 25
 

@@ -23,7 +23,7 @@ def test_rows_are_kept_as_far_as_there_is_room(width: int, kept: int) -> None:
     assert found.full_batch.inputs["x"].untyped_storage().nbytes() == 4 * kept * width
 
 
-def test_a_graph_is_kept_whole() -> None:
+def test_a_graph_is_never_split() -> None:
     found = make_excerpt(FullBatchSplit({"x": torch.zeros(5, 2)}, torch.zeros(5)), 8)
     assert found is not None
     assert not found.is_divisible

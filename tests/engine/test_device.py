@@ -18,7 +18,7 @@ from trainer.utils.errors import ConfigError, SystemFault
 @pytest.mark.parametrize(
     "name", ["gpu", "'cuda:x'", "'cuda:'", "CPU", "", "tpu", "'cpu:0'", "'cuda:-1'", "'cuda:01'", "0", "null"]
 )
-def test_a_name_that_is_none_is_refused_with_all_other_problems(name: str) -> None:
+def test_an_unknown_device_is_reported_with_all_other_problems(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         compose.compose([f"device={name}", "epochs=0"])
     problems = dict(problem.split(": ", 1) for problem in caught.value.problems)
@@ -74,7 +74,7 @@ def test_convolutions_count_their_places() -> None:
     assert device.count_macs(picture.task, batch) == 4 * (2 * 8 * 8 * 9 + 2 * 10)
 
 
-def test_large_work_takes_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_operations_use_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     small = lab("model=mlp", "data=moons", "data.rows=60")
     monkeypatch.setattr(device, "MULTITHREAD_MIN_MACS", 1)
     monkeypatch.setattr(device, "count_cores", lambda: 7)
@@ -82,7 +82,7 @@ def test_large_work_takes_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert device.choose_threads(small.task, sanity_check.make_small_batch(small.loaders["train"])) == 7
 
 
-def test_looking_at_the_size_changes_nothing() -> None:
+def test_reading_the_size_changes_nothing() -> None:
     small = lab("model=lstm", "data=synthetic_seq", "data.rows=60", "model.dropout=0.5")
     before = {name: value.clone() for name, value in small.task.state_dict().items()}
     random = torch.get_rng_state()
@@ -113,7 +113,7 @@ print(left(False), left(True))
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
-def test_freed_memory_is_given_back_or_kept() -> None:
+def test_freed_memory_is_returned_or_retained() -> None:
     done = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, check=True)
     given_back, kept = map(int, done.stdout.split())
     assert given_back < 1000 < 9000 < kept

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from tests.engine.test_resume import MID_EPOCH, STEPS_AN_EPOCH, Chain, noisy, summary
 from tests.helpers.lab import lab
+from tests.helpers.marks import mark_slow_after
+from tests.helpers.resumed_runs import MID_EPOCH, STEPS_AN_EPOCH, ResumedRun, hash_state, make_noisy_trainer
 from tests.helpers.tiny import CONSTANT, SGD, LeastSquares, Linear, StopAt, losses_of, tiny, weights
 from trainer.config import registry
 from trainer.engine import checkpoint, checkpoint_schema
@@ -38,7 +39,7 @@ def build(*words: str, keeper: Any = None, watcher: Any = None) -> Trainer:
 def run_whole(make: Any) -> str:
     trainer = make()
     trainer.fit()
-    return summary(trainer)
+    return hash_state(trainer)
 
 
 def check_state(trainer: Trainer, folder: Path) -> None:
@@ -49,10 +50,10 @@ def check_state(trainer: Trainer, folder: Path) -> None:
 
 def assert_resumes(make: Any, folder: Path, step: int) -> None:
     whole = run_whole(make)
-    chain = Chain(make, folder)
+    chain = ResumedRun(make, folder)
     chain.start(StopAt(step))
     check_state(make(), folder)
-    assert summary(chain.go_on()) == whole
+    assert hash_state(chain.resume()) == whole
 
 
 def test_every_option_is_tested() -> None:
@@ -61,27 +62,27 @@ def test_every_option_is_tested() -> None:
     assert set(registry.list_options("scheduler")) == {*SCHEDULES, "none", "onecycle", "cosine", "step", "plateau"}
 
 
-@pytest.mark.parametrize("step", [1, 6])
+@pytest.mark.parametrize("step", mark_slow_after(1, [6, 1]))
 @pytest.mark.parametrize("name", TORCH)
-def test_an_optimizer_goes_on_to_the_same_bits(name: str, step: int, tmp_path: Path) -> None:
+def test_an_optimizer_resumes_bit_exactly(name: str, step: int, tmp_path: Path) -> None:
     assert_resumes(partial(build, f"optimizer={name}", "scheduler=cosine_restarts", "scheduler.T_0=3"), tmp_path, step)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_a_schedule_goes_on_to_the_same_bits(name: str, tmp_path: Path) -> None:
+def test_a_schedule_resumes_bit_exactly(name: str, tmp_path: Path) -> None:
     own = {"multistep": ["scheduler.milestones=[2,6]"], "cosine_restarts": ["scheduler.T_0=2"]}
     make = partial(build, "optimizer=nadam", f"scheduler={name}", "scheduler.warmup=1", *own.get(name, ()))
     assert_resumes(make, tmp_path, 5)
 
 
 @pytest.mark.parametrize("step", [STEPS_AN_EPOCH, MID_EPOCH])
-def test_a_plateau_of_torch_goes_on_to_the_same_bits(step: int, tmp_path: Path) -> None:
+def test_a_plateau_schedule_of_torch_resumes_bit_exactly(step: int, tmp_path: Path) -> None:
     node = {"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau", "factor": 0.5, "patience": 1}
-    assert_resumes(partial(noisy, node), tmp_path, step)
+    assert_resumes(partial(make_noisy_trainer, node), tmp_path, step)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "nadam", "muon"])
-def test_groups_and_a_frozen_part_go_on_to_the_same_bits(optimizer: str, tmp_path: Path) -> None:
+def test_param_groups_and_frozen_parameters_resume_bit_exactly(optimizer: str, tmp_path: Path) -> None:
     words = (f"optimizer={optimizer}", GROUPS, "freeze=['layers.0.bias']")
     assert_resumes(partial(build, *words), tmp_path, 5)
     trainer = build(*words)
@@ -94,7 +95,7 @@ def test_groups_and_a_frozen_part_go_on_to_the_same_bits(optimizer: str, tmp_pat
 
 
 @pytest.mark.parametrize("words", [("optimizer=nadam",), ("optimizer=sgd", "freeze=['generator.net.0.*']")])
-def test_a_game_goes_on_to_the_same_bits(words: tuple[str, ...], tmp_path: Path) -> None:
+def test_gan_training_resumes_bit_exactly(words: tuple[str, ...], tmp_path: Path) -> None:
     def make(keeper: Any = None, watcher: Any = None) -> Trainer:
         game = ("model=gan", "data=ring", "data.rows=100", "batch_size=8", "model.critic_hidden=[8,8]")
         own = ("model.generator_hidden=[8]", "task.critic_steps=2", "epochs=1", "val_every=1", "task.samples=50")
@@ -108,7 +109,7 @@ def node(optimizer: str, **options: Any) -> dict[str, Any]:
     return {"_target_": f"torch.optim.{optimizer}", "lr": 0.05} | options
 
 
-def test_a_rate_and_a_decay_of_their_own_by_hand() -> None:
+def test_per_group_lr_and_weight_decay_match_a_closed_form() -> None:
     groups = [{"match": "head.weight", "lr_scale": 0.5}, {"match": "*.bias", "weight_decay": 0.4}]
     for optimizer in (SGD, {"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": 0.0}):
         trainer = tiny(optimizer=optimizer | {"groups": groups}, max_steps=1)
@@ -124,7 +125,7 @@ def test_a_rate_and_a_decay_of_their_own_by_hand() -> None:
         torch.testing.assert_close(trainer.task.model.head.bias, bias)  # type: ignore[union-attr]
 
 
-def test_a_frozen_part_is_what_a_model_without_its_gradient_is() -> None:
+def test_freezing_matches_training_without_those_gradients() -> None:
     frozen = build("freeze=['head.*']", "optimizer=adamw")
     assert [group.params.names for group in frozen.param_groups.values()] == [
         ["model.layers.0.weight", "model.layers.0.bias"]
@@ -159,7 +160,7 @@ def test_fp16_skips_an_overflow(optimizer: str, tmp_path: Path) -> None:
     assert not torch.equal(weights(trainer), start)
 
 
-def test_a_momentum_that_nothing_takes_is_refused() -> None:
+def test_an_unsupported_momentum_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"scheduler.cycle_momentum: the optimizer has no momentum"):
         tiny(optimizer=node("Adagrad"), scheduler=ONE_CYCLE)
     tiny(optimizer=node("NAdam"), scheduler=ONE_CYCLE)
@@ -174,7 +175,7 @@ def test_a_momentum_that_nothing_takes_is_refused() -> None:
         (node("SGD"), ONE_CYCLE | {"total_steps": 3}, "scheduler: total_steps: 3 given, and the run has 4"),
     ],
 )
-def test_what_torch_refuses_is_told(optimizer: dict[str, Any], scheduler: dict[str, Any], problem: str) -> None:
+def test_errors_of_torch_are_reported(optimizer: dict[str, Any], scheduler: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         tiny(optimizer=optimizer, scheduler=scheduler).fit()
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,60 +10,22 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from tests.helpers.digest import digest
 from tests.helpers.lab import lab
-from tests.helpers.tiny import CYCLE, MOMENTUM, PLATEAU, Linear, NoisyLeastSquares, StopAt, rows, tiny
-from trainer.core import rng
+from tests.helpers.resumed_runs import (
+    MID_EPOCH,
+    STEPS_AN_EPOCH,
+    ResumedRun,
+    StateChange,
+    drop_state,
+    hash_state,
+    make_noisy_trainer,
+)
+from tests.helpers.tiny import CYCLE, PLATEAU, Linear, NoisyLeastSquares, StopAt, tiny
 from trainer.core.batch import Batch, Score
-from trainer.core.dataset_info import DatasetInfo
-from trainer.data.augment.image_augment import Augment
 from trainer.engine import checkpoint
 from trainer.engine.checkpoint import CheckpointManager
 from trainer.engine.trainer import Trainer
-from trainer.utils.errors import ConfigError, Interrupted
-
-
-def summary(trainer: Trainer) -> str:
-    """One hash over all that a stop must not change. The generators are left out: what was drawn has to show."""
-    state = trainer.state_dict()
-    del state["random"]
-    return digest(state | {"best weights": trainer.best.weights})
-
-
-Spoil = Callable[[dict[str, Any], dict[str, Any]], None]
-
-
-@dataclass
-class Chain:
-    """Runs that are stopped, and ones that go on from their files in fresh objects."""
-
-    make: Callable[..., Trainer]
-    folder: Path
-
-    def start(self, stop: StopAt, **changes: Any) -> Trainer:
-        trainer = self.make(keeper=CheckpointManager(self.folder, {}), watcher=stop, **changes)
-        self._interrupted(trainer, stop)
-        return trainer
-
-    def go_on(self, stop: StopAt | None = None, spoil: Spoil | None = None, **changes: Any) -> Trainer:
-        trainer = self.make(keeper=CheckpointManager(self.folder, {}), watcher=stop, **changes)
-        state = checkpoint.load_newest(self.folder)
-        best = checkpoint.load_checkpoint(self.folder / checkpoint.BEST) if state["best"]["step"] else None
-        if spoil is not None:
-            spoil(state, copy.deepcopy(trainer.state_dict()))
-        trainer.load_state_dict(state, best)
-        if stop is None:
-            trainer.fit()
-        else:
-            self._interrupted(trainer, stop)
-        return trainer
-
-    @staticmethod
-    def _interrupted(trainer: Trainer, stop: StopAt) -> None:
-        with pytest.raises(Interrupted):
-            trainer.fit()
-        assert trainer.step == stop.at[0]
-
+from trainer.utils.errors import ConfigError
 
 NETWORK = (
     *("model=lstm", "model.hidden_size=4", "model.num_layers=2", "model.dropout=0.3", "data=synthetic_seq"),
@@ -87,76 +46,56 @@ def whole_network() -> str:
     trainer = network()
     trainer.fit()
     assert trainer.step == LAST_STEP
-    return summary(trainer)
+    return hash_state(trainer)
 
 
-@pytest.mark.parametrize("step", range(1, LAST_STEP + 1))
-def test_a_stop_after_any_step_changes_no_bit(tmp_path: Path, step: int) -> None:
-    chain = Chain(network, tmp_path)
+@pytest.mark.parametrize(
+    "step",
+    [pytest.param(k, marks=[pytest.mark.slow] * (k not in (1, 4, 7, LAST_STEP))) for k in range(1, LAST_STEP + 1)],
+)
+def test_resume_after_any_step_is_bit_exact(tmp_path: Path, step: int) -> None:
+    chain = ResumedRun(network, tmp_path)
     chain.start(StopAt(step))
-    resumed = chain.go_on()
+    resumed = chain.resume()
     assert resumed.step == LAST_STEP
     assert [row["step"] for row in resumed.history] == [4, 8, 12]
-    assert summary(resumed) == whole_network()
+    assert hash_state(resumed) == whole_network()
 
 
 @pytest.mark.parametrize("step", [4, 8, LAST_STEP])
-def test_a_stop_in_the_middle_of_validation_changes_no_bit(tmp_path: Path, step: int) -> None:
-    chain = Chain(network, tmp_path)
+def test_resume_from_within_validation_is_bit_exact(tmp_path: Path, step: int) -> None:
+    chain = ResumedRun(network, tmp_path)
     chain.start(StopAt(step, training=False))
-    assert summary(chain.go_on()) == whole_network()
+    assert hash_state(chain.resume()) == whole_network()
 
 
-def test_going_on_with_a_finished_run_does_nothing(tmp_path: Path) -> None:
+def test_resuming_a_finished_run_does_nothing(tmp_path: Path) -> None:
     trainer = network(keeper=CheckpointManager(tmp_path, {}))
     trainer.fit()
-    assert summary(Chain(network, tmp_path).go_on()) == summary(trainer) == whole_network()
+    assert hash_state(ResumedRun(network, tmp_path).resume()) == hash_state(trainer) == whole_network()
 
 
-def test_a_chain_of_many_stops_changes_no_bit(tmp_path: Path) -> None:
-    chain = Chain(network, tmp_path)
+def test_resume_after_many_interruptions_is_bit_exact(tmp_path: Path) -> None:
+    chain = ResumedRun(network, tmp_path)
     chain.start(StopAt(1))
     for stop in (StopAt(3), StopAt(4), StopAt(4, training=False), StopAt(8), StopAt(11)):
-        chain.go_on(stop)
-    assert summary(chain.go_on()) == whole_network()
-
-
-class Jitter(Augment):
-    def __call__(self, batch: Batch, epoch: int) -> Batch:
-        return Batch({"x": batch.inputs["x"] + rng.draw_uniform(batch.index, 3, 0, epoch)}, batch.target, batch.index)
-
-
-def noisy(scheduler: dict[str, Any] = PLATEAU, **changes: Any) -> Trainer:
-    """A run in which every piece of the state matters."""
-    usual: dict[str, Any] = {
-        "train": rows(22),
-        "augment": Jitter(DatasetInfo(sizes={})),
-        "optimizer": MOMENTUM,
-        "epochs": 12,
-        "ema": 0.6,
-        "patience": 6,
-        "batch_size": 3,
-    }
-    return tiny(NoisyLeastSquares(Linear()), scheduler=scheduler, **usual | {"accumulate": 2} | changes)
-
-
-STEPS_AN_EPOCH = 4  # 22 rows are 7 batches (the last single row joins the one before), and 4 steps
-MID_EPOCH = 6 * STEPS_AN_EPOCH + 2
+        chain.resume(stop)
+    assert hash_state(chain.resume()) == whole_network()
 
 
 @pytest.mark.parametrize("step", [2, STEPS_AN_EPOCH])
 @pytest.mark.parametrize(("before", "after"), [(0, 2), (2, 0), (2, 2)])
 @pytest.mark.slow
-def test_workers_change_no_bit(tmp_path: Path, before: int, after: int, step: int) -> None:
-    chain = Chain(noisy, tmp_path)
+def test_workers_are_bit_exact(tmp_path: Path, before: int, after: int, step: int) -> None:
+    chain = ResumedRun(make_noisy_trainer, tmp_path)
     chain.start(StopAt(step), num_workers=before, epochs=2)
-    assert summary(chain.go_on(num_workers=after, epochs=2)) == whole_noisy(epochs=2)
+    assert hash_state(chain.resume(num_workers=after, epochs=2)) == whole_noisy(epochs=2)
 
 
 def whole_noisy(**changes: Any) -> str:
-    trainer = noisy(**changes)
+    trainer = make_noisy_trainer(**changes)
     trainer.fit()
-    return summary(trainer)
+    return hash_state(trainer)
 
 
 def rows_seen(trainer: Trainer) -> list[int]:
@@ -177,14 +116,14 @@ def test_every_row_is_seen_once_an_epoch_across_a_stop(tmp_path: Path, step: int
     seen: list[list[int]] = []
 
     def make(**changes: Any) -> Trainer:
-        trainer = noisy(epochs=3, **changes)
+        trainer = make_noisy_trainer(epochs=3, **changes)
         seen.append(rows_seen(trainer))
         return trainer
 
     make().fit()
-    chain = Chain(make, tmp_path)
+    chain = ResumedRun(make, tmp_path)
     chain.start(StopAt(step))
-    chain.go_on()
+    chain.resume()
     whole, first, second = seen
     assert first + second == whole
     assert first
@@ -195,12 +134,12 @@ def test_every_row_is_seen_once_an_epoch_across_a_stop(tmp_path: Path, step: int
 
 @pytest.mark.parametrize("scheduler", [PLATEAU, CYCLE])
 @pytest.mark.parametrize("step", [1, STEPS_AN_EPOCH, MID_EPOCH])
-def test_a_run_with_every_kind_of_state_goes_on_to_the_same_bits(
+def test_a_run_with_every_kind_of_state_resumes_bit_exactly(
     tmp_path: Path, scheduler: dict[str, Any], step: int
 ) -> None:
-    chain = Chain(noisy, tmp_path)
+    chain = ResumedRun(make_noisy_trainer, tmp_path)
     chain.start(StopAt(step), scheduler=scheduler)
-    assert summary(chain.go_on(scheduler=scheduler)) == whole_noisy(scheduler=scheduler)
+    assert hash_state(chain.resume(scheduler=scheduler)) == whole_noisy(scheduler=scheduler)
 
 
 class Ageing(NoisyLeastSquares):
@@ -211,59 +150,47 @@ class Ageing(NoisyLeastSquares):
 
 
 @pytest.mark.parametrize("step", [3, STEPS_AN_EPOCH])
-def test_progress_in_a_score_survives_a_stop(tmp_path: Path, step: int) -> None:
+def test_improvement_tracking_survives_a_resume(tmp_path: Path, step: int) -> None:
     def make(**changes: Any) -> Trainer:
         return tiny(Ageing(Linear()), epochs=3, **changes)
 
     whole = make()
     whole.fit()
     assert len({row["val_mse"] for row in whole.history}) == 3
-    chain = Chain(make, tmp_path)
+    chain = ResumedRun(make, tmp_path)
     chain.start(StopAt(step))
-    assert summary(chain.go_on()) == summary(whole)
+    assert hash_state(chain.resume()) == hash_state(whole)
 
 
-def drop(*path: str) -> Spoil:
-    """Forgets one piece of the state: a fresh run's takes its place."""
-
-    def spoil(state: dict[str, Any], fresh: dict[str, Any]) -> None:
-        for key in path[:-1]:
-            state, fresh = state[key], fresh[key]
-        assert digest(state[path[-1]]) != digest(fresh[path[-1]]), "nothing to forget: this test shows nothing"
-        state[path[-1]] = fresh[path[-1]]
-
-    return spoil
-
-
-FORGOTTEN: dict[str, Spoil] = {
-    "torch generator": drop("random", "torch"),
-    "python generator": drop("random", "python"),
-    "numpy generator": drop("random", "numpy"),
-    "weights": drop("task"),
-    "optimizer": drop("players", "model", "optimizer"),
-    "steps of the player": drop("players", "model", "steps"),
-    "plateau": drop("players", "model", "schedule"),
-    "average": drop("players", "model", "average"),
-    "batch offset": drop("position", "batch"),
-    "epoch": drop("position", "epoch"),
-    "step": drop("position", "step"),
-    "best": drop("best"),
-    "history": drop("history"),
-    "running sums": drop("running", "sums"),
-    "running count": drop("running", "steps"),
+FORGOTTEN: dict[str, StateChange] = {
+    "torch generator": drop_state("random", "torch"),
+    "python generator": drop_state("random", "python"),
+    "numpy generator": drop_state("random", "numpy"),
+    "weights": drop_state("task"),
+    "optimizer": drop_state("players", "model", "optimizer"),
+    "steps of the param group": drop_state("players", "model", "steps"),
+    "plateau": drop_state("players", "model", "schedule"),
+    "average": drop_state("players", "model", "average"),
+    "batch offset": drop_state("position", "batch"),
+    "epoch": drop_state("position", "epoch"),
+    "step": drop_state("position", "step"),
+    "best": drop_state("best"),
+    "history": drop_state("history"),
+    "running sums": drop_state("running", "sums"),
+    "running count": drop_state("running", "steps"),
 }
 
 
 @pytest.mark.parametrize("piece", FORGOTTEN)
-def test_a_forgotten_piece_of_the_state_shows(tmp_path: Path, piece: str) -> None:
-    scheduler = CYCLE if piece == "steps of the player" else PLATEAU
-    chain = Chain(noisy, tmp_path)
+def test_a_missing_part_of_the_state_is_detected(tmp_path: Path, piece: str) -> None:
+    scheduler = CYCLE if piece == "steps of the param group" else PLATEAU
+    chain = ResumedRun(make_noisy_trainer, tmp_path)
     chain.start(StopAt(MID_EPOCH), scheduler=scheduler)
-    assert summary(chain.go_on(scheduler=scheduler, spoil=FORGOTTEN[piece])) != whole_noisy(scheduler=scheduler)
+    assert hash_state(chain.resume(scheduler=scheduler, spoil=FORGOTTEN[piece])) != whole_noisy(scheduler=scheduler)
 
 
 def test_a_state_that_lacks_a_piece_is_refused() -> None:
-    trainer = noisy()
+    trainer = make_noisy_trainer()
     state = trainer.state_dict()
     for name in state:
         with pytest.raises(ConfigError, match=f"lacks part of the state: {name}"):
@@ -271,11 +198,11 @@ def test_a_state_that_lacks_a_piece_is_refused() -> None:
 
 
 @pytest.mark.parametrize("step", range(2 * STEPS_AN_EPOCH, 5 * STEPS_AN_EPOCH))
-def test_patience_counts_on_across_a_stop(tmp_path: Path, step: int) -> None:
+def test_patience_continues_across_a_resume(tmp_path: Path, step: int) -> None:
     """Best at epoch 3, out of patience at epoch 5 of 12, wherever the stop comes."""
 
     def make(**changes: Any) -> Trainer:
-        trainer = noisy(patience=2, **changes)
+        trainer = make_noisy_trainer(patience=2, **changes)
         scores = {1: 0.5, 2: 0.6, 3: 0.4, 4: math.nan, 5: 0.45}
         trainer.task.metrics = lambda _: {"mse": scores[trainer.epoch + 1]}  # type: ignore[method-assign,assignment]
         return trainer
@@ -285,8 +212,8 @@ def test_patience_counts_on_across_a_stop(tmp_path: Path, step: int) -> None:
     whole.fit()
     assert (whole.epoch, whole.best.epoch, whole.best.score) == (5, 3, 0.4)
     (tmp_path / "cut").mkdir()
-    chain = Chain(make, tmp_path / "cut")
+    chain = ResumedRun(make, tmp_path / "cut")
     chain.start(StopAt(step))
-    assert summary(chain.go_on()) == summary(whole)
+    assert hash_state(chain.resume()) == hash_state(whole)
     kept = [sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("whole", "cut")]
     assert kept[0] == [name for name in kept[1] if name != checkpoint.PREVIOUS]

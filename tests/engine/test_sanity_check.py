@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.helpers.lab import lab
-from tests.helpers.pairs import pair
+from tests.helpers.pairs import make_pair
 from trainer.engine import sanity_check
 from trainer.utils.errors import ConfigError
 
@@ -24,8 +24,8 @@ def test_a_norm_over_single_numbers_is_refused_before_the_first_step() -> None:
     lab(*NORMED, "data.size=4", "model.pools=[max,none]", "batch_size=1")  # four numbers a map
 
 
-def test_a_look_leaves_no_trace() -> None:
-    made = pair("cnn", "gratings", "model.norm=batch", "model.dropout=0.5", "augment=slides")
+def test_the_sanity_check_changes_nothing() -> None:
+    made = make_pair("cnn", "gratings", "model.norm=batch", "model.dropout=0.5", "augment=slides")
     made.loaders["train"].batch_size = 1
     before = {name: value.clone() for name, value in made.task.state_dict().items()}
     random = torch.get_rng_state()
@@ -34,8 +34,8 @@ def test_a_look_leaves_no_trace() -> None:
     assert all(torch.equal(value, before[name]) for name, value in made.task.state_dict().items())
 
 
-def test_a_layer_that_has_no_half_precision_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = pair("lstm", "synthetic_seq")
+def test_a_layer_without_half_precision_raises_with_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_pair("lstm", "synthetic_seq")
 
     def refuses(**_: object) -> None:
         raise RuntimeError("could not create a primitive. Set VERBOSE=all\nmore")
@@ -50,8 +50,8 @@ def test_a_layer_that_has_no_half_precision_is_told_in_a_sentence(monkeypatch: p
     )
 
 
-def test_a_look_in_half_precision_leaves_no_trace() -> None:
-    made = pair("cnn", "gratings", "model.norm=batch", "model.dropout=0.5")
+def test_the_sanity_check_in_half_precision_changes_nothing() -> None:
+    made = make_pair("cnn", "gratings", "model.norm=batch", "model.dropout=0.5")
     before = {name: value.clone() for name, value in made.task.state_dict().items()}
     random = torch.get_rng_state()
     sanity_check.run_sanity_check(made.task, made.loaders["train"], {}, precision="bf16")

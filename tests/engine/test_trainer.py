@@ -86,7 +86,7 @@ def test_a_part_in_which_nothing_counts_adds_nothing() -> None:
 
 
 @pytest.mark.parametrize("accumulate", [1, 2, 3])
-def test_a_group_in_which_nothing_counts_leaves_the_weights_as_they_are(accumulate: int) -> None:
+def test_accumulated_batches_without_counted_targets_change_no_weights(accumulate: int) -> None:
     counted = [0] * 6 + [4]
     trainer = classify(Classification, counted, batch_size=1, accumulate=accumulate)
     alone = classify(Classification, counted, batch_size=7)
@@ -122,7 +122,7 @@ class Latest(Callback):
         self.seen.append(weights(trainer))
 
 
-def test_a_bad_row_stops_the_run_before_it_reaches_the_weights() -> None:
+def test_a_nonfinite_row_stops_the_run_before_the_update() -> None:
     split = rows(16)
     split.inputs["x"][7] = math.nan
     watcher = Latest()
@@ -160,7 +160,7 @@ GRADIENTS = {
         ("nan", 1.0, "value"),
     ],
 )
-def test_a_bad_gradient_under_a_good_loss_is_named(kind: str, clip: float | None, mode: str) -> None:
+def test_a_nonfinite_gradient_under_a_finite_loss_is_reported(kind: str, clip: float | None, mode: str) -> None:
     trainer = tiny(
         Formula(Numbers(w=[1.0, 2.0], z=[0.0]), GRADIENTS[kind]), epochs=1, grad_clip=clip, grad_clip_mode=mode
     )

@@ -78,7 +78,8 @@ lengths = {
 
 @given(**lengths)
 @examples(max_examples=60, deadline=None)
-def test_a_schedule_ends_on_its_players_last_step(
+@pytest.mark.slow
+def test_a_schedule_ends_on_the_last_step_of_its_group(
     n: int,
     batch_size: int,
     accumulate: int,

@@ -17,7 +17,7 @@ from trainer.engine.checkpoint import CheckpointManager
 from trainer.engine.trainer import Trainer
 
 
-def test_averages_are_validated_and_the_weights_come_back() -> None:
+def test_ema_weights_are_validated_and_the_weights_restored() -> None:
     seen: list[float] = []
     task = Formula(Numbers(w=[0.0]), pull([-1.0]))
 
@@ -90,7 +90,7 @@ def test_the_logged_loss_is_the_mean_since_the_last_validation() -> None:
     assert [row["train_loss"] for row in trainer.history] == pytest.approx([sum(part) / len(part) for part in parts])
 
 
-def test_looking_does_not_change_what_is_trained() -> None:
+def test_validation_does_not_change_training() -> None:
     often = tiny(NoisyLeastSquares(Linear()), epochs=4, val_every=1, ema=0.5)
     losses = losses_of(often)
     seldom = tiny(NoisyLeastSquares(Linear()), epochs=4, val_every=3, ema=0.5)
@@ -100,7 +100,8 @@ def test_looking_does_not_change_what_is_trained() -> None:
     assert often.evaluate_loader(often.val_loader) == often.evaluate_loader(often.val_loader)
 
 
-def test_looking_does_not_change_a_network_with_dropout() -> None:
+@pytest.mark.slow
+def test_validation_does_not_change_a_network_with_dropout() -> None:
     sizes = ("model=lstm", "model.dropout=0.3", "model.hidden_size=4", "data.rows=60", "data.length=3", "epochs=3")
     losses = losses_of(lab(*sizes, "val_every=1").trainer)
     assert losses == losses_of(lab(*sizes, "val_every=3").trainer)

@@ -39,7 +39,8 @@ def test_predictions_for_new_rows_are_the_prices_the_table_was_made_by() -> None
     assert predictions == pytest.approx(prices, abs=30_000)  # of prices that spread by 140,000
 
 
-def test_a_model_and_a_data_set_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_a_user_defined_model_and_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)  # where Python looks when it is started with the script
     scores = load_example("own_model").main(tmp_path / "own_conf")
     declare_plugins([])

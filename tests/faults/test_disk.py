@@ -172,7 +172,7 @@ LARGE = ("model=mlp", "data=moons", "model.hidden=[512,512]", "threads=1", "epoc
 
 
 @pytest.mark.slow
-def test_a_disk_without_room_for_a_state_is_told_before_the_first_step(tmp_path: Path) -> None:
+def test_too_little_disk_space_is_reported_before_the_first_step(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "2m"):
         done = commands.train(*LARGE, cwd=tmp_path / "disk")
         assert done.returncode == 4

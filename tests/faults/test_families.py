@@ -30,7 +30,7 @@ FAMILIES = {
         *("model.adaptive_size=1", "model.hidden=[8]", "batch_size=256"),
     ),
     "unet": ("model=unet", "data=digit_canvas", "data.rows=60", "model.widths=[4,4]", "batch_size=8"),
-    "pictures changed and mixed": (
+    "images augmented and mixed": (
         *("model=resnet", "model.depth=[1]", "model.width_multiplier=0.1", "data=digits", "data.size=8"),
         *("augment=photos", "augment.mix=cutmix", "augment.erase=0.5", "channels_last=true", "batch_size=256"),
     ),
@@ -79,7 +79,7 @@ FAMILIES = {
     ),
     "diffusion": ("model=diffusion", *DENOISER),
     "flow matching": ("model=diffusion", "task=flow_matching", *DENOISER),
-    "diffusion of pictures": (
+    "diffusion of images": (
         *("model=diffusion_unet", "data=digits", "data.size=8", "model.widths=[4,4]", "model.num_classes=10"),
         *("max_steps=null", "val_every=1", "task.samples=6", "task.steps=2", "batch_size=256"),
     ),
@@ -112,7 +112,7 @@ def run(words: tuple[str, ...], folder: Path, stop_at: int | None) -> Trainer:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_stopped_run_is_the_same_run(family: str, kind: str, tmp_path: Path) -> None:
+def test_a_resumed_run_is_the_same_run(family: str, kind: str, tmp_path: Path) -> None:
     words = (*FAMILIES[family], *COMMON, KINDS[kind])
     folders = [tmp_path / name for name in ("whole", "middle", "end")]
     for folder in folders:

@@ -14,6 +14,7 @@ import yaml
 from tests.helpers import hostile
 from tests.helpers.commands import SMALL, environment, train, write
 from tests.helpers.hostile import marker_fixture  # noqa: F401
+from tests.helpers.marks import mark_slow_after
 from trainer.cli import main
 from trainer.config import compose, plugins
 from trainer.runs import sweep
@@ -94,7 +95,7 @@ def test_a_folder_by_another_way(words: tuple[str, ...], sweeper: tuple[str, ...
         main.run_command([*sweeper, *SMALL, *given])
 
 
-def test_the_files_of_a_combination_are_judged_together(marker: Path) -> None:
+def test_files_of_a_combination_are_checked_together(marker: Path) -> None:
     """One file alone does nothing; the sweep brings them together."""
     extra = "/extra: none"
     files = {
@@ -135,7 +136,8 @@ job()
         pytest.param("package hydra.callbacks.x", "sweep", marks=pytest.mark.slow),
     ],
 )
-def test_without_the_guard_the_probes_do_run(trick: str, command: str, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_probes_run_without_the_guard(trick: str, command: str, tmp_path: Path) -> None:
     """Hydra itself, over the same files: a probe that could not fail would prove nothing."""
     from trainer.config import registry
 
@@ -190,9 +192,9 @@ def run_folder(path: Path, change: dict[str, Any]) -> Path:
     return write(path, {"config.yaml": tree, "results.json": json.dumps(results), "mine.py": ""})
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", mark_slow_after(2, VERBS))
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_run_folder(verb: str, change: str, marker: Path) -> None:
+def test_a_run_directory(verb: str, change: str, marker: Path) -> None:
     path = run_folder(marker.parent / "run", CHANGES[change])
     write(marker.parent, {"mine.py": ""})
     words = [word.replace("RUN", str(path)) for word in VERBS[verb]]
@@ -200,6 +202,7 @@ def test_a_run_folder(verb: str, change: str, marker: Path) -> None:
         main.run_command(words)
 
 
+@pytest.mark.slow
 def test_a_runs_module_is_imported_when_it_is_named_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sentence says how, and doing so runs it: the probes above can fail."""
     monkeypatch.chdir(write(tmp_path, {"evil_twin.py": hostile.EVIL}))
@@ -229,7 +232,7 @@ def test_the_real_command(trick: str, command: str, marker: Path) -> None:
 
 @pytest.mark.parametrize("verb", ["evaluate", "show", "resume", "score"])
 @pytest.mark.slow
-def test_the_real_command_on_a_run_folder(verb: str, marker: Path) -> None:
+def test_the_real_command_on_a_run_directory(verb: str, marker: Path) -> None:
     path = run_folder(marker.parent / "run", CHANGES["model"])
     done = train(verb, str(path), cwd=marker.parent)
     assert (done.returncode, "plugins=[evil]" in done.stderr) == (2, True), done.stderr

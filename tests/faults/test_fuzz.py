@@ -27,19 +27,20 @@ def fuzz(*arguments: str, cwd: Path) -> str:
     return done.stdout
 
 
-def test_mutated_overrides_and_folders(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_mutated_overrides_and_run_directories_never_crash(tmp_path: Path) -> None:
     said = fuzz("--count", str(FEW["overrides"]), "--seed", "7", "--kinds", "overrides,folders", cwd=tmp_path)
     assert "0 wrong" in said
 
 
 @pytest.mark.parametrize("kind", FEW)
 @pytest.mark.slow
-def test_mutated_inputs(kind: str, tmp_path: Path) -> None:
+def test_mutated_inputs_never_crash(kind: str, tmp_path: Path) -> None:
     count, _, seed = os.environ.get("TRAIN_FUZZ", "").partition(":")
     assert "0 wrong" in fuzz("--count", count or str(FEW[kind]), "--seed", seed or "3", "--kinds", kind, cwd=tmp_path)
 
 
-def test_a_fault_would_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_check_would_report_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The watch itself: what is raised, what is printed and what hangs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train"])

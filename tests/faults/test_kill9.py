@@ -70,7 +70,7 @@ KINDS: dict[str, tuple[int, float, tuple[str, ...]]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_kills_change_nothing(kind: str, tmp_path: Path) -> None:
+def test_killed_and_resumed_runs_match_an_uninterrupted_one(kind: str, tmp_path: Path) -> None:
     kills, spared, words = KINDS[kind]
     kills = min(kills, int(os.environ.get("TRAIN_TEST_KILLS", "200")))
     trainer.compose([*HOW, *words])  # what every child would import and merge for itself, once

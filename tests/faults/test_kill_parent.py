@@ -129,7 +129,7 @@ def stop_till_it_ends(
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="that a child ends with its parent is of Linux")
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_sweep_whose_parent_ends_goes_on_as_if_it_had_not(kind: str, tmp_path: Path) -> None:
+def test_a_sweep_continues_after_its_parent_ends(kind: str, tmp_path: Path) -> None:
     by, share, words = KINDS[kind]
     kills = int(os.environ.get("TRAIN_TEST_KILLS", "4"))
     trainer.compose([text for text in (*HOW, *words) if not text.startswith("seed=")])  # imports and merges, once

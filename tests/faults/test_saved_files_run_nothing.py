@@ -65,7 +65,7 @@ def test_a_saved_model(name: str, kind: str, marker: Path, monkeypatch: pytest.M
     assert not [module for module in sys.modules if module.startswith("transformers_modules.saved")]
 
 
-def test_with_trust_a_saved_model_does_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_saved_model_runs_with_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import AutoConfig, dynamic_module_utils
 
     monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "cache"))

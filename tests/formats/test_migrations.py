@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.marks import mark_slow_after
 from trainer.config import compose, introspection, migrations, moved_classes, registry
 from trainer.engine import checkpoint
 from trainer.runs import saved_run, train
@@ -31,8 +32,8 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     return [{key: float(value) for key, value in row.items() if key != "seconds"} for row in rows]
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(name: str) -> None:
+@pytest.mark.parametrize("name", mark_slow_after(2, RUNS))
+def test_a_resumed_run_matches_an_uninterrupted_one(name: str) -> None:
     train.resume_run(saved_run.load(Path(name)))
     found, expected = (read_metrics(Path(name, file)) for file in ("metrics.csv", "expected_metrics.csv"))
     assert len(found) == len(expected)
@@ -43,8 +44,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(name: str) -> None:
     saved_run.load(Path(name))  # the configuration beside it is as it was
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_resume_auto_finds_it(name: str) -> None:
+@pytest.mark.parametrize("name", mark_slow_after(1, RUNS))
+def test_resume_auto_finds_the_run(name: str) -> None:
     shutil.move(name, f"outputs/{name}")
     words = json.loads(Path(f"outputs/{name}/results.json").read_text())["overrides"]
     kept = [word for word in words if not word.startswith("hydra.")]
@@ -81,7 +82,7 @@ def test_teacher_forcing_is_a_key_of_the_task_that_has_it(flat: object, moved: o
 
 
 @pytest.mark.parametrize("stored", ["${task._target_}", "trainer.tasks.regression.Regression", "mine.Task"])
-def test_data_forgets_which_task_it_was_read_for(stored: str) -> None:
+def test_data_configs_are_migrated_without_the_task(stored: str) -> None:
     kept = {"data": {"_target_": "mine.Data", "target_kind": stored}}
     assert migrations.migrate_config(kept, 1) == {"data": {"_target_": "mine.Data", "target_kind": None}}
     plain = {"data": {"_target_": "mine.Data", "target_kind": "class"}}
@@ -155,7 +156,7 @@ def test_another_version_is_refused(name: str, version: object) -> None:
         saved_run.load(Path("csv_mlp"))
 
 
-def test_every_class_of_before_is_there_today() -> None:
+def test_every_moved_class_exists() -> None:
     for module, moved in moved_classes._MODULES.items():
         assert introspection.find_source_file(f"trainer.{moved}.Any"), (module, moved)
     for name in moved_classes._CLASSES.values():

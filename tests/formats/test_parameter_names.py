@@ -19,7 +19,7 @@ from torch import nn
 
 from tests.golden.record import FILE as GOLDEN_LOSSES
 from tests.golden.record import machine
-from tests.helpers.pairs import first_data, pair
+from tests.helpers.pairs import first_dataset, make_pair
 from trainer.config import compose, renamed_parameters
 from trainer.config.introspection import read_signature
 from trainer.config.renamed_parameters import find_former_names
@@ -84,7 +84,7 @@ def test_resume_auto_finds_a_run_by_the_current_keys(name: str) -> None:
 
 @pytest.mark.parametrize("model", NAMES)
 def test_every_former_name_has_its_parameter(model: str) -> None:
-    net = pair(model, first_data(model)).task.model
+    net = make_pair(model, first_dataset(model)).task.model
     current = find_former_names(net, net.state_dict())
     assert [current.get(name, name) for name in NAMES[model]] == list(net.state_dict())
 

@@ -14,7 +14,7 @@ from tests.golden import record
 
 
 @pytest.mark.parametrize("name", record.RUNS)
-def test_the_numbers_are_what_they_were(name: str) -> None:
+def test_losses_match_the_golden_file(name: str) -> None:
     golden = json.loads(record.FILE.read_text(encoding="utf-8"))
     expected = [float.fromhex(value) for value in golden["runs"][name]]
     found = record.losses(name)
@@ -25,5 +25,5 @@ def test_the_numbers_are_what_they_were(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", record.RUNS)
-def test_the_numbers_come_back(name: str) -> None:
+def test_golden_losses_are_reproducible(name: str) -> None:
     assert record.losses(name) == record.losses(name)

@@ -1,4 +1,4 @@
-"""Small runs that inputs are mutated of, and the files that they read."""
+"""Small runs whose inputs are mutated, and the files that they read."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ STORED = BASES | {
 
 
 def words_of(base: str) -> list[str]:
-    """The command line of a short run."""
+    """Return the command line of a short run."""
     return [*STORED[base], *(SHORT[1:] if base == "text" else SHORT)]
 
 
 def files(folder: Path) -> None:
-    """A small file of each kind."""
+    """Write a small file of each kind."""
     rng = random.Random(0)
     rows = [f"{rng.random():.3f},{rng.random():.3f},{rng.choice('xyz')},{rng.choice(['yes', 'no'])}" for _ in range(60)]
     write(folder, {"table.csv": "\n".join(["a,b,kind,label", *rows]), "text.txt": "the cat sat on the mat. " * 60})

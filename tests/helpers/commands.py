@@ -1,4 +1,4 @@
-"""The real command in a process of its own, and YAML folders of a user's."""
+"""The console script in a subprocess, and user YAML folders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SMALL = ("model=mlp", "data=moons", "data.rows=300", "epochs=2", "model.hidden=[
 
 
 def argv(*arguments: str) -> list[str]:
-    """The installed console script, whose folder and not the working folder is on the import path."""
+    """Return the command of the installed console script; the working folder is not on its import path."""
     return [str(Path(sys.executable).with_name("train")), *arguments]
 
 
@@ -35,7 +35,7 @@ def train(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> s
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    """The command, left running in a process group of its own."""
+    """Start the command in its own process group and leave it running."""
     return subprocess.Popen(
         argv(*arguments),
         cwd=cwd,
@@ -48,7 +48,7 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
 
 
 def write(folder: Path, files: Mapping[str, str]) -> Path:
-    """Files by relative path; the folder is given back."""
+    """Write files by relative path; return the folder."""
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,6 +56,6 @@ def write(folder: Path, files: Mapping[str, str]) -> Path:
     return folder
 
 
-def runs(folder: Path) -> list[Path]:
-    """The run folders below a folder, oldest name first."""
+def find_runs(folder: Path) -> list[Path]:
+    """Return the run directories below a folder, oldest name first."""
     return sorted(path.parent for path in folder.glob("**/results.json"))

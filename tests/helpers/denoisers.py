@@ -31,7 +31,7 @@ def ring(modes: int = 8, sigma: float = 0.1) -> Ring:
 
 
 class Exact(nn.Module):
-    """The best denoiser there can be of even Gaussians (Bayes' rule), of all or of the one that is named.
+    """The Bayes-optimal denoiser of a uniform mixture of Gaussians, or of the component of a label.
 
     is_straight: on the way of flow matching, and not of diffusion.
     """
@@ -61,7 +61,7 @@ class Exact(nn.Module):
 
 
 class Silent(nn.Module):
-    """Says nothing, as one that was not trained does."""
+    """Predicts zero, as an untrained denoiser does."""
 
     num_classes = None
 
@@ -70,7 +70,7 @@ class Silent(nn.Module):
 
 
 class Spy(nn.Module):
-    """Says the label, 0.5 for the null class, and remembers what it was shown."""
+    """Predicts the label, 0.5 for the null class, and records its inputs."""
 
     def __init__(self, num_classes: int | None = None):
         super().__init__()
@@ -88,7 +88,7 @@ class Spy(nn.Module):
 
 
 def drawn(task: Denoising, data: Ring) -> dict[str, float]:
-    """Scores of a task on the test rows of its data."""
+    """Return the scores of a task on the test rows of its data."""
     task.setup(data)
     totals = ScoreAccumulator()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""One hash over everything a run must reproduce; wall-clock is left out."""
+"""A hash over everything a run must reproduce, without wall-clock times."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WALL_CLOCK = {"seconds", "about"}
 
 
 def digest(state: Any) -> str:
-    """sha256 over a nested state of tensors and plain values, in a fixed order."""
+    """Return the SHA-256 of a nested state of tensors and plain values, in a fixed order."""
     hasher = hashlib.sha256()
     _feed(hasher, state)
     return hasher.hexdigest()

@@ -25,7 +25,7 @@ def gat(features: int = 5, classes: int = 3, version: Literal["v1", "v2"] = "v1"
 
 
 class WeightAsFeature(EdgeGNN):
-    """The weight of an edge for its only feature."""
+    """A network whose only edge feature is the weight."""
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:  # type: ignore[override]
         weight = torch.ones_like(edge_index[0], dtype=x.dtype) if edge_weight is None else edge_weight
@@ -48,7 +48,7 @@ every = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
 
 
 def random_graph(nodes: int = 9, edges: int = 30) -> tuple[Tensor, Tensor, Tensor]:
-    """Directed, with a loop, the last node without any edge: features, edges and weights."""
+    """Return features, edges and weights of a directed graph with a self-loop and an isolated last node."""
     torch.manual_seed(1)
     pairs = torch.randperm((nodes - 1) ** 2)[:edges]
     edge_index = torch.stack((pairs // (nodes - 1), pairs % (nodes - 1)))

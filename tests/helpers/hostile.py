@@ -1,4 +1,4 @@
-"""Folders that try to have something run: a file each of them would touch tells whether they did."""
+"""Folders that try to execute code: each would touch a marker file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GLOBAL = "# @package _global_\n# hostile\n"
 
 @pytest.fixture(name="marker")
 def marker_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The file that must not come to be, in a working folder with a hostile module in it."""
+    """Yield the marker file that must not be created, in a working folder with a hostile module."""
     write(tmp_path, {"evil.py": EVIL, "evil_pack/__init__.py": EVIL})
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train"])
@@ -37,7 +37,7 @@ def marker_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 def payload(marker: str, indent: str = "", target: str = "run") -> str:
-    """The lines of a node that runs something as soon as Hydra instantiates it."""
+    """Return the lines of a node that executes code when Hydra instantiates it."""
     nodes = {
         "run": f"_target_: torch.utils.collect_env.run\ncommand: touch {marker}\n",
         "touch": f"_target_: pathlib.Path.touch\nself: {marker}\n",
@@ -56,7 +56,7 @@ def chosen(*entries: str, rest: str = "") -> str:
 
 
 def folders(marker: str) -> dict[str, Mapping[str, str]]:
-    """YAML files by name of the trick; ``experiment/e.yaml`` is what a victim chooses, where there is one."""
+    """Return YAML files by name of the attack; the victim chooses ``experiment/e.yaml`` where it exists."""
     empty = {"experiment/e.yaml": GLOBAL + "epochs: 1\n"}
     shadow = GLOBAL + callback(marker)
     found: dict[str, Mapping[str, str]] = {

@@ -1,4 +1,4 @@
-"""Files in the IDX format, written."""
+"""Bytes in the IDX format."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import struct
 
 
 def zipped(data: bytes) -> bytes:
-    """The same bytes at any time of day, which a test's name may hold."""
+    """Compress without a timestamp: parametrize ids may contain the bytes."""
     return gzip.compress(data, mtime=0)
 
 

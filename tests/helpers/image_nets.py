@@ -15,7 +15,7 @@ ODD = [(8, 8), (28, 28), (37, 21), (9, 64), (65, 224)]
 
 
 def network(model: str, height: int = 28, width: int = 28, **changes: Any) -> nn.Module:
-    """The default of ``conf/model`` for one channel and ten classes, with changes."""
+    """Build the default of ``conf/model`` for one channel and ten classes, with changes."""
     sizes = {"in_channels": 1, "height": height, "width": width, "out_features": 10}
     options = configure(f"model={model}")["model"]
     filled = {key: sizes.get(key, value) for key, value in options.items()}
@@ -23,7 +23,7 @@ def network(model: str, height: int = 28, width: int = 28, **changes: Any) -> nn
 
 
 def published(model: str, **changes: Any) -> int:
-    """How many parameters it has for colour images of 224 pixels and 1000 classes."""
+    """Count the parameters for RGB images of 224 pixels and 1000 classes."""
     sizes = {"in_channels": 3, "out_features": 1000}
     with torch.device("meta"):
         return count(network(model, 224, 224, **sizes, **changes))
@@ -34,7 +34,7 @@ def count(model: nn.Module) -> int:
 
 
 def shake_norms(model: nn.Module) -> None:
-    """Batch norms as after training: as they start they are almost the identity, and hide where they stand."""
+    """Randomize batch norms: initial ones are almost the identity and hide their position."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight)
@@ -46,7 +46,7 @@ def shake_norms(model: nn.Module) -> None:
 
 
 def copy_in_order(source: nn.Module, *targets: nn.Module) -> None:
-    """The state of one model into parts of another, which hold the same layers in the same order."""
+    """Copy the state of a model into modules with the same layers in the same order."""
     values = iter(source.state_dict().values())
     for target in targets:
         target.load_state_dict({name: next(values) for name in target.state_dict()})

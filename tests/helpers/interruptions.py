@@ -1,4 +1,4 @@
-"""Chains of interruptions, each of which must end as a run does that nobody touched."""
+"""Chains of interruptions, each of which must end like an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Interrupt = Callable[[Path, random.Random, float], int]
 def compare_chains(
     folder: Path, count: int, train: Callable[[Path], int], interrupt: Interrupt, outcome: Callable[[Path], Any]
 ) -> Iterator[Path]:
-    """Gives the folder of each chain once its outcome is that of an undisturbed run, until ``count`` interruptions."""
+    """Yield the folder of each chain after comparing it with an uninterrupted run, until ``count`` interruptions."""
     unbroken = folder / "unbroken"
     unbroken.mkdir()
     started = time.monotonic()
@@ -38,11 +38,11 @@ def compare_chains(
 
 
 def wait(pid: int) -> int:
-    """The exit code of a child, once it has ended."""
+    """Wait for a child process and return its exit code."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def read_table(file: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file without their wall-clock time."""
+    """Read the rows of a CSV file without wall-clock times."""
     with file.open() as table:
         return [{name: cell for name, cell in row.items() if name != "seconds"} for row in csv.DictReader(table)]

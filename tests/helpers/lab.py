@@ -1,4 +1,4 @@
-"""A run in a few lines without the command line."""
+"""The objects of a run, built without the command line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONF = Path(__file__).parents[2] / "conf"
 
 
 def callbacks_of(settings: Settings, keeper: Any = None, *watchers: Callback | None) -> list[Callback]:
-    """Those that a run would have: early stopping, checkpoints if there is a keeper; a watcher that stops it last."""
+    """Return the callbacks of a run: early stopping, checkpoints if there is a keeper, and then the watchers."""
     found = [watcher for watcher in watchers if watcher is not None]
     stopping = [] if settings.patience is None else [EarlyStopping(settings.patience)]
     saving = [] if keeper is None else [CheckpointCallback(keeper, settings.save_every)]
@@ -64,7 +64,7 @@ def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
 
 
 def lab(*overrides: str, keeper: Any = None, watcher: Any = None) -> Lab:
-    """A run as the command line would build it: ``lab("model=mlp", "data=moons", "epochs=1")``."""
+    """Build a run as the command line does: ``lab("model=mlp", "data=moons", "epochs=1")``."""
     config = configure(*overrides)
     settings = Settings(**{f.name: config[f.name] for f in fields(Settings)})
     names = {group: config[group]["_target_"] for group in ("model", "data", "task")}

@@ -1,4 +1,4 @@
-"""Tiny runs with a logger, stopped or crashed somewhere and resumed: what a tool has of them afterwards."""
+"""Tiny runs with a logger that are interrupted or crash and are resumed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Points = Mapping[str, list[tuple[int, float]]]
 
 
 class Crash(Callback):
-    """Ends the process, as it were: a logger is not told of it, and nothing is saved."""
+    """Simulates the end of the process: loggers are not notified and nothing is saved."""
 
     def __init__(self, step: int):
         self.step = step
@@ -38,7 +38,7 @@ class Crash(Callback):
 
 
 class ProcessGone(BaseException):
-    """Stands in for SIGKILL."""
+    """Simulates SIGKILL."""
 
 
 class SaveAt(CheckpointCallback):
@@ -83,7 +83,7 @@ def check_points(
     folder: Path,
     leave: Callable[[], object] = lambda: None,
 ) -> None:
-    """A run that was stopped at step 5 and one that crashed at step 7 and lost three steps have each step once.
+    """Check that a run stopped at step 5 and one that crashed at step 7 and lost three steps have each step once.
 
     leave: has the tool forget the run that crashed, which the end of a process would do.
     """

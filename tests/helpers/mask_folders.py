@@ -1,4 +1,4 @@
-"""Folders of small pictures and their masks, written and read."""
+"""Folders of small images and masks."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def said(folder: Path, **changes: object) -> str:
 
 
 def rows(split: Split) -> tuple[Tensor, Tensor]:
-    """Bytes and classes of every row, as a task sees the classes."""
+    """Return the bytes and target classes of every row."""
     index = torch.arange(len(split))
     target = split.to_model_inputs(split.batch(index, 0)).target
     assert target is not None

@@ -1,4 +1,4 @@
-"""Inputs that nobody meant: what a hand slips to, what a disk loses, what somebody sends."""
+"""Random mutations of inputs: typos, corruption and foreign contents."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def word(rng: random.Random) -> str:
 
 
 def slip(rng: random.Random, text: str) -> str:
-    """A text with a letter more, less, doubled or exchanged."""
+    """Insert, drop, double or exchange a letter of a text."""
     if not text:
         return word(rng)
     at = rng.randrange(len(text))
@@ -112,7 +112,7 @@ def slip(rng: random.Random, text: str) -> str:
 
 
 def override(rng: random.Random, keys: list[str]) -> str:
-    """A key with a value that it may not have, or a key that there is not."""
+    """Return an override with an invalid value or an unknown key."""
     key = rng.choice(keys)
     if rng.random() < 0.15:
         key = slip(rng, key)
@@ -123,7 +123,7 @@ def override(rng: random.Random, keys: list[str]) -> str:
 
 
 def spoil(rng: random.Random, data: bytes) -> bytes:
-    """Bytes as a bad disk or a bad editor leaves them."""
+    """Corrupt bytes as a disk or an editor may."""
     at, other = rng.randrange(len(data) + 1), rng.randrange(len(data) + 1)
     changes: list[Callable[[], bytes]] = [
         lambda: data[:at],
@@ -138,7 +138,7 @@ def spoil(rng: random.Random, data: bytes) -> bytes:
 
 
 def spoil_lines(rng: random.Random, text: str) -> str:
-    """Lines of a text lost, doubled, exchanged, or with something else in them."""
+    """Drop, double, exchange or change lines of a text."""
     lines = text.split("\n")
     for _ in range(rng.randrange(1, 4)):
         at = rng.randrange(len(lines))
@@ -157,7 +157,7 @@ def spoil_lines(rng: random.Random, text: str) -> str:
 
 
 def spoil_table(rng: random.Random, text: str) -> str:
-    """Cells, columns and separators of a table exchanged."""
+    """Exchange cells, columns or separators of a table."""
     rows = [line.split(",") for line in text.splitlines()]
     for _ in range(rng.randrange(1, 5)):
         row = rng.choice(rows)
@@ -181,7 +181,7 @@ def spoil_table(rng: random.Random, text: str) -> str:
 
 
 def spoil_tree(rng: random.Random, text: str) -> str:
-    """A YAML text in which a value or a key is one of another kind; a text that is no YAML as it is."""
+    """Change the type of a value or a key in a YAML text; return other text unchanged."""
     header = [line for line in text.splitlines() if line.startswith("# @package")]
     try:
         tree = yaml.safe_load(text)
@@ -207,7 +207,7 @@ def spoil_tree(rng: random.Random, text: str) -> str:
 
 
 def spoil_file(rng: random.Random, path: Path) -> None:
-    """A file changed where it lies: its bytes, its lines, or what it is."""
+    """Corrupt a file in place: its bytes, its lines or its type."""
     kind = rng.randrange(8)
     if kind == 0:
         path.unlink()

@@ -1,4 +1,4 @@
-"""Small files and models of a user's own, made once a process, for the tests over ``conf/``."""
+"""Small user files and models, made once per process, for the tests over ``conf/``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.helpers.idx_files import idx
 
 @cache
 def table() -> str:
-    """A small file of rows for ``data=csv``."""
+    """Write a small file of rows for ``data=csv``."""
     draw = random.Random(0)
     handle, path = tempfile.mkstemp(suffix=".csv")
     with os.fdopen(handle, "w", newline="") as file:
@@ -35,7 +35,7 @@ def table() -> str:
 
 @cache
 def hours() -> str:
-    """A small series with the hours it was measured at, for ``data=csv_series``."""
+    """Write a small hourly series for ``data=csv_series``."""
     draw = random.Random(0)
     handle, path = tempfile.mkstemp(suffix=".csv")
     with os.fdopen(handle, "w", newline="") as file:
@@ -48,7 +48,7 @@ def hours() -> str:
 
 @cache
 def visits() -> str:
-    """Who looked at what, for ``data=click_file``."""
+    """Write user-item pairs for ``data=click_file``."""
     draw = random.Random(0)
     handle, path = tempfile.mkstemp(suffix=".csv")
     with os.fdopen(handle, "w", newline="") as file:
@@ -60,7 +60,7 @@ def visits() -> str:
 
 @cache
 def texts() -> Path:
-    """Small texts: a story, two folders of sentences, and two files line by line."""
+    """Write small texts: a story, two folders of sentences, and two parallel files."""
     draw = random.Random(0)
     folder = Path(tempfile.mkdtemp())
     words = {"good": ["fine", "nice", "warm"], "bad": ["cold", "wet", "dark"]}
@@ -77,7 +77,7 @@ def texts() -> Path:
 
 @cache
 def pictures() -> Path:
-    """Small pictures: a folder of two classes, one with masks, and one in the format of MNIST."""
+    """Write small images: a folder of two classes, one with masks, and one in the format of MNIST."""
     draw = np.random.default_rng(0)
     folder = Path(tempfile.mkdtemp())
     for name in ("kinds/dark", "kinds/light", "marked/images", "marked/masks", "idx"):
@@ -99,7 +99,7 @@ def pictures() -> Path:
 
 @cache
 def tables() -> str:
-    """Small tables of five regions over time in a folder of two classes, for ``data=parcel_series``."""
+    """Write small tables of five regions over time in a folder of two classes, for ``data=parcel_series``."""
     draw = np.random.default_rng(0)
     folder = Path(tempfile.mkdtemp())
     for kind in ("calm", "wild"):
@@ -111,7 +111,7 @@ def tables() -> str:
 
 @cache
 def graph_tables() -> str:
-    """Small graphs in tables, which are also one graph that is not connected."""
+    """Write small graphs in tables, which are also one disconnected graph."""
     draw = random.Random(0)
     folder = Path(tempfile.mkdtemp())
     nodes, edges = ["id,graph,size,colour,label"], ["source,target,weight,type"]
@@ -128,7 +128,7 @@ def graph_tables() -> str:
 
 @cache
 def collection() -> str:
-    """A small set of graphs of two classes, for ``data=tu``: rings, and rings with a chord."""
+    """Write graphs of two classes for ``data=tu``: rings, and rings with a chord."""
     folder = Path(tempfile.mkdtemp())
     rings = [range(1 + 5 * graph, 6 + 5 * graph) for graph in range(30)]
     edges = [(ring[i], ring[i - 1]) for ring in rings for i in range(5)]
@@ -146,7 +146,7 @@ def collection() -> str:
 
 @cache
 def series_cases() -> str:
-    """A folder that holds a small set of the user's own, ``ucr/WAVES``: rising and falling series of unequal length."""
+    """Write a small collection ``ucr/WAVES``: rising and falling series of unequal length."""
     draw = np.random.default_rng(0)
     folder = Path(tempfile.mkdtemp())
     (folder / "ucr" / "WAVES").mkdir(parents=True)
@@ -161,7 +161,7 @@ def series_cases() -> str:
 
 @cache
 def linked_series() -> Path:
-    """A small file of series that are linked, where ``data=chickenpox`` looks for its own."""
+    """Write a small file of linked series where ``data=chickenpox`` reads its own."""
     draw = np.random.default_rng(0)
     folder = Path(tempfile.mkdtemp())
     (folder / "chickenpox").mkdir()

@@ -95,7 +95,7 @@ METRICS = {
 
 @pytest.fixture
 def own_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working folder with both plugins, which are forgotten afterwards."""
+    """Yield a working folder with both plugins, which are unloaded afterwards."""
     monkeypatch.chdir(write(tmp_path, QUANTILE | METRICS))
     yield tmp_path
     plugins.declare_plugins([])

@@ -1,4 +1,4 @@
-"""Small runs on a user's own files, which lie in the working folder."""
+"""Small runs on user files in the working folder."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ MODELS = {
 GIVEN = OWN_FILES | OWN_SETS
 
 
-def copied(name: str) -> dict[str, str]:
-    """Copies the files of a data set into the working folder; its keys, with paths there."""
+def copy_files(name: str) -> dict[str, str]:
+    """Copy the files of a data set into the working folder; return its keys with the new paths."""
     keys = {key: value() for key, value in GIVEN[name].items()}
     for key, value in keys.items():
         source = Path(value)
@@ -42,13 +42,13 @@ def copied(name: str) -> dict[str, str]:
     return keys
 
 
-def trained(name: str, *more: str) -> Path:
-    """A small run of a data set in the working folder."""
-    given = [f"data.{key}={value}" for key, value in copied(name).items()]
+def train_run(name: str, *more: str) -> Path:
+    """Train a small run of a data set in the working folder."""
+    given = [f"data.{key}={value}" for key, value in copy_files(name).items()]
     model = next((word for word in more if word.startswith("model=")), f"model={MODELS[name]}")
     words = [model, f"data={name}", *given, "max_steps=3", "val_every=50", "threads=1", "draw=false", *more]
     return Path(train.run(compose.compose(list(dict.fromkeys(words)))).folder)
 
 
-def scores(path: Path, *words: str) -> dict[str, float]:
+def evaluate_scores(path: Path, *words: str) -> dict[str, float]:
     return evaluate.evaluate_run(saved_run.load_from_args("evaluate", [str(path), *words])[0])

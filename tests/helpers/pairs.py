@@ -1,8 +1,9 @@
-"""Every model with every data set, small: what the tests over ``conf/`` share."""
+"""Every model with every data set at a small size, shared by the tests over ``conf/``."""
 
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ import torch
 
 from tests.helpers import option_files, real_data
 from tests.helpers.own_files import OWN_FILES, OWN_MODELS, STAND_INS, digest
-from trainer.config import compatibility, compose, registry
+from trainer.config import compatibility, compose, introspection, registry
 from trainer.core import rng, shapes
 from trainer.core.dataset import Dataset
 from trainer.core.task import Task
@@ -55,108 +56,118 @@ SMALL_MODELS: dict[str, dict[str, Any]] = {
 """What makes a large model small, and lets it take the small images here."""
 
 
-def node(option: registry.ConfigOption) -> dict[str, Any]:
-    """The keys of an option's own group."""
+@cache
+def _keys(option: registry.ConfigOption) -> dict[str, Any]:
     return option_files.read_keys(option)
 
 
-def shrink(name: str) -> dict[str, Any]:
-    """What makes a data set small, complete, and found without a network."""
-    keys = node(DATA[name])
+def read_node(option: registry.ConfigOption) -> dict[str, Any]:
+    """Return a copy of the keys of an option's own group."""
+    return deepcopy(_keys(option))
+
+
+def small_keys(name: str) -> dict[str, Any]:
+    """Return the keys that make a data set small, complete and available offline."""
+    keys = read_node(DATA[name])
     found = {key: value for key, value in SMALL.items() if key in keys}
     return found | SIZES.get(name, {}) | {key: value() for key, value in OWN_FILES.get(name, {}).items()}
 
 
-def lacking(name: str) -> str | None:
-    """Why a data set cannot be built here."""
-    if "data_dir" not in node(DATA[name]):
+def missing_reason(name: str) -> str | None:
+    """Return why a data set cannot be built here, or None."""
+    if "data_dir" not in read_node(DATA[name]):
         return None
     if name == "esol" and find_spec("rdkit") is None:
         return "no rdkit here"
-    return None if name in STAND_INS else real_data.lacking(FILES.get(name, name))
+    return None if name in STAND_INS else real_data.missing_reason(FILES.get(name, name))
 
 
-def stands_in(name: str) -> bool:
-    return name in STAND_INS and real_data.lacking(name) is not None
+def uses_stand_in(name: str) -> bool:
+    return name in STAND_INS and real_data.missing_reason(name) is not None
 
 
 def data_dir(name: str) -> Path:
-    """The folder of a real data set's folder, or of what stands in for it."""
-    return STAND_INS[name]() if stands_in(name) else real_data.FOLDER
+    """Return the data folder of a real data set or of its stand-in."""
+    return STAND_INS[name]() if uses_stand_in(name) else real_data.FOLDER
 
 
-def make(keys: dict[str, Any]) -> Dataset:
-    """A data set of these keys, which takes what stands in for its real file, if anything does."""
-    files = {name: graph_series.FILES[name][0] for name in STAND_INS if stands_in(name)}
+def make_dataset(keys: dict[str, Any]) -> Dataset:
+    """Build a data set from its keys, with stand-ins for real files."""
+    files = {name: graph_series.FILES[name][0] for name in STAND_INS if uses_stand_in(name)}
     known = {name: (file, digest(data_dir(name) / name / file)) for name, file in files.items()}
     with patch.dict(graph_series.FILES, known):
         return factory.instantiate_node(keys, Dataset)  # type: ignore[type-abstract]
 
 
 def overrides(data: str) -> list[str]:
-    real = [f"data_dir={data_dir(data)}"] if "data_dir" in node(DATA[data]) else []
-    return [f"data={data}", *real, *(f"data.{key}={value}" for key, value in shrink(data).items())]
+    real = [f"data_dir={data_dir(data)}"] if "data_dir" in read_node(DATA[data]) else []
+    return [f"data={data}", *real, *(f"data.{key}={value}" for key, value in small_keys(data).items())]
 
 
 def task_of(model: str, data: str) -> str:
-    """The task of a pair when the user names none: the model's choice, else the data set's."""
+    """Return the default task of a pair: the model's choice, else the data set's."""
     return MODELS[model].task_name or DATA[data].task_name or "classification"
+
+
+read_signature = cache(introspection.read_signature)
+"""Reads a class of the package once in a process: its source does not change, and every pair asks for three."""
 
 
 def explain(model: str, data: str, names: dict[str, str] | None = None) -> str | None:
     options = {"model": MODELS[model], "data": DATA[data], "task": TASKS[task_of(model, data)]}
     targets = {group: str(option.class_path) for group, option in options.items()}
-    return compatibility.explain_incompatibility(targets, names or NAMELESS)
+    with patch.object(introspection, "read_signature", read_signature):
+        return compatibility.explain_incompatibility(targets, names or NAMELESS)
 
 
 PAIRS = [(model, data) for model in MODELS for data in DATA]
 FITTING = [
     (model, data)
     for model, data in PAIRS
-    if explain(model, data) is None and MODELS[model].keys_set_in("data") <= set(node(DATA[data]))
+    if explain(model, data) is None and MODELS[model].keys_set_in("data") <= set(_keys(DATA[data]))
 ]
 
 
 @cache
-def built(name: str) -> Dataset:
-    """A data set as its own command builds it, but small. Kept: nothing may change it."""
-    keys = node(DATA[name]) | shrink(name)
+def build_dataset(name: str) -> Dataset:
+    """Build a data set as the command does, but small. Cached: do not modify it."""
+    keys = read_node(DATA[name]) | small_keys(name)
     if "data_dir" in keys:
         keys["data_dir"] = str(data_dir(name))
     if "target_kind" in keys:
         task = TASKS[DATA[name].task_name or "classification"].class_path
         keys["task_target"] = compatibility.infer_target_kind(str(task))
-    return make(keys)
+    return make_dataset(keys)
 
 
-def classless(model: str, data: str) -> bool:
-    """Whether a model is to be told classes that the rows of a data set do not have: no contract says which have."""
+def lacks_classes(model: str, data: str) -> bool:
+    """Return True if a model needs class labels that a data set lacks: shapes do not state which have them."""
     said = shapes.parse_shapes(MODELS[model].shapes_line)
-    if said is None or "label" not in said.inputs or node(MODELS[model]).get("num_classes") != MISSING:
+    if said is None or "label" not in said.inputs or read_node(MODELS[model]).get("num_classes") != MISSING:
         return False
-    targets = built(data).train.get_targets()
+    targets = build_dataset(data).train.get_targets()
     is_class = targets is not None and targets.dim() == 1 and not targets.is_floating_point()
-    return not (is_class and "num_classes" in built(data).info.sizes)
+    return not (is_class and "num_classes" in build_dataset(data).info.sizes)
 
 
-def first_data(model: str) -> str:
-    """The first data set that fits and can be built here, quick ones first."""
-    good = [data for fit, data in FITTING if fit == model and lacking(data) is None]
-    good.sort(key=lambda data: (data in LARGE, "rows" not in shrink(data)))
-    found = next((data for data in good if not classless(model, data)), None)
+def first_dataset(model: str) -> str:
+    """Return the first compatible data set that can be built here, quick ones first."""
+    good = [data for fit, data in FITTING if fit == model and missing_reason(data) is None]
+    good.sort(key=lambda data: (data in LARGE, "rows" not in small_keys(data)))
+    found = next((data for data in good if not lacks_classes(model, data)), None)
     assert found is not None, f"no data set fits {model}"
     return found
 
 
 @cache
 def _data(keys: str) -> Dataset:
-    """What these keys give. Kept: nothing may change it."""
-    return make(json.loads(keys))
+    """Build a data set from JSON keys. Cached: do not modify it."""
+    return make_dataset(json.loads(keys))
 
 
 @dataclass
 class Pair:
-    """A task and what it learns from, ready for a step."""
+    """A task and its data, ready for a step."""
 
     config: compose.Config
     data: Dataset
@@ -164,11 +175,13 @@ class Pair:
     loaders: dict[str, Loader]
 
 
-def pair(model: str, data: str, *more: str, seed: int = 0) -> Pair:
+def make_pair(model: str, data: str, *more: str, seed: int = 0) -> Pair:
     own = [f"model.{key}={value()}" for key, value in OWN_MODELS.get(model, {}).items()]
     own += [f"model.{key}={json.dumps(value)}" for key, value in SMALL_MODELS.get(model, {}).items()]
     cut = (
-        ["data.max_length=16", "data.keep=first"] if model == "pretrained" and "max_length" in node(DATA[data]) else []
+        ["data.max_length=16", "data.keep=first"]
+        if model == "pretrained" and "max_length" in read_node(DATA[data])
+        else []
     )
     composed = compose.compose([f"model={model}", *own, *overrides(data), *cut, f"seed={seed}", "batch_size=16", *more])
     keys = dict(composed.tree["data"])

@@ -1,4 +1,4 @@
-"""Recurrent networks in plain numpy, a row and a step at a time: what the fast ones are compared with."""
+"""Reference recurrent networks in NumPy, one row and one step at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def layer(cell: str, x: np.ndarray, w: np.ndarray, u: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Every state (T, H) of one layer over x (T, F), from the textbook's equations and torch's order of gates."""
+    """Return every state (T, H) of one layer over x (T, F), from the equations, with torch's order of gates."""
     h = memory = np.zeros(u.shape[1])
     states = []
     for step in x:
@@ -48,7 +48,7 @@ def stack(cell: str, x: np.ndarray, weights: Mapping[str, np.ndarray]) -> tuple[
 
 
 def pooled(kind: str, steps: np.ndarray, ends: np.ndarray, weights: Mapping[str, np.ndarray], seq_len: int) -> Any:
-    """One vector of the real steps (T, D) of a row."""
+    """Pool the real steps (T, D) of a row into one vector."""
     if kind == "last":
         return ends
     if kind == "flatten":

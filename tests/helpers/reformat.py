@@ -1,4 +1,4 @@
-"""YAML texts that mean the same: as other tools and other hands would write them."""
+"""Equivalent YAML texts in the styles of other tools and authors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _split_header(text: str) -> tuple[str, str]:
 
 
 def redump(text: str) -> str:
-    """Four spaces of indentation, short lines, no comment of the author's, blank lines, a license on top."""
+    """Rewrite with four spaces of indentation, short lines, blank lines and a license, without comments."""
     header, body = _split_header(text)
     node = yaml.compose(body, Loader=yaml.SafeLoader)
     if node is None:  # nothing but comments
@@ -26,7 +26,7 @@ def redump(text: str) -> str:
 
 
 def rewrite_by_hand(text: str) -> str:
-    """Twice the indentation, keys in quotes, blanks behind the lines, lines of Windows, a license; comments stay."""
+    """Rewrite with double indentation, quoted keys, trailing blanks, CRLF and a license; comments stay."""
     header, body = _split_header(text)
     lines = [re.sub(r"^ *(?=\S)", lambda m: 2 * m.group(), line) for line in body.splitlines()]
     lines = [re.sub(r"^( *)(\w+):", r'\1"\2":', line) for line in lines]
@@ -34,7 +34,7 @@ def rewrite_by_hand(text: str) -> str:
 
 
 def flow(text: str) -> str:
-    """Everything in one pair of braces, nothing in quotes that need not be, no comment."""
+    """Rewrite in flow style with minimal quoting and without comments."""
 
     def close(node: yaml.Node) -> None:
         if not isinstance(node, yaml.ScalarNode):

@@ -1,4 +1,4 @@
-"""What is said of a configuration that is refused."""
+"""Problems of invalid configurations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainer.config import compose
 from trainer.utils.errors import ConfigError
 
 
-def refused(*overrides: str, folders: tuple[Path, ...] = ()) -> list[str]:
+def collect_problems(*overrides: str, folders: tuple[Path, ...] = ()) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         compose.compose(overrides, folders)
     return list(caught.value.problems)

@@ -1,4 +1,4 @@
-"""Run folders that an editor, a script or a wrong copy has changed, and what is done with them."""
+"""Run directories that an editor, a script or a wrong copy has changed, and commands on them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RUNS: dict[tuple[str, ...], Path] = {}
 
 
 def trained(base: str, *words: str) -> Path:
-    """The folder of a run of a base, made once."""
+    """Return the directory of a run of a base, trained once."""
     key = (base, *words)
     if key not in RUNS:
         kept = Path(tempfile.mkdtemp())

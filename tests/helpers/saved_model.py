@@ -1,4 +1,4 @@
-"""A pretrained model small enough to be made on the spot."""
+"""A tiny pretrained model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LONGEST = 16
 
 
 def save(folder: Path) -> Path:
-    """Writes an encoder of one layer with its tokenizer, as ``save_pretrained`` does."""
+    """Save an encoder of one layer with its tokenizer by ``save_pretrained``."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast

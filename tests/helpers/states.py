@@ -1,4 +1,4 @@
-"""States of a training run on the disk, and children that may die while they write them."""
+"""Checkpoints of training runs, and child processes that may die while writing them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def fork() -> int:
 
 
 def in_child(action: Callable[[], object]) -> int:
-    """The exit code of a forked process that does only this: 0 if it came to the end, 1 if it raised."""
+    """Run an action in a forked process; return its exit code, 1 if it raised."""
     child = fork()
     if child == 0:
         code = 1

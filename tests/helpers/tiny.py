@@ -1,4 +1,4 @@
-"""Tiny tasks and runs whose arithmetic can be done by hand, for the tests of the loop and of resuming."""
+"""Tiny tasks and runs with hand-computable results, for tests of the loop and of resuming."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class LeastSquares(Task):
 
 
 class Unweighted(LeastSquares):
-    """The mistake accumulation is often written with: a mean of means."""
+    """A task with the common accumulation bug: a mean of means."""
 
     def num_loss_terms(self, batch: Batch) -> int:
         return 1
@@ -92,7 +92,7 @@ class Numbers(nn.Module):
 
 
 class Formula(LeastSquares):
-    """A loss that is any function of the parameters, and scores that are read from a list."""
+    """A task with any function of the parameters as loss and scores from a list."""
 
     def __init__(self, model: nn.Module, of: Callable[[nn.Module], Tensor], scores: Iterable[float] = ()):
         super().__init__(model)
@@ -110,12 +110,12 @@ class Formula(LeastSquares):
 
 
 def pull(by: list[float]) -> Callable[[nn.Module], Tensor]:
-    """A loss whose gradient at ``w`` is ``by``."""
+    """Return a loss whose gradient at ``w`` is ``by``."""
     return lambda model: (model.get_parameter("w") * torch.tensor(by)).sum()
 
 
 def number(task: Task) -> float:
-    """The value of ``w`` where it is one number."""
+    """Return the value of a scalar ``w``."""
     return task.model.get_parameter("w").item()
 
 
@@ -142,7 +142,7 @@ def tiny(
     watcher: Any = None,
     **changes: Any,
 ) -> Trainer:
-    """A trainer of a few numbers; the initial weights are the same every time."""
+    """Build a trainer of a few parameters with fixed initial weights."""
     settings = replace(defaults(), **{"epochs": 1, "batch_size": 4, "max_steps": None} | changes)
     rng.seed_everything(settings.seed)
     task = task or LeastSquares(Linear())
@@ -176,7 +176,7 @@ def weights(trainer: Trainer) -> Tensor:
 
 
 def losses_of(trainer: Trainer) -> list[float]:
-    """The loss of each step of the rest of a run."""
+    """Return the loss of each remaining step of a run."""
     losses: list[float] = []
     inner = trainer.loss_fn
 
@@ -191,7 +191,7 @@ def losses_of(trainer: Trainer) -> list[float]:
 
 
 class StopAt(Callback):
-    """Interrupts after a step, or in the middle of the validation after it."""
+    """A callback that interrupts after a step, or during the validation after it."""
 
     def __init__(self, step: int, training: bool = True):
         self.at = step, training
@@ -206,7 +206,7 @@ class StopAt(Callback):
 
 
 class NoisyLeastSquares(LeastSquares):
-    """Draws from every generator in its loss, and from torch's in its score."""
+    """A task that draws from every generator in its loss, and from torch's in its score."""
 
     def loss(self, batch: Batch, group: str) -> Tensor:
         noise = 0.3 * torch.randn(len(batch)) + 0.3 * random.random() + 0.3 * float(np.random.rand())

@@ -30,7 +30,7 @@ def bleu_of(written: list[list[str]], references: list[list[str]]) -> float:
     ("count", "seed", "expected"),
     [(3, 0, 15.077967214367604), (5, 1, 58.25562038319634), (40, 2, 34.60540732418155), (40, 3, 36.67122652759392)],
 )
-def test_bleu_is_that_of_sacrebleu(count: int, seed: int, expected: float) -> None:
+def test_bleu_matches_sacrebleu(count: int, seed: int, expected: float) -> None:
     """The numbers are of sacrebleu 2.6, ``corpus_bleu(..., tokenize="none")``."""
     assert bleu_of(*sentences(count, seed)) == pytest.approx(expected, abs=1e-9)
 
@@ -38,7 +38,7 @@ def test_bleu_is_that_of_sacrebleu(count: int, seed: int, expected: float) -> No
 @pytest.mark.parametrize(
     ("count", "expected"), [(1, 48.892302243490086), (2, 29.457552312272966), (3, 27.51947508909674)]
 )
-def test_bleu_smooths_and_counts_brevity_as_sacrebleu_does(count: int, expected: float) -> None:
+def test_smoothing_and_brevity_penalty_match_sacrebleu(count: int, expected: float) -> None:
     pairs = [
         ("the cat sat on the mat .", "the cat is on the mat ."),
         ("a dog runs", "two dogs run in the park"),
@@ -47,7 +47,7 @@ def test_bleu_smooths_and_counts_brevity_as_sacrebleu_does(count: int, expected:
     assert bleu_of([a.split() for a, _ in pairs], [b.split() for _, b in pairs]) == pytest.approx(expected)
 
 
-def test_bleu_is_100_for_what_was_expected_and_unknown_words_match_nothing() -> None:
+def test_bleu_is_100_for_the_reference_and_unknown_words_match_nothing() -> None:
     same = [["a", "b", "c", "d", "e"]]
     assert bleu_of(same, same) == pytest.approx(100)
     unknown = [["a", "b", "?", "d", "e"]]

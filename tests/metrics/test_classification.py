@@ -56,7 +56,7 @@ def test_auc_by_counting_pairs(rows: list[tuple[int, bool]]) -> None:
 
 
 @pytest.mark.parametrize("few", [True, False])
-def test_auc_of_many_rows_of_which_few_are_of_one_class_is_that_of_scikit_learn(few: bool) -> None:
+def test_auc_of_imbalanced_rows_matches_scikit_learn(few: bool) -> None:
     from sklearn.metrics import roc_auc_score
 
     draw = np.random.default_rng(0)
@@ -94,7 +94,7 @@ def test_auc_of_several_classes_is_the_mean_of_each_against_the_others() -> None
     assert math.isnan(roc_auc_macro(logits, torch.zeros(200, dtype=torch.long)))
 
 
-def test_operating_points_are_those_of_sklearn() -> None:
+def test_operating_points_match_scikit_learn() -> None:
     from sklearn.metrics import roc_curve
 
     random = torch.Generator().manual_seed(0)

@@ -68,7 +68,7 @@ class Odd(Median):
         (type("nll", (Median,), {}), "the name of a built-in metric, nll"),
     ],
 )
-def test_what_is_no_metric_is_refused(source: Any, said: str) -> None:
+def test_a_non_metric_is_refused(source: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         as_computed_metric(source)
 
@@ -88,6 +88,6 @@ def test_two_metrics_of_one_name_are_refused() -> None:
         (lambda x, _, __: x, "TypeError: .*missing 1 required positional argument"),
     ],
 )
-def test_a_metric_that_fails_is_named(function: Any, said: str) -> None:
+def test_a_failing_metric_is_reported(function: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         ComputedMetric("mine", True, function).compute(torch.zeros(3), torch.zeros(3))

@@ -15,7 +15,7 @@ def rows(count: int, width: int = 4, seed: int = 0) -> Tensor:
     return torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
 
 
-def test_copies_are_told_from_new_rows() -> None:
+def test_copies_are_distinguished_from_new_rows() -> None:
     seen = rows(2000, 16)
     fresh = rows(300, 16, seed=1)
     assert copy_fraction(fresh, seen) == 0

@@ -62,7 +62,7 @@ def test_labels_and_shares() -> None:
 
 
 @pytest.mark.parametrize(("name", "higher"), [("", True), ("a b", True), (3, True), ("pinball", 1), ("pinball", None)])
-def test_a_metric_that_is_none_is_refused(name: Any, higher: Any) -> None:
+def test_an_unknown_metric_is_refused(name: Any, higher: Any) -> None:
     with pytest.raises(ValueError, match="name of a metric" if higher is True else "must be True or False"):
         Metric(name, higher)
 

@@ -67,7 +67,7 @@ def test_matrices_come_first() -> None:
     assert all((start < flat.num_decayed) == (ndim >= 2) for start, ndim in starts.items())
 
 
-def test_a_tied_parameter_counts_once() -> None:
+def test_tied_parameters_are_counted_once() -> None:
     embedding, head = nn.Embedding(7, 4), nn.Linear(4, 7, bias=False)
     head.weight = embedding.weight
     model = nn.ModuleList([embedding, head])
@@ -128,7 +128,7 @@ def test_frozen_parameters_are_left_out() -> None:
         FlatParameters(frozen.parameters())
 
 
-def test_the_bad_gradient_is_named() -> None:
+def test_the_nonfinite_gradient_is_reported() -> None:
     head = nn.Linear(5, 2)
     model = nn.Sequential(nn.Linear(3, 5), head)
     flat = FlatParameters(model.parameters())

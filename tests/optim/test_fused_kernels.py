@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.optim.test_optimizers import LR, built, walk
+from tests.helpers.optimizer_steps import LR, build_optimizer, run_steps
 from trainer.optim import fused_kernels
 
 NAMES = ["adam", "adamw", "sgd", "momentum", "nesterov"]
@@ -17,13 +17,13 @@ def test_the_public_optimizers_give_the_same_numbers(
     name: str, found_inf: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flag = torch.zeros(()) if found_inf else None
-    model, fused = built(name, weight_decay=0.1, everything=False)
+    model, fused = build_optimizer(name, weight_decay=0.1, everything=False)
     for key in fused_kernels.FUSED_KERNELS:
         assert fused_kernels.FUSED_KERNELS[key] is not None, "this torch has no fused kernel to compare with"
         monkeypatch.setitem(fused_kernels.FUSED_KERNELS, key, None)
-    twin, public = built(name, weight_decay=0.1, everything=False)
-    walk(model, fused.params.zero_grad, lambda _: fused.step(LR, found_inf=flag))
-    walk(twin, public.params.zero_grad, lambda _: public.step(LR, found_inf=flag))
+    twin, public = build_optimizer(name, weight_decay=0.1, everything=False)
+    run_steps(model, fused.params.zero_grad, lambda _: fused.step(LR, found_inf=flag))
+    run_steps(twin, public.params.zero_grad, lambda _: public.step(LR, found_inf=flag))
     torch.testing.assert_close(fused.params.data, public.params.data, rtol=1e-6, atol=1e-7)
     for key, average in fused.averages.items():
         torch.testing.assert_close(average, public.averages[key], rtol=1e-5, atol=1e-7)

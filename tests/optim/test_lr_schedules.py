@@ -59,7 +59,7 @@ def reference(total: int, lr: float, options: dict[str, Any]) -> list[tuple[floa
 )
 @settings(max_examples=40, deadline=None)
 @pytest.mark.slow
-def test_one_cycle_is_torchs(total: int, pct: float, div: float, final: float, anneal: str) -> None:
+def test_one_cycle_matches_torch(total: int, pct: float, div: float, final: float, anneal: str) -> None:
     options = CYCLE | {"pct_start": pct, "div_factor": div, "final_div_factor": final, "anneal": anneal}
     schedule = OneCycle(0.01, total, **options | {"cycle_momentum": True})
     plain = OneCycle(0.01, total, **options)
@@ -72,7 +72,7 @@ def test_one_cycle_is_torchs(total: int, pct: float, div: float, final: float, a
 
 @pytest.mark.parametrize("anneal", ["cos", "linear"])
 @pytest.mark.parametrize(("div", "final"), [(1.0, 1e4), (1.0, 1.0), (25.0, 1.0)])
-def test_a_cycle_that_begins_or_ends_level_is_torchs_too(div: float, final: float, anneal: str) -> None:
+def test_one_cycle_with_level_ends_matches_torch(div: float, final: float, anneal: str) -> None:
     options = CYCLE | {"div_factor": div, "final_div_factor": final, "anneal": anneal, "cycle_momentum": True}
     schedule = OneCycle(0.01, 20, **options)
     found = [schedule(step) for step in range(20)]
@@ -119,7 +119,7 @@ def test_constant() -> None:
     assert {Constant(0.3, 5, warmup=0)(step) for step in range(5)} == {(0.3, None)}
 
 
-def test_plateau_drops_after_waiting_in_vain() -> None:
+def test_plateau_reduces_lr_after_patience() -> None:
     schedule = Plateau(1.0, 100, factor=0.5, patience=2, min_lr=0.2, warmup=0)
     rates = []
     for score in (0.5, 0.6, 0.6, math.nan, 0.7, 0.7, 0.1, 0.2, 0.3):
@@ -129,7 +129,7 @@ def test_plateau_drops_after_waiting_in_vain() -> None:
     assert rates == [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.2]
 
 
-def test_plateau_knows_which_way_is_better() -> None:
+def test_plateau_follows_the_direction_of_the_metric() -> None:
     falling, rising = (Plateau(1.0, 9, factor=0.5, patience=1, min_lr=0.0, warmup=0) for _ in range(2))
     for score in (3.0, 2.0, 1.0):
         falling.update_score(score, Metric("mse", higher_is_better=False))
@@ -138,7 +138,7 @@ def test_plateau_knows_which_way_is_better() -> None:
     assert rising(0)[0] == 0.25
 
 
-def test_plateau_goes_on_where_it_stopped() -> None:
+def test_plateau_resumes_at_its_state() -> None:
     first = Plateau(1.0, 9, factor=0.5, patience=2, min_lr=0.0, warmup=0)
     for score in (1.0, 2.0, 2.0, 2.0):
         first.update_score(score, Metric("mse", higher_is_better=False))

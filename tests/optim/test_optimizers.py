@@ -3,77 +3,26 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.helpers.optimizer_steps import CASES, LR, build_optimizer, make_network, run_steps
 from trainer.optim.flat_params import FlatParameters
-from trainer.optim.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
-
-STEPS = 20
-LR = 1e-2
-ADAM = {"betas": (0.9, 0.99), "eps": 1e-8}
-
-# ours and its options, torch's and its options
-CASES: dict[str, tuple[type[Optimizer], dict[str, Any], type[torch.optim.Optimizer], dict[str, Any]]] = {
-    "adam": (Adam, ADAM, torch.optim.Adam, ADAM | {"fused": True}),
-    "adamw": (AdamW, ADAM, torch.optim.AdamW, ADAM | {"fused": True}),
-    "sgd": (SGD, {"momentum": 0.0, "nesterov": False}, torch.optim.SGD, {"fused": True}),
-    "momentum": (SGD, {"momentum": 0.9, "nesterov": False}, torch.optim.SGD, {"momentum": 0.9, "fused": True}),
-    "nesterov": (
-        SGD,
-        {"momentum": 0.9, "nesterov": True},
-        torch.optim.SGD,
-        {"momentum": 0.9, "nesterov": True, "fused": True},
-    ),
-    "rmsprop": (RMSprop, {"alpha": 0.9, "momentum": 0.0, "eps": 1e-8}, torch.optim.RMSprop, {"alpha": 0.9}),
-    "rmsprop momentum": (
-        RMSprop,
-        {"alpha": 0.9, "momentum": 0.8, "eps": 1e-8},
-        torch.optim.RMSprop,
-        {"alpha": 0.9, "momentum": 0.8},
-    ),
-}
-
-
-def network() -> nn.Module:
-    torch.manual_seed(3)
-    return nn.Sequential(nn.Linear(5, 7), nn.LayerNorm(7), nn.Tanh(), nn.Linear(7, 3))
-
-
-def batches() -> Iterator[tuple[Tensor, Tensor]]:
-    torch.manual_seed(4)
-    for _ in range(STEPS):
-        yield torch.randn(6, 5), torch.randn(6, 3)
-
-
-def walk(model: nn.Module, zero: Callable[[], Any], step: Callable[[int], Any], start: int = 0) -> None:
-    for number, (x, y) in enumerate(batches()):
-        if number >= start:
-            zero()
-            nn.functional.mse_loss(model(x), y).backward()
-            step(number)
-
-
-def built(name: str, weight_decay: float = 0.0, everything: bool = True) -> tuple[nn.Module, Optimizer]:
-    kind, options, *_ = CASES[name]
-    model = network()
-    flat = FlatParameters(model.parameters())
-    return model, kind(flat, lr=LR, weight_decay=weight_decay, decay_norm_and_bias=everything, **options)
+from trainer.optim.optimizers import Optimizer
 
 
 def ours(name: str, **options: Any) -> list[Tensor]:
-    model, optimizer = built(name, **options)
-    walk(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR))
+    model, optimizer = build_optimizer(name, **options)
+    run_steps(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR))
     return list(model.parameters())
 
 
 def theirs(name: str, weight_decay: float = 0.0, everything: bool = True) -> list[Tensor]:
     _, _, kind, options = CASES[name]
-    model = network()
+    model = make_network()
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     vectors = [p for p in model.parameters() if p.ndim < 2]
     groups: list[dict[str, Any]] = [
@@ -81,13 +30,13 @@ def theirs(name: str, weight_decay: float = 0.0, everything: bool = True) -> lis
         {"params": vectors, "weight_decay": weight_decay if everything else 0.0},
     ]
     optimizer = kind(groups, lr=LR, weight_decay=weight_decay, **options)  # type: ignore[call-arg]
-    walk(model, optimizer.zero_grad, lambda _: optimizer.step())
+    run_steps(model, optimizer.zero_grad, lambda _: optimizer.step())
     return list(model.parameters())
 
 
 @pytest.mark.parametrize(("weight_decay", "everything"), [(0.0, True), (0.1, True), (0.1, False)])
 @pytest.mark.parametrize("name", CASES)
-def test_the_path_is_torchs(name: str, weight_decay: float, everything: bool) -> None:
+def test_updates_match_torch(name: str, weight_decay: float, everything: bool) -> None:
     mine = ours(name, weight_decay=weight_decay, everything=everything)
     expected = theirs(name, weight_decay=weight_decay, everything=everything)
     for got, wanted in zip(mine, expected, strict=True):
@@ -96,12 +45,12 @@ def test_the_path_is_torchs(name: str, weight_decay: float, everything: bool) ->
 
 @pytest.mark.parametrize(("weight_decay", "everything"), [(0.0, True), (0.1, True), (0.1, False)])
 @pytest.mark.parametrize("name", [name for name in CASES if "rmsprop" not in name])
-def test_laid_out_alike_the_kernel_gives_the_same_bits(name: str, weight_decay: float, everything: bool) -> None:
+def test_the_kernel_is_bit_exact_in_the_same_memory_layout(name: str, weight_decay: float, everything: bool) -> None:
     _, _, kind, options = CASES[name]
-    mine, optimizer = built(name, weight_decay, everything)
-    walk(mine, optimizer.params.zero_grad, lambda _: optimizer.step(LR))
+    mine, optimizer = build_optimizer(name, weight_decay, everything)
+    run_steps(mine, optimizer.params.zero_grad, lambda _: optimizer.step(LR))
 
-    model = network()
+    model = make_network()
     flat = FlatParameters(model.parameters())
     whole = (slice(0, None),) if everything else (slice(0, flat.num_decayed), slice(flat.num_decayed, None))
     groups: list[dict[str, Any]] = [
@@ -111,7 +60,7 @@ def test_laid_out_alike_the_kernel_gives_the_same_bits(name: str, weight_decay: 
     for group, part in zip(groups, whole, strict=True):
         group["params"][0].grad = flat.grad[part]
     reference = kind(groups, lr=LR, **options)  # type: ignore[call-arg]
-    walk(model, flat.zero_grad, lambda _: reference.step())
+    run_steps(model, flat.zero_grad, lambda _: reference.step())
     assert torch.equal(optimizer.params.data, flat.data)
 
 
@@ -128,9 +77,9 @@ def state(optimizer: Optimizer) -> list[Tensor]:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("name", CASES)
-def test_a_bad_gradient_moves_nothing(name: str, bad: float) -> None:
-    model, optimizer = built(name, weight_decay=0.1, everything=False)
-    walk(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR, found_inf=torch.zeros(())))
+def test_a_nonfinite_gradient_changes_nothing(name: str, bad: float) -> None:
+    model, optimizer = build_optimizer(name, weight_decay=0.1, everything=False)
+    run_steps(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR, found_inf=torch.zeros(())))
     before = [value.clone() for value in state(optimizer)]
     optimizer.params.grad[2] = bad
     optimizer.step(LR, found_inf=torch.ones(()))
@@ -142,16 +91,16 @@ def test_a_bad_gradient_moves_nothing(name: str, bad: float) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_flag_that_is_not_set_changes_no_bit(name: str) -> None:
-    plain, flagged = built(name, weight_decay=0.1), built(name, weight_decay=0.1)
-    walk(plain[0], plain[1].params.zero_grad, lambda _: plain[1].step(LR))
-    walk(flagged[0], flagged[1].params.zero_grad, lambda _: flagged[1].step(LR, found_inf=torch.zeros(())))
+def test_an_unset_flag_is_bit_exact(name: str) -> None:
+    plain, flagged = build_optimizer(name, weight_decay=0.1), build_optimizer(name, weight_decay=0.1)
+    run_steps(plain[0], plain[1].params.zero_grad, lambda _: plain[1].step(LR))
+    run_steps(flagged[0], flagged[1].params.zero_grad, lambda _: flagged[1].step(LR, found_inf=torch.zeros(())))
     assert all(torch.equal(a, b) for a, b in zip(state(plain[1]), state(flagged[1]), strict=True))
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_state_goes_on_to_the_same_bits(name: str) -> None:
-    model, optimizer = built(name, weight_decay=0.1)
+def test_a_state_resumes_bit_exactly(name: str) -> None:
+    model, optimizer = build_optimizer(name, weight_decay=0.1)
     saved: dict[str, Any] = {}
 
     def step(number: int) -> None:
@@ -159,27 +108,27 @@ def test_a_state_goes_on_to_the_same_bits(name: str) -> None:
         if number == 8:
             saved.update(copy.deepcopy({"model": model.state_dict(), "optimizer": optimizer.state_dict()}))
 
-    walk(model, optimizer.params.zero_grad, step)
-    again, other = built(name, weight_decay=0.1)
+    run_steps(model, optimizer.params.zero_grad, step)
+    again, other = build_optimizer(name, weight_decay=0.1)
     again.load_state_dict(saved["model"])
     other.load_state_dict(saved["optimizer"])
-    walk(again, other.params.zero_grad, lambda _: other.step(LR), start=9)
+    run_steps(again, other.params.zero_grad, lambda _: other.step(LR), start=9)
     assert torch.equal(optimizer.params.data, other.params.data)
 
     if optimizer.averages and name != "sgd":
-        forgetful, fresh = built(name, weight_decay=0.1)
+        forgetful, fresh = build_optimizer(name, weight_decay=0.1)
         forgetful.load_state_dict(saved["model"])
-        walk(forgetful, fresh.params.zero_grad, lambda _: fresh.step(LR), start=9)
+        run_steps(forgetful, fresh.params.zero_grad, lambda _: fresh.step(LR), start=9)
         assert not torch.equal(optimizer.params.data, fresh.params.data)
 
 
 @pytest.mark.parametrize(("name", "other"), [("momentum", {"momentum": 0.5}), ("adam", {"betas": (0.5, 0.99)})])
 def test_a_schedule_may_set_the_momentum(name: str, other: dict[str, Any]) -> None:
-    model, optimizer = built(name)
-    walk(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR, momentum=0.5))
-    twin = network()
+    model, optimizer = build_optimizer(name)
+    run_steps(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR, momentum=0.5))
+    twin = make_network()
     reference = CASES[name][2](twin.parameters(), lr=LR, **CASES[name][3] | other)  # type: ignore[call-arg]
-    walk(twin, reference.zero_grad, lambda _: reference.step())
+    run_steps(twin, reference.zero_grad, lambda _: reference.step())
     usual = ours(name)
     for got, wanted, unlike in zip(model.parameters(), twin.parameters(), usual, strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-6, atol=1e-6)
@@ -192,5 +141,5 @@ def test_only_what_is_kept_is_remembered() -> None:
         "momentum": {"velocity"},
         "rmsprop": {"square", "velocity"},
     }.items():
-        state = built(name)[1].state_dict()
+        state = build_optimizer(name)[1].state_dict()
         assert set(state["averages"]) == keeps

@@ -86,7 +86,7 @@ def test_what_is_frozen_needs_no_gradient_and_its_norms_are_named() -> None:
     assert freeze_parameters(Net(), ["trunk.0.*"]) == []
 
 
-def test_a_shared_parameter_is_found_under_each_of_its_names() -> None:
+def test_a_tied_parameter_is_found_under_each_of_its_names() -> None:
     model = nn.ModuleDict({"embedding": nn.Embedding(5, 3), "head": nn.Linear(3, 5, bias=False)})
     model["head"].weight = model["embedding"].weight
     freeze_parameters(model, ["head.*"])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.optim.test_optimizers import LR, network, walk
+from tests.helpers.optimizer_steps import LR, make_network, run_steps
 from trainer.config import torch_classes
 from trainer.optim.flat_params import FlatParameters
 from trainer.optim.muon import Muon, as_matrix
@@ -33,19 +33,19 @@ def find_class(name: str) -> Any:
 
 
 def build(name: str, grouped: bool = False) -> tuple[nn.Module, TorchOptimizer]:
-    model = network()
+    model = make_network()
     options = {model[3].weight: {"lr_scale": 0.3}, model[0].bias: {"weight_decay": 0.5}} if grouped else {}  # type: ignore[index]
     params = FlatParameters(model.parameters(), names={p: n for n, p in model.named_parameters()}, options=options)
     return model, TorchOptimizer(params, find_class(name), {"lr": LR, **OPTIONS.get(name, DECAYS)})
 
 
 def reference(name: str, grouped: bool = False) -> list[Tensor]:
-    model = network()
+    model = make_network()
     options = OPTIONS.get(name, DECAYS)
     own = {"3.weight": {"lr": 0.3 * LR}, "0.bias": {"weight_decay": 0.5} if "weight_decay" in options else {}}
     groups = [{"params": [p], **(own.get(n, {}) if grouped else {})} for n, p in model.named_parameters()]
     optimizer = find_class(name)(groups, lr=LR, **options)
-    walk(model, optimizer.zero_grad, lambda _: optimizer.step())
+    run_steps(model, optimizer.zero_grad, lambda _: optimizer.step())
     return list(model.parameters())
 
 
@@ -55,9 +55,9 @@ def test_every_optimizer_of_torch_is_tested() -> None:
 
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_path_is_torchs_over_separate_parameters(name: str, grouped: bool) -> None:
+def test_updates_match_torch_over_separate_parameters(name: str, grouped: bool) -> None:
     model, optimizer = build(name, grouped)
-    walk(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR))
+    run_steps(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR))
     for got, wanted in zip(model.parameters(), reference(name, grouped), strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-6, atol=1e-7)
     if grouped:
@@ -66,9 +66,9 @@ def test_the_path_is_torchs_over_separate_parameters(name: str, grouped: bool) -
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_padding_stays_zero(name: str) -> None:
+def test_padding_stays_zero(name: str) -> None:
     model, optimizer = build(name)
-    walk(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR))
+    run_steps(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR))
     params = optimizer.params
     views = params.split_by_name(params.data.clone())
     assert sum(float(view.detach().square().sum()) for view in views.values()) == pytest.approx(
@@ -77,7 +77,7 @@ def test_what_is_padding_stays_zero(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_state_goes_on_to_the_same_bits_and_is_kept_by_name(name: str) -> None:
+def test_a_state_resumes_bit_exactly_and_is_saved_by_name(name: str) -> None:
     model, optimizer = build(name)
     saved: dict[str, Any] = {}
 
@@ -86,11 +86,11 @@ def test_a_state_goes_on_to_the_same_bits_and_is_kept_by_name(name: str) -> None
         if number == 8:
             saved.update(copy.deepcopy({"model": model.state_dict(), "optimizer": optimizer.state_dict()}))
 
-    walk(model, optimizer.params.zero_grad, step)
+    run_steps(model, optimizer.params.zero_grad, step)
     again, other = build(name)
     again.load_state_dict(saved["model"])
     other.load_state_dict(saved["optimizer"])
-    walk(again, other.params.zero_grad, lambda _: other.step(LR), start=9)
+    run_steps(again, other.params.zero_grad, lambda _: other.step(LR), start=9)
     assert torch.equal(optimizer.params.data, other.params.data)
     parts = {**saved["optimizer"]["averages"], **saved["optimizer"]["others"]}
     assert parts or name == "SGD"
@@ -98,18 +98,18 @@ def test_a_state_goes_on_to_the_same_bits_and_is_kept_by_name(name: str) -> None
         assert set(by_name) <= {n for n, _ in model.named_parameters()}
     forgetful, fresh = build(name)
     forgetful.load_state_dict(saved["model"])
-    walk(forgetful, fresh.params.zero_grad, lambda _: fresh.step(LR), start=9)
+    run_steps(forgetful, fresh.params.zero_grad, lambda _: fresh.step(LR), start=9)
     assert not torch.equal(optimizer.params.data, fresh.params.data)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_example_is_like_a_state_after_a_step_and_changes_nothing(name: str) -> None:
+def test_the_example_state_has_the_structure_of_a_real_one(name: str) -> None:
     model, optimizer = build(name)
     before, state = optimizer.params.data.clone(), copy.deepcopy(optimizer.state_dict())
     example = optimizer.example_state_dict()
     assert torch.equal(before, optimizer.params.data)
     assert str(optimizer.state_dict()) == str(state)
-    walk(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR))
+    run_steps(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR))
     for part in ("averages", "others"):
         found = optimizer.state_dict()[part]
         assert {key: list(values) for key, values in found.items()} == {k: list(v) for k, v in example[part].items()}
@@ -119,20 +119,20 @@ def test_an_example_is_like_a_state_after_a_step_and_changes_nothing(name: str) 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_bad_gradient_moves_nothing(name: str) -> None:
+def test_a_nonfinite_gradient_changes_nothing(name: str) -> None:
     model, optimizer = build(name)
     start = optimizer.params.data.clone()
     optimizer.params.grad.fill_(float("nan"))
     optimizer.step(LR, found_inf=torch.ones(()))
     assert torch.equal(start, optimizer.params.data)
     assert optimizer.steps == 0
-    walk(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR, found_inf=torch.zeros(())))
+    run_steps(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR, found_inf=torch.zeros(())))
     before = copy.deepcopy([optimizer.params.data, optimizer.state_dict()])
     optimizer.params.grad[2] = float("nan")
     optimizer.step(LR, found_inf=torch.ones(()))
     assert str(before) == str([optimizer.params.data, optimizer.state_dict()])
     plain, other = build(name)
-    walk(plain, other.params.zero_grad, lambda _: other.step(LR))
+    run_steps(plain, other.params.zero_grad, lambda _: other.step(LR))
     assert torch.equal(optimizer.params.data, other.params.data)
 
 
@@ -206,7 +206,7 @@ def test_a_kernel_as_a_matrix_lies_in_the_same_memory() -> None:
 
 
 def test_muon_by_its_class_refuses_what_is_no_matrix() -> None:
-    params = FlatParameters(network().parameters())
+    params = FlatParameters(make_network().parameters())
     with pytest.raises(ValueError, match=r"matrices only; 4 of 6 parameters are not matrices .*optimizer=muon"):
         TorchOptimizer(params, torch.optim.Muon, {})
     with pytest.raises(ValueError, match="there are none to train"):

@@ -53,7 +53,7 @@ def test_every_scheduler_of_torch_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_rates_are_torchs(name: str) -> None:
+def test_learning_rates_match_torch(name: str) -> None:
     schedule = build(name)
     found = [schedule(step) for step in range(TOTAL)]
     wanted = reference(name)
@@ -67,7 +67,7 @@ def test_the_rates_are_torchs(name: str) -> None:
 
 @pytest.mark.parametrize("stop", [0, 1, 7, 12])
 @pytest.mark.parametrize("name", CASES)
-def test_it_goes_on_where_it_was(name: str, stop: int) -> None:
+def test_it_resumes_at_its_position(name: str, stop: int) -> None:
     whole, first, again = build(name), build(name), build(name)
     for step in range(stop + 1):
         first(step)
@@ -125,7 +125,7 @@ def test_null_is_the_length_of_the_run(name: str, options: dict[str, Any], end: 
         assert rates[: warmup + 1] == pytest.approx([rates[warmup] * (step + 1) / 6 for step in range(6)])
 
 
-def test_a_group_of_another_rate_has_the_same_schedule_in_proportion() -> None:
+def test_a_param_group_with_another_lr_scales_the_same_schedule() -> None:
     usual, half = build("CosineAnnealingLR"), build("CosineAnnealingLR", lr=LR / 2)
     assert [half(s)[0] for s in range(TOTAL)] == pytest.approx([usual(s)[0] / 2 for s in range(TOTAL)])
 

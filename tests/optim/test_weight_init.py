@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tests.helpers.lab import configure
-from tests.helpers.pairs import MODELS, first_data, pair
+from tests.helpers.pairs import MODELS, first_dataset, make_pair
 from trainer.core import rng
 from trainer.engine import factory
 from trainer.models.layers.attention.efficient_attention import LinformerAttention
@@ -127,7 +127,7 @@ def test_each_relation_has_a_rotation_of_its_own(shape: tuple[int, int]) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_every_map_of_every_model_is_drawn(model: str) -> None:
-    task = pair(model, first_data(model)).task
+    task = make_pair(model, first_dataset(model)).task
     before = {name: value.detach().clone() for name, value in task.model.named_parameters() if value.dim() > 1}
     initialize_weights(task.model, "kaiming")
     after = dict(task.model.named_parameters())
@@ -139,12 +139,12 @@ def test_every_map_of_every_model_is_drawn(model: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", sorted(MODELS.keys() - EMBEDDINGS_ALONE))
-def test_every_model_listens_and_default_draws_nothing(model: str) -> None:
+def test_initialization_changes_every_model_and_default_uses_no_random_numbers(model: str) -> None:
     found = {}
     for rule in ("default", "xavier", "orthogonal"):
-        made = pair(model, first_data(model), f"init={rule}")
+        made = make_pair(model, first_dataset(model), f"init={rule}")
         found[rule] = torch.cat([value.detach().flatten() for value in made.task.parameters()])
-    plain = pair(model, first_data(model))
+    plain = make_pair(model, first_dataset(model))
     rng.seed_everything(0)
     again = factory.make_task(plain.config.tree, plain.data, plain.config.names)
     assert torch.equal(found["default"], torch.cat([value.detach().flatten() for value in again.parameters()]))

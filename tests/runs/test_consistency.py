@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.helpers.own_runs import scores, trained
+from tests.helpers.marks import mark_slow_after
+from tests.helpers.own_runs import evaluate_scores, train_run
 from trainer.core import rng
 from trainer.runs import evaluate, saved_run
 from trainer.runs.results import Result
@@ -23,10 +24,10 @@ pytestmark = pytest.mark.usefixtures("in_tmp")
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a device that this machine has is taken")
 def test_a_run_of_a_device_that_is_not_here_is_used_on_another(caplog: pytest.LogCaptureFixture) -> None:
-    path = trained("csv")
+    path = train_run("csv")
     file = path / "config.yaml"
     file.write_text(file.read_text().replace("device: auto", "device: cuda:3"))
-    assert scores(path) == Result.read(path).test
+    assert evaluate_scores(path) == Result.read(path).test
     assert "device=cuda:3: this torch" in caplog.text
     assert "using cpu" in caplog.text
 
@@ -65,23 +66,23 @@ def test_random_numbers_saved_on_one_kind_of_device_are_restored_on_another(monk
         ("results.json", '"seed": 0', '"seed": 7', r"results.json: seed is 7; best.pt has 0"),
     ],
 )
-def test_what_was_edited_is_refused_by_file_and_key(name: str, before: str, after: str, said: str) -> None:
-    file = trained("csv", "optimizer.lr=0.003") / name
+def test_edited_values_are_refused_with_file_and_key(name: str, before: str, after: str, said: str) -> None:
+    file = train_run("csv", "optimizer.lr=0.003") / name
     assert before in file.read_text()
     file.write_text(file.read_text().replace(before, after))
     with pytest.raises(ConfigError, match=said):
-        scores(file.parent)
+        evaluate_scores(file.parent)
 
 
-def test_a_lost_configuration_is_that_of_the_checkpoint() -> None:
-    path = trained("csv")
+def test_a_lost_configuration_is_read_from_the_checkpoint() -> None:
+    path = train_run("csv")
     (path / "config.yaml").unlink()
-    assert scores(path) == Result.read(path).test
+    assert evaluate_scores(path) == Result.read(path).test
 
 
 def test_the_folder_of_data_sets_is_another_here(tmp_path: Path) -> None:
     """Also where a group repeats the flat key."""
-    path = trained("csv")
+    path = train_run("csv")
     kept, _ = saved_run.load_from_args("evaluate", [str(path), f"data_dir={tmp_path}"])
     repeated = saved_run.with_verb_overrides(
         replace(kept, tree=kept.tree | {"data": {**kept.tree["data"], "data_dir": str(tmp_path)}}),
@@ -92,24 +93,25 @@ def test_the_folder_of_data_sets_is_another_here(tmp_path: Path) -> None:
 
 def edited(change: Callable[[dict[str, Any]], object]) -> Path:
     """A run in whose results something was changed."""
-    file = trained("csv") / "results.json"
+    file = train_run("csv") / "results.json"
     found = json.loads(file.read_text())
     change(found)
     file.write_text(json.dumps(found))
     return file
 
 
-def test_a_score_that_the_weights_do_not_give_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_score_that_does_not_match_the_weights_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     file = edited(lambda found: found["test"].update(accuracy=0.99))
-    measured = scores(file.parent)["accuracy"]
+    measured = evaluate_scores(file.parent)["accuracy"]
     assert f"{file}: test.accuracy is 0.9900, not {measured:.4f}, the score of these weights" in caplog.text
     caplog.clear()
-    scores(file.parent, "allow_changed_data=true")
+    evaluate_scores(file.parent, "allow_changed_data=true")
     assert "test.accuracy" not in caplog.text, "the test rows may be others"
 
 
 @pytest.mark.parametrize(
-    ("device", "share", "is_told"), [("cpu", 1.005, False), ("cpu", 1.03, True), ("cuda:0", 1.03, False)]
+    ("device", "share", "is_told"),
+    mark_slow_after(2, [("cpu", 1.005, False), ("cpu", 1.03, True), ("cuda:0", 1.03, False)]),
 )
 def test_another_device_may_score_a_little_otherwise(
     device: str, share: float, is_told: bool, caplog: pytest.LogCaptureFixture
@@ -118,7 +120,7 @@ def test_another_device_may_score_a_little_otherwise(
         found["device"] = device
         found["test"]["nll"] *= share
 
-    scores(edited(move).parent, "device=cpu")
+    evaluate_scores(edited(move).parent, "device=cpu")
     assert ("test.nll" in caplog.text) is is_told
 
 

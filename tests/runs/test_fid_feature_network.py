@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.helpers.inside import run as train_mlp
-from tests.helpers.own_runs import copied
+from tests.helpers.in_process import run as train_mlp
+from tests.helpers.own_runs import copy_files
 from trainer.config import compose
 from trainer.config.compose import Config
 from trainer.core.dataset import Dataset
@@ -81,9 +81,9 @@ def test_one_is_trained_for_a_data_set_and_kept() -> None:
 
 @pytest.mark.parametrize("name", ["image_folder", "csv"])
 @pytest.mark.slow
-def test_another_is_trained_where_the_files_hold_something_else(name: str) -> None:
+def test_another_extractor_is_trained_for_other_files(name: str) -> None:
     """A class of another name is at another place in what a kept one tells."""
-    given = [f"data.{key}={value}" for key, value in copied(name).items()]
+    given = [f"data.{key}={value}" for key, value in copy_files(name).items()]
     likelihood = ["data.size=8", "task.likelihood=bernoulli"] if name == "image_folder" else []
     words = ["model=vae", f"data={name}", *given, *likelihood, "task.samples=40", "max_steps=20", "threads=1"]
     for count in (1, 2):
@@ -124,7 +124,7 @@ def test_a_stop_while_it_is_trained_is_of_the_run_that_wants_it(monkeypatch: pyt
     assert [run_dir.read_results(path)["status"] for path in runs()] == ["finished"]
 
 
-def test_what_does_not_fit_is_told_before_it_is_trained() -> None:
+def test_incompatibility_is_reported_before_training() -> None:
     with pytest.raises(ConfigError, match=r"task\.likelihood=categorical needs one output per gray level"):
         attached("task.likelihood=categorical")
     assert runs() == []

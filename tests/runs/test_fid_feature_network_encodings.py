@@ -184,7 +184,7 @@ def test_of_a_set_that_stores_nothing_the_split_may_be_another_where_its_scale_i
             fid_feature_network.attach_feature_extractor(asked, data, train.train_nested_run)
 
 
-def test_a_task_of_the_users_that_tells_classes_is_taken() -> None:
+def test_a_user_classification_task_is_accepted() -> None:
     Path("own_task.py").write_text(
         'from trainer.tasks.classification import Classification\n\n\nclass Own(Classification):\n    """Mine."""\n'
     )

@@ -7,8 +7,7 @@ from time import monotonic
 
 import pytest
 
-from tests.runs.test_leaderboard import put, tree
-from trainer.runs import leaderboard
+from tests.helpers.finished_runs import make_config, read_leaderboard, write_run
 from trainer.runs.finished_runs import read_runs
 
 ALIASES = "{a0: &a0 [x, x, x, x, x, x, x, x, x]"
@@ -29,21 +28,21 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-def test_a_value_that_cannot_be_read_is_text(name: str, tmp_path: Path) -> None:
+def test_an_unparsable_value_is_a_string(name: str, tmp_path: Path) -> None:
     text = UNREADABLE[name]
     started = monotonic()
     for seed in (0, 1):
-        put(tmp_path, str(seed), tree(seed), [f"seed={seed}", f"data.missing={text}"])
+        write_run(tmp_path, str(seed), make_config(seed), [f"seed={seed}", f"data.missing={text}"])
     (tmp_path / "1/config.yaml").write_text(f"seed: 1\ndata: {text}\n")
     (first, second) = read_runs(tmp_path)
     assert first.explicit_overrides["data.missing"] == second.config["data.missing"] == text
-    assert len(leaderboard.collect_entries(tmp_path)) == 2
+    assert len(read_leaderboard(tmp_path)) == 2
     assert monotonic() - started < 5
 
 
 @pytest.mark.parametrize("text", ["[0000-00-00]", "[2024-13-01]", "[2024-01-31]"])
 def test_a_date_is_the_text_that_it_is_to_hydra(text: str, tmp_path: Path) -> None:
-    put(tmp_path, "a", tree(), [f"data.missing={text}"])
+    write_run(tmp_path, "a", make_config(), [f"data.missing={text}"])
     (tmp_path / "a/config.yaml").write_text(f"seed: 0\ndata:\n  missing: {text}\n")
     (run,) = read_runs(tmp_path)
     assert run.explicit_overrides["data.missing"] == run.config["data.missing"] == [text[1:-1]]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 
 from tests.helpers.commands import write
+from tests.helpers.finished_runs import make_config, read_leaderboard, write_run
 from trainer.runs import leaderboard, sweep
 from trainer.runs.finished_runs import read_runs
 from trainer.runs.leaderboard import Entry
@@ -18,58 +17,21 @@ from trainer.runs.sweep_job import Job
 from trainer.utils.errors import SystemFault
 
 
-def put(root: Path, name: str, config: dict[str, Any], overrides: list[str], **changes: Any) -> None:
-    """A run folder; numbers are those of a run of ``accuracy`` unless they are changed."""
-    results = {
-        "status": "finished",
-        "model": "mlp",
-        "data": "csv",
-        "monitor": "accuracy",
-        "params": 5,
-        "seconds": 1.0,
-        "val": {"accuracy": 0.8},
-        "test": {"accuracy": 0.7, "f1": 0.6},
-        "baseline": {"accuracy": 0.5},
-        "best_possible": {},
-        "seed": config.get("seed", 0),
-        "overrides": overrides,
-    }
-    write(root, {f"{name}/results.json": json.dumps(results | changes)})
-    write(root, {f"{name}/config.yaml": OmegaConf.to_yaml(OmegaConf.create(config))})
-    stamp = 1_700_000_000 + len(list(root.glob("**/results.json")))
-    os.utime(root / name / "results.json", (stamp, stamp))
-
-
-def tree(seed: int = 0, lr: float = 0.01, path: str = "a.csv", **data: Any) -> dict[str, Any]:
-    return {
-        "seed": seed,
-        "jobs": None,
-        "optimizer": {"_target_": "trainer.optim.optimizers.Adam", "lr": lr},
-        "data": {
-            "_target_": "trainer.data.datasets.tabular.csv_table.CSV",
-            "path": path,
-            "target": "y",
-            "drop_columns": [],
-        }
-        | data,
-    }
-
-
 def test_reruns_of_a_seed_count_once_and_the_newest_counts(tmp_path: Path) -> None:
     for number, (seed, score) in enumerate([(0, 0.1), (0, 0.2), (0, 0.9), (1, 0.7)]):
-        put(tmp_path, str(number), tree(seed), [f"seed={seed}"], test={"accuracy": score})
-    (entry,) = leaderboard.collect_entries(tmp_path)
+        write_run(tmp_path, str(number), make_config(seed), [f"seed={seed}"], test={"accuracy": score})
+    (entry,) = read_leaderboard(tmp_path)
     assert (entry.runs, entry.test) == (2, pytest.approx(0.8))
 
 
-def test_a_configuration_is_one_row_however_it_was_written(tmp_path: Path) -> None:
+def test_equivalent_configurations_are_one_row(tmp_path: Path) -> None:
     """By an override, by another, by a default, and with a whole number for a fraction."""
     ways = (["optimizer.lr=0.01"], ["optimizer.lr=1e-2", "jobs=2"], [], ["+optimizer.lr=0.01"])
     for seed, overrides in enumerate(ways):
-        put(tmp_path, str(seed), tree(seed) | {"jobs": seed}, overrides)
-    put(tmp_path, "whole", tree(9, lr=1), ["optimizer.lr=1"])
-    put(tmp_path, "fraction", tree(8, lr=1.0), ["optimizer.lr=1.0"])
-    entries = leaderboard.collect_entries(tmp_path)
+        write_run(tmp_path, str(seed), make_config(seed) | {"jobs": seed}, overrides)
+    write_run(tmp_path, "whole", make_config(9, lr=1), ["optimizer.lr=1"])
+    write_run(tmp_path, "fraction", make_config(8, lr=1.0), ["optimizer.lr=1.0"])
+    entries = read_leaderboard(tmp_path)
     assert sorted((entry.overrides, entry.runs) for entry in entries) == [
         ("optimizer.lr=0.01", 4),
         ("optimizer.lr=1", 2),
@@ -77,12 +39,12 @@ def test_a_configuration_is_one_row_however_it_was_written(tmp_path: Path) -> No
 
 
 def test_different_sources_are_not_ranked_together(tmp_path: Path) -> None:
-    put(tmp_path, "1", tree(path="red.csv"), ["data.path=red.csv"])
-    put(tmp_path, "2", tree(path="./red.csv", seed=1), ["data.path=./red.csv"])
-    put(tmp_path, "3", tree(path="white.csv"), ["data.path=white.csv"])
-    put(tmp_path, "4", {"data": {"name": "Coffee"}}, ["data.name=Coffee"], data="ucr")
-    put(tmp_path, "5", {"data": {"name": "Beef"}}, ["data.name=Beef"], data="ucr")
-    assert [(entry.data, entry.runs) for entry in leaderboard.collect_entries(tmp_path)] == [
+    write_run(tmp_path, "1", make_config(path="red.csv"), ["data.path=red.csv"])
+    write_run(tmp_path, "2", make_config(path="./red.csv", seed=1), ["data.path=./red.csv"])
+    write_run(tmp_path, "3", make_config(path="white.csv"), ["data.path=white.csv"])
+    write_run(tmp_path, "4", {"data": {"name": "Coffee"}}, ["data.name=Coffee"], data="ucr")
+    write_run(tmp_path, "5", {"data": {"name": "Beef"}}, ["data.name=Beef"], data="ucr")
+    assert [(entry.data, entry.runs) for entry in read_leaderboard(tmp_path)] == [
         ("csv (path=red.csv, target=y)", 2),
         ("csv (path=white.csv, target=y)", 1),
         ("ucr (name=Beef)", 1),
@@ -91,10 +53,10 @@ def test_different_sources_are_not_ranked_together(tmp_path: Path) -> None:
 
 
 def test_options_of_data_that_change_the_rows_make_a_table_and_others_a_row(tmp_path: Path) -> None:
-    put(tmp_path, "1", tree(drop_columns=["aa"]), ["data.drop_columns=[aa]"])
-    put(tmp_path, "2", tree(drop_columns=["bb"]), ["data.drop_columns=[bb]"])
-    put(tmp_path, "3", tree(nan="drop"), ["data.nan=drop"], baseline={"accuracy": 0.6})
-    found = leaderboard.collect_entries(tmp_path)
+    write_run(tmp_path, "1", make_config(drop_columns=["aa"]), ["data.drop_columns=[aa]"])
+    write_run(tmp_path, "2", make_config(drop_columns=["bb"]), ["data.drop_columns=[bb]"])
+    write_run(tmp_path, "3", make_config(nan="drop"), ["data.nan=drop"], baseline={"accuracy": 0.6})
+    found = read_leaderboard(tmp_path)
     assert len({entry.data for entry in found}) == 2
     assert {entry.overrides for entry in found if "nan=null" in entry.data or "nan" not in entry.data} == {
         "data.drop_columns=[aa]",
@@ -102,14 +64,14 @@ def test_options_of_data_that_change_the_rows_make_a_table_and_others_a_row(tmp_
     }
 
 
-def test_a_classifier_that_a_run_trained_for_itself_is_nobodys_run(tmp_path: Path) -> None:
-    put(tmp_path, "classifiers/cnn-digits-1", tree(), [])
-    put(tmp_path, "classifiers/of-mine", tree(1), ["seed=1"])
-    assert [entry.runs for entry in leaderboard.collect_entries(tmp_path)] == [1]
+def test_feature_extractors_of_runs_are_not_ranked(tmp_path: Path) -> None:
+    write_run(tmp_path, "classifiers/cnn-digits-1", make_config(), [])
+    write_run(tmp_path, "classifiers/of-mine", make_config(1), ["seed=1"])
+    assert [entry.runs for entry in read_leaderboard(tmp_path)] == [1]
 
 
-def test_a_configuration_whose_aliases_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
-    put(tmp_path, "1", tree(), ["optimizer.lr=0.5"])
+def test_a_yaml_alias_bomb_is_not_read(tmp_path: Path) -> None:
+    write_run(tmp_path, "1", make_config(), ["optimizer.lr=0.5"])
     ten = ", ".join(f"k{number}: *a" for number in range(10))
     lines = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} {{{ten.replace('*a', f'*a{n - 1}')}}}" for n in range(1, 10))]
     write(tmp_path, {"1/config.yaml": "\n".join(lines)})
@@ -117,18 +79,18 @@ def test_a_configuration_whose_aliases_would_fill_the_memory_is_not_read(tmp_pat
     assert run.config == {"optimizer.lr": 0.5}
 
 
-def test_settings_that_differ_in_no_override_are_told_apart(tmp_path: Path) -> None:
-    put(tmp_path, "1", tree(lr=0.1), [])
-    put(tmp_path, "2", tree(lr=0.2), [])
-    assert {entry.overrides for entry in leaderboard.collect_entries(tmp_path)} == {
+def test_settings_that_differ_in_no_override_are_distinguished(tmp_path: Path) -> None:
+    write_run(tmp_path, "1", make_config(lr=0.1), [])
+    write_run(tmp_path, "2", make_config(lr=0.2), [])
+    assert {entry.overrides for entry in read_leaderboard(tmp_path)} == {
         "optimizer.lr=0.1",
         "optimizer.lr=0.2",
     }
 
 
 def test_a_single_run_has_no_deviation(tmp_path: Path) -> None:
-    put(tmp_path, "1", tree(), [])
-    (entry,) = leaderboard.collect_entries(tmp_path)
+    write_run(tmp_path, "1", make_config(), [])
+    (entry,) = read_leaderboard(tmp_path)
     assert entry.std is None
     leaderboard.show_leaderboard(tmp_path)
     assert ",," in (tmp_path / "leaderboard.csv").read_text().splitlines()[1]
@@ -136,9 +98,9 @@ def test_a_single_run_has_no_deviation(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("changes", [{"val": 3}, {"test": {}}, {"params": "x"}, {"seconds": None}])
 def test_results_of_another_kind_are_left_out(changes: dict[str, Any], tmp_path: Path) -> None:
-    put(tmp_path, "1", tree(), [])
-    put(tmp_path, "2", tree(lr=3), [], **changes)
-    assert len(leaderboard.collect_entries(tmp_path)) == 1
+    write_run(tmp_path, "1", make_config(), [])
+    write_run(tmp_path, "2", make_config(lr=3), [], **changes)
+    assert len(read_leaderboard(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
@@ -148,7 +110,7 @@ def test_every_setting_is_read_whole_at_any_width(
     monkeypatch.setattr("trainer.viz.console.console._width", width)
     for number in (1, 2):
         names = [f"column[{number}]", "[b]"]
-        put(tmp_path, str(number), tree(drop_columns=names), [f"data.drop_columns={names}"])
+        write_run(tmp_path, str(number), make_config(drop_columns=names), [f"data.drop_columns={names}"])
     leaderboard.show_leaderboard(tmp_path)
     text = capsys.readouterr().out
     for number in (1, 2):
@@ -161,18 +123,18 @@ def test_every_setting_is_read_whole_at_any_width(
 
 
 def test_fields_of_a_row_are_columns_of_the_table(tmp_path: Path) -> None:
-    put(tmp_path, "1", tree(), [])
+    write_run(tmp_path, "1", make_config(), [])
     leaderboard.show_leaderboard(tmp_path)
     assert (tmp_path / "leaderboard.csv").read_text().splitlines()[0].split(",") == [*Entry.__dataclass_fields__]
 
 
 def test_the_same_path_with_other_contents_is_other_data(tmp_path: Path) -> None:
     """A seed of each, the same seed of both, and a run that does not say what it read."""
-    put(tmp_path, "1", tree(), [], data_digest="a" * 32, test={"accuracy": 0.1})
-    put(tmp_path, "2", tree(seed=1), [], data_digest="a" * 32, test={"accuracy": 0.2})
-    put(tmp_path, "3", tree(), [], data_digest="b" * 32, test={"accuracy": 0.9})
-    put(tmp_path, "4", tree(), [], test={"accuracy": 0.5})
-    assert [(entry.data, entry.runs, entry.test) for entry in leaderboard.collect_entries(tmp_path)] == [
+    write_run(tmp_path, "1", make_config(), [], data_digest="a" * 32, test={"accuracy": 0.1})
+    write_run(tmp_path, "2", make_config(seed=1), [], data_digest="a" * 32, test={"accuracy": 0.2})
+    write_run(tmp_path, "3", make_config(), [], data_digest="b" * 32, test={"accuracy": 0.9})
+    write_run(tmp_path, "4", make_config(), [], test={"accuracy": 0.5})
+    assert [(entry.data, entry.runs, entry.test) for entry in read_leaderboard(tmp_path)] == [
         ("csv (path=a.csv, target=y, contents aaaaaaaa)", 2, pytest.approx(0.15)),
         ("csv (path=a.csv, target=y, contents bbbbbbbb)", 1, 0.9),
         ("csv (path=a.csv, target=y, contents unknown)", 1, 0.5),
@@ -180,9 +142,9 @@ def test_the_same_path_with_other_contents_is_other_data(tmp_path: Path) -> None
 
 
 def test_contents_are_named_only_where_they_differ(tmp_path: Path) -> None:
-    put(tmp_path, "1", tree(), [], data_digest="a" * 32)
-    put(tmp_path, "2", tree(path="b.csv"), [], data_digest="b" * 32)
-    assert [entry.data for entry in leaderboard.collect_entries(tmp_path)] == [
+    write_run(tmp_path, "1", make_config(), [], data_digest="a" * 32)
+    write_run(tmp_path, "2", make_config(path="b.csv"), [], data_digest="b" * 32)
+    assert [entry.data for entry in read_leaderboard(tmp_path)] == [
         "csv (path=a.csv, target=y)",
         "csv (path=b.csv, target=y)",
     ]
@@ -193,7 +155,7 @@ def test_a_table_that_would_break_a_word_is_stacked(
 ) -> None:
     """At every width, with a name shorter than its column."""
     for place, word in enumerate(("[aa,bb]", "[cc,dd]")):
-        put(tmp_path, str(place), tree(drop_columns=word), [f"data.drop_columns={word}"])
+        write_run(tmp_path, str(place), make_config(drop_columns=word), [f"data.drop_columns={word}"])
     for width in range(40, 110):
         monkeypatch.setattr("trainer.viz.console.console._width", width)
         leaderboard.show_leaderboard(tmp_path)
@@ -201,7 +163,7 @@ def test_a_table_that_would_break_a_word_is_stacked(
 
 
 def test_large_scores_are_shown_as_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    put(tmp_path, "1", tree(), [], val={"accuracy": 15303297058.2212}, test={"accuracy": 2e-5})
+    write_run(tmp_path, "1", make_config(), [], val={"accuracy": 15303297058.2212}, test={"accuracy": 2e-5})
     leaderboard.show_leaderboard(tmp_path)
     shown = capsys.readouterr().out
     assert "1.53e+10" in shown
@@ -215,7 +177,7 @@ def test_a_table_that_cannot_be_saved_is_shown_first(
     def read_only(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    put(tmp_path, "a", tree(), [])
+    write_run(tmp_path, "a", make_config(), [])
     monkeypatch.setattr(os, "replace", read_only)
     with pytest.raises(SystemFault, match=r"cannot write .*leaderboard\.csv: Permission denied"):
         leaderboard.show_leaderboard(tmp_path)
@@ -224,7 +186,7 @@ def test_a_table_that_cannot_be_saved_is_shown_first(
     assert "saved in" not in said
 
 
-def test_how_jobs_ended_is_told_though_the_table_cannot_be_saved(
+def test_job_outcomes_are_reported_even_if_the_table_cannot_be_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: object) -> None:
@@ -241,6 +203,6 @@ def test_a_metric_that_only_the_run_knows_is_ranked_in_its_direction(tmp_path: P
     for value in (0.2, 0.9, 0.5):
         scores = {"val": {"pinball": value}, "test": {"pinball": value}, "baseline": {}}
         known = {"monitor": "pinball", "higher_is_better": {"pinball": higher}}
-        put(tmp_path, str(value), tree(lr=value), [f"optimizer.lr={value}"], **known, **scores)
-    found = [entry.val for entry in leaderboard.collect_entries(tmp_path)]
+        write_run(tmp_path, str(value), make_config(lr=value), [f"optimizer.lr={value}"], **known, **scores)
+    found = [entry.val for entry in read_leaderboard(tmp_path)]
     assert found == sorted([0.2, 0.9, 0.5], reverse=higher)

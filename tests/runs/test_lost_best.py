@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers.inside import run
+from tests.helpers.in_process import run
+from tests.helpers.marks import mark_slow_after
 from trainer.cli import main
 from trainer.engine import checkpoint
 from trainer.runs import evaluate, saved_run
@@ -40,7 +41,7 @@ def age(file: Path) -> None:
     torch.save(best | {"epoch": 2, "step": 6}, file)
 
 
-def test_weights_that_the_last_state_holds_are_made_again(capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_in_the_last_checkpoint_are_restored(capsys: pytest.CaptureFixture[str]) -> None:
     path = Path(run(*IMPROVED).folder)
     before, curves = checkpoint.load_checkpoint(path / "best.pt"), (path / "curves.png").read_bytes()
     (path / "best.pt").unlink()
@@ -65,8 +66,8 @@ def test_weights_that_the_last_state_holds_are_made_again(capsys: pytest.Capture
         (age, r"best\.pt: epoch is 2; last\.pt has 1"),
     ],
 )
-@pytest.mark.parametrize("word", ["resume=auto", "resume="])
-def test_weights_that_are_lost_are_told(harm: Callable[[Path], None], said: str, word: str) -> None:
+@pytest.mark.parametrize("word", mark_slow_after(1, ["resume=auto", "resume="]))
+def test_lost_weights_are_reported(harm: Callable[[Path], None], said: str, word: str) -> None:
     path = Path(run(*UNCHANGED).folder)
     harm(path / "best.pt")
     before = (path / "best.pt").read_bytes() if (path / "best.pt").exists() else None
@@ -77,14 +78,14 @@ def test_weights_that_are_lost_are_told(harm: Callable[[Path], None], said: str,
     assert before is None or (path / "best.pt").read_bytes() == before
 
 
-def test_averages_are_not_taken_for_the_weights_beside_them() -> None:
+def test_ema_weights_are_not_mistaken_for_weights() -> None:
     path = Path(run(*IMPROVED, "ema=0.5").folder)
     (path / "best.pt").unlink()
     with pytest.raises(ConfigError, match=r"last\.pt contains those before they were averaged"):
         run(*IMPROVED, "ema=0.5", "resume=auto")
 
 
-def test_a_damaged_file_is_not_written_over() -> None:
+def test_a_corrupt_file_is_not_overwritten() -> None:
     path = Path(run(*IMPROVED).folder)
     truncate(path / "best.pt")
     with pytest.raises(ConfigError, match=r"last\.pt contains the same weights: remove .*best\.pt"):

@@ -13,7 +13,7 @@ from tests.helpers.commands import environment
 
 COMMANDS = {
     "table": ["model=mlp", "data=moons", "epochs=1"],
-    "pictures": ["model=cnn", "data=digits", "max_steps=3", "channels_last=true", "augment=nudge"],
+    "images": ["model=cnn", "data=digits", "max_steps=3", "channels_last=true", "augment=nudge"],
 }
 
 
@@ -30,8 +30,9 @@ def train(folder: Path, *flags: str, words: list[str]) -> list[dict[str, str]]:
         return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
-def test_optimized_python_trains_the_same(name: str, tmp_path: Path) -> None:
+def test_optimized_python_trains_identically(name: str, tmp_path: Path) -> None:
     usual = train(tmp_path / "usual", words=COMMANDS[name])
     assert usual
     assert "train_loss" in usual[0]

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from tests.helpers.commands import write
-from tests.helpers.inside import run, signal_at
+from tests.helpers.finished_runs import read_leaderboard
+from tests.helpers.in_process import run, send_signal_at
+from tests.helpers.marks import mark_slow_after
 from trainer.engine import checkpoint
 from trainer.runs import evaluate, recovery, run_dir, saved_run, train
-from trainer.runs.leaderboard import collect_entries
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError, Interrupted
 
@@ -39,12 +40,12 @@ def test_scores_that_are_no_numbers_are_null_and_come_back_as_nan(tmp_path: Path
     assert again.test["nll"] == again.val["nll"] == 0.5
     assert all(math.isnan(x) for x in (again.test["iou_3"], again.val["mse"], again.baseline["nll"]))
     assert again.best_epoch is None
-    (entry,) = collect_entries(tmp_path)
+    (entry,) = read_leaderboard(tmp_path)
     assert entry.test == 0.5
     assert math.isnan(entry.baseline or 0)
 
 
-def test_on_a_full_disk_the_last_word_takes_the_place_of_the_one_before(
+def test_on_a_full_disk_the_last_status_overwrites_results_in_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = result(tmp_path, status="running")
@@ -62,16 +63,16 @@ def test_on_a_full_disk_the_last_word_takes_the_place_of_the_one_before(
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, number: int = 7) -> Path:
     with monkeypatch.context() as patched:
-        signal_at(patched, number, signal.SIGTERM)
+        send_signal_at(patched, number, signal.SIGTERM)
         with pytest.raises(Interrupted):
             run("epochs=4", "save_every=0", "hydra.run.dir=outputs/cut")
     return Path("outputs/cut")
 
 
 @pytest.mark.usefixtures("in_tmp")
-@pytest.mark.parametrize("text", [None, "", '{"identity": "'])
+@pytest.mark.parametrize("text", mark_slow_after(1, [None, "", '{"identity": "']))
 @pytest.mark.parametrize("how", ["auto", "verb", pytest.param("key", marks=pytest.mark.slow)])
-def test_a_run_is_known_by_its_checkpoint(text: str | None, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_are_rebuilt_from_the_checkpoint(text: str | None, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run("epochs=4", "draw=false", "hydra.run.dir=elsewhere/whole")
     cut = interrupted(monkeypatch)
     before = run_dir.read_results(cut)
@@ -91,7 +92,7 @@ def test_a_run_is_known_by_its_checkpoint(text: str | None, how: str, monkeypatc
 
 
 @pytest.mark.usefixtures("in_tmp")
-def test_what_is_done_with_a_run_needs_no_results_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_inference_needs_no_results_file(capsys: pytest.CaptureFixture[str]) -> None:
     made = run()
     path = Path(made.folder)
     (path / "results.json").unlink()
@@ -111,7 +112,8 @@ def test_a_checkpoint_of_something_else_tells_nothing(name: str, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("in_tmp")
-def test_a_damaged_state_is_left_to_the_user_or_to_auto(
+@pytest.mark.slow
+def test_a_corrupt_checkpoint_needs_the_user_or_resume_auto(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = run("epochs=4", "draw=false", "hydra.run.dir=elsewhere/whole")
@@ -153,7 +155,7 @@ def test_a_field_of_another_type_is_refused_by_its_key(tmp_path: Path, key: str,
         Result.read(tmp_path)
     with pytest.raises(ConfigError, match=key):
         saved_run.load(tmp_path)
-    assert collect_entries(tmp_path) == []
+    assert read_leaderboard(tmp_path) == []
 
 
 def test_results_nested_too_deep_are_none(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import runs, train
+from tests.helpers.commands import find_runs, train
 from trainer.cli import main
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -35,11 +35,12 @@ def stop(path: Path) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | {"status": "interrupted"}))
 
 
-def test_a_stopped_run_on_other_data_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.slow
+def test_an_interrupted_run_on_other_data_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(60)
     main.run_command(WORDS)
     assert "no run of this configuration on this data yet; starting one\n" in capsys.readouterr().out
-    (path,) = runs(Path())
+    (path,) = find_runs(Path())
     stop(path)
     write_rows(80)
     main.run_command(WORDS)
@@ -49,6 +50,7 @@ def test_a_stopped_run_on_other_data_is_named(capsys: pytest.CaptureFixture[str]
     assert "nothing to do" in again.stdout, "the run on this data comes first"
 
 
+@pytest.mark.slow
 def test_another_configuration_is_not_named(capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(60)
     main.run_command(WORDS)
@@ -58,12 +60,12 @@ def test_another_configuration_is_not_named(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.slow
-def test_a_sweep_on_other_data_is_named() -> None:
+def test_a_sweep_on_other_data_is_reported() -> None:
     write_rows(60)
     words = ("-m", *WORDS, "seed=0,1", "jobs=1")
     first = train(*words, cwd=Path())
     assert "resume=auto: no sweep of these jobs on this data yet; starting one\n" in first.stdout, first.stderr
-    path = next(path for path in runs(Path()) if path.name == "0-seed=0")
+    path = next(path for path in find_runs(Path()) if path.name == "0-seed=0")
     write_rows(80)
     again = train(*words, cwd=Path())
     assert f"starting one ({path}, finished, has this configuration on different data)" in again.stdout

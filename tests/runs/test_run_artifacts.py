@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.inside import metrics, run, signal_at
+from tests.helpers.in_process import read_metrics, run, send_signal_at
+from tests.helpers.marks import mark_slow_after
 from trainer.config import compose
 from trainer.engine import checkpoint
 from trainer.runs import run_artifacts, run_context, run_dir, saved_run, train
@@ -62,9 +63,14 @@ def killed_before(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> Pa
 
 
 @pytest.mark.parametrize(
-    "place", [(run_artifacts, "draw_curves"), (artifact_writer, "write_artifacts"), (train, "_draw_artifacts")]
+    "place",
+    [
+        (run_artifacts, "draw_curves"),
+        pytest.param((artifact_writer, "write_artifacts"), marks=pytest.mark.slow),
+        pytest.param((train, "_draw_artifacts"), marks=pytest.mark.slow),
+    ],
 )
-def test_a_run_killed_while_it_draws_is_made_complete(place: tuple[Any, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_killed_while_drawing_is_completed(place: tuple[Any, str], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = pictured()
     cut = killed_before(monkeypatch, *place)
     assert run_dir.read_results(cut)["status"] == "finished"
@@ -77,8 +83,8 @@ def test_a_run_killed_while_it_draws_is_made_complete(place: tuple[Any, str], mo
         assert result[key] == before[key], key
 
 
-@pytest.mark.parametrize("lost", ["curves.png", "metrics.csv", "confusion.png"])
-def test_what_was_removed_is_made_again(lost: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("lost", mark_slow_after(1, ["curves.png", "metrics.csv", "confusion.png"]))
+def test_removed_files_are_recreated(lost: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = pictured()
     before = (path / lost).read_bytes()
     (path / lost).unlink()
@@ -97,7 +103,7 @@ def test_curves_and_metrics_need_neither_data_nor_model(monkeypatch: pytest.Monk
     monkeypatch.setattr(train, "build_components", None)
     train.resume_run(saved_run.load(path))
     assert (path / "curves.png").stat().st_size > 1000
-    assert len(metrics(path)) == 2
+    assert len(read_metrics(path)) == 2
 
 
 def test_without_its_last_state_a_finished_run_stays_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,27 +114,28 @@ def test_without_its_last_state_a_finished_run_stays_as_it_is(capsys: pytest.Cap
     assert "without curves.png; nothing to do" in capsys.readouterr().out
 
 
-def test_a_state_before_the_last_is_none_of_a_finished_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_previous_checkpoint_of_a_finished_run_is_not_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     path = Path(run().folder)
     (path / checkpoint.LAST).rename(path / checkpoint.PREVIOUS)
     assert run("resume=auto").status == "finished"
     assert "is finished; nothing to do" in capsys.readouterr().out
 
 
-def test_a_stop_while_it_draws_leaves_a_finished_run(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_an_interrupt_while_drawing_leaves_a_finished_run(monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patched:
         patched.setattr(plots, "draw_training_curves", slow)
         with pytest.raises(Interrupted, match="train resume outputs/cut"):
-            run("hydra.run.dir=outputs/cut")
+            run("draw=true", "hydra.run.dir=outputs/cut")
     assert run_dir.read_results(Path("outputs/cut"))["status"] == "finished"
     train.resume_run(saved_run.load(Path("outputs/cut")))
     assert Path("outputs/cut/curves.png").exists()
 
 
-@pytest.mark.parametrize("name", ["curves.png", "confusion.png", "results.json"])
+@pytest.mark.parametrize("name", mark_slow_after(1, ["curves.png", "confusion.png", "results.json"]))
 def test_scores_are_shown_though_the_disk_is_full(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,9 +155,10 @@ def test_scores_are_shown_though_the_disk_is_full(
     assert "saved in" not in said
 
 
-def test_an_interrupted_run_says_how_far_it_came_and_has_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_an_interrupted_run_reports_its_progress_and_has_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        signal_at(patched, 7, signal.SIGHUP)
+        send_signal_at(patched, 7, signal.SIGHUP)
         with pytest.raises(Interrupted) as caught:
             run("epochs=4", "hydra.run.dir=outputs/cut")
     assert caught.value.exit_code == 129
@@ -161,7 +169,7 @@ def test_an_interrupted_run_says_how_far_it_came_and_has_curves(monkeypatch: pyt
     assert run("epochs=4", "resume=auto").steps == 12
 
 
-def test_a_failed_run_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_run_reports_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise SystemFault("no room")
 
@@ -173,7 +181,7 @@ def test_a_failed_run_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> N
     assert (said["status"], said["steps"], said["reason"]) == ("failed", 3, "SystemFault: no room")
 
 
-def test_the_first_fault_is_the_one_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_error_is_the_one_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be drawn or written because of it must not take its place."""
 
     def full(*_: object) -> None:
@@ -191,14 +199,14 @@ def test_the_first_fault_is_the_one_that_is_told(monkeypatch: pytest.MonkeyPatch
     assert "best.pt" in said["reason"]
 
 
-@pytest.mark.parametrize("name", ["x" * 900, "../secret.txt", "{}/secret.txt", "sub/picture.png", "..", "", "a\0b"])
-def test_a_name_that_is_no_file_of_the_folder_is_missing(name: str) -> None:
-    path = Path(run("draw=false").folder)
+def test_a_name_that_is_no_file_of_the_folder_is_missing() -> None:
+    path = Path(run().folder)
     (path.parent / "secret.txt").write_text("x")
     (path / "sub").mkdir()
     (path / "sub/picture.png").write_text("x")
     (path / "own.png").write_text("x")
-    name = name.format(path.parent.absolute())
     result = Result.read(path)
-    result.artifacts = [name, "own.png"]
-    assert run_artifacts.find_missing_artifacts(path, result) == [name]
+    outside = f"{path.parent.absolute()}/secret.txt"
+    for name in ("x" * 900, "../secret.txt", outside, "sub/picture.png", "..", "", "a\0b"):
+        result.artifacts = [name, "own.png"]
+        assert run_artifacts.find_missing_artifacts(path, result) == [name]

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.digest import digest
-from tests.helpers.inside import metrics, run, signal_at
-from tests.helpers.refusals import refused
+from tests.helpers.in_process import read_metrics, run, send_signal_at
+from tests.helpers.marks import mark_slow_after
+from tests.helpers.refusals import collect_problems
 from trainer.config import compose
 from trainer.engine import checkpoint
 from trainer.engine.callbacks import CallbackError
@@ -82,11 +83,12 @@ def state_of(folder: str) -> str:
     return digest({key: value for key, value in state.items() if key != "about"})
 
 
-def test_a_callback_of_a_plugin_and_its_state_resume_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_a_plugin_callback_with_state_resumes_bit_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run("epochs=4", "model.dropout=0.2", *MINE, "hydra.run.dir=outputs/whole")
     assert (whole.steps, whole.epochs) == (8, 3)
     with monkeypatch.context() as patched:
-        signal_at(patched, 4, signal.SIGINT)
+        send_signal_at(patched, 4, signal.SIGINT)
         with pytest.raises(Interrupted):
             run("epochs=4", "model.dropout=0.2", *MINE, "hydra.run.dir=outputs/cut")
     again = runner.resume_run(saved_run.load(Path("outputs/cut"), ["own_callbacks"]))
@@ -94,7 +96,7 @@ def test_a_callback_of_a_plugin_and_its_state_resume_to_the_same_bits(monkeypatc
     losses = checkpoint.load_newest(Path("outputs/cut"))["callbacks"]["callbacks.my_stop"]["losses"]
     assert len(losses) == 8
     assert state_of("outputs/cut") == state_of("outputs/whole")
-    assert metrics(Path("outputs/cut")) == metrics(Path("outputs/whole"))
+    assert read_metrics(Path("outputs/cut")) == read_metrics(Path("outputs/whole"))
 
 
 def test_a_callback_of_a_config_dir(tmp_path: Path) -> None:
@@ -104,7 +106,7 @@ def test_a_callback_of_a_config_dir(tmp_path: Path) -> None:
     words = ["callbacks=[early]", "plugins=[own_callbacks]"]
     config = compose.compose([*words, "callbacks.early.step=5"], [tmp_path / "mine"])
     assert config.tree["callbacks"] == {"early": {"_target_": "own_callbacks.StopAt", "step": 5}}
-    (problem,) = refused(*words, "callbacks.early.stpe=5", folders=(tmp_path / "mine",))
+    (problem,) = collect_problems(*words, "callbacks.early.stpe=5", folders=(tmp_path / "mine",))
     assert problem == "callbacks.early.stpe: unknown key; did you mean callbacks.early.step?"
 
 
@@ -136,8 +138,8 @@ def test_a_callback_of_a_config_dir(tmp_path: Path) -> None:
         (("log_every=0",), "log_every: 0 given; it must be a whole number >= 1"),
     ],
 )
-def test_what_is_refused(words: tuple[str, ...], problem: str) -> None:
-    assert any(problem in text for text in refused(*words)), refused(*words)
+def test_invalid_loggers_and_callbacks_are_refused(words: tuple[str, ...], problem: str) -> None:
+    assert any(problem in text for text in collect_problems(*words)), collect_problems(*words)
 
 
 def test_an_error_in_a_callback_ends_the_run_by_its_name() -> None:
@@ -153,8 +155,8 @@ def test_an_error_in_a_callback_ends_the_run_by_its_name() -> None:
         run("plugins=[own_callbacks]", "+logger.a={_target_: own_callbacks.StopAt, step: 3}")
 
 
-@pytest.mark.parametrize("after", [0, 4])
-def test_a_logger_that_fails_is_turned_off_and_changes_nothing(after: int, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("after", mark_slow_after(1, [0, 4]))
+def test_a_failing_logger_is_disabled_without_side_effects(after: int, capsys: pytest.CaptureFixture[str]) -> None:
     whole = run("hydra.run.dir=outputs/whole")
     broken = f"+logger.mine={{_target_: own_callbacks.Broken, after: {after}}}"
     result = run("hydra.run.dir=outputs/broken", "plugins=[own_callbacks]", broken, "log_every=1")
@@ -162,7 +164,7 @@ def test_a_logger_that_fails_is_turned_off_and_changes_nothing(after: int, capsy
     shown = capsys.readouterr().out
     assert shown.count("warning: logger.mine: OSError: ") == 1
     assert "logging to it ends, training continues" in shown
-    assert metrics(Path("outputs/broken")) == metrics(Path("outputs/whole"))
+    assert read_metrics(Path("outputs/broken")) == read_metrics(Path("outputs/whole"))
 
 
 def test_a_logger_whose_package_is_missing_names_the_extra_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +176,7 @@ def test_a_logger_whose_package_is_missing_names_the_extra_before_training(monke
     assert not list(Path().glob("outputs/**/results.json"))
 
 
+@pytest.mark.slow
 def test_callbacks_identify_a_run_and_loggers_do_not() -> None:
     plain = compose.compose([])
     for words in (["logger=none"], ["logger=[csv,tensorboard]", "log_every=3"]):
@@ -186,11 +189,12 @@ def test_callbacks_identify_a_run_and_loggers_do_not() -> None:
     assert result.options == run().options
 
 
-def test_the_step_table_has_each_step_once_whatever_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_steps_csv_has_each_step_once_after_any_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("epochs=4", "logger.csv.steps=true", "log_every=1", "save_every=1000")
     run(*words, "hydra.run.dir=outputs/whole")
     with monkeypatch.context() as patched:
-        signal_at(patched, 5, signal.SIGINT)
+        send_signal_at(patched, 5, signal.SIGINT)
         with pytest.raises(Interrupted):
             run(*words, "hydra.run.dir=outputs/cut")
     table = Path("outputs/cut", csv_logger.STEPS_FILE)
@@ -208,18 +212,19 @@ def test_the_step_table_has_each_step_once_whatever_stops_the_run(monkeypatch: p
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_three_loggers_at_once_resume_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_three_loggers_at_once_resume_bit_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     tracking = pytest.importorskip("mlflow.tracking")
     words = ("epochs=4", "model.dropout=0.2", "logger=[csv,tensorboard,mlflow]", "log_every=1", "draw=false")
     plain = run(*words[:2], "draw=false")
     with monkeypatch.context() as patched:
-        signal_at(patched, 5, signal.SIGINT)
+        send_signal_at(patched, 5, signal.SIGINT)
         with pytest.raises(Interrupted):
             run(*words, "hydra.run.dir=outputs/cut")
     again = runner.resume_run(saved_run.load(Path("outputs/cut")))
     assert (again.test, again.val) == (plain.test, plain.val)
-    assert metrics(Path("outputs/cut")) == metrics(Path(plain.folder))
+    assert read_metrics(Path("outputs/cut")) == read_metrics(Path(plain.folder))
     events = accumulators.EventAccumulator("outputs/cut/tensorboard", size_guidance={"scalars": 0}).Reload()
     assert [event.step for event in events.Scalars("train/loss")] == list(range(1, 13))
     assert [event.step for event in events.Scalars("val/accuracy")] == [3, 6, 9, 12]

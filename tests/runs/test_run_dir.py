@@ -24,7 +24,7 @@ from trainer.runs import run_dir, run_log
 from trainer.utils.errors import ConfigError, SystemFault
 
 
-def test_a_name_is_given_once(tmp_path: Path) -> None:
+def test_names_are_unique(tmp_path: Path) -> None:
     wanted = str(tmp_path / "day" / "run")
     assert [run_dir.claim_dir(wanted).name for _ in range(3)] == ["run", "run-2", "run-3"]
 
@@ -50,7 +50,7 @@ def test_a_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
         assert (tmp_path / ".lock").read_text() == str(os.getpid())
 
 
-def test_a_child_holds_no_lock(tmp_path: Path) -> None:
+def test_a_child_process_holds_no_lock(tmp_path: Path) -> None:
     with run_dir.lock_run(tmp_path):
         child = os.fork()
         if child == 0:
@@ -83,7 +83,7 @@ def test_a_lock_may_be_waited_for(tmp_path: Path) -> None:
     holder.join()
 
 
-def test_a_file_system_without_locks_will_do(
+def test_a_file_system_without_locks_is_supported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def flock(*_: object) -> None:
@@ -94,7 +94,7 @@ def test_a_file_system_without_locks_will_do(
         assert "Operation not supported" in caplog.text
 
 
-def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_an_unwritable_log_is_reported(tmp_path: Path) -> None:
     logger = logging.getLogger("trainer")
     with run_log.log_to_file(tmp_path):
         handler = next(handler for handler in logger.handlers if isinstance(handler, run_log.RunLogHandler))
@@ -148,7 +148,7 @@ def test_what_was_trained_is_never_taken_back(tmp_path: Path) -> None:
     assert (empty.exists(), full.exists()) == (False, True)
 
 
-def test_a_folder_of_the_users_own_is_neither_used_nor_taken_back(tmp_path: Path) -> None:
+def test_a_user_folder_is_neither_used_nor_removed(tmp_path: Path) -> None:
     mine = write(tmp_path / "mine", {"thesis.txt": "", "notes/page": ""})
     assert run_dir.claim_run(str(mine), may_reuse=True).path == tmp_path / "mine-2"
     killed = write(tmp_path / "killed", {".lock": "", "train.log": "", ".config.yaml.7.tmp": ""})
@@ -178,6 +178,7 @@ def enter(path: Path) -> None:
 
 
 @pytest.mark.parametrize("may_reuse", [True, False])
+@pytest.mark.slow
 def test_processes_that_claim_at_once_get_folders_of_their_own(may_reuse: bool, tmp_path: Path) -> None:
     """Each works in its own as soon as it has it, and some are done before others look."""
     for round_of in range(10):
@@ -212,7 +213,7 @@ def test_processes_that_claim_at_once_get_folders_of_their_own(may_reuse: bool, 
         assert [len(list(path.glob("*.out"))) for path in places] == [1] * 5
 
 
-def test_a_sweep_goes_on_where_no_job_could_say_anything(tmp_path: Path) -> None:
+def test_a_sweep_continues_when_jobs_cannot_write(tmp_path: Path) -> None:
     begun = write(tmp_path / "begun", {"0-seed=0.out": "words", "0-seed=0/.lock": "", "1-seed=1/config.yaml": ""})
     assert run_dir.claim_dir(str(begun), run_dir.is_abandoned_sweep) == begun
     assert run_dir.claim_dir(str(begun)) == tmp_path / "begun-2"
@@ -233,7 +234,7 @@ def test_the_newest_run_has_a_name_of_its_own() -> None:
 
 
 @pytest.mark.usefixtures("in_tmp")
-def test_a_folder_of_the_users_called_latest_stays() -> None:
+def test_a_user_folder_named_latest_is_kept() -> None:
     for name in ("a", "latest"):
         Path("outputs", name).mkdir(parents=True)
     run_dir.link_latest(Path("outputs/a"))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.commands import train, write
+from tests.helpers.in_process import call_main
 
 FAST = ("model=mlp", "data=moons", "data.rows=300", "model.hidden=[4]", "threads=1", "draw=false")
 LINE = re.compile(
@@ -15,6 +16,7 @@ LINE = re.compile(
 )
 
 
+@pytest.mark.slow
 def test_every_epoch_has_a_plain_line_off_a_terminal(tmp_path: Path) -> None:
     done = train(*FAST, "epochs=4", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -23,9 +25,12 @@ def test_every_epoch_has_a_plain_line_off_a_terminal(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-def test_epochs_between_validations_have_a_line_too(tmp_path: Path) -> None:
-    done = train(*FAST, "epochs=4", "val_every=2", cwd=tmp_path)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("epoch ")]
+@pytest.mark.usefixtures("in_tmp")
+def test_epochs_between_validations_have_a_line_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, out, _ = call_main(capsys, monkeypatch, *FAST, "epochs=4", "val_every=2")
+    lines = [line for line in out.splitlines() if line.startswith("epoch ")]
     assert [line.split("/")[0] for line in lines] == [f"epoch {k}" for k in range(1, 5)]
     assert ["val accuracy" in line for line in lines] == [False, True, False, True]
     assert all("loss" in line for line in lines)
@@ -69,7 +74,7 @@ def test_a_graph_is_counted_by_its_nodes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_more_workers_than_cores_are_told_once(tmp_path: Path) -> None:
+def test_more_workers_than_cores_are_reported_once(tmp_path: Path) -> None:
     done = train(*FAST, "epochs=1", "num_workers=9", "data.rows=30", cwd=tmp_path)
     said = done.stdout + done.stderr
     assert said.count("num_workers: 9 processes share") == 1
@@ -87,25 +92,35 @@ def test_auc_of_three_classes_can_choose_the_weights(scores: str, tmp_path: Path
     assert re.search(r"auc +0\.5000 +0\.\d+", done.stdout)
 
 
-def test_auc_that_is_not_measured_says_how_it_is(tmp_path: Path) -> None:
-    done = train("model=mlp", "data=wine", "monitor=auc", "epochs=1", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "task.scores=[accuracy,nll,f1,auc]" in done.stderr
+@pytest.mark.usefixtures("in_tmp")
+def test_monitoring_unmeasured_auc_names_the_task_scores_key(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = call_main(capsys, monkeypatch, "model=mlp", "data=wine", "monitor=auc", "epochs=1")
+    assert code == 2
+    assert "task.scores=[accuracy,nll,f1,auc]" in err
 
 
-def test_names_of_classes_are_no_formulas_and_steer_nothing(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("in_tmp")
+def test_class_names_are_escaped_in_figures_and_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = "".join(f"{k % 7},{k % 3},{'$' * (1 + k % 3)}\x1b[31m\n" for k in range(90))
     write(tmp_path, {"prices.csv": "a,b,price\n" + rows})
-    done = train("model=mlp", "data=csv", "data.path=prices.csv", "data.target=price", "epochs=1", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "confusion.png" in done.stdout
-    done = train("model=mlp", "data=csv", "data.path=no\x1b[31m.csv", "data.target=price", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "\x1b" not in done.stdout + done.stderr
+    words = ("model=mlp", "data=csv", "data.target=price", "epochs=1", "threads=1")
+    code, out, err = call_main(capsys, monkeypatch, *words, "data.path=prices.csv")
+    assert code == 0, err
+    assert "confusion.png" in out
+    code, out, err = call_main(capsys, monkeypatch, *words, "data.path=no\x1b[31m.csv")
+    assert code == 2
+    assert "\x1b" not in out + err
 
 
-def test_a_baseline_that_was_chosen_among_rules_is_named(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("in_tmp")
+def test_the_chosen_baseline_rule_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, {"s.csv": "v\n" + "\n".join(f"{(hour % 24) ** 2}" for hour in range(600)) + "\n"})
     words = ("model=dlinear", "data=csv_series", "data.path=s.csv", "data.history=48", "data.horizon=3", "max_steps=2")
-    done = train(*words, cwd=tmp_path)
-    assert "\nbaseline: the last 24 steps again\n" in done.stdout
+    _, out, _ = call_main(capsys, monkeypatch, *words, "draw=false", "threads=1")
+    assert "\nbaseline: the last 24 steps again\n" in out

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.helpers.digest import digest
-from tests.helpers.inside import run, signal_at
+from tests.helpers.in_process import run, send_signal_at
 from trainer.engine import checkpoint
 from trainer.engine.checkpoint import BEST, LAST
 from trainer.runs import saved_run, train
@@ -77,7 +77,7 @@ def bests(moments: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("steps", [0, 1, STEPS, 2 * STEPS - 1])
-def test_best_weights_of_a_save_that_was_cut_short_are_found_anew(steps: int, moments: Path, tmp_path: Path) -> None:
+def test_best_weights_of_an_interrupted_save_are_found_again(steps: int, moments: Path, tmp_path: Path) -> None:
     """They were written first, and the state before is of some steps earlier."""
     later = bests(moments)[1:]
     assert later, "the run has improved more than once"
@@ -98,14 +98,15 @@ def test_later_weights_are_not_those_that_are_tested(moments: Path, tmp_path: Pa
     assert outcome(path) == outcome(moments / "whole")
 
 
-def test_stops_before_they_are_found_anew_change_nothing(
+@pytest.mark.slow
+def test_interrupts_before_best_weights_are_found_change_nothing(
     moments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     best = bests(moments)[1]
     path = at(moments, f"{LAST}-{best - STEPS}", tmp_path, best)
     for step in (best - STEPS + 1, best - STEPS + 2):
         with monkeypatch.context() as patch:
-            signal_at(patch, step, signal.SIGTERM)
+            send_signal_at(patch, step, signal.SIGTERM)
             with pytest.raises(Interrupted):
                 train.resume_run(saved_run.load(path))
         state = checkpoint.load_checkpoint(path / LAST)

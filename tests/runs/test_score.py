@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.own_runs import trained
-from tests.runs.test_whole_runs import FOREIGN, append, rename
+from tests.helpers.changed_files import CHANGED_DATA, append_rows, rename_classes
+from tests.helpers.own_runs import train_run
 from trainer.runs import saved_run, score
 from trainer.utils.errors import ConfigError
 
@@ -16,12 +16,12 @@ pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
 @pytest.mark.slow
-def test_pictures_are_rated_as_before_though_the_folder_changed() -> None:
-    path = trained("image_folder", "model=conv_vae", "task.classifier=null", "data.size=8")
+def test_images_are_rated_as_before_though_the_folder_changed() -> None:
+    path = train_run("image_folder", "model=conv_vae", "task.classifier=null", "data.size=8")
     shutil.copytree(next(Path("files").iterdir()), "today")
     before = score.score_run(saved_run.load(path), "today").read_text()
-    append(Path("files"))
-    rename(Path("files"))
+    append_rows(Path("files"))
+    rename_classes(Path("files"))
     assert score.score_run(saved_run.load(path), "today").read_text() == before
-    with pytest.raises(ConfigError, match=FOREIGN):
+    with pytest.raises(ConfigError, match=CHANGED_DATA):
         score.score_run(saved_run.load(path), None)

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.commands import SMALL, runs, start, train, write
+from tests.helpers.commands import SMALL, find_runs, start, train, write
+from tests.helpers.finished_runs import read_leaderboard
 from trainer.runs import leaderboard, run_dir, sweep
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
@@ -62,7 +63,7 @@ def test_a_grid_and_its_leaderboard() -> None:
     done = train("-m", *SMALL, "optimizer.lr=0.1,0.01", "seed=0,1", cwd=Path())
     assert done.returncode == 0, done.stderr
     root = only_sweep()
-    found = [run_dir.read_results(path) for path in runs(root)]
+    found = [run_dir.read_results(path) for path in find_runs(root)]
     assert sorted((run["overrides"][-2], run["seed"]) for run in found) == [
         ("optimizer.lr=0.01", 0),
         ("optimizer.lr=0.01", 1),
@@ -93,7 +94,7 @@ def test_a_job_that_fails_does_not_stop_the_others() -> None:
     assert [line.split(": ")[0] for line in said] == ["refused", "failed", "refused", "failed", "refused"]
     assert any("ZeroDivisionError: on purpose" in line for line in said)
     assert any("exit" in line and "9" in line for line in said)
-    assert [path.name for path in runs(root) if run_dir.read_results(path)["status"] == "finished"] == [
+    assert [path.name for path in find_runs(root) if run_dir.read_results(path)["status"] == "finished"] == [
         "0-data.end=well,task=classification"
     ]
     (raised,) = root.glob("*end=raise,task=classification.out")
@@ -106,40 +107,40 @@ def test_the_same_command_with_resume_auto_repeats_nothing() -> None:
     grid = ("-m", *FRAGILE, "seed=0,1", "resume=auto")
     first = train(*grid, cwd=Path())
     assert first.returncode == 0, first.stderr
-    before = {path: (path / "results.json").stat().st_mtime_ns for path in runs(Path())}
+    before = {path: (path / "results.json").stat().st_mtime_ns for path in find_runs(Path())}
     assert len(before) == 2
     (root,) = {path.parent for path in before}
     table = board(root)
     time.sleep(1.1)  # another second, which would be another folder
     again = train(*grid, cwd=Path())
     assert again.returncode == 0, again.stderr
-    assert {path: (path / "results.json").stat().st_mtime_ns for path in runs(Path())} == before
+    assert {path: (path / "results.json").stat().st_mtime_ns for path in find_runs(Path())} == before
     boards = [board(path.parent) for path in Path("outputs").glob("**/leaderboard.csv")]
     assert boards == [table] * len(boards)
     assert "no finished run" not in again.stdout
 
 
 @pytest.mark.slow
-def test_a_run_by_itself_is_not_taken_for_a_sweep() -> None:
+def test_a_single_run_is_not_treated_as_a_sweep() -> None:
     alone = train(*SMALL, "seed=0", cwd=Path())
     assert alone.returncode == 0, alone.stderr
     for _ in range(2):
         done = train("-m", *SMALL, "seed=0,1", "resume=auto", cwd=Path())
         assert done.returncode == 0, done.stderr
-        assert [path.name for path in runs(only_sweep())] == ["0-seed=0", "1-seed=1"]
+        assert [path.name for path in find_runs(only_sweep())] == ["0-seed=0", "1-seed=1"]
         assert board(only_sweep())[0]["runs"] == "2"
-    assert len(runs(Path())) == 3
+    assert len(find_runs(Path())) == 3
 
 
 @pytest.mark.slow
-def test_jobs_side_by_side() -> None:
+def test_jobs_run_in_parallel() -> None:
     for jobs, words in ((1, "1 at a time"), (2, "2 at a time")):
         done = train("-m", *SMALL, "seed=0,1", f"jobs={jobs}", cwd=Path())
         assert (done.returncode, words in done.stdout) == (0, True), done.stderr
 
 
 @pytest.mark.slow
-def test_an_interrupted_sweep_says_how_to_go_on() -> None:
+def test_an_interrupted_sweep_reports_how_to_resume() -> None:
     process = start("-m", *FRAGILE, "data.end=well,wait", "jobs=1", cwd=Path())
     deadline = time.monotonic() + 90
     while not Path("waiting").exists() and time.monotonic() < deadline and process.poll() is None:
@@ -186,10 +187,10 @@ def result(**changes: Any) -> dict[str, Any]:
 def leaderboard_of(root: Path, *found: dict[str, Any]) -> list[leaderboard.Entry]:
     for number, item in enumerate(found):
         write(root, {f"{number}/results.json": json.dumps(item)})
-    return leaderboard.collect_entries(root)
+    return read_leaderboard(root)
 
 
-def test_mean_and_spread_by_hand(tmp_path: Path) -> None:
+def test_mean_and_standard_deviation_match_a_hand_computation(tmp_path: Path) -> None:
     scores = [0.7, 0.8, 0.9]
     (entry,) = leaderboard_of(
         tmp_path, *(result(test={"accuracy": s}, overrides=["model=mlp", f"seed={s}"]) for s in scores)
@@ -227,7 +228,7 @@ def test_only_what_differs_is_named_and_only_what_finished_counts(tmp_path: Path
     assert [entry.overrides for entry in entries] == ["optimizer.lr=2", "optimizer.lr=1"]
 
 
-def test_less_is_better_for_a_loss(tmp_path: Path) -> None:
+def test_lower_is_better_for_a_loss(tmp_path: Path) -> None:
     loss = {"monitor": "mse", "test": {"mse": 1.0}, "baseline": {}}
     entries = leaderboard_of(
         tmp_path,
@@ -251,7 +252,7 @@ def test_an_empty_folder_and_one_that_is_not_there(tmp_path: Path, capsys: pytes
         leaderboard.show_leaderboard(tmp_path / "nope")
 
 
-def test_a_file_of_results_that_is_not_ours_is_left_out(tmp_path: Path) -> None:
+def test_a_foreign_results_file_is_ignored(tmp_path: Path) -> None:
     assert len(leaderboard_of(tmp_path, result(), {"status": "finished", "accuracy": 1})) == 1
     with pytest.raises(ConfigError, match=r"results\.json is not a results file of a run: .* missing"):
         Result.read(tmp_path / "1")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import SMALL, runs, start, train, write
+from tests.helpers.commands import SMALL, find_runs, start, train, write
 from trainer.runs import run_dir, sweep, sweep_job
 
 DATA = """
@@ -32,7 +32,7 @@ MORTAL = ("--config-dir", "c", "plugins=[own_mortal]", "model=mlp", "data=mortal
 pytestmark = pytest.mark.slow
 
 
-def test_a_job_that_is_killed_is_told_by_the_signal_and_not_by_its_last_words(tmp_path: Path) -> None:
+def test_a_killed_job_is_reported_by_its_signal_not_by_its_output(tmp_path: Path) -> None:
     write(tmp_path, OWN)
     done = train("-m", *MORTAL, "data.by=9,0,11", "hydra.sweep.dir=outputs/sweep", cwd=tmp_path)
     assert done.returncode == 1
@@ -40,12 +40,12 @@ def test_a_job_that_is_killed_is_told_by_the_signal_and_not_by_its_last_words(tm
         "failed: 0-data.by=9: killed by signal 9 (SIGKILL): often out of memory",
         "failed: 2-data.by=11: killed by signal 11 (SIGSEGV)",
     ]
-    said = [run_dir.read_results(path) for path in runs(tmp_path)]
+    said = [run_dir.read_results(path) for path in find_runs(tmp_path)]
     assert [run["status"] for run in said] == ["failed", "finished", "failed"]
     assert said[0]["reason"] == "killed by signal 9 (SIGKILL): often out of memory"
 
 
-def test_a_childs_end_is_left_to_whoever_started_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_exit_is_left_to_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a program that calls the sweep."""
     monkeypatch.chdir(tmp_path)
     child = os.fork()
@@ -99,8 +99,8 @@ def test_a_job_ends_with_its_sweep_and_is_saved(at_once: bool, tmp_path: Path) -
         assert (first / "last.pt").exists(), "it was not saved"
     done = train(*words, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert [path.name for path in runs(tmp_path)] == ["0-seed=0", "1-seed=1"]
-    assert [run_dir.read_results(path)["status"] for path in runs(tmp_path)] == ["finished"] * 2
+    assert [path.name for path in find_runs(tmp_path)] == ["0-seed=0", "1-seed=1"]
+    assert [run_dir.read_results(path)["status"] for path in find_runs(tmp_path)] == ["finished"] * 2
     assert "from step" in (tmp_path / "outputs/sweep/0-seed=0.out").read_text()
 
 

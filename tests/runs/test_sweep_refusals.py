@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import SMALL, runs, train
+from tests.helpers.commands import SMALL, find_runs, train
 from trainer.cli import main
 from trainer.utils.errors import ConfigError, UnknownNameError
 
@@ -30,7 +30,7 @@ def test_a_typo_stops_everything_before_the_first_job(arguments: list[str], tmp_
         (["epochs=1,x", "task=classification,seq2seq"], ["epochs: 'x' given"]),
     ],
 )
-def test_a_bad_value_is_refused_before_the_first_job(words: list[str], said: list[str], tmp_path: Path) -> None:
+def test_a_bad_value_raises_before_the_first_job(words: list[str], said: list[str], tmp_path: Path) -> None:
     """Nothing else in the grid makes it right; what does not go together is the matter of one job."""
     with pytest.raises(ConfigError) as caught:
         main.run_command(["-m", "model=mlp", "data=moons", *words])
@@ -42,7 +42,7 @@ def test_a_bad_value_is_refused_before_the_first_job(words: list[str], said: lis
 @pytest.mark.slow
 def test_what_does_not_go_together_is_bad_input_and_trains_the_rest() -> None:
     done = train("-m", *SMALL, "task=classification,seq2seq", cwd=Path())
-    assert (done.returncode, len(runs(Path()))) == (2, 1), done.stderr
+    assert (done.returncode, len(find_runs(Path()))) == (2, 1), done.stderr
     assert "1 job (1 incompatible), " in done.stdout
     assert done.stderr.startswith("refused: 1-task=seq2seq: ")
 

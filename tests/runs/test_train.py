@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helpers.commands import SMALL, runs, train, write
-from tests.helpers.inside import metrics, run
+from tests.helpers.commands import SMALL, find_runs, train, write
+from tests.helpers.in_process import read_metrics, run
 from trainer.config import compose, validation
 from trainer.runs import run_dir, saved_run
 from trainer.runs import train as runner
@@ -43,7 +43,7 @@ def test_results_hold_everything_there_is_to_know() -> None:
         assert 0 <= said[scores]["accuracy"] <= 1
     assert {"python", "torch", "hydra-core", "numpy"} <= set(said["versions"])
     assert said["git"] is None
-    assert said["overrides"] == [*SMALL, "epochs=3"]
+    assert said["overrides"] == [*SMALL, "draw=false", "epochs=3"]
     assert said["reason"] is None
     assert result.val_score == said["val"]["accuracy"]
 
@@ -76,15 +76,15 @@ def test_git_is_the_commit_of_the_working_folder(tmp_path: Path) -> None:
 
 
 def test_metrics_are_one_row_a_validation() -> None:
-    rows = metrics(Path(run("epochs=4").folder))
+    rows = read_metrics(Path(run("epochs=4").folder))
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
     assert [row["step"] for row in rows] == ["3", "6", "9", "12"]
     assert {"train_loss", "grad_norm", "lr_model", "val_accuracy", "val_nll"} <= set(rows[0])
-    sparse = metrics(Path(run("epochs=5", "val_every=2").folder))
+    sparse = read_metrics(Path(run("epochs=5", "val_every=2").folder))
     assert [row["epoch"] for row in sparse] == ["2", "4", "5"]
 
 
-def test_curves_are_a_picture() -> None:
+def test_curves_are_saved_as_an_image() -> None:
     from PIL import Image
 
     with Image.open(Path(run().folder) / "curves.png") as picture:
@@ -96,7 +96,7 @@ def test_curves_are_a_picture() -> None:
     assert len(colours) > 10
 
 
-def test_the_config_builds_the_same_run_again() -> None:
+def test_the_saved_configuration_builds_the_same_run() -> None:
     result = run("seed=3")
     tree = yaml.safe_load((Path(result.folder) / "config.yaml").read_text())
     assert tree.pop("format_version") == 3
@@ -106,13 +106,13 @@ def test_the_config_builds_the_same_run_again() -> None:
     assert saved_run.load(Path(result.folder)).config_hash == result.identity
 
 
-def test_a_runs_log_says_what_happened() -> None:
+def test_the_run_log_records_what_happened() -> None:
     text = (Path(run().folder) / "train.log").read_text()
     for words in ("mlp on moons", "val_accuracy", "baseline"):
         assert words in text
 
 
-def test_secrets_are_written_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_never_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_SECRET", "SECRET123")
     run("data_dir=${oc.env:SOME_SECRET}")
     with pytest.raises(ConfigError):
@@ -145,7 +145,7 @@ def test_a_secret_in_a_plugins_own_key_is_masked(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for path in (tmp_path / "outputs").rglob("*"):
         assert not path.is_file() or b"SECRET123" not in path.read_bytes(), path
-    (path,) = runs(tmp_path)
+    (path,) = find_runs(tmp_path)
     assert "token_mixing: even" in (path / "config.yaml").read_text()
     again = train("evaluate", str(path), "plugins=[own_hub]", cwd=tmp_path)
     assert again.returncode == 2
@@ -159,7 +159,7 @@ def test_two_runs_in_one_second_have_two_folders() -> None:
     assert (Path(first.folder).name, Path(second.folder).name) == ("same", "same-2")
 
 
-def test_a_run_folder_in_use_is_refused_with_its_process() -> None:
+def test_a_run_directory_in_use_is_refused_with_its_process() -> None:
     path = Path(run().folder)
     write(path, {"results.json": json.dumps(run_dir.read_results(path) | {"status": "interrupted"})})
     with run_dir.lock_run(path), pytest.raises(ConfigError, match=f"in use by process {os.getpid()}"):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import runs, start, train, write
-from tests.helpers.inside import metrics, run, signal_at
+from tests.helpers.commands import find_runs, start, train, write
+from tests.helpers.in_process import read_metrics, run, send_signal_at
 from trainer.config import compose
 from trainer.engine.trainer import Trainer
 from trainer.runs import run_dir, run_report, saved_run
@@ -30,7 +30,7 @@ def test_bad_input_leaves_nothing_behind(tmp_path: Path) -> None:
         assert list(tmp_path.rglob("*")) == [], overrides
 
 
-def test_a_loss_that_is_not_finite_is_told_and_written() -> None:
+def test_a_nonfinite_loss_is_reported_and_logged() -> None:
     with pytest.raises(NonFiniteError) as caught:
         run("optimizer.lr=1e30", "epochs=50", "optimizer=sgd", "hydra.run.dir=outputs/nan")
     said = run_dir.read_results(Path("outputs/nan"))
@@ -56,45 +56,47 @@ def test_an_exception_is_written_with_its_traceback(monkeypatch: pytest.MonkeyPa
     [(signal.SIGINT, 130, 1), (signal.SIGINT, 130, 6), (signal.SIGTERM, 143, 8), (signal.SIGUSR1, 143, 6)],
 )
 @pytest.mark.slow
-def test_a_signal_stops_a_run_that_goes_on_to_the_same_end(
+def test_a_run_stopped_by_a_signal_resumes_to_the_same_result(
     number: signal.Signals, code: int, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run("epochs=4", "model.dropout=0.2", "ema=0.9")
-    signal_at(monkeypatch, step, number)
+    send_signal_at(monkeypatch, step, number)
     with pytest.raises(Interrupted) as caught:
         run("epochs=4", "model.dropout=0.2", "ema=0.9", "hydra.run.dir=outputs/stopped")
     path = Path("outputs/stopped")
     assert caught.value.exit_code == code
     assert f"train resume {path}" in str(caught.value)
     assert run_dir.read_results(path)["status"] == "interrupted"
-    assert (len(metrics(path)) if (path / "metrics.csv").exists() else 0) == (step - 1) // 3
+    assert (len(read_metrics(path)) if (path / "metrics.csv").exists() else 0) == (step - 1) // 3
     again = runner.resume_run(saved_run.load(path))
     assert again.test == whole.test
     assert again.val == whole.val
     assert (again.status, again.epochs, again.steps) == ("finished", 4, 12)
-    assert metrics(path) == metrics(Path(whole.folder))
+    assert read_metrics(path) == read_metrics(Path(whole.folder))
     assert runner.resume_run(saved_run.load(path)).test == whole.test, "a finished run is left as it is"
 
 
+@pytest.mark.slow
 def test_resume_auto_finds_the_run_of_this_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        signal_at(patched, 5, signal.SIGINT)
+        send_signal_at(patched, 5, signal.SIGINT)
         with pytest.raises(Interrupted):
             run("epochs=4")
-    assert len(runs(Path())) == 1
+    assert len(find_runs(Path())) == 1
     again = run("epochs=4", "resume=auto")
-    assert (again.status, again.steps, len(runs(Path()))) == ("finished", 12, 1)
+    assert (again.status, again.steps, len(find_runs(Path()))) == ("finished", 12, 1)
     assert run("epochs=4", "resume=auto").folder == again.folder
     other = run("epochs=4", "resume=auto", "seed=1")
     assert other.folder != again.folder
-    assert len(runs(Path())) == 2
+    assert len(find_runs(Path())) == 2
 
 
+@pytest.mark.slow
 def test_resuming_a_folder_takes_the_keys_that_change_nothing_trained(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patched:
-        signal_at(patched, 5, signal.SIGINT)
+        send_signal_at(patched, 5, signal.SIGINT)
         with pytest.raises(Interrupted):
             run("epochs=4", "hydra.run.dir=outputs/a")
     assert "info: " not in capsys.readouterr().out
@@ -114,7 +116,7 @@ def test_data_that_was_moved_is_found_by_a_resumed_run() -> None:
 
 def test_resuming_a_folder_does_not_take_other_keys_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        signal_at(patched, 5, signal.SIGINT)
+        send_signal_at(patched, 5, signal.SIGINT)
         with pytest.raises(Interrupted):
             run("epochs=4", "hydra.run.dir=outputs/a")
     with pytest.raises(ConfigError, match=r"optimizer\.lr"):
@@ -138,7 +140,7 @@ def test_a_signal_to_the_real_command(number: signal.Signals, code: int, tmp_pat
     assert done.returncode == 0, done.stderr
     whole = runner.run(compose.compose([*LONG, "hydra.run.dir=outputs/whole"]))
     assert run_dir.read_results(Path("outputs/cut"))["test"] == whole.test
-    assert metrics(Path("outputs/cut")) == metrics(Path("outputs/whole"))
+    assert read_metrics(Path("outputs/cut")) == read_metrics(Path("outputs/whole"))
 
 
 def test_ctrl_c_twice_names_the_run_that_has_a_checkpoint(
@@ -216,7 +218,7 @@ class Slow(Moons):
 
 @pytest.mark.parametrize("building", ["true", "false"])
 @pytest.mark.slow
-def test_no_wait_for_what_is_slow(building: str, tmp_path: Path) -> None:
+def test_interrupts_do_not_wait_for_slow_data(building: str, tmp_path: Path) -> None:
     """A data set that is being built is left at the first interrupt, a batch that hangs at the second."""
     write(
         tmp_path,
@@ -247,7 +249,7 @@ def test_why_a_run_failed_names_no_value_of_the_environment(monkeypatch: pytest.
     words = ["model=mlp", "data=csv", f"data.path={tmp_path}/${{oc.env:DOOR}}/t.csv", "data.target=kind", "max_steps=9"]
     composed = compose.compose([*words, "hydra.run.dir=outputs/a"])
     with monkeypatch.context() as patched:
-        signal_at(patched, 2, signal.SIGINT)
+        send_signal_at(patched, 2, signal.SIGINT)
         with pytest.raises(Interrupted):
             runner.run(composed)
     (tmp_path / "hunter22" / "t.csv").unlink()

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 import torch
 
-from tests.helpers.inside import signal_at
-from tests.helpers.own_runs import GIVEN, MODELS, copied, scores, trained
+from tests.helpers.changed_files import CHANGED_DATA, append_rows, halve_files, rename_classes
+from tests.helpers.in_process import send_signal_at
+from tests.helpers.marks import mark_slow_after
+from tests.helpers.own_runs import GIVEN, MODELS, copy_files, evaluate_scores, train_run
 from trainer.config import compose
 from trainer.engine import checkpoint, dataset_state
 from trainer.runs import inspection, sample, saved_run, score, train
@@ -23,81 +25,42 @@ from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError, Interrupted
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
-FOREIGN = "not what this run was trained on"
-TABLES = (".csv", ".txt", ".ts")
 
 
-def halve(folder: Path) -> None:
-    """Every second line of each text table, or every second file."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    tables = [path for path in files if path.suffix in TABLES]
-    if len(files) > 4:
-        for path in files[::2]:
-            path.unlink()
-        return
-    for path in tables or files:
-        if path.suffix in TABLES:
-            first, *rest = path.read_text().split("\n")
-            path.write_text("\n".join([first, *rest[: len(rest) // 2]]))
-        else:
-            path.write_bytes(path.read_bytes()[:-7])
-
-
-def rename(folder: Path) -> None:
-    """A class, or whatever the first table calls something."""
-    inside = sorted(path for path in folder.rglob("*") if path.is_dir() and not any(p.is_dir() for p in path.iterdir()))
-    if len(inside) > 1:
-        inside[0].rename(inside[0].with_name("zebra"))
-        return
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        if path.suffix in TABLES:
-            first, *rest = path.read_text().split("\n")
-            path.write_text("\n".join([first, *(line.replace("a", "zebra").replace("1", "7") for line in rest)]))
-
-
-def append(folder: Path) -> None:
-    """The last line of each table again, or a copy of a file under another name."""
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        if path.suffix in TABLES:
-            text = path.read_text().rstrip("\n")
-            path.write_text(text + "\n" + text.rpartition("\n")[2] + "\n")
-    for path in sorted(path for path in folder.rglob("*.png"))[:1]:
-        shutil.copy(path, path.with_name("more.png"))
-    for path in sorted(path for path in folder.rglob("*.npy"))[:1]:
-        shutil.copy(path, path.with_name("more.npy"))
-    for path in folder.rglob("*-images"):
-        path.write_bytes(path.read_bytes()[:-1] + b"\x07")
-
-
-@pytest.mark.parametrize("name", GIVEN)
-def test_a_run_gives_the_same_numbers_again_and_knows_files_that_were_moved(name: str) -> None:
-    path = trained(name)
-    assert scores(path) == Result.read(path).test
+@pytest.mark.parametrize("name", mark_slow_after(3, GIVEN))
+def test_a_saved_run_scores_the_same_also_with_moved_files(name: str) -> None:
+    path = train_run(name)
+    assert evaluate_scores(path) == Result.read(path).test
     layers = inspection.summarize_layers(saved_run.load(path))
     Path("files").rename("elsewhere")
     assert inspection.summarize_layers(saved_run.load(path)) == layers
     with pytest.raises(ConfigError, match="does not exist, which this run was trained on"):
-        scores(path)
+        evaluate_scores(path)
     moved = [
         f"data.{key}={value.replace('files', 'elsewhere', 1)}"
         for key, value in json.loads(json.dumps(dict(saved_run.load(path).tree["data"]))).items()
         if isinstance(value, str) and value.startswith("files")
     ]
-    assert scores(path, *moved) == Result.read(path).test
+    assert evaluate_scores(path, *moved) == Result.read(path).test
 
 
-CHANGED = [(name, change) for name in GIVEN for change in (halve, rename, append) if (name, change) != ("idx", rename)]
+CHANGED = [
+    (name, change)
+    for name in GIVEN
+    for change in (halve_files, rename_classes, append_rows)
+    if (name, change) != ("idx", rename_classes)
+]
 
 
 @pytest.mark.parametrize(("name", "change"), CHANGED)
 @pytest.mark.slow
 def test_changed_data_is_refused_or_encoded_as_it_was(name: str, change: Callable[[Path], None]) -> None:
-    path = trained(name)
+    path = train_run(name)
     change(Path("files"))
-    with pytest.raises(ConfigError, match=FOREIGN):
-        scores(path)
+    with pytest.raises(ConfigError, match=CHANGED_DATA):
+        evaluate_scores(path)
     with suppress(ConfigError):
-        assert scores(path, "allow_changed_data=true").keys() == Result.read(path).test.keys()
+        assert evaluate_scores(path, "allow_changed_data=true").keys() == Result.read(path).test.keys()
 
 
 def shuffled(path: Path) -> None:
@@ -107,28 +70,28 @@ def shuffled(path: Path) -> None:
 
 
 def test_rows_in_another_order_are_the_same_rows() -> None:
-    path = trained("csv")
-    before = scores(path)
+    path = train_run("csv")
+    before = evaluate_scores(path)
     shuffled(next(Path("files").iterdir()))
-    assert scores(path, "allow_changed_data=true") == pytest.approx(before, rel=1e-5)
+    assert evaluate_scores(path, "allow_changed_data=true") == pytest.approx(before, rel=1e-5)
 
 
-def test_encodings_of_today_would_give_another_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_current_encodings_would_give_another_score(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the test above shows is the stored encoding, and not that any would do."""
-    path = trained("csv")
-    before = scores(path)
+    path = train_run("csv")
+    before = evaluate_scores(path)
     file = next(Path("files").iterdir())
     head, *rows = file.read_text().splitlines()
     file.write_text("\n".join([head, *rows, *["0.5,0.5,w,yes"] * 90]) + "\n")
-    kept = scores(path, "allow_changed_data=true")
+    kept = evaluate_scores(path, "allow_changed_data=true")
     monkeypatch.setattr(dataset_state, "load_preprocessing", lambda _: None)
     with pytest.raises(ConfigError, match=r"(in|flat)_features is 6, and the model of this run was built for 5"):
-        scores(path, "allow_changed_data=true")
+        evaluate_scores(path, "allow_changed_data=true")
     assert kept != before  # there are more test rows
 
 
-def test_changed_cells_are_told_by_the_rows_they_are_in() -> None:
-    path = trained("csv")
+def test_changed_cells_are_reported_by_row() -> None:
+    path = train_run("csv")
     file = next(Path("files").iterdir())
     head, *rows = file.read_text().splitlines()
     file.write_text("\n".join([head, *(row.replace("1", "7", 1) for row in rows[:5]), *rows[5:]]) + "\n")
@@ -136,36 +99,37 @@ def test_changed_cells_are_told_by_the_rows_they_are_in() -> None:
     with pytest.raises(
         ConfigError, match=rf"1 changed: .*{file.name}\n.*; {changed} of those before are gone or changed"
     ):
-        scores(path)
+        evaluate_scores(path)
 
 
-def test_a_baseline_is_of_the_rows_that_are_scored(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_baseline_uses_the_scored_rows(capsys: pytest.CaptureFixture[str]) -> None:
     """A trivial answer scores otherwise on other test rows."""
-    path = trained("csv")
+    path = train_run("csv")
     file = next(Path("files").iterdir())
     rows = file.read_text().splitlines()
     file.write_text("\n".join([*rows, *(f"0.5,0.{row},w,yes" for row in range(200))]) + "\n")
     capsys.readouterr()
-    scores(path, "allow_changed_data=true")
+    evaluate_scores(path, "allow_changed_data=true")
     shown = capsys.readouterr()
     assert f"{Result.read(path).baseline['accuracy']:.4f}" not in shown.out
     assert "200 with an unknown content are test rows" in shown.err
 
 
 def test_a_place_that_is_given_for_files_must_be_there() -> None:
-    path = trained("csv")
+    path = train_run("csv")
     with pytest.raises(ConfigError, match=r"data.path: .*/nowhere.csv does not exist; the nearest directory") as told:
-        scores(path, "data.path=nowhere.csv")
+        evaluate_scores(path, "data.path=nowhere.csv")
     assert "trained on" not in str(told.value)
 
 
+@pytest.mark.slow
 def test_results_and_checkpoints_name_the_contents_of_the_data() -> None:
-    path = trained("csv")
+    path = train_run("csv")
     digest = Result.read(path).data_digest
     assert digest is not None
     (path / "results.json").unlink()
     assert Result.read(path).data_digest == digest
-    assert trained("csv") != path
+    assert train_run("csv") != path
     file = next(Path("files").iterdir())
     file.write_text(file.read_text() + file.read_text().splitlines()[-1] + "\n")
     words = ["model=mlp", "data=csv", f"data.path={file}", "data.target=-1", "max_steps=1"]
@@ -173,7 +137,7 @@ def test_results_and_checkpoints_name_the_contents_of_the_data() -> None:
     assert train.run(compose.compose(["model=mlp", "data=moons", "max_steps=1"])).data_digest is None
 
 
-def test_equal_rows_are_told_apart() -> None:
+def test_equal_rows_are_distinguished() -> None:
     Path("files").mkdir()
     Path("files/t.csv").write_text("a,kind\n" + "1,x\n2,y\n" * 40)
     words = ["model=mlp", "data=csv", "data.path=files/t.csv", "data.target=kind", "epochs=1"]
@@ -181,38 +145,38 @@ def test_equal_rows_are_told_apart() -> None:
     best = checkpoint.load_checkpoint(path / checkpoint.BEST)["data"]
     keys = torch.cat(list(best["fitted"]["split"].values()))
     assert len(keys.unique()) == 80
-    assert scores(path) == Result.read(path).test
+    assert evaluate_scores(path) == Result.read(path).test
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, *words: str) -> Path:
     composed = compose.compose([*words, "hydra.run.dir=outputs/stopped"])
     with monkeypatch.context() as patched:
-        signal_at(patched, 3, signal.SIGINT)
+        send_signal_at(patched, 3, signal.SIGINT)
         with pytest.raises(Interrupted):
             train.run(composed)
     return Path("outputs/stopped")
 
 
-@pytest.mark.parametrize("change", [halve, rename])
-@pytest.mark.parametrize("name", ["csv", "text_folder", "image_folder"])
-def test_a_run_does_not_go_on_with_changed_data(
+@pytest.mark.parametrize("change", mark_slow_after(1, [halve_files, rename_classes]))
+@pytest.mark.parametrize("name", mark_slow_after(1, ["csv", "text_folder", "image_folder"]))
+def test_resuming_with_changed_data_raises(
     name: str, change: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = [f"data.{key}={value}" for key, value in copied(name).items()]
+    given = [f"data.{key}={value}" for key, value in copy_files(name).items()]
     words = [f"model={MODELS[name]}", f"data={name}", *given, "max_steps=9", "draw=false", "threads=1"]
     path = interrupted(monkeypatch, *words, "save_every=0")
     before = {file.name: file.read_bytes() for file in path.iterdir() if file.name not in ("train.log", ".lock")}
     change(Path("files"))
-    with pytest.raises(ConfigError, match=FOREIGN):
+    with pytest.raises(ConfigError, match=CHANGED_DATA):
         train.resume_run(saved_run.load(path))
     after = {file.name: file.read_bytes() for file in path.iterdir() if file.name not in ("train.log", ".lock")}
     assert after == before, "a refused run is left as it was"
     other = train.run(compose.compose([*words, "resume=auto"]))
     assert Path(other.folder) != path, "resume=auto looks for a run of this very data"
-    if change is halve:
+    if change is halve_files:
         done = train.resume_run(saved_run.load_from_args("resume", [str(path), "allow_changed_data=true"])[0])
         assert done.data_digest == other.data_digest, "its scores are of the data of today"
-        assert scores(path) == done.test, "and so is all that is done with it from now on"
+        assert evaluate_scores(path) == done.test, "and so is all that is done with it from now on"
 
 
 @pytest.mark.parametrize(
@@ -226,7 +190,7 @@ def test_a_run_does_not_go_on_with_changed_data(
 )
 @pytest.mark.slow
 def test_a_run_writes_the_same_without_its_files(name: str, model: str, options: dict[str, Any]) -> None:
-    path = trained(name, f"model={model}")
+    path = train_run(name, f"model={model}")
     kept = saved_run.load(path)
 
     def written() -> tuple[str, list[bytes]]:
@@ -237,7 +201,7 @@ def test_a_run_writes_the_same_without_its_files(name: str, model: str, options:
         return text, drawn
 
     before = written()
-    rename(Path("files"))
+    rename_classes(Path("files"))
     assert written() == before, "letters exchanged, a class renamed, cells changed"
     shutil.rmtree("files")
     assert written() == before
@@ -245,47 +209,48 @@ def test_a_run_writes_the_same_without_its_files(name: str, model: str, options:
 
 @pytest.mark.slow
 def test_rows_of_a_file_are_rated_as_before_though_the_log_grew() -> None:
-    path = trained("csv", "model=real_nvp", "data.target=null", "data.drop_columns=[label]")
+    path = train_run("csv", "model=real_nvp", "data.target=null", "data.drop_columns=[label]")
     Path("today.csv").write_text("a,b,kind\n0.2,0.9,x\n5,5,y\n")
     before = score.score_run(saved_run.load(path), "today.csv").read_text()
-    append(Path("files"))
+    append_rows(Path("files"))
     assert score.score_run(saved_run.load(path), "today.csv").read_text() == before
-    with pytest.raises(ConfigError, match=FOREIGN):
+    with pytest.raises(ConfigError, match=CHANGED_DATA):
         score.score_run(saved_run.load(path), None)
     shutil.rmtree("files")
     assert score.score_run(saved_run.load(path), "today.csv").read_text() == before
 
 
 def test_a_relative_path_is_one_of_the_folder_the_run_was_started_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    path = trained("csv").absolute()
+    path = train_run("csv").absolute()
     Path("sub").mkdir()
     monkeypatch.chdir("sub")
-    assert scores(path) == Result.read(path).test
+    assert evaluate_scores(path) == Result.read(path).test
 
 
-def test_a_run_of_before_is_read_anew() -> None:
-    path = trained("csv")
+def test_a_run_without_stored_preprocessing_is_encoded_again() -> None:
+    path = train_run("csv")
     for name in (checkpoint.BEST, checkpoint.LAST):
         state = checkpoint.load_checkpoint(path / name)
         del state["format_version"], state["data"], state["about"]["data"], state["about"]["format_version"]
         checkpoint.save_checkpoint(state, path / name)
-    assert scores(path) == Result.read(path).test
+    assert evaluate_scores(path) == Result.read(path).test
 
 
 def test_a_state_of_a_later_version_is_refused() -> None:
-    path = trained("csv")
+    path = train_run("csv")
     checkpoint.save_checkpoint(
         checkpoint.load_checkpoint(path / checkpoint.BEST) | {"format_version": 5}, path / checkpoint.BEST
     )
     with pytest.raises(ConfigError, match="has format_version 5; this version of train reads 1 to 4"):
-        scores(path)
+        evaluate_scores(path)
 
 
+@pytest.mark.slow
 def test_an_option_from_the_environment_is_in_no_file_of_a_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GAP_CODE", "Hush4711")
-    copied("csv")
+    copy_files("csv")
     file = next(Path("files").iterdir())
     file.write_text(file.read_text().replace(",x,", ",Hush4711,", 3))
     words = ["model=real_nvp", "data=csv", f"data.path={file}", "data.target=null", "data.drop_columns=[label]"]

@@ -33,7 +33,7 @@ def test_another_width_than_the_classes_is_refused_with_both(
     assert str(caught.value).startswith(told)
 
 
-def test_a_width_of_another_name_and_classes_of_the_task_are_held_against_the_data_too() -> None:
+def test_a_renamed_width_and_the_classes_of_the_task_are_checked_against_the_data() -> None:
     with pytest.raises(ConfigError, match=r"^model.num_classes: 7 given; the data has \d+ classes"):
         lab("model=bilstm_tagger", "data=neighbor_sum", "data.rows=50", "model.num_classes=7")
     with pytest.raises(ConfigError, match=r"^task.num_classes: 4 given; the data has 3 classes$"):
@@ -44,7 +44,7 @@ def test_a_width_of_another_name_and_classes_of_the_task_are_held_against_the_da
 
 
 @pytest.mark.parametrize("width", [1, 2])
-def test_two_classes_are_told_apart_by_one_number_or_two(width: int) -> None:
+def test_two_classes_are_predicted_by_one_logit_or_two(width: int) -> None:
     made = lab("model=mlp", "data=moons", "data.rows=100", f"model.out_features={width}", "max_steps=1")
     assert 0 <= made.test()["accuracy"] <= 1
 

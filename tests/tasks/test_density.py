@@ -116,7 +116,7 @@ class Even(nn.Module):
         return z
 
 
-def test_a_model_that_knows_nothing_of_pictures_needs_8_bits_a_pixel() -> None:
+def test_a_uniform_model_needs_8_bits_per_pixel() -> None:
     made, data = Density(Even(), samples=10, classifier=None), Digits(8, 0)
     made.setup(data)
     assert scores(made, data.test.inputs["x"])["bits_per_dim"] == pytest.approx(8, abs=1e-5)
@@ -141,7 +141,7 @@ def test_a_label_is_handed_to_a_model_that_takes_one() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("option", ["precision=bf16", "accumulate=2", "optimizer=sgd", "ema=null"])
-def test_options_of_the_trainer_hold(option: str) -> None:
+def test_trainer_options_apply(option: str) -> None:
     made = lab(*SMALL, option, "max_steps=20")
     made.trainer.fit()
     assert math.isfinite(made.trainer.history[-1]["val_log_likelihood"])

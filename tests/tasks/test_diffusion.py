@@ -43,7 +43,7 @@ def test_the_best_denoiser_passes_the_gate(changes: dict[str, Any]) -> None:
     [diffusion(Silent()), diffusion(Exact(RING, "eps"), prediction="x0"), diffusion(Exact(RING, "x0"))],
     ids=["untrained", "noise taken for data", "data taken for noise"],
 )
-def test_what_is_wrong_misses_the_gate(task: Any) -> None:
+def test_a_wrong_model_misses_the_gate(task: Any) -> None:
     scores = drawn(task, RING)
     assert not is_good(scores)
     assert scores["energy_distance"] > 0.1
@@ -66,7 +66,7 @@ def test_the_baseline_is_what_the_best_denoiser_of_a_gaussian_loses(prediction: 
     assert float(lost) == pytest.approx(task.reference_scores()[0]["loss"], rel=0.03)
 
 
-def test_every_number_weighs_alike() -> None:
+def test_every_number_has_equal_weight() -> None:
     task = diffusion(Silent())
     place = torch.rand(6)
     torch.manual_seed(1)
@@ -135,7 +135,7 @@ def test_rows_are_of_the_class_that_was_asked_for() -> None:
     assert drawn(task, RING)["label_accuracy"] < 0.3
 
 
-def test_odd_rows_are_rated_worse() -> None:
+def test_unusual_rows_score_lower() -> None:
     task = diffusion(Exact(RING, "eps"))
     odd = 6 * torch.rand(300, 2) - 3
     usual = RING.test.batch(torch.arange(300), 0).inputs["x"]
@@ -149,7 +149,7 @@ def test_odd_rows_are_rated_worse() -> None:
     assert area(diffusion(Silent())) < 0.6
 
 
-def test_a_guess_of_a_picture_stays_between_black_and_white() -> None:
+def test_predicted_pixels_stay_in_the_value_range() -> None:
     """At the last step the guess is the picture: unclipped, a denoiser that says nonsense would give it out."""
 
     class Loud(Silent):
@@ -193,7 +193,7 @@ def test_a_run_is_asked_for_other_steps_samplers_and_guidance() -> None:
 
 
 @pytest.mark.parametrize("model", ["diffusion", pytest.param("diffusion_unet", marks=pytest.mark.slow)])
-def test_options_of_the_trainer_hold(model: str) -> None:
+def test_trainer_options_apply(model: str) -> None:
     data = (
         "data=ring data.rows=300" if model == "diffusion" else "data=digits data.size=5 model.widths=[4] model.heads=0"
     )

@@ -24,7 +24,7 @@ def test_the_true_velocity_passes_the_gate(sampler: str, steps: int) -> None:
 
 
 @pytest.mark.parametrize("model", [Silent(), exact("eps"), exact("x0")], ids=["untrained", "noise", "data"])
-def test_what_is_no_velocity_misses_the_gate(model: torch.nn.Module) -> None:
+def test_a_wrong_velocity_misses_the_gate(model: torch.nn.Module) -> None:
     assert drawn(flow_matching(model), RING)["energy_distance"] > 0.05
 
 
@@ -49,7 +49,7 @@ def test_rows_are_of_the_class_that_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize(("sampler", "looks"), [("euler", 7), ("heun", 14)])
-def test_time_runs_from_noise_to_data(sampler: str, looks: int) -> None:
+def test_time_increases_from_noise_to_data(sampler: str, looks: int) -> None:
     spy = Spy()
     task = flow_matching(spy, sampler=sampler, steps=7)
     task.setup(RING)

@@ -52,7 +52,7 @@ def ring() -> Ring:
 
 
 @pytest.mark.parametrize(("steps", "turns"), [(1, "G G G G G G"), (3, "c c G c c G")])
-def test_turns(steps: int, turns: str) -> None:
+def test_active_groups(steps: int, turns: str) -> None:
     names = {"c": ("critic",), "G": ("critic", "generator")}
     assert [task(critic_steps=steps).active_groups(step) for step in range(6)] == [
         names[turn] for turn in turns.split()
@@ -65,7 +65,7 @@ def weights(module: nn.Module) -> Tensor:
 
 @pytest.mark.parametrize("who", ["critic", "generator"])
 @pytest.mark.parametrize("loss", ["wgan_gp", "wgan", "bce"])
-def test_a_turn_moves_its_own_player_alone(who: str, loss: str) -> None:
+def test_a_step_updates_only_its_param_group(who: str, loss: str) -> None:
     made = lab(*SMALL, f"task.loss={loss}", "ema=null", "task.feature_matching=0.1")
     model = made.task.model
     before = {name: weights(model.get_submodule(name)) for name in ("critic", "generator")}
@@ -77,7 +77,7 @@ def test_a_turn_moves_its_own_player_alone(who: str, loss: str) -> None:
     assert not made.trainer.param_groups[other].params.grad.any()
 
 
-def test_schedules_count_each_players_own_turns() -> None:
+def test_schedules_count_the_active_steps_of_each_group() -> None:
     made = lab(*SMALL, "max_steps=12", "task.critic_steps=5", "scheduler=onecycle", "val_every=100")
     made.trainer.fit()
     assert {name: group.num_updates for name, group in made.trainer.param_groups.items()} == {
@@ -87,7 +87,7 @@ def test_schedules_count_each_players_own_turns() -> None:
     assert {group.schedule.total_steps for group in made.trainer.param_groups.values()} == {12, 2}
 
 
-def test_the_critic_may_learn_at_a_rate_of_its_own() -> None:
+def test_the_critic_may_have_its_own_learning_rate() -> None:
     rates = {
         words: {name: group.lr for name, group in lab(*SMALL, *words).trainer.param_groups.items()}
         for words in (("optimizer.lr=1e-3",), ("optimizer.lr=1e-3", "task.critic_lr=4e-3"))
@@ -115,7 +115,7 @@ class Line(nn.Module):
         return torch.ones(len(z), 2)
 
 
-def test_what_a_player_minimises_with_a_linear_critic_in_closed_form() -> None:
+def test_losses_with_a_linear_critic_in_closed_form() -> None:
     slope, real = torch.tensor([3.0, 4.0]), torch.rand(7, 2)
     judged = (real @ slope).mean().item()
 
@@ -137,7 +137,7 @@ def test_features_match_where_their_means_do() -> None:
     assert built.feature_matching_loss(x, x + 1).item() > 1e-3
 
 
-def test_what_is_generated_and_how_it_is_judged_go_by_the_rows_classes() -> None:
+def test_generation_and_evaluation_use_the_classes_of_the_rows() -> None:
     built = task(gan(classes=3), gradient_penalty=0.5)
     x, label = torch.randn(6, 2), torch.tensor([0, 1, 2, 0, 1, 2])
 
@@ -179,6 +179,7 @@ def test_spectral_norm_and_clipping_are_refused_together() -> None:
     task(gan(spectral=True), loss="hinge")
 
 
+@pytest.mark.slow
 def test_clipping_keeps_every_weight_of_the_critic_inside_while_it_learns() -> None:
     made = lab(*SMALL, "task.loss=wgan", "task.clip=0.0625", "max_steps=30", "ema=0.5", "optimizer.lr=1e-2")
     made.trainer.fit()
@@ -240,7 +241,7 @@ def test_coverage_of_real_collapsed_and_smeared_points(ring: Ring) -> None:
     assert 0.05 < ring.info.baseline["energy_distance"] < 0.13
 
 
-def test_a_collapsed_generator_scores_one_mode(ring: Ring) -> None:
+def test_a_collapsed_generator_covers_one_mode(ring: Ring) -> None:
     model = gan()
     centre = ring.info.density.modes[5]  # type: ignore[index]
     with torch.no_grad():
@@ -265,7 +266,7 @@ def test_points_of_another_width_are_refused(ring: Ring) -> None:
 
 
 @pytest.mark.parametrize("option", ["precision=bf16", "accumulate=2", "grad_clip=1", "task.loss=wgan"])
-def test_options_of_the_trainer_hold_for_a_game(option: str) -> None:
+def test_trainer_options_apply_to_gans(option: str) -> None:
     made = lab(*SMALL, option, "scheduler=onecycle", "max_steps=10", "val_every=100")
     made.trainer.fit()
     assert made.trainer.step == 10

@@ -41,14 +41,14 @@ def test_a_penalty_finds_both_of_two_modes() -> None:
 
 
 @pytest.mark.slow
-def test_a_generator_that_never_plays_finds_neither() -> None:
+def test_an_untrained_generator_finds_no_mode() -> None:
     found = lab(*TINY, "model=wgan_gp", "task.critic_steps=100000", "max_steps=50").test()
     assert found["modes"] == 0
     assert found["energy_distance"] > 1
 
 
 @pytest.mark.slow
-def test_a_conditional_generator_goes_where_it_is_told_and_one_whose_critic_is_not_told_does_not() -> None:
+def test_a_conditional_generator_follows_its_label_only_if_the_critic_sees_it() -> None:
     words = (*TINY, "model=cgan", "task.critic_steps=3", "epochs=40")
     assert lab(*words).test()["label_accuracy"] > 0.95
     deaf = lab(*words)
@@ -70,7 +70,7 @@ def test_the_penalty_holds_the_critics_slope_near_one_and_without_it_nothing_doe
 
 
 @pytest.mark.slow
-def test_what_a_critic_learned_to_tell_from_real_rows_is_rated_lower() -> None:
+def test_rows_the_critic_rejects_score_lower() -> None:
     made = lab(*TINY, "model=wgan_gp", "task.critic_steps=1000", "max_steps=150", "val_every=100")
     made.trainer.fit()
     real = made.data.test.batch(torch.arange(200), 0)

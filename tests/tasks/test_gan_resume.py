@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.engine.test_resume import Chain, Spoil, drop, summary
 from tests.helpers.lab import lab
+from tests.helpers.resumed_runs import ResumedRun, StateChange, drop_state, hash_state
 from tests.helpers.tiny import StopAt
 from trainer.engine.trainer import Trainer
 
@@ -47,19 +47,19 @@ def whole(game: str) -> str:
     trainer.fit()
     assert trainer.step == STEPS
     assert len(trainer.history) == 2
-    return summary(trainer)
+    return hash_state(trainer)
 
 
-def gone_on(game: str, folder: Path, stop: int, spoil: Spoil | None = None) -> str:
-    chain = Chain(partial(make, GAMES[game]), folder)
+def gone_on(game: str, folder: Path, stop: int, spoil: StateChange | None = None) -> str:
+    chain = ResumedRun(partial(make, GAMES[game]), folder)
     chain.start(StopAt(stop))
-    return summary(chain.go_on(spoil=spoil))
+    return hash_state(chain.resume(spoil=spoil))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [3, STEPS // 2])
 @pytest.mark.parametrize("game", GAMES)
-def test_a_game_goes_on_to_the_same_bits(game: str, stop: int, tmp_path: Path) -> None:
+def test_gan_training_resumes_bit_exactly(game: str, stop: int, tmp_path: Path) -> None:
     assert gone_on(game, tmp_path, stop) == whole(game)
 
 
@@ -69,19 +69,19 @@ def forget_singular_vectors(state: dict[str, Any], fresh: dict[str, Any]) -> Non
             state["task"][name] = fresh["task"][name]
 
 
-FORGOTTEN: dict[str, Spoil] = {
+FORGOTTEN: dict[str, StateChange] = {
     "singular vectors": forget_singular_vectors,
-    "critic's optimizer": drop("players", "critic", "optimizer"),
-    "generator's optimizer": drop("players", "generator", "optimizer"),
-    "critic's turns": drop("players", "critic", "steps"),
-    "generator's turns": drop("players", "generator", "steps"),
-    "generator's average": drop("players", "generator", "average"),
-    "noise": drop("random", "torch"),
+    "critic's optimizer": drop_state("players", "critic", "optimizer"),
+    "generator's optimizer": drop_state("players", "generator", "optimizer"),
+    "critic's steps": drop_state("players", "critic", "steps"),
+    "generator's steps": drop_state("players", "generator", "steps"),
+    "generator's EMA": drop_state("players", "generator", "average"),
+    "noise": drop_state("random", "torch"),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("piece", FORGOTTEN)
-def test_a_forgotten_piece_of_a_game_shows(piece: str, tmp_path: Path) -> None:
+def test_a_missing_part_of_the_gan_state_is_detected(piece: str, tmp_path: Path) -> None:
     game = "spectral norm, hinge, two rates"
     assert gone_on(game, tmp_path, 3, FORGOTTEN[piece]) != whole(game)

@@ -95,6 +95,7 @@ def test_chances_are_shifted_by_one_number_to_the_links_expected() -> None:
     assert float(shift.std()) < 1e-2
 
 
+@pytest.mark.slow
 def test_drawn_graphs_are_as_dense_and_in_the_same_blocks(trained: Lab) -> None:
     seen, links = drawn(trained)
     classes = trained.data.info.graph.node_classes
@@ -132,7 +133,8 @@ def test_the_source_draws_loops_and_links_of_one_direction() -> None:
     assert float(adjacency.diagonal().mean()) > 0.2
 
 
-def test_what_is_sampled_is_a_table_and_a_picture(trained: Lab, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_samples_are_saved_as_a_table_and_a_figure(trained: Lab, tmp_path: Path) -> None:
     seen, links = drawn(trained, seed=4)
     items = list(trained.task.sample(count=2, seed=4))  # type: ignore[operator]
     assert [type(item) for item in items] == [Table, GraphPlot, Table, GraphPlot]
@@ -157,6 +159,7 @@ def test_a_graph_too_large_to_tell_its_nodes_apart_is_not_drawn(trained: Lab, mo
 
 
 @pytest.mark.usefixtures("in_tmp")
+@pytest.mark.slow
 def test_a_run_is_sampled_from_the_command(tmp_path: Path) -> None:
     run = train.run(compose.compose(["model=graph_vae", *SMALL, "data.nodes=60", "epochs=1", "threads=1"]))
     folder = next(path.parent for path in tmp_path.rglob("best.pt"))

@@ -63,7 +63,7 @@ def test_scores_are_means_over_the_tokens_that_count() -> None:
     assert int(task.num_loss_terms(batch)) == 6
 
 
-def test_a_batch_in_which_no_token_counts_has_a_loss_and_a_gradient_of_0() -> None:
+def test_a_batch_without_counted_tokens_has_zero_loss_and_gradient() -> None:
     task = make()
     loss = task.loss(batch_of(torch.full((2, 4), IGNORE_INDEX)), "model")
     loss.backward()
@@ -78,7 +78,7 @@ def test_other_scores_and_targets_are_refused() -> None:
         make().validate_targets(torch.tensor([[0, 9]]), "test")
 
 
-def test_text_goes_on_from_the_prompt() -> None:
+def test_text_continues_the_prompt() -> None:
     task = make(20 * torch.eye(V).roll(1, 1))  # the alphabet, round and round
     pieces = list(task.sample("cd", length=9, temperature=0.0))
     assert pieces[0] == "cd"

@@ -49,7 +49,7 @@ def queries(rows: int = 700, candidates: int = 12) -> tuple[Tensor, Tensor, Tens
     return torch.randint(4, (rows, candidates)).float(), torch.randint(candidates, (rows,)), known
 
 
-def test_ranks_are_those_of_a_loop() -> None:
+def test_ranks_match_a_loop() -> None:
     scores, target, known = queries()
     assert filtered_ranks(scores, target, known).tolist() == looped(scores, target, known)
 
@@ -70,7 +70,7 @@ def test_scores_of_a_split_are_those_of_its_rows_however_it_is_cut() -> None:
     assert directions == dict.fromkeys(expected, True) | {"nll": False}
 
 
-def test_known_answers_are_no_rivals_and_padding_is_nobody() -> None:
+def test_known_answers_are_filtered_from_ranks_and_padding_is_ignored() -> None:
     scores = torch.tensor([[9.0, 5.0, 7.0, 3.0]])
     target = torch.tensor([1])
     for known, rank in (([], 3), ([1, IGNORE_INDEX], 3), ([0, 1], 2), ([2, 0], 1), ([IGNORE_INDEX, 3], 3)):
@@ -78,7 +78,7 @@ def test_known_answers_are_no_rivals_and_padding_is_nobody() -> None:
 
 
 @pytest.mark.parametrize(("fill", "rank"), [(0.0, 25.5), (-torch.inf, 25.5), (torch.nan, 50.5)])
-def test_a_model_that_says_nothing_does_not_come_first(fill: float, rank: float) -> None:
+def test_a_constant_model_is_not_ranked_first(fill: float, rank: float) -> None:
     scores = torch.full((20, 50), fill)
     target = torch.arange(20)
     assert filtered_ranks(scores, target, target[:, None]).tolist() == [rank] * 20
@@ -91,7 +91,7 @@ def test_the_right_one_on_top_scores_one() -> None:
     assert found == pytest.approx({"mrr": 1, "hits_at_1": 1, "hits_at_3": 1, "hits_at_10": 1, "nll": 0}, abs=1e-6)
 
 
-def test_what_cannot_be_ranked_is_refused() -> None:
+def test_unrankable_data_is_refused() -> None:
     task = Ranking(Fixed(torch.zeros(3, 4)), 5, label_smoothing=0.0, candidates=None)
     for targets, words in (
         (None, "the val split has none"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.helpers.items import made
+from tests.helpers.artifacts import make_artifacts
 from tests.helpers.lab import Lab, lab
 from trainer.core.artifacts import Table
 from trainer.core.batch import IGNORE_INDEX, Batch
@@ -53,12 +53,12 @@ def targets(rows: int = 400, steps: int = 8) -> Tensor:
     return torch.randint(1, V, (rows, steps))
 
 
-def test_a_batch_in_which_no_token_counts_has_a_loss_of_0() -> None:
+def test_a_batch_without_counted_tokens_has_zero_loss() -> None:
     assert make(1.0)[0].loss(batch_of(torch.full((2, 8), IGNORE_INDEX)), "model") == 0
 
 
 @pytest.mark.parametrize("end", [0.0, 0.25])
-def test_schedules_are_their_formulas(end: float) -> None:
+def test_schedules_match_their_formulas(end: float) -> None:
     def sigmoid(z: float) -> float:
         return 1 / (1 + math.exp(-z))
 
@@ -75,7 +75,7 @@ def test_schedules_are_their_formulas(end: float) -> None:
         assert curve == sorted(curve, reverse=True)
 
 
-def test_half_way_the_schedules_stand_where_they_should() -> None:
+def test_schedules_have_their_value_half_way() -> None:
     middle = torch.tensor(0.5)
     assert float(forcing_ratio("linear", middle, 0.0)) == pytest.approx(0.5)
     assert float(forcing_ratio("inverse_sigmoid", middle, 0.0)) == pytest.approx(0.5)
@@ -139,7 +139,7 @@ def test_no_forcing_in_training_is_what_the_model_does_alone() -> None:
 
 
 @pytest.mark.parametrize("forcing", ["0.5", "inverse_sigmoid"])
-def test_the_loss_is_pure(forcing: str) -> None:
+def test_the_loss_has_no_side_effects(forcing: str) -> None:
     run = real_task(f"task.teacher_forcing={forcing}")
     batch = next(run.loaders["train"].iter_epoch(0))
     run.task.progress.fill_(0.5)
@@ -226,7 +226,7 @@ class Letters:
         return list(self.decode(tokens))
 
 
-def test_a_row_is_judged_up_to_its_end_and_what_is_written_behind_it_is_not() -> None:
+def test_a_row_is_scored_up_to_its_end_token() -> None:
     task = Seq2Seq(Recites(), V, 12, 1.0, 0.0, "token", beam_size=3, length_penalty=1.0)
     task.sequence_metrics = SequenceMetrics(Letters(), end=0)
     target = torch.tensor([[1, 2, 3, 0], [1, 2, 0, IGNORE_INDEX], [1, 2, 3, 4]])
@@ -251,15 +251,15 @@ def test_a_prompt_is_answered_by_the_likeliest_a_beam_or_a_draw() -> None:
         list(task.sample("dad", beam_size=2, temperature=1.0))
 
 
-def test_translations_stand_beside_their_references() -> None:
+def test_translations_are_shown_with_their_references() -> None:
     task = Seq2Seq(Recites(), V, 12, 1.0, 0.0, "token", beam_size=1, length_penalty=1.0)
-    assert made(task.make_artifacts([])) == {}, "tokens that stand for no text cannot be read"
+    assert make_artifacts(task.make_artifacts([])) == {}, "tokens that stand for no text cannot be read"
     task.tokenizer, task.sequence_metrics = Letters(), SequenceMetrics(Letters(), end=0)
     x = torch.tensor([[3, 1, 0], [2, 0, 0]])
     batch = Batch(
         {"x": x, "lengths": torch.tensor([2, 1])}, torch.tensor([[1, 2, 0], [3, 0, IGNORE_INDEX]]), torch.arange(2)
     )
-    table = made(task.make_artifacts([batch]))["translations"]
+    table = make_artifacts(task.make_artifacts([batch]))["translations"]
     assert isinstance(table, Table)
     decode = task.tokenizer.decode
     assert table.columns == ("row", "source", "written", "reference")

@@ -89,7 +89,7 @@ class Summed(VariationalInference):
 
 
 @pytest.mark.parametrize(("kind", "grows"), [(VariationalInference, 1), (Summed, 2)])
-def test_the_loss_does_not_grow_with_the_batch(kind: Any, grows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loss_is_independent_of_the_batch_size(kind: Any, grows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "randn_like", lambda like: torch.full_like(like, 0.3))
     built, x = task(kind=kind), torch.rand(16, 6)
     once, twice = built.loss(batch(x), "model"), built.loss(batch(torch.cat((x, x))), "model")
@@ -225,7 +225,7 @@ def test_points_are_drawn_with_the_spread_of_real_ones(trained: tuple[Lab, dict[
 
 
 @pytest.mark.slow
-def test_a_conditional_model_listens_to_the_label() -> None:
+def test_a_conditional_model_depends_on_the_label() -> None:
     words = ("model=vae", "data=ring", "task=vae", "data.rows=3000", "model.hidden=[32]", "model.latent=2")
     made = lab(*words, "model.num_classes=8", "epochs=15", "optimizer.lr=1e-2")
     assert made.test()["label_accuracy"] > 0.99
@@ -239,7 +239,7 @@ def test_a_conditional_model_listens_to_the_label() -> None:
 
 
 @pytest.mark.slow
-def test_options_of_the_trainer_hold_together_in_half_precision() -> None:
+def test_trainer_options_combine_in_half_precision() -> None:
     words = ("precision=bf16", "accumulate=2", "grad_clip=1", "scheduler=onecycle", "ema=0.9", "epochs=10")
     found = lab(*SMALL, *words, "optimizer.lr=3e-3").test()
     assert 0 < found["gap"] < 6

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.engine.test_resume import Chain, drop, summary
-from tests.helpers.items import made as show
+from tests.helpers.artifacts import make_artifacts as show
 from tests.helpers.lab import Lab, lab
+from tests.helpers.resumed_runs import ResumedRun, drop_state, hash_state
 from tests.helpers.tiny import StopAt
 from trainer.core.batch import Batch, ScoreAccumulator
 from trainer.core.dataset import TensorSplit
@@ -95,7 +95,7 @@ def test_scores_of_uneven_batches_are_those_of_the_whole() -> None:
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
-def test_a_turn_moves_its_own_player_and_the_codebook_follows_the_autoencoder_alone() -> None:
+def test_a_step_updates_only_its_param_group_and_the_codebook_follows_the_autoencoder() -> None:
     made = lab(*TINY)
     group = [next(made.trainer.train_loader.iter_epoch(0))]
     made.task.train()
@@ -108,14 +108,14 @@ def test_a_turn_moves_its_own_player_and_the_codebook_follows_the_autoencoder_al
 
 
 @pytest.mark.parametrize("option", ["precision=bf16", "accumulate=2", "grad_clip=1", "scheduler=onecycle", "ema=0.9"])
-def test_options_of_the_trainer_hold_for_both_players(option: str) -> None:
+def test_trainer_options_apply_to_both_param_groups(option: str) -> None:
     made = lab(*TINY, option, "max_steps=12", "val_every=100")
     made.trainer.fit()
     assert {group.num_updates for group in made.trainer.param_groups.values()} == {12}
     assert all(np.isfinite(value) for value in made.trainer.history[-1].values())
 
 
-def test_what_is_unlike_all_rows_is_rated_worse_and_pictures_are_told() -> None:
+def test_outliers_score_lower_and_images_are_reported() -> None:
     made = lab(*TINY)
     made.task.eval()
     x = made.data.test.inputs["x"][:20].clone()  # type: ignore[attr-defined]
@@ -142,21 +142,21 @@ def whole() -> str:
     trainer = run()
     trainer.fit()
     assert trainer.step == LAST_STEP
-    return summary(trainer)
+    return hash_state(trainer)
 
 
 @pytest.mark.parametrize("step", [1, 3, LAST_STEP])
-def test_a_stop_changes_no_bit(tmp_path: Path, whole: str, step: int) -> None:
-    chain = Chain(run, tmp_path)
+def test_resume_is_bit_exact(tmp_path: Path, whole: str, step: int) -> None:
+    chain = ResumedRun(run, tmp_path)
     chain.start(StopAt(step))
-    assert summary(chain.go_on()) == whole
+    assert hash_state(chain.resume()) == whole
 
 
 @pytest.mark.parametrize("piece", ["codebook", "ema_cluster_size", "ema_cluster_sum"])
-def test_a_forgotten_piece_of_the_codebook_shows(tmp_path: Path, whole: str, piece: str) -> None:
-    chain = Chain(run, tmp_path)
+def test_a_missing_part_of_the_codebook_state_is_detected(tmp_path: Path, whole: str, piece: str) -> None:
+    chain = ResumedRun(run, tmp_path)
     chain.start(StopAt(3))
-    assert summary(chain.go_on(spoil=drop("task", f"model.quantizer.{piece}"))) != whole
+    assert hash_state(chain.resume(spoil=drop_state("task", f"model.quantizer.{piece}"))) != whole
 
 
 def passes(scores: dict[str, float]) -> bool:
@@ -221,14 +221,14 @@ def test_the_prior_draws_clusters_as_often_as_they_come() -> None:
 
 
 @pytest.mark.slow
-def test_a_prior_that_is_told_the_class_draws_rows_of_it() -> None:
+def test_a_class_conditional_prior_samples_that_class() -> None:
     found = lab(*QUICK, "model.num_classes=16").test()
     assert found["label_accuracy"] > 0.97
     assert found["bits"] < 0.3
 
 
 @pytest.mark.slow
-def test_pictures_are_rebuilt_from_a_grid_of_codes_that_the_prior_learns() -> None:
+def test_images_are_rebuilt_from_a_grid_of_codes_that_the_prior_learns() -> None:
     made = lab("model=vq_vae_conv", "data=digits", "data.size=8", "model.widths=[16]", "epochs=8", "val_every=8")
     found, (baseline, _) = made.test(), made.task.reference_scores()
     assert found["mse"] < baseline["mse"] / 2

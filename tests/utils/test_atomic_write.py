@@ -22,7 +22,7 @@ def failing(number: int) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_file_is_replaced_whole_or_not_at_all(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_replaced_atomically(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.txt"
     atomic_write.write_text(path, "old")
     with monkeypatch.context() as patched:
@@ -35,7 +35,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(call: str, tmp_path: Path, monke
     assert path.read_text() == "new"
 
 
-def test_bytes_are_on_the_disk_before_they_have_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_are_synced_before_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
     fsync, replace = os.fsync, os.replace
 
@@ -54,7 +54,7 @@ def test_bytes_are_on_the_disk_before_they_have_the_name(tmp_path: Path, monkeyp
     assert events == ["file", "name", "folder"]
 
 
-def test_folders_that_cannot_be_synced_will_do_but_files_must(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_directory_fsync_is_optional_but_file_fsync_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.fsync
 
     def fsync(handle: int) -> None:
@@ -81,7 +81,7 @@ def test_what_goes_wrong_while_a_file_is_made_leaves_nothing(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_change_in_place_needs_no_second_file(tmp_path: Path) -> None:
+def test_results_are_overwritten_in_place_without_a_second_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("a long text")
     node = path.stat().st_ino
@@ -89,7 +89,7 @@ def test_a_change_in_place_needs_no_second_file(tmp_path: Path) -> None:
     assert (path.read_text(), path.stat().st_ino, len(list(tmp_path.iterdir()))) == ("short", node, 1)
 
 
-def test_leftovers_are_removed_or_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leftover_files_are_removed_or_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (".last.pt.7.tmp", ".curves.png.7.tmp.png", "kept.tmp"):
         (tmp_path / name).touch()
     with monkeypatch.context() as patched:

@@ -11,7 +11,7 @@ from trainer.utils import digests
 STORED = {"fitted": {"a": [1, 2.5, None], "b": torch.arange(3)}, "empty": {}, "none": None, "rows": (1, "x")}
 
 
-def test_equal_after_a_file(tmp_path: Path) -> None:
+def test_state_is_equal_after_saving_and_loading(tmp_path: Path) -> None:
     torch.save(STORED, tmp_path / "x.pt")
     again = torch.load(tmp_path / "x.pt", weights_only=True)
     assert digests.digest_parts(again) == digests.digest_parts(STORED)

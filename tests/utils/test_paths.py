@@ -34,7 +34,7 @@ def test_a_path_may_hold_an_equals_sign(word: str, expected: bool) -> None:
     assert paths.is_path_argument(word) is expected
 
 
-def test_what_is_there_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_file_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x=y").mkdir()
     assert paths.is_path_argument("x=y")

@@ -20,7 +20,7 @@ from trainer.utils.errors import Interrupted
     [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGHUP, 129)],
     ids=str,
 )
-def test_a_signal_is_noted_until_it_is_looked_at(number: signal.Signals, code: int) -> None:
+def test_a_signal_is_pending_until_checked(number: signal.Signals, code: int) -> None:
     before = signal.getsignal(number)
     with signals.capture_signals() as flag:
         flag.defer_stop()
@@ -58,7 +58,7 @@ def test_before_there_is_anything_to_save_it_stops_at_once() -> None:
 
 
 @pytest.mark.parametrize("waits", [False, True])
-def test_a_stop_that_a_library_took_for_its_own_fault_is_a_stop(waits: bool) -> None:
+def test_an_interrupt_wrapped_by_a_library_is_still_an_interrupt(waits: bool) -> None:
     """What goes wrong while a signal waits to be looked at is another matter."""
 
     def load() -> None:
@@ -87,7 +87,7 @@ def test_the_second_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("is_saved", [True, False])
-def test_the_second_says_how_to_go_on_with_what_is_saved(
+def test_the_second_signal_reports_how_to_resume(
     is_saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(os, "_exit", lambda _: None)
@@ -145,7 +145,7 @@ def test_what_nohup_ignores_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_after_the_end_a_stop_that_has_come_is_answered() -> None:
+def test_a_pending_signal_is_raised_when_stopping_immediately() -> None:
     with signals.capture_signals() as flag:
         flag.defer_stop()
         os.kill(os.getpid(), signal.SIGTERM)
@@ -167,7 +167,7 @@ def orphan(pipe: int, *, late: bool) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a service of Linux")
 @pytest.mark.parametrize("late", [False, True])
-def test_a_child_ends_with_its_parent(late: bool) -> None:
+def test_a_child_process_ends_with_its_parent(late: bool) -> None:
     reader, writer = os.pipe()
     parent = os.fork()
     if parent == 0:

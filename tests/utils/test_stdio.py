@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import SMALL, argv, environment, runs, start, train
+from tests.helpers.commands import SMALL, argv, environment, find_runs, start, train
 from trainer.runs import run_dir
 from trainer.utils import stdio
 from trainer.utils.errors import SystemFault
@@ -31,28 +31,28 @@ def read_one_line(*arguments: str, cwd: Path) -> tuple[int, str]:
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_without_its_reader(tmp_path: Path) -> None:
+def test_a_run_continues_after_a_broken_pipe(tmp_path: Path) -> None:
     assert read_one_line(*SMALL, "hydra.run.dir=outputs/run", cwd=tmp_path) == (0, "")
     assert run_dir.read_results(tmp_path / "outputs/run")["status"] == "finished"
     assert (tmp_path / "outputs/run/curves.png").exists()
 
 
 @pytest.mark.slow
-def test_a_sweep_goes_on_without_its_reader(tmp_path: Path) -> None:
+def test_a_sweep_continues_after_a_broken_pipe(tmp_path: Path) -> None:
     words = ("-m", *SMALL, "seed=0,1,2", "jobs=1", "hydra.sweep.dir=outputs/sweep")
     assert read_one_line(*words, cwd=tmp_path) == (0, "")
-    found = [run_dir.read_results(path)["status"] for path in runs(tmp_path)]
+    found = [run_dir.read_results(path)["status"] for path in find_runs(tmp_path)]
     assert found == ["finished"] * 3
     assert (tmp_path / "outputs/sweep/leaderboard.csv").exists()
 
 
 @pytest.mark.slow
-def test_a_list_ends_well_without_its_reader(tmp_path: Path) -> None:
+def test_train_list_handles_a_broken_pipe(tmp_path: Path) -> None:
     assert read_one_line("list", cwd=tmp_path) == (0, "")
 
 
 @pytest.mark.slow
-def test_all_that_is_done_with_a_run_ends_well_without_a_reader(tmp_path: Path) -> None:
+def test_every_command_on_a_run_handles_a_broken_pipe(tmp_path: Path) -> None:
     """Nobody reads warnings and errors either, as in ``2>&1 | head -1``."""
     (tmp_path / "t.txt").write_text("the cat sat on the mat\n" * 60)
     words = ("model=char_lstm", "data=text_file", "data.path=t.txt", "data.seq_len=8", "max_steps=3", "threads=1")
@@ -68,7 +68,7 @@ def test_all_that_is_done_with_a_run_ends_well_without_a_reader(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_closed_terminal_saves_the_run(tmp_path: Path) -> None:
+def test_sighup_saves_the_run(tmp_path: Path) -> None:
     """The terminal is gone before the run has said its last word."""
     ours, theirs = pty.openpty()
     words = ("model=mlp", "data=moons", "epochs=100000", "threads=1", "hydra.run.dir=outputs/run")
@@ -106,7 +106,7 @@ def test_letters_that_a_terminal_has_not(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_cannot_be_printed_for_want_of_room_is_told_at_the_end(tmp_path: Path) -> None:
+def test_output_lost_to_a_full_disk_is_reported_at_the_end(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             argv(*SMALL, "hydra.run.dir=outputs/run"),
@@ -197,7 +197,7 @@ def test_a_stream_ends_its_wait_when_the_reader_goes() -> None:
     os.waitpid(child, 0)
 
 
-def test_want_of_room_is_a_fault() -> None:
+def test_too_little_disk_space_is_a_system_fault() -> None:
     stream = stdio.FaultTolerantStream(os.open("/dev/full", os.O_WRONLY), "w")
     stream.write(b"text")
     with pytest.raises(SystemFault, match="cannot print: No space left on device"):

@@ -29,7 +29,7 @@ from trainer.utils.text import (
         ("caf\udce9", r"caf\udce9"),
     ],
 )
-def test_what_acts_is_written_out(text: str, shown: str) -> None:
+def test_active_markup_is_escaped(text: str, shown: str) -> None:
     assert escape_control_chars(text) == shown
     assert escape_control_chars(escape_control_chars(text)) == shown
 
@@ -54,7 +54,7 @@ def test_a_cell_of_markdown_is_one_line_and_one_cell() -> None:
     assert escape_markdown("a|b\n<i>[x](y)*`") == "a\\|b\\\\n&lt;i>\\[x\\](y)\\*\\`"
 
 
-def test_what_is_too_long_for_a_picture_says_so() -> None:
+def test_output_too_long_for_a_figure_is_reported() -> None:
     assert shorten_label("x" * 24) == "x" * 24
     assert shorten_label("x" * 25) == "x" * 23 + "…"
 
@@ -65,6 +65,6 @@ def test_a_log_is_printable() -> None:
     assert record.getMessage() == "reads \\x1b]0;title\\x07"
 
 
-def test_one_thing_is_no_plural() -> None:
+def test_counts_of_one_are_singular() -> None:
     told = [format_count(number, "row") for number in (0, 1, 2, 2000)]
     assert told == ["0 rows", "1 row", "2 rows", "2,000 rows"]

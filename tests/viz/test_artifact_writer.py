@@ -37,13 +37,13 @@ def test_tiles_are_enlarged_and_on_one_scale(tmp_path: Path) -> None:
     assert [int(own[y, x, 0]) for y in (9, 99) for x in (9, 99)] == [0, 85, 170, 255]
 
 
-def test_colours_stay_what_they_are(tmp_path: Path) -> None:
+def test_colors_stay_what_they_are(tmp_path: Path) -> None:
     face = at(drawn(ImageGrid("c", [ImageTile(torch.eye(3)[:, :, None].expand(3, 3, 3), "")], 1), tmp_path))
     for row, y in enumerate((9, 55, 100)):
         assert face[y, 50].tolist() == (255 * np.eye(3)[row]).astype(int).tolist()
 
 
-def test_classes_lie_over_the_picture_and_heat_where_it_is_hot(tmp_path: Path) -> None:
+def test_classes_lie_over_the_image_and_heat_where_it_is_hot(tmp_path: Path) -> None:
     grey = torch.tensor([[[0.0, 1.0], [1.0, 1.0]]])
     classes = torch.tensor([[IGNORE_INDEX, IGNORE_INDEX], [0, 1]])
     heat = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
@@ -59,7 +59,7 @@ def test_classes_lie_over_the_picture_and_heat_where_it_is_hot(tmp_path: Path) -
     assert hot[2, 110].tolist() == [255, 255, 255]
 
 
-def test_a_large_picture_is_shrunk_and_rows_are_broken(tmp_path: Path) -> None:
+def test_a_large_image_is_shrunk_and_rows_are_broken(tmp_path: Path) -> None:
     shown = drawn(ImageGrid("e", [ImageTile(torch.rand(1, 900, 600), "one\ntwo")] * 3, 2), tmp_path)
     assert shown.shape[1] == 2 * (224 + GAP) + GAP
     assert shown.shape[0] > 2 * 336

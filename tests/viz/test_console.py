@@ -18,7 +18,7 @@ def printed(*items: object) -> str:
     return file.getvalue()
 
 
-def test_brackets_and_colons_are_no_markup() -> None:
+def test_brackets_and_colons_are_not_markup() -> None:
     assert printed("saved in outputs/[bold] a[/b] :smile:") == "saved in outputs/[bold] a[/b] :smile:\n"
 
 
@@ -34,7 +34,7 @@ def test_a_table_shows_brackets_and_no_control_character() -> None:
     assert "\x07" not in text
 
 
-def test_what_is_led_to_a_file_has_no_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redirected_output_has_no_colors(monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a job of a sweep that was started from a terminal."""
     file = io.StringIO()
     monkeypatch.setattr(file, "isatty", lambda: True)
@@ -47,7 +47,7 @@ def test_what_is_led_to_a_file_has_no_colours(monkeypatch: pytest.MonkeyPatch) -
     assert console.file.getvalue() == "bold\n"
 
 
-def test_a_message_is_one_line_that_steers_nothing() -> None:
+def test_a_message_is_one_line_without_control_characters() -> None:
     """However narrow the terminal is: a path in it can be copied."""
     file = io.StringIO()
     handler = ConsoleHandler(PlainConsole(file=file, width=20, force_terminal=True))
@@ -56,7 +56,7 @@ def test_a_message_is_one_line_that_steers_nothing() -> None:
     assert file.getvalue() == "warning: left out of /a/long/way/to/a/[b]folder[/b]\\x1b[2J\n"
 
 
-def test_warnings_are_told_beside_what_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+def test_warnings_are_printed_next_to_the_output(capsys: pytest.CaptureFixture[str]) -> None:
     logger = logging.getLogger("trainer.data.datasets.tabular.csv_table")
     with show_warnings():
         logger.warning("3 rows are gone")

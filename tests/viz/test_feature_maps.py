@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers.inside import run
+from tests.helpers.in_process import run
 from tests.helpers.lab import lab
 from trainer.cli import main
 from trainer.core.artifacts import ImageGrid, LineChart
@@ -85,8 +85,9 @@ def test_samples_are_rows_at_rest_and_as_epochs_see_them() -> None:
 
 
 @pytest.mark.usefixtures("in_tmp")
-def test_a_run_of_pictures_leaves_some_and_can_be_looked_into(capsys: pytest.CaptureFixture[str]) -> None:
-    folder = Path(run(*PICTURES, "epochs=1", "model.hidden=[8]").folder)
+@pytest.mark.slow
+def test_a_run_on_images_writes_figures_and_feature_maps(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path(run(*PICTURES, "epochs=1", "model.hidden=[8]", "draw=true").folder)
     assert {"confusion.png", "mistakes.png", "saliency.png"} <= {path.name for path in folder.iterdir()}
     assert main.run_command(["show", str(folder)]) == 0
     assert "trunk.0  Conv2d             (4, 28, 28)" in capsys.readouterr().out
@@ -99,7 +100,9 @@ def test_a_run_of_pictures_leaves_some_and_can_be_looked_into(capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(("data", "is_told"), [("gratings", True), ("moons", False)])
-def test_data_of_pictures_says_how_to_see_them(data: str, is_told: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_image_data_sets_name_the_command_that_shows_them(
+    data: str, is_told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main.run_command(["show", f"data={data}"]) == 0
     assert (f"train show data={data} augment=NAME samples=8" in capsys.readouterr().out) is is_told
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from tests.helpers import mask_folders
-from tests.helpers.items import made
+from tests.helpers.artifacts import make_artifacts
 from tests.helpers.lab import lab
 from trainer.core.artifacts import ImageGrid, ImageTile
 from trainer.core.batch import IGNORE_INDEX, Batch
@@ -72,7 +72,7 @@ def test_mistakes_and_looks_have_the_colors_of_their_files(tmp_path: Path, is_gr
     test = run.data.test
     shown = ImageInput("x", run.data.pixel_bounds(), test.get_row_names(first=0))
     batch = run.loaders["test"].load_rows(torch.arange(len(test)))
-    found = made(make_plots(undecided, [batch], [*SHADES], shown))
+    found = make_artifacts(make_plots(undecided, [batch], [*SHADES], shown))
     mistakes = found["mistakes"]
     assert isinstance(mistakes, ImageGrid)
     captions = [tile.caption for tile in mistakes.tiles]
@@ -82,7 +82,7 @@ def test_mistakes_and_looks_have_the_colors_of_their_files(tmp_path: Path, is_gr
 
 def test_the_task_draws_them_so(tmp_path: Path) -> None:
     run = lab(*words(written(tmp_path / "kinds")))
-    found = made(run.task.eval().make_artifacts(run.loaders["test"].iter_epoch(0)))
+    found = make_artifacts(run.task.eval().make_artifacts(run.loaders["test"].iter_epoch(0)))
     bounds = run.data.pixel_bounds()
     assert bounds is not None
     for name in ("mistakes", "saliency"):
@@ -91,7 +91,7 @@ def test_the_task_draws_them_so(tmp_path: Path) -> None:
         assert all(tile.bounds == bounds for tile in sheet.tiles)
 
 
-def test_an_input_beside_the_maps_of_a_layer_has_its_own_color(tmp_path: Path) -> None:
+def test_the_input_above_feature_maps_has_the_color_of_its_file(tmp_path: Path) -> None:
     run = lab(*words(written(tmp_path / "kinds")))
     for row in range(3):
         batch = run.loaders["test"].load_rows(torch.tensor([row]))
@@ -101,7 +101,7 @@ def test_an_input_beside_the_maps_of_a_layer_has_its_own_color(tmp_path: Path) -
         assert faces(sheet, tmp_path / "f.png")[:1] == colors_of([name])
 
 
-def test_rows_at_rest_look_the_same_beside_any_augmentation(tmp_path: Path) -> None:
+def test_unaugmented_rows_do_not_depend_on_the_augmentation(tmp_path: Path) -> None:
     folder = written(tmp_path / "kinds")
     seen = []
     for augment in ("none", "photos"):
@@ -112,7 +112,7 @@ def test_rows_at_rest_look_the_same_beside_any_augmentation(tmp_path: Path) -> N
     assert seen[0] == seen[1]
 
 
-def test_rows_without_black_and_white_look_the_same_beside_any_augmentation() -> None:
+def test_rows_without_a_value_range_do_not_depend_on_the_augmentation() -> None:
     kept = []
     for augment in ("none", "slides"):
         run = lab("model=cnn", "data=gratings", "data.rows=60", f"augment={augment}", "max_steps=1")
@@ -121,7 +121,7 @@ def test_rows_without_black_and_white_look_the_same_beside_any_augmentation() ->
     assert None not in kept[0]
 
 
-def test_pictures_without_black_and_white_keep_their_hue(tmp_path: Path) -> None:
+def test_images_without_a_value_range_keep_their_hue(tmp_path: Path) -> None:
     color = torch.tensor([0.1, 0.3, 0.2]).view(3, 1, 1)
     tiles = [ImageTile(color.expand(3, 4, 4), ""), ImageTile(color.expand(3, 4, 4) * 2, "")]
     for is_shared in (True, False):
@@ -130,7 +130,7 @@ def test_pictures_without_black_and_white_keep_their_hue(tmp_path: Path) -> None
         assert second[0] < second[2] < second[1]
 
 
-def test_marked_pictures_are_told_back_by_what_the_run_stores(tmp_path: Path) -> None:
+def test_annotated_images_restore_their_value_range_from_the_run(tmp_path: Path) -> None:
     data = mask_folders.read(mask_folders.write(tmp_path / "marked"))
     told = dataset_state.restore_from_state(SegmentationFolder, dataset_state.make_dataset_state(data), {})
     assert told.pixel_bounds() == data.pixel_bounds() is not None
@@ -141,7 +141,7 @@ def test_marked_pictures_are_told_back_by_what_the_run_stores(tmp_path: Path) ->
     torch.testing.assert_close((x - low) / (high - low) * 255, raw.float())
 
 
-def test_a_run_stored_before_knows_its_black_and_white(tmp_path: Path) -> None:
+def test_an_older_run_restores_its_value_range(tmp_path: Path) -> None:
     folder = written(tmp_path / "kinds")
     run = lab(*words(folder))
     state = dataset_state.make_dataset_state(run.data)
@@ -152,12 +152,12 @@ def test_a_run_stored_before_knows_its_black_and_white(tmp_path: Path) -> None:
     assert set(state["facts"]) == set(dataset_info_state.STORED_FIELDS), "nothing new is stored"
 
 
-def test_data_without_pixels_has_no_black_and_white() -> None:
+def test_data_without_pixels_has_no_value_range() -> None:
     assert isinstance(data := lab("model=mlp", "data=moons", "max_steps=1").data, Dataset)
     assert data.pixel_bounds() is None
 
 
-def test_overlays_lie_on_the_picture_as_it_is(tmp_path: Path) -> None:
+def test_overlays_lie_on_the_image_as_it_is(tmp_path: Path) -> None:
     data = mask_folders.read(mask_folders.write(tmp_path / "marked"))
     batch = data.test.to_model_inputs(data.test.batch(torch.arange(1), 0))
     assert batch.target is not None
@@ -165,7 +165,9 @@ def test_overlays_lie_on_the_picture_as_it_is(tmp_path: Path) -> None:
     def nothing(given: Batch) -> torch.Tensor:
         return torch.zeros(len(given), 3, *given.inputs["x"].shape[2:])
 
-    sheet = made(make_plots(nothing, [batch], ["a", "b", "c"], ImageInput("x", data.pixel_bounds())))["overlays"]
+    sheet = make_artifacts(make_plots(nothing, [batch], ["a", "b", "c"], ImageInput("x", data.pixel_bounds())))[
+        "overlays"
+    ]
     assert isinstance(sheet, ImageGrid)
     middle = data.test.batch(torch.arange(1), 0).inputs["x"][0, 0, 4, 4]
     image_grid.draw_image_grid(sheet, tmp_path / "o.png")
@@ -174,7 +176,7 @@ def test_overlays_lie_on_the_picture_as_it_is(tmp_path: Path) -> None:
     assert shown[GAP + 4 * factor + factor // 2, GAP + 4 * factor + factor // 2].tolist() == [int(middle)] * 3
 
 
-def test_pictures_that_are_made_are_drawn_from_black_to_white() -> None:
+def test_generated_images_are_shown_in_the_full_value_range() -> None:
     task = lab("model=conv_vae", "data=digits", "data.size=8", "task.classifier=null", "max_steps=1").task
     (sheet,) = task.render_preview("new", [("", torch.full((2, 1, 8, 8), 0.5))])
     assert isinstance(sheet, ImageGrid)
@@ -190,7 +192,7 @@ def colors_below(sheet: ImageGrid, path: Path) -> list[list[int]]:
     return [color for color in known if (drawn == color).all(1).sum() > 20]
 
 
-def test_a_legend_names_the_classes_that_lie_over_pictures(tmp_path: Path) -> None:
+def test_a_legend_names_the_classes_that_lie_over_images(tmp_path: Path) -> None:
     picture = torch.zeros(1, 4, 4)
     first, second = torch.tensor([[0, 2], [0, 0]]), torch.tensor([[0, 0], [0, 0]])
     tiles = [ImageTile(picture, ""), ImageTile(picture, "", class_map=first), ImageTile(picture, "", class_map=second)]

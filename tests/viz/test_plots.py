@@ -75,7 +75,7 @@ def test_dollars_are_letters_wherever_they_stand(drawn: Any, tmp_path: Path) -> 
     assert path.exists()
 
 
-def test_panels_without_a_neighbour_leave_their_place_empty(drawn: Any) -> None:
+def test_panels_without_a_neighbor_leave_their_place_empty(drawn: Any) -> None:
     x = torch.arange(3.0)
     figure = drawn(
         lambda path: plots.draw_chart(LineChart("c", [PlotPanel("p", "x", "y", lines=[("", x, x)])] * 3, 2), path)
@@ -88,7 +88,7 @@ def test_nothing_is_drawn_of_a_run_without_a_validation(tmp_path: Path) -> None:
     assert not (tmp_path / "none.png").exists()
 
 
-def test_bars_stand_where_they_are_said_to_be(drawn: Any) -> None:
+def test_bars_are_at_their_positions(drawn: Any) -> None:
     panel = PlotPanel("a", "unit", "b", bars=(torch.arange(3, 6), torch.tensor([1.0, -2.0, 0.5])))
     figure = drawn(lambda path: plots.draw_chart(LineChart("c", [panel], 1, width=9.0), path))
     bars = figure.axes[0].patches

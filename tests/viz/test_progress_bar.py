@@ -32,7 +32,7 @@ def test_times(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
 
 
-def test_a_line_says_how_fast_and_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_shows_speed_and_remaining_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """100 rows in 4 steps an epoch, a second a step, half a second of it for other things."""
     trainer = lab("model=mlp", "data=moons", "data.rows=167", "batch_size=25", "epochs=3").trainer
     now = [100.0]

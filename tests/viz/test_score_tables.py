@@ -33,7 +33,7 @@ def test_a_score_above_the_best_possible_is_explained_by_the_size_of_the_test_se
     assert "0.881 to 0.908 (95 %), and 0.8985 lies within that" in note  # .8945 +- 1.96 sqrt(.8945 * .1055 / 2000)
 
 
-def test_one_far_above_it_is_not_explained_away() -> None:
+def test_a_score_far_above_the_bound_is_not_explained_by_chance() -> None:
     note = explain_better_than_best(result(test={"accuracy": 0.99}), "accuracy", 2000)
     assert note is not None
     assert "lies beyond that" in note
@@ -63,5 +63,5 @@ def test_a_table_of_scores_fits_and_says_what_f1_is(width: int) -> None:
     assert "0.8985" in text
 
 
-def test_a_column_without_a_number_is_left_out() -> None:
+def test_a_column_without_numbers_is_dropped() -> None:
     assert "best possible" not in shown(result(best_possible={}), 80)

@@ -43,7 +43,7 @@ def of_calls(model: Slow, name: str, calls: int) -> LazyArtifact:
     return LazyArtifact(name, make)
 
 
-def test_what_is_late_is_named_and_what_was_drawn_stays(now: list[float], tmp_path: Path) -> None:
+def test_late_figures_are_reported_and_finished_ones_are_kept(now: list[float], tmp_path: Path) -> None:
     model, said = Slow(now), []
     items = [
         of_calls(model, "a", 2),

@@ -7,7 +7,18 @@ import torch
 from torch import Tensor
 
 from tests.helpers.own_files import OWN_MODELS
-from tests.helpers.pairs import DATA, FITTING, LARGE, MODELS, TASKS, built, classless, lacking, node, shrink
+from tests.helpers.pairs import (
+    DATA,
+    FITTING,
+    LARGE,
+    MODELS,
+    TASKS,
+    build_dataset,
+    lacks_classes,
+    missing_reason,
+    read_node,
+    small_keys,
+)
 from trainer.config import compatibility, introspection
 from trainer.core import shapes
 from trainer.core.dataset import Dataset, Split, TensorSplit
@@ -23,7 +34,7 @@ REPEATS: dict[str, str] = {
 
 @pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in DATA])
 def name(request: pytest.FixtureRequest) -> str:
-    if reason := lacking(request.param):
+    if reason := missing_reason(request.param):
         pytest.skip(reason)
     return str(request.param)
 
@@ -41,7 +52,7 @@ def tensors(data: Dataset) -> list[Tensor]:
 
 
 def again(name: str, **changes: object) -> Dataset:
-    keys = node(DATA[name]) | shrink(name) | changes
+    keys = read_node(DATA[name]) | small_keys(name) | changes
     if "target_kind" in keys:
         task = TASKS[DATA[name].task_name or "classification"].class_path
         keys["task_target"] = compatibility.infer_target_kind(str(task))
@@ -53,7 +64,7 @@ def test_no_split_is_empty_and_batches_are_as_the_contract_says(name: str) -> No
     assert found
     said = shapes.parse_shapes(found.shapes)
     assert said
-    for split in splits(built(name)).values():
+    for split in splits(build_dataset(name)).values():
         assert len(split) > 0
         rows = min(3, len(split))
         batch = split.to_model_inputs(split.batch(torch.arange(rows), 0))
@@ -75,7 +86,7 @@ def test_no_split_is_empty_and_batches_are_as_the_contract_says(name: str) -> No
 
 @pytest.mark.slow
 def test_splits_share_no_row(name: str) -> None:
-    data = built(name)
+    data = build_dataset(name)
     kinds = [type(split) for split in splits(data).values()]
     if kinds != [TensorSplit] * 3:
         return  # one graph, or windows on one series: their own tests look at what is shared
@@ -90,12 +101,12 @@ def test_splits_share_no_row(name: str) -> None:
 
 
 def test_sizes_fill_a_model(name: str) -> None:
-    sizes = {*built(name).info.sizes, "input_shapes"}  # what every data set can be asked for
+    sizes = {*build_dataset(name).info.sizes, "input_shapes"}  # what every data set can be asked for
     filled = []
     for model, data in FITTING:
-        if data == name and not classless(model, name):
+        if data == name and not lacks_classes(model, name):
             own = OWN_MODELS.get(model, {})
-            wanted = {key for key, value in node(MODELS[model]).items() if value == "???" and key not in own}
+            wanted = {key for key, value in read_node(MODELS[model]).items() if value == "???" and key not in own}
             filled.append(wanted <= sizes)
     assert filled, "no model fits"
     assert all(filled), "a model that fits by its contract has a size this data set does not publish"
@@ -106,8 +117,8 @@ def test_the_baseline_has_the_score_that_chooses(name: str) -> None:
 
     tree = yaml.safe_load(DATA[name].path.read_text(encoding="utf-8"))
     option = TASKS[DATA[name].task_name or "classification"]
-    facts = built(name).info
-    monitor = tree.get("monitor") or (node(option).get("scores") or [None])[0]
+    facts = build_dataset(name).info
+    monitor = tree.get("monitor") or (read_node(option).get("scores") or [None])[0]
     if monitor is None:
         import importlib
 
@@ -125,13 +136,13 @@ def test_the_baseline_has_the_score_that_chooses(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_bits(name: str) -> None:
-    if "data_dir" in node(DATA[name]):
+def test_the_same_seed_is_bit_exact(name: str) -> None:
+    if "data_dir" in read_node(DATA[name]):
         pytest.skip("real data has no seed but that of its split")
     torch.manual_seed(1)
     first = tensors(again(name))
     torch.manual_seed(2)
     assert all(torch.equal(a, b) for a, b in zip(first, tensors(again(name)), strict=True))
-    if "seed" in node(DATA[name]):
+    if "seed" in read_node(DATA[name]):
         other = tensors(again(name, seed=5))
         assert any(a.shape != b.shape or not torch.equal(a, b) for a, b in zip(first, other, strict=True))

@@ -10,21 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tests.helpers.matrices import largest_singular_value, sample_normal
 from trainer.models.layers.graph.graph import Graph
 from trainer.models.layers.graph.graph_conv import GCNConv
 from trainer.models.layers.mlp import make_mlp
 from trainer.models.sequence.rnn import RNN
 from trainer.models.vision.cnn import CNN
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def sigma(matrix: Tensor) -> float:
-    """The largest singular value."""
-    return float(torch.linalg.matrix_norm(matrix, 2))
-
 
 # Gradients through depth and time.
 
@@ -48,7 +39,7 @@ def slope(net: nn.Module, x: float) -> float:
 def test_the_gradient_of_a_deep_scalar_relu_net_is_zero_or_the_product_of_its_weights() -> None:
     found = set()
     for seed in range(200):
-        first, *rest = normal(4, seed=seed).tolist()
+        first, *rest = sample_normal(4, seed=seed).tolist()
         weights = [first, *(abs(w) for w in rest)] if seed % 2 else [first, *rest]
         for x in (-1.0, 1.0):
             gradient, product = slope(scalar_net(weights), x), math.prod(map(abs, weights))
@@ -57,7 +48,7 @@ def test_the_gradient_of_a_deep_scalar_relu_net_is_zero_or_the_product_of_its_we
     assert found == {-1, 0, 1}, "an input below zero under a negative first weight turns the sign: |W|, not W"
 
 
-def test_it_explodes_vanishes_or_is_zero() -> None:
+def test_gradients_explode_vanish_or_are_zero() -> None:
     assert slope(scalar_net([1.5] * 50), 1.0) == pytest.approx(1.5**50)
     assert slope(scalar_net([0.5] * 50), 1.0) == pytest.approx(0.5**50)
     assert 1.5**50 > 1e8
@@ -66,7 +57,7 @@ def test_it_explodes_vanishes_or_is_zero() -> None:
     assert slope(scalar_net(one_off), 1.0) == 0, "the product alone, as of a linear net, is not it"
 
 
-def test_it_is_no_recurrent_net_whose_weights_are_all_one() -> None:
+def test_it_is_not_a_recurrent_network_with_unit_weights() -> None:
     """The source calls it an RNN. One weight shared by n steps has a power for a gradient, not a product."""
     weights = [0.5, 2.0, 3.0]
     assert slope(scalar_net(weights), 1.0) == pytest.approx(3.0)
@@ -88,25 +79,29 @@ def jacobian(weight: Tensor, bias: Tensor, x: Tensor, steps: int) -> Tensor:
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 10])
 def test_a_sigmoid_rnn_forgets_by_a_sixteenth_a_step(steps: int) -> None:
-    weight = normal(6, 6)
-    weight = weight / sigma(weight) / 4
-    found = sigma(jacobian(weight, normal(6, seed=1), normal(6, seed=2), steps))
+    weight = sample_normal(6, 6)
+    weight = weight / largest_singular_value(weight) / 4
+    found = largest_singular_value(jacobian(weight, sample_normal(6, seed=1), sample_normal(6, seed=2), steps))
     assert 0 <= found <= (1 / 16) ** steps
     # Tight: a state that makes every sigmoid as steep as it can be, under a multiple of the identity.
     eye = torch.eye(3, dtype=torch.float64) / 4
     flat = torch.full((3,), 0.5, dtype=torch.float64)
-    assert sigma(jacobian(eye, -eye @ flat, flat, steps)) == pytest.approx((1 / 16) ** steps)
+    assert largest_singular_value(jacobian(eye, -eye @ flat, flat, steps)) == pytest.approx((1 / 16) ** steps)
 
 
 def test_that_bound_is_not_positive_and_comes_from_an_inequality() -> None:
     """The source has ``0 <`` and ``sigma(AB) = sigma(A) sigma(B)``."""
     singular = torch.zeros(3, 3, dtype=torch.float64)
     singular[0, 1] = 0.25
-    assert sigma(singular) == 0.25
-    assert sigma(jacobian(singular, torch.zeros(3).double(), torch.zeros(3).double(), 2)) == 0
-    pairs = [(normal(4, 4, seed=2 * i), normal(4, 4, seed=2 * i + 1)) for i in range(50)]
-    assert all(sigma(a @ b) <= sigma(a) * sigma(b) + 1e-12 for a, b in pairs)
-    assert all(sigma(a @ b) < 0.999 * sigma(a) * sigma(b) for a, b in pairs), "equal in none of fifty"
+    assert largest_singular_value(singular) == 0.25
+    assert largest_singular_value(jacobian(singular, torch.zeros(3).double(), torch.zeros(3).double(), 2)) == 0
+    pairs = [(sample_normal(4, 4, seed=2 * i), sample_normal(4, 4, seed=2 * i + 1)) for i in range(50)]
+    assert all(
+        largest_singular_value(a @ b) <= largest_singular_value(a) * largest_singular_value(b) + 1e-12 for a, b in pairs
+    )
+    assert all(
+        largest_singular_value(a @ b) < 0.999 * largest_singular_value(a) * largest_singular_value(b) for a, b in pairs
+    ), "equal in none of fifty"
 
 
 def remembered(forget_bias: float) -> float:
@@ -151,8 +146,8 @@ def convolutions(adaptive: Literal["none", "max"] = "none") -> CNN:
     return net.double().eval()
 
 
-def test_a_convolutional_net_is_equivariant_to_shifts_not_invariant() -> None:
-    image = F.pad(normal(1, 1, 6, 6), (5, 5, 5, 5))  # zeros all round: nothing reaches the border
+def test_a_convolutional_network_is_shift_equivariant_not_invariant() -> None:
+    image = F.pad(sample_normal(1, 1, 6, 6), (5, 5, 5, 5))  # zeros all round: nothing reaches the border
     shifted = image.roll((2, 1), (2, 3))
     net = convolutions()
     torch.testing.assert_close(net.trunk(shifted), net.trunk(image).roll((2, 1), (2, 3)))
@@ -172,7 +167,7 @@ def test_a_convolutional_net_is_equivariant_to_shifts_not_invariant() -> None:
 def test_a_graph_convolution_is_equivariant_to_the_order_of_nodes_and_its_sum_invariant() -> None:
     torch.manual_seed(0)
     edges = torch.tensor([[0, 1, 2, 3, 4, 0, 2], [1, 2, 3, 4, 0, 2, 5]])
-    x, order = normal(6, 3), torch.tensor([3, 0, 5, 1, 4, 2])
+    x, order = sample_normal(6, 3), torch.tensor([3, 0, 5, 1, 4, 2])
     place = order.argsort()  # node i of the first graph is node place[i] of the second
     layers = [GCNConv(3, 8).double(), GCNConv(8, 2).double()]
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.zoo.test_theory import normal, sigma
+from tests.helpers.matrices import largest_singular_value, sample_normal
 from trainer.models.layers.attention.efficient_attention import LinearAttention
 
 
@@ -29,9 +29,9 @@ def multiplications(function: Callable[..., object], *given: Tensor) -> int:
 
 
 def test_linear_attention_is_the_same_in_both_orders_and_its_features_must_be_positive() -> None:
-    q, k, v = (normal(1, 1, 30, 8, seed=seed) for seed in range(3))
+    q, k, v = (sample_normal(1, 1, 30, 8, seed=seed) for seed in range(3))
     torch.testing.assert_close(LinearAttention()(q, k, v), scores_first(q, k, v), atol=1e-5, rtol=1e-5)
-    assert (LinearAttention().log_features(normal(1000, 8)).exp() > 0).all()
+    assert (LinearAttention().log_features(sample_normal(1000, 8)).exp() > 0).all()
     bare = q @ k.transpose(-2, -1)
     assert (bare / bare.sum(-1, keepdim=True) < 0).any(), "without phi what is called a share may be negative"
 
@@ -40,7 +40,7 @@ def test_linear_attention_costs_n_d_dv_and_more_than_quadratic_below_n_of_d() ->
     d, dv = 16, 8
     costs = {}
     for n in (4, 64, 128, 256):
-        given = normal(1, 1, n, d), normal(1, 1, n, d), normal(1, 1, n, dv)
+        given = sample_normal(1, 1, n, d), sample_normal(1, 1, n, d), sample_normal(1, 1, n, dv)
         costs[n] = multiplications(LinearAttention(), *given), multiplications(scores_first, *given)
         # One more value gathers what shares are divided by.
         assert costs[n] == (2 * n * d * (dv + 1), n * n * (d + dv))
@@ -52,10 +52,10 @@ def test_linear_attention_costs_n_d_dv_and_more_than_quadratic_below_n_of_d() ->
 
 def test_attention_of_rank_k_costs_n_d_k() -> None:
     n, d, k = 64, 16, 3
-    scores = (normal(n, d) @ normal(n, d, seed=1).T / 4).softmax(1)
+    scores = (sample_normal(n, d) @ sample_normal(n, d, seed=1).T / 4).softmax(1)
     u, s, wt = torch.linalg.svd(scores)
     u, s, w = u[:, :k], s[:k], wt[:k].T  # (n, k), (k,), (n, k)
-    v = normal(n, d, seed=2)
+    v = sample_normal(n, d, seed=2)
 
     def factored(v: Tensor) -> Tensor:
         return u @ (s[:, None] * (w.T @ v))
@@ -63,7 +63,9 @@ def test_attention_of_rank_k_costs_n_d_k() -> None:
     dense_rank_k = u @ s.diag() @ w.T
     torch.testing.assert_close(factored(v), dense_rank_k @ v)
     assert multiplications(factored, v) == 2 * n * k * d < n * n * d
-    assert sigma(scores - dense_rank_k) == pytest.approx(float(torch.linalg.svdvals(scores)[k])), "the best of its rank"
+    assert largest_singular_value(scores - dense_rank_k) == pytest.approx(float(torch.linalg.svdvals(scores)[k])), (
+        "the best of its rank"
+    )
     with pytest.raises(RuntimeError):
         u.T @ (s[:, None] * (w @ v))  # the shapes as the source's text has them
 
@@ -84,7 +86,7 @@ def neighbours(n: int, before: float, here: float, after: float) -> Tensor:
 
 def test_attention_can_be_the_convolution_with_2_0_1() -> None:
     """Scores log 2, -inf and 0 are shares 2/3, 0 and 1/3; values three times as large make 2, 0 and 1 of them."""
-    x = F.pad(normal(10), (1, 1))  # zero tokens at both ends
+    x = F.pad(sample_normal(10), (1, 1))  # zero tokens at both ends
     kernel = torch.tensor([[[2.0, 0.0, 1.0]]], dtype=torch.float64)
     expected = F.conv1d(x[None, None], kernel)[0, 0]
     bias = neighbours(12, math.log(2), -math.inf, 0.0)
@@ -94,7 +96,7 @@ def test_attention_can_be_the_convolution_with_2_0_1() -> None:
     assert not torch.isclose(ends, expected[[0, -1]]).any(), "without the zero tokens a single neighbour gets all"
 
 
-def test_the_scores_of_the_source_make_no_such_convolution() -> None:
+def test_scores_from_the_source_cannot_express_that_convolution() -> None:
     x = torch.tensor([0.0, 1.0, 0.0, 0.0], dtype=torch.float64)
     assert attend(neighbours(4, 2 * math.inf, -math.inf, math.inf), x, 3.0)[1:-1].isnan().all()
     impulse = torch.eye(5, dtype=torch.float64)[2]
@@ -109,9 +111,9 @@ def hard_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return v[(q[:, None] * k[None, :]).argmax(1)]
 
 
-def test_hard_attention_is_a_max_pool_with_a_constant_query() -> None:
+def test_hard_attention_with_a_constant_query_is_max_pooling() -> None:
     for seed in range(50):
-        x = normal(7, seed=seed)
+        x = sample_normal(7, seed=seed)
         assert (hard_attention(torch.ones(7).double(), x, x) == x.max()).all(), "for numbers below zero as well"
     zero = torch.tensor([3.0, 0.0, 5.0])
     assert hard_attention(torch.ones(3), zero, zero).tolist() == [5, 5, 5]

@@ -61,12 +61,6 @@ class Signature:
         """Types of the ``__init__`` parameters."""
         return {name: parameter.kind for name, parameter in self.parameters_by_method.get("__init__", {}).items()}
 
-    def get_required_parameters(self, method: str = "__init__") -> set[str]:
-        """Return the parameters of a method that have no default."""
-        return {
-            name for name, parameter in self.parameters_by_method.get(method, {}).items() if parameter.default is None
-        }
-
 
 def find_source_file(target: str) -> Path | None:
     """Return the source file of a class path, without importing anything, or None if there is none.

@@ -62,16 +62,11 @@ class Entry:
     other_metrics: str
 
 
-def collect_entries(path: Path) -> list[Entry]:
-    """Collect one entry for each setting among the finished runs below a directory, best validation score first.
+def build_entries(finished: Sequence[FinishedRun]) -> list[Entry]:
+    """Build one entry for each setting among finished runs, best validation score first.
 
     Ranking by validation scores and only displaying test scores keeps the test rows out of the selection.
     """
-    return build_entries(read_runs(path))
-
-
-def build_entries(finished: Sequence[FinishedRun]) -> list[Entry]:
-    """Build the entries of runs that have been read."""
     entries = [
         (_build_entry(data, label, runs), runs[0].metric)
         for data, groups in group_by_data(group_by_setting(finished))

@@ -71,7 +71,7 @@ def test_a_row_looks_the_same_in_any_batch_and_another_in_any_other_epoch(change
     assert not torch.equal(looks[0], looks[3])
 
 
-def test_every_option_alone_changes_pictures_and_none_of_them_leaves_them() -> None:
+def test_every_option_alone_changes_images_and_none_of_them_leaves_them() -> None:
     still = seen(pictures())
     assert torch.equal(still.inputs["x"], numbered(200))
     assert {key for how in OWN.values() for key in how} | {"fill", "mix_alpha", "seed"} == {
@@ -79,7 +79,7 @@ def test_every_option_alone_changes_pictures_and_none_of_them_leaves_them() -> N
     } - {"_target_"}
 
 
-def test_a_shift_moves_whole_pictures_and_their_masks_alike() -> None:
+def test_a_shift_moves_whole_images_and_their_masks_alike() -> None:
     batch = seen(pictures(blank=-1.0, blank_class=-7, shift=2, fill="blank"))
     assert batch.target is not None
     # Each picture is its original cut from a frame two wider; every one of the 25 places occurs.
@@ -92,7 +92,7 @@ def test_a_shift_moves_whole_pictures_and_their_masks_alike() -> None:
     assert torch.equal(batch.target, torch.where(x == -1, -7, x).long())
 
 
-def test_flips_are_flips() -> None:
+def test_flips_mirror_the_image() -> None:
     both = seen(pictures(flip="both")).inputs["x"]
     ways = torch.stack([numbered(200).flip(dims) for dims in ((), (2,), (3,), (2, 3))])
     same = ((ways - both).abs() < 0.1).flatten(2).all(2)
@@ -114,7 +114,7 @@ def test_an_angle_is_in_degrees() -> None:
     assert torch.equal(turned, x.rot90(-1, (2, 3)))
 
 
-def test_a_turned_mask_stays_on_its_picture() -> None:
+def test_a_turned_mask_stays_on_its_image() -> None:
     """A disc and its mask, turned, cropped and flipped: where the mask says disc the picture is bright."""
     across, down = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="xy")
     disc = ((across - 22) ** 2 + (down - 9) ** 2 < 30).float().expand(64, 1, 32, 32)
@@ -130,7 +130,7 @@ def test_a_turned_mask_stays_on_its_picture() -> None:
     assert ((bright > 0.5) == inside).float().mean() > 0.99
 
 
-def test_a_window_is_a_part_of_the_picture_as_it_is() -> None:
+def test_a_window_is_a_part_of_the_image_as_it_is() -> None:
     x = seen(pictures(window=3)).inputs["x"]
     assert x.shape == (200, 2, 3, 3)
     places = numbered(200).unfold(2, 3, 1).unfold(3, 3, 1)  # (N, C, 5, 3, 3, 3)
@@ -141,7 +141,7 @@ def test_a_window_is_a_part_of_the_picture_as_it_is() -> None:
         seen(pictures(window=6))
 
 
-def test_a_crop_shows_at_least_what_it_must() -> None:
+def test_a_crop_covers_at_least_the_minimum_area() -> None:
     """A ramp from 0 to 1: what is left of it tells how much of the side was cut away."""
     ramp = torch.linspace(0, 1, 64).expand(500, 1, 64, 64)
     x = loader(pictures(crop=0.5), ramp, None).load_augmented_rows(torch.arange(500), 0).inputs["x"][:, 0, 0]
@@ -150,7 +150,7 @@ def test_a_crop_shows_at_least_what_it_must() -> None:
     assert left.min() == pytest.approx(0.5**0.5, abs=0.02)
 
 
-def test_jitter_moves_brightness_contrast_and_colour_within_its_share() -> None:
+def test_jitter_moves_brightness_contrast_and_color_within_its_share() -> None:
     x = torch.randn(300, 3, 8, 8)
     found = loader(pictures(jitter=0.2), x, None).load_augmented_rows(torch.arange(300), 0).inputs["x"]
     spread = (found.mean(1).std((1, 2)) / x.mean(1).std((1, 2))).sort().values
@@ -172,7 +172,7 @@ def test_erasing_blots_out_a_box_of_as_many_as_asked() -> None:
     assert share[share > 0].min() > 0.01
 
 
-def test_mixup_weighs_pictures_and_classes_alike() -> None:
+def test_mixup_weighs_images_and_classes_alike() -> None:
     batch = seen(pictures(mix="mixup"), target="number")
     assert batch.target is not None
     first = numbered(200)[:, 0, 0, 0] / 70  # the row's own number
@@ -228,13 +228,13 @@ def test_only_training_rows_are_changed() -> None:
 
 @pytest.mark.parametrize("name", list_options("augment"))
 @pytest.mark.slow
-def test_every_recipe_trains_on_pictures_large_enough(name: str) -> None:
+def test_every_recipe_trains_on_images_large_enough(name: str) -> None:
     made = lab("model=cnn", "data=gratings", "data.size=130", "data.rows=20", f"augment={name}", "max_steps=1")
     made.trainer.fit()
     assert made.trainer.step == 1
 
 
-def test_what_has_no_pictures_is_not_augmented() -> None:
+def test_data_without_images_is_not_augmented() -> None:
     with pytest.raises(ConfigError, match=r"augment: photos changes x \(B, C, H, W\); data moons gives x \(B, F\)"):
         compose.compose(["model=mlp", "data=moons", "augment=photos"])
 

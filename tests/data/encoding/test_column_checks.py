@@ -52,12 +52,12 @@ def test_numbers_among_texts_are_not_lost_without_a_word(tmp_path: Path) -> None
     assert load(with_column(tmp_path, ["S", "M", "38", "40"] * 25)).info.sizes["in_features"] == 5, "few are codes"
 
 
-def test_a_minus_of_another_kind_is_a_minus(tmp_path: Path) -> None:
+def test_unicode_minus_signs_are_parsed(tmp_path: Path) -> None:
     path = with_column(tmp_path, [f"\u2212{i}" if i % 2 else str(i) for i in range(60)])
     assert load(path).schema["columns"][1]["kind"] == "number"
 
 
-def test_cells_filled_that_are_no_gaps_are_told_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_filled_cells_that_were_not_missing_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = with_column(tmp_path, ["<5" if i % 10 == 0 else str(i) for i in range(60)])
     for nan, told in (("fill", "the mean is imputed (6 such cells)"), ("drop", "the row is dropped")):
         caplog.clear()
@@ -69,7 +69,7 @@ def test_cells_filled_that_are_no_gaps_are_told_in_the_log(tmp_path: Path, caplo
     assert "column 'c': '7 kg' is not a number; the mean is imputed (1 such cells)" in caplog.text
 
 
-def test_a_code_for_a_gap_that_is_nowhere_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_value_code_that_never_occurs_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     table = with_column(tmp_path, [f"{i % 9}.5" if i % 20 else "-9999.0" for i in range(60)])
     series = write(tmp_path, ["v", *(f"{i % 9}.5" if i % 20 else "-999.00" for i in range(100))], "s.csv")
     load(table, missing=["", -9999], nan="drop")
@@ -97,7 +97,7 @@ def test_a_code_for_a_gap_that_is_nowhere_is_told(tmp_path: Path, caplog: pytest
         (",", "comma"),
     ],
 )
-def test_signs_between_thousands_are_told_by_every_reader(tmp_path: Path, sign: str, option: str) -> None:
+def test_thousands_separators_are_reported_by_every_reader(tmp_path: Path, sign: str, option: str) -> None:
     cells = [("980", f"12{sign}375", f"1{sign}020")[i % 3] for i in range(100)]
     table = write(tmp_path, ["a;c;y", *(f"{i % 5};{cell};{i % 2}" for i, cell in enumerate(cells))])
     series = write(tmp_path, ["v;w", *(f"{cell};{i % 3}" for i, cell in enumerate(cells))], "s.csv")
@@ -117,7 +117,7 @@ def test_signs_between_thousands_are_told_by_every_reader(tmp_path: Path, sign: 
 @pytest.mark.parametrize(
     ("sign", "decimal", "thousands"), [(".", "point", "point"), (",", "comma", "comma")], ids=["point", "comma"]
 )
-def test_thousands_that_may_be_decimals_are_told(
+def test_ambiguous_thousands_separators_are_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, sign: str, decimal: str, thousands: str
 ) -> None:
     cells = [("980", f"12{sign}375", f"1{sign}020", "-75", "?")[i % 5] for i in range(100)]
@@ -180,7 +180,7 @@ def test_labels_are_texts_unless_they_are_numbers_in_every_way(
     assert list(data.info.class_names) == names
 
 
-def test_labels_of_new_rows_are_told_by_the_same_rule(tmp_path: Path) -> None:
+def test_labels_of_new_rows_follow_the_same_rule(tmp_path: Path) -> None:
     data = load(write(tmp_path, ["a,y", *(f"{i % 5},{i % 3}" for i in range(60))]))
     for cells, found in ((["0.0", "2"], [0, 2]), (["00", "2"], None), (["x", "2"], None)):
         new = data.read(str(write(tmp_path, ["a,y", *(f"1,{cell}" for cell in cells)], "new.csv")))
@@ -192,7 +192,7 @@ def test_labels_of_new_rows_are_told_by_the_same_rule(tmp_path: Path) -> None:
     assert versions.read(str(write(tmp_path, ["a,y", "1,1.100"], "new.csv"))).target is None, "of two of that value"
 
 
-def test_a_label_that_is_a_word_for_a_gap_is_told_as_such(tmp_path: Path) -> None:
+def test_a_label_equal_to_a_missing_value_marker_is_reported(tmp_path: Path) -> None:
     path = write(tmp_path, ["a,y", *(f"{i % 5},{('none', 'some')[i % 2]}" for i in range(60))])
     said = problem(path, missing=["", "none"])
     assert "only one class, 'some'" in said
@@ -211,7 +211,7 @@ def messy(folder: Path) -> Path:
     return write(folder, lines)
 
 
-def test_all_that_is_wrong_with_a_table_is_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_of_a_table_are_reported_at_once(tmp_path: Path) -> None:
     path = messy(tmp_path)
     said = problem(path, "kind")
     for told in (
@@ -227,7 +227,7 @@ def test_all_that_is_wrong_with_a_table_is_told_at_once(tmp_path: Path) -> None:
     load(path, "kind", thousands="comma", nan="drop", drop_columns=["id", "when", "empty"])
 
 
-def test_all_columns_that_are_not_there_are_told_at_once(tmp_path: Path) -> None:
+def test_all_missing_columns_are_reported_at_once(tmp_path: Path) -> None:
     said = problem(messy(tmp_path), "knid", drop_columns=["idd", "when"], categorical=["sise"])
     for told in ("target: no column 'knid'", "drop_columns: no column 'idd'", "categorical: no column"):
         assert told in said
@@ -236,7 +236,7 @@ def test_all_columns_that_are_not_there_are_told_at_once(tmp_path: Path) -> None
     assert "texts in 'id' rarely repeat" in said
 
 
-def test_how_columns_were_read_is_said_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_column_types_are_printed_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = (f"{i % 7 if i != 3 else '?'},{('x', 'y', f'z{i}')[i % 3]},{i},{'pqr'[i % 3]}" for i in range(60))
     path = write(tmp_path, ["age,zip,row,kind", *rows])
     with caplog.at_level(logging.INFO, logger="trainer"):

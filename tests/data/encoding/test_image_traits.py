@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.helpers.picture_folders import read, rows, said, write
+from tests.helpers.image_folders import read, rows, said, write
 
 
 @pytest.mark.parametrize(("low", "step"), [(0, 1), (0, 16), (1000, 1), (0, 257)])
-def test_deep_levels_are_told_apart_whatever_part_of_them_is_used(tmp_path: Path, low: int, step: int) -> None:
+def test_16_bit_levels_are_distinguished_in_any_range(tmp_path: Path, low: int, step: int) -> None:
     shallow = read(write(tmp_path / "shallow", colour=False))
     for path in write(tmp_path / "deep", colour=False).glob("*/*"):
         with Image.open(path) as image:
@@ -31,7 +31,7 @@ def test_deep_levels_are_told_apart_whatever_part_of_them_is_used(tmp_path: Path
     assert int(again.inputs["x"].max()) < 128, "what is read later is shown as what was trained on"
 
 
-def test_deep_levels_that_are_flattened_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_16_bit_levels_that_collapse_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for path in write(tmp_path, colour=False).glob("*/*"):
         with Image.open(path) as image:
             levels = np.array(image.resize((90, 90))).astype(np.uint16)
@@ -41,14 +41,14 @@ def test_deep_levels_that_are_flattened_are_told(tmp_path: Path, caplog: pytest.
     assert "are within 148 of the" in caplog.text or "which 8 bits cannot resolve" in caplog.text
 
 
-def test_pictures_of_one_shade_are_nothing_to_see(tmp_path: Path) -> None:
+def test_images_of_one_shade_are_nothing_to_see(tmp_path: Path) -> None:
     for path in write(tmp_path, colour=False).glob("*/*"):
         Image.new("L", (9, 9), 7).save(path)
     assert "every pixel of 12 training images is 7 of 255; images must not be constant" in said(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["RGB", "RGBA", "LA", "P"])
-def test_grey_pictures_make_one_channel_however_they_are_stored(tmp_path: Path, kind: str) -> None:
+def test_grey_images_make_one_channel_however_they_are_stored(tmp_path: Path, kind: str) -> None:
     plain = read(write(tmp_path / "plain", colour=False))
     for path in write(tmp_path / "other", colour=False).glob("*/*"):
         with Image.open(path) as image:
@@ -64,7 +64,7 @@ def test_grey_pictures_make_one_channel_however_they_are_stored(tmp_path: Path, 
     assert read(tmp_path / "other").info.sizes["in_channels"] == 3
 
 
-def test_small_pictures_that_are_enlarged_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_upscaled_images_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     read(write(tmp_path), size=12)
     assert not caplog.records
     read(tmp_path, size=20)

@@ -42,7 +42,7 @@ def load(path: Path, values: np.ndarray, **changes: object) -> CSVSeries:
     return CSVSeries(**{k: v for k, v in keys.items() if k != "_target_"} | {"history": 48, "horizon": 12} | changes)
 
 
-def test_the_better_rule_is_the_baseline_and_has_a_name(tmp_path: Path) -> None:
+def test_the_better_rule_is_the_baseline_and_is_named(tmp_path: Path) -> None:
     daily = load(tmp_path / "s.csv", swing(24))
     assert daily.info.baseline_rule == "the last 24 steps again"
     assert daily.info.baseline["mse"] == pytest.approx(0.02, rel=0.3)

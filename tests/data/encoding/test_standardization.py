@@ -16,7 +16,7 @@ from trainer.utils.errors import DataError
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -7e15, 1e8 / 3, 1e-9])
 @pytest.mark.parametrize("count", [3, 72, 1000])
-def test_a_constant_has_no_deviation_whatever_its_rounding(value: float, count: int) -> None:
+def test_a_constant_has_zero_deviation_despite_rounding(value: float, count: int) -> None:
     values = np.full(count, value)
     assert mean_and_scale(values)[1] == 1.0
     assert float(tensor_mean_and_scale(torch.from_numpy(values)[:, None])[1]) == 1.0
@@ -29,14 +29,14 @@ def test_what_differs_by_more_than_rounding_is_scaled() -> None:
 
 
 @pytest.mark.parametrize("spread", [1e-17, 1e-14, 1e-12, 1e-9])
-def test_the_rule_is_that_of_scikit_learn(spread: float) -> None:
+def test_the_rule_matches_scikit_learn(spread: float) -> None:
     preprocessing = pytest.importorskip("sklearn.preprocessing")
     values = 0.1 * (1 + spread * np.random.default_rng(0).normal(size=100))
     scaler = preprocessing.StandardScaler().fit(values[:, None])
     assert bool(is_constant(values.std(), values.mean(), 100)) is bool(scaler.scale_[0] == 1.0)
 
 
-def test_a_column_alike_in_training_does_not_explode_in_testing(tmp_path: Path) -> None:
+def test_a_column_constant_in_training_stays_finite_in_testing(tmp_path: Path) -> None:
     parts = ["train"] * 72 + ["val", "test"] * 24
     lines = ["a,c,y,part", *(f"{i % 7},{0.1 if p == 'train' else 0.2},{i % 2},{p}" for i, p in enumerate(parts))]
     data = load(write(tmp_path, lines), split_column="part")
@@ -46,7 +46,7 @@ def test_a_column_alike_in_training_does_not_explode_in_testing(tmp_path: Path) 
     assert data.info.baseline["mse"] == pytest.approx(0.01)
 
 
-def test_a_channel_alike_in_training_does_not_explode_in_testing() -> None:
+def test_a_channel_constant_in_training_stays_finite_in_testing() -> None:
     series = np.stack([np.arange(100.0), np.full(100, 0.1)], 1)
     series[80:, 1] = 0.2
     scaled, spread = windows.standardize_series(series, windows.column_moments(series[:60]))
@@ -54,14 +54,14 @@ def test_a_channel_alike_in_training_does_not_explode_in_testing() -> None:
     assert float(scaled.abs().max()) < 10
 
 
-def test_a_step_out_of_all_proportion_is_named() -> None:
+def test_an_extreme_time_step_is_reported() -> None:
     series = np.arange(100.0)[:, None]
     series[90] = 1e60
     with pytest.raises(DataError, match=r"step 91, series 1: 1e\+60 is more than 1e\+15 standard deviations"):
         windows.standardize_series(series, windows.column_moments(series[:60]))
 
 
-def test_a_number_out_of_all_proportion_is_named(tmp_path: Path) -> None:
+def test_an_extreme_value_is_reported(tmp_path: Path) -> None:
     lines = ["a,y", *(f"{i % 7},{i % 2}" for i in range(60))]
     parts = ["part", *(["train"] * 40 + ["val", "test"] * 10)]
     lines = [f"{line},{part}" for line, part in zip(lines, parts, strict=True)]

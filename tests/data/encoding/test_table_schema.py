@@ -46,7 +46,7 @@ def test_rows_without_the_target_will_do_with_a_header_or_without(data: CSV, tmp
     assert data.info.table.to_table(found.inputs["x"], None) == (["size", "colour"], [[0.5, "red"]])
 
 
-def test_what_a_table_lacks_or_has_beside_is_named(data: CSV, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_and_extra_columns_are_reported(data: CSV, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     said = refused(data, write(tmp_path, ["size,color", "1,red"], "new.csv"))
     assert "new.csv is missing columns of the training data: colour; did you mean color?" in said
     said = refused(data, write(tmp_path, ["1,2,3,4"], "new.csv"))
@@ -57,7 +57,7 @@ def test_what_a_table_lacks_or_has_beside_is_named(data: CSV, tmp_path: Path, ca
     assert "categories in column 'colour' that no training row has: missing value, purple" in caplog.text
 
 
-def test_cells_that_are_no_numbers_are_named_with_their_row(data: CSV, tmp_path: Path) -> None:
+def test_non_numeric_cells_are_reported_with_their_row(data: CSV, tmp_path: Path) -> None:
     said = refused(data, write(tmp_path, ["size,colour", "1,red", "big,red", "?,red"], "new.csv"))
     assert "new.csv: row 2 (line 3), column 'size': 'big' is not a finite number; 2 such cells in the column" in said
     assert "the training rows have a number in every such cell" in said
@@ -92,7 +92,7 @@ def test_numbers_become_cells_in_their_units(tmp_path: Path) -> None:
     assert [row[::2] for row in near] == [row[::2] for row in rows]
 
 
-def test_a_category_without_a_name_is_told_as_other(tmp_path: Path) -> None:
+def test_an_unnamed_category_is_reported_as_other(tmp_path: Path) -> None:
     lines = ["a,y", *(f"{'often' if i % 3 else f'once{i}'},{i % 2}" for i in range(60))]
     data = load(write(tmp_path, lines))
     assert data.info.table.to_table is not None

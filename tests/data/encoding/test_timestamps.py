@@ -73,11 +73,11 @@ def test_a_zone_that_changes_over_is_no_gap(tmp_path: Path) -> None:
     assert "1 row missing between 2020-03-29T01:00 and 2020-03-29T03:00" in read(tmp_path, without)[1][0]
 
 
-def test_a_single_row_stands_at_the_start(tmp_path: Path) -> None:
+def test_a_single_row_is_placed_first(tmp_path: Path) -> None:
     assert read(tmp_path, ["2020-01-01"]) == ([0], [])
 
 
-def test_times_out_of_order_or_twice_are_named(tmp_path: Path) -> None:
+def test_unordered_or_repeated_timestamps_are_reported(tmp_path: Path) -> None:
     times = hours()
     said = problem(tmp_path, [*times[:49], times[50], times[49], *times[51:]])
     assert "row 51 (line 52), column 't': 2020-01-03 01:00 is not later than 2020-01-03 02:00" in said
@@ -87,7 +87,7 @@ def test_times_out_of_order_or_twice_are_named(tmp_path: Path) -> None:
     assert "rows are in reverse order" in problem(tmp_path, times[::-1])
 
 
-def test_uneven_times_are_named(tmp_path: Path) -> None:
+def test_uneven_timestamps_are_reported(tmp_path: Path) -> None:
     times = hours()
     times[19] = times[19].replace("19:00", "19:20")
     said = problem(tmp_path, times)
@@ -95,7 +95,7 @@ def test_uneven_times_are_named(tmp_path: Path) -> None:
     assert "data.time=null" in said
 
 
-def test_times_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+def test_unreadable_timestamps_are_reported(tmp_path: Path) -> None:
     german = hours("%d.%m.%Y")
     assert "row 1 (line 2), column 't': '01.01.2020' is neither a time such as" in problem(tmp_path, german)
     assert "'01.01.2020' does not match data.time_format=%Y" in problem(tmp_path, german, "%Y")
@@ -156,7 +156,7 @@ def test_months_by_the_clock_of_a_zone_are_months(tmp_path: Path) -> None:
     assert read(tmp_path, times) == (list(range(12)), [])
 
 
-def test_several_series_in_one_file_are_told_as_such(tmp_path: Path) -> None:
+def test_several_series_in_one_file_are_reported(tmp_path: Path) -> None:
     days = [f"2020-01-{day:02d}" for day in range(1, 31)]
     for rows in (
         [(shop, day) for shop in ("north", "south") for day in days],
@@ -171,7 +171,7 @@ def test_several_series_in_one_file_are_told_as_such(tmp_path: Path) -> None:
         assert "column 'shop' identifies several series (north, south)" in str(caught.value)
 
 
-def test_a_format_that_would_do_is_named(tmp_path: Path) -> None:
+def test_a_suitable_format_is_suggested(tmp_path: Path) -> None:
     said = problem(tmp_path, hours("%d.%m.%Y %H:%M"))
     assert 'it looks like data.time_format="%d.%m.%Y %H:%M"' in said
     assert "is neither a time" in problem(tmp_path, [f"1_{i}" for i in range(10)]), "nor is it a number"

@@ -18,7 +18,7 @@ CODECS = {
 
 @pytest.mark.parametrize("kind", CODECS)
 @pytest.mark.parametrize("sentence", POEM)
-def test_what_was_learned_comes_back(kind: str, sentence: str) -> None:
+def test_fitted_state_is_restored(kind: str, sentence: str) -> None:
     codec: Tokenizer = CODECS[kind]()
     tokens = codec.encode(sentence)
     assert all(0 <= token < codec.vocab_size for token in tokens)
@@ -34,7 +34,7 @@ def test_words_are_numbered_by_how_often_they_occur() -> None:
     assert tokenizers.WordTokenizer(["b b a a c . .", "b"], limit=None, min_count=3).tokens == [UNKNOWN_TOKEN, "b"]
 
 
-def test_a_word_never_seen_is_the_unknown_one_and_byte_pairs_know_everything() -> None:
+def test_unseen_words_map_to_unknown_and_byte_pairs_cover_everything() -> None:
     words = tokenizers.fit_tokenizer("words", POEM)
     assert words.encode("the zebra") == [words.encode("the")[0], 0]
     assert words.decode_words([0]) == [UNKNOWN_TOKEN]
@@ -44,7 +44,7 @@ def test_a_word_never_seen_is_the_unknown_one_and_byte_pairs_know_everything() -
 
 
 @pytest.mark.parametrize("kind", ["characters", "words", "bytepair"])
-def test_an_accent_is_one_letter_however_it_was_typed(kind: str) -> None:
+def test_unicode_is_normalized(kind: str) -> None:
     parts, whole = "cafe\u0301 e\u0301te\u0301", "caf\u00e9 \u00e9t\u00e9"
     for learned in (parts, whole):
         codec = tokenizers.fit_tokenizer(kind, [learned] * 3, limit=300)  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ def test_byte_pairs_need_room_for_the_bytes(limit: int | None) -> None:
         tokenizers.fit_tokenizer("bytepair", POEM, limit=limit)
 
 
-def test_without_the_package_byte_pairs_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_byte_pair_encoding_without_its_package_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
     with pytest.raises(DataError, match=r"pip install 'train-zoo\[text\]'"):
         tokenizers.fit_tokenizer("bytepair", POEM, limit=300)

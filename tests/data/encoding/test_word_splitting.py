@@ -61,7 +61,7 @@ def test_plain_texts_are_split_as_ever() -> None:
     assert word_splitting.split_words(f"{text} ß") == [*expected, "ß"]
 
 
-def test_nothing_but_blanks_is_lost_in_any_script() -> None:
+def test_only_whitespace_is_lost_in_any_script() -> None:
     text = "".join(chr(code) for code in range(0x21, 0x11000) if unicodedata.category(chr(code)) not in ("Cn", "Cs"))
     assert "".join(word_splitting.split_words(text)) == "".join(text.split())
 

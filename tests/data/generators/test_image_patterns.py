@@ -35,7 +35,7 @@ def test_gratings_are_found_by_convolution_and_not_by_a_linear_model() -> None:
     assert lab("model=mlp", "model.hidden=[]", "data=gratings").test()["accuracy"] < 0.2
 
 
-def test_the_matched_filter_drowns_in_noise() -> None:
+def test_the_matched_filter_fails_under_noise() -> None:
     options = {"rows": 500, "size": 28, "classes": 10, "wavelength": 7.0, "seed": 0}
     assert Gratings(noise=30.0, **options).info.best_possible["accuracy"] < 0.5
 
@@ -57,7 +57,7 @@ def canvas(**changes: int) -> DigitCanvas:
     return DigitCanvas(**options | changes)  # type: ignore[arg-type]
 
 
-def test_canvas_labels_are_where_the_ink_is() -> None:
+def test_canvas_labels_cover_the_digit_pixels() -> None:
     data = canvas()
     x, y = data.train.inputs["x"][:, 0], target(data.train)
     assert torch.equal(y != BACKGROUND_CLASS, x > FOREGROUND_THRESHOLD)
@@ -69,7 +69,7 @@ def test_canvas_labels_are_where_the_ink_is() -> None:
     assert (lowest == highest)[inked.any(-1)].all()
 
 
-def test_a_canvas_shows_the_digit_it_is_labelled_with() -> None:
+def test_the_canvas_shows_its_labeled_digit() -> None:
     x, y = load_digits(16)
     data = canvas(digits=1, digit_size=16)
     images, labels = data.test.inputs["x"][:, 0], target(data.test)
@@ -85,7 +85,7 @@ def test_a_digit_that_does_not_fit_its_quarter_is_refused() -> None:
         canvas(digit_size=17)
 
 
-def test_background_everywhere_scores_what_its_share_says() -> None:
+def test_predicting_background_scores_its_share() -> None:
     found = canvas(rows=500).info.baseline
     assert found["mean_iou"] == pytest.approx(0.071, abs=0.005)
     assert found["iou_background"] == pytest.approx(11 * found["mean_iou"])
@@ -145,7 +145,7 @@ def test_mnist_splits_and_scales(mnist_files: Callable[[int], Path]) -> None:
         MNIST(val_rows=50, data_dir=str(root))
 
 
-def test_mnist_rows_are_the_pictures_from_the_top_down(mnist_files: Callable[[int], Path]) -> None:
+def test_mnist_rows_are_the_images_from_the_top_down(mnist_files: Callable[[int], Path]) -> None:
     root = str(mnist_files(50))
     pictures, rows = MNIST(val_rows=10, data_dir=root), SequentialMNIST(val_rows=10, data_dir=root)
     for name in ("train", "val", "test"):

@@ -49,7 +49,7 @@ def test_numbers_are_read_by_the_signs_chosen(reading: CellFormat, cell: str, va
         *((GERMAN, cell) for cell in ("1.02", "1,020.5")),
     ],
 )
-def test_anything_else_is_none(reading: CellFormat, cell: str) -> None:
+def test_anything_else_returns_none(reading: CellFormat, cell: str) -> None:
     assert np.isinf(reading.parse_number(cell))
 
 
@@ -64,7 +64,7 @@ def test_anything_else_is_none(reading: CellFormat, cell: str) -> None:
         ("-3.4e38", "is the largest of float32"),
     ],
 )
-def test_a_number_no_one_measured_is_told_as_a_code(cell: str, told: str) -> None:
+def test_a_sentinel_value_is_reported_as_a_code(cell: str, told: str) -> None:
     assert np.isinf(POINT.parse_number(cell))
     assert told in (said := POINT.describe_non_number(cell))
     assert said.endswith("is it a code for data.missing?")
@@ -76,7 +76,7 @@ def test_large_numbers_may_be_measured(cell: str) -> None:
     assert POINT.parse_number(cell) == float(cell)
 
 
-def test_a_code_for_a_gap_is_every_way_to_write_its_number() -> None:
+def test_a_missing_value_code_matches_every_notation_of_its_number() -> None:
     reading = CellFormat.from_options({"missing": [-9999, "NA", "1.8e308"], "decimal": "point"})
     for cell in ("-9999", "-9999.0000", "-9.999e3", "na", "NA", "1.80e308"):
         assert reading.is_gap(cell), cell
@@ -108,7 +108,7 @@ def test_numbers_filled_up_with_zeros_to_one_width_are_codes() -> None:
     assert POINT.parse_column(["1", "2"]).dtype == np.float64
 
 
-def test_numbers_that_zeros_in_front_tell_apart_are_named() -> None:
+def test_numbers_that_differ_in_leading_zeros_are_reported() -> None:
     assert POINT.find_padded_duplicates(["7", "10", "07"]) == ("07", "7")
     assert POINT.find_padded_duplicates(["007", "07"]) == ("007", "07")
     assert POINT.find_padded_duplicates(["07", "8", "1.0", "1"]) is None
@@ -127,7 +127,7 @@ def test_numbers_that_zeros_in_front_tell_apart_are_named() -> None:
         (GERMAN, ["1,020.5"], "data.decimal=point data.thousands=comma reads it as 1020.5"),
     ],
 )
-def test_other_signs_are_told_with_what_they_make_of_a_cell(reading: CellFormat, cells: list[str], told: str) -> None:
+def test_other_separators_are_reported_with_an_example_cell(reading: CellFormat, cells: list[str], told: str) -> None:
     said = reading.suggest_number_format(cells)
     assert said is not None
     assert said.endswith(told)

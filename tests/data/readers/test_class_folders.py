@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.picture_folders import read, said, write
+from tests.helpers.image_folders import read, said, write
 from trainer.utils.errors import SystemFault
 
 
-def test_what_is_left_out_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_left_out_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path)
     read(tmp_path)
     assert not caplog.records
@@ -35,14 +35,14 @@ def test_what_is_left_out_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert "files (here); 1 are in subfolders, which are not searched" in said(tmp_path)
 
 
-def test_a_pipe_among_the_pictures_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_named_pipe_among_images_does_not_block(tmp_path: Path) -> None:
     write(tmp_path)
     os.mkfifo(tmp_path / "bad" / "pipe.png")
     assert f"{tmp_path}/bad/pipe.png is a pipe" in said(tmp_path)
     assert f"{tmp_path}/bad/pipe.png is a pipe; it must be a folder" in said(tmp_path / "bad" / "pipe.png")
 
 
-def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path)
     whole = Path.iterdir
 

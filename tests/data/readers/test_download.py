@@ -99,7 +99,7 @@ def test_a_missing_file_is_downloaded_once(server: Server, tmp_path: Path) -> No
     assert [p.name for p in (folder / "raw").iterdir()] == ["a.bin"]
 
 
-def test_a_broken_download_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
+def test_an_interrupted_download_is_resumed(server: Server, tmp_path: Path) -> None:
     server.breaks_after = 100_000
     with pytest.raises(SystemFault, match="closed after 100,000 of 512,000 bytes"):
         fetch_files("blobs", [source(server.url())], str(tmp_path))
@@ -120,7 +120,7 @@ def test_a_part_that_cannot_be_continued_is_replaced(server: Server, tmp_path: P
     assert (folder / "raw/a.bin").read_bytes() == CONTENT
 
 
-def test_tampered_bytes_never_reach_their_place(server: Server, tmp_path: Path) -> None:
+def test_tampered_downloads_are_never_moved_into_place(server: Server, tmp_path: Path) -> None:
     server.content = CONTENT[:-1] + b"!"
     with pytest.raises(SystemFault, match=f"{SHA256[:12]}.*expected.*removed") as caught:
         fetch_files("blobs", [source(server.url())], str(tmp_path))
@@ -129,7 +129,7 @@ def test_tampered_bytes_never_reach_their_place(server: Server, tmp_path: Path) 
     assert list((tmp_path / "blobs/raw").iterdir()) == []
 
 
-def test_a_file_of_the_users_with_other_bytes_is_refused_and_kept(tmp_path: Path) -> None:
+def test_a_user_file_with_another_checksum_is_refused_and_kept(tmp_path: Path) -> None:
     place = tmp_path / "blobs/raw/a.bin"
     place.parent.mkdir(parents=True)
     place.write_bytes(b"mine")
@@ -138,7 +138,7 @@ def test_a_file_of_the_users_with_other_bytes_is_refused_and_kept(tmp_path: Path
     assert place.read_bytes() == b"mine"
 
 
-def test_without_a_network_the_message_says_what_to_put_where(tmp_path: Path) -> None:
+def test_without_network_the_error_names_the_files_and_their_place(tmp_path: Path) -> None:
     url = "https://localhost:1/a.bin"
     with pytest.raises(SystemFault) as caught:
         fetch_files("blobs", [source(url)], str(tmp_path))
@@ -171,7 +171,7 @@ def test_plain_http_is_refused_directly_and_by_redirect(
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
-def test_a_certificate_nobody_vouches_for_is_refused(
+def test_an_untrusted_certificate_is_refused(
     tls_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
@@ -189,7 +189,7 @@ def test_a_certificate_nobody_vouches_for_is_refused(
     assert fetch_files("blobs", wanted, str(tmp_path)).exists(), "the certificate was all that was wrong"
 
 
-def test_neighbours_that_want_the_same_file(server: Server, tmp_path: Path) -> None:
+def test_neighbors_that_want_the_same_file(server: Server, tmp_path: Path) -> None:
     faults: list[BaseException] = []
 
     def one() -> None:
@@ -241,7 +241,7 @@ def test_a_root_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pytest
         fetch_files("blobs", [source(None)], None)
 
 
-def test_a_missing_user_file_is_told_with_its_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_user_file_is_reported_with_its_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "table.csv").touch()
     monkeypatch.chdir(tmp_path)
     message = str(missing_file_error("tabel.csv"))

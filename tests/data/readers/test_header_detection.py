@@ -82,7 +82,7 @@ def test_an_index_is_left_out_by_the_words_of_the_advice(tmp_path: Path) -> None
             assert [column["name"] for column in data.schema["columns"]] == ["0", "1"]
 
 
-def test_what_cannot_be_told_is_asked_and_the_answer_taken(tmp_path: Path) -> None:
+def test_an_ambiguous_header_is_resolved_by_the_header_key(tmp_path: Path) -> None:
     path = write(tmp_path, ["0,1,2", *map(",".join, below(WHOLE, WHOLE[::-1], WHOLE))])
     assert "the first row of" in (said := problem(path, -1, target_kind="number"))
     assert "; set data.header=true for a header, data.header=false for numbers" in said
@@ -118,7 +118,7 @@ def test_the_first_line_may_tell_excel_the_delimiter(tmp_path: Path) -> None:
     assert "line 3" in table.describe_cell(0, 0)
 
 
-def test_a_quotation_mark_that_none_closes_is_told_where_it_stands(tmp_path: Path) -> None:
+def test_an_unclosed_quote_is_reported_with_its_position(tmp_path: Path) -> None:
     path = write(tmp_path, ["a,note,y", *(f"{i},{'' if i != 3 else chr(34)}text {i % 4},{i % 2}" for i in range(40))])
     assert "line 5 cannot be read as CSV: unclosed quotation mark" in problem(path)
     path = write(tmp_path, ["a,note,y", *(f'{i},"text {i % 4}"{"x" * (i == 3)},{i % 2}' for i in range(40))])

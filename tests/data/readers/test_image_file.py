@@ -37,7 +37,7 @@ def expected(pixels: np.ndarray) -> Tensor:
 
 
 @pytest.mark.parametrize("ending", ["png", "bmp", "tif", "tiff", "webp", "ppm", "PNG"])
-def test_colours_are_kept(tmp_path: Path, ending: str) -> None:
+def test_colors_are_kept(tmp_path: Path, ending: str) -> None:
     path = saved(tmp_path, Image.fromarray(COLOURS), f"a.{ending}", **{"lossless": True} if ending == "webp" else {})
     assert torch.equal(seen(path), expected(COLOURS))
     assert not read_header(path).is_gray
@@ -88,7 +88,7 @@ def test_a_palette_is_looked_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "P bytes", "RGB", "L"])
-def test_what_is_transparent_is_white(tmp_path: Path, mode: str) -> None:
+def test_transparent_pixels_become_white(tmp_path: Path, mode: str) -> None:
     options: dict[str, object] = {}
     image = Image.new(mode.split()[0], (8, 8))  # black, or the palette's first
     if mode in ("RGBA", "LA"):
@@ -104,14 +104,14 @@ def test_what_is_transparent_is_white(tmp_path: Path, mode: str) -> None:
     assert read_header(path).is_gray == (mode not in ("RGBA", "RGB"))
 
 
-def test_cmyk_is_colour(tmp_path: Path) -> None:
+def test_cmyk_is_read_as_rgb(tmp_path: Path) -> None:
     path = saved(tmp_path, Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "a.jpg", quality=95)
     red, green, blue = seen(path).float().mean((1, 2))
     assert red > 240 > 15 > max(green, blue)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_camera_held_askew_gives_upright_pictures(tmp_path: Path, orientation: int) -> None:
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
     turn = [None, 0, 3, 1, 5, 4, 6, 2][orientation - 1]  # Pillow's transpositions that undo what the camera will
     undone = {None: None, 0: 0, 3: 3, 1: 1, 5: 5, 4: 2, 6: 6, 2: 4}[turn]
     stored = Image.fromarray(RAMP) if undone is None else Image.fromarray(RAMP).transpose(Image.Transpose(undone))
@@ -131,7 +131,7 @@ def test_the_first_of_several_frames_is_seen(tmp_path: Path) -> None:
     assert (seen(path, 1).int() - expected(RAMP).int()).abs().max() <= 4
 
 
-def test_a_picture_is_brought_to_its_size(tmp_path: Path) -> None:
+def test_an_image_is_brought_to_its_size(tmp_path: Path) -> None:
     wide = np.zeros((20, 60, 3), np.uint8)
     wide[:, :20, 0], wide[:, 20:40, 1], wide[:, 40:, 2] = 255, 255, 255  # a red, a green and a blue square
     path = saved(tmp_path, Image.fromarray(wide))
@@ -146,7 +146,7 @@ def test_a_picture_is_brought_to_its_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg"])
-def test_fine_stripes_become_grey_and_not_other_stripes(tmp_path: Path, ending: str) -> None:
+def test_downscaling_is_antialiased(tmp_path: Path, ending: str) -> None:
     stripes = np.zeros((480, 480), np.uint8)
     stripes[:, ::2] = 255
     path = saved(tmp_path, Image.fromarray(stripes), f"a.{ending}", **{"quality": 95} if ending == "jpg" else {})
@@ -184,7 +184,7 @@ def broken(folder: Path) -> dict[str, Path]:
         ("program", "is not an image of a supported format"),
     ],
 )
-def test_what_is_no_picture_is_refused_by_name(tmp_path: Path, kind: str, reason: str) -> None:
+def test_a_file_that_is_not_an_image_is_refused_by_name(tmp_path: Path, kind: str, reason: str) -> None:
     path = broken(tmp_path)[kind]
     with pytest.raises(DataError) as caught:
         seen(path)
@@ -192,7 +192,7 @@ def test_what_is_no_picture_is_refused_by_name(tmp_path: Path, kind: str, reason
     assert reason in str(caught.value)
 
 
-def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path, Image.new("1", (300, 300)))
     for limit in (50_000, 10_000):  # Pillow warns of a picture above the one, and refuses one twice the other
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
@@ -200,7 +200,7 @@ def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeyp
             map_in_threads(read_header, [path])
 
 
-def test_all_faults_are_told_at_once_and_a_few_by_name(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once_and_a_few_by_name(tmp_path: Path) -> None:
     good = saved(tmp_path, Image.fromarray(RAMP))
     bad = [tmp_path / f"bad{number}.png" for number in range(9)]
     for path in bad:
@@ -226,7 +226,7 @@ def test_files_are_rows_like_those_of_a_tensor(tmp_path: Path) -> None:
         files[rows]
 
 
-def test_a_picture_on_both_sides_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_image_in_training_and_test_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     paths = [saved(tmp_path, Image.fromarray(RAMP + value), f"{value}.png") for value in range(4)]
     with caplog.at_level(logging.WARNING):
         image_file.warn_about_duplicates(paths, 2)

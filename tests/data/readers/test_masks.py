@@ -50,7 +50,7 @@ def test_shades_of_an_edge_are_no_classes(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("ending", ["jpg", "png"])
 @pytest.mark.parametrize("quality", [95, 98, 100])
-def test_values_that_jpeg_leaves_beside_others_are_no_classes(tmp_path: Path, ending: str, quality: int) -> None:
+def test_jpeg_artifacts_are_not_classes(tmp_path: Path, ending: str, quality: int) -> None:
     """Fine JPEG has hardly a shade between, and stays what it is when it is saved in another format."""
     write(tmp_path, 8, values=(0, 255))
     for path in sorted((tmp_path / "masks").iterdir()):
@@ -67,7 +67,7 @@ def test_values_that_jpeg_leaves_beside_others_are_no_classes(tmp_path: Path, en
     assert read(tmp_path, values=[0, 255]).info.class_names == ["0", "255"]
 
 
-def test_numbers_of_classes_beside_a_value_that_does_not_count_are_classes(tmp_path: Path) -> None:
+def test_class_ids_with_an_ignored_value_are_classes(tmp_path: Path) -> None:
     write(tmp_path, 8)
     for path in sorted((tmp_path / "masks").iterdir()):
         mask = np.repeat([0, 1, 2, 3, 255], [40, 4, 20, 4, 12]).astype(np.uint8)
@@ -87,7 +87,7 @@ def test_thin_and_many_classes_are_not_taken_for_shades(tmp_path: Path, caplog: 
     assert not caplog.records
 
 
-def test_a_stray_value_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stray_value_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path, values=(0, 255))
     path = tmp_path / "masks" / "3.png"
     mask = truth(3, (0, 255)).astype(np.uint8)
@@ -100,7 +100,7 @@ def test_a_stray_value_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     assert read(tmp_path, values=[0, 255]).info.class_names == ["0", "255"]
 
 
-def test_pixels_that_do_not_count_stay_so_beside_the_nearest_class(tmp_path: Path) -> None:
+def test_ignored_pixels_are_not_mapped_to_the_nearest_class(tmp_path: Path) -> None:
     data = read(write(tmp_path, values=(0, 90, 255)), values=[0, 100], ignore=255)
     y = torch.cat([rows(split)[1] for split in (data.train, data.val, data.test)])
     assert set(y.unique().tolist()) == {IGNORE_INDEX, 0, 1}

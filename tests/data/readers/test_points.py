@@ -20,7 +20,7 @@ from trainer.utils.errors import DataError
 ROLL = {"rows": 4000, "radius": 2.0, "sigma": 0.1, "seed": 0}
 
 
-def test_the_density_of_a_mixture_equals_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_density_of_a_mixture_matches_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     centres, x = torch.randn(5, 3), 2 * torch.randn(64, 3)
     parts = Independent(Normal(centres.double(), torch.tensor(0.3).double()), 1)
     wanted = MixtureSameFamily(Categorical(torch.ones(5).double()), parts).log_prob(x.double())
@@ -76,7 +76,7 @@ def test_one_gaussian_is_the_baseline_and_far_below_the_spiral() -> None:
 
 
 @pytest.mark.parametrize("wide", [2048, 2])
-def test_the_density_of_a_fitted_gaussian_equals_torchs(wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_density_of_a_fitted_gaussian_matches_torch(wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.metrics.gaussian.MAX_COVARIANCE_FEATURES", wide)
     seen = torch.randn(500, 3) @ torch.randn(3, 3) + 1
     x = sample_gaussian(seen, 50)
@@ -115,7 +115,7 @@ def test_points_are_read_with_a_header_or_without(name: str, lines: str, tmp_pat
         ("1,2\n3,\n", r"row 2 \(line 2\), column 'column 1': missing value"),
     ],
 )
-def test_a_file_that_is_no_points_is_refused(content: str | None, words: str, tmp_path: Path) -> None:
+def test_a_file_without_points_is_refused(content: str | None, words: str, tmp_path: Path) -> None:
     path = tmp_path / "points.csv"
     if content is not None:
         path.write_text(content)

@@ -49,7 +49,7 @@ def _no_waiting() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("kind", READERS)
-def test_a_pipe_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+def test_a_named_pipe_does_not_block(tmp_path: Path, kind: str) -> None:
     pipe = tmp_path / f"pipe{ENDINGS.get(kind, '')}"
     os.mkfifo(pipe)
     with pytest.raises(DataError, match=f"{pipe} is a pipe"):
@@ -57,7 +57,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(READERS.keys() - {"picture"}))
-def test_a_folder_and_nothing_are_said_to_be(tmp_path: Path, kind: str) -> None:
+def test_folders_and_missing_paths_are_reported_as_such(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / f"folder{ENDINGS.get(kind, '')}"
     folder.mkdir()
     (folder / "inside.csv").touch()
@@ -81,14 +81,14 @@ def test_sockets_devices_and_what_no_name_can_be(tmp_path: Path, monkeypatch: py
         text_file.check_regular_file("a" * 300)
 
 
-def test_a_pipe_where_real_data_should_lie_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_named_pipe_in_place_of_data_does_not_block(tmp_path: Path) -> None:
     (tmp_path / "some").mkdir()
     os.mkfifo(tmp_path / "some" / "x")
     with pytest.raises(SystemFault, match=f"data some: {tmp_path}/some/x is not a regular file"):
         download.fetch_files("some", [download.Source("x", "0" * 64, None)], str(tmp_path))
 
 
-def test_what_may_not_be_read_is_a_fault_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_files_are_a_system_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.txt").write_text("a")
 
     def closed(path: Path) -> bytes:

@@ -66,13 +66,13 @@ def test_every_batch_sees_the_very_graph(workers: int) -> None:
     assert sorted(torch.cat([batch.inputs["x"] for batch in batches]).flatten().tolist()) == list(range(6))
 
 
-def test_workers_are_not_sent_the_graph() -> None:
+def test_the_graph_is_not_sent_to_workers() -> None:
     split, _ = beside()
     (batch,) = DataLoader([split.batch(torch.arange(2), 0)], batch_size=None)
     assert set(batch.inputs) == {"x"}
 
 
-def test_a_split_asks_for_its_own_nodes_alone() -> None:
+def test_a_split_outputs_only_its_own_nodes() -> None:
     inputs = {"x": torch.arange(4.0)[:, None], "edge_index": torch.zeros(2, 0).long()}
     train, test = make_node_splits(inputs, torch.tensor([5, 6, 7, 8]), [torch.tensor([0, 2]), torch.tensor([3])])
     assert train.get_targets().tolist() == [5, 7]

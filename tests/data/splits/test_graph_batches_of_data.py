@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.helpers.lab import lab
-from tests.helpers.real_data import FOLDER, lacking, needs
+from tests.helpers.real_data import FOLDER, missing_reason, needs
 from trainer.data.datasets.graph import planetoid
 from trainer.data.datasets.graph.planetoid import Planetoid
 from trainer.data.datasets.graph.sbm import StochasticBlockModel
@@ -63,7 +63,7 @@ class TestBlocks:
             0.967, abs=0.015
         )
 
-    def test_a_seed_is_a_graph(self) -> None:
+    def test_the_seed_determines_the_graph(self) -> None:
         one, again, other = (sbm(seed=seed).train.full_batch.inputs["edge_index"] for seed in (1, 1, 2))
         assert torch.equal(one, again)
         assert one.shape != other.shape or not torch.equal(one, other)
@@ -79,6 +79,7 @@ def test_links_carry_the_class(model: str) -> None:
     assert lab(f"model={model}", "data=sbm", "epochs=80").test()["accuracy"] >= 0.75
 
 
+@pytest.mark.slow
 def test_features_alone_do_not() -> None:
     """The same nodes without their links, and with links that have been dealt out anew."""
     assert lab("model=mlp", "data=sbm", "epochs=80").test()["accuracy"] < 0.6
@@ -101,7 +102,7 @@ class Indiscriminate(GATConv):
 
 
 @pytest.mark.slow
-def test_a_softmax_that_knows_no_neighbours_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_softmax_that_knows_no_neighbors_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ATTENTION_CONVS, "v1", Indiscriminate)
     assert lab("model=gat", "data=sbm", "epochs=80").test()["accuracy"] < 0.7
 
@@ -157,7 +158,7 @@ def test_planetoid_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert asked == [{0: 0, 1: 1}, {2: 0, 3: 1, 4: 0}, {5: 1, 7: 0}]
 
 
-def test_papers_can_be_read_with_a_few_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_papers_can_be_read_with_a_few_neighbors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = papers(write(tmp_path, monkeypatch), num_neighbors=[1, 1])
     batch = data.train.batch(torch.tensor([1]), 0)
     assert batch.target is not None
@@ -193,7 +194,7 @@ def test_code_in_a_file_does_not_run(part: str, tmp_path: Path, monkeypatch: pyt
     assert marker.exists()  # it would have
 
 
-def test_a_broken_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_file_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write(tmp_path, monkeypatch, {"tx": b"\x80\x02not a pickle"})
     with pytest.raises(DataError, match=r"ind\.cora\.tx rejected"):
         papers(folder)
@@ -220,7 +221,7 @@ def test_every_file_is_verified_before_it_is_opened(tmp_path: Path, monkeypatch:
 def test_citation_networks(
     name: str, nodes: int, features: int, edges: int, classes: int, labelled: int, missing: int
 ) -> None:
-    if reason := lacking(name):
+    if reason := missing_reason(name):
         pytest.skip(reason)
     data = papers(FOLDER, name)  # type: ignore[arg-type]
     x, edge_index = data.train.full_batch.inputs["x"], data.train.full_batch.inputs["edge_index"]

@@ -23,7 +23,7 @@ def seen(split: NamedPixelSplit) -> torch.Tensor:
     return split.to_model_inputs(split.batch(torch.arange(len(split)), 0)).inputs["x"]
 
 
-def test_a_folder_of_training_pictures_is_read_as_they_were() -> None:
+def test_a_folder_of_training_images_is_read_as_they_were() -> None:
     folder = pictures() / "kinds"
     data = ImageFolder(str(folder), 12, "cut", None, 0.2, 0.2, 0, 1.0)
     found = data.read(str(folder))
@@ -40,7 +40,7 @@ def test_a_folder_of_training_pictures_is_read_as_they_were() -> None:
     torch.testing.assert_close(seen(one)[0], seen(found)[list(names).index("dark/3.png")])
 
 
-def test_a_picture_is_brought_to_size_channels_and_scale(tmp_path: Path) -> None:
+def test_an_image_is_brought_to_size_channels_and_scale(tmp_path: Path) -> None:
     data = Digits(8, 0)
     row = data.test.inputs["x"][5, 0]
     shades = np.asarray((row * 255).round(), dtype=np.uint8)
@@ -59,7 +59,7 @@ def test_a_scale_is_known_by_its_ends() -> None:
     torch.testing.assert_close(PixelScale.from_range(*scale.pixel_bounds)(x), scale(x), atol=1e-5, rtol=1e-5)
 
 
-def test_pictures_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     data = Digits(8, 0)
     (tmp_path / "bad.png").write_text("this is no picture")
     (tmp_path / "bare").mkdir()

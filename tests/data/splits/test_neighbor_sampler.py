@@ -28,7 +28,7 @@ def edges(batch: Batch) -> list[tuple[int, int]]:
 
 
 @every
-def test_with_all_neighbours_nodes_get_what_they_get_in_the_whole_graph(make: type[nn.Module]) -> None:
+def test_with_all_neighbors_nodes_get_what_they_get_in_the_whole_graph(make: type[nn.Module]) -> None:
     x, edge_index, weight = random_graph()
     steps, asked = 4 if make is EVERY["gcn"] else 3, torch.arange(9)
     whole = FullBatchSplit({"x": x, "edge_index": edge_index, "edge_weight": weight}, asked, asked)
@@ -56,14 +56,14 @@ def test_a_batch_is_its_nodes_and_the_edges_that_reach_them() -> None:
     assert batch.index.tolist() == [3, 0]
 
 
-def test_a_node_that_nothing_reaches_is_alone() -> None:
+def test_an_unreached_node_is_isolated() -> None:
     batch = around(torch.tensor([[0], [1]]), [2]).batch(torch.tensor([7]), 0)
     assert batch.inputs["x"][:, 0].tolist() == [8]
     assert batch.inputs["edge_index"].shape == (2, 0)
     assert all(EVERY["sage"]()(**batch.inputs).isfinite().flatten())
 
 
-def test_every_choice_is_as_likely_and_holds_no_neighbour_twice() -> None:
+def test_every_choice_is_as_likely_and_holds_no_neighbor_twice() -> None:
     targets, near, most = 4000, 7, 3
     hub = torch.cartesian_prod(torch.arange(near), torch.arange(near, near + targets)).t()
     split = around(hub, [most], nodes=near + targets)
@@ -99,7 +99,7 @@ def test_what_a_node_draws_depends_on_seed_epoch_and_itself_alone() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_workers_change_nothing(workers: int) -> None:
+def test_results_do_not_depend_on_workers(workers: int) -> None:
     _, edge_index, _ = random_graph(9, 60)
     here, there = (
         Loader(around(edge_index, [2, 1]), "train", batch_size=3, device=torch.device("cpu"), train=True, workers=count)

@@ -105,7 +105,7 @@ def test_the_order_is_of_seed_and_epoch_and_neither_rows_nor_batches_go_by_lengt
     assert widths not in (sorted(widths), sorted(widths, reverse=True))
 
 
-def test_a_resumed_epoch_goes_on_where_it_stood() -> None:
+def test_a_resumed_epoch_continues_at_its_batch() -> None:
     rest = list(loader().iter_epoch(2, start=5))
     whole = list(loader().iter_epoch(2))[5:]
     assert all(torch.equal(a.inputs["x"], b.inputs["x"]) for a, b in zip(rest, whole, strict=True))

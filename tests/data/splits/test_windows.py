@@ -35,7 +35,7 @@ def test_windows_are_slices_of_the_series_and_share_its_memory() -> None:
     assert split.inputs["x"].untyped_storage().data_ptr() == split.target.untyped_storage().data_ptr() == owner
 
 
-def test_a_moved_split_moves_the_series_not_its_windows() -> None:
+def test_windows_of_a_moved_split_share_the_series() -> None:
     moved = WindowSplit(SERIES, 7, 4).to(torch.device("meta"))
     assert moved.inputs["x"].shape == (90, 7, 3)
     assert moved.inputs["x"].untyped_storage().nbytes() == SERIES.nbytes

@@ -106,7 +106,7 @@ def test_any_history_horizon_and_channels(history: int, horizon: int, channels: 
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("normalize", ["last", "standard"])
-def test_a_normalized_forecast_follows_a_shift_of_level_exactly(name: str, normalize: str) -> None:
+def test_a_normalized_forecast_is_equivariant_to_level_shifts(name: str, normalize: str) -> None:
     model = MODELS[name](normalize).double()
     x, shift = walk(4, 3).double(), torch.tensor([100.0, -7.0, 0.0]).double()
     assert torch.allclose(model(x + shift), model(x) + shift, atol=1e-9)
@@ -118,7 +118,7 @@ def test_without_it_a_shift_of_level_is_not_followed() -> None:
     assert (model(x + 100) - model(x) - 100).abs().min() > 90
 
 
-def test_standard_normalization_follows_a_change_of_scale_too() -> None:
+def test_standard_normalization_is_equivariant_to_scale() -> None:
     x = walk(4, 3).double()
     both = {name: MODELS["gru"](name).double() for name in ("standard", "last")}
     assert torch.allclose(both["standard"](x * 1000), both["standard"](x) * 1000, rtol=1e-3)
@@ -129,7 +129,7 @@ def test_a_constant_window_is_forecast_as_a_number() -> None:
     assert gru(normalize="standard")(torch.full((2, 48, 1), 5.0)).isfinite().all()
 
 
-def test_independent_channels_do_not_see_each_other() -> None:
+def test_independent_channels_do_not_interact() -> None:
     x = walk(2, 3)
     changed = x.clone()
     changed[:, :, 0] += torch.randn(2, 48)
@@ -227,6 +227,7 @@ def test_a_sine_with_trend_is_learned_to_the_gate(words: str) -> None:
     assert lab(*words.split(), "data=sine_trend").test()["mse"] < 0.02
 
 
+@pytest.mark.slow
 def test_a_twin_that_reads_one_step_misses_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = GRUForecaster.forward
     monkeypatch.setattr(GRUForecaster, "forward", lambda self, x: whole(self, x[:, -1:]))

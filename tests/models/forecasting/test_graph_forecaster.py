@@ -96,7 +96,7 @@ def handed_on(rows: int, nodes: int) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize(("is_linked", "bounds"), [(True, (0.0, 0.1)), (False, (0.9, 1.5))])
 @pytest.mark.slow
-def test_a_neighbours_past_is_learned_along_edges_and_not_without(is_linked: bool, bounds: tuple[float, float]) -> None:
+def test_a_neighbors_past_is_learned_along_edges_and_not_without(is_linked: bool, bounds: tuple[float, float]) -> None:
     ring = torch.stack((torch.arange(8), torch.arange(8).roll(-1)))
     edges = ring if is_linked else ring[:, :0]
     model = gcn_lstm(horizon=1, conv_sizes=[8], hidden_size=16, dropout=0.0)

@@ -17,21 +17,21 @@ def network(**changes: object) -> DiffusionUNet:
     return model.eval()
 
 
-def test_an_untrained_u_net_says_nothing() -> None:
+def test_an_untrained_u_net_predicts_zero() -> None:
     model = DiffusionUNet(in_channels=3, widths=[8], blocks=1, heads=0, dropout=0.0, num_classes=None)
     assert not model(torch.randn(2, 3, 5, 5), torch.rand(2)).any()
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 7), (28, 28), (13, 11), (1, 5)])
 @pytest.mark.parametrize("changes", [{"widths": [4]}, {"widths": [4, 6, 8], "blocks": 2, "in_channels": 3}])
-def test_any_picture_keeps_its_size(size: tuple[int, int], changes: dict[str, object]) -> None:
+def test_any_image_keeps_its_size(size: tuple[int, int], changes: dict[str, object]) -> None:
     model = network(**changes)
     x = torch.randn(2, model.conv_in.in_channels, *size)
     assert model(x, torch.rand(2)).shape == x.shape
 
 
 @pytest.mark.parametrize("heads", [0, 2])
-def test_corners_of_an_odd_picture_are_seen_and_drawn(heads: int) -> None:
+def test_corners_of_an_odd_image_are_seen_and_drawn(heads: int) -> None:
     model = network(heads=heads)
     x = torch.randn(1, 1, 13, 11, requires_grad=True)
     y = model(x, torch.rand(1))
@@ -40,7 +40,7 @@ def test_corners_of_an_odd_picture_are_seen_and_drawn(heads: int) -> None:
     assert y[0, 0, -3:, -3:].std() > 0
 
 
-def test_attention_lets_a_corner_see_the_other() -> None:
+def test_attention_connects_opposite_corners() -> None:
     """Norms see everything too, and are silenced here: convolutions alone do not reach across."""
 
     def seen(heads: int) -> bool:
@@ -70,12 +70,12 @@ def test_time_and_class_reach_every_block() -> None:
     torch.testing.assert_close(model(x, torch.zeros(3)), model(x, torch.zeros(3), torch.full((3,), 4)))
 
 
-def test_pictures_do_not_see_one_another() -> None:
+def test_images_of_a_batch_are_independent() -> None:
     model, x, time = network(), torch.randn(3, 1, 9, 9), torch.rand(3)
     torch.testing.assert_close(model(x, time)[1:2], model(x[1:2], time[1:2]), atol=1e-5, rtol=1e-5)
 
 
-def test_dropout_is_for_training() -> None:
+def test_dropout_applies_only_in_training() -> None:
     model, x, time = network(dropout=0.5), torch.randn(1, 1, 8, 8), torch.rand(1)
     assert torch.equal(model(x, time), model(x, time))
     model.train()
@@ -93,6 +93,6 @@ def test_skips_carry_what_halving_loses() -> None:
     ("changes", "said"),
     [({"widths": []}, "widths needs at least one"), ({"heads": 3}, "3 does not divide the last of widths, 8")],
 )
-def test_what_cannot_be_built_is_refused(changes: dict[str, object], said: str) -> None:
+def test_unbuildable_options_are_refused(changes: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         network(**changes)

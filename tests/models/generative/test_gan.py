@@ -65,7 +65,7 @@ def test_published_sizes_are_reached_by_options(case: str) -> None:
 
 @pytest.mark.parametrize("shape", SIZES)
 @pytest.mark.parametrize("kind", CONVOLUTIONAL)
-def test_pictures_of_any_size_are_made_and_judged(kind: str, shape: tuple[int, int, int]) -> None:
+def test_images_of_any_size_are_generated_and_scored(kind: str, shape: tuple[int, int, int]) -> None:
     model = made(kind, shape)
     pictures = model.generate(torch.randn(3, 6))
     assert pictures.shape == (3, *shape)
@@ -76,13 +76,13 @@ def test_pictures_of_any_size_are_made_and_judged(kind: str, shape: tuple[int, i
     torch.testing.assert_close(judged[:1], model(pictures[:1]))
 
 
-def test_a_picture_too_small_for_the_critic_is_refused_in_a_sentence() -> None:
+def test_an_image_too_small_for_the_critic_is_refused_with_a_message() -> None:
     with pytest.raises(ValueError, match=r"one entry per halving of the image; 2 given for 3 x 9"):
         made("dcgan", (1, 3, 9))
 
 
 @pytest.mark.parametrize("kind", ["gan", *CONVOLUTIONAL])
-def test_class_and_noise_change_what_is_made_and_the_class_how_it_is_judged(kind: str) -> None:
+def test_class_and_noise_change_samples_and_the_class_changes_the_critic(kind: str) -> None:
     model = made(kind, classes=3)
     noise, label = torch.randn(4, 6), torch.tensor([0, 1, 2, 0])
     torch.manual_seed(1)
@@ -97,7 +97,7 @@ def test_class_and_noise_change_what_is_made_and_the_class_how_it_is_judged(kind
 
 
 @pytest.mark.parametrize("kind", ["gan", *CONVOLUTIONAL])
-def test_spectral_norm_leaves_every_layer_of_the_critic_a_largest_singular_value_of_one(kind: str) -> None:
+def test_spectral_norm_bounds_the_largest_singular_value_of_every_layer_by_one(kind: str) -> None:
     model = made(kind, classes=3, spectral=True)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -115,7 +115,7 @@ def test_spectral_norm_leaves_every_layer_of_the_critic_a_largest_singular_value
         assert ((model(a) - model(b)).abs() <= 1.01 * (a - b).flatten(1).norm(dim=1)).all()
 
 
-def test_a_copy_of_a_critic_with_spectral_norm_goes_its_own_way() -> None:
+def test_a_copy_of_a_critic_with_spectral_norm_is_independent() -> None:
     model = made("gan", spectral=True)
     x = torch.randn(4, 64)
     twin = copy.deepcopy(model)

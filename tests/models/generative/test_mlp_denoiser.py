@@ -17,12 +17,12 @@ def awake(num_classes: int | None = 3) -> Denoiser:
     return model
 
 
-def test_an_untrained_denoiser_says_nothing() -> None:
+def test_an_untrained_denoiser_predicts_zero() -> None:
     model = Denoiser(in_features=2, width=8, blocks=2, num_classes=None)
     assert not model(torch.randn(5, 2), torch.rand(5)).any()
 
 
-def test_it_is_its_equation() -> None:
+def test_it_matches_its_equation() -> None:
     model, x, time, label = awake(), torch.randn(4, 2), torch.rand(4), torch.tensor([0, 1, 2, 3])
     waves = torch.tensor([10000 ** (-2 * i / 7) for i in range(4)])
     angle = 1000 * time[:, None] * waves
@@ -42,7 +42,7 @@ def test_no_label_is_the_null_class() -> None:
 
 
 @pytest.mark.parametrize("width", [1, 7, 32])
-def test_times_a_thousandth_apart_are_told_apart(width: int) -> None:
+def test_timestamps_a_millisecond_apart_are_distinguished(width: int) -> None:
     moment = TimeEmbedding(width, None)
     moment.mlp = torch.nn.Identity()  # type: ignore[assignment]
     told = moment(torch.arange(1001) / 1000)
@@ -50,6 +50,6 @@ def test_times_a_thousandth_apart_are_told_apart(width: int) -> None:
     assert torch.pdist(told).min() > (0.05 if width > 1 else -1)
 
 
-def test_rows_do_not_see_one_another() -> None:
+def test_rows_of_a_batch_are_independent() -> None:
     model, x, time = awake(None), torch.randn(4, 2), torch.rand(4)
     torch.testing.assert_close(model(x, time)[1:2], model(x[1:2], time[1:2]))

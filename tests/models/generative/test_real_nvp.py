@@ -55,7 +55,7 @@ def test_the_density_integrates_to_1(classes: int | None) -> None:
         assert float(whole) == pytest.approx(1, abs=1e-3)
 
 
-def test_a_label_changes_the_density_and_is_asked_for() -> None:
+def test_a_label_changes_the_density_and_is_required() -> None:
     model, x = flow(classes=3), torch.randn(4, 5)
     first, second = (model(x, torch.full((4,), label)) for label in (0, 2))
     assert (first - second).abs().min() > 1e-3

@@ -26,7 +26,7 @@ def test_every_hidden_layer_is_followed_by_a_relu() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 7, 10), (2, 1, 5)])
 @pytest.mark.parametrize("levels", [1, 4])
-def test_what_is_rebuilt_has_the_shape_of_the_picture(shape: tuple[int, int, int], levels: int) -> None:
+def test_what_is_rebuilt_has_the_shape_of_the_image(shape: tuple[int, int, int], levels: int) -> None:
     x, more = torch.rand(2, *shape), () if levels == 1 else (levels,)
     for model in (VAE(x[0].numel(), [8], 2, levels, None), conv(*shape, levels=levels)):
         assert model(x).shape == (*x.shape, *more)

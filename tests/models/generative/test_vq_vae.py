@@ -20,7 +20,7 @@ CODES = {
 
 
 @pytest.mark.parametrize(("size", "grid"), [((1, 8, 8), (2, 2)), ((3, 5, 7), (2, 2)), ((1, 1, 9), (1, 3))])
-def test_pictures_of_any_size_have_a_grid_of_codes(size: tuple[int, int, int], grid: tuple[int, int]) -> None:
+def test_images_of_any_size_have_a_grid_of_codes(size: tuple[int, int, int], grid: tuple[int, int]) -> None:
     made = ConvVQVAE(*size, widths=[4, 6], **CODES).eval()  # type: ignore[arg-type]
     x = torch.rand(2, *size)
     assert made.grid == grid
@@ -28,7 +28,7 @@ def test_pictures_of_any_size_have_a_grid_of_codes(size: tuple[int, int, int], g
     assert made(x).shape == made.generate(2).shape == x.shape
 
 
-def test_a_code_stands_where_its_part_of_the_picture_does() -> None:
+def test_a_code_stands_where_its_part_of_the_image_does() -> None:
     made = ConvVQVAE(1, 16, 16, widths=[4, 6], **CODES)  # type: ignore[arg-type]
     x = torch.rand(1, 1, 16, 16)
     other = x.clone()
@@ -48,6 +48,6 @@ def test_points_have_as_many_codes_as_groups() -> None:
     assert made.generate(3).shape == (3, 6)
 
 
-def test_pictures_need_a_width() -> None:
+def test_images_need_a_width() -> None:
     with pytest.raises(ValueError, match="widths needs at least one entry"):
         ConvVQVAE(1, 8, 8, widths=[], **CODES)  # type: ignore[arg-type]

@@ -37,7 +37,7 @@ def test_a_node_without_edges_sees_itself(make: Make) -> None:
 
 
 @every
-def test_graphs_side_by_side_are_graphs_one_by_one(make: Make) -> None:
+def test_batched_graphs_match_single_graphs(make: Make) -> None:
     x, edge_index, weight = random_graph()
     other_x, other, other_weight = x[:4] - 1, CHAIN, weight[:4]
     model = make()
@@ -54,7 +54,7 @@ def test_weights_of_edges_are_used(make: Make) -> None:
 
 
 @weighted
-def test_an_edge_of_weight_two_is_two_edges_and_of_weight_zero_none(make: Make) -> None:
+def test_an_edge_of_weight_two_equals_two_edges_and_weight_zero_none(make: Make) -> None:
     x, edge_index, _ = random_graph()
     edge_index = edge_index[:, edge_index[0] != edge_index[1]]
     count = torch.arange(edge_index.shape[1]) % 3
@@ -73,7 +73,7 @@ def test_weights_below_zero_are_refused(make: Make, bad: float) -> None:
 
 
 @every
-def test_edges_that_cannot_be_are_refused(make: Make) -> None:
+def test_invalid_edges_are_refused(make: Make) -> None:
     x = torch.randn(3, 5)
     with pytest.raises(ValueError, match=r"edge 1 is 1 -> 3, but nodes are 0\.\.2"):
         make()(x, torch.tensor([[0, 1], [1, 3]]))
@@ -116,7 +116,7 @@ def test_gradients_of_whole_models(make: Make) -> None:
     assert torch.autograd.gradcheck(call, [value.requires_grad_() for value in inputs], fast_mode=True)
 
 
-def test_parameters_are_as_many_as_published() -> None:
+def test_parameter_counts_match_the_published_ones() -> None:
     gat = GAT(16, 8, "v1", [8], 4, 1, dropout=0.6, attention_dropout=0.6, negative_slope=0.2)
     edge = EdgeMessageConv(16, 16, 4)
     assert [sum(p.numel() for p in module.parameters()) for module in (gat, edge)] == [888, 592]

@@ -63,7 +63,7 @@ def test_a_batch_is_one_graph_after_another(conv: str, pool: str) -> None:
 
 
 @combined
-def test_the_order_of_nodes_and_edges_is_nothing(conv: str, pool: str) -> None:
+def test_the_order_of_nodes_and_edges_does_not_matter(conv: str, pool: str) -> None:
     model, (graph, *_) = net(conv, pool), graphs()
     order, shuffled = torch.tensor([2, 0, 3, 1]), torch.tensor([4, 2, 0, 1, 3])
     moved = {
@@ -76,7 +76,7 @@ def test_the_order_of_nodes_and_edges_is_nothing(conv: str, pool: str) -> None:
 
 
 @pytest.mark.parametrize("conv", CONVS)
-def test_edges_matter_to_all_but_the_one_without(conv: str) -> None:
+def test_edges_matter_to_every_model_except_the_one_without_them(conv: str) -> None:
     model, (graph, *_) = net(conv), graphs()
     cut = graph | {"edge_index": graph["edge_index"][:, :2], "edge_attr": graph["edge_attr"][:2]}
     assert torch.allclose(model(**graph), model(**cut)) == (conv == "none")
@@ -84,13 +84,13 @@ def test_edges_matter_to_all_but_the_one_without(conv: str) -> None:
     assert torch.allclose(model(**graph), model(**other)) == (conv != "edge")
 
 
-def test_messages_over_edges_do_without_features() -> None:
+def test_edge_messages_work_without_features() -> None:
     (graph, *_) = graphs()
     del graph["edge_attr"]
     assert net("edge", edge_features=0)(**graph).isfinite().all()
 
 
-def test_the_paper_counts() -> None:
+def test_parameter_counts_match_the_paper() -> None:
     def count(conv: str, pool: str = "mean", **changed: Any) -> int:
         options = {"in_features": 9, "out_features": 1, "hidden": [64, 64]} | changed
         return sum(p.numel() for p in net(conv, pool, **options).parameters())
@@ -111,7 +111,7 @@ def test_codes_as_vectors_and_as_numbers() -> None:
         net(cardinalities=[3, 3, 2, 3, 3])(**(codes | {"x": torch.full((4, 5), 2)}))
 
 
-def test_what_cannot_be_built_is_told() -> None:
+def test_what_cannot_be_built_is_reported() -> None:
     with pytest.raises(ValueError, match=r"heads: 3 heads do not divide a layer 8 wide"):
         net("gat", heads=3)
     with pytest.raises(ValueError, match=r"hidden: a graph network needs at least one layer"):
@@ -119,7 +119,7 @@ def test_what_cannot_be_built_is_told() -> None:
 
 
 @pytest.mark.slow
-def test_who_is_bound_to_whom_is_learned_over_the_bonds_alone() -> None:
+def test_bond_structure_is_learned_over_edges_alone() -> None:
     data = ("data=esol_like", "data.rows=500", "data.bonds=0.8", "data.noise=0")
     words = ("model=graph_net", *data, "model.hidden=[32,32]", "epochs=30", "optimizer.lr=1e-2", "ema=0.9")
     seeing, blind = (lab(*words, f"model.conv={conv}").test()["rmse"] for conv in ("gin", "none"))

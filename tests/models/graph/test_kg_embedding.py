@@ -39,7 +39,7 @@ def formula(score: Kind, entities: Tensor, relations: Tensor) -> np.ndarray:
 
 
 @pytest.mark.parametrize("score", ["distmult", "complex"])
-def test_scores_are_the_formula(score: Kind) -> None:
+def test_scores_match_the_formula(score: Kind) -> None:
     model = distmult(score)
     expected = formula(score, model.entities.weight, model.decoder.relations.weight)
     out = model(HEAD, RELATION) - model.decoder.bias
@@ -67,7 +67,7 @@ def test_an_odd_number_is_no_complex_one() -> None:
         DistMult(7, 3, embed_size=5, score="complex", init_std=1.0, dropout=0.0)
 
 
-def test_an_entity_hears_from_its_neighbours_while_it_is_asked_for() -> None:
+def test_an_entity_receives_messages_from_its_neighbors_during_queries() -> None:
     model = RGCNDistMult(7, 3, 6, 1, 2, "distmult", 1.0, 0.0, 0.0).eval()
     before = model(HEAD, RELATION, EDGES, KINDS)
     model.entities.weight.data[1] += 1  # 1 -> 2 by relation 1: of the tails, these two change
@@ -75,7 +75,7 @@ def test_an_entity_hears_from_its_neighbours_while_it_is_asked_for() -> None:
     assert changed.nonzero().flatten().tolist() == [1, 2]
 
 
-def test_random_candidates_stand_for_all() -> None:
+def test_sampled_candidates_approximate_all() -> None:
     """The mean of e^loss over many draws is that of the loss over all, where one candidate is drawn at a time."""
     model, target = distmult(), torch.tensor([4])
     all_of_them, few = (Ranking(model, 7, 0.0, candidates) for candidates in (None, 3))
@@ -103,12 +103,12 @@ def without_relations(run: Lab, twin: str) -> Lab:
 
 
 @pytest.mark.parametrize("candidates", ["null", "8"])
-def test_complex_numbers_tell_the_time(tmp_path: Path, candidates: str) -> None:
+def test_complex_embeddings_learn_the_clock(tmp_path: Path, candidates: str) -> None:
     scores = on_the_clock(tmp_path, "model=distmult", "model.score=complex", f"task.candidates={candidates}").test()
     assert scores["mrr"] > 0.97  # 1 is the optimum: every question has one answer, which follows from the others
 
 
-def test_a_product_cannot_tell_forward_from_back(tmp_path: Path) -> None:
+def test_distmult_cannot_represent_direction(tmp_path: Path) -> None:
     scores = on_the_clock(tmp_path, "model=distmult").test()
     assert 0.5 < scores["mrr"] < 0.8  # of two hours as far away on either side
     assert scores["hits_at_3"] > 0.8
@@ -130,7 +130,7 @@ real = needs("kg_small")
 @real
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["distmult", "rgcn_distmult"])
-def test_nations_are_known_by_what_they_do(model: str) -> None:
+def test_rgcn_learns_nations_from_relations(model: str) -> None:
     run = nations(f"model={model}")
     scores = run.test()
     assert scores["mrr"] > 0.75
@@ -140,5 +140,5 @@ def test_nations_are_known_by_what_they_do(model: str) -> None:
 @real
 @pytest.mark.slow
 @pytest.mark.parametrize("twin", ["ignored", "shuffled"])
-def test_nations_are_not_known_without_it(twin: str) -> None:
+def test_without_relations_nations_are_not_learned(twin: str) -> None:
     assert without_relations(nations("model=distmult"), twin).test()["mrr"] < 0.65

@@ -65,7 +65,7 @@ def source(x: Tensor, model: LinkPredictor) -> np.ndarray:
     return np.array(every)
 
 
-def test_a_linear_decoder_is_the_source_in_both_orders() -> None:
+def test_a_linear_decoder_matches_its_input_in_both_orders() -> None:
     model = predictor(in_features=8, encoder="linear", hidden=[], width=16, decoder="linear")
     assert sum(p.numel() for p in model.parameters()) == 177
     x = torch.randn(6, 8)
@@ -94,7 +94,7 @@ def test_sparse_features_are_dense_features() -> None:
         torch.testing.assert_close(model(x, EDGES, EVERY), model(dense, EDGES, EVERY))
 
 
-def test_the_divergence_is_that_of_torch_and_the_draw_has_its_spread() -> None:
+def test_the_divergence_matches_torch_and_samples_have_its_standard_deviation() -> None:
     model, x = vae(), torch.randn(6, 3)
     mean, kl = model.encode(x, EDGES)
     _, log_variance = model.encoder(x, EDGES).chunk(2, dim=1)
@@ -107,7 +107,7 @@ def test_the_divergence_is_that_of_torch_and_the_draw_has_its_spread() -> None:
     torch.testing.assert_close(draws.std(0), posterior.stddev, atol=0.25, rtol=0)
 
 
-def test_a_thousand_nodes_are_compared_at_once() -> None:
+def test_a_thousand_nodes_are_compared_in_one_batch() -> None:
     pairs = torch.combinations(torch.arange(1000))
     scores = predictor(decoder="linear")(torch.randn(1000, 3), EDGES, pairs)
     assert scores.shape == (499500, 1)

@@ -30,7 +30,7 @@ def numpy_nodes(embeddings: Tensor, layers: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("layers", [0, 1, 3])
-def test_propagation_is_the_formula(layers: int) -> None:
+def test_propagation_matches_the_formula(layers: int) -> None:
     model = BipartiteGNN(num_nodes=8, width=5, layers=layers)
     expected = numpy_nodes(model.embeddings, layers)
     np.testing.assert_allclose(model.embed_nodes(EDGES).detach().numpy(), expected, atol=1e-6)
@@ -54,12 +54,12 @@ def test_propagation_and_its_gradient_equal_pyg() -> None:
     torch.testing.assert_close(model.embeddings.grad, theirs.grad, atol=1e-6, rtol=1e-6)
 
 
-def test_who_clicked_nothing_keeps_a_share_of_its_own_embedding() -> None:
+def test_users_without_clicks_keep_a_share_of_their_embedding() -> None:
     model = BipartiteGNN(num_nodes=8, width=5, layers=2)
     torch.testing.assert_close(model.embed_nodes(EDGES)[3], model.embeddings[3] / 3)
 
 
-def test_factorisation_is_the_formula() -> None:
+def test_factorization_matches_the_formula() -> None:
     model = MatrixFactorization(num_nodes=8, width=3)
     with torch.no_grad():
         for parameter in model.parameters():

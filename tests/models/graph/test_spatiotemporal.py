@@ -81,7 +81,7 @@ def test_padding_changes_nothing_and_costs_nothing(pool: str) -> None:
 
 
 @pytest.mark.parametrize("pool", ["mean", "max", "attention"])
-def test_the_order_of_nodes_is_of_no_account(pool: str) -> None:
+def test_the_order_of_nodes_does_not_matter(pool: str) -> None:
     model, given = brain(pool=pool), runs()
     order = torch.randperm(9)
     renamed = order.argsort()[given["edge_index"]]
@@ -89,7 +89,7 @@ def test_the_order_of_nodes_is_of_no_account(pool: str) -> None:
     torch.testing.assert_close(changed, model(**given))
 
 
-def test_the_order_of_steps_is() -> None:
+def test_the_order_of_steps_matters() -> None:
     model, given = brain(), runs()
     turned = given["x"].flip(1)
     assert not torch.allclose(model(**given | {"x": turned})[0], model(**given)[0], atol=1e-5)
@@ -132,7 +132,7 @@ def without_roles(run: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("change", "bounds"), [(unchanged, (0.9, 1.0)), (averaged, (0.3, 0.7)), (without_roles, (0.3, 0.7))]
 )
-def test_it_tells_which_network_fires_first_by_order_and_roles(
+def test_it_classifies_which_network_is_active_first(
     change: Callable[[Tensor], Tensor], bounds: tuple[float, float]
 ) -> None:
     small = ("data.parcels=30", "data.members=8", "data.top_k=4", "data.noise=0.5", "epochs=20", "optimizer.lr=1e-2")

@@ -50,7 +50,7 @@ def test_left_out_tokens_leave_a_mean_over_the_others() -> None:
 
 
 @pytest.mark.parametrize("share", [1.0])
-def test_a_document_without_a_token_left_is_finite(share: float) -> None:
+def test_a_document_without_tokens_gives_finite_values(share: float) -> None:
     net, (x, lengths) = model(word_dropout=share), tokens()
     net(x, lengths).sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())

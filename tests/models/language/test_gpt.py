@@ -97,7 +97,7 @@ def test_attention_to_later_tokens_is_refused(attention: str) -> None:
         make(attention=attention)
 
 
-def test_weights_start_as_those_of_gpt2() -> None:
+def test_initial_weights_follow_gpt2() -> None:
     torch.manual_seed(0)
     model = GPT(**OPTIONS | {"width": 128, "heads": 4, "layers": 8, "hidden": 512})
     deviations = {name: float(value.detach().std()) for name, value in model.named_parameters() if value.dim() > 1}

@@ -42,7 +42,7 @@ def test_no_score_depends_on_a_later_token() -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 4, STEPS - 1])
-def test_a_state_goes_on_where_a_pass_at_once_would(cut: int) -> None:
+def test_stepping_with_a_state_matches_a_single_pass(cut: int) -> None:
     net, x = model(), tokens()
     first, state = net.decode(x[:, :cut])
     parts = [first]
@@ -60,13 +60,13 @@ def test_rows_of_a_state_can_be_picked_and_repeated() -> None:
     assert torch.allclose(scores, net(x)[picked, 5:], atol=1e-6)
 
 
-def test_it_is_what_torch_computes() -> None:
+def test_it_matches_torch() -> None:
     net, x = model(num_layers=1), tokens()
     steps, _ = net.lstm(net.embedding(x))
     assert torch.equal(net(x), net.head(steps))
 
 
-def test_dropout_is_of_training_only() -> None:
+def test_dropout_applies_only_in_training() -> None:
     net, x = model(dropout=0.5), tokens()
     assert not torch.equal(net(x), net(x))
     net.eval()

@@ -37,7 +37,7 @@ def test_its_weights_are_the_saved_ones(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("pool", ["first", "mean"])
-def test_padding_is_not_read(folder: Path, pool: str) -> None:
+def test_padding_is_ignored(folder: Path, pool: str) -> None:
     model = make(folder, pool=pool)
     x, lengths = torch.randint(4, 12, (3, 9)), torch.tensor([9, 4, 2])
     other = torch.where(torch.arange(9) < lengths[:, None], x, torch.randint(4, 12, (3, 9)))
@@ -75,7 +75,7 @@ def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
         tokenizers.fit_tokenizer("pretrained", [])
 
 
-def test_a_broken_model_is_told_in_a_line(folder: Path, tmp_path: Path) -> None:
+def test_a_broken_model_is_reported_in_one_line(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
     with pytest.raises(ConfigError, match=r"^model\.name: .* cannot be read: [^\n]*$"):
         make(tmp_path)
@@ -90,13 +90,13 @@ def test_weights_that_are_pickles_are_not_read(folder: Path, tmp_path: Path) -> 
         make(tmp_path)
 
 
-def test_without_the_package_it_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_error_names_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ConfigError, match=r"pip install 'train-zoo\[pretrained\]'"):
         make(folder)
 
 
-def test_without_the_network_it_says_what_to_download(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_network_the_error_names_what_to_download(monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
     def unreachable(*_: object, **__: object) -> None:
@@ -118,6 +118,7 @@ def reviews(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_fine_tuning_learns_from_a_folder_of_texts(folder: Path, tmp_path: Path) -> None:
     data = ["data=text_folder", f"data.path={reviews(tmp_path)}", f"data.max_length={saved_model.LONGEST}"]
     run = lab("model=pretrained", f"model.name={folder}", *data, "epochs=15", "optimizer.lr=1e-3", "batch_size=8")

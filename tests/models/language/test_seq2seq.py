@@ -72,7 +72,7 @@ def test_rows_of_memory_and_state_can_be_picked_and_repeated(variant: tuple[Any,
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_padding_of_the_source_is_not_read(variant: tuple[Any, ...]) -> None:
+def test_source_padding_is_ignored(variant: tuple[Any, ...]) -> None:
     model = make(*variant)
     x, lengths = torch.randint(5, (4, 6)), torch.tensor([2, 6, 1, 4])
     output = model(x, lengths)
@@ -92,7 +92,7 @@ def test_it_writes_its_horizon_and_feeds_itself_its_best_guess() -> None:
 
 
 @pytest.mark.parametrize("kind", ["dot", "additive"])
-def test_attention_is_its_equation(kind: Any) -> None:
+def test_attention_matches_its_equation(kind: Any) -> None:
     torch.manual_seed(0)
     attention = Attention(kind, 4)
     h, e = torch.randn(2, 3, 4), torch.randn(2, 5, 4)

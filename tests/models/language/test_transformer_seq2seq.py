@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.helpers.lab import lab
-from tests.models.layers.attention.test_transformer import copy_block
+from tests.helpers.torch_transformer import copy_block
 from trainer.core.decoding import DecoderState, beam_search, generate_tokens
 from trainer.models.language.transformer_seq2seq import TransformerSeq2Seq
 from trainer.models.layers.attention.positional_encoding import make_sinusoidal_encoding
@@ -65,7 +65,7 @@ def test_kept_keys_and_values_give_what_reading_all_again_gives(way: dict[str, A
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
-def test_padding_of_the_source_is_not_read(way: dict[str, Any]) -> None:
+def test_source_padding_is_ignored(way: dict[str, Any]) -> None:
     model, x = make(**way), source()
     output = model(x.masked_fill(torch.arange(6) >= LENGTHS[:, None], -1), LENGTHS)
     close(torch.cat([model(row[None, :n]) for row, n in zip(x, LENGTHS, strict=True)]), output)
@@ -73,7 +73,7 @@ def test_padding_of_the_source_is_not_read(way: dict[str, Any]) -> None:
     assert not torch.allclose(model(x)[1], output[1])
 
 
-def test_it_is_torchs_transformer() -> None:
+def test_it_matches_the_transformer_of_torch() -> None:
     model = make(layers=2, norm="post")
     theirs = nn.Transformer(16, 2, 2, 2, 32, 0.0, batch_first=True)
     for left, right in ((theirs.encoder, model.encoder), (theirs.decoder, model.decoder)):

@@ -34,7 +34,7 @@ def rows(shapes: dict[str, list[int]], count: int = 4) -> dict[str, Tensor]:
     return {name: torch.randn(count, *shape) for name, shape in shapes.items()}
 
 
-def test_the_count_of_the_source() -> None:
+def test_the_parameter_count_matches_the_source() -> None:
     model = network(cell="rnn", hidden=[])
     assert sum(parameter.numel() for parameter in model.parameters()) == 62019
 
@@ -55,7 +55,7 @@ def test_only_a_concatenation_without_layers_behind_it_adds() -> None:
     assert interaction(network(fusion="cross_attention", hidden=[])) > 1e-7
 
 
-def test_a_gate_is_the_papers_formula() -> None:
+def test_the_gate_matches_the_formula_of_the_paper() -> None:
     model = network(fusion="gate", width=5, hidden=[])
     gate, inputs = model.fusion, rows(SHAPES)
     assert isinstance(gate, GatedFusion)
@@ -67,7 +67,7 @@ def test_a_gate_is_the_papers_formula() -> None:
     torch.testing.assert_close(gate([sequence, image]), expected, atol=1e-6, rtol=0)
 
 
-def test_cross_attention_is_torchs_over_the_steps_of_all_others() -> None:
+def test_cross_attention_matches_torch_over_the_other_inputs() -> None:
     shapes = SHAPES | {"table": [6]}
     model = network(shapes, fusion="cross_attention")
     fusion, inputs = model.fusion, rows(shapes)
@@ -136,7 +136,7 @@ def test_a_clip_is_its_frames_in_their_order() -> None:
     assert not torch.allclose(model(clip=clip), model(clip=clip.flip(1)), atol=1e-4)
 
 
-def test_an_input_the_data_does_not_have_is_told() -> None:
+def test_a_missing_input_is_reported() -> None:
     with pytest.raises(
         ConfigError, match=r"forward\(\*\*inputs\) cannot take this data \(sequence .* image .*\): 'sound'"
     ):
@@ -144,7 +144,7 @@ def test_an_input_the_data_does_not_have_is_told() -> None:
 
 
 @pytest.mark.slow
-def test_a_softmax_before_the_cross_entropy_is_never_sure() -> None:
+def test_a_softmax_before_cross_entropy_bounds_the_confidence() -> None:
     run = lab(*SMALL)
     assert run.test()["nll"] < 0.1
     twin = lab(*SMALL)
@@ -163,7 +163,7 @@ def test_a_softmax_before_the_cross_entropy_is_never_sure() -> None:
         (SHAPES, {"fusion": "cross_attention", "heads": 5}, "width 32 is not divisible by 5 heads"),
     ],
 )
-def test_what_cannot_be_encoded_is_refused(shapes: dict[str, list[int]], changes: Any, said: str) -> None:
+def test_unencodable_values_are_refused(shapes: dict[str, list[int]], changes: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         network(shapes, **changes)
 

@@ -91,7 +91,7 @@ def test_the_adaptive_solver_is_as_exact_as_asked_for() -> None:
         torch.testing.assert_close(got.grad, right.grad, atol=1e-4, rtol=1e-3)
 
 
-def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neural_ode, "find_spec", lambda _: None)
     with pytest.raises(ValueError, match=r"solver: dopri5 needs torchdiffeq: pip install 'train-zoo\[ode\]'"):
         make(solver="dopri5")

@@ -40,7 +40,7 @@ def count(module: nn.Module) -> int:
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("pool", POOLS)
-def test_networks_are_their_equations_whatever_the_padding_holds(cell: str, bidirectional: bool, pool: str) -> None:
+def test_networks_match_their_equations_for_any_padding(cell: str, bidirectional: bool, pool: str) -> None:
     model = make(cell, bidirectional=bidirectional, pool=pool, num_layers=2, seq_len=6)
     x, lengths = torch.randn(5, 6, 3), [2, 6, 1, 4, 6]
     whole = expected(model, cell, pool, x, [6] * 5)
@@ -234,11 +234,12 @@ OTHERS = ("gru", "birnn", "bilstm", "bigru", "nested_rnn", "attention_rnn")
 
 
 @pytest.mark.parametrize("model", ["rnn", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
+@pytest.mark.slow
 def test_every_member_learns_what_each_step_says(model: str) -> None:
     assert lab(f"model={model}", "data.rows=2000", "epochs=5", "optimizer.lr=3e-3").test()["accuracy"] > 0.8
 
 
-def test_who_reads_the_last_step_alone_learns_little_of_them() -> None:
+def test_reading_only_the_last_step_learns_little() -> None:
     run = lab("model=gru", "data.rows=2000", "epochs=5", "optimizer.lr=3e-3")
     whole = run.task.model.forward
     run.task.model.forward = lambda x: whole(x[:, -1:])
@@ -250,13 +251,13 @@ FIRST = ("data=first_token", "data.rows=1500", "data.length=50", "data.tokens=8"
 
 
 @pytest.mark.slow
-def test_both_ends_are_heard() -> None:
+def test_both_ends_of_the_sequence_are_used() -> None:
     assert lab("model=birnn", *SHORT).test()["mse"] < 0.01
     assert lab("model=birnn", *FIRST).test()["accuracy"] > 0.99
 
 
 @pytest.mark.slow
-def test_the_last_output_of_both_directions_hears_one_end() -> None:
+def test_the_last_output_of_both_directions_uses_one_end() -> None:
     both, first = lab("model=birnn", *SHORT), lab("model=birnn", *FIRST)
     both.task.model.pool = first.task.model.pool = LastOutputs()
     assert both.test()["mse"] > 0.06

@@ -28,7 +28,7 @@ def tagger(cell: str, bidirectional: bool = True, **options: Any) -> Tagger:
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_tags_are_their_equations_and_padding_is_not_read(cell: str) -> None:
+def test_taggers_match_their_equations_and_ignore_padding(cell: str) -> None:
     model = tagger(cell)
     weights = {name: value.double().numpy() for name, value in model.state_dict().items()}
     inner = {name.removeprefix("rnn."): value for name, value in weights.items()}
@@ -55,7 +55,7 @@ TAGS = ("data=neighbor_sum", "data.rows=2000", "data.longest=10", "data.vocab_si
 
 
 @pytest.mark.slow
-def test_tags_that_need_both_neighbours_are_learned_both_ways_only() -> None:
+def test_tags_that_need_both_neighbors_are_learned_both_ways_only() -> None:
     assert lab("model=bilstm_tagger", *TAGS).test()["accuracy"] > 0.97
     assert lab("model=bilstm_tagger", "model.bidirectional=false", *TAGS).test()["accuracy"] < 0.55
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.helpers.lab import lab
-from tests.models.layers.attention.test_transformer import copy_block
+from tests.helpers.torch_transformer import copy_block
 from trainer.models.layers.attention.positional_encoding import make_sinusoidal_encoding
 from trainer.models.layers.attention.transformer import ATTENTION_KERNELS
 from trainer.models.sequence.transformer import TokenTransformer, Transformer
@@ -49,7 +49,7 @@ def make_token(**options: Any) -> TokenTransformer:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
-def test_padding_is_not_read_whatever_stands_there(way: dict[str, Any]) -> None:
+def test_padding_is_ignored_for_any_content(way: dict[str, Any]) -> None:
     """A row in a longer batch is the row alone, be its padding no number or no token at all."""
     lengths = torch.tensor([9, 4, 1])
     padding = torch.arange(9) >= lengths[:, None]
@@ -70,7 +70,7 @@ def test_poolings_are_what_they_say() -> None:
         torch.testing.assert_close(model(x, lengths)[0], model.head(summary(steps[0])))
 
 
-def test_the_transformer_of_source_002_is_torchs() -> None:
+def test_the_transformer_of_source_002_matches_torch() -> None:
     """A linear map, positions, nn.Transformer whose target is its source, and the last step."""
     model = lab(
         *("model=transformer", "data=synthetic_seq", "data.rows=100", "model.decoder_layers=2", "model.hidden=2048"),
@@ -99,7 +99,7 @@ def test_places_can_be_looked_up() -> None:
 
 
 @pytest.mark.slow
-def test_a_set_has_no_places_to_look_up() -> None:
+def test_sets_have_no_positions() -> None:
     assert lab(*LOOKUP, "model.positions=none").test()["accuracy"] < 0.6
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.helpers.lab import configure, lab
-from tests.models.vision.test_cnn import ref_conv2d
+from tests.helpers.reference_convs import ref_conv2d
 from trainer.models.vision.attention_convs import (
     AttentionCNN,
     AttentionConv,
@@ -167,7 +167,7 @@ def test_a_batch_is_one_convolution() -> None:
     assert called.call_args.kwargs["groups"] == 7
 
 
-def test_heat_shares_alike() -> None:
+def test_heat_maps_share_one_color_scale() -> None:
     x = 9 * numbers(4, 3, 6, 5)
     hot, cold = (DynamicConv(3, 4, 5, temperature).compute_kernel_weights(x) for temperature in (1e4, 1e-4))
     torch.testing.assert_close(hot, torch.full((4, 5), 0.2), atol=1e-3, rtol=0)
@@ -188,13 +188,13 @@ def test_any_size_and_an_image_does_not_depend_on_its_batch(name: str, size: tup
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_a_net_without_its_convolution_is_refused(name: str) -> None:
+def test_a_network_without_its_convolution_raises(name: str) -> None:
     with pytest.raises(ValueError, match=r"channels needs more than 3 entries, the number of plain convolutions"):
         network(name, plain=3)
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_no_bias_is_idle_as_it_would_be_before_a_norm(name: str) -> None:
+def test_no_bias_precedes_a_norm(name: str) -> None:
     model = network(name, 8, 8, plain=0)
     F.cross_entropy(model(numbers(16, 1, 8, 8)), torch.arange(16) % 10).backward()
     biases = [layer.bias for layer in model.modules() if isinstance(layer, nn.Conv2d)]
@@ -208,6 +208,6 @@ def test_no_bias_is_idle_as_it_would_be_before_a_norm(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CLASSES)
-def test_it_reads_digits(name: str) -> None:
+def test_it_classifies_digits(name: str) -> None:
     small = ("model.channels=[8, 16, 32]", "data.size=12", "augment=none", "epochs=8", "optimizer.lr=1e-2")
     assert lab(f"model={name}", "data=digits", *small).test()["accuracy"] > 0.93

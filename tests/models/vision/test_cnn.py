@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.helpers.lab import configure
+from tests.helpers.reference_convs import ref_adaptive2d, ref_conv2d, ref_pool2d
 from trainer.models.vision.cnn import CNN
 
 SIZES = [(7, 7), (9, 5), (5, 12)]
@@ -24,40 +24,6 @@ def network(height: int = 28, width: int = 28, **changes: Any) -> CNN:
     return CNN(**options | sizes | changes).eval()
 
 
-def ref_conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray, stride: int, padding: int, dilation: int) -> np.ndarray:
-    """Cross-correlation of x (C, H, W) with w (O, C, k, k), one output number at a time."""
-    x = np.pad(x, ((0, 0), (padding, padding), (padding, padding)))
-    reach = dilation * (w.shape[-1] - 1) + 1
-    height, width = ((side - reach) // stride + 1 for side in x.shape[1:])
-    out = np.zeros((len(w), height, width))
-    for o, i, j in product(range(len(w)), range(height), range(width)):
-        top, left = i * stride, j * stride
-        patch = x[:, top : top + reach : dilation, left : left + reach : dilation]
-        out[o, i, j] = (patch * w[o]).sum() + b[o]
-    return out
-
-
-def ref_pool2d(x: np.ndarray, kind: str) -> np.ndarray:
-    """2x2 pooling of x (C, H, W); an odd last row or column is left out."""
-    reduce = {"max": np.max, "avg": np.mean}[kind]
-    height, width = x.shape[1] // 2, x.shape[2] // 2
-    out = np.zeros((len(x), height, width))
-    for c, i, j in product(range(len(x)), range(height), range(width)):
-        out[c, i, j] = reduce(x[c, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2])
-    return out
-
-
-def ref_adaptive2d(x: np.ndarray, kind: str, size: int) -> np.ndarray:
-    """Pooling of x (C, H, W) to a square; window i covers floor(i H / size) to ceil((i + 1) H / size)."""
-    reduce = {"max": np.max, "avg": np.mean}[kind]
-    edges = [[(i * n // size, -(-(i + 1) * n // size)) for i in range(size)] for n in x.shape[1:]]
-    out = np.zeros((len(x), size, size))
-    for c, i, j in product(range(len(x)), range(size), range(size)):
-        (top, bottom), (left, right) = edges[0][i], edges[1][j]
-        out[c, i, j] = reduce(x[c, top:bottom, left:right])
-    return out
-
-
 def trunk_and_reference(model: CNN, x: Tensor, **how: int) -> tuple[np.ndarray, np.ndarray]:
     convolution = model.trunk[0]
     assert isinstance(convolution, torch.nn.Conv2d)
@@ -69,7 +35,7 @@ def trunk_and_reference(model: CNN, x: Tensor, **how: int) -> tuple[np.ndarray, 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("stride", "padding", "dilation"), [(1, 0, 1), (2, 0, 1), (1, 2, 1), (2, 3, 2), (3, 1, 1)])
-def test_convolution_is_the_textbook_one(size: tuple[int, int], stride: int, padding: int, dilation: int) -> None:
+def test_convolution_matches_a_reference_loop(size: tuple[int, int], stride: int, padding: int, dilation: int) -> None:
     how = {"stride": stride, "padding": padding}
     lists = {"channels": [4], "dilations": [dilation], "pools": ["none"]}
     model = network(*size, in_channels=2, adaptive="none", **how, **lists)
@@ -81,7 +47,7 @@ def test_convolution_is_the_textbook_one(size: tuple[int, int], stride: int, pad
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", ["max", "avg"])
-def test_pools_are_the_textbook_ones(size: tuple[int, int], kind: str) -> None:
+def test_pools_match_a_reference_loop(size: tuple[int, int], kind: str) -> None:
     model = network(*size, channels=[4], dilations=[1], pools=[kind], adaptive=kind, adaptive_size=2)
     x = torch.randn(1, 1, *size)
     plain = network(*size, channels=[4], dilations=[1], pools=["none"], adaptive="none")
@@ -95,7 +61,7 @@ def count(model: CNN) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def test_counts_of_the_sources() -> None:
+def test_parameter_counts_match_the_sources() -> None:
     assert count(network()) == 163402
     lenet = {"channels": [16, 32], "dilations": [1], "pools": ["max"], "adaptive": "none", "hidden": [128]}
     assert count(network(32, 32, in_channels=3, **lenet)) == 268650
@@ -109,13 +75,13 @@ def count_of_head(model: CNN) -> int:
     return sum(parameter.numel() for parameter in model.head.parameters())
 
 
-def test_no_bias_stands_idle_before_a_norm() -> None:
+def test_no_bias_precedes_a_norm() -> None:
     model = network(norm="batch")
     assert all(layer.bias is None for layer in model.trunk if isinstance(layer, torch.nn.Conv2d))
 
 
 @pytest.mark.parametrize(("pools", "step"), [(["none"], 1), (["max", "avg", "none"], 4)])
-def test_the_trunk_moves_with_the_picture(pools: list[str], step: int) -> None:
+def test_the_trunk_moves_with_the_image(pools: list[str], step: int) -> None:
     model = network(80, 80, pools=pools, adaptive="none")
     x = torch.zeros(1, 1, 80, 80)
     x[..., 32:44, 32:44] = torch.randn(12, 12)

@@ -64,7 +64,7 @@ def test_the_layout_in_memory_changes_nothing(order: str) -> None:
 
 
 @pytest.mark.parametrize("activation", ["none", "relu"])
-def test_count_of_the_source(activation: str) -> None:
+def test_the_parameter_count_matches_the_source(activation: str) -> None:
     model = network(order="pixels", activation=activation)
     assert sum(parameter.numel() for parameter in model.parameters()) == 6890
     assert any(isinstance(layer, nn.ReLU) for layer in model.trunk) == (activation == "relu")

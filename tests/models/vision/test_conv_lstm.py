@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.helpers.lab import configure, lab
-from tests.models.vision.test_cnn import ref_conv2d
+from tests.helpers.reference_convs import ref_conv2d
 from trainer.models.vision.conv_lstm import ConvLSTM, ConvLSTMLayer
 
 
@@ -40,7 +40,7 @@ def ref_conv_lstm(x: np.ndarray, w: np.ndarray, u: np.ndarray, b: np.ndarray) ->
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 5])
-def test_a_layer_is_the_equations(kernel: int) -> None:
+def test_a_layer_matches_the_equations(kernel: int) -> None:
     layer = ConvLSTMLayer(2, 3, kernel)
     x = torch.randn(2, 4, 2, 5, 3)
     assert layer.input_conv.bias is not None
@@ -81,7 +81,7 @@ def test_any_number_of_frames_and_any_size(shape: tuple[int, ...], channels: lis
     assert network(channels=channels)(torch.randn(4, *shape)).shape == (4, 3)
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_invalid_values_are_refused() -> None:
     with pytest.raises(ValueError, match="kernel must be odd, such as 3 or 5; got 4"):
         network(kernel=4)
     with pytest.raises(ValueError, match="at least one entry"):
@@ -95,7 +95,7 @@ def shuffled(x: Tensor) -> Tensor:
 
 
 @pytest.mark.slow
-def test_it_tells_a_direction_by_the_order_of_the_frames() -> None:
+def test_it_classifies_direction_by_frame_order() -> None:
     small = ("data.size=8", "data.directions=4", "data.rows=1000", "data.frames=4", "data.radius=1.0")
     run = lab("model=conv_lstm", "model.channels=[8]", "data=moving_blob", *small, "optimizer.lr=3e-2", "epochs=6")
     assert run.test()["accuracy"] > 0.93

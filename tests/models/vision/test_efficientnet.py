@@ -13,7 +13,7 @@ from tests.helpers.lab import lab
 from trainer.models.vision.efficientnet import MBConv, SqueezeExcite, make_divisible
 
 
-def test_counts_of_the_paper() -> None:
+def test_parameter_counts_match_the_paper() -> None:
     assert published("efficientnet", phi=0.0) == 5288548
     assert published("efficientnet", phi=1.0) == 9109994  # which is published as B2
 
@@ -24,7 +24,7 @@ def test_widths_are_rounded_to_eight_and_lose_at_most_a_tenth() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("phi", [-12.0, -8.0])
-def test_its_maps_are_those_of_another_implementation(phi: float) -> None:
+def test_its_feature_maps_match_another_implementation(phi: float) -> None:
     from transformers import EfficientNetConfig, EfficientNetModel
 
     ours: Any = network("efficientnet", 70, 96, in_channels=3, phi=phi).eval()

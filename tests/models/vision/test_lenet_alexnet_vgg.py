@@ -13,7 +13,7 @@ from tests.helpers.lab import lab
 FULL = {"width_multiplier": 1.0}
 
 
-def test_counts_of_the_papers() -> None:
+def test_parameter_counts_match_the_papers() -> None:
     assert count(network("lenet", 32, 32)) == count(network("lenet", 28, 28)) == 61706
     assert published("alexnet", **FULL) == 61100840
     plain = [published("vgg", depth=depth, norm="none", **FULL) for depth in (11, 13, 16, 19)]

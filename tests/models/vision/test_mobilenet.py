@@ -26,7 +26,7 @@ def ref_separable(x: np.ndarray, depthwise: Any, pointwise: Any, stride: int) ->
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [(7, 7), (9, 4)])
-def test_a_pair_is_the_textbook_one(size: tuple[int, int], stride: int) -> None:
+def test_a_pair_matches_the_textbook(size: tuple[int, int], stride: int) -> None:
     pair = make_separable_conv(3, 5, stride, norm=False)
     for parameter in pair.parameters():
         nn.init.normal_(parameter, std=2)
@@ -55,7 +55,7 @@ def test_of_the_halvings_the_last_ones_stay() -> None:
 
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.slow
-def test_its_maps_are_those_of_another_implementation(train: bool) -> None:
+def test_its_feature_maps_match_another_implementation(train: bool) -> None:
     from transformers import MobileNetV1Config, MobileNetV1Model
 
     ours: Any = network("mobilenet", 70, 96, in_channels=3, width_multiplier=0.25)

@@ -15,7 +15,7 @@ from tests.helpers.lab import lab
     ("depth", "parameters"),
     [(10, 5418792), (18, 11689512), (34, 21797672), (50, 25557032), (101, 44549160), (152, 60192808)],
 )
-def test_counts_of_the_paper(depth: int, parameters: int) -> None:
+def test_parameter_counts_match_the_paper(depth: int, parameters: int) -> None:
     assert published("resnet", depth=depth, width_multiplier=1.0, stem="imagenet") == parameters
 
 
@@ -33,14 +33,14 @@ def test_a_block_of_the_other_kind() -> None:
         ({"stem_norm": False, "bias": True}, 685194),
     ],
 )
-def test_counts_of_the_source(how: dict[str, Any], parameters: int) -> None:
+def test_parameter_counts_match_the_source(how: dict[str, Any], parameters: int) -> None:
     model = network("resnet", in_channels=3, depth=[2, 2], width_multiplier=1.0, stem="imagenet", **how)
     assert count(model) == parameters
 
 
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize(("depth", "kind"), [(18, "basic"), (50, "bottleneck")])
-def test_its_logits_are_those_of_another_implementation(depth: int, kind: str, train: bool) -> None:
+def test_its_logits_match_another_implementation(depth: int, kind: str, train: bool) -> None:
     from transformers import ResNetConfig, ResNetForImageClassification
 
     ours = network("resnet", in_channels=3, depth=depth, width_multiplier=0.125, stem="imagenet")

@@ -17,7 +17,7 @@ def network(**changes: object) -> UNet:
     return UNet(**options | {"in_channels": 1, "out_features": 11} | changes)
 
 
-def test_count_of_the_source_with_its_idle_biases() -> None:
+def test_the_parameter_count_matches_the_source_with_unused_biases() -> None:
     def count(model: UNet) -> int:
         return sum(parameter.numel() for parameter in model.parameters())
 
@@ -32,7 +32,7 @@ def test_any_size_and_depth(size: tuple[int, int], widths: list[int]) -> None:
     assert network(widths=widths)(torch.randn(2, 1, *size)).shape == (2, 11, *size)
 
 
-def test_every_pixel_of_an_odd_picture_is_seen_and_drawn() -> None:
+def test_every_pixel_of_an_odd_image_is_seen_and_drawn() -> None:
     model = network(widths=[4, 6]).eval()
     x = torch.randn(16, 1, 13, 11, requires_grad=True)  # in any one of them all units on the way may be off
     y = model(x)

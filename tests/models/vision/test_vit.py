@@ -63,7 +63,7 @@ def randomised(model: nn.Module) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("patch", [4, 2])
-def test_it_is_the_published_network(patch: int) -> None:
+def test_it_matches_the_published_network(patch: int) -> None:
     from transformers import ViTConfig, ViTForImageClassification
 
     ours = randomised(network("vit_tiny", 8, 12, in_channels=3, patch=patch, embed_size=16, layers=2, hidden=24))
@@ -96,7 +96,7 @@ def test_a_patch_that_does_not_fit_is_refused_and_those_that_do_are_named() -> N
 @pytest.mark.parametrize("name", ["vit_tiny", "hybrid_cnn_transformer"])
 @pytest.mark.parametrize("way", [{"pool": "class"}, {"pool": "mean"}, {"positions": "sinusoidal"}], ids=str)
 @pytest.mark.parametrize("size", [(14, 21), (21, 7)])
-def test_every_way_takes_pictures_that_are_not_square(name: str, way: dict[str, str], size: tuple[int, int]) -> None:
+def test_every_way_takes_images_that_are_not_square(name: str, way: dict[str, str], size: tuple[int, int]) -> None:
     model = network(name, *size, in_channels=3, **way)
     x = torch.randn(3, 3, *size)
     whole = model(x)
@@ -178,5 +178,5 @@ def test_the_hybrid_is_its_trunk_its_tokens_and_its_blocks() -> None:
         ("hybrid_cnn_transformer", ("data.size=16", "model.widths=[16, 32]", "model.layers=1", "epochs=5")),
     ],
 )
-def test_it_reads_digits(name: str, small: tuple[str, ...]) -> None:
+def test_it_classifies_digits(name: str, small: tuple[str, ...]) -> None:
     assert lab(f"model={name}", "data=digits", "augment=none", *small).test()["accuracy"] > 0.93

@@ -104,7 +104,7 @@ def test_fresh_rows_score_well_and_collapsed_shifted_and_copied_ones_badly(ring:
     assert copied["energy_distance"] < 0.02  # which is why copies are looked for
 
 
-def test_classes_that_are_not_listened_to_are_seen(ring: Ring) -> None:
+def test_ignored_class_labels_are_detected(ring: Ring) -> None:
     split = Ring(rows=4000, modes=8, radius=2.0, sigma=0.1, seed=5).train
     told = of(ring, x_of(split), split.get_targets(), 8)
     assert scores(told)["label_accuracy"] > 0.99
@@ -113,7 +113,7 @@ def test_classes_that_are_not_listened_to_are_seen(ring: Ring) -> None:
     assert "label_accuracy" not in scores(of(ring, x_of(split)))
 
 
-def test_a_classifier_compares_features_and_tells_classes(digits: Digits) -> None:
+def test_a_classifier_compares_features_and_predicts_classes(digits: Digits) -> None:
     train = digits.train
     centres = torch.stack([x_of(train)[train.get_targets() == k].mean(0).flatten() for k in range(10)])  # type: ignore[operator]
 
@@ -141,7 +141,7 @@ def test_what_one_gaussian_and_real_rows_score(ring: Ring) -> None:
     assert (best["modes"], best["energy_distance"] < 0.01) == (8, True)
 
 
-def test_pictures_are_told_in_the_span_and_come_back(digits: Digits) -> None:
+def test_images_are_normalized_to_the_value_range_and_back(digits: Digits) -> None:
     task = of(digits, x_of(digits.train))
     batch = digits.train.batch(torch.arange(50), 0)
     seen = task.normalize(batch)
@@ -235,6 +235,7 @@ def test_arrays_and_clouds_are_written(tmp_path: Path, ring: Ring) -> None:
     assert len(np.unique(np.asarray(Image.open(paths[0]).convert("L")))) > 20
 
 
+@pytest.mark.slow
 def test_models_that_generate_learn_rows_as_they_are() -> None:
     """A picture that was shifted is one that the test rows, its judges, do not hold."""
     made_by = {

@@ -16,7 +16,7 @@ def energy_again(made: Tensor, real: Tensor) -> float:
     return energy_distance(made.flatten(1), real.flatten(1))
 
 
-def test_a_metric_of_a_user_s_own_compares_made_with_real_rows() -> None:
+def test_a_user_metric_compares_generated_with_real_rows() -> None:
     made = lab("model=real_nvp", "data=ring", "data.rows=120", "task.samples=30", "epochs=1", "threads=1")
     energy_again.higher_is_better = False  # type: ignore[attr-defined]
     made.task.computed_metrics = (as_computed_metric(energy_again),)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.helpers.lab import lab
+from tests.helpers.marks import mark_slow_after
 from tests.helpers.own_runs import GIVEN
 from trainer.core.batch import ScoreAccumulator
 from trainer.metrics.computed import as_computed_metric
@@ -54,8 +55,8 @@ CASES: dict[str, tuple[tuple[str, ...], Any, str]] = {
 
 
 @pytest.mark.parametrize("case", list(CASES))
-@pytest.mark.parametrize("size", [3, 1000])
-def test_a_metric_of_a_user_s_own_sees_what_the_built_in_one_sees(case: str, size: int) -> None:
+@pytest.mark.parametrize("size", mark_slow_after(1, [3, 1000]))
+def test_a_user_metric_gets_the_inputs_of_the_built_in_one(case: str, size: int) -> None:
     words, function, name = CASES[case]
     files = GIVEN.get(words[1].removeprefix("data="), {})
     made = lab(*words, f"batch_size={size}", *(f"data.{key}={value()}" for key, value in files.items()))

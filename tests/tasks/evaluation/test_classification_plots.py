@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tests.helpers.items import made
+from tests.helpers.artifacts import make_artifacts
 from trainer.core.artifacts import Artifact, ConfusionMatrix, ImageGrid, LineChart, Table
 from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.tasks.evaluation.classification_plots import ImageInput, make_plots
@@ -26,7 +26,7 @@ def pictures(values: list[float], target: list[int]) -> Batch:
 
 
 def seen(*batches: Batch, names: list[str] = NAMES) -> dict[str, Artifact]:
-    return made(make_plots(bright, batches, names, ImageInput("x")))
+    return make_artifacts(make_plots(bright, batches, names, ImageInput("x")))
 
 
 def test_counts_are_of_all_batches_and_only_of_what_counts() -> None:
@@ -41,7 +41,7 @@ def two(batch: Batch) -> Tensor:
 
 def test_two_classes_have_a_matrix_and_curves_of_every_threshold() -> None:
     batch = pictures([-2, -1, 1, 2], [0, 1, 0, 1])
-    found = made(make_plots(two, [batch], NAMES[:2], ImageInput("x")))
+    found = make_artifacts(make_plots(two, [batch], NAMES[:2], ImageInput("x")))
     assert isinstance(found["confusion"], ConfusionMatrix)
     assert found["confusion"].counts.tolist() == [[1, 1], [1, 1]]
     assert isinstance(found["roc"], LineChart)
@@ -49,11 +49,11 @@ def test_two_classes_have_a_matrix_and_curves_of_every_threshold() -> None:
     assert roc.title == "ROC, area 0.7500"
     assert torch.stack(roc.lines[0][1:], 1).tolist() == [[0, 0], [0, 0.5], [0.5, 0.5], [0.5, 1], [1, 1]]
     assert torch.stack(recall.lines[0][1:], 1)[:2].tolist() == [[0.5, 1], [0.5, 0.5]]
-    one = made(make_plots(two, [pictures([-2, -1], [0, 0])], NAMES[:2], ImageInput("x")))
+    one = make_artifacts(make_plots(two, [pictures([-2, -1], [0, 0])], NAMES[:2], ImageInput("x")))
     assert "roc" not in one, "of one class alone there is no curve"
 
 
-def test_mistakes_are_the_dearest_of_all_batches() -> None:
+def test_mistakes_are_those_with_the_highest_loss() -> None:
     found = seen(pictures([3, 1, -1], [0, 1, 0]), pictures([-5, 0.1, -2], [1, 0, IGNORE_INDEX]))["mistakes"]
     assert isinstance(found, ImageGrid)
     assert [tile.caption for tile in found.tiles] == [
@@ -72,17 +72,17 @@ def test_a_gradient_is_not_asked_of_layers_that_have_none_in_evaluation() -> Non
         asked.append(batch.inputs["x"].requires_grad and torch.backends.cudnn.enabled)
         return bright(batch)
 
-    assert "saliency" in made(make_plots(noted, [pictures([1.0, -1.0], [1, 0])], NAMES, ImageInput("x")))
+    assert "saliency" in make_artifacts(make_plots(noted, [pictures([1.0, -1.0], [1, 0])], NAMES, ImageInput("x")))
     assert len(asked) > 2
     assert not any(asked)
     assert torch.backends.cudnn.enabled
 
 
-def test_a_batch_in_which_nothing_counts_has_no_saliency() -> None:
+def test_a_batch_of_ignored_targets_has_no_saliency() -> None:
     assert "saliency" not in seen(pictures([1.0, -1.0], [IGNORE_INDEX, IGNORE_INDEX]))
 
 
-def test_saliency_is_bright_where_the_answer_comes_from() -> None:
+def test_saliency_is_high_at_the_relevant_input() -> None:
     found = seen(pictures([-1, 1, 1, 2], [0, 0, 1, 1]))["saliency"]
     assert isinstance(found, ImageGrid)
     assert [tile.caption for tile in found.tiles] == ["Predicted: sky", "Predicted: sea"]
@@ -92,10 +92,10 @@ def test_saliency_is_bright_where_the_answer_comes_from() -> None:
         assert tile.heatmap.flatten().sort().values[-2] == 0
 
 
-def test_a_picture_that_is_not_read_has_no_bright_place() -> None:
+def test_an_image_that_is_not_read_has_no_bright_place() -> None:
     batch = pictures([-1, 1], [0, 1])
     batch.inputs["z"] = torch.eye(3)[:2].requires_grad_()
-    sheet = made(make_plots(lambda b: b.inputs["z"] * 1, [batch], NAMES, ImageInput("x")))["saliency"]
+    sheet = make_artifacts(make_plots(lambda b: b.inputs["z"] * 1, [batch], NAMES, ImageInput("x")))["saliency"]
     assert isinstance(sheet, ImageGrid)
     assert [tile.heatmap.abs().sum() for tile in sheet.tiles if tile.heatmap is not None] == [0, 0]
 
@@ -108,7 +108,7 @@ def test_overlays_tell_the_overlap_of_each_class() -> None:
 
     truth = torch.tensor([[[0, 1], [1, 1]], [[0, IGNORE_INDEX], [0, IGNORE_INDEX]]])
     batch = Batch({"x": torch.rand(2, 1, 2, 2)}, truth, torch.arange(2))
-    matrix, sheet = made(make_plots(left, [batch], NAMES, ImageInput("x"))).values()
+    matrix, sheet = make_artifacts(make_plots(left, [batch], NAMES, ImageInput("x"))).values()
     assert isinstance(matrix, ConfusionMatrix)
     assert matrix.counts.tolist() == [[3, 0, 0], [1, 2, 0], [0, 0, 0]]
     assert isinstance(sheet, ImageGrid)
@@ -120,11 +120,11 @@ def test_overlays_tell_the_overlap_of_each_class() -> None:
     assert sheet.class_names == NAMES
 
 
-def test_what_is_no_picture_has_its_mistakes_in_a_table() -> None:
+def test_errors_on_non_images_are_listed_in_a_table() -> None:
     series = torch.rand(4, 3, 5, 2)  # steps of nodes, say: four dims do not make a picture
     batch = Batch({"x": series}, torch.tensor([0, 1, 2, 2]), torch.arange(4))
     logits = torch.tensor([[9.0, 0, 0], [0, 9, 0], [0, 1, 0], [2, 0, 0]])
-    found = made(make_plots(lambda _: logits, [batch], NAMES))
+    found = make_artifacts(make_plots(lambda _: logits, [batch], NAMES))
     assert [*found] == ["confusion", "mistakes"]
     assert isinstance(found["mistakes"], Table)
     assert [row[:3] for row in found["mistakes"].rows] == [(3, "sand", "sky"), (2, "sand", "sea")]

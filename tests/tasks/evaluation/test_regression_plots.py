@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from tests.helpers.items import made
+from tests.helpers.artifacts import make_artifacts
 from tests.helpers.lab import lab
 from tests.helpers.own_files import hours
 from trainer.core.artifacts import LineChart
@@ -22,7 +22,7 @@ PLAIN = TargetInfo()
 def test_predictions_stand_against_the_truth_in_own_units() -> None:
     target = torch.tensor([[0.0], [1.0], [2.0]])
     batch = Batch({"x": target}, target, torch.arange(3))
-    found = made(make_plots(lambda b: b.inputs["x"] + 1, [batch], TargetInfo(scale=10.0, mean=5.0)))
+    found = make_artifacts(make_plots(lambda b: b.inputs["x"] + 1, [batch], TargetInfo(scale=10.0, mean=5.0)))
     assert [*found] == ["predictions"]
     chart = found["predictions"]
     assert isinstance(chart, LineChart)
@@ -34,7 +34,7 @@ def test_predictions_stand_against_the_truth_in_own_units() -> None:
 def test_a_forecast_begins_where_its_history_ends() -> None:
     x, target = torch.arange(8.0).view(2, 4, 1), torch.tensor([[[4.0], [5.0]], [[8.0], [9.0]]])
     batch = Batch({"x": x}, target, torch.tensor([7, 8]))
-    chart = made(make_plots(lambda _: torch.zeros(2, 2, 1), [batch], PLAIN))["forecasts"]
+    chart = make_artifacts(make_plots(lambda _: torch.zeros(2, 2, 1), [batch], PLAIN))["forecasts"]
     assert isinstance(chart, LineChart)
     first = chart.panels[0]
     assert (first.title, first.x_label, first.y_label) == ("row 7", "steps ahead (0 = last observed step)", "value")
@@ -46,7 +46,7 @@ def test_a_forecast_begins_where_its_history_ends() -> None:
 def test_predictions_that_are_no_numbers_are_left_out() -> None:
     target = torch.ones(2, 1)
     batch = Batch({"x": target}, target, torch.arange(2))
-    assert made(make_plots(lambda _: target * torch.inf, [batch], PLAIN)) == {}
+    assert make_artifacts(make_plots(lambda _: target * torch.inf, [batch], PLAIN)) == {}
 
 
 def test_a_regression_knows_its_validation_loss_on_the_scale_it_trains_on() -> None:
@@ -68,13 +68,13 @@ def forecasts(rows: int, facts: TargetInfo, size: int = 7) -> LineChart:
         assert batch.target is not None
         return batch.target + 1
 
-    chart = made(make_plots(predict, batches, facts))["forecasts"]
+    chart = make_artifacts(make_plots(predict, batches, facts))["forecasts"]
     assert isinstance(chart, LineChart)
     return chart
 
 
 @pytest.mark.parametrize("rows", [1, 5, MAX_FORECASTS, MAX_SAVED_FORECASTS, MAX_SAVED_FORECASTS + 1, 997])
-def test_forecasts_are_spread_over_the_split(rows: int) -> None:
+def test_forecast_plots_are_spread_over_the_split(rows: int) -> None:
     shown = [int(panel.title.removeprefix("row ")) for panel in forecasts(rows, PLAIN).panels]
     assert len(shown) == min(rows, MAX_FORECASTS)
     steps = [after - before for before, after in itertools.pairwise(shown)]
@@ -91,17 +91,17 @@ def test_a_panel_names_the_column_it_shows() -> None:
     assert [panel.y_label for panel in forecasts(20, named).panels[:2]] == ["a (standardized)", "b (standardized)"]
 
 
-def test_a_column_is_told_in_its_own_unit() -> None:
+def test_a_column_is_reported_in_its_own_unit() -> None:
     facts = TargetInfo(unit="standardized", channel_names=("a", "b", "c"), channel_moments=([1, 2, 3], [10, 100, 1000]))
     second = forecasts(20, facts).panels[1]
     assert second.y_label == "b"
     assert [y.tolist()[-1] for _, _, y in second.lines] == [2, 102, 202]
 
 
-def test_bars_say_what_they_count() -> None:
+def test_bars_are_labeled_with_what_they_count() -> None:
     def counted(target: torch.Tensor) -> tuple[str, str]:
         batch = Batch({"x": target}, target, torch.arange(len(target)))
-        chart = made(make_plots(lambda b: b.inputs["x"], [batch], PLAIN))["predictions"]
+        chart = make_artifacts(make_plots(lambda b: b.inputs["x"], [batch], PLAIN))["predictions"]
         assert isinstance(chart, LineChart)
         return chart.panels[2].title, chart.panels[2].y_label
 
@@ -117,7 +117,7 @@ def series(columns: str) -> Dataset:
     return lab("model=dlinear", "data=csv_series", f"data.path={path}", f"data.columns={columns}", *words).data
 
 
-def test_a_series_of_the_users_names_its_columns() -> None:
+def test_a_user_series_names_its_columns() -> None:
     facts = series("[b,a]").info.target
     assert (facts.channel_names, facts.unit) == (["b", "a"], "standardized")
     assert facts.channel_moments is not None
@@ -130,7 +130,7 @@ def test_a_series_of_the_users_names_its_columns() -> None:
 def test_predictions_of_standardized_columns_say_so() -> None:
     target = torch.rand(5, 2, 3)
     batch = Batch({"x": target}, target, torch.arange(5))
-    chart = made(make_plots(lambda b: b.inputs["x"], [batch], TargetInfo(unit="standardized")))["predictions"]
+    chart = make_artifacts(make_plots(lambda b: b.inputs["x"], [batch], TargetInfo(unit="standardized")))["predictions"]
     assert isinstance(chart, LineChart)
     assert (chart.panels[0].x_label, chart.panels[0].y_label) == ("True (standardized)", "Predicted (standardized)")
     assert chart.panels[2].x_label == "Predicted - True (standardized)"

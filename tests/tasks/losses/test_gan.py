@@ -82,7 +82,7 @@ def test_the_penalty_looks_between_real_and_generated_rows_and_r1_at_real_ones()
     assert torch.equal(at, real)
 
 
-def test_a_penalty_can_be_looked_at_without_gradients() -> None:
+def test_a_penalty_can_be_evaluated_without_gradients() -> None:
     with torch.no_grad():
         assert gan.r1_penalty(critic(W), torch.rand(3, 2)).item() == pytest.approx(12.5)
 
@@ -127,7 +127,7 @@ def test_clipped_weights_stay_inside_and_come_back_at_once() -> None:
     assert outermost(net) == pytest.approx(0.1)
 
 
-def test_a_plain_clamp_would_never_come_back() -> None:
+def test_a_plain_clamp_has_no_gradient_outside_its_range() -> None:
     """The twin that shows why: beyond the bound its gradient is zero both ways."""
     weight = torch.tensor([0.5], requires_grad=True)
     weight.clamp(-0.1, 0.1).sum().backward()

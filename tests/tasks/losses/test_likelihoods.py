@@ -42,7 +42,7 @@ def reference(name: str, given: Tensor) -> Any:
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_nats_equal_torch_distributions_one_number_a_row(name: str) -> None:
+def test_log_prob_matches_torch_distributions(name: str) -> None:
     made, given = MADE[name], decoded(name, 3, 7)
     x = made.discretize_input(torch.rand(7, D))
     value = (x * (LEVELS - 1)).round() if name == "categorical" else x
@@ -51,7 +51,7 @@ def test_nats_equal_torch_distributions_one_number_a_row(name: str) -> None:
 
 @pytest.mark.parametrize("name", MADE)
 @torch.no_grad()
-def test_draws_are_as_the_nats_say(name: str) -> None:
+def test_samples_match_the_moments_of_the_likelihood(name: str) -> None:
     made, given = MADE[name], decoded(name, 1)
     drawn = made.draw(given.expand(20000, -1))
     assert drawn.shape == (20000, D)
@@ -100,6 +100,6 @@ def test_shades_are_rounded_to_the_nearest_step() -> None:
         ("bernoulli", 4, False, "model.levels: 4 given; task.likelihood=bernoulli takes 1 output"),
     ],
 )
-def test_a_model_and_a_task_that_disagree_are_told_so(name: Any, levels: int, binarize: bool, said: str) -> None:
+def test_a_model_that_does_not_fit_the_task_is_reported(name: Any, levels: int, binarize: bool, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         make_likelihood(name, levels, binarize)

@@ -40,7 +40,8 @@ def read_points(client: Any, run_id: str) -> Points:
     return {name: [(p.step, p.value) for p in client.get_metric_history(run_id, name)] for name in names}
 
 
-def test_each_step_is_there_once_whatever_stops_the_run(tmp_path: Path, store: str) -> None:
+@pytest.mark.slow
+def test_each_step_is_logged_once_after_any_interruption(tmp_path: Path, store: str) -> None:
     def read(_: Path, logger: Logger) -> Points:
         assert logger.run_id
         return read_points(tracking.MlflowClient(tracking_uri=store), logger.run_id)
@@ -48,7 +49,8 @@ def test_each_step_is_there_once_whatever_stops_the_run(tmp_path: Path, store: s
     check_points(lambda _: MLflowLogger(store, "steps"), read, tmp_path)
 
 
-def test_status_configuration_and_pictures(tmp_path: Path, store: str) -> None:
+@pytest.mark.slow
+def test_status_configuration_and_figures_are_logged(tmp_path: Path, store: str) -> None:
     client = tracking.MlflowClient(tracking_uri=store)
     (tmp_path / "curves.png").write_bytes(b"picture")
     logger = MLflowLogger(store, "status")
@@ -68,7 +70,7 @@ def test_status_configuration_and_pictures(tmp_path: Path, store: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_store_lies_beside_the_run(tmp_path: Path) -> None:
+def test_the_store_is_next_to_the_run_directory(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     logger = MLflowLogger()

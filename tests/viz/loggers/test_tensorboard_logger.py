@@ -20,11 +20,11 @@ def read(folder: Path, _: Logger) -> Points:
     return {tag: [(event.step, event.value) for event in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
 
 
-def test_each_step_is_there_once_whatever_stops_the_run(tmp_path: Path) -> None:
+def test_each_step_is_logged_once_after_any_interruption(tmp_path: Path) -> None:
     check_points(lambda _: TensorBoardLogger(), read, tmp_path)
 
 
-def test_configuration_and_pictures_are_shown(tmp_path: Path) -> None:
+def test_configuration_and_figures_are_logged(tmp_path: Path) -> None:
     pixels = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
     Image.fromarray(pixels).save(tmp_path / "confusion.png")
     logger = TensorBoardLogger()
@@ -42,7 +42,7 @@ def test_configuration_and_pictures_are_shown(tmp_path: Path) -> None:
     assert "api_key: '***'" in shown
 
 
-def test_a_folder_of_its_own_has_a_folder_for_each_run(tmp_path: Path) -> None:
+def test_a_sweep_directory_has_a_directory_for_each_run(tmp_path: Path) -> None:
     run = tmp_path / "run7"
     run.mkdir()
     train_logged(run, TensorBoardLogger(str(tmp_path / "all")))

@@ -28,7 +28,7 @@ def read(_: Path, logger: Logger) -> Points:
     return points
 
 
-def test_each_step_is_there_once_whatever_stops_the_run(tmp_path: Path) -> None:
+def test_each_step_is_logged_once_after_any_interruption(tmp_path: Path) -> None:
     check_points(lambda _: TrackioLogger(), read, tmp_path)
 
 

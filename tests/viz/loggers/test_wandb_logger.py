@@ -55,12 +55,14 @@ def read(folder: Path, _: Logger) -> Points:
     return points
 
 
-def test_each_step_is_there_once_whatever_stops_the_run(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_each_step_is_logged_once_after_any_interruption(tmp_path: Path) -> None:
     check_points(lambda _: WandbLogger(), read, tmp_path, leave=wandb.teardown)
     for name in ("stopped", "crashed"):
         assert len({r.run.run_id for r in records(tmp_path / name) if r.WhichOneof("record_type") == "run"}) == 1
 
 
+@pytest.mark.slow
 def test_the_configuration_is_that_of_the_run(tmp_path: Path) -> None:
     train_logged(tmp_path, WandbLogger(tags=["mine"]))
     (run,) = [record.run for record in records(tmp_path) if record.WhichOneof("record_type") == "run"]
@@ -70,7 +72,7 @@ def test_the_configuration_is_that_of_the_run(tmp_path: Path) -> None:
     assert (run.project, list(run.tags), run.display_name) == ("train", ["mine"], tmp_path.name)
 
 
-def test_a_file_that_was_cut_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+def test_a_truncated_file_is_read_up_to_its_end(tmp_path: Path) -> None:
     train_logged(tmp_path, WandbLogger())
     records(tmp_path)
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.engine.test_resume import Chain, summary
 from tests.helpers.lab import lab
+from tests.helpers.resumed_runs import ResumedRun, hash_state
 from tests.helpers.small_graphs import EDGES, MANY, NODES, WITHIN, many, one, write
 from tests.helpers.tiny import StopAt
 from trainer.core.dataset import FullBatchSplit, Split
@@ -69,7 +69,7 @@ class TestOneGraph:
         assert [len(part.full_batch.output_index) for part in (data.train, data.val, data.test)] == [24, 8, 8]  # type: ignore[attr-defined]
         assert data.test.get_targets().bincount().tolist() == [4, 4]  # type: ignore[union-attr]
 
-    def test_an_index_is_dropped_beside_columns_that_numbers_name(self, tmp_path: Path) -> None:
+    def test_an_index_column_is_dropped_when_columns_are_named_by_number(self, tmp_path: Path) -> None:
         nodes = [",id,0,1,y", *(f"{i},n{i},{i % 7},{i % 5},{i % 2}" for i in range(40))]
         write(tmp_path, nodes, ["source,target", "n0,n1"])
         with pytest.raises(DataError, match=r"holds row numbers; data.drop_columns=\[-5\] drops it"):
@@ -77,7 +77,7 @@ class TestOneGraph:
         assert one(tmp_path, drop_columns=[-5]).info.sizes["in_features"] == 2
         assert one(tmp_path, drop_columns=[-5, 0]).info.sizes["in_features"] == 1
 
-    def test_columns_alike_in_training_do_not_explode(self, tmp_path: Path) -> None:
+    def test_columns_constant_in_training_stay_finite(self, tmp_path: Path) -> None:
         nodes = [
             "id,c,y,split",
             *(
@@ -125,7 +125,7 @@ class TestManyGraphs:
         assert sorted(torch.cat([batch.inputs["sizes"] for batch in seen]).tolist()) == [1, 1, 1, 1, 2, 3]
         assert data.info.sizes["in_features"] == 2
 
-    def test_features_are_standardised_by_training_graphs(self, tmp_path: Path) -> None:
+    def test_features_are_standardized_by_training_graphs(self, tmp_path: Path) -> None:
         nodes = ["id,graph,size", *(f"{i},{'pqrstu'[i // 2]},{i if i < 4 else 1000}" for i in range(12))]
         graphs = ["graph,y,split", "p,no,train", "q,yes,train", "r,no,val", "s,no,test", "t,yes,test", "u,no,test"]
         data = many(write(tmp_path, nodes, ["source,target,length", "0,1,1", "2,3,3", "4,5,99"], graphs))
@@ -169,7 +169,7 @@ def test_links_in_tables_are_learned_from(tmp_path: Path, more: list[str]) -> No
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.slow
-def test_a_stop_between_sampled_batches_changes_no_bit(tmp_path: Path, workers: int) -> None:
+def test_resume_between_sampled_batches_is_bit_exact(tmp_path: Path, workers: int) -> None:
     folder = sorted_by_neighbours(tmp_path, 40)
     sampled = words(folder, "model=gat", "data.num_neighbors=[2,1]", "batch_size=5", "epochs=2", "model.dropout=0.3")
 
@@ -178,10 +178,10 @@ def test_a_stop_between_sampled_batches_changes_no_bit(tmp_path: Path, workers: 
 
     straight = make()
     straight.fit()
-    chain = Chain(make, tmp_path / "run")
+    chain = ResumedRun(make, tmp_path / "run")
     (tmp_path / "run").mkdir()
     chain.start(StopAt(7))
-    assert summary(chain.go_on(num_workers=workers)) == summary(straight)
+    assert hash_state(chain.resume(num_workers=workers)) == hash_state(straight)
 
 
 def test_ids_may_be_any_text_and_numbers_stay_texts(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_ids_may_be_any_text_and_numbers_stay_texts(tmp_path: Path) -> None:
     assert whole(one(write(tmp_path, nodes, edges)).train)["edge_index"].tolist() == [[0, 2], [1, 0]]
 
 
-def test_how_tables_were_read_is_said(tmp_path: Path) -> None:
+def test_the_table_format_is_printed(tmp_path: Path) -> None:
     assert one(write(tmp_path)).info.file_summary == [
         "y: class, 2 classes, 1 missing value",
         "nodes.csv: 5 rows, with a header",

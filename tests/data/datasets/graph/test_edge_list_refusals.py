@@ -73,7 +73,7 @@ def test_weights_are_numbers_from_zero_on(tmp_path: Path, bad: str) -> None:
     assert f"row 5 (line 6), column 'weight': {bad!r} is not a weight; it must be a number >= 0, below 3.4e+38" in said
 
 
-def test_a_node_is_there_once_and_has_an_id(tmp_path: Path) -> None:
+def test_nodes_are_unique_and_have_an_id(tmp_path: Path) -> None:
     assert "row 6 (line 7), column 'id': 'b' is a duplicate of row 2" in problem(
         one, write(tmp_path, [*NODES, "b,1,no,test"])
     )
@@ -116,7 +116,7 @@ def test_targets_that_teach_nothing(tmp_path: Path) -> None:
     )
 
 
-def test_gaps_in_features_are_told(tmp_path: Path) -> None:
+def test_missing_feature_values_are_reported(tmp_path: Path) -> None:
     write(tmp_path, [line.replace("c,50", "c,?") for line in NODES])
     said = problem(one, tmp_path)
     assert "column 'size': missing value ('?')" in said
@@ -155,6 +155,6 @@ def test_graphs_that_do_not_hold_together(tmp_path: Path) -> None:
     )
 
 
-def test_a_model_of_another_kind_is_told_before_any_file_is_read() -> None:
+def test_an_incompatible_model_is_reported_before_any_file_is_read() -> None:
     with pytest.raises(ConfigError, match="data edge_list gives"):
         compose.compose(["model=lstm", "data=edge_list", "data.path=x", "data.target=y"])

@@ -11,7 +11,7 @@ from trainer.utils.errors import DataError
 
 
 @pytest.mark.slow
-def test_the_club_is_as_published() -> None:
+def test_karate_club_matches_the_publication() -> None:
     data = Karate(val_nodes=10, seed=0)
     source, target = data.train.full_batch.inputs["edge_index"]
     assert torch.equal(data.train.full_batch.inputs["x"], torch.eye(34))
@@ -28,6 +28,6 @@ def test_the_club_is_as_published() -> None:
 
 
 @pytest.mark.slow
-def test_friends_tell_the_community_which_a_name_does_not() -> None:
+def test_edges_predict_the_community_and_node_ids_do_not() -> None:
     assert lab("model=gcn", "data=karate").test()["accuracy"] >= 0.6
     assert lab("model=mlp", "data=karate").test()["accuracy"] <= 0.45

@@ -82,7 +82,7 @@ class TestMoleculeLike:
         assert facts.baseline["rmse"] == pytest.approx(0.818, abs=0.15)
         assert facts.sizes["cardinalities"] == list(CARDINALITIES)
 
-    def test_a_seed_is_a_data_set_and_splits_share_nothing(self) -> None:
+    def test_each_seed_is_another_data_set_with_disjoint_splits(self) -> None:
         one, again, other = (like(seed=seed) for seed in (1, 1, 2))
         assert torch.equal(whole(one).target, whole(again).target)
         assert not torch.equal(whole(one).target, whole(other).target)
@@ -91,7 +91,7 @@ class TestMoleculeLike:
         assert [len(part) for part in (one.train, one.val, one.test)] == [96, 12, 12]
 
 
-def test_without_the_package_one_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rdkit", None)
     with pytest.raises(DataError, match=r"molecules need the package rdkit: pip install 'train-zoo\[molecules\]'"):
         ESOL(seed=0, data_dir="/nowhere")
@@ -136,12 +136,12 @@ class TestSmiles:
         assert (atoms.shape, bonds.shape, kinds.shape) == ((1, 9), (0, 2), (0, 11))
 
     @pytest.mark.parametrize("text", ["", "C1CC", "hello"])
-    def test_what_is_no_molecule_is_refused(self, text: str) -> None:
+    def test_an_invalid_molecule_is_refused(self, text: str) -> None:
         with pytest.raises(ValueError, match="is not a valid SMILES string"):
             smiles.parse_smiles(text)
 
     @needs("esol")
-    def test_solubilities_are_told_in_their_own_units(self) -> None:
+    def test_solubilities_are_reported_in_their_own_units(self) -> None:
         data = ESOL(seed=0, data_dir=str(FOLDER))
         parts = (data.train, data.val, data.test)
         assert [len(part) for part in parts] == [902, 113, 113]

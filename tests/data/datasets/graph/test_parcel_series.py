@@ -3,63 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from tests.helpers.lab import lab
+from tests.helpers.region_tables import NAMES, read_tables, write_table, write_tables
 from trainer.core.batch import Batch
 from trainer.data.datasets.graph.parcel_series import ParcelSeries
 from trainer.data.encoding import correlation
 from trainer.data.splits.graph_batches import SplitWithSharedInputs
-from trainer.utils.errors import DataError, SystemFault
-
-OPTIONS: dict[str, Any] = {
-    **{"graph": None, "top_k": 2, "standardize": "table", "columns": None, "val": 0.2, "test": 0.2},
-    **{
-        "delimiter": None,
-        "header": "auto",
-        "encoding": "utf-8",
-        "decimal": "point",
-        "thousands": None,
-        "missing": ["", "nan"],
-        "seed": 0,
-    },
-}
-NAMES = ("left", "right", "front", "back", "side")
-
-
-def table(path: Path, values: np.ndarray, names: tuple[str, ...] | None = NAMES) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".npy":
-        np.save(path, values)
-        return
-    mark = "\t" if path.suffix == ".tsv" else ","
-    np.savetxt(path, values, delimiter=mark, header="" if names is None else mark.join(names), comments="")
-
-
-def write(folder: Path, ending: str = ".csv", kinds: tuple[str, ...] = ("calm", "wild"), count: int = 10) -> Path:
-    """Runs of 5 to 9 steps, the last region constant, the second the opposite of the first with noise."""
-    draw = np.random.default_rng(0)
-    for kind in kinds:
-        for number in range(count):
-            values = draw.normal(size=(draw.integers(5, 10), 5)) * 3 + 7
-            values[:, 1] = -values[:, 0] + draw.normal(size=len(values)) / 10
-            values[:, 4] = 0.1
-            table(folder / kind / f"{number}{ending}", values)
-    return folder
-
-
-def read(folder: Path, **changes: object) -> ParcelSeries:
-    return ParcelSeries(path=str(folder), **OPTIONS | changes)
-
-
-def said(folder: Path, **changes: object) -> str:
-    with pytest.raises((DataError, SystemFault)) as caught:
-        read(folder, **changes)
-    return str(caught.value)
 
 
 def batch(data: ParcelSeries, split: str = "train") -> Batch:
@@ -75,7 +29,7 @@ def runs(data: ParcelSeries) -> list[np.ndarray]:
 
 
 def test_folders_are_classes_and_runs_are_padded(tmp_path: Path) -> None:
-    data = read(write(tmp_path))
+    data = read_tables(write_tables(tmp_path))
     seen = batch(data)
     assert seen.target is not None
     assert [batch(data, split).target.bincount().tolist() for split in ("train", "val", "test")] == [  # type: ignore[union-attr]
@@ -95,7 +49,7 @@ def test_folders_are_classes_and_runs_are_padded(tmp_path: Path) -> None:
 
 
 def test_the_graph_is_the_mean_strength_of_training_tables_alone(tmp_path: Path) -> None:
-    data = read(write(tmp_path / "all"), top_k=1)
+    data = read_tables(write_tables(tmp_path / "all"), top_k=1)
     strength = torch.stack([correlation.absolute_correlation(torch.from_numpy(run)) for run in runs(data)]).mean(0)
     edge_index, edge_weight = correlation.top_k_edges(strength, 1)
     seen = batch(data, "test").inputs
@@ -109,17 +63,17 @@ def test_the_graph_is_the_mean_strength_of_training_tables_alone(tmp_path: Path)
 
 def test_test_tables_are_never_looked_at(tmp_path: Path) -> None:
     for part, count in (("train", 10), ("test", 3)):
-        write(tmp_path / part, count=count)
-    was = batch(read(tmp_path, standardize="training"))
+        write_tables(tmp_path / part, count=count)
+    was = batch(read_tables(tmp_path, standardize="training"))
     for path in (tmp_path / "test").rglob("*.csv"):
-        table(path, 100 * np.random.default_rng(1).normal(size=(6, 5)))
-    now = batch(read(tmp_path, standardize="training"))
+        write_table(path, 100 * np.random.default_rng(1).normal(size=(6, 5)))
+    now = batch(read_tables(tmp_path, standardize="training"))
     assert all(torch.equal(value, now.inputs[name]) for name, value in was.inputs.items())
 
 
 @pytest.mark.parametrize("standardize", ["table", "training"])
 def test_numbers_are_in_deviations_of_their_table_or_of_training(tmp_path: Path, standardize: str) -> None:
-    found = runs(read(write(tmp_path), standardize=standardize))
+    found = runs(read_tables(write_tables(tmp_path), standardize=standardize))
     for run in found if standardize == "table" else [np.concatenate(found)]:
         assert np.allclose(run.mean(0), 0, atol=1e-5)
         assert np.allclose(run.std(0), [1, 1, 1, 1, 0], atol=1e-5)
@@ -127,61 +81,63 @@ def test_numbers_are_in_deviations_of_their_table_or_of_training(tmp_path: Path,
 
 @pytest.mark.parametrize("ending", [".tsv", ".npy"])
 def test_other_files_say_the_same(tmp_path: Path, ending: str) -> None:
-    first, second = (batch(read(write(tmp_path / kind, kind))).inputs for kind in (".csv", ending))
+    first, second = (batch(read_tables(write_tables(tmp_path / kind, kind))).inputs for kind in (".csv", ending))
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
 def test_labels_may_stand_in_a_file(tmp_path: Path) -> None:
-    write(tmp_path)
+    write_tables(tmp_path)
     rows = [f"{kind}/{number}.csv,{kind}" for kind in ("calm", "wild") for number in range(10)]
     (tmp_path / "labels.csv").write_text("\n".join(["file,label", *rows]))
-    listed = batch(read(tmp_path))
+    listed = batch(read_tables(tmp_path))
     (tmp_path / "labels.csv").unlink()
-    folders = batch(read(tmp_path))
+    folders = batch(read_tables(tmp_path))
     assert all(torch.equal(value, folders.inputs[name]) for name, value in listed.inputs.items())
     assert torch.equal(listed.target, folders.target)  # type: ignore[arg-type]
 
 
 def test_regions_are_matched_by_name_and_an_index_is_none(tmp_path: Path) -> None:
-    was = batch(read(write(tmp_path))).inputs
+    was = batch(read_tables(write_tables(tmp_path))).inputs
     path = tmp_path / "wild" / "3.csv"
     values = np.loadtxt(path, delimiter=",", skiprows=1)
     index = np.arange(len(values))[:, None]
-    table(path, np.hstack((index, values[:, ::-1])), ("", *reversed(NAMES)))
-    assert all(torch.equal(value, was[name]) for name, value in batch(read(tmp_path)).inputs.items())
+    write_table(path, np.hstack((index, values[:, ::-1])), ("", *reversed(NAMES)))
+    assert all(torch.equal(value, was[name]) for name, value in batch(read_tables(tmp_path)).inputs.items())
 
 
 def test_numbers_may_be_names(tmp_path: Path) -> None:
-    write(tmp_path)
+    write_tables(tmp_path)
     for path in tmp_path.rglob("*.csv"):
-        table(path, np.loadtxt(path, delimiter=",", skiprows=1), tuple("01234"))
-    assert read(tmp_path, header=True).info.sizes["seq_len"] == 9
-    assert read(tmp_path, header=False).info.sizes["seq_len"] == 10
+        write_table(path, np.loadtxt(path, delimiter=",", skiprows=1), tuple("01234"))
+    assert read_tables(tmp_path, header=True).info.sizes["seq_len"] == 9
+    assert read_tables(tmp_path, header=False).info.sizes["seq_len"] == 10
 
 
 def test_columns_chosen_are_the_regions(tmp_path: Path) -> None:
-    data = read(write(tmp_path), columns=["back", "left"])
+    data = read_tables(write_tables(tmp_path), columns=["back", "left"])
     assert data.info.sizes["num_nodes"] == 2
-    assert torch.equal(batch(data).inputs["x"], batch(read(tmp_path, columns=[3, 0])).inputs["x"])
+    assert torch.equal(batch(data).inputs["x"], batch(read_tables(tmp_path, columns=[3, 0])).inputs["x"])
 
 
 def test_a_graph_may_be_given_by_name_from_row_to_column(tmp_path: Path) -> None:
     weights = np.zeros((5, 5))
     weights[0, 2], weights[3, 3] = 0.5, 2.0
-    table(tmp_path / "plain.npy", weights)
-    table(tmp_path / "named.csv", weights[::-1, ::-1], tuple(reversed(NAMES)))
+    write_table(tmp_path / "plain.npy", weights)
+    write_table(tmp_path / "named.csv", weights[::-1, ::-1], tuple(reversed(NAMES)))
     for name in ("plain.npy", "named.csv"):
-        seen = batch(read(write(tmp_path / "runs"), graph=str(tmp_path / name))).inputs
+        seen = batch(read_tables(write_tables(tmp_path / "runs"), graph=str(tmp_path / name))).inputs
         assert seen["edge_index"].tolist() == [[0, 3], [2, 3]]
         assert seen["edge_weight"].tolist() == [0.5, 2.0]
 
 
 @pytest.mark.slow
-def test_a_run_of_ones_own_tables_is_learned(tmp_path: Path) -> None:
+def test_a_run_on_user_tables_learns(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     for kind, sign in (("falls", -1), ("rises", 1)):
         for number in range(40):
             slope = sign * np.linspace(-1, 1, draw.integers(8, 12))[:, None]
-            table(tmp_path / kind / f"{number}.npy", slope * [1, 1, 1, 0, 0] + draw.normal(size=(len(slope), 5)) / 2)
+            write_table(
+                tmp_path / kind / f"{number}.npy", slope * [1, 1, 1, 0, 0] + draw.normal(size=(len(slope), 5)) / 2
+            )
     words = ("model=brain", "data=parcel_series", f"data.path={tmp_path}", "data.top_k=2", "epochs=20")
     assert lab(*words).test()["accuracy"] >= 0.85

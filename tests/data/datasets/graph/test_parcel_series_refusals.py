@@ -8,86 +8,86 @@ import numpy as np
 import pytest
 import torch
 
-from tests.data.datasets.graph.test_parcel_series import NAMES, read, said, table, write
+from tests.helpers.region_tables import NAMES, read_error, read_tables, write_table, write_tables
 
 VALUES = np.arange(30.0).reshape(6, 5) ** 1.5
 
 
-def test_a_table_of_other_regions_is_named(tmp_path: Path) -> None:
-    path = write(tmp_path) / "wild" / "3.csv"
-    table(path, VALUES[:, :4], NAMES[:4])
-    assert f"{path} has 4 regions; {tmp_path / 'calm' / '0.csv'} has 5" in said(tmp_path)
-    table(path, VALUES, ("left", "right", "front", "bakc", "side"))
-    assert f"{path} has regions that are not in {tmp_path / 'calm' / '0.csv'}: bakc" in said(tmp_path)
+def test_a_table_with_other_regions_is_reported(tmp_path: Path) -> None:
+    path = write_tables(tmp_path) / "wild" / "3.csv"
+    write_table(path, VALUES[:, :4], NAMES[:4])
+    assert f"{path} has 4 regions; {tmp_path / 'calm' / '0.csv'} has 5" in read_error(tmp_path)
+    write_table(path, VALUES, ("left", "right", "front", "bakc", "side"))
+    assert f"{path} has regions that are not in {tmp_path / 'calm' / '0.csv'}: bakc" in read_error(tmp_path)
 
 
-def test_a_gap_is_named(tmp_path: Path) -> None:
+def test_a_missing_value_is_reported(tmp_path: Path) -> None:
     values = VALUES.copy()
     values[2, 3] = np.nan
-    path = write(tmp_path) / "wild" / "3.csv"
-    table(path, values)
-    assert f"{path}: row 3 (line 4), column 'back': missing value ('nan')" in said(tmp_path)
-    assert "fill them in the file, or exclude their regions by data.columns" in said(tmp_path)
+    path = write_tables(tmp_path) / "wild" / "3.csv"
+    write_table(path, values)
+    assert f"{path}: row 3 (line 4), column 'back': missing value ('nan')" in read_error(tmp_path)
+    assert "fill them in the file, or exclude their regions by data.columns" in read_error(tmp_path)
     path.unlink()
-    table(path.with_suffix(".npy"), values)
-    assert f"{path.with_suffix('.npy')}: row 3, column 3: nan is not a valid measurement; 1 such values" in said(
+    write_table(path.with_suffix(".npy"), values)
+    assert f"{path.with_suffix('.npy')}: row 3, column 3: nan is not a valid measurement; 1 such values" in read_error(
         tmp_path
     )
-    assert "fill them in the file" in said(tmp_path)
+    assert "fill them in the file" in read_error(tmp_path)
 
 
-def test_a_code_is_a_gap_in_an_array_too(tmp_path: Path) -> None:
+def test_missing_value_codes_apply_to_arrays(tmp_path: Path) -> None:
     values = VALUES.copy()
     values[2, 3] = -9999
-    path = write(tmp_path) / "wild" / "3.csv"
-    table(path, values)
-    assert f"{path}: row 3 (line 4), column 'back': missing value ('-9" in said(tmp_path, missing=["-9999.00"])
+    path = write_tables(tmp_path) / "wild" / "3.csv"
+    write_table(path, values)
+    assert f"{path}: row 3 (line 4), column 'back': missing value ('-9" in read_error(tmp_path, missing=["-9999.00"])
     path.unlink()
-    table(path.with_suffix(".npy"), values)
-    assert f"{path.with_suffix('.npy')}: row 3, column 3: -9999" in said(tmp_path, missing=["-9999.00"])
+    write_table(path.with_suffix(".npy"), values)
+    assert f"{path.with_suffix('.npy')}: row 3, column 3: -9999" in read_error(tmp_path, missing=["-9999.00"])
 
 
 @pytest.mark.parametrize("number", [1.7976931348623157e308, -3.4028234663852886e38])
 @pytest.mark.parametrize("kind", [np.float64, np.float32])
-def test_a_number_that_no_one_measured_is_named(tmp_path: Path, number: float, kind: type) -> None:
+def test_a_sentinel_value_is_reported(tmp_path: Path, number: float, kind: type) -> None:
     values = VALUES.copy()
     values[2, 3] = number
-    path = write(tmp_path) / "wild" / "3.csv"
+    path = write_tables(tmp_path) / "wild" / "3.csv"
     path.write_text("\n".join(",".join(map(repr, row)) for row in [*values.tolist()]))
-    assert f"{path}: row 3 (line 3), column 'column 3': '{number!r}' is" in (told := said(tmp_path))
+    assert f"{path}: row 3 (line 3), column 'column 3': '{number!r}' is" in (told := read_error(tmp_path))
     assert "is it a code for data.missing?" in told
     path.unlink()
     with np.errstate(over="ignore"):
         np.save(path.with_suffix(".npy"), values.astype(kind))
-    assert f"{path.with_suffix('.npy')}: row 3, column 3: " in said(tmp_path)
+    assert f"{path.with_suffix('.npy')}: row 3, column 3: " in read_error(tmp_path)
 
 
-def test_a_word_is_named(tmp_path: Path) -> None:
-    path = write(tmp_path) / "wild" / "3.csv"
+def test_a_word_is_reported(tmp_path: Path) -> None:
+    path = write_tables(tmp_path) / "wild" / "3.csv"
     path.write_text("left,right,front,back,side\n1,2,3,4,5\n1,2,x,4,5\n2,3,4,5,6\n")
-    assert f"{path}: row 2 (line 3), column 'front': 'x' is not a finite number" in said(tmp_path)
+    assert f"{path}: row 2 (line 3), column 'front': 'x' is not a finite number" in read_error(tmp_path)
 
 
 @pytest.mark.parametrize("first", ["0,1,2,3,4", "1,2,3,4,5", ",0,1,2,3"])
-def test_a_first_row_that_may_be_a_header_of_numbers_is_asked_about(tmp_path: Path, first: str) -> None:
-    path = write(tmp_path) / "calm" / "0.csv"
+def test_an_ambiguous_numeric_header_raises(tmp_path: Path, first: str) -> None:
+    path = write_tables(tmp_path) / "calm" / "0.csv"
     path.write_text("\n".join([first, *(",".join(str(round(10 * v) + 50) for v in row) for row in VALUES)]))
-    assert f"the first row of {path} may be a header or numbers" in said(tmp_path)
+    assert f"the first row of {path} may be a header or numbers" in read_error(tmp_path)
 
 
-def test_of_many_columns_that_are_wrong_the_first_are_told(tmp_path: Path) -> None:
-    path = write(tmp_path) / "wild" / "3.csv"
+def test_of_many_columns_that_are_wrong_the_first_are_reported(tmp_path: Path) -> None:
+    path = write_tables(tmp_path) / "wild" / "3.csv"
     path.write_text("\n".join([";".join(f"r{n}" for n in range(90))] + [";".join(["1,5"] * 90)] * 3))
-    told = said(tmp_path)
+    told = read_error(tmp_path)
     assert "column 'r0' holds numbers such as '1,5': data.decimal=comma reads it as 1.5" in told
     assert "and 84 more lines like these" in told
     assert len(told.splitlines()) < 9
 
 
 def test_a_single_step_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path) / "wild" / "3.csv"
-    table(path, VALUES[:1])
-    assert f"{path} has 1 step" in said(tmp_path)
+    path = write_tables(tmp_path) / "wild" / "3.csv"
+    write_table(path, VALUES[:1])
+    assert f"{path} has 1 step" in read_error(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -99,34 +99,34 @@ def test_a_single_step_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_an_array_that_is_no_table_is_refused(tmp_path: Path, held: np.ndarray, told: str) -> None:
-    np.save(write(tmp_path, ".npy") / "wild" / "3.npy", held, allow_pickle=held.dtype == object)
-    assert told in said(tmp_path)
+    np.save(write_tables(tmp_path, ".npy") / "wild" / "3.npy", held, allow_pickle=held.dtype == object)
+    assert told in read_error(tmp_path)
 
 
 def test_a_broken_array_and_an_archive_are_refused(tmp_path: Path) -> None:
-    path = write(tmp_path, ".npy") / "wild" / "3.npy"
+    path = write_tables(tmp_path, ".npy") / "wild" / "3.npy"
     path.write_bytes(path.read_bytes()[:150])
-    assert f"{path} is not an array of numbers" in said(tmp_path)
+    assert f"{path} is not an array of numbers" in read_error(tmp_path)
     for header in (b"hello (world what", b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999, 9), }\n"):
         path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
-        assert f"{path} is not an array of numbers" in said(tmp_path)
+        assert f"{path} is not an array of numbers" in read_error(tmp_path)
     path.write_text("0.1,0.2\n0.3,0.4\n")
-    assert f"{path} is not an array of numbers" in said(tmp_path)
+    assert f"{path} is not an array of numbers" in read_error(tmp_path)
     with path.open("wb") as file:
         np.savez(file, a=VALUES)
-    assert f"{path} is not an array of numbers" in said(tmp_path)
-    table(path, VALUES)
-    assert "no column 'left'" in said(tmp_path, columns=["left"])
-    assert "no column 7" in said(tmp_path, columns=[7])
+    assert f"{path} is not an array of numbers" in read_error(tmp_path)
+    write_table(path, VALUES)
+    assert "no column 'left'" in read_error(tmp_path, columns=["left"])
+    assert "no column 7" in read_error(tmp_path, columns=[7])
 
 
-def test_folders_that_say_no_label_or_one_are_refused(tmp_path: Path) -> None:
-    assert "only one class, 'calm'" in said(write(tmp_path / "one", kinds=("calm",)))
-    assert "has tables but no labels.csv" in said(tmp_path / "one" / "calm")
-    (write(tmp_path / "none") / "wild2").mkdir()
-    assert "wild2 has no .csv/.tsv/.npy files (it is empty)" in said(tmp_path / "none")
-    assert "does not exist" in said(tmp_path / "nowhere")
-    assert "none of them in the val split" in said(write(tmp_path / "few", count=1))
+def test_folders_without_labels_or_with_one_class_are_refused(tmp_path: Path) -> None:
+    assert "only one class, 'calm'" in read_error(write_tables(tmp_path / "one", kinds=("calm",)))
+    assert "has tables but no labels.csv" in read_error(tmp_path / "one" / "calm")
+    (write_tables(tmp_path / "none") / "wild2").mkdir()
+    assert "wild2 has no .csv/.tsv/.npy files (it is empty)" in read_error(tmp_path / "none")
+    assert "does not exist" in read_error(tmp_path / "nowhere")
+    assert "none of them in the val split" in read_error(write_tables(tmp_path / "few", count=1))
 
 
 @pytest.mark.parametrize(
@@ -139,17 +139,17 @@ def test_folders_that_say_no_label_or_one_are_refused(tmp_path: Path) -> None:
         ("path,label\ncalm/0.csv,x\ncalm/1.csv,y", "no column 'file'"),
     ],
 )
-def test_labels_that_do_not_fit_are_named(tmp_path: Path, labels: str, told: str) -> None:
-    (write(tmp_path) / "labels.csv").write_text(labels)
-    assert told in said(tmp_path)
+def test_labels_that_do_not_fit_are_reported(tmp_path: Path, labels: str, told: str) -> None:
+    (write_tables(tmp_path) / "labels.csv").write_text(labels)
+    assert told in read_error(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../other/r0.csv", "calm/../../other/r0.csv", "/etc/hostname", "{0}/other/r0.csv"])
 def test_a_table_outside_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
-    table(tmp_path / "other" / "r0.csv", VALUES)
-    folder, name = write(tmp_path / "tables"), name.format(tmp_path)
+    write_table(tmp_path / "other" / "r0.csv", VALUES)
+    folder, name = write_tables(tmp_path / "tables"), name.format(tmp_path)
     (folder / "labels.csv").write_text(f"file,label\ncalm/0.csv,x\n{name},y")
-    told = said(folder)
+    told = read_error(folder)
     assert f"{folder}/labels.csv: row 2 (line 3), column 'file': {name!r} is outside of {folder}" in told
     assert "move or link it there, or set data.path to a parent folder" in told
 
@@ -157,17 +157,17 @@ def test_a_table_outside_of_the_folder_is_refused(tmp_path: Path, name: str) -> 
 def test_a_table_is_the_same_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     rows = [f"{kind}/{number}.csv,{kind}" for kind in ("calm", "wild") for number in range(10)]
-    labels = write(tmp_path / "tables") / "labels.csv"
+    labels = write_tables(tmp_path / "tables") / "labels.csv"
     labels.write_text("\n".join(["file,label", *rows]))
-    was = read(Path("tables")).fitted
+    was = read_tables(Path("tables")).fitted
     labels.write_text("\n".join(["file,label", *(f"{labels.parent}/{row}" for row in rows)]))
-    now = read(Path("tables")).fitted
+    now = read_tables(Path("tables")).fitted
     assert was is not None
     assert now is not None
     assert all(torch.equal(keys, now.values["split"][part]) for part, keys in was.values["split"].items())
     labels.write_text("\n".join(["file,label", *rows, f"{labels.parent}/{rows[0]}"]))
-    assert "row 21 (line 22), column 'file'" in said(Path("tables"))
-    assert "duplicate file" in said(Path("tables"))
+    assert "row 21 (line 22), column 'file'" in read_error(Path("tables"))
+    assert "duplicate file" in read_error(Path("tables"))
 
 
 @pytest.mark.parametrize(
@@ -180,6 +180,6 @@ def test_a_table_is_the_same_by_its_whole_path(tmp_path: Path, monkeypatch: pyte
     ],
 )
 def test_a_graph_of_something_else_is_refused(tmp_path: Path, weights: np.ndarray, told: str) -> None:
-    table(tmp_path / "graph.npy", weights)
-    assert told in said(write(tmp_path / "runs"), graph=str(tmp_path / "graph.npy"))
-    assert said(tmp_path / "runs", graph=str(tmp_path / "other.npy")).startswith("graph: ")
+    write_table(tmp_path / "graph.npy", weights)
+    assert told in read_error(write_tables(tmp_path / "runs"), graph=str(tmp_path / "graph.npy"))
+    assert read_error(tmp_path / "runs", graph=str(tmp_path / "other.npy")).startswith("graph: ")

@@ -21,7 +21,7 @@ def everything(data: SimulatedBold) -> dict[str, Tensor]:
     return batch.inputs | {"y": batch.target}
 
 
-def test_both_networks_fire_once_and_whole_whichever_is_first() -> None:
+def test_both_networks_are_active_once_in_either_order() -> None:
     lengths = torch.tensor([8, 9, 12, 20]).repeat(500)
     first = torch.arange(2000) % 2
     found = draw_onsets(lengths, first, torch.Generator().manual_seed(0))
@@ -60,7 +60,7 @@ def test_roles_tell_the_networks_apart_and_padding_is_zero() -> None:
     assert data.info.best_possible["accuracy"] == 1.0
 
 
-def test_the_knowing_are_wrong_where_noise_hides_it() -> None:
+def test_the_best_possible_accuracy_is_below_one_under_noise() -> None:
     assert 0.5 < SimulatedBold(**SMALL | {"noise": 4.0}).info.best_possible["accuracy"] < 0.95
 
 
@@ -72,6 +72,6 @@ def test_the_knowing_are_wrong_where_noise_hides_it() -> None:
         ({"longest": 8}, "given 9 and 8"),
     ],
 )
-def test_what_cannot_be_is_refused(change: dict[str, int], told: str) -> None:
+def test_invalid_values_are_refused(change: dict[str, int], told: str) -> None:
     with pytest.raises(DataError, match=told):
         SimulatedBold(**SMALL | change)

@@ -46,7 +46,7 @@ def asked(data: Dataset) -> dict[str, list[tuple[int, int, int, set[int]]]]:
     return found
 
 
-def test_every_fact_is_asked_from_both_ends_and_knows_all_answers(tmp_path: Path) -> None:
+def test_every_triple_gives_two_queries_with_all_answers(tmp_path: Path) -> None:
     data = made(three(tmp_path, "a r b\na r c\nb q a\n", "a r d\n", "c q a\n"))
     assert data.info.sizes["num_entities"] == 4
     assert data.info.sizes["num_relations"] == 4
@@ -62,7 +62,7 @@ def test_every_fact_is_asked_from_both_ends_and_knows_all_answers(tmp_path: Path
     }
 
 
-def test_the_graph_beside_is_the_training_one(tmp_path: Path) -> None:
+def test_the_shared_graph_is_the_training_graph(tmp_path: Path) -> None:
     data = made(three(tmp_path, "a r b\na r c\nb q a\n", "a r d\n", "c q a\n"))
     for split in (data.train, data.val, data.test):
         batch = split.to_model_inputs(split.batch(torch.arange(2), 0))
@@ -113,12 +113,12 @@ def test_columns_may_stand_in_any_order_and_names_hold_blanks(tmp_path: Path) ->
         ("r a b\n", {"columns": ["head", "head", "tail"]}, "head, relation and tail once each"),
     ],
 )
-def test_what_are_no_triples_is_refused(tmp_path: Path, train: str, options: dict[str, Any], words: str) -> None:
+def test_invalid_triples_are_refused(tmp_path: Path, train: str, options: dict[str, Any], words: str) -> None:
     with pytest.raises(DataError, match=words):
         made(three(tmp_path, train, "a r d\n", "c q a\n"), **options)
 
 
-def test_columns_in_another_order_are_told(tmp_path: Path) -> None:
+def test_reordered_columns_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "facts.txt"
     path.write_text("likes ann bob\nknows bob ann\nlikes bob cid\n")
     with pytest.raises(
@@ -133,7 +133,7 @@ def test_columns_in_another_order_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("names", ["0\t1\t2", "head\trelation\ttail"])
-def test_a_line_of_names_is_no_fact(tmp_path: Path, names: str) -> None:
+def test_a_header_line_is_not_a_triple(tmp_path: Path, names: str) -> None:
     facts = "".join(f"e{i % 7}\tr{i % 2}\te{i % 11}\n" for i in range(40))
     path = tmp_path / "facts.txt"
     path.write_text(f"{names}\n{facts}")
@@ -145,7 +145,7 @@ def test_a_line_of_names_is_no_fact(tmp_path: Path, names: str) -> None:
         made(three(tmp_path, f"{names}\n{facts}", f"{names}\ne1\tr0\te5\n", f"{names}\ne2\tr0\te6\n"))
 
 
-def test_files_that_are_not_there_are_told(tmp_path: Path) -> None:
+def test_missing_files_are_reported(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("a r b\n")
     with pytest.raises(DataError, match=r"has no valid.txt for the val split \(found: train.txt\)"):
         made(tmp_path)

@@ -10,7 +10,7 @@ import torch
 
 from tests.helpers.lab import lab
 from tests.helpers.own_files import collection
-from tests.helpers.real_data import FOLDER, lacking
+from tests.helpers.real_data import FOLDER, missing_reason
 from trainer.core.preprocessing import Preprocessing
 from trainer.data.datasets.graph.tu import TU, PinnedTU
 from trainer.data.readers import tu_format
@@ -80,7 +80,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("part", "text", "words"), REFUSALS)
-def test_what_is_wrong_is_told_by_file_and_line(part: str, text: str | None, words: str, tmp_path: Path) -> None:
+def test_errors_are_reported_with_file_and_line(part: str, text: str | None, words: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=words):
         tu_format.read(write(tmp_path, {part: text}), "TOY", Preprocessing())
 
@@ -103,7 +103,7 @@ def test_the_set_is_found_in_its_folder(tmp_path: Path) -> None:
         tu_format.find_collection(str(tmp_path / "nowhere"), None)
 
 
-def test_a_hidden_set_is_none(tmp_path: Path) -> None:
+def test_hidden_collections_are_ignored(tmp_path: Path) -> None:
     write(tmp_path, name=".TOY")
     write(tmp_path / "raw")
     assert tu_format.find_collection(str(tmp_path), None) == (tmp_path / "raw", "TOY")
@@ -113,7 +113,7 @@ def tu(folder: Path, **changed: Any) -> TU:
     return TU(**{"path": str(folder), "name": None, "fold": 0, "folds": 3, "seed": 0, **changed})
 
 
-def test_attributes_are_standardised_by_the_training_graphs_and_labels_are_not(tmp_path: Path) -> None:
+def test_attributes_are_standardized_by_the_training_graphs_and_labels_are_not(tmp_path: Path) -> None:
     data = tu(write(tmp_path))
     for part in (data.train, data.val, data.test):
         assert set(part.nodes["x"].values[:, :3].flatten().tolist()) == {0.0, 1.0}
@@ -126,7 +126,7 @@ def test_attributes_are_standardised_by_the_training_graphs_and_labels_are_not(t
     assert data.info.class_names == ["-1", "7"]
 
 
-def test_nodes_without_features_are_told_by_their_degree(tmp_path: Path) -> None:
+def test_nodes_without_features_get_their_degree(tmp_path: Path) -> None:
     data = tu(write(tmp_path, {"node_labels": None, "node_attributes": None, "edge_labels": None}))
     degrees = {1.0: {0.0}, 2.0: {1.0}, 3.0: {0.0, 1.0}}
     seen: dict[float, set[float]] = {}
@@ -138,7 +138,7 @@ def test_nodes_without_features_are_told_by_their_degree(tmp_path: Path) -> None
     assert data.info.sizes["edge_features"] == 0
 
 
-def test_folds_that_are_none_are_refused(tmp_path: Path) -> None:
+def test_invalid_folds_are_refused(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(DataError, match=r"fold: 3 given; it must be in 0\.\.2 for 3 folds"):
         tu(tmp_path, fold=3)
@@ -151,7 +151,7 @@ def test_folds_that_are_none_are_refused(tmp_path: Path) -> None:
 class TestFolds:
     labels = torch.tensor([0] * 125 + [1] * 63 + [2] * 7)
 
-    def test_they_share_no_row_cover_all_and_hold_every_class_in_its_share(self) -> None:
+    def test_splits_are_disjoint_complete_and_stratified(self) -> None:
         for seed in range(5):
             parts = splitting.make_folds(self.labels, 10, seed)
             assert torch.cat(parts).sort().values.tolist() == list(range(195))
@@ -161,7 +161,7 @@ class TestFolds:
                 for count, total in zip(counts.tolist(), (125, 63, 7), strict=True):
                     assert abs(count - total / 10) < 1.5
 
-    def test_a_seed_is_a_dealing(self) -> None:
+    def test_the_seed_determines_the_split(self) -> None:
         one, again, other = (torch.cat(splitting.make_folds(self.labels, 10, seed)) for seed in (1, 1, 2))
         assert torch.equal(one, again)
         assert not torch.equal(one, other)
@@ -176,7 +176,7 @@ class TestFolds:
 
 
 @pytest.mark.slow
-def test_rings_are_told_from_rings_with_a_chord_by_their_edges_alone() -> None:
+def test_rings_are_distinguished_from_rings_with_a_chord_by_their_edges_alone() -> None:
     words = (
         "model=graph_net",
         "data=tu",
@@ -196,10 +196,10 @@ def test_rings_are_told_from_rings_with_a_chord_by_their_edges_alone() -> None:
         pytest.param("PROTEINS", 1113, 43471, 162088, (4, 0), [663, 450], marks=pytest.mark.slow),
     ],
 )
-def test_sets_are_as_the_literature_has_them(
+def test_data_sets_match_the_literature(
     name: Any, graphs: int, nodes: int, edges: int, sizes: tuple[int, int], classes: list[int]
 ) -> None:
-    if reason := lacking(f"tu_{name.lower()}"):
+    if reason := missing_reason(f"tu_{name.lower()}"):
         pytest.skip(reason)
     data = PinnedTU(name, fold=3, folds=10, seed=0, data_dir=str(FOLDER))
     parts = (data.train, data.val, data.test)

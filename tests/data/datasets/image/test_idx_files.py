@@ -53,7 +53,7 @@ def test_validation_is_a_share_of_training_with_every_class(tmp_path: Path) -> N
     assert not torch.equal(other.val.inputs["x"], data.val.inputs["x"])
 
 
-def test_pixels_are_told_in_units_of_the_training_rows(tmp_path: Path) -> None:
+def test_pixels_are_standardized_by_the_training_rows(tmp_path: Path) -> None:
     data = opened(write(tmp_path))
     x = data.train.inputs["x"].float()
     for split in (data.train, data.test):
@@ -87,7 +87,7 @@ def test_files_are_found_by_what_their_names_hold(tmp_path: Path) -> None:
     assert len(opened(tmp_path, prefix="emnist-letters").test) == 20
 
 
-def test_what_is_missing_is_told_with_what_is_there(tmp_path: Path) -> None:
+def test_missing_names_are_reported_with_the_available_ones(tmp_path: Path) -> None:
     write(tmp_path / "set")
     assert "sett does not exist" in said(tmp_path / "sett")
     assert "did you mean set?" in said(tmp_path / "sett")
@@ -101,7 +101,7 @@ def test_what_is_missing_is_told_with_what_is_there(tmp_path: Path) -> None:
     assert "val: 0.01 of 40 rows leaves none for validation" in said(tmp_path / "set", val=0.01)
 
 
-def test_test_pictures_of_another_size_are_refused(tmp_path: Path) -> None:
+def test_test_images_of_another_size_are_refused(tmp_path: Path) -> None:
     write(tmp_path)
     x = np.zeros((20, 6, 3), np.uint8)
     (tmp_path / "t10k-images-idx").write_bytes(idx(x.tobytes(), *x.shape))
@@ -156,9 +156,7 @@ def test_a_file_is_unpacked_no_further_than_it_says(tmp_path: Path, monkeypatch:
     assert max(asked) < 100_000
 
 
-def test_a_file_that_unpacks_into_much_more_than_pictures_do_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_with_an_excessive_compression_ratio_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idx_part, "LARGE", 1 << 20)
     path = tmp_path / "bomb.gz"
     path.write_bytes(zipped(idx(bytes(3 << 20), 3, 1 << 10, 1 << 10)))
@@ -174,7 +172,7 @@ def test_a_file_that_unpacks_into_much_more_than_pictures_do_is_refused(
     assert read(path, dims=3)[2].tobytes() == draw
 
 
-def test_pictures_without_labels_are_refused(tmp_path: Path) -> None:
+def test_images_without_labels_are_refused(tmp_path: Path) -> None:
     (tmp_path / "train-images").write_bytes(idx(bytes(8), 2, 2, 2))
     (tmp_path / "train-labels").write_bytes(idx(bytes(3), 3))
     with pytest.raises(DataError, match=r"2 images in .*train-images but 3 labels in train-labels"):

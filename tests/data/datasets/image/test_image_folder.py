@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.helpers.image_folders import KINDS, read, rows, said, write
 from tests.helpers.lab import lab
-from tests.helpers.picture_folders import KINDS, read, rows, said, write
 from trainer.data.splits import image_splits
 from trainer.engine.dataloader import Loader
 from trainer.utils.errors import DataError, SystemFault
@@ -33,7 +33,7 @@ def test_folders_are_classes_and_every_split_has_its_share(tmp_path: Path) -> No
     assert len(set(shades)) == 20
 
 
-def test_folders_may_say_the_split(tmp_path: Path) -> None:
+def test_folders_may_define_the_split(tmp_path: Path) -> None:
     for start, (part, count) in enumerate((("train", 10), ("test", 3))):
         write(tmp_path / part, count, start=start)
     assert [len(split) for split in (read(tmp_path).train, read(tmp_path).val, read(tmp_path).test)] == [16, 4, 6]
@@ -49,7 +49,7 @@ def test_training_and_validation_alone_are_not_taken_for_classes(tmp_path: Path)
     assert [len(split) for split in (data.train, data.val, data.test)] == [16, 6, 4]
 
 
-def test_a_folder_beside_train_that_is_no_split_is_named(tmp_path: Path) -> None:
+def test_a_folder_next_to_train_that_is_not_a_split_is_reported(tmp_path: Path) -> None:
     for part in ("train", "vla", "test"):
         write(tmp_path / part)
     with pytest.raises(DataError, match=r"has train/ and vla/, which is not a split; did you mean val\?"):
@@ -67,7 +67,7 @@ def test_splits_have_other_names_too(tmp_path: Path, names: tuple[str, ...]) -> 
     assert f"has val/ and {names[1]}/, which are the same split" in said(tmp_path)
 
 
-def test_grey_pictures_make_one_channel(tmp_path: Path) -> None:
+def test_grey_images_make_one_channel(tmp_path: Path) -> None:
     grey = read(write(tmp_path, colour=False))
     assert grey.info.sizes["in_channels"] == 1
     assert read(tmp_path, channels=3).info.sizes["in_channels"] == 3
@@ -76,7 +76,7 @@ def test_grey_pictures_make_one_channel(tmp_path: Path) -> None:
     assert rows(read(tmp_path / "two", channels=1).train)[0].shape[1] == 1
 
 
-def test_only_training_pictures_decide_on_colour_and_scale(tmp_path: Path) -> None:
+def test_color_mode_and_scale_are_fitted_on_training_images(tmp_path: Path) -> None:
     write(tmp_path / "train", colour=False)
     write(tmp_path / "test", 3, start=1)
     data = read(tmp_path)
@@ -86,7 +86,7 @@ def test_only_training_pictures_decide_on_colour_and_scale(tmp_path: Path) -> No
     assert float(data.train.scale.std) == pytest.approx(float(x.std(correction=0)))
 
 
-def test_each_channel_is_told_in_units_of_its_own(tmp_path: Path) -> None:
+def test_each_channel_is_reported_in_its_own_units(tmp_path: Path) -> None:
     data = read(write(tmp_path))
     x = data.train.to_model_inputs(data.train.batch(torch.arange(12), 0)).inputs["x"]
     assert torch.allclose(x.mean((0, 2, 3)), torch.zeros(3), atol=1e-6)
@@ -123,7 +123,7 @@ def test_what_does_not_fit_is_not_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_file_that_breaks_later_is_named(tmp_path: Path, workers: int) -> None:
+def test_a_file_that_breaks_later_is_reported(tmp_path: Path, workers: int) -> None:
     data = read(write(tmp_path), cache_gb=0.0)
     gone = data.train.x.paths[3]
     gone.write_bytes(gone.read_bytes()[:-30])
@@ -135,7 +135,7 @@ def test_a_file_that_breaks_later_is_named(tmp_path: Path, workers: int) -> None
 
 
 @pytest.mark.parametrize("cache_gb", [1.0, 0.0])
-def test_broken_pictures_are_told_before_training(tmp_path: Path, cache_gb: float) -> None:
+def test_broken_images_are_reported_before_training(tmp_path: Path, cache_gb: float) -> None:
     write(tmp_path)
     (tmp_path / "bad" / "004.png").write_bytes(b"no picture")
     (tmp_path / "good" / "005.PNG").write_bytes(b"")
@@ -145,7 +145,7 @@ def test_broken_pictures_are_told_before_training(tmp_path: Path, cache_gb: floa
     assert f"{tmp_path}/good/005.PNG is empty" in told
 
 
-def test_pictures_that_end_early_are_told_before_training_and_with_the_others(tmp_path: Path) -> None:
+def test_truncated_images_are_reported_before_training_with_the_others(tmp_path: Path) -> None:
     write(tmp_path)
     for number in (1, 3):
         path = tmp_path / "bad" / f"00{number}.PNG"
@@ -169,7 +169,7 @@ def test_rows_are_called_by_their_files(tmp_path: Path) -> None:
         assert data.test.to(torch.device("cpu")).get_row_names(0) == data.test.get_row_names(0)
 
 
-def test_folders_that_are_none_are_told(tmp_path: Path) -> None:
+def test_paths_that_are_not_folders_are_reported(tmp_path: Path) -> None:
     write(tmp_path / "pets")
     assert "did you mean pets?" in said(tmp_path / "pet")
     assert "must have CLASS/*.png" in said(tmp_path)
@@ -181,7 +181,7 @@ def test_folders_that_are_none_are_told(tmp_path: Path) -> None:
     assert "class 'ugly' has 2 files, none of them in the test split" in said(tmp_path / "pets")
 
 
-def test_a_picture_in_two_splits_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_image_in_two_splits_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path)
     (tmp_path / "good" / "900.png").write_bytes((tmp_path / "good" / "000.png").read_bytes())
     for seed in range(9):
@@ -192,7 +192,7 @@ def test_a_picture_in_two_splits_is_told(tmp_path: Path, caplog: pytest.LogCaptu
 
 
 @pytest.mark.slow
-def test_a_network_learns_from_pictures_on_disk(tmp_path: Path) -> None:
+def test_a_network_learns_from_images_on_disk(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     for kind, axis in (("lying", 1), ("standing", 0)):
         (tmp_path / kind).mkdir()

@@ -76,5 +76,5 @@ def test_the_matched_filter_needs_the_order_of_the_frames() -> None:
     assert accuracy(x[torch.arange(len(x))[:, None], order], y) < 0.7
 
 
-def test_noise_drowns_it() -> None:
+def test_it_is_lost_in_noise() -> None:
     assert MovingBlob(**OPTIONS | {"noise": 5.0}).info.best_possible["accuracy"] < 0.5

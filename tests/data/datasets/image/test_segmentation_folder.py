@@ -96,7 +96,7 @@ def test_the_baseline_counts_the_pixels_that_are_scored(tmp_path: Path, changes:
     assert data.info.baseline == pytest.approx(of_tensors(data, ["0", "7", "255"]))
 
 
-def test_a_mask_keeps_its_values_where_a_picture_is_smoothed(tmp_path: Path) -> None:
+def test_a_mask_keeps_its_values_where_an_image_is_smoothed(tmp_path: Path) -> None:
     write(tmp_path, values=(0, 200))
     x, y = rows(read(tmp_path, size=24).train)
     assert x.shape == (6, 1, 24, 24)
@@ -133,7 +133,7 @@ def test_a_repeated_row_is_the_same_under_another_number() -> None:
     assert split.get_targets().tolist() == [0, 10, 20]  # type: ignore[union-attr]
 
 
-def test_folders_may_say_the_split(tmp_path: Path) -> None:
+def test_folders_may_define_the_split(tmp_path: Path) -> None:
     for part, start, count in (("train", 0, 10), ("test", 10, 4), ("val", 14, 3)):
         write(tmp_path / part, count, start=start)
         if part == "test":
@@ -143,7 +143,7 @@ def test_folders_may_say_the_split(tmp_path: Path) -> None:
     assert [len(split) for split in (data.train, data.val, data.test)] == [10, 3, 4]
 
 
-def test_layouts_that_do_not_go_together_are_told(tmp_path: Path) -> None:
+def test_incompatible_layouts_are_reported(tmp_path: Path) -> None:
     assert "must have images/ and masks/; found: nothing" in said(tmp_path)
     write(tmp_path)
     assert "is a file; it must be a folder with images/ and masks/" in said(tmp_path / "images" / "1.bmp")
@@ -156,7 +156,7 @@ def test_layouts_that_do_not_go_together_are_told(tmp_path: Path) -> None:
     assert "the val split is empty (2 images in total)" in said(write(tmp_path / "few", 2))
 
 
-def test_masks_that_are_none_are_told(tmp_path: Path) -> None:
+def test_files_that_are_not_masks_are_reported(tmp_path: Path) -> None:
     write(tmp_path)
     mask = tmp_path / "masks" / "3.png"
     good = mask.read_bytes()
@@ -185,7 +185,7 @@ def test_masks_that_are_none_are_told(tmp_path: Path) -> None:
     assert "must be 2 to 64 classes" in said(write(tmp_path / "flat", values=(4,)))
 
 
-def test_pairs_that_are_left_out_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_dropped_pairs_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path)
     for name in ("images", "masks"):
         (tmp_path / name / "more").mkdir()
@@ -196,7 +196,7 @@ def test_pairs_that_are_left_out_are_told(tmp_path: Path, caplog: pytest.LogCapt
     assert "2 in subfolders (images/more/1.png, ...); 2 .heic (images/0.heic, ...)" in caplog.text
 
 
-def test_pictures_of_several_sizes_need_one(tmp_path: Path) -> None:
+def test_images_of_several_sizes_need_one(tmp_path: Path) -> None:
     write(tmp_path)
     for name in ("images/2.bmp", "masks/2.png"):
         with Image.open(tmp_path / name) as image:

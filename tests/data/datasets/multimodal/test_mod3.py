@@ -46,7 +46,7 @@ def test_the_class_is_uniform_given_either_input() -> None:
     assert made.info.baseline["accuracy"] == 1 / 3
 
 
-def test_one_step_or_one_pixel_is_not_enough_and_noise_can_drown_all() -> None:
+def test_one_step_or_pixel_is_not_enough_and_noise_can_hide_everything() -> None:
     a, b, _ = told(data().train)
     split = data().train
     assert isinstance(split, TensorSplit)

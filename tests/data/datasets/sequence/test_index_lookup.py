@@ -23,7 +23,7 @@ def test_the_answer_stands_where_the_last_token_says() -> None:
     assert asked == {3, 4, 5, 6, 7}
 
 
-def test_neither_the_question_nor_the_majority_tells() -> None:
+def test_neither_the_query_nor_the_majority_class_suffices() -> None:
     """The best guess without places is the most frequent symbol, far from right; without looking it is chance."""
     data = IndexLookup(rows=20_000, length=12, symbols=8, seed=0)
     assert data.info.baseline["accuracy"] == pytest.approx(1 / 8, abs=0.015)

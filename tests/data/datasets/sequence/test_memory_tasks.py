@@ -49,7 +49,7 @@ def test_var_len_sum_counts_real_steps_and_pads_with_look_alikes() -> None:
     assert float(padding.std()) == pytest.approx(1, abs=0.02)
 
 
-def test_adding_marks_one_step_in_each_half() -> None:
+def test_the_adding_problem_marks_one_step_per_half() -> None:
     data = Adding(rows=5000, length=9, seed=0)
     inputs, y = rows(data.train)
     value, mark = inputs["x"].unbind(-1)
@@ -71,7 +71,7 @@ def test_the_seed_of_the_data_is_its_own() -> None:
         assert not torch.equal(first, other)
 
 
-def test_sizes_that_cannot_be_are_refused() -> None:
+def test_invalid_sizes_are_refused() -> None:
     with pytest.raises(DataError, match=r"shortest: 9 is more than data\.longest, 4"):
         VarLenSum(rows=10, shortest=9, longest=4, seed=0)
     with pytest.raises(DataError, match=r"length: 1 given; two marks need at least 2 steps"):
@@ -82,7 +82,7 @@ SHORT = ("model=gru", "data=var_len_sum", "data.rows=3000", "data.longest=10", "
 
 
 @pytest.mark.slow
-def test_padding_is_told_from_steps_by_lengths_alone() -> None:
+def test_padding_is_distinguished_from_steps_by_lengths_alone() -> None:
     assert lab(*SHORT).test()["mse"] < 0.02
     blind = lab(*SHORT)
     blind.task._forward_parameters = ("x",)

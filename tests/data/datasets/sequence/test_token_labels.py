@@ -20,7 +20,7 @@ def rows(data: Dataset) -> list[tuple[list[int], list[int], int, torch.Tensor]]:
     ]
 
 
-def test_a_tag_is_the_sum_of_its_neighbours_and_padding_has_none() -> None:
+def test_a_tag_is_the_sum_of_its_neighbors_and_padding_has_none() -> None:
     data = NeighborSum(rows=300, shortest=1, longest=7, vocab_size=4, seed=0)
     seen = set()
     for tokens, padding, length, tags in rows(data):
@@ -46,12 +46,12 @@ def test_the_order_of_two_special_tokens_is_the_class() -> None:
 
 
 @pytest.mark.parametrize("kind", [NeighborSum, TemporalOrder])
-def test_sizes_that_cannot_be_are_refused(kind: type[NeighborSum] | type[TemporalOrder]) -> None:
+def test_invalid_sizes_are_refused(kind: type[NeighborSum] | type[TemporalOrder]) -> None:
     with pytest.raises(DataError, match=r"shortest: 9 is more than data\.longest, 4"):
         kind(rows=10, shortest=9, longest=4, vocab_size=5, seed=0)
 
 
 @pytest.mark.parametrize(("shortest", "vocab_size"), [(1, 5), (2, 2)])
-def test_an_order_needs_two_places_and_other_tokens(shortest: int, vocab_size: int) -> None:
+def test_temporal_order_needs_two_positions_and_two_tokens(shortest: int, vocab_size: int) -> None:
     with pytest.raises(DataError, match=rf"given {shortest} and {vocab_size}"):
         TemporalOrder(rows=10, shortest=shortest, longest=4, vocab_size=vocab_size, seed=0)

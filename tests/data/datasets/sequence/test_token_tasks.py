@@ -20,12 +20,12 @@ def test_the_target_is_the_source_backwards_and_no_row_is_seen_twice() -> None:
     assert {token for row in seen for token in row} == set(range(6))
 
 
-def test_rows_are_in_no_order() -> None:
+def test_rows_are_shuffled() -> None:
     x = Reverse(rows=500, length=4, vocab_size=6, seed=0).train.batch(torch.arange(300), 0).inputs["x"]
     assert abs(torch.corrcoef(torch.stack((torch.arange(300.0), x[:, 0].float())))[0, 1]) < 0.2
 
 
-def test_guessing_is_chance() -> None:
+def test_guessing_scores_at_chance() -> None:
     facts = Reverse(rows=5000, length=8, vocab_size=10, seed=0).info
     assert facts.baseline["token_accuracy"] == pytest.approx(0.1, abs=0.02)
     assert facts.baseline["exact_match"] < 0.01

@@ -80,7 +80,7 @@ def test_files_are_read(tmp_path: Path, end: str) -> None:
         (b"\xff\xfe\x00PK\x03", 1, "no line @data"),
     ],
 )
-def test_a_broken_file_is_refused_with_its_line(tmp_path: Path, text: str | bytes, line: int, said: str) -> None:
+def test_a_broken_file_raises_with_its_line(tmp_path: Path, text: str | bytes, line: int, said: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(DataError, match=rf"a\.ts:{line}: .*{said}"):
         ts_format.read(path)
@@ -119,7 +119,7 @@ def test_the_choice_of_validation_rows_has_a_seed(tmp_path: Path) -> None:
     assert first.shape != other.shape or not torch.equal(first, other)
 
 
-def test_a_name_that_is_none_is_told_what_there_is(tmp_path: Path) -> None:
+def test_an_unknown_name_is_reported_with_the_choices(tmp_path: Path) -> None:
     root = str(small(tmp_path))
     with pytest.raises(
         DataError,
@@ -165,6 +165,6 @@ def test_real_sets(name: str, rows: tuple[int, int, int], features: int, steps: 
 
 @real
 @pytest.mark.slow
-def test_vowels_are_heard() -> None:
+def test_vowel_series_are_classified() -> None:
     words = ("model=bigru", "data=ucr", f"data_dir={FOLDER}", "epochs=12", "model.hidden_size=32", "optimizer.lr=1e-2")
     assert lab(*words).test()["accuracy"] > 0.9

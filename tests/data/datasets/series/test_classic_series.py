@@ -54,7 +54,7 @@ def test_hours_without_a_measurement_are_never_predicted_and_read_if_filled() ->
 
 
 @pytest.mark.slow
-def test_the_weather_can_be_read_beside_the_dust_but_not_the_direction_of_the_wind() -> None:
+def test_numeric_pollution_columns_are_read_and_text_columns_are_refused() -> None:
     assert series("pollution", columns=["pm2.5", "TEMP", "PRES"]).info.sizes["in_features"] == 3
     with pytest.raises(DataError, match=r"column 'cbwd' holds texts such as 'NW'\ndata.columns=.TEMP. excludes it"):
         series("pollution", columns=["TEMP", "cbwd"])

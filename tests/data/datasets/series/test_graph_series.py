@@ -31,7 +31,7 @@ def windows(data: GraphSeries, split: str) -> WindowSplit:
 @pytest.mark.parametrize(
     ("name", "key", "weeks", "nodes", "edges"), [("chickenpox", "FX", 521, 20, 102), ("pedalme", "X", 35, 15, 225)]
 )
-def test_weeks_come_in_order_and_the_graph_beside_them(
+def test_weeks_are_in_order_and_share_the_graph(
     name: Literal["chickenpox", "pedalme"], key: str, weeks: int, nodes: int, edges: int
 ) -> None:
     (file,) = (FOLDER / name).glob("*.json")
@@ -65,7 +65,7 @@ def test_a_history_that_leaves_no_week_to_train_on_is_refused() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "most"), [("gcn_lstm", 0.8), ("dlinear", 0.9), ("gru_forecaster", 0.85)])
-def test_next_weeks_chickenpox_is_told_better_than_by_zero(model: str, most: float) -> None:
+def test_chickenpox_forecasts_beat_the_zero_baseline(model: str, most: float) -> None:
     run = lab(f"model={model}", "data=chickenpox", f"data_dir={FOLDER}", "max_steps=120")
     assert run.data.info.baseline["mse"] > 1.04
     assert run.test()["mse"] < most

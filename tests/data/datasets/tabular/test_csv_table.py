@@ -24,7 +24,7 @@ def sizes(data: CSV) -> list[int]:
     return [len(split) for split in (data.train, data.val, data.test)]
 
 
-def test_numbers_are_standardised_by_training_rows_and_categories_are_one_hot(tmp_path: Path) -> None:
+def test_numbers_are_standardized_by_training_rows_and_categories_are_one_hot(tmp_path: Path) -> None:
     data = load(write(tmp_path, people()))
     x = data.train.inputs["x"]
     assert x.shape == (24, 4)
@@ -127,7 +127,7 @@ def broken() -> list[str]:
     return lines
 
 
-def test_bad_cells_are_named_and_counted(tmp_path: Path) -> None:
+def test_bad_cells_are_reported_and_counted(tmp_path: Path) -> None:
     path = write(tmp_path, broken())
     said = problem(path)
     assert f"{path}: row 2 (line 3), column 'size': 'x' is not a finite number; 3 such cells" in said
@@ -141,7 +141,7 @@ def test_rows_with_gaps_are_dropped(tmp_path: Path) -> None:
     assert data.info.sizes["in_features"] == 4
 
 
-def test_a_gap_filled_says_so_and_becomes_the_mean(tmp_path: Path) -> None:
+def test_a_missing_value_is_imputed_with_the_mean_and_reported(tmp_path: Path) -> None:
     data = load(write(tmp_path, broken()), nan="fill", val=0.05, test=0.05)
     x = torch.cat([split.inputs["x"] for split in (data.train, data.val, data.test)])
     assert data.schema["columns"][0]["gaps"]
@@ -150,12 +150,12 @@ def test_a_gap_filled_says_so_and_becomes_the_mean(tmp_path: Path) -> None:
     assert x.isfinite().all()
 
 
-def test_a_gap_among_categories_is_a_category(tmp_path: Path) -> None:
+def test_a_missing_categorical_value_is_a_category(tmp_path: Path) -> None:
     lines = [line.replace("red", "?") for line in people()]
     assert "" in load(write(tmp_path, lines)).schema["columns"][1]["categories"]
 
 
-def test_a_gap_in_the_target_is_never_filled(tmp_path: Path) -> None:
+def test_a_missing_target_is_never_imputed(tmp_path: Path) -> None:
     lines = people()
     lines[4] = lines[4].rpartition(",")[0] + ",?"
     path = write(tmp_path, lines)
@@ -179,7 +179,7 @@ def test_stratified_order_is_a_permutation_and_puts_a_single_row_first_in_traini
     assert not torch.equal(order, stratified_order(labels, 6))
 
 
-def test_a_column_may_say_the_split(tmp_path: Path) -> None:
+def test_a_column_may_define_the_split(tmp_path: Path) -> None:
     words = ["train", "train", "Train", "valid", "test"]
     lines = ["part,a,y", *(f"{words[i % 5]},{i % 5},{i // 5 % 2}" for i in range(50))]
     data = load(write(tmp_path, lines), split_column="part")
@@ -227,7 +227,7 @@ def test_a_second_file_must_have_the_same_columns(tmp_path: Path) -> None:
         (["a,,", "1,2,3"], False),
     ],
 )
-def test_a_header_is_told_from_a_row(rows: list[str], header: bool) -> None:
+def test_a_header_is_distinguished_from_a_row(rows: list[str], header: bool) -> None:
     assert delimited.looks_like_header([row.split(",") for row in rows]) is header
 
 

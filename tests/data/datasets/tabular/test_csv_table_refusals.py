@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.helpers.small_tables import load, people, problem, write
 
 
-def test_a_missing_file_is_told_with_where_it_was_looked_for(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_the_searched_paths(tmp_path: Path) -> None:
     write(tmp_path, people(), "people.csv")
     said = problem(tmp_path / "poeple.csv")
     assert f"{tmp_path}/poeple.csv does not exist" in said

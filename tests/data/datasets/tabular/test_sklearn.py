@@ -15,7 +15,7 @@ def rows(split: Any) -> tuple[Any, Any]:
     return split.inputs["x"].numpy(), split.target.numpy()
 
 
-def test_features_are_standardised_by_the_training_rows_alone() -> None:
+def test_features_are_standardized_by_the_training_rows_alone() -> None:
     data = SklearnClassification("wine", seed=0)
     x = data.train.inputs["x"]
     torch.testing.assert_close(x.mean(0), torch.zeros(13), atol=1e-5, rtol=0)
@@ -59,6 +59,7 @@ def test_as_good_as_logistic_regression(data: str) -> None:
     assert made.test()["accuracy"] >= reference - 0.01
 
 
+@pytest.mark.slow
 def test_as_good_as_ridge_regression_and_overfitting_is_not() -> None:
     from sklearn.linear_model import Ridge
 

@@ -90,7 +90,7 @@ def test_words_of_validation_and_test_are_not_in_the_vocabulary(tmp_path: Path) 
     assert not {"theval", "thetest"} & set(words)
 
 
-def test_folders_may_say_the_split(tmp_path: Path) -> None:
+def test_folders_may_define_the_split(tmp_path: Path) -> None:
     for part, count in (("train", 10), ("test", 3)):
         write(tmp_path / part, count)
     data = read(tmp_path)
@@ -107,7 +107,7 @@ def test_one_end_of_a_long_document_is_kept(tmp_path: Path, keep: str, expected:
     assert expected in found or expected.replace("9", "⁇") in found
 
 
-def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_folder_is_reported(tmp_path: Path) -> None:
     write(tmp_path / "reviews")
     assert "review does not exist" in said(tmp_path / "review")
     assert "did you mean reviews?" in said(tmp_path / "review")
@@ -119,7 +119,7 @@ def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
     assert "has no class folders; it must have CLASS/*.txt, at least two" in said(tmp_path / "empty")
 
 
-def test_classes_that_do_not_go_together_are_told(tmp_path: Path) -> None:
+def test_incompatible_classes_are_reported(tmp_path: Path) -> None:
     write(tmp_path / "train")
     write(tmp_path / "test", 5, "bad", "goood")
     assert "test has the classes bad, goood" in said(tmp_path)
@@ -128,13 +128,13 @@ def test_classes_that_do_not_go_together_are_told(tmp_path: Path) -> None:
     assert "train has no .txt files (bad, good)" in said(tmp_path)
 
 
-def test_a_class_too_small_for_three_splits_is_told(tmp_path: Path) -> None:
+def test_a_class_too_small_for_three_splits_is_reported(tmp_path: Path) -> None:
     write(tmp_path, 20)
     write(tmp_path, 2, "rare")
     assert "class 'rare' has 2 files, none of them in the test split" in said(tmp_path)
 
 
-def test_documents_without_text_are_named(tmp_path: Path) -> None:
+def test_documents_without_text_are_reported(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "bad" / "003.txt").write_text(" \n")
     assert f"{tmp_path}/bad/003.txt is empty" in said(tmp_path)
@@ -193,6 +193,7 @@ def test_review_polarity() -> None:
     assert data.info.baseline["accuracy"] == 0.5
 
 
+@pytest.mark.slow
 def test_a_bag_of_words_learns_the_words_of_a_class(tmp_path: Path) -> None:
     for kind in ("bad", "good"):
         (tmp_path / kind).mkdir()

@@ -112,12 +112,14 @@ def test_the_baseline_is_the_entropy_of_what_it_counts() -> None:
         (b"\x1f\x8b" + b"ab" * 50, {}, "is not text but a gzip archive; unpack it"),
     ],
 )
-def test_what_is_no_text_is_told(tmp_path: Path, words: str | bytes, changes: dict[str, object], said: str) -> None:
+def test_files_that_are_not_text_are_reported(
+    tmp_path: Path, words: str | bytes, changes: dict[str, object], said: str
+) -> None:
     with pytest.raises(DataError, match=said):
         read(tmp_path, words, **changes)
 
 
-def test_a_missing_file_is_told_with_the_nearest(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_the_nearest_name(tmp_path: Path) -> None:
     (tmp_path / "poem.txt").touch()
     with pytest.raises(DataError, match=r"path: .*peom\.txt does not exist; .* did you mean poem\.txt\?"):
         TextFile(path=str(tmp_path / "peom.txt"), **OPTIONS)  # type: ignore[arg-type]

@@ -161,7 +161,7 @@ class TestClicks:
         for split in (data.val, data.test):
             assert not shown & either_way(split.rows.inputs["pairs"])
 
-    def test_every_user_meets_every_item_once(self) -> None:
+    def test_every_user_is_paired_with_every_item_once(self) -> None:
         data = clicks()
         pairs = torch.cat([split.rows.inputs["pairs"] for split in (data.train, data.val, data.test)])
         assert len(pairs.unique(dim=0)) == len(pairs) == 600
@@ -202,7 +202,7 @@ class TestClickFile:
             assert ((named[user], named[item]) in place) == bool(clicked)
         assert data.info.sizes["num_nodes"] == 18
 
-    def test_a_column_of_clicks_is_taken_at_its_word(self, tmp_path: Path) -> None:
+    def test_a_click_column_decides_what_counts_as_a_click(self, tmp_path: Path) -> None:
         rows = "".join(f"i{i};u{u};{int(u == i)}\n" for u in range(6) for i in range(6)) + "i1;u0;1\n"
         data = self.built(tmp_path, "item;user;bought\n" + rows, user="user", item="item", click="bought")
         pairs, target = everything(data)
@@ -216,7 +216,7 @@ class TestClickFile:
         data = self.built(tmp_path, "user,item,click\n" + rows, click="click")
         assert data.info.sizes["num_users"] == 6
 
-    def test_an_id_that_lacks_and_a_header_that_may_be_a_row_are_told(self, tmp_path: Path) -> None:
+    def test_a_missing_id_and_a_possible_header_row_are_reported(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"row 2 \(line 3\), column 'item': empty cell \(1 in the column\)"):
             self.built(tmp_path, "user,item\nx,y\nx,\n")
         with pytest.raises(DataError, match=r"the first row of .* may be a header or numbers .* data.header=true"):
@@ -224,7 +224,7 @@ class TestClickFile:
         with pytest.raises(DataError, match=r"user: no column 'usr'[^$]*item: no column 'itm'"):
             self.built(tmp_path, "user,item\nx,y\n", user="usr", item="itm")
 
-    def test_an_index_is_no_user(self, tmp_path: Path) -> None:
+    def test_an_index_column_is_not_a_user(self, tmp_path: Path) -> None:
         rows = "".join(f"{n},u{n % 9},i{n * n % 23}\n" for n in range(40))
         for first in ("", "Unnamed: 0"):
             with pytest.raises(DataError, match=r"holds row numbers; .*such as data.user=who data.item='\"the item"):
@@ -232,7 +232,7 @@ class TestClickFile:
             data = self.built(tmp_path, f"{first},who,the item\n{rows}", user="who", item="the item")
             assert (data.info.sizes["num_users"], data.info.sizes["num_items"]) == (9, 12)
 
-    def test_what_is_no_click_is_told(self, tmp_path: Path) -> None:
+    def test_rows_that_are_not_clicks_are_reported(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"clicks.csv: row 2 \(line 3\), column 'c': 'yes' is neither 0 nor 1"):
             self.built(tmp_path, "a,b,c\nx,y,1\nx,z,yes\n", click="c")
         with pytest.raises(DataError, match=r"item: no column 'itm' in .*did you mean item"):

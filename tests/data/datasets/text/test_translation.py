@@ -114,7 +114,7 @@ def test_each_side_may_have_tokens_and_letters_of_its_own(tmp_path: Path) -> Non
     assert facts.file_summary == ["targets: lowercased (data.lowercase)"]
 
 
-def test_unknown_tokens_are_told_with_their_share(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unknown_tokens_are_reported_with_their_share(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source, target = sentences()
     read(tmp_path, source, target, min_count=2)
     assert not caplog.records
@@ -177,7 +177,7 @@ def judged(data: Dataset, late: bool = False) -> dict[str, float]:
     return task.metrics(totals.compute_totals())
 
 
-def test_who_writes_the_targets_has_full_marks_and_who_does_not_end_has_not(tmp_path: Path) -> None:
+def test_exact_output_scores_one_and_missing_end_tokens_do_not(tmp_path: Path) -> None:
     data = read(tmp_path, *sentences())
     right, endless = judged(data), judged(data, late=True)
     for prefix in ("", "beam_"):
@@ -189,7 +189,7 @@ def test_who_writes_the_targets_has_full_marks_and_who_does_not_end_has_not(tmp_
     assert endless["bleu"] < 60
 
 
-def test_the_baseline_is_what_the_judge_would_say_of_it(tmp_path: Path) -> None:
+def test_the_baseline_is_the_score_of_the_classifier(tmp_path: Path) -> None:
     data = read(tmp_path, *sentences())
     train = data.train.get_targets()
     assert train is not None
@@ -218,7 +218,7 @@ def test_the_most_frequent_tokens_of_rows_of_one_length() -> None:
     }
 
 
-def test_files_of_different_length_are_told_with_both_counts(tmp_path: Path) -> None:
+def test_files_of_different_length_are_reported_with_both_counts(tmp_path: Path) -> None:
     source, target = sentences(20)
     told = said(tmp_path, source, target[:-1])
     assert "source.txt has 20 lines" in told
@@ -237,7 +237,7 @@ def test_what_only_looks_like_the_end_of_a_line_does_not_part_lines(tmp_path: Pa
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
-def test_bad_lines_are_named_or_left_out(tmp_path: Path, side: str) -> None:
+def test_bad_lines_are_reported_or_skipped(tmp_path: Path, side: str) -> None:
     both = dict(zip(("source", "target"), sentences(30), strict=True))
     both[side][4] = "  "
     both[side][9] = "pig " * 30
@@ -250,7 +250,7 @@ def test_bad_lines_are_named_or_left_out(tmp_path: Path, side: str) -> None:
     assert sum(map(len, pairs(read(tmp_path, *both.values(), drop_bad=True)))) == 29
 
 
-def test_too_few_or_no_pairs_and_missing_files_are_told(tmp_path: Path) -> None:
+def test_too_few_pairs_and_missing_files_are_reported(tmp_path: Path) -> None:
     assert "the val split is empty (1 pairs" in said(tmp_path, ["one"], ["eins"])
     assert "source.txt: line 1 is empty" in said(tmp_path, [""], [""])
     assert "the train split is empty (0 pairs" in said(tmp_path, [""], [""], drop_bad=True)

@@ -37,7 +37,9 @@ def written_out(q: Tensor, k: Tensor, v: Tensor, mask: np.ndarray) -> np.ndarray
 @pytest.mark.parametrize("attend", BOTH)
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("padded", [False, True])
-def test_attention_is_its_formula_under_masks_that_compose(attend: AttentionKernel, causal: bool, padded: bool) -> None:
+def test_attention_matches_its_formula_under_combined_masks(
+    attend: AttentionKernel, causal: bool, padded: bool
+) -> None:
     q, k, v = random(3, 2, 6, 4)
     real = torch.rand(3, 6) < 0.6 if padded else None
     mask = np.ones((3, 6, 6), dtype=bool) if real is None else np.repeat(real.numpy()[:, None], 6, 1)
@@ -47,7 +49,7 @@ def test_attention_is_its_formula_under_masks_that_compose(attend: AttentionKern
 
 @pytest.mark.parametrize("attend", BOTH)
 @pytest.mark.parametrize("causal", [False, True])
-def test_a_query_with_nothing_to_see_gives_zeros_and_no_gradient(attend: AttentionKernel, causal: bool) -> None:
+def test_a_fully_masked_query_gives_zeros_and_no_gradient(attend: AttentionKernel, causal: bool) -> None:
     q, k, v = (x.requires_grad_() for x in random(2, 2, 4, 4))
     real = torch.tensor([[False] * 4, [False, True, True, False]])
     out = attend(q, k, v, real, causal)
@@ -87,7 +89,7 @@ def torchs(width: int, heads: int, ours: MultiHeadAttention) -> nn.MultiheadAtte
 
 
 @pytest.mark.parametrize("attend", BOTH)
-def test_heads_are_those_of_torch(attend: AttentionKernel) -> None:
+def test_heads_match_torch(attend: AttentionKernel) -> None:
     """Scaling by the width, skipping a projection or mixing up heads would each be seen."""
     ours = MultiHeadAttention(12, 3, attend)
     theirs = torchs(12, 3, ours)

@@ -57,7 +57,7 @@ def close(a: Tensor, b: Tensor, tolerance: float = 1e-5) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_padding_is_not_read_whatever_stands_there_and_however_much(name: str) -> None:
+def test_padding_is_ignored_for_any_content_and_length(name: str) -> None:
     q, k, v = random()
     real = torch.arange(STEPS) < torch.tensor([STEPS, 4, 1])[:, None]
     out = KINDS[name](q, k, v, real)
@@ -161,7 +161,7 @@ def test_long_queries_and_keys_attend_as_in_logs(name: str, length: float, causa
 
 
 @pytest.mark.parametrize("name", ["linear", "performer"])
-def test_a_key_far_ahead_changes_nothing_before_it(name: str) -> None:
+def test_a_later_key_does_not_change_earlier_outputs(name: str) -> None:
     q, k, v = random()
     out = KINDS[name](q, k, v, causal=True)
     k[:, :, 6] *= 1e4
@@ -185,7 +185,7 @@ def test_random_features_are_those_of_the_softmax() -> None:
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_a_chunk_that_holds_all_is_full_attention(causal: bool) -> None:
+def test_a_chunk_of_full_length_is_full_attention(causal: bool) -> None:
     given = random()
     real = torch.arange(STEPS) < torch.tensor([STEPS, 4, 1])[:, None]
     for size in (STEPS, 64):
@@ -195,7 +195,7 @@ def test_a_chunk_that_holds_all_is_full_attention(causal: bool) -> None:
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("reach", [0, 1, 2])
-def test_a_chunk_sees_so_many_beside_it(reach: int, causal: bool) -> None:
+def test_a_chunk_attends_to_its_adjacent_chunks(reach: int, causal: bool) -> None:
     q, k, v = random()
     chunk = torch.arange(STEPS) // 3
     mask = (chunk[:, None] - chunk).abs() <= reach
@@ -212,7 +212,7 @@ def test_linformer_without_mixing_is_full_attention() -> None:
     close(attend(*given), FullAttention()(*given))
 
 
-def test_linformer_is_its_formula_and_ends_where_it_was_built_to() -> None:
+def test_linformer_matches_its_formula_and_refuses_longer_sequences() -> None:
     q, k, v = random()
     attend = LinformerAttention(STEPS, 5)
     keys, values = attend.key_proj @ k, attend.value_proj @ v
@@ -240,7 +240,7 @@ def test_hashing_into_one_chunk_is_full_attention(rounds: int) -> None:
 
 
 @pytest.mark.parametrize("rounds", [1, 3])
-def test_hashing_is_attention_among_neighbours_in_the_sorted_order(rounds: int) -> None:
+def test_hashing_is_attention_among_neighbors_in_the_sorted_order(rounds: int) -> None:
     torch.manual_seed(3)
     attend = LSHAttention(WIDTH, 6, 2, rounds)
     q, _, v = random()

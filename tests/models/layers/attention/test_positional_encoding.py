@@ -26,20 +26,20 @@ def test_sines_and_cosines_are_the_formula_for_any_width(width: int) -> None:
             assert float(table[t, i]) == pytest.approx(math.cos(wave) if i % 2 else math.sin(wave), abs=1e-5)
 
 
-def test_no_sequence_is_too_long_and_nothing_is_saved() -> None:
+def test_sequences_have_no_maximum_length_and_no_buffers() -> None:
     place = SinusoidalPositionalEncoding()
     assert place(torch.zeros(1, 6000, 3)).isfinite().all()
     assert not place.state_dict()
 
 
 @pytest.mark.parametrize("place", [SinusoidalPositionalEncoding(), LearnedPositionalEncoding(9, 5)])
-def test_places_go_on_from_where_they_start(place: torch.nn.Module) -> None:
+def test_positions_continue_from_an_offset(place: torch.nn.Module) -> None:
     x = torch.randn(2, 9, 5)
     torch.testing.assert_close(torch.cat((place(x[:, :4]), place(x[:, 4:], 4)), 1), place(x))
     assert not torch.allclose(place(x[:, 4:]), place(x)[:, 4:])
 
 
-def test_learned_places_end() -> None:
+def test_learned_positions_have_a_maximum_length() -> None:
     place = LearnedPositionalEncoding(4, 3)
     assert place(torch.zeros(1, 4, 3)).shape == (1, 4, 3)
     with pytest.raises(ValueError, match=r"positions: learned for 4 steps \(seq_len\) and got 5"):

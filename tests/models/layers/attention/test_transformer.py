@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.models.layers.attention.attention import MultiHeadAttention
+from tests.helpers.torch_transformer import copy_block
 from trainer.models.layers.attention.transformer import (
     ATTENTION_KERNELS,
     TransformerBlock,
@@ -34,30 +34,9 @@ def plan(**options: Any) -> TransformerConfig:
     return TransformerConfig(**OPTIONS | options)
 
 
-def copy_attention(theirs: nn.MultiheadAttention, ours: MultiHeadAttention) -> None:
-    with torch.no_grad():
-        theirs.in_proj_weight.copy_(ours.in_proj.weight)
-        theirs.in_proj_bias.copy_(ours.in_proj.bias)
-    theirs.out_proj.load_state_dict(ours.out_proj.state_dict())
-
-
-def copy_block(theirs: nn.TransformerEncoderLayer | nn.TransformerDecoderLayer, ours: TransformerBlock) -> None:
-    """Our weights into torch's layer."""
-    norms = [theirs.norm1, theirs.norm2]
-    copy_attention(theirs.self_attn, ours.attention)
-    if isinstance(theirs, nn.TransformerDecoderLayer):
-        assert ours.cross_attention is not None
-        copy_attention(theirs.multihead_attn, ours.cross_attention)
-        norms.append(theirs.norm3)
-    for left, right in zip((theirs.linear1, theirs.linear2), (ours.feedforward[0], ours.feedforward[2]), strict=True):
-        left.load_state_dict(right.state_dict())
-    for left, right in zip(norms, ours.norms, strict=True):
-        left.load_state_dict(right.state_dict())
-
-
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("norm", ["pre", "post"])
-def test_a_block_is_torchs_layer(norm: str, activation: str) -> None:
+def test_a_block_matches_the_layer_of_torch(norm: str, activation: str) -> None:
     keys: Any = {"activation": activation, "norm_first": norm == "pre", "batch_first": True}
     x, memory = torch.randn(3, 6, 16), torch.randn(3, 4, 16)
     real, memory_real = (torch.arange(n) < torch.tensor([n, 2, 1])[:, None] for n in (6, 4))
@@ -113,7 +92,7 @@ def test_steps_know_their_places_and_a_set_has_none(positions: str) -> None:
 
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary", "none"])
 @pytest.mark.parametrize("attention", [name for name, kind in ATTENTION_KERNELS.items() if not kind.not_causal_reason])
-def test_going_on_from_the_past_is_reading_it_all(attention: str, positions: str) -> None:
+def test_continuing_from_a_state_matches_reading_everything(attention: str, positions: str) -> None:
     stack = TransformerStack(plan(attention=attention, positions=positions), 2, causal=True).eval()
     x = torch.randn(2, 8, 16)
     whole, kept = stack(x)
@@ -126,7 +105,7 @@ def test_going_on_from_the_past_is_reading_it_all(attention: str, positions: str
         torch.testing.assert_close(left, right, atol=1e-5, rtol=1e-5)
 
 
-def test_what_a_kind_cannot_do_is_refused_in_a_sentence() -> None:
+def test_what_a_kind_cannot_do_is_refused_with_a_message() -> None:
     for name in ("linformer", "lsh"):
         with pytest.raises(ValueError, match=rf"^attention: {name} .* cannot be causal; full, .*, chunked can$"):
             TransformerBlock(plan(attention=name), causal=True)

@@ -23,7 +23,7 @@ def small(**changes: Any) -> ResNetTrunk:
     ("block", "blocks", "widths"), [("basic", [2, 2, 2, 2], [64, 128, 256, 512]), ("bottleneck", [2, 1, 2], [4, 8, 6])]
 )
 @pytest.mark.slow
-def test_it_is_the_published_network(
+def test_it_matches_the_published_network(
     block: Literal["basic", "bottleneck"], blocks: list[int], widths: list[int], train: bool
 ) -> None:
     from transformers import ResNetConfig, ResNetModel
@@ -51,7 +51,7 @@ def test_counts() -> None:
     assert count(small(blocks=[2, 2, 2, 2], widths=[64, 128, 256, 512])) == 11176512
 
 
-def test_no_bias_stands_idle_before_a_norm() -> None:
+def test_no_bias_precedes_a_norm() -> None:
     def biases(model: ResNetTrunk) -> int:
         convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
         return sum(module.bias is not None for module in convolutions)
@@ -70,7 +70,7 @@ def test_every_image_fits_and_sides_are_rounded_up(size: tuple[int, int], block:
     assert model(torch.randn(2, 3, *size)).shape == (2, model.out_channels, height, width)
 
 
-def test_a_block_whose_branch_is_silent_passes_its_input_on() -> None:
+def test_a_block_with_a_zero_branch_is_the_identity() -> None:
     block = ResidualBlock("basic", 3, 3, 1, bias=False)
     nn.init.zeros_(block.branch[-1].weight)
     x = torch.randn(2, 3, 5, 6)

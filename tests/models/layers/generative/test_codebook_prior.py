@@ -30,7 +30,7 @@ def test_writing_follows_the_scores_of_what_is_written() -> None:
         assert torch.equal(made(written).argmax(2), written)
 
 
-def test_a_class_is_told_by_the_token_a_row_begins_with() -> None:
+def test_the_class_follows_from_the_first_token() -> None:
     made, codes = prior(3), torch.randint(5, (1, 4)).expand(3, 4)
     scores = made(codes, torch.arange(3))
     assert not torch.equal(scores[0], scores[1])

@@ -94,7 +94,7 @@ def test_a_code_for_two_clusters_takes_one_of_two_for_a_cluster(restarts: bool) 
     assert (error < 0.3) == restarts
 
 
-def test_a_good_codebook_is_left_alone_by_batches_too_small_to_show_it() -> None:
+def test_small_batches_do_not_reset_a_good_codebook() -> None:
     made = quantizer(CENTRES, decay=0.99)
     for _ in range(300):
         made(near(CENTRES, 6))

@@ -105,7 +105,7 @@ FORMULAS: dict[str, tuple[Callable[[], nn.Module], bool, Callable[..., Array]]] 
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("name", FORMULAS)
-def test_a_layer_is_its_formula(name: str, weighted: bool) -> None:
+def test_a_layer_matches_its_formula(name: str, weighted: bool) -> None:
     make, loops, formula = FORMULAS[name]
     x, edge_index, weight = random_graph()
     layer, given = seeded(make()), weight.double() if weighted else None
@@ -115,7 +115,7 @@ def test_a_layer_is_its_formula(name: str, weighted: bool) -> None:
 
 
 @pytest.mark.parametrize("width", [5, 3])
-def test_messages_over_edges_are_their_formula(width: int) -> None:
+def test_edge_messages_match_their_formula(width: int) -> None:
     x, edge_index, _ = random_graph()
     attr = torch.randn(edge_index.shape[1], 2).double()
     layer = seeded(EdgeMessageConv(5, width, 2))
@@ -228,7 +228,7 @@ def test_a_weighted_convolution_equals_pyg() -> None:
     torch.testing.assert_close(ours(x, Graph(len(x), edge_index, weight)), expected, atol=1e-6, rtol=1e-6)
 
 
-def test_neighbours_of_a_convolution_weigh_by_both_degrees_not_equally() -> None:
+def test_neighbors_of_a_convolution_weigh_by_both_degrees_not_equally() -> None:
     shares = Graph(3, CHAIN).get_adjacency("symmetric", loops=True) @ torch.eye(3)
     side = 6**-0.5
     torch.testing.assert_close(shares, torch.tensor([[0.5, side, 0], [side, 1 / 3, side], [0, side, 0.5]]))
@@ -244,7 +244,7 @@ def test_the_bias_does_not_pass_through_the_adjacency(norm: Any) -> None:
 
 
 @pytest.mark.parametrize("version", ATTENTION_CONVS)
-def test_attention_is_shared_among_real_neighbours_only(version: str) -> None:
+def test_attention_is_shared_among_real_neighbors_only(version: str) -> None:
     nodes = 200  # a softmax over all nodes would leave a single neighbour about 1/200
     x, layer = torch.randn(nodes, 5), attention(version)
     graph = Graph(nodes, torch.tensor([[0], [1]]))

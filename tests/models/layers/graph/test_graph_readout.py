@@ -37,7 +37,7 @@ def looped(pool: GraphPool, h: Tensor) -> Tensor:
 
 
 @each
-def test_pools_are_the_loops(kind: str) -> None:
+def test_pools_match_a_reference_loop(kind: str) -> None:
     h, pool = torch.randn(8, 5), GraphPool(kind, 5)  # type: ignore[arg-type]
     torch.testing.assert_close(pool(h, torch.tensor(SIZES)), looped(pool, h), atol=1e-6, rtol=1e-5)
 
@@ -61,7 +61,7 @@ def test_half_precision_pools_and_learns(kind: str) -> None:
 
 
 @each
-def test_a_graph_knows_nothing_of_another(kind: str) -> None:
+def test_graphs_of_a_batch_are_independent(kind: str) -> None:
     """Neither what is in it nor how it pulls, however loud the other is."""
     pool = GraphPool(kind, 5)  # type: ignore[arg-type]
     h = torch.randn(8, 5)
@@ -93,7 +93,7 @@ def test_codes_are_a_linear_layer_on_the_codes_one_hot() -> None:
     assert sum(p.numel() for p in embed.parameters()) == 9 * 5
 
 
-def test_codes_that_are_none_are_refused() -> None:
+def test_invalid_codes_are_refused() -> None:
     embed = CategoricalEmbedding([3, 2], 5)
     with pytest.raises(ValueError, match=r"codes of column 1 are 0\.\.1; row 1 has 2"):
         embed(torch.tensor([[2, 1], [0, 2]]))

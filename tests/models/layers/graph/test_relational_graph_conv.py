@@ -43,7 +43,7 @@ def looped(layer: RGCNConv, x: Tensor, edge_index: Tensor, edge_type: Tensor) ->
 
 
 @both
-def test_it_is_the_formula(bases: int | None) -> None:
+def test_it_matches_its_formula(bases: int | None) -> None:
     x, edge_index, edge_type = typed_graph()
     layer = layer_of(bases)
     out = layer(x, RelationalGraph(len(x), edge_index, edge_type, RELATIONS))
@@ -75,7 +75,7 @@ def test_it_and_its_gradients_equal_pyg(bases: int | None) -> None:
         torch.testing.assert_close(our.grad, their.grad, atol=1e-6, rtol=1e-5)
 
 
-def test_the_paper_counts_as_many_weights() -> None:
+def test_the_weight_count_matches_the_paper() -> None:
     assert sum(p.numel() for p in RGCNConv(8, 64, 3).parameters()) == 2112
     assert sum(p.numel() for p in RGCNConv(8, 64, 3, bases=2).parameters()) == 2112 - 8 * 64 + 6
 
@@ -94,7 +94,7 @@ def test_a_graph_without_edges_leaves_the_nodes_themselves() -> None:
     torch.testing.assert_close(out, x @ layer.weight + layer.bias)
 
 
-def test_an_edge_of_weight_w_is_w_edges() -> None:
+def test_an_edge_of_weight_w_equals_w_edges() -> None:
     x, edge_index, edge_type = typed_graph()
     layer, count = layer_of(None), torch.randint(3, edge_type.shape)
     weighted = RelationalGraph(len(x), edge_index, edge_type, RELATIONS, count.float())
@@ -112,7 +112,7 @@ def test_edges_are_dropped_while_training_only() -> None:
     torch.testing.assert_close(layer.eval()(x, graph), looped(layer, x, edge_index, edge_type), atol=1e-6, rtol=1e-5)
 
 
-def test_what_is_no_relation_is_refused() -> None:
+def test_an_unknown_relation_is_refused() -> None:
     _, edge_index, edge_type = typed_graph()
     edges = edge_index.shape[1]
     for wrong, words in (

@@ -16,7 +16,7 @@ from trainer.models.layers.graph.tensor_cache import TensorCache
 
 class TestMemo:
     @every
-    def test_a_changed_graph_is_seen(self, make: Callable[[], nn.Module]) -> None:
+    def test_a_changed_graph_is_detected(self, make: Callable[[], nn.Module]) -> None:
         x, edge_index, weight = random_graph()
         model = make()
         before = model(x, edge_index, weight)
@@ -28,7 +28,7 @@ class TestMemo:
         x += 1.0
         assert not torch.allclose(model(x, edge_index, weight), changed)
 
-    def test_is_made_once_and_forgotten_with_its_tensors(self) -> None:
+    def test_is_computed_once_and_freed_with_its_tensors(self) -> None:
         calls: list[int] = []
         memo = TensorCache()
 
@@ -47,7 +47,7 @@ class TestMemo:
         assert len(memo._entries) == 1
 
     @every
-    def test_a_graph_that_is_gone_leaves_nothing(self, make: Callable[[], nn.Module]) -> None:
+    def test_a_freed_graph_leaves_no_cache_entry(self, make: Callable[[], nn.Module]) -> None:
         model = make()
         for _ in range(5):
             x, edge_index, weight = random_graph()
@@ -55,7 +55,7 @@ class TestMemo:
             del x, edge_index, weight
         assert len(model.body.cache._entries) <= 2
 
-    def test_keeps_nothing_that_is_learned(self) -> None:
+    def test_has_no_parameters(self) -> None:
         memo, x = TensorCache(), torch.ones(3, requires_grad=True)
         assert memo(torch.neg, x) is not memo(torch.neg, x)
 

@@ -19,7 +19,7 @@ def packed(cells: nn.RNNBase, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tenso
 @pytest.mark.parametrize("cell", [nn.RNN, nn.LSTM, nn.GRU])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("layers", [1, 3])
-def test_it_is_what_packing_gives(cell: type[nn.RNNBase], bidirectional: bool, layers: int) -> None:
+def test_it_matches_packed_sequences(cell: type[nn.RNNBase], bidirectional: bool, layers: int) -> None:
     torch.manual_seed(0)
     cells = cell(5, 7, layers, batch_first=True, bidirectional=bidirectional)
     x, lengths = torch.randn(9, 11, 5), torch.tensor([3, 11, 1, 7, 7, 2, 10, 5, 1])
@@ -38,7 +38,7 @@ def test_it_is_what_packing_gives(cell: type[nn.RNNBase], bidirectional: bool, l
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_no_number_in_the_padding_reaches_an_output_or_a_gradient(bidirectional: bool) -> None:
+def test_padding_reaches_no_output_and_no_gradient(bidirectional: bool) -> None:
     torch.manual_seed(0)
     cells = nn.LSTM(3, 4, 2, batch_first=True, bidirectional=bidirectional)
     x, lengths = torch.randn(2, 6, 3), torch.tensor([6, 2])

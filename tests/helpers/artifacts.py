@@ -1,4 +1,4 @@
-"""What a task has to show, made at once."""
+"""Artifacts of a task."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from trainer.core.artifacts import Artifact, LazyArtifact
 
 
-def made(items: Iterable[Artifact | LazyArtifact]) -> dict[str, Artifact]:
-    """What there turns out to be to see, by name."""
+def make_artifacts(items: Iterable[Artifact | LazyArtifact]) -> dict[str, Artifact]:
+    """Return the artifacts by name, lazy ones made."""
     each = (item.make_artifact() if isinstance(item, LazyArtifact) else item for item in items)
     return {item.name: item for item in each if item is not None}

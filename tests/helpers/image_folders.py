@@ -1,4 +1,4 @@
-"""Folders of small pictures by class, written and read."""
+"""Folders of small images by class."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS = ("bad", "good")
 
 
 def write(folder: Path, count: int = 10, kinds: tuple[str, ...] = KINDS, colour: bool = True, start: int = 0) -> Path:
-    """Pictures of one shade each, which is 100 for every class before its own and 5 for every picture."""
+    """Write uniform images with the value 100 times the class plus 5 times the number, plus 3."""
     for place, kind in enumerate(kinds):
         (folder / kind).mkdir(parents=True, exist_ok=True)
         for number in range(count):
@@ -45,7 +45,7 @@ def said(folder: Path, **changes: object) -> str:
 
 
 def rows(split: Split) -> tuple[Tensor, Tensor]:
-    """Bytes and classes of every row."""
+    """Return the bytes and classes of every row."""
     batch = split.batch(torch.arange(len(split)), 0)
     assert batch.target is not None
     return batch.inputs["x"], batch.target

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers.items import made as show
+from tests.helpers.artifacts import make_artifacts as show
 from tests.helpers.lab import Lab, lab
 from trainer.core.artifacts import ArrayFile, ImageGrid
 from trainer.engine import evaluation
@@ -70,7 +70,7 @@ def test_without_a_code_a_decoder_is_the_baseline(words: tuple[str, ...]) -> Non
 
 
 @torch.no_grad()
-def test_pictures_are_made_in_shades_between_black_and_white() -> None:
+def test_generated_images_stay_in_the_value_range() -> None:
     _, task = made(*BINARY)
     torch.manual_seed(0)
     first = task.generate(6, None)
@@ -82,6 +82,7 @@ def test_pictures_are_made_in_shades_between_black_and_white() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.slow
 def test_what_is_shown_is_rebuilt_from_the_code_and_ways_end_in_it() -> None:
     run, task = made(*SHADES, "task.likelihood=categorical", "model.num_classes=10")
     reconstructions, interpolations = show(task.eval().make_artifacts(run.loaders["test"].iter_epoch(0))).values()
@@ -143,6 +144,6 @@ def test_points_have_nothing_to_be_rebuilt_for_the_eye_and_the_baseline_of_their
         (("model=binary_vae", "data=linear_gaussian"), r"task.likelihood: bernoulli needs values in \[0, 1\]; row 0"),
     ],
 )
-def test_what_does_not_go_together_is_told_in_a_sentence(words: tuple[str, ...], said: str) -> None:
+def test_incompatible_options_raise_with_a_message(words: tuple[str, ...], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         lab(*words)
