@@ -222,5 +222,4 @@ class Classification(ScoredTask):
             family: Metrics of all classes, such as the F1 scores.
             values: Values (C,).
         """
-        names = [family.get_member(name).name for name in self.class_names]
-        return dict(zip(names, values.tolist(), strict=True))
+        return dict(zip(family.name_members(self.class_names), values.tolist(), strict=True))
