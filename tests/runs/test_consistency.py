@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from tests.helpers.own_runs import scores, trained
+from trainer.config.compose import drop_runtime_keys
 from trainer.core import rng
-from trainer.runs import evaluate, saved_run
+from trainer.runs import consistency, evaluate, saved_run
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
 
@@ -71,6 +72,18 @@ def test_what_was_edited_is_refused_by_file_and_key(name: str, before: str, afte
     file.write_text(file.read_text().replace(before, after))
     with pytest.raises(ConfigError, match=said):
         scores(file.parent)
+
+
+def test_an_edited_option_named_like_a_runtime_key_is_reported() -> None:
+    config = {"draw": True, "data_dir": "a", "data": {"data_dir": "a"}, "model": {"draw": 3}}
+    moved = {"draw": False, "data_dir": "b", "data": {"data_dir": "b"}, "model": {"draw": 3}}
+    edited = {**config, "model": {"draw": 2}}
+    assert drop_runtime_keys(config) == drop_runtime_keys(moved) != drop_runtime_keys(edited)
+    path = trained("csv")
+    file = path / "config.yaml"
+    file.write_text(file.read_text().replace("activation:", "draw: 5\n  activation:"))
+    with pytest.raises(ConfigError, match=r"config.yaml: model.draw is 5; best.pt has None"):
+        consistency.load_best(path)
 
 
 def test_a_lost_configuration_is_that_of_the_checkpoint() -> None:

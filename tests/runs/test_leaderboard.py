@@ -244,3 +244,13 @@ def test_a_metric_that_only_the_run_knows_is_ranked_in_its_direction(tmp_path: P
         put(tmp_path, str(value), tree(lr=value), [f"optimizer.lr={value}"], **known, **scores)
     found = [entry.val for entry in leaderboard.collect_entries(tmp_path)]
     assert found == sorted([0.2, 0.9, 0.5], reverse=higher)
+
+
+def test_an_option_named_like_a_runtime_key_distinguishes_settings(tmp_path: Path) -> None:
+    """Only a key that repeats the global one, as ``data.data_dir`` does, is a detail of the machine."""
+    for seed in (0, 1):
+        config = tree(seed, data_dir=f"/{seed}") | {"data_dir": f"/{seed}", "draw": True, "model": {"draw": False}}
+        put(tmp_path, str(seed), config, [f"seed={seed}"])
+    put(tmp_path, "2", config | {"seed": 2, "model": {"draw": 3}}, ["seed=2", "model.draw=3"])
+    entries = leaderboard.collect_entries(tmp_path)
+    assert sorted((entry.overrides, entry.runs) for entry in entries) == [("model.draw=3", 1), ("model.draw=false", 2)]
