@@ -118,6 +118,13 @@ def find_plugin_file(module: str) -> Path | None:
     return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
 
 
+def find_package(path: Path) -> str:
+    """Return the dotted name of the package that contains a file of a declared plugin; empty if there is none."""
+    packages = {name: file.parent for name, file in _PLUGIN_FILES.items() if file.name == "__init__.py"}
+    found = next(((name, folder) for name, folder in packages.items() if path.is_relative_to(folder)), None)
+    return ".".join([found[0], *path.parent.relative_to(found[1]).parts]) if found else ""
+
+
 def import_plugins() -> None:
     """Import the declared plugins; reload those whose files have changed since they were imported."""
     for name, path in _PLUGIN_FILES.items():
