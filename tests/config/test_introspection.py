@@ -219,3 +219,9 @@ def test_the_keys_of_every_built_in_class_are_known(target: str) -> None:
     found = introspection.read_signature(target)
     assert found is not None
     assert not found.has_unknown_keys
+
+
+def test_malformed_shapes_are_reported_with_file_and_class(own: Path) -> None:
+    own.write_text("class Net:\n    shapes = 'x (B, T, F -> (B, C)'\n")
+    with pytest.raises(ConfigError, match=r"own_sig\.py: class Net: shapes: 'x \(B, T, F -> \(B, C\)' given"):
+        introspection.read_signature("own_sig.Net")

@@ -16,6 +16,7 @@ from typing import Any, get_args
 from trainer.config import plugins, torch_classes
 from trainer.config.annotations import resolve_annotation
 from trainer.config.import_statements import find_absolute_name
+from trainer.core.shapes import parse_shapes
 from trainer.core.types import DataPath
 from trainer.utils.errors import ConfigError
 
@@ -123,7 +124,7 @@ def read_signature(target: str) -> Signature | None:
         target: Class path in this package, torch or a declared plugin.
 
     Raises:
-        ConfigError: Its file is not valid Python.
+        ConfigError: Its file is not valid Python, or its ``shapes`` are malformed.
     """
     path = find_source_file(target)
     return _read_signature(path, target.rpartition(".")[2]) if path else None
@@ -133,6 +134,11 @@ def _read_signature(path: Path, name: str) -> Signature | None:
     node = find_classes(path).get(name)
     if node is None:
         return None
+    shapes = _read_class_attribute(node, path, "shapes", "")
+    try:
+        parse_shapes(shapes)
+    except ValueError as error:
+        raise ConfigError(f"{path}: class {name}: {error}") from error
     methods = {name: _read_parameters(*method) for name, method in _find_methods(node, path).items()}
     init = methods.get("__init__", {})
     for key, value in _read_class_attribute(node, path, OPTION_DEFAULTS, {}).items():
@@ -140,7 +146,7 @@ def _read_signature(path: Path, name: str) -> Signature | None:
             init[key] = Parameter(init[key].kind, repr(value))
     return Signature(
         doc=ast.get_docstring(node) or "",
-        shapes=_read_class_attribute(node, path, "shapes", ""),
+        shapes=shapes,
         parameters_by_method=methods,
         required_model_methods=tuple(_read_class_attribute(node, path, "required_model_methods", ())) or ("forward",),
         extra_model_inputs=tuple(_read_class_attribute(node, path, "extra_model_inputs", ())),
