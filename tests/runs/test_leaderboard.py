@@ -254,3 +254,13 @@ def test_an_option_named_like_a_runtime_key_distinguishes_settings(tmp_path: Pat
     put(tmp_path, "2", config | {"seed": 2, "model": {"draw": 3}}, ["seed=2", "model.draw=3"])
     entries = leaderboard.collect_entries(tmp_path)
     assert sorted((entry.overrides, entry.runs) for entry in entries) == [("model.draw=3", 1), ("model.draw=false", 2)]
+
+
+def test_other_metrics_are_text_in_the_saved_tables_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path, "1", tree(), [], test={"accuracy": 0.7, "f1": 0.6, "auc": 0.5})
+    (entry,) = leaderboard.collect_entries(tmp_path)
+    assert entry.other_metrics == {"f1": 0.6, "auc": 0.5}
+    leaderboard.show_leaderboard(tmp_path)
+    assert "f1 (macro) 0.6000" in capsys.readouterr().out
+    assert (tmp_path / "leaderboard.csv").read_text().splitlines()[1].endswith(',"f1 0.6000, auc 0.5000"')
+    assert (tmp_path / "leaderboard.md").read_text().splitlines()[2].endswith("| f1 0.6000, auc 0.5000 |")
