@@ -201,6 +201,7 @@ def test_a_base_class_in_a_package_is_found(
         ("import torch.nn as nn\nclass A(nn.Linear): ...\n", True, True),
         ("from typing import Generic\nclass A(Generic[T], object): ...\n", False, False),
         ("class A: ...\n", False, False),
+        ("from own_sig import Base\nclass A(Base): ...\n", True, True),
     ],
 )
 def test_a_base_class_without_source_may_have_more_keys_and_methods(

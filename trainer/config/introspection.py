@@ -271,7 +271,9 @@ def _resolve_class(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
         return find_classes(path)[name], path
     target = find_absolute_name(name, _parse_module(path), path)
     source_file = find_source_file(target) if target else None
-    return _resolve_class(target.rpartition(".")[2], source_file) if target and source_file else None
+    if target is None or source_file in (None, path):  # a file that imports the name from itself does not define it
+        return None
+    return _resolve_class(target.rpartition(".")[2], source_file)
 
 
 def _read_class_attribute(node: ast.ClassDef, path: Path, key: str, default: Any) -> Any:
