@@ -160,3 +160,34 @@ def test_the_version_is_that_of_the_installed_package(monkeypatch: pytest.Monkey
     assert trainer.__version__ == metadata.version("train-zoo")
     monkeypatch.setattr(metadata, "version", find_none)
     assert trainer._read_version() == "0+unknown"
+
+
+PLUGIN = """
+from torch import Tensor, nn
+
+
+class Net(nn.Module):
+    shapes = "x (B, F) -> (B, C)"
+
+    def __init__(self, in_features: int, out_features: int):
+        super().__init__()
+        self.linear = nn.Linear(in_features, out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
+"""
+
+
+def test_a_configuration_keeps_its_plugins_when_another_is_composed(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("kept_plugin.py").write_text(PLUGIN)
+    Path("yaml/model").mkdir(parents=True)
+    Path("yaml/model/net.yaml").write_text("_target_: kept_plugin.Net\nin_features: ???\nout_features: ???\n")
+    words = [word for word in SMALL if not word.startswith("model")]
+    config = trainer.compose([*words, "model=net", "plugins=[kept_plugin]"], "yaml")
+    trainer.compose(SMALL)
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert type(trainer.build(config)[1].model).__name__ == "Net"
+    trainer.compose(SMALL)
+    assert trainer.run(config, quiet=True).status == "finished"
+    del sys.modules["kept_plugin"]

@@ -174,12 +174,14 @@ def build(config: Config) -> tuple[Dataset, Task]:
     Raises:
         ConfigError: The data cannot be read, or a run is active in another thread.
     """
+    from trainer.config import plugins
     from trainer.core import rng
 
     with rng.preserve_global_state():
         from trainer.engine import dataset_loading, factory  # here, because imports may draw random numbers
         from trainer.engine.config_errors import explain_errors
 
+        plugins.declare_plugins(config.settings.plugins, Path(config.working_dir))
         data = dataset_loading.load_dataset(config)
         rng.seed_everything(config.settings.seed)
         with explain_errors(config.tree, "model"):

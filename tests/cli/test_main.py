@@ -217,6 +217,17 @@ def test_the_verbs_say_what_they_take(
     assert (code, words in said) == (2, True), said
 
 
+@pytest.mark.parametrize("option", ["optimizer=adamw", "model=gat"])
+def test_show_prints_the_docstring_without_the_parameters_that_the_table_lists(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run_command(["show", option]) == 0
+    printed = capsys.readouterr().out
+    assert "Args:" not in printed
+    assert "\n\nReferences:\n    " in printed
+    assert "    lr: " not in printed
+
+
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     from trainer.cli import main
 

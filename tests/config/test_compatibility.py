@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from trainer.config import compatibility
@@ -33,6 +35,15 @@ def test_a_line_is_read() -> None:
     assert compatibility.parse_shapes("x (B, F) -> ()") == Shapes({"x": ("B", "F")}, None)
     assert compatibility.parse_shapes("(B, C, ...) -> (B, ...)") == Shapes({"": ("B", "C", "...")}, ("B", "..."))
     assert compatibility.parse_shapes("A model.") is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["x (B, T, F -> (B, C)", "x (B, F) -> B, C", "x B, F -> (B)", "x (B), -> (B)", "x (B) y (B) -> (B)", "-> (B)"],
+)
+def test_a_malformed_declaration_is_rejected(line: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"shapes: {line!r} given")):
+        compatibility.parse_shapes(line)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +105,7 @@ def test_dims_match_by_letter(wanted: str, given: str, fits: bool) -> None:
         (a("x (B, ...) -> (B, ...)"), a("x (B, F) -> ()"), NOTHING, None),
         (a("x (B, T, F) -> (B, C)"), a("x (B, T, F) -> (B, K)"), a("(B, C) -> (B, K)"), None),
         (a("x (B, T, F) -> (B, C)"), SEQUENCE, a("(B, C) -> (B, K)"), "cannot compare with the targets (B) of data"),
-        (a("x (B, T, F) -> (B, C)"), SEQUENCE, a("what is learned -> (B)"), None),
+        (a("x (B, T, F) -> (B, C)"), SEQUENCE, a("x (B, C), y (B) -> (B)"), None),
         (
             a("x (B, F) -> (B, C)"),
             SEQUENCE,

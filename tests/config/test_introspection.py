@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NotRequired, get_args, get_origin, g
 import pytest
 
 from tests.helpers.signatures import get_required_parameters
-from trainer.config import introspection, option_keys, plugins, registry
+from trainer.config import introspection, option_keys, plugins, registry, validation
 from trainer.config.annotations import UNCHECKED_TYPE
 from trainer.utils.errors import ConfigError
 
@@ -156,3 +156,74 @@ def test_a_base_class_imported_from_the_package_is_read(own: Path) -> None:
     assert found is not None
     assert "make_artifacts" in found.parameters_by_method
     assert list(found.parameters_by_method["__init__"]) == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("imports", "base"),
+    [
+        ("from .base import Base", "Base"),
+        ("from .base import Base as B", "B"),
+        ("from . import base", "base.Base"),
+        ("from . import Base", "Base"),
+        ("from ..base import Base", "Base"),
+        ("import own_pack.base as b", "b.Base"),
+        ("import own_pack.base", "own_pack.base.Base"),
+        ("from own_pack import base as b", "b.Base[int]"),
+    ],
+)
+def test_a_base_class_in_a_package_is_found(
+    imports: str, base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "own_pack"
+    (package / "deep").mkdir(parents=True)
+    (package / "__init__.py").write_text("from .base import Base\n")
+    (package / "base.py").write_text("class Base:\n    def __init__(self, width: int): ...\n")
+    module = "deep.net" if imports.startswith("from ..") else "net"
+    file = package.joinpath(*module.split(".")).with_suffix(".py")
+    file.write_text(f"{imports}\n\nclass Net({base}):\n    def forward(self, x): ...\n")
+    monkeypatch.chdir(tmp_path)
+    plugins.declare_plugins(["own_pack"])
+    found = introspection.read_signature(f"own_pack.{module}.Net")
+    plugins.declare_plugins([])
+    assert found is not None
+    assert found.init_types == {"width": int}
+    assert not found.has_unknown_keys
+    assert not found.has_unknown_methods
+
+
+@pytest.mark.parametrize(
+    ("source", "has_unknown_keys", "has_unknown_methods"),
+    [
+        ("from library import Base\nclass A(Base): ...\n", True, True),
+        ("from library import Base\nclass A(Base):\n    def __init__(self, a, **more): ...\n", True, True),
+        ("from library import Base\nclass A(Base):\n    def __init__(self, a): ...\n", False, True),
+        ("from library import Base\nclass B(Base): ...\nclass A(B): ...\n", True, True),
+        ("from torch import nn\nclass A(nn.Module): ...\n", False, False),
+        ("import torch.nn as nn\nclass A(nn.Linear): ...\n", True, True),
+        ("from typing import Generic\nclass A(Generic[T], object): ...\n", False, False),
+        ("class A: ...\n", False, False),
+        ("from own_sig import Base\nclass A(Base): ...\n", True, True),
+    ],
+)
+def test_a_base_class_without_source_may_have_more_keys_and_methods(
+    source: str, has_unknown_keys: bool, has_unknown_methods: bool, own: Path
+) -> None:
+    own.write_text(source)
+    found = introspection.read_signature("own_sig.A")
+    assert found is not None
+    assert (found.has_unknown_keys, found.has_unknown_methods) == (has_unknown_keys, has_unknown_methods)
+    problems = validation._check_group("model", {"_target_": "own_sig.A", "b": 1}, "", [])
+    assert any("unknown key" in problem for problem in problems) is not has_unknown_keys
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_keys_of_every_built_in_class_are_known(target: str) -> None:
+    found = introspection.read_signature(target)
+    assert found is not None
+    assert not found.has_unknown_keys
+
+
+def test_malformed_shapes_are_reported_with_file_and_class(own: Path) -> None:
+    own.write_text("class Net:\n    shapes = 'x (B, T, F -> (B, C)'\n")
+    with pytest.raises(ConfigError, match=r"own_sig\.py: class Net: shapes: 'x \(B, T, F -> \(B, C\)' given"):
+        introspection.read_signature("own_sig.Net")

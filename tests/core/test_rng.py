@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +164,27 @@ def test_one_thread_at_a_time_borrows_them_and_may_again_within() -> None:
         with rng.preserve_global_state(), rng.preserve_global_state():
             assert "another thread of this process is training" in other.submit(second).result()
         assert other.submit(second).result() == "lent"
+
+
+def test_the_generator_of_the_given_cuda_device_is_seeded_and_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    current, states = 0, {0: "state 0", 1: "state 1"}
+
+    @contextmanager
+    def select(device: torch.device) -> Iterator[None]:
+        nonlocal current
+        current, previous = device.index, current
+        yield
+        current = previous
+
+    monkeypatch.setattr(torch.cuda, "device", select)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: states[device.index])
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: states.update({device.index: state}))
+    monkeypatch.setattr(torch.cuda, "manual_seed", lambda seed: states.update({current: f"seed {seed}"}))
+    second = torch.device("cuda:1")
+    with rng.fork_rng(7, second):
+        assert states == {0: "state 0", 1: "seed 7"}
+    assert states == {0: "state 0", 1: "state 1"}
+    with rng.preserve_generators():
+        torch.manual_seed(3)
+        rng.set_rng_state(rng.get_rng_state(CPU), second)  # of a run that was saved on the CPU
+    assert states == {0: "state 0", 1: "seed 3"}

@@ -58,3 +58,28 @@ def test_the_sanity_check_in_half_precision_changes_nothing() -> None:
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(value, before[name]) for name, value in made.task.state_dict().items())
     assert all(parameter.grad is None or not parameter.grad.any() for parameter in made.task.parameters())
+
+
+@pytest.mark.parametrize("method", ["score", "metrics", "loss"])
+def test_an_error_of_the_task_itself_keeps_its_type(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    made = make_pair("lstm", "synthetic_seq")
+    made.loaders["train"].batch_size = 1
+
+    def fail(*_: object) -> None:
+        raise (ValueError if method == "loss" else KeyError)("typo")
+
+    monkeypatch.setattr(made.task, method, fail)
+    with pytest.raises((KeyError, ValueError), match="typo") as caught:
+        sanity_check.run_sanity_check(made.task, made.loaders["train"], {"typo": 1})
+    assert caught.value.__cause__ is None
+
+
+def test_an_error_of_the_model_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_pair("lstm", "synthetic_seq")
+
+    def fail(**_: object) -> None:
+        raise KeyError("sound")
+
+    monkeypatch.setattr(made.task.model, "forward", fail)
+    with pytest.raises(ConfigError, match=r"^model: forward\(\*\*_\) cannot take this data \(x .*\): 'sound'"):
+        sanity_check.run_sanity_check(made.task, made.loaders["train"], {})

@@ -89,3 +89,10 @@ def test_throughput_leaves_out_what_is_not_training() -> None:
         metrics.record_rows(10)
         time.sleep(0.05)  # a validation
     assert 10 / 0.06 < metrics["rows_per_second"] <= 10 / 0.02
+
+
+def test_a_step_that_updates_no_group_has_no_values() -> None:
+    metrics = StepMetrics(tiny(train=rows(16)).param_groups)
+    metrics.record_rows(4)
+    assert all(math.isnan(metrics[name]) for name in ("loss", "grad_norm", "lr"))
+    assert metrics["rows_per_second"] > 0

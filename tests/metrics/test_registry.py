@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from trainer import Metric
 from trainer.metrics.registry import (
     BUILTIN_METRICS,
+    F1_PER_CLASS,
     find_builtin_metric,
     find_metric,
     find_task_metric,
@@ -100,3 +101,9 @@ def test_the_best_of_a_sequence_is_its_best_number(scores: list[float], name: st
         best = score if is_better(score, best, BUILTIN_METRICS[name]) else best
     numbers = [score for score in scores if math.isfinite(score)]
     assert best == ((max if name == "accuracy" else min)(numbers) if numbers else None)
+
+
+def test_class_names_with_white_space_give_distinct_metric_names() -> None:
+    names = F1_PER_CLASS.name_members(["New York", "New_York", "New\tYork", "a b", "c", 3])
+    assert names == ["f1_New_York_2", "f1_New_York", "f1_New_York_3", "f1_a_b", "f1_c", "f1_3"]
+    assert all(find_builtin_metric(name) == Metric(name, higher_is_better=True) for name in names)

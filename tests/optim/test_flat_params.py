@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -136,3 +138,48 @@ def test_the_nonfinite_gradient_is_reported() -> None:
     assert head.bias.grad is not None
     head.bias.grad[1] = float("inf")
     assert flat.nonfinite_parameter_names(model.named_parameters()) == ["1.bias"]
+
+
+def train_twice(model: nn.Module, flat: FlatParameters, change: Callable[[nn.Module], object]) -> torch.Tensor:
+    """Weights after two steps of gradient descent with a change of the model between them."""
+    x = torch.linspace(-1, 1, 12).view(4, 3)
+    for step in range(2):
+        if step:
+            change(model)
+        flat.zero_grad()
+        model(x).square().sum().backward()
+        with torch.no_grad():
+            flat.data.add_(flat.grad, alpha=-0.01)
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: model.zero_grad(),
+        lambda model: model.double().float(),
+        lambda model: (model.zero_grad(), model(torch.ones(1, 3)).sum().backward()),
+    ],
+)
+def test_parameters_that_a_callback_replaced_are_trained_on(change: Callable[[nn.Module], object]) -> None:
+    def make() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 2))
+
+    first, second = make(), make()
+    expected = train_twice(first, FlatParameters(first.parameters()), lambda _: None)
+    assert torch.equal(train_twice(second, FlatParameters(second.parameters()), change), expected)
+
+
+def test_parameters_that_a_callback_converted_are_an_error() -> None:
+    model = nn.Linear(3, 2)
+    flat = FlatParameters(model.parameters(), names={p: name for name, p in model.named_parameters()})
+    with pytest.raises(RuntimeError, match=r"parameter weight was changed to float64 \[2, 3\] on cpu"):
+        train_twice(model, flat, lambda model: model.double())
+
+
+def test_parameters_of_several_dtypes_are_refused_by_name() -> None:
+    model = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 2).double())
+    names = {p: name for name, p in model.named_parameters()}
+    with pytest.raises(ValueError, match=r"one dtype and device: 0\.weight is float32 on cpu, 1\.weight is flo"):
+        FlatParameters(model.parameters(), names=names)

@@ -76,6 +76,23 @@ def test_it_resumes_at_its_position(name: str, stop: int) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_an_earlier_step_has_its_own_rate(name: str) -> None:
+    schedule = build(name)
+    forward = [schedule(step) for step in range(TOTAL)]
+    assert [schedule(step) for step in reversed(range(TOTAL))] == forward[::-1]
+
+
+def test_a_plateau_has_no_earlier_steps() -> None:
+    schedule = build("ReduceLROnPlateau", warmup=2)
+    for step in range(6):
+        schedule(step)
+    with pytest.raises(ValueError, match="step: 2 given after 3; a schedule that follows the score"):
+        schedule(4)
+    schedule.load_state_dict(schedule.state_dict())
+    assert schedule(4)[0] == LR
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_its_state_is_of_numbers_of_one_type(name: str) -> None:
     schedule = build(name)
     before = schedule.state_dict()

@@ -14,8 +14,9 @@ import torch
 
 from tests.helpers.marks import mark_slow_after
 from tests.helpers.own_runs import evaluate_scores, train_run
+from trainer.config.compose import drop_runtime_keys
 from trainer.core import rng
-from trainer.runs import evaluate, saved_run
+from trainer.runs import consistency, evaluate, saved_run
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
 
@@ -72,6 +73,18 @@ def test_edited_values_are_refused_with_file_and_key(name: str, before: str, aft
     file.write_text(file.read_text().replace(before, after))
     with pytest.raises(ConfigError, match=said):
         evaluate_scores(file.parent)
+
+
+def test_an_edited_option_named_like_a_runtime_key_is_reported() -> None:
+    config = {"draw": True, "data_dir": "a", "data": {"data_dir": "a"}, "model": {"draw": 3}}
+    moved = {"draw": False, "data_dir": "b", "data": {"data_dir": "b"}, "model": {"draw": 3}}
+    edited = {**config, "model": {"draw": 2}}
+    assert drop_runtime_keys(config) == drop_runtime_keys(moved) != drop_runtime_keys(edited)
+    path = train_run("csv")
+    file = path / "config.yaml"
+    file.write_text(file.read_text().replace("activation:", "draw: 5\n  activation:"))
+    with pytest.raises(ConfigError, match=r"config.yaml: model.draw is 5; best.pt has None"):
+        consistency.load_best(path)
 
 
 def test_a_lost_configuration_is_read_from_the_checkpoint() -> None:

@@ -213,8 +213,8 @@ def test_folds_are_averaged_as_seeds_are_and_every_score_is_seen(tmp_path: Path)
     )
     assert [(entry.overrides, entry.runs) for entry in entries] == [("lr=1", 2), ("data.folds=5", 1)]
     assert entries[0].baseline == pytest.approx(0.55)
-    assert entries[0].other_metrics == "accuracy 0.8000"
-    assert entries[1].other_metrics == "accuracy 0.6000"
+    assert entries[0].other_metrics == {"accuracy": pytest.approx(0.8)}
+    assert entries[1].other_metrics == {"accuracy": pytest.approx(0.6)}
 
 
 def test_only_what_differs_is_named_and_only_what_finished_counts(tmp_path: Path) -> None:

@@ -60,3 +60,12 @@ def test_the_rule_of_the_most_frequent_class_has_the_f1_of_its_draws(tmp_path: P
     first, second = 2 * 1 / (1 + 8), 2 * 3 / (3 + 8)
     assert baseline["f1"] == pytest.approx((first + second) / 2 / 3)
     assert [baseline[f"f1_{c}"] for c in range(3)] == pytest.approx([first / 2, second / 2, 0])
+
+
+def test_scores_of_classes_whose_names_have_spaces(tmp_path: Path) -> None:
+    rows = (f"{i},{name}" for i in range(10) for name in ("New York", "Rome"))
+    table = write(tmp_path, {"t.csv": "\n".join(("a,town", *rows))}) / "t.csv"
+    words = ("model=mlp", "data=csv", f"data.path={table}", "data.target=town", "max_steps=1")
+    made = lab(*words, "task.scores=[accuracy,f1_per_class,mean_iou]", "monitor=iou_New_York")
+    assert made.test().keys() > {"f1_New_York", "f1_Rome", "iou_New_York", "iou_Rome"}
+    assert made.task.reference_scores()[0].keys() >= {"f1_New_York", "f1_Rome"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,9 @@ from trainer.utils.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from trainer.config.registry import ConfigOption
+
+_ARGS_SECTION = re.compile(r"^Args:\n(?:(?: .*)?(?:\n|\Z))*", re.MULTILINE)
+"""Matches the section of a docstring that describes the parameters."""
 
 
 @pause_gc()  # it keeps what it creates until it ends
@@ -99,7 +103,8 @@ def _show_option(word: str, config_dirs: Sequence[Path]) -> None:
     if signature and torch_classes.is_torch_class(option.class_path or ""):
         print_text(f"The class is {option.class_path}.")
     elif signature:
-        print_text("\n\n".join(part for part in (signature.shapes, signature.doc) if part))
+        doc = _ARGS_SECTION.sub("", signature.doc).rstrip()  # the table of keys says the same
+        print_text("\n\n".join(part for part in (signature.shapes, doc) if part))
     keys = option_keys.read_keys(group, option.class_path) if option.class_path else None
     entry = f"{name}." if group in registry.LIST_GROUPS else ""
     _print_keys(option, {key: parameter.kind for key, parameter in (keys or {}).items()}, f"{group}.{entry}")

@@ -44,7 +44,7 @@ def find_incompatibility(
         names: Names of the options for the message, by group.
     """
     labels = {group: f"{group} {names[group]}" if names else group for group in CORE_GROUPS}
-    if not {*task.required_model_methods} <= model.parameters_by_method.keys():
+    if not (model.has_unknown_methods or {*task.required_model_methods} <= model.parameters_by_method.keys()):
         methods = " and ".join(f"{name}()" for name in task.required_model_methods)
         return f"{labels['data']} with {labels['task']} needs {methods}, which {labels['model']} does not have"
     model_shapes, data_shapes, task_shapes = (parse_shapes(item.shapes) for item in (model, data, task))

@@ -52,6 +52,28 @@ RUNTIME_ONLY_KEYS = {
 """Keys that do not affect training: runs that differ only in these have the same configuration hash."""
 
 
+def repeats_runtime_key(key: str, value: object, tree: Mapping[str, Any]) -> bool:
+    """Return whether a key of a group only repeats a runtime key, as in ``data_dir: ${data_dir}``.
+
+    Args:
+        key: Key in the group, without the group.
+        value: Its value.
+        tree: Configuration with the global keys.
+    """
+    return key in RUNTIME_ONLY_KEYS and key in tree and value in (tree[key], f"${{{key}}}")
+
+
+def drop_runtime_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration without runtime keys and the keys of groups that only repeat one."""
+    return {
+        key: {name: item for name, item in value.items() if not repeats_runtime_key(name, item, tree)}
+        if isinstance(value, Mapping)
+        else value
+        for key, value in tree.items()
+        if key not in RUNTIME_ONLY_KEYS
+    }
+
+
 @dataclass(frozen=True)
 class Config:
     """Composed and validated configuration.
@@ -100,9 +122,7 @@ class Config:
         Args:
             data_digest: Digest of the contents; None if there are no files.
         """
-        training_config = {
-            key: self._without_runtime_keys(value) for key, value in self.tree.items() if key not in RUNTIME_ONLY_KEYS
-        }
+        training_config = drop_runtime_keys(self.tree)
         if not training_config["callbacks"]:  # as in runs that were saved before there was this group
             del training_config["callbacks"]
         training_config["plugins"] = self._list_training_plugins()
@@ -118,12 +138,6 @@ class Config:
             {str(node["_target_"]).partition(".")[0] for node in nodes} for nodes in (loggers, others)
         )
         return [name for name in self.tree["plugins"] if name not in logger_modules - other_modules]
-
-    def _without_runtime_keys(self, value: Any) -> Any:
-        """Return a group without keys that only repeat a runtime key, as in ``data_dir: ${data_dir}``."""
-        if not isinstance(value, Mapping):
-            return value
-        return {key: item for key, item in value.items() if key not in RUNTIME_ONLY_KEYS or item != self.tree[key]}
 
 
 def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> Config:

@@ -25,12 +25,10 @@ from yaml import YAMLError
 from trainer.config import config_dir, secret_masking, yaml_limits
 from trainer.config.defaults_list import get_builtin_dir
 from trainer.config.key_suggestions import suggest_key
-from trainer.config.overrides import is_list_entry
+from trainer.config.overrides import YAML_HYDRA_KEYS, is_list_entry
 from trainer.config.registry import OBJECT_GROUPS
 from trainer.utils.errors import ConfigError
 
-ALLOWED_HYDRA_KEYS = ("run.dir", "sweep.dir", "sweep.subdir")
-"""Keys below ``hydra`` that a YAML file may set: output directories. Hydra acts on others before a job is checked."""
 _GENERATED_HYDRA_KEYS = ("runtime", "overrides", "searchpath", "job.override_dirname")
 """Keys below ``hydra`` that Hydra fills in itself after merging."""
 _COMPOSE_CACHE: dict[tuple[object, ...], DictConfig] = {}
@@ -118,7 +116,7 @@ def _check_hydra_changes(composed: DictConfig, choices: Sequence[str], searchpat
         _flatten_tree(OmegaConf.to_container(tree.hydra, resolve=False))
         for tree in (compose_base(tuple(text for text in choices if text.startswith("hydra/")), ()), composed)
     )
-    allowed_keys = (*ALLOWED_HYDRA_KEYS, *_GENERATED_HYDRA_KEYS)
+    allowed_keys = (*(key.removeprefix("hydra.") for key in YAML_HYDRA_KEYS), *_GENERATED_HYDRA_KEYS)
     absent = object()
     changed = [
         key
@@ -131,10 +129,10 @@ def _check_hydra_changes(composed: DictConfig, choices: Sequence[str], searchpat
         expected_overrides = [text for text in overrides if text.startswith("hydra") == (name == "hydra")]
         if list(composed.hydra.overrides[name]) != expected_overrides:
             changed.append(f"overrides.{name}")
-    allowed = ", ".join(f"hydra.{key}" for key in ALLOWED_HYDRA_KEYS)
     top_keys = dict.fromkeys(".".join(key.split(".")[:2]) for key in changed)
     problems = [
-        f"hydra.{key}: a YAML file sets it; of Hydra's own keys, a YAML file may set {allowed}" for key in top_keys
+        f"hydra.{key}: a YAML file sets it; of Hydra's own keys, a YAML file may set {', '.join(YAML_HYDRA_KEYS)}"
+        for key in top_keys
     ]
     plugins_node = composed._get_node("plugins")
     if plugins_node != []:

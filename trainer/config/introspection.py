@@ -15,12 +15,16 @@ from typing import Any, get_args
 
 from trainer.config import plugins, torch_classes
 from trainer.config.annotations import resolve_annotation
+from trainer.config.import_statements import find_absolute_name
+from trainer.core.shapes import parse_shapes
 from trainer.core.types import DataPath
 from trainer.utils.errors import ConfigError
 
 PACKAGE_DIR = Path(__file__).parents[1]
 OPTION_DEFAULTS = "option_defaults"
 """Name of the class attribute with the defaults for ``**options: Unpack[Options]``."""
+_PLAIN_BASES = ("object", "abc.ABC", "typing.Protocol", "typing.Generic", "torch.nn.Module")
+"""Base classes outside of the sources that add neither keys nor methods of models and tasks."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Signature:
         required_model_methods: Methods that a task calls on its model.
         extra_model_inputs: Inputs that a task passes to its model in addition to those of the data.
         target_kind: ``class`` or ``number``, for a task whose ``shapes`` do not determine it.
+        has_unknown_methods: Whether a base class has no readable source, so that there may be more methods.
+        has_unknown_keys: Whether such a base class may take further ``__init__`` parameters.
     """
 
     doc: str
@@ -55,6 +61,8 @@ class Signature:
     required_model_methods: tuple[str, ...]
     extra_model_inputs: tuple[str, ...] = ()
     target_kind: str | None = None
+    has_unknown_methods: bool = False
+    has_unknown_keys: bool = False
 
     @property
     def init_types(self) -> dict[str, Any]:
@@ -110,7 +118,7 @@ def read_signature(target: str) -> Signature | None:
         target: Class path in this package, torch or a declared plugin.
 
     Raises:
-        ConfigError: Its file is not valid Python.
+        ConfigError: Its file is not valid Python, or its ``shapes`` are malformed.
     """
     path = find_source_file(target)
     return _read_signature(path, target.rpartition(".")[2]) if path else None
@@ -120,6 +128,11 @@ def _read_signature(path: Path, name: str) -> Signature | None:
     node = find_classes(path).get(name)
     if node is None:
         return None
+    shapes = _read_class_attribute(node, path, "shapes", "")
+    try:
+        parse_shapes(shapes)
+    except ValueError as error:
+        raise ConfigError(f"{path}: class {name}: {error}") from error
     methods = {name: _read_parameters(*method) for name, method in _find_methods(node, path).items()}
     init = methods.get("__init__", {})
     for key, value in _read_class_attribute(node, path, OPTION_DEFAULTS, {}).items():
@@ -127,11 +140,13 @@ def _read_signature(path: Path, name: str) -> Signature | None:
             init[key] = Parameter(init[key].kind, repr(value))
     return Signature(
         doc=ast.get_docstring(node) or "",
-        shapes=_read_class_attribute(node, path, "shapes", ""),
+        shapes=shapes,
         parameters_by_method=methods,
         required_model_methods=tuple(_read_class_attribute(node, path, "required_model_methods", ())) or ("forward",),
         extra_model_inputs=tuple(_read_class_attribute(node, path, "extra_model_inputs", ())),
         target_kind=_read_class_attribute(node, path, "target_kind", None),
+        has_unknown_methods=any(_has_unknown_base(*entry) for entry in _resolve_mro(node, path)),
+        has_unknown_keys=_has_unknown_keys(node, path),
     )
 
 
@@ -178,12 +193,31 @@ def _resolve_mro(node: ast.ClassDef, path: Path) -> list[tuple[ast.ClassDef, Pat
 
 
 def _resolve_base(base: ast.expr, path: Path) -> tuple[ast.ClassDef, Path] | None:
-    """Resolve a base class as written in a class statement: ``Adam`` or ``torch.optim.Adam``."""
-    if isinstance(base, ast.Name):
-        return _resolve_class(base.id, path)
-    target = ast.unparse(base) if isinstance(base, ast.Attribute) else ""
-    source_file = torch_classes.find_source_file(target)
-    return _resolve_class(target.rpartition(".")[2], source_file) if source_file else None
+    """Resolve a base class as written in a class statement: ``Adam``, ``torch.optim.Adam`` or ``Base[T]``."""
+    name = _get_base_name(base)
+    return _resolve_class(name, path) if name else None
+
+
+def _get_base_name(base: ast.expr) -> str:
+    """Return the name of a base class, without type arguments; empty for other expressions."""
+    node = base.value if isinstance(base, ast.Subscript) else base
+    return ast.unparse(node) if isinstance(node, ast.Name | ast.Attribute) else ""
+
+
+def _has_unknown_base(node: ast.ClassDef, path: Path) -> bool:
+    """Return whether a base in a class statement has no readable source and is not a plain one."""
+    names = (_get_base_name(base) for base in node.bases if _resolve_base(base, path) is None)
+    return any((find_absolute_name(name, _parse_module(path), path) or name) not in _PLAIN_BASES for name in names)
+
+
+def _has_unknown_keys(node: ast.ClassDef, path: Path) -> bool:
+    """Return whether ``__init__`` may take parameters of a base class that has no readable source."""
+    inits = (item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__")
+    init = next(inits, None)
+    if init is not None and (init.args.kwarg is None or isinstance(init.args.kwarg.annotation, ast.Subscript)):
+        return False
+    bases = [entry for base in node.bases if (entry := _resolve_base(base, path))]
+    return _has_unknown_base(node, path) or any(_has_unknown_keys(*entry) for entry in bases)
 
 
 def _parse_arguments(function: ast.FunctionDef, path: Path) -> list[tuple[ast.arg, ast.expr | None]]:
@@ -223,16 +257,17 @@ def _list_keys(node: ast.ClassDef, path: Path) -> list[ast.AnnAssign]:
 def _resolve_class(name: str, path: Path) -> tuple[ast.ClassDef, Path] | None:
     """Return a class that a file defines or imports, with the file that defines it; None if it cannot be found.
 
-    Imports under ``TYPE_CHECKING`` count, because ``trainer/__init__.py`` lists its lazy exports there.
+    Args:
+        name: Name in the file, dotted for a class of an imported module.
+        path: Path of the file.
     """
     if name in find_classes(path):
         return find_classes(path)[name], path
-    body = _parse_module(path).body
-    for node in (*body, *(inner for outer in body if isinstance(outer, ast.If) for inner in outer.body)):
-        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
-            source_file = find_source_file(f"{node.module}.{name}")
-            return _resolve_class(name, source_file) if source_file else None
-    return None
+    target = find_absolute_name(name, _parse_module(path), path)
+    source_file = find_source_file(target) if target else None
+    if target is None or source_file in (None, path):  # a file that imports the name from itself does not define it
+        return None
+    return _resolve_class(target.rpartition(".")[2], source_file)
 
 
 def _read_class_attribute(node: ast.ClassDef, path: Path, key: str, default: Any) -> Any:

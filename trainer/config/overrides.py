@@ -17,8 +17,10 @@ from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import shorten_repr
 
-ALLOWED_HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.", "hydra.launcher.", "hydra.sweeper.")
+COMMAND_LINE_HYDRA_PREFIXES = ("hydra.run.dir", "hydra.sweep.", "hydra.launcher.", "hydra.sweeper.")
 """Prefixes of the keys of Hydra that a command line may set; directories of YAML files are added by --config-dir."""
+YAML_HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
+"""Keys of Hydra that a YAML file may set: output directories. Hydra acts on others before a job is checked."""
 ALLOWED_HYDRA_GROUPS = ("hydra/launcher", "hydra/sweeper")
 """Groups of Hydra that a command line may choose from."""
 MAX_DEPTH = 20
@@ -126,10 +128,9 @@ def find_override_problems(item: Override, *, is_sweep: bool = False) -> list[st
         return [f"{key}: add a directory of YAML files by --config-dir DIR"]
     if is_hydra_key and item.is_sweep_override():
         return [f"{item.input_line}: Hydra's own keys take one value"]
-    if is_hydra_key and (
-        not (key.startswith(ALLOWED_HYDRA_KEYS) or key in ALLOWED_HYDRA_GROUPS) or "_target_" in (item.input_line or "")
-    ):
-        allowed = (*(k.rstrip(".") for k in ALLOWED_HYDRA_KEYS), *ALLOWED_HYDRA_GROUPS)
+    is_allowed = key.startswith(COMMAND_LINE_HYDRA_PREFIXES) or key in ALLOWED_HYDRA_GROUPS
+    if is_hydra_key and (not is_allowed or "_target_" in (item.input_line or "")):
+        allowed = (*(k.rstrip(".") for k in COMMAND_LINE_HYDRA_PREFIXES), *ALLOWED_HYDRA_GROUPS)
         return [f"{key}: of Hydra's own keys, train reads {', '.join(allowed)}"]
     return []
 

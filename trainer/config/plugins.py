@@ -20,30 +20,32 @@ _IMPORT_TIME = "__trainer_import_time_ns__"
 """Attribute of a plugin module with the time at which it was imported here."""
 
 
-def declare_plugins(names: Iterable[str]) -> None:
+def declare_plugins(names: Iterable[str], directory: Path | None = None) -> None:
     """Declare plugins by name, replacing those declared before; nothing is imported.
 
     Args:
         names: Names of modules or packages, without dots.
+        directory: Directory with modules of the user; by default the working directory.
 
     Raises:
-        ConfigError: A name is invalid or reserved, or is found neither in the working directory nor installed.
+        ConfigError: A name is invalid or reserved, or is found neither in the directory nor installed.
     """
     _PLUGIN_FILES.clear()
+    directory = directory or Path.cwd()
     for name in names:
         if not name.isidentifier():
-            raise ConfigError(f"plugins: {name!r} is not the name of a module; it must be in {Path.cwd()} or installed")
+            raise ConfigError(f"plugins: {name!r} is not the name of a module; it must be in {directory} or installed")
         if name in sys.stdlib_module_names or name == "trainer":
             raise ConfigError(f"plugins: {name!r} is a module of the standard library or of train; rename the plugin")
-        local_path = Path.cwd() / name
+        local_path = directory / name
         candidates = [local_path.with_suffix(".py"), local_path / "__init__.py"]
         file = next((path for path in candidates if path.is_file()), None)
         if file is None:
             spec = importlib.util.find_spec(name)
             file = Path(spec.origin) if spec and spec.origin else None
         if file is None:
-            suggestion = did_you_mean(name, [path.stem for path in Path.cwd().glob("*.py")])
-            raise ConfigError(f"plugins: no module {name!r} in {Path.cwd()} or installed{suggestion}")
+            suggestion = did_you_mean(name, [path.stem for path in directory.glob("*.py")])
+            raise ConfigError(f"plugins: no module {name!r} in {directory} or installed{suggestion}")
         _PLUGIN_FILES[name] = file
 
 
@@ -114,6 +116,13 @@ def find_plugin_file(module: str) -> Path | None:
         return _PLUGIN_FILES[top]
     path = _PLUGIN_FILES[top].parent.joinpath(*rest)
     return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+
+
+def find_package(path: Path) -> str:
+    """Return the dotted name of the package that contains a file of a declared plugin; empty if there is none."""
+    packages = {name: file.parent for name, file in _PLUGIN_FILES.items() if file.name == "__init__.py"}
+    found = next(((name, folder) for name, folder in packages.items() if path.is_relative_to(folder)), None)
+    return ".".join([found[0], *path.parent.relative_to(found[1]).parts]) if found else ""
 
 
 def import_plugins() -> None:

@@ -226,7 +226,8 @@ def _check_group(group: str, node: Mapping[str, Any], name: str, config_dirs: Se
     keys = option_keys.get_keys(group, target, signature)
     kinds = {key: parameter.kind for key, parameter in keys.items()}
     values = {key: value for key, value in node.items() if key != "_target_"}
-    problems = [f"{group}.{key}: unknown key{_suggest_key(target, key, kinds)}" for key in values if key not in kinds]
+    unknown_keys = [] if signature.has_unknown_keys else [key for key in values if key not in kinds]
+    problems = [f"{group}.{key}: unknown key{_suggest_key(target, key, kinds)}" for key in unknown_keys]
     missing = [key for key in kinds if keys[key].default is None and key not in values]
     problems += [f"{group}.{key}: {f'{group} {name}' if name else target} needs it" for key in missing]
     for key, value in values.items():

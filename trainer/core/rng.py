@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -133,14 +133,20 @@ def fork_rng(seed: int, device: torch.device | None = None) -> Iterator[None]:
     cuda_state = torch.cuda.get_rng_state(device) if device is not None and device.type == "cuda" else None
     # torch.manual_seed would also initialize and seed every available accelerator.
     torch.default_generator.manual_seed(seed)
-    if cuda_state is not None:
-        torch.cuda.manual_seed(seed)
+    if device is not None and cuda_state is not None:
+        _seed_cuda(seed, device)
     try:
         yield
     finally:
         torch.set_rng_state(state)
         if device is not None and cuda_state is not None:
             torch.cuda.set_rng_state(cuda_state, device)
+
+
+def _seed_cuda(seed: int, device: torch.device) -> None:
+    """Seed the generator of a CUDA device, which need not be the current one that ``torch.cuda.manual_seed`` seeds."""
+    with nullcontext() if device.index is None else torch.cuda.device(device):
+        torch.cuda.manual_seed(seed)
 
 
 @contextmanager
@@ -224,4 +230,4 @@ def set_rng_state(state: dict[str, Any], device: torch.device) -> None:
         torch.cuda.set_rng_state(state["cuda"], device)
     elif device.type == "cuda":
         # The state was saved on a device whose noise came from the CPU generator.
-        torch.cuda.manual_seed(torch.initial_seed())
+        _seed_cuda(torch.initial_seed(), device)

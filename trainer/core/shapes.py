@@ -15,6 +15,9 @@ from functools import cache
 Dims = tuple[str, ...]
 """Names of dimensions, such as ``("B", "T", "F")``; ``...`` is any number of further dimensions."""
 
+_ENTRY = r"\*{0,2}\w*\s*\([\w.,\s]*\)"
+_DECLARATION = re.compile(rf"\s*{_ENTRY}(?:\s*,\s*{_ENTRY})*\s*->\s*\w*\s*\([\w.,\s]*\)\s*")
+
 
 @dataclass(frozen=True)
 class Shapes:
@@ -31,10 +34,16 @@ class Shapes:
 
 @cache
 def parse_shapes(line: str) -> Shapes | None:
-    """Return the parsed shape declaration; None if the line has no arrow."""
+    """Return the parsed shape declaration; None if the line has no arrow.
+
+    Raises:
+        ValueError: The declaration is malformed, such as one with a missing parenthesis.
+    """
     inputs, arrow, output_text = line.partition("->")
     if not arrow:
         return None
+    if not _DECLARATION.fullmatch(line):
+        raise ValueError(f"shapes: {line!r} given; expected inputs and an output, as in 'x (B, T, F) -> (B, C)'")
     pairs = re.findall(r"(\*{0,2}\w*)\s*\(([^)]*)\)", inputs)
     output = re.search(r"\(([^)]*)\)", output_text)
     return Shapes(

@@ -35,6 +35,7 @@ class EMA:
 
     def swap(self) -> None:
         """Exchange the parameters with their average."""
+        self.params.rebind()
         params = self.params.data.clone()
         self.params.data.copy_(self.average)
         self.average.copy_(params)

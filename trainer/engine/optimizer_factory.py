@@ -30,7 +30,8 @@ def flatten_param_groups(task: Task, entries: Sequence[Mapping[str, Any]]) -> di
         Flat parameters by the name of the group.
 
     Raises:
-        ConfigError: A pattern matches no trainable parameter, or all parameters of a group are frozen.
+        ConfigError: A pattern matches no trainable parameter, or the parameters of a group are all frozen or have
+            several dtypes or devices.
     """
     names = name_parameters(task)
     groups = {name: list(parameters) for name, parameters in task.param_groups().items()}
@@ -43,10 +44,13 @@ def flatten_param_groups(task: Task, entries: Sequence[Mapping[str, Any]]) -> di
     options = resolve_group_options(trained, entries, former_names)
     decayed, matrices = find_decayed_parameters(task), find_matrix_parameters(task)
     checkpoint_names = {parameter: own_names[0] for parameter, own_names in names.items()}
-    return {
-        name: FlatParameters(parameters, decayed, checkpoint_names, options, matrices, former_names)
-        for name, parameters in groups.items()
-    }
+    try:
+        return {
+            name: FlatParameters(parameters, decayed, checkpoint_names, options, matrices, former_names)
+            for name, parameters in groups.items()
+        }
+    except ValueError as error:
+        raise ConfigError(f"model: {error}") from error
 
 
 def make_optimizer(kind: type[Any], node: Mapping[str, Any], params: FlatParameters) -> Optimizer:

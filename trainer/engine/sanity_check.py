@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from trainer.core import rng
 from trainer.core.batch import Batch, ScoreAccumulator
 from trainer.core.task import Task
 from trainer.engine.dataloader import Loader
@@ -34,22 +36,21 @@ def run_sanity_check(
     """
     batch = make_small_batch(train)
     train.load_augmented_rows(batch.index[:2], 0)
-    rng_state = torch.get_rng_state()
     task.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), rng.preserve_generators():
             totals = ScoreAccumulator()
             totals.update(task.score(batch))
             scores = task.metrics(totals.compute_totals())
     except (RuntimeError, ValueError, LookupError, TypeError) as error:
+        if not _is_raised_by_network(error, task):
+            raise
         if str(error).partition(":")[0] in model_options:
             raise ConfigError(f"model.{error}") from error
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in batch.inputs.items())
         arguments = ", ".join(str(p).split(":")[0] for p in inspect.signature(task.model.forward).parameters.values())
         reason = str(error).split("\n")[0]
         raise ConfigError(f"model: forward({arguments}) cannot take this data ({shapes}): {reason}") from error
-    finally:
-        torch.set_rng_state(rng_state)
     if len(batch) == 1:
         _train_on_one_row(task, batch)
     if precision != 32:
@@ -57,32 +58,41 @@ def run_sanity_check(
     return tuple(scores)
 
 
+def _is_raised_by_network(error: Exception, task: Task) -> bool:
+    """Return whether an error was raised in a module of a task, not in the code of the task itself."""
+    networks = {id(module) for module in task.modules() if module is not task}
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(id(frame.f_locals.get("self")) in networks for frame, _ in frames)
+
+
 def _train_on_one_row(task: Task, batch: Batch) -> None:
     """Raise ConfigError if a model cannot be trained on a batch of one row, as with batch norm."""
-    rng_state, before = torch.get_rng_state(), {name: value.clone() for name, value in task.state_dict().items()}
+    before = {name: value.clone() for name, value in task.state_dict().items()}
     task.train()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), rng.preserve_generators():
             for group_name in task.param_groups():
                 task.loss(batch, group_name)
     except ValueError as error:
+        if not _is_raised_by_network(error, task):
+            raise
         raise ConfigError(f"batch_size: the model cannot train on batches of one row: {error}") from error
     finally:
         task.load_state_dict(before)
-        torch.set_rng_state(rng_state)
 
 
 def _train_in_half_precision(task: Task, batch: Batch, precision: int | str) -> None:
     """Raise ConfigError if a layer of the model cannot be trained in a precision on this device."""
-    rng_state, before = torch.get_rng_state(), {name: value.clone() for name, value in task.state_dict().items()}
+    before = {name: value.clone() for name, value in task.state_dict().items()}
     device = task.progress.device
     task.train()
     try:
-        for group_name, parameters in task.param_groups().items():
-            with autocast_context(device, precision):
-                loss = task.loss(batch, group_name)
-            trainable = [parameter for parameter in parameters if parameter.requires_grad]
-            torch.autograd.grad(loss, trainable, allow_unused=True)
+        with rng.preserve_generators():
+            for group_name, parameters in task.param_groups().items():
+                with autocast_context(device, precision):
+                    loss = task.loss(batch, group_name)
+                trainable = [parameter for parameter in parameters if parameter.requires_grad]
+                torch.autograd.grad(loss, trainable, allow_unused=True)
     except RuntimeError as error:
         reason = str(error).split(". ")[0].splitlines()[0]
         raise ConfigError(
@@ -91,7 +101,6 @@ def _train_in_half_precision(task: Task, batch: Batch, precision: int | str) -> 
         ) from error
     finally:
         task.load_state_dict(before)
-        torch.set_rng_state(rng_state)
 
 
 def make_small_batch(train: Loader) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -21,8 +22,8 @@ class StepMetrics(Mapping[str, float]):
 
     Reading a value synchronizes with the accelerator; values that are not read cost nothing. ``grad_norm`` is measured
     before clipping. With several parameter groups, ``loss`` and ``grad_norm`` are means over the groups that this step
-    updated and ``lr`` belongs to the first of them; ``loss_NAME``, ``grad_norm_NAME`` and ``lr_NAME`` are the values of
-    each updated group.
+    updated and ``lr`` belongs to the first of them, all NaN if it updated none; ``loss_NAME``, ``grad_norm_NAME`` and
+    ``lr_NAME`` are the values of each updated group.
 
     Args:
         param_groups: Parameter groups of the trainer, by name.
@@ -63,6 +64,8 @@ class StepMetrics(Mapping[str, float]):
         if key == "rows_per_second":
             (before, rows_before), (after, rows_after) = self._window[0], self._window[-1]
             return (rows_after - rows_before) / max(after - before, 1e-9)
+        if key in ("loss", "grad_norm", "lr") and not self._updates:
+            return math.nan
         if key == "lr":
             return self._param_groups[next(iter(self._updates))].lr
         if key in ("loss", "grad_norm"):

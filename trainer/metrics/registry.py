@@ -6,8 +6,10 @@ It does not import torch, because saved runs are ranked without it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 from trainer.core.metric import Metric
@@ -46,6 +48,22 @@ class MetricFamily:
     def get_member(self, key: object) -> Metric:
         """Return the metric of one class or cutoff."""
         return Metric(f"{self.prefix}{key}", self.higher_is_better)
+
+    def name_members(self, keys: Iterable[object]) -> list[str]:
+        """Return the names of the metrics of several classes or cutoffs.
+
+        White space in a key becomes ``_``; keys that would then be equal are numbered, as in ``New_York_2``.
+        """
+        texts = [str(key) for key in keys]
+        used = set(texts)
+        names = []
+        for text in texts:
+            name = re.sub(r"\s", "_", text)
+            if name != text:
+                name = next(each for n in count(1) if (each := name if n == 1 else f"{name}_{n}") not in used)
+                used.add(name)
+            names.append(self.get_member(name).name)
+        return names
 
 
 IOU_PER_CLASS = MetricFamily("iou_", higher_is_better=True)

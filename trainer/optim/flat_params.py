@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainer.utils.text import format_dtype
+
 _ALIGN = 16
 """Alignment of the parameters in elements, so that kernels find them aligned as separate tensors are."""
 ParamOptions = Mapping[str, Any]
@@ -48,6 +50,9 @@ class FlatParameters:
         options: Options of single parameters.
         matrices: Parameters that are linear maps of features; by default those with two or more dimensions.
         former_names: Current names by former name, see ``trainer.config.renamed_parameters``.
+
+    Raises:
+        ValueError: The parameters have several dtypes or devices.
     """
 
     def __init__(
@@ -68,11 +73,13 @@ class FlatParameters:
         self.names = [names_by_param[p] for p in self.parameters]
         self.former_names = former_names or {}
         self.matrices = [p.ndim >= 2 and (matrices is None or p in matrices) for p in self.parameters]
+        self._check_same_kind()
         first = self.parameters[0]
         lengths = [-(-p.numel() // _ALIGN) * _ALIGN for p in self.parameters]
         self._offsets = [0, *accumulate(lengths)]
         self.data = first.new_zeros(sum(lengths), requires_grad=False)
         self.grad = torch.zeros_like(self.data)
+        self._shapes = [p.shape for p in self.parameters]
         self.num_decayed = sum(n for p, n in zip(self.parameters, lengths, strict=True) if is_decayed_by_param[p])
         keys = [(is_decayed_by_param[p], ranks[p]) for p in self.parameters]
         self.segments = []
@@ -80,11 +87,51 @@ class FlatParameters:
             indices = [*group]
             own_options = (options or {}).get(self.parameters[indices[0]], {})
             self.segments.append(Segment(range(indices[0], indices[-1] + 1), is_decayed, own_options))
+        self._bind()
+
+    def _check_same_kind(self) -> None:
+        kinds: dict[tuple[torch.dtype, torch.device], str] = {}
+        for name, parameter in zip(self.names, self.parameters, strict=True):
+            kinds.setdefault((parameter.dtype, parameter.device), name)
+        if len(kinds) > 1:
+            listing = ", ".join(
+                f"{name} is {format_dtype(dtype)} on {device}" for (dtype, device), name in kinds.items()
+            )
+            raise ValueError(f"the parameters of a group must have one dtype and device: {listing}")
+
+    def _bind(self) -> None:
+        """Copy the parameters to the vector and make them views of it."""
         for parameter, offset in zip(self.parameters, self._offsets, strict=False):
             view = self._view_like(self.data, offset, parameter)
             view.copy_(parameter.detach())
             parameter.data = view
             parameter.grad = self._view_like(self.grad, offset, parameter)
+        # The first and the last parameter are enough to notice a change of the whole model, at no cost per parameter.
+        self._bound = [(p, p.grad, p.data_ptr()) for p in (self.parameters[0], self.parameters[-1])]
+
+    def rebind(self) -> None:
+        """Make the parameters views of the vector again if they were replaced.
+
+        ``model.zero_grad()`` in a callback removes the gradients, ``model.double().float()`` replaces the values; the
+        optimizer would then update a vector that the model does not use.
+
+        Raises:
+            RuntimeError: A parameter has another dtype, device or shape than before.
+        """
+        for bound, grad, address in self._bound:
+            if bound.grad is not grad or bound.data_ptr() != address:
+                break
+        else:
+            return
+        expected = self.data.dtype, self.data.device
+        for name, parameter, shape in zip(self.names, self.parameters, self._shapes, strict=True):
+            if (parameter.dtype, parameter.device) != expected or parameter.shape != shape:
+                raise RuntimeError(
+                    f"parameter {name} was changed to {format_dtype(parameter.dtype)} {list(parameter.shape)} on"
+                    f" {parameter.device} during training; the optimizer has it as {format_dtype(self.data.dtype)}"
+                    f" {list(shape)} on {self.data.device}"
+                )
+        self._bind()
 
     @staticmethod
     def _view_like(vector: Tensor, offset: int, parameter: Tensor) -> Tensor:
@@ -95,7 +142,8 @@ class FlatParameters:
         )
 
     def zero_grad(self) -> None:
-        """Set the gradient to zero."""
+        """Set the gradient to zero, after ``rebind``."""
+        self.rebind()
         self.grad.zero_()
 
     def get_slice(self, indices: range) -> slice:

@@ -22,6 +22,9 @@ TOTAL_KEY = "total_steps"
 class TorchSchedule(LRSchedule):
     """Runs a scheduler of torch on a dummy optimizer, from which learning rate and momentum are read.
 
+    A scheduler of torch only steps forward: for a step before the last requested one, it is created again and repeats
+    its steps.
+
     Args:
         scheduler_class: Class of the scheduler.
         options: Its keyword arguments.
@@ -56,6 +59,7 @@ class TorchSchedule(LRSchedule):
         self.lr_factor = lr / configured_lr
         self.configured_lr = configured_lr
         self.position = 0
+        self.last_step = 0
         self.follows_score = issubclass(scheduler_class, torch.optim.lr_scheduler.ReduceLROnPlateau)
         self._make(is_max=False)
 
@@ -88,6 +92,19 @@ class TorchSchedule(LRSchedule):
         return bool(self.options.get("cycle_momentum", getattr(self.scheduler, "cycle_momentum", False)))
 
     def compute_lr(self, step: int) -> tuple[float, float | None]:
+        """Return learning rate and momentum of a step, counted from the end of the warm-up.
+
+        Raises:
+            ValueError: The schedule follows the score, and the step is before the last requested one.
+        """
+        if step < self.last_step and self.follows_score:
+            raise ValueError(
+                f"step: {step} given after {self.last_step}; a schedule that follows the score cannot go back"
+            )
+        if step < self.position:
+            self._make(self.is_max)
+            self.position = 0
+        self.last_step = step
         while self.position < step and not self.follows_score:
             self.scheduler.step()
             self.position += 1
@@ -113,7 +130,7 @@ class TorchSchedule(LRSchedule):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._make(bool(state["is_max"]))
-        self.position = 0
+        self.position = self.last_step = 0
         if not self.scheduler_class.__module__.startswith("torch.optim"):
             # The state of a scheduler of a plugin is unknown, so its steps are repeated.
             self.compute_lr(state["position"])

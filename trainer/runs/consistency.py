@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer.config import migrations, secret_masking
-from trainer.config.compose import RUNTIME_ONLY_KEYS
+from trainer.config.compose import drop_runtime_keys
 from trainer.core.task import Task
 from trainer.engine import checkpoint, checkpoint_schema, renamed_state
 from trainer.engine.checkpoint import LAST
@@ -36,10 +36,9 @@ def check_run(path: Path, state: Mapping[str, Any], file: Path) -> None:
     about = state["about"]
     raw, _ = saved_run.read_config(path)
     results = recovery.read_results(path)
+    config, saved_config = (drop_runtime_keys(secret_masking.mask_tree(tree)) for tree in (raw, about["config"]))
     problems = [
-        *_find_differences(
-            path / run_dir.CONFIG_FILE, secret_masking.mask_tree(raw), secret_masking.mask_tree(about["config"]), file
-        ),
+        *_find_differences(path / run_dir.CONFIG_FILE, config, saved_config, file),
         *_find_differences(path / run_dir.RESULTS_FILE, *_select_common_keys(results, about), file),
     ]
     if problems:
@@ -183,12 +182,11 @@ def _describe_tensor(value: Tensor) -> str:
 
 
 def _find_differences(file: Path, value: Any, other_value: Any, other_file: Path, at: str = "") -> Iterator[str]:
-    """Describe the keys in which two mappings differ, except those that do not affect training."""
+    """Describe the keys in which two mappings differ."""
     if isinstance(value, Mapping) and isinstance(other_value, Mapping):
         for key in dict.fromkeys((*value, *other_value)):
-            if str(key) not in RUNTIME_ONLY_KEYS:
-                yield from _find_differences(
-                    file, value.get(key), other_value.get(key), other_file, f"{at}.{key}" if at else str(key)
-                )
+            yield from _find_differences(
+                file, value.get(key), other_value.get(key), other_file, f"{at}.{key}" if at else str(key)
+            )
     elif value != other_value:
         yield f"{file}: {at} is {value!r}; {other_file.name} has {other_value!r}"

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, cast
 import yaml
 
 from trainer.config import migrations, yaml_limits
-from trainer.config.compose import RUNTIME_ONLY_KEYS
+from trainer.config.compose import RUNTIME_ONLY_KEYS, repeats_runtime_key
 from trainer.core.metric import Metric
 from trainer.metrics.registry import find_metric
 from trainer.runs import results as result
@@ -88,7 +88,9 @@ class FinishedRun:
     def setting_key(self) -> str:
         """Text that identifies everything that determines training, except seed and fold."""
         setting = {
-            key: value for key, value in self.config.items() if not is_ignored_key(key) and key not in REPLICATE_KEYS
+            key: value
+            for key, value in self.config.items()
+            if not self.is_ignored_key(key) and key not in REPLICATE_KEYS
         }
         options = sorted((k, canonicalize_value(v)) for k, v in setting.items())
         return repr((self.results["model"], self.results["data"], self.data_digest, options))
@@ -99,7 +101,7 @@ class FinishedRun:
         return {
             key: value
             for key, value in self.config.items()
-            if key.startswith("data.") and key not in REPLICATE_KEYS and not is_ignored_key(key)
+            if key.startswith("data.") and key not in REPLICATE_KEYS and not self.is_ignored_key(key)
         }
 
     @property
@@ -108,14 +110,11 @@ class FinishedRun:
         seed = self.get_value("seed")
         return str(self.results.get("seed") if seed is None else seed), str(self.get_value("data.fold"))
 
-
-def is_ignored_key(key: str) -> bool:
-    """Return whether a key does not distinguish settings, or has a column of its own."""
-    parts = key.split(".")
-    if parts[0] == "callbacks":  # user-defined callbacks may change training
-        return False
-    is_neutral = parts[0] in RUNTIME_ONLY_KEYS or parts[-1] in RUNTIME_ONLY_KEYS
-    return key in ("model", "data") or key.startswith("hydra") or is_neutral
+    def is_ignored_key(self, key: str) -> bool:
+        """Return whether a key does not distinguish settings, or has a column of its own."""
+        group, _, name = key.partition(".")
+        is_runtime_key = group in RUNTIME_ONLY_KEYS or repeats_runtime_key(name, self.get_value(key), self.config)
+        return key in ("model", "data") or key.startswith("hydra") or is_runtime_key
 
 
 def read_runs(path: Path) -> list[FinishedRun]:

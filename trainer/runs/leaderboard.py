@@ -6,8 +6,8 @@ import csv
 import io
 import os
 import statistics
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import escape_markdown, format_count
 from trainer.viz.console import console, print_line
-from trainer.viz.score_tables import format_metric_name, new_table
+from trainer.viz.score_tables import format_metric_name, format_number, new_table
 
 NUMERIC_COLUMNS_WIDTH = 38
 """Width of the numeric columns, without those of test scores."""
@@ -44,7 +44,7 @@ class Entry:
         best_possible: Mean best possible score.
         params: Number of parameters.
         seconds: Mean seconds of training.
-        other_metrics: Names and means of the other test metrics.
+        other_metrics: Means of the other test metrics, by name; None for one that no run has.
     """
 
     data: str
@@ -59,7 +59,7 @@ class Entry:
     best_possible: float | None
     params: int
     seconds: float
-    other_metrics: str
+    other_metrics: Mapping[str, float | None]
 
 
 def build_entries(finished: Sequence[FinishedRun]) -> list[Entry]:
@@ -93,9 +93,7 @@ def _build_entry(data: str, label: str, runs: Sequence[FinishedRun]) -> Entry:
         best_possible=average_score(runs, "best_possible", name),
         params=first["params"],
         seconds=round(statistics.fmean(run.results["seconds"] for run in runs), 2),
-        other_metrics=", ".join(
-            f"{other_name} {_format_cell(average_score(runs, 'test', other_name))}" for other_name in other_names
-        ),
+        other_metrics={other_name: average_score(runs, "test", other_name) for other_name in other_names},
     )
 
 
@@ -128,17 +126,23 @@ def show_leaderboard(path: Path) -> None:
 
 def _save_tables(entries: Sequence[Entry], path: Path) -> None:
     columns = [field.name for field in fields(Entry)]
+    cells = [_list_cells(entry) for entry in entries]
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *map(astuple, entries)])
+    csv.writer(text, lineterminator="\n").writerows([columns, *cells])
     atomic_write.write_text(path / "leaderboard.csv", text.getvalue())
-    rows = [[escape_markdown(_format_cell(value)) for value in astuple(entry)] for entry in entries]
+    rows = [[escape_markdown(_format_cell(value)) for value in row] for row in cells]
     table = [columns, ["---"] * len(columns), *rows]
     atomic_write.write_text(path / "leaderboard.md", "".join(f"| {' | '.join(row)} |\n" for row in table))
 
 
-def _format_cell(value: Any) -> str:
-    from trainer.viz.score_tables import format_number
+def _list_cells(entry: Entry) -> list[Any]:
+    """Return the cells of a row of the saved tables, with the other metrics as text."""
+    metrics = ", ".join(f"{name} {_format_cell(value)}" for name, value in entry.other_metrics.items())
+    cells = {field.name: getattr(entry, field.name) for field in fields(Entry)}
+    return list((cells | {"other_metrics": metrics}).values())
 
+
+def _format_cell(value: Any) -> str:
     return "" if value is None else format_number(value) if isinstance(value, float) else str(value)
 
 
@@ -182,8 +186,7 @@ def _build_table(entries: Sequence[Entry]) -> Table:
 
 def _format_other_metrics(entry: Entry) -> list[str]:
     """Format the scores other than the monitored one."""
-    parts = (part.rpartition(" ") for part in filter(None, entry.other_metrics.split(", ")))
-    return [f"{format_metric_name(name)} {value}" for name, _, value in parts]
+    return [f"{format_metric_name(name)} {_format_cell(value)}" for name, value in entry.other_metrics.items()]
 
 
 def _format_test_score(entry: Entry) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from trainer.runs.finished_runs import REPLICATE_KEYS, FinishedRun, canonicalize_value, is_ignored_key
+from trainer.runs.finished_runs import REPLICATE_KEYS, FinishedRun, canonicalize_value
 
 SOURCE_OPTIONS = ("name", "path", "test_path", "source", "target")
 """Options of a data set that select its source and target."""
@@ -98,25 +98,25 @@ def find_differing_keys(groups: Sequence[list[FinishedRun]], keys: Iterable[str]
 
 def label_settings(groups: Sequence[list[FinishedRun]]) -> list[str]:
     """Label settings by the explicitly set keys in which they differ; a single one by all that were set."""
-    set_keys = [key for group in groups for run in group for key in run.explicit_overrides if _is_label_key(key)]
+    set_keys = [key for group in groups for run in group for key in run.explicit_overrides if _is_label_key(run, key)]
     keys = find_differing_keys(groups, set_keys) if len(groups) > 1 else list(dict.fromkeys(set_keys))
     labels = [_format_label(group[0], keys) for group in groups]
     for name in {str(group[0].results["model"]) for group in groups}:
         indices = [index for index, group in enumerate(groups) if group[0].results["model"] == name]
         if len({labels[index] for index in indices}) < len(indices):
             # They differ in a YAML file, or in a default that has changed.
-            all_keys = [key for index in indices for key in groups[index][0].config if _is_label_key(key)]
+            first_runs = [groups[index][0] for index in indices]
+            all_keys = [key for run in first_runs for key in run.config if _is_label_key(run, key)]
             differing_keys = find_differing_keys([groups[index] for index in indices], all_keys)
             for index in indices:
                 labels[index] = _format_label(groups[index][0], list(dict.fromkeys([*keys, *differing_keys])))
     return labels
 
 
-def _is_label_key(key: str) -> bool:
+def _is_label_key(run: FinishedRun, key: str) -> bool:
     """Return whether a key may appear in a label: not those shared by all replicates or all rows of a table."""
-    return (
-        not is_ignored_key(key) and key not in REPLICATE_KEYS and key not in {f"data.{name}" for name in SOURCE_OPTIONS}
-    )
+    source_keys = {f"data.{name}" for name in SOURCE_OPTIONS}
+    return not run.is_ignored_key(key) and key not in REPLICATE_KEYS and key not in source_keys
 
 
 def _format_label(run: FinishedRun, keys: Iterable[str]) -> str:

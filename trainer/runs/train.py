@@ -10,7 +10,7 @@ from typing import IO
 
 from omegaconf import OmegaConf
 
-from trainer.config import migrations, secret_masking
+from trainer.config import migrations, plugins, secret_masking
 from trainer.config.compose import Config
 from trainer.core import rng
 from trainer.engine import checkpoint, dataset_loading
@@ -43,6 +43,8 @@ def run(config: Config) -> Result:
         Interrupted: A signal has stopped the run.
     """
     settings = config.settings
+    # Composing another configuration since has replaced the declarations.
+    plugins.declare_plugins(settings.plugins, Path(config.working_dir))
     if settings.resume is None:
         return _start_new_run(dataset_loading.add_fingerprint(config))
     if settings.resume != "auto":

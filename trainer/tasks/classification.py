@@ -14,7 +14,6 @@ from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import IGNORE_INDEX, Batch, RowValues, Score
 from trainer.core.dataset import Dataset
 from trainer.core.types import PluginMetric, PositiveInt, Probability
-from trainer.data.readers import text_file
 from trainer.metrics.classification import (
     accuracy,
     confusion_matrix,
@@ -29,7 +28,7 @@ from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.evaluation import classification_plots
 from trainer.tasks.losses import masked_cross_entropy
 from trainer.utils.errors import ConfigError
-from trainer.utils.text import format_dtype
+from trainer.utils.text import format_dtype, join_names
 
 
 class Classification(ScoredTask):
@@ -141,7 +140,7 @@ class Classification(ScoredTask):
         keys = inspect.signature(type(self.model)).parameters
         key = next((f"model.{name}" for name in ("out_features", "num_classes") if name in keys), "model")
         valid = "1 or 2" if self.num_classes == 2 else str(self.num_classes)
-        classes = f"{self.num_classes} classes ({text_file.join_names(self.class_names, 10)})"
+        classes = f"{self.num_classes} classes ({join_names(self.class_names, 10)})"
         return f"{key}: {width} given; the data has {classes}, so it must be {valid}, the default if it is not set"
 
     def loss(self, batch: Batch, group: str) -> Tensor:
@@ -222,5 +221,4 @@ class Classification(ScoredTask):
             family: Metrics of all classes, such as the F1 scores.
             values: Values (C,).
         """
-        names = [family.get_member(name).name for name in self.class_names]
-        return dict(zip(names, values.tolist(), strict=True))
+        return dict(zip(family.name_members(self.class_names), values.tolist(), strict=True))

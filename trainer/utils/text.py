@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 
 _CONTROL_CHARS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters except newline and tab
@@ -60,6 +61,14 @@ def shorten_label(text: str, max_length: int = 24) -> str:
 def format_count(number: int, noun: str) -> str:
     """Format a count with a regular noun: ``1 row``, ``2,000 rows``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def join_names(names: Iterable[str], max_names: int = 20) -> str:
+    """Join the first names for messages."""
+    names_list = list(names)
+    return ", ".join(names_list[:max_names]) + (
+        f", ... ({len(names_list)} in all)" if len(names_list) > max_names else ""
+    )
 
 
 def escape_markdown(text: str) -> str:

@@ -16,9 +16,9 @@ from trainer.data.encoding.targets import EncodedTarget, Target, index_classes
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.header_detection import is_number
-from trainer.data.readers.text_file import join_names
 from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
+from trainer.utils.text import join_names
 
 Schema = Mapping[str, Any]
 """``names`` of all columns and whether they come from a header, feature ``columns`` with their ``index`` (see

@@ -16,9 +16,10 @@ from trainer.data.encoding import column_checks
 from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, mean_and_scale
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
-from trainer.data.readers.text_file import join_names, quote_cell
+from trainer.data.readers.text_file import quote_cell
 from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
+from trainer.utils.text import join_names
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,9 @@ from trainer.data.encoding.time_formats import (
 )
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.header_detection import is_number
-from trainer.data.readers.text_file import join_names, quote_cell
+from trainer.data.readers.text_file import quote_cell
 from trainer.utils.errors import DataError
+from trainer.utils.text import join_names
 
 MAX_DIGITS = 6
 """Significant digits in which differences are compared."""

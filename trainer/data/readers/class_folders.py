@@ -16,6 +16,7 @@ from trainer.data.readers import text_file
 from trainer.data.splits.splitting import SPLIT_NAMES, split_by_order, stratified_order
 from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
+from trainer.utils.text import join_names
 
 IGNORED_FILES = ("thumbs.db", "desktop.ini")
 log = logging.getLogger(__name__)
@@ -43,8 +44,8 @@ def find_labeled_files(folder: Path, endings: Sequence[str]) -> tuple[list[tuple
     for split, class_files in files_by_split.items():
         if set(class_files) != set(names):
             raise DataError(
-                f"path: {split_folders[split].absolute()} has the classes {text_file.join_names(class_files)};"
-                f" {split_folders[0].absolute()} has {text_file.join_names(names)}"
+                f"path: {split_folders[split].absolute()} has the classes {join_names(class_files)};"
+                f" {split_folders[0].absolute()} has {join_names(names)}"
             )
     warn_about_ignored_files(
         folder,
@@ -159,9 +160,7 @@ def _find_class_files(folder: Path, endings: Sequence[str]) -> dict[str, list[Pa
         raise DataError(f"path: {absolute} has {contents}; it must have CLASS/*{endings[0]}, at least two classes")
     empty_class = next((name for name, files in files_by_class.items() if not files), None)
     if empty_class is not None:
-        contents = (
-            text_file.join_names(path.name for path in text_file.list_folder(folder / empty_class)) or "it is empty"
-        )
+        contents = join_names(path.name for path in text_file.list_folder(folder / empty_class)) or "it is empty"
         num_nested = len(list_nested_files(folder / empty_class, endings))
         more = f"; {num_nested} are in subfolders, which are not searched" if num_nested else ""
         raise DataError(f"path: {absolute / empty_class} has no {'/'.join(endings)} files ({contents}){more}")
@@ -185,7 +184,7 @@ def restore_class_order(
     class_index = {name: index for index, name in enumerate(known)}
     unknown = [name for name in file_classes if name not in class_index]
     if unknown:
-        classes = text_file.join_names(sorted(set(unknown)), 5)
+        classes = join_names(sorted(set(unknown)), 5)
         log.warning("files dropped: %d; this run has no class %s", len(unknown), classes)
     rows = [row for row, name in enumerate(file_classes) if name in class_index]
     return known, [files[row] for row in rows], torch.tensor([class_index[file_classes[row]] for row in rows])

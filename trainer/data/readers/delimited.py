@@ -15,9 +15,9 @@ from typing import Literal
 from trainer.core.preprocessing import RowKeys, make_content_keys
 from trainer.data.readers import text_file
 from trainer.data.readers.header_detection import SAMPLE_ROWS, has_column_names, is_row_number_column, looks_like_header
-from trainer.data.readers.text_file import join_names
 from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
+from trainer.utils.text import join_names
 
 DELIMITERS = {"tab": "\t", "semicolon": ";", "bar": "|", "comma": ",", "space": " "}
 """In order of detection: a comma may also be a decimal sign, and a space also separates words."""

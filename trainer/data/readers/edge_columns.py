@@ -13,9 +13,10 @@ from torch import Tensor
 from trainer.data.readers.cell_parsing import FLOAT_MAX
 from trainer.data.readers.edge_tables import GraphTables, index_rows, read_full_column, row_keys
 from trainer.data.readers.header_detection import is_number
-from trainer.data.readers.text_file import join_names, quote_cell
+from trainer.data.readers.text_file import quote_cell
 from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
+from trainer.utils.text import join_names
 
 MAX_GUESSED_EDGES = 2000
 """Maximum number of ids for which the nearest one is suggested."""

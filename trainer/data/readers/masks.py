@@ -17,6 +17,7 @@ from torch import Tensor
 from trainer.core.batch import IGNORE_INDEX
 from trainer.data.readers import class_folders, image_conversion, image_file, text_file
 from trainer.utils.errors import DataError
+from trainer.utils.text import join_names
 
 MAX_VALUES = 64
 """Maximum number of distinct mask values; more are shades of smoothed or JPEG-compressed edges."""
@@ -110,7 +111,7 @@ def find_pairs(folder: Path) -> list[ImageMaskPair]:
     for name in ("images", "masks"):
         subfolder = folder / name
         if not subfolder.is_dir():
-            entries = text_file.join_names(path.name for path in text_file.list_folder(folder)) or "nothing"
+            entries = join_names(path.name for path in text_file.list_folder(folder)) or "nothing"
             raise DataError(f"path: {folder.absolute()} must have images/ and masks/; found: {entries}")
         files = class_folders.list_files(subfolder, image_file.FILE_EXTENSIONS)
         if not files:
@@ -129,7 +130,7 @@ def find_pairs(folder: Path) -> list[ImageMaskPair]:
     if unmatched:
         raise DataError(
             f"path: {len(unmatched)} files of {folder.absolute()} have no mask or no image of the same name:"
-            f" {text_file.join_names(unmatched, image_file.MAX_NAMED_FILES)}"
+            f" {join_names(unmatched, image_file.MAX_NAMED_FILES)}"
         )
     return [ImageMaskPair(images[stem], masks[stem]) for stem in sorted(images)]
 

@@ -15,6 +15,7 @@ from trainer.data.encoding.cell_messages import join_problems
 from trainer.data.readers import delimited, text_file
 from trainer.data.readers.cell_parsing import CellFormat, is_too_large
 from trainer.utils.errors import DataError
+from trainer.utils.text import join_names
 
 FILE_EXTENSIONS = (".csv", ".tsv", ".npy")
 READ_ERRORS = (ValueError, TypeError, EOFError, OverflowError, MemoryError, RecursionError, SyntaxError, TokenError)
@@ -52,9 +53,7 @@ class RegionTable:
             return self
         unknown = [name for name in self.names if name not in other.names]
         if unknown:
-            raise DataError(
-                f"{option}: {self.path} has regions that are not in {other.path}: {text_file.join_names(unknown)}"
-            )
+            raise DataError(f"{option}: {self.path} has regions that are not in {other.path}: {join_names(unknown)}")
         order = [self.names.index(name) for name in other.names]
         return replace(self, values=self.values[:, order], names=other.names)
 

@@ -6,12 +6,13 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from trainer.data.readers.download import missing_file_error
 from trainer.utils.errors import DataError, SystemFault
+from trainer.utils.text import join_names
 
 BINARY_SIGNATURES = {
     b"\x89PNG": "a PNG image",
@@ -151,14 +152,6 @@ def _normalize_newlines(text: str) -> str:
     """Convert CRLF, or CR in a text without line feeds, to line feeds."""
     text = text.replace("\r\n", "\n")
     return text if "\n" in text else text.replace("\r", "\n")
-
-
-def join_names(names: Iterable[str], max_names: int = 20) -> str:
-    """Join the first names for messages."""
-    names_list = list(names)
-    return ", ".join(names_list[:max_names]) + (
-        f", ... ({len(names_list)} in all)" if len(names_list) > max_names else ""
-    )
 
 
 def format_override_value(text: str) -> str:

@@ -17,6 +17,7 @@ from trainer.data.readers import text_file
 from trainer.data.readers.cell_parsing import FLOAT_MAX
 from trainer.data.splits.ragged import Ragged
 from trainer.utils.errors import DataError
+from trainer.utils.text import join_names
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def find_collection(path: str, name: str | None) -> tuple[Path, str]:
         return folder, names[0]
     if name in names:
         return folder, str(name)
-    contents = f"it has {text_file.join_names(names)}" if names else "it has no file NAME_A.txt"
+    contents = f"it has {join_names(names)}" if names else "it has no file NAME_A.txt"
     hint = "give data.name" if name is None else f"there is no {name}_A.txt"
     raise DataError(f"path: {folder.absolute()}: {contents}; {hint}")
 

@@ -114,9 +114,7 @@ def majority_pixel_scores(train_counts: Tensor, test_counts: Tensor, names: Sequ
         "pixel_accuracy": class_scores["accuracy"],
         "nll": class_scores["nll"],
     }
-    return scores | {
-        IOU_PER_CLASS.get_member(name).name: float(value) for name, value in zip(names, mean_ious, strict=True)
-    }
+    return scores | dict(zip(IOU_PER_CLASS.name_members(names), mean_ious.tolist(), strict=True))
 
 
 def most_frequent_tokens(

@@ -11,11 +11,12 @@ from trainer.core import rng
 from trainer.core.dataset import Dataset
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeInt
-from trainer.data.readers import text_file, triples_file
+from trainer.data.readers import triples_file
 from trainer.data.readers.triples_file import Column, Triple
 from trainer.data.splits import triple_queries
 from trainer.data.splits.splitting import split_by_order
 from trainer.utils.errors import DataError
+from trainer.utils.text import join_names
 
 MIN_TRIPLES = 20
 """Minimum number of triples for detecting a header line by its unique names."""
@@ -80,7 +81,7 @@ def _find_split_files(folder: Path) -> list[Path]:
         if not candidates:
             raise DataError(
                 f"path: {folder.absolute()} has no {names[0]}.txt for the {split} split"
-                f" (found: {text_file.join_names(sorted(os.listdir(folder)))}); alternatively give one file, which is "
+                f" (found: {join_names(sorted(os.listdir(folder)))}); alternatively give one file, which is "
                 "split at random"
             )
         paths.append(candidates[0])

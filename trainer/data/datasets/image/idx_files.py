@@ -19,6 +19,7 @@ from trainer.data.splits.image_splits import PixelSplit
 from trainer.data.splits.pixel_scale import PixelScale
 from trainer.data.splits.splitting import stratified_order
 from trainer.utils.errors import DataError
+from trainer.utils.text import join_names
 
 FILE_PREFIXES = {"training": ("train",), "test": ("t10k", "test")}
 log = logging.getLogger(__name__)
@@ -129,8 +130,8 @@ def find_idx_file(folder: Path, prefix: str, part: str, kind: str) -> Path:
     if matches:
         raise DataError(
             f"path: {folder.absolute()} has several files of {description}:"
-            f" {text_file.join_names(sorted(matches))}; select one by data.prefix, the start of its name"
+            f" {join_names(sorted(matches))}; select one by data.prefix, the start of its name"
         )
-    listing = text_file.join_names(path.name for path in candidates) or "nothing"
+    listing = join_names(path.name for path in candidates) or "nothing"
     prefix_note = f" with prefix {prefix!r}" if prefix else ""
     raise DataError(f"path: {folder.absolute()} has no file of {description}; found: {listing}{prefix_note}")
