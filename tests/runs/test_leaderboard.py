@@ -211,16 +211,16 @@ def test_a_metric_that_only_the_run_knows_is_ranked_in_its_direction(tmp_path: P
 def test_an_option_named_like_a_runtime_key_distinguishes_settings(tmp_path: Path) -> None:
     """Only a key that repeats the global one, as ``data.data_dir`` does, is a detail of the machine."""
     for seed in (0, 1):
-        config = tree(seed, data_dir=f"/{seed}") | {"data_dir": f"/{seed}", "draw": True, "model": {"draw": False}}
-        put(tmp_path, str(seed), config, [f"seed={seed}"])
-    put(tmp_path, "2", config | {"seed": 2, "model": {"draw": 3}}, ["seed=2", "model.draw=3"])
-    entries = leaderboard.collect_entries(tmp_path)
+        config = make_config(seed, data_dir=f"/{seed}") | {"data_dir": f"/{seed}", "draw": True, "model": {"draw": False}}
+        write_run(tmp_path, str(seed), config, [f"seed={seed}"])
+    write_run(tmp_path, "2", config | {"seed": 2, "model": {"draw": 3}}, ["seed=2", "model.draw=3"])
+    entries = read_leaderboard(tmp_path)
     assert sorted((entry.overrides, entry.runs) for entry in entries) == [("model.draw=3", 1), ("model.draw=false", 2)]
 
 
 def test_other_metrics_are_text_in_the_saved_tables_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    put(tmp_path, "1", tree(), [], test={"accuracy": 0.7, "f1": 0.6, "auc": 0.5})
-    (entry,) = leaderboard.collect_entries(tmp_path)
+    write_run(tmp_path, "1", make_config(), [], test={"accuracy": 0.7, "f1": 0.6, "auc": 0.5})
+    (entry,) = read_leaderboard(tmp_path)
     assert entry.other_metrics == {"f1": 0.6, "auc": 0.5}
     leaderboard.show_leaderboard(tmp_path)
     assert "f1 (macro) 0.6000" in capsys.readouterr().out
