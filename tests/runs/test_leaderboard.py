@@ -211,7 +211,8 @@ def test_a_metric_that_only_the_run_knows_is_ranked_in_its_direction(tmp_path: P
 def test_an_option_named_like_a_runtime_key_distinguishes_settings(tmp_path: Path) -> None:
     """Only a key that repeats the global one, as ``data.data_dir`` does, is a detail of the machine."""
     for seed in (0, 1):
-        config = make_config(seed, data_dir=f"/{seed}") | {"data_dir": f"/{seed}", "draw": True, "model": {"draw": False}}
+        config = make_config(seed, data_dir=f"/{seed}")
+        config |= {"data_dir": f"/{seed}", "draw": True, "model": {"draw": False}}
         write_run(tmp_path, str(seed), config, [f"seed={seed}"])
     write_run(tmp_path, "2", config | {"seed": 2, "model": {"draw": 3}}, ["seed=2", "model.draw=3"])
     entries = read_leaderboard(tmp_path)
