@@ -32,10 +32,10 @@ class Callback:
     """Name in messages and checkpoints, such as ``callbacks.my_stop``; by default the name of the class."""
 
     def on_fit_start(self, trainer: Trainer) -> None:
-        """Called before the first step, or the first step after resuming; weights and state are loaded."""
+        """Run before the first step, or the first step after resuming; weights and state are loaded."""
 
     def on_step_end(self, trainer: Trainer, metrics: StepMetrics) -> None:
-        """Called after each optimizer step.
+        """Run after each optimizer step.
 
         Args:
             trainer: The trainer.
@@ -43,10 +43,10 @@ class Callback:
         """
 
     def on_evaluation_batch_end(self, trainer: Trainer) -> None:
-        """Called after each batch of a validation or test."""
+        """Run after each batch of a validation or test."""
 
     def on_validation_end(self, trainer: Trainer, row: dict[str, float]) -> None:
-        """Called after a validation.
+        """Run after a validation.
 
         Args:
             trainer: The trainer.
@@ -54,10 +54,10 @@ class Callback:
         """
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        """Called after an epoch and its validation, if any; ``trainer.epoch`` epochs are complete."""
+        """Run after an epoch and its validation, if any; ``trainer.epoch`` epochs are complete."""
 
     def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
-        """Called after a checkpoint has been saved.
+        """Run after a checkpoint has been saved.
 
         Args:
             trainer: The trainer.
@@ -65,7 +65,7 @@ class Callback:
         """
 
     def on_exception(self, trainer: Trainer, error: BaseException) -> None:
-        """Called when training ends with an exception, which is raised again afterwards.
+        """Run when training ends with an exception, which is raised again afterwards.
 
         Args:
             trainer: The trainer.
@@ -73,7 +73,7 @@ class Callback:
         """
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """Called after the last step and validation; the weights are still the last ones, not the best ones."""
+        """Run after the last step and validation; the weights are still the last ones, not the best ones."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state to save in the checkpoint: tensors and plain values only."""

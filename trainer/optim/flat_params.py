@@ -218,7 +218,7 @@ def make_update_slices(params: FlatParameters, weight_decay: float, decay_norm_a
 def _rank_options(
     parameters: Sequence[nn.Parameter], options: Mapping[nn.Parameter, ParamOptions]
 ) -> dict[nn.Parameter, int]:
-    """Number the distinct options in order of occurrence, and return the number of each parameter."""
+    """Return the rank of each parameter: the number of its options, in order of occurrence."""
     distinct_options: list[ParamOptions] = []
     ranks = {}
     for parameter in parameters:

@@ -49,6 +49,7 @@ class _BaseGATConv(HasWeightMatrices):
         Args:
             x: node features.
             h: projected node features (N, H, C).
+            graph: edges whose ends attend to each other.
         """
         neighbors = graph.get_neighbors(self.heads)
         score = self.score_edges(x, h, neighbors.pattern)
