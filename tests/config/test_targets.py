@@ -229,7 +229,7 @@ def test_a_tampered_run_directory() -> None:
     write(path, {"config.yaml": yaml.safe_dump(good)})
     for lie in ({"options": {}}, {"options": {**results["options"], "model": 5}}, {"overrides": None}):
         write(path, {"results.json": json.dumps({**results, **lie})})
-        with pytest.raises(ConfigError, match="not that of a run"):
+        with pytest.raises(ConfigError, match="not a results file of a run"):
             saved_run.load(path)
 
 

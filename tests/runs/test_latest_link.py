@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.inside import signal_at
+from tests.helpers.in_process import send_signal_at
 from trainer.config import compose
 from trainer.runs import run_dir, saved_run, train
 from trainer.utils.errors import Interrupted
@@ -19,7 +19,7 @@ WORDS = ("model=mlp", "data=moons", "data.rows=40", "epochs=4", "draw=false", "h
 def test_an_interrupted_run_is_resumed_by_the_link(link: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patched:
-        signal_at(patched, 2, signal.SIGINT)
+        send_signal_at(patched, 2, signal.SIGINT)
         with pytest.raises(Interrupted):
             train.run(compose.compose(WORDS))
     path = Path("outputs/latest") if link == "outputs/latest" else tmp_path / "outputs/latest"

@@ -132,7 +132,7 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: The directory is not a run directory, or its configuration is no longer valid.
     """
-    while path.is_symlink():  # such as outputs/latest, which a resumed run points at itself
+    while os.path.islink(path):  # such as outputs/latest, which a resumed run points at itself
         path = path.parent / os.readlink(path)
     if not recovery.read_results(path):
         raise ConfigError(f"{path.absolute()} is not a run directory: {describe_missing_path(path)}")

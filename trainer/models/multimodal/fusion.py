@@ -180,9 +180,11 @@ class ConcatFusion(nn.Module):
         width: output features per input.
         heads: attention heads; used by cross-attention only.
         step_width: features per step D_i, if they differ from those of the encoders.
-    """
 
-    shapes = "[(B, N_i, D_i)] -> (B, out_features)"
+    Shape:
+        features: a list of (B, N_i, D_i), one for each input.
+        output: (B, ``out_features``), with ``len(encoders) * width`` features.
+    """
 
     def __init__(self, encoders: list[Encoder], width: int, heads: int, step_width: int | None = None):
         super().__init__()
@@ -197,9 +199,7 @@ class ConcatFusion(nn.Module):
 
 
 class GatedFusion(ConcatFusion):
-    """Gated fusion ``sum_i sigmoid(W_i [v_1 .. v_n] + b_i) * tanh(v_i)``."""
-
-    shapes = "[(B, N_i, D_i)] -> (B, width)"
+    """Gated fusion ``sum_i sigmoid(W_i [v_1 .. v_n] + b_i) * tanh(v_i)`` to (B, width)."""
 
     def __init__(self, encoders: list[Encoder], width: int, heads: int):
         super().__init__(encoders, width, heads)
@@ -212,9 +212,7 @@ class GatedFusion(ConcatFusion):
 
 
 class CrossAttentionFusion(ConcatFusion):
-    """Concatenation after cross-attention between the inputs."""
-
-    shapes = "[(B, N_i, D_i)] -> (B, n * width)"
+    """Concatenation after cross-attention between the inputs, to (B, n * width)."""
 
     def __init__(self, encoders: list[Encoder], width: int, heads: int):
         super().__init__(encoders, width, heads, step_width=width)
