@@ -275,7 +275,7 @@ def test_show_gives_type_default_and_meaning(capsys: pytest.CaptureFixture[str])
 
 def test_show_tells_what_an_option_sets_beside_its_own_keys(capsys: pytest.CaptureFixture[str]) -> None:
     main.run_command(["show", "model=dcgan"])
-    _, table = capsys.readouterr().out.split("SETS AS WELL")
+    _, table = capsys.readouterr().out.split("ALSO SETS")
     rows = {row.split()[0]: " ".join(row.split()[1:]) for row in table.splitlines()[1:] if row}
     assert (rows["task"], rows["scheduler"], rows["optimizer.betas"]) == ("gan", "none", "[0.5, 0.99]")
     assert rows["epochs"] == "80 for about 1,000 images; a few for 60,000"

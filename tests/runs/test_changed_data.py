@@ -157,4 +157,4 @@ def test_a_file_that_was_renamed_is_told_to_be_new_by_its_path(capsys: pytest.Ca
     first = min(Path("files/kinds/dark").iterdir())
     first.rename(first.with_name("zebra.png"))
     scores(path, ALLOWED)
-    assert "1 with an unknown path are test rows" in capsys.readouterr().err
+    assert "1 new (by path), added to the test rows" in capsys.readouterr().err

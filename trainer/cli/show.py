@@ -104,7 +104,7 @@ def _show_option(word: str, config_dirs: Sequence[Path]) -> None:
     entry = f"{name}." if group in registry.LIST_GROUPS else ""
     _print_keys(option, {key: parameter.kind for key, parameter in (keys or {}).items()}, f"{group}.{entry}")
     if overrides := option.list_other_overrides():
-        print_table([("SETS AS WELL", "TO", ""), *overrides])
+        print_table([("ALSO SETS", "VALUE", ""), *overrides])
     if group == "data" and option.class_path:
         from trainer.config import compatibility
 

@@ -63,7 +63,7 @@ def test_a_folder_and_nothing_are_said_to_be(tmp_path: Path, kind: str) -> None:
     (folder / "inside.csv").touch()
     with pytest.raises(DataError, match=r"is a folder \(inside.csv\); give a file in it"):
         READERS[kind](folder)
-    with pytest.raises(DataError, match=r"folde\S* does not exist; .* did you mean folder"):
+    with pytest.raises(DataError, match=r"folde\S* does not exist; did you mean folder"):
         READERS[kind](folder.with_stem("folde"))
 
 

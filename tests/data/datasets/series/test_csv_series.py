@@ -182,7 +182,7 @@ def test_a_file_that_is_not_there_or_does_not_hold_together(tmp_path: Path) -> N
     twice = write(tmp_path, ["b,b", "1,2", "3,4"])
     assert "row 1 (line 1), column 'column 0': 'b' is not a finite number" in (said := problem(twice))
     assert "if this row is a header, set data.header=true" in said
-    assert "2 columns are named 'b' (numbers 0, 1, from 0)" in problem(twice, header=True)
+    assert "2 columns are named 'b' (columns 0 and 1, counted from 0)" in problem(twice, header=True)
     assert "delimiter ';'" in problem(write(tmp_path, ["a;b", "1", "2"]), delimiter="semicolon")
     path.write_text("")
     assert "is empty" in problem(path)

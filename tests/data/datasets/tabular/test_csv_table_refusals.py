@@ -33,7 +33,7 @@ def test_tables_that_do_not_hold_together_are_refused(tmp_path: Path) -> None:
     lines = people()
     lines[6] += ",more"
     assert "line 7 has 4 cells, the first has 3" in problem(write(tmp_path, lines))
-    assert "2 columns are named 'a' (numbers 0, 1, from 0)" in problem(write(tmp_path, ["a,a,y", "1,2,3"]))
+    assert "2 columns are named 'a' (columns 0 and 1, counted from 0)" in problem(write(tmp_path, ["a,a,y", "1,2,3"]))
     assert "cannot be read as CSV" in problem(write(tmp_path, ["a,y", '1,"2', "3,4"]))
 
 
