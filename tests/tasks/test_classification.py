@@ -51,6 +51,9 @@ def test_the_output_of_a_plugin_is_told_with_what_is_needed() -> None:
         def __init__(self, out_features: int):
             super().__init__(2, 10)
 
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x)
+
     made.task.model = WideModel(2)
     told = (
         r"^model: forward returned \(B, 10\); the data has 2 classes \(0, 1\), so it must return \(B, 1\) or \(B, 2\); "
