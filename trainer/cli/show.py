@@ -17,6 +17,12 @@ from trainer.utils.suggest import did_you_mean
 if TYPE_CHECKING:
     from trainer.config.registry import ConfigOption
 
+SHAPE_LETTERS = (
+    "Shapes: B batch, T and S steps or tokens, F features, C classes or channels, H and W height and width,"
+    " V vocabulary, N nodes, E edges, G graphs, P forecast horizon or pairs of nodes, D embedding, K numbers to predict"
+)
+"""Legend of the letters in shapes, as in docs/guides/options.md."""
+
 
 @pause_gc()  # it keeps what it creates until it ends
 def list_options(arguments: Sequence[str]) -> int:
@@ -48,6 +54,8 @@ def list_options(arguments: Sequence[str]) -> int:
         rows = [(option.name, option.task_name or "", option.shapes_line, option.description) for option in options]
         titles = (group.upper(), "TASK", "SHAPES", "")
         print_table([titles, *rows] if group in ("model", "data") else [(r[0], "", "", r[3]) for r in [titles, *rows]])
+        if group == "model":
+            print_text(SHAPE_LETTERS)
     return 0
 
 
