@@ -130,20 +130,6 @@ def test_a_broken_override_is_shown_with_a_caret(text: str, under: str) -> None:
     assert text[place : place + 1] in (under, under and text[-1])
 
 
-@pytest.mark.parametrize(
-    ("text", "suggestion"),
-    [
-        ("data.target=Fläche", "'data.target=\"Fläche\"'"),
-        ("data.drop_columns=[Fläche]", "'data.drop_columns=[\"Fläche\"]'"),
-        ("data.drop_columns=[Fläche, id,a b]", '\'data.drop_columns=["Fläche",id,"a b"]\''),
-        ("data.path=it's", '"data.path=\\"it\'s\\""'),
-        ("data.path=[ä,[b]]", "'key=\"[a\"'"),
-    ],
-)
-def test_a_broken_override_is_quoted_as_a_scalar_or_as_entries_of_a_list(text: str, suggestion: str) -> None:
-    assert refused(text)[0].split("\n")[0].endswith(f"quote special characters: {suggestion}")
-
-
 def test_all_problems_are_told_at_once() -> None:
     problems = refused("model=lstmm", "data=coraa", "optimizer.lrr=1", "epochs=abc", "seed=-1", "+x=1")
     starts = ["model 'lstmm'", "data 'coraa'", "optimizer.lrr:", "x:", "epochs:", "seed:"]
