@@ -77,7 +77,8 @@ def build_components(
     fid_feature_network.attach_feature_extractor(config, data, train)
     # After loading the data: its imports may draw random numbers, once per process.
     rng.seed_everything(settings.seed)
-    task = factory.make_task(config.tree, data, config.names).to(target_device)
+    with device.explain_model_memory():
+        task = factory.make_task(config.tree, data, config.names).to(target_device)
     loaders = factory.make_loaders(config.tree, data, settings, target_device)
     reported = sanity_check.run_sanity_check(task, loaders["train"], config.tree["model"], settings.precision)
     monitor = select_monitor(task, settings.monitor, reported)
