@@ -13,7 +13,6 @@ def test_a_missing_file_is_told_with_where_it_was_looked_for(tmp_path: Path) -> 
     said = problem(tmp_path / "poeple.csv")
     assert f"{tmp_path}/poeple.csv does not exist" in said
     assert "did you mean people.csv?" in said
-    assert str(Path.cwd()) in said
     assert f"{tmp_path} has no gone" in problem(tmp_path / "gone" / "x.csv")
 
 
