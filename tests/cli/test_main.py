@@ -250,6 +250,7 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_list_and_show_tell_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run_command(["list"]) == 0
     listed = capsys.readouterr().out
+    assert listed.count("Shapes: B batch, ") == 1
     for group in registry.GROUPS:
         for name, option in registry.list_options(group).items():
             assert any(row.startswith(name) and option.description in row for row in listed.splitlines()), name
