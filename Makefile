@@ -14,6 +14,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(READY) ## create the environment with the packages that training needs
+	@echo "next: source $(BIN)/activate, then: train model=lstm data=synthetic_seq"
 
 install-dev: $(DEV) ## add every optional package and the development tools
 

@@ -7,6 +7,7 @@ Without arguments it writes a small table of houses first.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import random
 import sys
@@ -40,12 +41,21 @@ def predict_file(run_dir: Path, path: Path) -> list[float]:
     batch = split.to_model_inputs(split.batch(torch.arange(len(split)), epoch=0)).to(task.progress.device)
     with torch.no_grad():
         output = task.forward_batch(batch).squeeze(1)
-    return (output * data.info.target.scale + (data.info.target.mean or 0.0)).tolist()
+    mean = data.info.target.mean
+    if mean is None:
+        raise ValueError(f"{run_dir} has no mean of its target column")
+    return (output * data.info.target.scale + mean).tolist()
 
 
 def main(arguments: list[str]) -> list[float]:
-    if arguments:
-        table, target, new = Path(arguments[0]), arguments[1], Path(arguments[2])
+    usage = "csv_predictions.py [TRAINING_FILE TARGET_COLUMN NEW_FILE]"
+    parser = argparse.ArgumentParser("csv_predictions.py", usage, __doc__)
+    parser.add_argument("files", nargs="*", help=argparse.SUPPRESS)
+    files = parser.parse_args(arguments).files
+    if files:
+        if len(files) != 3:
+            parser.error("give all three arguments, or none")
+        table, target, new = Path(files[0]), files[1], Path(files[2])
     else:
         table, target, new = Path("houses.csv"), "price", Path("new_houses.csv")
         write_houses(table, rows=400, with_price=True)

@@ -92,6 +92,14 @@ def test_a_run_restores_the_global_state_of_the_process(capfd: pytest.CaptureFix
     assert "saved in" in capfd.readouterr().out
 
 
+def test_a_string_for_a_list_and_a_list_for_a_configuration_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"overrides must be a list of strings, such as \['model=lstm'\], not a string"):
+        trainer.compose("model=lstm")
+    for call in (trainer.run, trainer.build):
+        with pytest.raises(TypeError, match=r"config must be the result of trainer\.compose, not a list"):
+            call(["model=lstm"])  # type: ignore[arg-type]
+
+
 @pytest.mark.slow
 def test_a_run_in_a_thread_is_the_same_run() -> None:
     found = []

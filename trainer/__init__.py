@@ -155,7 +155,10 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None)
 
     Raises:
         ConfigError: The configuration is invalid; all problems are listed.
+        TypeError: The overrides are a string instead of a list of strings.
     """
+    if isinstance(overrides, str):
+        raise TypeError(f"overrides must be a list of strings, such as [{overrides!r}], not a string")
     from trainer.config import compose as config
     from trainer.config.hydra_compose import preserve_hydra_state
 
@@ -173,7 +176,9 @@ def build(config: Config) -> tuple[Dataset, Task]:
 
     Raises:
         ConfigError: The data cannot be read, or a run is active in another thread.
+        TypeError: The argument is not a configuration.
     """
+    _check_config(config)
     from trainer.config import plugins
     from trainer.core import rng
 
@@ -200,7 +205,9 @@ def run(config: Config, *, quiet: bool = False) -> Result:
 
     Raises:
         ConfigError: The configuration does not fit the data, or another run is active in another thread.
+        TypeError: The argument is not a configuration.
     """
+    _check_config(config)
     from trainer.core import rng
 
     with rng.preserve_global_state():
@@ -213,3 +220,10 @@ def run(config: Config, *, quiet: bool = False) -> Result:
                 return train.run(config)
             finally:
                 device.keep_freed_memory(keep=False)
+
+
+def _check_config(config: object) -> None:
+    from trainer.config.compose import Config
+
+    if not isinstance(config, Config):
+        raise TypeError(f"config must be the result of trainer.compose, not a {type(config).__name__}")

@@ -76,7 +76,7 @@ def test_rows_that_do_not_belong_are_found_in_a_file(
 ) -> None:
     path = people(tmp_path / "new.csv", 2000, 50, seed=1)
     said = said_by(capsys, "score", str(table), f"input={path}")
-    assert "2,000 rows rated in " in said
+    assert "2,000 rows scored, written to " in said
     found = scored(table)
     assert [int(row["row"]) for row in found] == list(range(1, 2001))
     ratings = torch.tensor([float(row["log_likelihood"]) for row in found])
@@ -136,7 +136,7 @@ FILES = {
         ("table", ["input=empty.csv"], "empty.csv is empty"),
         ("table", ["input=wide.csv"], "has 7 columns; the training table has 4, of which 4 are features"),
         ("table", ["input=text.csv"], "row 2 (line 3), column 'age': 'old' is not a finite number"),
-        ("table", ["inptu=text.csv"], "score inptu=text.csv: unknown; did you mean input?"),
+        ("table", ["inptu=text.csv"], "score inptu: unknown key; did you mean input?"),
         ("points", ["input=nope.csv"], "nope.csv does not exist"),
         ("points", ["input=empty.csv"], "empty.csv is empty"),
         ("points", ["input=wide.csv"], "has rows of 7 numbers; this run has rows of 2"),

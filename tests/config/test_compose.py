@@ -84,8 +84,8 @@ def _no_plugins() -> Iterator[None]:
         ("hydra.run.dir=${nope}", "hydra.run.dir: "),
         ("hydra/sweeper=nope", "hydra/sweeper 'nope' is not installed; installed: basic"),
         ("plugins=[nope_at_all]", "plugins: no module 'nope_at_all' in "),
-        ("plugins=mine", "plugins: 'mine' given; it must be a list, each text"),
-        ("plugins=[1]", "plugins: [1] given; it must be a list, each text"),
+        ("plugins=mine", "plugins: 'mine' given; it must be a list of strings: plugins=[mine]"),
+        ("plugins=[1]", "plugins: [1] given; it must be a list of strings"),
     ],
 )
 def test_a_sentence_says_what_is_wrong(override: str, expected: str) -> None:

@@ -33,9 +33,9 @@ def test_a_metric_of_a_declared_plugin_is_accepted_and_not_imported_yet() -> Non
         ),
         ("own_metrics.torch", "defines no class or function torch"),
         ("own_metrics.torch.sum", "there is no module own_metrics.torch"),
-        ("acuracy", "a metric of a plugin, such as my_metrics.balanced_error; did you mean accuracy?"),
-        ("own_metrics.", "a metric of a plugin, such as"),
-        ("7", "a metric of a plugin, such as"),
+        ("acuracy", "metrics of a plugin, such as my_metrics.balanced_error; did you mean accuracy?"),
+        ("own_metrics.", "metrics of a plugin, such as"),
+        ("7", "metrics of a plugin, such as"),
     ],
 )
 def test_an_invalid_metric_is_refused_before_any_import(path: str, said: str) -> None:
@@ -51,4 +51,4 @@ def test_a_generative_task_takes_metrics_of_plugins_alone() -> None:
         "own_metrics.Spread"
     ]
     (problem,) = collect_problems(*words, "task.scores=[elbo]")
-    assert "it must be a list, each a metric of a plugin, such as my_metrics.balanced_error" in problem
+    assert "it must be a list of metrics of a plugin, such as my_metrics.balanced_error" in problem

@@ -46,6 +46,18 @@ def test_a_module_that_fails_is_not_left_half_loaded(tmp_path: Path, monkeypatch
     plugins.declare_plugins([])
 
 
+def test_a_plugin_that_is_not_python_is_a_problem_of_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, {"broken_syntax.py": "def f(:\n"})
+    plugins.declare_plugins(["broken_syntax"])
+    with pytest.raises(ConfigError, match=r"^plugins: broken_syntax\.py, line 1: invalid syntax$"):
+        plugins.import_plugins()
+    assert "broken_syntax" not in sys.modules
+    plugins.declare_plugins([])
+
+
 def test_the_nearest_name_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write(tmp_path, {"my_models.py": ""}))
     with pytest.raises(ConfigError, match=r"did you mean my_models\?"):

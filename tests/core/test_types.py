@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -113,7 +114,10 @@ def test_does_not_fit(value: Any, kind: Any) -> None:
         (Decay, "a number >= 0 and < 1"),
         (PositiveInt | None, "a whole number >= 1 or null"),
         (Literal["cos", "linear"], "one of cos, linear"),
-        (list[PositiveInt], "a list, each a whole number >= 1"),
+        (list[PositiveInt], "a list of whole numbers >= 1"),
+        (list[str | int] | None, "a list of strings or whole numbers or null"),
+        (Sequence[Literal["a", "b"] | PositiveInt | Literal["c"]], "a list of any of a, b, c or whole numbers >= 1"),
+        (Literal["a"] | Letters | Literal["b"], "one of a, b or text like aaa"),
         (tuple[bool, str], "a list [true or false, text]"),
         (dict[str, int], "a mapping"),
         (Letters, "text like aaa"),
@@ -153,7 +157,7 @@ def test_mismatches_are_reported_with_their_key() -> None:
     assert list(find_mismatches([{"a": 1, "b": math.nan}], kind, "rows")) == []
     assert list(find_mismatches([{"a": 1}, {"b": "1"}], kind, "rows")) == ["rows.1.b is '1', not a number or nan"]
     assert list(find_mismatches({"a": []}, kind, "rows")) == [
-        "rows is a mapping of 1, not a list, each a mapping",
+        "rows is a mapping of 1, not a list of mappings",
     ]
     assert list(find_mismatches(True, Number | None, "score")) == ["score is True, not a number or nan or null"]
 

@@ -117,3 +117,20 @@ def test_freed_memory_is_returned_or_retained() -> None:
     done = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, check=True)
     given_back, kept = map(int, done.stdout.split())
     assert given_back < 1000 < 9000 < kept
+
+
+def test_a_model_that_does_not_fit_in_memory_gets_no_advice_about_batches() -> None:
+    with (
+        pytest.raises(SystemFault, match=r"out of memory: .*; the model does not fit in memory") as caught,
+        device.explain_model_memory(),
+    ):
+        torch.nn.Linear(2**24, 2**24)
+    assert "batch_size" not in str(caught.value)
+    with pytest.raises(RuntimeError, match="another"), device.explain_model_memory():
+        raise RuntimeError("another")
+
+
+@pytest.mark.parametrize("error", [MemoryError("m"), torch.OutOfMemoryError("m")])
+def test_both_kinds_of_exhausted_memory_are_reported(error: Exception) -> None:
+    with pytest.raises(SystemFault, match="does not fit"), device.explain_model_memory():
+        raise error

@@ -39,6 +39,12 @@ def test_predictions_for_new_rows_are_the_prices_the_table_was_made_by() -> None
     assert predictions == pytest.approx(prices, abs=30_000)  # of prices that spread by 140,000
 
 
+def test_the_usage_of_the_script_is_shown_for_a_wrong_number_of_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        load_example("csv_predictions").main(["houses.csv"])
+    assert "usage: csv_predictions.py [TRAINING_FILE TARGET_COLUMN NEW_FILE]" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_user_defined_model_and_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)  # where Python looks when it is started with the script

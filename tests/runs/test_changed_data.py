@@ -159,4 +159,4 @@ def test_a_renamed_file_is_reported_as_new(capsys: pytest.CaptureFixture[str]) -
     first = min(Path("files/kinds/dark").iterdir())
     first.rename(first.with_name("zebra.png"))
     evaluate_scores(path, ALLOWED)
-    assert "1 with an unknown path are test rows" in capsys.readouterr().err
+    assert "1 new (by path), added to the test rows" in capsys.readouterr().err

@@ -112,7 +112,7 @@ def test_the_baseline_uses_the_scored_rows(capsys: pytest.CaptureFixture[str]) -
     evaluate_scores(path, "allow_changed_data=true")
     shown = capsys.readouterr()
     assert f"{Result.read(path).baseline['accuracy']:.4f}" not in shown.out
-    assert "200 with an unknown content are test rows" in shown.err
+    assert "200 new (by content), added to the test rows" in shown.err
 
 
 def test_a_place_that_is_given_for_files_must_be_there() -> None:

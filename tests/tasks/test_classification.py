@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.helpers.commands import write
 from tests.helpers.lab import lab
@@ -41,6 +42,24 @@ def test_a_renamed_width_and_the_classes_of_the_task_are_checked_against_the_dat
     for classes in (5, 12):
         with pytest.raises(ConfigError, match=rf"^model.num_classes: {classes} given; the (data|train split) has"):
             lab("model=cgan", "data=ring", "data.rows=80", f"model.num_classes={classes}")
+
+
+def test_the_output_of_a_plugin_is_told_with_what_is_needed() -> None:
+    made = lab("model=mlp", "data=moons", "data.rows=100", "max_steps=1")
+
+    class WideModel(torch.nn.Linear):
+        def __init__(self, out_features: int):
+            super().__init__(2, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x)
+
+    made.task.model = WideModel(2)
+    told = (
+        r"^model: forward returned \(B, 10\); the data has 2 classes \(0, 1\), so it must return \(B, 1\) or \(B, 2\); "
+    )
+    with pytest.raises(ConfigError, match=told):
+        made.test()
 
 
 @pytest.mark.parametrize("width", [1, 2])

@@ -95,7 +95,7 @@ def test_a_run_on_images_writes_figures_and_feature_maps(capsys: pytest.CaptureF
     assert (folder / "features-trunk.0.png").is_file()
     with pytest.raises(ConfigError, match=r"row: 99 given; the test split has rows 0 to 11"):
         inspection.draw_feature_maps(saved_run.load(folder), "trunk.0", 99)
-    with pytest.raises(ConfigError, match=r"show feature=x: unknown; did you mean features\?"):
+    with pytest.raises(ConfigError, match=r"show feature: unknown key; did you mean features\?"):
         main.run_command(["show", str(folder), "feature=x"])
 
 

@@ -35,8 +35,8 @@ train trains any neural network from a configuration.
 
 Hydra flags: -m sweep, --cfg job shows the configuration, --resolve, --info, --config-dir DIR adds your own
 YAML files (with plugins=[your_module] for classes), --shell-completion, --hydra-help.
-Exit codes: 0 success, 1 internal error, 2 invalid input, 3 NaN or infinite loss, 4 system error,
-129/130/143 interrupted and resumable.
+Exit codes: 0 success, 1 internal error or a failed job of a sweep, 2 invalid input, 3 NaN or infinite loss,
+4 system error, 129/130/143 interrupted and resumable.
 """
 MAX_ERROR_LINES = 10
 MAX_LINE_LENGTH = 2000

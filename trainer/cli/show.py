@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 _ARGS_SECTION = re.compile(r"^Args:\n(?:(?: .*)?(?:\n|\Z))*", re.MULTILINE)
 """Matches the section of a docstring that describes the parameters."""
+SHAPE_LETTERS = (
+    "Shapes: B batch, T and S steps or tokens, F features, C classes or channels, H and W height and width,"
+    " V vocabulary, N nodes, E edges, G graphs, P forecast horizon or pairs of nodes, D embedding, K numbers to predict"
+)
+"""Legend of the letters in shapes, as in docs/guides/options.md."""
 
 
 @pause_gc()  # it keeps what it creates until it ends
@@ -52,6 +57,8 @@ def list_options(arguments: Sequence[str]) -> int:
         rows = [(option.name, option.task_name or "", option.shapes_line, option.description) for option in options]
         titles = (group.upper(), "TASK", "SHAPES", "")
         print_table([titles, *rows] if group in ("model", "data") else [(r[0], "", "", r[3]) for r in [titles, *rows]])
+        if group == "model":
+            print_text(SHAPE_LETTERS)
     return 0
 
 
@@ -109,7 +116,7 @@ def _show_option(word: str, config_dirs: Sequence[Path]) -> None:
     entry = f"{name}." if group in registry.LIST_GROUPS else ""
     _print_keys(option, {key: parameter.kind for key, parameter in (keys or {}).items()}, f"{group}.{entry}")
     if overrides := option.list_other_overrides():
-        print_table([("SETS AS WELL", "TO", ""), *overrides])
+        print_table([("ALSO SETS", "VALUE", ""), *overrides])
     if group == "data" and option.class_path:
         from trainer.config import compatibility
 

@@ -73,9 +73,9 @@ def _describe_unknown_key(verb: str, word: str, parameters: Mapping[str, Paramet
     key = word.partition("=")[0]
     names = (*parameters, *sorted(OVERRIDABLE_KEYS))
     if key in Settings.__dataclass_fields__ or key.split(".")[0] in registry.GROUPS:
-        remedy = f"start a new run with {word}, or pass {verb} one of {', '.join(names)}"
+        remedy = f"start a new run with {word}; {verb} accepts {', '.join(names)}"
         return f"{verb} {word}: the configuration of a trained run is fixed; {remedy}"
-    return f"{verb} {word}: unknown{did_you_mean(key, names) or ';'} {', '.join(f'{name}=...' for name in names)}"
+    return f"{verb} {key}: unknown key{did_you_mean(key, names) or ';'} {', '.join(f'{name}=...' for name in names)}"
 
 
 def _supports(method: str, target: str | None) -> bool:

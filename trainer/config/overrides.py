@@ -27,6 +27,8 @@ MAX_DEPTH = 20
 """Maximum nesting of brackets in an override."""
 CALL_ERROR = re.compile(r"\w+ while evaluating '(.*?)': (.*)")
 """Matches Hydra's error for a function that is unknown or has wrong arguments."""
+PLAIN_ENTRY = r"[A-Za-z0-9_.+-]+"
+"""Matches entries of a list that need no quotes."""
 CONTEXT_CHARS = 100
 """Characters shown on each side of a syntax error."""
 
@@ -63,20 +65,46 @@ def parse_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) 
                 continue
             column = _find_column(text, reason)
             start = max(0, column - CONTEXT_CHARS)
+            shown = text[start : start + 2 * CONTEXT_CHARS]
             problems.append(
                 f"cannot read {shorten_repr(text)} as KEY=VALUE ({reason[:CONTEXT_CHARS]}); quote special characters:"
-                f" {_quote_value(text)}\n  {text[start : start + 2 * CONTEXT_CHARS]}\n  {' ' * (column - start)}^"
+                f" {_quote_value(text, parser)}\n  {shown}\n  {' ' * (column - start)}^"
             )
     if problems:
         raise ConfigError(*problems)
     return items
 
 
-def _quote_value(text: str) -> str:
-    """Return an override quoted for the shell, or an example if it contains quotes or is long."""
+def _quote_value(text: str, parser: OverridesParser) -> str:
+    """Return an override quoted for Hydra and the shell, or an example if quotes would not make it valid."""
     key, _, value = text.partition("=")
-    is_plain = value.isprintable() and not set(text) & {"'", '"'} and len(text) < CONTEXT_CHARS
-    return f"'{key}=\"{value}\"'" if value and is_plain else "'key=\"[a\"'"
+    is_list = value.startswith("[") and value.endswith("]")
+    is_nested = bool(set(value[1:-1]) & set("[]{}()'\""))
+    if is_list and not is_nested:
+        entries = [entry.strip() for entry in value[1:-1].split(",")]
+        value = f"[{','.join(e if re.fullmatch(PLAIN_ENTRY, e) else _quote_text(e) for e in entries)}]"
+    elif value:
+        value = _quote_text(value)
+    suggestion = f"{key}={value}"
+    is_valid = bool(value) and value.isprintable() and not (is_list and is_nested) and _can_parse(suggestion, parser)
+    if not is_valid or len(text) >= CONTEXT_CHARS:
+        suggestion = 'key="[a"'
+    if "'" not in suggestion:
+        return f"'{suggestion}'"
+    return '"' + re.sub(r'(["\\$`])', r"\\\1", suggestion) + '"'
+
+
+def _quote_text(text: str) -> str:
+    """Return a string in the double quotes of Hydra's grammar."""
+    return '"' + text.replace('"', '\\"') + '"'
+
+
+def _can_parse(text: str, parser: OverridesParser) -> bool:
+    try:
+        parser.parse_override(text)
+    except (HydraException, ValueError, OverflowError):
+        return False
+    return True
 
 
 def _measure_depth(text: str) -> int:

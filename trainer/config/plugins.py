@@ -126,7 +126,11 @@ def find_package(path: Path) -> str:
 
 
 def import_plugins() -> None:
-    """Import the declared plugins; reload those whose files have changed since they were imported."""
+    """Import the declared plugins; reload those whose files have changed since they were imported.
+
+    Raises:
+        ConfigError: A plugin, or a module that it imports, is not valid Python.
+    """
     for name, path in _PLUGIN_FILES.items():
         if name in sys.modules and not _has_changed(name):
             continue
@@ -141,6 +145,17 @@ def import_plugins() -> None:
         setattr(module, _IMPORT_TIME, time.time_ns())
         try:
             spec.loader.exec_module(module)
+        except SyntaxError as error:
+            del sys.modules[name]
+            raise ConfigError(f"plugins: {_describe_syntax_error(error, path)}") from error
         except BaseException:
             del sys.modules[name]
             raise
+
+
+def _describe_syntax_error(error: SyntaxError, plugin_file: Path) -> str:
+    """Return file, line and message, with the file relative to the working directory if it is inside."""
+    file = Path(error.filename or plugin_file)
+    if file.is_relative_to(Path.cwd()):
+        file = file.relative_to(Path.cwd())
+    return f"{file}{f', line {error.lineno}' if error.lineno else ''}: {error.msg}"

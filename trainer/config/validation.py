@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
@@ -149,7 +150,9 @@ def check_value(key: str, value: Any, kind: Any) -> list[str]:
 
 
 def _suggest(key: str, value: Any, kind: Any) -> str:
-    """Return a hint for an invalid value: the nearest choice for an item of a list, or how to quote a string."""
+    """Return a hint for an invalid value: the nearest choice for an item of a list, brackets or quotes."""
+    if isinstance(value, str) and re.fullmatch(r"[\w.+-]+", value) and is_valid_value([value], kind):
+        return f": {key}=[{value}]"
     items, choices = value if isinstance(value, list) else [], list_choices(kind)
     suggestions = (did_you_mean(item, choices) for item in items if isinstance(item, str) and item not in choices)
     return next(filter(None, suggestions), "") or _suggest_quotes(key, value, kind)

@@ -116,7 +116,7 @@ class Preprocessing:
         counts = {
             "of this run are missing": num_missing,
             "copies are in the split of the original": len(copies),
-            f"with an unknown {rows.source} are test rows": len(new_rows),
+            f"new (by {rows.source}), added to the test rows": len(new_rows),
         }
         changes = [f"{count:,} {description}" for description, count in counts.items() if count]
         if changes:

@@ -143,6 +143,19 @@ ANNOTATION_TYPES: dict[str, Any] = {
 """Types that annotations may use, by name; other annotations are not validated."""
 
 
+PLURALS = {
+    "a whole number": "whole numbers",
+    "a number": "numbers",
+    "text": "strings",
+    "a mapping": "mappings",
+    "a list": "lists",
+    "a metric": "metrics",
+    "a value": "values",
+    "one of": "any of",
+}
+"""Plurals of the beginnings of descriptions of types."""
+
+
 def describe_type(kind: Any) -> str:
     """Return the description of a type for messages, such as ``a whole number >= 1``."""
     origin, args = get_origin(kind), get_args(kind)
@@ -151,12 +164,30 @@ def describe_type(kind: Any) -> str:
     if origin is Literal:
         return "one of " + ", ".join(map(str, args))
     if origin in (Union, types.UnionType):
-        return " or ".join(describe_type(arg) for arg in args)
+        return " or ".join(describe_type(arg) for arg in _merge_literals(args))
     if origin in (list, tuple, Sequence):
-        parts = [describe_type(arg) for arg in args if arg is not ...]
-        return f"a list [{', '.join(parts)}]" if len(parts) > 1 else f"a list, each {parts[0]}"
+        kinds = [arg for arg in args if arg is not ...]
+        if len(kinds) > 1:
+            return f"a list [{', '.join(map(describe_type, kinds))}]"
+        is_union = get_origin(kinds[0]) in (Union, types.UnionType)
+        parts = _merge_literals(get_args(kinds[0])) if is_union else kinds
+        return f"a list of {' or '.join(_make_plural(describe_type(part)) for part in parts)}"
     plain = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
     return plain.get(kind, "a mapping" if (origin or kind) in (dict, Mapping) else "a value")
+
+
+def _merge_literals(kinds: Sequence[Any]) -> list[Any]:
+    """Return the types of a union with one ``Literal``, which comes first, instead of several."""
+    literals = tuple(value for kind in kinds if get_origin(kind) is Literal for value in get_args(kind))
+    return [*([Literal[literals]] if literals else []), *(kind for kind in kinds if get_origin(kind) is not Literal)]
+
+
+def _make_plural(description: str) -> str:
+    """Return the plural of a description of a type, for the entries of a list."""
+    for singular, plural in PLURALS.items():
+        if description.startswith(singular):
+            return plural + description.removeprefix(singular)
+    return description
 
 
 def list_choices(kind: Any) -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from trainer.config import plugins
 from trainer.config.validation import TARGET_PREFIXES
+from trainer.utils import choices
 from trainer.utils.errors import ConfigError, DataError, SystemFault
 
 PACKAGES = {"model": TARGET_PREFIXES["model"], "augment": TARGET_PREFIXES["augment"], "data": "trainer.data."}
@@ -75,10 +77,8 @@ def _name_arguments(message: str, group: str, node: Mapping[str, Any]) -> str:
 
 def _find_group(error: ValueError, plugin_group: str) -> str | None:
     """Return the group whose options an error is about, or None for a bug of the code."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
+    modules = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    module = next((name for name in reversed(modules) if name != choices.__name__), "")
     found = next((group for group, packages in PACKAGES.items() if module.startswith(packages)), None)
     if found is None and isinstance(error, DataError):  # such as one that a worker process has sent
         return "augment" if plugin_group == "augment" else "data"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -112,3 +114,19 @@ def choose_threads(task: Task, batch: Batch) -> int:
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an exception means that memory is exhausted; on a CPU torch raises a plain RuntimeError."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+@contextmanager
+def explain_model_memory() -> Iterator[None]:
+    """Convert the exhaustion of memory inside the block, which builds the model, to a user error.
+
+    Raises:
+        SystemFault: The model does not fit in memory, for which no batch size is small enough.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = str(error).split("\n")[0]
+        raise SystemFault(f"out of memory: {reason}; the model does not fit in memory, choose a smaller one") from error

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from trainer.core.weight_matrices import weight_matrices
+from trainer.utils.choices import get_choice
 
 INIT_FUNCTIONS = {
     "kaiming": lambda weight: nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu"),
@@ -31,13 +32,14 @@ def initialize_weights(model: nn.Module, rule: Literal["default", "kaiming", "xa
     """
     if rule == "default":
         return
+    initialize = get_choice("rule", rule, INIT_FUNCTIONS)
     for module in model.modules():
         matrices = weight_matrices(module)
         for weights in matrices.values():
             for weight in weights:
                 # In a new tensor, because some rules cannot write to a transposed matrix.
                 sample = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
-                weight.copy_(INIT_FUNCTIONS[rule](sample))
+                weight.copy_(initialize(sample))
         own_parameters = dict(module.named_parameters(recurse=False))
         if matrices and "bias" in own_parameters:
             nn.init.zeros_(own_parameters["bias"])

@@ -77,7 +77,7 @@ def build_components(
     fid_feature_network.attach_feature_extractor(config, data, train)
     # After loading the data: its imports may draw random numbers, once per process.
     rng.seed_everything(settings.seed)
-    task = factory.make_task(config.tree, data, config.names).to(target_device)
+    task = _make_task(config, data, target_device)
     loaders = factory.make_loaders(config.tree, data, settings, target_device)
     reported = sanity_check.run_sanity_check(task, loaders["train"], config.tree["model"], settings.precision)
     monitor = select_monitor(task, settings.monitor, reported)
@@ -110,6 +110,11 @@ def build_components(
     sizes = {name: loader.split.count_examples() for name, loader in loaders.items()}
     reporter.announce_start(trainer, result, sizes, data.info.file_summary, data.info.baseline_rule)
     return RunComponents(trainer, loaders, snapshots, checkpoints, loggers)
+
+
+def _make_task(config: Config, data: Dataset, target_device: torch.device) -> Task:
+    with device.explain_model_memory():
+        return factory.make_task(config.tree, data, config.names).to(target_device)
 
 
 def _add_task_info(result: Result, task: Task, data: Dataset, reported: Sequence[str]) -> None:

@@ -46,5 +46,5 @@ def score_run(config: Config, path: str | None) -> Path:
     )
     for table in score_tables.build_rating_tables(row_label, names, scores, find_task_metric(task, next(iter(scores)))):
         console.print(table)
-    print_line(f"{format_count(len(rows), 'row')} rated in {file}")
+    print_line(f"{format_count(len(rows), 'row')} scored, written to {file}")
     return file

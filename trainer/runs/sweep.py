@@ -248,7 +248,7 @@ def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
                 [read_job_position(job) for job in running.values()],
             )
     for job in waiting:
-        job.status, job.reason = "interrupted", "not started"
+        job.status, job.reason = "interrupted", "the sweep was stopped before it started"
     return received_signals[0] if received_signals else None
 
 

@@ -123,7 +123,7 @@ class Classification(ScoredTask):
         """
         logits = self.forward_batch(batch)
         if logits.shape[1] != self.num_classes and (logits.shape[1], self.num_classes) != (1, 2):
-            raise ConfigError(self._describe_width_mismatch(logits.shape[1]))
+            raise ConfigError(self._describe_width_mismatch(logits))
         if logits.shape[1] == 1:
             logits = torch.cat((torch.zeros_like(logits), logits), dim=1)
         target = batch.require_target()
@@ -135,13 +135,19 @@ class Classification(ScoredTask):
             )
         return logits
 
-    def _describe_width_mismatch(self, width: int) -> str:
+    def _describe_width_mismatch(self, logits: Tensor) -> str:
         """Describe a wrong number of model outputs, by the configuration key that sets it if it has a usual name."""
         keys = inspect.signature(type(self.model)).parameters
-        key = next((f"model.{name}" for name in ("out_features", "num_classes") if name in keys), "model")
-        valid = "1 or 2" if self.num_classes == 2 else str(self.num_classes)
-        classes = f"{self.num_classes} classes ({join_names(self.class_names, 10)})"
-        return f"{key}: {width} given; the data has {classes}, so it must be {valid}, the default if it is not set"
+        key = next((f"model.{name}" for name in ("out_features", "num_classes") if name in keys), None)
+        classes = f"the data has {self.num_classes} classes ({join_names(self.class_names, 10)})"
+        widths = ["1", "2"] if self.num_classes == 2 else [str(self.num_classes)]
+        if key is not None and type(self.model).__module__.startswith("trainer."):
+            return f"{key}: {logits.shape[1]} given; {classes}, so it must be {' or '.join(widths)}, as set by default"
+        # The forward of a plugin may ignore the key.
+        rest = "".join(f", {size}" for size in logits.shape[2:])
+        given, *valid = (f"(B, {width}{rest})" for width in (logits.shape[1], *widths))
+        hint = f"; the data sets {key} by default" if key else ""
+        return f"model: forward returned {given}; {classes}, so it must return {' or '.join(valid)}{hint}"
 
     def loss(self, batch: Batch, group: str) -> Tensor:
         logits, target = self.predict_logits(batch), batch.require_target()

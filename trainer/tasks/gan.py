@@ -15,6 +15,7 @@ from trainer.core.types import NonNegativeFloat, PositiveFloat, PositiveInt, Pro
 from trainer.tasks.base.generative import Generative, GenerativeOptions
 from trainer.tasks.base.model_protocols import AdversarialModel
 from trainer.tasks.losses import gan
+from trainer.utils.choices import get_choice
 from trainer.utils.errors import ConfigError
 
 
@@ -76,7 +77,7 @@ class Adversarial(Generative):
         **options: Unpack[GenerativeOptions],
     ):
         super().__init__(model, **options)
-        self.gan_loss = gan_loss = gan.GAN_LOSSES[loss]
+        self.gan_loss = gan_loss = get_choice("loss", loss, gan.GAN_LOSSES)
         self.critic_steps = critic_steps
         self.critic_lr = critic_lr
         self.gradient_penalty = gan_loss.penalty if gradient_penalty is None else gradient_penalty

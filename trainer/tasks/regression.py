@@ -17,6 +17,7 @@ from trainer.core.types import PluginMetric
 from trainer.metrics.double_precision import to_double
 from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.evaluation import regression_plots
+from trainer.utils.choices import get_choice
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_dtype
 
@@ -49,7 +50,7 @@ class Regression(ScoredTask):
         scores: Sequence[Literal["mse", "rmse", "mae", "r2"] | PluginMetric] = optional_scores,
     ):
         super().__init__(model, scores)
-        self._loss = _LOSSES[loss]
+        self._loss = get_choice("loss", loss, _LOSSES)
         self.loss_name = loss
         self.target_scale = 1.0
         self.info = DatasetInfo(sizes={})

@@ -9,7 +9,7 @@ MAX_WORD_LENGTH = 200
 
 
 def find_nearest(word: str, known_words: Iterable[str]) -> str | None:
-    """Return the known word that is closest to a word, or None if none is close enough.
+    """Return the known word that is closest to a word, ignoring case, or None if none is close enough.
 
     Similar words come first, then anagrams, then words of which one is a prefix of the other.
 
@@ -22,12 +22,14 @@ def find_nearest(word: str, known_words: Iterable[str]) -> str | None:
         return None
     import difflib  # here, because only a misspelled name needs it
 
-    matches = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    lowered, originals = word.lower(), {name.lower(): name for name in reversed(names)}
+    matches = difflib.get_close_matches(lowered, originals, n=1, cutoff=0.6)
     if matches:
-        return matches[0]
-    anagrams = [name for name in names if sorted(name) == sorted(word)]
-    prefixes = [name for name in names if len(word) > 1 and (name.startswith(word) or word.startswith(name))]
-    return min(anagrams or prefixes, key=len, default=None)
+        return originals[matches[0]]
+    anagrams = [name for name in originals if sorted(name) == sorted(lowered)]
+    prefixes = [name for name in originals if len(word) > 1 and (name.startswith(lowered) or lowered.startswith(name))]
+    nearest = min(anagrams or prefixes, key=len, default=None)
+    return None if nearest is None else originals[nearest]
 
 
 def did_you_mean(word: str, known_words: Iterable[str], prefix: str = "") -> str:

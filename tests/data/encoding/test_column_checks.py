@@ -245,7 +245,7 @@ def test_column_types_are_printed_and_logged(tmp_path: Path, caplog: pytest.LogC
         "t.csv: 60 rows, with a header",
         "age: number, mean 2.898, 1 missing value",
         "zip: category, 2 + other",
-        "row: no feature",
+        "row: dropped",
         "kind: class, 3 classes",
     ]
     assert "age: number, mean 2.898, 1 missing value" in caplog.text

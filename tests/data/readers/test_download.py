@@ -247,4 +247,6 @@ def test_a_missing_user_file_is_reported_with_its_context(tmp_path: Path, monkey
     message = str(missing_file_error("tabel.csv"))
     assert message.startswith(f"path: {tmp_path}/tabel.csv does not exist")
     assert "did you mean table.csv" in message
-    assert f"{tmp_path} has no deep" in str(missing_file_error(tmp_path / "deep/er/x.csv"))
+    assert f"deep/er/x.csv does not exist; the nearest directory that exists is {tmp_path}" in str(
+        missing_file_error(tmp_path / "deep/er/x.csv")
+    )

@@ -63,7 +63,7 @@ def test_folders_and_missing_paths_are_reported_as_such(tmp_path: Path, kind: st
     (folder / "inside.csv").touch()
     with pytest.raises(DataError, match=r"is a folder \(inside.csv\); give a file in it"):
         READERS[kind](folder)
-    with pytest.raises(DataError, match=r"folde\S* does not exist; .* did you mean folder"):
+    with pytest.raises(DataError, match=r"folde\S* does not exist; did you mean folder"):
         READERS[kind](folder.with_stem("folde"))
 
 

@@ -17,7 +17,7 @@ from trainer.data.readers import text_file
 from trainer.data.readers.header_detection import SAMPLE_ROWS, has_column_names, is_row_number_column, looks_like_header
 from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
-from trainer.utils.text import join_names
+from trainer.utils.text import format_count, join_names
 
 DELIMITERS = {"tab": "\t", "semicolon": ";", "bar": "|", "comma": ",", "space": " "}
 """In order of detection: a comma may also be a decimal sign, and a space also separates words."""
@@ -204,8 +204,8 @@ def read(
     if ragged:
         count_note = f"; {len(ragged)} such lines" if len(ragged) > 1 else ""
         raise DataError(
-            f"{file_path}: line {lines[ragged[0]]} has {len(rows[ragged[0]])} cells, the first has {len(rows[0])}"
-            f"{count_note} (delimiter {separator_char!r}; data.delimiter sets another)"
+            f"{file_path}: line {lines[ragged[0]]} has {format_count(len(rows[ragged[0]]), 'cell')}, the first has"
+            f" {len(rows[0])}{count_note} (delimiter {separator_char!r}; data.delimiter sets another)"
         )
     first = rows[0]
     has_header = _has_header(file_path, rows, option, expected) if header == "auto" else header
@@ -262,7 +262,8 @@ def _parse_rows(path: Path, text: str, delimiter: str) -> tuple[list[list[str]],
 def _check_unique_names(path: Path, names: Sequence[str]) -> None:
     positions_by_name = {name: [i for i, other in enumerate(names) if other == name] for name in names if name}
     problems = [
-        f"{path}: {len(positions)} columns are named {name!r} (numbers {', '.join(map(str, positions))}, from 0)"
+        f"{path}: {len(positions)} columns are named {name!r}"
+        f" (columns {' and '.join(map(str, positions))}, counted from 0)"
         for name, positions in positions_by_name.items()
         if len(positions) > 1
     ]

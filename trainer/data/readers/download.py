@@ -84,9 +84,8 @@ def missing_file_error(path: str | Path, key: str = "path") -> DataError:
     parent = find_nearest_dir(absolute.parent)
     missing_name = absolute.relative_to(parent).parts[0]
     suggestion = did_you_mean(missing_name, sorted(os.listdir(parent))) if os.access(parent, os.R_OK) else ""
-    return DataError(
-        f"{key}: {absolute} does not exist; {parent} has no {missing_name}{suggestion} (working folder {Path.cwd()})"
-    )
+    nearest = "" if parent == absolute.parent else f"; the nearest directory that exists is {parent}"
+    return DataError(f"{key}: {absolute} does not exist{nearest}{suggestion}")
 
 
 def data_root(data_dir: str | None) -> Path:

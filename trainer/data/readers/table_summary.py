@@ -22,7 +22,7 @@ def summarize_table(
     columns: Mapping[int, Column],
     values: Mapping[int, np.ndarray],
     target: Target | None,
-    other_summary: str | None = "no feature",
+    other_summary: str | None = "dropped",
 ) -> list[str]:
     """Summarize and log the columns of a table.
 

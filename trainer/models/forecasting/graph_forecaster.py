@@ -17,6 +17,7 @@ from trainer.models.layers.graph.repeated_graph import RepeatedGraph
 from trainer.models.layers.graph.tensor_cache import TensorCache
 from trainer.models.layers.sequence.instance_norm import compute_loc_and_scale
 from trainer.models.layers.sequence.recurrent import RecurrentStack
+from trainer.utils.choices import get_choice
 
 
 class GCNLSTM(nn.Module):
@@ -52,7 +53,8 @@ class GCNLSTM(nn.Module):
     ):
         super().__init__()
         self.cache = TensorCache()
-        self.convs = nn.ModuleList(CONV_LAYERS[conv](*width) for width in pairwise((1, *conv_sizes)))
+        make_conv = get_choice("conv", conv, CONV_LAYERS)
+        self.convs = nn.ModuleList(make_conv(*width) for width in pairwise((1, *conv_sizes)))
         features = 1 + (conv_sizes[-1] if conv_sizes else 0)
         self.rnn = RecurrentStack("lstm", features, hidden_size, num_layers, False, dropout, "default", None)
         self.dropout = nn.Dropout(dropout)

@@ -15,6 +15,7 @@ from trainer.models.layers.conv.conv_utils import compute_halved_sizes, group_no
 from trainer.models.layers.generative.gan import Critic, Generator
 from trainer.models.layers.generative.stylegan import LEAKY_SLOPE, ResidualDownsample, StyleGenerator
 from trainer.models.layers.mlp import make_mlp
+from trainer.utils.choices import get_choice
 
 OUTPUT_ACTIVATIONS: dict[str, type[nn.Module]] = {"none": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 leaky_relu = partial(nn.LeakyReLU, LEAKY_SLOPE)
@@ -85,7 +86,7 @@ class GAN(_BaseGAN):
     ):
         super().__init__(latent, num_classes, embed_size)
         net = make_mlp((self.generator_in_features, *generator_hidden, flat_features), nn.ReLU).append(
-            OUTPUT_ACTIVATIONS[output_activation]()
+            get_choice("output_activation", output_activation, OUTPUT_ACTIVATIONS)()
         )
         self.generator = Generator(net, num_classes, embed_size)
         widths = (flat_features, *critic_hidden)
@@ -158,7 +159,9 @@ class DCGAN(_BaseGAN):
                 _Upsample(width_in, width_out, size),
             ]
         self.generator = Generator(
-            nn.Sequential(*layers, OUTPUT_ACTIVATIONS[output_activation]()), num_classes, embed_size
+            nn.Sequential(*layers, get_choice("output_activation", output_activation, OUTPUT_ACTIVATIONS)()),
+            num_classes,
+            embed_size,
         )
 
         trunk = nn.Sequential()

@@ -13,6 +13,7 @@ from trainer.core.types import NonNegativeFloat, PositiveInt, Probability
 from trainer.models.layers.graph.graph_attention import ATTENTION_CONVS
 from trainer.models.layers.graph.graph_conv import EdgeMessageConv
 from trainer.models.layers.graph.message_passing import CONV_LAYERS, MessagePassingStack
+from trainer.utils.choices import get_choice
 
 
 class GNN(nn.Module):
@@ -46,7 +47,8 @@ class GNN(nn.Module):
     ):
         super().__init__()
         widths = pairwise((in_features, *hidden, out_features))
-        self.body = MessagePassingStack([CONV_LAYERS[conv](*width) for width in widths], dropout)
+        make_conv = get_choice("conv", conv, CONV_LAYERS)
+        self.body = MessagePassingStack([make_conv(*width) for width in widths], dropout)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         return self.body(x, edge_index, edge_weight)
@@ -122,7 +124,7 @@ class GAT(nn.Module):
         negative_slope: NonNegativeFloat = 0.2,
     ):
         super().__init__()
-        attention = ATTENTION_CONVS[version]
+        attention = get_choice("version", version, ATTENTION_CONVS)
         widths = pairwise((in_features, *(width * heads for width in hidden)))
         layers = [
             attention(width_in, width_out // heads, heads, True, attention_dropout, negative_slope)

@@ -17,6 +17,7 @@ from trainer.models.layers.graph.graph_conv import EdgeMessageConv, NodeLinear
 from trainer.models.layers.graph.graph_readout import GraphPool
 from trainer.models.layers.graph.message_passing import CONV_LAYERS, MessagePassingStack
 from trainer.models.layers.mlp import make_mlp
+from trainer.utils.choices import get_choice
 
 
 class GraphNet(nn.Module):
@@ -72,7 +73,8 @@ class GraphNet(nn.Module):
         }
         factories.update(CONV_LAYERS.items())
         widths = pairwise((in_features if cardinalities is None else hidden[0], *hidden))
-        self.body = MessagePassingStack([factories[conv](*width) for width in widths], dropout)
+        make_conv = get_choice("conv", conv, factories)
+        self.body = MessagePassingStack([make_conv(*width) for width in widths], dropout)
         self.pool = GraphPool(pool, hidden[-1])
         self.dropout = nn.Dropout(dropout)
         self.head = make_mlp((hidden[-1], *head, out_features), nn.ReLU)

@@ -15,6 +15,7 @@ from trainer.core.types import PositiveInt, Probability
 from trainer.models.layers.graph.graph_conv import NodeLinear
 from trainer.models.layers.graph.link_decoders import DECODERS, DotDecoder
 from trainer.models.layers.graph.message_passing import CONV_LAYERS, MessagePassingStack
+from trainer.utils.choices import get_choice
 
 ENCODERS = {"linear": NodeLinear, "gcn": CONV_LAYERS["gcn"], "sage": CONV_LAYERS["sage"], "gin": CONV_LAYERS["gin"]}
 
@@ -72,8 +73,9 @@ class LinkPredictor(_LinkAutoencoder):
     ):
         super().__init__()
         widths = pairwise((in_features, *hidden, width))
-        self.encoder = MessagePassingStack([ENCODERS[encoder](*sizes) for sizes in widths], dropout)
-        self.decoder = DECODERS[decoder](width)
+        make_layer = get_choice("encoder", encoder, ENCODERS)
+        self.encoder = MessagePassingStack([make_layer(*sizes) for sizes in widths], dropout)
+        self.decoder = get_choice("decoder", decoder, DECODERS)(width)
 
     def encode(self, x: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
         """Return node embeddings (N, W) and their KL terms (N,), which are zero in this deterministic model."""
@@ -110,7 +112,8 @@ class GraphVAE(_LinkAutoencoder):
     ):
         super().__init__()
         widths = pairwise((in_features, *hidden, 2 * latent))
-        self.encoder = MessagePassingStack([ENCODERS[encoder](*sizes) for sizes in widths], dropout)
+        make_layer = get_choice("encoder", encoder, ENCODERS)
+        self.encoder = MessagePassingStack([make_layer(*sizes) for sizes in widths], dropout)
         self.decoder = DotDecoder()
 
     def encode(self, x: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,7 @@ from trainer.core.types import PositiveInt, Probability
 from trainer.models.layers.padding import find_valid_steps
 from trainer.models.layers.sequence.greedy_decoding import GreedyEncoderDecoder
 from trainer.models.layers.sequence.recurrent import run_rnn
+from trainer.utils.choices import get_choice
 
 RNN_CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
 
@@ -119,11 +120,12 @@ class Seq2Seq(GreedyEncoderDecoder):
         self.start = vocab_size
         self.horizon = horizon
         self.source_embedding = nn.Embedding(source_vocab_size, embed_size)
-        self.encoder = RNN_CELLS[cell](
+        make_cells = get_choice("cell", cell, RNN_CELLS)
+        self.encoder = make_cells(
             embed_size, encoder_size, num_layers, batch_first=True, bidirectional=bidirectional, dropout=layer_dropout
         )
         self.target_embedding = nn.Embedding(vocab_size + 1, embed_size)
-        self.decoder = RNN_CELLS[cell](embed_size, hidden_size, num_layers, batch_first=True, dropout=layer_dropout)
+        self.decoder = make_cells(embed_size, hidden_size, num_layers, batch_first=True, dropout=layer_dropout)
         self.attention = None if attention == "none" else Attention(attention, hidden_size)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size, vocab_size)

@@ -13,6 +13,7 @@ from trainer.core.types import PositiveInt, Probability
 from trainer.models.layers.attention.attention import FullAttention, MultiHeadAttention
 from trainer.models.layers.sequence.recurrent import RecurrentStack
 from trainer.models.layers.sequence.sequence_pool import SequencePool
+from trainer.utils.choices import get_choice
 
 
 class Multimodal(nn.Module):
@@ -74,7 +75,7 @@ class Multimodal(nn.Module):
         self.input_names = tuple(input_shapes)
         encoders = [ENCODERS[len(shape)](shape, cell, hidden_size, channels) for shape in input_shapes.values()]
         self.encoders = nn.ModuleList(encoders)
-        self.fusion = FUSIONS[fusion](encoders, width, heads)
+        self.fusion = get_choice("fusion", fusion, FUSIONS)(encoders, width, heads)
         layers: list[nn.Module] = []
         for width_in, width_out in pairwise((self.fusion.out_features, *hidden)):
             layers += [nn.Linear(width_in, width_out), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]

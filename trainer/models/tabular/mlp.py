@@ -9,6 +9,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from trainer.core.types import PositiveInt, Probability
+from trainer.utils.choices import get_choice
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -48,9 +49,10 @@ class MLP(nn.Module):
         dropout: Probability = 0.0,
     ):
         super().__init__()
+        make_activation = get_choice("activation", activation, ACTIVATIONS)
         layers: list[nn.Module] = []
         for width_in, width_out in pairwise((flat_features, *hidden)):
-            layers += [nn.Linear(width_in, width_out), ACTIVATIONS[activation](), nn.Dropout(dropout)]
+            layers += [nn.Linear(width_in, width_out), make_activation(), nn.Dropout(dropout)]
         self.layers = nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Dropout) or dropout))
         self.head = nn.Linear((flat_features, *hidden)[-1], out_features)
 

@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 from torch import Tensor, nn
 
 from trainer.core.types import NonNegativeInt, PositiveInt, Probability
+from trainer.utils.choices import get_choice
 
 POOLS: dict[str, type[nn.Module]] = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
 ADAPTIVE_POOLS: dict[str, type[nn.Module]] = {"max": nn.AdaptiveMaxPool2d, "avg": nn.AdaptiveAvgPool2d}
@@ -81,12 +82,12 @@ class CNN(nn.Module):
             if padding != "same":
                 sides = [(side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1 for side in sides]
             if pool != "none":
-                trunk.append(POOLS[pool](2))
+                trunk.append(get_choice("pools", pool, POOLS)(2))
                 sides = [side // 2 for side in sides]
             if min(sides) < 1:
                 raise ValueError(f"a {height} x {width} image has no pixels left after convolution {layer + 1}")
         if adaptive != "none":
-            trunk.append(ADAPTIVE_POOLS[adaptive](adaptive_size))
+            trunk.append(get_choice("adaptive", adaptive, ADAPTIVE_POOLS)(adaptive_size))
             sides = [adaptive_size, adaptive_size]
         self.trunk = nn.Sequential(*trunk)
 

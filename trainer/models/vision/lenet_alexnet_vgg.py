@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from trainer.core.types import PositiveFloat, PositiveInt, Probability
 from trainer.models.layers.mlp import make_mlp
+from trainer.utils.choices import get_choice
 
 VGG_GROUPS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 """Convolutions per group, by depth."""
@@ -159,7 +160,8 @@ class VGG(nn.Module):
         super().__init__()
         width_in, sides = in_channels, [height, width]
         layers: list[nn.Module] = []
-        for published, count in zip((64, 128, 256, 512, 512), VGG_GROUPS[depth], strict=True):
+        counts = get_choice("depth", depth, VGG_GROUPS)
+        for published, count in zip((64, 128, 256, 512, 512), counts, strict=True):
             width_out = scale_width(published, width_multiplier)
             for _ in range(count):
                 layers.append(nn.Conv2d(width_in, width_out, 3, padding=1, bias=norm == "none"))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from trainer.core.types import PositiveFloat, PositiveInt
 from trainer.models.layers.conv.residual import ResNetTrunk
+from trainer.utils.choices import get_choice
 
 BLOCKS_PER_DEPTH = {
     10: [1, 1, 1, 1],
@@ -60,7 +61,7 @@ class ResNet(nn.Module):
         bias: bool = False,
     ):
         super().__init__()
-        blocks = BLOCKS_PER_DEPTH[depth] if isinstance(depth, int) else depth
+        blocks = get_choice("depth", depth, BLOCKS_PER_DEPTH) if isinstance(depth, int) else depth
         if not blocks:
             raise ValueError("depth needs at least one entry: the number of blocks per stage, such as [2, 2]")
         deep = isinstance(depth, int) and depth >= MIN_BOTTLENECK_DEPTH

@@ -16,6 +16,7 @@ from trainer.metrics.double_precision import to_double
 from trainer.metrics.gaussian import MAX_COVARIANCE_FEATURES
 from trainer.tasks.base import diffusion_process
 from trainer.tasks.base.generative import Generative, GenerativeOptions
+from trainer.utils.choices import get_choice
 from trainer.utils.errors import ConfigError
 
 NUM_SCORE_TIMES, NUM_BASELINE_TIMES = 10, 100
@@ -74,6 +75,7 @@ class Denoising(Generative):
     def __init__(self, model: nn.Module, prediction: str, sampler: str, **options: Unpack[DenoisingOptions]):
         options = self.option_defaults | options
         super().__init__(model, options["samples"], options["classifier"], options.get("scores", ()))
+        get_choice("prediction", prediction, diffusion_process.PREDICTION_COEFFICIENTS)  # raises for an unknown one
         self.prediction = prediction
         self.sampler = sampler
         self.steps = options["steps"]

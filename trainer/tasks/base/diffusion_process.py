@@ -14,6 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from trainer.utils.choices import get_choice
+
 MAX_BETA = 0.999
 """Upper bound of betas, which avoids a singularity at the last step (Nichol and Dhariwal 2021)."""
 
@@ -63,7 +65,7 @@ class NoiseSchedule(nn.Module):
 
     def __init__(self, schedule: Literal["linear", "cosine"], timesteps: int):
         super().__init__()
-        alpha_bar = (1 - BETA_SCHEDULES[schedule](timesteps).clamp(max=MAX_BETA)).cumprod(0)
+        alpha_bar = (1 - get_choice("schedule", schedule, BETA_SCHEDULES)(timesteps).clamp(max=MAX_BETA)).cumprod(0)
         alpha_bar = torch.cat((torch.ones_like(alpha_bar[:1]), alpha_bar))
         self.alpha_bar: list[float] = alpha_bar.tolist()
         self.register_buffer("signal", alpha_bar.sqrt().float(), persistent=False)
@@ -198,6 +200,7 @@ def integrate_flow(velocity: VelocityField, x: Tensor, solver: str, steps: int) 
         solver: Key of ``SOLVERS``.
         steps: Number of equal steps.
     """
+    take_step = get_choice("solver", solver, SOLVERS)
     for step in range(steps):
-        x = SOLVERS[solver](velocity, x, step / steps, 1 / steps)
+        x = take_step(velocity, x, step / steps, 1 / steps)
     return x

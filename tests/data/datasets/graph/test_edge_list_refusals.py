@@ -98,7 +98,7 @@ def test_folders_without_a_graph(tmp_path: Path) -> None:
     assert "give the folder of edges.csv and nodes.csv" in problem(one, folder / "edges.csv")
     assert "does not exist" in problem(one, folder / "gone")
     (folder / "edges.csv").rename(folder / "edge.csv")
-    assert "has no edges.csv; did you mean edge.csv?" in problem(one, folder)
+    assert "edges.csv does not exist; did you mean edge.csv?" in problem(one, folder)
 
 
 def test_targets_that_teach_nothing(tmp_path: Path) -> None:

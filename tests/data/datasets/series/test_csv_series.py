@@ -132,7 +132,7 @@ def test_missing_or_inconsistent_files_are_reported(tmp_path: Path) -> None:
     twice = write_lines(tmp_path, ["b,b", "1,2", "3,4"])
     assert "row 1 (line 1), column 'column 0': 'b' is not a finite number" in (said := load_error(twice))
     assert "if this row is a header, set data.header=true" in said
-    assert "2 columns are named 'b' (numbers 0, 1, from 0)" in load_error(twice, header=True)
+    assert "2 columns are named 'b' (columns 0 and 1, counted from 0)" in load_error(twice, header=True)
     assert "delimiter ';'" in load_error(write_lines(tmp_path, ["a;b", "1", "2"]), delimiter="semicolon")
     path.write_text("")
     assert "is empty" in load_error(path)

@@ -13,8 +13,7 @@ def test_a_missing_file_is_reported_with_the_searched_paths(tmp_path: Path) -> N
     said = problem(tmp_path / "poeple.csv")
     assert f"{tmp_path}/poeple.csv does not exist" in said
     assert "did you mean people.csv?" in said
-    assert str(Path.cwd()) in said
-    assert f"{tmp_path} has no gone" in problem(tmp_path / "gone" / "x.csv")
+    assert problem(tmp_path / "gone/x.csv").endswith(f"the nearest directory that exists is {tmp_path}")
 
 
 def test_files_that_are_no_table_are_refused(tmp_path: Path) -> None:
@@ -33,7 +32,7 @@ def test_tables_that_do_not_hold_together_are_refused(tmp_path: Path) -> None:
     lines = people()
     lines[6] += ",more"
     assert "line 7 has 4 cells, the first has 3" in problem(write(tmp_path, lines))
-    assert "2 columns are named 'a' (numbers 0, 1, from 0)" in problem(write(tmp_path, ["a,a,y", "1,2,3"]))
+    assert "2 columns are named 'a' (columns 0 and 1, counted from 0)" in problem(write(tmp_path, ["a,a,y", "1,2,3"]))
     assert "cannot be read as CSV" in problem(write(tmp_path, ["a,y", '1,"2', "3,4"]))
 
 

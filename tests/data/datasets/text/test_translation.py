@@ -254,7 +254,7 @@ def test_too_few_pairs_and_missing_files_are_reported(tmp_path: Path) -> None:
     assert "the val split is empty (1 pairs" in said(tmp_path, ["one"], ["eins"])
     assert "source.txt: line 1 is empty" in said(tmp_path, [""], [""])
     assert "the train split is empty (0 pairs" in said(tmp_path, [""], [""], drop_bad=True)
-    with pytest.raises(DataError, match=r"target: .*targets\.txt does not exist.* did you mean target\.txt\?"):
+    with pytest.raises(DataError, match=r"target: .*targets\.txt does not exist; did you mean target\.txt\?"):
         SentencePairs(str(tmp_path / "source.txt"), str(tmp_path / "targets.txt"), **OPTIONS)
 
 

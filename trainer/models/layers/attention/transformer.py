@@ -30,6 +30,7 @@ from trainer.models.layers.attention.positional_encoding import (
     SinusoidalPositionalEncoding,
     rotary_cache,
 )
+from trainer.utils.choices import get_choice
 
 ATTENTION_KERNELS: dict[str, type[AttentionKernel]] = {
     "full": FullAttention,
@@ -122,7 +123,7 @@ class TransformerConfig:
         Raises:
             ValueError: a kernel that does not support causal or cross-attention where that is required.
         """
-        kind = ATTENTION_KERNELS[self.attention]
+        kind = get_choice("attention", self.attention, ATTENTION_KERNELS)
         if causal and kind.not_causal_reason:
             self._raise_unsupported(
                 "be causal",
@@ -172,7 +173,7 @@ class TransformerBlock(nn.Module):
         self.cross_attention = config.make_attention(cross=True) if cross else None
         self.feedforward = nn.Sequential(
             nn.Linear(config.width, config.hidden),
-            ACTIVATIONS[config.activation](),
+            get_choice("activation", config.activation, ACTIVATIONS)(),
             nn.Linear(config.hidden, config.width),
         )
         self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(3 if cross else 2))

@@ -7,6 +7,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from trainer.utils.choices import get_choice
+
 EXPANSION = {"basic": 1, "bottleneck": 4}
 """Output channels of a block as a multiple of its width."""
 
@@ -60,7 +62,7 @@ class ResNetTrunk(nn.Module):
         self.stages = nn.Sequential()
         width_in = widths[0]
         for stage, (count, width) in enumerate(zip(blocks, widths, strict=True)):
-            width_out = width * EXPANSION[block]
+            width_out = width * get_choice("block", block, EXPANSION)
             for index in range(count):
                 stride = 2 if stage and not index else 1
                 self.stages.append(ResidualBlock(block, width_in, width, stride, bias))
@@ -91,7 +93,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, block: Literal["basic", "bottleneck"], in_channels: int, width: int, stride: int, bias: bool):
         super().__init__()
-        out_channels = width * EXPANSION[block]
+        out_channels = width * get_choice("block", block, EXPANSION)
         same = in_channels == out_channels and stride == 1
         self.shortcut = (
             nn.Identity() if same else nn.Sequential(*make_conv_norm(in_channels, out_channels, 1, stride, bias=bias))

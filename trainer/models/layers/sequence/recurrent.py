@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.models.layers.padding import find_valid_steps
+from trainer.utils.choices import get_choice
 
 RNN_CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 RNN_FUNCTIONS: dict[str, Callable[..., Any]] = {"RNN_TANH": torch.rnn_tanh, "LSTM": torch.lstm, "GRU": torch.gru}
@@ -105,7 +106,7 @@ class RecurrentStack(nn.Module):
         super().__init__()
         if forget_bias is not None and cell != "lstm":
             raise ValueError(f"forget_bias: cell {cell} has no forget gate; set cell=lstm or forget_bias=null")
-        self.cells = RNN_CELLS[cell](
+        self.cells = get_choice("cell", cell, RNN_CELLS)(
             in_features,
             hidden_size,
             num_layers,
