@@ -1,7 +1,4 @@
-"""Makes the picture of the README: what a run shows, as an SVG without fonts from elsewhere.
-
-python docs/terminal.py
-"""
+"""Make the terminal image of the README, an SVG without web fonts: python docs/terminal.py"""
 
 from __future__ import annotations
 
@@ -19,17 +16,17 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    # No terminal, so that there is no bar: what is written over it would stand in the picture line by line.
+    # Not a terminal, so that there is no progress bar, whose updates would all be recorded.
     console = Console(record=True, width=96, file=io.StringIO(), highlight=False)
     run_report.console = console
     console.print("[dim]$[/dim] train model=lstm data=synthetic_seq epochs=6")
     with tempfile.TemporaryDirectory() as folder:
-        place = "outputs/2026-01-31/12-00-00-lstm-synthetic_seq"
-        run = trainer.compose(["model=lstm", "data=synthetic_seq", "epochs=6", f"hydra.run.dir={folder}/{place}"])
-        trainer.run(run)
+        run_dir = "outputs/2026-01-31/12-00-00-lstm-synthetic_seq"
+        config = trainer.compose(["model=lstm", "data=synthetic_seq", "epochs=6", f"hydra.run.dir={folder}/{run_dir}"])
+        trainer.run(config)
         svg = console.export_svg(title="train", unique_id="train")
     svg = svg.replace(f"{folder}/", "")
-    # The viewer's own monospaced font: a picture in a README fetches nothing.
+    # The monospaced font of the viewer, because an image in a README cannot load any.
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL).replace("Fira Code", "ui-monospace")
     (HERE / "terminal.svg").write_text(svg, encoding="utf-8")
 
