@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -44,7 +45,14 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=_restore_signals,  # noqa: PLW1509  no threads run here
     )
+
+
+def _restore_signals() -> None:
+    """Restore the signals that a shell ignores for a background job (SIGINT) and nohup ignores (SIGHUP)."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def write(folder: Path, files: Mapping[str, str]) -> Path:
