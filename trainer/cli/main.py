@@ -152,7 +152,7 @@ def compose_and_run(arguments: Sequence[str]) -> int:
 
         return sweep.run_sweep(overrides, config_dirs)
     composed = compose.compose(overrides, config_dirs)
-    with pause_gc():
+    with pause_gc(freeze=True):
         from trainer.runs import train
     train.run(composed)
     return 0
@@ -174,7 +174,7 @@ def resume_run(arguments: Sequence[str]) -> int:
 
     saved, rest = saved_run.load_from_args("resume", arguments)
     verb_args.parse_verb_args("resume", rest, {})
-    with pause_gc():
+    with pause_gc(freeze=True):
         from trainer.runs import train
     train.resume_run(saved)
     return 0
@@ -187,7 +187,7 @@ def evaluate_run(arguments: Sequence[str]) -> int:
 
     saved, rest = saved_run.load_from_args("evaluate", arguments)
     verb_args.parse_verb_args("evaluate", rest, {})
-    with pause_gc():
+    with pause_gc(freeze=True):
         from trainer.runs import evaluate
     evaluate.evaluate_run(saved)
     return 0
@@ -201,7 +201,7 @@ def sample_run(arguments: Sequence[str]) -> int:
     saved, rest = saved_run.load_from_args("sample", arguments)
     parameters = verb_args.get_verb_parameters("sample", saved.tree["task"]["_target_"])
     options = verb_args.parse_verb_args("sample", rest, parameters)
-    with pause_gc():
+    with pause_gc(freeze=True):
         from trainer.runs import sample
     for piece in sample.sample_run(saved, options):
         print(escape_unencodable(escape_control_chars(piece)), end="", flush=True)
@@ -218,7 +218,7 @@ def score_run(arguments: Sequence[str]) -> int:
     saved, rest = saved_run.load_from_args("score", arguments)
     verb_args.get_verb_parameters("score", saved.tree["task"]["_target_"], method="score_rows")
     options = verb_args.parse_verb_args("score", rest, {"input": Parameter(str, default="its own test rows")})
-    with pause_gc():
+    with pause_gc(freeze=True):
         from trainer.runs import score
     score.score_run(saved, options.get("input"))
     return 0

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def pause_gc() -> Iterator[None]:
+def pause_gc(*, freeze: bool = False) -> Iterator[None]:
     """Disable garbage collection inside a block of imports; it takes a tenth of the time of importing torch.
 
     Imports create a million objects and hardly any garbage. Objects that exist at the end of the block are exempt from
@@ -22,5 +22,6 @@ def pause_gc() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.freeze()
+        if freeze and not gc.get_freeze_count():
+            gc.freeze()
         gc.enable()
