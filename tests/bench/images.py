@@ -73,8 +73,8 @@ def stepper(model: str, *more: str) -> Callable[[], Tensor]:
     made = factory.make_dataset(composed.tree)
     task = factory.make_task(composed.tree, made, composed.names).train()
     loaders = factory.make_loaders(composed.tree, made, composed.settings, torch.device("cpu"))
-    players = factory.make_param_groups(composed.tree, composed.settings, task, loaders["train"])
-    trainer = Trainer(task, players, loaders["train"], loaders["val"], composed.settings)
+    param_groups = factory.make_param_groups(composed.tree, composed.settings, task, loaders["train"])
+    trainer = Trainer(task, param_groups, loaders["train"], loaders["val"], composed.settings)
     batch = next(loaders["train"].iter_epoch(0))
 
     def step() -> Tensor:

@@ -76,7 +76,7 @@ def ours(case: Case, data: Dataset) -> float:
     composed = compose.compose([*case.words, *keys])
     task = factory.make_task(composed.tree, factory.make_dataset(composed.tree), composed.names)
     loaders = factory.make_loaders(composed.tree, data, composed.settings, torch.device("cpu"))
-    players = factory.make_param_groups(composed.tree, composed.settings, task, loaders["train"])
+    param_groups = factory.make_param_groups(composed.tree, composed.settings, task, loaders["train"])
     with tempfile.TemporaryDirectory() as place, signals.capture_signals() as flag:
         result = Result(place, "", "", {}, [], "ours", "noise", "", 0, monitor="accuracy")
         with run_report.RunReporter(flag, verbose=False) as screen:
@@ -84,7 +84,7 @@ def ours(case: Case, data: Dataset) -> float:
             table.setup(LoggedRun(Path(place), Path(place, "metrics.csv"), {}), composed.settings.log_every)
             saving = CheckpointCallback(CheckpointManager(Path(place), {}), composed.settings.save_every)
             callbacks = [table, screen, saving, SignalCallback(flag)]
-            trainer = Trainer(task, players, loaders["train"], loaders["val"], composed.settings, callbacks)
+            trainer = Trainer(task, param_groups, loaders["train"], loaders["val"], composed.settings, callbacks)
             screen.announce_start(trainer, result, {"train": (ROWS, "rows"), "test": (200, "rows")})
             started = time.perf_counter()
             trainer.fit()

@@ -1,4 +1,4 @@
-"""A run stopped anywhere ends as if it had not been (R2 to R6), and the test would notice (R1c)."""
+"""A run stopped anywhere ends as if it had not been, and the test would notice."""
 
 from __future__ import annotations
 
@@ -103,9 +103,9 @@ def rows_seen(trainer: Trainer) -> list[int]:
     seen: list[int] = []
     inner = trainer.loss_fn
 
-    def logged(batch: Batch, player: str) -> Tensor:
+    def logged(batch: Batch, group: str) -> Tensor:
         seen.extend(batch.index.tolist())
-        return inner(batch, player)
+        return inner(batch, group)
 
     trainer.loss_fn = logged
     return seen

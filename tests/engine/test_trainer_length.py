@@ -1,4 +1,4 @@
-"""A run has as many steps as it says, and a schedule as many as its player."""
+"""Length of training: the steps of a run, and the steps of the schedule of each parameter group."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Spy:
 
 
 def spied(trainer: Trainer) -> dict[str, Spy]:
-    for player in trainer.param_groups.values():
-        player.schedule = Spy(player.schedule)  # type: ignore[assignment]
-    return {name: player.schedule for name, player in trainer.param_groups.items()}  # type: ignore[misc]
+    for group in trainer.param_groups.values():
+        group.schedule = Spy(group.schedule)  # type: ignore[assignment]
+    return {name: group.schedule for name, group in trainer.param_groups.items()}  # type: ignore[misc]
 
 
 class Game(LeastSquares):
@@ -116,12 +116,12 @@ def test_a_schedule_ends_on_the_last_step_of_its_group(
     last.fit()
     assert last.step == last.total_steps == (max_steps or epochs * math.ceil(len(first.train_loader) / accumulate))
     assert len([row for row in last.history if row["step"] == last.step]) == 1
-    for name, player in last.param_groups.items():
+    for name, group in last.param_groups.items():
         schedule = spies[-1][name].inner
         asked = [step for part in spies for step in part[name].asked]
-        assert asked == list(range(schedule.total_steps)) == list(range(player.num_updates))
+        assert asked == list(range(schedule.total_steps)) == list(range(group.num_updates))
         if schedule.total_steps > 1:
-            assert player.lr == schedule.final_lr
+            assert group.lr == schedule.final_lr
     if max_steps is None:
         assert last.epoch == epochs
 

@@ -1,4 +1,4 @@
-"""A disk that is full or cannot be written, at every single write of a run (R8).
+"""A disk that is full or cannot be written, at every single write of a run.
 
 It is told in a sentence with exit code 4, and the run goes on to the same bits once there is room.
 """

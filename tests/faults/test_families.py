@@ -1,4 +1,4 @@
-"""Every family goes on to the same bits after a stop in the middle of an epoch and after one at its end (R1b)."""
+"""Every family goes on to the same bits after a stop in the middle of an epoch and after one at its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Killed at random moments, resumed, killed again: the run must end with the bits of the one nobody touched (R1).
+"""Killed at random moments, resumed, killed again: the run must end with the bits of the one nobody touched.
 
 A parent that has imported torch forks the runs, so that a kill costs milliseconds and 200 of them fit in a test.
 """

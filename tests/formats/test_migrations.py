@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.marks import mark_slow_after
+from tests.helpers.stored_runs import copy_runs, read_metrics
 from trainer.config import compose, introspection, migrations, moved_classes, registry
 from trainer.engine import checkpoint
 from trainer.runs import saved_run, train
@@ -21,15 +21,7 @@ RUNS = sorted(path.name for path in SAVED.iterdir() if path.is_dir())
 
 @pytest.fixture(autouse=True)
 def _copy_of_the_saved_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(SAVED, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of a table of metrics without what a clock says."""
-    with path.open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return [{key: float(value) for key, value in row.items() if key != "seconds"} for row in rows]
+    copy_runs(SAVED, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("name", mark_slow_after(2, RUNS))

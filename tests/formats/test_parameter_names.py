@@ -6,7 +6,6 @@ metrics and scores of the same run without the stop.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import shutil
@@ -20,6 +19,7 @@ from torch import nn
 from tests.golden.record import FILE as GOLDEN_LOSSES
 from tests.golden.record import machine
 from tests.helpers.pairs import first_dataset, make_pair
+from tests.helpers.stored_runs import copy_runs, read_metrics
 from trainer.config import compose, renamed_parameters
 from trainer.config.introspection import read_signature
 from trainer.config.renamed_parameters import find_former_names
@@ -36,14 +36,7 @@ IS_SAME_MACHINE = json.loads(GOLDEN_LOSSES.read_text())["machine"] == machine()
 
 @pytest.fixture
 def _copy_of_the_saved_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(SAVED, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    with path.open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return [{key: float(value) for key, value in row.items() if key != "seconds"} for row in rows]
+    copy_runs(SAVED, tmp_path, monkeypatch)
 
 
 def assert_equal(found: Mapping[str, float | None], expected: Mapping[str, float | None]) -> None:

@@ -165,10 +165,10 @@ def tiny(
         for name, split in (("train", train or rows(16)), ("val", rows(10, seed=1)))
     )
     own = DECAY if optimizer["_target_"].startswith("trainer.") else {}
-    players = factory.make_param_groups(
+    param_groups = factory.make_param_groups(
         {"optimizer": optimizer | own, "scheduler": scheduler}, settings, task, train_loader
     )
-    return Trainer(task, players, train_loader, val_loader, settings, callbacks_of(settings, keeper, watcher))
+    return Trainer(task, param_groups, train_loader, val_loader, settings, callbacks_of(settings, keeper, watcher))
 
 
 def weights(trainer: Trainer) -> Tensor:

@@ -1,4 +1,4 @@
-"""Two players in one trainer: turns, rates, whose weights move, what goes together, and scores that see a collapse."""
+"""GAN training: active groups, learning rates, updated weights, option checks, metrics that detect mode collapse."""
 
 from __future__ import annotations
 

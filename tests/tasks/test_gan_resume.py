@@ -1,4 +1,4 @@
-"""A game stopped in the middle goes on to the same bits: both players, their averages, what a forward updates (R1b)."""
+"""Exact resume of GANs: both parameter groups, their averages, and the buffers that a forward pass updates."""
 
 from __future__ import annotations
 

@@ -62,8 +62,8 @@ def scores(task: Task, batch: object) -> dict[str, float]:
 def step(made: Pair, steps: int) -> Trainer:
     """That many steps of everybody whose turn it is."""
     settings = made.config.settings
-    players = factory.make_param_groups(made.config.tree, settings, made.task, made.loaders["train"])
-    trainer = Trainer(made.task, players, made.loaders["train"], made.loaders["val"], settings)
+    param_groups = factory.make_param_groups(made.config.tree, settings, made.task, made.loaders["train"])
+    trainer = Trainer(made.task, param_groups, made.loaders["train"], made.loaders["val"], settings)
     made.task.train()
     batches = [batch for _ in range(steps) for batch in [sanity_check.make_small_batch(made.loaders["train"])]]
     for number, batch in enumerate(batches):
@@ -177,8 +177,8 @@ def test_pairs_that_fit_build_and_score(data: str) -> None:
         batch = made.train.to_model_inputs(made.train.batch(torch.arange(min(4, len(made.train))), 0))
         found = scores(task, batch)
         assert task.monitor in found, (model, data)
-        player = next(iter(task.param_groups()))
-        assert task.train().loss(batch, player).isfinite(), (model, data)
+        group = next(iter(task.param_groups()))
+        assert task.train().loss(batch, group).isfinite(), (model, data)
 
 
 def test_incompatible_pairs_are_explained() -> None:

@@ -1,4 +1,4 @@
-"""What the players of a game minimise, in closed form; penalties on a linear critic; weights kept in their bounds."""
+"""GAN losses of critic and generator in closed form; penalties on a linear critic; weights kept in their bounds."""
 
 from __future__ import annotations
 
