@@ -180,7 +180,7 @@ def test_an_error_in_a_callback_is_reported_as_its_own(tmp_path: Path, hook: str
     with pytest.raises(CallbackError) as caught:
         trainer.fit()
     text = str(caught.value)
-    assert text.startswith("callbacks.mine: tests.engine.test_callbacks.Failing.fail raised ZeroDivisionError:")
+    assert text.startswith(f"callbacks.mine: tests.engine.test_callbacks.Failing.{hook} raised ZeroDivisionError:")
     assert "by nothing (test_callbacks.py, line " in text
     assert caught.value.exit_code == 2
 

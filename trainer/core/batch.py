@@ -32,7 +32,7 @@ class Batch:
     output_index: Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.index)
+        return self.index.numel()
 
     def require_target(self) -> Tensor:
         """Return the targets.

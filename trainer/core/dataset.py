@@ -131,7 +131,7 @@ class TensorSplit(Split):
         per_chunk = max(1, CHUNK_BYTES // (row_bytes * len(order[0])))
         for start in range(0, len(order), per_chunk):
             group = order[start : start + per_chunk]
-            sizes = [len(index) for index in group]
+            sizes = [index.numel() for index in group]
             rows = self.batch(torch.cat(list(group)), epoch)
             columns = {name: value.split(sizes) for name, value in rows.inputs.items()}
             targets = [None] * len(group) if rows.target is None else rows.target.split(sizes)

@@ -6,7 +6,7 @@ import logging
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from torch import Tensor
 
@@ -113,28 +113,22 @@ class CallbackList(Callback):
         return iter(self.callbacks)
 
     def on_fit_start(self, trainer: Trainer) -> None:
-        for callback in self._hooks["on_fit_start"]:
-            _call(callback, callback.on_fit_start, trainer)
+        self._run_hook("on_fit_start", trainer)
 
     def on_step_end(self, trainer: Trainer, metrics: StepMetrics) -> None:
-        for callback in self._hooks["on_step_end"]:
-            _call(callback, callback.on_step_end, trainer, metrics)
+        self._run_hook("on_step_end", trainer, metrics)
 
     def on_evaluation_batch_end(self, trainer: Trainer) -> None:
-        for callback in self._hooks["on_evaluation_batch_end"]:
-            _call(callback, callback.on_evaluation_batch_end, trainer)
+        self._run_hook("on_evaluation_batch_end", trainer)
 
     def on_validation_end(self, trainer: Trainer, row: dict[str, float]) -> None:
-        for callback in self._hooks["on_validation_end"]:
-            _call(callback, callback.on_validation_end, trainer, row)
+        self._run_hook("on_validation_end", trainer, row)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        for callback in self._hooks["on_epoch_end"]:
-            _call(callback, callback.on_epoch_end, trainer)
+        self._run_hook("on_epoch_end", trainer)
 
     def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
-        for callback in self._hooks["on_checkpoint"]:
-            _call(callback, callback.on_checkpoint, trainer, path)
+        self._run_hook("on_checkpoint", trainer, path)
 
     def on_exception(self, trainer: Trainer, error: BaseException) -> None:
         """Call the hook of every callback in reverse order, so that checkpoints are saved before other states change.
@@ -148,8 +142,14 @@ class CallbackList(Callback):
                 log.warning("%s", second)
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        for callback in self._hooks["on_fit_end"]:
-            _call(callback, callback.on_fit_end, trainer)
+        self._run_hook("on_fit_end", trainer)
+
+    def _run_hook(self, hook: str, *args: Any) -> None:
+        for callback in self._hooks[hook]:
+            try:
+                getattr(callback, hook)(*args)
+            except Exception as error:
+                _raise_callback_error(callback, hook, error)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of the callbacks that have one, by name."""
@@ -190,13 +190,16 @@ def _is_overridden(callback: Callback, method: str) -> bool:
 def _call(callback: Callback, method: Callable[..., Any], *args: Any) -> Any:
     try:
         return method(*args)
-    except UserError:
-        raise
     except Exception as error:
-        if type(callback).__module__.partition(".")[0] == __name__.partition(".")[0]:
-            raise
-        log.info("%s failed", get_callback_name(callback), exc_info=error)
-        raise CallbackError(_describe_failure(callback, method.__name__, error)) from error
+        _raise_callback_error(callback, method.__name__, error)
+
+
+def _raise_callback_error(callback: Callback, method: str, error: Exception) -> NoReturn:
+    """Raise the error that is being handled again, as CallbackError if it is one of a user-defined callback."""
+    if isinstance(error, UserError) or type(callback).__module__.partition(".")[0] == __name__.partition(".")[0]:
+        raise error
+    log.info("%s failed", get_callback_name(callback), exc_info=error)
+    raise CallbackError(_describe_failure(callback, method, error)) from error
 
 
 def _describe_failure(callback: Callback, method: str, error: Exception) -> str:

@@ -127,7 +127,7 @@ class Classification(ScoredTask):
         if logits.shape[1] == 1:
             logits = torch.cat((torch.zeros_like(logits), logits), dim=1)
         target = batch.require_target()
-        expected_shape = logits.shape if target.is_floating_point() else logits[:, 0].shape
+        expected_shape = logits.shape if target.is_floating_point() else logits.shape[:1] + logits.shape[2:]
         if target.shape != expected_shape:
             raise ConfigError(
                 f"model: logits {tuple(logits.shape)} do not fit targets {tuple(target.shape)}:"
