@@ -65,9 +65,7 @@ def test_non_numeric_cells_are_reported_with_their_row(data: CSV, tmp_path: Path
 @pytest.mark.parametrize(
     ("content", "expected"), [(None, "does not exist"), ("", "is empty"), ("size,colour\n", "no rows")]
 )
-def test_a_file_that_is_missing_or_empty_is_refused(
-    data: CSV, tmp_path: Path, content: str | None, expected: str
-) -> None:
+def test_missing_or_empty_file_raises(data: CSV, tmp_path: Path, content: str | None, expected: str) -> None:
     path = tmp_path / "new.csv"
     if content is not None:
         path.write_text(content)

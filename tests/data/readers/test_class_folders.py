@@ -17,9 +17,9 @@ def test_ignored_files_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     read(tmp_path)
     assert not caplog.records
     (tmp_path / "bad" / "more" / "deep").mkdir(parents=True)
-    picture = (tmp_path / "bad" / "000.png").read_bytes()
+    content = (tmp_path / "bad" / "000.png").read_bytes()
     for name in ("bad/more/x.png", "bad/more/deep/y.png", "loose.png", "good/900.jfif"):
-        (tmp_path / name).write_bytes(picture)
+        (tmp_path / name).write_bytes(content)
     for name in ("good/a.heic", "good/b.HEIC", "good/Thumbs.db", "good/.hidden", "bad/notes"):
         (tmp_path / name).touch()
     data = read(tmp_path)
@@ -31,7 +31,7 @@ def test_ignored_files_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert "1 files without an extension (bad/notes, ...)" in message
     assert "db" not in message
     (tmp_path / "new" / "here").mkdir(parents=True)
-    (tmp_path / "new" / "here" / "a.png").write_bytes(picture)
+    (tmp_path / "new" / "here" / "a.png").write_bytes(content)
     assert "files (here); 1 are in subfolders, which are not searched" in said(tmp_path)
 
 

@@ -95,7 +95,7 @@ POINTS: dict[str, Dataset] = {
 
 @pytest.mark.parametrize("name", POINTS)
 @pytest.mark.parametrize("lines", ["1,2\n3.5,-4e-1\n", "a;b\n1;2\n3.5;-0.4\n"])
-def test_points_are_read_with_a_header_or_without(name: str, lines: str, tmp_path: Path) -> None:
+def test_points_are_read_with_and_without_header(name: str, lines: str, tmp_path: Path) -> None:
     path = tmp_path / "points.csv"
     path.write_text(lines)
     split = POINTS[name].read(str(path))

@@ -88,7 +88,7 @@ def test_named_pipe_instead_of_downloaded_file_raises(tmp_path: Path) -> None:
         download.fetch_files("some", [download.Source("x", "0" * 64, None)], str(tmp_path))
 
 
-def test_unreadable_files_are_a_system_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_file_raises_system_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.txt").write_text("a")
 
     def deny_access(path: Path) -> bytes:

@@ -66,7 +66,7 @@ def test_batches_share_the_same_graph_tensor(workers: int) -> None:
     assert sorted(torch.cat([batch.inputs["x"] for batch in batches]).flatten().tolist()) == list(range(6))
 
 
-def test_the_graph_is_not_sent_to_workers() -> None:
+def test_shared_graph_is_not_sent_to_workers() -> None:
     split, _ = make_split_with_graph()
     (batch,) = DataLoader([split.batch(torch.arange(2), 0)], batch_size=None)
     assert set(batch.inputs) == {"x"}

@@ -26,7 +26,7 @@ from trainer.models.layers.graph.graph_attention import ATTENTION_CONVS, GATConv
 from trainer.utils.errors import DataError
 
 
-def make_sbm(**changed: Any) -> StochasticBlockModel:
+def make_sbm(**changes: Any) -> StochasticBlockModel:
     options: dict[str, Any] = {
         "nodes": 400,
         "blocks": 4,
@@ -37,7 +37,7 @@ def make_sbm(**changed: Any) -> StochasticBlockModel:
         "val_nodes": 100,
         "seed": 0,
     }
-    return StochasticBlockModel(**{**options, **changed})
+    return StochasticBlockModel(**{**options, **changes})
 
 
 class TestBlocks:
@@ -141,9 +141,9 @@ def write(folder: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, byte
     return folder
 
 
-def load_planetoid(folder: Path, name: Literal["cora", "citeseer"] = "cora", **changed: Any) -> Planetoid:
+def load_planetoid(folder: Path, name: Literal["cora", "citeseer"] = "cora", **changes: Any) -> Planetoid:
     return Planetoid(
-        name, **{"row_normalize": True, "num_neighbors": None, "seed": 0, "data_dir": str(folder), **changed}
+        name, **{"row_normalize": True, "num_neighbors": None, "seed": 0, "data_dir": str(folder), **changes}
     )
 
 

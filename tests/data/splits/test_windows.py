@@ -25,7 +25,7 @@ requires_etth1 = needs("etth1")
 SERIES = torch.arange(100.0)[:, None] * 10 + torch.arange(3.0)
 
 
-def test_windows_are_slices_of_the_series_and_share_its_memory() -> None:
+def test_windows_are_views_of_the_series() -> None:
     split = WindowSplit(SERIES, history=7, horizon=4)
     assert len(split) == 100 - 7 - 4 + 1
     index = torch.tensor([0, 31, 89])

@@ -12,8 +12,8 @@ from trainer.data.datasets.graph.edge_signal import EdgeSignal
 from trainer.utils.errors import DataError
 
 
-def make_dataset(**changed: Any) -> EdgeSignal:
-    return EdgeSignal(**{"nodes": 300, "degree": 6, "noise": 0.0, "seed": 0, **changed})
+def make_dataset(**changes: Any) -> EdgeSignal:
+    return EdgeSignal(**{"nodes": 300, "degree": 6, "noise": 0.0, "seed": 0, **changes})
 
 
 def test_target_is_weighted_mean_over_incoming_edges() -> None:

@@ -19,8 +19,8 @@ from trainer.data.readers import smiles
 from trainer.utils.errors import DataError, SystemFault
 
 
-def make_dataset(**changed: Any) -> MoleculeLike:
-    return MoleculeLike(**{"rows": 120, "bonds": 0.22, "noise": 0.1, "seed": 0, **changed})
+def make_dataset(**changes: Any) -> MoleculeLike:
+    return MoleculeLike(**{"rows": 120, "bonds": 0.22, "noise": 0.1, "seed": 0, **changes})
 
 
 def get_full_batch(data: MoleculeLike) -> Batch:

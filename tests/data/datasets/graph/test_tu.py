@@ -109,8 +109,8 @@ def test_hidden_collections_are_ignored(tmp_path: Path) -> None:
     assert tu_format.find_collection(str(tmp_path), None) == (tmp_path / "raw", "TOY")
 
 
-def load_tu(folder: Path, **changed: Any) -> TU:
-    return TU(**{"path": str(folder), "name": None, "fold": 0, "folds": 3, "seed": 0, **changed})
+def load_tu(folder: Path, **changes: Any) -> TU:
+    return TU(**{"path": str(folder), "name": None, "fold": 0, "folds": 3, "seed": 0, **changes})
 
 
 def test_attributes_are_standardized_and_labels_are_one_hot(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_folders_are_classes_and_splits_are_stratified(tmp_path: Path) -> None:
     assert len(set(shades)) == 20
 
 
-def test_folders_may_define_the_split(tmp_path: Path) -> None:
+def test_split_folders_define_the_splits(tmp_path: Path) -> None:
     for start, (part, count) in enumerate((("train", 10), ("test", 3))):
         write(tmp_path / part, count, start=start)
     assert [len(split) for split in (read(tmp_path).train, read(tmp_path).val, read(tmp_path).test)] == [16, 4, 6]
@@ -49,7 +49,7 @@ def test_train_and_val_folders_are_splits_without_test(tmp_path: Path) -> None:
     assert [len(split) for split in (data.train, data.val, data.test)] == [16, 6, 4]
 
 
-def test_a_folder_next_to_train_that_is_not_a_split_is_reported(tmp_path: Path) -> None:
+def test_folder_with_misspelled_split_name_raises(tmp_path: Path) -> None:
     for part in ("train", "vla", "test"):
         write(tmp_path / part)
     with pytest.raises(DataError, match=r"has train/ and vla/, which is not a split; did you mean val\?"):
@@ -96,7 +96,7 @@ def test_channels_are_standardized_separately(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cache_gb", [1.0, 0.0])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_rows_are_the_same_from_memory_from_disk_and_from_workers(
+def test_cached_and_uncached_rows_are_equal_with_any_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache_gb: float, workers: int
 ) -> None:
     monkeypatch.setattr(image_splits, "MAX_SAMPLED_IMAGES", 5)

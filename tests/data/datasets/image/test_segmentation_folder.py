@@ -109,7 +109,7 @@ def test_resized_mask_keeps_its_class_values(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_rows_are_the_same_from_memory_and_from_disk(tmp_path: Path, workers: int) -> None:
+def test_cached_and_uncached_rows_are_equal_with_any_workers(tmp_path: Path, workers: int) -> None:
     write(tmp_path)
     cached, uncached = read(tmp_path, size=6, repeats=3), read(tmp_path, size=6, repeats=3, cache_gb=0.0)
     assert uncached.train.count_bytes() is None
@@ -138,7 +138,7 @@ def test_repeated_split_repeats_rows_under_new_indices() -> None:
     assert split.get_targets().tolist() == [0, 10, 20]  # type: ignore[union-attr]
 
 
-def test_folders_may_define_the_split(tmp_path: Path) -> None:
+def test_split_folders_define_the_splits(tmp_path: Path) -> None:
     for part, start, count in (("train", 0, 10), ("test", 10, 4), ("val", 14, 3)):
         write(tmp_path / part, count, start=start)
         if part == "test":
@@ -178,13 +178,13 @@ def test_files_that_are_not_masks_are_reported(tmp_path: Path) -> None:
     assert f"{mask} is 5 x 10 pixels, its image 8 x 10" in said(tmp_path)
     mask.write_bytes(b"")
     assert f"1 of 10 files:\n  {mask} is empty" in said(tmp_path)
-    picture = tmp_path / "images" / "2.bmp"
-    whole = picture.read_bytes()
-    picture.write_bytes(whole[:-100])
+    image_path = tmp_path / "images" / "2.bmp"
+    content = image_path.read_bytes()
+    image_path.write_bytes(content[:-100])
     assert "2 of 10 files:" in said(tmp_path)
     mask.write_bytes(good)
-    assert f"1 of 10 files:\n  {picture}: " in said(tmp_path)
-    picture.write_bytes(whole)
+    assert f"1 of 10 files:\n  {image_path}: " in said(tmp_path)
+    image_path.write_bytes(content)
     message = said(tmp_path, classes=["a", "b"])
     assert "classes: 2 names (a, b), but the masks contain the values 0, 7, 255" in message
     assert "must be 2 to 64 classes" in said(write(tmp_path / "flat", values=(4,)))

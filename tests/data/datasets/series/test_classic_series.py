@@ -56,7 +56,7 @@ def test_pollution_gaps_are_dropped_or_interpolated() -> None:
 
 
 @pytest.mark.slow
-def test_numeric_pollution_columns_are_read_and_text_columns_are_refused() -> None:
+def test_pollution_accepts_numeric_and_rejects_text_columns() -> None:
     assert load_series("pollution", columns=["pm2.5", "TEMP", "PRES"]).info.sizes["in_features"] == 3
     with pytest.raises(DataError, match=r"column 'cbwd' holds texts such as 'NW'\ndata.columns=.TEMP. excludes it"):
         load_series("pollution", columns=["TEMP", "cbwd"])

@@ -90,7 +90,7 @@ def test_vocabulary_has_training_words_only(tmp_path: Path) -> None:
     assert not {"theval", "thetest"} & set(words)
 
 
-def test_folders_may_define_the_split(tmp_path: Path) -> None:
+def test_split_folders_define_the_splits(tmp_path: Path) -> None:
     for part, count in (("train", 10), ("test", 3)):
         write(tmp_path / part, count)
     data = read(tmp_path)

@@ -18,16 +18,16 @@ from trainer.data.splits.negative_sampling import LinkSplit, NonEdges, split_lin
 from trainer.utils.errors import DataError
 
 
-def make_sbm(**changed: Any) -> SBMLinkPrediction:
+def make_sbm(**changes: Any) -> SBMLinkPrediction:
     options: dict[str, Any] = {
         **{"nodes": 300, "blocks": 4, "p_within": 0.07, "p_across": 0.007, "mu": 1.0},
         **{"val": 0.1, "test": 0.2, "seed": 0},
     }
-    return SBMLinkPrediction(**{**options, **changed})
+    return SBMLinkPrediction(**{**options, **changes})
 
 
-def make_clicks(**changed: Any) -> SyntheticClicks:
-    return SyntheticClicks(**{"users": 30, "items": 20, "rank": 4, "scale": 3.0, "seed": 0, **changed})
+def make_clicks(**changes: Any) -> SyntheticClicks:
+    return SyntheticClicks(**{"users": 30, "items": 20, "rank": 4, "scale": 3.0, "seed": 0, **changes})
 
 
 def to_undirected_pairs(pairs: Tensor) -> set[tuple[int, int]]:
@@ -179,7 +179,7 @@ class TestClicks:
 
 
 class TestClickFile:
-    def read_clicks(self, folder: Path, text: str, **changed: Any) -> ClickFile:
+    def read_clicks(self, folder: Path, text: str, **changes: Any) -> ClickFile:
         (folder / "clicks.csv").write_text(text)
         options: dict[str, Any] = {
             "user": 0,
@@ -190,7 +190,7 @@ class TestClickFile:
             "encoding": "utf-8",
             "seed": 0,
         }
-        return ClickFile(**{"path": str(folder / "clicks.csv"), **options, **changed})
+        return ClickFile(**{"path": str(folder / "clicks.csv"), **options, **changes})
 
     def test_rows_are_clicks_and_other_pairs_are_negatives(self, tmp_path: Path) -> None:
         rows = [(user, item) for user in range(10) for item in range(8) if (user + item) % 3 == 0]
@@ -218,7 +218,7 @@ class TestClickFile:
         data = self.read_clicks(tmp_path, "user,item,click\n" + rows, click="click")
         assert data.info.sizes["num_users"] == 6
 
-    def test_a_missing_id_and_a_possible_header_row_are_reported(self, tmp_path: Path) -> None:
+    def test_missing_id_and_ambiguous_header_raise(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"row 2 \(line 3\), column 'item': empty cell \(1 in the column\)"):
             self.read_clicks(tmp_path, "user,item\nx,y\nx,\n")
         with pytest.raises(DataError, match=r"the first row of .* may be a header or numbers .* data.header=true"):

@@ -61,12 +61,8 @@ def get_error(folder: Path, source: list[str], target: list[str], **changes: obj
 
 def decode_pairs(data: Dataset) -> list[list[tuple[str, str]]]:
     """Return the decoded pairs of each split; each target must have one end token, its last."""
-    splits = []
-    tokenizer, target_tokenizer, end = (
-        data.info.text.tokenizer,
-        data.info.text.target_tokenizer,
-        data.info.text.end_token,
-    )
+    splits, info = [], data.info.text
+    tokenizer, target_tokenizer, end = info.tokenizer, info.target_tokenizer, info.end_token
     assert tokenizer is not None
     assert target_tokenizer is not None
     for split in (data.train, data.val, data.test):
