@@ -1,4 +1,4 @@
-"""Pictures are looked at in a way that suits them: deep levels, grey in any file, their size."""
+"""Traits of training images: 16-bit levels, gray images of any mode, constant and upscaled images."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def test_16_bit_levels_are_distinguished_in_any_range(tmp_path: Path, low: int, 
         Image.fromarray(levels).save(path)
     deep = read(tmp_path / "deep")
     for split in ("train", "val", "test"):
-        x, like = (rows(getattr(data, split))[0].flatten(1)[:, 0].tolist() for data in (deep, shallow))
-        order = sorted(range(len(x)), key=lambda row: like[row])
+        x, reference = (rows(getattr(data, split))[0].flatten(1)[:, 0].tolist() for data in (deep, shallow))
+        order = sorted(range(len(x)), key=lambda row: reference[row])
         assert [x[row] for row in order] == sorted(x)
         if split == "train":
-            assert len(set(x)) == len(set(like)), "pictures that differ look the same"
+            assert len(set(x)) == len(set(reference)), "different images become equal"
             assert (min(x), max(x)) == (0, 255)
-    again = deep.read(str(tmp_path / "deep" / "bad"))
-    assert int(again.inputs["x"].max()) < 128, "what is read later is shown as what was trained on"
+    new_split = deep.read(str(tmp_path / "deep" / "bad"))
+    assert int(new_split.inputs["x"].max()) < 128, "new images have the scale of training"
 
 
 def test_16_bit_levels_that_collapse_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -41,14 +41,14 @@ def test_16_bit_levels_that_collapse_are_reported(tmp_path: Path, caplog: pytest
     assert "are within 148 of the" in caplog.text or "which 8 bits cannot resolve" in caplog.text
 
 
-def test_images_of_one_shade_are_nothing_to_see(tmp_path: Path) -> None:
+def test_constant_images_raise(tmp_path: Path) -> None:
     for path in write(tmp_path, colour=False).glob("*/*"):
         Image.new("L", (9, 9), 7).save(path)
     assert "every pixel of 12 training images is 7 of 255; images must not be constant" in said(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["RGB", "RGBA", "LA", "P"])
-def test_grey_images_make_one_channel_however_they_are_stored(tmp_path: Path, kind: str) -> None:
+def test_gray_images_of_any_mode_have_one_channel(tmp_path: Path, kind: str) -> None:
     plain = read(write(tmp_path / "plain", colour=False))
     for path in write(tmp_path / "other", colour=False).glob("*/*"):
         with Image.open(path) as image:
@@ -57,10 +57,10 @@ def test_grey_images_make_one_channel_however_they_are_stored(tmp_path: Path, ki
     assert other.info.sizes["in_channels"] == 1
     assert torch.equal(rows(other.train)[0], rows(plain.train)[0])
     with Image.open(tmp_path / "other" / "bad" / "002.png") as image:
-        hint = image.convert("RGBA")
-    hint.putpixel((3, 3), (200, 0, 0, 255))
+        tinted = image.convert("RGBA")
+    tinted.putpixel((3, 3), (200, 0, 0, 255))
     for path in (tmp_path / "other" / "bad").iterdir():
-        hint.save(path, "PNG")
+        tinted.save(path, "PNG")
     assert read(tmp_path / "other").info.sizes["in_channels"] == 3
 
 

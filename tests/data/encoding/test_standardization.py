@@ -1,4 +1,4 @@
-"""Numbers that are one number up to rounding are not scaled."""
+"""Standardization: columns constant up to rounding, and extreme values."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def test_a_constant_has_zero_deviation_despite_rounding(value: float, count: int
     assert float(tensor_mean_and_scale(torch.full((count, 1), value, dtype=torch.float32))[1]) == 1.0
 
 
-def test_what_differs_by_more_than_rounding_is_scaled() -> None:
+def test_deviation_above_rounding_error_is_the_scale() -> None:
     values = 1e6 + np.array([0.0, 1e-3] * 50)
     assert mean_and_scale(values)[1] == pytest.approx(5e-4, rel=1e-4)
 
 
 @pytest.mark.parametrize("spread", [1e-17, 1e-14, 1e-12, 1e-9])
-def test_the_rule_matches_scikit_learn(spread: float) -> None:
+def test_is_constant_matches_scikit_learn(spread: float) -> None:
     preprocessing = pytest.importorskip("sklearn.preprocessing")
     values = 0.1 * (1 + spread * np.random.default_rng(0).normal(size=100))
     scaler = preprocessing.StandardScaler().fit(values[:, None])
@@ -65,13 +65,13 @@ def test_an_extreme_value_is_reported(tmp_path: Path) -> None:
     lines = ["a,y", *(f"{i % 7},{i % 2}" for i in range(60))]
     parts = ["part", *(["train"] * 40 + ["val", "test"] * 10)]
     lines = [f"{line},{part}" for line, part in zip(lines, parts, strict=True)]
-    for cell, told in (("1e30", "deviations from the mean"), ("1.7976931348623157e308", "is beyond 1e+100")):
+    for cell, expected in (("1e30", "deviations from the mean"), ("1.7976931348623157e308", "is beyond 1e+100")):
         broken = [*lines[:-1], f"{cell},1,test"]
-        said = problem(write(tmp_path, broken), split_column="part")
-        assert f"row 60 (line 61), column 'a': '{cell}' is" in said
-        assert told in said
-        assert "data.missing" in said
+        message = problem(write(tmp_path, broken), split_column="part")
+        assert f"row 60 (line 61), column 'a': '{cell}' is" in message
+        assert expected in message
+        assert "data.missing" in message
         assert load(write(tmp_path, broken), split_column="part", nan="fill", missing=[cell]).schema["columns"]
         target = [*lines[:-1], f"1,{cell},test"]
-        said = problem(write(tmp_path, target), split_column="part", target_kind="number")
-        assert f"row 60 (line 61), column 'y': '{cell}' is" in said
+        message = problem(write(tmp_path, target), split_column="part", target_kind="number")
+        assert f"row 60 (line 61), column 'y': '{cell}' is" in message

@@ -1,5 +1,4 @@
-"""New rows of a table are encoded as those of training were, what is wrong with them is named, and numbers become a
-table again."""
+"""Fitted schema of a table: encoding of new rows, errors, and decoding to cells."""
 
 from __future__ import annotations
 
@@ -20,37 +19,37 @@ def data(tmp_path: Path) -> CSV:
     return load(write(tmp_path, people()))
 
 
-def refused(data: CSV, path: Path) -> str:
+def read_error(data: CSV, path: Path) -> str:
     with pytest.raises(DataError) as caught:
         data.read(str(path))
     return str(caught.value)
 
 
-def test_new_rows_are_encoded_as_training_rows_whatever_the_order_of_columns(data: CSV, tmp_path: Path) -> None:
+def test_new_rows_in_any_column_order_match_training_encoding(data: CSV, tmp_path: Path) -> None:
     swapped = [",".join(reversed(line.replace(" ", "").split(","))) for line in people()]
-    same = data.read(str(write(tmp_path, people(), "same.csv")))
-    other = data.read(str(write(tmp_path, swapped, "swapped.csv")))
-    kept = torch.cat([split.inputs["x"] for split in (data.train, data.val, data.test)])
-    assert sorted(map(tuple, same.inputs["x"].tolist())) == sorted(map(tuple, kept.tolist()))
-    assert torch.equal(same.inputs["x"], other.inputs["x"])
-    assert same.target is not None
-    assert same.target.tolist() == [i % 2 for i in range(40)]
+    same_order = data.read(str(write(tmp_path, people(), "same.csv")))
+    swapped_order = data.read(str(write(tmp_path, swapped, "swapped.csv")))
+    fitted_rows = torch.cat([split.inputs["x"] for split in (data.train, data.val, data.test)])
+    assert sorted(map(tuple, same_order.inputs["x"].tolist())) == sorted(map(tuple, fitted_rows.tolist()))
+    assert torch.equal(same_order.inputs["x"], swapped_order.inputs["x"])
+    assert same_order.target is not None
+    assert same_order.target.tolist() == [i % 2 for i in range(40)]
 
 
 @pytest.mark.parametrize("lines", [["0.5,red"], ["0.5,red,?"], ["colour,size", "red,0.5"], ["size,colour", "0.5,red"]])
-def test_rows_without_the_target_will_do_with_a_header_or_without(data: CSV, tmp_path: Path, lines: list[str]) -> None:
-    found = data.read(str(write(tmp_path, lines, "new.csv")))
-    assert found.target is None
-    assert found.inputs["x"].shape == (1, 4)
+def test_rows_without_target_are_read_with_or_without_header(data: CSV, tmp_path: Path, lines: list[str]) -> None:
+    split = data.read(str(write(tmp_path, lines, "new.csv")))
+    assert split.target is None
+    assert split.inputs["x"].shape == (1, 4)
     assert data.info.table.to_table is not None
-    assert data.info.table.to_table(found.inputs["x"], None) == (["size", "colour"], [[0.5, "red"]])
+    assert data.info.table.to_table(split.inputs["x"], None) == (["size", "colour"], [[0.5, "red"]])
 
 
 def test_missing_and_extra_columns_are_reported(data: CSV, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    said = refused(data, write(tmp_path, ["size,color", "1,red"], "new.csv"))
-    assert "new.csv is missing columns of the training data: colour; did you mean color?" in said
-    said = refused(data, write(tmp_path, ["1,2,3,4"], "new.csv"))
-    assert "new.csv has 4 columns; the training table has 3, of which 2 are features: size, colour" in said
+    message = read_error(data, write(tmp_path, ["size,color", "1,red"], "new.csv"))
+    assert "new.csv is missing columns of the training data: colour; did you mean color?" in message
+    message = read_error(data, write(tmp_path, ["1,2,3,4"], "new.csv"))
+    assert "new.csv has 4 columns; the training table has 3, of which 2 are features: size, colour" in message
     with caplog.at_level(logging.WARNING):
         data.read(str(write(tmp_path, ["size,colour,extra", "1,purple,x", "2,?,y"], "new.csv")))
     assert "columns that are not in the training table are ignored: extra" in caplog.text
@@ -58,24 +57,24 @@ def test_missing_and_extra_columns_are_reported(data: CSV, tmp_path: Path, caplo
 
 
 def test_non_numeric_cells_are_reported_with_their_row(data: CSV, tmp_path: Path) -> None:
-    said = refused(data, write(tmp_path, ["size,colour", "1,red", "big,red", "?,red"], "new.csv"))
-    assert "new.csv: row 2 (line 3), column 'size': 'big' is not a finite number; 2 such cells in the column" in said
-    assert "the training rows have a number in every such cell" in said
+    message = read_error(data, write(tmp_path, ["size,colour", "1,red", "big,red", "?,red"], "new.csv"))
+    assert "new.csv: row 2 (line 3), column 'size': 'big' is not a finite number; 2 such cells in the column" in message
+    assert "the training rows have a number in every such cell" in message
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(None, "does not exist"), ("", "is empty"), ("size,colour\n", "no rows")]
+    ("content", "expected"), [(None, "does not exist"), ("", "is empty"), ("size,colour\n", "no rows")]
 )
-def test_a_file_that_is_missing_or_empty_is_refused(data: CSV, tmp_path: Path, content: str | None, words: str) -> None:
+def test_missing_or_empty_file_raises(data: CSV, tmp_path: Path, content: str | None, expected: str) -> None:
     path = tmp_path / "new.csv"
     if content is not None:
         path.write_text(content)
-    said = refused(data, path)
-    assert said.startswith("input: ")
-    assert words in said
+    message = read_error(data, path)
+    assert message.startswith("input: ")
+    assert expected in message
 
 
-def test_numbers_become_cells_in_their_units(tmp_path: Path) -> None:
+def test_to_table_restores_cells_in_original_units(tmp_path: Path) -> None:
     cells = [(i % 4, round(i * 0.25, 2), "ab"[i % 2]) for i in range(40)]
     lines = ["count,price,kind,y", *(f"{count},{price},{kind},{kind}" for count, price, kind in cells)]
     lines[7] = f"{cells[6][0]},?,a,a"
@@ -88,11 +87,11 @@ def test_numbers_become_cells_in_their_units(tmp_path: Path) -> None:
     assert rows == [list(row) for row in cells]
     assert data.info.table.feature_names == ["count", "price", "price is missing", "kind = a", "kind = b"]
     assert {type(row[0]) for row in rows} == {int}
-    near = data.info.table.to_table(x + torch.tensor([0.2, 0.2, 0.1, 0.2, -0.2]), None)[1]
-    assert [row[::2] for row in near] == [row[::2] for row in rows]
+    rounded_rows = data.info.table.to_table(x + torch.tensor([0.2, 0.2, 0.1, 0.2, -0.2]), None)[1]
+    assert [row[::2] for row in rounded_rows] == [row[::2] for row in rows]
 
 
-def test_an_unnamed_category_is_reported_as_other(tmp_path: Path) -> None:
+def test_to_table_decodes_rare_category_as_other(tmp_path: Path) -> None:
     lines = ["a,y", *(f"{'often' if i % 3 else f'once{i}'},{i % 2}" for i in range(60))]
     data = load(write(tmp_path, lines))
     assert data.info.table.to_table is not None
@@ -102,7 +101,7 @@ def test_an_unnamed_category_is_reported_as_other(tmp_path: Path) -> None:
     assert data.info.table.to_table(x, torch.tensor([1, 0])) == (["a", "y"], [["often", "1"], ["other", "0"]])
 
 
-def test_without_a_target_every_column_is_a_feature(tmp_path: Path) -> None:
+def test_every_column_without_target_is_a_feature(tmp_path: Path) -> None:
     data = load(write(tmp_path, people()), None)
     assert data.train.target is None
     assert [len(split) for split in (data.train, data.val, data.test)] == [24, 8, 8]
@@ -111,14 +110,14 @@ def test_without_a_target_every_column_is_a_feature(tmp_path: Path) -> None:
     assert "target" not in data.schema
 
 
-def test_gaps_drop_rows_without_a_target_too(tmp_path: Path) -> None:
+def test_nan_drop_without_target_drops_rows(tmp_path: Path) -> None:
     lines = people()
     lines[3] = lines[3].replace("1.0", "?")
     data = load(write(tmp_path, lines), None, nan="drop")
     assert sum(len(split) for split in (data.train, data.val, data.test)) == 39
 
 
-def test_a_generative_task_takes_the_target_for_a_class(tmp_path: Path) -> None:
+def test_target_of_generative_task_is_a_class(tmp_path: Path) -> None:
     kind = compatibility.infer_target_kind("trainer.tasks.gan.Adversarial")
     data = load(write(tmp_path, people()), task_target=kind)
     assert data.info.class_names == ["no", "yes"]

@@ -1,4 +1,4 @@
-"""Words stay whole in any script, or are letters where a script has no blanks between them."""
+"""Word splitting in scripts with spaces, scripts without spaces, and emoji."""
 
 from __future__ import annotations
 
@@ -37,34 +37,34 @@ SENTENCES = {
 
 
 @pytest.mark.parametrize("language", SENTENCES)
-def test_words_are_what_they_are_in_their_language(language: str) -> None:
+def test_split_and_join_words_by_language(language: str) -> None:
     text, expected = SENTENCES[language]
     assert word_splitting.split_words(text) == expected
-    again = word_splitting.join_words(expected)
-    assert word_splitting.split_words(again) == expected
+    joined_text = word_splitting.join_words(expected)
+    assert word_splitting.split_words(joined_text) == expected
     if language not in ("Chinese", "English", "emoji without blanks"):
-        assert again == text
+        assert joined_text == text
     assert word_splitting.split_words(word_splitting.normalize_unicode(text)) == [
         word_splitting.normalize_unicode(word) for word in expected
     ]
 
 
-def test_blanks_stand_where_a_reader_expects_them() -> None:
+def test_join_words_places_spaces() -> None:
     assert word_splitting.join_words(word_splitting.split_words("我喜欢苹果，好 。ok")) == "我喜欢苹果，好。ok"
     assert word_splitting.join_words(["a", "(", "b", ")", ",", "c", "!"]) == "a (b), c!"
 
 
-def test_plain_texts_are_split_as_ever() -> None:
+def test_split_words_of_plain_text_matches_regex() -> None:
     text = "It's 3.5 %, isn't it? (x_1) -- 'quoted' word's\tend"
     expected = re.findall(r"\w+(?:'\w+)*|[^\w\s]", text)
     assert word_splitting.split_words(text) == expected
     assert word_splitting.split_words(f"{text} ß") == [*expected, "ß"]
 
 
-def test_only_whitespace_is_lost_in_any_script() -> None:
+def test_split_words_loses_only_whitespace() -> None:
     text = "".join(chr(code) for code in range(0x21, 0x11000) if unicodedata.category(chr(code)) not in ("Cn", "Cs"))
     assert "".join(word_splitting.split_words(text)) == "".join(text.split())
 
 
-def test_small_letters_of_a_dotted_capital_have_one_dot() -> None:
+def test_lowercase_of_dotted_capital_has_one_dot() -> None:
     assert word_splitting.to_lowercase("İSTANBUL Ǆ") == "istanbul ǆ"

@@ -1,4 +1,4 @@
-"""Which cells are numbers, gaps, codes, and by which signs."""
+"""Parsing of table cells: numbers, missing values, codes and separators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GERMAN = CellFormat(frozenset(), has_decimal_comma=True, thousands="point")
 
 
 @pytest.mark.parametrize(
-    ("reading", "cell", "value"),
+    ("cell_format", "cell", "value"),
     [
         *((POINT, cell, float(cell)) for cell in ("5", "+5", "-0.5", ".5", "5.", "1e-3", "1E+3", "007")),
         (POINT, "\u22125", -5.0),
@@ -33,12 +33,12 @@ GERMAN = CellFormat(frozenset(), has_decimal_comma=True, thousands="point")
         (CellFormat(frozenset(), thousands="apostrophe"), "1'020", 1020.0),
     ],
 )
-def test_numbers_are_read_by_the_signs_chosen(reading: CellFormat, cell: str, value: float) -> None:
-    assert reading.parse_number(cell) == value
+def test_parse_number_uses_chosen_separators(cell_format: CellFormat, cell: str, value: float) -> None:
+    assert cell_format.parse_number(cell) == value
 
 
 @pytest.mark.parametrize(
-    ("reading", "cell"),
+    ("cell_format", "cell"),
     [
         *(
             (POINT, cell)
@@ -49,12 +49,12 @@ def test_numbers_are_read_by_the_signs_chosen(reading: CellFormat, cell: str, va
         *((GERMAN, cell) for cell in ("1.02", "1,020.5")),
     ],
 )
-def test_anything_else_returns_none(reading: CellFormat, cell: str) -> None:
-    assert np.isinf(reading.parse_number(cell))
+def test_parse_number_of_other_text_is_infinite(cell_format: CellFormat, cell: str) -> None:
+    assert np.isinf(cell_format.parse_number(cell))
 
 
 @pytest.mark.parametrize(
-    ("cell", "told"),
+    ("cell", "expected"),
     [
         ("1.7976931348623157e308", "is beyond 1e+100, too large to compute with"),
         ("-1.8e308", "is beyond 1e+100"),
@@ -64,33 +64,33 @@ def test_anything_else_returns_none(reading: CellFormat, cell: str) -> None:
         ("-3.4e38", "is the largest of float32"),
     ],
 )
-def test_a_sentinel_value_is_reported_as_a_code(cell: str, told: str) -> None:
+def test_a_sentinel_value_is_reported_as_a_code(cell: str, expected: str) -> None:
     assert np.isinf(POINT.parse_number(cell))
-    assert told in (said := POINT.describe_non_number(cell))
-    assert said.endswith("is it a code for data.missing?")
+    assert expected in (message := POINT.describe_non_number(cell))
+    assert message.endswith("is it a code for data.missing?")
     assert np.isnan(CellFormat.from_options({"missing": [cell], "decimal": "point"}).parse_number(cell))
 
 
 @pytest.mark.parametrize("cell", ["3.3e38", "3.5e38", "1e99", "-2e30", "1.9891e30", "9223372036854775807"])
-def test_large_numbers_may_be_measured(cell: str) -> None:
+def test_large_measurements_are_parsed(cell: str) -> None:
     assert POINT.parse_number(cell) == float(cell)
 
 
 def test_a_missing_value_code_matches_every_notation_of_its_number() -> None:
-    reading = CellFormat.from_options({"missing": [-9999, "NA", "1.8e308"], "decimal": "point"})
+    cell_format = CellFormat.from_options({"missing": [-9999, "NA", "1.8e308"], "decimal": "point"})
     for cell in ("-9999", "-9999.0000", "-9.999e3", "na", "NA", "1.80e308"):
-        assert reading.is_gap(cell), cell
+        assert cell_format.is_gap(cell), cell
     for cell in ("9999", "-9999.5", "", "-09999"):
-        assert not reading.is_gap(cell), cell
+        assert not cell_format.is_gap(cell), cell
     assert np.isnan(CellFormat.from_options({"missing": ["-1"], "decimal": "comma"}).parse_number("-1,00"))
 
 
-def test_one_sign_cannot_mean_two_things() -> None:
+def test_same_decimal_and_thousands_separator_raises() -> None:
     with pytest.raises(DataError, match=r"^thousands: comma given, which is the decimal sign"):
         CellFormat(frozenset(), has_decimal_comma=True, thousands="comma")
 
 
-def test_labels_are_numbers_in_their_plain_form_alone() -> None:
+def test_canonicalize_number_accepts_plain_notation_only() -> None:
     assert POINT.canonicalize_number("1") == POINT.canonicalize_number("1.0") == Decimal(1)
     assert POINT.canonicalize_number("-2.50") == Decimal("-2.5")
     assert COMMA.canonicalize_number("2,50") == Decimal("2.5")
@@ -99,23 +99,23 @@ def test_labels_are_numbers_in_their_plain_form_alone() -> None:
         assert POINT.canonicalize_number(cell) is None, cell
 
 
-def test_numbers_filled_up_with_zeros_to_one_width_are_codes() -> None:
+def test_zero_padded_numbers_of_equal_width_are_codes() -> None:
     assert POINT.are_codes(["01234", "98765", "", "na"])
     assert not POINT.are_codes(["1234", "98765"])
-    assert not POINT.are_codes(["07", "7", "100"]), "of other widths"
-    assert not POINT.are_codes(["00.5", "10.5"]), "measured"
+    assert not POINT.are_codes(["07", "7", "100"]), "of different widths"
+    assert not POINT.are_codes(["00.5", "10.5"]), "a measurement"
     assert POINT.parse_column(["01", "02"]).dtype == object
     assert POINT.parse_column(["1", "2"]).dtype == np.float64
 
 
-def test_numbers_that_differ_in_leading_zeros_are_reported() -> None:
+def test_find_padded_duplicates() -> None:
     assert POINT.find_padded_duplicates(["7", "10", "07"]) == ("07", "7")
     assert POINT.find_padded_duplicates(["007", "07"]) == ("007", "07")
     assert POINT.find_padded_duplicates(["07", "8", "1.0", "1"]) is None
 
 
 @pytest.mark.parametrize(
-    ("reading", "cells", "told"),
+    ("cell_format", "cells", "expected"),
     [
         (POINT, ["0,5", "1,25"], "numbers such as '0,5': data.decimal=comma reads it as 0.5"),
         (POINT, ["100", "1,100"], "'1,100': data.thousands=comma reads it as 1100, data.decimal=comma reads it as 1.1"),
@@ -127,12 +127,14 @@ def test_numbers_that_differ_in_leading_zeros_are_reported() -> None:
         (GERMAN, ["1,020.5"], "data.decimal=point data.thousands=comma reads it as 1020.5"),
     ],
 )
-def test_other_separators_are_reported_with_an_example_cell(reading: CellFormat, cells: list[str], told: str) -> None:
-    said = reading.suggest_number_format(cells)
-    assert said is not None
-    assert said.endswith(told)
+def test_suggest_number_format_names_separators_and_example(
+    cell_format: CellFormat, cells: list[str], expected: str
+) -> None:
+    message = cell_format.suggest_number_format(cells)
+    assert message is not None
+    assert message.endswith(expected)
 
 
 @pytest.mark.parametrize("cells", [["a", "b"], ["<5", "7.5"], ["1_0", "2"], ["", "na"], ["10,20,30", "x1"], ["1.2.3"]])
-def test_other_signs_are_not_advised_where_they_do_not_help(cells: list[str]) -> None:
+def test_suggest_number_format_without_remedy_returns_none(cells: list[str]) -> None:
     assert POINT.suggest_number_format(cells) is None

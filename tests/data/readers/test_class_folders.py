@@ -1,4 +1,4 @@
-"""Folders of classes: what is left out is told, what is no class or may not be read is refused."""
+"""Class folders of images: ignored files are logged; pipes and unreadable folders raise."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from tests.helpers.image_folders import read, said, write
 from trainer.utils.errors import SystemFault
 
 
-def test_what_is_left_out_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_ignored_files_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path)
     read(tmp_path)
     assert not caplog.records
     (tmp_path / "bad" / "more" / "deep").mkdir(parents=True)
-    picture = (tmp_path / "bad" / "000.png").read_bytes()
+    content = (tmp_path / "bad" / "000.png").read_bytes()
     for name in ("bad/more/x.png", "bad/more/deep/y.png", "loose.png", "good/900.jfif"):
-        (tmp_path / name).write_bytes(picture)
+        (tmp_path / name).write_bytes(content)
     for name in ("good/a.heic", "good/b.HEIC", "good/Thumbs.db", "good/.hidden", "bad/notes"):
         (tmp_path / name).touch()
     data = read(tmp_path)
     assert sum(map(len, (data.train, data.val, data.test))) == 21
-    (told,) = [record.message for record in caplog.records if "ignored in" in record.message]
-    assert "2 in subfolders (bad/more/x.png, ...)" in told
-    assert "1 outside of class folders (loose.png, ...)" in told
-    assert "2 .heic (good/a.heic, ...)" in told
-    assert "1 files without an extension (bad/notes, ...)" in told
-    assert "db" not in told
+    (message,) = [record.message for record in caplog.records if "ignored in" in record.message]
+    assert "2 in subfolders (bad/more/x.png, ...)" in message
+    assert "1 outside of class folders (loose.png, ...)" in message
+    assert "2 .heic (good/a.heic, ...)" in message
+    assert "1 files without an extension (bad/notes, ...)" in message
+    assert "db" not in message
     (tmp_path / "new" / "here").mkdir(parents=True)
-    (tmp_path / "new" / "here" / "a.png").write_bytes(picture)
+    (tmp_path / "new" / "here" / "a.png").write_bytes(content)
     assert "files (here); 1 are in subfolders, which are not searched" in said(tmp_path)
 
 
@@ -44,13 +44,13 @@ def test_a_named_pipe_among_images_does_not_block(tmp_path: Path) -> None:
 
 def test_an_unreadable_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path)
-    whole = Path.iterdir
+    original_iterdir = Path.iterdir
 
-    def closed(folder: Path) -> Iterator[Path]:
+    def deny_access(folder: Path) -> Iterator[Path]:
         if folder.name == "good":
             raise PermissionError(13, "Permission denied", str(folder))
-        return whole(folder)
+        return original_iterdir(folder)
 
-    monkeypatch.setattr(Path, "iterdir", closed)
+    monkeypatch.setattr(Path, "iterdir", deny_access)
     with pytest.raises(SystemFault, match=rf"^path: cannot read {tmp_path}/good: Permission denied"):
         read(tmp_path)

@@ -1,3 +1,5 @@
+"""Downloads: resumption, checksums, allowed schemes, concurrency and the data root."""
+
 from __future__ import annotations
 
 import hashlib
@@ -20,7 +22,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """Serves CONTENT, and notes every request's range."""
+    """Server of CONTENT that records the range of every request."""
 
     daemon_threads = True
 
@@ -39,8 +41,8 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        wanted = self.headers.get("Range")
-        self.server.ranges.append(wanted)
+        byte_range = self.headers.get("Range")
+        self.server.ranges.append(byte_range)
         if self.path.startswith("/to/"):
             self.send_response(302)
             self.send_header("Location", self.path.removeprefix("/to/"))
@@ -49,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path != "/good":
             self.send_error(404)
             return
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.server.resumes else 0
+        start = int(byte_range.removeprefix("bytes=").rstrip("-")) if byte_range and self.server.resumes else 0
         if start >= len(self.server.content):
             self.send_error(416)
             return
@@ -64,23 +66,23 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def tls_server() -> Iterator[Server]:
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+    with Server() as http_server:
+        thread = threading.Thread(target=http_server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield running
-        running.shutdown()
+        yield http_server
+        http_server.shutdown()
         thread.join()
 
 
 @pytest.fixture
 def server(tls_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
-    """The loopback server over plain http, which users are refused."""
+    """Server on the loopback interface over plain http, which is not allowed for users."""
     monkeypatch.setattr(download, "ALLOWED_SCHEMES", ("https", "http"))
     return tls_server
 
 
 @pytest.fixture(autouse=True)
-def _no_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.delenv("TRAIN_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -111,8 +113,8 @@ def test_an_interrupted_download_is_resumed(server: Server, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("resumes", [True, False])
-def test_a_part_that_cannot_be_continued_is_replaced(server: Server, tmp_path: Path, resumes: bool) -> None:
-    """Too long for the server that resumes (416); ignored by the one that does not (200)."""
+def test_partial_file_that_cannot_be_resumed_is_replaced(server: Server, tmp_path: Path, resumes: bool) -> None:
+    """A server that resumes answers 416 to a part that is too long; one that does not sends the whole file."""
     server.resumes = resumes
     (tmp_path / "blobs/raw").mkdir(parents=True)
     (tmp_path / "blobs/raw/a.bin.part").write_bytes(CONTENT + b"more")
@@ -120,7 +122,7 @@ def test_a_part_that_cannot_be_continued_is_replaced(server: Server, tmp_path: P
     assert (folder / "raw/a.bin").read_bytes() == CONTENT
 
 
-def test_tampered_downloads_are_never_moved_into_place(server: Server, tmp_path: Path) -> None:
+def test_download_with_wrong_checksum_is_removed(server: Server, tmp_path: Path) -> None:
     server.content = CONTENT[:-1] + b"!"
     with pytest.raises(SystemFault, match=f"{SHA256[:12]}.*expected.*removed") as caught:
         fetch_files("blobs", [source(server.url())], str(tmp_path))
@@ -129,16 +131,16 @@ def test_tampered_downloads_are_never_moved_into_place(server: Server, tmp_path:
     assert list((tmp_path / "blobs/raw").iterdir()) == []
 
 
-def test_a_user_file_with_another_checksum_is_refused_and_kept(tmp_path: Path) -> None:
-    place = tmp_path / "blobs/raw/a.bin"
-    place.parent.mkdir(parents=True)
-    place.write_bytes(b"mine")
-    with pytest.raises(SystemFault, match=f"{place} has a wrong checksum.*move it away"):
+def test_existing_file_with_wrong_checksum_raises_and_stays(tmp_path: Path) -> None:
+    target = tmp_path / "blobs/raw/a.bin"
+    target.parent.mkdir(parents=True)
+    target.write_bytes(b"mine")
+    with pytest.raises(SystemFault, match=f"{target} has a wrong checksum.*move it away"):
         fetch_files("blobs", [source("https://example.invalid/a")], str(tmp_path))
-    assert place.read_bytes() == b"mine"
+    assert target.read_bytes() == b"mine"
 
 
-def test_without_network_the_error_names_the_files_and_their_place(tmp_path: Path) -> None:
+def test_connection_error_names_url_and_target_path(tmp_path: Path) -> None:
     url = "https://localhost:1/a.bin"
     with pytest.raises(SystemFault) as caught:
         fetch_files("blobs", [source(url)], str(tmp_path))
@@ -146,13 +148,13 @@ def test_without_network_the_error_names_the_files_and_their_place(tmp_path: Pat
     assert url in str(caught.value)
 
 
-def test_files_that_may_not_be_downloaded_are_all_named(tmp_path: Path) -> None:
+def test_error_lists_all_files_without_url(tmp_path: Path) -> None:
     with pytest.raises(SystemFault) as caught:
         fetch_files("blobs", [source(None, "a"), source(None, "b")], str(tmp_path))
     assert {str(tmp_path / "blobs/a"), str(tmp_path / "blobs/b")} <= set(str(caught.value).split())
 
 
-def test_an_answer_that_is_no_file(server: Server, tmp_path: Path) -> None:
+def test_http_not_found_raises(server: Server, tmp_path: Path) -> None:
     with pytest.raises(SystemFault, match="Not Found"):
         fetch_files("blobs", [source(server.url("absent"))], str(tmp_path))
 
@@ -182,57 +184,57 @@ def test_an_untrusted_certificate_is_refused(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     tls_server.socket = context.wrap_socket(tls_server.socket, server_side=True)
-    wanted = [source(tls_server.url(scheme="https"))]
+    sources = [source(tls_server.url(scheme="https"))]
     with pytest.raises(SystemFault, match="CERTIFICATE_VERIFY_FAILED"):
-        fetch_files("blobs", wanted, str(tmp_path))
+        fetch_files("blobs", sources, str(tmp_path))
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    assert fetch_files("blobs", wanted, str(tmp_path)).exists(), "the certificate was all that was wrong"
+    assert fetch_files("blobs", sources, str(tmp_path)).exists(), "the certificate was all that was wrong"
 
 
-def test_neighbors_that_want_the_same_file(server: Server, tmp_path: Path) -> None:
-    faults: list[BaseException] = []
+def test_concurrent_fetches_download_once(server: Server, tmp_path: Path) -> None:
+    errors: list[BaseException] = []
 
-    def one() -> None:
+    def fetch() -> None:
         try:
             fetch_files("blobs", [source(server.url())], str(tmp_path))
-        except BaseException as fault:
-            faults.append(fault)
+        except BaseException as error:
+            errors.append(error)
 
-    threads = [threading.Thread(target=one) for _ in range(8)]
+    threads = [threading.Thread(target=fetch) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert faults == []
+    assert errors == []
     assert server.ranges == [None]
     assert [p.name for p in (tmp_path / "blobs/raw").iterdir()] == ["a.bin"]
 
 
-def test_with_everything_in_place_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = tmp_path / "blobs/raw/a.bin"
-    place.parent.mkdir(parents=True)
-    place.write_bytes(CONTENT)
-    opened: list[str] = []
-    plain = Path.open
-    monkeypatch.setattr(Path, "open", lambda path, mode="r": opened.append(mode) or plain(path, mode))
+def test_complete_files_are_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "blobs/raw/a.bin"
+    target.parent.mkdir(parents=True)
+    target.write_bytes(CONTENT)
+    modes: list[str] = []
+    original_open = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, mode="r": modes.append(mode) or original_open(path, mode))
     monkeypatch.setattr(Path, "mkdir", None)
     assert fetch_files("blobs", [source(None)], str(tmp_path)) == tmp_path / "blobs"
-    assert opened == ["rb"]
+    assert modes == ["rb"]
 
 
-def test_the_root_is_data_dir_then_the_environment_then_the_cache(
+def test_data_root_is_argument_then_environment_then_cache(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = [source(server.url())]
-    assert fetch_files("blobs", wanted, None) == tmp_path / "cache/train-zoo/blobs"
+    sources = [source(server.url())]
+    assert fetch_files("blobs", sources, None) == tmp_path / "cache/train-zoo/blobs"
     (tmp_path / "environment").mkdir()
-    (tmp_path / "given").mkdir()
+    (tmp_path / "argument").mkdir()
     monkeypatch.setenv("TRAIN_DATA", str(tmp_path / "environment"))
-    assert fetch_files("blobs", wanted, None) == tmp_path / "environment/blobs"
-    assert fetch_files("blobs", wanted, str(tmp_path / "given")) == tmp_path / "given/blobs"
+    assert fetch_files("blobs", sources, None) == tmp_path / "environment/blobs"
+    assert fetch_files("blobs", sources, str(tmp_path / "argument")) == tmp_path / "argument/blobs"
 
 
-def test_a_root_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_data_root_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "shared").mkdir()
     with pytest.raises(DataError, match=f"^data_dir: {tmp_path}/shard does not exist.*did you mean shared"):
         fetch_files("blobs", [source(None)], str(tmp_path / "shard"))
@@ -241,7 +243,7 @@ def test_a_root_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pytest
         fetch_files("blobs", [source(None)], None)
 
 
-def test_a_missing_user_file_is_reported_with_its_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_file_error_names_similar_file_or_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "table.csv").touch()
     monkeypatch.chdir(tmp_path)
     message = str(missing_file_error("tabel.csv"))

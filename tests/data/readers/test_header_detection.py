@@ -1,4 +1,4 @@
-"""Whether a first row names the columns, where it holds numbers too."""
+"""Header detection for first rows that contain numbers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ DIGITS = [str(7 * i % 10) for i in range(40)]
 WHOLE = [str(50 + 7 * i) for i in range(40)]
 
 
-def below(*columns: list[str]) -> list[list[str]]:
+def transpose(*columns: list[str]) -> list[list[str]]:
     return list(map(list, zip(*columns, strict=True)))
 
 
 @pytest.mark.parametrize(
-    ("first", "columns", "found"),
+    ("first", "columns", "expected"),
     [
         ("0,1,2", (FLOATS, FLOATS, FLOATS), True),
         (",0,1,2", (WHOLE, FLOATS, FLOATS, FLOATS), True),
@@ -29,13 +29,13 @@ def below(*columns: list[str]) -> list[list[str]]:
         ("1990,1995,2005", (FLOATS, FLOATS, FLOATS), True),
         ("a,0", (FLOATS, ["0", "1"] * 20), True),
         ("1100,1102,1104", (FLOATS, FLOATS, FLOATS), True),
-        # Pandas counts from 0, and such numbers stand below too.
+        # The default names of pandas, 0 to n - 1, which occur among the values too.
         ("0,1,species", (DIGITS, DIGITS, ["yes", "no"] * 20), True),
         (",0,1", (list(map(str, range(40))), DIGITS, DIGITS), True),
         (",0,1", (list(map(str, range(3, 83, 2))), FLOATS, DIGITS), True),
         (",0", (list(map(str, range(40))), FLOATS), True),
         (",0", ([f"2020-01-{day:02d}" for day in range(1, 29)], FLOATS[:28]), True),
-        # It may be either.
+        # Ambiguous.
         ("0", (FLOATS,), None),
         ("0.0,1.0,2.0", (FLOATS, FLOATS, FLOATS), None),
         ("0,1,2", (DIGITS, DIGITS, DIGITS), None),
@@ -44,7 +44,7 @@ def below(*columns: list[str]) -> list[list[str]]:
         ("0,1,2", (WHOLE, WHOLE, WHOLE), None),
         ("2019,2020", (WHOLE, WHOLE), None),
         ("0,1,2", (FLOATS[:3], FLOATS[:3], FLOATS[:3]), None),
-        # It is a row.
+        # Not a header.
         ("0,1,1", (["1", "0"] * 20, ["0", "1"] * 20, ["1", "0"] * 20), False),
         ("0,1", (DIGITS, DIGITS), False),
         ("0", (DIGITS,), False),
@@ -62,30 +62,30 @@ def below(*columns: list[str]) -> list[list[str]]:
         ("0,126;900".replace(";", ","), (WHOLE, WHOLE, WHOLE), False),
     ],
 )
-def test_numbers_are_names_where_they_count_and_others_stand_below(
-    first: str, columns: tuple[list[str], ...], found: bool | None
+def test_looks_like_header_with_numeric_names(
+    first: str, columns: tuple[list[str], ...], expected: bool | None
 ) -> None:
-    assert header_detection.looks_like_header([first.split(","), *below(*columns)]) is found
+    assert header_detection.looks_like_header([first.split(","), *transpose(*columns)]) is expected
 
 
-def test_a_first_row_with_decimal_commas_is_a_row() -> None:
+def test_first_row_with_decimal_commas_is_not_a_header() -> None:
     assert header_detection.looks_like_header([["0,126", "900,5"], ["-0,132", "975"], ["0,64", "937,50"]]) is False
 
 
-def test_an_index_is_left_out_by_the_words_of_the_advice(tmp_path: Path) -> None:
+def test_suggested_drop_columns_drops_the_index_column(tmp_path: Path) -> None:
     for first in (",0,1,2", "Unnamed: 0,0,1,2"):
         for index in (list(map(str, range(40))), [str(29 * i % 40) for i in range(40)]):
-            path = write(tmp_path, [first, *map(",".join, below(index, DIGITS, FLOATS, ["yes", "no"] * 20))])
-            said = problem(path, -1, header=True)
-            assert "is unnamed and holds row numbers; data.drop_columns=[-4] drops it" in said
+            path = write(tmp_path, [first, *map(",".join, transpose(index, DIGITS, FLOATS, ["yes", "no"] * 20))])
+            message = problem(path, -1, header=True)
+            assert "is unnamed and holds row numbers; data.drop_columns=[-4] drops it" in message
             data = load(path, -1, header=True, drop_columns=[-4])
             assert [column["name"] for column in data.schema["columns"]] == ["0", "1"]
 
 
 def test_an_ambiguous_header_is_resolved_by_the_header_key(tmp_path: Path) -> None:
-    path = write(tmp_path, ["0,1,2", *map(",".join, below(WHOLE, WHOLE[::-1], WHOLE))])
-    assert "the first row of" in (said := problem(path, -1, target_kind="number"))
-    assert "; set data.header=true for a header, data.header=false for numbers" in said
+    path = write(tmp_path, ["0,1,2", *map(",".join, transpose(WHOLE, WHOLE[::-1], WHOLE))])
+    assert "the first row of" in (message := problem(path, -1, target_kind="number"))
+    assert "; set data.header=true for a header, data.header=false for numbers" in message
     sizes = [
         sum(len(split) for split in (data.train, data.val, data.test))
         for data in (load(path, -1, target_kind="number", header=header) for header in (True, False))
@@ -93,17 +93,17 @@ def test_an_ambiguous_header_is_resolved_by_the_header_key(tmp_path: Path) -> No
     assert sizes == [40, 41]
 
 
-def test_a_year_that_is_no_place_is_a_name(tmp_path: Path) -> None:
-    path = write(tmp_path, ["2019,2020,2021", *map(",".join, below(WHOLE, FLOATS, WHOLE))])
+def test_number_beyond_column_positions_is_a_column_name(tmp_path: Path) -> None:
+    path = write(tmp_path, ["2019,2020,2021", *map(",".join, transpose(WHOLE, FLOATS, WHOLE))])
     data = load(path, 2021, target_kind="number")
     assert data.schema["target"]["name"] == "2021"
     assert load(path, 2021, target_kind="number", drop_columns=[2019]).info.sizes["in_features"] == 1
-    assert header_detection.has_column_names(["5", "2", "7"], (2,)) is False, "2 is the place of a column"
+    assert header_detection.has_column_names(["5", "2", "7"], (2,)) is False, "2 is the position of a column"
     assert header_detection.has_column_names(["5", "2", "x"], ("x", 2)) is True
 
 
-def test_a_stored_schema_knows_a_header_of_numbers_again(tmp_path: Path) -> None:
-    rows = below(FLOATS, FLOATS[::-1], FLOATS)
+def test_fitted_schema_recognizes_numeric_header_in_new_file(tmp_path: Path) -> None:
+    rows = transpose(FLOATS, FLOATS[::-1], FLOATS)
     data = load(write(tmp_path, ["0,1,2", *map(",".join, rows)]), 2, target_kind="number")
     new = write(tmp_path, ["1,0", "0.2,0.3"], "new.csv")
     assert len(data.read(str(new))) == 1
@@ -111,7 +111,7 @@ def test_a_stored_schema_knows_a_header_of_numbers_again(tmp_path: Path) -> None
     assert len(data.read(str(plain))) == 2
 
 
-def test_the_first_line_may_tell_excel_the_delimiter(tmp_path: Path) -> None:
+def test_excel_sep_line_sets_the_delimiter(tmp_path: Path) -> None:
     path = write(tmp_path, ["sep=;", "a;b,c;y", *(f"{i};{i % 3};{i % 2}" for i in range(40))])
     table = delimited.read(str(path), "data.path", None, "auto", "utf-8")
     assert table.names == ["a", "b,c", "y"]
@@ -125,8 +125,8 @@ def test_an_unclosed_quote_is_reported_with_its_position(tmp_path: Path) -> None
     assert "line 5 cannot be read as CSV" in problem(path)
 
 
-def test_a_cell_may_be_as_long_as_its_file(tmp_path: Path) -> None:
+def test_very_long_cell_is_read_and_truncated_in_errors(tmp_path: Path) -> None:
     path = write(tmp_path, ["a,note,y", f"0,{'x' * 140_000},1", *(f"{i},short,{i % 2}" for i in range(40))])
     assert load(path, drop_columns=["note"]).info.sizes["in_features"] == 1
     wide = write(tmp_path, ["a,y", f"{'x' * 140_000},1", *(f"{i},{i % 2}" for i in range(40))])
-    assert len(problem(wide)) < 1000, "and is told by its beginning"
+    assert len(problem(wide)) < 1000, "only the beginning is shown"

@@ -1,4 +1,4 @@
-"""Values of masks are classes unless they are shades of an edge."""
+"""Mask values: class ids, edge shades, JPEG artifacts and ignored values."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from trainer.core.batch import IGNORE_INDEX
 from trainer.utils.errors import DataError
 
 
-def softened(folder: Path, kind: str) -> Path:
-    """Discs of 0 and 255 whose edges are smoothed, enlarged, stored as JPEG, or of a few steps."""
+def write_soft_masks(folder: Path, kind: str) -> Path:
+    """Write disc masks of 0 and 255 whose edges are smoothed, enlarged, saved as JPEG, or quantized."""
     write(folder, 8, values=(0, 255))
     for path in sorted((folder / "masks").iterdir()):
         disc = Image.new("L", (40, 40))
@@ -35,10 +35,10 @@ def softened(folder: Path, kind: str) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["smoothed", "enlarged", "JPEG", "steps"])
-def test_shades_of_an_edge_are_no_classes(tmp_path: Path, kind: str) -> None:
-    told = said(softened(tmp_path, kind))
+def test_edge_shades_are_not_classes(tmp_path: Path, kind: str) -> None:
+    message = said(write_soft_masks(tmp_path, kind))
     low, high = (0, 224) if kind == "steps" else (0, 255)
-    assert f"data.values=[{low},{high}]" in told
+    assert f"data.values=[{low},{high}]" in message
     data = read(tmp_path, values=[low, high], classes=["off", "on"])
     assert data.info.class_names == ["off", "on"]
     y = rows(data.train)[1]
@@ -51,7 +51,7 @@ def test_shades_of_an_edge_are_no_classes(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("ending", ["jpg", "png"])
 @pytest.mark.parametrize("quality", [95, 98, 100])
 def test_jpeg_artifacts_are_not_classes(tmp_path: Path, ending: str, quality: int) -> None:
-    """Fine JPEG has hardly a shade between, and stays what it is when it is saved in another format."""
+    """High-quality JPEG has few intermediate values, and conversion to PNG preserves them."""
     write(tmp_path, 8, values=(0, 255))
     for path in sorted((tmp_path / "masks").iterdir()):
         number = int(path.stem)
@@ -76,8 +76,8 @@ def test_class_ids_with_an_ignored_value_are_classes(tmp_path: Path) -> None:
     assert read(tmp_path, ignore=255).info.class_names == ["0", "1", "2", "3"]
 
 
-def test_thin_and_many_classes_are_not_taken_for_shades(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A border between what is less and what is more is one; so are regions of any values."""
+def test_thin_bands_in_order_of_value_are_classes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A thin band between a lower and a higher value is a class, as are bands of any values."""
     write(tmp_path, 8)
     for path in sorted((tmp_path / "masks").iterdir()):
         mask = np.repeat(np.arange(5), 2)[:, None].repeat(8, 1)  # (10, 8): bands in order
@@ -87,7 +87,7 @@ def test_thin_and_many_classes_are_not_taken_for_shades(tmp_path: Path, caplog: 
     assert not caplog.records
 
 
-def test_a_stray_value_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_rare_mask_value_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path, values=(0, 255))
     path = tmp_path / "masks" / "3.png"
     mask = truth(3, (0, 255)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Points whose density is known: it is the density they were drawn from, and files of them are read or refused."""
+"""Points of known density: log-likelihoods, baselines, and files of points."""
 
 from __future__ import annotations
 
@@ -21,69 +21,69 @@ ROLL = {"rows": 4000, "radius": 2.0, "sigma": 0.1, "seed": 0}
 
 
 def test_the_density_of_a_mixture_matches_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    centres, x = torch.randn(5, 3), 2 * torch.randn(64, 3)
-    parts = Independent(Normal(centres.double(), torch.tensor(0.3).double()), 1)
-    wanted = MixtureSameFamily(Categorical(torch.ones(5).double()), parts).log_prob(x.double())
-    torch.testing.assert_close(gaussian_mixture.log_prob(x, centres, 0.3), wanted)
+    centers, x = torch.randn(5, 3), 2 * torch.randn(64, 3)
+    components = Independent(Normal(centers.double(), torch.tensor(0.3).double()), 1)
+    expected = MixtureSameFamily(Categorical(torch.ones(5).double()), components).log_prob(x.double())
+    torch.testing.assert_close(gaussian_mixture.log_prob(x, centers, 0.3), expected)
     monkeypatch.setattr(gaussian_mixture, "CHUNK_SIZE", 12)
-    torch.testing.assert_close(gaussian_mixture.log_prob(x, centres, 0.3), wanted)
+    torch.testing.assert_close(gaussian_mixture.log_prob(x, centers, 0.3), expected)
 
 
-def test_far_points_keep_their_digits() -> None:
-    found = gaussian_mixture.log_prob(torch.tensor([[1000.0, 0.5]]), torch.tensor([[1000.0, 0.0]]), 0.1)
-    assert float(found) == pytest.approx(-12.5 - math.log(2 * math.pi * 0.01), abs=1e-6)
+def test_mixture_log_prob_far_from_origin_is_precise() -> None:
+    log_prob = gaussian_mixture.log_prob(torch.tensor([[1000.0, 0.5]]), torch.tensor([[1000.0, 0.0]]), 0.1)
+    assert float(log_prob) == pytest.approx(-12.5 - math.log(2 * math.pi * 0.01), abs=1e-6)
 
 
 @pytest.mark.parametrize("data", [Ring(2000, 8, 2.0, 0.1, 0), SwissRoll(**ROLL)], ids=["ring", "swiss_roll"])
-def test_the_density_of_points_integrates_to_1_and_is_that_of_their_draws(data: Dataset) -> None:
-    exact = data.info.density.log_likelihood
-    assert exact is not None
+def test_density_integrates_to_1_and_matches_samples(data: Dataset) -> None:
+    log_likelihood = data.info.density.log_likelihood
+    assert log_likelihood is not None
     side = torch.arange(-3, 3, 0.1, dtype=torch.float64)
     grid = torch.cartesian_prod(side, side)
-    nats = exact(grid)
-    density = nats.exp() * 0.1**2
+    log_density = log_likelihood(grid)
+    density = log_density.exp() * 0.1**2
     assert float(density.sum()) == pytest.approx(1, abs=1e-4)
-    entropy = float(-(density * nats).sum())
-    drawn = exact(data.train.inputs["x"])  # type: ignore[attr-defined]
-    assert float(-drawn.mean()) == pytest.approx(entropy, abs=4 * float(drawn.std()) / len(drawn) ** 0.5)
-
-
-def test_the_density_along_the_spiral_is_finely_enough_integrated() -> None:
-    """Against a rule 5 times finer, at its ends too."""
-    data = SwissRoll(**ROLL)
-    x = torch.cat((data.test.inputs["x"][:100], spiral_points(torch.tensor([0.0, 1.0]), 2.0)))
-    middles = spiral_points((torch.arange(10000, dtype=torch.float64) + 0.5) / 10000, 2.0)
-    exact = data.info.density.log_likelihood
-    assert exact is not None
-    torch.testing.assert_close(exact(x), gaussian_mixture.log_prob(x, middles, 0.1), atol=1e-3, rtol=0)
-
-
-def test_the_spiral_turns_once_and_a_half_and_its_arms_stay_apart() -> None:
-    places = spiral_points(torch.linspace(0, 1, 1000), 2.0)
-    radius = places.norm(dim=1)
-    torch.testing.assert_close(radius[[0, -1]], torch.tensor([2 / 3, 2.0]))
-    assert (radius.diff() > 0).all()
-    far = (torch.arange(1000)[:, None] - torch.arange(1000)).abs() > 300
-    assert float(torch.cdist(places, places)[far].min()) > 6 * 0.1
-
-
-def test_one_gaussian_is_the_baseline_and_far_below_the_spiral() -> None:
-    facts = SwissRoll(**ROLL).info
-    assert facts.baseline["gap"] > 1
-    assert facts.baseline["log_likelihood"] == pytest.approx(
-        facts.best_possible["log_likelihood"] - facts.baseline["gap"]
+    entropy = float(-(density * log_density).sum())
+    log_likelihoods = log_likelihood(data.train.inputs["x"])  # type: ignore[attr-defined]
+    assert float(-log_likelihoods.mean()) == pytest.approx(
+        entropy, abs=4 * float(log_likelihoods.std()) / len(log_likelihoods) ** 0.5
     )
 
 
-@pytest.mark.parametrize("wide", [2048, 2])
-def test_the_density_of_a_fitted_gaussian_matches_torch(wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.metrics.gaussian.MAX_COVARIANCE_FEATURES", wide)
-    seen = torch.randn(500, 3) @ torch.randn(3, 3) + 1
-    x = sample_gaussian(seen, 50)
-    covariance = seen.double().T.cov(correction=0)
-    kept = covariance if wide > 3 else covariance.diagonal().diag()
-    wanted = torch.distributions.MultivariateNormal(seen.double().mean(0), kept).log_prob(x.double())
-    torch.testing.assert_close(gaussian_log_prob(seen, x), wanted, atol=1e-5, rtol=1e-5)
+def test_spiral_density_matches_finer_quadrature() -> None:
+    """Compare with a quadrature 5 times finer, at both ends of the spiral too."""
+    data = SwissRoll(**ROLL)
+    x = torch.cat((data.test.inputs["x"][:100], spiral_points(torch.tensor([0.0, 1.0]), 2.0)))
+    midpoints = spiral_points((torch.arange(10000, dtype=torch.float64) + 0.5) / 10000, 2.0)
+    log_likelihood = data.info.density.log_likelihood
+    assert log_likelihood is not None
+    torch.testing.assert_close(log_likelihood(x), gaussian_mixture.log_prob(x, midpoints, 0.1), atol=1e-3, rtol=0)
+
+
+def test_spiral_radius_increases_and_arms_are_separate() -> None:
+    points = spiral_points(torch.linspace(0, 1, 1000), 2.0)
+    radius = points.norm(dim=1)
+    torch.testing.assert_close(radius[[0, -1]], torch.tensor([2 / 3, 2.0]))
+    assert (radius.diff() > 0).all()
+    far = (torch.arange(1000)[:, None] - torch.arange(1000)).abs() > 300
+    assert float(torch.cdist(points, points)[far].min()) > 6 * 0.1
+
+
+def test_swiss_roll_baseline_gap_is_distance_to_best_possible() -> None:
+    info = SwissRoll(**ROLL).info
+    assert info.baseline["gap"] > 1
+    assert info.baseline["log_likelihood"] == pytest.approx(info.best_possible["log_likelihood"] - info.baseline["gap"])
+
+
+@pytest.mark.parametrize("max_features", [2048, 2])
+def test_the_density_of_a_fitted_gaussian_matches_torch(max_features: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.metrics.gaussian.MAX_COVARIANCE_FEATURES", max_features)
+    rows = torch.randn(500, 3) @ torch.randn(3, 3) + 1
+    x = sample_gaussian(rows, 50)
+    covariance = rows.double().T.cov(correction=0)
+    expected_covariance = covariance if max_features > 3 else covariance.diagonal().diag()
+    expected = torch.distributions.MultivariateNormal(rows.double().mean(0), expected_covariance).log_prob(x.double())
+    torch.testing.assert_close(gaussian_log_prob(rows, x), expected, atol=1e-5, rtol=1e-5)
 
 
 POINTS: dict[str, Dataset] = {
@@ -95,18 +95,18 @@ POINTS: dict[str, Dataset] = {
 
 @pytest.mark.parametrize("name", POINTS)
 @pytest.mark.parametrize("lines", ["1,2\n3.5,-4e-1\n", "a;b\n1;2\n3.5;-0.4\n"])
-def test_points_are_read_with_a_header_or_without(name: str, lines: str, tmp_path: Path) -> None:
+def test_points_are_read_with_and_without_header(name: str, lines: str, tmp_path: Path) -> None:
     path = tmp_path / "points.csv"
     path.write_text(lines)
-    found = POINTS[name].read(str(path))
-    batch = found.batch(torch.arange(2), 0)
+    split = POINTS[name].read(str(path))
+    batch = split.batch(torch.arange(2), 0)
     torch.testing.assert_close(batch.inputs["x"], torch.tensor([[1, 2], [3.5, -0.4]]))
     assert batch.target is None
-    assert found.get_row_names(1) == ("row", range(1, 3))
+    assert split.get_row_names(1) == ("row", range(1, 3))
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         (None, "input: .*points.csv does not exist"),
         ("", "input: .* is empty"),
@@ -115,9 +115,9 @@ def test_points_are_read_with_a_header_or_without(name: str, lines: str, tmp_pat
         ("1,2\n3,\n", r"row 2 \(line 2\), column 'column 1': missing value"),
     ],
 )
-def test_a_file_without_points_is_refused(content: str | None, words: str, tmp_path: Path) -> None:
+def test_invalid_points_file_raises(content: str | None, message: str, tmp_path: Path) -> None:
     path = tmp_path / "points.csv"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(DataError, match=message):
         POINTS["ring"].read(str(path))

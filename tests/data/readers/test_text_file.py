@@ -1,4 +1,4 @@
-"""Files of the user's: what is none is said to be, nothing is waited for, and lines end in one way."""
+"""Reading of user files: special files, folders and unreadable files raise; line endings are normalized."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trainer.data.splits import image_splits
 from trainer.utils.errors import DataError, SystemFault
 
 FORMAT = region_tables.RegionTableFormat(None, "auto", "utf-8", CellFormat(frozenset()))
-PICTURES = DatasetInfo(sizes={"in_channels": 1, "height": 4, "width": 4})
+IMAGE_INFO = DatasetInfo(sizes={"in_channels": 1, "height": 4, "width": 4})
 READERS: dict[str, Callable[[Path], Any]] = {
     "text": lambda path: text_file.read(path, "data.path"),
     "table": lambda path: delimited.read(str(path), "data.path", None, "auto", "utf-8"),
@@ -29,36 +29,36 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "cases": ts_format.read,
     "idx": lambda path: idx_format.read(path, 3),
     "packed idx": lambda path: idx_format.read(path, 3),
-    "picture": lambda path: image_splits.read(str(path), PICTURES),
+    "picture": lambda path: image_splits.read(str(path), IMAGE_INFO),
 }
-ENDINGS = {"array": ".npy", "packed idx": ".gz", "picture": ".png"}
+SUFFIXES = {"array": ".npy", "packed idx": ".gz", "picture": ".png"}
 
 
 @pytest.fixture(autouse=True)
-def _no_waiting() -> Iterator[None]:
-    """What waits for a writer is woken up."""
+def _fail_if_blocked() -> Iterator[None]:
+    """Interrupt a reader that blocks."""
 
-    def stop(*_: object) -> None:
-        raise TimeoutError("a reader waits")
+    def raise_timeout(*_: object) -> None:
+        raise TimeoutError("a reader blocks")
 
-    before = signal.signal(signal.SIGALRM, stop)
+    previous_handler = signal.signal(signal.SIGALRM, raise_timeout)
     signal.alarm(20)
     yield
     signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+    signal.signal(signal.SIGALRM, previous_handler)
 
 
 @pytest.mark.parametrize("kind", READERS)
 def test_a_named_pipe_does_not_block(tmp_path: Path, kind: str) -> None:
-    pipe = tmp_path / f"pipe{ENDINGS.get(kind, '')}"
+    pipe = tmp_path / f"pipe{SUFFIXES.get(kind, '')}"
     os.mkfifo(pipe)
     with pytest.raises(DataError, match=f"{pipe} is a pipe"):
         READERS[kind](pipe)
 
 
 @pytest.mark.parametrize("kind", sorted(READERS.keys() - {"picture"}))
-def test_folders_and_missing_paths_are_reported_as_such(tmp_path: Path, kind: str) -> None:
-    folder = tmp_path / f"folder{ENDINGS.get(kind, '')}"
+def test_folder_and_missing_path_raise(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / f"folder{SUFFIXES.get(kind, '')}"
     folder.mkdir()
     (folder / "inside.csv").touch()
     with pytest.raises(DataError, match=r"is a folder \(inside.csv\); give a file in it"):
@@ -67,10 +67,10 @@ def test_folders_and_missing_paths_are_reported_as_such(tmp_path: Path, kind: st
         READERS[kind](folder.with_stem("folde"))
 
 
-def test_sockets_devices_and_what_no_name_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_socket_device_and_invalid_path_raise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with socket.socket(socket.AF_UNIX) as end:
-        end.bind("socket")
+    with socket.socket(socket.AF_UNIX) as unix_socket:
+        unix_socket.bind("socket")
         with pytest.raises(DataError, match="is a socket"):
             text_file.check_regular_file(tmp_path / "socket")
     with pytest.raises(DataError, match=r"source: /dev/null is a device"):
@@ -81,26 +81,26 @@ def test_sockets_devices_and_what_no_name_can_be(tmp_path: Path, monkeypatch: py
         text_file.check_regular_file("a" * 300)
 
 
-def test_a_named_pipe_in_place_of_data_does_not_block(tmp_path: Path) -> None:
+def test_named_pipe_instead_of_downloaded_file_raises(tmp_path: Path) -> None:
     (tmp_path / "some").mkdir()
     os.mkfifo(tmp_path / "some" / "x")
     with pytest.raises(SystemFault, match=f"data some: {tmp_path}/some/x is not a regular file"):
         download.fetch_files("some", [download.Source("x", "0" * 64, None)], str(tmp_path))
 
 
-def test_unreadable_files_are_a_system_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_file_raises_system_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.txt").write_text("a")
 
-    def closed(path: Path) -> bytes:
+    def deny_access(path: Path) -> bytes:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_bytes", closed)
+    monkeypatch.setattr(Path, "read_bytes", deny_access)
     with pytest.raises(SystemFault, match=rf"path: cannot read {tmp_path}/a.txt: Permission denied"):
         text_file.read(tmp_path / "a.txt", "data.path")
 
 
 @pytest.mark.parametrize(
-    ("written", "read"),
+    ("content", "expected"),
     [
         (b"one\r\ntwo\r\n", "one\ntwo\n"),
         (b"one\rtwo\r", "one\ntwo\n"),
@@ -108,12 +108,12 @@ def test_unreadable_files_are_a_system_fault(tmp_path: Path, monkeypatch: pytest
         (b"\xef\xbb\xbfone\r\n\r\ntwo", "one\n\ntwo"),
     ],
 )
-def test_lines_end_with_a_line_feed_wherever_they_were_written(tmp_path: Path, written: bytes, read: str) -> None:
-    (tmp_path / "a.txt").write_bytes(written)
-    assert text_file.read(tmp_path / "a.txt", "data.path") == read
+def test_line_endings_are_normalized(tmp_path: Path, content: bytes, expected: str) -> None:
+    (tmp_path / "a.txt").write_bytes(content)
+    assert text_file.read(tmp_path / "a.txt", "data.path") == expected
 
 
-def test_a_folder_is_there_and_is_one(tmp_path: Path) -> None:
+def test_check_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert text_file.check_folder(tmp_path, "give it") == tmp_path
     with pytest.raises(DataError, match=r"^input: .*/file is a file; give the folder$"):
@@ -127,7 +127,7 @@ def test_a_folder_is_there_and_is_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["a", "2019", "sepal length (cm)", "a,b", "x: y", "[b", "größe", "01", "1.5", "true", ""]
 )
-def test_a_name_is_typed_so_that_it_is_read_as_the_same(name: str) -> None:
+def test_quoted_override_value_round_trips(name: str) -> None:
     for text in (name, f'{name}"s', f"{name}\\", f"it's {name}"):
         (word,) = shlex.split(
             text_file.quote_for_shell(f"data.drop_columns=[{text_file.format_override_value(text)},z]")

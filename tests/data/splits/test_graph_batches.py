@@ -1,4 +1,4 @@
-"""Many graphs as one, and one graph beside rows."""
+"""Batches of graphs as disjoint unions, rows with a shared graph, and node splits."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ EDGES = [[(0, 1), (1, 0)], [], [(0, 2), (2, 1), (1, 1)]]
 SIZES = [2, 1, 3]
 
 
-def three() -> GraphsSplit:
-    """A pair, a lone node, and a chain with a loop; node k of graph g is [g, k], its edges are the numbers 0, 1, ..."""
+def make_graphs() -> GraphsSplit:
+    """Return a pair, a single node, and a chain with a loop; node k of graph g is [g, k], edge k has the feature k."""
     x = Ragged.from_rows([torch.tensor([[g, k] for k in range(n)]).float() for g, n in enumerate(SIZES)])
     edges = Ragged.from_rows([torch.tensor(pairs).view(-1, 2) for pairs in EDGES])
     attr = Ragged.from_rows([torch.arange(len(pairs)).float()[:, None] for pairs in EDGES])
@@ -28,7 +28,7 @@ def three() -> GraphsSplit:
 
 
 def test_a_batch_is_the_disjoint_union_of_its_graphs() -> None:
-    batch = three().batch(torch.tensor([2, 1, 0]), 0)
+    batch = make_graphs().batch(torch.tensor([2, 1, 0]), 0)
     assert batch.inputs["sizes"].tolist() == [3, 1, 2]
     assert batch.inputs["x"].tolist() == [[2, 0], [2, 1], [2, 2], [1, 0], [0, 0], [0, 1]]
     assert batch.inputs["edge_index"].tolist() == [[0, 2, 1, 4, 5], [2, 1, 1, 5, 4]]
@@ -44,12 +44,12 @@ def test_a_graph_without_nodes_is_refused() -> None:
         GraphsSplit({"x": empty}, Ragged(torch.zeros(0, 2).long(), torch.tensor([0, 0])), {}, torch.zeros(2))
 
 
-class Doubled(nn.Module):
+class Doubling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return 2 * x
 
 
-def beside() -> tuple[SplitWithSharedInputs, Tensor]:
+def make_split_with_graph() -> tuple[SplitWithSharedInputs, Tensor]:
     graph = torch.tensor([[0], [1]])
     return SplitWithSharedInputs(
         TensorSplit({"x": torch.arange(6.0)[:, None]}, torch.arange(6)), {"edge_index": graph}
@@ -57,8 +57,8 @@ def beside() -> tuple[SplitWithSharedInputs, Tensor]:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_every_batch_sees_the_very_graph(workers: int) -> None:
-    split, graph = beside()
+def test_batches_share_the_same_graph_tensor(workers: int) -> None:
+    split, graph = make_split_with_graph()
     loader = Loader(split, "train", batch_size=4, device=CPU, train=True, workers=workers)
     batches = list(loader.iter_epoch(0))
     assert [len(batch) for batch in batches] == [4, 2]
@@ -66,8 +66,8 @@ def test_every_batch_sees_the_very_graph(workers: int) -> None:
     assert sorted(torch.cat([batch.inputs["x"] for batch in batches]).flatten().tolist()) == list(range(6))
 
 
-def test_the_graph_is_not_sent_to_workers() -> None:
-    split, _ = beside()
+def test_shared_graph_is_not_sent_to_workers() -> None:
+    split, _ = make_split_with_graph()
     (batch,) = DataLoader([split.batch(torch.arange(2), 0)], batch_size=None)
     assert set(batch.inputs) == {"x"}
 
@@ -77,7 +77,7 @@ def test_a_split_outputs_only_its_own_nodes() -> None:
     train, test = make_node_splits(inputs, torch.tensor([5, 6, 7, 8]), [torch.tensor([0, 2]), torch.tensor([3])])
     assert train.get_targets().tolist() == [5, 7]
     assert test.get_targets().tolist() == [8]
-    task = Regression(Doubled(), loss="mse")
+    task = Regression(Doubling(), loss="mse")
     assert task.forward_batch(train.batch(torch.zeros(1), 0)).flatten().tolist() == [0, 4]
     assert task.forward_batch(test.batch(torch.zeros(1), 0).to(CPU)).flatten().tolist() == [6]
     assert train.full_batch.inputs["x"] is test.full_batch.inputs["x"]

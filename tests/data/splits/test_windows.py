@@ -1,3 +1,5 @@
+"""Windows of series: shared memory, gaps, chronological splits, baselines and best possible scores."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -17,13 +19,13 @@ from trainer.data.splits.windows import WindowSplit, chronological_splits
 from trainer.engine.dataloader import Loader
 from trainer.utils.errors import DataError, SystemFault
 
-real = needs("etth1")
+requires_etth1 = needs("etth1")
 
-# Row t of channel c holds 10 t + c, so a value says where it stood.
+# Row t of channel c holds 10 t + c, so a value identifies its row and channel.
 SERIES = torch.arange(100.0)[:, None] * 10 + torch.arange(3.0)
 
 
-def test_windows_are_slices_of_the_series_and_share_its_memory() -> None:
+def test_windows_are_views_of_the_series() -> None:
     split = WindowSplit(SERIES, history=7, horizon=4)
     assert len(split) == 100 - 7 - 4 + 1
     index = torch.tensor([0, 31, 89])
@@ -36,23 +38,23 @@ def test_windows_are_slices_of_the_series_and_share_its_memory() -> None:
 
 
 def test_windows_of_a_moved_split_share_the_series() -> None:
-    moved = WindowSplit(SERIES, 7, 4).to(torch.device("meta"))
-    assert moved.inputs["x"].shape == (90, 7, 3)
-    assert moved.inputs["x"].untyped_storage().nbytes() == SERIES.nbytes
+    meta_split = WindowSplit(SERIES, 7, 4).to(torch.device("meta"))
+    assert meta_split.inputs["x"].shape == (90, 7, 3)
+    assert meta_split.inputs["x"].untyped_storage().nbytes() == SERIES.nbytes
 
 
-def test_an_epoch_in_chunks_is_an_epoch_batch_by_batch() -> None:
+def test_iter_epoch_matches_single_batches() -> None:
     split = WindowSplit(SERIES, 7, 4)
     loader = Loader(split, "train", batch_size=8, device=torch.device("cpu"), train=True)
-    seen = list(loader.iter_epoch(3))
-    assert sorted(torch.cat([batch.index for batch in seen]).tolist()) == list(range(90))
-    for batch in seen:
-        alone = split.batch(batch.index, 3)
-        assert torch.equal(batch.inputs["x"], alone.inputs["x"])
-        assert torch.equal(batch.target, alone.target)
+    batches = list(loader.iter_epoch(3))
+    assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == list(range(90))
+    for batch in batches:
+        expected = split.batch(batch.index, 3)
+        assert torch.equal(batch.inputs["x"], expected.inputs["x"])
+        assert torch.equal(batch.target, expected.target)
 
 
-def test_gaps_are_filled_by_straight_lines_within_a_window() -> None:
+def test_interpolate_gaps_matches_numpy() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(40, 9, 3, generator=generator).where(torch.rand(40, 9, 3, generator=generator) < 0.5, torch.nan)
     filled, steps = windows.interpolate_gaps(x), np.arange(9)
@@ -67,36 +69,36 @@ def test_gaps_are_filled_by_straight_lines_within_a_window() -> None:
                 assert filled[row, :, column].isnan().all()
 
 
-def times(values: torch.Tensor) -> set[int]:
-    """The rows of the series that a tensor holds."""
+def get_rows(values: torch.Tensor) -> set[int]:
+    """Return the rows of the series that a tensor contains."""
     return {int(value) // 10 for value in values.flatten()}
 
 
-def test_no_split_predicts_what_another_does_nor_reads_its_future() -> None:
+def test_chronological_splits_have_disjoint_contiguous_targets() -> None:
     train, val, test = chronological_splits(SERIES, (60, 80, 95), history=7, horizon=4)
-    assert times(train.inputs["x"]) | times(train.target) == set(range(60))
-    assert times(val.target) == set(range(60, 80))
-    assert times(test.target) == set(range(80, 95)), "rows after the last end stay out"
-    assert times(val.inputs["x"]) == set(range(53, 76))
+    assert get_rows(train.inputs["x"]) | get_rows(train.target) == set(range(60))
+    assert get_rows(val.target) == set(range(60, 80))
+    assert get_rows(test.target) == set(range(80, 95)), "rows after the last end are excluded"
+    assert get_rows(val.inputs["x"]) == set(range(53, 76))
     for split in (train, val, test):
         last_read = split.inputs["x"][:, -1, 0]
-        assert torch.equal(split.target[:, 0, 0], last_read + 10), "the future begins where the past ends"
+        assert torch.equal(split.target[:, 0, 0], last_read + 10), "the target begins after the last input"
 
 
 @pytest.mark.parametrize(
-    ("ends", "told"),
+    ("ends", "message"),
     [
         ((10, 80, 95), "need 11 rows; the train split has 10"),
         ((60, 63, 95), "need 4 rows; the val split has 3"),
         ((60, 80, 83), "need 4 rows; the test split has 3"),
     ],
 )
-def test_a_split_too_short_for_one_window_is_refused(ends: tuple[int, int, int], told: str) -> None:
-    with pytest.raises(DataError, match=f"history 7 and horizon 4 {told}"):
+def test_a_split_too_short_for_one_window_is_refused(ends: tuple[int, int, int], message: str) -> None:
+    with pytest.raises(DataError, match=f"history 7 and horizon 4 {message}"):
         chronological_splits(SERIES, ends, history=7, horizon=4)
 
 
-def test_repeating_the_last_period() -> None:
+def test_seasonal_naive_scores_of_line_and_sine() -> None:
     """On a line of slope 1, h steps ahead the last value is h short, and a period of 3 is 3 or 6 short."""
     line = torch.arange(60.0)[:, None]
     split = WindowSplit(line, 6, 4)
@@ -106,44 +108,44 @@ def test_repeating_the_last_period() -> None:
     assert windows.seasonal_naive_scores(WindowSplit(wave, 6, 4), 6)["mse"] == pytest.approx(0, abs=1e-9)
 
 
-def sine(rows: int = 20000, **changes: float) -> SineTrend:
-    usual = {"period": 24.0, "amplitude": 0.736, "slope": 0.02, "level": 1.0, "noise": 0.1}
-    return SineTrend(rows=rows, history=48, horizon=12, seed=0, **{**usual, **changes})
+def make_sine(rows: int = 20000, **changes: float) -> SineTrend:
+    defaults = {"period": 24.0, "amplitude": 0.736, "slope": 0.02, "level": 1.0, "noise": 0.1}
+    return SineTrend(rows=rows, history=48, horizon=12, seed=0, **{**defaults, **changes})
 
 
-def test_the_best_forecast_of_a_sine_with_trend_is_reached_by_least_squares_and_not_beaten() -> None:
-    """A regression on what the series is made of, in plain numpy, against the closed form."""
-    data = sine()
+def test_sine_trend_best_possible_matches_least_squares() -> None:
+    """Compare a least-squares fit of the components in numpy with the closed form."""
+    data = make_sine()
     assert isinstance(data.test, TensorSplit)
     x, y = (t[..., 0].double().numpy() for t in (data.test.inputs["x"], data.test.target))
-    shapes = trend_components(60, 24.0).numpy()
-    found, *_ = np.linalg.lstsq(shapes[:48], x.T, rcond=None)
-    oracle = ((shapes[48:] @ found - y.T) ** 2).mean()
+    components = trend_components(60, 24.0).numpy()
+    coefficients, *_ = np.linalg.lstsq(components[:48], x.T, rcond=None)
+    oracle = ((components[48:] @ coefficients - y.T) ** 2).mean()
     best = data.info.best_possible["mse"]
     assert best == pytest.approx(0.0122, abs=1e-4)
     assert oracle == pytest.approx(best, rel=0.02)
-    without_trend, *_ = np.linalg.lstsq(shapes[:48, [0, 1, 3]], x.T, rcond=None)
-    assert ((shapes[48:][:, [0, 1, 3]] @ without_trend - y.T) ** 2).mean() > 10 * best
+    without_trend, *_ = np.linalg.lstsq(components[:48, [0, 1, 3]], x.T, rcond=None)
+    assert ((components[48:][:, [0, 1, 3]] @ without_trend - y.T) ** 2).mean() > 10 * best
     assert data.info.baseline["mse"] == pytest.approx(1.22, abs=0.03)
     assert windows.seasonal_naive_scores(data.test, 24)["mse"] == pytest.approx(0.2504, abs=0.01)
 
 
-def test_the_best_forecast_uses_what_is_known_of_the_coefficients() -> None:
-    """With hardly any spread there is nothing to estimate: only the noise is left. With none, none of the error."""
-    assert sine(100, amplitude=1e-6, slope=1e-6, level=1e-6).info.best_possible["mse"] == pytest.approx(0.01)
-    assert sine(100, amplitude=0.0, slope=0.0, level=0.0).info.best_possible["mse"] == pytest.approx(0.01)
-    growing = forecast_variance(trend_components(60, 24.0), torch.ones(4).double(), 0.1, 48)
-    assert growing[-1] > growing[0], "further ahead is harder"
+def test_sine_trend_best_possible_uses_coefficient_prior() -> None:
+    """With little or no spread of the coefficients only the noise remains."""
+    assert make_sine(100, amplitude=1e-6, slope=1e-6, level=1e-6).info.best_possible["mse"] == pytest.approx(0.01)
+    assert make_sine(100, amplitude=0.0, slope=0.0, level=0.0).info.best_possible["mse"] == pytest.approx(0.01)
+    variance = forecast_variance(trend_components(60, 24.0), torch.ones(4).double(), 0.1, 48)
+    assert variance[-1] > variance[0], "the variance grows with the horizon"
 
 
-def test_the_seed_of_the_data_decides_it() -> None:
-    assert torch.equal(sine(50).train.inputs["x"], sine(50).train.inputs["x"])
+def test_sine_trend_depends_on_seed() -> None:
+    assert torch.equal(make_sine(50).train.inputs["x"], make_sine(50).train.inputs["x"])
     other = SineTrend(50, 48, 12, 24.0, 0.736, 0.02, 1.0, 0.1, seed=1)
-    assert not torch.equal(sine(50).train.inputs["x"], other.train.inputs["x"])
+    assert not torch.equal(make_sine(50).train.inputs["x"], other.train.inputs["x"])
 
 
-@real
-def test_etth1_is_the_usual_split_on_the_usual_scale() -> None:
+@requires_etth1
+def test_etth1_has_standard_splits_scale_and_baselines() -> None:
     data = etth1.ETTh1(history=336, horizon=96, data_dir=str(FOLDER))
     assert [len(split) for split in (data.train, data.val, data.test)] == [8209, 2785, 2785]
     assert isinstance(data.train, WindowSplit)
@@ -151,20 +153,20 @@ def test_etth1_is_the_usual_split_on_the_usual_scale() -> None:
     assert torch.allclose(data.train.series.mean(0), torch.zeros(7), atol=1e-5)
     assert torch.allclose(data.train.series.std(0), torch.ones(7), atol=1e-3)
     assert windows.seasonal_naive_scores(data.test, 1)["mse"] == pytest.approx(1.294, abs=1e-3)
-    assert data.info.baseline == windows.seasonal_naive_scores(data.test, 24), "the better of the two rules"
+    assert data.info.baseline == windows.seasonal_naive_scores(data.test, 24), "the better of the two baselines"
     assert data.info.baseline["mse"] == pytest.approx(0.512, abs=1e-3)
     short = etth1.ETTh1(history=12, horizon=96, data_dir=str(FOLDER))
-    assert short.info.baseline["mse"] == pytest.approx(1.294, abs=1e-3), "no day to repeat in half of one"
+    assert short.info.baseline["mse"] == pytest.approx(1.294, abs=1e-3), "a history of half a day has no daily period"
 
 
-@real
+@requires_etth1
 @pytest.mark.slow
-def test_etth1_is_learned_beyond_both_usual_rules() -> None:
-    chosen = ["data=etth1", f"data_dir={FOLDER}", "data.history=96", "max_steps=200"]
-    assert lab("model=dlinear", *chosen).test()["mse"] < 0.45 < 0.512
+def test_dlinear_beats_etth1_baselines() -> None:
+    overrides = ["data=etth1", f"data_dir={FOLDER}", "data.history=96", "max_steps=200"]
+    assert lab("model=dlinear", *overrides).test()["mse"] < 0.45 < 0.512
 
 
-def test_etth1_without_its_file_says_where_to_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(etth1, "SOURCE", replace(etth1.SOURCE, url="https://localhost:1/nobody-answers"))
+def test_missing_etth1_file_error_names_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(etth1, "SOURCE", replace(etth1.SOURCE, url="https://localhost:1/unreachable"))
     with pytest.raises(SystemFault, match=str(tmp_path / "etth1/ETT-small/ETTh1.csv")):
         etth1.ETTh1(history=336, horizon=96, data_dir=str(tmp_path))

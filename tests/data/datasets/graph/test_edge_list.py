@@ -1,4 +1,4 @@
-"""Graphs in the user's own tables: what is read, how it is cut, and that it can be learned from."""
+"""Graphs in CSV tables: inputs, splits, targets, and learning from edges."""
 
 from __future__ import annotations
 
@@ -19,57 +19,57 @@ from trainer.engine.trainer import Trainer
 from trainer.utils.errors import DataError
 
 
-def whole(split: Split) -> dict[str, Tensor]:
+def get_full_batch_inputs(split: Split) -> dict[str, Tensor]:
     assert isinstance(split, FullBatchSplit)
     return split.full_batch.inputs
 
 
 class TestOneGraph:
-    def test_nodes_and_edges_are_where_the_tables_say(self, tmp_path: Path) -> None:
+    def test_tables_become_graph_inputs_and_targets(self, tmp_path: Path) -> None:
         data = one(write(tmp_path))
-        inputs = whole(data.train)
+        inputs = get_full_batch_inputs(data.train)
         assert inputs["edge_index"].tolist() == [[0, 1, 2, 3], [1, 2, 1, 0]]
         assert inputs["x"].flatten().tolist() == [-1, 1, 48, 68, 88], "mean 2 and deviation 1 of the training nodes"
         assert inputs["edge_weight"].tolist() == [1] * 4
         assert inputs["edge_type"].tolist() == [0] * 4
         assert inputs["edge_attr"].tolist() == [[1]] * 4
-        asked = [
+        labels = [
             (part.full_batch.output_index.tolist(), part.full_batch.target.tolist())
             for part in (data.train, data.val, data.test)
         ]  # type: ignore[attr-defined]
-        assert asked == [([0, 1], [0, 1]), ([2], [0]), ([3], [1])]
-        wanted = {"in_features": 1, "edge_features": 1, "num_relations": 1, "num_nodes": 5, "num_classes": 2}
-        assert wanted.items() <= data.info.sizes.items()
+        assert labels == [([0, 1], [0, 1]), ([2], [0]), ([3], [1])]
+        expected_sizes = {"in_features": 1, "edge_features": 1, "num_relations": 1, "num_nodes": 5, "num_classes": 2}
+        assert expected_sizes.items() <= data.info.sizes.items()
         assert data.info.class_names == ["no", "yes"]
 
-    def test_both_ways_unless_the_table_has_both(self, tmp_path: Path) -> None:
-        inputs = whole(one(write(tmp_path, edges=[*EDGES, "e,e"]), directed=False).train)
+    def test_undirected_edges_are_mirrored_without_duplicates(self, tmp_path: Path) -> None:
+        inputs = get_full_batch_inputs(one(write(tmp_path, edges=[*EDGES, "e,e"]), directed=False).train)
         assert inputs["edge_index"].t().tolist() == [[0, 1], [1, 2], [2, 1], [3, 0], [4, 4], [1, 0], [0, 3]]
 
-    def test_what_edges_have_goes_with_them(self, tmp_path: Path) -> None:
+    def test_edge_columns_are_mirrored_with_edges(self, tmp_path: Path) -> None:
         lines = ["source,target,weight,type,kind", "a,b,2,likes,x", "b,c,0,knows,y", "c,b,4,knows,x", "d,a,2,likes,x"]
         data = one(write(tmp_path, edges=lines), directed=False)
-        inputs = whole(data.train)
+        inputs = get_full_batch_inputs(data.train)
         assert inputs["edge_weight"].tolist() == [2, 0, 4, 2, 2, 2]
         assert inputs["edge_type"].tolist() == [1, 0, 0, 1, 1, 1]
         assert inputs["edge_attr"][:, 0].tolist() == pytest.approx([0, -(2**0.5), 2**0.5, 0, 0, 0])
         assert inputs["edge_attr"][:, 1:].tolist() == [[1, 0], [0, 1], [1, 0], [1, 0], [1, 0], [1, 0]]
         assert (data.info.sizes["edge_features"], data.info.sizes["num_relations"]) == (3, 2)
-        bare = whole(one(tmp_path, drop_columns=["weight", "kind"]).train)
-        assert bare["edge_weight"].tolist() == bare["edge_attr"].flatten().tolist() == [1] * 4
+        plain_inputs = get_full_batch_inputs(one(tmp_path, drop_columns=["weight", "kind"]).train)
+        assert plain_inputs["edge_weight"].tolist() == plain_inputs["edge_attr"].flatten().tolist() == [1] * 4
 
-    def test_columns_are_encoded_as_in_any_table(self, tmp_path: Path) -> None:
+    def test_node_columns_are_encoded_like_csv_columns(self, tmp_path: Path) -> None:
         nodes = [
             ",id,size,y,colour",
             *(f"{i},{i},{i % 7},{'yes' if i % 2 else 'no'},{'rg'[i % 3 > 0]}" for i in range(40)),
         ]
         data = one(write(tmp_path, nodes, ["source,target", "0,1"]), drop_columns=[0], categorical=["size"])
-        assert whole(data.train)["x"].shape == (40, 9)
-        assert whole(data.train)["x"].sum(1).unique().tolist() == [2]
+        assert get_full_batch_inputs(data.train)["x"].shape == (40, 9)
+        assert get_full_batch_inputs(data.train)["x"].sum(1).unique().tolist() == [2]
         assert [len(part.full_batch.output_index) for part in (data.train, data.val, data.test)] == [24, 8, 8]  # type: ignore[attr-defined]
         assert data.test.get_targets().bincount().tolist() == [4, 4]  # type: ignore[union-attr]
 
-    def test_an_index_column_is_dropped_when_columns_are_named_by_number(self, tmp_path: Path) -> None:
+    def test_index_column_with_numeric_names_is_reported_and_dropped(self, tmp_path: Path) -> None:
         nodes = [",id,0,1,y", *(f"{i},n{i},{i % 7},{i % 5},{i % 2}" for i in range(40))]
         write(tmp_path, nodes, ["source,target", "n0,n1"])
         with pytest.raises(DataError, match=r"holds row numbers; data.drop_columns=\[-5\] drops it"):
@@ -86,16 +86,16 @@ class TestOneGraph:
             ),
         ]
         edges = ["source,target,c", *(f"n{i},n{(i + 1) % 40},{0.1 if i < 23 else 0.2}" for i in range(40))]
-        inputs = whole(one(write(tmp_path, nodes, edges)).test)
+        inputs = get_full_batch_inputs(one(write(tmp_path, nodes, edges)).test)
         assert float(inputs["x"].abs().max()) < 10
         assert float(inputs["edge_attr"].abs().max()) < 10
 
     def test_nodes_without_features_have_their_degrees(self, tmp_path: Path) -> None:
-        inputs = whole(one(write(tmp_path), drop_columns=["size"]).train)
+        inputs = get_full_batch_inputs(one(write(tmp_path), drop_columns=["size"]).train)
         expected = torch.tensor([[1, 1], [1, 2], [1, 1], [1, 0], [0, 0]]).float().log1p()
         torch.testing.assert_close(inputs["x"], expected)
 
-    def test_numbers_can_be_learned_at_nodes(self, tmp_path: Path) -> None:
+    def test_numeric_node_targets_skip_missing_values(self, tmp_path: Path) -> None:
         nodes = ["id,size,y", *(f"{i},{i},{'' if i == 3 else 10 * i}" for i in range(20))]
         data = one(write(tmp_path, nodes, ["source,target", "0,1"]), target_kind="number")
         assert sum(len(part.get_targets()) for part in (data.train, data.val, data.test)) == 19  # type: ignore[arg-type]
@@ -104,7 +104,7 @@ class TestOneGraph:
 
 
 class TestManyGraphs:
-    def test_a_batch_holds_whole_graphs(self, tmp_path: Path) -> None:
+    def test_batch_is_disjoint_union_of_graphs(self, tmp_path: Path) -> None:
         data = many(write(tmp_path, MANY, WITHIN, ["graph,y,split", *(f"{g},{y},{s}" for g, y, s in GRAPHS)]))
         sizes = data.train.batch(torch.arange(3), 0).inputs["sizes"]
         batch = data.train.batch(torch.stack([(sizes == size).nonzero()[0, 0] for size in (1, 3, 2)]), 0)
@@ -119,10 +119,10 @@ class TestManyGraphs:
         assert (len(data.val), len(data.test)) == (1, 2)
         assert data.info.sizes["cardinalities"] is None
 
-    def test_targets_may_stand_on_the_nodes(self, tmp_path: Path) -> None:
+    def test_graph_targets_are_read_from_node_table(self, tmp_path: Path) -> None:
         data = many(write(tmp_path, MANY, WITHIN), val=0.17, test=0.34)
-        seen = [part.batch(torch.arange(len(part)), 0) for part in (data.train, data.val, data.test)]
-        assert sorted(torch.cat([batch.inputs["sizes"] for batch in seen]).tolist()) == [1, 1, 1, 1, 2, 3]
+        batches = [part.batch(torch.arange(len(part)), 0) for part in (data.train, data.val, data.test)]
+        assert sorted(torch.cat([batch.inputs["sizes"] for batch in batches]).tolist()) == [1, 1, 1, 1, 2, 3]
         assert data.info.sizes["in_features"] == 2
 
     def test_features_are_standardized_by_training_graphs(self, tmp_path: Path) -> None:
@@ -139,8 +139,8 @@ GRAPHS = [("s", "yes", "train"), ("r", "no", "train"), ("p", "no", "train"), ("q
 GRAPHS += [("u", "yes", "test")]
 
 
-def sorted_by_neighbours(folder: Path, nodes: int = 120) -> Path:
-    """The class of a node is whether its neighbours' numbers are above zero; its own tells nothing."""
+def write_neighbor_classes(folder: Path, nodes: int = 120) -> Path:
+    """Write a graph whose node classes are the sign of the neighbors' values, independent of the node's own."""
     draw = random.Random(0)
     sizes = [draw.choice([-1, 1]) * draw.uniform(0.5, 1) for _ in range(nodes)]
     edges, label = [], []
@@ -153,44 +153,46 @@ def sorted_by_neighbours(folder: Path, nodes: int = 120) -> Path:
     return write(folder, ["id,size,y", *lines], ["source,target", *edges])
 
 
-def words(folder: Path, *more: str) -> list[str]:
-    return ["data=edge_list", f"data.path={folder}", "data.target=y", "data.directed=true", "model.dropout=0", *more]
+def make_overrides(folder: Path, *extra: str) -> list[str]:
+    return ["data=edge_list", f"data.path={folder}", "data.target=y", "data.directed=true", "model.dropout=0", *extra]
 
 
 @pytest.mark.parametrize(
-    "more", [[], ["data.num_neighbors=[2,2]", "batch_size=24", "epochs=12"]], ids=["whole", "sampled"]
+    "extra", [[], ["data.num_neighbors=[2,2]", "batch_size=24", "epochs=12"]], ids=["full_batch", "sampled"]
 )
-def test_links_in_tables_are_learned_from(tmp_path: Path, more: list[str]) -> None:
-    run = words(sorted_by_neighbours(tmp_path), "epochs=60", *more)
-    assert lab("model=sage", *run).test()["accuracy"] >= 0.9
-    if not more:
-        assert lab("model=mlp", *run).test()["accuracy"] <= 0.75
+def test_sage_learns_from_edges_and_mlp_does_not(tmp_path: Path, extra: list[str]) -> None:
+    overrides = make_overrides(write_neighbor_classes(tmp_path), "epochs=60", *extra)
+    assert lab("model=sage", *overrides).test()["accuracy"] >= 0.9
+    if not extra:
+        assert lab("model=mlp", *overrides).test()["accuracy"] <= 0.75
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.slow
 def test_resume_between_sampled_batches_is_bit_exact(tmp_path: Path, workers: int) -> None:
-    folder = sorted_by_neighbours(tmp_path, 40)
-    sampled = words(folder, "model=gat", "data.num_neighbors=[2,1]", "batch_size=5", "epochs=2", "model.dropout=0.3")
+    folder = write_neighbor_classes(tmp_path, 40)
+    overrides = make_overrides(
+        folder, "model=gat", "data.num_neighbors=[2,1]", "batch_size=5", "epochs=2", "model.dropout=0.3"
+    )
 
     def make(keeper: Any = None, watcher: Any = None, num_workers: int = 0) -> Trainer:
-        return lab(*sampled, f"num_workers={num_workers}", keeper=keeper, watcher=watcher).trainer
+        return lab(*overrides, f"num_workers={num_workers}", keeper=keeper, watcher=watcher).trainer
 
-    straight = make()
-    straight.fit()
-    chain = ResumedRun(make, tmp_path / "run")
+    uninterrupted = make()
+    uninterrupted.fit()
+    resumed = ResumedRun(make, tmp_path / "run")
     (tmp_path / "run").mkdir()
-    chain.start(StopAt(7))
-    assert hash_state(chain.resume(num_workers=workers)) == hash_state(straight)
+    resumed.start(StopAt(7))
+    assert hash_state(resumed.resume(num_workers=workers)) == hash_state(uninterrupted)
 
 
-def test_ids_may_be_any_text_and_numbers_stay_texts(tmp_path: Path) -> None:
+def test_node_ids_are_texts(tmp_path: Path) -> None:
     nodes = [line.replace("a,1", "007,1").replace("b,3", "Ann O'Hara,3") for line in NODES]
     edges = ["source,target", "007,Ann O'Hara", "c,007"]
-    assert whole(one(write(tmp_path, nodes, edges)).train)["edge_index"].tolist() == [[0, 2], [1, 0]]
+    assert get_full_batch_inputs(one(write(tmp_path, nodes, edges)).train)["edge_index"].tolist() == [[0, 2], [1, 0]]
 
 
-def test_the_table_format_is_printed(tmp_path: Path) -> None:
+def test_file_summary_describes_the_tables(tmp_path: Path) -> None:
     assert one(write(tmp_path)).info.file_summary == [
         "y: class, 2 classes, 1 missing value",
         "nodes.csv: 5 rows, with a header",

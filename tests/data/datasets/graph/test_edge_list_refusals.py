@@ -1,4 +1,4 @@
-"""Tables that are no graph are refused, with the row, the id and what to do."""
+"""Errors for tables without a valid graph: row, id and remedy."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from trainer.config import compose
 from trainer.utils.errors import ConfigError
 
 
-def with_edge(folder: Path, edge: str, header: str = "source,target") -> str:
+def get_edge_error(folder: Path, edge: str, header: str = "source,target") -> str:
     return problem(
         one, write(folder, edges=[header, *(line + ",1" * header.count("weight") for line in EDGES[1:]), edge])
     )
 
 
-def test_an_edge_to_nowhere(tmp_path: Path) -> None:
-    said = with_edge(tmp_path, "a,zoe")
-    assert "edges.csv: row 5 (line 6), column 'target': node 'zoe' is not among the 5 nodes of" in said
-    assert "did you mean" not in said
-    assert "column 'source': node 'A' is not among the 5 nodes" in with_edge(tmp_path, "A,b")
-    assert "column 'target': empty cell; every row needs a value" in with_edge(tmp_path, "a,")
+def test_edge_with_unknown_node_raises(tmp_path: Path) -> None:
+    message = get_edge_error(tmp_path, "a,zoe")
+    assert "edges.csv: row 5 (line 6), column 'target': node 'zoe' is not among the 5 nodes of" in message
+    assert "did you mean" not in message
+    assert "column 'source': node 'A' is not among the 5 nodes" in get_edge_error(tmp_path, "A,b")
+    assert "column 'target': empty cell; every row needs a value" in get_edge_error(tmp_path, "a,")
 
 
-def test_numbers_of_nodes_that_are_no_numbers_of_nodes(tmp_path: Path) -> None:
+def test_edge_with_invalid_numeric_id_raises(tmp_path: Path) -> None:
     write(tmp_path, ["id,size,y", *(f"{i},{i},{i % 2}" for i in range(10))])
     write(tmp_path, [], ["source,target", "0,1", "2.0,3"])
-    assert "row 2 (line 3), column 'source': node '2.0' is not among the 10 nodes" in (said := problem(one, tmp_path))
-    assert "whose ids are written like '2'; use one spelling" in said
+    assert "row 2 (line 3), column 'source': node '2.0' is not among the 10 nodes" in (
+        message := problem(one, tmp_path)
+    )
+    assert "whose ids are written like '2'; use one spelling" in message
     for bad in ("10", "-1", "1.5", "nan"):
         write(tmp_path, [], ["source,target", f"0,{bad}"])
         assert f"row 1 (line 2), column 'target': node '{bad}' is not among the 10 nodes" in problem(one, tmp_path)
@@ -40,40 +42,42 @@ def test_ids_are_texts_of_any_length(tmp_path: Path) -> None:
     ids = ["900719925474099200", "900719925474099201", "007", "7", "1_0", "10", "a", "b", "c", "d"]
     write(tmp_path, ["id,size,y", *(f"{name},{i},{i % 2}" for i, name in enumerate(ids))])
     write(tmp_path, [], ["source,target", "900719925474099201,007", "7,1_0", "a,10"])
-    found = one(tmp_path).train.batch(torch.zeros(1, dtype=torch.long), 0).inputs["edge_index"]
-    assert found.tolist() == [[1, 3, 6], [2, 4, 5]]
-    long = "x" * 140_000
-    write(tmp_path, ["id,size,y", *(f"{long if i == 3 else i},{i},{i % 2}" for i in range(10))])
-    write(tmp_path, [], ["source,target", f"{long},5"])
+    edge_index = one(tmp_path).train.batch(torch.zeros(1, dtype=torch.long), 0).inputs["edge_index"]
+    assert edge_index.tolist() == [[1, 3, 6], [2, 4, 5]]
+    long_id = "x" * 140_000
+    write(tmp_path, ["id,size,y", *(f"{long_id if i == 3 else i},{i},{i % 2}" for i in range(10))])
+    write(tmp_path, [], ["source,target", f"{long_id},5"])
     assert one(tmp_path).train.batch(torch.zeros(1, dtype=torch.long), 0).inputs["edge_index"].tolist() == [[3], [5]]
-    write(tmp_path, [], ["source,target", f"{long}y,5"])
-    assert len(problem(one, tmp_path)) < 1000, "and is told by its beginning"
+    write(tmp_path, [], ["source,target", f"{long_id}y,5"])
+    assert len(problem(one, tmp_path)) < 1000, "only the beginning is shown"
     write(tmp_path, ["id,size,y", *(f"{name},{i},{i % 2}" for i, name in enumerate(ids))])
-    for written, like in (("900719925474099201.0", "900719925474099201"), ("07", "7")):
-        write(tmp_path, [], ["source,target", f"a,{written}"])
-        assert f"whose ids are written like '{like}'; use one spelling" in problem(one, tmp_path)
+    for spelling, known_id in (("900719925474099201.0", "900719925474099201"), ("07", "7")):
+        write(tmp_path, [], ["source,target", f"a,{spelling}"])
+        assert f"whose ids are written like '{known_id}'; use one spelling" in problem(one, tmp_path)
 
 
-def test_columns_of_numbers_are_named_by_them(tmp_path: Path) -> None:
+def test_columns_with_numeric_names_are_selected_by_name(tmp_path: Path) -> None:
     write(tmp_path, ["id,2019,2020,y", *(f"n{i},{i},{i},{i % 2}" for i in range(10))], ["source,target", "n0,n1"])
     assert one(tmp_path, drop_columns=[2019]).info.sizes["in_features"] == 1
-    learned = one(tmp_path, target=2020, task_target="number", drop_columns=["y"])
-    assert "2020: target, number, mean 4.5" in learned.info.file_summary
-    assert learned.info.sizes["in_features"] == 1, "2019 alone"
+    data = one(tmp_path, target=2020, task_target="number", drop_columns=["y"])
+    assert "2020: target, number, mean 4.5" in data.info.file_summary
+    assert data.info.sizes["in_features"] == 1, "2019 alone"
     assert one(tmp_path, categorical=[2019]).info.sizes["in_features"] > 2
     assert "no column '2021' in" in problem(one, tmp_path, target=2021)
-    said = problem(one, tmp_path, drop_columns=[2018], categorical=["sise"])
-    assert "drop_columns: no column 2018" in said
-    assert "categorical: no column 'sise'" in said
+    message = problem(one, tmp_path, drop_columns=[2018], categorical=["sise"])
+    assert "drop_columns: no column 2018" in message
+    assert "categorical: no column 'sise'" in message
 
 
 @pytest.mark.parametrize("bad", ["-0.5", "nan", "inf", "1e300", "1e99", "3.4028235e38", "heavy", ""])
-def test_weights_are_numbers_from_zero_on(tmp_path: Path, bad: str) -> None:
-    said = with_edge(tmp_path, f"a,c,{bad}", "source,target,weight")
-    assert f"row 5 (line 6), column 'weight': {bad!r} is not a weight; it must be a number >= 0, below 3.4e+38" in said
+def test_invalid_edge_weight_raises(tmp_path: Path, bad: str) -> None:
+    message = get_edge_error(tmp_path, f"a,c,{bad}", "source,target,weight")
+    assert (
+        f"row 5 (line 6), column 'weight': {bad!r} is not a weight; it must be a number >= 0, below 3.4e+38" in message
+    )
 
 
-def test_nodes_are_unique_and_have_an_id(tmp_path: Path) -> None:
+def test_duplicate_or_empty_node_id_raises(tmp_path: Path) -> None:
     assert "row 6 (line 7), column 'id': 'b' is a duplicate of row 2" in problem(
         one, write(tmp_path, [*NODES, "b,1,no,test"])
     )
@@ -81,8 +85,8 @@ def test_nodes_are_unique_and_have_an_id(tmp_path: Path) -> None:
 
 
 def test_columns_that_are_not_there(tmp_path: Path) -> None:
-    assert "path: no column 'source' in" in (said := problem(one, write(tmp_path, edges=["sorce,target", "a,b"])))
-    assert "did you mean sorce? (columns: sorce, target)" in said
+    assert "path: no column 'source' in" in (message := problem(one, write(tmp_path, edges=["sorce,target", "a,b"])))
+    assert "did you mean sorce? (columns: sorce, target)" in message
     assert "path: no column 'id' in" in problem(one, write(tmp_path, ["name,size,y", "a,1,no", "b,2,yes"]))
     write(tmp_path)
     assert "target: no column 'z' in" in problem(one, tmp_path, target="z")
@@ -93,7 +97,7 @@ def test_columns_that_are_not_there(tmp_path: Path) -> None:
     assert "path: no column 'graph' in" in problem(many, tmp_path)
 
 
-def test_folders_without_a_graph(tmp_path: Path) -> None:
+def test_folder_without_graph_tables_raises(tmp_path: Path) -> None:
     folder = write(tmp_path)
     assert "give the folder of edges.csv and nodes.csv" in problem(one, folder / "edges.csv")
     assert "does not exist" in problem(one, folder / "gone")
@@ -101,16 +105,16 @@ def test_folders_without_a_graph(tmp_path: Path) -> None:
     assert "edges.csv does not exist; did you mean edge.csv?" in problem(one, folder)
 
 
-def test_targets_that_teach_nothing(tmp_path: Path) -> None:
+def test_uninformative_targets_raise(tmp_path: Path) -> None:
     nodes = ["id,size,y", *(f"{i},{i},{{}}" for i in range(30))]
     edges = ["source,target", "0,1"]
     assert "only missing values" in problem(one, write(tmp_path, [line.format("") for line in nodes], edges))
     assert "only one class, 'x'" in problem(one, write(tmp_path, [line.format("x") for line in nodes], edges))
-    measured = [nodes[0], *(line.format(k / 7) for k, line in enumerate(nodes[1:]))]
-    assert "use task=regression" in problem(one, write(tmp_path, measured, edges))
-    measured[5] = "4,4,much"
-    said = problem(one, write(tmp_path, measured, edges), target_kind="number")
-    assert "row 5 (line 6), column 'y': 'much' is not a finite number" in said
+    numeric_nodes = [nodes[0], *(line.format(k / 7) for k, line in enumerate(nodes[1:]))]
+    assert "use task=regression" in problem(one, write(tmp_path, numeric_nodes, edges))
+    numeric_nodes[5] = "4,4,much"
+    message = problem(one, write(tmp_path, numeric_nodes, edges), target_kind="number")
+    assert "row 5 (line 6), column 'y': 'much' is not a finite number" in message
     assert "'tain' is not a split; it must be train, val or test; did you mean train?" in problem(
         one, write(tmp_path, [line.replace("train", "tain") for line in NODES])
     )
@@ -118,31 +122,31 @@ def test_targets_that_teach_nothing(tmp_path: Path) -> None:
 
 def test_missing_feature_values_are_reported(tmp_path: Path) -> None:
     write(tmp_path, [line.replace("c,50", "c,?") for line in NODES])
-    said = problem(one, tmp_path)
-    assert "column 'size': missing value ('?')" in said
-    assert "data.nan=fill" in said
-    assert "drop" not in said
+    message = problem(one, tmp_path)
+    assert "column 'size': missing value ('?')" in message
+    assert "data.nan=fill" in message
+    assert "drop" not in message
     assert one(tmp_path, nan="fill").info.sizes["in_features"] == 1
 
 
-def test_graphs_that_do_not_hold_together(tmp_path: Path) -> None:
-    mixed = [line.replace("3,r,no", "3,r,yes") for line in MANY]
+def test_inconsistent_graphs_raise(tmp_path: Path) -> None:
+    mixed_targets = [line.replace("3,r,no", "3,r,yes") for line in MANY]
     assert "row 6 (line 7), column 'y': graph 'r' has 'yes' here and 'no' in row 4" in problem(
-        many, write(tmp_path, mixed, WITHIN)
+        many, write(tmp_path, mixed_targets, WITHIN)
     )
-    torn = ["id,graph,y,split", *(f"{line},{'val' if line[0] == '2' else 'train'}" for line in MANY[1:])]
+    mixed_splits = ["id,graph,y,split", *(f"{line},{'val' if line[0] == '2' else 'train'}" for line in MANY[1:])]
     assert "row 2 (line 3), column 'split': graph 'p' has 'val' here and 'train' in row 1" in problem(
-        many, write(tmp_path, torn, WITHIN)
+        many, write(tmp_path, mixed_splits, WITHIN)
     )
     assert "node '3' is not among the 9 nodes" in (
-        said := problem(many, write(tmp_path, MANY, ["graph,source,target", "p,1,3"]))
+        message := problem(many, write(tmp_path, MANY, ["graph,source,target", "p,1,3"]))
     )
-    assert said.endswith("in this graph")
-    alone = [f"{line.replace(',', f'{k},', 1)}" for k, line in enumerate(MANY)]
+    assert message.endswith("in this graph")
+    unique_ids = [f"{line.replace(',', f'{k},', 1)}" for k, line in enumerate(MANY)]
     crossing = ["source,target", "11,22", "11,13"]
-    alone[0] = MANY[0]
+    unique_ids[0] = MANY[0]
     assert "row 2 (line 3), column 'target': this node belongs to another graph than the source" in problem(
-        many, write(tmp_path, alone, crossing)
+        many, write(tmp_path, unique_ids, crossing)
     )
     graphs = ["graph,y", *(f"{name},{'yes' if name in 'qsu' else 'no'}" for name in "pqrstu")]
     assert "no graph 'u' in" in problem(many, write(tmp_path, MANY, WITHIN, graphs[:-1]))

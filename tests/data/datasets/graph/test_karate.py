@@ -19,9 +19,9 @@ def test_karate_club_matches_the_publication() -> None:
     assert set(zip(source.tolist(), target.tolist(), strict=True)) == set(
         zip(target.tolist(), source.tolist(), strict=True)
     )
-    asked = [part.full_batch.output_index for part in (data.train, data.val, data.test)]
-    assert list(map(len, asked)) == [4, 10, 20]
-    assert torch.cat(asked).sort().values.tolist() == list(range(34))
+    output_indices = [part.full_batch.output_index for part in (data.train, data.val, data.test)]
+    assert list(map(len, output_indices)) == [4, 10, 20]
+    assert torch.cat(output_indices).sort().values.tolist() == list(range(34))
     assert data.train.full_batch.target.sort().values.tolist() == [0, 1, 2, 3]
     with pytest.raises(DataError, match="30 of the 30 members"):
         Karate(val_nodes=30, seed=0)

@@ -1,4 +1,4 @@
-"""Molecules: those made on the spot, and those written as SMILES."""
+"""Molecules: synthetic graphs, SMILES and ESOL."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from trainer.data.readers import smiles
 from trainer.utils.errors import DataError, SystemFault
 
 
-def like(**changed: Any) -> MoleculeLike:
-    return MoleculeLike(**{"rows": 120, "bonds": 0.22, "noise": 0.1, "seed": 0, **changed})
+def make_dataset(**changes: Any) -> MoleculeLike:
+    return MoleculeLike(**{"rows": 120, "bonds": 0.22, "noise": 0.1, "seed": 0, **changes})
 
 
-def whole(data: MoleculeLike) -> Batch:
+def get_full_batch(data: MoleculeLike) -> Batch:
     return data.train.batch(torch.arange(len(data.train)), 0)
 
 
-def counts(data: MoleculeLike) -> Tensor:
-    """How many atoms of each element a molecule has, and the products of charges along its bonds: (G, 6)."""
-    inputs = whole(data).inputs
+def count_atoms_and_bonds(data: MoleculeLike) -> Tensor:
+    """Return the atoms per element and the sum of charge products along bonds of each molecule: (G, 6)."""
+    inputs = get_full_batch(data).inputs
     sizes = inputs["sizes"]
     graph = torch.arange(len(sizes)).repeat_interleave(sizes)
     element = inputs["x"][:, 0]
@@ -42,21 +42,21 @@ def counts(data: MoleculeLike) -> Tensor:
 
 
 class TestMoleculeLike:
-    def test_every_graph_is_one_molecule_of_bonds_both_ways(self) -> None:
-        data = like()
+    def test_graphs_are_connected_and_undirected(self) -> None:
+        data = make_dataset()
         for row in range(len(data.train)):
             inputs = data.train.batch(torch.tensor([row]), 0).inputs
             source, target = inputs["edge_index"].tolist()
             assert set(zip(source, target, strict=True)) == set(zip(target, source, strict=True))
             assert len(set(zip(source, target, strict=True))) == len(source)
-            seen, front = {0}, {0}
-            while front:
-                front = {t for s, t in zip(source, target, strict=True) if s in front} - seen
-                seen |= front
-            assert len(seen) == int(inputs["sizes"]) >= 5
+            visited, frontier = {0}, {0}
+            while frontier:
+                frontier = {t for s, t in zip(source, target, strict=True) if s in frontier} - visited
+                visited |= frontier
+            assert len(visited) == int(inputs["sizes"]) >= 5
 
-    def test_features_are_codes_and_say_the_degree(self) -> None:
-        inputs = whole(like()).inputs
+    def test_node_features_are_codes_and_include_degree(self) -> None:
+        inputs = get_full_batch(make_dataset()).inputs
         x, edges = inputs["x"], inputs["edge_index"]
         assert x.dtype == torch.long
         assert bool((x >= 0).all())
@@ -64,48 +64,48 @@ class TestMoleculeLike:
         assert torch.equal(x[:, 2], edges[1].bincount(minlength=len(x)))
         assert int(x[:, 2].max()) <= 4
 
-    def test_the_target_is_what_it_says_and_atoms_alone_leave_the_bonds(self) -> None:
-        data = like(rows=1200)
-        y = whole(data).target.double()
-        known = torch.cat((counts(data), torch.ones(len(y), 1)), 1).double()
+    def test_target_residual_is_noise_with_bonds_and_larger_without(self) -> None:
+        data = make_dataset(rows=1200)
+        y = get_full_batch(data).target.double()
+        features = torch.cat((count_atoms_and_bonds(data), torch.ones(len(y), 1)), 1).double()
 
-        def left(columns: Tensor) -> float:
+        def residual_std(columns: Tensor) -> float:
             return float((y - columns @ torch.linalg.lstsq(columns, y, driver="gelsd").solution).square().mean().sqrt())
 
-        assert left(known) == pytest.approx(0.1, abs=0.01)
-        assert left(known[:, [0, 1, 2, 3, 4, 6]]) == pytest.approx((0.22**2 + 0.1**2) ** 0.5, abs=0.02)
+        assert residual_std(features) == pytest.approx(0.1, abs=0.01)
+        assert residual_std(features[:, [0, 1, 2, 3, 4, 6]]) == pytest.approx((0.22**2 + 0.1**2) ** 0.5, abs=0.02)
         assert float(y.std()) == pytest.approx(0.818, abs=0.03)
 
-    def test_the_best_possible_score_is_the_noise(self) -> None:
-        facts = like(rows=1200).info
-        assert facts.best_possible["rmse"] == pytest.approx(0.1, abs=0.015)
-        assert facts.baseline["rmse"] == pytest.approx(0.818, abs=0.15)
-        assert facts.sizes["cardinalities"] == list(CARDINALITIES)
+    def test_best_possible_rmse_is_the_noise(self) -> None:
+        info = make_dataset(rows=1200).info
+        assert info.best_possible["rmse"] == pytest.approx(0.1, abs=0.015)
+        assert info.baseline["rmse"] == pytest.approx(0.818, abs=0.15)
+        assert info.sizes["cardinalities"] == list(CARDINALITIES)
 
-    def test_each_seed_is_another_data_set_with_disjoint_splits(self) -> None:
-        one, again, other = (like(seed=seed) for seed in (1, 1, 2))
-        assert torch.equal(whole(one).target, whole(again).target)
-        assert not torch.equal(whole(one).target, whole(other).target)
+    def test_splits_are_disjoint_and_depend_on_seed(self) -> None:
+        one, again, other = (make_dataset(seed=seed) for seed in (1, 1, 2))
+        assert torch.equal(get_full_batch(one).target, get_full_batch(again).target)
+        assert not torch.equal(get_full_batch(one).target, get_full_batch(other).target)
         targets = torch.cat([part.get_targets() for part in (one.train, one.val, one.test)])
         assert len(targets.unique()) == 120 == len(targets)
         assert [len(part) for part in (one.train, one.val, one.test)] == [96, 12, 12]
 
 
-def test_without_the_package_the_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_rdkit_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rdkit", None)
     with pytest.raises(DataError, match=r"molecules need the package rdkit: pip install 'train-zoo\[molecules\]'"):
         ESOL(seed=0, data_dir="/nowhere")
 
 
 @needs("esol")
-def test_the_table_is_known_with_a_newline_at_its_end_and_as_its_source_has_it(tmp_path: Path) -> None:
-    place = esol.find_table(str(FOLDER))
-    assert place == FOLDER / "esol" / esol.SOURCES[0].path
+def test_find_table_accepts_file_with_and_without_final_newline(tmp_path: Path) -> None:
+    path = esol.find_table(str(FOLDER))
+    assert path == FOLDER / "esol" / esol.SOURCES[0].path
     (tmp_path / "esol").mkdir()
-    other = tmp_path / "esol" / esol.SOURCES[1].path
-    other.write_bytes(place.read_bytes().removesuffix(b"\n"))
-    assert esol.find_table(str(tmp_path)) == other
-    other.write_bytes(place.read_bytes())
+    copy = tmp_path / "esol" / esol.SOURCES[1].path
+    copy.write_bytes(path.read_bytes().removesuffix(b"\n"))
+    assert esol.find_table(str(tmp_path)) == copy
+    copy.write_bytes(path.read_bytes())
     with pytest.raises(SystemFault, match="has a wrong checksum: sha256"):
         esol.find_table(str(tmp_path))
 
@@ -115,15 +115,15 @@ class TestSmiles:
     def _rdkit(self) -> None:
         pytest.importorskip("rdkit")
 
-    def test_a_molecule_by_hand(self) -> None:
-        """The anion of vinyl alcohol, with a blank at its end."""
+    def test_parse_smiles_of_vinyl_alcohol_anion(self) -> None:
+        """Parse SMILES with trailing whitespace."""
         atoms, bonds, kinds = smiles.parse_smiles("C=C[O-] ")
         assert atoms.tolist() == [[6, 0, 3, 5, 2, 0, 3, 0, 0], [6, 0, 3, 5, 1, 0, 3, 0, 0], [8, 0, 1, 4, 0, 0, 3, 0, 0]]
         assert bonds.tolist() == [[0, 1], [1, 2], [1, 0], [2, 1]]
         assert kinds[:2, :4].tolist() == [[0, 1, 0, 0], [1, 0, 0, 0]]
         assert torch.equal(kinds[:2], kinds[2:])
 
-    def test_rings_stereo_and_a_single_atom(self) -> None:
+    def test_parse_smiles_of_rings_stereoisomers_and_single_atom(self) -> None:
         atoms, bonds, kinds = smiles.parse_smiles("c1ccccc1")
         assert bool((atoms[:, 7:] == 1).all())
         assert bonds.shape == (12, 2)

@@ -1,4 +1,4 @@
-"""What is wrong with a table, a label or a graph is told by file, row and column."""
+"""Errors for region tables, labels and graphs: file, row and column."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ def test_a_sentinel_value_is_reported(tmp_path: Path, number: float, kind: type)
     values[2, 3] = number
     path = write_tables(tmp_path) / "wild" / "3.csv"
     path.write_text("\n".join(",".join(map(repr, row)) for row in [*values.tolist()]))
-    assert f"{path}: row 3 (line 3), column 'column 3': '{number!r}' is" in (told := read_error(tmp_path))
-    assert "is it a code for data.missing?" in told
+    assert f"{path}: row 3 (line 3), column 'column 3': '{number!r}' is" in (message := read_error(tmp_path))
+    assert "is it a code for data.missing?" in message
     path.unlink()
     with np.errstate(over="ignore"):
         np.save(path.with_suffix(".npy"), values.astype(kind))
     assert f"{path.with_suffix('.npy')}: row 3, column 3: " in read_error(tmp_path)
 
 
-def test_a_word_is_reported(tmp_path: Path) -> None:
+def test_non_numeric_cell_is_reported(tmp_path: Path) -> None:
     path = write_tables(tmp_path) / "wild" / "3.csv"
     path.write_text("left,right,front,back,side\n1,2,3,4,5\n1,2,x,4,5\n2,3,4,5,6\n")
     assert f"{path}: row 2 (line 3), column 'front': 'x' is not a finite number" in read_error(tmp_path)
@@ -75,13 +75,13 @@ def test_an_ambiguous_numeric_header_raises(tmp_path: Path, first: str) -> None:
     assert f"the first row of {path} may be a header or numbers" in read_error(tmp_path)
 
 
-def test_of_many_columns_that_are_wrong_the_first_are_reported(tmp_path: Path) -> None:
+def test_only_the_first_of_many_invalid_columns_are_listed(tmp_path: Path) -> None:
     path = write_tables(tmp_path) / "wild" / "3.csv"
     path.write_text("\n".join([";".join(f"r{n}" for n in range(90))] + [";".join(["1,5"] * 90)] * 3))
-    told = read_error(tmp_path)
-    assert "column 'r0' holds numbers such as '1,5': data.decimal=comma reads it as 1.5" in told
-    assert "and 84 more lines like these" in told
-    assert len(told.splitlines()) < 9
+    message = read_error(tmp_path)
+    assert "column 'r0' holds numbers such as '1,5': data.decimal=comma reads it as 1.5" in message
+    assert "and 84 more lines like these" in message
+    assert len(message.splitlines()) < 9
 
 
 def test_a_single_step_is_refused(tmp_path: Path) -> None:
@@ -91,19 +91,19 @@ def test_a_single_step_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "told"),
+    ("array", "message"),
     [
         (np.array([[1, "x"]], dtype=object), "is not an array of numbers: Object arrays cannot be loaded"),
         (np.zeros((3, 4, 5)), r"contains float64 (3, 4, 5); it must be numbers (steps, regions)"),
         (np.array([["a", "b"]]), "it must be numbers (steps, regions)"),
     ],
 )
-def test_an_array_that_is_no_table_is_refused(tmp_path: Path, held: np.ndarray, told: str) -> None:
-    np.save(write_tables(tmp_path, ".npy") / "wild" / "3.npy", held, allow_pickle=held.dtype == object)
-    assert told in read_error(tmp_path)
+def test_array_of_wrong_type_or_dimensions_raises(tmp_path: Path, array: np.ndarray, message: str) -> None:
+    np.save(write_tables(tmp_path, ".npy") / "wild" / "3.npy", array, allow_pickle=array.dtype == object)
+    assert message in read_error(tmp_path)
 
 
-def test_a_broken_array_and_an_archive_are_refused(tmp_path: Path) -> None:
+def test_invalid_npy_file_raises(tmp_path: Path) -> None:
     path = write_tables(tmp_path, ".npy") / "wild" / "3.npy"
     path.write_bytes(path.read_bytes()[:150])
     assert f"{path} is not an array of numbers" in read_error(tmp_path)
@@ -130,7 +130,7 @@ def test_folders_without_labels_or_with_one_class_are_refused(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "message"),
     [
         ("file,label\ncalm/0.csv,x\ncalm/1.csv,x", "has a single label, 'x'"),
         ("file,label\ncalm/0.csv,x\ncalm/0.csv,y", "row 2 (line 3), column 'file': duplicate file 'calm/0.csv'"),
@@ -139,9 +139,9 @@ def test_folders_without_labels_or_with_one_class_are_refused(tmp_path: Path) ->
         ("path,label\ncalm/0.csv,x\ncalm/1.csv,y", "no column 'file'"),
     ],
 )
-def test_labels_that_do_not_fit_are_reported(tmp_path: Path, labels: str, told: str) -> None:
+def test_invalid_labels_file_raises(tmp_path: Path, labels: str, message: str) -> None:
     (write_tables(tmp_path) / "labels.csv").write_text(labels)
-    assert told in read_error(tmp_path)
+    assert message in read_error(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../other/r0.csv", "calm/../../other/r0.csv", "/etc/hostname", "{0}/other/r0.csv"])
@@ -149,29 +149,29 @@ def test_a_table_outside_of_the_folder_is_refused(tmp_path: Path, name: str) -> 
     write_table(tmp_path / "other" / "r0.csv", VALUES)
     folder, name = write_tables(tmp_path / "tables"), name.format(tmp_path)
     (folder / "labels.csv").write_text(f"file,label\ncalm/0.csv,x\n{name},y")
-    told = read_error(folder)
-    assert f"{folder}/labels.csv: row 2 (line 3), column 'file': {name!r} is outside of {folder}" in told
-    assert "move or link it there, or set data.path to a parent folder" in told
+    message = read_error(folder)
+    assert f"{folder}/labels.csv: row 2 (line 3), column 'file': {name!r} is outside of {folder}" in message
+    assert "move or link it there, or set data.path to a parent folder" in message
 
 
-def test_a_table_is_the_same_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_and_absolute_table_paths_are_equivalent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     rows = [f"{kind}/{number}.csv,{kind}" for kind in ("calm", "wild") for number in range(10)]
     labels = write_tables(tmp_path / "tables") / "labels.csv"
     labels.write_text("\n".join(["file,label", *rows]))
-    was = read_tables(Path("tables")).fitted
+    relative = read_tables(Path("tables")).fitted
     labels.write_text("\n".join(["file,label", *(f"{labels.parent}/{row}" for row in rows)]))
-    now = read_tables(Path("tables")).fitted
-    assert was is not None
-    assert now is not None
-    assert all(torch.equal(keys, now.values["split"][part]) for part, keys in was.values["split"].items())
+    absolute = read_tables(Path("tables")).fitted
+    assert relative is not None
+    assert absolute is not None
+    assert all(torch.equal(keys, absolute.values["split"][part]) for part, keys in relative.values["split"].items())
     labels.write_text("\n".join(["file,label", *rows, f"{labels.parent}/{rows[0]}"]))
     assert "row 21 (line 22), column 'file'" in read_error(Path("tables"))
     assert "duplicate file" in read_error(Path("tables"))
 
 
 @pytest.mark.parametrize(
-    ("weights", "told"),
+    ("weights", "message"),
     [
         (np.ones((5, 4)), "is 5 x 4; it must be square"),
         (np.ones((4, 4)), "has 4 regions"),
@@ -179,7 +179,7 @@ def test_a_table_is_the_same_by_its_whole_path(tmp_path: Path, monkeypatch: pyte
         (np.full((5, 5), np.nan), "row 1, column 0: nan is not a valid measurement; 25 such values"),
     ],
 )
-def test_a_graph_of_something_else_is_refused(tmp_path: Path, weights: np.ndarray, told: str) -> None:
+def test_invalid_graph_file_raises(tmp_path: Path, weights: np.ndarray, message: str) -> None:
     write_table(tmp_path / "graph.npy", weights)
-    assert told in read_error(write_tables(tmp_path / "runs"), graph=str(tmp_path / "graph.npy"))
+    assert message in read_error(write_tables(tmp_path / "runs"), graph=str(tmp_path / "graph.npy"))
     assert read_error(tmp_path / "runs", graph=str(tmp_path / "other.npy")).startswith("graph: ")

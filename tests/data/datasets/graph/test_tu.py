@@ -1,4 +1,4 @@
-"""Graphs in the text files of the TU collection: what is read, what is refused, and how folds are dealt."""
+"""TU collections: file format, standardization, folds and errors."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ FILES = {
 }
 
 
-def write(folder: Path, swap: dict[str, str | None] | None = None, name: str = "TOY") -> Path:
+def write(folder: Path, changes: dict[str, str | None] | None = None, name: str = "TOY") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    for part, text in (FILES | (swap or {})).items():
+    for part, text in (FILES | (changes or {})).items():
         if text is not None:
             (folder / f"{name}_{part}.txt").write_text(text)
     return folder
 
 
-def test_files_are_read(tmp_path: Path) -> None:
-    found = tu_format.read(write(tmp_path), "TOY", Preprocessing())
-    assert found.classes == ["-1", "7"]
-    assert found.label.tolist() == [1, 0, 1]
-    assert found.node_codes.lengths.tolist() == [2, 1, 3]
-    assert found.node_codes.values.tolist() == torch.eye(3)[[0, 2, 1, 1, 0, 2]].tolist()
-    assert found.node_values.values[:, 0].tolist() == [1.5, -2, 0, 0, 0, 10]
-    assert found.edges.lengths.tolist() == [2, 0, 2]
-    assert found.edges.values.tolist() == [[0, 1], [1, 0], [0, 2], [2, 1]]
-    assert found.edge_codes.values.tolist() == torch.eye(3)[[1, 1, 0, 2]].tolist()
-    assert found.edge_values.values.shape == (4, 0)
+def test_collection_files_are_parsed(tmp_path: Path) -> None:
+    graphs = tu_format.read(write(tmp_path), "TOY", Preprocessing())
+    assert graphs.classes == ["-1", "7"]
+    assert graphs.label.tolist() == [1, 0, 1]
+    assert graphs.node_codes.lengths.tolist() == [2, 1, 3]
+    assert graphs.node_codes.values.tolist() == torch.eye(3)[[0, 2, 1, 1, 0, 2]].tolist()
+    assert graphs.node_values.values[:, 0].tolist() == [1.5, -2, 0, 0, 0, 10]
+    assert graphs.edges.lengths.tolist() == [2, 0, 2]
+    assert graphs.edges.values.tolist() == [[0, 1], [1, 0], [0, 2], [2, 1]]
+    assert graphs.edge_codes.values.tolist() == torch.eye(3)[[1, 1, 0, 2]].tolist()
+    assert graphs.edge_values.values.shape == (4, 0)
 
 
 def test_edges_in_any_order_keep_their_labels(tmp_path: Path) -> None:
-    mixed = {"A": "6,5\n1,2\n4,6\n2,1\n", "edge_labels": "3\n1\n0\n1\n"}
-    found = tu_format.read(write(tmp_path, mixed), "TOY", Preprocessing())
-    assert found.edges.values.tolist() == [[0, 1], [1, 0], [2, 1], [0, 2]]
-    assert found.edge_codes.values.argmax(1).tolist() == [1, 1, 2, 0]
+    shuffled_files = {"A": "6,5\n1,2\n4,6\n2,1\n", "edge_labels": "3\n1\n0\n1\n"}
+    graphs = tu_format.read(write(tmp_path, shuffled_files), "TOY", Preprocessing())
+    assert graphs.edges.values.tolist() == [[0, 1], [1, 0], [2, 1], [0, 2]]
+    assert graphs.edge_codes.values.argmax(1).tolist() == [1, 1, 2, 0]
 
 
 REFUSALS = [
@@ -79,13 +79,13 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("part", "text", "words"), REFUSALS)
-def test_errors_are_reported_with_file_and_line(part: str, text: str | None, words: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=words):
+@pytest.mark.parametrize(("part", "text", "message"), REFUSALS)
+def test_errors_are_reported_with_file_and_line(part: str, text: str | None, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
         tu_format.read(write(tmp_path, {part: text}), "TOY", Preprocessing())
 
 
-def test_the_set_is_found_in_its_folder(tmp_path: Path) -> None:
+def test_find_collection(tmp_path: Path) -> None:
     assert tu_format.find_collection(str(write(tmp_path)), None) == (tmp_path, "TOY")
     with pytest.raises(DataError, match=r"it has TOY; there is no TOYS_A\.txt"):
         tu_format.find_collection(str(tmp_path), "TOYS")
@@ -109,12 +109,12 @@ def test_hidden_collections_are_ignored(tmp_path: Path) -> None:
     assert tu_format.find_collection(str(tmp_path), None) == (tmp_path / "raw", "TOY")
 
 
-def tu(folder: Path, **changed: Any) -> TU:
-    return TU(**{"path": str(folder), "name": None, "fold": 0, "folds": 3, "seed": 0, **changed})
+def load_tu(folder: Path, **changes: Any) -> TU:
+    return TU(**{"path": str(folder), "name": None, "fold": 0, "folds": 3, "seed": 0, **changes})
 
 
-def test_attributes_are_standardized_by_the_training_graphs_and_labels_are_not(tmp_path: Path) -> None:
-    data = tu(write(tmp_path))
+def test_attributes_are_standardized_and_labels_are_one_hot(tmp_path: Path) -> None:
+    data = load_tu(write(tmp_path))
     for part in (data.train, data.val, data.test):
         assert set(part.nodes["x"].values[:, :3].flatten().tolist()) == {0.0, 1.0}
     values = data.train.nodes["x"].values[:, 3:]
@@ -127,25 +127,27 @@ def test_attributes_are_standardized_by_the_training_graphs_and_labels_are_not(t
 
 
 def test_nodes_without_features_get_their_degree(tmp_path: Path) -> None:
-    data = tu(write(tmp_path, {"node_labels": None, "node_attributes": None, "edge_labels": None}))
+    data = load_tu(write(tmp_path, {"node_labels": None, "node_attributes": None, "edge_labels": None}))
     degrees = {1.0: {0.0}, 2.0: {1.0}, 3.0: {0.0, 1.0}}
-    seen: dict[float, set[float]] = {}
+    values_by_size: dict[float, set[float]] = {}
     for part in (data.train, data.val, data.test):
         x = part.nodes["x"].values
         assert x.shape[1] == 1
-        seen[float(len(x))] = set(x.flatten().tolist())
-    assert {size: len(values) for size, values in seen.items()} == {size: len(v) for size, v in degrees.items()}
+        values_by_size[float(len(x))] = set(x.flatten().tolist())
+    assert {size: len(values) for size, values in values_by_size.items()} == {
+        size: len(v) for size, v in degrees.items()
+    }
     assert data.info.sizes["edge_features"] == 0
 
 
 def test_invalid_folds_are_refused(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(DataError, match=r"fold: 3 given; it must be in 0\.\.2 for 3 folds"):
-        tu(tmp_path, fold=3)
+        load_tu(tmp_path, fold=3)
     with pytest.raises(DataError, match=r"folds: 2 given; it must be 3 \(train, validation, test\) to 3 \(graphs\)"):
-        tu(tmp_path, folds=2)
+        load_tu(tmp_path, folds=2)
     with pytest.raises(DataError, match=r"folds: 4 given"):
-        tu(tmp_path, folds=4)
+        load_tu(tmp_path, folds=4)
 
 
 class TestFolds:
@@ -166,18 +168,18 @@ class TestFolds:
         assert torch.equal(one, again)
         assert not torch.equal(one, other)
 
-    def test_every_row_is_tested_once_and_never_seen_before(self) -> None:
+    def test_folds_validate_and_test_every_row_once(self) -> None:
         parts = splitting.make_folds(self.labels, 10, 0)
-        dealt = [splitting.split_by_fold(parts, fold) for fold in range(10)]
-        for train, val, test in dealt:
+        folds = [splitting.split_by_fold(parts, fold) for fold in range(10)]
+        for train, val, test in folds:
             assert torch.cat((train, val, test)).sort().values.tolist() == list(range(195))
-        for place in (1, 2):
-            assert torch.cat([rows[place] for rows in dealt]).sort().values.tolist() == list(range(195))
+        for position in (1, 2):
+            assert torch.cat([indices[position] for indices in folds]).sort().values.tolist() == list(range(195))
 
 
 @pytest.mark.slow
-def test_rings_are_distinguished_from_rings_with_a_chord_by_their_edges_alone() -> None:
-    words = (
+def test_gin_distinguishes_chords_in_rings_and_mlp_does_not() -> None:
+    overrides = (
         "model=graph_net",
         "data=tu",
         f"data.path={collection()}",
@@ -185,8 +187,10 @@ def test_rings_are_distinguished_from_rings_with_a_chord_by_their_edges_alone() 
         "model.hidden=[16,16]",
         "ema=0.9",
     )
-    seeing, blind = (lab(*words, "epochs=40", f"model.conv={conv}").test()["accuracy"] for conv in ("gin", "none"))
-    assert seeing > 0.9 > 0.7 > blind
+    gin_accuracy, mlp_accuracy = (
+        lab(*overrides, "epochs=40", f"model.conv={conv}").test()["accuracy"] for conv in ("gin", "none")
+    )
+    assert gin_accuracy > 0.9 > 0.7 > mlp_accuracy
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Pictures in the format of MNIST: found by their names, numbered from their labels, unpacked no further than said."""
+"""Images in IDX files: file names, labels, splits, and damaged or compressed files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import torch
 
 from tests.helpers.idx_files import idx, zipped
 from trainer.data.datasets.image.idx_files import IdxFiles
-from trainer.data.readers import idx_format as idx_part
+from trainer.data.readers import idx_format
 from trainer.data.readers.idx_format import read, read_images_and_labels
 from trainer.utils.errors import DataError
 
 
 def write(folder: Path, rows: int = 40, first: int = 0, classes: int = 4, names: str = "{}-{}-idx") -> Path:
-    """Pictures whose first pixel is their label, whose second is their number."""
+    """Write images whose first pixel is the label and whose second is the row number."""
     folder.mkdir(exist_ok=True)
     for part, count in (("train", rows), ("t10k", rows // 2)):
         y = (np.arange(count) % classes + first).astype(np.uint8)
@@ -29,18 +29,18 @@ def write(folder: Path, rows: int = 40, first: int = 0, classes: int = 4, names:
     return folder
 
 
-def opened(folder: Path, **changes: object) -> IdxFiles:
+def load(folder: Path, **changes: object) -> IdxFiles:
     return IdxFiles(**{"path": str(folder), "prefix": "", "val": 0.25, "seed": 0} | changes)  # type: ignore[arg-type]
 
 
-def said(folder: Path, **changes: object) -> str:
+def get_error(folder: Path, **changes: object) -> str:
     with pytest.raises(DataError) as caught:
-        opened(folder, **changes)
+        load(folder, **changes)
     return str(caught.value)
 
 
-def test_validation_is_a_share_of_training_with_every_class(tmp_path: Path) -> None:
-    data = opened(write(tmp_path), val=0.25)
+def test_validation_is_stratified_share_of_training_file(tmp_path: Path) -> None:
+    data = load(write(tmp_path), val=0.25)
     assert [len(split) for split in (data.train, data.val, data.test)] == [30, 10, 20]
     numbers = torch.cat([split.inputs["x"][:, 0, 0, 1] for split in (data.train, data.val)])
     assert sorted(numbers.tolist()) == list(range(40))
@@ -49,12 +49,12 @@ def test_validation_is_a_share_of_training_with_every_class(tmp_path: Path) -> N
         assert split.target.bincount().min() > 1
     assert (data.info.sizes["height"], data.info.sizes["width"]) == (5, 3)
     assert data.info.baseline["accuracy"] == 0.25
-    other = opened(tmp_path, seed=1)
+    other = load(tmp_path, seed=1)
     assert not torch.equal(other.val.inputs["x"], data.val.inputs["x"])
 
 
 def test_pixels_are_standardized_by_the_training_rows(tmp_path: Path) -> None:
-    data = opened(write(tmp_path))
+    data = load(write(tmp_path))
     x = data.train.inputs["x"].float()
     for split in (data.train, data.test):
         batch = split.to_model_inputs(split.batch(torch.arange(len(split)), 0))
@@ -62,62 +62,62 @@ def test_pixels_are_standardized_by_the_training_rows(tmp_path: Path) -> None:
         assert torch.allclose(batch.inputs["x"], expected, atol=1e-6)
 
 
-def test_labels_may_count_from_one(tmp_path: Path) -> None:
-    data = opened(write(tmp_path, first=1))
+def test_labels_may_start_at_one(tmp_path: Path) -> None:
+    data = load(write(tmp_path, first=1))
     assert data.info.sizes["num_classes"] == 4
     assert data.info.class_names == ["1", "2", "3", "4"]
     assert sorted(data.train.target.unique().tolist()) == [0, 1, 2, 3]
-    assert opened(write(tmp_path, classes=2)).info.sizes["out_features"] == 1
-    assert "every label" in said(write(tmp_path, classes=1))
+    assert load(write(tmp_path, classes=2)).info.sizes["out_features"] == 1
+    assert "every label" in get_error(write(tmp_path, classes=1))
 
 
-def test_files_are_found_by_what_their_names_hold(tmp_path: Path) -> None:
+def test_files_are_found_by_name_and_prefix(tmp_path: Path) -> None:
     write(tmp_path, names="emnist-letters-{}-{}-idx3-ubyte")
     for path in list(tmp_path.iterdir()):
         packed = path.with_name(path.name.replace("t10k", "test") + ".gz")
         packed.write_bytes(zipped(path.read_bytes()))
         if "t10k" in path.name:
             path.unlink()
-    assert len(opened(tmp_path).train) == 30  # one of them packed beside itself unpacked is still one
+    assert len(load(tmp_path).train) == 30  # a file and its compressed copy count once
     write(tmp_path, names="emnist-digits-{}-{}")
-    told = said(tmp_path)
-    assert "has several files of images for training" in told
-    assert "emnist-digits-train-images, emnist-letters-train-images-idx3-ubyte" in told
-    assert "data.prefix" in told
-    assert len(opened(tmp_path, prefix="emnist-letters").test) == 20
+    message = get_error(tmp_path)
+    assert "has several files of images for training" in message
+    assert "emnist-digits-train-images, emnist-letters-train-images-idx3-ubyte" in message
+    assert "data.prefix" in message
+    assert len(load(tmp_path, prefix="emnist-letters").test) == 20
 
 
 def test_missing_names_are_reported_with_the_available_ones(tmp_path: Path) -> None:
     write(tmp_path / "set")
-    assert "sett does not exist" in said(tmp_path / "sett")
-    assert "did you mean set?" in said(tmp_path / "sett")
-    assert "is a file; it must be the folder" in said(tmp_path / "set" / "train-images-idx")
+    assert "sett does not exist" in get_error(tmp_path / "sett")
+    assert "did you mean set?" in get_error(tmp_path / "sett")
+    assert "is a file; it must be the folder" in get_error(tmp_path / "set" / "train-images-idx")
     (tmp_path / "set" / "t10k-labels-idx").unlink()
-    told = said(tmp_path / "set")
-    assert "no file of labels for test (a name with t10k or test and labels)" in told
-    assert "found: t10k-images-idx, train-images-idx" in told
-    assert "with prefix 'emnist'" in said(tmp_path / "set", prefix="emnist")
-    assert "val: 0.99 of 40 rows leaves none for training" in said(write(tmp_path / "set"), val=0.99)
-    assert "val: 0.01 of 40 rows leaves none for validation" in said(tmp_path / "set", val=0.01)
+    message = get_error(tmp_path / "set")
+    assert "no file of labels for test (a name with t10k or test and labels)" in message
+    assert "found: t10k-images-idx, train-images-idx" in message
+    assert "with prefix 'emnist'" in get_error(tmp_path / "set", prefix="emnist")
+    assert "val: 0.99 of 40 rows leaves none for training" in get_error(write(tmp_path / "set"), val=0.99)
+    assert "val: 0.01 of 40 rows leaves none for validation" in get_error(tmp_path / "set", val=0.01)
 
 
 def test_test_images_of_another_size_are_refused(tmp_path: Path) -> None:
     write(tmp_path)
     x = np.zeros((20, 6, 3), np.uint8)
     (tmp_path / "t10k-images-idx").write_bytes(idx(x.tobytes(), *x.shape))
-    assert "are 5 x 3 for training but 6 x 3 for test" in said(tmp_path)
+    assert "are 5 x 3 for training but 6 x 3 for test" in get_error(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a.gz", "a"])
 def test_idx_files_are_read(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    whole = idx(bytes(range(12)), 2, 3, 2)
-    path.write_bytes(zipped(whole) if name.endswith(".gz") else whole)
+    content = idx(bytes(range(12)), 2, 3, 2)
+    path.write_bytes(zipped(content) if name.endswith(".gz") else content)
     assert read(path, dims=3).tolist() == [[[0, 1], [2, 3], [4, 5]], [[6, 7], [8, 9], [10, 11]]]
 
 
 @pytest.mark.parametrize(
-    ("raw", "said"),
+    ("raw", "message"),
     [
         (zipped(idx(bytes(12), 2, 3, 2))[:-9], "not a valid gzip file"),
         (b"not gzip at all", "not a valid gzip file"),
@@ -129,35 +129,35 @@ def test_idx_files_are_read(tmp_path: Path, name: str) -> None:
         (zipped(b""), "not an IDX array"),
     ],
 )
-def test_broken_idx_files_are_refused(tmp_path: Path, raw: bytes, said: str) -> None:
+def test_broken_idx_files_are_refused(tmp_path: Path, raw: bytes, message: str) -> None:
     path = tmp_path / "train-images-idx3-ubyte.gz"
     path.write_bytes(raw)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read(path, dims=3)
 
 
-def test_a_file_is_unpacked_no_further_than_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-    whole = gzip.GzipFile.read
+def test_decompression_stops_at_declared_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_sizes: list[int] = []
+    original_read = gzip.GzipFile.read
 
-    def counted(self: gzip.GzipFile, size: int = -1) -> bytes:
-        asked.append(size)
-        return whole(self, size)
+    def record_read(self: gzip.GzipFile, size: int = -1) -> bytes:
+        read_sizes.append(size)
+        return original_read(self, size)
 
-    monkeypatch.setattr(gzip.GzipFile, "read", counted)
+    monkeypatch.setattr(gzip.GzipFile, "read", record_read)
     path = tmp_path / "bomb.gz"
     path.write_bytes(zipped(idx(bytes(30_000_000), 2, 3, 2)))
     with pytest.raises(DataError, match="declares 2 x 3 x 2 bytes but contains 13 or more"):
         read(path, dims=3)
-    assert asked == [16, 12, 1]
-    path.write_bytes(zipped(idx(bytes(12), 2**32 - 1, 2**32 - 1, 2**32 - 1)))  # and one that says more than it can hold
+    assert read_sizes == [16, 12, 1]
+    path.write_bytes(zipped(idx(bytes(12), 2**32 - 1, 2**32 - 1, 2**32 - 1)))  # declares more than it can contain
     with pytest.raises(DataError, match=r"times the \d+ of the file, which is implausible for images"):
         read(path, dims=3)
-    assert max(asked) < 100_000
+    assert max(read_sizes) < 100_000
 
 
 def test_a_file_with_an_excessive_compression_ratio_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(idx_part, "LARGE", 1 << 20)
+    monkeypatch.setattr(idx_format, "LARGE", 1 << 20)
     path = tmp_path / "bomb.gz"
     path.write_bytes(zipped(idx(bytes(3 << 20), 3, 1 << 10, 1 << 10)))
     with pytest.raises(
@@ -165,14 +165,14 @@ def test_a_file_with_an_excessive_compression_ratio_is_refused(tmp_path: Path, m
         match=r"declares 3 x 1024 x 1024 bytes, [\d,]{3,} times the .*decompress it and remove bomb.gz",
     ):
         read(path, dims=3)
-    path.write_bytes(zipped(idx(bytes(1 << 20), 1, 1 << 10, 1 << 10)))  # blank, but no more than fits anywhere
+    path.write_bytes(zipped(idx(bytes(1 << 20), 1, 1 << 10, 1 << 10)))  # constant, but of ordinary size
     assert read(path, dims=3).shape == (1, 1024, 1024)
-    draw = random.Random(0).randbytes(1 << 20)
-    path.write_bytes(zipped(idx(draw * 3, 3, 1 << 10, 1 << 10)))  # much, of much
-    assert read(path, dims=3)[2].tobytes() == draw
+    noise = random.Random(0).randbytes(1 << 20)
+    path.write_bytes(zipped(idx(noise * 3, 3, 1 << 10, 1 << 10)))  # large, of low compression ratio
+    assert read(path, dims=3)[2].tobytes() == noise
 
 
-def test_images_without_labels_are_refused(tmp_path: Path) -> None:
+def test_different_counts_of_images_and_labels_raise(tmp_path: Path) -> None:
     (tmp_path / "train-images").write_bytes(idx(bytes(8), 2, 2, 2))
     (tmp_path / "train-labels").write_bytes(idx(bytes(3), 3))
     with pytest.raises(DataError, match=r"2 images in .*train-images but 3 labels in train-labels"):

@@ -1,4 +1,4 @@
-"""Pictures by class: found, split, the same from memory and from disk, and refused with the file's name."""
+"""Images in class folders: splits, channels, cache, row names and errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainer.engine.dataloader import Loader
 from trainer.utils.errors import DataError, SystemFault
 
 
-def test_folders_are_classes_and_every_split_has_its_share(tmp_path: Path) -> None:
+def test_folders_are_classes_and_splits_are_stratified(tmp_path: Path) -> None:
     data = read(write(tmp_path))
     assert data.info.class_names == ["bad", "good"]
     sizes = {"in_channels": 3, "height": 8, "width": 8, "flat_features": 192, "num_classes": 2, "out_features": 1}
@@ -33,7 +33,7 @@ def test_folders_are_classes_and_every_split_has_its_share(tmp_path: Path) -> No
     assert len(set(shades)) == 20
 
 
-def test_folders_may_define_the_split(tmp_path: Path) -> None:
+def test_split_folders_define_the_splits(tmp_path: Path) -> None:
     for start, (part, count) in enumerate((("train", 10), ("test", 3))):
         write(tmp_path / part, count, start=start)
     assert [len(split) for split in (read(tmp_path).train, read(tmp_path).val, read(tmp_path).test)] == [16, 4, 6]
@@ -41,7 +41,7 @@ def test_folders_may_define_the_split(tmp_path: Path) -> None:
     assert [len(split) for split in (read(tmp_path).train, read(tmp_path).val)] == [20, 2]
 
 
-def test_training_and_validation_alone_are_not_taken_for_classes(tmp_path: Path) -> None:
+def test_train_and_val_folders_are_splits_without_test(tmp_path: Path) -> None:
     write(tmp_path / "train", 10)
     write(tmp_path / "val", 3, start=10)
     data = read(tmp_path)
@@ -49,7 +49,7 @@ def test_training_and_validation_alone_are_not_taken_for_classes(tmp_path: Path)
     assert [len(split) for split in (data.train, data.val, data.test)] == [16, 6, 4]
 
 
-def test_a_folder_next_to_train_that_is_not_a_split_is_reported(tmp_path: Path) -> None:
+def test_folder_with_misspelled_split_name_raises(tmp_path: Path) -> None:
     for part in ("train", "vla", "test"):
         write(tmp_path / part)
     with pytest.raises(DataError, match=r"has train/ and vla/, which is not a split; did you mean val\?"):
@@ -57,7 +57,7 @@ def test_a_folder_next_to_train_that_is_not_a_split_is_reported(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("names", [("train", "valid"), ("Training", "validation", "testing")])
-def test_splits_have_other_names_too(tmp_path: Path, names: tuple[str, ...]) -> None:
+def test_split_folders_have_alternative_names(tmp_path: Path, names: tuple[str, ...]) -> None:
     for start, part in enumerate(names):
         write(tmp_path / part, 10 - start, start=10 * start)
     data = read(tmp_path)
@@ -67,9 +67,9 @@ def test_splits_have_other_names_too(tmp_path: Path, names: tuple[str, ...]) -> 
     assert f"has val/ and {names[1]}/, which are the same split" in said(tmp_path)
 
 
-def test_grey_images_make_one_channel(tmp_path: Path) -> None:
-    grey = read(write(tmp_path, colour=False))
-    assert grey.info.sizes["in_channels"] == 1
+def test_gray_images_have_one_channel(tmp_path: Path) -> None:
+    gray = read(write(tmp_path, colour=False))
+    assert gray.info.sizes["in_channels"] == 1
     assert read(tmp_path, channels=3).info.sizes["in_channels"] == 3
     write(tmp_path, 1, ("bad",))
     assert read(write(tmp_path / "two")).info.sizes["in_channels"] == 3
@@ -86,7 +86,7 @@ def test_color_mode_and_scale_are_fitted_on_training_images(tmp_path: Path) -> N
     assert float(data.train.scale.std) == pytest.approx(float(x.std(correction=0)))
 
 
-def test_each_channel_is_reported_in_its_own_units(tmp_path: Path) -> None:
+def test_channels_are_standardized_separately(tmp_path: Path) -> None:
     data = read(write(tmp_path))
     x = data.train.to_model_inputs(data.train.batch(torch.arange(12), 0)).inputs["x"]
     assert torch.allclose(x.mean((0, 2, 3)), torch.zeros(3), atol=1e-6)
@@ -96,7 +96,7 @@ def test_each_channel_is_reported_in_its_own_units(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cache_gb", [1.0, 0.0])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_rows_are_the_same_from_memory_from_disk_and_from_workers(
+def test_cached_and_uncached_rows_are_equal_with_any_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache_gb: float, workers: int
 ) -> None:
     monkeypatch.setattr(image_splits, "MAX_SAMPLED_IMAGES", 5)
@@ -106,16 +106,16 @@ def test_rows_are_the_same_from_memory_from_disk_and_from_workers(
     assert data.info == reference.info
     for name in ("train", "val", "test"):
         options: dict[str, Any] = {"batch_size": 5, "device": torch.device("cpu"), "train": name == "train"}
-        one = Loader(getattr(reference, name), name, **options)
-        other = Loader(getattr(data, name), name, workers=workers, timeout=30.0, **options)
-        assert torch.equal(one.split.get_targets(), other.split.get_targets())  # type: ignore[arg-type]
-        for first, second in zip(one.iter_epoch(1), other.iter_epoch(1), strict=True):
+        reference_loader = Loader(getattr(reference, name), name, **options)
+        loader = Loader(getattr(data, name), name, workers=workers, timeout=30.0, **options)
+        assert torch.equal(reference_loader.split.get_targets(), loader.split.get_targets())  # type: ignore[arg-type]
+        for first, second in zip(reference_loader.iter_epoch(1), loader.iter_epoch(1), strict=True):
             assert torch.equal(first.inputs["x"], second.inputs["x"])
             assert torch.equal(first.target, second.target)  # type: ignore[arg-type]
             assert torch.equal(first.index, second.index)
 
 
-def test_what_does_not_fit_is_not_kept(tmp_path: Path) -> None:
+def test_images_above_cache_limit_are_not_cached(tmp_path: Path) -> None:
     write(tmp_path)
     size = (20 * 3 * 8 * 8 + 20 * 8) / 1e9
     assert read(tmp_path, cache_gb=size).train.count_bytes() is not None
@@ -123,14 +123,14 @@ def test_what_does_not_fit_is_not_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_file_that_breaks_later_is_reported(tmp_path: Path, workers: int) -> None:
+def test_file_damaged_after_loading_raises(tmp_path: Path, workers: int) -> None:
     data = read(write(tmp_path), cache_gb=0.0)
-    gone = data.train.x.paths[3]
-    gone.write_bytes(gone.read_bytes()[:-30])
+    damaged_path = data.train.x.paths[3]
+    damaged_path.write_bytes(damaged_path.read_bytes()[:-30])
     loader = Loader(data.train, "train", batch_size=4, device=torch.device("cpu"), workers=workers, timeout=30.0)
     with pytest.raises(SystemFault) as caught:
         list(loader.iter_epoch(0))
-    assert str(caught.value).startswith(f"path: {gone}: ")
+    assert str(caught.value).startswith(f"path: {damaged_path}: ")
     assert "\n" not in str(caught.value)
 
 
@@ -139,10 +139,10 @@ def test_broken_images_are_reported_before_training(tmp_path: Path, cache_gb: fl
     write(tmp_path)
     (tmp_path / "bad" / "004.png").write_bytes(b"no picture")
     (tmp_path / "good" / "005.PNG").write_bytes(b"")
-    told = said(tmp_path, cache_gb=cache_gb)
-    assert "2 of 20 files:" in told
-    assert f"{tmp_path}/bad/004.png is not an image" in told
-    assert f"{tmp_path}/good/005.PNG is empty" in told
+    message = said(tmp_path, cache_gb=cache_gb)
+    assert "2 of 20 files:" in message
+    assert f"{tmp_path}/bad/004.png is not an image" in message
+    assert f"{tmp_path}/good/005.PNG is empty" in message
 
 
 def test_truncated_images_are_reported_before_training_with_the_others(tmp_path: Path) -> None:
@@ -155,13 +155,13 @@ def test_truncated_images_are_reported_before_training_with_the_others(tmp_path:
     assert "3 of 20 files:" in said(tmp_path)
 
 
-def test_rows_are_called_by_their_files(tmp_path: Path) -> None:
+def test_row_names_are_file_paths(tmp_path: Path) -> None:
     write(tmp_path / "train", 4)
     write(tmp_path / "test", 2, start=5)
     for cache_gb in (1.0, 0.0):
         data = read(tmp_path, cache_gb=cache_gb, val=0.25)
-        called, names = data.test.get_row_names(0)
-        assert called == "file"
+        label, names = data.test.get_row_names(0)
+        assert label == "file"
         assert sorted(map(str, names)) == [f"test/{kind}/{name}" for kind in KINDS for name in ("000.png", "001.PNG")]
         for row, name in enumerate(names):
             with Image.open(tmp_path / str(name)) as image:
@@ -192,7 +192,7 @@ def test_an_image_in_two_splits_is_reported(tmp_path: Path, caplog: pytest.LogCa
 
 
 @pytest.mark.slow
-def test_a_network_learns_from_images_on_disk(tmp_path: Path) -> None:
+def test_cnn_learns_from_images_on_disk(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     for kind, axis in (("lying", 1), ("standing", 0)):
         (tmp_path / kind).mkdir()
@@ -201,5 +201,5 @@ def test_a_network_learns_from_images_on_disk(tmp_path: Path) -> None:
             Image.fromarray((stripes if axis == 0 else stripes.T).astype(np.uint8)).save(
                 tmp_path / kind / f"{number}.jpg"
             )
-    words = ("model=cnn", "data=image_folder", f"data.path={tmp_path}", "data.size=24", "data.cache_gb=0")
-    assert lab(*words, "epochs=8", "batch_size=16").test()["accuracy"] > 0.9
+    overrides = ("model=cnn", "data=image_folder", f"data.path={tmp_path}", "data.size=24", "data.cache_gb=0")
+    assert lab(*overrides, "epochs=8", "batch_size=16").test()["accuracy"] > 0.9

@@ -1,4 +1,4 @@
-"""Pictures and masks: paired by name, classes from the values, the same from memory and from disk."""
+"""Images and masks: pairs by name, classes from values, cache, baseline and errors."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from trainer.engine.dataloader import Loader
 
 
 @pytest.mark.parametrize("values", [(0, 255), (0, 7, 255), (3, 9, 300, 40000)])
-def test_the_values_of_the_masks_are_the_classes_in_order(tmp_path: Path, values: tuple[int, ...]) -> None:
+def test_sorted_mask_values_are_the_classes(tmp_path: Path, values: tuple[int, ...]) -> None:
     data = read(write(tmp_path, values=values))
     assert data.info.class_names == [str(value) for value in values]
     assert data.info.sizes["out_features"] == (1 if len(values) == 2 else len(values))
     assert [len(split) for split in (data.train, data.val, data.test)] == [6, 2, 2]
-    found = []
+    numbers = []
     for split in (data.train, data.val, data.test):
         for x, y in zip(*rows(split), strict=True):
             number = int(x[0, 0, 0])
-            found.append(number)
+            numbers.append(number)
             assert torch.equal(x[0], torch.from_numpy(picture(number, values)))
             assert torch.equal(y, torch.from_numpy(truth(number, tuple(range(len(values))))))
-    assert sorted(found) == list(range(10))
+    assert sorted(numbers) == list(range(10))
 
 
-def stored(folder: Path, kind: str) -> None:
-    """The masks written anew, in another way that says the same."""
+def rewrite_masks(folder: Path, kind: str) -> None:
+    """Rewrite the masks in an equivalent image mode."""
     for path in sorted((folder / "masks").iterdir()):
         with Image.open(path) as image:
             values = np.array(image)
@@ -55,85 +55,90 @@ def stored(folder: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["palette", "RGB", "RGBA", "LA"])
-def test_however_masks_are_stored_they_mean_the_same(tmp_path: Path, kind: str) -> None:
-    plain = read(write(tmp_path))
-    stored(tmp_path, kind)
-    again = read(tmp_path)
-    assert torch.equal(rows(again.train)[1], rows(plain.train)[1])
+def test_mask_image_modes_are_equivalent(tmp_path: Path, kind: str) -> None:
+    original = read(write(tmp_path))
+    rewrite_masks(tmp_path, kind)
+    rewritten = read(tmp_path)
+    assert torch.equal(rows(rewritten.train)[1], rows(original.train)[1])
 
 
-def test_masks_of_one_bit(tmp_path: Path) -> None:
-    plain = read(write(tmp_path, values=(0, 255)))
-    stored(tmp_path, "one bit")
-    again = read(tmp_path, classes=["off", "on"])
-    assert again.info.class_names == ["off", "on"]
-    assert torch.equal(rows(again.train)[1], rows(plain.train)[1])
+def test_1_bit_masks_are_read(tmp_path: Path) -> None:
+    original = read(write(tmp_path, values=(0, 255)))
+    rewrite_masks(tmp_path, "one bit")
+    rewritten = read(tmp_path, classes=["off", "on"])
+    assert rewritten.info.class_names == ["off", "on"]
+    assert torch.equal(rows(rewritten.train)[1], rows(original.train)[1])
 
 
-def test_one_value_may_not_count(tmp_path: Path) -> None:
+def test_ignored_value_is_excluded_from_targets_and_baseline(tmp_path: Path) -> None:
     data = read(write(tmp_path), ignore=7, classes=["ground", "sky"])
     y = rows(data.train)[1]
     assert y.unique().tolist() == [IGNORE_INDEX, 0, 1]
     assert data.train.get_targets().tolist() == [[0, 1, IGNORE_INDEX]]  # type: ignore[union-attr]
     assert data.info.baseline.keys() == {"mean_iou", "pixel_accuracy", "nll", "iou_ground", "iou_sky"}
-    assert data.info.baseline == pytest.approx(of_tensors(data, ["ground", "sky"]))
-    assert lab("model=unet", "model.widths=[4]", *words(tmp_path), "data.ignore=7").test()["pixel_accuracy"] > 0
+    assert data.info.baseline == pytest.approx(compute_baseline(data, ["ground", "sky"]))
+    assert (
+        lab("model=unet", "model.widths=[4]", *make_overrides(tmp_path), "data.ignore=7").test()["pixel_accuracy"] > 0
+    )
 
 
-def words(folder: Path) -> tuple[str, ...]:
+def make_overrides(folder: Path) -> tuple[str, ...]:
     return "data=image_masks", f"data.path={folder}", "epochs=1"
 
 
-def of_tensors(data: SegmentationFolder, names: list[str]) -> dict[str, float]:
-    """The baseline from all pixels at once."""
+def compute_baseline(data: SegmentationFolder, names: list[str]) -> dict[str, float]:
+    """Return the baseline of all pixels at once."""
     splits = (TensorSplit({"x": torch.zeros(len(split))}, rows(split)[1]) for split in (data.train, data.test))
     return baselines.majority_pixel_class(*splits, names)
 
 
 @pytest.mark.parametrize("changes", [{}, {"size": 5}, {"size": 16, "fit": "stretch"}])
-def test_the_baseline_counts_the_pixels_that_are_scored(tmp_path: Path, changes: dict[str, object]) -> None:
+def test_baseline_is_computed_on_resized_pixels(tmp_path: Path, changes: dict[str, object]) -> None:
     data = read(write(tmp_path), **changes)
-    assert data.info.baseline == pytest.approx(of_tensors(data, ["0", "7", "255"]))
+    assert data.info.baseline == pytest.approx(compute_baseline(data, ["0", "7", "255"]))
 
 
-def test_a_mask_keeps_its_values_where_an_image_is_smoothed(tmp_path: Path) -> None:
+def test_resized_mask_keeps_its_class_values(tmp_path: Path) -> None:
     write(tmp_path, values=(0, 200))
     x, y = rows(read(tmp_path, size=24).train)
     assert x.shape == (6, 1, 24, 24)
     assert y.unique().tolist() == [0, 1]
     assert len(x.unique()) > 10
     agree = (x[:, 0] > 30) == (y == 1)
-    assert agree.float().mean() > 0.98, "picture and mask are cut alike"
+    assert agree.float().mean() > 0.98, "image and mask are cropped alike"
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_rows_are_the_same_from_memory_and_from_disk(tmp_path: Path, workers: int) -> None:
+def test_cached_and_uncached_rows_are_equal_with_any_workers(tmp_path: Path, workers: int) -> None:
     write(tmp_path)
-    kept, anew = read(tmp_path, size=6, repeats=3), read(tmp_path, size=6, repeats=3, cache_gb=0.0)
-    assert anew.train.count_bytes() is None
-    assert kept.info == anew.info
+    cached, uncached = read(tmp_path, size=6, repeats=3), read(tmp_path, size=6, repeats=3, cache_gb=0.0)
+    assert uncached.train.count_bytes() is None
+    assert cached.info == uncached.info
     options: dict[str, Any] = {"batch_size": 4, "device": torch.device("cpu"), "train": True}
-    one, other = Loader(kept.train, "train", **options), Loader(anew.train, "train", workers=workers, **options)
-    for first, second in zip(one.iter_epoch(1), other.iter_epoch(1), strict=True):
+    cached_loader, uncached_loader = (
+        Loader(cached.train, "train", **options),
+        Loader(uncached.train, "train", workers=workers, **options),
+    )
+    for first, second in zip(cached_loader.iter_epoch(1), uncached_loader.iter_epoch(1), strict=True):
         assert torch.equal(first.inputs["x"], second.inputs["x"])
         assert torch.equal(first.target, second.target)  # type: ignore[arg-type]
         assert torch.equal(first.index, second.index)
 
 
-def test_a_repeated_row_is_the_same_under_another_number() -> None:
+def test_repeated_split_repeats_rows_under_new_indices() -> None:
     split = RepeatedSplit(TensorSplit({"x": torch.arange(3)}, torch.arange(3) * 10), 4)
     assert len(split) == 12
     index = torch.tensor([2, 5, 11, 0])
     batch = split.batch(index, 0)
     assert batch.inputs["x"].tolist() == [2, 2, 2, 0]
     assert batch.index.tolist() == [2, 5, 11, 0]
-    for whole, part in zip(split.iter_batches([index, index + 1 - 1], 0), (batch, batch), strict=True):
-        assert torch.equal(whole.inputs["x"], part.inputs["x"])
-        assert torch.equal(whole.index, part.index)
+    for chunk, expected in zip(split.iter_batches([index, index + 1 - 1], 0), (batch, batch), strict=True):
+        assert torch.equal(chunk.inputs["x"], expected.inputs["x"])
+        assert torch.equal(chunk.index, expected.index)
     assert split.get_targets().tolist() == [0, 10, 20]  # type: ignore[union-attr]
 
 
-def test_folders_may_define_the_split(tmp_path: Path) -> None:
+def test_split_folders_define_the_splits(tmp_path: Path) -> None:
     for part, start, count in (("train", 0, 10), ("test", 10, 4), ("val", 14, 3)):
         write(tmp_path / part, count, start=start)
         if part == "test":
@@ -148,9 +153,9 @@ def test_incompatible_layouts_are_reported(tmp_path: Path) -> None:
     write(tmp_path)
     assert "is a file; it must be a folder with images/ and masks/" in said(tmp_path / "images" / "1.bmp")
     (tmp_path / "masks" / "3.png").rename(tmp_path / "masks" / "three.png")
-    told = said(tmp_path)
-    assert "2 files of " in told
-    assert f"{tmp_path}/images/3.bmp, {tmp_path}/masks/three.png" in told
+    message = said(tmp_path)
+    assert "2 files of " in message
+    assert f"{tmp_path}/images/3.bmp, {tmp_path}/masks/three.png" in message
     (tmp_path / "masks" / "three.png").rename(tmp_path / "masks" / "4.gif")
     assert "4.gif and 4.png have the same name" in said(tmp_path)
     assert "the val split is empty (2 images in total)" in said(write(tmp_path / "few", 2))
@@ -173,15 +178,15 @@ def test_files_that_are_not_masks_are_reported(tmp_path: Path) -> None:
     assert f"{mask} is 5 x 10 pixels, its image 8 x 10" in said(tmp_path)
     mask.write_bytes(b"")
     assert f"1 of 10 files:\n  {mask} is empty" in said(tmp_path)
-    picture = tmp_path / "images" / "2.bmp"
-    whole = picture.read_bytes()
-    picture.write_bytes(whole[:-100])
+    image_path = tmp_path / "images" / "2.bmp"
+    content = image_path.read_bytes()
+    image_path.write_bytes(content[:-100])
     assert "2 of 10 files:" in said(tmp_path)
     mask.write_bytes(good)
-    assert f"1 of 10 files:\n  {picture}: " in said(tmp_path)
-    picture.write_bytes(whole)
-    told = said(tmp_path, classes=["a", "b"])
-    assert "classes: 2 names (a, b), but the masks contain the values 0, 7, 255" in told
+    assert f"1 of 10 files:\n  {image_path}: " in said(tmp_path)
+    image_path.write_bytes(content)
+    message = said(tmp_path, classes=["a", "b"])
+    assert "classes: 2 names (a, b), but the masks contain the values 0, 7, 255" in message
     assert "must be 2 to 64 classes" in said(write(tmp_path / "flat", values=(4,)))
 
 
@@ -196,28 +201,28 @@ def test_dropped_pairs_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert "2 in subfolders (images/more/1.png, ...); 2 .heic (images/0.heic, ...)" in caplog.text
 
 
-def test_images_of_several_sizes_need_one(tmp_path: Path) -> None:
+def test_images_of_different_sizes_require_size(tmp_path: Path) -> None:
     write(tmp_path)
     for name in ("images/2.bmp", "masks/2.png"):
         with Image.open(tmp_path / name) as image:
             image.resize((20, 12), Image.Resampling.NEAREST).save(tmp_path / name)
-    told = said(tmp_path)
-    assert told.startswith("size: images differ in size: ")
-    assert "20 x 12" in told
+    message = said(tmp_path)
+    assert message.startswith("size: images differ in size: ")
+    assert "20 x 12" in message
     assert read(tmp_path, size=8).info.sizes["height"] == 8
 
 
 @pytest.mark.slow
-def test_a_unet_of_one_output_finds_both_classes(tmp_path: Path) -> None:
+def test_unet_with_one_output_learns_both_classes(tmp_path: Path) -> None:
     write(tmp_path, 20, values=(0, 200))
     options = ("model.widths=[8]", "data.classes=[sea, land]", "epochs=40", "optimizer.lr=1e-2")
-    scores = lab("model=unet", *words(tmp_path), *options).test()
+    scores = lab("model=unet", *make_overrides(tmp_path), *options).test()
     assert {"mean_iou", "iou_sea", "iou_land", "pixel_accuracy"} < set(scores)
     assert scores["mean_iou"] > 0.9
 
 
 @needs("isbi2012")
-def test_real_slices() -> None:
+def test_isbi2012_sizes_and_baseline() -> None:
     data = ISBI2012(size=None, repeats=2, data_dir=str(FOLDER))
     assert [len(split) for split in (data.train, data.val, data.test)] == [40, 4, 6]
     assert data.info.class_names == ["membrane", "cell"]

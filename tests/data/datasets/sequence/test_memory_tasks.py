@@ -1,3 +1,5 @@
+"""Memory tasks: targets, padding, seeds, and what a recurrent network learns."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -17,7 +19,7 @@ def rows(split: Any) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     return split.inputs, split.target
 
 
-def test_first_plus_last_is_that_and_one_end_leaves_a_twelfth() -> None:
+def test_first_plus_last_target_and_error_of_one_end() -> None:
     data = FirstPlusLast(rows=20000, length=7, seed=0)
     inputs, y = rows(data.test)
     x = inputs["x"]
@@ -27,7 +29,7 @@ def test_first_plus_last_is_that_and_one_end_leaves_a_twelfth() -> None:
     assert float((y - x[:, -1] - 0.5).square().mean()) == pytest.approx(1 / 12, abs=0.005)
 
 
-def test_first_token_is_one_of_equally_likely_ones() -> None:
+def test_first_token_target_is_uniform() -> None:
     data = FirstToken(rows=5000, length=5, tokens=8, seed=0)
     inputs, y = rows(data.train)
     assert torch.equal(inputs["x"][:, 0].argmax(-1), y)
@@ -37,7 +39,7 @@ def test_first_token_is_one_of_equally_likely_ones() -> None:
     assert FirstToken(rows=50, length=5, tokens=2, seed=0).info.sizes["out_features"] == 1
 
 
-def test_var_len_sum_counts_real_steps_and_pads_with_look_alikes() -> None:
+def test_var_len_sum_excludes_padding_of_same_distribution() -> None:
     data = VarLenSum(rows=10000, shortest=3, longest=20, seed=0)
     inputs, y = rows(data.train)
     x, lengths = inputs["x"], inputs["lengths"]
@@ -59,7 +61,7 @@ def test_the_adding_problem_marks_one_step_per_half() -> None:
     assert data.info.baseline["mse"] == pytest.approx(1 / 6, abs=0.02)
 
 
-def test_the_seed_of_the_data_is_its_own() -> None:
+def test_rows_depend_on_data_seed() -> None:
     for make in (
         lambda seed: FirstPlusLast(50, 5, seed),
         lambda seed: FirstToken(50, 5, 4, seed),
@@ -78,15 +80,15 @@ def test_invalid_sizes_are_refused() -> None:
         Adding(rows=10, length=1, seed=0)
 
 
-SHORT = ("model=gru", "data=var_len_sum", "data.rows=3000", "data.longest=10", "epochs=6")
+OVERRIDES = ("model=gru", "data=var_len_sum", "data.rows=3000", "data.longest=10", "epochs=6")
 
 
 @pytest.mark.slow
-def test_padding_is_distinguished_from_steps_by_lengths_alone() -> None:
-    assert lab(*SHORT).test()["mse"] < 0.02
-    blind = lab(*SHORT)
-    blind.task._forward_parameters = ("x",)
-    assert blind.test()["mse"] > 0.1
+def test_var_len_sum_is_not_learned_without_lengths() -> None:
+    assert lab(*OVERRIDES).test()["mse"] < 0.02
+    run_without_lengths = lab(*OVERRIDES)
+    run_without_lengths.task._forward_parameters = ("x",)
+    assert run_without_lengths.test()["mse"] > 0.1
 
 
 @pytest.mark.slow

@@ -1,3 +1,5 @@
+"""Token labels: targets, padding and invalid options."""
+
 from __future__ import annotations
 
 import pytest
@@ -10,7 +12,7 @@ from trainer.utils.errors import DataError
 
 
 def rows(data: Dataset) -> list[tuple[list[int], list[int], int, torch.Tensor]]:
-    """Of every training row: its real tokens, its padding, its length, its target."""
+    """Return the tokens, padding, length and target of every training row."""
     split = data.train
     assert isinstance(split, TensorSplit)
     assert split.target is not None
@@ -20,28 +22,28 @@ def rows(data: Dataset) -> list[tuple[list[int], list[int], int, torch.Tensor]]:
     ]
 
 
-def test_a_tag_is_the_sum_of_its_neighbors_and_padding_has_none() -> None:
+def test_neighbor_sum_labels_steps_and_ignores_padding() -> None:
     data = NeighborSum(rows=300, shortest=1, longest=7, vocab_size=4, seed=0)
-    seen = set()
+    covered_cases = set()
     for tokens, padding, length, tags in rows(data):
-        around = [0, *tokens, 0]
-        assert tags[:length].tolist() == [around[i] + around[i + 2] for i in range(length)]
+        tokens_with_border = [0, *tokens, 0]
+        assert tags[:length].tolist() == [tokens_with_border[i] + tokens_with_border[i + 2] for i in range(length)]
         assert (tags[length:] == IGNORE_INDEX).all()
-        seen |= {length, *(f"padded with {token}" for token in padding)}
-    assert seen == {*range(1, 8), *(f"padded with {token}" for token in range(4))}
+        covered_cases |= {length, *(f"padded with {token}" for token in padding)}
+    assert covered_cases == {*range(1, 8), *(f"padded with {token}" for token in range(4))}
     assert data.info.sizes["num_classes"] == 7
     assert data.info.baseline["accuracy"] < 0.4
 
 
-def test_the_order_of_two_special_tokens_is_the_class() -> None:
+def test_temporal_order_class_is_order_of_special_tokens() -> None:
     data = TemporalOrder(rows=600, shortest=2, longest=9, vocab_size=5, seed=0)
-    places = set()
+    positions = set()
     for tokens, padding, length, target in rows(data):
-        first, second = (place for place, token in enumerate(tokens) if token < 2)
+        first, second = (position for position, token in enumerate(tokens) if token < 2)
         assert first < length // 2 <= second
         assert int(target) == 2 * tokens[first] + tokens[second]
-        places |= {(first, second)} | ({"special"} if {0, 1} & {*padding} else set())
-    assert {"special", (0, 1), (0, 8), (3, 8)} <= places  # ends and middles, and padding that misleads
+        positions |= {(first, second)} | ({"special"} if {0, 1} & {*padding} else set())
+    assert {"special", (0, 1), (0, 8), (3, 8)} <= positions  # ends and middles, and padding that misleads
     assert data.info.class_names[int(rows(data)[0][3])] in ("xx", "xy", "yx", "yy")
 
 

@@ -1,3 +1,5 @@
+"""Sequence reversal: targets, order of rows, baseline and invalid options."""
+
 from __future__ import annotations
 
 import pytest
@@ -8,16 +10,16 @@ from trainer.data.datasets.sequence.token_tasks import Reverse
 from trainer.utils.errors import DataError
 
 
-def test_the_target_is_the_source_backwards_and_no_row_is_seen_twice() -> None:
+def test_reverse_targets_and_unique_rows() -> None:
     data = Reverse(rows=500, length=4, vocab_size=6, seed=0)
-    seen = []
+    rows = []
     for split in (data.train, data.val, data.test):
         assert isinstance(split, TensorSplit)
         assert split.target is not None
         assert torch.equal(split.target.flip(1), split.inputs["x"])
-        seen += [tuple(row) for row in split.inputs["x"].tolist()]
-    assert len(seen) == len(set(seen)) == 500
-    assert {token for row in seen for token in row} == set(range(6))
+        rows += [tuple(row) for row in split.inputs["x"].tolist()]
+    assert len(rows) == len(set(rows)) == 500
+    assert {token for row in rows for token in row} == set(range(6))
 
 
 def test_rows_are_shuffled() -> None:
@@ -26,10 +28,10 @@ def test_rows_are_shuffled() -> None:
 
 
 def test_guessing_scores_at_chance() -> None:
-    facts = Reverse(rows=5000, length=8, vocab_size=10, seed=0).info
-    assert facts.baseline["token_accuracy"] == pytest.approx(0.1, abs=0.02)
-    assert facts.baseline["exact_match"] < 0.01
-    assert facts.sizes == {"source_vocab_size": 10, "vocab_size": 10, "seq_len": 8, "horizon": 8}
+    info = Reverse(rows=5000, length=8, vocab_size=10, seed=0).info
+    assert info.baseline["token_accuracy"] == pytest.approx(0.1, abs=0.02)
+    assert info.baseline["exact_match"] < 0.01
+    assert info.sizes == {"source_vocab_size": 10, "vocab_size": 10, "seq_len": 8, "horizon": 8}
 
 
 def test_more_rows_than_sequences_are_refused() -> None:

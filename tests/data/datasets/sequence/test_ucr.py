@@ -1,4 +1,4 @@
-"""The archive's sets: how files are read and refused, and what becomes of their rows."""
+"""UCR archive: ts files, splits, standardization and errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainer.data.readers import ts_format
 from trainer.data.splits.ragged import RaggedSplit
 from trainer.utils.errors import DataError
 
-real = needs("ucr")
+requires_ucr = needs("ucr")
 
 HEADER = """# a comment: with, all : kinds of @data
 
@@ -37,16 +37,16 @@ def write(folder: Path, text: str | bytes, name: str = "a.ts") -> Path:
     return path
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_files_are_read(tmp_path: Path, end: str) -> None:
-    cases = ts_format.read(write(tmp_path, (HEADER + ROWS).replace("\n", end)))
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_ts_file_is_parsed(tmp_path: Path, newline: str) -> None:
+    cases = ts_format.read(write(tmp_path, (HEADER + ROWS).replace("\n", newline)))
     assert [case.tolist() for case in cases.series] == [[[1, 4], [2, 5], [3, 6]], [[-1, 0], [20, 0.5]]]
     assert cases.labels.tolist() == [0, 1]
     assert cases.classes == ["low", "high"]
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "said"),
+    ("text", "line", "message"),
     [
         (HEADER + "1,?:1,2:low\n", 11, r"missing value in dimension 1 \(found '\?'\)"),
         (HEADER + "1,2:1,NaN:low\n", 11, r"missing value in dimension 2"),
@@ -80,22 +80,22 @@ def test_files_are_read(tmp_path: Path, end: str) -> None:
         (b"\xff\xfe\x00PK\x03", 1, "no line @data"),
     ],
 )
-def test_a_broken_file_raises_with_its_line(tmp_path: Path, text: str | bytes, line: int, said: str) -> None:
+def test_a_broken_file_raises_with_its_line(tmp_path: Path, text: str | bytes, line: int, message: str) -> None:
     path = write(tmp_path, text)
-    with pytest.raises(DataError, match=rf"a\.ts:{line}: .*{said}"):
+    with pytest.raises(DataError, match=rf"a\.ts:{line}: .*{message}"):
         ts_format.read(path)
 
 
-def small(root: Path, name: str = "Small", header: str = HEADER, rows: int = 10) -> Path:
-    """A set whose second dimension never changes, one class twice as frequent as the other."""
+def write_dataset(root: Path, name: str = "Small", header: str = HEADER, rows: int = 10) -> Path:
+    """Write a data set with a constant second dimension and one class twice as frequent as the other."""
     cases = [f"{i},{i + 1}{',9' * (i % 3)}:7,7{',7' * (i % 3)}:{'high' if i % 3 else 'low'}\n" for i in range(rows)]
     for part in ("TRAIN", "TEST"):
         write(root / "ucr" / name, header + "".join(cases), f"{name}_{part}.ts")
     return root
 
 
-def test_rows_are_cut_by_class_and_scaled_by_those_trained_on(tmp_path: Path) -> None:
-    data = UCR("Small", 0.3, 0, str(small(tmp_path, rows=30)))
+def test_splits_are_stratified_and_standardized_by_training_rows(tmp_path: Path) -> None:
+    data = UCR("Small", 0.3, 0, str(write_dataset(tmp_path, rows=30)))
     assert (len(data.train), len(data.val), len(data.test)) == (21, 9, 30)
     for split, low in ((data.train, 7), (data.val, 3), (data.test, 10)):
         assert int((split.get_targets() == 0).sum()) == low
@@ -110,8 +110,8 @@ def test_rows_are_cut_by_class_and_scaled_by_those_trained_on(tmp_path: Path) ->
     assert batch.inputs["x"].shape == (2, 4, 2)
 
 
-def test_the_choice_of_validation_rows_has_a_seed(tmp_path: Path) -> None:
-    root = str(small(tmp_path, rows=30))
+def test_validation_rows_depend_on_seed(tmp_path: Path) -> None:
+    root = str(write_dataset(tmp_path, rows=30))
     first, again, other = (
         UCR("Small", 0.3, seed, root).val.batch(torch.arange(9), 0).inputs["x"] for seed in (1, 1, 2)
     )
@@ -120,7 +120,7 @@ def test_the_choice_of_validation_rows_has_a_seed(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_reported_with_the_choices(tmp_path: Path) -> None:
-    root = str(small(tmp_path))
+    root = str(write_dataset(tmp_path))
     with pytest.raises(
         DataError,
         match=r"name: unknown data set Smal; did you mean Small\? available: Bas.*, Small \(in ",
@@ -134,18 +134,18 @@ def test_an_unknown_name_is_reported_with_the_choices(tmp_path: Path) -> None:
 
 
 def test_a_test_file_of_another_set_is_refused(tmp_path: Path) -> None:
-    root = small(tmp_path)
+    root = write_dataset(tmp_path)
     write(root / "ucr" / "Small", HEADER.replace("low high", "high low") + ROWS, "Small_TEST.ts")
     with pytest.raises(DataError, match=r"TRAIN and TEST of Small differ in classes or dimensions"):
         UCR("Small", 0.3, 0, str(root))
 
 
-def test_too_small_a_share_is_refused(tmp_path: Path) -> None:
+def test_val_share_below_one_row_raises(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"val: 0\.01 of 10 rows leaves 10 training rows"):
-        UCR("Small", 0.01, 0, str(small(tmp_path)))
+        UCR("Small", 0.01, 0, str(write_dataset(tmp_path)))
 
 
-@real
+@requires_ucr
 @pytest.mark.parametrize(
     ("name", "rows", "features", "steps", "classes"),
     [
@@ -155,7 +155,9 @@ def test_too_small_a_share_is_refused(tmp_path: Path) -> None:
         ("ItalyPowerDemand", (54, 13, 1029), 1, 24, 2),
     ],
 )
-def test_real_sets(name: str, rows: tuple[int, int, int], features: int, steps: int, classes: int) -> None:
+def test_archive_sizes_match_publication(
+    name: str, rows: tuple[int, int, int], features: int, steps: int, classes: int
+) -> None:
     data = UCR(name, 0.2, 0, str(FOLDER))
     assert (len(data.train), len(data.val), len(data.test)) == rows
     sizes = data.info.sizes
@@ -163,8 +165,15 @@ def test_real_sets(name: str, rows: tuple[int, int, int], features: int, steps: 
     assert f"{name}/{name}_TRAIN.ts" in SHA256
 
 
-@real
+@requires_ucr
 @pytest.mark.slow
-def test_vowel_series_are_classified() -> None:
-    words = ("model=bigru", "data=ucr", f"data_dir={FOLDER}", "epochs=12", "model.hidden_size=32", "optimizer.lr=1e-2")
-    assert lab(*words).test()["accuracy"] > 0.9
+def test_bigru_classifies_japanese_vowels() -> None:
+    overrides = (
+        "model=bigru",
+        "data=ucr",
+        f"data_dir={FOLDER}",
+        "epochs=12",
+        "model.hidden_size=32",
+        "optimizer.lr=1e-2",
+    )
+    assert lab(*overrides).test()["accuracy"] > 0.9

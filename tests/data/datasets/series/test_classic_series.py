@@ -1,3 +1,5 @@
+"""Classic series: sizes, baselines, gaps and forecasts."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -15,13 +17,13 @@ from trainer.utils.errors import DataError
 pytestmark = needs("classic_series")
 
 
-def series(name: Any, **changes: Any) -> ClassicSeries:
-    usual = {"columns": None, "history": None, "horizon": None, "gaps": "drop", "val": 0.2, "test": 0.2}
-    return ClassicSeries(name=name, data_dir=str(FOLDER), **usual | changes)
+def load_series(name: Any, **changes: Any) -> ClassicSeries:
+    defaults = {"columns": None, "history": None, "horizon": None, "gaps": "drop", "val": 0.2, "test": 0.2}
+    return ClassicSeries(name=name, data_dir=str(FOLDER), **defaults | changes)
 
 
-def test_airline_is_passengers_in_thousands() -> None:
-    data = series("airline")
+def test_airline_values_and_seasonal_baseline() -> None:
+    data = load_series("airline")
     assert isinstance(data.test, WindowSplit)
     assert [len(split) for split in (data.train, data.val, data.test)] == [51, 18, 18]
     last = data.test.series[-12:, 0] * data.info.target.scale
@@ -32,8 +34,8 @@ def test_airline_is_passengers_in_thousands() -> None:
     assert seasonal["mae"] == pytest.approx(46.8, abs=0.1)
 
 
-def test_sunspots_are_better_repeated_than_taken_from_the_last_cycle() -> None:
-    data = series("sunspots")
+def test_sunspots_baseline_repeats_last_value_not_cycle() -> None:
+    data = load_series("sunspots")
     assert isinstance(data.test, WindowSplit)
     assert len(data.test.series) == 564 + 264
     assert data.info.baseline == windows.seasonal_naive_scores(data.test, 1, data.info.target.scale)
@@ -41,11 +43,11 @@ def test_sunspots_are_better_repeated_than_taken_from_the_last_cycle() -> None:
 
 
 @pytest.mark.slow
-def test_hours_without_a_measurement_are_never_predicted_and_read_if_filled() -> None:
-    dropped, filled = (series("pollution", gaps=gaps) for gaps in ("drop", "interpolate"))
-    assert [len(split) for split in (filled.train, filled.val, filled.test)] == [21772, 7909, 7957]
-    assert [len(split) for split in (dropped.train, dropped.val, dropped.test)] == [16903, 6148, 6304]
-    for data in (dropped, filled):
+def test_pollution_gaps_are_dropped_or_interpolated() -> None:
+    drop, interpolate = (load_series("pollution", gaps=gaps) for gaps in ("drop", "interpolate"))
+    assert [len(split) for split in (interpolate.train, interpolate.val, interpolate.test)] == [21772, 7909, 7957]
+    assert [len(split) for split in (drop.train, drop.val, drop.test)] == [16903, 6148, 6304]
+    for data in (drop, interpolate):
         for split in (data.train, data.val, data.test):
             batch = split.batch(torch.arange(0, len(split), 7), 0)
             assert batch.target is not None
@@ -54,21 +56,21 @@ def test_hours_without_a_measurement_are_never_predicted_and_read_if_filled() ->
 
 
 @pytest.mark.slow
-def test_numeric_pollution_columns_are_read_and_text_columns_are_refused() -> None:
-    assert series("pollution", columns=["pm2.5", "TEMP", "PRES"]).info.sizes["in_features"] == 3
+def test_pollution_accepts_numeric_and_rejects_text_columns() -> None:
+    assert load_series("pollution", columns=["pm2.5", "TEMP", "PRES"]).info.sizes["in_features"] == 3
     with pytest.raises(DataError, match=r"column 'cbwd' holds texts such as 'NW'\ndata.columns=.TEMP. excludes it"):
-        series("pollution", columns=["TEMP", "cbwd"])
+        load_series("pollution", columns=["TEMP", "cbwd"])
     with pytest.raises(DataError, match=r"columns: no column 'pm25'.*did you mean pm2\.5"):
-        series("pollution", columns=["pm25"])
+        load_series("pollution", columns=["pm25"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["dlinear", "gru_forecaster"])
-def test_airline_is_forecast_better_than_by_either_rule(model: str) -> None:
-    made = lab(f"model={model}", "data=classic_series", f"data_dir={FOLDER}", "max_steps=400")
-    assert made.test()["mse"] < made.data.info.baseline["mse"]
+def test_airline_forecast_beats_baseline(model: str) -> None:
+    run = lab(f"model={model}", "data=classic_series", f"data_dir={FOLDER}", "max_steps=400")
+    assert run.test()["mse"] < run.data.info.baseline["mse"]
 
 
-def test_a_twin_that_does_not_train_is_no_better_than_the_rules() -> None:
-    made = lab("model=dlinear", "data=classic_series", f"data_dir={FOLDER}", "max_steps=1", "optimizer.lr=1e-9")
-    assert made.test()["mse"] > made.data.info.baseline["mse"]
+def test_untrained_model_does_not_beat_baseline() -> None:
+    run = lab("model=dlinear", "data=classic_series", f"data_dir={FOLDER}", "max_steps=1", "optimizer.lr=1e-9")
+    assert run.test()["mse"] > run.data.info.baseline["mse"]

@@ -1,4 +1,4 @@
-"""Tables of the user's: what is read out of a file, and what is said of one that cannot be used."""
+"""CSV tables: header, delimiter, encoding of columns, missing values, splits and targets."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.splits.splitting import stratified_order
 
 
-def sizes(data: CSV) -> list[int]:
+def split_sizes(data: CSV) -> list[int]:
     return [len(split) for split in (data.train, data.val, data.test)]
 
 
-def test_numbers_are_standardized_by_training_rows_and_categories_are_one_hot(tmp_path: Path) -> None:
+def test_numeric_columns_are_standardized_and_categories_one_hot(tmp_path: Path) -> None:
     data = load(write(tmp_path, people()))
     x = data.train.inputs["x"]
     assert x.shape == (24, 4)
@@ -36,62 +36,62 @@ def test_numbers_are_standardized_by_training_rows_and_categories_are_one_hot(tm
     assert data.train.target.dtype == torch.int64
 
 
-def test_schema_is_plain_and_encodes_the_same_rows_alike(tmp_path: Path) -> None:
+def test_schema_is_json_serializable_and_reproduces_encoding(tmp_path: Path) -> None:
     path = write(tmp_path, people())
     data = load(path)
     table = delimited.read(str(path), "data.path", None, "auto", "utf-8")
     encoded = table_schema.encode(data.schema, table, CellFormat.from_options(data.options)).numpy()
-    kept = torch.cat([split.inputs["x"] for split in (data.train, data.val, data.test)])
-    assert sorted(map(tuple, encoded.tolist())) == sorted(map(tuple, kept.tolist()))
+    rows = torch.cat([split.inputs["x"] for split in (data.train, data.val, data.test)])
+    assert sorted(map(tuple, encoded.tolist())) == sorted(map(tuple, rows.tolist()))
 
-    def plain(value: Any) -> bool:
+    def is_serializable(value: Any) -> bool:
         if isinstance(value, dict | list):
-            return all(map(plain, value.values() if isinstance(value, dict) else value))
+            return all(map(is_serializable, value.values() if isinstance(value, dict) else value))
         return type(value) in (str, int, float, bool)
 
-    assert plain(data.schema)
+    assert is_serializable(data.schema)
 
 
-def test_a_number_is_learned_where_the_task_is_regression(tmp_path: Path) -> None:
+def test_regression_learns_numeric_target(tmp_path: Path) -> None:
     path = write(tmp_path, ["a,b", *(f"{i % 7},{3 * (i % 7) + 100}" for i in range(60))])
-    made = lab("model=mlp", "data=csv", f"data.path={path}", "data.target=b", "task=regression", "epochs=40")
-    assert made.data.train.target.shape == (36, 1)
-    assert made.data.schema["target"]["mean"] == pytest.approx(109, abs=2)
-    assert made.data.info.baseline["rmse"] > 5
-    assert made.test()["rmse"] < 3
+    run = lab("model=mlp", "data=csv", f"data.path={path}", "data.target=b", "task=regression", "epochs=40")
+    assert run.data.train.target.shape == (36, 1)
+    assert run.data.schema["target"]["mean"] == pytest.approx(109, abs=2)
+    assert run.data.info.baseline["rmse"] > 5
+    assert run.test()["rmse"] < 3
 
 
-def test_classes_are_learned_by_default(tmp_path: Path) -> None:
+def test_classification_is_the_default_task(tmp_path: Path) -> None:
     path = write(tmp_path, ["a,kind", *(f"{i % 7},{'low' if i % 7 < 4 else 'high'}" for i in range(70))])
-    made = lab("model=mlp", "data=csv", f"data.path={path}", "data.target=kind", "optimizer.lr=1e-2")
-    assert made.test()["accuracy"] > 0.95 > made.data.info.baseline["accuracy"]
+    run = lab("model=mlp", "data=csv", f"data.path={path}", "data.target=kind", "optimizer.lr=1e-2")
+    assert run.test()["accuracy"] > 0.95 > run.data.info.baseline["accuracy"]
 
 
-def test_the_same_column_is_classes_or_numbers(tmp_path: Path) -> None:
+def test_target_kind_selects_classes_or_numbers(tmp_path: Path) -> None:
     path = write(tmp_path, ["a,y", *(f"{i % 5},{i % 3 + 4}" for i in range(60))])
     assert load(path).info.class_names == ["4", "5", "6"]
     assert load(path, target_kind="number").train.target.dtype == torch.float32
 
 
-def test_a_file_without_header_takes_numbers_for_columns(tmp_path: Path) -> None:
+def test_columns_without_header_are_selected_by_number(tmp_path: Path) -> None:
     path = write(tmp_path, people()[1:])
     assert len(load(path, -1).train) == len(load(path, 2).train) == 24
     assert "no header (first row: 0.0, red, no); give a number, 0 to 2" in problem(path, "y")
 
 
-@pytest.mark.parametrize(("mark", "name"), [(";", "semicolon"), ("\t", "tab"), ("|", "bar"), (" ", "space")])
-def test_the_delimiter_is_found(tmp_path: Path, mark: str, name: str) -> None:
-    path = write(tmp_path, [line.replace(" ", "").replace(",", mark) for line in people()])
+@pytest.mark.parametrize(("delimiter", "name"), [(";", "semicolon"), ("\t", "tab"), ("|", "bar"), (" ", "space")])
+def test_delimiter_is_detected(tmp_path: Path, delimiter: str, name: str) -> None:
+    path = write(tmp_path, [line.replace(" ", "").replace(",", delimiter) for line in people()])
     assert torch.equal(load(path).train.inputs["x"], load(path, delimiter=name).train.inputs["x"])
 
 
-def test_decimal_commas_are_asked_about_and_read(tmp_path: Path) -> None:
+def test_decimal_commas_are_reported_and_read_with_decimal_key(tmp_path: Path) -> None:
     path = write(tmp_path, [line.replace(", ", ";").replace(",", ";").replace(".", ",") for line in people()])
     assert "column 'size' holds numbers such as '0,0': data.decimal=comma reads it as 0" in problem(path)
     assert load(path, decimal="comma").schema["columns"][0]["kind"] == "number"
 
 
-def test_cells_in_quotes_may_hold_anything(tmp_path: Path) -> None:
+def test_quoted_cells_may_contain_quotes_and_newlines(tmp_path: Path) -> None:
     path = write(tmp_path, ["a,y", *(f'"b, ""{i % 2}"" \n c",{i % 2}' for i in range(20))])
     assert sorted(load(path).schema["columns"][0]["categories"]) == ['b, "0" \n c', 'b, "1" \n c']
 
@@ -101,8 +101,8 @@ def test_rare_and_unknown_categories_are_other(tmp_path: Path) -> None:
     column = load(path).schema["columns"][0]
     assert (column["categories"], column["other"]) == (["often"], True)
     assert column_encoding.encode(column, np.array(["often", "never seen"], dtype=object)).tolist() == [[1, 0], [0, 1]]
-    known = column | {"other": False}
-    assert column_encoding.encode(known, np.array(["often", "never seen"], dtype=object)).tolist() == [[1], [0]]
+    without_other = column | {"other": False}
+    assert column_encoding.encode(without_other, np.array(["often", "never seen"], dtype=object)).tolist() == [[1], [0]]
 
 
 def test_categories_are_capped_at_the_most_frequent(tmp_path: Path) -> None:
@@ -112,14 +112,14 @@ def test_categories_are_capped_at_the_most_frequent(tmp_path: Path) -> None:
     assert "c9" in column["categories"]
 
 
-def test_numbers_may_be_taken_as_categories(tmp_path: Path) -> None:
+def test_categorical_key_encodes_numbers_one_hot(tmp_path: Path) -> None:
     path = write(tmp_path, ["zip,y", *(f"{10 * (i % 4)},{i % 2}" for i in range(40))])
     assert load(path).info.sizes["in_features"] == 1
     assert load(path, categorical=["zip"]).info.sizes["in_features"] == 4
 
 
-def broken() -> list[str]:
-    """Among the numbers row 2 has a text, row 5 a gap and row 7 infinity; row 9 has a gap among the categories."""
+def broken_lines() -> list[str]:
+    """Return lines with a text in row 2, a missing number in row 5, infinity in row 7, a missing category in row 9."""
     lines = people()
     for row, cell in ((2, "x"), (5, "?"), (7, "inf")):
         lines[row] = ",".join([cell, *lines[row].split(",")[1:]])
@@ -128,21 +128,21 @@ def broken() -> list[str]:
 
 
 def test_bad_cells_are_reported_and_counted(tmp_path: Path) -> None:
-    path = write(tmp_path, broken())
-    said = problem(path)
-    assert f"{path}: row 2 (line 3), column 'size': 'x' is not a finite number; 3 such cells" in said
-    for way in ("data.nan=drop", "data.nan=fill", "data.categorical=[size]"):
-        assert way in said
+    path = write(tmp_path, broken_lines())
+    message = problem(path)
+    assert f"{path}: row 2 (line 3), column 'size': 'x' is not a finite number; 3 such cells" in message
+    for remedy in ("data.nan=drop", "data.nan=fill", "data.categorical=[size]"):
+        assert remedy in message
 
 
 def test_rows_with_gaps_are_dropped(tmp_path: Path) -> None:
-    data = load(write(tmp_path, broken()), nan="drop")
-    assert sum(sizes(data)) == 36
+    data = load(write(tmp_path, broken_lines()), nan="drop")
+    assert sum(split_sizes(data)) == 36
     assert data.info.sizes["in_features"] == 4
 
 
-def test_a_missing_value_is_imputed_with_the_mean_and_reported(tmp_path: Path) -> None:
-    data = load(write(tmp_path, broken()), nan="fill", val=0.05, test=0.05)
+def test_missing_value_is_imputed_with_mean_and_indicator(tmp_path: Path) -> None:
+    data = load(write(tmp_path, broken_lines()), nan="fill", val=0.05, test=0.05)
     x = torch.cat([split.inputs["x"] for split in (data.train, data.val, data.test)])
     assert data.schema["columns"][0]["gaps"]
     assert x[:, 1].sum() == 3
@@ -159,19 +159,19 @@ def test_a_missing_target_is_never_imputed(tmp_path: Path) -> None:
     lines = people()
     lines[4] = lines[4].rpartition(",")[0] + ",?"
     path = write(tmp_path, lines)
-    said = problem(path, nan="fill")
-    assert "row 4 (line 5), column 'y': missing value ('?'); 1 such cell in the column" in said
-    assert "data.nan=drop" in said
-    assert sum(sizes(load(path, nan="drop"))) == 39
+    message = problem(path, nan="fill")
+    assert "row 4 (line 5), column 'y': missing value ('?'); 1 such cell in the column" in message
+    assert "data.nan=drop" in message
+    assert sum(split_sizes(load(path, nan="drop"))) == 39
 
 
-def test_classes_keep_their_share_in_every_split(tmp_path: Path) -> None:
+def test_splits_are_stratified(tmp_path: Path) -> None:
     lines = ["a,y", *(f"{i % 11},{'rare' if i % 10 == 0 else 'common'}" for i in range(100))]
     data = load(write(tmp_path, lines))
     assert [int((split.target == 1).sum()) for split in (data.train, data.val, data.test)] == [6, 2, 2]
 
 
-def test_stratified_order_is_a_permutation_and_puts_a_single_row_first_in_training() -> None:
+def test_stratified_order_is_permutation_with_singleton_class_in_training() -> None:
     labels = torch.tensor([0] * 50 + [1] * 7 + [2])
     order = stratified_order(labels, 5)
     assert sorted(order.tolist()) == list(range(58))
@@ -179,17 +179,17 @@ def test_stratified_order_is_a_permutation_and_puts_a_single_row_first_in_traini
     assert not torch.equal(order, stratified_order(labels, 6))
 
 
-def test_a_column_may_define_the_split(tmp_path: Path) -> None:
+def test_split_column_defines_the_splits(tmp_path: Path) -> None:
     words = ["train", "train", "Train", "valid", "test"]
     lines = ["part,a,y", *(f"{words[i % 5]},{i % 5},{i // 5 % 2}" for i in range(50))]
     data = load(write(tmp_path, lines), split_column="part")
-    assert sizes(data) == [30, 10, 10]
+    assert split_sizes(data) == [30, 10, 10]
     assert len(data.val.inputs["x"].unique()) == 1
     lines[3] = "trian,1,1"
     assert "(line 4), column 'part': 'trian' is not a split" in problem(write(tmp_path, lines), split_column="part")
 
 
-def test_a_second_file_is_the_test_rows_and_its_labels_may_end_in_a_dot(tmp_path: Path) -> None:
+def test_test_path_file_is_the_test_split(tmp_path: Path) -> None:
     path = write(tmp_path, people())
     lines = people(9)
     cells = [line.split(",") for line in lines[1:]]
@@ -200,18 +200,18 @@ def test_a_second_file_is_the_test_rows_and_its_labels_may_end_in_a_dot(tmp_path
     assert len(data.train) + len(data.val) == 40
     assert data.test.target.tolist() == [i % 2 for i in range(9)]
     lines[5] = lines[5].replace("no", "noo")
-    said = problem(path, test_path=str(write(tmp_path, lines, "test.csv")))
-    assert "test.csv: row 5 (line 6), column 'y': class 'noo' has no training row; did you mean no?" in said
+    message = problem(path, test_path=str(write(tmp_path, lines, "test.csv")))
+    assert "test.csv: row 5 (line 6), column 'y': class 'noo' has no training row; did you mean no?" in message
 
 
-def test_one_class_may_be_written_in_two_ways(tmp_path: Path) -> None:
+def test_equivalent_labels_are_one_class(tmp_path: Path) -> None:
     numbers = write(tmp_path, ["a,y", *(f"{i % 5},{('1', '1.0', '2')[i % 3]}" for i in range(30))])
     assert load(numbers).info.class_names == ["1", "2"]
     dots = write(tmp_path, ["a,y", *(f"{i % 5},{('yes', 'yes.', 'no.')[i % 3]}" for i in range(30))])
     assert load(dots).info.class_names == ["no.", "yes"]
 
 
-def test_a_second_file_must_have_the_same_columns(tmp_path: Path) -> None:
+def test_test_path_file_with_missing_columns_raises(tmp_path: Path) -> None:
     other = write(tmp_path, [line.partition(",")[2] for line in people()], "test.csv")
     assert "is missing columns of" in problem(write(tmp_path, people()), test_path=str(other))
 
@@ -231,9 +231,9 @@ def test_a_header_is_distinguished_from_a_row(rows: list[str], header: bool) -> 
     assert delimited.looks_like_header([row.split(",") for row in rows]) is header
 
 
-def test_a_cell_is_a_number_a_gap_or_neither() -> None:
-    reading = CellFormat(frozenset(GAPS), has_decimal_comma=False)
-    values = reading.parse_numbers(["1.5", "?", "NaN", "-inf", "x", "1e400", "1,5"])
+def test_parse_numbers_returns_nan_for_missing_and_inf_for_text() -> None:
+    cell_format = CellFormat(frozenset(GAPS), has_decimal_comma=False)
+    values = cell_format.parse_numbers(["1.5", "?", "NaN", "-inf", "x", "1e400", "1,5"])
     assert values[0] == 1.5
     assert np.isnan(values[1:3]).all()
     assert np.isinf(values[3:]).all()
@@ -241,20 +241,20 @@ def test_a_cell_is_a_number_a_gap_or_neither() -> None:
 
 @needs("adult")
 @pytest.mark.slow
-def test_adult_loads_and_one_pass_beats_the_majority() -> None:
+def test_adult_sizes_and_accuracy_above_baseline() -> None:
     files = (f"data.path={FOLDER}/adult/adult-train.csv", f"data.test_path={FOLDER}/adult/adult-test.csv")
-    made = lab("model=mlp", "data=csv", *files, "data.target=-1", "max_steps=400")
-    assert sizes(made.data) == [26049, 6512, 16281]
-    assert made.data.info.class_names == ["<=50K", ">50K"]
-    assert made.data.info.baseline["accuracy"] < 0.77
-    assert made.test()["accuracy"] > 0.83
+    run = lab("model=mlp", "data=csv", *files, "data.target=-1", "max_steps=400")
+    assert split_sizes(run.data) == [26049, 6512, 16281]
+    assert run.data.info.class_names == ["<=50K", ">50K"]
+    assert run.data.info.baseline["accuracy"] < 0.77
+    assert run.test()["accuracy"] > 0.83
 
 
 @needs("wine_quality")
 @pytest.mark.slow
-def test_wine_quality_is_classes_or_a_number() -> None:
+def test_wine_quality_classification_and_regression_beat_baseline() -> None:
     options = ("model=mlp", "data=csv", f"data.path={FOLDER}/wine_quality/winequality-red.csv", "data.target=-1")
-    made = lab(*options)
-    assert made.test()["accuracy"] > made.data.info.baseline["accuracy"] + 0.1
-    made = lab(*options, "task=regression")
-    assert made.test()["rmse"] < made.data.info.baseline["rmse"] - 0.08
+    run = lab(*options)
+    assert run.test()["accuracy"] > run.data.info.baseline["accuracy"] + 0.1
+    run = lab(*options, "task=regression")
+    assert run.test()["rmse"] < run.data.info.baseline["rmse"] - 0.08

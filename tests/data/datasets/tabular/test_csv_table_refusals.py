@@ -1,4 +1,4 @@
-"""Tables nothing can be learned from are refused, with the place and what to do."""
+"""Errors for unusable CSV tables: location, cause and remedy."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tests.helpers.small_tables import load, people, problem, write
 
 def test_a_missing_file_is_reported_with_the_searched_paths(tmp_path: Path) -> None:
     write(tmp_path, people(), "people.csv")
-    said = problem(tmp_path / "poeple.csv")
-    assert f"{tmp_path}/poeple.csv does not exist" in said
-    assert "did you mean people.csv?" in said
+    message = problem(tmp_path / "poeple.csv")
+    assert f"{tmp_path}/poeple.csv does not exist" in message
+    assert "did you mean people.csv?" in message
     assert problem(tmp_path / "gone/x.csv").endswith(f"the nearest directory that exists is {tmp_path}")
 
 
-def test_files_that_are_no_table_are_refused(tmp_path: Path) -> None:
+def test_files_without_a_table_raise(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
     assert "is not a table of text but a PNG image" in problem(tmp_path / "p.csv")
     (tmp_path / "b.csv").write_bytes(b"1,2\n\0\0\0")
@@ -28,7 +28,7 @@ def test_files_that_are_no_table_are_refused(tmp_path: Path) -> None:
     assert "is a folder" in problem(tmp_path)
 
 
-def test_tables_that_do_not_hold_together_are_refused(tmp_path: Path) -> None:
+def test_inconsistent_tables_raise(tmp_path: Path) -> None:
     lines = people()
     lines[6] += ",more"
     assert "line 7 has 4 cells, the first has 3" in problem(write(tmp_path, lines))
@@ -36,10 +36,10 @@ def test_tables_that_do_not_hold_together_are_refused(tmp_path: Path) -> None:
     assert "cannot be read as CSV" in problem(write(tmp_path, ["a,y", '1,"2', "3,4"]))
 
 
-def test_a_target_that_is_not_there_or_of_the_wrong_kind(tmp_path: Path) -> None:
+def test_missing_target_or_wrong_target_kind_raises(tmp_path: Path) -> None:
     path = write(tmp_path, people())
-    assert "no column 'colur' in" in (said := problem(path, "colur"))
-    assert "did you mean colour? (columns: size, colour, y)" in said
+    assert "no column 'colur' in" in (message := problem(path, "colur"))
+    assert "did you mean colour? (columns: size, colour, y)" in message
     assert "no column 3" in problem(path, 3)
     assert "use task=classification for classes" in problem(path, target_kind="number")
     assert "40 distinct numbers in 40 rows, such as 0: use task=regression" in problem(path, "size")
@@ -49,12 +49,12 @@ def test_a_target_that_is_not_there_or_of_the_wrong_kind(tmp_path: Path) -> None
     )
 
 
-def test_columns_that_teach_nothing(tmp_path: Path) -> None:
-    one = write(tmp_path, [re.sub(r"yes|no", "same", line) for line in people()])
-    assert "only one class, 'same'" in problem(one)
+def test_uninformative_columns_raise(tmp_path: Path) -> None:
+    single_class = write(tmp_path, [re.sub(r"yes|no", "same", line) for line in people()])
+    assert "only one class, 'same'" in problem(single_class)
     names = write(tmp_path, ["id,a,y", *(f"person {i},{i % 5},{i % 2}" for i in range(30))])
-    assert "texts in 'id' rarely repeat" in (said := problem(names))
-    assert "data.drop_columns=[id]" in said
+    assert "texts in 'id' rarely repeat" in (message := problem(names))
+    assert "data.drop_columns=[id]" in message
     assert load(names, drop_columns=["id"]).info.sizes["in_features"] == 1
     index = write(tmp_path, [",a,y", *(f"{i},{i % 5},{i % 2}" for i in range(30))])
     assert "is unnamed and holds row numbers; data.drop_columns=[0]" in problem(index)

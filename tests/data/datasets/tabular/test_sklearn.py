@@ -1,4 +1,4 @@
-"""Tables of scikit-learn: what is learned from which rows, and as good as scikit-learn's own linear models."""
+"""Tables of scikit-learn: preprocessing, splits, and scores compared with its linear models."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def test_features_are_standardized_by_the_training_rows_alone() -> None:
     assert (len(data.info.table.feature_names), data.info.table.feature_names[0]) == (13, "alcohol")
 
 
-def test_each_class_keeps_its_share_in_every_split() -> None:
+def test_splits_are_stratified() -> None:
     data = SklearnClassification("breast_cancer", seed=4)
     shares = [float(split.target.double().mean()) for split in (data.train, data.val, data.test)]
     assert max(shares) - min(shares) < 0.01
     assert [len(split) for split in (data.train, data.val, data.test)] == [341, 114, 114]
 
 
-def test_splits_share_no_row_and_change_with_the_seed() -> None:
+def test_splits_are_disjoint_and_depend_on_seed() -> None:
     def all_rows(seed: int) -> list[list[float]]:
         data = SklearnClassification("wine", seed)
         return [row for split in (data.train, data.val, data.test) for row in split.inputs["x"].tolist()]
@@ -40,32 +40,32 @@ def test_splits_share_no_row_and_change_with_the_seed() -> None:
     assert all_rows(0) == all_rows(0) != all_rows(1)
 
 
-def test_scores_of_a_number_are_in_its_own_units() -> None:
-    made = lab("model=mlp", "data=diabetes", "epochs=1")
-    values = SklearnRegression("diabetes", seed=0)
-    assert 70 < values.info.target.scale < 85
-    assert made.data.info.baseline["rmse"] > 60
-    assert 30 < made.test()["rmse"] < 200
+def test_regression_scores_are_in_original_units() -> None:
+    run = lab("model=mlp", "data=diabetes", "epochs=1")
+    data = SklearnRegression("diabetes", seed=0)
+    assert 70 < data.info.target.scale < 85
+    assert run.data.info.baseline["rmse"] > 60
+    assert 30 < run.test()["rmse"] < 200
 
 
 @pytest.mark.parametrize("data", ["breast_cancer", "wine"])
 @pytest.mark.slow
-def test_as_good_as_logistic_regression(data: str) -> None:
+def test_mlp_matches_logistic_regression(data: str) -> None:
     from sklearn.linear_model import LogisticRegression
 
-    made = lab("model=mlp", f"data={data}")
-    reference = LogisticRegression(max_iter=5000).fit(*rows(made.data.train)).score(*rows(made.data.test))
-    assert made.data.info.baseline["accuracy"] < 0.7
-    assert made.test()["accuracy"] >= reference - 0.01
+    run = lab("model=mlp", f"data={data}")
+    reference = LogisticRegression(max_iter=5000).fit(*rows(run.data.train)).score(*rows(run.data.test))
+    assert run.data.info.baseline["accuracy"] < 0.7
+    assert run.test()["accuracy"] >= reference - 0.01
 
 
 @pytest.mark.slow
-def test_as_good_as_ridge_regression_and_overfitting_is_not() -> None:
+def test_mlp_matches_ridge_regression_and_overfitted_mlp_does_not() -> None:
     from sklearn.linear_model import Ridge
 
-    made = lab("model=mlp", "data=diabetes")
-    reference = Ridge().fit(*rows(made.data.train)).score(*rows(made.data.test))
-    assert made.test()["r2"] >= reference - 0.01
+    run = lab("model=mlp", "data=diabetes")
+    reference = Ridge().fit(*rows(run.data.train)).score(*rows(run.data.test))
+    assert run.test()["r2"] >= reference - 0.01
 
-    broken = lab("model=mlp", "data=diabetes", "optimizer.weight_decay=0", "optimizer.lr=1e-2", "val_every=60")
-    assert broken.test()["r2"] < reference - 0.01
+    overfitted_run = lab("model=mlp", "data=diabetes", "optimizer.weight_decay=0", "optimizer.lr=1e-2", "val_every=60")
+    assert overfitted_run.test()["r2"] < reference - 0.01

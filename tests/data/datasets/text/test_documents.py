@@ -1,4 +1,4 @@
-"""Documents by class: found, split, cut to length, and refused with the file's name."""
+"""Documents by class: splits, vocabulary, truncation, ignored files and errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OPTIONS = {
 
 
 def write(folder: Path, count: int = 10, *kinds: str) -> Path:
-    """Documents that say their class and number, by class; the last word of each is ``end``."""
+    """Write documents of their class and number into class folders; the last word of each is ``end``."""
     for kind in kinds or ("bad", "good"):
         (folder / kind).mkdir(parents=True)
         for number in range(count):
@@ -46,41 +46,41 @@ def read(folder: Path, **changes: object) -> TextFolder:
     return TextFolder(path=str(folder), **OPTIONS | changes)  # type: ignore[arg-type]
 
 
-def said(folder: Path, **changes: object) -> str:
+def get_error(folder: Path, **changes: object) -> str:
     with pytest.raises(DataError) as caught:
         read(folder, **changes)
     return str(caught.value)
 
 
 def rows(data: TextFolder, split: Split) -> list[tuple[str, int]]:
-    """The text and class of every row."""
+    """Return the text and class of every row."""
     batch = split.batch(torch.arange(len(split)), 0)
     assert batch.target is not None
     assert data.info.text.tokenizer is not None
-    parts = zip(batch.inputs["x"], batch.inputs["lengths"], batch.target, strict=True)
-    return [(data.info.text.tokenizer.decode(x[:n].tolist()), int(y)) for x, n, y in parts]
+    columns = zip(batch.inputs["x"], batch.inputs["lengths"], batch.target, strict=True)
+    return [(data.info.text.tokenizer.decode(x[:n].tolist()), int(y)) for x, n, y in columns]
 
 
-def test_folders_are_classes_and_every_split_has_its_share(tmp_path: Path) -> None:
+def test_folders_are_classes_and_splits_are_stratified(tmp_path: Path) -> None:
     data = read(write(tmp_path))
     assert data.info.class_names == ["bad", "good"]
     assert data.info.sizes["out_features"] == 1
-    found = [rows(data, split) for split in (data.train, data.val, data.test)]
-    for part, count in zip(found, (6, 2, 2), strict=True):
+    splits = [rows(data, split) for split in (data.train, data.val, data.test)]
+    for rows_of_split, count in zip(splits, (6, 2, 2), strict=True):
         for kind, name in enumerate(("bad", "good")):
-            assert [words.split()[0] in (name, "⁇") for words, y in part if y == kind] == [True] * count
-    assert {len(part) for part in found} == {12, 4}
+            assert [words.split()[0] in (name, "⁇") for words, y in rows_of_split if y == kind] == [True] * count
+    assert {len(rows_of_split) for rows_of_split in splits} == {12, 4}
     assert data.info.sizes["seq_len"] == 12
 
 
-def test_the_split_is_of_the_seed_and_not_of_how_the_folder_lists_itself(tmp_path: Path) -> None:
+def test_splits_depend_on_seed(tmp_path: Path) -> None:
     write(tmp_path)
     one, again, other = (rows(data, data.train) for data in (read(tmp_path), read(tmp_path), read(tmp_path, seed=1)))
     assert one == again
     assert one != other
 
 
-def test_words_of_validation_and_test_are_not_in_the_vocabulary(tmp_path: Path) -> None:
+def test_vocabulary_has_training_words_only(tmp_path: Path) -> None:
     for part in ("train", "val", "test"):
         write(tmp_path / part, 3)
         (tmp_path / part / "good" / "000.txt").write_text(f"the{part}")
@@ -90,7 +90,7 @@ def test_words_of_validation_and_test_are_not_in_the_vocabulary(tmp_path: Path) 
     assert not {"theval", "thetest"} & set(words)
 
 
-def test_folders_may_define_the_split(tmp_path: Path) -> None:
+def test_split_folders_define_the_splits(tmp_path: Path) -> None:
     for part, count in (("train", 10), ("test", 3)):
         write(tmp_path / part, count)
     data = read(tmp_path)
@@ -100,60 +100,60 @@ def test_folders_may_define_the_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("keep", "expected"), [("last", "more more end"), ("first", "good 9 more")])
-def test_one_end_of_a_long_document_is_kept(tmp_path: Path, keep: str, expected: str) -> None:
+def test_long_document_is_truncated_at_the_chosen_end(tmp_path: Path, keep: str, expected: str) -> None:
     data = read(write(tmp_path, 10, "good", "ill"), max_length=3, keep=keep, val=0.1, test=0.1)
-    found = [words for split in (data.train, data.val, data.test) for words, y in rows(data, split) if y == 0]
+    texts = [words for split in (data.train, data.val, data.test) for words, y in rows(data, split) if y == 0]
     assert data.info.sizes["seq_len"] == 3
-    assert expected in found or expected.replace("9", "⁇") in found
+    assert expected in texts or expected.replace("9", "⁇") in texts
 
 
 def test_a_path_that_is_not_a_folder_is_reported(tmp_path: Path) -> None:
     write(tmp_path / "reviews")
-    assert "review does not exist" in said(tmp_path / "review")
-    assert "did you mean reviews?" in said(tmp_path / "review")
-    assert "is a file; it must be a folder with one subfolder per class" in said(
+    assert "review does not exist" in get_error(tmp_path / "review")
+    assert "did you mean reviews?" in get_error(tmp_path / "review")
+    assert "is a file; it must be a folder with one subfolder per class" in get_error(
         tmp_path / "reviews" / "bad" / "000.txt"
     )
-    assert "has only one class, 'reviews'" in said(tmp_path)
+    assert "has only one class, 'reviews'" in get_error(tmp_path)
     (tmp_path / "empty").mkdir()
-    assert "has no class folders; it must have CLASS/*.txt, at least two" in said(tmp_path / "empty")
+    assert "has no class folders; it must have CLASS/*.txt, at least two" in get_error(tmp_path / "empty")
 
 
 def test_incompatible_classes_are_reported(tmp_path: Path) -> None:
     write(tmp_path / "train")
     write(tmp_path / "test", 5, "bad", "goood")
-    assert "test has the classes bad, goood" in said(tmp_path)
-    assert "train has bad, good" in said(tmp_path)
+    assert "test has the classes bad, goood" in get_error(tmp_path)
+    assert "train has bad, good" in get_error(tmp_path)
     (tmp_path / "test").rename(tmp_path / "what")
-    assert "train has no .txt files (bad, good)" in said(tmp_path)
+    assert "train has no .txt files (bad, good)" in get_error(tmp_path)
 
 
 def test_a_class_too_small_for_three_splits_is_reported(tmp_path: Path) -> None:
     write(tmp_path, 20)
     write(tmp_path, 2, "rare")
-    assert "class 'rare' has 2 files, none of them in the test split" in said(tmp_path)
+    assert "class 'rare' has 2 files, none of them in the test split" in get_error(tmp_path)
 
 
 def test_documents_without_text_are_reported(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "bad" / "003.txt").write_text(" \n")
-    assert f"{tmp_path}/bad/003.txt is empty" in said(tmp_path)
+    assert f"{tmp_path}/bad/003.txt is empty" in get_error(tmp_path)
     (tmp_path / "bad" / "003.txt").write_bytes(b"ok\n\xff")
-    assert "003.txt is not utf-8 text at line 2" in said(tmp_path)
+    assert "003.txt is not utf-8 text at line 2" in get_error(tmp_path)
     assert read(tmp_path, encoding="latin-1")
 
 
-def test_hidden_and_other_files_are_left_alone_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_hidden_files_are_ignored_and_other_files_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path)
     write(tmp_path / ".cache", 1)
-    (tmp_path / "bad" / "notes.md").write_text("no document")
+    (tmp_path / "bad" / "notes.md").write_text("not a document")
     (tmp_path / "good" / "more").mkdir()
     (tmp_path / "good" / "more" / "1.txt").write_text("good")
     assert len(read(tmp_path).train) == 12
     assert "1 in subfolders (good/more/1.txt, ...); 1 .md (bad/notes.md, ...); extensions read: .txt" in caplog.text
 
 
-def archive(path: Path, *members: tarfile.TarInfo) -> Path:
+def write_archive(path: Path, *members: tarfile.TarInfo) -> Path:
     with tarfile.open(path, "w:gz") as file:
         for member in members:
             text = b"fine"
@@ -162,19 +162,19 @@ def archive(path: Path, *members: tarfile.TarInfo) -> Path:
     return path
 
 
-def test_an_archive_gives_expected_names_and_regular_files_only(
+def test_read_reviews_reads_regular_files_of_expected_names_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(documents, "NUM_REVIEWS", 2)
     good = [tarfile.TarInfo(f"txt_sentoken/{name}.txt") for name in ("pos/cv900_1", "neg/cv123_45")]
-    link, out = tarfile.TarInfo("txt_sentoken/neg/cv001_1.txt"), tarfile.TarInfo("../neg/cv002_1.txt")
+    link, outside = tarfile.TarInfo("txt_sentoken/neg/cv001_1.txt"), tarfile.TarInfo("../neg/cv002_1.txt")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-    assert read_reviews(archive(tmp_path / "a.tar.gz", *good, link, out)) == (
+    assert read_reviews(write_archive(tmp_path / "a.tar.gz", *good, link, outside)) == (
         [("neg", "1"), ("pos", "9")],
         ["fine", "fine"],
     )
     with pytest.raises(DataError, match="holds 1 reviews instead of 2"):
-        read_reviews(archive(tmp_path / "b.tar.gz", good[0], link))
+        read_reviews(write_archive(tmp_path / "b.tar.gz", good[0], link))
     (tmp_path / "c.tar.gz").write_bytes((tmp_path / "a.tar.gz").read_bytes()[:60])
     with pytest.raises(DataError, match="is not a valid archive of texts"):
         read_reviews(tmp_path / "c.tar.gz")
@@ -182,7 +182,7 @@ def test_an_archive_gives_expected_names_and_regular_files_only(
 
 @pytest.mark.slow
 @needs("review_polarity")
-def test_review_polarity() -> None:
+def test_review_polarity_sizes_and_class_balance() -> None:
     data = ReviewPolarity("words", None, 5000, 2, 50, "last", str(FOLDER))
     assert [len(split) for split in (data.train, data.val, data.test)] == [1600, 200, 200]
     for split in (data.train, data.val, data.test):
@@ -194,13 +194,13 @@ def test_review_polarity() -> None:
 
 
 @pytest.mark.slow
-def test_a_bag_of_words_learns_the_words_of_a_class(tmp_path: Path) -> None:
+def test_bag_of_words_learns_words_of_a_class(tmp_path: Path) -> None:
     for kind in ("bad", "good"):
         (tmp_path / kind).mkdir()
         for number in range(60):
             filler = " ".join(f"w{(number * k) % 23}" for k in range(1, 1 + number % 9))
             (tmp_path / kind / f"{number}.txt").write_text(f"{filler} {kind} {filler}")
-    words = ["model=bag_of_words", "data=text_folder", "batch_size=16", "epochs=30", "optimizer.lr=3e-2"]
-    assert lab(*words, f"data.path={tmp_path}").test()["accuracy"] == 1.0
-    first = lab(*words, f"data.path={tmp_path}", "data.max_length=1", "data.keep=first").test()
-    assert first["accuracy"] < 0.8, "what tells the classes was cut off"
+    overrides = ["model=bag_of_words", "data=text_folder", "batch_size=16", "epochs=30", "optimizer.lr=3e-2"]
+    assert lab(*overrides, f"data.path={tmp_path}").test()["accuracy"] == 1.0
+    scores = lab(*overrides, f"data.path={tmp_path}", "data.max_length=1", "data.keep=first").test()
+    assert scores["accuracy"] < 0.8, "the word of the class is truncated"

@@ -1,4 +1,4 @@
-"""Sentences in two languages: rows belong together, a target ends, and what is written is judged up to there."""
+"""Sentence pairs: alignment, vocabularies, end tokens, baseline and errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ANIMALS = ["dog", "cat", "cow", "hen", "pig"]
 
 
 def sentences(count: int = 60) -> tuple[list[str], list[str]]:
-    """Animals, and the same with a mark on each: every row tells its partner, and none is known beforehand."""
+    """Return sentences of animals, and translations that append an ``o`` to each word."""
     rows = [[ANIMALS[(n * k) % 5] for k in range(1, 2 + n % 7)] for n in range(count)]
     return [" ".join(row) for row in rows], [" ".join(f"{word}o" for word in row) for row in rows]
 
@@ -53,98 +53,98 @@ def read(folder: Path, source: list[str], target: list[str], **changes: object) 
     return SentencePairs(**write(folder, source, target), **OPTIONS | changes)
 
 
-def said(folder: Path, source: list[str], target: list[str], **changes: object) -> str:
+def get_error(folder: Path, source: list[str], target: list[str], **changes: object) -> str:
     with pytest.raises(DataError) as caught:
         read(folder, source, target, **changes)
     return str(caught.value)
 
 
-def pairs(data: Dataset) -> list[list[tuple[str, str]]]:
-    """The sentences of each split in text; a target without its end is a fault."""
-    found = []
-    codec, target_codec, end = data.info.text.tokenizer, data.info.text.target_tokenizer, data.info.text.end_token
-    assert codec is not None
-    assert target_codec is not None
+def decode_pairs(data: Dataset) -> list[list[tuple[str, str]]]:
+    """Return the decoded pairs of each split; each target must have one end token, its last."""
+    splits, info = [], data.info.text
+    tokenizer, target_tokenizer, end = info.tokenizer, info.target_tokenizer, info.end_token
+    assert tokenizer is not None
+    assert target_tokenizer is not None
     for split in (data.train, data.val, data.test):
         batch = split.batch(torch.arange(len(split)), 0)
         assert batch.target is not None
         rows = zip(batch.inputs["x"], batch.inputs["lengths"], batch.target, strict=True)
-        part = []
+        split_pairs = []
         for x, n, y in rows:
             target = [token for token in y.tolist() if token != IGNORE_INDEX]
             assert target.index(end) == len(target) - 1
-            part.append((codec.decode(x[:n].tolist()), target_codec.decode(target)))
-        found.append(part)
-    return found
+            split_pairs.append((tokenizer.decode(x[:n].tolist()), target_tokenizer.decode(target)))
+        splits.append(split_pairs)
+    return splits
 
 
 @pytest.mark.parametrize("tokens", ["words", "characters", "bytepair"])
-def test_lines_stay_together_and_come_once(tmp_path: Path, tokens: str) -> None:
+def test_lines_stay_aligned_and_occur_once(tmp_path: Path, tokens: str) -> None:
     source, target = sentences()
     data = read(tmp_path, source, target, tokens=tokens, vocab_limit=300)
-    found = pairs(data)
-    assert [len(part) for part in found] == [36, 12, 12]
-    assert sorted(pair for part in found for pair in part) == sorted(zip(source, target, strict=True))
-    other = pairs(read(tmp_path, source, target, tokens=tokens, vocab_limit=300, seed=1))
-    assert other[0] != found[0]
-    assert pairs(read(tmp_path, source, target, tokens=tokens, vocab_limit=300)) == found
+    splits = decode_pairs(data)
+    assert [len(split_pairs) for split_pairs in splits] == [36, 12, 12]
+    assert sorted(pair for split_pairs in splits for pair in split_pairs) == sorted(zip(source, target, strict=True))
+    other = decode_pairs(read(tmp_path, source, target, tokens=tokens, vocab_limit=300, seed=1))
+    assert other[0] != splits[0]
+    assert decode_pairs(read(tmp_path, source, target, tokens=tokens, vocab_limit=300)) == splits
 
 
-def test_sizes_and_the_end_follow_from_the_vocabularies(tmp_path: Path) -> None:
+def test_sizes_and_end_token_follow_from_vocabularies(tmp_path: Path) -> None:
     data = read(tmp_path, *sentences())
     assert data.info.sizes == {"source_vocab_size": 6, "vocab_size": 7, "seq_len": 7, "horizon": 8}
     assert data.info.text.end_token == 6
 
 
-def test_each_side_may_have_tokens_and_letters_of_its_own(tmp_path: Path) -> None:
+def test_source_and_target_have_separate_tokens_and_lowercasing(tmp_path: Path) -> None:
     source, target = (["The " + line for line in side] for side in sentences())
     data = read(tmp_path, source, target, target_tokens="characters", lowercase="source")
-    codec, target_codec = data.info.text.tokenizer, data.info.text.target_tokenizer
-    assert codec is not None
-    assert target_codec is not None
-    assert codec.encode("THE Dog") == codec.encode("the dog")
-    assert target_codec.decode(target_codec.encode("The dog")) == "The dog"
-    assert [target.split()[0] for _, target in pairs(data)[0]] == ["The"] * len(data.train)
-    assert codec.vocab_size == 1 + 1 + 5
-    assert target_codec.vocab_size == 1 + len(set("".join(target)))
+    tokenizer, target_tokenizer = data.info.text.tokenizer, data.info.text.target_tokenizer
+    assert tokenizer is not None
+    assert target_tokenizer is not None
+    assert tokenizer.encode("THE Dog") == tokenizer.encode("the dog")
+    assert target_tokenizer.decode(target_tokenizer.encode("The dog")) == "The dog"
+    assert [target.split()[0] for _, target in decode_pairs(data)[0]] == ["The"] * len(data.train)
+    assert tokenizer.vocab_size == 1 + 1 + 5
+    assert target_tokenizer.vocab_size == 1 + len(set("".join(target)))
     assert not data.info.file_summary
-    facts = read(tmp_path, source, target, lowercase=True).info
-    assert facts.text.target_tokenizer is not None
-    assert facts.text.target_tokenizer.decode(facts.text.target_tokenizer.encode("The dogo")) == "the dogo"
-    assert facts.file_summary == ["targets: lowercased (data.lowercase)"]
+    info = read(tmp_path, source, target, lowercase=True).info
+    assert info.text.target_tokenizer is not None
+    assert info.text.target_tokenizer.decode(info.text.target_tokenizer.encode("The dogo")) == "the dogo"
+    assert info.file_summary == ["targets: lowercased (data.lowercase)"]
 
 
 def test_unknown_tokens_are_reported_with_their_share(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source, target = sentences()
     read(tmp_path, source, target, min_count=2)
     assert not caplog.records
-    strange = [f"{line} " + " ".join(f"x{number}y{k}" for k in range(12)) for number, line in enumerate(source)]
-    read(tmp_path, strange, target, min_count=2, max_length=300)
+    rare_lines = [f"{line} " + " ".join(f"x{number}y{k}" for k in range(12)) for number, line in enumerate(source)]
+    read(tmp_path, rare_lines, target, min_count=2, max_length=300)
     (record,) = caplog.records
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"data.source: many tokens are unknown: (\d+)% of those of the training rows, (\d+)% of those of the test rows;"
         r" to reduce them use data.min_count=1, .*",
         record.message,
     )
-    assert found
-    assert all(70 < int(share) < 95 for share in found.groups())
+    assert match
+    assert all(70 < int(share) < 95 for share in match.groups())
 
 
-def test_large_letters_of_a_prompt_are_read_too(tmp_path: Path) -> None:
+def test_prompt_is_lowercased(tmp_path: Path) -> None:
     data = read(tmp_path, *sentences())
     assert data.info.text.tokenizer is not None
     assert data.info.text.tokenizer.encode("Dog CAT") == data.info.text.tokenizer.encode("dog cat")
 
 
 class Echo(nn.Module):
-    """Writes, for every row, the target it was shown; ``late`` forgets the end."""
+    """Model that outputs the given targets; ``omits_end`` replaces the end token."""
 
     shapes = "x (B, S), lengths (B) -> (B, T, V)"
 
-    def __init__(self, targets: Tensor, vocabulary: int, end: int | None, late: bool = False):
+    def __init__(self, targets: Tensor, vocabulary: int, end: int | None, omits_end: bool = False):
         super().__init__()
         self.targets, self.vocabulary = targets, vocabulary
-        self.end, self.late = end, late
+        self.end, self.omits_end = end, omits_end
         self.dummy = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
@@ -156,19 +156,19 @@ class Echo(nn.Module):
     def decode(
         self, tokens: Tensor, memory: DecoderState, state: DecoderState | None = None
     ) -> tuple[Tensor, DecoderState]:
-        place = torch.zeros(len(tokens), dtype=torch.long) if state is None else state[0]
-        steps = (place[:, None] + torch.arange(tokens.shape[1])).clamp(max=self.targets.shape[1] - 1)
-        right = self.targets[memory[0][:, None], steps].clamp(min=0)
-        if self.late and self.end is not None:
-            right = right.masked_fill(right.eq(self.end), 1)
-        return nn.functional.one_hot(right, self.vocabulary).float(), (place + tokens.shape[1],)
+        position = torch.zeros(len(tokens), dtype=torch.long) if state is None else state[0]
+        steps = (position[:, None] + torch.arange(tokens.shape[1])).clamp(max=self.targets.shape[1] - 1)
+        target = self.targets[memory[0][:, None], steps].clamp(min=0)
+        if self.omits_end and self.end is not None:
+            target = target.masked_fill(target.eq(self.end), 1)
+        return nn.functional.one_hot(target, self.vocabulary).float(), (position + tokens.shape[1],)
 
 
-def judged(data: Dataset, late: bool = False) -> dict[str, float]:
+def score_echo(data: Dataset, omits_end: bool = False) -> dict[str, float]:
     batch = data.test.batch(torch.arange(len(data.test)), 0)
     assert batch.target is not None
     size = data.info.sizes["vocab_size"]
-    model = Echo(batch.target, size, data.info.text.end_token, late)
+    model = Echo(batch.target, size, data.info.text.end_token, omits_end)
     task = Seq2Seq(model, size, data.info.sizes["horizon"], 1.0, 0.0, "token", 3, 1.0)
     task.setup(data)
     task.validate_targets(data.test.get_targets(), "test")
@@ -179,26 +179,26 @@ def judged(data: Dataset, late: bool = False) -> dict[str, float]:
 
 def test_exact_output_scores_one_and_missing_end_tokens_do_not(tmp_path: Path) -> None:
     data = read(tmp_path, *sentences())
-    right, endless = judged(data), judged(data, late=True)
+    exact, endless = score_echo(data), score_echo(data, omits_end=True)
     for prefix in ("", "beam_"):
-        assert right[f"{prefix}token_accuracy"] == right[f"{prefix}exact_match"] == 1.0
-        assert right[f"{prefix}bleu"] == pytest.approx(100.0)
-    assert right["forcing_gap"] == 0.0
+        assert exact[f"{prefix}token_accuracy"] == exact[f"{prefix}exact_match"] == 1.0
+        assert exact[f"{prefix}bleu"] == pytest.approx(100.0)
+    assert exact["forcing_gap"] == 0.0
     assert endless["exact_match"] == 0.0
     assert endless["token_accuracy"] < 0.9
     assert endless["bleu"] < 60
 
 
-def test_the_baseline_is_the_score_of_the_classifier(tmp_path: Path) -> None:
+def test_baseline_is_score_of_most_frequent_tokens(tmp_path: Path) -> None:
     data = read(tmp_path, *sentences())
     train = data.train.get_targets()
     assert train is not None
     end = data.info.text.end_token
     guess = torch.stack([c[c != IGNORE_INDEX].mode().values for c in train.t()])
-    written = guess[: guess.tolist().index(end) + 1]
+    output = guess[: guess.tolist().index(end) + 1]
     batch = data.test.batch(torch.arange(len(data.test)), 0)
     size = data.info.sizes["vocab_size"]
-    model = Echo(written.expand(len(batch), -1), size, end)
+    model = Echo(output.expand(len(batch), -1), size, end)
     task = Seq2Seq(model, size, data.info.sizes["horizon"], 1.0, 0.0, "token", 1, 1.0)
     task.setup(data)
     totals = ScoreAccumulator()
@@ -208,10 +208,10 @@ def test_the_baseline_is_the_score_of_the_classifier(tmp_path: Path) -> None:
         assert data.info.baseline[name] == pytest.approx(scores[name]), name
 
 
-def test_the_most_frequent_tokens_of_rows_of_one_length() -> None:
-    seen = TensorSplit({"x": torch.zeros(3)}, torch.tensor([[1, 2], [1, 3], [4, 3]]))
-    truth = TensorSplit({"x": torch.zeros(2)}, torch.tensor([[1, 3], [4, 3]]))
-    assert baselines.most_frequent_tokens(seen, truth) == {
+def test_most_frequent_tokens_of_rows_of_equal_length() -> None:
+    train = TensorSplit({"x": torch.zeros(3)}, torch.tensor([[1, 2], [1, 3], [4, 3]]))
+    test = TensorSplit({"x": torch.zeros(2)}, torch.tensor([[1, 3], [4, 3]]))
+    assert baselines.most_frequent_tokens(train, test) == {
         "token_accuracy": 0.75,
         "exact_match": 0.5,
         "forcing_gap": 0.0,
@@ -220,12 +220,12 @@ def test_the_most_frequent_tokens_of_rows_of_one_length() -> None:
 
 def test_files_of_different_length_are_reported_with_both_counts(tmp_path: Path) -> None:
     source, target = sentences(20)
-    told = said(tmp_path, source, target[:-1])
-    assert "source.txt has 20 lines" in told
-    assert "target.txt has 19" in told
+    message = get_error(tmp_path, source, target[:-1])
+    assert "source.txt has 20 lines" in message
+    assert "target.txt has 19" in message
 
 
-def test_what_only_looks_like_the_end_of_a_line_does_not_part_lines(tmp_path: Path) -> None:
+def test_unicode_line_separators_do_not_split_lines(tmp_path: Path) -> None:
     source, target = sentences(20)
     source[3] += " \u2028 pig\x0bpig"
     read(tmp_path, source, target)
@@ -233,37 +233,37 @@ def test_what_only_looks_like_the_end_of_a_line_does_not_part_lines(tmp_path: Pa
         path = tmp_path / name
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     paths: dict[str, Any] = {name: str(tmp_path / f"{name}.txt") for name in ("source", "target")}
-    assert "\r" not in pairs(SentencePairs(**paths, **OPTIONS | {"tokens": "characters"}))[0][0][0]
+    assert "\r" not in decode_pairs(SentencePairs(**paths, **OPTIONS | {"tokens": "characters"}))[0][0][0]
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
 def test_bad_lines_are_reported_or_skipped(tmp_path: Path, side: str) -> None:
-    both = dict(zip(("source", "target"), sentences(30), strict=True))
-    both[side][4] = "  "
-    both[side][9] = "pig " * 30
-    told = said(tmp_path, *both.values())
-    assert f"{side}: {tmp_path}/{side}.txt: line 5 is empty; invalid pairs: 2; data.drop_bad=true" in told
-    both[side][4] = "pig"
-    assert "line 10 has 119 characters, more than data.max_length 100; invalid pairs: 1;" in said(
-        tmp_path, *both.values()
+    lines = dict(zip(("source", "target"), sentences(30), strict=True))
+    lines[side][4] = "  "
+    lines[side][9] = "pig " * 30
+    message = get_error(tmp_path, *lines.values())
+    assert f"{side}: {tmp_path}/{side}.txt: line 5 is empty; invalid pairs: 2; data.drop_bad=true" in message
+    lines[side][4] = "pig"
+    assert "line 10 has 119 characters, more than data.max_length 100; invalid pairs: 1;" in get_error(
+        tmp_path, *lines.values()
     )
-    assert sum(map(len, pairs(read(tmp_path, *both.values(), drop_bad=True)))) == 29
+    assert sum(map(len, decode_pairs(read(tmp_path, *lines.values(), drop_bad=True)))) == 29
 
 
 def test_too_few_pairs_and_missing_files_are_reported(tmp_path: Path) -> None:
-    assert "the val split is empty (1 pairs" in said(tmp_path, ["one"], ["eins"])
-    assert "source.txt: line 1 is empty" in said(tmp_path, [""], [""])
-    assert "the train split is empty (0 pairs" in said(tmp_path, [""], [""], drop_bad=True)
+    assert "the val split is empty (1 pairs" in get_error(tmp_path, ["one"], ["eins"])
+    assert "source.txt: line 1 is empty" in get_error(tmp_path, [""], [""])
+    assert "the train split is empty (0 pairs" in get_error(tmp_path, [""], [""], drop_bad=True)
     with pytest.raises(DataError, match=r"target: .*targets\.txt does not exist; did you mean target\.txt\?"):
         SentencePairs(str(tmp_path / "source.txt"), str(tmp_path / "targets.txt"), **OPTIONS)
 
 
 @pytest.mark.slow
 @needs("multi30k")
-def test_multi30k_both_ways() -> None:
+def test_multi30k_sizes_and_first_pair() -> None:
     data = Multi30k("de", "en", "words", 500, 2, True, str(FOLDER))
     assert [len(split) for split in (data.train, data.val, data.test)] == [29_000, 1014, 1000]
-    first = pairs_of(data, 0)
+    first = decode_pair(data, 0)
     assert first[0].startswith("zwei junge weiße männer sind")
     assert first[1].startswith("two young, white ⁇ are outside near many")
     assert data.info.sizes["vocab_size"] == 501
@@ -271,7 +271,7 @@ def test_multi30k_both_ways() -> None:
         Multi30k("en", "en", "words", 500, 2, True, str(FOLDER))
 
 
-def pairs_of(data: Dataset, row: int) -> tuple[str, str]:
+def decode_pair(data: Dataset, row: int) -> tuple[str, str]:
     batch: Batch = data.train.batch(torch.tensor([row]), 0)
     assert batch.target is not None
     assert data.info.text.tokenizer is not None
@@ -282,12 +282,12 @@ def pairs_of(data: Dataset, row: int) -> tuple[str, str]:
 
 
 @pytest.mark.slow
-def test_a_translation_is_learned(tmp_path: Path) -> None:
+def test_seq2seq_learns_translation(tmp_path: Path) -> None:
     draw = random.Random(0)
     rows = [draw.choices(ANIMALS, k=draw.randint(1, 5)) for _ in range(400)]
     paths = write(tmp_path, [" ".join(row) for row in rows], [" ".join(f"{word}o" for word in row) for row in rows])
-    words = ["model=seq2seq", "model.hidden_size=32", "data=pairs", *(f"data.{k}={v}" for k, v in paths.items())]
-    run = lab(*words, "epochs=12", "batch_size=16", "optimizer.lr=1e-2")
+    overrides = ["model=seq2seq", "model.hidden_size=32", "data=pairs", *(f"data.{k}={v}" for k, v in paths.items())]
+    run = lab(*overrides, "epochs=12", "batch_size=16", "optimizer.lr=1e-2")
     scores = run.test()
     assert scores["token_accuracy"] > 0.9
     assert scores["bleu"] > 80 > run.data.info.baseline["bleu"]
