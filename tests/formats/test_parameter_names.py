@@ -93,10 +93,10 @@ def test_only_the_class_that_was_changed_is_renamed() -> None:
         "project.out.weight": "project.out_proj.weight",
         "project.out.bias": "project.out_proj.bias",
     }
-    state = {"task": {name: torch.ones(1) for name in former}, "players": {"model": {"average": dict(former)}}}
+    state = {"task": {name: torch.ones(1) for name in former}, "param_groups": {"model": {"ema": dict(former)}}}
     renamed = renamed_state.rename_parameters(state, layer)
     assert list(renamed["task"]) == list(former.values()) == list(layer.state_dict())
-    assert renamed["players"]["model"]["average"] == {name: name for name in former.values()}
+    assert renamed["param_groups"]["model"]["ema"] == {name: name for name in former.values()}
     assert renamed_state.rename_parameters(renamed, layer) == renamed
 
 
