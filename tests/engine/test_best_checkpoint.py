@@ -49,7 +49,7 @@ def test_what_is_finer_survives_a_stop_and_an_older_state_lacks_it() -> None:
     again.load_state_dict(best.state_dict(), {})
     assert [again.is_improvement({"f1": 0.5, "nll": value}) for value in (0.6, 0.7, 0.8)] == [True, False, False]
     state: dict[str, Any] = best.state_dict()
-    del state["finer"]
+    del state["tiebreak_score"]
     again.load_state_dict(state, {})
     assert not again.is_improvement({"f1": 0.5, "nll": 0.1})
 

@@ -49,7 +49,7 @@ def test_two_states_and_the_best_are_kept(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / LAST)["position"]["step"] == 10000
     assert load_checkpoint(tmp_path / PREVIOUS)["position"]["step"] == 9900
     assert load_checkpoint(tmp_path / BEST)["step"] == 10
-    assert load_checkpoint(tmp_path / LAST)["about"] == {"name": "run"}
+    assert load_checkpoint(tmp_path / LAST)["run_metadata"] == {"name": "run"}
 
 
 def test_a_file_system_without_hard_links_is_supported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

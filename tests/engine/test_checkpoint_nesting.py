@@ -106,7 +106,7 @@ def test_shared_and_tied_weights_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("in_tmp")
 @pytest.mark.parametrize(
-    ("part", "make"), [("data", loop), ("about", circle), ("data", lambda: torch.eye(3).to_sparse())]
+    ("part", "make"), [("data", loop), ("run_metadata", circle), ("data", lambda: torch.eye(3).to_sparse())]
 )
 def test_a_run_whose_checkpoint_has_no_end_is_refused_with_a_message(part: str, make: Callable[[], Any]) -> None:
     path = train_run("csv")

@@ -70,7 +70,8 @@ def test_unedited_files_are_accepted(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["about", "data", "task", "position", "history", "best", "random", "players", "running"]
+    "key",
+    ["run_metadata", "data", "task", "position", "history", "best", "random", "param_groups", "running_totals"],
 )
 def test_a_state_without_one_of_its_parts(run: Path, key: str) -> None:
     edit(run / LAST, lambda state: state.pop(key))
@@ -81,23 +82,27 @@ def test_a_state_without_one_of_its_parts(run: Path, key: str) -> None:
 LASTS: dict[str, Change] = {
     "format_version": put(torch.zeros(0), "format_version"),
     "format": put(2, "format"),
-    "about.threads": put(-3, "about", "threads"),
-    "about.config.model.hidden": put(torch.ones(3), "about", "config", "model", "hidden"),
+    "run_metadata.threads": put(-3, "run_metadata", "threads"),
+    "run_metadata.config.model.hidden": put(torch.ones(3), "run_metadata", "config", "model", "hidden"),
     "position.step": put(5, "position", "step"),
     "position.epoch": put("2", "position", "epoch"),
-    "running.seconds": put([], "running", "seconds"),
-    "running.sums": put((0.0,), "running", "sums"),
+    "running_totals.seconds": put([], "running_totals", "seconds"),
+    "running_totals.sums": put((0.0,), "running_totals", "sums"),
     "history.1.train_loss": put("0.5", "history", 1, "train_loss"),
     "history": put(1, "history", 1, "epoch"),
     "history.0.step": lambda state: state["history"][0].pop("step"),
     "history.0.val_accuracy": lambda state: [row.pop("val_accuracy") for row in state["history"]],
     "best.score": put(2.0, "best", "score"),
     "best": put(9, "best", "epoch"),
-    "players.model.average": put(None, "players", "model", "average"),
-    "players.model.rate": put(float("nan"), "players", "model", "rate"),
-    "players.model.optimizer.averages.mean": put(torch.zeros(3), "players", "model", "optimizer", "averages", "mean"),
-    "players.model.schedule.waited": put(-1, "players", "model", "schedule", "waited"),
-    "players.other": put({}, "players", "other"),
+    "param_groups.model.ema": put(None, "param_groups", "model", "ema"),
+    "param_groups.model.lr": put(float("nan"), "param_groups", "model", "lr"),
+    "param_groups.model.optimizer.averages.mean": put(
+        torch.zeros(3), "param_groups", "model", "optimizer", "averages", "mean"
+    ),
+    "param_groups.model.schedule.num_bad_validations": put(
+        -1, "param_groups", "model", "schedule", "num_bad_validations"
+    ),
+    "param_groups.other": put({}, "param_groups", "other"),
     "scaler": put({"scale": 1.0}, "scaler"),
     "random: python": put([3, [1, 2], None], "random", "python"),
     "random: torch": put(torch.zeros(5056, dtype=torch.uint8), "random", "torch"),
@@ -118,9 +123,9 @@ def test_a_last_state_with_something_else_in_it(run: Path, key: str) -> None:
 
 BESTS: dict[str, Change] = {
     "score": put("0.9", "score"),
-    "about.identity": put(None, "about", "identity"),
+    "run_metadata.identity": put(None, "run_metadata", "identity"),
     "data": put(None, "data"),
-    "data.facts.class_names": put(["b", "a"], "data", "facts", "class_names"),
+    "data.dataset_info.class_names": put(["b", "a"], "data", "dataset_info", "class_names"),
     "data.excerpts.test": put(None, "data", "excerpts", "test"),
     "data.fingerprint": put(5, "data", "fingerprint"),
     "data.fitted": put({}, "data", "fitted"),
@@ -159,10 +164,10 @@ def test_what_was_learned_of_the_data_in_another_order(tmp_path: Path) -> None:
         return value[::-1] if isinstance(value, str) and len(value) > 5 else value
 
     def change(state: dict[str, Any]) -> None:
-        state["data"]["fitted"]["codec"] = turn(state["data"]["fitted"]["codec"])
+        state["data"]["fitted"]["tokenizer"] = turn(state["data"]["fitted"]["tokenizer"])
 
     edit(path / BEST, change)
-    with pytest.raises(ConfigError, match=r"best\.pt: data\.fitted\.codec is not what the run saved"):
+    with pytest.raises(ConfigError, match=r"best\.pt: data\.fitted\.tokenizer is not what the run saved"):
         list(sample.sample_run(saved_run.load(path), {}))
 
 

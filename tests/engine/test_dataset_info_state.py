@@ -41,8 +41,8 @@ def test_the_stored_keys_and_their_attributes() -> None:
         "target_mean": 0.5,
         "target_unit": "m",
         "channel_names": ["a"],
-        "channel_scale": [[1.0], [2.0]],
-        "end": 9,
+        "channel_moments": [[1.0], [2.0]],
+        "end_token": 9,
         "mode_sigma": 0.1,
     }
     assert torch.equal(node_classes, torch.tensor([1, 0]))
@@ -62,9 +62,9 @@ def test_stored_info_is_restored() -> None:
 
 @pytest.mark.parametrize("run", ["csv_mlp", "karate_gcn", "ring_cgan", "series_dlinear", "text_lstm"])
 def test_info_stored_by_0_1_0_is_stored_again_alike(run: str) -> None:
-    stored = consistency.load_best(RUNS_0_1_0 / run)["data"]["facts"]
+    stored = consistency.load_best(RUNS_0_1_0 / run)["data"]["dataset_info"]
     again = info_state(info_from_state(stored))
     assert [*again] == [*STORED_FIELDS]
-    assert again.keys() - stored.keys() == {"target_mean", "target_unit", "channel_names", "channel_scale"}
+    assert again.keys() - stored.keys() == {"target_mean", "target_unit", "channel_names", "channel_moments"}
     for key, value in stored.items():
         assert torch.equal(again[key], value) if isinstance(value, torch.Tensor) else again[key] == value

@@ -42,6 +42,6 @@ def test_a_way_between_rows_that_are_not_kept_is_read_from_the_data(
 
 
 def test_stored_data_of_a_later_version_is_refused() -> None:
-    state = {"version": 3, "fitted": None, "facts": {}, "excerpts": {}}
+    state = {"version": 3, "fitted": None, "dataset_info": {}, "excerpts": {}}
     with pytest.raises(ConfigError, match="has version 3; this version of train reads 1 to 2"):
         restore_from_state(Dataset, state, {})

@@ -86,8 +86,8 @@ def test_param_groups_and_frozen_parameters_resume_bit_exactly(optimizer: str, t
     words = (f"optimizer={optimizer}", GROUPS, "freeze=['layers.0.bias']")
     assert_resumes(partial(build, *words), tmp_path, 5)
     trainer = build(*words)
-    state = trainer.state_dict()["players"]["model"]
-    assert set(state["average"]) == {"model.layers.0.weight", "model.head.weight", "model.head.bias"}
+    state = trainer.state_dict()["param_groups"]["model"]
+    assert set(state["ema"]) == {"model.layers.0.weight", "model.head.weight", "model.head.bias"}
     start = trainer.task.model.get_parameter("layers.0.bias").clone()
     trainer.fit()
     assert torch.equal(trainer.task.model.get_parameter("layers.0.bias"), start)
@@ -192,11 +192,11 @@ def test_vectors_of_before_are_taken_apart_by_name() -> None:
     (group,) = trainer.param_groups.values()
     new = trainer.state_dict()
     old = trainer.state_dict()
-    old["players"] = {
+    old["param_groups"] = {
         "model": group.state_dict()
-        | {"average": group.ema.average}
+        | {"ema": group.ema.average}
         | {"optimizer": {"steps": group.optimizer.steps, "averages": group.optimizer.averages}}
     }
-    named = resume.split_flat_states(trainer, old)["players"]["model"]
-    assert named["average"].keys() == new["players"]["model"]["average"].keys()
-    assert str(named) == str(new["players"]["model"])
+    named = resume.split_flat_states(trainer, old)["param_groups"]["model"]
+    assert named["ema"].keys() == new["param_groups"]["model"]["ema"].keys()
+    assert str(named) == str(new["param_groups"]["model"])

@@ -167,17 +167,17 @@ FORGOTTEN: dict[str, StateChange] = {
     "python generator": drop_state("random", "python"),
     "numpy generator": drop_state("random", "numpy"),
     "weights": drop_state("task"),
-    "optimizer": drop_state("players", "model", "optimizer"),
-    "steps of the param group": drop_state("players", "model", "steps"),
-    "plateau": drop_state("players", "model", "schedule"),
-    "average": drop_state("players", "model", "average"),
+    "optimizer": drop_state("param_groups", "model", "optimizer"),
+    "steps of the param group": drop_state("param_groups", "model", "steps"),
+    "plateau": drop_state("param_groups", "model", "schedule"),
+    "average": drop_state("param_groups", "model", "ema"),
     "batch offset": drop_state("position", "batch"),
     "epoch": drop_state("position", "epoch"),
     "step": drop_state("position", "step"),
     "best": drop_state("best"),
     "history": drop_state("history"),
-    "running sums": drop_state("running", "sums"),
-    "running count": drop_state("running", "steps"),
+    "running sums": drop_state("running_totals", "sums"),
+    "running count": drop_state("running_totals", "steps"),
 }
 
 

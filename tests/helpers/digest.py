@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-WALL_CLOCK = {"seconds", "about"}
+WALL_CLOCK = {"seconds", "run_metadata"}
 
 
 def digest(state: Any) -> str:

@@ -71,11 +71,11 @@ def forget_singular_vectors(state: dict[str, Any], fresh: dict[str, Any]) -> Non
 
 FORGOTTEN: dict[str, StateChange] = {
     "singular vectors": forget_singular_vectors,
-    "critic's optimizer": drop_state("players", "critic", "optimizer"),
-    "generator's optimizer": drop_state("players", "generator", "optimizer"),
-    "critic's steps": drop_state("players", "critic", "steps"),
-    "generator's steps": drop_state("players", "generator", "steps"),
-    "generator's EMA": drop_state("players", "generator", "average"),
+    "critic's optimizer": drop_state("param_groups", "critic", "optimizer"),
+    "generator's optimizer": drop_state("param_groups", "generator", "optimizer"),
+    "critic's steps": drop_state("param_groups", "critic", "steps"),
+    "generator's steps": drop_state("param_groups", "generator", "steps"),
+    "generator's EMA": drop_state("param_groups", "generator", "ema"),
     "noise": drop_state("random", "torch"),
 }
 

@@ -149,7 +149,7 @@ def test_an_older_run_restores_its_value_range(tmp_path: Path) -> None:
     bounds = run.data.pixel_bounds()
     assert bounds is not None
     assert told.pixel_bounds() == [*bounds]
-    assert set(state["facts"]) == set(dataset_info_state.STORED_FIELDS), "nothing new is stored"
+    assert set(state["dataset_info"]) == set(dataset_info_state.STORED_FIELDS), "nothing new is stored"
 
 
 def test_data_without_pixels_has_no_value_range() -> None:

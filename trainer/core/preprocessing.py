@@ -26,6 +26,8 @@ VERSION = 2
 those of a series or a text by their number.
 """
 SPLITS = ("train", "val", "test")
+FORMER_NAMES = {"tokenizer": "codec", "target_tokenizer": "target_codec", "boundary_contexts": "before_ends"}
+"""Names that values had in checkpoints before version 5, by their current ones."""
 
 
 class RowKeys(NamedTuple):
@@ -68,7 +70,18 @@ class Preprocessing:
         if not self.is_stored:
             assert name not in self.values, f"{name} is fitted twice"
             self.values[name] = fit()
-        elif name not in self.values:
+        return self.get(name)
+
+    def get(self, name: str) -> Any:
+        """Return the value of a name; one that was stored by a former name gets the current one.
+
+        Raises:
+            ConfigError: The saved run has no such value.
+        """
+        former_name = FORMER_NAMES.get(name)
+        if name not in self.values and former_name in self.values:
+            self.values[name] = self.values.pop(former_name)
+        if name not in self.values:
             raise ConfigError(f"this run stores no {name!r} of its data: it was saved by another version")
         return self.values[name]
 

@@ -66,7 +66,7 @@ class BestCheckpoint:
     def state_dict(self) -> dict[str, Any]:
         """Return the state without the weights, which are saved in a separate file."""
         position = {"epoch": self.epoch, "step": self.step, "higher_is_better": self.monitor.higher_is_better}
-        return {"score": self.score, "finer": self.tiebreak_score} | position
+        return {"score": self.score, "tiebreak_score": self.tiebreak_score} | position
 
     def load_state_dict(self, state: Mapping[str, Any], weights: dict[str, Tensor] | None) -> None:
         """Restore a state.
@@ -76,5 +76,5 @@ class BestCheckpoint:
             weights: Best weights; None if there are none.
         """
         self.score, self.epoch, self.step = state["score"], state["epoch"], state["step"]
-        self.tiebreak_score = state.get("finer")
+        self.tiebreak_score = state.get("tiebreak_score")
         self.weights = weights

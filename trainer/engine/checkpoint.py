@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from trainer.config import migrations
-from trainer.engine import checkpoint_nesting
+from trainer.engine import checkpoint_nesting, renamed_keys
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError, SystemFault
 from trainer.utils.paths import describe_missing_path
@@ -28,13 +28,14 @@ from trainer.utils.paths import describe_missing_path
 log = logging.getLogger(__name__)
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """Format version of both files.
 
 Version 1 had no data; 1 and 2 (as ``format``) contain configurations of version 1. Before 3, optimizer states were flat
-vectors (``resume.split_flat_states``); before 4, some parameters had other names (``renamed_state``).
+vectors (``resume.split_flat_states``); before 4, some parameters had other names (``renamed_state``);
+before 5, some keys (``renamed_keys``).
 """
-_CONFIG_VERSIONS = {1: 1, 2: 1, 3: 2}
+_CONFIG_VERSIONS = {1: 1, 2: 1, 3: 2, 4: 3}
 """Version of the configuration in earlier checkpoints."""
 
 _LOAD_ERRORS = (RuntimeError, ValueError, LookupError, EOFError, TypeError, AttributeError, AssertionError)
@@ -150,7 +151,7 @@ def migrate_state(state: dict[str, Any], path: Path) -> dict[str, Any]:
         path: Its file, for messages.
 
     Raises:
-        ConfigError: The state has a later version.
+        ConfigError: The state has a later version, or contains what its version does not have.
     """
     state = dict(state) if migrations.KEY in state else {migrations.KEY: state.pop("format", 1)} | state
     version = migrations.check_version(state[migrations.KEY], path, FORMAT_VERSION)
@@ -165,7 +166,7 @@ def migrate_state(state: dict[str, Any], path: Path) -> dict[str, Any]:
     if version < FORMAT_VERSION and isinstance(about, dict) and isinstance(about.get("config"), dict):
         config = migrations.migrate_config(about["config"], _CONFIG_VERSIONS[version])
         state["about"] = migrations.rename_options(about) | {"config": config}
-    return state
+    return renamed_keys.rename_keys(state, path) if version < 5 else state
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -252,13 +253,13 @@ class CheckpointManager:
 
     Args:
         folder: The run directory; temporary files left by a crash are removed.
-        about: Description of the run, saved in every file.
+        run_metadata: Description of the run, saved in every file.
         data: State of the data set, saved in every file.
     """
 
-    def __init__(self, folder: Path, about: dict[str, Any], data: dict[str, Any] | None = None):
+    def __init__(self, folder: Path, run_metadata: dict[str, Any], data: dict[str, Any] | None = None):
         self.run_dir = folder
-        self.shared_state = {migrations.KEY: FORMAT_VERSION, "about": about, "data": data}
+        self.shared_state = {migrations.KEY: FORMAT_VERSION, "run_metadata": run_metadata, "data": data}
         atomic_write.remove_leftovers(folder)
 
     @property

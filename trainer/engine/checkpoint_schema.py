@@ -34,25 +34,25 @@ OPTIONAL_RUN_SCHEMA = {
 """Keys of the description that format 1 may lack."""
 BEST_SCHEMA = {
     "score": Number | None,
-    "finer": Number | None,
+    "tiebreak_score": Number | None,
     "epoch": PositiveInt | None,
     "step": PositiveInt | None,
     "higher_is_better": bool,
 }
 STATE_SCHEMA = {
     "position": {"epoch": NonNegativeInt, "batch": NonNegativeInt, "step": NonNegativeInt},
-    "running": {"sums": tuple[Number, Number], "steps": NonNegativeInt, "seconds": NonNegativeFloat},
+    "running_totals": {"sums": tuple[Number, Number], "steps": NonNegativeInt, "seconds": NonNegativeFloat},
     "history": list[dict[str, Number]],
     "best": BEST_SCHEMA,
     "should_stop": bool,
     "callbacks": dict[str, dict[str, object]],
 }
 """Parts of the last state that do not depend on what is trained."""
-TRAINED_KEYS = ("task", "players", "scaler", "random")
+TRAINED_KEYS = ("task", "param_groups", "scaler", "random")
 """Its other parts, whose schema depends on the objects of the run."""
 HISTORY_ROW_SCHEMA = {"epoch": PositiveInt, "step": PositiveInt, "seconds": NonNegativeFloat, "train_loss": Number}
 """Columns of every row of the history."""
-OPTIONAL_KEYS = {"finer", "higher_is_better"}
+OPTIONAL_KEYS = {"tiebreak_score", "higher_is_better"}
 """Keys that older versions did not save."""
 MAX_PROBLEMS = 5
 
@@ -72,7 +72,7 @@ def check_plain_state(state: Mapping[str, Any], file: Path) -> None:
         if file.name == checkpoint.BEST
         else {**STATE_SCHEMA, **dict.fromkeys(TRAINED_KEYS, object)}
     )
-    expected = {migrations.KEY: object, "about": object, "data": object, **schema}
+    expected = {migrations.KEY: object, "run_metadata": object, "data": object, **schema}
     raise_problems(file, [*_find_problems(state, expected), *_find_run_problems(state), *_find_data_problems(state)])
     if file.name != checkpoint.BEST:
         raise_problems(file, list(_find_history_problems(state)))
@@ -90,7 +90,7 @@ def check_trained_state(state: Mapping[str, Any], trainer: Trainer, file: Path) 
         ConfigError: A key, shape or value does not belong to this trainer.
     """
     schema = {
-        "players": _param_group_schema(trainer, state["players"]),
+        "param_groups": _param_group_schema(trainer, state["param_groups"]),
         "scaler": _infer_schema(trainer.scaler.state_dict()),
     }
     problems = [problem for key, expected in schema.items() for problem in _find_problems(state[key], expected, key)]
@@ -113,7 +113,7 @@ def check_best(best: Mapping[str, Any], state: Mapping[str, Any], file: Path) ->
     """
     last_best, last_step = state["best"], state["position"]["step"]
     if best["step"] == last_best["step"]:
-        common_keys = (key for key in ("score", "finer", "epoch") if key in best and key in last_best)
+        common_keys = (key for key in ("score", "tiebreak_score", "epoch") if key in best and key in last_best)
         problems = [
             f"{key} is {best[key]!r}; {checkpoint.LAST} has {last_best[key]!r}"
             for key in common_keys
@@ -185,7 +185,7 @@ def _param_group_schema(trainer: Trainer, saved: Any) -> dict[str, Any]:
     """Return the schema of the parameter groups; the state of an optimizer is present after its first step."""
     return {
         name: _infer_schema(group.example_state_dict(has_stepped=_has_stepped(saved, name)))
-        | ({"average": type(None)} if group.ema is None else {})
+        | ({"ema": type(None)} if group.ema is None else {})
         for name, group in trainer.param_groups.items()
     }
 
@@ -198,13 +198,13 @@ def _has_stepped(saved: Any, name: str) -> bool:
 
 
 def _find_run_problems(state: Mapping[str, Any]) -> Iterator[str]:
-    about = state.get("about")
-    if not isinstance(about, Mapping):
-        yield "the description of its run (about) is missing"
+    metadata = state.get("run_metadata")
+    if not isinstance(metadata, Mapping):
+        yield "the description of its run (run_metadata) is missing"
         return
-    optional = {key: kind for key, kind in OPTIONAL_RUN_SCHEMA.items() if key in about}
-    yield from _find_problems(about, {**RUN_SCHEMA, **optional}, "about")
-    yield from _find_tensor_problems(about.get("config"), "about.config")
+    optional = {key: kind for key, kind in OPTIONAL_RUN_SCHEMA.items() if key in metadata}
+    yield from _find_problems(metadata, {**RUN_SCHEMA, **optional}, "run_metadata")
+    yield from _find_tensor_problems(metadata.get("config"), "run_metadata.config")
 
 
 def _find_tensor_problems(value: Any, at: str) -> Iterator[str]:
@@ -218,12 +218,12 @@ def _find_tensor_problems(value: Any, at: str) -> Iterator[str]:
 
 def _find_data_problems(state: Mapping[str, Any]) -> Iterator[str]:
     """Yield the parts of the saved data that do not match the saved digests."""
-    data, about = state.get("data"), state.get("about")
-    saved_digests = about.get("data") if isinstance(about, Mapping) else None
+    data, metadata = state.get("data"), state.get("run_metadata")
+    saved_digests = metadata.get("data") if isinstance(metadata, Mapping) else None
     if data is None and saved_digests is None:
         return
     if not isinstance(data, Mapping) or not isinstance(saved_digests, Mapping):
-        yield f"{'about.data' if isinstance(data, Mapping) else 'data'} is missing, or is not what the run saved"
+        yield f"{'run_metadata.data' if isinstance(data, Mapping) else 'data'} is missing, or is not what the run saved"
         return
     current_digests = digests.digest_parts(data)
     for key in dict.fromkeys((*saved_digests, *current_digests)):

@@ -1,7 +1,7 @@
 """The part of ``DatasetInfo`` that is stored in checkpoints, as a flat dictionary of plain values.
 
 The keys do not follow the nesting of ``DatasetInfo``. Checkpoints before format 4 have no ``target_mean``,
-``target_unit``, ``channel_names`` and ``channel_scale``.
+``target_unit``, ``channel_names`` and ``channel_moments``.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ STORED_FIELDS = {
     "target_mean": "target.mean",
     "target_unit": "target.unit",
     "channel_names": "target.channel_names",
-    "channel_scale": "target.channel_moments",
-    "end": "text.end_token",
+    "channel_moments": "target.channel_moments",
+    "end_token": "text.end_token",
     "node_classes": "graph.node_classes",
     "modes": "density.modes",
     "mode_sigma": "density.mode_sigma",

@@ -82,7 +82,7 @@ def reload_dataset(config: Config, state: Mapping[str, Any] | None) -> Dataset:
     except ConfigError as error:
         raise ConfigError(*error.problems, *[FIXED_OPTIONS_HINT] * bool(change)) from error
     _check_unchanged(current)
-    _check_same_sizes(config, state["facts"]["sizes"], data.info.sizes)
+    _check_same_sizes(config, state["dataset_info"]["sizes"], data.info.sizes)
     return data
 
 

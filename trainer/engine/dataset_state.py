@@ -58,7 +58,7 @@ class SplitExcerpt(Split):
         parts = {
             "target": self.full_batch.target,
             "index": self.full_batch.index,
-            "asked": self.full_batch.output_index,
+            "output_index": self.full_batch.output_index,
         }
         return {"inputs": self.full_batch.inputs, **parts, "is_divisible": self.is_divisible}
 
@@ -109,7 +109,7 @@ def make_dataset_state(data: Dataset) -> dict[str, Any]:
     return {
         "version": preprocessing.VERSION if data.fitted is None else data.fitted.version,
         "fitted": None if data.fitted is None else data.fitted.values,
-        "facts": info_state(data.info),
+        "dataset_info": info_state(data.info),
         "excerpts": {name: None if excerpt is None else excerpt.state_dict() for name, excerpt in excerpts.items()},
     }
 
@@ -146,7 +146,7 @@ def restore_from_state(kind: type[D], state: Mapping[str, Any], options: Mapping
         excerpt = state["excerpts"][name]
         if excerpt is None:
             raise ConfigError("a row of this run's data was too large to be saved; the original data is needed")
-        batch = Batch(excerpt["inputs"], excerpt["target"], excerpt["index"], excerpt["asked"])
+        batch = Batch(excerpt["inputs"], excerpt["target"], excerpt["index"], excerpt["output_index"])
         setattr(data, name, SplitExcerpt(batch, is_divisible=excerpt["is_divisible"]))
-    data.info = data.complete_info(info_from_state(state["facts"]))
+    data.info = data.complete_info(info_from_state(state["dataset_info"]))
     return data

@@ -78,8 +78,8 @@ class ParamGroup:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "steps": self.num_updates,
-            "rate": self.lr,
-            "average": None if self.ema is None else self.ema.state_dict(),
+            "lr": self.lr,
+            "ema": None if self.ema is None else self.ema.state_dict(),
         }
 
     def example_state_dict(self, *, has_stepped: bool) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class ParamGroup:
             is_vector = isinstance(value, Tensor) and value.shape == self.params.data.shape
             return self.params.split_by_name(value.contiguous()) if is_vector else value
 
-        named = {**state, "average": name(state.get("average"))}
+        named = {key: name(value) if key == "ema" else value for key, value in state.items()}
         optimizer = state.get("optimizer")
         if isinstance(optimizer, Mapping) and isinstance(optimizer.get("averages"), Mapping):
             averages = {key: name(value) for key, value in optimizer["averages"].items()}
@@ -109,8 +109,8 @@ class ParamGroup:
         """
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        self.num_updates, self.lr = state["steps"], state["rate"]
-        if (self.ema is None) != (state["average"] is None):
+        self.num_updates, self.lr = state["steps"], state["lr"]
+        if (self.ema is None) != (state["ema"] is None):
             raise ConfigError("ema: it cannot be switched on or off when a run is resumed")
         if self.ema is not None:
-            self.ema.load_state_dict(state["average"])
+            self.ema.load_state_dict(state["ema"])

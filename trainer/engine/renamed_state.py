@@ -21,7 +21,7 @@ def rename_parameters(state: Mapping[str, Any], task: nn.Module) -> dict[str, An
         task: The task that it is loaded into.
     """
     current = find_former_names(task, task.state_dict())
-    return {**state, **{key: _rename_keys(state[key], current) for key in ("task", "players") if key in state}}
+    return {**state, **{key: _rename_keys(state[key], current) for key in ("task", "param_groups") if key in state}}
 
 
 def _rename_keys(node: Any, current: Mapping[str, str]) -> Any:

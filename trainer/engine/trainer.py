@@ -252,11 +252,11 @@ class Trainer:
         """Return everything that the rest of the run depends on, as tensors and plain values."""
         return {
             "task": self.task.state_dict(),
-            "players": {name: group.state_dict() for name, group in self.param_groups.items()},
+            "param_groups": {name: group.state_dict() for name, group in self.param_groups.items()},
             "scaler": self.scaler.state_dict(),
             "random": rng.get_rng_state(self.device),
             "position": {"epoch": self.epoch, "batch": self.batch, "step": self.step},
-            "running": {
+            "running_totals": {
                 "sums": self.nan_guard.totals(),
                 "steps": self.nan_guard.steps,
                 "seconds": self.elapsed_seconds,
@@ -278,12 +278,12 @@ class Trainer:
             raise ConfigError(f"the checkpoint lacks part of the state: {', '.join(sorted(missing))}")
         self.task.load_state_dict(state["task"])
         for name, group in self.param_groups.items():
-            group.load_state_dict(state["players"][name])
+            group.load_state_dict(state["param_groups"][name])
         self.scaler.load_state_dict(state["scaler"])
         self.epoch, self.batch, self.step = (state["position"][key] for key in ("epoch", "batch", "step"))
         self.task.progress.fill_(max(0, self.step - 1) / self.total_steps)
-        self.nan_guard.reset(tuple(state["running"]["sums"]), state["running"]["steps"])
-        self.seconds_before = state["running"]["seconds"]
+        self.nan_guard.reset(tuple(state["running_totals"]["sums"]), state["running_totals"]["steps"])
+        self.seconds_before = state["running_totals"]["seconds"]
         self.history = list(state["history"])
         self.best.load_state_dict(state["best"], None if best is None else best["task"])
         self.should_stop = state["should_stop"]

@@ -236,7 +236,8 @@ class Plateau(LRSchedule):
             self.num_bad_validations = 0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"scale": self.scale, "best": self.best, "waited": self.num_bad_validations}
+        return {"scale": self.scale, "best": self.best, "num_bad_validations": self.num_bad_validations}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.scale, self.best, self.num_bad_validations = state["scale"], state["best"], state["waited"]
+        self.scale, self.best = state["scale"], state["best"]
+        self.num_bad_validations = state["num_bad_validations"]

@@ -119,24 +119,28 @@ class TorchSchedule(LRSchedule):
         self.scheduler.step(score)  # type: ignore[arg-type]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return position, learning rate, momentum and numeric attributes of the scheduler; infinite ones as None."""
+        """Return position, learning rate and momentum, and of a class of torch its numbers; infinite ones as None."""
         numbers = {
             key: value if math.isfinite(value) else None
             for key, value in sorted(vars(self.scheduler).items())
             if isinstance(value, int | float) and not isinstance(value, bool) and key != "mode_worse"
         }
-        rates = {"rate": float(self.group["lr"]), "momentum": float(self.group["momentum"])}
-        return {"position": self.position, "is_max": int(self.is_max), **rates, **numbers}
+        numbers = numbers if self._is_of_torch() else {}
+        values = {"lr": float(self.group["lr"]), "momentum": float(self.group["momentum"])}
+        return {"position": self.position, "is_max": int(self.is_max), **values, **numbers}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._make(bool(state["is_max"]))
         self.position = self.last_step = 0
-        if not self.scheduler_class.__module__.startswith("torch.optim"):
+        if not self._is_of_torch():
             # The state of a scheduler of a plugin is unknown, so its steps are repeated.
             self.compute_lr(state["position"])
             return
         self.position = state["position"]
-        self.group["lr"], self.group["momentum"] = state["rate"], state["momentum"]
+        self.group["lr"], self.group["momentum"] = state["lr"], state["momentum"]
         for key, value in state.items():
             if value is not None and key in vars(self.scheduler):
                 setattr(self.scheduler, key, value)
+
+    def _is_of_torch(self) -> bool:
+        return self.scheduler_class.__module__.startswith("torch.optim")

@@ -33,31 +33,33 @@ def check_run(path: Path, state: Mapping[str, Any], file: Path) -> None:
         ConfigError: They differ, because one was edited or belongs to another run.
     """
     checkpoint_schema.check_plain_state(state, file)
-    about = state["about"]
+    metadata = state["run_metadata"]
     raw, _ = saved_run.read_config(path)
     results = recovery.read_results(path)
-    config, saved_config = (drop_runtime_keys(secret_masking.mask_tree(tree)) for tree in (raw, about["config"]))
+    config, saved_config = (drop_runtime_keys(secret_masking.mask_tree(tree)) for tree in (raw, metadata["config"]))
     problems = [
         *_find_differences(path / run_dir.CONFIG_FILE, config, saved_config, file),
-        *_find_differences(path / run_dir.RESULTS_FILE, *_select_common_keys(results, about), file),
+        *_find_differences(path / run_dir.RESULTS_FILE, *_select_common_keys(results, metadata), file),
     ]
     if problems:
         more = [f"and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
         raise ConfigError(*problems[:MAX_PROBLEMS], *more, "one of the two was edited or belongs to another run")
 
 
-def _select_common_keys(results: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _select_common_keys(
+    results: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the keys that results and a checkpoint share; a seed from the environment is in the results only.
 
     Excluded are the digest of the data, because the results of a run resumed with changed data have the current one,
     and the identity of a run resumed from a checkpoint of an earlier version, which hashed other class paths.
     """
-    options = about["options"]
+    options = metadata["options"]
     expected = {"options": options}
-    if results.get(migrations.KEY, 1) == about.get(migrations.KEY, 1):
-        expected["identity"] = about.get("identity")
+    if results.get(migrations.KEY, 1) == metadata.get(migrations.KEY, 1):
+        expected["identity"] = metadata.get("identity")
     expected |= {group: options[group] for group in ("model", "data", "task") if group in options}
-    if isinstance(seed := about["config"].get("seed"), int):
+    if isinstance(seed := metadata["config"].get("seed"), int):
         expected["seed"] = seed
     return {key: results.get(key) for key in expected}, expected
 
@@ -106,7 +108,11 @@ def is_best_lost(path: Path, state: Mapping[str, Any] | None, epoch: int | None)
 
 def extract_best(state: Mapping[str, Any]) -> dict[str, Any]:
     """Extract the checkpoint of the best weights from a last state that contains them."""
-    return {"task": state["task"], **state["best"], **{key: state[key] for key in (migrations.KEY, "about", "data")}}
+    return {
+        "task": state["task"],
+        **state["best"],
+        **{key: state[key] for key in (migrations.KEY, "run_metadata", "data")},
+    }
 
 
 def _best_position(best: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,8 +121,8 @@ def _best_position(best: Mapping[str, Any]) -> dict[str, Any]:
 
 def _contains_best_weights(state: Mapping[str, Any]) -> bool:
     """Return whether the last state contains the best weights: there is no later step and no EMA."""
-    param_groups = state["players"].values() if isinstance(state["players"], Mapping) else [None]
-    has_no_ema = all(isinstance(group, Mapping) and group.get("average", 0) is None for group in param_groups)
+    param_groups = state["param_groups"].values() if isinstance(state["param_groups"], Mapping) else [None]
+    has_no_ema = all(isinstance(group, Mapping) and group.get("ema", 0) is None for group in param_groups)
     return bool(state["best"]["step"] == state["position"]["step"]) and has_no_ema
 
 

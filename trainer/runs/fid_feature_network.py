@@ -147,7 +147,7 @@ def _describe_encoding_differences(
     """
     if state is None:
         return ["it was saved by a version without the preprocessing of the data"]
-    info = info_from_state(state["facts"])
+    info = info_from_state(state["dataset_info"])
     differences = []
     if list(info.class_names) != list(data.info.class_names):
         saved_names, current_names = (

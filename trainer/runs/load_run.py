@@ -30,7 +30,7 @@ def load_run(config: Config, *, reads_files: bool = True, to_score: bool = False
     """
     file = Path(config.run_dir) / checkpoint.BEST
     best = consistency.load_best(Path(config.run_dir))
-    torch.set_num_threads(config.settings.threads or best["about"]["threads"])
+    torch.set_num_threads(config.settings.threads or best["run_metadata"]["threads"])
     device.keep_freed_memory()
     with show_warnings():
         data = (dataset_loading.reload_dataset if reads_files else dataset_loading.restore_dataset)(

@@ -33,30 +33,30 @@ def _load_checkpoint_metadata(path: Path) -> dict[str, Any]:
         state = checkpoint.migrate_state(checkpoint.load_newest(path), path / checkpoint.LAST)
     except UserError:
         return {}
-    about, position = state.get("about"), state.get("position")
-    return about | {"position": position} if isinstance(about, dict) and isinstance(position, dict) else {}
+    metadata, position = state.get("run_metadata"), state.get("position")
+    return metadata | {"position": position} if isinstance(metadata, dict) and isinstance(position, dict) else {}
 
 
 def _results_from_checkpoint(path: Path) -> dict[str, Any]:
-    about = _load_checkpoint_metadata(path)
-    position = about.get("position", {})
-    config, options = about.get("config"), about.get("options")
+    metadata = _load_checkpoint_metadata(path)
+    position = metadata.get("position", {})
+    config, options = metadata.get("config"), metadata.get("options")
     if not isinstance(config, dict) or not isinstance(options, dict):
         return {}
     return {
         "folder": str(path),
-        migrations.KEY: about.get(migrations.KEY, 1),
-        "identity": about.get("identity"),
+        migrations.KEY: metadata.get(migrations.KEY, 1),
+        "identity": metadata.get("identity"),
         "status": "interrupted",
         "options": options,
-        "overrides": about.get("overrides", []),
+        "overrides": metadata.get("overrides", []),
         **{group: options.get(group) for group in ("model", "data", "task")},
         "seed": config.get("seed"),
         "epochs": position.get("epoch"),
         "steps": position.get("step"),
-        "threads": about.get("threads"),
-        "versions": about.get("versions", {}),
-        "home": about.get("home", ""),
-        "data_digest": about.get("data_digest"),
+        "threads": metadata.get("threads"),
+        "versions": metadata.get("versions", {}),
+        "home": metadata.get("home", ""),
+        "data_digest": metadata.get("data_digest"),
         "reason": f"{run_dir.RESULTS_FILE} was lost; recovered from the checkpoint",
     }

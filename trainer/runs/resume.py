@@ -68,7 +68,7 @@ def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> N
         if best["step"] > last_best["step"]:
             # The run was killed between writing the two files, so that the best weights of this state are lost. The
             # next validation replaces them, and the later best weights are computed again, to the same bits.
-            state = state | {"best": last_best | {"score": None, "finer": None}}
+            state = state | {"best": last_best | {"score": None, "tiebreak_score": None}}
     trainer.load_state_dict(state, best)
     if best is not None and best["step"] > last_best["step"] and trainer.is_finished():
         steps_text = (
@@ -94,7 +94,7 @@ def split_flat_states(trainer: Trainer, state: dict[str, Any]) -> dict[str, Any]
         trainer: The trainer, for its parameter groups.
         state: The last state, of any version.
     """
-    saved = state["players"]
+    saved = state["param_groups"]
     if not isinstance(saved, Mapping):
         return state
     groups = trainer.param_groups
@@ -102,4 +102,4 @@ def split_flat_states(trainer: Trainer, state: dict[str, Any]) -> dict[str, Any]
         name: groups[name].split_flat_state(part) if name in groups and isinstance(part, Mapping) else part
         for name, part in saved.items()
     }
-    return state | {"players": named}
+    return state | {"param_groups": named}

@@ -82,7 +82,7 @@ def build_components(
     reported = sanity_check.run_sanity_check(task, loaders["train"], config.tree["model"], settings.precision)
     monitor = select_monitor(task, settings.monitor, reported)
     result.threads = (
-        state["about"]["threads"]
+        state["run_metadata"]["threads"]
         if state
         else settings.threads or device.choose_threads(task, sanity_check.make_small_batch(loaders["train"]))
     )

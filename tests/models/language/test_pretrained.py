@@ -60,6 +60,10 @@ def test_a_long_text_is_cut_between_its_marks(folder: Path) -> None:
     for keep, expected in ends.items():
         codec = tokenizers.fit_tokenizer("pretrained", [], tokenizer=str(folder), max_length=4, keep=keep)  # type: ignore[arg-type]
         assert codec.encode("the film was good") == expected
+        state = codec.state_dict()
+        former_state = {"most" if key == "max_length" else key: value for key, value in state.items()}
+        for saved in (state, former_state):
+            assert tokenizers.tokenizer_from_state(saved).encode("the film was good") == expected
 
 
 def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -64,13 +64,15 @@ class PretrainedTokenizer:
             self._tokenizer.save_pretrained(folder)
             paths = sorted(path for path in Path(folder).iterdir() if path.is_file())
             files = {path.name: torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8) for path in paths}
-        return {"kind": "pretrained", "files": files, "most": self._max_length, "keep": self._keep}
+        return {"kind": "pretrained", "files": files, "max_length": self._max_length, "keep": self._keep}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> PretrainedTokenizer:
         tokenizer = cls.__new__(cls)
+        former_key = "most"  # in checkpoints before version 5
+        max_length = state["max_length"] if "max_length" in state else state[former_key]
         with TemporaryDirectory() as folder:
             for name, content in state["files"].items():
                 Path(folder, Path(name).name).write_bytes(content.numpy().tobytes())
-            tokenizer._load(Path(folder), state["most"], state["keep"])
+            tokenizer._load(Path(folder), max_length, state["keep"])
         return tokenizer

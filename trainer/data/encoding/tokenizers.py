@@ -198,11 +198,12 @@ class LowercaseTokenizer:
         return self.tokenizer.decode_words(tokens)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"kind": "lowercased", "codec": self.tokenizer.state_dict()}
+        return {"kind": "lowercased", "tokenizer": self.tokenizer.state_dict()}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> LowercaseTokenizer:
-        return cls(tokenizer_from_state(state["codec"]))
+        former_key = "codec"  # in checkpoints before version 5
+        return cls(tokenizer_from_state(state["tokenizer"] if "tokenizer" in state else state[former_key]))
 
 
 def describe_target_case(tokenizer: Tokenizer) -> list[str]:

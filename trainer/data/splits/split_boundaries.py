@@ -107,7 +107,7 @@ def _locate(
         start = max(0, end - context_length)
         return {"start": start, "last": get_content(start, end), "digest": digest(0, end), "length": length}
 
-    contexts = fitted.get_or_fit("before_ends", lambda: [make_context(end) for end in ends])
+    contexts = fitted.get_or_fit("boundary_contexts", lambda: [make_context(end) for end in ends])
     if not fitted.is_stored:
         return ends
     relocated = []
@@ -129,7 +129,7 @@ def _locate(
     if relocated != ends:
         text = "data: validation now starts at %d (originally %d) and test at %d (%d), located by the preceding content"
         log.warning(text, relocated[0], ends[0], relocated[1], ends[1])
-        fitted.values |= {"ends": relocated, "before_ends": [make_context(end) for end in relocated]}
+        fitted.values |= {"ends": relocated, "boundary_contexts": [make_context(end) for end in relocated]}
     return relocated
 
 

@@ -61,7 +61,7 @@ class _DocumentDataset(Dataset):
         assert self.fitted is not None
         text_tokenizer = tokenizers.tokenizer_from_state(
             self.fitted.get_or_fit(
-                "codec", lambda: fit_tokenizer([texts[row] for row in rows[0].tolist()]).state_dict()
+                "tokenizer", lambda: fit_tokenizer([texts[row] for row in rows[0].tolist()]).state_dict()
             )
         )
         encoded = Ragged.from_rows(text_tokenizer.encode(document)[token_slice] for document in texts)
@@ -86,7 +86,7 @@ class _DocumentDataset(Dataset):
 
     def complete_info(self, info: DatasetInfo) -> DatasetInfo:
         assert self.fitted is not None
-        return replace(info, text=TextInfo(tokenizer=tokenizers.tokenizer_from_state(self.fitted.values["codec"])))
+        return replace(info, text=TextInfo(tokenizer=tokenizers.tokenizer_from_state(self.fitted.get("tokenizer"))))
 
 
 class ReviewPolarity(_DocumentDataset):

@@ -50,7 +50,7 @@ class _LanguageModelingDataset(Dataset):
         )
         parts = [text[start:end] for start, end in pairwise((0, *ends, len(text)))]
         text_tokenizer = tokenizers.tokenizer_from_state(
-            self.fitted.get_or_fit("codec", lambda: fit_tokenizer(parts[:1]).state_dict())
+            self.fitted.get_or_fit("tokenizer", lambda: fit_tokenizer(parts[:1]).state_dict())
         )
         tokens = [torch.tensor(text_tokenizer.encode(part), dtype=torch.int32) for part in parts]
         tokenizers.warn_about_unknown_tokens(text_tokenizer, "data", {"training": tokens[0], "test": tokens[2]})
@@ -66,7 +66,7 @@ class _LanguageModelingDataset(Dataset):
 
     def complete_info(self, info: DatasetInfo) -> DatasetInfo:
         assert self.fitted is not None
-        return replace(info, text=TextInfo(tokenizer=tokenizers.tokenizer_from_state(self.fitted.values["codec"])))
+        return replace(info, text=TextInfo(tokenizer=tokenizers.tokenizer_from_state(self.fitted.get("tokenizer"))))
 
 
 class TinyShakespeare(_LanguageModelingDataset):

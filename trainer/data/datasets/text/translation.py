@@ -58,10 +58,10 @@ class _TranslationDataset(Dataset):
             fit_target_tokenizer: Function that fits a tokenizer on the target sentences for training.
         """
         assert self.fitted is not None
-        self.fitted.get_or_fit("codec", lambda: fit_source_tokenizer(source[0]).state_dict())
-        self.fitted.get_or_fit("target_codec", lambda: fit_target_tokenizer(target[0]).state_dict())
+        self.fitted.get_or_fit("tokenizer", lambda: fit_source_tokenizer(source[0]).state_dict())
+        self.fitted.get_or_fit("target_tokenizer", lambda: fit_target_tokenizer(target[0]).state_dict())
         source_tokenizer, target_tokenizer = (
-            tokenizers.tokenizer_from_state(self.fitted.values[name]) for name in ("codec", "target_codec")
+            tokenizers.tokenizer_from_state(self.fitted.get(name)) for name in ("tokenizer", "target_tokenizer")
         )
         end = target_tokenizer.vocab_size
         source_rows = [Ragged.from_rows(map(source_tokenizer.encode, part)) for part in source]
@@ -91,7 +91,7 @@ class _TranslationDataset(Dataset):
     def complete_info(self, info: DatasetInfo) -> DatasetInfo:
         assert self.fitted is not None
         source_tokenizer, target_tokenizer = (
-            tokenizers.tokenizer_from_state(self.fitted.values[name]) for name in ("codec", "target_codec")
+            tokenizers.tokenizer_from_state(self.fitted.get(name)) for name in ("tokenizer", "target_tokenizer")
         )
         text = replace(info.text, tokenizer=source_tokenizer, target_tokenizer=target_tokenizer)
         return replace(info, text=text)
