@@ -73,7 +73,7 @@ class Noise(Dataset):
 def time_trainer(case: Case, data: Dataset) -> float:
     """Return microseconds per step of the trainer, with the callbacks of a run."""
     options = (f"epochs={case.epochs}", f"batch_size={BATCH}", "grad_clip=1", "scheduler=onecycle", "threads=1")
-    composed = compose.compose([*case.words, *options])
+    composed = compose.compose([*case.overrides, *options])
     task = factory.make_task(composed.tree, factory.make_dataset(composed.tree), composed.names)
     loaders = factory.make_loaders(composed.tree, data, composed.settings, torch.device("cpu"))
     param_groups = factory.make_param_groups(composed.tree, composed.settings, task, loaders["train"])
@@ -119,7 +119,7 @@ def compute_loss(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def build_model(case: Case) -> nn.Module:
-    composed = compose.compose(list(case.words))
+    composed = compose.compose(list(case.overrides))
     return factory.make_task(composed.tree, factory.make_dataset(composed.tree), composed.names).model
 
 

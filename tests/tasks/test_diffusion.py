@@ -199,10 +199,10 @@ def test_trainer_options_apply(model: str) -> None:
     )
     small = "task.samples=20 task.steps=2 max_steps=3 batch_size=32 task.classifier=null"
     options = "precision=bf16 accumulate=2 grad_clip=1 scheduler=onecycle ema=0.9"
-    made = lab(f"model={model}", *data.split(), *small.split(), *options.split())
-    made.trainer.fit()
-    assert made.trainer.step == 3
-    assert made.trainer.history[-1]["val_loss"] > 0
+    run = lab(f"model={model}", *data.split(), *small.split(), *options.split())
+    run.trainer.fit()
+    assert run.trainer.step == 3
+    assert run.trainer.history[-1]["val_loss"] > 0
 
 
 @pytest.mark.slow

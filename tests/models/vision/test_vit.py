@@ -1,4 +1,4 @@
-"""Vision transformers against transformers with the same weights, and published parameter counts."""
+"""Vision transformers against Hugging Face transformers with the same weights, and published parameter counts."""
 
 from __future__ import annotations
 

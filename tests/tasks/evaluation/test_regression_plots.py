@@ -118,8 +118,8 @@ def test_histogram_label_names_counted_values() -> None:
 
 
 def load_series(columns: str) -> Dataset:
-    path, words = hours(), ("data.history=8", "data.horizon=3", "max_steps=1", "data.time=time")
-    return lab("model=dlinear", "data=csv_series", f"data.path={path}", f"data.columns={columns}", *words).data
+    path, overrides = hours(), ("data.history=8", "data.horizon=3", "max_steps=1", "data.time=time")
+    return lab("model=dlinear", "data=csv_series", f"data.path={path}", f"data.columns={columns}", *overrides).data
 
 
 def test_csv_series_names_its_columns() -> None:
