@@ -1,4 +1,4 @@
-"""Writing 256 tokens from kept keys and values, against reading all again for each, one thread.
+"""Decoding of 256 tokens with cached keys and values against full recomputation, one thread.
 
     python -m tests.bench.decoding
 
@@ -21,29 +21,29 @@ from trainer.models.language.gpt import GPT
 ROUNDS, TOKENS, VOCAB = 5, 256, 65
 
 
-def kept(model: GPT, first: Tensor) -> Tensor:
-    return generate_tokens(model, (), first, TOKENS)
+def decode_with_cache(model: GPT, prompt: Tensor) -> Tensor:
+    return generate_tokens(model, (), prompt, TOKENS)
 
 
-def anew(model: GPT, first: Tensor) -> Tensor:
-    past = first
+def decode_without_cache(model: GPT, prompt: Tensor) -> Tensor:
+    tokens = prompt
     for _ in range(TOKENS):
-        past = torch.cat((past, model(past)[:, -1:].argmax(-1)), 1)
-    return past[:, first.shape[1] :]
+        tokens = torch.cat((tokens, model(tokens)[:, -1:].argmax(-1)), 1)
+    return tokens[:, prompt.shape[1] :]
 
 
 def compare(model: GPT, rows: int) -> None:
-    first = torch.randint(VOCAB, (rows, 1))
-    assert torch.equal(kept(model, first), anew(model, first))
-    times: dict[str, list[float]] = {"kept": [], "anew": []}
+    prompt = torch.randint(VOCAB, (rows, 1))
+    assert torch.equal(decode_with_cache(model, prompt), decode_without_cache(model, prompt))
+    times: dict[str, list[float]] = {"cached": [], "uncached": []}
     for _ in range(ROUNDS):
-        for name, way in (("kept", kept), ("anew", anew)):
-            started = time.process_time()
-            way(model, first)
-            times[name].append(1e3 * (time.process_time() - started))
-    fast, slow = (statistics.median(times[name]) for name in ("kept", "anew"))
-    ratio = statistics.median(a / b for a, b in zip(times["anew"], times["kept"], strict=True))
-    print(f"{rows} rows: {fast:.0f} ms with what was kept, {slow:.0f} ms without: {ratio:.1f} times as fast")
+        for name, decode in (("cached", decode_with_cache), ("uncached", decode_without_cache)):
+            start = time.process_time()
+            decode(model, prompt)
+            times[name].append(1e3 * (time.process_time() - start))
+    fast, slow = (statistics.median(times[name]) for name in ("cached", "uncached"))
+    ratio = statistics.median(a / b for a, b in zip(times["uncached"], times["cached"], strict=True))
+    print(f"{rows} rows: {fast:.0f} ms with the cache, {slow:.0f} ms without: {ratio:.1f} times as fast")
 
 
 def main() -> None:

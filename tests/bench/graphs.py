@@ -1,9 +1,9 @@
-"""How long an epoch on Cora takes, here and in a plain loop over PyG's layers.
+"""Time of an epoch on Cora, by the trainer and by a plain loop over PyG's layers.
 
 Run as ``python -m tests.bench.graphs DATA_DIR``.
 
-An epoch is one training step on the whole graph and one evaluation on the validation nodes. All contenders take turns
-in one run on one thread, and CPU time is counted, so that what else the machine does weighs on all alike.
+An epoch is one training step on the whole graph and one evaluation on the validation nodes. All contenders are
+interleaved in one run on one thread, and CPU time is counted, so that other load affects all alike.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from trainer.core.dataset import Dataset
 
 ROUNDS = 20
 EPOCHS = 5
-"""Of a contender in a round."""
+"""Epochs of a contender in a round."""
 DENSE_EPOCHS = 3
-"""Of the one that compares all pairs of nodes."""
-ALL_EPOCHS = 10_000
-"""More than are run, so that no contender comes to an end."""
+"""Epochs of the contender that compares all pairs of nodes."""
+MAX_EPOCHS = 10_000
+"""More than are run, so that no trainer finishes."""
 
 
 class PlainGCN(nn.Module):
@@ -55,7 +55,7 @@ class PlainGAT(nn.Module):
 
 
 class DenseGATLayer(nn.Module):
-    """Attention as it is often written down first: every pair of nodes side by side, [N, N, H, 2 C], edges or not."""
+    """Naive attention over concatenated pairs of all nodes, [N, N, H, 2 C], edges or not."""
 
     def __init__(self, features: int, width: int, heads: int, concat: bool):
         super().__init__()
@@ -68,8 +68,8 @@ class DenseGATLayer(nn.Module):
         left, right = h.repeat_interleave(nodes, dim=0), h.repeat(nodes, 1, 1)
         pairs = torch.cat((left, right), dim=-1).view(nodes, nodes, self.heads, -1)
         score = F.leaky_relu(self.score(pairs), 0.2).squeeze(-1)
-        share = score.masked_fill(adjacency.unsqueeze(-1) == 0, float("-inf")).softmax(1)
-        out = torch.einsum("ijh,jhf->ihf", F.dropout(share, 0.6, self.training), h)
+        attention = score.masked_fill(adjacency.unsqueeze(-1) == 0, float("-inf")).softmax(1)
+        out = torch.einsum("ijh,jhf->ihf", F.dropout(attention, 0.6, self.training), h)
         return out.flatten(1) if self.concat else out.mean(1)
 
 
@@ -84,11 +84,11 @@ class DenseGAT(nn.Module):
         return self.last(F.dropout(h, 0.6, self.training), adjacency)
 
 
-def plain(model: nn.Module, data: Dataset) -> Callable[[], None]:
-    """An epoch as tutorials write it, with a mask (N,) for each split."""
+def make_plain_epoch(model: nn.Module, data: Dataset) -> Callable[[], None]:
+    """Return an epoch as in tutorials, with a mask (N,) for each split."""
     train, val = data.train.full_batch, data.val.full_batch
     x, edge_index = train.inputs["x"], train.inputs["edge_index"]
-    trained, validated = (
+    train_mask, val_mask = (
         torch.zeros(len(x), dtype=torch.bool).index_fill(0, b.output_index, True) for b in (train, val)
     )
     label = torch.zeros(len(x), dtype=torch.long)
@@ -98,17 +98,17 @@ def plain(model: nn.Module, data: Dataset) -> Callable[[], None]:
     def epoch() -> None:
         model.train()
         optimizer.zero_grad()
-        F.cross_entropy(model(x, edge_index)[trained], label[trained]).backward()
+        F.cross_entropy(model(x, edge_index)[train_mask], label[train_mask]).backward()
         optimizer.step()
         model.eval()
         with torch.no_grad():
-            float((model(x, edge_index).argmax(1)[validated] == label[validated]).float().mean())
+            float((model(x, edge_index).argmax(1)[val_mask] == label[val_mask]).float().mean())
 
     return epoch
 
 
-def ours(*overrides: str) -> Callable[[], None]:
-    trainer = lab(*overrides, f"epochs={ALL_EPOCHS}").trainer
+def make_trainer_epoch(*overrides: str) -> Callable[[], None]:
+    trainer = lab(*overrides, f"epochs={MAX_EPOCHS}").trainer
 
     def epoch() -> None:
         trainer.train_epoch()
@@ -118,8 +118,8 @@ def ours(*overrides: str) -> Callable[[], None]:
     return epoch
 
 
-def measured(epoch: Callable[[], None]) -> float:
-    """Milliseconds of CPU time."""
+def measure_milliseconds(epoch: Callable[[], None]) -> float:
+    """Return the CPU time of an epoch."""
     start = time.process_time()
     epoch()
     return 1e3 * (time.process_time() - start)
@@ -131,24 +131,27 @@ def main(data_dir: str) -> None:
     data = lab("model=gcn", *cora).data
     sizes = data.info.sizes["in_features"], data.info.sizes["num_classes"]
     contenders = {
-        "GCN": ours("model=gcn", *cora),
-        "GCN, PyG": plain(PlainGCN(*sizes, 0.5), data),
-        "GCN, PyG, no input dropout": plain(PlainGCN(*sizes, 0.0), data),
-        "GAT": ours("model=gat", *cora),
-        "GAT, PyG": plain(PlainGAT(*sizes), data),
+        "GCN": make_trainer_epoch("model=gcn", *cora),
+        "GCN, PyG": make_plain_epoch(PlainGCN(*sizes, 0.5), data),
+        "GCN, PyG, no input dropout": make_plain_epoch(PlainGCN(*sizes, 0.0), data),
+        "GAT": make_trainer_epoch("model=gat", *cora),
+        "GAT, PyG": make_plain_epoch(PlainGAT(*sizes), data),
     }
-    taken: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(ROUNDS):
+    times_by_name: dict[str, list[float]] = {name: [] for name in contenders}
+    for round_index in range(ROUNDS):
         for name, epoch in contenders.items():
-            times = [measured(epoch) for _ in range(EPOCHS)]
-            if turn:
-                taken[name] += times
-    # Seconds each: once a turn of its own is enough to tell three orders of magnitude.
-    dense = plain(DenseGAT(*sizes), data)
-    taken["GAT, all pairs"] = [measured(dense) for _ in range(DENSE_EPOCHS)]
-    print(f"{'ms an epoch':28s} median (ours by theirs)   least (ours by theirs)")
-    for name, times in taken.items():
-        cells = (f"{of(times):8.2f} {of(taken[name[:3]]) / of(times):15.4f}" for of in (median, min))
+            times = [measure_milliseconds(epoch) for _ in range(EPOCHS)]
+            if round_index:
+                times_by_name[name] += times
+    # Seconds each: a few epochs without interleaving show a difference of three orders of magnitude.
+    dense_epoch = make_plain_epoch(DenseGAT(*sizes), data)
+    times_by_name["GAT, all pairs"] = [measure_milliseconds(dense_epoch) for _ in range(DENSE_EPOCHS)]
+    print(f"{'ms an epoch':28s} median (trainer / PyG)   minimum (trainer / PyG)")
+    for name, times in times_by_name.items():
+        cells = (
+            f"{statistic(times):8.2f} {statistic(times_by_name[name[:3]]) / statistic(times):15.4f}"
+            for statistic in (median, min)
+        )
         print(f"{name:28s}" + " ".join(cells))
 
 

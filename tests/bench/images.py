@@ -1,10 +1,10 @@
-"""Pictures: changing a whole batch on the device against one picture at a time, and two ways to lay them out.
+"""Image augmentation of a batch of tensors against Pillow, memory formats, and reuse of freed memory.
 
     python -m tests.bench.images
 
-The changes are flip, turn, crop, jitter and erasing: ours in tensors of a batch, the usual way with Pillow in a data
-set's ``__getitem__``. Layouts: training steps of ``channels_last=true`` against those of contiguous pictures.
-And what a step gains by keeping the memory of tensors that were freed.
+The augmentations are flip, rotation, crop, jitter and erasing: on a batch of tensors, and with Pillow as in a data
+set's ``__getitem__``. Memory formats: training steps with ``channels_last=true`` against contiguous images. Freed
+memory: training steps with and without keeping it.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from trainer.engine.device import keep_freed_memory
 from trainer.engine.trainer import Trainer
 
 ROUNDS, ROWS = 9, 128
-ALL = {
+AUGMENT_OPTIONS = {
     **{"flip": "both", "rotate": 20.0, "crop": 0.3, "shift": 2, "window": None, "fill": "reflect"},
     **{"jitter": 0.2, "erase": 0.3, "mix": "none", "mix_alpha": 1.0, "seed": 0},
 }
 
 
-def ours(pictures: Tensor) -> Callable[[], Tensor]:
-    augment, index = ImageAugment(DatasetInfo(sizes={}), **ALL), torch.arange(len(pictures))  # type: ignore[arg-type]
-    return lambda: augment(Batch({"x": pictures}, None, index), 0).inputs["x"]
+def make_batched_augment(images: Tensor) -> Callable[[], Tensor]:
+    augment, index = ImageAugment(DatasetInfo(sizes={}), **AUGMENT_OPTIONS), torch.arange(len(images))  # type: ignore[arg-type]
+    return lambda: augment(Batch({"x": images}, None, index), 0).inputs["x"]
 
 
-def one_by_one(pictures: Tensor) -> Callable[[], Tensor]:
-    images = [Image.fromarray((255 * x.permute(1, 2, 0)).byte().numpy()) for x in pictures]
-    return lambda: torch.stack([changed(image) for image in images])
+def make_pillow_augment(images: Tensor) -> Callable[[], Tensor]:
+    images = [Image.fromarray((255 * x.permute(1, 2, 0)).byte().numpy()) for x in images]
+    return lambda: torch.stack([augment_with_pillow(image) for image in images])
 
 
-def changed(image: Image.Image) -> Tensor:
-    """The same kinds of change, by the usual library, on one picture."""
+def augment_with_pillow(image: Image.Image) -> Tensor:
+    """Apply the same kinds of augmentation to one image with Pillow."""
     if random.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if random.random() < 0.5:
@@ -65,14 +65,14 @@ def changed(image: Image.Image) -> Tensor:
     return x
 
 
-def stepper(model: str, *more: str) -> Callable[[], Tensor]:
-    """One training step of a model on pictures of 64 x 64."""
+def make_train_step(model: str, *extra_overrides: str) -> Callable[[], Tensor]:
+    """Return a training step of a model on images of 64 x 64."""
     data = "digit_canvas" if model == "unet" else "gratings"
-    words = (f"model={model}", f"data={data}", "data.size=64", "data.rows=200", "threads=1", "batch_size=32")
-    composed = compose.compose([*words, *more])
-    made = factory.make_dataset(composed.tree)
-    task = factory.make_task(composed.tree, made, composed.names).train()
-    loaders = factory.make_loaders(composed.tree, made, composed.settings, torch.device("cpu"))
+    overrides = (f"model={model}", f"data={data}", "data.size=64", "data.rows=200", "threads=1", "batch_size=32")
+    composed = compose.compose([*overrides, *extra_overrides])
+    dataset = factory.make_dataset(composed.tree)
+    task = factory.make_task(composed.tree, dataset, composed.names).train()
+    loaders = factory.make_loaders(composed.tree, dataset, composed.settings, torch.device("cpu"))
     param_groups = factory.make_param_groups(composed.tree, composed.settings, task, loaders["train"])
     trainer = Trainer(task, param_groups, loaders["train"], loaders["val"], composed.settings)
     batch = next(loaders["train"].iter_epoch(0))
@@ -84,8 +84,8 @@ def stepper(model: str, *more: str) -> Callable[[], Tensor]:
     return step
 
 
-def kept(step: Callable[[], Tensor], *, keep: bool) -> Callable[[], Tensor]:
-    """A step with freed memory kept, as runs have it, or given back, as Python begins."""
+def with_freed_memory(step: Callable[[], Tensor], *, keep: bool) -> Callable[[], Tensor]:
+    """Return a step that keeps freed memory, as runs do, or returns it, as by default."""
 
     def work() -> Tensor:
         keep_freed_memory(keep=keep)
@@ -94,16 +94,16 @@ def kept(step: Callable[[], Tensor], *, keep: bool) -> Callable[[], Tensor]:
     return work
 
 
-def compare(title: str, one: Callable[[], Tensor], other: Callable[[], Tensor]) -> None:
-    """Prints the median seconds of both and of their ratio, taken in turn."""
+def compare(title: str, first_work: Callable[[], Tensor], second_work: Callable[[], Tensor]) -> None:
+    """Print the median milliseconds of both, interleaved, and the median of their ratio."""
     times: list[tuple[float, float]] = []
     for _ in range(ROUNDS + 1):
-        taken = []
-        for work in (one, other):
-            started = time.perf_counter()
+        elapsed = []
+        for work in (first_work, second_work):
+            start = time.perf_counter()
             work()
-            taken.append(time.perf_counter() - started)
-        times.append((taken[0], taken[1]))
+            elapsed.append(time.perf_counter() - start)
+        times.append((elapsed[0], elapsed[1]))
     first, second = (statistics.median(column) * 1e3 for column in zip(*times[1:], strict=True))
     ratio = statistics.median(a / b for a, b in times[1:])
     print(f"{title:52} {first:7.1f} ms against {second:7.1f} ms  ({ratio:.2f}x)")
@@ -112,14 +112,26 @@ def compare(title: str, one: Callable[[], Tensor], other: Callable[[], Tensor]) 
 def main() -> None:
     torch.set_num_threads(1)
     for model in ("cnn", "unet"):
-        step = stepper(model)
-        compare(f"a step of {model}, freed memory kept or not", kept(step, keep=True), kept(step, keep=False))
+        step = make_train_step(model)
+        compare(
+            f"a step of {model}, freed memory kept or not",
+            with_freed_memory(step, keep=True),
+            with_freed_memory(step, keep=False),
+        )
     keep_freed_memory()
     for side in (32, 64, 224):
-        pictures = torch.rand(ROWS, 3, side, side)
-        compare(f"{ROWS} pictures of {side} x {side} changed, batch or singly", ours(pictures), one_by_one(pictures))
+        images = torch.rand(ROWS, 3, side, side)
+        compare(
+            f"{ROWS} images of {side} x {side} augmented, batch or singly",
+            make_batched_augment(images),
+            make_pillow_augment(images),
+        )
     for model in ("cnn", "resnet", "mobilenet"):
-        compare(f"a step of {model}, channels last or not", stepper(model, "channels_last=true"), stepper(model))
+        compare(
+            f"a step of {model}, channels last or not",
+            make_train_step(model, "channels_last=true"),
+            make_train_step(model),
+        )
 
 
 if __name__ == "__main__":

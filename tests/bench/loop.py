@@ -1,10 +1,10 @@
-"""Time of a training step, ours against two hand-written loops, in one interleaved run.
+"""Time of a training step, by the trainer and by two hand-written loops, in one interleaved run.
 
     python -m tests.bench.loop [MLP] [LSTM] [CNN] [ResNet]
 
-Ours has clipping, OneCycle, scores, a progress bar, a log, metrics.csv and checkpoints on. (a) is the loop of a
-notebook: DataLoader, default Adam, nothing else. (b) is the best usual loop: batches cut from one shuffled tensor,
-fused Adam, nothing else. All train on 600 rows in batches of 32 and look at 200 validation rows after every epoch.
+The trainer has clipping, OneCycle, scores, a progress bar, a log, metrics.csv and checkpoints on. The notebook loop
+has a DataLoader and default Adam, nothing else. The hand-written loop has slices of one shuffled tensor and fused
+Adam, nothing else. All train on 600 rows in batches of 32 and evaluate 200 validation rows after every epoch.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from trainer.viz.loggers.csv_logger import CSVLogger
 from trainer.viz.loggers.logger import LoggedRun
 
 ROUNDS, BATCH, ROWS = 7, 32, 600
-Pairs = Callable[[], Iterable[tuple[Tensor, Tensor]]]
+MakeBatches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network on noise of a shape, and how long to train it."""
+    """A model, the shape of its random inputs, and the number of epochs."""
 
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     shape: tuple[int, ...]
     classes: int
     epochs: int
@@ -70,71 +70,73 @@ class Noise(Dataset):
         self.info = DatasetInfo(sizes={})
 
 
-def ours(case: Case, data: Dataset) -> float:
-    """Microseconds of a step of the trainer as a run has it."""
-    keys = (f"epochs={case.epochs}", f"batch_size={BATCH}", "grad_clip=1", "scheduler=onecycle", "threads=1")
-    composed = compose.compose([*case.words, *keys])
+def time_trainer(case: Case, data: Dataset) -> float:
+    """Return microseconds per step of the trainer, with the callbacks of a run."""
+    options = (f"epochs={case.epochs}", f"batch_size={BATCH}", "grad_clip=1", "scheduler=onecycle", "threads=1")
+    composed = compose.compose([*case.overrides, *options])
     task = factory.make_task(composed.tree, factory.make_dataset(composed.tree), composed.names)
     loaders = factory.make_loaders(composed.tree, data, composed.settings, torch.device("cpu"))
     param_groups = factory.make_param_groups(composed.tree, composed.settings, task, loaders["train"])
-    with tempfile.TemporaryDirectory() as place, signals.capture_signals() as flag:
-        result = Result(place, "", "", {}, [], "ours", "noise", "", 0, monitor="accuracy")
-        with run_report.RunReporter(flag, verbose=False) as screen:
-            table = CSVLogger()
-            table.setup(LoggedRun(Path(place), Path(place, "metrics.csv"), {}), composed.settings.log_every)
-            saving = CheckpointCallback(CheckpointManager(Path(place), {}), composed.settings.save_every)
-            callbacks = [table, screen, saving, SignalCallback(flag)]
+    with tempfile.TemporaryDirectory() as directory, signals.capture_signals() as flag:
+        result = Result(directory, "", "", {}, [], "ours", "noise", "", 0, monitor="accuracy")
+        with run_report.RunReporter(flag, verbose=False) as reporter:
+            csv_logger = CSVLogger()
+            csv_logger.setup(
+                LoggedRun(Path(directory), Path(directory, "metrics.csv"), {}), composed.settings.log_every
+            )
+            checkpoints = CheckpointCallback(CheckpointManager(Path(directory), {}), composed.settings.save_every)
+            callbacks = [csv_logger, reporter, checkpoints, SignalCallback(flag)]
             trainer = Trainer(task, param_groups, loaders["train"], loaders["val"], composed.settings, callbacks)
-            screen.announce_start(trainer, result, {"train": (ROWS, "rows"), "test": (200, "rows")})
-            started = time.perf_counter()
+            reporter.announce_start(trainer, result, {"train": (ROWS, "rows"), "test": (200, "rows")})
+            start = time.perf_counter()
             trainer.fit()
-            return (time.perf_counter() - started) / trainer.step * 1e6
+            return (time.perf_counter() - start) / trainer.step * 1e6
 
 
-def plain(case: Case, model: nn.Module, train: Pairs, val: Pairs, *, fused: bool | None) -> float:
-    """Microseconds of a step of a loop as one writes it by hand."""
+def time_loop(case: Case, model: nn.Module, train: MakeBatches, val: MakeBatches, *, fused: bool | None) -> float:
+    """Return microseconds per step of a hand-written loop."""
     optimizer = torch.optim.Adam(model.parameters(), fused=fused)
     steps = 0
-    started = time.perf_counter()
+    start = time.perf_counter()
     for _ in range(case.epochs):
         model.train()
         for x, y in train():
             optimizer.zero_grad()
-            loss_of(model(x), y).backward()
+            compute_loss(model(x), y).backward()
             optimizer.step()
             steps += 1
         model.eval()
         with torch.inference_mode():
             for x, y in val():
-                loss_of(model(x), y).item()
-    return (time.perf_counter() - started) / steps * 1e6
+                compute_loss(model(x), y).item()
+    return (time.perf_counter() - start) / steps * 1e6
 
 
-def loss_of(logits: Tensor, y: Tensor) -> Tensor:
+def compute_loss(logits: Tensor, y: Tensor) -> Tensor:
     if logits.shape[1] == 1:
         return nn.functional.binary_cross_entropy_with_logits(logits[:, 0], y.float())
     return nn.functional.cross_entropy(logits, y)
 
 
-def fresh_model(case: Case) -> nn.Module:
-    composed = compose.compose(list(case.words))
+def build_model(case: Case) -> nn.Module:
+    composed = compose.compose(list(case.overrides))
     return factory.make_task(composed.tree, factory.make_dataset(composed.tree), composed.names).model
 
 
-def notebook(case: Case, data: Dataset) -> float:
-    def pairs(split: TensorSplit, *, shuffle: bool) -> Pairs:
+def time_notebook_loop(case: Case, data: Dataset) -> float:
+    def make_batches(split: TensorSplit, *, shuffle: bool) -> MakeBatches:
         assert split.target is not None
         loader = DataLoader(TensorDataset(split.inputs["x"], split.target), BATCH, shuffle=shuffle)
         return lambda: loader
 
     assert isinstance(data.train, TensorSplit)
     assert isinstance(data.val, TensorSplit)
-    train, val = pairs(data.train, shuffle=True), pairs(data.val, shuffle=False)
-    return plain(case, fresh_model(case), train, val, fused=None)
+    train, val = make_batches(data.train, shuffle=True), make_batches(data.val, shuffle=False)
+    return time_loop(case, build_model(case), train, val, fused=None)
 
 
-def handwritten(case: Case, data: Dataset) -> float:
-    def pairs(split: TensorSplit, *, shuffle: bool) -> Iterable[tuple[Tensor, Tensor]]:
+def time_fused_loop(case: Case, data: Dataset) -> float:
+    def make_batches(split: TensorSplit, *, shuffle: bool) -> Iterable[tuple[Tensor, Tensor]]:
         x, y = split.inputs["x"], split.target
         assert y is not None
         order = torch.randperm(len(x)) if shuffle else torch.arange(len(x))
@@ -142,11 +144,11 @@ def handwritten(case: Case, data: Dataset) -> float:
 
     assert isinstance(data.train, TensorSplit)
     assert isinstance(data.val, TensorSplit)
-    train, val = partial(pairs, data.train, shuffle=True), partial(pairs, data.val, shuffle=False)
-    return plain(case, fresh_model(case), train, val, fused=True)
+    train, val = partial(make_batches, data.train, shuffle=True), partial(make_batches, data.val, shuffle=False)
+    return time_loop(case, build_model(case), train, val, fused=True)
 
 
-CONTENDERS = {"ours": ours, "notebook": notebook, "hand-written": handwritten}
+CONTENDERS = {"trainer": time_trainer, "notebook": time_notebook_loop, "hand-written": time_fused_loop}
 
 
 def main() -> None:
@@ -157,16 +159,16 @@ def main() -> None:
         case = CASES[name]
         data = Noise(case)
         times: dict[str, list[float]] = {key: [] for key in CONTENDERS}
-        for turn in range(ROUNDS + 1):
-            for key, work in CONTENDERS.items():
-                taken = work(case, data)
-                if turn:
-                    times[key].append(taken)
-        shown = [f"{name:5} ours {statistics.median(times['ours']):6.0f}"]
+        for round_index in range(ROUNDS + 1):
+            for key, time_contender in CONTENDERS.items():
+                elapsed = time_contender(case, data)
+                if round_index:
+                    times[key].append(elapsed)
+        cells = [f"{name:5} trainer {statistics.median(times['trainer']):6.0f}"]
         for key in ("notebook", "hand-written"):
-            ratio = statistics.median(a / b for a, b in zip(times["ours"], times[key], strict=True))
-            shown.append(f"{key} {statistics.median(times[key]):6.0f} ({ratio:.2f}x)")
-        print("   ".join(shown))
+            ratio = statistics.median(a / b for a, b in zip(times["trainer"], times[key], strict=True))
+            cells.append(f"{key} {statistics.median(times[key]):6.0f} ({ratio:.2f}x)")
+        print("   ".join(cells))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Sequences of unequal length: what padding, packing and sorting by length cost, one thread.
+"""Time of padding, packing and sorting sequences of unequal length, one thread.
 
     python -m tests.bench.ragged
 
 An LSTM on var_len_sum, 3 to 20 steps and 10 to 200: an epoch of training passes over batches of 64, medians of
-interleaved rounds. ``padded`` reads every row to the longest of all and picks out its end; ``packed`` is torch's
-packing on the same batches; ``ours`` is the model as it is, with the loader's sorting by length, and without.
+interleaved rounds. ``padded`` pads every row to the longest of all and selects its last step; ``packed`` is torch's
+packing on the same batches; ``model`` is ``run_rnn``, with and without the loader's sorting by length.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ ROUNDS, ROWS, BATCH, WIDTH = 5, 1024, 64, 64
 CPU = torch.device("cpu")
 
 
-def padded(cells: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
-    steps, _ = cells(x)
+def run_padded(lstm: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
+    steps, _ = lstm(x)
     return steps[torch.arange(len(x)), lengths - 1]
 
 
-def packed(cells: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
-    _, (ends, _) = cells(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
+def run_packed(lstm: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
+    _, (ends, _) = lstm(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
     return ends[-1]
 
 
-def ours(cells: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
-    return run_rnn(cells, x, lengths)[1][-1]
+def run_model(lstm: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
+    return run_rnn(lstm, x, lengths)[1][-1]
 
 
-def epoch(batches: list[Batch], cells: nn.LSTM, last: Callable[[nn.LSTM, Tensor, Tensor], Tensor]) -> float:
-    started = time.perf_counter()
+def time_epoch(batches: list[Batch], lstm: nn.LSTM, encode: Callable[[nn.LSTM, Tensor, Tensor], Tensor]) -> float:
+    start = time.perf_counter()
     for batch in batches:
-        last(cells, batch.inputs["x"], batch.inputs["lengths"]).sum().backward()
-    return time.perf_counter() - started
+        encode(lstm, batch.inputs["x"], batch.inputs["lengths"]).sum().backward()
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -55,26 +55,26 @@ def main() -> None:
         split = VarLenSum(rows=5 * ROWS // 3, shortest=shortest, longest=longest, seed=0).train
         x, lengths = split.inputs["x"], split.inputs["lengths"]  # type: ignore[attr-defined]
         rows = RaggedSplit({"x": Ragged.from_rows([row[:n] for row, n in zip(x, lengths.tolist(), strict=True)])}, None)
-        whole = list(Loader(split, "train", batch_size=BATCH, device=CPU, train=True).iter_epoch(0))
-        mixed, sorted_ = (
+        padded_batches = list(Loader(split, "train", batch_size=BATCH, device=CPU, train=True).iter_epoch(0))
+        unsorted_batches, sorted_batches = (
             list(Loader(rows, "train", batch_size=BATCH, device=CPU, train=True, bucket=bucket).iter_epoch(0))
             for bucket in (1, 50)
         )
-        cells = nn.LSTM(1, WIDTH, batch_first=True)
+        lstm = nn.LSTM(1, WIDTH, batch_first=True)
         contenders = {
-            "padded": (whole, padded),
-            "packed": (whole, packed),
-            "packed, sorted": (sorted_, packed),
-            "ours, mixed": (mixed, ours),
-            "ours, sorted": (sorted_, ours),
+            "padded": (padded_batches, run_padded),
+            "packed": (padded_batches, run_packed),
+            "packed, sorted": (sorted_batches, run_packed),
+            "model, unsorted": (unsorted_batches, run_model),
+            "model, sorted": (sorted_batches, run_model),
         }
         times: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(ROUNDS + 1):
-            for name, (batches, last) in contenders.items():
-                times[name].append(epoch(batches, cells, last))
-        for name, taken in times.items():
-            ratio = statistics.median(a / b for a, b in zip(taken[1:], times["padded"][1:], strict=True))
-            print(f"{shortest:3} to {longest:3}   {name:15} {1e3 * statistics.median(taken[1:]):7.0f}   {ratio:.2f}x")
+            for name, (batches, encode) in contenders.items():
+                times[name].append(time_epoch(batches, lstm, encode))
+        for name, elapsed in times.items():
+            ratio = statistics.median(a / b for a, b in zip(elapsed[1:], times["padded"][1:], strict=True))
+            print(f"{shortest:3} to {longest:3}   {name:15} {1e3 * statistics.median(elapsed[1:]):7.0f}   {ratio:.2f}x")
 
 
 if __name__ == "__main__":

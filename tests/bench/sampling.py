@@ -1,10 +1,10 @@
-"""Samplers of diffusion and of flow matching: what fewer steps save, and what they cost, one thread.
+"""Time and sample quality of diffusion and flow matching samplers by number of steps, one thread.
 
     python -m tests.bench.sampling [STEPS]
 
 Trains both on eight Gaussians around a circle, for STEPS (3000, the default of the command). CPU time of drawing 2000
-points is a median of interleaved rounds; the energy distance is that of all the points drawn from as many fresh ones
-of the data: 0 on average for another draw of these.
+points is a median of interleaved rounds; the energy distance is between all drawn points and as many fresh points of
+the data: 0 on average for another draw of the data.
 """
 
 from __future__ import annotations
@@ -29,12 +29,19 @@ SAMPLERS = {
     "diffusion": (("ddpm", 1000), ("ddim", 50), ("ddim", 20), ("ddim", 10)),
     "flow_matching": (("heun", 20), ("euler", 50), ("euler", 20), ("euler", 10)),
 }
-"""The first of each is what the others are measured against."""
+"""Samplers and steps by task; the first is the reference."""
 
 
-def trained(name: str, steps: int) -> Denoising:
-    words = ("model=diffusion", f"task={name}", "data=ring", f"max_steps={steps}", "val_every=1000", "task.steps=10")
-    composed = compose.compose(words)
+def train_task(name: str, steps: int) -> Denoising:
+    overrides = (
+        "model=diffusion",
+        f"task={name}",
+        "data=ring",
+        f"max_steps={steps}",
+        "val_every=1000",
+        "task.steps=10",
+    )
+    composed = compose.compose(overrides)
     data = factory.make_dataset(composed.tree)
     rng.seed_everything(0)
     task = factory.make_task(composed.tree, data, composed.names)
@@ -48,27 +55,27 @@ def trained(name: str, steps: int) -> Denoising:
 
 
 def compare(name: str, steps: int) -> None:
-    task = trained(name, steps)
-    truth = Ring(rows=ROUNDS * ROWS, modes=8, radius=2.0, sigma=0.1, seed=1)
-    real = torch.cat([split.inputs["x"] for split in (truth.train, truth.val, truth.test)])
-    times: dict[tuple[str, int], list[float]] = {way: [] for way in SAMPLERS[name]}
-    drawn: dict[tuple[str, int], list[Tensor]] = {way: [] for way in SAMPLERS[name]}
+    task = train_task(name, steps)
+    dataset = Ring(rows=ROUNDS * ROWS, modes=8, radius=2.0, sigma=0.1, seed=1)
+    real = torch.cat([split.inputs["x"] for split in (dataset.train, dataset.val, dataset.test)])
+    times: dict[tuple[str, int], list[float]] = {config: [] for config in SAMPLERS[name]}
+    samples: dict[tuple[str, int], list[Tensor]] = {config: [] for config in SAMPLERS[name]}
     for _ in range(ROUNDS):
-        for way in SAMPLERS[name]:
-            task.sampler, task.steps = way
-            started = time.process_time()
-            drawn[way].append(task.generate(ROWS, None))
-            times[way].append(1e3 * (time.process_time() - started))
-    first = SAMPLERS[name][0]
+        for config in SAMPLERS[name]:
+            task.sampler, task.steps = config
+            start = time.process_time()
+            samples[config].append(task.generate(ROWS, None))
+            times[config].append(1e3 * (time.process_time() - start))
+    reference = SAMPLERS[name][0]
     assert task.info.density.modes is not None
-    for way, taken in times.items():
-        ratio = statistics.median(slow / quick for slow, quick in zip(times[first], taken, strict=True))
-        points = torch.cat(drawn[way])
-        far = energy_distance(points, real)
+    for config, elapsed in times.items():
+        ratio = statistics.median(slow / quick for slow, quick in zip(times[reference], elapsed, strict=True))
+        points = torch.cat(samples[config])
+        distance = energy_distance(points, real)
         within = mode_coverage(points, task.info.density.modes, task.info.density.mode_sigma)["within"]
         print(
-            f"{name}, {way[0]} in {way[1]} steps: {statistics.median(taken):.0f} ms, {ratio:.1f} times as fast as"
-            f" {first[0]}; energy distance {far:.4f}, within {within:.3f}"
+            f"{name}, {config[0]} in {config[1]} steps: {statistics.median(elapsed):.0f} ms, {ratio:.1f} times as fast"
+            f" as {reference[0]}; energy distance {distance:.4f}, within {within:.3f}"
         )
 
 

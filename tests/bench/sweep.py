@@ -1,4 +1,4 @@
-"""Time of a whole sweep: ours, against separate commands and against Hydra's basic launcher.
+"""Time of a sweep against separate commands and against Hydra's basic launcher.
 
     python -m tests.bench.sweep [JOBS]
 
@@ -20,27 +20,34 @@ CASES = {
 }
 
 
-def seconds(arguments: list[str], folder: str) -> float:
-    started = time.perf_counter()
-    subprocess.run([TRAIN, *arguments], cwd=folder, capture_output=True, check=True)
-    return time.perf_counter() - started
+def measure_seconds(arguments: list[str], directory: str) -> float:
+    start = time.perf_counter()
+    subprocess.run([TRAIN, *arguments], cwd=directory, capture_output=True, check=True)
+    return time.perf_counter() - start
 
 
 def main() -> None:
     jobs = int(sys.argv[1]) if len(sys.argv) > 1 else 64
     seeds = ",".join(map(str, range(jobs)))
     print(f"seconds for {jobs} jobs")
-    for name, words in CASES.items():
-        with tempfile.TemporaryDirectory() as folder:
-            few = max(1, jobs // 8)
-            half = [seconds([*words, f"seed={seed}"], folder) for seed in range(few // 2)]
-            ours = seconds(["-m", *words, f"seed={seeds}"], folder)
-            basic = seconds(["-m", *words, f"seed={seeds}", "hydra/launcher=basic", "hydra/sweeper=basic"], folder)
-            half += [seconds([*words, f"seed={seed}"], folder) for seed in range(few // 2, few)]
-            separate = sum(half) / len(half) * jobs
+    for name, overrides in CASES.items():
+        with tempfile.TemporaryDirectory() as directory:
+            num_separate = max(1, jobs // 8)
+            separate_times = [
+                measure_seconds([*overrides, f"seed={seed}"], directory) for seed in range(num_separate // 2)
+            ]
+            sweep = measure_seconds(["-m", *overrides, f"seed={seeds}"], directory)
+            launcher = measure_seconds(
+                ["-m", *overrides, f"seed={seeds}", "hydra/launcher=basic", "hydra/sweeper=basic"], directory
+            )
+            separate_times += [
+                measure_seconds([*overrides, f"seed={seed}"], directory)
+                for seed in range(num_separate // 2, num_separate)
+            ]
+            separate = sum(separate_times) / len(separate_times) * jobs
         print(
-            f"{name:5} ours {ours:6.1f}   separate commands {separate:6.1f} ({ours / separate:.2f}x)"
-            f"   Hydra's basic launcher {basic:6.1f} ({ours / basic:.2f}x)"
+            f"{name:5} sweep {sweep:6.1f}   separate commands {separate:6.1f} ({sweep / separate:.2f}x)"
+            f"   Hydra's basic launcher {launcher:6.1f} ({sweep / launcher:.2f}x)"
         )
 
 

@@ -18,7 +18,7 @@ from trainer.tasks.gan import Adversarial
 from trainer.utils.errors import ConfigError
 
 SMALL = ("model=wgan_gp", "data=ring", "data.rows=500", "task.samples=50")
-USUAL: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "loss": "wgan_gp",
     "critic_steps": 5,
     "critic_lr": None,
@@ -32,17 +32,17 @@ USUAL: dict[str, Any] = {
 }
 
 
-def gan(width: int = 2, classes: int | None = None, spectral: bool = False) -> GAN:
+def make_gan(width: int = 2, classes: int | None = None, spectral: bool = False) -> GAN:
     return GAN(
         width, classes, 3, 4, generator_hidden=[8], critic_hidden=[8], output_activation="none", spectral_norm=spectral
     )
 
 
-def task(model: nn.Module | None = None, **changes: Any) -> Adversarial:
-    return Adversarial(model or gan(), **USUAL | changes)
+def make_task(model: nn.Module | None = None, **changes: Any) -> Adversarial:
+    return Adversarial(model or make_gan(), **DEFAULTS | changes)
 
 
-def batch(x: Tensor, label: Tensor | None = None) -> Batch:
+def make_batch(x: Tensor, label: Tensor | None = None) -> Batch:
     return Batch({"x": x}, label, torch.arange(len(x)))
 
 
@@ -51,51 +51,51 @@ def ring() -> Ring:
     return Ring(rows=5000, modes=8, radius=2.0, sigma=0.1, seed=0)
 
 
-@pytest.mark.parametrize(("steps", "turns"), [(1, "G G G G G G"), (3, "c c G c c G")])
-def test_active_groups(steps: int, turns: str) -> None:
+@pytest.mark.parametrize(("steps", "schedule"), [(1, "G G G G G G"), (3, "c c G c c G")])
+def test_active_groups(steps: int, schedule: str) -> None:
     names = {"c": ("critic",), "G": ("critic", "generator")}
-    assert [task(critic_steps=steps).active_groups(step) for step in range(6)] == [
-        names[turn] for turn in turns.split()
+    assert [make_task(critic_steps=steps).active_groups(step) for step in range(6)] == [
+        names[letter] for letter in schedule.split()
     ]
 
 
-def weights(module: nn.Module) -> Tensor:
+def flatten_weights(module: nn.Module) -> Tensor:
     return torch.cat([p.detach().flatten() for p in module.parameters()])
 
 
-@pytest.mark.parametrize("who", ["critic", "generator"])
+@pytest.mark.parametrize("group_name", ["critic", "generator"])
 @pytest.mark.parametrize("loss", ["wgan_gp", "wgan", "bce"])
-def test_a_step_updates_only_its_param_group(who: str, loss: str) -> None:
-    made = lab(*SMALL, f"task.loss={loss}", "ema=null", "task.feature_matching=0.1")
-    model = made.task.model
-    before = {name: weights(model.get_submodule(name)) for name in ("critic", "generator")}
-    group = [next(made.trainer.train_loader.iter_epoch(0))]
-    made.trainer.update_param_group(made.trainer.param_groups[who], group)
-    moved = {name for name, old in before.items() if not torch.equal(old, weights(model.get_submodule(name)))}
-    assert moved == {who}
-    other = ({"critic", "generator"} - {who}).pop()
-    assert not made.trainer.param_groups[other].params.grad.any()
+def test_a_step_updates_only_its_param_group(group_name: str, loss: str) -> None:
+    run = lab(*SMALL, f"task.loss={loss}", "ema=null", "task.feature_matching=0.1")
+    model = run.task.model
+    before = {name: flatten_weights(model.get_submodule(name)) for name in ("critic", "generator")}
+    batches = [next(run.trainer.train_loader.iter_epoch(0))]
+    run.trainer.update_param_group(run.trainer.param_groups[group_name], batches)
+    changed = {name for name, old in before.items() if not torch.equal(old, flatten_weights(model.get_submodule(name)))}
+    assert changed == {group_name}
+    other = ({"critic", "generator"} - {group_name}).pop()
+    assert not run.trainer.param_groups[other].params.grad.any()
 
 
 def test_schedules_count_the_active_steps_of_each_group() -> None:
-    made = lab(*SMALL, "max_steps=12", "task.critic_steps=5", "scheduler=onecycle", "val_every=100")
-    made.trainer.fit()
-    assert {name: group.num_updates for name, group in made.trainer.param_groups.items()} == {
+    run = lab(*SMALL, "max_steps=12", "task.critic_steps=5", "scheduler=onecycle", "val_every=100")
+    run.trainer.fit()
+    assert {name: group.num_updates for name, group in run.trainer.param_groups.items()} == {
         "critic": 12,
         "generator": 2,
     }
-    assert {group.schedule.total_steps for group in made.trainer.param_groups.values()} == {12, 2}
+    assert {group.schedule.total_steps for group in run.trainer.param_groups.values()} == {12, 2}
 
 
-def test_the_critic_may_have_its_own_learning_rate() -> None:
+def test_critic_lr_overrides_lr_of_critic() -> None:
     rates = {
-        words: {name: group.lr for name, group in lab(*SMALL, *words).trainer.param_groups.items()}
-        for words in (("optimizer.lr=1e-3",), ("optimizer.lr=1e-3", "task.critic_lr=4e-3"))
+        overrides: {name: group.lr for name, group in lab(*SMALL, *overrides).trainer.param_groups.items()}
+        for overrides in (("optimizer.lr=1e-3",), ("optimizer.lr=1e-3", "task.critic_lr=4e-3"))
     }
     assert [*rates.values()] == [{"critic": 1e-3, "generator": 1e-3}, {"critic": 4e-3, "generator": 1e-3}]
 
 
-class Line(nn.Module):
+class LinearCritic(nn.Module):
     """A critic ``<slope, x>`` that is its own hidden layer, and a generator of ones."""
 
     num_classes, latent = None, 1
@@ -117,42 +117,42 @@ class Line(nn.Module):
 
 def test_losses_with_a_linear_critic_in_closed_form() -> None:
     slope, real = torch.tensor([3.0, 4.0]), torch.rand(7, 2)
-    judged = (real @ slope).mean().item()
+    mean_score = (real @ slope).mean().item()
 
-    def minimised(group: str, **changes: Any) -> float:
-        return task(Line(slope), **changes).loss(batch(real), group).item()
+    def compute_loss(group: str, **changes: Any) -> float:
+        return make_task(LinearCritic(slope), **changes).loss(make_batch(real), group).item()
 
-    assert minimised("critic") == pytest.approx(10 * (5 - 1) ** 2 + 7 - judged, rel=1e-5)
-    assert minimised("critic", gradient_penalty=2.0) == pytest.approx(2 * (5 - 1) ** 2 + 7 - judged, rel=1e-5)
-    plain, held = (minimised("critic", loss="bce", r1=weight) for weight in (0.0, 3.0))
-    assert held - plain == pytest.approx(3 * 25 / 2, rel=1e-5)
-    assert minimised("generator") == pytest.approx(-7)
-    apart = ((real.mean(0) - 1) * slope).square().sum().item()
-    assert minimised("generator", feature_matching=2.0) == pytest.approx(2 * apart - 7, rel=1e-5)
+    assert compute_loss("critic") == pytest.approx(10 * (5 - 1) ** 2 + 7 - mean_score, rel=1e-5)
+    assert compute_loss("critic", gradient_penalty=2.0) == pytest.approx(2 * (5 - 1) ** 2 + 7 - mean_score, rel=1e-5)
+    plain, regularized = (compute_loss("critic", loss="bce", r1=weight) for weight in (0.0, 3.0))
+    assert regularized - plain == pytest.approx(3 * 25 / 2, rel=1e-5)
+    assert compute_loss("generator") == pytest.approx(-7)
+    mean_difference = ((real.mean(0) - 1) * slope).square().sum().item()
+    assert compute_loss("generator", feature_matching=2.0) == pytest.approx(2 * mean_difference - 7, rel=1e-5)
 
 
-def test_features_match_where_their_means_do() -> None:
-    built, x = task(), torch.randn(20, 2)
-    assert built.feature_matching_loss(x, x.flip(0)).item() == pytest.approx(0, abs=1e-10)
-    assert built.feature_matching_loss(x, x + 1).item() > 1e-3
+def test_feature_matching_loss_compares_means() -> None:
+    task, x = make_task(), torch.randn(20, 2)
+    assert task.feature_matching_loss(x, x.flip(0)).item() == pytest.approx(0, abs=1e-10)
+    assert task.feature_matching_loss(x, x + 1).item() > 1e-3
 
 
 def test_generation_and_evaluation_use_the_classes_of_the_rows() -> None:
-    built = task(gan(classes=3), gradient_penalty=0.5)
+    task = make_task(make_gan(classes=3), gradient_penalty=0.5)
     x, label = torch.randn(6, 2), torch.tensor([0, 1, 2, 0, 1, 2])
 
-    def minimised(group: str, label: Tensor) -> Tensor:
+    def compute_loss(group: str, label: Tensor) -> Tensor:
         torch.manual_seed(0)
-        return built.loss(batch(x, label), group)
+        return task.loss(make_batch(x, label), group)
 
     for group in ("critic", "generator"):
-        assert torch.equal(minimised(group, label), minimised(group, label.clone()))
-        assert not torch.equal(minimised(group, label), minimised(group, label.flip(0)))
+        assert torch.equal(compute_loss(group, label), compute_loss(group, label.clone()))
+        assert not torch.equal(compute_loss(group, label), compute_loss(group, label.flip(0)))
     with pytest.raises(ConfigError, match=r"model.num_classes: 3 given; the train split has classes 0 to 7"):
-        built.validate_targets(torch.arange(8), "train")
+        task.validate_targets(torch.arange(8), "train")
 
 
-MISFITS = {
+CONFLICTS = {
     "task.clip: weight clipping applies to wgan only, and task.loss is bce; set it to null": {
         "loss": "bce",
         "clip": 0.1,
@@ -167,34 +167,34 @@ MISFITS = {
 }
 
 
-@pytest.mark.parametrize("said", MISFITS)
-def test_options_that_do_not_go_together_are_refused(said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        task(**MISFITS[said])
+@pytest.mark.parametrize("message", CONFLICTS)
+def test_conflicting_options_raise(message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_task(**CONFLICTS[message])
 
 
-def test_spectral_norm_and_clipping_are_refused_together() -> None:
+def test_spectral_norm_with_clipping_raises() -> None:
     with pytest.raises(ConfigError, match=r"task\.clip and model\.spectral_norm: each constrains"):
-        task(gan(spectral=True), loss="wgan")
-    task(gan(spectral=True), loss="hinge")
+        make_task(make_gan(spectral=True), loss="wgan")
+    make_task(make_gan(spectral=True), loss="hinge")
 
 
 @pytest.mark.slow
-def test_clipping_keeps_every_weight_of_the_critic_inside_while_it_learns() -> None:
-    made = lab(*SMALL, "task.loss=wgan", "task.clip=0.0625", "max_steps=30", "ema=0.5", "optimizer.lr=1e-2")
-    made.trainer.fit()
-    critic = made.task.model.critic
+def test_clipping_bounds_critic_weights_in_training() -> None:
+    run = lab(*SMALL, "task.loss=wgan", "task.clip=0.0625", "max_steps=30", "ema=0.5", "optimizer.lr=1e-2")
+    run.trainer.fit()
+    critic = run.task.model.critic
     layers = [part for part in critic.modules() if isinstance(part, nn.Linear)]  # type: ignore[union-attr]
-    with made.trainer.ema_weights():
-        averaged = max(part.weight.abs().max().item() for part in layers)
+    with run.trainer.ema_weights():
+        largest_average = max(part.weight.abs().max().item() for part in layers)
     largest = max(value.abs().max().item() for part in layers for value in (part.weight, part.bias))
-    assert averaged <= 0.0625
+    assert largest_average <= 0.0625
     assert largest == 0.0625
     # Before the cut the optimizer is within one of Adam's longest steps of the bound, wherever it pushed.
-    assert weights(critic).abs().max() < 0.0625 + 1e-2 / (1 - 0.9) ** 0.5 + 1e-6  # type: ignore[arg-type]
+    assert flatten_weights(critic).abs().max() < 0.0625 + 1e-2 / (1 - 0.9) ** 0.5 + 1e-6  # type: ignore[arg-type]
 
 
-def brute_force(x: np.ndarray, y: np.ndarray) -> float:
+def energy_distance_loop(x: np.ndarray, y: np.ndarray) -> float:
     def mean(a: np.ndarray, b: np.ndarray, pairs: int) -> float:
         return sum(float(np.sqrt(((p - q) ** 2).sum())) for p in a for q in b) / pairs
 
@@ -206,10 +206,10 @@ def test_energy_distance_equals_a_double_loop() -> None:
     x, y = np.random.default_rng(0).normal(size=(2, 30, 3))
     y = y[:20] + 1
     found = energy_distance(torch.from_numpy(x), torch.from_numpy(y))
-    assert found == pytest.approx(brute_force(x, y), abs=1e-6)
+    assert found == pytest.approx(energy_distance_loop(x, y), abs=1e-6)
 
 
-def test_energy_distance_is_zero_on_average_for_one_distribution_and_large_for_a_collapsed_one(ring: Ring) -> None:
+def test_energy_distance_is_unbiased_and_detects_collapse(ring: Ring) -> None:
     torch.manual_seed(0)
     draws = [energy_distance(torch.randn(50, 2), torch.randn(80, 2)) for _ in range(200)]
     assert abs(np.mean(draws)) < 4 * np.std(draws) / 200**0.5
@@ -218,23 +218,23 @@ def test_energy_distance_is_zero_on_average_for_one_distribution_and_large_for_a
     assert energy_distance(torch.tensor([2.0, 0.0]).expand(500, 2), real) > 1
 
 
-def test_energy_distance_in_blocks_equals_whole() -> None:
+def test_energy_distance_in_blocks_equals_full_matrix() -> None:
     torch.manual_seed(0)
     x, y = torch.randn(2500, 2).double(), torch.randn(300, 2).double()
     n, m = len(x), len(y)
-    whole = (
+    expected = (
         2 * torch.cdist(x, y).mean() - torch.cdist(x, x).sum() / (n * (n - 1)) - torch.cdist(y, y).sum() / (m * m - m)
     )
-    assert energy_distance(x, y) == pytest.approx(float(whole), abs=1e-9)
+    assert energy_distance(x, y) == pytest.approx(float(expected), abs=1e-9)
 
 
-def test_coverage_of_real_collapsed_and_smeared_points(ring: Ring) -> None:
-    centres, sigma = ring.info.density.modes, ring.info.density.mode_sigma
-    assert centres is not None
-    real = mode_coverage(ring.train.inputs["x"], centres, sigma)
+def test_mode_coverage_of_real_and_collapsed_points(ring: Ring) -> None:
+    centers, sigma = ring.info.density.modes, ring.info.density.mode_sigma
+    assert centers is not None
+    real = mode_coverage(ring.train.inputs["x"], centers, sigma)
     assert real["modes"] == 8
     assert real["within"] == pytest.approx(ring.info.best_possible["within"], abs=0.01)
-    collapsed = mode_coverage(centres[2] + 0.05 * torch.randn(500, 2), centres, sigma)
+    collapsed = mode_coverage(centers[2] + 0.05 * torch.randn(500, 2), centers, sigma)
     assert collapsed == {"modes": 1.0, "within": 1.0}
     assert ring.info.baseline["modes"] == 0
     assert ring.info.baseline["within"] == pytest.approx(0.066, abs=0.025)
@@ -242,32 +242,32 @@ def test_coverage_of_real_collapsed_and_smeared_points(ring: Ring) -> None:
 
 
 def test_a_collapsed_generator_covers_one_mode(ring: Ring) -> None:
-    model = gan()
-    centre = ring.info.density.modes[5]  # type: ignore[index]
+    model = make_gan()
+    center = ring.info.density.modes[5]  # type: ignore[index]
     with torch.no_grad():
         head = model.generator.net[-2]  # type: ignore[index]
         head.weight.zero_()  # type: ignore[union-attr, operator]
-        head.bias.copy_(centre)  # type: ignore[union-attr, operator]
-    built = task(model)
-    built.setup(ring)
-    whole = batch(ring.test.inputs["x"])
+        head.bias.copy_(center)  # type: ignore[union-attr, operator]
+    task = make_task(model)
+    task.setup(ring)
+    batch = make_batch(ring.test.inputs["x"])
     with torch.no_grad():
-        totals = {name: rows.values for name, rows in built.score(whole).items()}  # type: ignore[union-attr]
-    found = built.metrics(totals)  # type: ignore[arg-type]
+        totals = {name: rows.values for name, rows in task.score(batch).items()}  # type: ignore[union-attr]
+    found = task.metrics(totals)  # type: ignore[arg-type]
     assert (found["modes"], found["within"]) == (1.0, 1.0)
     assert found["energy_distance"] > 1
 
 
-def test_points_of_another_width_are_refused(ring: Ring) -> None:
-    built = task(gan(width=3))
-    built.setup(ring)
+def test_generator_of_wrong_width_raises(ring: Ring) -> None:
+    task = make_task(make_gan(width=3))
+    task.setup(ring)
     with pytest.raises(ConfigError, match=r"generates rows \(3,\), but the data has \(2,\)"):
-        built.generate(5, None)
+        task.generate(5, None)
 
 
 @pytest.mark.parametrize("option", ["precision=bf16", "accumulate=2", "grad_clip=1", "task.loss=wgan"])
 def test_trainer_options_apply_to_gans(option: str) -> None:
-    made = lab(*SMALL, option, "scheduler=onecycle", "max_steps=10", "val_every=100")
-    made.trainer.fit()
-    assert made.trainer.step == 10
-    assert np.isfinite(made.trainer.history[-1]["val_energy_distance"])
+    run = lab(*SMALL, option, "scheduler=onecycle", "max_steps=10", "val_every=100")
+    run.trainer.fit()
+    assert run.trainer.step == 10
+    assert np.isfinite(run.trainer.history[-1]["val_energy_distance"])

@@ -1,4 +1,4 @@
-"""Every loss learns, a bounded critic loses no mode, classes are heard, and what is not real is rated lower."""
+"""GAN training: losses, modes, class conditioning, gradient penalty, outlier scores."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ CASES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_every_loss_and_bound_finds_one_mode(case: str) -> None:
-    # Which of several modes a critic without a bound loses is a matter of the seed; that it finds one is not.
+    # An unconstrained critic may lose one of several modes, depending on the seed; a single mode is always found.
     found = lab(*TINY, "data.modes=1", "epochs=16", "val_every=4", *CASES[case]).test()
     assert found["modes"] == 1
     assert found["energy_distance"] < 0.3
 
 
 @pytest.mark.slow
-def test_a_penalty_finds_both_of_two_modes() -> None:
+def test_gradient_penalty_finds_both_modes() -> None:
     found = lab(*TINY, "model=wgan_gp", "task.critic_steps=3", "epochs=60").test()
     assert found["modes"] == 2
     assert found["energy_distance"] < 0.3
@@ -48,37 +48,37 @@ def test_an_untrained_generator_finds_no_mode() -> None:
 
 
 @pytest.mark.slow
-def test_a_conditional_generator_follows_its_label_only_if_the_critic_sees_it() -> None:
-    words = (*TINY, "model=cgan", "task.critic_steps=3", "epochs=40")
-    assert lab(*words).test()["label_accuracy"] > 0.95
-    deaf = lab(*words)
-    critic = deaf.task.model.critic
+def test_generator_follows_labels_only_with_conditional_critic() -> None:
+    overrides = (*TINY, "model=cgan", "task.critic_steps=3", "epochs=40")
+    assert lab(*overrides).test()["label_accuracy"] > 0.95
+    control = lab(*overrides)
+    critic = control.task.model.critic
     critic.class_embedding = None  # type: ignore[union-attr, assignment]
-    assert deaf.test()["label_accuracy"] < 0.8
+    assert control.test()["label_accuracy"] < 0.8
 
 
 @pytest.mark.slow
-def test_the_penalty_holds_the_critics_slope_near_one_and_without_it_nothing_does() -> None:
-    def steepness(weight: str) -> float:
-        made = lab(*TINY, "model=wgan_gp", f"task.gradient_penalty={weight}", "max_steps=300", "val_every=100")
-        made.trainer.fit()
-        real = made.task.normalize(next(made.loaders["val"].iter_epoch(0)))  # type: ignore[operator]
-        return gan.gradient_penalty(made.task.model, real, torch.randn_like(real)).item()
+def test_gradient_penalty_keeps_critic_slope_near_one() -> None:
+    def penalty_after_training(weight: str) -> float:
+        run = lab(*TINY, "model=wgan_gp", f"task.gradient_penalty={weight}", "max_steps=300", "val_every=100")
+        run.trainer.fit()
+        real = run.task.normalize(next(run.loaders["val"].iter_epoch(0)))  # type: ignore[operator]
+        return gan.gradient_penalty(run.task.model, real, torch.randn_like(real)).item()
 
-    assert steepness("10") < 0.2
-    assert steepness("1e-9") > 5
+    assert penalty_after_training("10") < 0.2
+    assert penalty_after_training("1e-9") > 5
 
 
 @pytest.mark.slow
 def test_rows_the_critic_rejects_score_lower() -> None:
-    made = lab(*TINY, "model=wgan_gp", "task.critic_steps=1000", "max_steps=150", "val_every=100")
-    made.trainer.fit()
-    real = made.data.test.batch(torch.arange(200), 0)
-    made.task.eval()
+    run = lab(*TINY, "model=wgan_gp", "task.critic_steps=1000", "max_steps=150", "val_every=100")
+    run.trainer.fit()
+    real = run.data.test.batch(torch.arange(200), 0)
+    run.task.eval()
     with torch.no_grad():
-        usual, odd = (
-            made.task.score_rows(Batch({"x": x}, real.target, real.index))["critic"]  # type: ignore[operator]
+        real_scores, outlier_scores = (
+            run.task.score_rows(Batch({"x": x}, real.target, real.index))["critic"]  # type: ignore[operator]
             for x in (real.inputs["x"], 0.1 * real.inputs["x"])
         )
-    assert usual.shape == (200,)
-    assert usual.min() > odd.max()
+    assert real_scores.shape == (200,)
+    assert real_scores.min() > outlier_scores.max()

@@ -24,7 +24,7 @@ COMMON = (
 )
 RING = ("data=ring", "data.rows=100", "batch_size=8", "model.critic_hidden=[8,8]", "model.generator_hidden=[8]")
 DIGITS = ("data=digits", "data.size=8", "batch_size=128", "model.latent=4")
-GAMES = {
+CASES = {
     "spectral norm, hinge, two rates": (
         *("model=gan", *RING, "model.spectral_norm=true", "task.loss=hinge"),
         *("task.critic_steps=2", "task.critic_lr=1e-3", "task.feature_matching=0.1"),
@@ -37,40 +37,40 @@ GAMES = {
 STEPS = 10  # 80 rows of the ring are 10 batches and 5 steps an epoch; 1,079 digits are 9 batches and 5 steps
 
 
-def make(words: tuple[str, ...], keeper: Any = None, watcher: Any = None) -> Trainer:
-    return lab(*words, *COMMON, keeper=keeper, watcher=watcher).trainer
+def make(overrides: tuple[str, ...], keeper: Any = None, watcher: Any = None) -> Trainer:
+    return lab(*overrides, *COMMON, keeper=keeper, watcher=watcher).trainer
 
 
 @cache
-def whole(game: str) -> str:
-    trainer = make(GAMES[game])
+def hash_uninterrupted(case: str) -> str:
+    trainer = make(CASES[case])
     trainer.fit()
     assert trainer.step == STEPS
     assert len(trainer.history) == 2
     return hash_state(trainer)
 
 
-def gone_on(game: str, folder: Path, stop: int, spoil: StateChange | None = None) -> str:
-    chain = ResumedRun(partial(make, GAMES[game]), folder)
-    chain.start(StopAt(stop))
-    return hash_state(chain.resume(spoil=spoil))
+def hash_resumed(case: str, folder: Path, stop: int, spoil: StateChange | None = None) -> str:
+    resumed = ResumedRun(partial(make, CASES[case]), folder)
+    resumed.start(StopAt(stop))
+    return hash_state(resumed.resume(spoil=spoil))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [3, STEPS // 2])
-@pytest.mark.parametrize("game", GAMES)
-def test_gan_training_resumes_bit_exactly(game: str, stop: int, tmp_path: Path) -> None:
-    assert gone_on(game, tmp_path, stop) == whole(game)
+@pytest.mark.parametrize("case", CASES)
+def test_gan_training_resumes_bit_exactly(case: str, stop: int, tmp_path: Path) -> None:
+    assert hash_resumed(case, tmp_path, stop) == hash_uninterrupted(case)
 
 
-def forget_singular_vectors(state: dict[str, Any], fresh: dict[str, Any]) -> None:
+def reset_singular_vectors(state: dict[str, Any], fresh: dict[str, Any]) -> None:
     for name in state["task"]:
         if name.endswith("._u") or name.endswith("._v"):
             state["task"][name] = fresh["task"][name]
 
 
-FORGOTTEN: dict[str, StateChange] = {
-    "singular vectors": forget_singular_vectors,
+DROPPED_STATE: dict[str, StateChange] = {
+    "singular vectors": reset_singular_vectors,
     "critic's optimizer": drop_state("param_groups", "critic", "optimizer"),
     "generator's optimizer": drop_state("param_groups", "generator", "optimizer"),
     "critic's steps": drop_state("param_groups", "critic", "steps"),
@@ -81,7 +81,7 @@ FORGOTTEN: dict[str, StateChange] = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("piece", FORGOTTEN)
+@pytest.mark.parametrize("piece", DROPPED_STATE)
 def test_a_missing_part_of_the_gan_state_is_detected(piece: str, tmp_path: Path) -> None:
-    game = "spectral norm, hinge, two rates"
-    assert gone_on(game, tmp_path, 3, FORGOTTEN[piece]) != whole(game)
+    case = "spectral norm, hinge, two rates"
+    assert hash_resumed(case, tmp_path, 3, DROPPED_STATE[piece]) != hash_uninterrupted(case)

@@ -1,4 +1,4 @@
-"""The bound is a bound: against the exact likelihood, at its analytic optimum, and whatever the size of the batch."""
+"""ELBO and importance-weighted bound against exact likelihoods and torch distributions."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ SMALL = ("model=vae", "data=linear_gaussian", "data.rows=4000", "batch_size=64",
 TRAINED = ("epochs=30", "optimizer.lr=3e-3")
 
 
-class Exact(nn.Module):
-    """The true posterior and decoder of a linear Gaussian whose weight has orthogonal columns, the mean ``off``."""
+class ExactLinearGaussian(nn.Module):
+    """True posterior and decoder of a linear Gaussian with orthogonal columns, the mean shifted by ``offset``."""
 
     levels, num_classes = 1, None
 
-    def __init__(self, weight: Tensor, noise: float, off: float):
+    def __init__(self, weight: Tensor, noise: float, offset: float):
         super().__init__()
-        self.off = off
+        self.offset = offset
         self.latent = weight.shape[1]
         self.weight = nn.Parameter(weight)
         self.precision = 1 + weight.square().sum(0) / noise**2
@@ -43,7 +43,7 @@ class Exact(nn.Module):
 
     def encode(self, x: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
         mean = x @ self.weight / self.noise**2 / self.precision
-        return mean + self.off, -self.precision.log().expand_as(mean)
+        return mean + self.offset, -self.precision.log().expand_as(mean)
 
     def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         return z @ self.weight.T
@@ -60,64 +60,64 @@ class Points(Dataset):
         self.info = DatasetInfo(sizes={})
 
 
-def vae(levels: int = 1, classes: int | None = None) -> VAE:
+def make_vae(levels: int = 1, classes: int | None = None) -> VAE:
     return VAE(flat_features=6, hidden=[8], latent=2, levels=levels, num_classes=classes)
 
 
-def task(model: nn.Module | None = None, kind: Any = VariationalInference, **keys: Any) -> VariationalInference:
-    usual = {"likelihood": "gaussian", "binarize": False, "beta": 1.0, "beta_warmup": 0.0, "eval_samples": 4}
-    return kind(model or vae(), **usual | {"samples": 100, "classifier": None} | keys)
+def make_task(model: nn.Module | None = None, kind: Any = VariationalInference, **keys: Any) -> VariationalInference:
+    defaults = {"likelihood": "gaussian", "binarize": False, "beta": 1.0, "beta_warmup": 0.0, "eval_samples": 4}
+    return kind(model or make_vae(), **defaults | {"samples": 100, "classifier": None} | keys)
 
 
-def batch(x: Tensor) -> Batch:
+def make_batch(x: Tensor) -> Batch:
     return Batch({"x": x}, None, torch.arange(len(x)))
 
 
-def scores(built: VariationalInference, x: Tensor) -> dict[str, float]:
-    built.setup(Points(x))
+def compute_scores(task: VariationalInference, x: Tensor) -> dict[str, float]:
+    task.setup(Points(x))
     totals = ScoreAccumulator()
     with torch.no_grad():
-        totals.update(built.score(batch(x)))
-        return built.metrics(totals.compute_totals())
+        totals.update(task.score(make_batch(x)))
+        return task.metrics(totals.compute_totals())
 
 
-class Summed(VariationalInference):
-    """What the sources do: their step grows with the batch."""
+class SummedLoss(VariationalInference):
+    """Loss summed over rows, whose gradient grows with the batch."""
 
-    def loss(self, batch: Batch, group: str) -> Tensor:
-        return super().loss(batch, group) * len(batch)
+    def loss(self, make_batch: Batch, group: str) -> Tensor:
+        return super().loss(make_batch, group) * len(make_batch)
 
 
-@pytest.mark.parametrize(("kind", "grows"), [(VariationalInference, 1), (Summed, 2)])
-def test_the_loss_is_independent_of_the_batch_size(kind: Any, grows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("kind", "factor"), [(VariationalInference, 1), (SummedLoss, 2)])
+def test_the_loss_is_independent_of_the_batch_size(kind: Any, factor: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "randn_like", lambda like: torch.full_like(like, 0.3))
-    built, x = task(kind=kind), torch.rand(16, 6)
-    once, twice = built.loss(batch(x), "model"), built.loss(batch(torch.cat((x, x))), "model")
-    torch.testing.assert_close(grows * once, twice)
+    task, x = make_task(kind=kind), torch.rand(16, 6)
+    once, twice = task.loss(make_batch(x), "model"), task.loss(make_batch(torch.cat((x, x))), "model")
+    torch.testing.assert_close(factor * once, twice)
 
 
 def test_terms_equal_torch_distributions() -> None:
-    built, x = task(), torch.rand(5, 6)
+    task, x = make_task(), torch.rand(5, 6)
     torch.manual_seed(3)
-    terms = built.estimate_elbo_terms(batch(x), 3)
+    terms = task.estimate_elbo_terms(make_batch(x), 3)
     torch.manual_seed(3)
-    mean, log_variance = built.model.encode(x)  # type: ignore[operator]
+    mean, log_variance = task.model.encode(x)  # type: ignore[operator]
     posterior, prior = Normal(mean, torch.exp(log_variance / 2)), Normal(0.0, 1.0)
     z = mean + posterior.stddev * torch.stack([torch.randn(5, 2) for _ in range(3)])
-    nats = Normal(built.model.decode(z), 1.0).log_prob(x).sum(-1)  # type: ignore[operator]
-    weights = nats + prior.log_prob(z).sum(-1) - posterior.log_prob(z).sum(-1)
-    torch.testing.assert_close(terms.reconstruction, -nats.mean(0))
+    log_likelihood = Normal(task.model.decode(z), 1.0).log_prob(x).sum(-1)  # type: ignore[operator]
+    weights = log_likelihood + prior.log_prob(z).sum(-1) - posterior.log_prob(z).sum(-1)
+    torch.testing.assert_close(terms.reconstruction, -log_likelihood.mean(0))
     torch.testing.assert_close(terms.kl, kl_divergence(posterior, prior).sum(-1))
     torch.testing.assert_close(terms.bound, weights.exp().mean(0).log())
 
 
 def test_beta_warms_up_with_progress() -> None:
-    built = task(beta=2.0, beta_warmup=0.5)
-    seen = []
+    task = make_task(beta=2.0, beta_warmup=0.5)
+    weights = []
     for progress in (0.0, 0.25, 0.5, 0.9):
-        built.progress.fill_(progress)
-        seen.append(float(built.compute_kl_weight()))
-    assert seen == [0.0, 1.0, 2.0, 2.0]
+        task.progress.fill_(progress)
+        weights.append(float(task.compute_kl_weight()))
+    assert weights == [0.0, 1.0, 2.0, 2.0]
 
 
 def test_exact_likelihood_equals_torch_and_its_expectation() -> None:
@@ -130,34 +130,34 @@ def test_exact_likelihood_equals_torch_and_its_expectation() -> None:
     assert data.info.best_possible["elbo"] == pytest.approx(-entropy, abs=0.3)
 
 
-def exact(posterior_off: float = 0.0) -> tuple[VariationalInference, Tensor, Tensor]:
-    """The true model of points (N, 6), their posterior so far from the true one, the points and their exact nats."""
+def make_exact_task(posterior_offset: float = 0.0) -> tuple[VariationalInference, Tensor, Tensor]:
+    """Return the true model with its posterior shifted, points (N, 6) and their exact log-likelihood."""
     torch.manual_seed(0)
     weight = torch.linalg.qr(torch.randn(6, 2))[0] * torch.tensor([2.0, 1.0])
     x = torch.randn(4000, 2) @ weight.T + 0.5 * torch.randn(4000, 6)
-    built = task(Exact(weight, 0.5, posterior_off))
+    task = make_task(ExactLinearGaussian(weight, 0.5, posterior_offset))
     with torch.no_grad():
-        built.likelihood.log_sigma.fill_(math.log(0.5))  # type: ignore[union-attr, operator]
-    return built, x, MultivariateNormal(torch.zeros(6), weight @ weight.T + 0.25 * torch.eye(6)).log_prob(x)
+        task.likelihood.log_sigma.fill_(math.log(0.5))  # type: ignore[union-attr, operator]
+    return task, x, MultivariateNormal(torch.zeros(6), weight @ weight.T + 0.25 * torch.eye(6)).log_prob(x)
 
 
-def test_the_true_posterior_closes_the_gap() -> None:
-    built, x, nats = exact()
-    found = scores(built, x)
-    assert found["elbo"] == pytest.approx(float(nats.mean()), abs=0.02)
-    # Every sample of a true posterior weighs p(x), so one says all.
+def test_true_posterior_closes_gap() -> None:
+    task, x, log_likelihood = make_exact_task()
+    found = compute_scores(task, x)
+    assert found["elbo"] == pytest.approx(float(log_likelihood.mean()), abs=0.02)
+    # Every sample of the true posterior has weight p(x), so one is enough.
     with torch.no_grad():
-        torch.testing.assert_close(built.estimate_elbo_terms(batch(x), 1).bound, nats, atol=1e-3, rtol=0)
-        built.likelihood.log_sigma.fill_(math.log(0.6))  # type: ignore[union-attr, operator]
-    assert scores(built, x)["elbo"] < float(nats.mean()) - 0.1
+        torch.testing.assert_close(task.estimate_elbo_terms(make_batch(x), 1).bound, log_likelihood, atol=1e-3, rtol=0)
+        task.likelihood.log_sigma.fill_(math.log(0.6))  # type: ignore[union-attr, operator]
+    assert compute_scores(task, x)["elbo"] < float(log_likelihood.mean()) - 0.1
 
 
 @torch.no_grad()
-def test_the_importance_weighted_bound_rises_from_the_elbo_to_the_exact_likelihood() -> None:
-    built, x, nats = exact(posterior_off=0.2)
-    found = {k: built.estimate_elbo_terms(batch(x), k) for k in (1, 5, 100)}
+def test_importance_weighted_bound_rises_to_exact_likelihood() -> None:
+    task, x, log_likelihood = make_exact_task(posterior_offset=0.2)
+    found = {k: task.estimate_elbo_terms(make_batch(x), k) for k in (1, 5, 100)}
     one, few, many = (float(terms.bound.mean()) for terms in found.values())
-    best = float(nats.mean())
+    best = float(log_likelihood.mean())
     elbo = -found[100].reconstruction - found[100].kl
     assert one == pytest.approx(float(elbo.mean()), abs=0.05)
     assert one < few - 0.2 < many - 0.25
@@ -166,30 +166,30 @@ def test_the_importance_weighted_bound_rises_from_the_elbo_to_the_exact_likeliho
 
 @pytest.fixture(scope="module")
 def trained() -> tuple[Lab, dict[str, float]]:
-    made = lab(*SMALL, *TRAINED)
-    return made, made.test()
+    run = lab(*SMALL, *TRAINED)
+    return run, run.test()
 
 
 @pytest.mark.slow
-def test_training_reaches_the_gate_and_stays_under_the_exact_likelihood(trained: tuple[Lab, dict[str, float]]) -> None:
-    made, found = trained
+def test_training_reaches_gate_below_exact_likelihood(trained: tuple[Lab, dict[str, float]]) -> None:
+    run, found = trained
     assert 0 <= found["gap"] < GATE
     assert found["elbo"] == pytest.approx(-found["reconstruction"] - found["kl"])
-    assert found["elbo"] == pytest.approx(made.data.info.best_possible["elbo"] - found["gap"], abs=1e-4)
-    assert all(row["val_gap"] > -0.02 for row in made.trainer.history)
-    sigma = float(made.task.get_parameter("likelihood.log_sigma").detach().exp())
+    assert found["elbo"] == pytest.approx(run.data.info.best_possible["elbo"] - found["gap"], abs=1e-4)
+    assert all(row["val_gap"] > -0.02 for row in run.trainer.history)
+    sigma = float(run.task.get_parameter("likelihood.log_sigma").detach().exp())
     assert sigma == pytest.approx(0.5, abs=0.05)
 
 
-def test_a_gaussian_for_each_feature_and_an_untrained_model_miss_the_gate() -> None:
-    made = lab(*SMALL)
-    untrained = made.trainer.evaluate_loader(made.loaders["test"])
+def test_baseline_and_untrained_model_miss_gate() -> None:
+    run = lab(*SMALL)
+    untrained = run.trainer.evaluate_loader(run.loaders["test"])
     assert untrained["gap"] > 10
-    assert made.data.info.baseline["gap"] > 10
+    assert run.data.info.baseline["gap"] > 10
 
 
 @pytest.mark.slow
-def test_more_beta_less_kl_and_without_a_code_the_gate_is_missed(trained: tuple[Lab, dict[str, float]]) -> None:
+def test_larger_beta_lowers_kl_and_collapse_misses_gate(trained: tuple[Lab, dict[str, float]]) -> None:
     _, one = trained
     four, fifty = (lab(*SMALL, *TRAINED, f"task.beta={beta}").test() for beta in (4, 50))
     assert one["kl"] > four["kl"] + 3 > fifty["kl"] + 4
@@ -199,56 +199,56 @@ def test_more_beta_less_kl_and_without_a_code_the_gate_is_missed(trained: tuple[
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_rows_whose_numbers_do_not_belong_together_are_rated_lower(trained: tuple[Lab, dict[str, float]]) -> None:
-    made, _ = trained
-    x = made.data.test.batch(torch.arange(400), 0).inputs["x"]
-    odd = torch.stack([column[torch.randperm(400)] for column in x.T], dim=1)
-    belongs = torch.arange(800) < 400
+def test_rows_with_shuffled_columns_score_lower(trained: tuple[Lab, dict[str, float]]) -> None:
+    run, _ = trained
+    x = run.data.test.batch(torch.arange(400), 0).inputs["x"]
+    shuffled = torch.stack([column[torch.randperm(400)] for column in x.T], dim=1)
+    is_real = torch.arange(800) < 400
 
-    def auc(kept: Task) -> float:
-        rated = kept.score_rows(batch(torch.cat((x, odd))))
-        torch.testing.assert_close(rated["elbo"], -rated["reconstruction"] - rated["kl"])
-        return roc_auc(rated["elbo"], belongs)
+    def real_auc(scored_task: Task) -> float:
+        row_scores = scored_task.score_rows(make_batch(torch.cat((x, shuffled))))
+        torch.testing.assert_close(row_scores["elbo"], -row_scores["reconstruction"] - row_scores["kl"])
+        return roc_auc(row_scores["elbo"], is_real)
 
-    assert auc(made.task) > 0.95
-    assert auc(lab(*SMALL).task) < 0.7
+    assert real_auc(run.task) > 0.95
+    assert real_auc(lab(*SMALL).task) < 0.7
 
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_points_are_drawn_with_the_spread_of_real_ones(trained: tuple[Lab, dict[str, float]]) -> None:
-    made, found = trained
+def test_samples_include_observation_noise(trained: tuple[Lab, dict[str, float]]) -> None:
+    run, found = trained
     assert found["energy_distance"] < 0.05
-    drawn, code = made.task.draw(4000, None), torch.randn(4000, 4)
-    kept = made.task.decode_latent(code, None).var(0).sum()
-    assert float(drawn.var(0).sum() - kept) == pytest.approx(20 * 0.25, abs=2.5)
+    samples, code = run.task.draw(4000, None), torch.randn(4000, 4)
+    decoded_variance = run.task.decode_latent(code, None).var(0).sum()
+    assert float(samples.var(0).sum() - decoded_variance) == pytest.approx(20 * 0.25, abs=2.5)
 
 
 @pytest.mark.slow
 def test_a_conditional_model_depends_on_the_label() -> None:
-    words = ("model=vae", "data=ring", "task=vae", "data.rows=3000", "model.hidden=[32]", "model.latent=2")
-    made = lab(*words, "model.num_classes=8", "epochs=15", "optimizer.lr=1e-2")
-    assert made.test()["label_accuracy"] > 0.99
-    seen = next(made.loaders["test"].iter_epoch(0))
-    assert seen.target is not None
+    overrides = ("model=vae", "data=ring", "task=vae", "data.rows=3000", "model.hidden=[32]", "model.latent=2")
+    run = lab(*overrides, "model.num_classes=8", "epochs=15", "optimizer.lr=1e-2")
+    assert run.test()["label_accuracy"] > 0.99
+    batch = next(run.loaders["test"].iter_epoch(0))
+    assert batch.target is not None
     with torch.no_grad():
-        right, wrong = (
-            made.task.score_rows(replace(seen, target=seen.target.roll(turn)))["elbo"].mean() for turn in (0, 1)
+        correct_elbo, wrong_elbo = (
+            run.task.score_rows(replace(batch, target=batch.target.roll(shift)))["elbo"].mean() for shift in (0, 1)
         )
-    assert float(right) > float(wrong) + 10
+    assert float(correct_elbo) > float(wrong_elbo) + 10
 
 
 @pytest.mark.slow
 def test_trainer_options_combine_in_half_precision() -> None:
-    words = ("precision=bf16", "accumulate=2", "grad_clip=1", "scheduler=onecycle", "ema=0.9", "epochs=10")
-    found = lab(*SMALL, *words, "optimizer.lr=3e-3").test()
+    overrides = ("precision=bf16", "accumulate=2", "grad_clip=1", "scheduler=onecycle", "ema=0.9", "epochs=10")
+    found = lab(*SMALL, *overrides, "optimizer.lr=3e-3").test()
     assert 0 < found["gap"] < 6
 
 
 def test_bernoulli_refuses_values_outside_0_and_1() -> None:
     x = torch.rand(8, 6)
-    task(likelihood="bernoulli").setup(Points(x))
+    make_task(likelihood="bernoulli").setup(Points(x))
     x[3, 2] = 1.5
     with pytest.raises(ConfigError, match=r"bernoulli needs values in \[0, 1\]; row 3 of the train split"):
-        task(likelihood="bernoulli").setup(Points(x))
-    task().setup(Points(x))
+        make_task(likelihood="bernoulli").setup(Points(x))
+    make_task().setup(Points(x))

@@ -1,4 +1,4 @@
-"""Pictures: what is explained of them, what is made, rebuilt and walked between, and what is shown and refused."""
+"""VAE on images: binarization, bits per dimension, reconstructions, interpolations, rejected options."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ BINARY = ("model=binary_vae", *DIGITS, "model.hidden=[16]", "model.latent=3", "t
 SHADES = ("model=conv_vae", *DIGITS, "model.channels=[4]", "model.hidden=16", "model.levels=17")
 
 
-def made(*words: str) -> tuple[Lab, VariationalInference]:
-    found = lab(*words)
+def make_task(*overrides: str) -> tuple[Lab, VariationalInference]:
+    found = lab(*overrides)
     assert isinstance(found.task, VariationalInference)
     return found, found.task
 
 
-def test_ones_are_drawn_anew_at_each_step_and_alike_at_each_scoring(monkeypatch: pytest.MonkeyPatch) -> None:
-    run, task = made(*BINARY)
-    drawn: list[Tensor] = []
+def test_binarization_is_resampled_in_training_and_fixed_in_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, task = make_task(*BINARY)
+    encoder_inputs: list[Tensor] = []
     encode = task.model.encode  # type: ignore[union-attr]
 
-    def noted(x: Tensor, label: Tensor | None) -> Any:
-        drawn.append(x)
+    def record_input(x: Tensor, label: Tensor | None) -> Any:
+        encoder_inputs.append(x)
         return encode(x, label)  # type: ignore[operator]
 
-    monkeypatch.setattr(task.model, "encode", noted)
+    monkeypatch.setattr(task.model, "encode", record_input)
     batch = next(run.trainer.train_loader.iter_epoch(0))
     for _ in range(2):
         task.loss(batch, "model")
-    first, second = drawn
+    first, second = encoder_inputs
     assert set(first.unique().tolist()) == {0.0, 1.0}
     assert not torch.equal(first, second)
     assert torch.equal(first[batch.inputs["x"] == 1], torch.ones_like(first[batch.inputs["x"] == 1]))
@@ -49,42 +49,44 @@ def test_ones_are_drawn_anew_at_each_step_and_alike_at_each_scoring(monkeypatch:
     assert scores[0]["bits_per_dim"] == pytest.approx(-scores[0]["elbo"] / (64 * math.log(2)))
 
 
-def test_only_what_can_be_counted_has_bits() -> None:
-    for words in ((*BINARY, "task.binarize=false"), ("model=vae", *DIGITS)):
-        run, task = made(*words)
+def test_only_discrete_likelihoods_report_bits() -> None:
+    for overrides in ((*BINARY, "task.binarize=false"), ("model=vae", *DIGITS)):
+        run, task = make_task(*overrides)
         assert "bits_per_dim" not in run.trainer.evaluate_loader(run.loaders["val"])
         assert "bits_per_dim" not in task.reference_scores()[0]
 
 
-@pytest.mark.parametrize("words", [BINARY, (*SHADES, "task.likelihood=categorical")])
-def test_without_a_code_a_decoder_is_the_baseline(words: tuple[str, ...]) -> None:
-    """Its decoder taught to say, whatever the code, how often each pixel is of each shade."""
-    run, task = made(*words)
-    x = task.likelihood.discretize_input(task.normalize(run.data.train.batch(torch.arange(1079), 0))).flatten(1)
-    steps = task.likelihood.value_range[0] + torch.linspace(0, 1, max(2, task.model.levels))  # type: ignore[call-overload]
-    shares = torch.stack([(x - step).abs() < 1e-4 for step in steps], -1).double().mean(0)
-    truth = task.likelihood.discretize_input(task.normalize(run.data.test.batch(torch.arange(359), 0))).flatten(1)
-    place = (truth[..., None] - steps).abs().argmin(-1)
-    found = shares.expand(359, -1, -1).gather(-1, place[..., None]).clamp(min=5e-4).log().sum((1, 2)).mean()
-    assert task.reference_scores()[0]["elbo"] == pytest.approx(float(found), rel=0.02)
+@pytest.mark.parametrize("overrides", [BINARY, (*SHADES, "task.likelihood=categorical")])
+def test_baseline_elbo_is_likelihood_of_pixel_frequencies(overrides: tuple[str, ...]) -> None:
+    """Reference: the frequency of each level at each pixel of the training images."""
+    run, task = make_task(*overrides)
+    train_pixels = task.likelihood.discretize_input(
+        task.normalize(run.data.train.batch(torch.arange(1079), 0))
+    ).flatten(1)
+    levels = task.likelihood.value_range[0] + torch.linspace(0, 1, max(2, task.model.levels))  # type: ignore[call-overload]
+    frequencies = torch.stack([(train_pixels - step).abs() < 1e-4 for step in levels], -1).double().mean(0)
+    test_pixels = task.likelihood.discretize_input(task.normalize(run.data.test.batch(torch.arange(359), 0))).flatten(1)
+    index = (test_pixels[..., None] - levels).abs().argmin(-1)
+    expected = frequencies.expand(359, -1, -1).gather(-1, index[..., None]).clamp(min=5e-4).log().sum((1, 2)).mean()
+    assert task.reference_scores()[0]["elbo"] == pytest.approx(float(expected), rel=0.02)
 
 
 @torch.no_grad()
 def test_generated_images_stay_in_the_value_range() -> None:
-    _, task = made(*BINARY)
+    _, task = make_task(*BINARY)
     torch.manual_seed(0)
-    first = task.generate(6, None)
-    assert first.shape == (6, 1, 8, 8)
-    assert first.unique().numel() > 100
+    images = task.generate(6, None)
+    assert images.shape == (6, 1, 8, 8)
+    assert images.unique().numel() > 100
     torch.manual_seed(0)
     z = torch.randn(6, 3)
-    torch.testing.assert_close(first, task.model.decode(z).sigmoid().view(6, 1, 8, 8))  # type: ignore[operator]
+    torch.testing.assert_close(images, task.model.decode(z).sigmoid().view(6, 1, 8, 8))  # type: ignore[operator]
 
 
 @torch.no_grad()
 @pytest.mark.slow
-def test_what_is_shown_is_rebuilt_from_the_code_and_ways_end_in_it() -> None:
-    run, task = made(*SHADES, "task.likelihood=categorical", "model.num_classes=10")
+def test_artifacts_show_reconstructions_and_interpolations() -> None:
+    run, task = make_task(*SHADES, "task.likelihood=categorical", "model.num_classes=10")
     reconstructions, interpolations = show(task.eval().make_artifacts(run.loaders["test"].iter_epoch(0))).values()
     assert isinstance(reconstructions, ImageGrid)
     assert isinstance(interpolations, ImageGrid)
@@ -94,23 +96,23 @@ def test_what_is_shown_is_rebuilt_from_the_code_and_ways_end_in_it() -> None:
         10,
         50,
     )
-    seen = next(run.loaders["test"].iter_epoch(0))
-    assert torch.equal(reconstructions.tiles[3].image, seen.inputs["x"][3])
+    batch = next(run.loaders["test"].iter_epoch(0))
+    assert torch.equal(reconstructions.tiles[3].image, batch.inputs["x"][3])
     assert (reconstructions.tiles[3].caption, reconstructions.tiles[13].caption) == ("row 3", "reconstructed")
-    again = torch.stack([tile.image for tile in reconstructions.tiles[10:]])
-    ends = torch.stack([tile.image for place, tile in enumerate(interpolations.tiles) if place % 10 in (0, 9)])
-    torch.testing.assert_close(ends, again.view(2, 5, 1, 8, 8).transpose(0, 1).flatten(0, 1))
-    mean, _ = task.model.encode(seen.inputs["x"][:10], seen.target[:10])  # type: ignore[operator,index]
-    shades = task.model.decode(mean, seen.target[:10]).view(10, 64, 17).softmax(-1) @ torch.linspace(0, 1, 17)  # type: ignore[operator,index]
-    torch.testing.assert_close(again.flatten(1), shades)
+    reconstructed = torch.stack([tile.image for tile in reconstructions.tiles[10:]])
+    ends = torch.stack([tile.image for index, tile in enumerate(interpolations.tiles) if index % 10 in (0, 9)])
+    torch.testing.assert_close(ends, reconstructed.view(2, 5, 1, 8, 8).transpose(0, 1).flatten(0, 1))
+    mean, _ = task.model.encode(batch.inputs["x"][:10], batch.target[:10])  # type: ignore[operator,index]
+    expected = task.model.decode(mean, batch.target[:10]).view(10, 64, 17).softmax(-1) @ torch.linspace(0, 1, 17)  # type: ignore[operator,index]
+    torch.testing.assert_close(reconstructed.flatten(1), expected)
 
 
-def test_a_way_is_sampled_between_two_test_rows_in_the_class_of_the_nearer() -> None:
-    run, task = made(*BINARY, "model.num_classes=10")
-    sheet, array = task.eval().sample(count=5, start=3, end=12)
-    assert isinstance(sheet, ImageGrid)
+def test_sample_interpolates_between_two_test_rows() -> None:
+    run, task = make_task(*BINARY, "model.num_classes=10")
+    grid, array = task.eval().sample(count=5, start=3, end=12)
+    assert isinstance(grid, ImageGrid)
     assert isinstance(array, ArrayFile)
-    assert (sheet.name, array.name, array.values.shape) == ("interpolation-3-12", "interpolation-3-12", (5, 1, 8, 8))
+    assert (grid.name, array.name, array.values.shape) == ("interpolation-3-12", "interpolation-3-12", (5, 1, 8, 8))
     steps = array.values.flatten(1).diff(dim=0).norm(dim=1)
     assert (steps > 0).all()
     batch = run.data.test.batch(torch.tensor([3, 12]), 0)
@@ -120,20 +122,20 @@ def test_a_way_is_sampled_between_two_test_rows_in_the_class_of_the_nearer() -> 
     for keys in ({"start": 3}, {"start": 3, "end": 359}, {"start": 3, "end": 4, "label": 1}):
         with pytest.raises(ConfigError, match="start and end must be test rows 0 to 358"):
             list(task.sample(**keys))  # type: ignore[arg-type]
-    drawn, _ = task.sample(count=20, label=2)
-    assert isinstance(drawn, ImageGrid)
-    assert drawn.name == "sampled-0-of-2"
+    samples, _ = task.sample(count=20, label=2)
+    assert isinstance(samples, ImageGrid)
+    assert samples.name == "sampled-0-of-2"
 
 
-def test_points_have_nothing_to_be_rebuilt_for_the_eye_and_the_baseline_of_their_data() -> None:
-    run, task = made("model=vae", "data=linear_gaussian", "data.rows=100")
+def test_points_have_no_image_artifacts_and_use_data_baseline() -> None:
+    run, task = make_task("model=vae", "data=linear_gaussian", "data.rows=100")
     assert list(task.make_artifacts(run.loaders["test"].iter_epoch(0))) == []
     baseline, _ = task.reference_scores()
     assert baseline["iw_bound"] == baseline["elbo"] == run.data.info.baseline["elbo"]
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("overrides", "message"),
     [
         (
             ("model=vae", *DIGITS, "task.likelihood=categorical"),
@@ -144,6 +146,6 @@ def test_points_have_nothing_to_be_rebuilt_for_the_eye_and_the_baseline_of_their
         (("model=binary_vae", "data=linear_gaussian"), r"task.likelihood: bernoulli needs values in \[0, 1\]; row 0"),
     ],
 )
-def test_incompatible_options_raise_with_a_message(words: tuple[str, ...], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        lab(*words)
+def test_incompatible_options_raise_with_a_message(overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        lab(*overrides)

@@ -1,4 +1,4 @@
-"""Every entry of the foundation learns: small twins of the gates that ``make gates`` runs at full size."""
+"""Small versions of the gates that ``make gates`` runs at full size."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ GATES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("gate", GATES)
-def test_it_learns(gate: str) -> None:
-    words, score, least = GATES[gate]
-    run = lab(*words)
+def test_model_reaches_gate(gate: str) -> None:
+    overrides, score, threshold = GATES[gate]
+    run = lab(*overrides)
     scores = run.test()
-    assert scores[score] > least
+    assert scores[score] > threshold
     monitored = run.trainer.monitor_metric
     assert is_better(scores[monitored.name], run.data.info.baseline[monitored.name], monitored), (
         "no better than the baseline"
@@ -45,7 +45,7 @@ def test_it_learns(gate: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_wasserstein_gan_finds_every_mode() -> None:
+def test_wasserstein_gan_finds_every_mode() -> None:
     scores = lab("model=wgan_gp", "data=ring", "epochs=30", "val_every=5").test()
     assert scores["modes"] == 8
     assert scores["energy_distance"] < 0.06

@@ -1,4 +1,4 @@
-"""Claims that are told about gradients and symmetries, each beside the wording of it that is wrong."""
+"""Claims about gradients and symmetries, each with a common wrong version."""
 
 from __future__ import annotations
 
@@ -30,37 +30,37 @@ def scalar_net(weights: list[float]) -> nn.Sequential:
     return net
 
 
-def slope(net: nn.Module, x: float) -> float:
-    at = torch.tensor([[x]], dtype=torch.float64, requires_grad=True)
-    (found,) = torch.autograd.grad(net(at).sum(), at)
-    return float(found)
+def derivative(net: nn.Module, x: float) -> float:
+    point = torch.tensor([[x]], dtype=torch.float64, requires_grad=True)
+    (grad,) = torch.autograd.grad(net(point).sum(), point)
+    return float(grad)
 
 
-def test_the_gradient_of_a_deep_scalar_relu_net_is_zero_or_the_product_of_its_weights() -> None:
-    found = set()
+def test_scalar_relu_net_gradient_is_zero_or_weight_product() -> None:
+    signs = set()
     for seed in range(200):
         first, *rest = sample_normal(4, seed=seed).tolist()
         weights = [first, *(abs(w) for w in rest)] if seed % 2 else [first, *rest]
         for x in (-1.0, 1.0):
-            gradient, product = slope(scalar_net(weights), x), math.prod(map(abs, weights))
+            gradient, product = derivative(scalar_net(weights), x), math.prod(map(abs, weights))
             assert gradient == 0 or abs(gradient) == pytest.approx(product)
-            found.add((gradient > 0) - (gradient < 0))
-    assert found == {-1, 0, 1}, "an input below zero under a negative first weight turns the sign: |W|, not W"
+            signs.add((gradient > 0) - (gradient < 0))
+    assert signs == {-1, 0, 1}, "a negative input with a negative first weight flips the sign: |W|, not W"
 
 
 def test_gradients_explode_vanish_or_are_zero() -> None:
-    assert slope(scalar_net([1.5] * 50), 1.0) == pytest.approx(1.5**50)
-    assert slope(scalar_net([0.5] * 50), 1.0) == pytest.approx(0.5**50)
+    assert derivative(scalar_net([1.5] * 50), 1.0) == pytest.approx(1.5**50)
+    assert derivative(scalar_net([0.5] * 50), 1.0) == pytest.approx(0.5**50)
     assert 1.5**50 > 1e8
     assert 0.5**50 < 1e-15
     one_off = [1.5] * 25 + [-1.5] + [1.5] * 24
-    assert slope(scalar_net(one_off), 1.0) == 0, "the product alone, as of a linear net, is not it"
+    assert derivative(scalar_net(one_off), 1.0) == 0, "the product alone is the gradient of a linear net"
 
 
-def test_it_is_not_a_recurrent_network_with_unit_weights() -> None:
-    """The source calls it an RNN. One weight shared by n steps has a power for a gradient, not a product."""
+def test_scalar_net_gradient_is_not_power_of_shared_weight() -> None:
+    """In an RNN, one weight is shared by n steps and the gradient is a power, not a product of weights."""
     weights = [0.5, 2.0, 3.0]
-    assert slope(scalar_net(weights), 1.0) == pytest.approx(3.0)
+    assert derivative(scalar_net(weights), 1.0) == pytest.approx(3.0)
     assert all(w ** len(weights) != pytest.approx(3.0) for w in weights)
 
 
@@ -72,13 +72,13 @@ def jacobian(weight: Tensor, bias: Tensor, x: Tensor, steps: int) -> Tensor:
             state = (weight @ state + bias).sigmoid()
         return state
 
-    found = torch.autograd.functional.jacobian(unrolled, x)
-    assert isinstance(found, Tensor)
-    return found
+    matrix = torch.autograd.functional.jacobian(unrolled, x)
+    assert isinstance(matrix, Tensor)
+    return matrix
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 10])
-def test_a_sigmoid_rnn_forgets_by_a_sixteenth_a_step(steps: int) -> None:
+def test_sigmoid_rnn_jacobian_norm_is_bounded_by_sixteenth_per_step(steps: int) -> None:
     weight = sample_normal(6, 6)
     weight = weight / largest_singular_value(weight) / 4
     found = largest_singular_value(jacobian(weight, sample_normal(6, seed=1), sample_normal(6, seed=2), steps))
@@ -89,8 +89,8 @@ def test_a_sigmoid_rnn_forgets_by_a_sixteenth_a_step(steps: int) -> None:
     assert largest_singular_value(jacobian(eye, -eye @ flat, flat, steps)) == pytest.approx((1 / 16) ** steps)
 
 
-def test_that_bound_is_not_positive_and_comes_from_an_inequality() -> None:
-    """The source has ``0 <`` and ``sigma(AB) = sigma(A) sigma(B)``."""
+def test_singular_values_are_submultiplicative_and_jacobian_can_vanish() -> None:
+    """Wrong version: a strict ``0 <`` and ``sigma(AB) = sigma(A) sigma(B)``."""
     singular = torch.zeros(3, 3, dtype=torch.float64)
     singular[0, 1] = 0.25
     assert largest_singular_value(singular) == 0.25
@@ -104,27 +104,27 @@ def test_that_bound_is_not_positive_and_comes_from_an_inequality() -> None:
     ), "equal in none of fifty"
 
 
-def remembered(forget_bias: float) -> float:
-    """How much the state after 50 steps moves with the first input."""
+def first_input_gradient(forget_bias: float) -> float:
+    """Return the gradient norm of the state after 50 steps with respect to the first input."""
     torch.manual_seed(0)
     lstm = RNN(4, 1, "lstm", 32, 1, False, 0.0, "last", "default", forget_bias)
-    lstm.head = nn.Identity()  # type: ignore[assignment]  # the last state itself comes out
+    lstm.head = nn.Identity()  # type: ignore[assignment]  # the output is the last state
     x = torch.randn(8, 50, 4).requires_grad_()
     (gradient,) = torch.autograd.grad(lstm(x).sum(), x)
     return float(gradient[:, 0].norm())
 
 
-def test_an_lstm_keeps_its_gradient_only_with_an_open_forget_gate() -> None:
-    """It is said to have solved the vanishing gradient. With a bias of 0 a half is kept at each step."""
-    opened, half = remembered(3.0), remembered(0.0)
-    assert opened > 1e-2
-    assert half < 1e-9
+def test_lstm_keeps_gradient_only_with_open_forget_gate() -> None:
+    """Wrong version: an LSTM has no vanishing gradient. With a forget bias of 0, each step keeps half."""
+    open_gate, default_gate = first_input_gradient(3.0), first_input_gradient(0.0)
+    assert open_gate > 1e-2
+    assert default_gate < 1e-9
 
 
 # Symmetries.
 
 
-def convolutions(adaptive: Literal["none", "max"] = "none") -> CNN:
+def make_cnn(adaptive: Literal["none", "max"] = "none") -> CNN:
     torch.manual_seed(0)
     net = CNN(
         in_channels=1,
@@ -146,60 +146,62 @@ def convolutions(adaptive: Literal["none", "max"] = "none") -> CNN:
     return net.double().eval()
 
 
-def test_a_convolutional_network_is_shift_equivariant_not_invariant() -> None:
-    image = F.pad(sample_normal(1, 1, 6, 6), (5, 5, 5, 5))  # zeros all round: nothing reaches the border
+def test_cnn_is_shift_equivariant_not_invariant() -> None:
+    image = F.pad(sample_normal(1, 1, 6, 6), (5, 5, 5, 5))  # zeros all around: nothing reaches the border
     shifted = image.roll((2, 1), (2, 3))
-    net = convolutions()
+    net = make_cnn()
     torch.testing.assert_close(net.trunk(shifted), net.trunk(image).roll((2, 1), (2, 3)))
     assert not torch.allclose(net.trunk(shifted), net.trunk(image)), "the map moves: it is not invariant"
-    assert not torch.allclose(net(shifted), net(image)), "nor is what a linear head makes of it"
-    pooled = convolutions(adaptive="max")
-    torch.testing.assert_close(pooled(shifted), pooled(image)), "a pool over everything is what makes it invariant"
+    assert not torch.allclose(net(shifted), net(image)), "nor is the output of a linear head"
+    pooled = make_cnn(adaptive="max")
+    torch.testing.assert_close(pooled(shifted), pooled(image)), "a global pool makes it invariant"
 
-    def halved(x: Tensor) -> Tensor:
+    def pool_features(x: Tensor) -> Tensor:
         return F.max_pool2d(net.trunk(x), 2)
 
-    torch.testing.assert_close(halved(image.roll(2, 2)), halved(image).roll(1, 2))
-    moved = halved(image.roll(1, 2))
-    assert not any(torch.allclose(moved, halved(image).roll(k, 2)) for k in range(8)), "shifts of a pool's stride only"
+    torch.testing.assert_close(pool_features(image.roll(2, 2)), pool_features(image).roll(1, 2))
+    shifted_features = pool_features(image.roll(1, 2))
+    assert not any(torch.allclose(shifted_features, pool_features(image).roll(k, 2)) for k in range(8)), (
+        "shifts of a pool's stride only"
+    )
 
 
-def test_a_graph_convolution_is_equivariant_to_the_order_of_nodes_and_its_sum_invariant() -> None:
+def test_graph_conv_is_permutation_equivariant_and_sum_invariant() -> None:
     torch.manual_seed(0)
     edges = torch.tensor([[0, 1, 2, 3, 4, 0, 2], [1, 2, 3, 4, 0, 2, 5]])
     x, order = sample_normal(6, 3), torch.tensor([3, 0, 5, 1, 4, 2])
-    place = order.argsort()  # node i of the first graph is node place[i] of the second
+    new_index = order.argsort()  # node i of the first graph is node place[i] of the second
     layers = [GCNConv(3, 8).double(), GCNConv(8, 2).double()]
 
-    def run(x: Tensor, edges: Tensor) -> Tensor:
+    def apply_layers(x: Tensor, edges: Tensor) -> Tensor:
         graph = Graph(6, edges, dtype=torch.float64)
         return layers[1](layers[0](x, graph).relu(), graph)
 
-    found, renamed = run(x, edges), run(x[order], place[edges])
+    found, renamed = apply_layers(x, edges), apply_layers(x[order], new_index[edges])
     torch.testing.assert_close(renamed, found[order])
     assert not torch.allclose(renamed, found), "equivariant, not invariant"
     torch.testing.assert_close(renamed.sum(0), found.sum(0))
     flat = nn.Linear(18, 2).double()
-    assert not torch.allclose(flat(x.flatten()), flat(x[order].flatten())), "a net over nodes side by side is neither"
-    assert not torch.allclose(run(x[order], edges), found[order]), "nor is one whose edges are not renamed"
+    assert not torch.allclose(flat(x.flatten()), flat(x[order].flatten())), "a net over concatenated nodes is neither"
+    assert not torch.allclose(apply_layers(x[order], edges), found[order]), "nor is one whose edges are not renamed"
 
 
 # Without gradients.
 
 
-def test_inference_mode_is_more_than_no_grad() -> None:
-    """The source says that it uses both. Within inference mode, no_grad does nothing more."""
+def test_inference_tensors_cannot_enter_autograd_unlike_no_grad() -> None:
+    """Within inference mode, no_grad has no further effect."""
     weight = torch.ones(2, requires_grad=True)
     with torch.no_grad():
-        later = weight * 2
-    (later * weight).sum().backward()
-    assert weight.grad is not None, "what no_grad made may enter a graph afterwards"
-    assert later._version == 0
+        no_grad_result = weight * 2
+    (no_grad_result * weight).sum().backward()
+    assert weight.grad is not None, "tensors made under no_grad may enter a graph later"
+    assert no_grad_result._version == 0
     with torch.inference_mode():
         assert not torch.is_grad_enabled()
-        never = weight * 2
-    assert never.is_inference()
+        inference_result = weight * 2
+    assert inference_result.is_inference()
     with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
-        never * weight
+        inference_result * weight
     with pytest.raises(RuntimeError, match="do not track version counter"):
-        never._version  # noqa: B018
+        inference_result._version  # noqa: B018

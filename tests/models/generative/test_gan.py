@@ -1,4 +1,4 @@
-"""Generators and critics: sizes, pictures of any shape, classes that matter, weights of bounded slope, styles."""
+"""Generators and critics: parameter counts, image sizes, class conditioning, spectral norm, styles."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ SIZES = ((1, 28, 28), (1, 8, 8), (3, 5, 7), (2, 9, 4))
 CONVOLUTIONAL = ("dcgan", "style_gan")
 
 
-def made(kind: str, shape: tuple[int, int, int] = (1, 8, 8), classes: int | None = None, spectral: bool = False) -> Any:
+def make_model(
+    kind: str, shape: tuple[int, int, int] = (1, 8, 8), classes: int | None = None, spectral: bool = False
+) -> Any:
     sizes: dict[str, Any] = dict(zip(("in_channels", "height", "width"), shape, strict=True)) | {"latent": 6}
     common: dict[str, Any] = {"num_classes": classes, "embed_size": 3, "spectral_norm": spectral}
     if kind == "dcgan":
@@ -30,12 +32,12 @@ def made(kind: str, shape: tuple[int, int, int] = (1, 8, 8), classes: int | None
     return GAN(64, latent=6, **common, generator_hidden=[8], critic_hidden=[9, 7], output_activation="none")
 
 
-def build(*words: str) -> Any:
-    """The model of a command line, without its data."""
-    return factory.instantiate_node(configure(*words)["model"], nn.Module)
+def build(*overrides: str) -> Any:
+    """Build the model of a command line without its data."""
+    return factory.instantiate_node(configure(*overrides)["model"], nn.Module)
 
 
-def count(module: nn.Module) -> int:
+def count_parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
@@ -56,49 +58,49 @@ COUNTS = {
 
 
 @pytest.mark.parametrize("case", COUNTS)
-def test_published_sizes_are_reached_by_options(case: str) -> None:
-    words, (generator, critic) = COUNTS[case]
-    model = build(*words, "model.latent=100", "model.output_activation=tanh", "model.embed_size=10")
-    assert count(model.generator) == generator
-    assert critic is None or count(model.critic) == critic
+def test_parameter_counts_match_references(case: str) -> None:
+    overrides, (generator, critic) = COUNTS[case]
+    model = build(*overrides, "model.latent=100", "model.output_activation=tanh", "model.embed_size=10")
+    assert count_parameters(model.generator) == generator
+    assert critic is None or count_parameters(model.critic) == critic
 
 
 @pytest.mark.parametrize("shape", SIZES)
 @pytest.mark.parametrize("kind", CONVOLUTIONAL)
 def test_images_of_any_size_are_generated_and_scored(kind: str, shape: tuple[int, int, int]) -> None:
-    model = made(kind, shape)
-    pictures = model.generate(torch.randn(3, 6))
-    assert pictures.shape == (3, *shape)
-    judged = model(pictures)
-    assert judged.shape == (3,)
-    torch.testing.assert_close(judged, model.critic.head(model.features(pictures))[:, 0])
-    # Rows stand apart: what is beside one in a batch changes nothing.
-    torch.testing.assert_close(judged[:1], model(pictures[:1]))
+    model = make_model(kind, shape)
+    images = model.generate(torch.randn(3, 6))
+    assert images.shape == (3, *shape)
+    scores = model(images)
+    assert scores.shape == (3,)
+    torch.testing.assert_close(scores, model.critic.head(model.features(images))[:, 0])
+    # Rows do not depend on the rest of the batch.
+    torch.testing.assert_close(scores[:1], model(images[:1]))
 
 
-def test_an_image_too_small_for_the_critic_is_refused_with_a_message() -> None:
+def test_image_too_small_for_critic_raises() -> None:
     with pytest.raises(ValueError, match=r"one entry per halving of the image; 2 given for 3 x 9"):
-        made("dcgan", (1, 3, 9))
+        make_model("dcgan", (1, 3, 9))
 
 
 @pytest.mark.parametrize("kind", ["gan", *CONVOLUTIONAL])
-def test_class_and_noise_change_samples_and_the_class_changes_the_critic(kind: str) -> None:
-    model = made(kind, classes=3)
+def test_generator_depends_on_class_and_noise_and_critic_on_class(kind: str) -> None:
+    model = make_model(kind, classes=3)
     noise, label = torch.randn(4, 6), torch.tensor([0, 1, 2, 0])
     torch.manual_seed(1)
     rows = model.generate(noise, label)
     for other in (model.generate(noise, (label + 1) % 3), model.generate(torch.randn(4, 6), label)):
         assert ((rows - other).flatten(1).abs().amax(1) > 1e-4).all()
-    judged = torch.stack([model(rows, torch.full((4,), k)) for k in range(3)])
-    assert (judged.std(0) > 1e-4).all()
-    # The projection of Miyato and Koyama: what a class adds is linear in the hidden layer, and gone without one.
+    scores = torch.stack([model(rows, torch.full((4,), k)) for k in range(3)])
+    assert (scores.std(0) > 1e-4).all()
+    # The projection of Miyato and Koyama: the class term is linear in the hidden layer, and absent without a label.
     added = model.features(rows) @ model.critic.class_embedding.weight.t()
-    torch.testing.assert_close(judged - model(rows), added.t())
+    torch.testing.assert_close(scores - model(rows), added.t())
 
 
 @pytest.mark.parametrize("kind", ["gan", *CONVOLUTIONAL])
-def test_spectral_norm_bounds_the_largest_singular_value_of_every_layer_by_one(kind: str) -> None:
-    model = made(kind, classes=3, spectral=True)
+def test_spectral_norm_bounds_singular_values_of_every_layer(kind: str) -> None:
+    model = make_model(kind, classes=3, spectral=True)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(7)
@@ -110,21 +112,21 @@ def test_spectral_norm_bounds_the_largest_singular_value_of_every_layer_by_one(k
     for part in layers:
         assert torch.linalg.matrix_norm(part.weight.flatten(1), 2).item() == pytest.approx(1, abs=1e-2)
     if kind == "gan":
-        # Leaky ReLU and layers of slope 1 cannot make more of a difference than it was.
+        # Leaky ReLU and layers of norm 1 make the critic 1-Lipschitz.
         a, b = torch.randn(2, 200, 1, 8, 8)
         assert ((model(a) - model(b)).abs() <= 1.01 * (a - b).flatten(1).norm(dim=1)).all()
 
 
-def test_a_copy_of_a_critic_with_spectral_norm_is_independent() -> None:
-    model = made("gan", spectral=True)
+def test_deepcopy_of_spectral_norm_critic_is_independent() -> None:
+    model = make_model("gan", spectral=True)
     x = torch.randn(4, 64)
-    twin = copy.deepcopy(model)
-    torch.testing.assert_close(twin(x), model(x), rtol=0, atol=0)
-    twin.load_state_dict(made("gan", spectral=True).state_dict())
-    assert not torch.allclose(twin.eval()(x), model.eval()(x))
+    clone = copy.deepcopy(model)
+    torch.testing.assert_close(clone(x), model(x), rtol=0, atol=0)
+    clone.load_state_dict(make_model("gan", spectral=True).state_dict())
+    assert not torch.allclose(clone.eval()(x), model.eval()(x))
 
 
-def test_a_modulated_convolution_equals_a_kernel_for_each_row() -> None:
+def test_modulated_conv_matches_per_row_kernels() -> None:
     layer = ModulatedConv(3, 5, 3, style=4, demodulate=True)
     x, style = torch.randn(2, 3, 6, 7), torch.randn(2, 4)
     expected = []
@@ -135,18 +137,18 @@ def test_a_modulated_convolution_equals_a_kernel_for_each_row() -> None:
     torch.testing.assert_close(layer(x, style), torch.cat(expected), rtol=1e-4, atol=1e-5)
 
 
-def test_demodulation_keeps_the_scale_whatever_the_style() -> None:
+def test_demodulation_keeps_unit_scale_for_any_style() -> None:
     x, style = torch.randn(64, 8, 16, 16), torch.randn(64, 4)
 
-    def spread(demodulate: bool, strength: float) -> float:
+    def output_std(demodulate: bool, strength: float) -> float:
         torch.manual_seed(0)
         return ModulatedConv(8, 8, 3, 4, demodulate)(x, strength * style)[..., 1:-1, 1:-1].std().item()
 
-    assert spread(True, 50.0) == pytest.approx(1, abs=0.05)
-    assert spread(False, 50.0) > 10
+    assert output_std(True, 50.0) == pytest.approx(1, abs=0.05)
+    assert output_std(False, 50.0) > 10
 
 
-def test_noise_reaches_a_layer_by_a_learned_strength() -> None:
+def test_styled_layer_noise_has_learned_scale() -> None:
     layer = StyledLayer(3, 4, style=2)
     x, style = torch.randn(2, 3, 5, 5), torch.randn(2, 2)
     assert torch.equal(layer(x, style), layer(x, style))
@@ -157,12 +159,12 @@ def test_noise_reaches_a_layer_by_a_learned_strength() -> None:
     assert not torch.equal(layer(x, style), layer(x, style))
 
 
-def test_a_style_generator_grows_its_constant_by_the_style() -> None:
-    model = made("style_gan", (1, 7, 9))
+def test_style_generator_depends_on_noise_only_through_style() -> None:
+    model = make_model("style_gan", (1, 7, 9))
     net = model.generator.net
     assert net.constant.shape == (8, 2, 3)
     z = torch.randn(3, 6)
-    # The noise is on a sphere before it is mapped: its length says nothing.
+    # The noise is normalized before the mapping network: its length has no effect.
     torch.testing.assert_close(model.generate(z), model.generate(5 * z), rtol=1e-4, atol=1e-5)
     with torch.no_grad():
         for part in net.modules():
@@ -171,12 +173,12 @@ def test_a_style_generator_grows_its_constant_by_the_style() -> None:
     torch.testing.assert_close(model.generate(z), model.generate(torch.randn(3, 6)))
 
 
-def test_residual_halving_rounds_up() -> None:
+def test_residual_downsample_rounds_size_up() -> None:
     assert ResidualDownsample(2, 3)(torch.randn(1, 2, 7, 4)).shape == (1, 3, 4, 2)
 
 
 @pytest.mark.parametrize(("activation", "low"), [("tanh", -1.0), ("sigmoid", 0.0)])
-def test_the_output_activation_bounds_what_is_generated(activation: Any, low: float) -> None:
+def test_output_activation_bounds_samples(activation: Any, low: float) -> None:
     model = GAN(2, None, 3, 3, [8], [8], activation, spectral_norm=False)
     with torch.no_grad():
         model.generator.net[-2].weight.mul_(100)  # type: ignore[index, union-attr, operator]
@@ -185,7 +187,7 @@ def test_the_output_activation_bounds_what_is_generated(activation: Any, low: fl
     assert 0.99 < rows.max() <= 1
 
 
-def test_a_critic_without_classes_is_its_head() -> None:
+def test_unconditional_critic_ignores_labels() -> None:
     critic = Critic(nn.Identity(), 3, None, spectral=False)
     x: Tensor = torch.randn(5, 3)
     torch.testing.assert_close(critic(x, torch.zeros(5, dtype=torch.long)), critic.head(x)[:, 0])

@@ -1,4 +1,4 @@
-"""Graph networks on graphs that break careless ones: each model the same tests."""
+"""Properties shared by all graph networks, on graphs with loops, isolated nodes and zero weights."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ CHAIN = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
 
 
 @every
-def test_outputs_follow_the_order_of_nodes(make: Make) -> None:
+def test_outputs_are_equivariant_to_node_order(make: Make) -> None:
     x, edge_index, weight = random_graph()
     model, order = make(), torch.randperm(9)
-    place = order.argsort()  # where each old node went
+    new_index = order.argsort()  # where each old node went
     shuffled = torch.randperm(edge_index.shape[1])
-    out = model(x[order], place[edge_index][:, shuffled], weight[shuffled])
+    out = model(x[order], new_index[edge_index][:, shuffled], weight[shuffled])
     torch.testing.assert_close(out, model(x, edge_index, weight)[order], atol=1e-6, rtol=1e-5)
 
 
 @every
-def test_a_node_without_edges_sees_itself(make: Make) -> None:
+def test_isolated_node_depends_on_its_own_features(make: Make) -> None:
     x, edge_index, _ = random_graph()
     model = make()
     out = model(x, edge_index)
@@ -47,14 +47,14 @@ def test_batched_graphs_match_single_graphs(make: Make) -> None:
 
 
 @every
-def test_weights_of_edges_are_used(make: Make) -> None:
+def test_edge_weights_change_outputs(make: Make) -> None:
     x, edge_index, weight = random_graph()
     model = make()
     assert not torch.allclose(model(x, edge_index, weight), model(x, edge_index), atol=1e-4)
 
 
 @weighted
-def test_an_edge_of_weight_two_equals_two_edges_and_weight_zero_none(make: Make) -> None:
+def test_integer_edge_weights_equal_repeated_edges(make: Make) -> None:
     x, edge_index, _ = random_graph()
     edge_index = edge_index[:, edge_index[0] != edge_index[1]]
     count = torch.arange(edge_index.shape[1]) % 3
@@ -66,14 +66,14 @@ def test_an_edge_of_weight_two_equals_two_edges_and_weight_zero_none(make: Make)
 
 
 @weighted
-@pytest.mark.parametrize("bad", [-0.5, float("nan"), float("inf")])
-def test_weights_below_zero_are_refused(make: Make, bad: float) -> None:
+@pytest.mark.parametrize("invalid", [-0.5, float("nan"), float("inf")])
+def test_negative_or_nonfinite_edge_weights_raise(make: Make, invalid: float) -> None:
     with pytest.raises(ValueError, match="weights must be finite and >= 0; edge 2 has"):
-        make()(torch.randn(3, 5), CHAIN, torch.tensor([1.0, 1.0, bad, 1.0]))
+        make()(torch.randn(3, 5), CHAIN, torch.tensor([1.0, 1.0, invalid, 1.0]))
 
 
 @every
-def test_invalid_edges_are_refused(make: Make) -> None:
+def test_invalid_edges_raise(make: Make) -> None:
     x = torch.randn(3, 5)
     with pytest.raises(ValueError, match=r"edge 1 is 1 -> 3, but nodes are 0\.\.2"):
         make()(x, torch.tensor([[0, 1], [1, 3]]))
@@ -85,7 +85,7 @@ def test_invalid_edges_are_refused(make: Make) -> None:
 
 @every
 @pytest.mark.parametrize("classes", [3, 100])
-def test_sparse_features_are_dense_features(make: Make, classes: int) -> None:
+def test_sparse_features_match_dense_features(make: Make, classes: int) -> None:
     x, edge_index, _ = random_graph()
     wide = torch.zeros(9, 100)
     wide[:, ::20] = x
@@ -103,35 +103,35 @@ def test_sparse_features_are_dense_features(make: Make, classes: int) -> None:
 
 
 @every
-def test_gradients_of_whole_models(make: Make) -> None:
+def test_model_gradients_match_finite_differences(make: Make) -> None:
     x, edge_index, weight = random_graph(5, 8)
     model = make().double()
     names, values = zip(*model.named_parameters(), strict=True)
 
     def call(weight: Tensor, x: Tensor, *parameters: Tensor) -> Tensor:
-        held = dict(zip(names, parameters, strict=True))
-        return torch.func.functional_call(model, held, (x, edge_index, weight))
+        named_values = dict(zip(names, parameters, strict=True))
+        return torch.func.functional_call(model, named_values, (x, edge_index, weight))
 
     inputs = [weight.double(), x.double(), *(v.detach().clone() for v in values)]
     assert torch.autograd.gradcheck(call, [value.requires_grad_() for value in inputs], fast_mode=True)
 
 
-def test_parameter_counts_match_the_published_ones() -> None:
+def test_parameter_counts_match_published_models() -> None:
     gat = GAT(16, 8, "v1", [8], 4, 1, dropout=0.6, attention_dropout=0.6, negative_slope=0.2)
     edge = EdgeMessageConv(16, 16, 4)
     assert [sum(p.numel() for p in module.parameters()) for module in (gat, edge)] == [888, 592]
 
 
 @pytest.mark.parametrize("version", ATTENTION_CONVS)
-def test_a_node_whose_edges_all_weigh_nothing_has_the_bias_alone(version: str) -> None:
-    """As in every other convolution: an edge of weight 0 is no edge, and the loop is one."""
+def test_node_with_only_zero_weight_edges_outputs_bias(version: str) -> None:
+    """As in every other convolution, an edge of weight 0 is no edge, self-loops included."""
     x, layer = torch.randn(4, 5).double().requires_grad_(), ATTENTION_CONVS[version](5, 4, 3, True, 0.0, 0.2).double()  # type: ignore[index]
     torch.nn.init.normal_(layer.bias)
     edges, weight = torch.tensor([[0, 1, 1, 2], [1, 0, 1, 3]]), torch.tensor([0.0, 0.0, 0.0, 1.0])
     out = layer(x, Graph(4, edges, weight, dtype=torch.double))
     assert torch.equal(out[1], layer.get_parameter("bias"))
-    alone = layer(x, Graph(4, edges[:, [3]], weight[[3]], dtype=torch.double))
-    torch.testing.assert_close(out[[0, 2, 3]], alone[[0, 2, 3]])
+    without_zero_edges = layer(x, Graph(4, edges[:, [3]], weight[[3]], dtype=torch.double))
+    torch.testing.assert_close(out[[0, 2, 3]], without_zero_edges[[0, 2, 3]])
     out.square().sum().backward()
     assert all(value.grad is not None and value.grad.isfinite().all() for value in (x, *layer.parameters()))
     assert x.grad is not None

@@ -1,4 +1,4 @@
-"""Networks of whole graphs: what they owe to each graph alone, and what they must not notice."""
+"""Graph-level networks: batching, invariance, edge use, parameter counts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ every = [(conv, "mean") for conv in CONVS] + [("gin", pool) for pool in POOLS[1:
 combined = pytest.mark.parametrize(("conv", "pool"), every)
 
 
-def net(conv: str = "gin", pool: str = "mean", **changed: Any) -> GraphNet:
+def make_net(conv: str = "gin", pool: str = "mean", **overrides: Any) -> GraphNet:
     options: dict[str, Any] = {
         "in_features": 5,
         "cardinalities": None,
@@ -30,11 +30,11 @@ def net(conv: str = "gin", pool: str = "mean", **changed: Any) -> GraphNet:
         "head": [],
         "dropout": 0.5,
     }
-    return GraphNet(conv=conv, pool=pool, **{**options, **changed}).eval()  # type: ignore[arg-type]
+    return GraphNet(conv=conv, pool=pool, **{**options, **overrides}).eval()  # type: ignore[arg-type]
 
 
-def graphs() -> list[dict[str, Tensor]]:
-    """A graph with a loop and a lone pair of nodes, one of a single node, and one whose edges have a direction."""
+def make_graphs() -> list[dict[str, Tensor]]:
+    """Return a graph with a self-loop, a graph of one node and a graph with directed edges."""
     return [
         {
             "x": torch.randn(size, 5),
@@ -46,7 +46,7 @@ def graphs() -> list[dict[str, Tensor]]:
     ]
 
 
-def union(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+def concatenate_graphs(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     joined = {name: torch.cat([part[name] for part in parts]) for name in ("x", "sizes", "edge_attr")}
     first = joined["sizes"].cumsum(0) - joined["sizes"]
     shifted = [part["edge_index"] + start for part, start in zip(parts, first, strict=True)]
@@ -54,46 +54,46 @@ def union(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 @combined
-def test_a_batch_is_one_graph_after_another(conv: str, pool: str) -> None:
-    model, parts = net(conv, pool), graphs()
-    alone = torch.cat([model(**part) for part in parts])
-    assert alone.isfinite().all()
-    torch.testing.assert_close(model(**union(parts)), alone, atol=1e-6, rtol=1e-5)
-    assert not torch.allclose(alone[0], alone[1])
+def test_batched_graphs_match_single_graphs(conv: str, pool: str) -> None:
+    model, parts = make_net(conv, pool), make_graphs()
+    separate = torch.cat([model(**part) for part in parts])
+    assert separate.isfinite().all()
+    torch.testing.assert_close(model(**concatenate_graphs(parts)), separate, atol=1e-6, rtol=1e-5)
+    assert not torch.allclose(separate[0], separate[1])
 
 
 @combined
-def test_the_order_of_nodes_and_edges_does_not_matter(conv: str, pool: str) -> None:
-    model, (graph, *_) = net(conv, pool), graphs()
+def test_output_is_invariant_to_node_and_edge_order(conv: str, pool: str) -> None:
+    model, (graph, *_) = make_net(conv, pool), make_graphs()
     order, shuffled = torch.tensor([2, 0, 3, 1]), torch.tensor([4, 2, 0, 1, 3])
-    moved = {
+    permuted = {
         "x": graph["x"][order],
         "edge_index": order.argsort()[graph["edge_index"]][:, shuffled],
         "sizes": graph["sizes"],
         "edge_attr": graph["edge_attr"][shuffled],
     }
-    torch.testing.assert_close(model(**moved), model(**graph), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(model(**permuted), model(**graph), atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("conv", CONVS)
-def test_edges_matter_to_every_model_except_the_one_without_them(conv: str) -> None:
-    model, (graph, *_) = net(conv), graphs()
+def test_edges_change_output_of_every_conv_but_none(conv: str) -> None:
+    model, (graph, *_) = make_net(conv), make_graphs()
     cut = graph | {"edge_index": graph["edge_index"][:, :2], "edge_attr": graph["edge_attr"][:2]}
     assert torch.allclose(model(**graph), model(**cut)) == (conv == "none")
     other = graph | {"edge_attr": graph["edge_attr"] + 1}
     assert torch.allclose(model(**graph), model(**other)) == (conv != "edge")
 
 
-def test_edge_messages_work_without_features() -> None:
-    (graph, *_) = graphs()
+def test_edge_conv_without_edge_features_is_finite() -> None:
+    (graph, *_) = make_graphs()
     del graph["edge_attr"]
-    assert net("edge", edge_features=0)(**graph).isfinite().all()
+    assert make_net("edge", edge_features=0)(**graph).isfinite().all()
 
 
 def test_parameter_counts_match_the_paper() -> None:
-    def count(conv: str, pool: str = "mean", **changed: Any) -> int:
-        options = {"in_features": 9, "out_features": 1, "hidden": [64, 64]} | changed
-        return sum(p.numel() for p in net(conv, pool, **options).parameters())
+    def count(conv: str, pool: str = "mean", **overrides: Any) -> int:
+        options = {"in_features": 9, "out_features": 1, "hidden": [64, 64]} | overrides
+        return sum(p.numel() for p in make_net(conv, pool, **options).parameters())
 
     assert count("gcn") == 4865  # (9 + 1) 64 + (64 + 1) 64 + (64 + 1)
     assert count("none") == 4865
@@ -102,25 +102,25 @@ def test_parameter_counts_match_the_paper() -> None:
     assert count("gcn", cardinalities=[3] * 9) == 4865 + 27 * 64 - 9 * 64 + 64 * 64
 
 
-def test_codes_as_vectors_and_as_numbers() -> None:
-    (graph, *_) = graphs()
+def test_integer_features_are_embedded_or_used_as_numbers() -> None:
+    (graph, *_) = make_graphs()
     codes = graph | {"x": torch.randint(3, (4, 5))}
-    assert net(cardinalities=[3] * 5)(**codes).isfinite().all()
-    torch.testing.assert_close(net()(**codes).shape, torch.Size([1, 3]))
+    assert make_net(cardinalities=[3] * 5)(**codes).isfinite().all()
+    torch.testing.assert_close(make_net()(**codes).shape, torch.Size([1, 3]))
     with pytest.raises(ValueError, match=r"codes of column 2 are 0\.\.1"):
-        net(cardinalities=[3, 3, 2, 3, 3])(**(codes | {"x": torch.full((4, 5), 2)}))
+        make_net(cardinalities=[3, 3, 2, 3, 3])(**(codes | {"x": torch.full((4, 5), 2)}))
 
 
-def test_what_cannot_be_built_is_reported() -> None:
+def test_invalid_options_raise() -> None:
     with pytest.raises(ValueError, match=r"heads: 3 heads do not divide a layer 8 wide"):
-        net("gat", heads=3)
+        make_net("gat", heads=3)
     with pytest.raises(ValueError, match=r"hidden: a graph network needs at least one layer"):
-        net(hidden=[])
+        make_net(hidden=[])
 
 
 @pytest.mark.slow
-def test_bond_structure_is_learned_over_edges_alone() -> None:
+def test_bond_structure_is_learned_only_with_convolution() -> None:
     data = ("data=esol_like", "data.rows=500", "data.bonds=0.8", "data.noise=0")
-    words = ("model=graph_net", *data, "model.hidden=[32,32]", "epochs=30", "optimizer.lr=1e-2", "ema=0.9")
-    seeing, blind = (lab(*words, f"model.conv={conv}").test()["rmse"] for conv in ("gin", "none"))
-    assert seeing < 0.4 < 0.8 < blind
+    overrides = ("model=graph_net", *data, "model.hidden=[32,32]", "epochs=30", "optimizer.lr=1e-2", "ema=0.9")
+    with_conv, without_conv = (lab(*overrides, f"model.conv={conv}").test()["rmse"] for conv in ("gin", "none"))
+    assert with_conv < 0.4 < 0.8 < without_conv

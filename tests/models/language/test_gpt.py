@@ -24,7 +24,7 @@ OPTIONS: dict[str, Any] = {
     "attention_size": 3,
     "tie_weights": True,
 }
-WAYS = [
+VARIANTS = [
     *({"positions": kind} for kind in ("sinusoidal", "learned", "rotary", "none")),
     *({"attention": kind} for kind in ("reference", "linear", "performer", "chunked")),
     *({"tie_weights": False}, {"norm": "post"}),
@@ -32,7 +32,7 @@ WAYS = [
 
 
 def make(**options: Any) -> GPT:
-    """With weights large enough that scores depend on all that is read."""
+    """Build a model with weights large enough that scores depend on every input token."""
     torch.manual_seed(0)
     model = GPT(**OPTIONS | options).eval()
     with torch.no_grad():
@@ -46,53 +46,53 @@ def tokens(rows: int = 3, steps: int = 12) -> Tensor:
     return torch.randint(7, (rows, steps))
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
-def test_one_token_after_another_is_all_at_once(way: dict[str, Any]) -> None:
-    model, x = make(**way), tokens()
-    whole, end = model.decode(x)
-    torch.testing.assert_close(model(x), whole)
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_incremental_decoding_matches_full_pass(variant: dict[str, Any]) -> None:
+    model, x = make(**variant), tokens()
+    full_scores, final_state = model.decode(x)
+    torch.testing.assert_close(model(x), full_scores)
     for sizes in ([1] * 12, [4, 1, 7]):
         state, parts = None, []
         for part in x.split(sizes, 1):
             scores, state = model.decode(part, (), state)
             parts.append(scores)
-        torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(torch.cat(parts, 1), full_scores, atol=1e-5, rtol=1e-5)
         assert state is not None
-        for left, right in zip(state, end, strict=True):
+        for left, right in zip(state, final_state, strict=True):
             torch.testing.assert_close(left, right, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
-def test_no_later_token_changes_a_score_and_the_one_before_does(way: dict[str, Any]) -> None:
-    model, x = make(**way), tokens()
-    whole = model(x)
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_scores_are_causal(variant: dict[str, Any]) -> None:
+    model, x = make(**variant), tokens()
+    full_scores = model(x)
     for step in range(1, 12):
         changed = x.clone()
         changed[:, step:] = (x[:, step:] + torch.randint(1, 7, x[:, step:].shape)) % 7
         scores = model(changed)
-        torch.testing.assert_close(scores[:, :step], whole[:, :step], atol=1e-5, rtol=1e-5)
-        assert not torch.allclose(scores[:, step], whole[:, step], atol=1e-3)
+        torch.testing.assert_close(scores[:, :step], full_scores[:, :step], atol=1e-5, rtol=1e-5)
+        assert not torch.allclose(scores[:, step], full_scores[:, step], atol=1e-3)
 
 
-def test_rows_of_the_state_can_be_picked_and_repeated() -> None:
+def test_state_rows_can_be_selected_and_repeated() -> None:
     model, x = make(), tokens()
     _, state = model.decode(x[:, :5])
     scores, _ = model.decode(x[:, 5:6], (), state)
-    pick = torch.tensor([2, 0, 0, 1])
-    picked, _ = model.decode(x[pick, 5:6], (), tuple(part[pick] for part in state))
-    torch.testing.assert_close(picked, scores[pick])
+    index = torch.tensor([2, 0, 0, 1])
+    selected, _ = model.decode(x[index, 5:6], (), tuple(part[index] for part in state))
+    torch.testing.assert_close(selected, scores[index])
 
 
-def test_more_than_its_tokens_are_too_many_for_learned_positions_alone() -> None:
-    first = tokens(2, 3)
-    assert generate_tokens(make(), (), first, 20).shape == (2, 20)
+def test_generation_beyond_seq_len_raises_with_learned_positions() -> None:
+    prompt = tokens(2, 3)
+    assert generate_tokens(make(), (), prompt, 20).shape == (2, 20)
     with pytest.raises(ValueError, match=r"positions: learned for 12 steps"):
-        generate_tokens(make(positions="learned"), (), first, 20)
-    assert len(list(stream_tokens(make(positions="learned"), (), first, 20, context_length=12))) == 20
+        generate_tokens(make(positions="learned"), (), prompt, 20)
+    assert len(list(stream_tokens(make(positions="learned"), (), prompt, 20, context_length=12))) == 20
 
 
 @pytest.mark.parametrize("attention", ["linformer", "lsh"])
-def test_attention_to_later_tokens_is_refused(attention: str) -> None:
+def test_noncausal_attention_raises(attention: str) -> None:
     with pytest.raises(ValueError, match=rf"attention: {attention} .* cannot be causal"):
         make(attention=attention)
 
@@ -107,20 +107,20 @@ def test_initial_weights_follow_gpt2() -> None:
     assert sum("out_proj." in name for name in deviations) == 8
 
 
-def test_the_default_has_0_8_million_parameters() -> None:
+def test_default_parameter_count() -> None:
     model = GPT(**OPTIONS | {"vocab_size": 65, "width": 128, "layers": 4, "heads": 4, "hidden": 512})
     assert sum(parameter.numel() for parameter in model.parameters()) == 801664
 
 
-def test_tied_scores_are_products_with_the_tokens_own_vectors() -> None:
-    tied, free = make(), make(tie_weights=False)
-    assert sum(p.numel() for p in free.parameters()) - sum(p.numel() for p in tied.parameters()) == 7 * 16
+def test_tied_head_uses_token_embeddings() -> None:
+    tied, untied = make(), make(tie_weights=False)
+    assert sum(p.numel() for p in untied.parameters()) - sum(p.numel() for p in tied.parameters()) == 7 * 16
     x, _ = tied.transformer(tied.embed(tokens()))
     torch.testing.assert_close(tied(tokens()), x @ tied.embed.weight.T)
 
 
-def copying(steps: int, **options: Any) -> float:
-    """The loss on sequences that repeat their first four tokens, after so many steps of training on others."""
+def train_to_copy(steps: int, **options: Any) -> float:
+    """Return the loss on sequences that repeat their first four tokens, after training for ``steps`` steps."""
     torch.manual_seed(0)
     model = GPT(**OPTIONS | {"width": 32, "hidden": 64} | options)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
@@ -134,7 +134,7 @@ def copying(steps: int, **options: Any) -> float:
 
 
 @pytest.mark.slow
-def test_it_copies_what_it_can_look_back_on() -> None:
-    """Two blocks that see one token back each do not reach three."""
-    assert copying(80) < 0.1
-    assert copying(80, attention="chunked", attention_size=1) > 1.0
+def test_copying_needs_attention_to_earlier_tokens() -> None:
+    """Two blocks that each attend one token back do not reach three."""
+    assert train_to_copy(80) < 0.1
+    assert train_to_copy(80, attention="chunked", attention_size=1) > 1.0

@@ -16,7 +16,7 @@ VARIANTS = [
 
 
 def make(
-    cell: str = "gru", attention: str = "dot", bidirectional: bool = True, layers: int = 1, **more: Any
+    cell: str = "gru", attention: str = "dot", bidirectional: bool = True, layers: int = 1, **overrides: Any
 ) -> Seq2Seq:
     torch.manual_seed(0)
     sizes = {
@@ -26,49 +26,49 @@ def make(
         "embed_size": 3,
         "hidden_size": 8,
         "dropout": 0.0,
-    } | more
+    } | overrides
     return Seq2Seq(cell=cell, attention=attention, bidirectional=bidirectional, num_layers=layers, **sizes).eval()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_many_tokens_at_once_are_one_token_after_another(variant: tuple[Any, ...]) -> None:
+def test_incremental_decoding_matches_full_pass(variant: tuple[Any, ...]) -> None:
     model = make(*variant)
     memory = model.encode(torch.randint(5, (3, 6)))
     tokens = torch.randint(6, (3, 4))
-    together, end = model.decode(tokens, memory)
-    state, apart = None, []
+    full_scores, final_state = model.decode(tokens, memory)
+    state, step_scores = None, []
     for step in range(4):
         scores, state = model.decode(tokens[:, step : step + 1], memory, state)
-        apart.append(scores)
+        step_scores.append(scores)
     assert state is not None
-    torch.testing.assert_close(torch.cat(apart, 1), together)
-    for left, right in zip(state, end, strict=True):
+    torch.testing.assert_close(torch.cat(step_scores, 1), full_scores)
+    for left, right in zip(state, final_state, strict=True):
         torch.testing.assert_close(left, right)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_scores_know_the_past_and_not_the_future(variant: tuple[Any, ...]) -> None:
+def test_scores_are_causal(variant: tuple[Any, ...]) -> None:
     model = make(*variant)
     memory = model.encode(torch.randint(5, (2, 6)))
     tokens = torch.randint(5, (2, 4))
     changed = tokens.clone()
     changed[:, 2] = (changed[:, 2] + 1) % 5
-    before, after = (model.decode(given, memory)[0] for given in (tokens, changed))
+    before, after = (model.decode(x, memory)[0] for x in (tokens, changed))
     assert torch.equal(before[:, :2], after[:, :2])
     assert not torch.allclose(before[:, 2:], after[:, 2:])
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_rows_of_memory_and_state_can_be_picked_and_repeated(variant: tuple[Any, ...]) -> None:
-    """What a beam search does between two tokens."""
+def test_memory_and_state_rows_can_be_selected_and_repeated(variant: tuple[Any, ...]) -> None:
+    """Beam search does this between two tokens."""
     model = make(*variant)
     memory = model.encode(torch.randint(5, (3, 6)))
     _, state = model.decode(torch.randint(6, (3, 2)), memory)
     step = torch.randint(5, (3, 1))
     scores, _ = model.decode(step, memory, state)
-    pick = torch.tensor([2, 0, 0, 1])
-    picked, _ = model.decode(step[pick], tuple(part[pick] for part in memory), tuple(part[pick] for part in state))
-    torch.testing.assert_close(picked, scores[pick])
+    index = torch.tensor([2, 0, 0, 1])
+    selected, _ = model.decode(step[index], tuple(part[index] for part in memory), tuple(part[index] for part in state))
+    torch.testing.assert_close(selected, scores[index])
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -82,13 +82,13 @@ def test_source_padding_is_ignored(variant: tuple[Any, ...]) -> None:
     torch.testing.assert_close(model(x, torch.full((4,), 6)), model(x))
 
 
-def test_it_writes_its_horizon_and_feeds_itself_its_best_guess() -> None:
+def test_forward_decodes_greedily_for_horizon_steps() -> None:
     model = make()
     x = torch.randint(5, (3, 6))
     scores = model(x)
     assert scores.shape == (3, 4, 5)
-    fed = torch.cat((torch.full((3, 1), 5), scores.argmax(-1)[:, :-1]), 1)
-    torch.testing.assert_close(model.decode(fed, model.encode(x))[0], scores)
+    decoder_input = torch.cat((torch.full((3, 1), 5), scores.argmax(-1)[:, :-1]), 1)
+    torch.testing.assert_close(model.decode(decoder_input, model.encode(x))[0], scores)
 
 
 @pytest.mark.parametrize("kind", ["dot", "additive"])
@@ -96,12 +96,12 @@ def test_attention_matches_its_equation(kind: Any) -> None:
     torch.manual_seed(0)
     attention = Attention(kind, 4)
     h, e = torch.randn(2, 3, 4), torch.randn(2, 5, 4)
-    real = torch.tensor([[True] * 5, [True, True, True, False, False]])
-    output = attention(h, e, attention.key_proj(e), real).detach().numpy()
+    valid_mask = torch.tensor([[True] * 5, [True, True, True, False, False]])
+    output = attention(h, e, attention.key_proj(e), valid_mask).detach().numpy()
     w = {name: value.numpy() for name, value in attention.state_dict().items()}
     for row in range(2):
         for step in range(3):
-            state, source = h[row, step].numpy(), e[row, : real[row].sum()].numpy()
+            state, source = h[row, step].numpy(), e[row, : valid_mask[row].sum()].numpy()
             keys = source @ w["key_proj.weight"].T
             if kind == "dot":
                 scores = keys @ state
@@ -114,15 +114,17 @@ def test_attention_matches_its_equation(kind: Any) -> None:
             np.testing.assert_allclose(output[row, step], np.tanh(mixed), atol=1e-5)
 
 
-def test_every_parameter_is_learned() -> None:
+def test_every_parameter_gets_gradient() -> None:
     for variant in VARIANTS:
         model = make(*variant)
         model.decode(torch.randint(6, (3, 4)), model.encode(torch.randint(5, (3, 6))))[0].square().sum().backward()
-        idle = [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]
-        assert not idle, variant
+        without_gradient = [
+            name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()
+        ]
+        assert not without_gradient, variant
 
 
-def test_two_directions_need_an_even_width() -> None:
+def test_bidirectional_with_odd_hidden_size_raises() -> None:
     with pytest.raises(ValueError, match=r"hidden_size: .* must be even; given 7"):
         make(hidden_size=7)
     assert make(hidden_size=7, bidirectional=False)(torch.randint(5, (2, 3))).shape == (2, 4, 5)

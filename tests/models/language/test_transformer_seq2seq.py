@@ -29,7 +29,7 @@ OPTIONS: dict[str, Any] = {
     "attention": "full",
     "attention_size": 3,
 }
-WAYS = [
+VARIANTS = [
     *({"positions": kind} for kind in ("sinusoidal", "learned", "rotary", "none")),
     *({"attention": kind} for kind in ("reference", "linear", "performer")),
     {"norm": "post"},
@@ -42,76 +42,76 @@ def make(**options: Any) -> TransformerSeq2Seq:
     return TransformerSeq2Seq(**OPTIONS | options).eval()
 
 
-def source() -> torch.Tensor:
+def make_source() -> torch.Tensor:
     torch.manual_seed(1)
     return torch.randint(9, (3, 6))
 
 
-def close(a: torch.Tensor, b: torch.Tensor) -> None:
+def assert_close(a: torch.Tensor, b: torch.Tensor) -> None:
     torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
-def test_kept_keys_and_values_give_what_reading_all_again_gives(way: dict[str, Any]) -> None:
-    """And no score knows a later token."""
-    model = make(**way)
-    memory, fed = model.encode(source(), LENGTHS), torch.randint(6, (3, 4))
-    whole, _ = model.decode(fed, memory)
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_cached_decoding_matches_full_pass(variant: dict[str, Any]) -> None:
+    """Scores of every prefix also match: decoding is causal."""
+    model = make(**variant)
+    memory, target_tokens = model.encode(make_source(), LENGTHS), torch.randint(6, (3, 4))
+    full_scores, _ = model.decode(target_tokens, memory)
     state: DecoderState | None = None
     for step in range(4):
-        scores, state = model.decode(fed[:, step : step + 1], memory, state)
-        close(scores[:, 0], whole[:, step])
-        close(model.decode(fed[:, : step + 1], memory)[0], whole[:, : step + 1])
+        scores, state = model.decode(target_tokens[:, step : step + 1], memory, state)
+        assert_close(scores[:, 0], full_scores[:, step])
+        assert_close(model.decode(target_tokens[:, : step + 1], memory)[0], full_scores[:, : step + 1])
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
-def test_source_padding_is_ignored(way: dict[str, Any]) -> None:
-    model, x = make(**way), source()
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_source_padding_is_ignored(variant: dict[str, Any]) -> None:
+    model, x = make(**variant), make_source()
     output = model(x.masked_fill(torch.arange(6) >= LENGTHS[:, None], -1), LENGTHS)
-    close(torch.cat([model(row[None, :n]) for row, n in zip(x, LENGTHS, strict=True)]), output)
-    close(model(x, torch.full((3,), 6)), model(x))
+    assert_close(torch.cat([model(row[None, :n]) for row, n in zip(x, LENGTHS, strict=True)]), output)
+    assert_close(model(x, torch.full((3,), 6)), model(x))
     assert not torch.allclose(model(x)[1], output[1])
 
 
-def test_it_matches_the_transformer_of_torch() -> None:
+def test_matches_torch_transformer() -> None:
     model = make(layers=2, norm="post")
     theirs = nn.Transformer(16, 2, 2, 2, 32, 0.0, batch_first=True)
     for left, right in ((theirs.encoder, model.encoder), (theirs.decoder, model.decoder)):
         left.norm.load_state_dict(right.norm.state_dict())
         for layer, block in zip(left.layers, right.blocks, strict=True):
             copy_block(layer, block)
-    x, fed = source(), torch.randint(6, (3, 4))
+    x, target_tokens = make_source(), torch.randint(6, (3, 4))
     padding = torch.arange(6) >= LENGTHS[:, None]
     out = theirs(
         model.source_embedding(x) + make_sinusoidal_encoding(0, 6, 16, x.device),
-        model.target_embedding(fed) + make_sinusoidal_encoding(0, 4, 16, x.device),
+        model.target_embedding(target_tokens) + make_sinusoidal_encoding(0, 4, 16, x.device),
         tgt_mask=torch.ones(4, 4, dtype=torch.bool).triu(1),
         src_key_padding_mask=padding,
         memory_key_padding_mask=padding,
         tgt_is_causal=True,
     )
-    close(model.decode(fed, model.encode(x, LENGTHS))[0], model.head(out))
+    assert_close(model.decode(target_tokens, model.encode(x, LENGTHS))[0], model.head(out))
 
 
-def test_a_search_may_pick_rows_and_a_beam_of_one_is_greedy() -> None:
+def test_beam_of_one_is_greedy_and_full_beam_scores_higher() -> None:
     model = make()
-    memory = model.encode(source(), LENGTHS)
-    first = torch.full((3, 1), 5)
-    written = generate_tokens(model, memory, first, 4)
-    assert torch.equal(written, model(source(), LENGTHS).argmax(-1))
-    assert torch.equal(beam_search(model, memory, first, 4, 1), written)
+    memory = model.encode(make_source(), LENGTHS)
+    start_tokens = torch.full((3, 1), 5)
+    greedy = generate_tokens(model, memory, start_tokens, 4)
+    assert torch.equal(greedy, model(make_source(), LENGTHS).argmax(-1))
+    assert torch.equal(beam_search(model, memory, start_tokens, 4, 1), greedy)
 
-    def score(tokens: torch.Tensor) -> torch.Tensor:
-        logs = model.decode(torch.cat((first, tokens[:, :-1]), 1), memory)[0].log_softmax(-1)
-        return logs.gather(-1, tokens[..., None]).sum((1, 2))
+    def log_likelihood(tokens: torch.Tensor) -> torch.Tensor:
+        log_probs = model.decode(torch.cat((start_tokens, tokens[:, :-1]), 1), memory)[0].log_softmax(-1)
+        return log_probs.gather(-1, tokens[..., None]).sum((1, 2))
 
-    assert (score(beam_search(model, memory, first, 4, 5**3)) >= score(written) - 1e-5).all()
+    assert (log_likelihood(beam_search(model, memory, start_tokens, 4, 5**3)) >= log_likelihood(greedy) - 1e-5).all()
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
-def test_every_parameter_is_learned(way: dict[str, Any]) -> None:
-    model = make(**way)
-    model.decode(torch.randint(6, (3, 4)), model.encode(source()))[0].square().sum().backward()
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_every_parameter_gets_gradient(variant: dict[str, Any]) -> None:
+    model = make(**variant)
+    model.decode(torch.randint(6, (3, 4)), model.encode(make_source()))[0].square().sum().backward()
     assert not [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]
 
 
@@ -119,7 +119,7 @@ def test_every_parameter_is_learned(way: dict[str, Any]) -> None:
     ("attention", "reason"),
     [("linformer", "be causal"), ("lsh", "be causal"), ("chunked", "read another sequence")],
 )
-def test_what_cannot_hide_later_tokens_or_read_the_source_is_refused(attention: str, reason: str) -> None:
+def test_unsuitable_attention_raises(attention: str, reason: str) -> None:
     with pytest.raises(ValueError, match=rf"attention: {attention} .*, so it cannot {reason}; full, .* can"):
         make(attention=attention)
 
@@ -128,11 +128,11 @@ SMALL = ("model=transformer_seq2seq", "data=reverse", "data.rows=3000", "data.le
 
 
 @pytest.mark.slow
-def test_it_writes_backwards() -> None:
+def test_reversal_is_learned() -> None:
     assert lab(*SMALL, "model.layers=1", "model.decoder_layers=1").test()["token_accuracy"] > 0.97
 
 
 @pytest.mark.slow
-def test_without_places_it_cannot() -> None:
-    words = ("model.layers=1", "model.decoder_layers=1", "model.positions=none")
-    assert lab(*SMALL, *words).test()["token_accuracy"] < 0.8
+def test_reversal_is_not_learned_without_positions() -> None:
+    overrides = ("model.layers=1", "model.decoder_layers=1", "model.positions=none")
+    assert lab(*SMALL, *overrides).test()["token_accuracy"] < 0.8

@@ -1,4 +1,4 @@
-"""Inputs of several kinds: what each fusion is, what only some of them can learn, and what is refused."""
+"""Multimodal fusion: formulas, learnable interactions, rejected inputs."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ SMALL = (
 FUSIONS = ("concat", "gate", "cross_attention")
 
 
-def network(shapes: dict[str, list[int]] | None = None, **changes: Any) -> Multimodal:
-    """The default of conf/model/multimodal.yaml for three classes, with changes."""
+def make_model(shapes: dict[str, list[int]] | None = None, **changes: Any) -> Multimodal:
+    """Build the default of conf/model/multimodal.yaml for three classes, with changes."""
     options = configure("model=multimodal", "data=mod3")["model"]
     options.pop("_target_")
     return Multimodal(**options | {"input_shapes": shapes or SHAPES, "out_features": 3} | changes).eval()
 
 
-def rows(shapes: dict[str, list[int]], count: int = 4) -> dict[str, Tensor]:
+def make_inputs(shapes: dict[str, list[int]], count: int = 4) -> dict[str, Tensor]:
     return {name: torch.randn(count, *shape) for name, shape in shapes.items()}
 
 
-def test_the_parameter_count_matches_the_source() -> None:
-    model = network(cell="rnn", hidden=[])
+def test_parameter_count_matches_reference() -> None:
+    model = make_model(cell="rnn", hidden=[])
     assert sum(parameter.numel() for parameter in model.parameters()) == 62019
 
 
-def interaction(model: Multimodal) -> Tensor:
+def compute_interaction(model: Multimodal) -> Tensor:
     """``f(s, i) - f(s', i) - f(s, i') + f(s', i')``: zero for every pair where inputs are only added."""
-    one, other = rows(SHAPES), rows(SHAPES)
+    one, other = make_inputs(SHAPES), make_inputs(SHAPES)
     crossed = [{"sequence": s["sequence"], "image": i["image"]} for s in (one, other) for i in (one, other)]
     with torch.no_grad():
         a, b, c, d = (model.double()(**{name: x.double() for name, x in pair.items()}) for pair in crossed)
     return (a - b - c + d).abs().amax()
 
 
-def test_only_a_concatenation_without_layers_behind_it_adds() -> None:
-    assert interaction(network(fusion="concat", hidden=[])) < 1e-12
-    assert interaction(network(fusion="concat")) > 1e-7
-    assert interaction(network(fusion="gate", hidden=[])) > 1e-7
-    assert interaction(network(fusion="cross_attention", hidden=[])) > 1e-7
+def test_only_linear_concat_fusion_is_additive() -> None:
+    assert compute_interaction(make_model(fusion="concat", hidden=[])) < 1e-12
+    assert compute_interaction(make_model(fusion="concat")) > 1e-7
+    assert compute_interaction(make_model(fusion="gate", hidden=[])) > 1e-7
+    assert compute_interaction(make_model(fusion="cross_attention", hidden=[])) > 1e-7
 
 
-def test_the_gate_matches_the_formula_of_the_paper() -> None:
-    model = network(fusion="gate", width=5, hidden=[])
-    gate, inputs = model.fusion, rows(SHAPES)
+def test_gated_fusion_matches_paper() -> None:
+    model = make_model(fusion="gate", width=5, hidden=[])
+    gate, inputs = model.fusion, make_inputs(SHAPES)
     assert isinstance(gate, GatedFusion)
     sequence, image = (encode(inputs[name]) for name, encode in zip(SHAPES, model.encoders, strict=True))
     v = [gate.projections[0](sequence[:, -1]), gate.projections[1](image.reshape(4, -1))]
@@ -67,25 +67,25 @@ def test_the_gate_matches_the_formula_of_the_paper() -> None:
     torch.testing.assert_close(gate([sequence, image]), expected, atol=1e-6, rtol=0)
 
 
-def test_cross_attention_matches_torch_over_the_other_inputs() -> None:
+def test_cross_attention_fusion_matches_torch() -> None:
     shapes = SHAPES | {"table": [6]}
-    model = network(shapes, fusion="cross_attention")
-    fusion, inputs = model.fusion, rows(shapes)
+    model = make_model(shapes, fusion="cross_attention")
+    fusion, inputs = model.fusion, make_inputs(shapes)
     assert isinstance(fusion, CrossAttentionFusion)
-    found = [encode(inputs[name]) for name, encode in zip(shapes, model.encoders, strict=True)]
-    assert [tuple(steps.shape) for steps in found] == [(4, 10, 64), (4, 49, 32), (4, 1, 64)]
-    steps = [to(each).transpose(0, 1) for to, each in zip(fusion.input_projections, found, strict=True)]
+    encoded = [encode(inputs[name]) for name, encode in zip(shapes, model.encoders, strict=True)]
+    assert [tuple(steps.shape) for steps in encoded] == [(4, 10, 64), (4, 49, 32), (4, 1, 64)]
+    steps = [project(part).transpose(0, 1) for project, part in zip(fusion.input_projections, encoded, strict=True)]
     expected = []
     for i, (own, attention) in enumerate(zip(steps, fusion.attentions, strict=True)):
-        others = torch.cat([each for j, each in enumerate(steps) if j != i])
+        others = torch.cat([part for j, part in enumerate(steps) if j != i])
         assert isinstance(attention, MultiHeadAttention)
         theirs = nn.MultiheadAttention(32, 4)
         ours = attention.in_proj.weight, attention.in_proj.bias, attention.out_proj.weight, attention.out_proj.bias
         names = ("in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias")
         theirs.load_state_dict(dict(zip(names, ours, strict=True)))
-        seen = (own + theirs(own, others, others)[0]).transpose(0, 1)
-        expected.append(fusion.projections[i](seen[:, -1] if i == 0 else seen.flatten(1)))
-    torch.testing.assert_close(fusion(found), torch.cat(expected, 1), atol=1e-5, rtol=0)
+        attended = (own + theirs(own, others, others)[0]).transpose(0, 1)
+        expected.append(fusion.projections[i](attended[:, -1] if i == 0 else attended.flatten(1)))
+    torch.testing.assert_close(fusion(encoded), torch.cat(expected, 1), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -94,19 +94,19 @@ def test_cross_attention_matches_torch_over_the_other_inputs() -> None:
     [{"x": [6]}, {"x": [7, 3]}, {"x": [3, 9, 14]}, {"keys": [2], "items": [5, 1], "forward": [1, 4, 4], "b": [1]}],
     ids=["one table", "one sequence", "one image", "four of any name"],
 )
-def test_any_inputs_by_any_names(shapes: dict[str, list[int]], fusion: str) -> None:
-    model, inputs = network(shapes, fusion=fusion), rows(shapes)
+def test_accepts_inputs_of_any_name_and_shape(shapes: dict[str, list[int]], fusion: str) -> None:
+    model, inputs = make_model(shapes, fusion=fusion), make_inputs(shapes)
     for x in inputs.values():
         x.requires_grad_()
-    answers = model(**dict(reversed(inputs.items())))
-    assert answers.shape == (4, 3)
-    answers.sum().backward()
+    logits = model(**dict(reversed(inputs.items())))
+    assert logits.shape == (4, 3)
+    logits.sum().backward()
     assert all(x.grad is not None and x.grad.abs().sum() > 0 for x in inputs.values())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_every_fusion_learns_what_no_input_tells_alone(fusion: str) -> None:
+def test_fusion_learns_interaction_of_inputs(fusion: str) -> None:
     run = lab(*SMALL, f"model.fusion={fusion}")
     assert run.test()["accuracy"] > 0.95
     inputs = run.loaders["test"].split.inputs
@@ -115,20 +115,20 @@ def test_every_fusion_learns_what_no_input_tells_alone(fusion: str) -> None:
 
 
 @pytest.mark.slow
-def test_added_inputs_learn_nothing_and_a_gate_without_layers_behind_it_does() -> None:
-    alone = ("model.hidden=[]", "epochs=8")
-    assert lab(*SMALL, *alone).test()["accuracy"] < 0.42
-    assert lab(*SMALL, *alone, "model.fusion=gate").test()["accuracy"] > 0.9
+def test_additive_fusion_fails_and_gate_learns_without_hidden_layers() -> None:
+    no_hidden = ("model.hidden=[]", "epochs=8")
+    assert lab(*SMALL, *no_hidden).test()["accuracy"] < 0.42
+    assert lab(*SMALL, *no_hidden, "model.fusion=gate").test()["accuracy"] > 0.9
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("alone", ["sequence:[10,8]", "image:[1,12,12]"])
-def test_one_input_of_two_learns_nothing(alone: str) -> None:
-    assert lab(*SMALL, f"+model.input_shapes={{{alone}}}").test()["accuracy"] < 0.42
+@pytest.mark.parametrize("input_shape", ["sequence:[10,8]", "image:[1,12,12]"])
+def test_single_input_does_not_learn_interaction(input_shape: str) -> None:
+    assert lab(*SMALL, f"+model.input_shapes={{{input_shape}}}").test()["accuracy"] < 0.42
 
 
-def test_a_clip_is_its_frames_in_their_order() -> None:
-    model = network({"clip": [3, 1, 8, 8]}).eval()
+def test_clip_encoder_reads_frames_in_order() -> None:
+    model = make_model({"clip": [3, 1, 8, 8]}).eval()
     encoder = model.encoders[0]
     clip = torch.randn(2, 3, 1, 8, 8)
     maps = torch.stack([encoder.image_encoder(frame).flatten(1) for frame in clip.unbind(1)], 1)
@@ -136,7 +136,7 @@ def test_a_clip_is_its_frames_in_their_order() -> None:
     assert not torch.allclose(model(clip=clip), model(clip=clip.flip(1)), atol=1e-4)
 
 
-def test_a_missing_input_is_reported() -> None:
+def test_missing_input_raises() -> None:
     with pytest.raises(
         ConfigError, match=r"forward\(\*\*inputs\) cannot take this data \(sequence .* image .*\): 'sound'"
     ):
@@ -144,18 +144,18 @@ def test_a_missing_input_is_reported() -> None:
 
 
 @pytest.mark.slow
-def test_a_softmax_before_cross_entropy_bounds_the_confidence() -> None:
+def test_softmax_before_cross_entropy_bounds_nll() -> None:
     run = lab(*SMALL)
     assert run.test()["nll"] < 0.1
-    twin = lab(*SMALL)
-    head = twin.task.model.head
+    control = lab(*SMALL)
+    head = control.task.model.head
     assert isinstance(head, nn.Sequential)
     head.append(nn.Softmax(-1))
-    assert twin.test()["nll"] > math.log(1 + 2 / math.e)
+    assert control.test()["nll"] > math.log(1 + 2 / math.e)
 
 
 @pytest.mark.parametrize(
-    ("shapes", "changes", "said"),
+    ("shapes", "changes", "message"),
     [
         ({"clip": [2, 3, 4, 8, 8]}, {}, r"clip has 5 dims a row, \(2, 3, 4, 8, 8\); \(F\), \(T, F\), \(C, H, W\) and"),
         ({"x": [5], "lengths": []}, {}, r"lengths has 0 dims a row"),
@@ -163,21 +163,21 @@ def test_a_softmax_before_cross_entropy_bounds_the_confidence() -> None:
         (SHAPES, {"fusion": "cross_attention", "heads": 5}, "width 32 is not divisible by 5 heads"),
     ],
 )
-def test_unencodable_values_are_refused(shapes: dict[str, list[int]], changes: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        network(shapes, **changes)
+def test_unsupported_shapes_raise(shapes: dict[str, list[int]], changes: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_model(shapes, **changes)
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         ("index_lookup", r"needs x \(B, \.\.\.\); data index_lookup gives x \(B, S\)"),
         ("sbm", r"needs \*\*inputs \(B, \.\.\.\); data sbm gives x \(N, F\)"),
         ("var_len_sum", "takes no lengths: it would read the padding"),
     ],
 )
-def test_tokens_graphs_and_ragged_rows_are_refused_with_a_way_out(data: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said) as caught:
+def test_incompatible_data_error_lists_alternatives(data: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
         compose.compose(["model=multimodal", f"data={data}"])
     assert "multimodal works with: " in str(caught.value)
     assert "mod3" in str(caught.value)

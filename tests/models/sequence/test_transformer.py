@@ -30,7 +30,7 @@ OPTIONS: dict[str, Any] = {
     "pool": "mean",
 }
 POOLS = ["last", "mean", "max", "attention"]
-WAYS = [{"attention": kind} for kind in ATTENTION_KERNELS] + [
+VARIANTS = [{"attention": kind} for kind in ATTENTION_KERNELS] + [
     {"decoder_layers": 1},
     {"norm": "post"},
     *({"positions": kind} for kind in ("learned", "rotary", "none")),
@@ -48,21 +48,21 @@ def make_token(**options: Any) -> TokenTransformer:
     return TokenTransformer(vocab_size=7, **OPTIONS | options).eval()
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
-def test_padding_is_ignored_for_any_content(way: dict[str, Any]) -> None:
-    """A row in a longer batch is the row alone, be its padding no number or no token at all."""
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_padding_is_ignored_for_any_content(variant: dict[str, Any]) -> None:
+    """A padded row equals the row alone, even if its padding is NaN or no valid token."""
     lengths = torch.tensor([9, 4, 1])
     padding = torch.arange(9) >= lengths[:, None]
     x = torch.randn(3, 9, 5).masked_fill(padding[..., None], torch.nan)
     tokens = torch.randint(7, (3, 9)).masked_fill(padding, -1)
-    for model, given in ((make(**way), x), (make_token(**way), tokens)):
-        out = model(given, lengths)
-        alone = torch.cat([model(row[None, :n]) for row, n in zip(given, lengths, strict=True)])
-        torch.testing.assert_close(out, alone, atol=1e-5, rtol=1e-5)
+    for model, inputs in ((make(**variant), x), (make_token(**variant), tokens)):
+        out = model(inputs, lengths)
+        single_rows = torch.cat([model(row[None, :n]) for row, n in zip(inputs, lengths, strict=True)])
+        torch.testing.assert_close(out, single_rows, atol=1e-5, rtol=1e-5)
         assert not torch.allclose(out[:, 0], out[:1, 0])
 
 
-def test_poolings_are_what_they_say() -> None:
+def test_pools_match_definitions() -> None:
     x, lengths = torch.randn(1, 6, 5), torch.tensor([4])
     for pool, summary in (("mean", lambda h: h.mean(0)), ("max", lambda h: h.amax(0)), ("last", lambda h: h[-1])):
         model = make(pool=pool)
@@ -70,8 +70,8 @@ def test_poolings_are_what_they_say() -> None:
         torch.testing.assert_close(model(x, lengths)[0], model.head(summary(steps[0])))
 
 
-def test_the_transformer_of_source_002_matches_torch() -> None:
-    """A linear map, positions, nn.Transformer whose target is its source, and the last step."""
+def test_encoder_decoder_matches_torch_transformer() -> None:
+    """Reference: linear map, positions, nn.Transformer with its source as target, last step."""
     model = lab(
         *("model=transformer", "data=synthetic_seq", "data.rows=100", "model.decoder_layers=2", "model.hidden=2048"),
         *("model.norm=post", "model.activation=relu", "model.pool=last"),
@@ -85,8 +85,8 @@ def test_the_transformer_of_source_002_matches_torch() -> None:
         for theirs_layer, ours in zip(left.layers, right.blocks, strict=True):
             copy_block(theirs_layer, ours)
     x = torch.randn(4, 10, 20)
-    placed = model.embed(x) + make_sinusoidal_encoding(0, 10, 64, x.device)
-    torch.testing.assert_close(model(x), model.head(theirs(placed, placed)[:, -1]), atol=1e-5, rtol=1e-5)
+    embedded = model.embed(x) + make_sinusoidal_encoding(0, 10, 64, x.device)
+    torch.testing.assert_close(model(x), model.head(theirs(embedded, embedded)[:, -1]), atol=1e-5, rtol=1e-5)
 
 
 SMALL = ("model=token_transformer", "data=index_lookup", "data.rows=3000", "data.length=5", "data.symbols=4")
@@ -94,17 +94,17 @@ LOOKUP = (*SMALL, "epochs=20", "model.width=32", "model.hidden=64", "batch_size=
 
 
 @pytest.mark.slow
-def test_places_can_be_looked_up() -> None:
+def test_index_lookup_is_learned() -> None:
     assert lab(*LOOKUP).test()["accuracy"] > 0.98
 
 
 @pytest.mark.slow
-def test_sets_have_no_positions() -> None:
+def test_index_lookup_is_not_learned_without_positions() -> None:
     assert lab(*LOOKUP, "model.positions=none").test()["accuracy"] < 0.6
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("attention", ["linear", "performer", "linformer", "chunked", "lsh"])
-def test_every_kind_learns_what_each_step_says(attention: str) -> None:
-    words = ("model=transformer", "data.rows=4000", "epochs=4", "optimizer.lr=3e-3", "model.attention_size=6")
-    assert lab(*words, f"model.attention={attention}").test()["accuracy"] > 0.8
+def test_every_attention_kernel_learns(attention: str) -> None:
+    overrides = ("model=transformer", "data.rows=4000", "epochs=4", "optimizer.lr=3e-3", "model.attention_size=6")
+    assert lab(*overrides, f"model.attention={attention}").test()["accuracy"] > 0.8

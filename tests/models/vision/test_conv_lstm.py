@@ -1,4 +1,4 @@
-"""The convolutional LSTM against plain numpy and torch's LSTM, and that it reads frames in their order."""
+"""Convolutional LSTM against numpy and torch's LSTM, and its use of frame order."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.helpers.reference_convs import ref_conv2d
 from trainer.models.vision.conv_lstm import ConvLSTM, ConvLSTMLayer
 
 
-def network(**changes: Any) -> ConvLSTM:
-    """The default of conf/model/conv_lstm.yaml for two channels and three classes, with changes."""
+def make_model(**changes: Any) -> ConvLSTM:
+    """Build the default of conf/model/conv_lstm.yaml for two channels and three classes, with changes."""
     options = configure("model=conv_lstm")["model"]
     options.pop("_target_")
     return ConvLSTM(**options | {"in_channels": 2, "out_features": 3} | changes)
@@ -26,7 +26,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def ref_conv_lstm(x: np.ndarray, w: np.ndarray, u: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """States (T, D, H, W) over frames x (T, C, H, W); gates stand in the order input, forget, new, output."""
+    """Return states (T, D, H, W) of frames x (T, C, H, W); gates are in the order input, forget, new, output."""
     size, padding = u.shape[1], w.shape[-1] // 2
     state = memory = np.zeros((size, *x.shape[2:]))
     states = []
@@ -40,7 +40,7 @@ def ref_conv_lstm(x: np.ndarray, w: np.ndarray, u: np.ndarray, b: np.ndarray) ->
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 5])
-def test_a_layer_matches_the_equations(kernel: int) -> None:
+def test_layer_matches_reference(kernel: int) -> None:
     layer = ConvLSTMLayer(2, 3, kernel)
     x = torch.randn(2, 4, 2, 5, 3)
     assert layer.input_conv.bias is not None
@@ -51,7 +51,7 @@ def test_a_layer_matches_the_equations(kernel: int) -> None:
     np.testing.assert_allclose(layer(x).detach().numpy(), expected, atol=1e-5)
 
 
-def test_on_maps_of_one_pixel_it_is_an_lstm() -> None:
+def test_single_pixel_maps_match_torch_lstm() -> None:
     layer, lstm = ConvLSTMLayer(2, 3, 3), nn.LSTM(2, 3, batch_first=True)
     with torch.no_grad():
         lstm.weight_ih_l0.copy_(layer.input_conv.weight[..., 1, 1])
@@ -63,13 +63,13 @@ def test_on_maps_of_one_pixel_it_is_an_lstm() -> None:
     torch.testing.assert_close(layer(x[..., None, None])[..., 0, 0], lstm(x)[0], atol=1e-5, rtol=0)
 
 
-def test_its_state_is_a_map_through_which_news_spreads_by_a_pixel_a_step() -> None:
-    """The vector that is the state of what the source calls ConvLSTM could not say where it is."""
+def test_receptive_field_grows_one_pixel_per_step() -> None:
+    """The state is a feature map; a vector could not represent the position."""
     layer = ConvLSTMLayer(1, 2, 3)
     x = torch.zeros(1, 4, 1, 9, 9)
-    lit = x.clone()
-    lit[:, 0, :, 4, 4] = 1
-    changed = (layer(lit) - layer(x))[0].abs().sum(1)
+    impulse = x.clone()
+    impulse[:, 0, :, 4, 4] = 1
+    changed = (layer(impulse) - layer(x))[0].abs().sum(1)
     for step in range(4):
         rows, columns = changed[step].nonzero().unbind(1)
         assert (rows.min(), rows.max()) == (columns.min(), columns.max()) == (4 - step - 1, 4 + step + 1)
@@ -77,31 +77,31 @@ def test_its_state_is_a_map_through_which_news_spreads_by_a_pixel_a_step() -> No
 
 @pytest.mark.parametrize("shape", [(1, 2, 1, 1), (6, 2, 7, 12), (3, 2, 16, 5)])
 @pytest.mark.parametrize("channels", [[4], [3, 5]])
-def test_any_number_of_frames_and_any_size(shape: tuple[int, ...], channels: list[int]) -> None:
-    assert network(channels=channels)(torch.randn(4, *shape)).shape == (4, 3)
+def test_any_number_of_frames_and_image_size(shape: tuple[int, ...], channels: list[int]) -> None:
+    assert make_model(channels=channels)(torch.randn(4, *shape)).shape == (4, 3)
 
 
-def test_invalid_values_are_refused() -> None:
+def test_invalid_options_raise() -> None:
     with pytest.raises(ValueError, match="kernel must be odd, such as 3 or 5; got 4"):
-        network(kernel=4)
+        make_model(kernel=4)
     with pytest.raises(ValueError, match="at least one entry"):
-        network(channels=[])
+        make_model(channels=[])
 
 
-def shuffled(x: Tensor) -> Tensor:
-    """Each row's frames in an order of their own."""
+def shuffle_frames(x: Tensor) -> Tensor:
+    """Permute the frames of each row independently."""
     order = torch.rand(x.shape[:2], generator=torch.Generator().manual_seed(0)).argsort(1)
     return x[torch.arange(len(x))[:, None], order]
 
 
 @pytest.mark.slow
-def test_it_classifies_direction_by_frame_order() -> None:
+def test_classifies_direction_by_frame_order() -> None:
     small = ("data.size=8", "data.directions=4", "data.rows=1000", "data.frames=4", "data.radius=1.0")
     run = lab("model=conv_lstm", "model.channels=[8]", "data=moving_blob", *small, "optimizer.lr=3e-2", "epochs=6")
     assert run.test()["accuracy"] > 0.93
     split = run.data.test
     x, y = split.batch(torch.arange(len(split)), 0).inputs["x"], split.get_targets()
     with torch.no_grad():
-        for blind in (shuffled(x), x[:, :1], x[:, -1:].expand_as(x)):
-            accuracy = (run.task.model.eval()(blind).argmax(1) == y).float().mean()
-            assert accuracy < 0.7, "no other order or number of frames tells as much"
+        for control in (shuffle_frames(x), x[:, :1], x[:, -1:].expand_as(x)):
+            accuracy = (run.task.model.eval()(control).argmax(1) == y).float().mean()
+            assert accuracy < 0.7, "without frame order the direction is unknown"

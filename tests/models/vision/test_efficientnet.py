@@ -1,4 +1,4 @@
-"""EfficientNet against another implementation, its published counts, and its parts."""
+"""EfficientNet against transformers, published parameter counts, and its parts."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def test_parameter_counts_match_the_paper() -> None:
     assert published("efficientnet", phi=1.0) == 9109994  # which is published as B2
 
 
-def test_widths_are_rounded_to_eight_and_lose_at_most_a_tenth() -> None:
+def test_make_divisible_rounds_to_eight_within_ten_percent() -> None:
     assert [make_divisible(width) for width in (1, 17.6, 26.4, 44, 18.6, 123.2)] == [8, 16, 24, 48, 24, 120]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("phi", [-12.0, -8.0])
-def test_its_feature_maps_match_another_implementation(phi: float) -> None:
+def test_feature_maps_match_transformers(phi: float) -> None:
     from transformers import EfficientNetConfig, EfficientNetModel
 
     ours: Any = network("efficientnet", 70, 96, in_channels=3, phi=phi).eval()
@@ -47,35 +47,35 @@ def test_its_feature_maps_match_another_implementation(phi: float) -> None:
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
-def test_squeeze_and_excite_weighs_whole_maps() -> None:
+def test_squeeze_excite_scales_whole_channels() -> None:
     layer = SqueezeExcite(4, 2)
     x = torch.randn(3, 4, 5, 6)
     ratio = (layer(x) / x).detach()
     assert torch.allclose(ratio, ratio.mean((2, 3), keepdim=True).expand_as(ratio), atol=1e-5)
     assert ((ratio > 0) & (ratio < 1)).all()
-    # The weights see means alone: moving the pixels of a map moves those of the result.
+    # The weights depend on channel means only: flipping the input flips the output.
     torch.testing.assert_close(layer(x.flip(3)), layer(x).flip(3))
 
 
-def test_stochastic_depth_passes_rows_by_and_keeps_the_mean() -> None:
+def test_stochastic_depth_drops_rows_and_keeps_mean() -> None:
     block = MBConv(4, 4, 2, 3, 1, drop=0.25)
     x = torch.randn(400, 4, 5, 5)
     with torch.no_grad():
-        added = block.train()(x) - x
+        branch = block.train()(x) - x
         block.drop_path_rate = 0.0
         expected = block(x) - x
-    passed = (added == 0).flatten(1).all(1)
-    assert 0.15 < float(passed.float().mean()) < 0.35
-    torch.testing.assert_close(added[~passed], expected[~passed] / 0.75, atol=1e-5, rtol=1e-5)
+    dropped = (branch == 0).flatten(1).all(1)
+    assert 0.15 < float(dropped.float().mean()) < 0.35
+    torch.testing.assert_close(branch[~dropped], expected[~dropped] / 0.75, atol=1e-5, rtol=1e-5)
     block.drop_path_rate = 1.0
     assert torch.equal(block(x), x)
     assert not torch.equal(block.eval()(x), x)
 
 
-def test_the_deeper_a_block_the_more_often_it_is_passed_by() -> None:
+def test_drop_path_rate_grows_with_depth() -> None:
     blocks: Any = network("efficientnet", phi=0.0, stochastic_depth=0.2).blocks
-    drops = [block.drop_path_rate for block in blocks]
-    assert drops == pytest.approx([0.2 * place / 16 for place in range(16)])
+    rates = [block.drop_path_rate for block in blocks]
+    assert rates == pytest.approx([0.2 * index / 16 for index in range(16)])
 
 
 @pytest.mark.parametrize("size", ODD)
@@ -84,12 +84,12 @@ def test_any_image_fits(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("phi", [-21.0, 1000.0])
-def test_a_scale_out_of_all_bounds_is_refused(phi: float) -> None:
+def test_phi_out_of_range_raises(phi: float) -> None:
     with pytest.raises(ValueError, match="between -20 and 10"):
         network("efficientnet", phi=phi)
 
 
 @pytest.mark.slow
-def test_it_learns() -> None:
+def test_learns_digits() -> None:
     small = ("model.phi=-18", "data.size=8", "epochs=4", "batch_size=64", "optimizer.lr=1e-2")
     assert lab("model=efficientnet", "data=digits", *small).test()["accuracy"] > 0.7

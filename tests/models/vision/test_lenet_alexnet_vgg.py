@@ -1,4 +1,4 @@
-"""LeNet, AlexNet and VGG: the published counts, plain chains of functions, and what they do with other images."""
+"""LeNet, AlexNet and VGG: published parameter counts, functional references, other image sizes."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ def test_parameter_counts_match_the_papers() -> None:
     assert plain == [132863336, 133047848, 138357544, 143667240]
 
 
-def pairs(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
-    """Weight and bias of each layer that learns."""
+def layer_parameters(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """Return weight and bias of each layer."""
     values = list(model.parameters())
     return list(zip(values[::2], values[1::2], strict=True))
 
 
 @pytest.mark.parametrize(("side", "padding"), [(28, 2), (32, 0)])
-def test_lenet_is_the_plain_chain(side: int, padding: int) -> None:
+def test_lenet_matches_functional_reference(side: int, padding: int) -> None:
     model = network("lenet", side, side)
     x = torch.randn(3, 1, side, side)
-    one, two, three, four, five = pairs(model)
-    y = F.avg_pool2d(torch.tanh(F.conv2d(x, *one, padding=padding)), 2)
-    y = F.avg_pool2d(torch.tanh(F.conv2d(y, *two)), 2)
+    conv1, conv2, fc1, fc2, fc3 = layer_parameters(model)
+    y = F.avg_pool2d(torch.tanh(F.conv2d(x, *conv1, padding=padding)), 2)
+    y = F.avg_pool2d(torch.tanh(F.conv2d(y, *conv2)), 2)
     assert y.shape == (3, 16, 5, 5)
-    y = torch.tanh(F.linear(torch.tanh(F.linear(y.flatten(1), *three)), *four))
-    torch.testing.assert_close(model(x), F.linear(y, *five), atol=1e-5, rtol=0)
+    y = torch.tanh(F.linear(torch.tanh(F.linear(y.flatten(1), *fc1)), *fc2))
+    torch.testing.assert_close(model(x), F.linear(y, *fc3), atol=1e-5, rtol=0)
 
 
-def read(y: Tensor, layers: list[tuple[Tensor, Tensor]]) -> Tensor:
+def classify(y: Tensor, layers: list[tuple[Tensor, Tensor]]) -> Tensor:
     y = F.relu(F.linear(y.flatten(1), *layers[0]))
     return F.linear(F.relu(F.linear(y, *layers[1])), *layers[2])
 
 
 @pytest.mark.parametrize(("side", "last"), [(224, 6), (28, 2)])
-def test_alexnet_is_the_plain_chain(side: int, last: int) -> None:
+def test_alexnet_matches_functional_reference(side: int, last: int) -> None:
     model = network("alexnet", side, side, width_multiplier=0.03).eval()
     x = torch.randn(2, 1, side, side)
-    layers = pairs(model)
+    layers = layer_parameters(model)
     first = {"stride": 4, "padding": 2} if side == 224 else {"padding": 1}
     y = F.max_pool2d(F.relu(F.conv2d(x, *layers[0], **first)), 3, 2)
     y = F.max_pool2d(F.relu(F.conv2d(y, *layers[1], padding=2)), 3, 2)
@@ -55,22 +55,22 @@ def test_alexnet_is_the_plain_chain(side: int, last: int) -> None:
         y = F.relu(F.conv2d(y, *layer, padding=1))
     y = F.max_pool2d(y, 3, 2)
     assert y.shape[2:] == (last, last)
-    torch.testing.assert_close(model(x), read(y, layers[5:]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(model(x), classify(y, layers[5:]), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("size", "pools", "last"), [((224, 224), 5, (7, 7)), ((9, 20), 3, (1, 2))])
-def test_vgg_is_the_plain_chain(size: tuple[int, int], pools: int, last: tuple[int, int]) -> None:
+def test_vgg_matches_functional_reference(size: tuple[int, int], pools: int, last: tuple[int, int]) -> None:
     model = network("vgg", *size, depth=16, norm="none", width_multiplier=0.04).eval()
     x = y = torch.randn(2, 1, *size)
-    layers = pairs(model)
+    layers = layer_parameters(model)
     convolutions = iter(layers)
-    for group, many in enumerate((2, 2, 3, 3, 3)):
-        for _ in range(many):
+    for group, num_convs in enumerate((2, 2, 3, 3, 3)):
+        for _ in range(num_convs):
             y = F.relu(F.conv2d(y, *next(convolutions), padding=1))
         if group < pools:
             y = F.max_pool2d(y, 2)
     assert y.shape[2:] == last
-    torch.testing.assert_close(model(x), read(y, layers[13:]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(model(x), classify(y, layers[13:]), atol=1e-5, rtol=0)
 
 
 def test_vgg_has_no_bias_before_a_norm() -> None:
@@ -85,11 +85,11 @@ def test_any_image_fits(model: str, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("model", ["lenet", "alexnet", "vgg"])
-def test_a_larger_image_costs_no_more_weights_than_the_papers(model: str) -> None:
+def test_larger_image_keeps_parameter_count(model: str) -> None:
     assert count(network(model, 400, 300)) == count(network(model, 224, 224))
 
 
-def test_lenet_refuses_what_it_would_shrink_to_nothing() -> None:
+def test_lenet_with_too_small_image_raises() -> None:
     assert network("lenet", 4, 9)(torch.randn(2, 1, 4, 9)).shape == (2, 10)
     with pytest.raises(ValueError, match="4 x 4 or more, not 3 x 28"):
         network("lenet", 3, 28)
@@ -100,14 +100,14 @@ def accuracy(model: str, *keys: str) -> float:
 
 
 @pytest.mark.slow
-def test_they_learn() -> None:
+def test_lenet_and_alexnet_learn_digits() -> None:
     assert accuracy("lenet", "data.size=12", "epochs=15", "batch_size=64", "optimizer.lr=1e-2") > 0.85
     small = ("model.width_multiplier=0.1", "model.dropout=0.0", "data.size=12", "epochs=15")
     assert accuracy("alexnet", *small) > 0.8
 
 
 @pytest.mark.slow
-def test_a_deep_vgg_learns_and_without_norms_does_not_start() -> None:
+def test_deep_vgg_learns_only_with_norms() -> None:
     small = ("model.width_multiplier=0.1", "model.dropout=0.0", "data.size=8", "epochs=10", "batch_size=64")
     assert accuracy("vgg", "model.depth=16", *small) > 0.7
     assert accuracy("vgg", "model.depth=16", "model.norm=none", *small) < 0.3

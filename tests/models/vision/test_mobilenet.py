@@ -1,4 +1,4 @@
-"""Depthwise separable convolutions against plain numpy, and MobileNet against another implementation."""
+"""Depthwise separable convolutions against numpy, and MobileNet against transformers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainer.models.layers.conv.separable_conv import adapt_strides, make_separa
 
 
 def ref_separable(x: np.ndarray, depthwise: Any, pointwise: Any, stride: int) -> np.ndarray:
-    """Of x (B, C, H, W): each map's own 3x3 filter, then sums over the maps; both cut to [0, 6]."""
+    """Apply a 3x3 filter per channel of x (B, C, H, W), then mix channels; both are clipped to [0, 6]."""
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))[:, :, ::stride, ::stride]
     (w, b), (v, c) = depthwise, pointwise
@@ -26,24 +26,24 @@ def ref_separable(x: np.ndarray, depthwise: Any, pointwise: Any, stride: int) ->
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [(7, 7), (9, 4)])
-def test_a_pair_matches_the_textbook(size: tuple[int, int], stride: int) -> None:
-    pair = make_separable_conv(3, 5, stride, norm=False)
-    for parameter in pair.parameters():
+def test_separable_conv_matches_reference(size: tuple[int, int], stride: int) -> None:
+    layer = make_separable_conv(3, 5, stride, norm=False)
+    for parameter in layer.parameters():
         nn.init.normal_(parameter, std=2)
-    values = [parameter.detach().numpy() for parameter in pair.parameters()]
+    values = [parameter.detach().numpy() for parameter in layer.parameters()]
     x = torch.randn(2, 3, *size)
     expected = ref_separable(x.numpy(), values[:2], values[2:], stride)
     assert (expected == 6).any(), "the bound is not reached"
-    np.testing.assert_allclose(pair(x).detach().numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(layer(x).detach().numpy(), expected, atol=1e-5)
 
 
-def test_counts() -> None:
+def test_parameter_counts() -> None:
     assert count(make_separable_conv(32, 64, 1, norm=False)) == 2432
     assert count(make_separable_conv(32, 64, 1)) == 2432 - 96 + 2 * 96
     assert published("mobilenet", width_multiplier=1.0) == 4231976
 
 
-def test_of_the_halvings_the_last_ones_stay() -> None:
+def test_adapt_strides_keeps_last_strides() -> None:
     published_strides = [2, 1, 2, 1, 2, 2, 2]
     assert (
         adapt_strides(published_strides, (224, 224)) == adapt_strides(published_strides, (300, 64)) == published_strides
@@ -55,7 +55,7 @@ def test_of_the_halvings_the_last_ones_stay() -> None:
 
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.slow
-def test_its_feature_maps_match_another_implementation(train: bool) -> None:
+def test_feature_maps_match_transformers(train: bool) -> None:
     from transformers import MobileNetV1Config, MobileNetV1Model
 
     ours: Any = network("mobilenet", 70, 96, in_channels=3, width_multiplier=0.25)
@@ -82,6 +82,6 @@ def test_any_image_fits(size: tuple[int, int], norm: str) -> None:
 
 
 @pytest.mark.slow
-def test_it_learns() -> None:
+def test_learns_digits() -> None:
     small = ("data.size=8", "augment=none", "epochs=6", "batch_size=64", "optimizer.lr=1e-2")
     assert lab("model=mobilenet", "data=digits", *small).test()["accuracy"] > 0.6

@@ -1,4 +1,4 @@
-"""The residual network as published, as the source has it, and as it learns."""
+"""ResNet: published parameter counts, logits against transformers, training."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ def test_parameter_counts_match_the_paper(depth: int, parameters: int) -> None:
     assert published("resnet", depth=depth, width_multiplier=1.0, stem="imagenet") == parameters
 
 
-def test_a_block_of_the_other_kind() -> None:
+def test_block_and_depth_overrides_match_published_counts() -> None:
     full = {"width_multiplier": 1.0, "stem": "imagenet"}
     assert published("resnet", depth=34, block="bottleneck", **full) == published("resnet", depth=50, **full)
     assert published("resnet", depth=[3, 4, 6, 3], **full) == published("resnet", depth=34, **full)
 
 
 @pytest.mark.parametrize(
-    ("how", "parameters"),
+    ("options", "parameters"),
     [
         ({"stem_norm": True, "bias": False}, 684362),
         ({"stem_norm": False, "bias": False}, 684298),
         ({"stem_norm": False, "bias": True}, 685194),
     ],
 )
-def test_parameter_counts_match_the_source(how: dict[str, Any], parameters: int) -> None:
-    model = network("resnet", in_channels=3, depth=[2, 2], width_multiplier=1.0, stem="imagenet", **how)
+def test_parameter_counts_of_small_network(options: dict[str, Any], parameters: int) -> None:
+    model = network("resnet", in_channels=3, depth=[2, 2], width_multiplier=1.0, stem="imagenet", **options)
     assert count(model) == parameters
 
 
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize(("depth", "kind"), [(18, "basic"), (50, "bottleneck")])
-def test_its_logits_match_another_implementation(depth: int, kind: str, train: bool) -> None:
+def test_logits_match_transformers(depth: int, kind: str, train: bool) -> None:
     from transformers import ResNetConfig, ResNetForImageClassification
 
     ours = network("resnet", in_channels=3, depth=depth, width_multiplier=0.125, stem="imagenet")
@@ -63,13 +63,13 @@ def test_any_image_fits(size: tuple[int, int], stem: str) -> None:
     assert network("resnet", stem=stem)(torch.randn(2, 1, *size)).shape == (2, 10)
 
 
-def test_no_blocks_are_refused() -> None:
+def test_empty_depth_raises() -> None:
     with pytest.raises(ValueError, match="depth needs at least one entry"):
         network("resnet", depth=[])
 
 
 @pytest.mark.slow
-def test_it_learns() -> None:
+def test_learns_gratings() -> None:
     small = ("model.depth=[1,1]", "model.width_multiplier=0.125")
     scores = lab("model=resnet", *small, "data=gratings", "data.size=12", "data.rows=2000", "optimizer.lr=1e-2").test()
     assert scores["accuracy"] > 0.9

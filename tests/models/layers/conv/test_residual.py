@@ -1,4 +1,4 @@
-"""The residual trunk against another implementation with the same weights, and what it says of itself."""
+"""Residual trunk against transformers with the same weights, and its parameter counts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.helpers.image_nets import copy_in_order, count, shake_norms
 from trainer.models.layers.conv.residual import ResidualBlock, ResNetTrunk
 
 
-def small(**changes: Any) -> ResNetTrunk:
-    """The source's small network, without its faults."""
+def make_trunk(**changes: Any) -> ResNetTrunk:
+    """Build a small trunk of two stages."""
     options = {"in_channels": 3, "block": "basic", "blocks": [2, 2], "widths": [64, 128], "stem": "imagenet"}
     return ResNetTrunk(**options | changes)
 
@@ -23,7 +23,7 @@ def small(**changes: Any) -> ResNetTrunk:
     ("block", "blocks", "widths"), [("basic", [2, 2, 2, 2], [64, 128, 256, 512]), ("bottleneck", [2, 1, 2], [4, 8, 6])]
 )
 @pytest.mark.slow
-def test_it_matches_the_published_network(
+def test_matches_transformers_resnet(
     block: Literal["basic", "bottleneck"], blocks: list[int], widths: list[int], train: bool
 ) -> None:
     from transformers import ResNetConfig, ResNetModel
@@ -39,45 +39,45 @@ def test_it_matches_the_published_network(
         expected = theirs.train(train)(x).last_hidden_state
         found = ours.train(train)(x)
     torch.testing.assert_close(found / expected.std(), expected / expected.std(), atol=1e-5, rtol=0)
-    after = zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True)
-    assert all(torch.allclose(mine, other, atol=1e-5) for mine, other in after), "running statistics differ"
+    states = zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True)
+    assert all(torch.allclose(mine, other, atol=1e-5) for mine, other in states), "running statistics differ"
 
 
-def test_counts() -> None:
+def test_parameter_counts() -> None:
     head = 128 * 10 + 10
-    assert count(small()) + head == 684362
-    assert count(small(stem_norm=False)) + head == 684298
-    assert count(small(stem_norm=False, bias=True)) + head == 685194
-    assert count(small(blocks=[2, 2, 2, 2], widths=[64, 128, 256, 512])) == 11176512
+    assert count(make_trunk()) + head == 684362
+    assert count(make_trunk(stem_norm=False)) + head == 684298
+    assert count(make_trunk(stem_norm=False, bias=True)) + head == 685194
+    assert count(make_trunk(blocks=[2, 2, 2, 2], widths=[64, 128, 256, 512])) == 11176512
 
 
 def test_no_bias_precedes_a_norm() -> None:
-    def biases(model: ResNetTrunk) -> int:
+    def count_biases(model: ResNetTrunk) -> int:
         convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
         return sum(module.bias is not None for module in convolutions)
 
-    assert biases(small()) == 0
-    assert biases(small(stem_norm=False)) == 1
-    assert biases(small(bias=True)) == 10
+    assert count_biases(make_trunk()) == 0
+    assert count_biases(make_trunk(stem_norm=False)) == 1
+    assert count_biases(make_trunk(bias=True)) == 10
 
 
 @pytest.mark.parametrize("size", [(1, 1), (28, 28), (33, 7)])
 @pytest.mark.parametrize("block", ["basic", "bottleneck"])
 @pytest.mark.parametrize(("stem", "stride"), [("imagenet", 8), ("small", 2)])
-def test_every_image_fits_and_sides_are_rounded_up(size: tuple[int, int], block: str, stem: str, stride: int) -> None:
-    model = small(block=block, widths=[4, 8], blocks=[1, 2], stem=stem).eval()
+def test_output_size_is_rounded_up(size: tuple[int, int], block: str, stem: str, stride: int) -> None:
+    model = make_trunk(block=block, widths=[4, 8], blocks=[1, 2], stem=stem).eval()
     height, width = (-(-side // stride) for side in size)
     assert model(torch.randn(2, 3, *size)).shape == (2, model.out_channels, height, width)
 
 
-def test_a_block_with_a_zero_branch_is_the_identity() -> None:
+def test_block_with_zero_branch_is_identity() -> None:
     block = ResidualBlock("basic", 3, 3, 1, bias=False)
     nn.init.zeros_(block.branch[-1].weight)
     x = torch.randn(2, 3, 5, 6)
     assert torch.equal(block(x), x.relu())
 
 
-def test_lists_that_do_not_match_are_refused() -> None:
+def test_mismatched_stage_lists_raise() -> None:
     for blocks, widths in (([2, 2], [8]), ([], [])):
         with pytest.raises(ValueError, match=f"per stage; got {len(blocks)} and {len(widths)}"):
-            small(blocks=blocks, widths=widths)
+            make_trunk(blocks=blocks, widths=widths)

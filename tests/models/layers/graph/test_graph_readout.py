@@ -1,4 +1,4 @@
-"""Nodes to graphs against plain loops, and whole-number codes."""
+"""Graph pooling against plain loops, and categorical embeddings."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from trainer.models.layers.categorical_embedding import CategoricalEmbedding
 from trainer.models.layers.graph.graph_readout import GraphPool
 
 SIZES = [3, 1, 4]
-KINDS = ("mean", "sum", "max", "attention")
-each = pytest.mark.parametrize("kind", KINDS)
+POOLS = ("mean", "sum", "max", "attention")
+every_pool = pytest.mark.parametrize("kind", POOLS)
 
 
-def looped(pool: GraphPool, h: Tensor) -> Tensor:
-    """Graph by graph, number by number."""
+def reference_pool(pool: GraphPool, h: Tensor) -> Tensor:
+    """Pool graph by graph in plain Python."""
 
-    def attended(rows: list[list[float]]) -> list[float]:
+    def attention_pool(rows: list[list[float]]) -> list[float]:
         assert pool.score is not None
         weight = [math.exp(sum(w * v for w, v in zip(pool.score.tolist(), row, strict=True))) for row in rows]
         return [
@@ -31,26 +31,26 @@ def looped(pool: GraphPool, h: Tensor) -> Tensor:
         "mean": lambda rows: [sum(column) / len(rows) for column in zip(*rows, strict=True)],
         "sum": lambda rows: [sum(column) for column in zip(*rows, strict=True)],
         "max": lambda rows: [max(column) for column in zip(*rows, strict=True)],
-        "attention": attended,
+        "attention": attention_pool,
     }
     return torch.tensor([kinds[pool.kind](part.tolist()) for part in h.split(SIZES)])
 
 
-@each
+@every_pool
 def test_pools_match_a_reference_loop(kind: str) -> None:
     h, pool = torch.randn(8, 5), GraphPool(kind, 5)  # type: ignore[arg-type]
-    torch.testing.assert_close(pool(h, torch.tensor(SIZES)), looped(pool, h), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(pool(h, torch.tensor(SIZES)), reference_pool(pool, h), atol=1e-6, rtol=1e-5)
 
 
-@each
-def test_gradients_of_pools(kind: str) -> None:
+@every_pool
+def test_pool_gradients_match_finite_differences(kind: str) -> None:
     pool = GraphPool(kind, 5).double()  # type: ignore[arg-type]
     h = torch.randn(8, 5, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(lambda h, *_: pool(h, torch.tensor(SIZES)), (h, *pool.parameters()))
 
 
-@each
-def test_half_precision_pools_and_learns(kind: str) -> None:
+@every_pool
+def test_bfloat16_pool_has_finite_gradients(kind: str) -> None:
     linear, pool = torch.nn.Linear(5, 5), GraphPool(kind, 5)  # type: ignore[arg-type]
     h = torch.randn(8, 5)
     with torch.autocast("cpu", torch.bfloat16):
@@ -60,16 +60,16 @@ def test_half_precision_pools_and_learns(kind: str) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in (*linear.parameters(), *pool.parameters()))
 
 
-@each
+@every_pool
 def test_graphs_of_a_batch_are_independent(kind: str) -> None:
-    """Neither what is in it nor how it pulls, however loud the other is."""
+    """Outputs and gradients do not depend on large features of another graph."""
     pool = GraphPool(kind, 5)  # type: ignore[arg-type]
     h = torch.randn(8, 5)
     h[4:] *= 1e4
     h.requires_grad_()
     pooled = pool(h, torch.tensor(SIZES))
-    quiet = pool(h[:4], torch.tensor(SIZES[:2]))
-    torch.testing.assert_close(pooled[:2], quiet)
+    separate = pool(h[:4], torch.tensor(SIZES[:2]))
+    torch.testing.assert_close(pooled[:2], separate)
     pooled[0].sum().backward()
     assert h.grad is not None
     assert not h.grad[3:].any()
@@ -77,7 +77,7 @@ def test_graphs_of_a_batch_are_independent(kind: str) -> None:
     assert pooled.isfinite().all()
 
 
-def test_attention_shares_add_up_to_one_whatever_the_scores() -> None:
+def test_attention_weights_sum_to_one_for_any_scores() -> None:
     pool = GraphPool("attention", 2)
     h = torch.tensor(
         [[1000.0, 1.0], [-1000.0, 1.0], [999.0, 1.0], [0.0, 1.0], [5.0, 1.0], [5.0, 1.0], [5.0, 1.0], [5.0, 1.0]]
@@ -85,7 +85,7 @@ def test_attention_shares_add_up_to_one_whatever_the_scores() -> None:
     torch.testing.assert_close(pool(h, torch.tensor(SIZES))[:, 1], torch.ones(3))
 
 
-def test_codes_are_a_linear_layer_on_the_codes_one_hot() -> None:
+def test_categorical_embedding_equals_linear_on_one_hot() -> None:
     embed = CategoricalEmbedding([3, 2, 4], 5)
     x = torch.tensor([[2, 1, 0], [0, 0, 3], [1, 1, 1], [2, 0, 2]])
     one_hot = torch.cat([torch.nn.functional.one_hot(c, n) for c, n in zip(x.t(), (3, 2, 4), strict=True)], 1).float()
@@ -93,7 +93,7 @@ def test_codes_are_a_linear_layer_on_the_codes_one_hot() -> None:
     assert sum(p.numel() for p in embed.parameters()) == 9 * 5
 
 
-def test_invalid_codes_are_refused() -> None:
+def test_invalid_codes_raise() -> None:
     embed = CategoricalEmbedding([3, 2], 5)
     with pytest.raises(ValueError, match=r"codes of column 1 are 0\.\.1; row 1 has 2"):
         embed(torch.tensor([[2, 1], [0, 2]]))

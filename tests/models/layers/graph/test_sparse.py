@@ -15,23 +15,23 @@ from trainer.models.layers.graph.sparse import (
 )
 
 
-def test_attention_survives_huge_scores() -> None:
+def test_row_softmax_is_stable_for_large_scores() -> None:
     pattern, _ = SparsePattern.from_coo(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), (2, 2))
-    share = row_softmax(pattern, torch.tensor([1000.0, 1000.0, -1000.0]))
-    torch.testing.assert_close(share, torch.tensor([0.5, 0.5, 1.0]))
+    weights = row_softmax(pattern, torch.tensor([1000.0, 1000.0, -1000.0]))
+    torch.testing.assert_close(weights, torch.tensor([0.5, 0.5, 1.0]))
 
 
-def test_a_row_without_a_score_takes_no_share_and_no_gradient() -> None:
+def test_row_softmax_of_masked_row_is_zero_with_zero_gradient() -> None:
     pattern, _ = SparsePattern.from_coo(torch.tensor([0, 0, 1, 1, 3]), torch.tensor([0, 1, 0, 2, 1]), (4, 3))
     scores = torch.tensor([-torch.inf, -torch.inf, 0.0, -torch.inf, -torch.inf], dtype=torch.double, requires_grad=True)
-    share = row_softmax(pattern, scores)
-    assert share.tolist() == [0.0, 0.0, 1.0, 0.0, 0.0]
-    (share * torch.randn(5)).sum().backward()
+    weights = row_softmax(pattern, scores)
+    assert weights.tolist() == [0.0, 0.0, 1.0, 0.0, 0.0]
+    (weights * torch.randn(5)).sum().backward()
     assert scores.grad is not None
     assert not scores.grad.any()
 
 
-def test_gradients_of_the_primitives() -> None:
+def test_gradients_match_finite_differences() -> None:
     torch.manual_seed(0)
     rows, cols = torch.tensor([3, 0, 0, 2, 3]), torch.tensor([1, 2, 0, 1, 2])  # row 1 is empty
     pattern, _ = SparsePattern.from_coo(rows, cols, (4, 3))
@@ -41,21 +41,21 @@ def test_gradients_of_the_primitives() -> None:
     assert torch.autograd.gradcheck(lambda v: row_softmax(pattern, v), (values,))
 
 
-def test_dropout_keeps_the_mean_and_drops_the_share() -> None:
+def test_dropout_has_given_rate_and_keeps_mean() -> None:
     torch.manual_seed(0)
     ones = torch.ones(1001, 999)
     for p in (0.1, 0.5, 0.6):
         out = sparse_dropout(ones, p, training=True)
         assert abs(float((out == 0).float().mean()) - p) < 0.002
         assert out.unique().tolist() == [0.0, pytest.approx(1 / (1 - p), rel=1e-4)]
-    # Neighbours are drawn apart: columns of one 64-bit word are not alike.
+    # Adjacent elements are independent: columns of one 64-bit word are uncorrelated.
     out = sparse_dropout(torch.ones(4000, 4), 0.5, training=True)
     assert (torch.corrcoef(out.t()) - torch.eye(4)).abs().max() < 0.08
     assert torch.equal(sparse_dropout(ones, 0.5, training=False), ones)
     assert not sparse_dropout(ones, 1.0, training=True).any()
 
 
-def test_dropout_touches_the_entries_of_sparse_features_only() -> None:
+def test_dropout_of_sparse_features_keeps_zeros() -> None:
     x = torch.eye(400)
     sparse = to_sparse_if_mostly_zero(x)
     assert isinstance(sparse, SparseMatrix)

@@ -1,4 +1,4 @@
-"""What is kept of a graph between steps, and when it is made anew."""
+"""TensorCache: reuse between steps and invalidation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.helpers.graphs import every, random_graph
 from trainer.models.layers.graph.tensor_cache import TensorCache
 
 
-class TestMemo:
+class TestTensorCache:
     @every
     def test_a_changed_graph_is_detected(self, make: Callable[[], nn.Module]) -> None:
         x, edge_index, weight = random_graph()
@@ -28,9 +28,9 @@ class TestMemo:
         x += 1.0
         assert not torch.allclose(model(x, edge_index, weight), changed)
 
-    def test_is_computed_once_and_freed_with_its_tensors(self) -> None:
+    def test_value_is_computed_once_and_freed_with_its_tensors(self) -> None:
         calls: list[int] = []
-        memo = TensorCache()
+        cache = TensorCache()
 
         def make(x: Tensor, factor: int) -> Tensor:
             calls.append(factor)
@@ -38,13 +38,13 @@ class TestMemo:
 
         x = torch.ones(3)
         for _ in range(3):
-            memo(make, x, 2)
-        memo(make, x, 3)
+            cache(make, x, 2)
+        cache(make, x, 3)
         assert calls == [2, 3]
         del x
         gc.collect()
-        memo(make, torch.ones(3), 4)
-        assert len(memo._entries) == 1
+        cache(make, torch.ones(3), 4)
+        assert len(cache._entries) == 1
 
     @every
     def test_a_freed_graph_leaves_no_cache_entry(self, make: Callable[[], nn.Module]) -> None:
@@ -55,31 +55,31 @@ class TestMemo:
             del x, edge_index, weight
         assert len(model.body.cache._entries) <= 2
 
-    def test_has_no_parameters(self) -> None:
-        memo, x = TensorCache(), torch.ones(3, requires_grad=True)
-        assert memo(torch.neg, x) is not memo(torch.neg, x)
+    def test_tensors_with_gradient_are_not_cached(self) -> None:
+        cache, x = TensorCache(), torch.ones(3, requires_grad=True)
+        assert cache(torch.neg, x) is not cache(torch.neg, x)
 
     @every
-    def test_stays_out_of_copies_and_states(self, make: Callable[[], nn.Module]) -> None:
+    def test_is_excluded_from_copies_and_state_dict(self, make: Callable[[], nn.Module]) -> None:
         x, edge_index, _ = random_graph()
         model = make()
         before = set(model.state_dict())
         out = model(x, edge_index)
         assert set(model.state_dict()) == before
-        for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-            assert not twin.body.cache._entries
-            assert torch.equal(twin(x, edge_index), out)
+        for clone in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+            assert not clone.body.cache._entries
+            assert torch.equal(clone(x, edge_index), out)
 
     @every
-    def test_what_inference_mode_made_does_not_reach_training(self, make: Callable[[], nn.Module]) -> None:
+    def test_inference_tensors_are_not_cached(self, make: Callable[[], nn.Module]) -> None:
         x, edge_index, _ = random_graph()
         model = make()
         untouched = copy.deepcopy(model)
         with torch.inference_mode():
             model(x, edge_index)
         assert not model.body.cache._entries
-        for each in (model, untouched):
-            each(x, edge_index).sum().backward()
-        for (name, mine), theirs in zip(model.named_parameters(), untouched.parameters(), strict=True):
-            assert mine.grad is not None, name
-            assert torch.equal(mine.grad, theirs.grad), name
+        for network in (model, untouched):
+            network(x, edge_index).sum().backward()
+        for (name, parameter), expected in zip(model.named_parameters(), untouched.parameters(), strict=True):
+            assert parameter.grad is not None, name
+            assert torch.equal(parameter.grad, expected.grad), name
