@@ -208,7 +208,7 @@ def schedule_layers(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("model", ["cycled", "heir"])
-def test_keys_of_a_file_apply_only_to_the_option_it_selects(schedule_layers: Path, model: str) -> None:
+def test_keys_apply_only_to_the_option_their_file_selects(schedule_layers: Path, model: str) -> None:
     default = compose_from(schedule_layers, f"model={model}", "data=moons").tree
     assert (default["scheduler"]["pct_start"], default["optimizer"]["betas"]) == (0.2, [0.5, 0.9])
     other = compose_from(schedule_layers, f"model={model}", "data=moons", "scheduler=cosine", "optimizer=rmsprop").tree

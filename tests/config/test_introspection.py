@@ -42,21 +42,23 @@ def test_signature_from_source_matches_inspect(target: str) -> None:
     cls = getattr(importlib.import_module(module), name)
     parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
     hints: dict[str, Any] = inspect.get_annotations(cls.__init__, eval_str=True)
-    named = [parameter for parameter in parameters if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
-    unpacked: dict[str, Any] = {}
-    for parameter in parameters[len(named) :]:
+    explicit = [parameter for parameter in parameters if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
+    option_types: dict[str, Any] = {}
+    for parameter in parameters[len(explicit) :]:
         (options,) = get_args(hints[parameter.name])
-        unpacked |= get_type_hints(options, include_extras=True)
-    defaults = getattr(cls, introspection.OPTION_DEFAULTS, {}) if unpacked else {}
-    assert list(signature.init_types) == [*(parameter.name for parameter in named), *unpacked]
+        option_types |= get_type_hints(options, include_extras=True)
+    defaults = getattr(cls, introspection.OPTION_DEFAULTS, {}) if option_types else {}
+    assert list(signature.init_types) == [*(parameter.name for parameter in explicit), *option_types]
     assert (
         get_required_parameters(signature)
-        == {p.name for p in named if p.default is inspect.Parameter.empty}
-        | {key for key, kind in unpacked.items() if get_origin(kind) is not NotRequired} - defaults.keys()
+        == {p.name for p in explicit if p.default is inspect.Parameter.empty}
+        | {key for key, kind in option_types.items() if get_origin(kind) is not NotRequired} - defaults.keys()
     )
     source_defaults = {key: parameter.default for key, parameter in signature.parameters_by_method["__init__"].items()}
-    assert {key: ast.literal_eval(str(source_defaults[key])) for key in unpacked.keys() & defaults.keys()} == defaults
-    hints |= {key: get_args(kind)[0] if get_origin(kind) is NotRequired else kind for key, kind in unpacked.items()}
+    assert {
+        key: ast.literal_eval(str(source_defaults[key])) for key in option_types.keys() & defaults.keys()
+    } == defaults
+    hints |= {key: get_args(kind)[0] if get_origin(kind) is NotRequired else kind for key, kind in option_types.items()}
     assert signature.doc == inspect.cleandoc(cls.__doc__ or "")
     assert signature.shapes == getattr(cls, "shapes", "")
     for key, kind in signature.init_types.items():

@@ -39,7 +39,7 @@ def _read_and_check(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_decompression_bomb_is_refused(name: str, tmp_path: Path) -> None:
+def test_yaml_expansion_bomb_is_refused(name: str, tmp_path: Path) -> None:
     start = monotonic()
     with pytest.raises(ConfigError):
         _read_and_check(write(tmp_path, {"bomb.yaml": BOMBS[name]}) / "bomb.yaml")

@@ -14,7 +14,7 @@ V, END, STEPS = 4, 3, 5
 
 
 class Chain:
-    """A Markov chain of order two, one table a row of memory; its state is the token before the last."""
+    """A Markov chain of order two, one table per row of memory; its state is the token before the last."""
 
     def __init__(self) -> None:
         self.input_lengths: list[int] = []

@@ -139,7 +139,7 @@ def test_every_weight_matrix_of_every_model_is_initialized(model: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", sorted(MODELS.keys() - EMBEDDINGS_ONLY))
-def test_initialization_changes_every_model_and_default_uses_no_random_numbers(model: str) -> None:
+def test_init_rules_differ_and_default_keeps_the_weights(model: str) -> None:
     weights = {}
     for rule in ("default", "xavier", "orthogonal"):
         pair = make_pair(model, first_dataset(model), f"init={rule}")

@@ -80,7 +80,7 @@ def test_misclassified_images_have_the_colors_of_their_files(tmp_path: Path, is_
     assert read_tile_colors(mistakes, tmp_path / "m.png") == get_file_colors(captions, is_gray)
 
 
-def test_artifacts_of_a_task_have_the_value_range_of_the_data(tmp_path: Path) -> None:
+def test_task_artifacts_have_the_value_range_of_the_data(tmp_path: Path) -> None:
     run = lab(*make_overrides(write_images(tmp_path / "kinds")))
     artifacts = make_artifacts(run.task.eval().make_artifacts(run.loaders["test"].iter_epoch(0)))
     bounds = run.data.pixel_bounds()
