@@ -12,7 +12,7 @@ from trainer.core import rng
 
 
 @pytest.fixture(autouse=True)
-def _same_for_each_test() -> None:
+def _reset_threads_and_seed() -> None:
     """Set one thread and a fixed seed before each test."""
     torch.set_num_threads(1)
     rng.seed_everything(0)

@@ -1,4 +1,4 @@
-"""What ``import trainer`` offers: three functions called from a larger program, and the names that plugins import."""
+"""Public interface of the package: ``run``, ``build``, ``compose`` and the names that plugins import."""
 
 from __future__ import annotations
 
@@ -29,51 +29,51 @@ from trainer.utils.errors import ConfigError
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
-def drawn() -> list[float]:
+def draw_random_numbers() -> list[float]:
     return [float(torch.rand(())), random.random(), float(np.random.uniform())]
 
 
 @pytest.mark.parametrize("call", [trainer.run, trainer.build])
-def test_a_run_does_not_change_the_global_random_state(call: Any) -> None:
-    """A search that draws each setting between runs would else draw the same one every time."""
-    found = []
-    for calls in (False, True):
+def test_run_and_build_preserve_the_global_random_state(call: Any) -> None:
+    """Otherwise a random search would draw the same setting before every run."""
+    draws = []
+    for is_called in (False, True):
         torch.manual_seed(3)
         random.seed(3)
         np.random.seed(3)
         for _ in range(3):
-            found.append(drawn())
-            if calls:
+            draws.append(draw_random_numbers())
+            if is_called:
                 call(trainer.compose([*SMALL, "model.dropout=0.1"]))
-    assert found[:3] == found[3:]
-    assert found[0] != found[1]
+    assert draws[:3] == draws[3:]
+    assert draws[0] != draws[1]
 
 
 @pytest.mark.parametrize("call", mark_slow_after(1, [trainer.run, trainer.build]))
-def test_a_concurrent_run_in_a_thread_is_refused(call: Any) -> None:
+def test_concurrent_run_in_another_thread_raises(call: Any) -> None:
     config = trainer.compose([*SMALL, "model.dropout=0.3", "epochs=40"])
-    alone = trainer.run(config)
-    refused: list[str] = []
-    other = trainer.compose([*SMALL, "seed=1"])
+    reference = trainer.run(config)
+    errors: list[str] = []
+    second_config = trainer.compose([*SMALL, "seed=1"])
 
-    def run_beside() -> None:
-        while len([*Path("outputs").glob("2*/*/train.log")]) < 2:  # until the first has made its folder
+    def run_second() -> None:
+        while len([*Path("outputs").glob("2*/*/train.log")]) < 2:  # until the first run has a directory
             time.sleep(0.001)
         try:
-            call(other)
+            call(second_config)
         except ConfigError as error:
-            refused.append(str(error))
+            errors.append(str(error))
 
-    second = threading.Thread(target=run_beside)
-    second.start()
+    thread = threading.Thread(target=run_second)
+    thread.start()
     result = trainer.run(config)
-    second.join()
-    assert len(refused) == 1
-    assert "another thread of this process is training" in refused[0]
-    assert result.test == alone.test
-    assert len([*Path("outputs").glob("2*/*")]) == 2, "the refused one touched nothing"
+    thread.join()
+    assert len(errors) == 1
+    assert "another thread of this process is training" in errors[0]
+    assert result.test == reference.test
+    assert len([*Path("outputs").glob("2*/*")]) == 2, "the refused run wrote nothing"
     log = (Path(result.folder) / "train.log").read_text(encoding="utf-8")
-    assert log.count("epoch") == (Path(alone.folder) / "train.log").read_text(encoding="utf-8").count("epoch")
+    assert log.count("epoch") == (Path(reference.folder) / "train.log").read_text(encoding="utf-8").count("epoch")
 
 
 def test_a_run_restores_the_global_state_of_the_process(capfd: pytest.CaptureFixture[str]) -> None:
@@ -81,10 +81,10 @@ def test_a_run_restores_the_global_state_of_the_process(capfd: pytest.CaptureFix
     torch.set_num_threads(2)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     with initialize_config_dir(str(Path.cwd()), version_base="1.3", job_name="mine"):
-        mine, before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+        hydra, hydra_config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
         trainer.run(trainer.compose([*SMALL, "threads=1"]), quiet=True)
-        assert GlobalHydra.instance().hydra is mine
-        assert HydraConfig.instance().cfg is before
+        assert GlobalHydra.instance().hydra is hydra
+        assert HydraConfig.instance().cfg is hydra_config
     assert torch.get_num_threads() == 2
     assert handlers == {number: signal.getsignal(number) for number in handlers}
     assert capfd.readouterr() == ("", "")
@@ -92,7 +92,7 @@ def test_a_run_restores_the_global_state_of_the_process(capfd: pytest.CaptureFix
     assert "saved in" in capfd.readouterr().out
 
 
-def test_a_string_for_a_list_and_a_list_for_a_configuration_are_refused() -> None:
+def test_arguments_of_wrong_type_raise_type_error() -> None:
     with pytest.raises(TypeError, match=r"overrides must be a list of strings, such as \['model=lstm'\], not a string"):
         trainer.compose("model=lstm")
     for call in (trainer.run, trainer.build):
@@ -101,18 +101,18 @@ def test_a_string_for_a_list_and_a_list_for_a_configuration_are_refused() -> Non
 
 
 @pytest.mark.slow
-def test_a_run_in_a_thread_is_the_same_run() -> None:
-    found = []
+def test_run_in_a_thread_gives_the_same_scores() -> None:
+    scores = []
     for in_thread in (False, True):
         config = trainer.compose([*SMALL, "epochs=2"])
-        thread = threading.Thread(target=lambda config=config: found.append(trainer.run(config).val))
+        thread = threading.Thread(target=lambda config=config: scores.append(trainer.run(config).val))
         thread.start() if in_thread else thread.run()
         if in_thread:
             thread.join()
-    assert found[0] == found[1]
+    assert scores[0] == scores[1]
 
 
-def test_an_edited_plugin_is_seen_by_the_next_call() -> None:
+def test_edited_plugin_is_reloaded_by_the_next_call() -> None:
     text = """
         from torch import nn
 
@@ -141,17 +141,20 @@ def test_an_edited_plugin_is_seen_by_the_next_call() -> None:
 def test_importing_the_package_imports_neither_torch_nor_hydra() -> None:
     heavy = "{'torch', 'hydra', 'omegaconf', 'numpy', 'importlib.metadata', 'trainer.core'} & sys.modules.keys()"
     code = f"import sys, trainer; dir(trainer); sys.exit(str(found) if (found := {heavy}) else 0)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
 
 
-def test_each_public_name_is_there_and_known_to_type_checkers() -> None:
+def test_public_names_exist_and_are_visible_to_type_checkers() -> None:
     assert all(getattr(trainer, name) is not None for name in trainer.__all__)
     assert set(trainer.__all__) <= set(dir(trainer))
     tree = ast.parse(Path(str(trainer.__file__)).read_text(encoding="utf-8"))
-    (typed,) = (node for node in tree.body if isinstance(node, ast.If))
+    (type_checking_block,) = (node for node in tree.body if isinstance(node, ast.If))
     imported = {
-        f"{node.module}.{n.name}" for node in typed.body if isinstance(node, ast.ImportFrom) for n in node.names
+        f"{node.module}.{n.name}"
+        for node in type_checking_block.body
+        if isinstance(node, ast.ImportFrom)
+        for n in node.names
     }
     assert imported == {f"{module}.{name}" for module, names in trainer._MODULES.items() for name in names}
     assert {name.rpartition(".")[2] for name in imported} | {"__version__", "build", "compose", "run"} == {

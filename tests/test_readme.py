@@ -1,4 +1,4 @@
-"""What the README and the pages of docs/ show works as it stands there."""
+"""Commands, code blocks and links of the README and the pages of docs/."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
     for path in [*sorted(ROOT.glob("*.md")), ROOT / "trainer/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 }
-"""Every page with its text, by its path."""
+"""Text of every page by its path."""
 GUIDES = {name: text for name, text in PAGES.items() if name == "README.md" or name.startswith("docs/")}
 TEXT = "\n".join(GUIDES.values())
 
 FILES = re.findall(r"^`(\S+\.(?:py|yaml))`:\n\n```(?:python|yaml)\n(.*?)```$", TEXT, re.DOTALL | re.MULTILINE)
-"""Each file that is to be written: its name stands in the text, and the block is all of it."""
+"""Files that the reader is to write: the name is in the text, the contents are in the block below it."""
 SCRIPTS = {
     name: blocks
     for name, text in GUIDES.items()
     if (blocks := re.findall(r"(?<!`:\n\n)^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
 }
-"""The other blocks of Python of each page, which are run one after another."""
+"""The other Python blocks of each page, run one after another."""
 BLOCKS = re.findall(r"^```(?:python|yaml)\n", TEXT, re.MULTILINE)
 COMMANDS = re.findall(r"^train .*$", TEXT, re.MULTILINE) + re.findall(r"`(train [a-z-]+[= ][^`]*)`", TEXT)
 VERBS = ("-m", "--config", "list", "show", "resume", "evaluate", "sample", "score", "report")
@@ -40,15 +40,15 @@ RUNS = sorted(
         if not line.startswith(tuple(f"train {v}" for v in VERBS)) and "plugins=" not in line
     }
 )
-OWN = re.findall(r"^train (?:--config-dir my_conf )((?!show ).*)$", TEXT, re.MULTILINE)
-OWN += re.findall(r"^train ((?!show |evaluate |-).*plugins=.*)$", TEXT, re.MULTILINE)
+PLUGIN_RUNS = re.findall(r"^train (?:--config-dir my_conf )((?!show ).*)$", TEXT, re.MULTILINE)
+PLUGIN_RUNS += re.findall(r"^train ((?!show |evaluate |-).*plugins=.*)$", TEXT, re.MULTILINE)
 SAMPLES = re.findall(r"^train sample \S*-(\w+)-(\w+) (.*)$", TEXT, re.MULTILINE)
 LINKS = [(name, link) for name, text in PAGES.items() for link in re.findall(r"\]\(([^)\s]+)\)", text)]
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the files that the pages tell one to write."""
+def docs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Change to a directory with the files that the pages tell the reader to write."""
     for name, text in FILES:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,20 +61,20 @@ def test_the_documentation_has_the_expected_code_blocks() -> None:
     assert len(FILES) == len(dict(FILES)) == 15
     assert len(BLOCKS) == len(FILES) + sum(map(len, SCRIPTS.values())), "a block that is neither written nor run"
     assert {"README.md", "docs/guides/python.md"} <= SCRIPTS.keys()
-    assert len(OWN) == 10
+    assert len(PLUGIN_RUNS) == 10
     assert len(RUNS) > 30
     assert SAMPLES
 
 
-def test_the_readme_is_short() -> None:
+def test_readme_is_short_and_index_links_every_guide() -> None:
     assert len(PAGES["README.md"].splitlines()) <= 200
     assert {name for name in PAGES if name.startswith("docs/guides")} == {
         f"docs/{link}" for name, link in LINKS if name == "docs/index.md" and link.startswith("guides/")
-    }, "a page that nothing leads to"
+    }, "a guide that the index does not link"
 
 
 @pytest.mark.parametrize(("page", "link"), LINKS)
-def test_every_link_leads_somewhere(page: str, link: str) -> None:
+def test_link_target_exists(page: str, link: str) -> None:
     path, _, anchor = link.partition("#")
     if path.startswith(("http:", "https:")):
         return
@@ -85,48 +85,48 @@ def test_every_link_leads_somewhere(page: str, link: str) -> None:
         assert anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("words", OWN)
+@pytest.mark.parametrize("words", PLUGIN_RUNS)
 @pytest.mark.slow
-def test_every_extension_trains(words: str, folder: Path) -> None:
-    result = train.run(compose.compose([*words.split(), "epochs=2"], [folder / "my_conf"]))
+def test_documented_plugin_command_trains(words: str, docs_dir: Path) -> None:
+    result = train.run(compose.compose([*words.split(), "epochs=2"], [docs_dir / "my_conf"]))
     declare_plugins([])
     assert result.status == "finished"
     assert result.test
 
 
-@pytest.mark.usefixtures("folder")
-def test_they_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("docs_dir")
+def test_show_describes_documented_plugin(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run_command(["show", "--config-dir", "my_conf", "plugins=[my_net]", "model=my_net"]) == 0
     declare_plugins([])
-    shown = capsys.readouterr().out
-    assert "hidden units" in shown
-    assert "a whole number >= 1" in shown
+    output = capsys.readouterr().out
+    assert "hidden units" in output
+    assert "a whole number >= 1" in output
 
 
 @pytest.mark.parametrize("page", SCRIPTS)
 @pytest.mark.slow
-def test_the_objects_from_python(page: str, folder: Path) -> None:
-    found: dict[str, Any] = {}
+def test_documented_python_script_runs(page: str, docs_dir: Path) -> None:
+    namespace: dict[str, Any] = {}
     for block in SCRIPTS[page]:
-        exec(compile(block, page, "exec"), found)
-    assert found["result"].test["accuracy"] > 0.5
-    assert (folder / found["result"].folder / "results.json").is_file()
+        exec(compile(block, page, "exec"), namespace)
+    assert namespace["result"].test["accuracy"] > 0.5
+    assert (docs_dir / namespace["result"].folder / "results.json").is_file()
 
 
 @pytest.mark.parametrize("line", RUNS)
 @pytest.mark.slow
-def test_every_command_composes(line: str) -> None:
+def test_documented_command_composes(line: str) -> None:
     words = [word for word in line.split("#")[0].split() if not word.startswith("data_dir=")]
     assert compose.compose([word.strip("'") for word in words]).names["model"]
 
 
 @pytest.mark.parametrize(("model", "data", "words"), SAMPLES)
-def test_every_sample_is_asked_for_as_it_should_be(model: str, data: str, words: str) -> None:
+def test_documented_sample_command_parses(model: str, data: str, words: str) -> None:
     target = compose.compose([f"model={model}", f"data={data}"]).tree["task"]["_target_"]
     assert verb_args.parse_verb_args("sample", words.split(), verb_args.get_verb_parameters("sample", target))["prompt"]
 
 
-def test_the_table_of_files_names_files_that_are_there() -> None:
+def test_files_named_in_contributing_exist() -> None:
     paths = re.findall(r"`((?:trainer|tests|conf|docs|examples)/[\w./]+)`", PAGES["CONTRIBUTING.md"])
     plain = [path for path in paths if path == path.lower() or path.endswith(".py")]
     assert len(plain) > 60

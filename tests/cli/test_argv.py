@@ -1,4 +1,4 @@
-"""Flags are read once, and Hydra is given what was read."""
+"""Parsing of command-line flags and the arguments passed on to Hydra."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainer.utils.errors import ConfigError
 
 
 @pytest.mark.parametrize(
-    ("arguments", "given"),
+    ("arguments", "expected"),
     [
         (["--cfg", "job", "seed=1", "--resolve"], ["--cfg=job", "--resolve"]),
         (["-c=all", "-p", "model"], ["--cfg=all", "--package=model"]),
@@ -21,13 +21,13 @@ from trainer.utils.errors import ConfigError
         (["-sc", "install=bash"], ["--shell-completion"]),
     ],
 )
-def test_what_hydra_is_given(arguments: list[str], given: list[str]) -> None:
+def test_make_hydra_args_normalizes_flags(arguments: list[str], expected: list[str]) -> None:
     argv.split_args(arguments)
-    assert argv.make_hydra_args(arguments) == given
+    assert argv.make_hydra_args(arguments) == expected
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--cfg"], "one of job, hydra, all"),
         (["--cfg", "jbo"], "'jbo' given; one of job, hydra, all"),
@@ -49,20 +49,20 @@ def test_what_hydra_is_given(arguments: list[str], given: list[str]) -> None:
         (["-r"], "unknown option"),
     ],
 )
-def test_invalid_loggers_and_callbacks_are_refused(arguments: list[str], said: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+def test_invalid_flags_raise(arguments: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as excinfo:
         argv.split_args(arguments)
-    assert said in str(caught.value)
+    assert message in str(excinfo.value)
 
 
-def test_a_file_is_not_a_folder() -> None:
+def test_config_dir_that_is_a_file_raises() -> None:
     with pytest.raises(ConfigError, match=f"{__file__} is a file"):
         argv.split_args(["--config-dir", __file__])
     assert argv.split_args(["--config-dir", "."])[1] == [Path.cwd()]
 
 
 @pytest.mark.parametrize("words", [[], ["install=foo"], ["install=bash", "query=bash"], ["seed=1"]])
-def test_completion_is_for_one_shell(words: list[str]) -> None:
+def test_standalone_flags_refuse_other_arguments(words: list[str]) -> None:
     with pytest.raises(ConfigError, match="takes no other arguments"):
         argv.check_standalone_flag(words, [], {"--shell-completion"})
     argv.check_standalone_flag(["install=zsh"], [], {"--shell-completion"})

@@ -1,4 +1,4 @@
-"""The command line where Hydra does the work."""
+"""Flags and sweepers that Hydra handles."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from trainer.utils.errors import ConfigError
 
 
 @pytest.mark.slow
-def test_hydras_flags_still_work(tmp_path: Path) -> None:
-    shown = train(*SMALL, "epochs=7", "--cfg", "job", cwd=tmp_path)
-    assert (shown.returncode, "epochs: 7" in shown.stdout) == (0, True), shown.stderr
+def test_hydra_flags_print_and_start_no_run(tmp_path: Path) -> None:
+    config = train(*SMALL, "epochs=7", "--cfg", "job", cwd=tmp_path)
+    assert (config.returncode, "epochs: 7" in config.stdout) == (0, True), config.stderr
     info = train(*SMALL, "--info", cwd=tmp_path)
     assert (info.returncode, "Defaults" in info.stdout + info.stderr) == (0, True), info.stderr
-    own = train("--hydra-help", cwd=tmp_path)
-    assert (own.returncode, "Hydra" in own.stdout) == (0, True)
+    help_text = train("--hydra-help", cwd=tmp_path)
+    assert (help_text.returncode, "Hydra" in help_text.stdout) == (0, True)
     completion = train("-sc", "install=bash", cwd=tmp_path)
     assert (completion.returncode, "complete" in completion.stdout) == (0, True), completion.stderr
     assert not find_runs(tmp_path)
 
 
 @pytest.mark.slow
-def test_resolve_shows_values(tmp_path: Path) -> None:
+def test_resolve_prints_interpolated_values(tmp_path: Path) -> None:
     plain = train("model=lstm", "data=ucr", "data_dir=there", "--cfg", "job", cwd=tmp_path)
     resolved = train("model=lstm", "data=ucr", "data_dir=there", "--cfg", "job", "--resolve", cwd=tmp_path)
     assert "data_dir: ${data_dir}" in plain.stdout
@@ -34,23 +34,23 @@ def test_resolve_shows_values(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_hydras_flags_do_not_let_a_typo_through(tmp_path: Path) -> None:
-    done = train("modell=lstm", "--cfg", "job", cwd=tmp_path)
-    assert (done.returncode, "did you mean model?" in done.stderr) == (2, True)
+def test_typo_next_to_a_hydra_flag_is_refused(tmp_path: Path) -> None:
+    process = train("modell=lstm", "--cfg", "job", cwd=tmp_path)
+    assert (process.returncode, "did you mean model?" in process.stderr) == (2, True)
 
 
 @pytest.mark.slow
-def test_hydras_own_sweeper_still_works(tmp_path: Path) -> None:
-    done = train("-m", *SMALL, "seed=0,1", "hydra/sweeper=basic", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_basic_sweeper_of_hydra_runs_every_job(tmp_path: Path) -> None:
+    sweep = train("-m", *SMALL, "seed=0,1", "hydra/sweeper=basic", cwd=tmp_path)
+    assert sweep.returncode == 0, sweep.stderr
     assert len(find_runs(tmp_path)) == 2
     refused = train("-m", *SMALL, "optimizer=adam,adamm", "hydra/sweeper=basic", cwd=tmp_path)
     assert (refused.returncode, "did you mean adam?" in refused.stderr) == (2, True), refused.stderr
     assert len(find_runs(tmp_path)) == 2
 
 
-def test_unknown_flags_are_refused() -> None:
+def test_split_args_separates_flags_and_refuses_unknown_ones() -> None:
     with pytest.raises(ConfigError, match="unknown option"):
         argv.split_args(["--multi-run"])
-    overrides, folders, given = argv.split_args(["-m", "seed=1", "-cd=/tmp", "+x=1", "~y"])
-    assert (overrides, folders, given) == (["seed=1", "+x=1", "~y"], [Path("/tmp")], {"--multirun", "--config-dir"})
+    overrides, folders, flags = argv.split_args(["-m", "seed=1", "-cd=/tmp", "+x=1", "~y"])
+    assert (overrides, folders, flags) == (["seed=1", "+x=1", "~y"], [Path("/tmp")], {"--multirun", "--config-dir"})

@@ -1,4 +1,4 @@
-"""The command as a user types it."""
+"""Commands of ``train``: imports, error messages, lists and keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainer.config import registry
 from trainer.config.schema import Settings
 from trainer.utils.errors import ConfigError
 
-IMPORTED = """
+IMPORT_REPORT = """
 import sys
 sys.argv = ["train", *{arguments!r}]
 from trainer.cli.main import main
@@ -29,7 +29,7 @@ print(code, *(name for name in heavy if name in sys.modules), file=sys.stderr)
 """
 
 
-# What is imported, and when.
+# Imports.
 
 
 @pytest.mark.parametrize(
@@ -53,17 +53,19 @@ print(code, *(name for name in heavy if name in sys.modules), file=sys.stderr)
         ],
     ),
 )
-def test_nothing_heavy_is_imported_early(arguments: list[str], code: int, modules: list[str], tmp_path: Path) -> None:
+def test_command_imports_only_the_libraries_it_needs(
+    arguments: list[str], code: int, modules: list[str], tmp_path: Path
+) -> None:
     import subprocess
 
-    script = IMPORTED.format(arguments=arguments)
+    script = IMPORT_REPORT.format(arguments=arguments)
     command = [sys.executable, "-P", "-c", script]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
-    assert done.stderr.splitlines()[-1].split() == [str(code), *modules]
+    process = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
+    assert process.stderr.splitlines()[-1].split() == [str(code), *modules]
     assert list(tmp_path.iterdir()) == []
 
 
-# What is told.
+# Error messages.
 
 
 @pytest.mark.parametrize(
@@ -113,12 +115,12 @@ def test_bad_input_is_reported_in_a_few_lines(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    ended, said = run_main(capsys, monkeypatch, *arguments)
-    assert ended == code, said
-    assert said.startswith("error: ")
-    assert len(said.strip().splitlines()) <= 10
+    exit_code, stderr = run_main(capsys, monkeypatch, *arguments)
+    assert exit_code == code, stderr
+    assert stderr.startswith("error: ")
+    assert len(stderr.strip().splitlines()) <= 10
     for word in words:
-        assert word in said
+        assert word in stderr
     assert list(tmp_path.rglob("*")) == []
 
 
@@ -131,10 +133,10 @@ def test_bad_input_is_reported_in_a_few_lines(
     ],
 )
 @pytest.mark.slow
-def test_bad_input_to_the_real_command(arguments: list[str], words: str, tmp_path: Path) -> None:
-    done = train(*arguments, cwd=tmp_path)
-    assert (done.returncode, words in done.stderr, done.stdout.strip()) == (2, True, "")
-    assert "Traceback" not in done.stderr
+def test_subprocess_reports_bad_input_without_traceback(arguments: list[str], words: str, tmp_path: Path) -> None:
+    process = train(*arguments, cwd=tmp_path)
+    assert (process.returncode, words in process.stderr, process.stdout.strip()) == (2, True, "")
+    assert "Traceback" not in process.stderr
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -147,17 +149,17 @@ def test_a_missing_device_is_an_environment_error(
     if (name == "cuda" and torch.cuda.is_available()) or (name == "mps" and torch.backends.mps.is_available()):
         pytest.skip("this machine has one")
     monkeypatch.chdir(tmp_path)
-    code, said = run_main(capsys, monkeypatch, *SMALL, f"device={name}")
-    assert (code, f"device={name}" in said) == (4, True), said
+    code, stderr = run_main(capsys, monkeypatch, *SMALL, f"device={name}")
+    assert (code, f"device={name}" in stderr) == (4, True), stderr
     assert list(tmp_path.rglob("*")) == []
 
 
-def test_a_file_where_the_folder_should_be(
+def test_outputs_that_is_a_file_is_a_system_fault(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(write(tmp_path, {"outputs": "a file"}))
-    code, said = run_main(capsys, monkeypatch, *SMALL)
-    assert (code, "cannot create" in said) == (4, True), said
+    code, stderr = run_main(capsys, monkeypatch, *SMALL)
+    assert (code, "cannot create" in stderr) == (4, True), stderr
 
 
 def test_debug_raises(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,10 +175,10 @@ def test_debug_raises(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_many_problems_are_cut_to_ten_lines(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, said = run_main(capsys, monkeypatch, *(f"nonsense{i}=1" for i in range(30)))
+    code, stderr = run_main(capsys, monkeypatch, *(f"nonsense{i}=1" for i in range(30)))
     assert code == 2
-    assert len(said.strip().splitlines()) == 10
-    assert "... and 21 more" in said
+    assert len(stderr.strip().splitlines()) == 10
+    assert "... and 21 more" in stderr
 
 
 @pytest.mark.parametrize(
@@ -210,68 +212,66 @@ def test_many_problems_are_cut_to_ten_lines(
         (["list", "modls"], "did you mean models?"),
     ],
 )
-def test_the_verbs_say_what_they_take(
+def test_wrong_verb_arguments_are_reported_with_a_hint(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, said = run_main(capsys, monkeypatch, *arguments)
-    assert (code, words in said) == (2, True), said
+    code, stderr = run_main(capsys, monkeypatch, *arguments)
+    assert (code, words in stderr) == (2, True), stderr
 
 
 @pytest.mark.parametrize("option", ["optimizer=adamw", "model=gat"])
-def test_show_prints_the_docstring_without_the_parameters_that_the_table_lists(
-    option: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_show_omits_the_args_section_of_the_docstring(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run_command(["show", option]) == 0
-    printed = capsys.readouterr().out
-    assert "Args:" not in printed
-    assert "\n\nReferences:\n    " in printed
-    assert "    lr: " not in printed
+    output = capsys.readouterr().out
+    assert "Args:" not in output
+    assert "\n\nReferences:\n    " in output
+    assert "    lr: " not in output
 
 
-def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_flag_prints_the_package_name(capsys: pytest.CaptureFixture[str]) -> None:
     from trainer.cli import main
 
     assert main.run_command(["--version"]) == 0
     assert capsys.readouterr().out.startswith("train-zoo ")
 
 
-def test_a_long_line_is_cut() -> None:
+def test_long_error_line_is_truncated() -> None:
     from trainer.cli import main
 
-    told = main.format_error(ConfigError("x" * 10_000))
-    assert len(told) < 2100
-    assert told.endswith(" ...")
+    line = main.format_error(ConfigError("x" * 10_000))
+    assert len(line) < 2100
+    assert line.endswith(" ...")
 
 
 # Lists and keys.
 
 
 @pytest.fixture
-def endless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines as they are in a file, whatever width is set where the tests run."""
+def unlimited_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unset ``COLUMNS``, so that lines are as long as in a file."""
     monkeypatch.delenv("COLUMNS", raising=False)
 
 
-@pytest.mark.usefixtures("endless")
-def test_list_and_show_print_everything(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("unlimited_width")
+def test_list_and_show_print_every_option_and_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run_command(["list"]) == 0
-    listed = capsys.readouterr().out
-    assert listed.count("Shapes: B batch, ") == 1
+    listing = capsys.readouterr().out
+    assert listing.count("Shapes: B batch, ") == 1
     for group in registry.GROUPS:
         for name, option in registry.list_options(group).items():
-            assert any(row.startswith(name) and option.description in row for row in listed.splitlines()), name
+            assert any(row.startswith(name) and option.description in row for row in listing.splitlines()), name
             assert main.run_command(["show", f"{group}={name}"]) == 0
-            shown = capsys.readouterr().out
+            output = capsys.readouterr().out
             for key, _, meaning in option.find_entries():
-                if f"{group}.{key} " in shown:
-                    assert meaning in shown
+                if f"{group}.{key} " in output:
+                    assert meaning in output
     assert main.run_command(["show"]) == 0
-    shown = capsys.readouterr().out
+    output = capsys.readouterr().out
     for key in get_type_hints(Settings):
-        assert any(row.startswith(key) for row in shown.splitlines()), key
+        assert any(row.startswith(key) for row in output.splitlines()), key
 
 
-@pytest.mark.usefixtures("endless")
+@pytest.mark.usefixtures("unlimited_width")
 def test_show_gives_type_default_and_meaning(capsys: pytest.CaptureFixture[str]) -> None:
     main.run_command(["show", "model=lstm"])
     row = next(row for row in capsys.readouterr().out.splitlines() if row.startswith("model.hidden_size"))
@@ -280,7 +280,7 @@ def test_show_gives_type_default_and_meaning(capsys: pytest.CaptureFixture[str])
         assert word in row
 
 
-def test_show_lists_what_an_option_sets_outside_its_group(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_lists_overrides_outside_the_group(capsys: pytest.CaptureFixture[str]) -> None:
     main.run_command(["show", "model=dcgan"])
     _, table = capsys.readouterr().out.split("ALSO SETS")
     rows = {row.split()[0]: " ".join(row.split()[1:]) for row in table.splitlines()[1:] if row}

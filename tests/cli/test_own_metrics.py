@@ -1,4 +1,4 @@
-"""Metrics of a user's own, from the command line: monitored, scheduled on, stopped by, resumed, evaluated, ranked."""
+"""Metrics of plugins in commands: monitor, schedule, early stopping, resume, evaluation and leaderboard."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ pytestmark = pytest.mark.usefixtures("own_plugins")
 SMALL = ("threads=1", "draw=false", "model.hidden=[4]")
 PINBALL = ("--config-dir", "own_conf", "plugins=[own_quantile]", "model=mlp", "data=diabetes", "task=own_quantile")
 BALANCED = ("plugins=[own_metrics]", "model=mlp", "data=moons", "data.rows=300", "batch_size=8")
-WATCHED = ("scheduler=plateau", "scheduler.patience=1", "patience=4", "epochs=12", "optimizer.lr=0.05", "ema=0.5")
+MONITORED = ("scheduler=plateau", "scheduler.patience=1", "patience=4", "epochs=12", "optimizer.lr=0.05", "ema=0.5")
 KINDS = {
-    "task": (*PINBALL, *SMALL, *WATCHED),
-    "metric": (*BALANCED, *SMALL, *WATCHED, "task.scores=[accuracy,own_metrics.balanced_error,own_metrics.Spread]"),
+    "task": (*PINBALL, *SMALL, *MONITORED),
+    "metric": (*BALANCED, *SMALL, *MONITORED, "task.scores=[accuracy,own_metrics.balanced_error,own_metrics.Spread]"),
 }
 PLUGINS = {"task": "plugins=[own_quantile]", "metric": "plugins=[own_metrics]"}
 MONITORS = {"task": "pinball", "metric": "balanced_error"}
 
 
-def trained(kind: str, name: str, *words: str) -> Path:
-    monitored = (f"monitor={MONITORS[kind]}",) if kind == "metric" else ()
+def train_run(kind: str, name: str, *overrides: str) -> Path:
+    monitor = (f"monitor={MONITORS[kind]}",) if kind == "metric" else ()
     extra = () if kind == "task" else ("model.dropout=0.2",)
-    assert run_command([*KINDS[kind], *extra, *monitored, *words, f"hydra.run.dir=outputs/{name}"]) == 0
+    assert run_command([*KINDS[kind], *extra, *monitor, *overrides, f"hydra.run.dir=outputs/{name}"]) == 0
     return Path("outputs", name)
 
 
-def outcome(path: Path) -> tuple[object, ...]:
+def read_outcome(path: Path) -> tuple[object, ...]:
     last, best = checkpoint.load_newest(path), checkpoint.load_checkpoint(path / checkpoint.BEST)
     results = run_dir.read_results(path)
     return digest(last), digest(best), read_metrics(path), results["test"], results["higher_is_better"]
@@ -51,22 +51,22 @@ def outcome(path: Path) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_a_run_with_a_user_metric_resumes_bit_exactly(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = trained(kind, "whole")
+    whole = train_run(kind, "whole")
     rates = {row["lr_model"] for row in read_metrics(whole)}
     assert len(rates) > 1, "the plateau schedule lowered the rate"
     for step in (5, 23):
         with monkeypatch.context() as patched:
             send_signal_at(patched, step, signal.SIGTERM)
             with pytest.raises(Interrupted):
-                trained(kind, f"stopped{step}")
+                train_run(kind, f"stopped{step}")
         stopped = Path(f"outputs/stopped{step}")
         assert run_command(["resume", str(stopped), PLUGINS[kind]]) == 0
-        assert outcome(stopped) == outcome(whole)
+        assert read_outcome(stopped) == read_outcome(whole)
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_the_best_weights_and_the_stop_are_those_of_the_lowest_value(kind: str) -> None:
-    path, name = trained(kind, "run", "epochs=40"), MONITORS[kind]
+def test_best_checkpoint_and_early_stop_follow_the_lowest_value(kind: str) -> None:
+    path, name = train_run(kind, "run", "epochs=40"), MONITORS[kind]
     rows, results = read_metrics(path), run_dir.read_results(path)
     values = [float(row[f"val_{name}"]) for row in rows]
     assert results["best_epoch"] == 1 + int(np.argmin(values))
@@ -76,12 +76,12 @@ def test_the_best_weights_and_the_stop_are_those_of_the_lowest_value(kind: str) 
     assert results["higher_is_better"][name] is False
 
 
-def test_a_metric_is_monitored_with_its_direction_and_is_exact_over_batches(capsys: pytest.CaptureFixture[str]) -> None:
+def test_metric_is_maximized_and_exact_over_batches(capsys: pytest.CaptureFixture[str]) -> None:
     from sklearn.metrics import balanced_accuracy_score
 
     import trainer
 
-    path = trained("metric", "run", "monitor=spread")
+    path = train_run("metric", "run", "monitor=spread")
     results = run_dir.read_results(path)
     assert results["higher_is_better"] == {"accuracy": True, "balanced_error": False, "spread": True}
     values = [float(row["val_spread"]) for row in read_metrics(path)]
@@ -90,19 +90,21 @@ def test_a_metric_is_monitored_with_its_direction_and_is_exact_over_batches(caps
     task.load_state_dict(checkpoint.load_checkpoint(path / checkpoint.BEST)["task"])
     targets = data.test.get_targets()
     assert targets is not None
-    guess = task.eval().model(data.test.batch(torch.arange(len(targets)), 0).inputs["x"]).detach()
-    guess = (guess[:, 0] > 0).long() if guess.shape[1] == 1 else guess.argmax(1)
-    assert results["test"]["balanced_error"] == pytest.approx(1 - balanced_accuracy_score(targets, guess), abs=1e-12)
+    predictions = task.eval().model(data.test.batch(torch.arange(len(targets)), 0).inputs["x"]).detach()
+    predictions = (predictions[:, 0] > 0).long() if predictions.shape[1] == 1 else predictions.argmax(1)
+    assert results["test"]["balanced_error"] == pytest.approx(
+        1 - balanced_accuracy_score(targets, predictions), abs=1e-12
+    )
     capsys.readouterr()
     assert run_command(["evaluate", str(path), "plugins=[own_metrics]"]) == 0
     assert f"{results['test']['balanced_error']:.4f}" in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_stored_runs_are_ranked_in_the_right_direction_without_the_plugin_and_without_torch() -> None:
+def test_leaderboard_ranks_by_direction_without_plugin_or_torch() -> None:
     for rate in ("0.05", "1e-5"):
-        trained("task", f"pinball{rate}", f"optimizer.lr={rate}", "epochs=3")
-        trained("task", f"coverage{rate}", f"optimizer.lr={rate}", "epochs=3", "monitor=coverage")
+        train_run("task", f"pinball{rate}", f"optimizer.lr={rate}", "epochs=3")
+        train_run("task", f"coverage{rate}", f"optimizer.lr={rate}", "epochs=3", "monitor=coverage")
     entries = read_leaderboard(Path("outputs"))
     falling, rising = ([e.val for e in entries if e.monitor == name] for name in ("pinball", "coverage"))
     assert falling == sorted(falling)
@@ -110,12 +112,14 @@ def test_stored_runs_are_ranked_in_the_right_direction_without_the_plugin_and_wi
     assert len(set(falling)) == len(set(rising)) == 2
     code = "import sys; from trainer.cli.main import run_command; run_command(['report', 'outputs'])\n"
     code += "sys.exit('torch' in sys.modules or 'own_quantile' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False)
-    assert (done.returncode, "pinball" in done.stdout) == (0, True), done.stderr
+    process = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert (process.returncode, "pinball" in process.stdout) == (0, True), process.stderr
 
 
 @pytest.mark.slow
-def test_a_sweep_says_and_a_sweeper_is_given_the_monitored_value() -> None:
+def test_run_and_sweep_monitor_a_plugin_metric() -> None:
     import trainer
 
     result = trainer.run(trainer.compose([*KINDS["metric"], "epochs=2", "monitor=balanced_error"]))
@@ -125,11 +129,11 @@ def test_a_sweep_says_and_a_sweeper_is_given_the_monitored_value() -> None:
 
 
 @pytest.mark.slow
-def test_a_run_is_not_resumed_with_the_other_direction(own_plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resume_with_changed_metric_direction_raises(own_plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         send_signal_at(patched, 23, signal.SIGTERM)
         with pytest.raises(Interrupted):
-            trained("task", "run")
+            train_run("task", "run")
     file = own_plugins / "own_quantile.py"
     file.write_text(file.read_text().replace('"pinball", higher_is_better=False', '"pinball", higher_is_better=True'))
     sys.modules.pop("own_quantile")
@@ -138,8 +142,8 @@ def test_a_run_is_not_resumed_with_the_other_direction(own_plugins: Path, monkey
 
 
 @pytest.mark.slow
-def test_an_old_run_without_directions_is_still_read() -> None:
-    path = trained("metric", "run", "epochs=2", "monitor=accuracy")
+def test_run_without_stored_directions_is_read() -> None:
+    path = train_run("metric", "run", "epochs=2", "monitor=accuracy")
     file = path / run_dir.RESULTS_FILE
     results = json.loads(file.read_text())
     del results["higher_is_better"]
@@ -150,7 +154,7 @@ def test_an_old_run_without_directions_is_still_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "word", "said"),
+    ("kind", "override", "message"),
     [
         (
             "task",
@@ -162,14 +166,14 @@ def test_an_old_run_without_directions_is_still_read() -> None:
         ("metric", "monitor=auc", r"task.scores=\[accuracy,own_metrics.balanced_error,own_metrics.Spread,auc\]"),
     ],
 )
-def test_an_invalid_monitor_is_refused(kind: str, word: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        run_command([*KINDS[kind], word])
+def test_an_invalid_monitor_is_refused(kind: str, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run_command([*KINDS[kind], override])
     assert not Path("outputs").exists() or find_runs(Path("outputs")) == []
 
 
 @pytest.mark.parametrize(
-    ("scores", "said"),
+    ("scores", "message"),
     [
         (
             "own_metrics.undirected",
@@ -182,6 +186,6 @@ def test_an_invalid_monitor_is_refused(kind: str, word: str, said: str) -> None:
         ("own_metrics.Threshold", r"own_metrics.Threshold must be built without arguments"),
     ],
 )
-def test_a_non_metric_is_refused_with_a_message(scores: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_a_non_metric_is_refused_with_a_message(scores: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         run_command([*KINDS["metric"], f"task.scores=[accuracy,{scores}]"])

@@ -1,4 +1,4 @@
-"""A user's own model and data set, with no file of ours touched."""
+"""Model and data set of a plugin in commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.commands import find_runs, train, write
 
-OWN = {
+PLUGIN_FILES = {
     "mine.py": '''
         """A user's own model and data set."""
         from __future__ import annotations
@@ -50,38 +50,38 @@ OWN = {
 
 
 @pytest.mark.slow
-def test_a_user_model_and_data_set(tmp_path: Path) -> None:
-    write(tmp_path, OWN)
-    own = ("--config-dir", "conf", "plugins=[mine]", "model=mine", "data=sums")
-    done = train(*own, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "mine on sums: " in done.stdout
+def test_plugin_model_and_data_set_train(tmp_path: Path) -> None:
+    write(tmp_path, PLUGIN_FILES)
+    arguments = ("--config-dir", "conf", "plugins=[mine]", "model=mine", "data=sums")
+    process = train(*arguments, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert "mine on sums: " in process.stdout
     assert len(find_runs(tmp_path)) == 1
-    typo = train(*own, "model.widht=3", cwd=tmp_path)
+    typo = train(*arguments, "model.widht=3", cwd=tmp_path)
     assert (typo.returncode, "did you mean model.width?" in typo.stderr) == (2, True)
     undeclared = train("--config-dir", "conf", "model=mine", "data=sums", cwd=tmp_path)
     assert undeclared.returncode == 2
     assert "target 'mine.Linear' is not on the allow-list; if the module is yours, plugins=[mine]" in undeclared.stderr
-    mixed = train(*own[:3], "data=sums", "model=mlp", "model.hidden=[]", cwd=tmp_path)
+    mixed = train(*arguments[:3], "data=sums", "model=mlp", "model.hidden=[]", cwd=tmp_path)
     assert mixed.returncode == 0, mixed.stderr
-    misfit = train(*own[:3], "model=mine", "data=synthetic_seq", cwd=tmp_path)
+    misfit = train(*arguments[:3], "model=mine", "data=synthetic_seq", cwd=tmp_path)
     assert misfit.returncode == 2
     assert "sums" in misfit.stderr.split("works with: ")[1]
 
 
 @pytest.mark.slow
-def test_a_user_run_can_be_evaluated(tmp_path: Path) -> None:
-    write(tmp_path, OWN)
+def test_evaluate_requires_the_plugin_of_the_run(tmp_path: Path) -> None:
+    write(tmp_path, PLUGIN_FILES)
     assert train("--config-dir", "conf", "plugins=[mine]", "model=mine", "data=sums", cwd=tmp_path).returncode == 0
     refused = train("evaluate", str(find_runs(tmp_path)[0]), cwd=tmp_path)
     assert (refused.returncode, "plugins=[mine]" in refused.stderr) == (2, True), refused.stderr
-    done = train("evaluate", str(find_runs(tmp_path)[0]), "plugins=[mine]", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    process = train("evaluate", str(find_runs(tmp_path)[0]), "plugins=[mine]", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
 
 
 @pytest.mark.slow
-def test_a_plugin_that_is_not_python(tmp_path: Path) -> None:
-    write(tmp_path, OWN | {"mine.py": "class Linear(:\n"})
-    done = train("--config-dir", "conf", "plugins=[mine]", "model=mine", "data=sums", cwd=tmp_path)
-    assert (done.returncode, "mine.py, line 1" in done.stderr) == (2, True), done.stderr
-    assert "Traceback" not in done.stderr
+def test_plugin_with_syntax_error_is_reported(tmp_path: Path) -> None:
+    write(tmp_path, PLUGIN_FILES | {"mine.py": "class Linear(:\n"})
+    process = train("--config-dir", "conf", "plugins=[mine]", "model=mine", "data=sums", cwd=tmp_path)
+    assert (process.returncode, "mine.py, line 1" in process.stderr) == (2, True), process.stderr
+    assert "Traceback" not in process.stderr

@@ -1,4 +1,4 @@
-"""Lists and explanations keep every word at any width."""
+"""Tables and texts of ``train list`` and ``train show`` at any terminal width."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ ROWS = [
 ]
 
 
-def words(text: str) -> list[str]:
+def sorted_words(text: str) -> list[str]:
     return sorted(re.findall(r"\S+", text))
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 127, 500])
-def test_nothing_is_cut_and_nothing_is_wider(
+def test_table_fits_the_width_and_keeps_every_word(
     width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     text_columns.print_table(ROWS)
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= width
-    assert words(text) == words(" ".join(" ".join(row) for row in ROWS))
+    assert sorted_words(text) == sorted_words(" ".join(" ".join(row) for row in ROWS))
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 @pytest.mark.parametrize("arguments", [["list"], ["show"], ["show", "data=csv"], ["show", "model=lstm"]])
-def test_every_list_fits_and_says_all(
+def test_list_and_show_fit_the_width_and_keep_every_word(
     arguments: list[str], width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     main.run_command(arguments)
-    whole = capsys.readouterr().out
+    unlimited_text = capsys.readouterr().out
     monkeypatch.setenv("COLUMNS", str(width))
     main.run_command(arguments)
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= width
-    assert words(text) == words(whole)
+    assert sorted_words(text) == sorted_words(unlimited_text)
 
 
-def test_without_a_terminal_a_row_is_a_line(
+def test_table_without_a_terminal_has_one_line_per_row(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)

@@ -1,4 +1,4 @@
-"""Which models, data sets and tasks go together."""
+"""Compatibility of models, data sets and tasks by their shapes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainer.core.shapes import Shapes
 FORWARD = ("forward",)
 
 
-def a(
+def make_signature(
     line: str,
     *,
     optional: tuple[str, ...] = (),
@@ -24,11 +24,15 @@ def a(
     return Signature("", line, dict.fromkeys(methods, entry), needs)
 
 
-CLASSIFY, REGRESS, NOTHING = a("(B, C, ...) -> (B, ...)"), a("(B, ...) -> (B, ...)"), a("(...) -> ()")
-SEQUENCE = a("x (B, T, F) -> (B)")
+CLASSIFY, REGRESS, NOTHING = (
+    make_signature("(B, C, ...) -> (B, ...)"),
+    make_signature("(B, ...) -> (B, ...)"),
+    make_signature("(...) -> ()"),
+)
+SEQUENCE = make_signature("x (B, T, F) -> (B)")
 
 
-def test_a_line_is_read() -> None:
+def test_shapes_line_is_parsed() -> None:
     assert compatibility.parse_shapes("x (B, T, F), lengths (B) -> (B, C)") == Shapes(
         {"x": ("B", "T", "F"), "lengths": ("B",)}, ("B", "C")
     )
@@ -41,13 +45,13 @@ def test_a_line_is_read() -> None:
     "line",
     ["x (B, T, F -> (B, C)", "x (B, F) -> B, C", "x B, F -> (B)", "x (B), -> (B)", "x (B) y (B) -> (B)", "-> (B)"],
 )
-def test_a_malformed_declaration_is_rejected(line: str) -> None:
+def test_malformed_shapes_line_raises(line: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"shapes: {line!r} given")):
         compatibility.parse_shapes(line)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "given", "fits"),
+    ("pattern", "dims", "fits"),
     [
         ("B T F", "B T F", True),
         ("B T F", "N T F", True),
@@ -61,67 +65,95 @@ def test_a_malformed_declaration_is_rejected(line: str) -> None:
         ("B ...", "B S", False),
     ],
 )
-def test_dims_match_by_letter(wanted: str, given: str, fits: bool) -> None:
-    assert compatibility.is_compatible(tuple(wanted.split()), tuple(given.split())) is fits
+def test_dims_match_by_letter(pattern: str, dims: str, fits: bool) -> None:
+    assert compatibility.is_compatible(tuple(pattern.split()), tuple(dims.split())) is fits
 
 
 @pytest.mark.parametrize(
-    ("model", "data", "task", "words"),
+    ("model", "data", "task", "expected"),
     [
-        (a("x (B, F) -> (B, C)"), a("x (N, F), edge_index (2, E) -> (N)"), CLASSIFY, None),
+        (make_signature("x (B, F) -> (B, C)"), make_signature("x (N, F), edge_index (2, E) -> (N)"), CLASSIFY, None),
         (
-            a("x (B, ...) -> (B, ...)"),
-            a("x (N, F), edge_index (2, E) -> (N)"),
+            make_signature("x (B, ...) -> (B, ...)"),
+            make_signature("x (N, F), edge_index (2, E) -> (N)"),
             NOTHING,
             "model with task needs independent rows (B, ...); data gives x (N, F)",
         ),
         (
-            a("x (N, F), edge_index (2, E) -> (N, C)"),
-            a("x (N, F), edge_index (2, E), sizes (G) -> (G)"),
+            make_signature("x (N, F), edge_index (2, E) -> (N, C)"),
+            make_signature("x (N, F), edge_index (2, E), sizes (G) -> (G)"),
             CLASSIFY,
             "model gives (N, C), one for each node; data has targets for each graph",
         ),
-        (a("x (N, F), sizes (G) -> (G, C)"), a("x (N, F), edge_index (2, E), sizes (G) -> (G)"), CLASSIFY, None),
         (
-            a("x (B, ...) -> (B, C)"),
-            a("x (N, F), edge_index (2, E), pairs (P, 2) -> (P)"),
+            make_signature("x (N, F), sizes (G) -> (G, C)"),
+            make_signature("x (N, F), edge_index (2, E), sizes (G) -> (G)"),
+            CLASSIFY,
+            None,
+        ),
+        (
+            make_signature("x (B, ...) -> (B, C)"),
+            make_signature("x (N, F), edge_index (2, E), pairs (P, 2) -> (P)"),
             CLASSIFY,
             "model gives (B, C), one for each node; data has targets for each pair of nodes",
         ),
-        (a("x (B, T, F) -> (B, C)"), SEQUENCE, CLASSIFY, None),
-        (a("x (B, F) -> (B, C)"), SEQUENCE, CLASSIFY, "model needs x (B, F); data gives x (B, T, F)"),
-        (a("x (N, F), edges (2, E) -> (N, C)"), SEQUENCE, CLASSIFY, "model needs x (N, F), edges (2, E)"),
+        (make_signature("x (B, T, F) -> (B, C)"), SEQUENCE, CLASSIFY, None),
+        (make_signature("x (B, F) -> (B, C)"), SEQUENCE, CLASSIFY, "model needs x (B, F); data gives x (B, T, F)"),
+        (make_signature("x (N, F), edges (2, E) -> (N, C)"), SEQUENCE, CLASSIFY, "model needs x (N, F), edges (2, E)"),
         (
-            a("x (B, T, F), y (B) -> (B, C)"),
+            make_signature("x (B, T, F), y (B) -> (B, C)"),
             SEQUENCE,
             CLASSIFY,
             "model needs x (B, T, F), y (B); data gives x (B, T, F)",
         ),
-        (a("x (B, T, F), y (B) -> (B, C)", optional=("y",)), SEQUENCE, CLASSIFY, None),
-        (a("x (B, T, F) -> (B, C)"), a("x (B, T, F), lengths (B) -> (B)"), CLASSIFY, "read the padding"),
-        (a("x (B, T, F), lengths (B) -> (B, C)"), a("x (B, T, F), lengths (B) -> (B)"), CLASSIFY, None),
-        (a("x (B, T, F) -> (B, C)"), SEQUENCE, REGRESS, "cannot compare with the targets (B) of data"),
-        (a("x (B, T, F) -> (B, C)"), a("x (B, T, F) -> ()"), CLASSIFY, "data has no targets, which task needs"),
-        (a("x (B, ...) -> (B, ...)"), a("x (B, F) -> ()"), NOTHING, None),
-        (a("x (B, T, F) -> (B, C)"), a("x (B, T, F) -> (B, K)"), a("(B, C) -> (B, K)"), None),
-        (a("x (B, T, F) -> (B, C)"), SEQUENCE, a("(B, C) -> (B, K)"), "cannot compare with the targets (B) of data"),
-        (a("x (B, T, F) -> (B, C)"), SEQUENCE, a("x (B, C), y (B) -> (B)"), None),
+        (make_signature("x (B, T, F), y (B) -> (B, C)", optional=("y",)), SEQUENCE, CLASSIFY, None),
         (
-            a("x (B, F) -> (B, C)"),
+            make_signature("x (B, T, F) -> (B, C)"),
+            make_signature("x (B, T, F), lengths (B) -> (B)"),
+            CLASSIFY,
+            "read the padding",
+        ),
+        (
+            make_signature("x (B, T, F), lengths (B) -> (B, C)"),
+            make_signature("x (B, T, F), lengths (B) -> (B)"),
+            CLASSIFY,
+            None,
+        ),
+        (make_signature("x (B, T, F) -> (B, C)"), SEQUENCE, REGRESS, "cannot compare with the targets (B) of data"),
+        (
+            make_signature("x (B, T, F) -> (B, C)"),
+            make_signature("x (B, T, F) -> ()"),
+            CLASSIFY,
+            "data has no targets, which task needs",
+        ),
+        (make_signature("x (B, ...) -> (B, ...)"), make_signature("x (B, F) -> ()"), NOTHING, None),
+        (
+            make_signature("x (B, T, F) -> (B, C)"),
+            make_signature("x (B, T, F) -> (B, K)"),
+            make_signature("(B, C) -> (B, K)"),
+            None,
+        ),
+        (
+            make_signature("x (B, T, F) -> (B, C)"),
             SEQUENCE,
-            a("(B) -> (B)", needs=("encode",)),
+            make_signature("(B, C) -> (B, K)"),
+            "cannot compare with the targets (B) of data",
+        ),
+        (make_signature("x (B, T, F) -> (B, C)"), SEQUENCE, make_signature("x (B, C), y (B) -> (B)"), None),
+        (
+            make_signature("x (B, F) -> (B, C)"),
+            SEQUENCE,
+            make_signature("(B) -> (B)", needs=("encode",)),
             "data with task needs encode(), which model does not have",
         ),
     ],
 )
-def test_a_pair_fits_or_a_sentence_says_why(
-    model: Signature, data: Signature, task: Signature, words: str | None
-) -> None:
+def test_incompatibility_is_explained(model: Signature, data: Signature, task: Signature, expected: str | None) -> None:
     reason = compatibility.find_incompatibility(model, data, task)
-    assert (reason is None) if words is None else (reason is not None and words in reason), reason
+    assert (reason is None) if expected is None else (reason is not None and expected in reason), reason
 
 
-def test_the_sentence_speaks_of_the_options() -> None:
+def test_explanation_contains_option_names() -> None:
     targets = {
         "model": "trainer.models.tabular.mlp.MLP",
         "data": "trainer.data.datasets.tabular.synthetic.Moons",

@@ -1,4 +1,4 @@
-"""Every way to get the configuration wrong is told, before torch is imported, with the name that was meant."""
+"""Error messages of the composition, with suggested names, and the composed configuration."""
 
 from __future__ import annotations
 
@@ -88,25 +88,25 @@ def _no_plugins() -> Iterator[None]:
         ("plugins=[1]", "plugins: [1] given; it must be a list of strings"),
     ],
 )
-def test_a_sentence_says_what_is_wrong(override: str, expected: str) -> None:
+def test_invalid_override_is_reported(override: str, expected: str) -> None:
     problems = collect_problems(override)
     assert any(expected in problem for problem in problems), problems
 
 
 @pytest.mark.parametrize(("data", "keys"), [("ucr", "data.name and data.data_dir"), ("mnist", "data.data_dir")])
-def test_the_file_location_is_reported_with_the_keys_of_the_data_set(data: str, keys: str) -> None:
+def test_unknown_path_key_suggests_keys_of_the_data_set(data: str, keys: str) -> None:
     for word in ("path", "folder"):
         problems = collect_problems("model=cnn" if data == "mnist" else "model=lstm", f"data={data}", f"data.{word}=x")
         assert f"data.{word}: unknown key; data={data} finds its files by {keys}" in problems
 
 
-def test_one_cycle_has_ranges() -> None:
+def test_one_cycle_values_out_of_range_are_reported() -> None:
     problems = collect_problems("scheduler=onecycle", "scheduler.pct_start=2", "scheduler.div_factor=-1")
     assert [problem.split(":")[0] for problem in problems] == ["scheduler.pct_start", "scheduler.div_factor"]
 
 
 @pytest.mark.parametrize(
-    ("text", "under"),
+    ("text", "marked"),
     [
         ("data.sep=;", ";"),
         ("seed=[1", "["),
@@ -116,18 +116,18 @@ def test_one_cycle_has_ranges() -> None:
         ("model.hidden=[1,{a", "{"),
     ],
 )
-def test_a_malformed_override_is_shown_with_a_caret(text: str, under: str) -> None:
-    first, shown, caret = collect_problems(text)[0].split("\n")
+def test_a_malformed_override_is_shown_with_a_caret(text: str, marked: str) -> None:
+    first, line, caret = collect_problems(text)[0].split("\n")
     assert first.startswith(f"cannot read {text!r} as KEY=VALUE (")
     assert "None" not in first
     assert "quote special characters" in first
-    assert shown == f"  {text}"
+    assert line == f"  {text}"
     assert caret.strip() == "^"
     if text.endswith(";"):
         assert first.endswith("""quote special characters: 'data.sep=";"'""")
-    place = caret.index("^") - 2
-    assert place <= len(text)
-    assert text[place : place + 1] in (under, under and text[-1])
+    column = caret.index("^") - 2
+    assert column <= len(text)
+    assert text[column : column + 1] in (marked, marked and text[-1])
 
 
 def test_all_problems_are_reported_at_once() -> None:
@@ -151,44 +151,44 @@ def test_a_typo_is_distinguished_from_a_bad_value() -> None:
     """In a sweep a typo stops everything, a bad value only its own job."""
     with pytest.raises(UnknownNameError):
         compose.compose(["optimizer.lrr=1"])
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         compose.compose(["optimizer.lr=-1"])
-    assert not isinstance(caught.value, UnknownNameError)
+    assert not isinstance(excinfo.value, UnknownNameError)
 
 
-# The result.
+# Composed configurations.
 
 
-def test_the_run_identity_covers_what_is_trained() -> None:
-    same = compose.compose(SMALL).config_hash
-    assert compose.compose([*SMALL, "device=cpu", "verbose=true", "save_every=1", "threads=2"]).config_hash == same
-    assert compose.compose([*SMALL, "seed=1"]).config_hash != same
-    assert compose.compose([*SMALL, "optimizer.lr=0.5"]).config_hash != same
+def test_config_hash_covers_only_keys_that_affect_training() -> None:
+    default = compose.compose(SMALL).config_hash
+    assert compose.compose([*SMALL, "device=cpu", "verbose=true", "save_every=1", "threads=2"]).config_hash == default
+    assert compose.compose([*SMALL, "seed=1"]).config_hash != default
+    assert compose.compose([*SMALL, "optimizer.lr=0.5"]).config_hash != default
 
 
 @pytest.mark.parametrize("name", ["cora", "mnist", "etth1"])
-def test_where_the_data_lies_does_not_change_what_is_trained(name: str) -> None:
+def test_config_hash_is_independent_of_data_dir(name: str) -> None:
     model = {"cora": "gcn", "mnist": "cnn", "etth1": "dlinear"}[name]
-    here, there = (compose.compose([f"model={model}", f"data={name}", f"data_dir={d}"]) for d in ("/here", "/there"))
-    assert (here.tree["data"]["data_dir"], there.tree["data"]["data_dir"]) == ("/here", "/there")
-    assert here.config_hash == there.config_hash
+    first, second = (compose.compose([f"model={model}", f"data={name}", f"data_dir={d}"]) for d in ("/here", "/there"))
+    assert (first.tree["data"]["data_dir"], second.tree["data"]["data_dir"]) == ("/here", "/there")
+    assert first.config_hash == second.config_hash
 
 
-def test_a_key_of_a_group_that_only_sounds_neutral_counts(tmp_path: Path) -> None:
+def test_config_hash_covers_group_keys_named_like_global_keys(tmp_path: Path) -> None:
     source = "class Few:\n    '''x (B, F) -> (B)'''\n    def __init__(self, debug: bool): ...\n"
     write(tmp_path, {"data/few.yaml": "# a few rows\n_target_: own_few.Few\ndebug: false\n", "own_few.py": source})
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(tmp_path)
-        few = ("model=mlp", "data=few", "plugins=[own_few]")
-        whole, cut = (compose.compose([*few, f"data.debug={debug}"], [tmp_path]) for debug in ("false", "true"))
-    assert whole.config_hash != cut.config_hash
+        overrides = ("model=mlp", "data=few", "plugins=[own_few]")
+        first, second = (compose.compose([*overrides, f"data.debug={debug}"], [tmp_path]) for debug in (False, True))
+    assert first.config_hash != second.config_hash
 
 
-def test_values_from_the_environment_stay_unwritten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_interpolations_stay_in_the_raw_config(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_NUMBER", "77")
-    found = compose.compose([*SMALL, "data_dir=${oc.env:SOME_NUMBER}"])
-    assert found.tree["data_dir"] == "77"
-    assert found.raw["data_dir"] == "${oc.env:SOME_NUMBER}"
+    config = compose.compose([*SMALL, "data_dir=${oc.env:SOME_NUMBER}"])
+    assert config.tree["data_dir"] == "77"
+    assert config.raw["data_dir"] == "${oc.env:SOME_NUMBER}"
 
 
 def test_experiment_null_means_none_and_the_last_choice_wins() -> None:
@@ -197,20 +197,20 @@ def test_experiment_null_means_none_and_the_last_choice_wins() -> None:
 
 
 def test_overrides_may_be_in_any_order() -> None:
-    found = compose.compose(["model.hidden=[9]", "data.rows=30", "data=moons", "model=mlp"])
-    assert (found.tree["model"]["hidden"], found.tree["data"]["rows"]) == ([9], 30)
+    config = compose.compose(["model.hidden=[9]", "data.rows=30", "data=moons", "model=mlp"])
+    assert (config.tree["model"]["hidden"], config.tree["data"]["rows"]) == ([9], 30)
 
 
-def test_a_tree_from_a_file_is_checked_like_any_other() -> None:
-    good = compose.compose(SMALL)
-    assert validation.check_config(good.tree, good.names) == []
+def test_check_config_reports_invalid_trees() -> None:
+    valid = compose.compose(SMALL)
+    assert validation.check_config(valid.tree, valid.names) == []
     for change, expected in (
         ({"model": 5}, "model: must contain the keys of one option"),
         ({"epochs": "x"}, "epochs: 'x' given"),
         ({"extra": 1}, "extra: unknown key"),
         ({True: 1}, "configuration: True given as a key"),
-        ({"model": {**good.tree["model"], 1.5: 1}}, "model: 1.5 given as a key"),
-        ({"model": {**good.tree["model"], "hidden": [{None: 1}]}}, "model.hidden[0]: None given as a key"),
+        ({"model": {**valid.tree["model"], 1.5: 1}}, "model: 1.5 given as a key"),
+        ({"model": {**valid.tree["model"], "hidden": [{None: 1}]}}, "model.hidden[0]: None given as a key"),
         ({"optimizer": {"_target_": "trainer.models.tabular.mlp.MLP"}}, "is not on the allow-list"),
         (
             {"optimizer": {"_target_": "trainer.optim.optimizers.Nope"}},
@@ -218,20 +218,20 @@ def test_a_tree_from_a_file_is_checked_like_any_other() -> None:
         ),
         ({"data": {"_target_": "trainer.data.datasets.graph.planetoid.Planetoid"}}, "data.name: data moons needs it"),
     ):
-        problems = validation.check_config({**good.tree, **change}, good.names)
+        problems = validation.check_config({**valid.tree, **change}, valid.names)
         assert any(expected in problem for problem in problems), problems
-    lacking = {key: value for key, value in good.tree.items() if key != "data"}
-    assert "data: must contain the keys of one option" in validation.check_config(lacking, good.names)
+    incomplete = {key: value for key, value in valid.tree.items() if key != "data"}
+    assert "data: must contain the keys of one option" in validation.check_config(incomplete, valid.names)
 
 
-def test_the_users_yaml_may_be_broken(tmp_path: Path) -> None:
+def test_broken_user_yaml_is_reported(tmp_path: Path) -> None:
     write(tmp_path, {"model/bad.yaml": "# broken\n_target_: [unclosed\n", "experiment/worse.yaml": "- a\n- b\n"})
     assert any("bad.yaml: not YAML" in problem for problem in collect_problems("model=bad", folders=(tmp_path,)))
     assert collect_problems("experiment=worse", folders=(tmp_path,)) == ["experiment: unknown key"]
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"# mine\nhidden: [4]\n", "model own names no class; its YAML file needs _target_: module.Class"),
         (b"# caf\xe9\n_target_: trainer.models.tabular.mlp.MLP\n", "not UTF-8"),
@@ -240,61 +240,61 @@ def test_the_users_yaml_may_be_broken(tmp_path: Path) -> None:
         (b"", "names no class"),
     ],
 )
-def test_an_invalid_user_option_file_is_reported(content: bytes, said: str, tmp_path: Path) -> None:
+def test_an_invalid_user_option_file_is_reported(content: bytes, message: str, tmp_path: Path) -> None:
     path = write(tmp_path, {"model/own.yaml": ""}) / "model/own.yaml"
     path.write_bytes(content)
     problems = collect_problems("model=own", "data=moons", folders=(tmp_path,))
-    assert any(said in problem for problem in problems), problems
+    assert any(message in problem for problem in problems), problems
 
 
 def test_an_edited_file_is_read_again(tmp_path: Path) -> None:
     """In a notebook one process composes many times."""
-    place = write(tmp_path, {"experiment/e.yaml": "# @package _global_\n# e\nepochs: 3\n"}) / "experiment/e.yaml"
+    path = write(tmp_path, {"experiment/e.yaml": "# @package _global_\n# e\nepochs: 3\n"}) / "experiment/e.yaml"
     assert compose.compose(["experiment=e"], [tmp_path]).settings.epochs == 3
-    before = place.stat().st_mtime_ns
-    place.write_text("# @package _global_\n# e\nepochs: 4\n", encoding="utf-8")
-    os.utime(place, ns=(before + 1, before + 1))
+    before = path.stat().st_mtime_ns
+    path.write_text("# @package _global_\n# e\nepochs: 4\n", encoding="utf-8")
+    os.utime(path, ns=(before + 1, before + 1))
     assert compose.compose(["experiment=e"], [tmp_path]).settings.epochs == 4
 
 
-def test_an_experiment_may_be_wrong(tmp_path: Path) -> None:
+def test_unknown_key_of_an_experiment_is_reported(tmp_path: Path) -> None:
     write(tmp_path, {"experiment/e.yaml": "# @package _global_\n# e\nepoch: 3\nmodel: 5\n"})
     problems = collect_problems("experiment=e", folders=(tmp_path,))
     assert any("epoch" in problem for problem in problems), problems
 
 
-def test_an_ignored_file_is_reported(tmp_path: Path) -> None:
+def test_user_file_with_a_built_in_name_is_reported(tmp_path: Path) -> None:
     write(tmp_path, {"model/lstm.yaml": "# mine\n_target_: trainer.models.tabular.mlp.MLP\n"})
     problems = collect_problems(folders=(tmp_path,))
     assert any("has the name of the built-in model=lstm" in problem for problem in problems)
 
 
-def test_the_compatibility_check_uses_the_chosen_names() -> None:
+def test_incompatible_data_set_is_reported_with_compatible_ones() -> None:
     (problem,) = collect_problems("model=gcn", "data=synthetic_seq")
     assert problem.startswith(
         "model gcn needs x (N, F), edge_index (2, E); data synthetic_seq gives x (B, T, F). gcn works"
     )
-    fitting = problem.split("works with: ")[1].split(", ")
-    assert "sbm" in fitting
-    assert "synthetic_seq" not in fitting
-    for name in fitting:
+    compatible = problem.split("works with: ")[1].split(", ")
+    assert "sbm" in compatible
+    assert "synthetic_seq" not in compatible
+    for name in compatible:
         option = registry.list_options("data")[name]
         task = registry.list_options("task")[option.task_name or "classification"].class_path
         targets = {"model": "trainer.models.graph.gnn.GNN", "data": str(option.class_path), "task": str(task)}
         assert compatibility.explain_incompatibility(targets, {"model": "", "data": "", "task": ""}) is None
 
 
-def test_a_task_that_was_asked_for_is_not_forgotten_in_what_would_fit() -> None:
+def test_listed_data_sets_are_compatible_with_the_task_override() -> None:
     (problem,) = collect_problems("model=lstm", "data=synthetic_seq", "task=regression")
-    fitting = problem.split("lstm with task regression works with: ")[1].split(", ")
-    assert "adding" in fitting
-    assert "synthetic_seq" not in fitting
-    for name in fitting:
+    compatible = problem.split("lstm with task regression works with: ")[1].split(", ")
+    assert "adding" in compatible
+    assert "synthetic_seq" not in compatible
+    for name in compatible:
         assert compose.compose(["model=lstm", f"data={name}", "task=regression"]).names["data"] == name
     (problem,) = collect_problems("model=lstm", "data=synthetic_seq", "task=seq2seq")
     assert problem.endswith("lstm with task seq2seq works with: no data set here")
 
 
-def test_literals_are_listed() -> None:
+def test_invalid_literal_is_reported_with_allowed_values() -> None:
     (problem,) = collect_problems("model.pool=lastt")
     assert problem.startswith("model.pool: 'lastt' given; it must be one of last, ")

@@ -1,4 +1,4 @@
-"""A folder of YAML files of the user's own: what a defaults list may hold is told before Hydra stumbles over it."""
+"""Defaults lists of YAML files in the user's config directory."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ SMALL = ("model=mlp", "data=moons", "experiment=own")
         *("{'@': mlp}", "{override /model: 1.5}", "{override /model: [1.5]}", "{override /model: {a: 1}}"),
     ],
 )
-def test_an_item_of_a_defaults_list_that_is_none(item: str, tmp_path: Path) -> None:
+def test_invalid_item_of_a_defaults_list_is_reported(item: str, tmp_path: Path) -> None:
     write(tmp_path, {"experiment/own.yaml": f"# @package _global_\ndefaults: [{item}]\nepochs: 1\n"})
     assert "own.yaml: defaults: " in collect_problems(*SMALL, folders=(tmp_path,))[0]
 
 
 @pytest.mark.parametrize("value", ["null", "???", "mlp", "{model: mlp}", "${oc.env:HOME}"])
-def test_defaults_that_are_no_list(value: str, tmp_path: Path) -> None:
+def test_defaults_that_are_not_a_list_are_reported(value: str, tmp_path: Path) -> None:
     write(tmp_path, {"experiment/own.yaml": f"# @package _global_\ndefaults: {value}\nepochs: 1\n"})
     assert "own.yaml: defaults must be a list" in collect_problems(*SMALL, folders=(tmp_path,))[0]
 
 
 @pytest.mark.parametrize("item", ["own", "/train", "/experiment/own"])
-def test_a_file_whose_defaults_lead_back_to_it(item: str, tmp_path: Path) -> None:
+def test_cyclic_defaults_are_reported(item: str, tmp_path: Path) -> None:
     write(tmp_path, {"experiment/own.yaml": f"# @package _global_\ndefaults: [{item}]\nepochs: 1\n"})
     assert "includes its own file" in collect_problems(*SMALL, folders=(tmp_path,))[0]
 
 
 @pytest.mark.parametrize("item", ["{override /model: lstm}", "{optional override /model: lstm}", "_self_"])
-def test_defaults_as_hydra_has_them(item: str, tmp_path: Path) -> None:
+def test_valid_defaults_list_is_accepted(item: str, tmp_path: Path) -> None:
     write(tmp_path, {"experiment/own.yaml": f"# @package _global_\ndefaults: [{item}]\nepochs: 3\n"})
     assert compose.compose(["data=synthetic_seq", "experiment=own"], (tmp_path,)).settings.epochs == 3
 
 
 @pytest.mark.parametrize("group", ["model", "optimizer"])
-def test_a_group_is_built_of_one_option(group: str, tmp_path: Path) -> None:
+def test_several_options_of_a_group_are_reported(group: str, tmp_path: Path) -> None:
     text = f"# @package _global_\ndefaults: [{{override /{group}: [adam]}}]\nepochs: 1\n"
     write(tmp_path, {"experiment/own.yaml": text, "model/adam.yaml": "hidden: 1\n"})
     assert collect_problems("data=moons", "experiment=own", folders=(tmp_path,))[0].startswith(
@@ -54,6 +54,6 @@ def test_a_group_is_built_of_one_option(group: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["5", "1.5", "true", "2020-01-01", "abc", "null", "- a", "{1: 2}"])
 @pytest.mark.parametrize("group", ["augment", "experiment"])
-def test_a_file_that_holds_no_keys(text: str, group: str, tmp_path: Path) -> None:
+def test_yaml_file_that_is_not_a_mapping_is_reported(text: str, group: str, tmp_path: Path) -> None:
     write(tmp_path, {f"{group}/own.yaml": f"{text}\n"})
     assert collect_problems("model=mlp", "data=moons", f"{group}=own", folders=(tmp_path,))

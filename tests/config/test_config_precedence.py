@@ -1,4 +1,4 @@
-"""Command line > experiment > model > data > default."""
+"""Precedence of values: command line > experiment > model > data > default."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from trainer.utils.errors import ConfigError
 
 @pytest.fixture
 def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A model, a data set and an experiment that disagree about the flat keys, the optimizer and the task.
+    """Write a model, a data set and an experiment that conflict in global keys, optimizer and task.
 
-    Whether they fit each other is not the question here.
+    Their compatibility is not checked.
     """
     monkeypatch.setattr(validation, "check_compatibility", lambda *_: [])
     package = "# @package _global_\n# one layer\n"
@@ -45,53 +45,53 @@ def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
 
 
-def composed(folder: Path, *overrides: str) -> compose.Config:
+def compose_from(folder: Path, *overrides: str) -> compose.Config:
     return compose.compose(overrides, [folder])
 
 
 def test_data_wins_over_the_default(layers: Path) -> None:
     default = compose.compose()
-    found = composed(layers, "data=low", "model=middle")
-    assert found.tree["accumulate"] == 51 != default.tree["accumulate"]
-    assert found.tree["optimizer"]["lr"] == 0.51 != default.tree["optimizer"]["lr"]
+    config = compose_from(layers, "data=low", "model=middle")
+    assert config.tree["accumulate"] == 51 != default.tree["accumulate"]
+    assert config.tree["optimizer"]["lr"] == 0.51 != default.tree["optimizer"]["lr"]
 
 
 def test_model_wins_over_data(layers: Path) -> None:
-    found = composed(layers, "data=low", "model=middle")
-    assert found.names["task"] == "classification"
-    assert (found.tree["epochs"], found.tree["batch_size"]) == (52, 52)
+    config = compose_from(layers, "data=low", "model=middle")
+    assert config.names["task"] == "classification"
+    assert (config.tree["epochs"], config.tree["batch_size"]) == (52, 52)
 
 
-def test_a_model_without_a_choice_leaves_that_of_the_data(layers: Path) -> None:
-    found = composed(layers, "data=low", "model=modest")
-    assert found.names["task"] == "regression"
-    assert (found.tree["epochs"], found.tree["batch_size"]) == (52, 51)
+def test_model_without_a_value_leaves_that_of_the_data(layers: Path) -> None:
+    config = compose_from(layers, "data=low", "model=modest")
+    assert config.names["task"] == "regression"
+    assert (config.tree["epochs"], config.tree["batch_size"]) == (52, 51)
 
 
 def test_an_experiment_wins_over_the_model(layers: Path) -> None:
-    found = composed(layers, "experiment=high")
-    assert (found.names["model"], found.names["data"]) == ("middle", "low")
-    assert (found.tree["epochs"], found.tree["batch_size"], found.tree["accumulate"]) == (53, 52, 51)
+    config = compose_from(layers, "experiment=high")
+    assert (config.names["model"], config.names["data"]) == ("middle", "low")
+    assert (config.tree["epochs"], config.tree["batch_size"], config.tree["accumulate"]) == (53, 52, 51)
 
 
 def test_an_experiment_wins_over_the_task_of_a_model(layers: Path) -> None:
-    assert composed(layers, "experiment=chooser", "data=low", "model=middle").names["task"] == "regression"
+    assert compose_from(layers, "experiment=chooser", "data=low", "model=middle").names["task"] == "regression"
 
 
 def test_the_command_line_wins_over_all(layers: Path) -> None:
-    found = composed(layers, "experiment=high", "epochs=54", "batch_size=54", "optimizer.lr=0.54", "model=modest")
-    assert (found.tree["epochs"], found.tree["batch_size"], found.tree["optimizer"]["lr"]) == (54, 54, 0.54)
-    assert found.names["model"] == "modest"
+    config = compose_from(layers, "experiment=high", "epochs=54", "batch_size=54", "optimizer.lr=0.54", "model=modest")
+    assert (config.tree["epochs"], config.tree["batch_size"], config.tree["optimizer"]["lr"]) == (54, 54, 0.54)
+    assert config.names["model"] == "modest"
 
 
 @pytest.mark.parametrize(
-    "chosen", [("data=low", "model=middle"), ("data=low", "model=modest"), ("experiment=chooser", "model=middle")]
+    "choices", [("data=low", "model=middle"), ("data=low", "model=modest"), ("experiment=chooser", "model=middle")]
 )
 @pytest.mark.parametrize("task", ["classification", "regression"])
-def test_a_task_on_the_command_line_wins_over_every_choice(layers: Path, chosen: tuple[str, ...], task: str) -> None:
-    data = () if chosen[0].startswith("data") else ("data=low",)
-    assert composed(layers, *data, *chosen, f"task={task}").names["task"] == task
-    assert composed(layers, f"task={task}", *data, *chosen).names["task"] == task
+def test_a_task_on_the_command_line_wins_over_every_choice(layers: Path, choices: tuple[str, ...], task: str) -> None:
+    data = () if choices[0].startswith("data") else ("data=low",)
+    assert compose_from(layers, *data, *choices, f"task={task}").names["task"] == task
+    assert compose_from(layers, f"task={task}", *data, *choices).names["task"] == task
 
 
 @pytest.mark.parametrize(
@@ -106,18 +106,18 @@ def test_a_task_on_the_command_line_wins_over_every_choice(layers: Path, chosen:
     ],
 )
 def test_the_last_run_length_override_wins(words: tuple[str, ...], epochs: int, max_steps: int | None) -> None:
-    found = compose.compose(words).settings
-    assert (found.epochs, found.max_steps) == (epochs, max_steps)
+    settings = compose.compose(words).settings
+    assert (settings.epochs, settings.max_steps) == (epochs, max_steps)
 
 
-def test_two_lengths_on_the_command_line_are_refused() -> None:
+def test_epochs_together_with_max_steps_are_refused() -> None:
     with pytest.raises(ConfigError, match="epochs and max_steps: each sets the length of training; keep one"):
         compose.compose(["epochs=2", "max_steps=7"])
 
 
 def test_the_monitor_of_a_data_set_applies_to_its_own_task(layers: Path) -> None:
     def monitor(*words: str) -> object:
-        return composed(layers, *words).tree["monitor"]
+        return compose_from(layers, *words).tree["monitor"]
 
     assert monitor("model=mlp", "data=wine") == "nll"
     assert monitor("model=diffusion", "data=wine") is None
@@ -126,8 +126,8 @@ def test_the_monitor_of_a_data_set_applies_to_its_own_task(layers: Path) -> None
     assert monitor("model=mlp", "data=wine", "task=regression") is None
 
 
-def test_scores_that_are_asked_for_choose_the_weights_unless_another_does() -> None:
-    """The score by which a file chooses may not be among them."""
+def test_task_scores_reset_the_monitor_of_the_data_set() -> None:
+    """The monitor of a file may not be among the scores."""
 
     def monitor(*words: str) -> object:
         return compose.compose(["model=mlp", "data=wine", *words]).tree["monitor"]
@@ -137,23 +137,23 @@ def test_scores_that_are_asked_for_choose_the_weights_unless_another_does() -> N
     assert monitor("task.scores=[f1,accuracy]", "monitor=accuracy") == "accuracy"
 
 
-OWN = {
+USER_DATA_SETS = {
     **{"edge_list": "cora", "tu": "tu_mutag", "parcel_series": "simulated_bold", "text_folder": "review_polarity"},
     **{"image_folder": "digits", "pairs": "multi30k", "click_file": "clicks", "triples": "kinship"},
 }
-"""A user's data, and the built-in set of its kind and size."""
+"""Data sets of user files, with a built-in one of the same kind and size."""
 
 
-@pytest.mark.parametrize("own", OWN)
-def test_user_data_trains_like_the_built_in_data_set(own: str) -> None:
-    """What chooses the weights, how they are decayed and how fast they learn is not a matter of who has the rows."""
+@pytest.mark.parametrize("name", USER_DATA_SETS)
+def test_user_data_trains_like_the_built_in_data_set(name: str) -> None:
+    """Monitor, weight decay, learning rate and gradient clipping are the same."""
 
-    def choices(data: str) -> list[object]:
+    def read_training_keys(data: str) -> list[object]:
         tree = option_files.read_tree(registry.list_options("data")[data])
         optimizer = tree.get("optimizer", {})
         return [tree.get("monitor"), optimizer.get("weight_decay"), optimizer.get("lr"), tree.get("grad_clip")]
 
-    assert choices(own) == choices(OWN[own])
+    assert read_training_keys(name) == read_training_keys(USER_DATA_SETS[name])
 
 
 GANS = [
@@ -164,8 +164,8 @@ GANS = [
 
 
 @cache
-def composed_optimizer(*overrides: str) -> dict[str, Any]:
-    """The optimizer's keys; cached, because each model is composed with each optimizer."""
+def compose_optimizer(*overrides: str) -> dict[str, Any]:
+    """Return the optimizer's keys; cached, because each model is composed with each optimizer."""
     return compose.compose(overrides).tree["optimizer"]
 
 
@@ -173,22 +173,22 @@ def composed_optimizer(*overrides: str) -> dict[str, Any]:
 @pytest.mark.parametrize("optimizer", sorted(registry.list_options("optimizer")))
 def test_optimizer_defaults_of_a_model_work_with_every_optimizer(model: str, optimizer: str) -> None:
     data = "ring" if "flat_features" in registry.list_options("model")[model].get_descriptions() else "digits"
-    found = composed_optimizer(f"model={model}", f"data={data}", f"optimizer={optimizer}")
-    usual = composed_optimizer(f"model={model}", f"data={data}")
-    own = composed_optimizer(f"optimizer={optimizer}")
-    assert found.keys() == own.keys()
-    assert found["lr"] == usual["lr"], "what both have"
-    assert found.get("betas") in (None, usual["betas"])
+    combined = compose_optimizer(f"model={model}", f"data={data}", f"optimizer={optimizer}")
+    default = compose_optimizer(f"model={model}", f"data={data}")
+    plain = compose_optimizer(f"optimizer={optimizer}")
+    assert combined.keys() == plain.keys()
+    assert combined["lr"] == default["lr"], "a key of both"
+    assert combined.get("betas") in (None, default["betas"])
 
 
-def test_an_unknown_key_of_the_user_is_still_reported() -> None:
+def test_unknown_optimizer_key_names_optimizers_that_have_it() -> None:
     with pytest.raises(ConfigError, match=r"optimizer.betas: unknown key; .*\(betas is a key of adam, adamax, adamw\)"):
         compose.compose(["model=wgan_gp", "data=ring", "optimizer=sgd", "optimizer.betas=[0.5,0.9]"])
 
 
 @pytest.fixture
-def choosers(tmp_path: Path) -> Path:
-    """A model for a schedule of its own, one that goes on from it, and experiments that choose another."""
+def schedule_layers(tmp_path: Path) -> Path:
+    """Write a model that sets its schedule, one that inherits it, and experiments that replace it."""
     package = "# @package _global_\n# one layer\n"
     mlp = (
         "model:\n  _target_: trainer.models.tabular.mlp.MLP\n  flat_features: ???\n  out_features: ???\n  hidden: [3]\n"
@@ -208,13 +208,16 @@ def choosers(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("model", ["cycled", "heir"])
-def test_keys_hold_for_the_option_that_their_file_was_written_for(choosers: Path, model: str) -> None:
-    usual = composed(choosers, f"model={model}", "data=moons").tree
-    assert (usual["scheduler"]["pct_start"], usual["optimizer"]["betas"]) == (0.2, [0.5, 0.9])
-    other = composed(choosers, f"model={model}", "data=moons", "scheduler=cosine", "optimizer=rmsprop").tree
+def test_keys_apply_only_to_the_option_their_file_selects(schedule_layers: Path, model: str) -> None:
+    default = compose_from(schedule_layers, f"model={model}", "data=moons").tree
+    assert (default["scheduler"]["pct_start"], default["optimizer"]["betas"]) == (0.2, [0.5, 0.9])
+    other = compose_from(schedule_layers, f"model={model}", "data=moons", "scheduler=cosine", "optimizer=rmsprop").tree
     assert other["scheduler"] == compose.compose(["scheduler=cosine"]).tree["scheduler"] | {"warmup": 3}
     assert "betas" not in other["optimizer"]
-    above = composed(choosers, f"model={model}", "data=moons", "experiment=falling").tree["scheduler"]
-    assert above == compose.compose(["scheduler=step"]).tree["scheduler"] | {"warmup": 3, "gamma": 0.25}
-    assert "betas" not in composed(choosers, f"model={model}", "data=moons", "experiment=plain").tree["optimizer"]
-    assert composed(choosers, f"model={model}", "data=moons", "scheduler=onecycle").tree == usual
+    scheduler = compose_from(schedule_layers, f"model={model}", "data=moons", "experiment=falling").tree["scheduler"]
+    assert scheduler == compose.compose(["scheduler=step"]).tree["scheduler"] | {"warmup": 3, "gamma": 0.25}
+    assert (
+        "betas"
+        not in compose_from(schedule_layers, f"model={model}", "data=moons", "experiment=plain").tree["optimizer"]
+    )
+    assert compose_from(schedule_layers, f"model={model}", "data=moons", "scheduler=onecycle").tree == default

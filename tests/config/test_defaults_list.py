@@ -1,4 +1,4 @@
-"""What an option inherits is what Hydra merges: the same files, at the same places, with the same choices."""
+"""Inheritance of options: files, packages and choices are those that Hydra merges."""
 
 from __future__ import annotations
 
@@ -53,20 +53,20 @@ def folder(tmp_path: Path) -> Path:
     return write(tmp_path, TREE)
 
 
-def hydra_layers(group: str, name: str, folders: Sequence[Path]) -> list[tuple[str, str]]:
-    """(file, package) of an option and what it inherits from, as Hydra orders them."""
+def compute_hydra_layers(group: str, name: str, folders: Sequence[Path]) -> list[tuple[str, str]]:
+    """Return (file, package) of an option and its parents in Hydra's order."""
     search = config_dir.make_searchpath_override(folders)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(registry.get_builtin_dir().absolute()), version_base="1.3", job_name="train"):
         loader = GlobalHydra.instance().config_loader()
-        found = loader.compute_defaults_list("train", [f"{group}={name}", *search], RunMode.RUN).defaults
+        defaults = loader.compute_defaults_list("train", [f"{group}={name}", *search], RunMode.RUN).defaults
     tops = {f"{group}/{name}"}
-    while more := {str(d.config_path) for d in found if d.parent in tops} - tops:
+    while more := {str(d.config_path) for d in defaults if d.parent in tops} - tops:
         tops |= more
-    return [(str(d.config_path), str(d.package)) for d in found if d.config_path in tops]
+    return [(str(d.config_path), str(d.package)) for d in defaults if d.config_path in tops]
 
 
-def hydra_tree(group: str, name: str, folder: Path) -> tuple[dict[str, object], dict[str, str]]:
+def compose_hydra_tree(group: str, name: str, folder: Path) -> tuple[dict[str, object], dict[str, str]]:
     composed = hydra_compose.compose_base((f"{group}={name}",), (folder,))
     tree = OmegaConf.to_container(composed, resolve=False)
     assert isinstance(tree, dict)
@@ -77,10 +77,12 @@ OPTIONS = [tuple(path.removesuffix(".yaml").split("/")) for path in TREE if path
 
 
 @pytest.mark.parametrize(("group", "name"), [pair for pair in OPTIONS if pair[0] in registry.GROUPS])
-def test_an_option_of_a_folder_is_what_hydra_makes_of_it(folder: Path, group: str, name: str) -> None:
+def test_user_options_match_what_hydra_composes(folder: Path, group: str, name: str) -> None:
     option = registry.list_options(group, [folder])[name]
-    assert [(layer.config_path, layer.package) for layer in option.layers] == hydra_layers(group, name, [folder])
-    tree, choices = hydra_tree(group, name, folder)
+    assert [(layer.config_path, layer.package) for layer in option.layers] == compute_hydra_layers(
+        group, name, [folder]
+    )
+    tree, choices = compose_hydra_tree(group, name, folder)
     assert option.chosen_options.items() <= choices.items()
     for key, value, _ in option.list_other_overrides():
         if key not in option.chosen_options:
@@ -99,7 +101,7 @@ def test_built_in_options_match_what_hydra_composes(group: str) -> None:
     for place, (name, option) in enumerate(registry.list_options(group).items()):
         if place % 8 and len(option.layers) == 1:
             continue  # a file of its own, as the one before it
-        assert [(layer.config_path, layer.package) for layer in option.layers] == hydra_layers(group, name, [])
+        assert [(layer.config_path, layer.package) for layer in option.layers] == compute_hydra_layers(group, name, [])
 
 
 def test_an_inheriting_option_has_the_class_and_shapes_of_its_base(
@@ -112,28 +114,28 @@ def test_an_inheriting_option_has_the_class_and_shapes_of_its_base(
         assert options[name].shapes_line == options["base"].shapes_line != ""
         assert options[name].get_descriptions().keys() == options["base"].get_descriptions().keys()
     assert main.run_command(["show", "model=grand", "--config-dir", str(folder)]) == 0
-    shown = capsys.readouterr().out
-    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in shown.splitlines() if line}
+    output = capsys.readouterr().out
+    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in output.splitlines() if line}
     assert rows["model.hidden"].startswith("[4, 4]")
     assert rows["model.hidden"].endswith("widths")
     assert rows["model.dropout"].startswith("0.25")
     assert rows["task"] == "regression"
     assert (rows["optimizer"], rows["optimizer.lr"], rows["epochs"], rows["max_steps"]) == ("sgd", "0.5 fast", "3", "9")
     assert main.run_command(["list", "models", "--config-dir", str(folder)]) == 0
-    listed = {line.split()[0]: line.split()[1] for line in capsys.readouterr().out.splitlines() if line}
-    assert (listed["grand"], listed["again"]) == ("regression", "classification")
+    tasks = {line.split()[0]: line.split()[1] for line in capsys.readouterr().out.splitlines() if line}
+    assert (tasks["grand"], tasks["again"]) == ("regression", "classification")
     with pytest.raises(ConfigError, match=r"model grand .*works with: .*diabetes"):
         compose.compose(["model=grand", "data=cora"], [folder])
 
 
 def test_keys_of_an_inheriting_option_override_its_base(folder: Path) -> None:
-    def lengths(name: str) -> tuple[object, object]:
+    def read_run_length(name: str) -> tuple[object, object]:
         tree = compose.compose([f"model={name}", "data=diabetes", "task=regression"], [folder]).tree
         return tree["epochs"], tree["max_steps"]
 
-    assert lengths("whole") == (3, None)
-    assert lengths("grand") == (3, 9), "max_steps was said last"
-    assert lengths("again") == (2, None), "epochs was said last"
+    assert read_run_length("whole") == (3, None)
+    assert read_run_length("grand") == (3, 9), "max_steps was set last"
+    assert read_run_length("again") == (2, None), "epochs was set last"
 
 
 def test_cyclic_defaults_do_not_break_train_list(tmp_path: Path) -> None:

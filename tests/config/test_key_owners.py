@@ -1,4 +1,4 @@
-"""A key that is set where nothing reads it is told with the place where it belongs."""
+"""Hints for keys that are set outside the group that they belong to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SEQ2SEQ = ("model=seq2seq", "data=reverse")
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         (
             ["teacher_forcing=0.5"],
@@ -24,15 +24,15 @@ SEQ2SEQ = ("model=seq2seq", "data=reverse")
         ([*SEQ2SEQ, "teacher_forcing_ends=1"], "unknown key; did you mean task.teacher_forcing_end?"),
     ],
 )
-def test_a_key_of_a_group_at_the_top_of_a_command_line(overrides: list[str], told: str) -> None:
-    with pytest.raises(UnknownNameError) as caught:
+def test_group_key_as_a_global_override_is_reported(overrides: list[str], message: str) -> None:
+    with pytest.raises(UnknownNameError) as excinfo:
         compose.compose(overrides)
     key = overrides[-1].partition("=")[0]
-    assert caught.value.problems == (f"{key}: {told}",)
+    assert excinfo.value.problems == (f"{key}: {message}",)
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         (SEQ2SEQ, "unknown key; it is a key of task seq2seq: task.teacher_forcing"),
         (
@@ -42,9 +42,9 @@ def test_a_key_of_a_group_at_the_top_of_a_command_line(overrides: list[str], tol
         ),
     ],
 )
-def test_a_key_of_a_group_at_the_top_of_a_file(overrides: list[str], told: str, tmp_path: Path) -> None:
+def test_group_key_at_the_top_of_a_file_is_reported(overrides: list[str], message: str, tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment/old.yaml").write_text("# @package _global_\nteacher_forcing: linear\n")
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         compose.compose(["experiment=old", *overrides], [tmp_path])
-    assert caught.value.problems == (f"teacher_forcing: {told}",)
+    assert excinfo.value.problems == (f"teacher_forcing: {message}",)

@@ -18,7 +18,7 @@ from trainer.utils.errors import ConfigError
         ("data.path=[ä,[b]]", "'key=\"[a\"'"),
     ],
 )
-def test_a_broken_override_is_quoted_as_a_scalar_or_as_entries_of_a_list(text: str, suggestion: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+def test_rejected_override_is_reported_in_quoted_form(text: str, suggestion: str) -> None:
+    with pytest.raises(ConfigError) as excinfo:
         overrides.parse_overrides([text])
-    assert str(caught.value).split("\n")[0].endswith(f"quote special characters: {suggestion}")
+    assert str(excinfo.value).split("\n")[0].endswith(f"quote special characters: {suggestion}")

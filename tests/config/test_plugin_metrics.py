@@ -1,4 +1,4 @@
-"""Metrics of plugins in ``task.scores`` are held against the allow-list and the source before anything is imported."""
+"""Plugin metrics in ``task.scores`` are checked against the allow-list and the source before import."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("own_plugins")
 PLUGIN = ("model=mlp", "data=moons", "plugins=[own_metrics]")
 
 
-def test_a_metric_of_a_declared_plugin_is_accepted_and_not_imported_yet() -> None:
+def test_metric_of_a_declared_plugin_is_accepted_without_import() -> None:
     config = compose.compose([*PLUGIN, "task.scores=[own_metrics.balanced_error,accuracy]"])
     assert config.tree["task"]["scores"] == ["own_metrics.balanced_error", "accuracy"]
     compose.compose([*PLUGIN[2:], "model=mlp", "data=diabetes", "task.scores=[own_metrics.Spread,mae]"])
@@ -22,7 +22,7 @@ def test_a_metric_of_a_declared_plugin_is_accepted_and_not_imported_yet() -> Non
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "message"),
     [
         ("own_quantile.pinball", "not on the allow-list; if the module is yours, plugins=[own_quantile]"),
         ("os.system", "metric 'os.system' is not on the allow-list"),
@@ -38,14 +38,14 @@ def test_a_metric_of_a_declared_plugin_is_accepted_and_not_imported_yet() -> Non
         ("7", "metrics of a plugin, such as"),
     ],
 )
-def test_an_invalid_metric_is_refused_before_any_import(path: str, said: str) -> None:
+def test_an_invalid_metric_is_refused_before_any_import(path: str, message: str) -> None:
     (problem,) = collect_problems(*PLUGIN, f"task.scores=[nll,{path}]")
     assert problem.startswith("task.scores: ")
-    assert said in problem
+    assert message in problem
     assert "own_metrics" not in sys.modules
 
 
-def test_a_generative_task_takes_metrics_of_plugins_alone() -> None:
+def test_generative_task_accepts_only_plugin_metrics() -> None:
     words = ("model=vae", "data=ring", "plugins=[own_metrics]")
     assert compose.compose([*words, "task.scores=[own_metrics.Spread]"]).tree["task"]["scores"] == [
         "own_metrics.Spread"

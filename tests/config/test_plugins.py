@@ -1,4 +1,4 @@
-"""A declared plugin is a module that is known by its name, read from its source and imported when it is needed."""
+"""Declared plugins: found by name, read from source and imported on request."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from trainer.engine import factory
 from trainer.utils.errors import ConfigError
 
 
-def test_a_module_is_known_by_name_and_imported_only_when_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_declared_module_is_imported_only_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write(
         tmp_path, {"own_part.py": "LOADED = True\nclass A: ...\n", "own_pack/__init__.py": "", "own_pack/deep.py": ""}
@@ -37,7 +35,7 @@ def test_a_module_is_known_by_name_and_imported_only_when_asked(
         del sys.modules[name]
 
 
-def test_a_module_that_fails_is_not_left_half_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_module_is_removed_from_sys_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write(tmp_path, {"own_broken.py": "1 / 0\n"}))
     plugins.declare_plugins(["own_broken"])
     with pytest.raises(ZeroDivisionError):
@@ -46,9 +44,7 @@ def test_a_module_that_fails_is_not_left_half_loaded(tmp_path: Path, monkeypatch
     plugins.declare_plugins([])
 
 
-def test_a_plugin_that_is_not_python_is_a_problem_of_the_configuration(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plugin_with_syntax_error_raises_config_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path, {"broken_syntax.py": "def f(:\n"})
     plugins.declare_plugins(["broken_syntax"])
@@ -58,25 +54,23 @@ def test_a_plugin_that_is_not_python_is_a_problem_of_the_configuration(
     plugins.declare_plugins([])
 
 
-def test_the_nearest_name_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_plugin_suggests_the_nearest_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write(tmp_path, {"my_models.py": ""}))
     with pytest.raises(ConfigError, match=r"did you mean my_models\?"):
         plugins.declare_plugins(["my_model"])
 
 
-def test_a_signature_read_before_its_plugin_was_named_is_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_signature_is_read_again_after_the_plugin_is_declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write(tmp_path, {"own_late.py": "class Net:\n    shapes = 'x (B, F) -> (B, C)'\n"}))
     assert introspection.read_signature("own_late.Net") is None
     plugins.declare_plugins(["own_late"])
-    found = introspection.read_signature("own_late.Net")
-    assert found is not None
-    assert found.shapes == "x (B, F) -> (B, C)"
+    signature = introspection.read_signature("own_late.Net")
+    assert signature is not None
+    assert signature.shapes == "x (B, F) -> (B, C)"
     plugins.declare_plugins([])
 
 
-def test_a_class_of_the_wrong_kind_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_class_that_is_not_a_module_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write(tmp_path, {"own_kind.py": "class Net:\n    def __init__(self): ...\n"}))
     plugins.declare_plugins(["own_kind"])
     plugins.import_plugins()

@@ -1,7 +1,8 @@
-"""No flat key is dead: each changes something, or is refused with a reason."""
+"""Every global key has an effect or is refused with a reason."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
@@ -59,18 +60,19 @@ CHANGES: dict[str, tuple[str, str]] = {
     "debug": ("debug=true", "elsewhere"),
     "verbose": ("verbose=true", "elsewhere"),
 }
-"""The flat key, a value of it, and what must differ; ``elsewhere`` is a test of its own below."""
+"""An override of each global key and the result that must differ; ``elsewhere`` means a test of its own below."""
 
 
 def test_every_global_key_has_a_test() -> None:
     assert set(CHANGES) == {field.name for field in fields(Settings)}
-    own = [key for key, (_, what) in CHANGES.items() if what == "elsewhere"]
-    assert [key for key in own if f"test_{key}_" not in Path(__file__).read_text()] == []
+    separate = [key for key, (_, effect) in CHANGES.items() if effect == "elsewhere"]
+    source = Path(__file__).read_text()
+    assert [key for key in separate if not re.search(rf"^def test_(\w+_)?{key}_", source, re.MULTILINE)] == []
 
 
 @cache
-def plain() -> dict[str, Any]:
-    """What a run without changes came to."""
+def run_without_overrides() -> dict[str, Any]:
+    """Return the result of a run with the values of ``train.yaml``."""
     result = run()
     return asdict(result) | {"metrics": read_metrics(Path(result.folder))}
 
@@ -78,17 +80,17 @@ def plain() -> dict[str, Any]:
 @pytest.mark.parametrize("key", [key for key, (_, what) in CHANGES.items() if what != "elsewhere"])
 @pytest.mark.slow
 def test_a_global_key_has_its_documented_effect(key: str) -> None:
-    override, what = CHANGES[key]
-    if what.startswith("refused: "):
-        with pytest.raises(ConfigError, match=what.removeprefix("refused: ")):
+    override, effect = CHANGES[key]
+    if effect.startswith("refused: "):
+        with pytest.raises(ConfigError, match=effect.removeprefix("refused: ")):
             run(override)
         return
-    after = run(override)
-    found = read_metrics(Path(after.folder)) if what == "metrics" else getattr(after, what)
-    assert found != plain()[what]
+    result = run(override)
+    actual = read_metrics(Path(result.folder)) if effect == "metrics" else getattr(result, effect)
+    assert actual != run_without_overrides()[effect]
 
 
-def test_grad_clip_mode_clips_each_number() -> None:
+def test_grad_clip_mode_changes_the_metrics() -> None:
     norm, value = run("grad_clip=1e-2"), run("grad_clip=1e-2", "grad_clip_mode=value")
     assert read_metrics(Path(norm.folder)) != read_metrics(Path(value.folder))
 
@@ -98,49 +100,51 @@ def test_patience_stops_a_run_without_improvement() -> None:
     assert (result.epochs, result.best_epoch) == (3, 1)
 
 
-def test_compile_hands_the_loss_to_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compile_compiles_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    compiled = []
-    monkeypatch.setattr(torch, "compile", lambda function: compiled.append(function) or function)
+    functions = []
+    monkeypatch.setattr(torch, "compile", lambda function: functions.append(function) or function)
     run()
-    assert not compiled
+    assert not functions
     run("compile=true")
-    assert [function.__name__ for function in compiled] == ["loss"]
+    assert [function.__name__ for function in functions] == ["loss"]
 
 
-def test_num_workers_and_test_worker_timeout_reach_the_loader(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_num_workers_and_worker_timeout_reach_the_loader(monkeypatch: pytest.MonkeyPatch) -> None:
     from trainer.engine import factory
 
-    seen = []
-    make = factory.Loader
-    monkeypatch.setattr(factory, "Loader", lambda *args, **kinds: seen.append(kinds) or make(*args, **kinds))
+    calls = []
+    loader_class = factory.Loader
+    monkeypatch.setattr(
+        factory, "Loader", lambda *args, **options: calls.append(options) or loader_class(*args, **options)
+    )
     run("num_workers=1", "worker_timeout=5")
-    assert {(kinds["workers"], kinds["timeout"]) for kinds in seen} == {(1, 5)}
+    assert {(options["workers"], options["timeout"]) for options in calls} == {(1, 5)}
 
 
 @pytest.mark.slow
-def test_save_every_says_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_save_every_sets_the_interval_of_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     from trainer.engine import checkpoint
 
-    saved: list[str] = []
+    names: list[str] = []
     save = checkpoint.save_checkpoint
-    monkeypatch.setattr(checkpoint, "save_checkpoint", lambda state, path: (saved.append(path.name), save(state, path)))
+    monkeypatch.setattr(checkpoint, "save_checkpoint", lambda state, path: (names.append(path.name), save(state, path)))
     run("save_every=1000")
-    rarely = saved.count(checkpoint.LAST)
-    saved.clear()
+    count = names.count(checkpoint.LAST)
+    names.clear()
     run("save_every=0")
-    assert rarely == 1
-    assert saved.count(checkpoint.LAST) >= 6
+    assert count == 1
+    assert names.count(checkpoint.LAST) >= 6
 
 
-def test_log_every_says_at_which_steps() -> None:
+def test_log_every_selects_the_logged_steps() -> None:
     result = run("logger.csv.steps=true", "log_every=2", "epochs=2")
     lines = Path(result.folder, "steps.csv").read_text().splitlines()
     assert [int(line.split(",")[0]) for line in lines[1:]] == [2, 4, 6]
 
 
-def test_data_dir_is_where_real_data_is_looked_for(tmp_path: Path) -> None:
+def test_data_dir_is_searched_for_real_data(tmp_path: Path) -> None:
     from trainer.utils.errors import UserError
 
     with pytest.raises(UserError, match="nowhere_at_all"):
@@ -159,61 +163,60 @@ def test_draw_seconds_limits_the_figures(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_verbose_prints_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     run()
-    quiet = capsys.readouterr().out
+    output = capsys.readouterr().out
     run("verbose=true")
-    assert "info: " not in quiet
+    assert "info: " not in output
     assert "info: " in capsys.readouterr().out
 
 
-def test_channels_last_lays_out_images_and_kernels_and_changes_nothing_else() -> None:
-    small = ("model=cnn", "data=gratings", "data.rows=200", "model.channels=[4, 8]", "model.dilations=[1]")
-    more = ("model.pools=[max]", "max_steps=6", "augment=slides")
-    plain, laid = lab(*small, *more), lab(*small, *more, "channels_last=true")
-    losses = [losses_of(made.trainer) for made in (plain, laid)]
+def test_channels_last_sets_memory_format_and_preserves_losses() -> None:
+    model = ("model=cnn", "data=gratings", "data.rows=200", "model.channels=[4, 8]", "model.dilations=[1]")
+    options = ("model.pools=[max]", "max_steps=6", "augment=slides")
+    default, channels_last = lab(*model, *options), lab(*model, *options, "channels_last=true")
+    losses = [losses_of(setup.trainer) for setup in (default, channels_last)]
     torch.testing.assert_close(*map(torch.tensor, losses), atol=1e-4, rtol=0)
-    batch = next(laid.loaders["train"].iter_epoch(0)).inputs["x"]
-    kernels = [p for p in laid.task.parameters() if p.dim() == 4 and p.shape[1] > 1]
+    batch = next(channels_last.loaders["train"].iter_epoch(0)).inputs["x"]
+    kernels = [p for p in channels_last.task.parameters() if p.dim() == 4 and p.shape[1] > 1]
     assert kernels
     assert all(value.is_contiguous(memory_format=torch.channels_last) for value in (batch, *kernels))
 
 
-def test_debug_is_looked_at_by_the_command_and_jobs_by_the_sweep() -> None:
-    """``cli/test_main.py`` and ``runs/test_sweep.py`` have them."""
-    tests = Path(__file__).parents[1]
-    assert "def test_debug_raises" in (tests / "cli" / "test_main.py").read_text()
-    assert "def test_jobs_run_in_parallel" in (tests / "runs" / "test_sweep.py").read_text()
+TESTS = Path(__file__).parents[1]
 
 
-test_jobs_are_looked_at_by_the_sweep = test_debug_is_looked_at_by_the_command_and_jobs_by_the_sweep
+def test_debug_has_a_test_of_the_command() -> None:
+    assert "def test_debug_" in (TESTS / "cli" / "test_main.py").read_text()
+
+
+def test_jobs_has_a_test_of_the_sweep() -> None:
+    assert "def test_jobs_" in (TESTS / "runs" / "test_sweep.py").read_text()
 
 
 def test_bucket_reaches_every_loader() -> None:
-    composed = compose.compose([*SMALL, "bucket=7"])
-    made = factory.make_loaders(
-        composed.tree, factory.make_dataset(composed.tree), composed.settings, torch.device("cpu")
-    )
-    assert [loader.bucket for loader in made.values()] == [7, 7, 7]
+    config = compose.compose([*SMALL, "bucket=7"])
+    loaders = factory.make_loaders(config.tree, factory.make_dataset(config.tree), config.settings, torch.device("cpu"))
+    assert [loader.bucket for loader in loaders.values()] == [7, 7, 7]
 
 
-def own_table(path: Path, rows: int) -> str:
+def write_table(path: Path, rows: int) -> str:
     lines = [f"{row % 7},{row % 3},{'ab'[row % 2]}" for row in range(rows)]
     path.write_text("x,y,kind\n" + "\n".join(lines) + "\n", encoding="utf-8")
     return f"data.path={path}"
 
 
-def test_fingerprint_says_how_closely_files_are_looked_at(tmp_path: Path) -> None:
-    words = ["model=mlp", "data=csv", own_table(tmp_path / "d.csv", 40), "data.target=kind"]
+def test_fingerprint_mode_is_stored(tmp_path: Path) -> None:
+    words = ["model=mlp", "data=csv", write_table(tmp_path / "d.csv", 40), "data.target=kind"]
     for mode in ("sampled", "exact"):
-        found = dataset_loading.add_fingerprint(compose.compose([*words, f"fingerprint={mode}"])).fingerprint
-        assert found is not None
-        assert found["exact"] == (mode == "exact")
+        fingerprint = dataset_loading.add_fingerprint(compose.compose([*words, f"fingerprint={mode}"])).fingerprint
+        assert fingerprint is not None
+        assert fingerprint["exact"] == (mode == "exact")
 
 
 @pytest.mark.slow
-def test_allow_changed_data_lets_a_run_be_used_on_other_rows(tmp_path: Path) -> None:
-    words = ["model=mlp", "data=csv", own_table(tmp_path / "d.csv", 40), "data.target=kind", "epochs=1"]
+def test_allow_changed_data_permits_evaluation_on_changed_rows(tmp_path: Path) -> None:
+    words = ["model=mlp", "data=csv", write_table(tmp_path / "d.csv", 40), "data.target=kind", "epochs=1"]
     path = Path(train.run(compose.compose(words)).folder)
-    own_table(tmp_path / "d.csv", 50)
+    write_table(tmp_path / "d.csv", 50)
     with pytest.raises(ConfigError, match=r"rows: 40 before, 50 now\n.*allow_changed_data=true"):
         evaluate.evaluate_run(saved_run.load(path))
     assert (

@@ -1,4 +1,4 @@
-"""What comes from the environment is written nowhere, whatever way it takes through the configuration."""
+"""Values from the environment and of secret keys are never written."""
 
 from __future__ import annotations
 
@@ -32,34 +32,34 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_NUMBER", "123123123")
 
 
-def kept(tree: dict[str, Any]) -> tuple[Any, Any]:
+def restore_references(tree: dict[str, Any]) -> tuple[Any, Any]:
     node = OmegaConf.create(tree)
-    written, resolved = (OmegaConf.to_container(node, resolve=resolve) for resolve in (False, True))
-    return secret_masking.restore_env_references(node, written, resolved), resolved
+    unresolved, resolved = (OmegaConf.to_container(node, resolve=resolve) for resolve in (False, True))
+    return secret_masking.restore_env_references(node, unresolved, resolved), resolved
 
 
 @pytest.mark.parametrize("tree", TREES)
-def test_it_stays_as_written(tree: dict[str, Any]) -> None:
-    found, resolved = kept(tree)
+def test_environment_interpolations_are_restored(tree: dict[str, Any]) -> None:
+    restored, resolved = restore_references(tree)
     assert SECRET in str(resolved) or "123123123" in str(resolved)
-    assert SECRET not in str(found)
-    assert "123123123" not in str(found)
-    # And it can be read again.
-    assert OmegaConf.to_container(OmegaConf.create(found), resolve=True) == resolved
+    assert SECRET not in str(restored)
+    assert "123123123" not in str(restored)
+    # The restored tree resolves to the same values.
+    assert OmegaConf.to_container(OmegaConf.create(restored), resolve=True) == resolved
 
 
-def test_everything_else_is_resolved() -> None:
+def test_other_interpolations_are_resolved() -> None:
     tree = {"a": 3, "b": "${a}", "c": ["${b}", {"d": "${oc.select:nope,5}"}], "e": "${c}"}
-    assert kept(tree)[0] == {"a": 3, "b": 3, "c": [3, {"d": 5}], "e": [3, {"d": 5}]}
+    assert restore_references(tree)[0] == {"a": 3, "b": 3, "c": [3, {"d": 5}], "e": [3, {"d": 5}]}
 
 
-def test_outside_the_variable_is_read_as_ever() -> None:
-    kept({"a": "${oc.env:SOME_SECRET}"})
+def test_environment_resolver_still_works_after_restoring() -> None:
+    restore_references({"a": "${oc.env:SOME_SECRET}"})
     assert OmegaConf.create({"a": "${oc.env:SOME_SECRET}", "b": "${oc.env:NOT_SET_ANYWHERE,null}"}).a == SECRET
 
 
-def test_values_of_keys_that_sound_secret_are_left_out() -> None:
-    names = (
+def test_values_of_secret_keys_are_masked() -> None:
+    similar_keys = (
         "token_mixing",
         "token_dim",
         "tokens",
@@ -70,8 +70,8 @@ def test_values_of_keys_that_sound_secret_are_left_out() -> None:
         "key",
         "monkey",
     )
-    open_keys = dict.fromkeys(names, "keep") | {"rows": 3}
-    hidden = (
+    open_keys = dict.fromkeys(similar_keys, "keep") | {"rows": 3}
+    secret_keys = (
         "api_key",
         "apiKey",
         "hub_token",
@@ -83,21 +83,21 @@ def test_values_of_keys_that_sound_secret_are_left_out() -> None:
         "token2",
     )
     tree = {
-        "data": {**dict.fromkeys(hidden, "x"), **open_keys},
+        "data": {**dict.fromkeys(secret_keys, "x"), **open_keys},
         "token": "${oc.env:T}",
         "secret": None,
         "password": "",
     }
     masked = secret_masking.mask_tree(tree)
     assert masked["data"] == {
-        **dict.fromkeys(hidden, "***"),
+        **dict.fromkeys(secret_keys, "***"),
         **open_keys,
     }
     assert (masked["token"], masked["secret"], masked["password"]) == ("${oc.env:T}", None, "")
-    assert list(secret_masking.find_masked_keys(masked)) == [f"data.{key}" for key in hidden]
+    assert list(secret_masking.find_masked_keys(masked)) == [f"data.{key}" for key in secret_keys]
 
 
-def test_what_an_older_rule_left_out_is_known() -> None:
+def test_values_masked_by_an_older_version_are_found() -> None:
     tree = {
         "model": {"token_mixing": "***", "token_id": ["***"]},
         "data": {"missing": ["***"], "api_key": "${oc.env:K}"},
@@ -118,7 +118,7 @@ def test_what_an_older_rule_left_out_is_known() -> None:
         "data.x={api_key: SECRET123",
     ],
 )
-def test_a_secret_in_an_override_is_masked_wherever_it_stands(text: str) -> None:
+def test_secret_in_an_override_is_masked(text: str) -> None:
     masked = secret_masking.mask_override(text)
     assert "SECRET123" not in masked
     assert masked.startswith(text.partition("=")[0] + "=")
@@ -136,12 +136,12 @@ def test_a_secret_in_an_override_is_masked_wherever_it_stands(text: str) -> None
         "model=lstm",
     ],
 )
-def test_an_override_without_a_secret_stays(text: str) -> None:
+def test_override_without_a_secret_is_unchanged(text: str) -> None:
     assert secret_masking.mask_override(text) == text
 
 
-def test_values_of_variables_that_a_configuration_reads_are_named_in_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In every place of a tree; the longer value first, where one begins another; a short one is left."""
+def test_hide_values_replaces_environment_values_in_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer values are replaced first, as one may begin with another; short ones are left."""
     for name, value in (("DOOR", "hunter22"), ("DOORS", "hunter22-and-more"), ("N", "1"), ("OTHER", "other")):
         monkeypatch.setenv(name, value)
     tree = {

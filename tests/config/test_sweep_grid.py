@@ -1,4 +1,4 @@
-"""The values of a sweep are counted before they are listed."""
+"""Combinations of a sweep, counted before they are expanded."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from trainer.config import overrides, sweep_grid
 from trainer.utils.errors import ConfigError
 
 
-def jobs(*words: str, folders: tuple[Path, ...] = ()) -> list[list[str]]:
+def expand(*words: str, folders: tuple[Path, ...] = ()) -> list[list[str]]:
     return sweep_grid.expand_combinations(overrides.parse_overrides(words, folders), folders)
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("optimizer.lr=interval(1e-4,1e-2)",), "list the values: optimizer.lr=0.0001,0.01"),
         (("data.rows=glob(3*)",), "matches options of a group"),
@@ -38,17 +38,17 @@ def jobs(*words: str, folders: tuple[Path, ...] = ()) -> list[list[str]]:
         (("seed=range(0,1000)", "data.seed=range(0,1000)"), "1,000,000 jobs (seed 1,000, data.seed 1,000)"),
     ],
 )
-def test_what_spans_nothing_or_too_much(words: tuple[str, ...], said: str) -> None:
-    begun = monotonic()
-    with pytest.raises(ConfigError) as caught:
-        jobs(*words)
-    assert said in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert monotonic() - begun < 2
+def test_empty_or_too_large_grid_raises_at_once(words: tuple[str, ...], message: str) -> None:
+    start = monotonic()
+    with pytest.raises(ConfigError) as excinfo:
+        expand(*words)
+    assert message in str(excinfo.value)
+    assert "\n" not in str(excinfo.value)
+    assert monotonic() - start < 2
 
 
-def test_what_spans_something(tmp_path: Path) -> None:
-    assert jobs("seed=range(0,6,2)", "model=mlp") == [[f"seed={seed}", "model=mlp"] for seed in (0, 2, 4)]
-    assert jobs("seed=3,1", "x=a,b") == [["seed=3", "x=a"], ["seed=3", "x=b"], ["seed=1", "x=a"], ["seed=1", "x=b"]]
-    own = write(tmp_path, {"model/bigr_own.yaml": "# mine\n_target_: x.Y\n"})
-    assert jobs("model=glob(bigr*)", folders=(own,)) == [["model=bigr_own"], ["model=bigru"]]
+def test_combinations_are_expanded_in_order(tmp_path: Path) -> None:
+    assert expand("seed=range(0,6,2)", "model=mlp") == [[f"seed={seed}", "model=mlp"] for seed in (0, 2, 4)]
+    assert expand("seed=3,1", "x=a,b") == [["seed=3", "x=a"], ["seed=3", "x=b"], ["seed=1", "x=a"], ["seed=1", "x=b"]]
+    folder = write(tmp_path, {"model/bigr_own.yaml": "# mine\n_target_: x.Y\n"})
+    assert expand("model=glob(bigr*)", folders=(folder,)) == [["model=bigr_own"], ["model=bigru"]]

@@ -1,4 +1,4 @@
-"""What a task learns is read of its class, ours or a plugin's; tables of the user's are read accordingly."""
+"""Target kinds of built-in and plugin tasks, and user tables read accordingly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KINDS = {
     "vae": "class",
     "vq_vae": "class",
 }
-OWN = """
+PLUGIN = """
 import torch
 from torch import Tensor, nn
 
@@ -79,7 +79,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write(
         tmp_path,
         {
-            "own_tasks.py": OWN,
+            "own_tasks.py": PLUGIN,
             "houses.csv": "\n".join(["size,rooms,price", *rows]) + "\n",
             "yaml/task/quantile.yaml": "_target_: own_tasks.Quantile\nlevel: 0.9 # share below\n",
             "yaml/task/silent.yaml": "_target_: own_tasks.Silent\n",
@@ -88,18 +88,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_each_built_in_task_declares_its_target_kind() -> None:
-    found = {
+    kinds = {
         name: compatibility.infer_target_kind(str(option.class_path))
         for name, option in registry.list_options("task").items()
     }
-    assert found == KINDS
+    assert kinds == KINDS
 
 
 @pytest.mark.parametrize(
     ("name", "kind"), [("Quantile", "number"), ("Inherits", "class"), ("Codes", "class"), ("Silent", None)]
 )
 @pytest.mark.usefixtures("folder")
-def test_a_task_of_a_plugin_says_it_by_its_shapes_or_outright(name: str, kind: str | None) -> None:
+def test_target_kind_of_a_plugin_task_is_inferred(name: str, kind: str | None) -> None:
     plugins.declare_plugins(["own_tasks"])
     assert compatibility.infer_target_kind(f"own_tasks.{name}") == kind
     plugins.declare_plugins([])
@@ -109,18 +109,18 @@ CSV = ("--config-dir", "yaml", "plugins=[own_tasks]", "model=mlp", "data=csv", "
 
 
 @pytest.mark.slow
-def test_a_user_task_learns_from_a_user_table(folder: Path) -> None:
-    chosen = (*CSV, "data.target=price", "task=quantile", "monitor=loss", "epochs=2", "draw=false", "device=cpu")
-    done = train(*chosen, "hydra.run.dir=outputs/one", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    assert "price: target, number" in (folder / "outputs/one/train.log").read_text() + done.stdout
-    again = train("resume", "outputs/one", "plugins=[own_tasks]", cwd=folder)
-    assert again.returncode == 0, again.stderr
+def test_plugin_task_trains_on_a_user_table(folder: Path) -> None:
+    arguments = (*CSV, "data.target=price", "task=quantile", "monitor=loss", "epochs=2", "draw=false", "device=cpu")
+    process = train(*arguments, "hydra.run.dir=outputs/one", cwd=folder)
+    assert process.returncode == 0, process.stderr
+    assert "price: target, number" in (folder / "outputs/one/train.log").read_text() + process.stdout
+    resumed = train("resume", "outputs/one", "plugins=[own_tasks]", cwd=folder)
+    assert resumed.returncode == 0, resumed.stderr
     assert "target_kind: null" in (folder / "outputs/one/config.yaml").read_text()
 
 
-def test_a_task_without_a_target_kind_is_reported_with_the_remedy(folder: Path) -> None:
-    done = train(*CSV, "data.target=price", "task=silent", "monitor=null", cwd=folder)
-    assert done.returncode == 2
-    told = "error: data.target_kind: the task does not say what it learns; set it to class or number"
-    assert done.stderr.strip().splitlines()[-1] == told
+def test_task_without_a_target_kind_is_reported_with_a_hint(folder: Path) -> None:
+    process = train(*CSV, "data.target=price", "task=silent", "monitor=null", cwd=folder)
+    assert process.returncode == 2
+    message = "error: data.target_kind: the task does not say what it learns; set it to class or number"
+    assert process.stderr.strip().splitlines()[-1] == message

@@ -19,7 +19,7 @@ from trainer.runs import train as runner
 from trainer.utils.errors import ConfigError
 
 MARKER = "touched"
-EVIL = f"""
+HOSTILE_MODULE = f"""
 from pathlib import Path
 Path(__file__).with_name("{MARKER}").touch()
 class Foo:
@@ -57,13 +57,13 @@ TARGETS = [
         "trainer.models.tabular.mlp.MLP.__init__",
     ),
 ]
-"""The probes: what a ``_target_`` must never reach."""
+"""Values of ``_target_`` that are refused."""
 
 
 @pytest.fixture
 def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working folder in which a hostile module lies, and a marker that says whether anything ran."""
-    write(tmp_path, {"evil.py": EVIL})
+    """Change to a folder with a hostile module, and check that it never ran."""
+    write(tmp_path, {"evil.py": HOSTILE_MODULE})
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     assert not (tmp_path / MARKER).exists()
@@ -71,25 +71,25 @@ def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     plugins.declare_plugins([])
 
 
-def refused(*overrides: str, folders: tuple[Path, ...] = ()) -> str:
-    """What is said of a configuration that is refused before anything it names is imported."""
+def compose_refused(*overrides: str, folders: tuple[Path, ...] = ()) -> str:
+    """Return the error of a configuration that is refused before anything it names is imported."""
     before = set(sys.modules)
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         compose.compose(overrides, folders)
-    named = {"evil", "joblib", "runpy", "torch.utils.collect_env", "torch.hub"} - before
-    assert not named & set(sys.modules)
-    return str(caught.value)
+    unexpected = {"evil", "joblib", "runpy", "torch.utils.collect_env", "torch.hub"} - before
+    assert not unexpected & set(sys.modules)
+    return str(excinfo.value)
 
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.usefixtures("cwd")
 @pytest.mark.slow
-def test_a_target_on_the_command_line(target: str) -> None:
+def test_target_override_is_refused(target: str) -> None:
     for group in registry.OBJECT_GROUPS:
-        said = refused(*SMALL, f"{group}._target_='{target}'")
-        assert f"{group}._target_" in said
+        message = compose_refused(*SMALL, f"{group}._target_='{target}'")
+        assert f"{group}._target_" in message
         if not target.startswith("trainer."):
-            assert f"target {target!r} is not on the allow-list" in said
+            assert f"target {target!r} is not on the allow-list" in message
 
 
 @pytest.mark.parametrize(
@@ -126,22 +126,24 @@ def test_a_target_on_the_command_line(target: str) -> None:
     ],
 )
 @pytest.mark.usefixtures("cwd")
-def test_other_ways_on_the_command_line(override: str) -> None:
-    assert refused(*SMALL, override)
+def test_override_that_would_run_code_is_refused(override: str) -> None:
+    assert compose_refused(*SMALL, override)
 
 
-def test_naming_a_standard_module_as_a_plugin_opens_nothing(cwd: Path) -> None:
+def test_plugin_named_like_a_standard_module_is_refused(cwd: Path) -> None:
     for module, target in (("os", "os.system"), ("subprocess", "subprocess.Popen"), ("pathlib", "pathlib.Path")):
-        # A file of that name beside the user must not lend the module its name.
+        # A file of that name in the working folder does not make the module a plugin.
         write(cwd, {f"{module}.py": "class system: ...\n"})
-        assert "rename the plugin" in refused(*SMALL, f"plugins=[{module}]", f"model._target_={target}")
+        assert "rename the plugin" in compose_refused(*SMALL, f"plugins=[{module}]", f"model._target_={target}")
 
 
 @pytest.mark.usefixtures("cwd")
-def test_functions_of_an_installed_plugin_are_no_classes() -> None:
-    said = refused(*SMALL, "plugins=[torch]", "model._target_=torch.load")
-    assert "there is no class torch.load" in said
-    assert "there is no class" in refused(*SMALL, "plugins=[torch]", "model._target_=torch.utils.collect_env.run")
+def test_functions_of_an_installed_plugin_are_refused() -> None:
+    message = compose_refused(*SMALL, "plugins=[torch]", "model._target_=torch.load")
+    assert "there is no class torch.load" in message
+    assert "there is no class" in compose_refused(
+        *SMALL, "plugins=[torch]", "model._target_=torch.utils.collect_env.run"
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,10 +160,10 @@ def test_functions_of_an_installed_plugin_are_no_classes() -> None:
     ],
 )
 @pytest.mark.slow
-def test_a_yaml_of_somebody_elses(text: str, cwd: Path) -> None:
+def test_untrusted_option_file_is_refused(text: str, cwd: Path) -> None:
     write(cwd, {"conf/model/bad.yaml": "# bad\n" + text})
-    said = refused("data=moons", "model=bad", folders=(cwd / "conf",))
-    assert "allow-list" in said or "train does not read this key" in said
+    message = compose_refused("data=moons", "model=bad", folders=(cwd / "conf",))
+    assert "allow-list" in message or "train does not read this key" in message
 
 
 @pytest.mark.parametrize(
@@ -178,9 +180,9 @@ def test_a_yaml_of_somebody_elses(text: str, cwd: Path) -> None:
     ],
 )
 @pytest.mark.slow
-def test_an_experiment_of_somebody_elses(text: str, cwd: Path) -> None:
+def test_untrusted_experiment_is_refused(text: str, cwd: Path) -> None:
     folder = write(cwd, {"conf/experiment/e.yaml": "# @package _global_\n# e\n" + text}) / "conf"
-    assert refused(*SMALL, "experiment=e", folders=(folder,))
+    assert compose_refused(*SMALL, "experiment=e", folders=(folder,))
     for flags in (["--cfg", "job"], ["-m", "hydra/sweeper=basic"], ["--info"]):
         if "hydra:" in text or "-m" not in flags:
             with pytest.raises(ConfigError):
@@ -188,54 +190,54 @@ def test_an_experiment_of_somebody_elses(text: str, cwd: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_real_command_through_hydra_runs_nothing_either(tmp_path: Path) -> None:
+def test_untrusted_experiment_is_refused_by_hydra_commands(tmp_path: Path) -> None:
     text = "# @package _global_\n# e\nhydra:\n  callbacks:\n    x:\n      _target_: pathlib.Path.touch\n"
     text += f"      self: {MARKER}\n"
-    write(tmp_path, {"evil.py": EVIL, "conf/experiment/e.yaml": text})
-    own = ("--config-dir", "conf", "experiment=e")
-    for arguments in ((*own, "--cfg", "job"), ("-m", *own, "seed=0,1", "hydra/sweeper=basic")):
-        done = train(*SMALL, *arguments, cwd=tmp_path)
-        assert (done.returncode, "hydra.callbacks" in done.stderr) == (2, True), done.stderr
+    write(tmp_path, {"evil.py": HOSTILE_MODULE, "conf/experiment/e.yaml": text})
+    flags = ("--config-dir", "conf", "experiment=e")
+    for arguments in ((*flags, "--cfg", "job"), ("-m", *flags, "seed=0,1", "hydra/sweeper=basic")):
+        process = train(*SMALL, *arguments, cwd=tmp_path)
+        assert (process.returncode, "hydra.callbacks" in process.stderr) == (2, True), process.stderr
     assert train(*SMALL, "model._target_=evil.Foo", cwd=tmp_path).returncode == 2
     assert not (tmp_path / MARKER).exists()
     assert not find_runs(tmp_path)
 
 
 @pytest.mark.usefixtures("cwd")
-def test_a_tampered_run_directory() -> None:
+def test_tampered_run_directory_is_refused() -> None:
     result = runner.run(compose.compose(SMALL))
     path = Path(result.folder)
-    good = yaml.safe_load((path / "config.yaml").read_text())
-    # A run that is not finished, so that resuming reads what it was.
+    valid = yaml.safe_load((path / "config.yaml").read_text())
+    # An unfinished run, so that resuming reads its configuration.
     results = json.loads((path / "results.json").read_text()) | {"status": "interrupted"}
     write(path, {"results.json": json.dumps(results)})
     for change in (
         {"model": {"_target_": "os.system", "command": f"touch {MARKER}"}},
-        {"model": {**good["model"], "_target_": "evil.Foo"}},
-        {"model": {**good["model"], "hidden": [{"_target_": "evil.Foo"}]}},
-        {"optimizer": {**good["optimizer"], "_partial_": True}},
+        {"model": {**valid["model"], "_target_": "evil.Foo"}},
+        {"model": {**valid["model"], "hidden": [{"_target_": "evil.Foo"}]}},
+        {"optimizer": {**valid["optimizer"], "_partial_": True}},
         {"plugins": ["os"], "model": {"_target_": "os.system"}},
-        {"data": {**good["data"], "rows": -1}},
+        {"data": {**valid["data"], "rows": -1}},
         {"task": 5},
         {"hydra": {"callbacks": {"x": {"_target_": "evil.Foo"}}}},
     ):
-        write(path, {"config.yaml": yaml.safe_dump({**good, **change})})
+        write(path, {"config.yaml": yaml.safe_dump({**valid, **change})})
         with pytest.raises(ConfigError):
             saved_run.load(path)
     for text in ("[unclosed", "- a\n- b\n", "", "seed: ${oc.env:NOT_SET_ANYWHERE}\n"):
         write(path, {"config.yaml": text})
         with pytest.raises(ConfigError):
             saved_run.load(path)
-    write(path, {"config.yaml": yaml.safe_dump(good)})
-    for lie in ({"options": {}}, {"options": {**results["options"], "model": 5}}, {"overrides": None}):
-        write(path, {"results.json": json.dumps({**results, **lie})})
+    write(path, {"config.yaml": yaml.safe_dump(valid)})
+    for results_change in ({"options": {}}, {"options": {**results["options"], "model": 5}}, {"overrides": None}):
+        write(path, {"results.json": json.dumps({**results, **results_change})})
         with pytest.raises(ConfigError, match="not a results file of a run"):
             saved_run.load(path)
 
 
 @pytest.mark.slow
 def test_the_working_folder_is_not_searched_for_modules(tmp_path: Path) -> None:
-    """A file that happens to have the name of a module we import stays unread."""
+    """A file named like a module that the program imports is not executed."""
     shadow = "from pathlib import Path\nPath(__file__).with_name('touched').touch()\n"
     write(tmp_path, {f"{name}.py": shadow for name in ("hydra", "torch", "numpy", "yaml", "trainer", "sitecustomize")})
     assert train("model=lstmm", cwd=tmp_path).returncode == 2
@@ -254,7 +256,7 @@ def test_built_in_options_name_only_built_in_classes() -> None:
     assert os.environ.get("HYDRA_INSTANTIATE_ALLOWLIST_OVERRIDE") is None
 
 
-def test_a_plugin_that_a_run_does_not_have_is_refused(cwd: Path) -> None:
+def test_evaluate_refuses_a_plugin_that_the_run_lacks(cwd: Path) -> None:
     path = runner.run(compose.compose(["model=mlp", "data=moons", "max_steps=1", "draw=false"])).folder
     with pytest.raises(ConfigError, match="trained without the module evil"):
         saved_run.load_from_args("evaluate", [path, "plugins=[evil]"])

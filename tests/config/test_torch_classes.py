@@ -1,4 +1,4 @@
-"""Which optimizers and schedules of torch may be named, with which keys: all of it known before torch is imported."""
+"""Optimizers and schedulers of torch by class path, with keys known before torch is imported."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from trainer.utils.errors import ConfigError
 COSINE = "torch.optim.lr_scheduler.CosineAnnealingWarmRestarts"
 
 
-def exported(module: Any, base: type) -> set[str]:
+def list_exported_classes(module: Any, base: type) -> set[str]:
     return {
         name
         for name in module.__all__
-        if inspect.isclass(found := getattr(module, name)) and issubclass(found, base) and found is not base
+        if inspect.isclass(cls := getattr(module, name)) and issubclass(cls, base) and cls is not base
     }
 
 
-def test_the_classes_are_those_that_torch_exports() -> None:
-    assert set(torch_classes.list_classes("optimizer")) == exported(torch.optim, torch.optim.Optimizer)
+def test_listed_classes_match_torch_exports() -> None:
+    assert set(torch_classes.list_classes("optimizer")) == list_exported_classes(torch.optim, torch.optim.Optimizer)
     schedulers = torch.optim.lr_scheduler
-    assert set(torch_classes.list_classes("scheduler")) == exported(schedulers, schedulers.LRScheduler)
+    assert set(torch_classes.list_classes("scheduler")) == list_exported_classes(schedulers, schedulers.LRScheduler)
 
 
 @pytest.mark.parametrize(
@@ -40,44 +40,44 @@ def test_the_classes_are_those_that_torch_exports() -> None:
         if n not in torch_classes.UNSUPPORTED
     ],
 )
-def test_the_keys_are_the_parameters_of_the_class(group: str, name: str) -> None:
+def test_keys_match_the_class_parameters(group: str, name: str) -> None:
     module = torch.optim if group == "optimizer" else torch.optim.lr_scheduler
     cls = getattr(module, name)
-    real = inspect.signature(cls).parameters
+    parameters = inspect.signature(cls).parameters
     path = f"{'torch.optim' if group == 'optimizer' else 'torch.optim.lr_scheduler'}.{name}"
     keys = option_keys.read_keys(group, path)
     assert keys
     hidden = option_keys.INJECTED_ARGS[group] | {"mode" if name == "ReduceLROnPlateau" else "scale_fn"}
-    assert set(keys) - {"groups", "warmup"} == set(real) - hidden
+    assert set(keys) - {"groups", "warmup"} == set(parameters) - hidden
     defaults = option_keys.read_defaults(group, path)
     for key, value in defaults.items():
-        usual = real[key].default if key in real else value
-        if value == "???" or usual is inspect.Parameter.empty:
+        default = parameters[key].default if key in parameters else value
+        if value == "???" or default is inspect.Parameter.empty:
             assert keys[key].default is None or value is None
         else:
-            assert (tuple(value) if isinstance(value, list) and key in real else value) == usual
+            assert (tuple(value) if isinstance(value, list) and key in parameters else value) == default
 
 
-def tree(*words: str) -> Any:
+def compose_tree(*words: str) -> Any:
     return compose.compose(["model=mlp", "data=moons", *words]).tree
 
 
 def test_a_class_by_its_path_has_its_own_keys_and_defaults() -> None:
-    node = tree("optimizer._target_=torch.optim.NAdam", "optimizer.momentum_decay=0.1")["optimizer"]
+    node = compose_tree("optimizer._target_=torch.optim.NAdam", "optimizer.momentum_decay=0.1")["optimizer"]
     assert node == {  # data=moons sets the rate
         **{"_target_": "torch.optim.NAdam", "lr": 0.003, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0},
         **{"momentum_decay": 0.1, "decoupled_weight_decay": False, "groups": []},
     }
-    node = tree(f"scheduler._target_={COSINE}", "scheduler.T_0=7", "scheduler.warmup=2")["scheduler"]
+    node = compose_tree(f"scheduler._target_={COSINE}", "scheduler.T_0=7", "scheduler.warmup=2")["scheduler"]
     assert node == {"_target_": COSINE, "T_0": 7, "T_mult": 1, "eta_min": 0.0, "warmup": 2}
 
 
-def test_what_a_model_sets_stays_where_the_class_has_it() -> None:
+def test_optimizer_values_of_a_model_apply_to_a_torch_class() -> None:
     node = compose.compose(["model=gpt", "data=tinyshakespeare", "optimizer._target_=torch.optim.RAdam"]).tree[
         "optimizer"
     ]
-    usual = compose.compose(["model=gpt", "data=tinyshakespeare"]).tree["optimizer"]
-    assert node["lr"] == usual["lr"]
+    default = compose.compose(["model=gpt", "data=tinyshakespeare"]).tree["optimizer"]
+    assert node["lr"] == default["lr"]
     assert set(node) == {*("_target_", "lr", "betas", "eps", "weight_decay", "decoupled_weight_decay", "groups")}
 
 
@@ -114,25 +114,25 @@ WITH_NADAM = {
 
 
 @pytest.mark.parametrize("word", REFUSALS)
-def test_unusable_values_are_refused(word: str) -> None:
-    with pytest.raises(ConfigError) as refused:
-        tree(word)
-    assert REFUSALS[word] in str(refused.value)
+def test_unusable_classes_are_refused(word: str) -> None:
+    with pytest.raises(ConfigError) as excinfo:
+        compose_tree(word)
+    assert REFUSALS[word] in str(excinfo.value)
 
 
 @pytest.mark.parametrize("word", WITH_NADAM)
-def test_keys_and_values_are_checked(word: str) -> None:
+def test_invalid_keys_and_values_are_refused(word: str) -> None:
     with pytest.raises(ConfigError, match=WITH_NADAM[word]):
-        tree("optimizer._target_=torch.optim.NAdam", word)
+        compose_tree("optimizer._target_=torch.optim.NAdam", word)
 
 
 def test_weight_decay_of_an_optimizer_without_it_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"optimizer.groups\[0\].weight_decay: optimizer rprop has no weight_decay"):
-        tree("optimizer=rprop", "optimizer.groups=[{match:'*',weight_decay:0}]")
+        compose_tree("optimizer=rprop", "optimizer.groups=[{match:'*',weight_decay:0}]")
 
 
 @pytest.mark.slow
-def test_nothing_heavy_is_imported_for_it() -> None:
+def test_composing_torch_classes_does_not_import_torch() -> None:
     words = ["model=mlp", "data=moons", "optimizer._target_=torch.optim.NAdam", f"scheduler._target_={COSINE}"]
     code = (
         "import sys\nfrom trainer.config import compose\n"
@@ -180,15 +180,15 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_classes_of_a_plugin_have_their_own_keys(plugin: str) -> None:
-    node = tree(plugin, "optimizer._target_=own_optim.SignSGD", "optimizer.weight_decay=0.1")["optimizer"]
+    node = compose_tree(plugin, "optimizer._target_=own_optim.SignSGD", "optimizer.weight_decay=0.1")["optimizer"]
     assert node == {"_target_": "own_optim.SignSGD", "lr": 0.003, "weight_decay": 0.1, "groups": []}
-    assert tree(plugin, "optimizer._target_=own_optim.MyAdam")["optimizer"]["betas"] == [0.9, 0.999]
-    node = tree(plugin, "scheduler._target_=own_optim.Halving", "scheduler.every=3")["scheduler"]
+    assert compose_tree(plugin, "optimizer._target_=own_optim.MyAdam")["optimizer"]["betas"] == [0.9, 0.999]
+    node = compose_tree(plugin, "scheduler._target_=own_optim.Halving", "scheduler.every=3")["scheduler"]
     assert node == {"_target_": "own_optim.Halving", "every": 3, "warmup": 0}
     with pytest.raises(ConfigError, match=r"scheduler.every: needs a value"):
-        tree(plugin, "scheduler._target_=own_optim.Halving")
+        compose_tree(plugin, "scheduler._target_=own_optim.Halving")
     with pytest.raises(ConfigError, match=r"plugins=\[own_optim\]"):
-        tree("optimizer._target_=own_optim.SignSGD")
+        compose_tree("optimizer._target_=own_optim.SignSGD")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""YAML is read as YAML: how it is written changes nothing, and what Hydra makes of a file is what is said of it."""
+"""Parsing of YAML files: independent of their style and equal to what Hydra reads."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ FILES = sorted(CONF.rglob("*.yaml"))
 
 
 @pytest.fixture(params=mark_slow_after(1, STYLES))
-def restyled(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The whole configuration in another style, in place of ours."""
+def restyled_conf(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Replace the built-in configuration by a copy in another YAML style."""
     for path in FILES:
-        place = tmp_path / "conf" / path.relative_to(CONF)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(STYLES[request.param](path.read_text(encoding="utf-8")), encoding="utf-8", newline="")
+        copy = tmp_path / "conf" / path.relative_to(CONF)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(STYLES[request.param](path.read_text(encoding="utf-8")), encoding="utf-8", newline="")
     monkeypatch.setattr(defaults_list, "PACKAGE_DIR", tmp_path)
     registry.get_builtin_dir.cache_clear()
     yield tmp_path / "conf"
@@ -34,8 +34,8 @@ def restyled(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     registry.get_builtin_dir.cache_clear()
 
 
-def facts(option: registry.ConfigOption) -> dict[str, object]:
-    """What is known of an option, values parsed."""
+def summarize_option(option: registry.ConfigOption) -> dict[str, object]:
+    """Return the properties of an option with parsed values."""
     return {
         "class": option.class_path,
         "chosen": option.chosen_options,
@@ -49,19 +49,20 @@ def facts(option: registry.ConfigOption) -> dict[str, object]:
 
 
 @pytest.mark.slow
-def test_how_a_file_is_written_changes_nothing_that_is_known_of_it(restyled: Path) -> None:
-    usual = {path: path.read_text(encoding="utf-8") for path in FILES}
-    for path, text in usual.items():
-        other = restyled / path.relative_to(CONF)
-        # As written: ``${now:...}`` is another second by second.
-        assert OmegaConf.to_container(OmegaConf.load(other)) == OmegaConf.to_container(OmegaConf.load(path))
-        header = ConfigSource._get_header_dict(other.read_text(encoding="utf-8")[:512])["package"]
+def test_options_are_independent_of_yaml_style(restyled_conf: Path, request: pytest.FixtureRequest) -> None:
+    style = request.node.callspec.params["restyled_conf"]
+    texts = {path: path.read_text(encoding="utf-8") for path in FILES}
+    for path, text in texts.items():
+        copy = restyled_conf / path.relative_to(CONF)
+        # Not resolved: ``${now:...}`` changes every second.
+        assert OmegaConf.to_container(OmegaConf.load(copy)) == OmegaConf.to_container(OmegaConf.load(path))
+        header = ConfigSource._get_header_dict(copy.read_text(encoding="utf-8")[:512])["package"]
         assert header == ConfigSource._get_header_dict(text[:512])["package"]
         group = "" if path.parent == CONF else path.parent.name
-        before, after = (registry.ConfigOption(group, path.stem, place) for place in (path, other))
+        before, after = (registry.ConfigOption(group, path.stem, file) for file in (path, copy))
         assert after.path.is_relative_to(registry.get_builtin_dir())
-        assert facts(after) == facts(before)
-        if "by hand" in str(restyled) or "\r\n" in other.read_bytes().decode():
+        assert summarize_option(after) == summarize_option(before)
+        if style == "by hand":  # the only one with comments
             assert after.description == before.description
             assert after.get_descriptions() == before.get_descriptions()
             assert after.list_other_overrides() == before.list_other_overrides()
@@ -82,14 +83,14 @@ COMMANDS = [
 
 
 @pytest.fixture(scope="module")
-def usual() -> list[compose.Config]:
+def default_configs() -> list[compose.Config]:
     return [compose.compose(words) for words in COMMANDS]
 
 
-@pytest.mark.usefixtures("restyled")
+@pytest.mark.usefixtures("restyled_conf")
 @pytest.mark.slow
-def test_how_a_file_is_written_changes_no_configuration(usual: list[compose.Config]) -> None:
-    for words, before in zip(COMMANDS, usual, strict=True):
+def test_configuration_is_independent_of_yaml_style(default_configs: list[compose.Config]) -> None:
+    for words, before in zip(COMMANDS, default_configs, strict=True):
         after = compose.compose(words)
         assert after.tree == before.tree, words
         assert (after.names, after.config_hash) == (before.names, before.config_hash)
@@ -121,12 +122,12 @@ HEADERS = [
 
 
 @pytest.mark.parametrize("text", HEADERS)
-def test_a_header_is_what_hydra_takes_for_one(text: str) -> None:
+def test_package_header_matches_hydra(text: str) -> None:
     try:
-        wanted = ConfigSource._get_header_dict(text[: yaml_file.HEADER_CHARS])["package"]
+        expected = ConfigSource._get_header_dict(text[: yaml_file.HEADER_CHARS])["package"]
     except ValueError:
-        wanted = None  # Hydra refuses the file
-    assert yaml_file.read_package(text) == wanted
+        expected = None  # Hydra refuses the file
+    assert yaml_file.read_package(text) == expected
 
 
 @pytest.mark.parametrize("above", ["# a license\n", "---\n", "\ufeff"])
@@ -138,7 +139,7 @@ def test_a_header_that_hydra_ignores_is_reported(above: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("a: 1 # one\nb: 2\n", {"a": "one"}),
         ("a: 'x # y' # one\nb: x#y # two\n", {"a": "one", "b": "two"}),
@@ -154,12 +155,12 @@ def test_a_header_that_hydra_ignores_is_reported(above: str, tmp_path: Path) -> 
         ("a: 1 # one\r\nb: 2 # two\r\n", {"a": "one", "b": "two"}),
     ],
 )
-def test_a_comment_belongs_to_the_key_on_its_line(text: str, wanted: dict[str, str], tmp_path: Path) -> None:
+def test_a_comment_belongs_to_the_key_on_its_line(text: str, expected: dict[str, str], tmp_path: Path) -> None:
     path = tmp_path / "model" / "a.yaml"
     path.parent.mkdir()
     path.write_text(text, encoding="utf-8", newline="")
     option = registry.ConfigOption("model", "a", path)
-    assert option.get_descriptions() == wanted
+    assert option.get_descriptions() == expected
     values = {key: yaml.safe_load(value) for key, value, _ in option.find_entries()}
     assert values == yaml.safe_load(text.removeprefix("\ufeff"))
 
@@ -168,21 +169,26 @@ def test_a_comment_belongs_to_the_key_on_its_line(text: str, wanted: dict[str, s
     "text",
     ["a: [1", "a: 1\na:\n\t- 2", "\x01", "a: *b", "- 1\n- 2\n", "", "a: 1\n---\nb: 2\n", "[" * 5000, "? [a]\n: 1\n"],
 )
-def test_a_text_that_is_no_configuration_has_no_keys_and_breaks_no_list(text: str, tmp_path: Path) -> None:
+def test_invalid_yaml_gives_an_option_without_keys(text: str, tmp_path: Path) -> None:
     write(tmp_path, {"model/odd.yaml": text, "model/good.yaml": "_target_: own.Net\na: 1 # one\n"})
     options = registry.list_options("model", [tmp_path])
-    odd = options["odd"]
-    assert (odd.class_path, odd.task_name, odd.find_entries(), odd.list_other_overrides()) == (None, None, [], [])
+    invalid = options["odd"]
+    assert (invalid.class_path, invalid.task_name, invalid.find_entries(), invalid.list_other_overrides()) == (
+        None,
+        None,
+        [],
+        [],
+    )
     assert options["good"].class_path == "own.Net"
 
 
-def test_a_license_is_no_description(tmp_path: Path) -> None:
+def test_license_header_is_not_the_description(tmp_path: Path) -> None:
     for text in (f"# @package _global_\n{LICENSE}\n# What it is.\n# More.\n", f"{LICENSE}\n# What it is.\n\n# More.\n"):
         write(tmp_path, {"model/a.yaml": f"{text}model: {{}}\n"})
         assert registry.ConfigOption("model", "a", tmp_path / "model" / "a.yaml").description == "What it is."
 
 
-def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
+def test_changed_file_is_read_again(tmp_path: Path) -> None:
     for value in ("1", "22"):
         write(tmp_path, {"model/a.yaml": f"a: {value} # one\n"})
         assert registry.list_options("model", [tmp_path])["a"].find_entries() == [("a", value, "one")]

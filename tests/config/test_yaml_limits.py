@@ -1,4 +1,4 @@
-"""A few hundred letters that stand for billions are refused before they are filled in."""
+"""Short YAML files that expand to huge values are refused before expansion."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ BOMBS = {
 }
 
 
-def _judge(path: Path) -> None:
+def _read_and_check(path: Path) -> None:
     text = yaml_limits.read_yaml(path)
     yaml_limits.check_interpolations(OmegaConf.to_container(OmegaConf.create(text), resolve=False))
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_decompression_bomb_is_refused(name: str, tmp_path: Path) -> None:
-    begun = monotonic()
+def test_yaml_expansion_bomb_is_refused(name: str, tmp_path: Path) -> None:
+    start = monotonic()
     with pytest.raises(ConfigError):
-        _judge(write(tmp_path, {"bomb.yaml": BOMBS[name]}) / "bomb.yaml")
-    assert monotonic() - begun < 5
+        _read_and_check(write(tmp_path, {"bomb.yaml": BOMBS[name]}) / "bomb.yaml")
+    assert monotonic() - start < 5
 
 
 @pytest.mark.parametrize("name", ["aliases", "circle", "deep", "texts", "lists"])
-def test_it_is_refused_in_a_user_folder(name: str, tmp_path: Path) -> None:
+def test_bomb_in_a_user_folder_is_refused(name: str, tmp_path: Path) -> None:
     folder = write(tmp_path, {"experiment/bomb.yaml": "# @package _global_\n" + BOMBS[name]})
     assert collect_problems("experiment=bomb", folders=(folder,))
 
@@ -58,7 +58,7 @@ def test_every_built_in_file_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"a: caf\xe9\n", "not UTF-8 (byte 6)"),
         (b"\xff\xfea\x00", "not UTF-8"),
@@ -66,13 +66,13 @@ def test_every_built_in_file_passes() -> None:
         (b"a: \x00", "not YAML"),
     ],
 )
-def test_what_is_no_text_of_yaml(content: bytes, said: str, tmp_path: Path) -> None:
+def test_undecodable_or_invalid_yaml_is_reported(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_bytes(content)
-    with pytest.raises(ConfigError, match=r"bad\.yaml: ") as caught:
+    with pytest.raises(ConfigError, match=r"bad\.yaml: ") as excinfo:
         yaml_limits.read_yaml(tmp_path / "bad.yaml")
-    assert said in str(caught.value)
+    assert message in str(excinfo.value)
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_directory_instead_of_a_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not a file"):
         yaml_limits.read_yaml(tmp_path)

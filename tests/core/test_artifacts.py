@@ -1,4 +1,4 @@
-"""Rows of the user's files are called by the files' names wherever a picture of one is shown."""
+"""Captions of rows: file names of user files, or row numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainer.runs import train as runner
 from trainer.viz import feature_maps
 
 
-def test_a_caption_is_the_name_of_a_file_or_else_a_number() -> None:
+def test_caption_is_the_file_name_or_row_number() -> None:
     assert caption_row(NUMBERED_ROWS, 41) == "row 41"
     assert caption_row(("row", range(5, 9)), 2) == "row 7"
     files = ["cat/1.png", "a/very/long/way/to/the/cats/of/summer/12345.png", "cat/\x1b[31m\n2.png"]
@@ -38,38 +38,38 @@ def test_a_caption_is_the_name_of_a_file_or_else_a_number() -> None:
     ],
 )
 @pytest.mark.slow
-def test_images_of_own_files_are_called_by_their_names(words: tuple[str, ...], name: str) -> None:
+def test_images_of_user_files_are_captioned_with_file_names(words: tuple[str, ...], name: str) -> None:
     run = lab(*words, "max_steps=1", "batch_size=4")
     items = [*run.task.eval().make_artifacts(run.loaders["test"].iter_epoch(0))]
-    later = next(item for item in items if name in item.name)
-    sheet = later.make_artifact() if isinstance(later, LazyArtifact) else later
-    assert isinstance(sheet, ImageGrid)
-    told = {line for tile in sheet.tiles for line in tile.caption.split("\n") if line.endswith(".png")}
-    called, files = run.data.test.get_row_names(first=0)
-    assert called == "file"
-    assert told
-    assert told <= set(map(str, files))
+    artifact = next(item for item in items if name in item.name)
+    grid = artifact.make_artifact() if isinstance(artifact, LazyArtifact) else artifact
+    assert isinstance(grid, ImageGrid)
+    captions = {line for tile in grid.tiles for line in tile.caption.split("\n") if line.endswith(".png")}
+    column, files = run.data.test.get_row_names(first=0)
+    assert column == "file"
+    assert captions
+    assert captions <= set(map(str, files))
 
 
 @pytest.mark.usefixtures("in_tmp")
 def test_class_and_file_names_are_escaped_in_figures() -> None:
-    for place, kind in enumerate(("$$", "a_{", "[red]x")):
-        Path("pics", kind).mkdir(parents=True)
+    for label, class_name in enumerate(("$$", "a_{", "[red]x")):
+        Path("pics", class_name).mkdir(parents=True)
         for number in range(10):
-            pixels = np.random.default_rng(10 * place + number).integers(256, size=(8, 8), dtype=np.uint8)
-            Image.fromarray(pixels).save(Path("pics", kind, f"$p_{{{number}\\frac.png"))
+            pixels = np.random.default_rng(10 * label + number).integers(256, size=(8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(Path("pics", class_name, f"$p_{{{number}\\frac.png"))
     words = ["model=cnn", "model.channels=[2,2,2]", "data=image_folder", "data.path=pics", "data.size=8", "epochs=1"]
     result = runner.run(compose.compose([*words, "threads=1"]))
     assert {"confusion.png", "mistakes.png"} <= {path.name for path in Path(result.folder).iterdir()}
 
 
-def test_training_images_are_called_by_their_names_however_often_they_are_seen() -> None:
-    marked = pictures() / "marked"
-    run = lab("model=unet", "model.widths=[2,4]", "data=image_masks", f"data.path={marked}", "data.repeats=2")
+def test_repeated_training_images_are_captioned_with_file_names() -> None:
+    folder = pictures() / "marked"
+    run = lab("model=unet", "model.widths=[2,4]", "data=image_masks", f"data.path={folder}", "data.repeats=2")
     train = run.loaders["train"]
-    sheet = feature_maps.make_sample_grid(train, 2, [])
-    assert Path(marked / "images" / sheet.tiles[0].caption).is_file()
-    called, files = train.split.get_row_names(first=0)
-    assert (called, len(files)) == ("file", len(train.split))
+    grid = feature_maps.make_sample_grid(train, 2, [])
+    assert Path(folder / "images" / grid.tiles[0].caption).is_file()
+    column, files = train.split.get_row_names(first=0)
+    assert (column, len(files)) == ("file", len(train.split))
     assert torch.equal(train.load_rows(torch.tensor([0])).inputs["x"], train.load_rows(torch.tensor([12])).inputs["x"])
     assert files[0] == files[12]

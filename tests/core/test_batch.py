@@ -1,4 +1,4 @@
-"""Scores over batches of any size come to what the whole split would give."""
+"""Scores accumulated over batches of any size equal those of the whole split."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 from trainer.core.batch import Batch, RowValues, ScoreAccumulator
 
 
-def test_sums_add_and_rows_follow_each_other() -> None:
+def test_sums_are_added_and_row_values_concatenated() -> None:
     totals = ScoreAccumulator()
     for part in (torch.tensor([1.0, 2.0]), torch.tensor([3.0]), torch.tensor([4.0, 5.0, 6.0])):
-        totals.update({"sum": part.sum(), "count": torch.tensor(len(part)), "seen": RowValues(part)})
+        totals.update({"sum": part.sum(), "count": torch.tensor(len(part)), "rows": RowValues(part)})
     reduced = totals.compute_totals()
     assert reduced["sum"] == 21
     assert reduced["count"] == 6
-    assert reduced["seen"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert reduced["rows"].tolist() == [1, 2, 3, 4, 5, 6]
 
 
 def test_accumulating_scores_does_not_modify_them() -> None:
@@ -39,7 +39,7 @@ def test_a_small_last_batch_is_weighted_by_its_size() -> None:
 
 
 @pytest.mark.parametrize("target", [None, torch.zeros(3)])
-def test_a_batch_moves_to_a_device_as_a_whole(target: torch.Tensor | None) -> None:
+def test_batch_to_device_moves_inputs_and_target(target: torch.Tensor | None) -> None:
     batch = Batch({"x": torch.zeros(3, 2), "lengths": torch.ones(3)}, target, torch.arange(3))
     moved = batch.to(torch.device("meta"))
     assert len(moved) == 3

@@ -1,4 +1,4 @@
-"""Searches against brute force, on a model small enough to enumerate."""
+"""Beam search, greedy decoding and sampling against brute force on a model that can be enumerated."""
 
 from __future__ import annotations
 
@@ -14,89 +14,89 @@ V, END, STEPS = 4, 3, 5
 
 
 class Chain:
-    """A Markov chain of order two, one table a row of memory; its state is the token before the last."""
+    """A Markov chain of order two, one table per row of memory; its state is the token before the last."""
 
     def __init__(self) -> None:
-        self.fed: list[int] = []
+        self.input_lengths: list[int] = []
 
     def decode(
         self, tokens: Tensor, memory: decoding.DecoderState, state: decoding.DecoderState | None = None
     ) -> tuple[Tensor, decoding.DecoderState]:
-        self.fed.append(tokens.shape[1])
-        (tables,) = memory  # (B, V + 1, V + 1, V)
+        self.input_lengths.append(tokens.shape[1])
+        (transitions,) = memory  # (B, V + 1, V + 1, V)
         before = torch.full_like(tokens[:, :1], V) if state is None else state[0]
         past = torch.cat((before, tokens), 1)
         rows = torch.arange(len(tokens))[:, None]
-        return tables[rows, past[:, :-1], past[:, 1:]], (tokens[:, -1:],)
+        return transitions[rows, past[:, :-1], past[:, 1:]], (tokens[:, -1:],)
 
 
-def tables(rows: int, seed: int = 0) -> Tensor:
+def make_tables(rows: int, seed: int = 0) -> Tensor:
     return 2 * torch.randn(rows, V + 1, V + 1, V, generator=torch.Generator().manual_seed(seed))
 
 
 FIRST = torch.full((6, 1), V)
 
 
-def score(table: Tensor, tokens: tuple[int, ...]) -> float:
+def compute_log_prob(table: Tensor, tokens: tuple[int, ...]) -> float:
     past = [V, V, *tokens]
     logs = table.log_softmax(-1)
     return sum(float(logs[past[i], past[i + 1], token]) for i, token in enumerate(tokens))
 
 
-def hypotheses() -> list[tuple[int, ...]]:
-    """Everything that can be written: it ends at its first end, or is cut at the horizon."""
-    whole = (tokens for n in range(1, STEPS + 1) for tokens in itertools.product(range(V), repeat=n))
-    return [t for t in whole if END not in t[:-1] and (t[-1] == END or len(t) == STEPS)]
+def list_hypotheses() -> list[tuple[int, ...]]:
+    """List all sequences: each ends at its first end token or after ``STEPS`` tokens."""
+    sequences = (tokens for n in range(1, STEPS + 1) for tokens in itertools.product(range(V), repeat=n))
+    return [t for t in sequences if END not in t[:-1] and (t[-1] == END or len(t) == STEPS)]
 
 
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
-def test_a_beam_as_wide_as_the_tree_finds_the_optimum(penalty: float) -> None:
-    memory = tables(6)
-    found = decoding.beam_search(
+def test_exhaustive_beam_search_finds_the_optimum(penalty: float) -> None:
+    memory = make_tables(6)
+    result = decoding.beam_search(
         Chain(), (memory,), FIRST, STEPS, beam_size=V**STEPS, end_token=END, length_penalty=penalty
     )
-    for row, table in zip(found.tolist(), memory, strict=True):
-        ours = tuple(row[: row.index(END) + 1] if END in row else row)
-        best = max(hypotheses(), key=lambda t: score(table, t) / len(t) ** penalty)
-        assert score(table, ours) / len(ours) ** penalty == pytest.approx(
-            score(table, best) / len(best) ** penalty, abs=1e-4
+    for row, table in zip(result.tolist(), memory, strict=True):
+        tokens = tuple(row[: row.index(END) + 1] if END in row else row)
+        best = max(list_hypotheses(), key=lambda t: compute_log_prob(table, t) / len(t) ** penalty)
+        assert compute_log_prob(table, tokens) / len(tokens) ** penalty == pytest.approx(
+            compute_log_prob(table, best) / len(best) ** penalty, abs=1e-4
         )
 
 
 @pytest.mark.parametrize("end", [None, END])
 def test_a_beam_of_one_matches_greedy_decoding(end: int | None) -> None:
-    memory = (tables(6),)
-    found = decoding.beam_search(Chain(), memory, FIRST, STEPS, 1, end)
-    assert torch.equal(found, decoding.generate_tokens(Chain(), memory, FIRST, STEPS, end_token=end))
+    memory = (make_tables(6),)
+    result = decoding.beam_search(Chain(), memory, FIRST, STEPS, 1, end)
+    assert torch.equal(result, decoding.generate_tokens(Chain(), memory, FIRST, STEPS, end_token=end))
 
 
-def test_a_wider_beam_is_likelier_than_greedy_somewhere_and_nowhere_less_here() -> None:
-    memory = tables(40, seed=1)
+def test_wider_beam_is_at_least_as_likely_as_greedy() -> None:
+    memory = make_tables(40, seed=1)
     first = torch.full((40, 1), V)
     gains = []
-    for table, ours, theirs in zip(
+    for table, beam, greedy in zip(
         memory,
         decoding.beam_search(Chain(), (memory,), first, STEPS, 8).tolist(),
         decoding.generate_tokens(Chain(), (memory,), first, STEPS).tolist(),
         strict=True,
     ):
-        gains.append(score(table, tuple(ours)) - score(table, tuple(theirs)))
+        gains.append(compute_log_prob(table, tuple(beam)) - compute_log_prob(table, tuple(greedy)))
     assert min(gains) > -1e-4
     assert max(gains) > 0.5
 
 
-def test_what_has_ended_only_ends_and_all_ended_stops_early() -> None:
+def test_decoding_stops_early_after_all_sequences_end() -> None:
     memory = torch.zeros(6, V + 1, V + 1, V)
     memory[..., END] = 9
-    written = decoding.generate_tokens(Chain(), (memory,), FIRST, 100, end_token=END)
-    assert written.shape == (6, decoding.END_CHECK_INTERVAL)
-    assert (written == END).all()
+    tokens = decoding.generate_tokens(Chain(), (memory,), FIRST, 100, end_token=END)
+    assert tokens.shape == (6, decoding.END_CHECK_INTERVAL)
+    assert (tokens == END).all()
 
 
-def draws(temperature: float, top_k: int | None, top_p: float, count: int = 20000) -> Tensor:
-    scores = torch.tensor([0.5, 0.2, 0.25, 0.05]).log().expand(count, V)
-    choose = decoding.make_sampler(temperature, top_k, top_p, torch.Generator().manual_seed(0))
-    return torch.bincount(choose(scores), minlength=V) / count
+def sample_frequencies(temperature: float, top_k: int | None, top_p: float, count: int = 20000) -> Tensor:
+    logits = torch.tensor([0.5, 0.2, 0.25, 0.05]).log().expand(count, V)
+    sampler = decoding.make_sampler(temperature, top_k, top_p, torch.Generator().manual_seed(0))
+    return torch.bincount(sampler(logits), minlength=V) / count
 
 
 @pytest.mark.parametrize(
@@ -113,18 +113,18 @@ def draws(temperature: float, top_k: int | None, top_p: float, count: int = 2000
         (1.0, 3, 0.9, [0.5 / 0.95, 0.2 / 0.95, 0.25 / 0.95, 0]),
     ],
 )
-def test_draws_follow_the_cut_distribution(
+def test_samples_follow_the_truncated_distribution(
     temperature: float, top_k: int | None, top_p: float, expected: list[float]
 ) -> None:
-    found = draws(temperature, top_k, top_p)
-    assert found.tolist() == pytest.approx(expected, abs=0.012)
-    assert [bool(share) for share in found] == [share > 0 for share in expected]
+    actual = sample_frequencies(temperature, top_k, top_p)
+    assert actual.tolist() == pytest.approx(expected, abs=0.012)
+    assert [bool(share) for share in actual] == [share > 0 for share in expected]
 
 
 def test_a_full_context_is_reencoded_from_its_second_half() -> None:
     model = Chain()
-    written = list(
-        decoding.stream_tokens(model, (tables(2),), torch.zeros(2, 3, dtype=torch.long), 12, context_length=6)
+    tokens = list(
+        decoding.stream_tokens(model, (make_tables(2),), torch.zeros(2, 3, dtype=torch.long), 12, context_length=6)
     )
-    assert len(written) == 12
-    assert model.fed == [3, 1, 1, 1, 3, 1, 1, 1, 3, 1, 1, 1]
+    assert len(tokens) == 12
+    assert model.input_lengths == [3, 1, 1, 1, 3, 1, 1, 1, 3, 1, 1, 1]

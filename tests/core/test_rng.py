@@ -1,4 +1,4 @@
-"""Noise is a function of its place in the run: nothing else can change it, and a restored generator goes on."""
+"""Random numbers as functions of (seed, epoch, index), and restored random states."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from trainer.utils.errors import ConfigError
 CPU = torch.device("cpu")
 
 
-def draw() -> tuple[torch.Tensor, float, float, float, np.ndarray]:
+def draw_from_all_generators() -> tuple[torch.Tensor, float, float, float, np.ndarray]:
     return torch.randn(3), random.random(), random.gauss(0, 1), np.random.normal(), np.random.randint(0, 99, 5)
 
 
-def same(a: tuple[object, ...], b: tuple[object, ...]) -> bool:
+def are_equal(a: tuple[object, ...], b: tuple[object, ...]) -> bool:
     return all(np.array_equal(np.asarray(x), np.asarray(y)) for x, y in zip(a, b, strict=True))
 
 
-def test_uniform_is_flat() -> None:
+def test_uniform_draws_pass_a_chi_square_test() -> None:
     u = rng.draw_uniform(torch.arange(20000), 4, seed=0, epoch=0).double()
     assert u.min() >= 0
     assert u.max() < 1
@@ -39,7 +39,7 @@ def test_uniform_is_flat() -> None:
     assert u.var() == pytest.approx(1 / 12, rel=0.02)
 
 
-def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
+def compute_correlation(a: torch.Tensor, b: torch.Tensor) -> float:
     return abs(float(torch.corrcoef(torch.stack((a.flatten(), b.flatten()))).double()[0, 1]))
 
 
@@ -55,14 +55,14 @@ def test_uniform_draws_are_independent_over_columns_rows_epochs_and_seeds() -> N
         u.roll(7, dims=0),
     ):
         assert not torch.equal(u, other)
-        assert all(correlation(u[:, k], other[:, k]) < limit for k in range(4))
+        assert all(compute_correlation(u[:, k], other[:, k]) < limit for k in range(4))
 
 
-def test_uniform_does_not_repeat() -> None:
+def test_uniform_draws_are_distinct_and_neighbors_independent() -> None:
     u = rng.draw_uniform(torch.arange(1000), 3, seed=0, epoch=0)
     assert len(u.unique()) > 2990  # 2**24 values: about 0.3 collisions are expected
-    neighbours = rng.draw_uniform(torch.arange(4000), 1, 0, 0).flatten().view(2000, 2)
-    pairs = (neighbours * 8).long()
+    neighbors = rng.draw_uniform(torch.arange(4000), 1, 0, 0).flatten().view(2000, 2)
+    pairs = (neighbors * 8).long()
     cells = torch.bincount(pairs[:, 0] * 8 + pairs[:, 1], minlength=64).double()
     assert float(((cells - cells.mean()) ** 2 / cells.mean()).sum()) < 63 + 4 * 126**0.5
 
@@ -89,38 +89,38 @@ def test_a_permutation_depends_on_seed_and_epoch_only() -> None:
     assert torch.equal(rng.make_permutation(50, 1, 1), orders[3])
 
 
-def test_mix_tells_places_apart() -> None:
-    seen = {rng.hash_seed(a, b) for a in range(100) for b in range(100)}
-    assert len(seen) == 10000
-    assert all(0 <= value < 2**63 for value in seen)
+def test_hash_seed_is_unique_and_asymmetric() -> None:
+    hashes = {rng.hash_seed(a, b) for a in range(100) for b in range(100)}
+    assert len(hashes) == 10000
+    assert all(0 <= value < 2**63 for value in hashes)
     assert rng.hash_seed(1, 2) != rng.hash_seed(2, 1)
 
 
-def test_everything_is_seeded() -> None:
+def test_seed_everything_seeds_all_generators() -> None:
     rng.seed_everything(7)
-    first = draw()
+    first = draw_from_all_generators()
     rng.seed_everything(7)
-    assert same(first, draw())
+    assert are_equal(first, draw_from_all_generators())
     rng.seed_everything(8)
-    assert not same(first, draw())
+    assert not are_equal(first, draw_from_all_generators())
     rng.seed_everything(2**40 + 1)  # numpy takes 32 bits
 
 
 def test_rng_state_restores_from_plain_values(tmp_path: Path) -> None:
     rng.seed_everything(3)
-    draw()
+    draw_from_all_generators()
     random.gauss(0, 1)  # Python and numpy hold back the second of a pair
     np.random.normal()
     torch.save({"random": rng.get_rng_state(CPU)}, tmp_path / "state.pt")
-    expected = draw(), draw()
+    expected = draw_from_all_generators(), draw_from_all_generators()
     rng.seed_everything(99)
-    assert not same(expected[0], draw())
+    assert not are_equal(expected[0], draw_from_all_generators())
     rng.set_rng_state(torch.load(tmp_path / "state.pt", weights_only=True)["random"], CPU)
-    assert same(expected[0], draw())
-    assert same(expected[1], draw())
+    assert are_equal(expected[0], draw_from_all_generators())
+    assert are_equal(expected[1], draw_from_all_generators())
 
 
-def test_an_isolated_block_restores_torch() -> None:
+def test_fork_rng_restores_the_torch_state() -> None:
     torch.manual_seed(5)
     expected = torch.rand(4)
     torch.manual_seed(5)
@@ -133,9 +133,9 @@ def test_an_isolated_block_restores_torch() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_borrowed_generators_and_threads_are_given_back_also_after_an_error() -> None:
+def test_preserve_global_state_restores_after_an_error() -> None:
     rng.seed_everything(5)
-    expected = draw()
+    expected = draw_from_all_generators()
     rng.seed_everything(5)
     torch.set_num_threads(1)
 
@@ -143,30 +143,30 @@ def test_borrowed_generators_and_threads_are_given_back_also_after_an_error() ->
         with rng.preserve_global_state():
             torch.set_num_threads(2)
             rng.seed_everything(9)
-            draw()
+            draw_from_all_generators()
             raise KeyError
 
     with pytest.raises(KeyError):
         fail()
     assert torch.get_num_threads() == 1
-    assert same(draw(), expected)
+    assert are_equal(draw_from_all_generators(), expected)
 
 
-def test_one_thread_at_a_time_borrows_them_and_may_again_within() -> None:
-    def second() -> str:
+def test_preserve_global_state_is_reentrant_in_one_thread_only() -> None:
+    def enter() -> str:
         try:
             with rng.preserve_global_state():
-                return "lent"
+                return "entered"
         except ConfigError as error:
             return str(error)
 
-    with ThreadPoolExecutor(1) as other:
+    with ThreadPoolExecutor(1) as executor:
         with rng.preserve_global_state(), rng.preserve_global_state():
-            assert "another thread of this process is training" in other.submit(second).result()
-        assert other.submit(second).result() == "lent"
+            assert "another thread of this process is training" in executor.submit(enter).result()
+        assert executor.submit(enter).result() == "entered"
 
 
-def test_the_generator_of_the_given_cuda_device_is_seeded_and_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generator_of_a_cuda_device_is_seeded_and_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     current, states = 0, {0: "state 0", 1: "state 1"}
 
     @contextmanager

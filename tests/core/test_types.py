@@ -1,4 +1,4 @@
-"""What a configuration value may be, and the words in which it is told."""
+"""Validation of configuration values by type, and descriptions of types in messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from trainer.core.types import (
 )
 
 Letters = Annotated[str, Pattern("a+", "aaa")]
-GOOD: list[tuple[Any, Any]] = [
+VALID: list[tuple[Any, Any]] = [
     (1, PositiveInt),
     (0, NonNegativeInt),
     (1e-9, PositiveFloat),
@@ -53,7 +53,7 @@ GOOD: list[tuple[Any, Any]] = [
     ("aa", Letters),
     ("b", Literal["b"] | Letters),
 ]
-BAD: list[tuple[Any, Any]] = [
+INVALID: list[tuple[Any, Any]] = [
     (0, PositiveInt),
     (-1, NonNegativeInt),
     (8.0, PositiveInt),
@@ -95,18 +95,18 @@ BAD: list[tuple[Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "kind"), GOOD)
-def test_fits(value: Any, kind: Any) -> None:
+@pytest.mark.parametrize(("value", "kind"), VALID)
+def test_valid_value_is_accepted(value: Any, kind: Any) -> None:
     assert is_valid_value(value, kind)
 
 
-@pytest.mark.parametrize(("value", "kind"), BAD)
-def test_does_not_fit(value: Any, kind: Any) -> None:
+@pytest.mark.parametrize(("value", "kind"), INVALID)
+def test_invalid_value_is_refused(value: Any, kind: Any) -> None:
     assert not is_valid_value(value, kind)
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"),
+    ("kind", "expected"),
     [
         (PositiveInt, "a whole number >= 1"),
         (PositiveFloat, "a number > 0"),
@@ -123,8 +123,8 @@ def test_does_not_fit(value: Any, kind: Any) -> None:
         (Letters, "text like aaa"),
     ],
 )
-def test_describe(kind: Any, words: str) -> None:
-    assert describe_type(kind) == words
+def test_type_is_described(kind: Any, expected: str) -> None:
+    assert describe_type(kind) == expected
 
 
 def test_a_range_is_described_by_its_bounds() -> None:
@@ -162,7 +162,7 @@ def test_mismatches_are_reported_with_their_key() -> None:
     assert list(find_mismatches(True, Number | None, "score")) == ["score is True, not a number or nan or null"]
 
 
-def test_a_path_with_a_name_that_no_file_can_have() -> None:
+def test_path_with_overlong_file_name_is_refused() -> None:
     kind = ANNOTATION_TYPES["DataPath"]
     assert is_valid_value("/".join(["a" * 255] * 4), kind)
     assert not is_valid_value(f"data/{'a' * 256}", kind)

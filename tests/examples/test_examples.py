@@ -1,4 +1,4 @@
-"""The scripts in examples/ run as they stand, and their results are right."""
+"""Results of the scripts in examples/."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def load_example(name: str) -> ModuleType:
     return module
 
 
-def test_each_script_is_tested_here() -> None:
+def test_every_example_script_has_a_test() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {"csv_predictions", "own_model", "sweep_leaderboard"}
 
 
-def test_predictions_for_new_rows_are_the_prices_the_table_was_made_by() -> None:
+def test_csv_predictions_match_the_generating_formula() -> None:
     predictions = load_example("csv_predictions").main([])
     with Path("new_houses.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -39,14 +39,14 @@ def test_predictions_for_new_rows_are_the_prices_the_table_was_made_by() -> None
     assert predictions == pytest.approx(prices, abs=30_000)  # of prices that spread by 140,000
 
 
-def test_the_usage_of_the_script_is_shown_for_a_wrong_number_of_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_number_of_arguments_prints_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         load_example("csv_predictions").main(["houses.csv"])
     assert "usage: csv_predictions.py [TRAINING_FILE TARGET_COLUMN NEW_FILE]" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_a_user_defined_model_and_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_model_of_degree_3_reaches_noise_variance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)  # where Python looks when it is started with the script
     scores = load_example("own_model").main(tmp_path / "own_conf")
     declare_plugins([])
@@ -56,7 +56,7 @@ def test_a_user_defined_model_and_data_set(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("has_pandas", [True, False])
-def test_a_leaderboard_is_read_alike_with_and_without_pandas(
+def test_leaderboard_is_read_with_and_without_pandas(
     has_pandas: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if has_pandas:
@@ -69,7 +69,7 @@ def test_a_leaderboard_is_read_alike_with_and_without_pandas(
 
 
 @pytest.mark.slow
-def test_a_sweep_and_its_leaderboard(tmp_path: Path) -> None:
+def test_sweep_leaderboard_ranks_learning_rates(tmp_path: Path) -> None:
     leaderboard = load_example("sweep_leaderboard").main(tmp_path / "sweep")
     assert [overrides for overrides, _, _ in leaderboard] == ["optimizer.lr=0.01", "optimizer.lr=0.001"]
     assert all(0.9 < test < 1 and std < 0.05 for _, test, std in leaderboard)

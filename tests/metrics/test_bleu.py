@@ -1,4 +1,4 @@
-"""BLEU against the numbers of sacrebleu."""
+"""BLEU against sacrebleu."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import pytest
 from trainer.metrics.bleu import corpus_bleu, count_bleu_ngrams
 
 
-def sentences(count: int, seed: int) -> tuple[list[list[str]], list[list[str]]]:
-    """References, and what somebody made of them."""
-    draw = random.Random(seed)
-    references = [[draw.choice("abcdef") for _ in range(draw.randint(1, 9))] for _ in range(count)]
-    draw = random.Random(seed + 100)
-    written = [
-        [word if draw.random() < 0.7 else draw.choice("abcdef") for word in words][: draw.randint(1, 10)]
+def make_sentences(count: int, seed: int) -> tuple[list[list[str]], list[list[str]]]:
+    """Return random hypotheses and references."""
+    generator = random.Random(seed)
+    references = [[generator.choice("abcdef") for _ in range(generator.randint(1, 9))] for _ in range(count)]
+    generator = random.Random(seed + 100)
+    hypotheses = [
+        [word if generator.random() < 0.7 else generator.choice("abcdef") for word in words][: generator.randint(1, 10)]
         for words in references
     ]
-    return written, references
+    return hypotheses, references
 
 
-def bleu_of(written: list[list[str]], references: list[list[str]]) -> float:
-    counts = [count_bleu_ngrams(a, b, "?") for a, b in zip(written, references, strict=True)]
+def compute_bleu(hypotheses: list[list[str]], references: list[list[str]]) -> float:
+    counts = [count_bleu_ngrams(a, b, "?") for a, b in zip(hypotheses, references, strict=True)]
     return corpus_bleu([sum(column) for column in zip(*counts, strict=True)])
 
 
@@ -32,7 +32,7 @@ def bleu_of(written: list[list[str]], references: list[list[str]]) -> float:
 )
 def test_bleu_matches_sacrebleu(count: int, seed: int, expected: float) -> None:
     """The numbers are of sacrebleu 2.6, ``corpus_bleu(..., tokenize="none")``."""
-    assert bleu_of(*sentences(count, seed)) == pytest.approx(expected, abs=1e-9)
+    assert compute_bleu(*make_sentences(count, seed)) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -44,12 +44,12 @@ def test_smoothing_and_brevity_penalty_match_sacrebleu(count: int, expected: flo
         ("a dog runs", "two dogs run in the park"),
         ("a man in a red shirt climbs a rock .", "a man in red climbs up a rock ."),
     ][:count]
-    assert bleu_of([a.split() for a, _ in pairs], [b.split() for _, b in pairs]) == pytest.approx(expected)
+    assert compute_bleu([a.split() for a, _ in pairs], [b.split() for _, b in pairs]) == pytest.approx(expected)
 
 
 def test_bleu_is_100_for_the_reference_and_unknown_words_match_nothing() -> None:
     same = [["a", "b", "c", "d", "e"]]
-    assert bleu_of(same, same) == pytest.approx(100)
+    assert compute_bleu(same, same) == pytest.approx(100)
     unknown = [["a", "b", "?", "d", "e"]]
     assert count_bleu_ngrams(unknown[0], unknown[0], "?") == [4, 2, 0, 0, 5, 4, 3, 2, 5, 5]
-    assert bleu_of([[]], same) == 0
+    assert compute_bleu([[]], same) == 0

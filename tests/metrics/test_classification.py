@@ -55,19 +55,19 @@ def test_auc_by_counting_pairs(rows: list[tuple[int, bool]]) -> None:
     assert roc_auc(margin, positive) == pytest.approx(expected, nan_ok=True)
 
 
-@pytest.mark.parametrize("few", [True, False])
-def test_auc_of_imbalanced_rows_matches_scikit_learn(few: bool) -> None:
+@pytest.mark.parametrize("is_positive_rare", [True, False])
+def test_auc_of_imbalanced_rows_matches_scikit_learn(is_positive_rare: bool) -> None:
     from sklearn.metrics import roc_auc_score
 
-    draw = np.random.default_rng(0)
-    positive = np.full(500_000, few)
-    positive[draw.choice(len(positive), 25, replace=False)] = not few
-    margin = (draw.normal(size=len(positive)) + 0.5 * positive).astype(np.float32)
-    found = roc_auc(torch.from_numpy(margin), torch.from_numpy(positive))
-    assert found == pytest.approx(roc_auc_score(positive, margin), abs=1e-12)
+    generator = np.random.default_rng(0)
+    positive = np.full(500_000, is_positive_rare)
+    positive[generator.choice(len(positive), 25, replace=False)] = not is_positive_rare
+    margin = (generator.normal(size=len(positive)) + 0.5 * positive).astype(np.float32)
+    result = roc_auc(torch.from_numpy(margin), torch.from_numpy(positive))
+    assert result == pytest.approx(roc_auc_score(positive, margin), abs=1e-12)
 
 
-def test_shares_of_counts_beyond_float32_are_those_of_whole_numbers() -> None:
+def test_f1_and_iou_of_counts_beyond_float32_are_exact() -> None:
     counts = torch.tensor([[2**40 + 2**12, 3], [2**14 + 5, 2**30 + 1]])
     (a, b), (c, d) = counts.tolist()
     assert f1_macro(counts) == pytest.approx((2 * a / (2 * a + b + c) + 2 * d / (2 * d + b + c)) / 2, rel=1e-14)
@@ -76,18 +76,18 @@ def test_shares_of_counts_beyond_float32_are_those_of_whole_numbers() -> None:
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=1, max_size=25))
 @settings(deadline=None)
-def test_average_precision_by_counting_down_the_margins(rows: list[tuple[int, bool]]) -> None:
+def test_average_precision_by_counting_rows_above_each_margin(rows: list[tuple[int, bool]]) -> None:
     margin, positive = torch.tensor([float(m) for m, _ in rows]), torch.tensor([p for _, p in rows])
-    above = [[yes for other, yes in rows if other >= m] for m, found in rows if found]
-    expected = sum(sum(taken) / len(taken) for taken in above) / len(above) if above else math.nan
+    above = [[yes for other, yes in rows if other >= m] for m, is_positive in rows if is_positive]
+    expected = sum(sum(labels_above) / len(labels_above) for labels_above in above) / len(above) if above else math.nan
     assert average_precision(margin, positive) == pytest.approx(expected, nan_ok=True)
 
 
-def test_auc_of_several_classes_is_the_mean_of_each_against_the_others() -> None:
+def test_macro_auc_matches_one_vs_rest_of_scikit_learn() -> None:
     from sklearn.metrics import roc_auc_score
 
-    random = torch.Generator().manual_seed(0)
-    logits, target = torch.randn(200, 4, generator=random), torch.randint(0, 4, (200,), generator=random)
+    generator = torch.Generator().manual_seed(0)
+    logits, target = torch.randn(200, 4, generator=generator), torch.randint(0, 4, (200,), generator=generator)
     expected = roc_auc_score(target, logits.double().softmax(1), multi_class="ovr", average="macro")
     assert roc_auc_macro(logits, target) == pytest.approx(expected)
     assert roc_auc_macro(logits, target.clamp(max=2)) > 0, "a class without a row is left out"
@@ -97,10 +97,10 @@ def test_auc_of_several_classes_is_the_mean_of_each_against_the_others() -> None
 def test_operating_points_match_scikit_learn() -> None:
     from sklearn.metrics import roc_curve
 
-    random = torch.Generator().manual_seed(0)
-    margin, positive = torch.randn(80, generator=random).round(decimals=1), torch.rand(80, generator=random) < 0.3
-    false, found, _ = roc_curve(positive, margin, drop_intermediate=False)
-    ours = threshold_curves(margin, positive)
-    torch.testing.assert_close(ours[0], torch.from_numpy(false))
-    torch.testing.assert_close(ours[1], torch.from_numpy(found))
+    generator = torch.Generator().manual_seed(0)
+    margin, positive = torch.randn(80, generator=generator).round(decimals=1), torch.rand(80, generator=generator) < 0.3
+    false_positive_rate, true_positive_rate, _ = roc_curve(positive, margin, drop_intermediate=False)
+    curves = threshold_curves(margin, positive)
+    torch.testing.assert_close(curves[0], torch.from_numpy(false_positive_rate))
+    torch.testing.assert_close(curves[1], torch.from_numpy(true_positive_rate))
     assert len(threshold_curves(torch.randn(5000), torch.rand(5000) < 0.5, max_points=100)[0]) == 100

@@ -1,4 +1,4 @@
-"""Metrics of a user's own: what may be one, and what is said of what may not."""
+"""Metrics of plugins: accepted sources, and messages for refused ones."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Named(Median):
 
 def test_a_function_a_class_and_an_object_are_metrics() -> None:
     x, y = torch.tensor([0.5, 2.0, -1.0]), torch.tensor([1.0, 1.0, -1.0])
-    found = [as_computed_metric(source) for source in (hinge, Median, Named())]
-    assert [(m.name, m.higher_is_better) for m in found] == [("hinge", False), ("Median", True), ("middle", True)]
-    assert [m.compute(x, y) for m in found] == [pytest.approx(0.5 / 3), 0.0, 0.0]
-    assert as_computed_metric(found[0]) is found[0]
+    metrics = [as_computed_metric(source) for source in (hinge, Median, Named())]
+    assert [(m.name, m.higher_is_better) for m in metrics] == [("hinge", False), ("Median", True), ("middle", True)]
+    assert [m.compute(x, y) for m in metrics] == [pytest.approx(0.5 / 3), 0.0, 0.0]
+    assert as_computed_metric(metrics[0]) is metrics[0]
     assert [str(as_computed_metric(hinge, path)) for path in ("", "mine.hinge")] == ["hinge", "mine.hinge"]
 
 
@@ -53,23 +53,23 @@ class NoCompute:
     higher_is_better = True
 
 
-class Odd(Median):
+class InvalidDirection(Median):
     higher_is_better = "yes"  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         (without_direction, "add without_direction.higher_is_better = False, or True"),
         (WithArguments, "must be built without arguments"),
         (NoCompute, r"is not a function and has no method compute\(predictions, targets\)"),
-        (Odd, "must be True or False"),
+        (InvalidDirection, "must be True or False"),
         (type("Lost", (Median,), {"higher_is_better": None}), "add higher_is_better = False in the class"),
         (type("nll", (Median,), {}), "the name of a built-in metric, nll"),
     ],
 )
-def test_a_non_metric_is_refused(source: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_a_non_metric_is_refused(source: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         as_computed_metric(source)
 
 
@@ -80,7 +80,7 @@ def test_two_metrics_of_one_name_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "said"),
+    ("function", "message"),
     [
         (lambda x, _: x, r"returns a tensor \(3,\) for predictions \(3,\) and targets \(3,\); it must be one number"),
         (lambda *_: None, "returns None"),
@@ -88,6 +88,6 @@ def test_two_metrics_of_one_name_are_refused() -> None:
         (lambda x, _, __: x, "TypeError: .*missing 1 required positional argument"),
     ],
 )
-def test_a_failing_metric_is_reported(function: Any, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_a_failing_metric_is_reported(function: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         ComputedMetric("mine", True, function).compute(torch.zeros(3), torch.zeros(3))

@@ -1,4 +1,4 @@
-"""The direction of metrics, and a NaN that never wins."""
+"""Names, directions and labels of metrics, and comparison of scores."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ from trainer.metrics.registry import (
 
 
 def test_every_built_in_metric_has_a_direction() -> None:
-    def directions(*names: str) -> set[bool | None]:
-        found = [find_builtin_metric(name) for name in names]
-        return {None if metric is None else metric.higher_is_better for metric in found}
+    def find_directions(*names: str) -> set[bool | None]:
+        metrics = [find_builtin_metric(name) for name in names]
+        return {None if metric is None else metric.higher_is_better for metric in metrics}
 
     assert {name: metric.name for name, metric in BUILTIN_METRICS.items()} == {name: name for name in BUILTIN_METRICS}
-    assert directions("accuracy", "iou_cat", "f1_dog", "hits_at_10", "elbo", "r2") == {True}
-    assert directions("mse", "nll", "loss", "frechet", "energy_distance") == {False}
-    assert directions("lr", "hit", "iou") == {None}
+    assert find_directions("accuracy", "iou_cat", "f1_dog", "hits_at_10", "elbo", "r2") == {True}
+    assert find_directions("mse", "nll", "loss", "frechet", "energy_distance") == {False}
+    assert find_directions("lr", "hit", "iou") == {None}
 
 
-def test_a_task_s_own_metric_comes_before_a_built_in_one_of_its_name() -> None:
-    def task(monitor: Any, *reported: Metric) -> Any:
+def test_metric_of_a_task_precedes_a_built_in_one() -> None:
+    def make_task(monitor: Any, *reported: Metric) -> Any:
         return SimpleNamespace(monitor=monitor, reported_metrics=reported)
 
     pinball, gap = Metric("pinball", higher_is_better=False), Metric("gap", higher_is_better=True)
-    mine = task(pinball, gap)
-    assert (find_task_metric(mine, "pinball"), find_task_metric(mine, "gap")) == (pinball, gap)
-    assert find_task_metric(mine, "mse") == BUILTIN_METRICS["mse"]
-    assert find_task_metric(mine, "pinbal") is None
-    assert (get_monitor_name(mine), get_monitor_name(task("mse"))) == ("pinball", "mse")
+    task = make_task(pinball, gap)
+    assert (find_task_metric(task, "pinball"), find_task_metric(task, "gap")) == (pinball, gap)
+    assert find_task_metric(task, "mse") == BUILTIN_METRICS["mse"]
+    assert find_task_metric(task, "pinbal") is None
+    assert (get_monitor_name(task), get_monitor_name(make_task("mse"))) == ("pinball", "mse")
 
 
-def test_a_stored_run_s_direction_comes_before_a_built_in_one() -> None:
+def test_stored_direction_precedes_a_built_in_one() -> None:
     stored = {"gap": True, "pinball": False}
     assert find_metric("gap", stored) == Metric("gap", higher_is_better=True)
     assert find_metric("pinball", stored) == Metric("pinball", higher_is_better=False)
@@ -57,13 +57,13 @@ def test_a_stored_run_s_direction_comes_before_a_built_in_one() -> None:
     assert find_metric("pinball", {}) is None
 
 
-def test_labels_and_shares() -> None:
+def test_labels_and_proportions() -> None:
     assert [get_label(name) for name in ("f1", "accuracy", "pinball")] == ["f1 (macro)", "accuracy", "pinball"]
     assert [is_proportion(name) for name in ("accuracy", "exact_match", "f1", "pinball")] == [True, True, False, False]
 
 
 @pytest.mark.parametrize(("name", "higher"), [("", True), ("a b", True), (3, True), ("pinball", 1), ("pinball", None)])
-def test_an_unknown_metric_is_refused(name: Any, higher: Any) -> None:
+def test_invalid_metric_raises(name: Any, higher: Any) -> None:
     with pytest.raises(ValueError, match="name of a metric" if higher is True else "must be True or False"):
         Metric(name, higher)
 
@@ -74,7 +74,7 @@ def test_the_public_name_and_the_registry_need_no_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "than", "name", "expected"),
+    ("value", "best", "name", "expected"),
     [
         (0.5, None, "accuracy", True),
         (0.6, 0.5, "accuracy", True),
@@ -90,12 +90,14 @@ def test_the_public_name_and_the_registry_need_no_torch() -> None:
         (-math.inf, 0.5, "mse", False),
     ],
 )
-def test_better(value: float, than: float | None, name: str, expected: bool) -> None:
-    assert is_better(value, than, BUILTIN_METRICS[name]) is expected
+def test_is_better_follows_the_direction_and_refuses_nan(
+    value: float, best: float | None, name: str, expected: bool
+) -> None:
+    assert is_better(value, best, BUILTIN_METRICS[name]) is expected
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=20), st.sampled_from(["accuracy", "mse"]))
-def test_the_best_of_a_sequence_is_its_best_number(scores: list[float], name: str) -> None:
+def test_best_of_a_sequence_is_its_best_finite_score(scores: list[float], name: str) -> None:
     best: float | None = None
     for score in scores:
         best = score if is_better(score, best, BUILTIN_METRICS[name]) else best

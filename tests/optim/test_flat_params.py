@@ -1,4 +1,4 @@
-"""One vector underneath, and nothing of it visible to the model."""
+"""Parameters as views of one flat vector."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import nn
 from trainer.optim.flat_params import FlatParameters
 
 
-def used(flat: FlatParameters) -> torch.Tensor:
-    """Which places of the vector belong to a parameter."""
-    taken = torch.zeros_like(flat.data, dtype=torch.bool)
+def find_parameter_entries(flat: FlatParameters) -> torch.Tensor:
+    """Return a mask of the entries that belong to a parameter."""
+    mask = torch.zeros_like(flat.data, dtype=torch.bool)
     for p in flat.parameters:
-        taken.as_strided(p.shape, p.stride(), p.storage_offset()).fill_(True)
-    return taken
+        mask.as_strided(p.shape, p.stride(), p.storage_offset()).fill_(True)
+    return mask
 
 
-def test_the_model_follows_the_vector() -> None:
+def test_parameters_and_gradients_are_views_of_the_vector() -> None:
     torch.manual_seed(0)
     model = nn.Linear(3, 2)
     x = torch.randn(4, 3)
@@ -41,25 +41,25 @@ def test_padding_stays_zero_and_parameters_do_not_overlap() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 5), nn.LayerNorm(5), nn.Linear(5, 2))
     flat = FlatParameters(model.parameters())
-    taken = used(flat)
-    assert int(taken.sum()) == sum(p.numel() for p in model.parameters())
+    mask = find_parameter_entries(flat)
+    assert int(mask.sum()) == sum(p.numel() for p in model.parameters())
     for _ in range(3):
         flat.zero_grad()
         model(torch.randn(4, 3)).square().sum().backward()
         with torch.no_grad():
             flat.data.add_(flat.grad, alpha=-0.1)
-    assert not flat.grad[~taken].any()
-    assert not flat.data[~taken].any()
+    assert not flat.grad[~mask].any()
+    assert not flat.data[~mask].any()
     assert all(p.data_ptr() % 64 == flat.data.data_ptr() % 64 for p in model.parameters())
 
 
-def test_what_decays_comes_first_if_it_is_said() -> None:
+def test_selected_decayed_parameters_come_first() -> None:
     model = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 2))
-    vector = model[0].bias
-    flat = FlatParameters(model.parameters(), {vector})
-    assert flat.parameters[0] is vector
+    bias = model[0].bias
+    flat = FlatParameters(model.parameters(), {bias})
+    assert flat.parameters[0] is bias
     assert flat.num_decayed == 16
-    assert all((p.storage_offset() < flat.num_decayed) == (p is vector) for p in model.parameters())
+    assert all((p.storage_offset() < flat.num_decayed) == (p is bias) for p in model.parameters())
 
 
 def test_matrices_come_first() -> None:
@@ -75,7 +75,7 @@ def test_tied_parameters_are_counted_once() -> None:
     model = nn.ModuleList([embedding, head])
     flat = FlatParameters(parameter for layer in (embedding, head) for parameter in layer.parameters())
     assert len(flat.parameters) == 1
-    assert len(flat.data) == 32  # 28 numbers, on a multiple of 16
+    assert len(flat.data) == 32  # 28 numbers, padded to a multiple of 16
     head(embedding(torch.tensor([1, 2]))).sum().backward()
     twin = nn.Parameter(embedding.weight.detach().clone())
     nn.functional.linear(twin[torch.tensor([1, 2])], twin).sum().backward()
@@ -87,29 +87,29 @@ def test_tied_parameters_are_counted_once() -> None:
 def test_channels_last_stays_channels_last() -> None:
     model = nn.Conv2d(4, 6, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     stride = model.weight.stride()
-    kept = model.weight.detach().clone()
+    values = model.weight.detach().clone()
     FlatParameters(model.parameters())
     assert model.weight.stride() == stride
     assert model.weight.grad is not None
     assert model.weight.grad.stride() == stride
-    assert torch.equal(model.weight, kept)
+    assert torch.equal(model.weight, values)
 
 
 @pytest.mark.parametrize(
     "make", [lambda w: w[:, :4], lambda w: w[:, ::2], lambda w: w[:1].expand(6, 8), lambda w: w.t()]
 )
-def test_a_parameter_cut_out_of_another_tensor_shares_no_place(make: object) -> None:
+def test_parameter_that_is_a_view_gets_its_own_entries(make: object) -> None:
     torch.manual_seed(0)
-    cut = nn.Parameter(make(torch.randn(6, 8)))  # type: ignore[operator]
+    view = nn.Parameter(make(torch.randn(6, 8)))  # type: ignore[operator]
     other = nn.Parameter(torch.randn(5, 5))
-    values = [cut.detach().clone(), other.detach().clone()]
-    flat = FlatParameters([cut, other])
-    assert int(used(flat).sum()) == cut.numel() + other.numel()
-    assert torch.equal(cut, values[0])
+    values = [view.detach().clone(), other.detach().clone()]
+    flat = FlatParameters([view, other])
+    assert int(find_parameter_entries(flat).sum()) == view.numel() + other.numel()
+    assert torch.equal(view, values[0])
     assert torch.equal(other, values[1])
 
 
-def test_loading_a_state_goes_through_to_the_vector() -> None:
+def test_load_state_dict_updates_the_vector() -> None:
     source, model = nn.Linear(3, 2), nn.Linear(3, 2)
     flat = FlatParameters(model.parameters())
     model.load_state_dict(source.state_dict())
@@ -122,10 +122,10 @@ def test_loading_a_state_goes_through_to_the_vector() -> None:
 def test_frozen_parameters_are_left_out() -> None:
     frozen, trained = nn.Linear(3, 5), nn.Linear(5, 2)
     frozen.requires_grad_(False)
-    kept = frozen.weight.data_ptr()
+    pointer = frozen.weight.data_ptr()
     flat = FlatParameters(nn.Sequential(frozen, trained).parameters())
     assert {id(p) for p in flat.parameters} == {id(p) for p in trained.parameters()}
-    assert frozen.weight.data_ptr() == kept
+    assert frozen.weight.data_ptr() == pointer
     with pytest.raises(AssertionError, match="without parameters"):
         FlatParameters(frozen.parameters())
 
@@ -141,7 +141,7 @@ def test_the_nonfinite_gradient_is_reported() -> None:
 
 
 def train_twice(model: nn.Module, flat: FlatParameters, change: Callable[[nn.Module], object]) -> torch.Tensor:
-    """Weights after two steps of gradient descent with a change of the model between them."""
+    """Return the weights after two steps of gradient descent with a change of the model in between."""
     x = torch.linspace(-1, 1, 12).view(4, 3)
     for step in range(2):
         if step:
@@ -161,7 +161,7 @@ def train_twice(model: nn.Module, flat: FlatParameters, change: Callable[[nn.Mod
         lambda model: (model.zero_grad(), model(torch.ones(1, 3)).sum().backward()),
     ],
 )
-def test_parameters_that_a_callback_replaced_are_trained_on(change: Callable[[nn.Module], object]) -> None:
+def test_training_continues_after_a_callback_replaces_tensors(change: Callable[[nn.Module], object]) -> None:
     def make() -> nn.Module:
         torch.manual_seed(0)
         return nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 2))
@@ -171,7 +171,7 @@ def test_parameters_that_a_callback_replaced_are_trained_on(change: Callable[[nn
     assert torch.equal(train_twice(second, FlatParameters(second.parameters()), change), expected)
 
 
-def test_parameters_that_a_callback_converted_are_an_error() -> None:
+def test_parameters_converted_by_a_callback_raise() -> None:
     model = nn.Linear(3, 2)
     flat = FlatParameters(model.parameters(), names={p: name for name, p in model.named_parameters()})
     with pytest.raises(RuntimeError, match=r"parameter weight was changed to float64 \[2, 3\] on cpu"):

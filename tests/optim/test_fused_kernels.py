@@ -1,4 +1,4 @@
-"""Without the fused kernels the same optimizers run on the public ones, to the same numbers."""
+"""Optimizers without fused kernels use torch's public ones, with the same results."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ NAMES = ["adam", "adamw", "sgd", "momentum", "nesterov"]
 
 @pytest.mark.parametrize("found_inf", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_public_optimizers_give_the_same_numbers(
-    name: str, found_inf: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_public_optimizers_match_fused_kernels(name: str, found_inf: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     flag = torch.zeros(()) if found_inf else None
     model, fused = build_optimizer(name, weight_decay=0.1, everything=False)
     for key in fused_kernels.FUSED_KERNELS:
@@ -36,5 +34,5 @@ def test_the_public_optimizers_give_the_same_numbers(
     assert public.steps == fused.steps == 21
 
 
-def test_the_kernels_are_chosen_by_what_this_torch_has() -> None:
+def test_fused_kernels_are_those_of_the_installed_torch() -> None:
     assert all(kernel is getattr(torch, f"_fused_{key}_", None) for key, kernel in fused_kernels.FUSED_KERNELS.items())

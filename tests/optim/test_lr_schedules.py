@@ -1,4 +1,4 @@
-"""Rates by formula: torch's OneCycleLR to the last digit, and a source's published cycle."""
+"""Learning-rate schedules against torch's OneCycleLR and closed forms."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ CYCLE: dict[str, Any] = {
 }
 
 
-def reference(total: int, lr: float, options: dict[str, Any]) -> list[tuple[float, float]]:
-    """(rate, momentum) of each step by torch."""
+def compute_torch_one_cycle(total: int, lr: float, options: dict[str, Any]) -> list[tuple[float, float]]:
+    """Return (rate, momentum) of each step by torch."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr, momentum=0.9)
     low, high = options["momentum_range"]
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -41,13 +41,13 @@ def reference(total: int, lr: float, options: dict[str, Any]) -> list[tuple[floa
         div_factor=options["div_factor"],
         final_div_factor=options["final_div_factor"],
     )
-    seen = []
+    values = []
     for step in range(total):
-        seen.append((optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["momentum"]))
+        values.append((optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["momentum"]))
         optimizer.step()
         if step < total - 1:
             schedule.step()
-    return seen
+    return values
 
 
 @given(
@@ -63,11 +63,11 @@ def test_one_cycle_matches_torch(total: int, pct: float, div: float, final: floa
     options = CYCLE | {"pct_start": pct, "div_factor": div, "final_div_factor": final, "anneal": anneal}
     schedule = OneCycle(0.01, total, **options | {"cycle_momentum": True})
     plain = OneCycle(0.01, total, **options)
-    for step, (rate, momentum) in enumerate(reference(total, 0.01, options)):
-        mine, mirrored = schedule(step)
-        assert mine == pytest.approx(rate, rel=1e-12)
-        assert mirrored == pytest.approx(momentum, rel=1e-12)
-        assert plain(step) == (mine, None)
+    for step, (rate, momentum) in enumerate(compute_torch_one_cycle(total, 0.01, options)):
+        actual, actual_momentum = schedule(step)
+        assert actual == pytest.approx(rate, rel=1e-12)
+        assert actual_momentum == pytest.approx(momentum, rel=1e-12)
+        assert plain(step) == (actual, None)
 
 
 @pytest.mark.parametrize("anneal", ["cos", "linear"])
@@ -75,13 +75,13 @@ def test_one_cycle_matches_torch(total: int, pct: float, div: float, final: floa
 def test_one_cycle_with_level_ends_matches_torch(div: float, final: float, anneal: str) -> None:
     options = CYCLE | {"div_factor": div, "final_div_factor": final, "anneal": anneal, "cycle_momentum": True}
     schedule = OneCycle(0.01, 20, **options)
-    found = [schedule(step) for step in range(20)]
-    for mine, expected in zip(found, reference(20, 0.01, options), strict=True):
-        assert mine == pytest.approx(expected, rel=1e-12)
-    assert found[-1][1] == pytest.approx(0.95), "the momentum is back where it began"
+    values = [schedule(step) for step in range(20)]
+    for actual, expected in zip(values, compute_torch_one_cycle(20, 0.01, options), strict=True):
+        assert actual == pytest.approx(expected, rel=1e-12)
+    assert values[-1][1] == pytest.approx(0.95), "the momentum returns to its initial value"
 
 
-def test_the_cycle_of_190_steps() -> None:
+def test_one_cycle_of_190_steps_has_published_rates() -> None:
     schedule = OneCycle(0.01, 190, **CYCLE)
     rates = [schedule(step)[0] for step in range(190)]
     assert rates[0] == pytest.approx(4e-4, rel=1e-12)
@@ -92,30 +92,30 @@ def test_the_cycle_of_190_steps() -> None:
 
 @pytest.mark.parametrize("total", [2, 3, 4, 7, 190])
 @pytest.mark.parametrize("anneal", ["cos", "linear"])
-def test_the_last_step_is_the_end_of_the_cycle(total: int, anneal: str) -> None:
+def test_one_cycle_ends_at_its_final_rate(total: int, anneal: str) -> None:
     schedule = OneCycle(0.01, total, **CYCLE | {"anneal": anneal})
     assert schedule(total - 1)[0] == pytest.approx(schedule.final_lr, rel=1e-9)
     assert schedule(total - 2)[0] > 2 * schedule.final_lr
     assert all(schedule.final_lr * (1 - 1e-9) <= schedule(step)[0] <= 0.01 for step in range(total + 3))
 
 
-def test_cosine() -> None:
+def test_cosine_matches_its_formula() -> None:
     schedule = Cosine(0.1, 11, min_lr=0.02, warmup=0)
     for step in range(11):
-        wanted = 0.02 + 0.08 * (1 + math.cos(math.pi * step / 10)) / 2
-        assert schedule(step) == (pytest.approx(wanted, rel=1e-12), None)
+        expected = 0.02 + 0.08 * (1 + math.cos(math.pi * step / 10)) / 2
+        assert schedule(step) == (pytest.approx(expected, rel=1e-12), None)
     assert schedule(0)[0] == pytest.approx(0.1)
     assert schedule(5)[0] == pytest.approx(0.06)
     assert schedule(10)[0] == pytest.approx(0.02)
 
 
-def test_step() -> None:
+def test_step_decays_at_fractions_of_the_run() -> None:
     schedule = Step(1.0, 10, every=0.25, gamma=0.1, warmup=0)
     exponents = [round(math.log10(1 / schedule(step)[0])) for step in range(10)]
     assert exponents == [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]  # every 2.5 steps
 
 
-def test_constant() -> None:
+def test_constant_keeps_the_rate() -> None:
     assert {Constant(0.3, 5, warmup=0)(step) for step in range(5)} == {(0.3, None)}
 
 
@@ -152,7 +152,7 @@ def test_plateau_resumes_at_its_state() -> None:
 
 
 @pytest.mark.parametrize(
-    "made",
+    "make_schedule",
     [
         lambda warmup: Constant(0.1, 10, warmup=warmup),
         lambda warmup: Cosine(0.1, 10, min_lr=0.0, warmup=warmup),
@@ -161,8 +161,8 @@ def test_plateau_resumes_at_its_state() -> None:
         lambda warmup: Plateau(0.1, 10, factor=0.5, patience=2, min_lr=0.0, warmup=warmup),
     ],
 )
-def test_a_warm_up_rises_in_a_line_and_leaves_the_rest_to_the_schedule(made: Any) -> None:
-    schedule = made(4)
+def test_warmup_is_linear_and_delays_the_schedule(make_schedule: Any) -> None:
+    schedule = make_schedule(4)
     start = schedule.compute_lr(0)[0]
     assert [schedule(step)[0] for step in range(5)] == pytest.approx([start * k / 5 for k in (1, 2, 3, 4, 5)])
     assert [schedule(step) for step in range(4, 10)] == [schedule.compute_lr(step) for step in range(6)]
@@ -170,4 +170,4 @@ def test_a_warm_up_rises_in_a_line_and_leaves_the_rest_to_the_schedule(made: Any
     with pytest.raises(
         ConfigError, match=r"scheduler\.warmup: 10 steps of a run of 10; it must be shorter than the run"
     ):
-        made(10)
+        make_schedule(10)

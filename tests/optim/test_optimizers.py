@@ -1,4 +1,4 @@
-"""The optimizers walk the same path as torch's, forget nothing over a stop, and stand still when told to."""
+"""Adam, AdamW, SGD and RMSprop: updates against torch, resuming, and non-finite gradients."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from trainer.optim.flat_params import FlatParameters
 from trainer.optim.optimizers import Optimizer
 
 
-def ours(name: str, **options: Any) -> list[Tensor]:
+def run_optimizer(name: str, **options: Any) -> list[Tensor]:
     model, optimizer = build_optimizer(name, **options)
     run_steps(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR))
     return list(model.parameters())
 
 
-def theirs(name: str, weight_decay: float = 0.0, everything: bool = True) -> list[Tensor]:
+def run_torch_optimizer(name: str, weight_decay: float = 0.0, everything: bool = True) -> list[Tensor]:
     _, _, kind, options = CASES[name]
     model = make_network()
     matrices = [p for p in model.parameters() if p.ndim >= 2]
@@ -37,27 +37,27 @@ def theirs(name: str, weight_decay: float = 0.0, everything: bool = True) -> lis
 @pytest.mark.parametrize(("weight_decay", "everything"), [(0.0, True), (0.1, True), (0.1, False)])
 @pytest.mark.parametrize("name", CASES)
 def test_updates_match_torch(name: str, weight_decay: float, everything: bool) -> None:
-    mine = ours(name, weight_decay=weight_decay, everything=everything)
-    expected = theirs(name, weight_decay=weight_decay, everything=everything)
-    for got, wanted in zip(mine, expected, strict=True):
-        torch.testing.assert_close(got, wanted, rtol=1e-6, atol=1e-6)
+    actual = run_optimizer(name, weight_decay=weight_decay, everything=everything)
+    expected = run_torch_optimizer(name, weight_decay=weight_decay, everything=everything)
+    for a, b in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(("weight_decay", "everything"), [(0.0, True), (0.1, True), (0.1, False)])
 @pytest.mark.parametrize("name", [name for name in CASES if "rmsprop" not in name])
 def test_the_kernel_is_bit_exact_in_the_same_memory_layout(name: str, weight_decay: float, everything: bool) -> None:
     _, _, kind, options = CASES[name]
-    mine, optimizer = build_optimizer(name, weight_decay, everything)
-    run_steps(mine, optimizer.params.zero_grad, lambda _: optimizer.step(LR))
+    twin, optimizer = build_optimizer(name, weight_decay, everything)
+    run_steps(twin, optimizer.params.zero_grad, lambda _: optimizer.step(LR))
 
     model = make_network()
     flat = FlatParameters(model.parameters())
-    whole = (slice(0, None),) if everything else (slice(0, flat.num_decayed), slice(flat.num_decayed, None))
+    parts = (slice(0, None),) if everything else (slice(0, flat.num_decayed), slice(flat.num_decayed, None))
     groups: list[dict[str, Any]] = [
         {"params": [nn.Parameter(flat.data[part])], "weight_decay": decay}
-        for part, decay in zip(whole, (weight_decay, 0.0), strict=False)
+        for part, decay in zip(parts, (weight_decay, 0.0), strict=False)
     ]
-    for group, part in zip(groups, whole, strict=True):
+    for group, part in zip(groups, parts, strict=True):
         group["params"][0].grad = flat.grad[part]
     reference = kind(groups, lr=LR, **options)  # type: ignore[call-arg]
     run_steps(model, flat.zero_grad, lambda _: reference.step())
@@ -65,13 +65,16 @@ def test_the_kernel_is_bit_exact_in_the_same_memory_layout(name: str, weight_dec
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_decay_of_everything_is_another_path_than_decay_of_matrices(name: str) -> None:
-    everything, matrices = ours(name, weight_decay=0.1), ours(name, weight_decay=0.1, everything=False)
+def test_weight_decay_of_everything_changes_the_biases(name: str) -> None:
+    everything, matrices = (
+        run_optimizer(name, weight_decay=0.1),
+        run_optimizer(name, weight_decay=0.1, everything=False),
+    )
     biases = [not torch.equal(a, b) for a, b in zip(everything, matrices, strict=True) if a.ndim < 2]
     assert all(biases)
 
 
-def state(optimizer: Optimizer) -> list[Tensor]:
+def list_state(optimizer: Optimizer) -> list[Tensor]:
     return [optimizer.params.data, optimizer.steps, *optimizer.averages.values()]
 
 
@@ -80,10 +83,10 @@ def state(optimizer: Optimizer) -> list[Tensor]:
 def test_a_nonfinite_gradient_changes_nothing(name: str, bad: float) -> None:
     model, optimizer = build_optimizer(name, weight_decay=0.1, everything=False)
     run_steps(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR, found_inf=torch.zeros(())))
-    before = [value.clone() for value in state(optimizer)]
+    before = [value.clone() for value in list_state(optimizer)]
     optimizer.params.grad[2] = bad
     optimizer.step(LR, found_inf=torch.ones(()))
-    assert all(torch.equal(a, b) for a, b in zip(before, state(optimizer), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, list_state(optimizer), strict=True))
     optimizer.params.grad.fill_(0.1)
     optimizer.step(LR, found_inf=torch.zeros(()))
     assert not torch.equal(before[0], optimizer.params.data)
@@ -91,11 +94,11 @@ def test_a_nonfinite_gradient_changes_nothing(name: str, bad: float) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_an_unset_flag_is_bit_exact(name: str) -> None:
+def test_zero_found_inf_is_bit_exact(name: str) -> None:
     plain, flagged = build_optimizer(name, weight_decay=0.1), build_optimizer(name, weight_decay=0.1)
     run_steps(plain[0], plain[1].params.zero_grad, lambda _: plain[1].step(LR))
     run_steps(flagged[0], flagged[1].params.zero_grad, lambda _: flagged[1].step(LR, found_inf=torch.zeros(())))
-    assert all(torch.equal(a, b) for a, b in zip(state(plain[1]), state(flagged[1]), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(list_state(plain[1]), list_state(flagged[1]), strict=True))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -109,37 +112,37 @@ def test_a_state_resumes_bit_exactly(name: str) -> None:
             saved.update(copy.deepcopy({"model": model.state_dict(), "optimizer": optimizer.state_dict()}))
 
     run_steps(model, optimizer.params.zero_grad, step)
-    again, other = build_optimizer(name, weight_decay=0.1)
-    again.load_state_dict(saved["model"])
-    other.load_state_dict(saved["optimizer"])
-    run_steps(again, other.params.zero_grad, lambda _: other.step(LR), start=9)
-    assert torch.equal(optimizer.params.data, other.params.data)
+    resumed_model, resumed = build_optimizer(name, weight_decay=0.1)
+    resumed_model.load_state_dict(saved["model"])
+    resumed.load_state_dict(saved["optimizer"])
+    run_steps(resumed_model, resumed.params.zero_grad, lambda _: resumed.step(LR), start=9)
+    assert torch.equal(optimizer.params.data, resumed.params.data)
 
     if optimizer.averages and name != "sgd":
-        forgetful, fresh = build_optimizer(name, weight_decay=0.1)
-        forgetful.load_state_dict(saved["model"])
-        run_steps(forgetful, fresh.params.zero_grad, lambda _: fresh.step(LR), start=9)
-        assert not torch.equal(optimizer.params.data, fresh.params.data)
+        stateless_model, stateless = build_optimizer(name, weight_decay=0.1)
+        stateless_model.load_state_dict(saved["model"])
+        run_steps(stateless_model, stateless.params.zero_grad, lambda _: stateless.step(LR), start=9)
+        assert not torch.equal(optimizer.params.data, stateless.params.data)
 
 
 @pytest.mark.parametrize(("name", "other"), [("momentum", {"momentum": 0.5}), ("adam", {"betas": (0.5, 0.99)})])
-def test_a_schedule_may_set_the_momentum(name: str, other: dict[str, Any]) -> None:
+def test_momentum_of_a_step_replaces_the_configured_one(name: str, other: dict[str, Any]) -> None:
     model, optimizer = build_optimizer(name)
     run_steps(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR, momentum=0.5))
     twin = make_network()
     reference = CASES[name][2](twin.parameters(), lr=LR, **CASES[name][3] | other)  # type: ignore[call-arg]
     run_steps(twin, reference.zero_grad, lambda _: reference.step())
-    usual = ours(name)
-    for got, wanted, unlike in zip(model.parameters(), twin.parameters(), usual, strict=True):
-        torch.testing.assert_close(got, wanted, rtol=1e-6, atol=1e-6)
-        assert not torch.allclose(got, unlike, rtol=1e-3, atol=1e-3)
+    default = run_optimizer(name)
+    for actual, expected, unchanged in zip(model.parameters(), twin.parameters(), default, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6)
+        assert not torch.allclose(actual, unchanged, rtol=1e-3, atol=1e-3)
 
 
-def test_only_what_is_kept_is_remembered() -> None:
-    for name, keeps in {
+def test_state_dict_has_only_the_averages_of_the_optimizer() -> None:
+    for name, averages in {
         "adam": {"mean", "square"},
         "momentum": {"velocity"},
         "rmsprop": {"square", "velocity"},
     }.items():
-        state = build_optimizer(name)[1].state_dict()
-        assert set(state["averages"]) == keeps
+        state_dict = build_optimizer(name)[1].state_dict()
+        assert set(state_dict["averages"]) == averages

@@ -1,4 +1,4 @@
-"""Parameters chosen by patterns: what matches, who wins, what is frozen."""
+"""Parameters selected by patterns: matches, precedence and freezing."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Net(nn.Module):
         self.scale = nn.Parameter(torch.ones(()))
 
 
-def resolve(*groups: dict[str, Any]) -> dict[str, Any]:
+def resolve_options(*groups: dict[str, Any]) -> dict[str, Any]:
     net = Net()
     names = name_parameters(net)
     return {names[p][0]: options for p, options in resolve_group_options(names, groups).items()}
 
 
-def test_a_former_name_is_tried_last() -> None:
+def test_former_name_matches_only_without_another_match() -> None:
     former = {"model.head.old": "model.head.new", "model.gone.old": "model.gone.new"}
     names = ["model.head.new", "model.head.oldest"]
     assert find_matches("freeze", ["head.old"], names, former) == ["model.head.new"]
@@ -39,42 +39,44 @@ def test_a_former_name_is_tried_last() -> None:
         find_matches("freeze", ["gone.old"], names, former)
 
 
-def test_all_entries_that_match_count_and_the_later_one_wins() -> None:
-    found = resolve(
+def test_matching_entries_are_merged_and_the_later_wins() -> None:
+    options = resolve_options(
         {"match": "trunk.*", "lr_scale": 0.1},
         {"match": ["*.bias", "scale"], "weight_decay": 0},
         {"match": "trunk.0.*", "lr_scale": 0.5},
     )
-    assert found["model.trunk.0.bias"] == {"lr_scale": 0.5, "weight_decay": 0}
-    assert found["model.trunk.1.bias"] == {"lr_scale": 0.1, "weight_decay": 0}
-    assert found["model.trunk.1.weight"] == {"lr_scale": 0.1}
-    assert found["model.head.bias"] == found["scale"] == {"weight_decay": 0}
-    assert "model.head.weight" not in found
+    assert options["model.trunk.0.bias"] == {"lr_scale": 0.5, "weight_decay": 0}
+    assert options["model.trunk.1.bias"] == {"lr_scale": 0.1, "weight_decay": 0}
+    assert options["model.trunk.1.weight"] == {"lr_scale": 0.1}
+    assert options["model.head.bias"] == options["scale"] == {"weight_decay": 0}
+    assert "model.head.weight" not in options
 
 
-def test_a_name_may_be_given_with_the_model_in_front() -> None:
-    assert resolve({"match": "model.head.*", "lr_scale": 2}) == resolve({"match": "head.*", "lr_scale": 2})
+def test_pattern_may_begin_with_model() -> None:
+    assert resolve_options({"match": "model.head.*", "lr_scale": 2}) == resolve_options(
+        {"match": "head.*", "lr_scale": 2}
+    )
 
 
 @pytest.mark.parametrize(
-    ("pattern", "near"),
+    ("pattern", "suggestion"),
     [
         ("trnk.*", "did you mean trunk.*?"),
         ("head.weigt", "did you mean head.weight?"),
         ("*.bais", "did you mean *.bias?"),
     ],
 )
-def test_a_pattern_that_matches_nothing_is_refused_with_what_there_is(pattern: str, near: str) -> None:
+def test_pattern_without_a_match_raises_with_suggestion(pattern: str, suggestion: str) -> None:
     names = [name for own in name_parameters(Net()).values() for name in own]
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(ConfigError) as excinfo:
         find_matches("freeze", [pattern], names)
-    assert f"freeze: {pattern!r} matches no parameter; {near}" in str(refused.value)
-    assert "head.weight" in str(refused.value)
+    assert f"freeze: {pattern!r} matches no parameter; {suggestion}" in str(excinfo.value)
+    assert "head.weight" in str(excinfo.value)
     with pytest.raises(ConfigError, match=r"there are: a.\* \(20\), b"):
         find_matches("freeze", ["x"], [*(f"model.a.{i}" for i in range(20)), "model.b"])
 
 
-def test_what_is_frozen_needs_no_gradient_and_its_norms_are_named() -> None:
+def test_freezing_disables_gradients_and_returns_norm_layers() -> None:
     net = Net()
     norms = freeze_parameters(net, ["trunk.*"])
     assert {n for n, p in net.named_parameters() if p.requires_grad} == {
@@ -86,7 +88,7 @@ def test_what_is_frozen_needs_no_gradient_and_its_norms_are_named() -> None:
     assert freeze_parameters(Net(), ["trunk.0.*"]) == []
 
 
-def test_a_tied_parameter_is_found_under_each_of_its_names() -> None:
+def test_tied_parameter_matches_each_of_its_names() -> None:
     model = nn.ModuleDict({"embedding": nn.Embedding(5, 3), "head": nn.Linear(3, 5, bias=False)})
     model["head"].weight = model["embedding"].weight
     freeze_parameters(model, ["head.*"])

@@ -1,4 +1,4 @@
-"""Torch's schedulers give torch's rates step by step, and go on where they were."""
+"""Schedulers of torch: rates of every step against torch, and resuming."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ SCORES = [0.5, 0.6, 0.6, 0.55, 0.5, 0.7, 0.6, 0.6, 0.6, 0.6, 0.6]
 PLATEAU = {"factor": 0.5, "patience": 1, "cooldown": 1}
 
 
-def build(name: str, lr: float = LR, total: int = TOTAL, warmup: int = 0, **options: Any) -> TorchSchedule:
-    chosen = CASES.get(name, PLATEAU) | options
-    return TorchSchedule(getattr(lr_scheduler, name), chosen, lr, total, warmup, configured_lr=LR)
+def build_schedule(name: str, lr: float = LR, total: int = TOTAL, warmup: int = 0, **options: Any) -> TorchSchedule:
+    arguments = CASES.get(name, PLATEAU) | options
+    return TorchSchedule(getattr(lr_scheduler, name), arguments, lr, total, warmup, configured_lr=LR)
 
 
-def reference(name: str) -> list[tuple[float, float]]:
+def compute_torch_rates(name: str) -> list[tuple[float, float]]:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=LR, momentum=0.9)
     scheduler = getattr(lr_scheduler, name)(optimizer, **CASES[name])
-    found = []
+    values = []
     for step in range(TOTAL):
-        found.append((optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["momentum"]))
+        values.append((optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["momentum"]))
         optimizer.step()
         if step < TOTAL - 1:
             scheduler.step()
-    return found
+    return values
 
 
 def test_every_scheduler_of_torch_is_tested() -> None:
@@ -54,36 +54,36 @@ def test_every_scheduler_of_torch_is_tested() -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_learning_rates_match_torch(name: str) -> None:
-    schedule = build(name)
-    found = [schedule(step) for step in range(TOTAL)]
-    wanted = reference(name)
-    assert [rate for rate, _ in found] == [rate for rate, _ in wanted]
-    assert len({rate for rate, _ in found}) > 1
+    schedule = build_schedule(name)
+    actual = [schedule(step) for step in range(TOTAL)]
+    expected = compute_torch_rates(name)
+    assert [rate for rate, _ in actual] == [rate for rate, _ in expected]
+    assert len({rate for rate, _ in actual}) > 1
     if name in ("CyclicLR", "OneCycleLR"):
-        assert [momentum for _, momentum in found] == [momentum for _, momentum in wanted]
+        assert [momentum for _, momentum in actual] == [momentum for _, momentum in expected]
     else:
-        assert {momentum for _, momentum in found} == {None}
+        assert {momentum for _, momentum in actual} == {None}
 
 
 @pytest.mark.parametrize("stop", [0, 1, 7, 12])
 @pytest.mark.parametrize("name", CASES)
-def test_it_resumes_at_its_position(name: str, stop: int) -> None:
-    whole, first, again = build(name), build(name), build(name)
+def test_schedule_resumes_at_its_step(name: str, stop: int) -> None:
+    uninterrupted, first, resumed = build_schedule(name), build_schedule(name), build_schedule(name)
     for step in range(stop + 1):
         first(step)
-    again.load_state_dict(first.state_dict())
-    assert [again(step) for step in range(stop, TOTAL)] == [whole(step) for step in range(TOTAL)][stop:]
+    resumed.load_state_dict(first.state_dict())
+    assert [resumed(step) for step in range(stop, TOTAL)] == [uninterrupted(step) for step in range(TOTAL)][stop:]
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_an_earlier_step_has_its_own_rate(name: str) -> None:
-    schedule = build(name)
+def test_schedule_can_be_evaluated_at_earlier_steps(name: str) -> None:
+    schedule = build_schedule(name)
     forward = [schedule(step) for step in range(TOTAL)]
     assert [schedule(step) for step in reversed(range(TOTAL))] == forward[::-1]
 
 
-def test_a_plateau_has_no_earlier_steps() -> None:
-    schedule = build("ReduceLROnPlateau", warmup=2)
+def test_plateau_at_an_earlier_step_raises() -> None:
+    schedule = build_schedule("ReduceLROnPlateau", warmup=2)
     for step in range(6):
         schedule(step)
     with pytest.raises(ValueError, match="step: 2 given after 3; a schedule that follows the score"):
@@ -93,8 +93,8 @@ def test_a_plateau_has_no_earlier_steps() -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_its_state_is_of_numbers_of_one_type(name: str) -> None:
-    schedule = build(name)
+def test_state_dict_has_numbers_of_constant_type(name: str) -> None:
+    schedule = build_schedule(name)
     before = schedule.state_dict()
     for step in range(13):
         schedule(step)
@@ -108,15 +108,15 @@ def test_its_state_is_of_numbers_of_one_type(name: str) -> None:
 def test_a_plateau_follows_the_score_in_its_direction(metric: str, direction: str, stop: int) -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=LR)
     optimizer.step()
-    torchs = lr_scheduler.ReduceLROnPlateau(optimizer, mode=direction, **PLATEAU)  # type: ignore[arg-type]
-    schedule = build("ReduceLROnPlateau")
+    torch_schedule = lr_scheduler.ReduceLROnPlateau(optimizer, mode=direction, **PLATEAU)  # type: ignore[arg-type]
+    schedule = build_schedule("ReduceLROnPlateau")
     rates = []
     for place, score in enumerate(SCORES):
         if place == stop:
             state = schedule.state_dict()
-            schedule = build("ReduceLROnPlateau")
+            schedule = build_schedule("ReduceLROnPlateau")
             schedule.load_state_dict(state)
-        torchs.step(score)
+        torch_schedule.step(score)
         schedule.update_score(score, Metric(metric, higher_is_better=direction == "max"))
         rates.append(schedule(place)[0])
         assert rates[-1] == optimizer.param_groups[0]["lr"]
@@ -133,8 +133,8 @@ def test_a_plateau_follows_the_score_in_its_direction(metric: str, direction: st
     ],
 )
 @pytest.mark.parametrize("warmup", [0, 5])
-def test_null_is_the_length_of_the_run(name: str, options: dict[str, Any], end: float, warmup: int) -> None:
-    schedule = build(name, warmup=warmup, **options)
+def test_null_length_is_the_length_of_the_run(name: str, options: dict[str, Any], end: float, warmup: int) -> None:
+    schedule = build_schedule(name, warmup=warmup, **options)
     rates = [schedule(step)[0] for step in range(TOTAL)]
     assert rates[-1] == pytest.approx(end, abs=1e-9)
     assert all(rate > end + 1e-9 for rate in rates[warmup:-1])
@@ -143,24 +143,24 @@ def test_null_is_the_length_of_the_run(name: str, options: dict[str, Any], end: 
 
 
 def test_a_param_group_with_another_lr_scales_the_same_schedule() -> None:
-    usual, half = build("CosineAnnealingLR"), build("CosineAnnealingLR", lr=LR / 2)
-    assert [half(s)[0] for s in range(TOTAL)] == pytest.approx([usual(s)[0] / 2 for s in range(TOTAL)])
+    full, half = build_schedule("CosineAnnealingLR"), build_schedule("CosineAnnealingLR", lr=LR / 2)
+    assert [half(s)[0] for s in range(TOTAL)] == pytest.approx([full(s)[0] / 2 for s in range(TOTAL)])
 
 
 class EveryOther(lr_scheduler.LRScheduler):
-    """A schedule of a plugin, whose state torch knows nothing of."""
+    """A schedule of a plugin, with state that torch does not know."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, factor: float, last_epoch: int = -1):
-        self.factor, self.seen = factor, [0.0]
+        self.factor, self.history = factor, [0.0]
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:  # type: ignore[override]
-        self.seen.append(self.seen[-1] + 1)
-        return [LR * (self.factor if len(self.seen) % 2 else 1.0) / len(self.seen)]
+        self.history.append(self.history[-1] + 1)
+        return [LR * (self.factor if len(self.history) % 2 else 1.0) / len(self.history)]
 
 
-def test_a_schedule_of_a_plugin_repeats_its_steps() -> None:
-    whole, first, again = (TorchSchedule(EveryOther, {"factor": 0.5}, LR, TOTAL, 0, LR) for _ in range(3))
+def test_plugin_schedule_replays_its_steps_on_resume() -> None:
+    uninterrupted, first, resumed = (TorchSchedule(EveryOther, {"factor": 0.5}, LR, TOTAL, 0, LR) for _ in range(3))
     first(9)
-    again.load_state_dict(first.state_dict())
-    assert [again(step) for step in range(9, TOTAL)] == [whole(step) for step in range(TOTAL)][9:]
+    resumed.load_state_dict(first.state_dict())
+    assert [resumed(step) for step in range(9, TOTAL)] == [uninterrupted(step) for step in range(TOTAL)][9:]

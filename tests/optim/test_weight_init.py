@@ -1,4 +1,4 @@
-"""One rule for the initial weights of every kind of model."""
+"""Weight initialization of every kind of layer and model."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from trainer.models.vision.attention_convs import DynamicConv
 from trainer.models.vision.cnn import CNN
 from trainer.optim.weight_init import initialize_weights
 
-EMBEDDINGS_ALONE = {"bipartite_gnn", "distmult", "matrix_factorization"}
-"""Models without a matrix to draw anew."""
-NO_MAPS = {
+EMBEDDINGS_ONLY = {"bipartite_gnn", "distmult", "matrix_factorization"}
+"""Models without a weight matrix to initialize."""
+NOT_WEIGHT_MATRICES = {
     *("Embedding.weight", "BipartiteGNN.embeddings", "MatrixFactorization.embeddings", "MatrixFactorization.biases"),
     *(
         "LearnedPositionalEncoding.embedding",
@@ -58,13 +58,13 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], dict[str, tuple[int, int]]]] = 
 """Layers with the fans, in and out, of each weight."""
 
 
-def rnn(**changes: object) -> RNN:
+def make_rnn(**changes: object) -> RNN:
     options = configure("model=lstm")["model"] | {"in_features": 60, "out_features": 3} | changes
     options.pop("_target_")
     return RNN(**options)
 
 
-def convolutions() -> list[nn.Conv2d]:
+def make_convolutions() -> list[nn.Conv2d]:
     options = configure("model=cnn")["model"] | {"in_channels": 8, "height": 28, "width": 28, "out_features": 10}
     options.pop("_target_")
     model = CNN(**options)
@@ -72,23 +72,23 @@ def convolutions() -> list[nn.Conv2d]:
     return [layer for layer in model.trunk if isinstance(layer, nn.Conv2d)]
 
 
-def test_kaiming_is_of_the_fan_out_with_zero_biases() -> None:
-    for layer in convolutions():
-        wanted = (2 / (layer.out_channels * 9)) ** 0.5
-        assert float(layer.weight.detach().std()) == pytest.approx(wanted, rel=0.1)
+def test_kaiming_uses_fan_out_and_zero_biases() -> None:
+    for layer in make_convolutions():
+        expected = (2 / (layer.out_channels * 9)) ** 0.5
+        assert float(layer.weight.detach().std()) == pytest.approx(expected, rel=0.1)
         assert layer.bias is not None
         assert not layer.bias.any()
 
 
-def test_xavier_is_of_both_fans() -> None:
+def test_xavier_uses_fan_in_and_fan_out() -> None:
     model = nn.Linear(300, 100)
     initialize_weights(model, "xavier")
     assert float(model.weight.detach().std()) == pytest.approx((2 / 400) ** 0.5, rel=0.05)
     assert float(model.weight.detach().abs().max()) <= (6 / 400) ** 0.5
 
 
-def test_orthogonal_gates_are_rotations_and_keep_their_biases() -> None:
-    model = rnn(hidden_size=16, forget_bias=3.0)
+def test_orthogonal_gates_are_orthogonal_and_keep_their_biases() -> None:
+    model = make_rnn(hidden_size=16, forget_bias=3.0)
     initialize_weights(model, "orthogonal")
     weights = dict(model.rnn.cells.named_parameters())
     for gate in weights["weight_hh_l0"].split(16):
@@ -98,7 +98,7 @@ def test_orthogonal_gates_are_rotations_and_keep_their_biases() -> None:
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_the_fans_are_those_of_the_map_however_it_lies(name: str) -> None:
+def test_fans_are_independent_of_the_weight_layout(name: str) -> None:
     make, weights = LAYERS[name]
     layer = make()
     for weight, (fan_in, fan_out) in weights.items():
@@ -114,49 +114,49 @@ def test_the_fans_are_those_of_the_map_however_it_lies(name: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(12, 30), (30, 12)])
-def test_each_relation_has_a_rotation_of_its_own(shape: tuple[int, int]) -> None:
+def test_each_relation_has_its_own_orthogonal_matrix(shape: tuple[int, int]) -> None:
     layer = RGCNConv(*shape, relations=3)
     initialize_weights(layer, "orthogonal")
-    short = min(shape)
+    rank = min(shape)
     for matrix in (layer.weight.detach(), *layer.relation_weight.detach().unbind()):
-        turned = matrix @ matrix.t() if shape[0] == short else matrix.t() @ matrix
-        torch.testing.assert_close(turned, torch.eye(short), atol=1e-5, rtol=0)
+        product = matrix @ matrix.t() if shape[0] == rank else matrix.t() @ matrix
+        torch.testing.assert_close(product, torch.eye(rank), atol=1e-5, rtol=0)
     assert not torch.equal(*layer.relation_weight.detach()[:2])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", sorted(MODELS))
-def test_every_map_of_every_model_is_drawn(model: str) -> None:
+def test_every_weight_matrix_of_every_model_is_initialized(model: str) -> None:
     task = make_pair(model, first_dataset(model)).task
     before = {name: value.detach().clone() for name, value in task.model.named_parameters() if value.dim() > 1}
     initialize_weights(task.model, "kaiming")
     after = dict(task.model.named_parameters())
-    left = {name for name, value in before.items() if torch.equal(value, after[name].detach())}
+    unchanged = {name for name, value in before.items() if torch.equal(value, after[name].detach())}
     kinds = {f"{type(task.model.get_submodule(owner)).__name__}.{leaf}" for owner, _, leaf in
-             (name.rpartition(".") for name in left)}  # fmt: skip
-    assert kinds <= NO_MAPS
+             (name.rpartition(".") for name in unchanged)}  # fmt: skip
+    assert kinds <= NOT_WEIGHT_MATRICES
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", sorted(MODELS.keys() - EMBEDDINGS_ALONE))
-def test_initialization_changes_every_model_and_default_uses_no_random_numbers(model: str) -> None:
-    found = {}
+@pytest.mark.parametrize("model", sorted(MODELS.keys() - EMBEDDINGS_ONLY))
+def test_init_rules_differ_and_default_keeps_the_weights(model: str) -> None:
+    weights = {}
     for rule in ("default", "xavier", "orthogonal"):
-        made = make_pair(model, first_dataset(model), f"init={rule}")
-        found[rule] = torch.cat([value.detach().flatten() for value in made.task.parameters()])
+        pair = make_pair(model, first_dataset(model), f"init={rule}")
+        weights[rule] = torch.cat([value.detach().flatten() for value in pair.task.parameters()])
     plain = make_pair(model, first_dataset(model))
     rng.seed_everything(0)
-    again = factory.make_task(plain.config.tree, plain.data, plain.config.names)
-    assert torch.equal(found["default"], torch.cat([value.detach().flatten() for value in again.parameters()]))
-    assert not torch.equal(found["default"], found["xavier"])
-    assert not torch.equal(found["orthogonal"], found["xavier"])
-    assert all(values.isfinite().all() for values in found.values())
+    task = factory.make_task(plain.config.tree, plain.data, plain.config.names)
+    assert torch.equal(weights["default"], torch.cat([value.detach().flatten() for value in task.parameters()]))
+    assert not torch.equal(weights["default"], weights["xavier"])
+    assert not torch.equal(weights["orthogonal"], weights["xavier"])
+    assert all(values.isfinite().all() for values in weights.values())
 
 
-def test_a_weight_behind_a_spectral_norm_is_drawn_too() -> None:
+def test_weight_with_spectral_norm_is_initialized() -> None:
     torch.manual_seed(0)
     layer = nn.utils.parametrizations.spectral_norm(nn.Linear(40, 40))
     initialize_weights(layer, "orthogonal")
-    drawn = layer.parametrizations.weight.original  # type: ignore[union-attr, index]
-    torch.testing.assert_close(drawn @ drawn.T, torch.eye(40), atol=1e-5, rtol=0)
+    weight = layer.parametrizations.weight.original  # type: ignore[union-attr, index]
+    torch.testing.assert_close(weight @ weight.T, torch.eye(40), atol=1e-5, rtol=0)
     assert not layer.bias.any()

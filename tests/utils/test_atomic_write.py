@@ -1,4 +1,4 @@
-"""A file is the old one or the new one, and what cannot be written is told in a sentence."""
+"""Atomic replacement of files, and messages of failed writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainer.utils import atomic_write
 from trainer.utils.errors import SystemFault
 
 
-def failing(number: int) -> Callable[..., None]:
+def make_failing_call(number: int) -> Callable[..., None]:
     def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
@@ -26,7 +26,7 @@ def test_a_file_is_replaced_atomically(call: str, tmp_path: Path, monkeypatch: p
     path = tmp_path / "a.txt"
     atomic_write.write_text(path, "old")
     with monkeypatch.context() as patched:
-        patched.setattr(os, call, failing(errno.ENOSPC))
+        patched.setattr(os, call, make_failing_call(errno.ENOSPC))
         with pytest.raises(SystemFault, match=r"cannot write .*a\.txt: No space left on device; .* MB free"):
             atomic_write.write_text(path, "new")
     assert path.read_text() == "old"
@@ -39,37 +39,37 @@ def test_bytes_are_synced_before_the_rename(tmp_path: Path, monkeypatch: pytest.
     events: list[str] = []
     fsync, replace = os.fsync, os.replace
 
-    def synced(handle: int) -> None:
+    def record_fsync(handle: int) -> None:
         events.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
         fsync(handle)
 
-    def renamed(source: Path, target: Path) -> None:
+    def record_replace(source: Path, target: Path) -> None:
         assert Path(source).parent == Path(target).parent
         events.append("name")
         replace(source, target)
 
-    monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(os, "replace", renamed)
+    monkeypatch.setattr(os, "fsync", record_fsync)
+    monkeypatch.setattr(os, "replace", record_replace)
     atomic_write.write_text(tmp_path / "a.txt", "text")
     assert events == ["file", "name", "folder"]
 
 
 def test_directory_fsync_is_optional_but_file_fsync_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.fsync
+    original = os.fsync
 
     def fsync(handle: int) -> None:
         if stat.S_ISDIR(os.fstat(handle).st_mode):
             raise OSError(errno.EINVAL, "Invalid argument")
-        real(handle)
+        original(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
     atomic_write.write_text(tmp_path / "a.txt", "text")
-    monkeypatch.setattr(os, "fsync", failing(errno.EINVAL))
+    monkeypatch.setattr(os, "fsync", make_failing_call(errno.EINVAL))
     with pytest.raises(SystemFault, match="Invalid argument"):
         atomic_write.write_text(tmp_path / "a.txt", "other")
 
 
-def test_what_goes_wrong_while_a_file_is_made_leaves_nothing(tmp_path: Path) -> None:
+def test_error_while_writing_leaves_no_file(tmp_path: Path) -> None:
     def draw() -> None:
         with atomic_write.replace_file(tmp_path / "a.png") as temporary:
             assert temporary.suffix == ".png"
@@ -81,7 +81,7 @@ def test_what_goes_wrong_while_a_file_is_made_leaves_nothing(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_results_are_overwritten_in_place_without_a_second_file(tmp_path: Path) -> None:
+def test_overwrite_text_keeps_the_inode(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("a long text")
     node = path.stat().st_ino
@@ -93,17 +93,17 @@ def test_leftover_files_are_removed_or_reported(tmp_path: Path, monkeypatch: pyt
     for name in (".last.pt.7.tmp", ".curves.png.7.tmp.png", "kept.tmp"):
         (tmp_path / name).touch()
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "unlink", failing(errno.EROFS))
+        patched.setattr(Path, "unlink", make_failing_call(errno.EROFS))
         with pytest.raises(SystemFault, match="Read-only file system"):
             atomic_write.remove_leftovers(tmp_path)
     atomic_write.remove_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["kept.tmp"]
 
 
-def test_room_is_that_of_the_nearest_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_bytes_of_a_missing_folder_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert atomic_write.get_free_bytes(tmp_path / "not" / "yet") > 0
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
+    deleted = tmp_path / "gone"
+    deleted.mkdir()
+    monkeypatch.chdir(deleted)
+    deleted.rmdir()
     assert atomic_write.get_free_bytes(Path("outputs")) > 0

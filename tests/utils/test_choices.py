@@ -1,4 +1,4 @@
-"""The value of an argument among the choices, and the message for another one."""
+"""``get_choice`` and its message in models, tasks and weight initialization."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainer.tasks.regression import Regression
 from trainer.utils.choices import get_choice
 
 
-def test_a_choice() -> None:
+def test_get_choice_returns_the_value_or_raises() -> None:
     assert get_choice("depth", 2, {1: "a", 2: "b"}) == "b"
     with pytest.raises(ValueError, match=r"^depth: \[3\] given; it must be one of 1, 2$"):
         get_choice("depth", [3], {1: "a", 2: "b"})

@@ -1,4 +1,4 @@
-"""Exit codes of errors."""
+"""Exit codes and problems of errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 from trainer.utils import errors
 
 
-def test_every_fault_has_its_exit_code() -> None:
+def test_exit_code_of_each_error_class() -> None:
     codes = {
         errors.UserError: 1,
         errors.ConfigError: 2,
@@ -20,6 +20,6 @@ def test_every_fault_has_its_exit_code() -> None:
     assert errors.Interrupted("", signal.SIGTERM).exit_code == 143
 
 
-def test_problems_stand_one_a_line() -> None:
+def test_problems_are_joined_by_newlines() -> None:
     error = errors.ConfigError("a: b", "c: d")
     assert (str(error), error.problems) == ("a: b\nc: d", ("a: b", "c: d"))

@@ -1,3 +1,5 @@
+"""Pauses of the garbage collector."""
+
 from __future__ import annotations
 
 import gc
@@ -7,7 +9,7 @@ import pytest
 from trainer.utils.gc_pause import pause_gc
 
 
-def test_collection_is_off_within_and_on_after() -> None:
+def test_nested_pauses_disable_and_restore_collection() -> None:
     assert gc.isenabled()
     with pause_gc():
         assert not gc.isenabled()
@@ -17,13 +19,13 @@ def test_collection_is_off_within_and_on_after() -> None:
     assert gc.isenabled()
 
 
-def test_an_error_turns_collection_on_again() -> None:
+def test_collection_is_restored_after_an_error() -> None:
     with pytest.raises(KeyError), pause_gc():
         raise KeyError
     assert gc.isenabled()
 
 
-def test_only_a_command_exempts_existing_objects_from_collection_and_once() -> None:
+def test_freeze_exempts_existing_objects_only_once() -> None:
     gc.unfreeze()
     with pause_gc():
         pass
@@ -32,8 +34,8 @@ def test_only_a_command_exempts_existing_objects_from_collection_and_once() -> N
         pass
     count = gc.get_freeze_count()
     assert count > 0
-    kept = [[] for _ in range(10_000)]
+    objects = [[] for _ in range(10_000)]
     with pause_gc(freeze=True):
         pass
-    assert gc.get_freeze_count() <= count + 100, len(kept)
+    assert gc.get_freeze_count() <= count + 100, len(objects)
     gc.unfreeze()

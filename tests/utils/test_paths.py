@@ -1,4 +1,4 @@
-"""Descriptions of missing paths."""
+"""Nearest existing directory of a path, and arguments that are paths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from trainer.utils import paths
 
 
-def test_the_nearest_folder_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_nearest_dir_returns_an_existing_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     for name in ("", "nope", "nope/deeper", "file", "file/below", "n" * 999):
         assert paths.find_nearest_dir(tmp_path / name) == tmp_path
@@ -30,11 +30,11 @@ def test_the_nearest_folder_is_a_folder(tmp_path: Path, monkeypatch: pytest.Monk
         ("prompt=a/b", False),
     ],
 )
-def test_a_path_may_hold_an_equals_sign(word: str, expected: bool) -> None:
+def test_path_argument_is_distinguished_from_an_override(word: str, expected: bool) -> None:
     assert paths.is_path_argument(word) is expected
 
 
-def test_an_existing_file_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_directory_with_equals_sign_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x=y").mkdir()
     assert paths.is_path_argument("x=y")

@@ -1,4 +1,4 @@
-"""Signals: noted, looked at when it is safe, and given back."""
+"""Signals: captured, deferred until checked, and restored."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def test_a_signal_is_pending_until_checked(number: signal.Signals, code: int) ->
         flag.defer_stop()
         flag.raise_if_stopped()
         os.kill(os.getpid(), number)
-        with pytest.raises(Interrupted, match=f"stopped by {number.name}") as caught:
+        with pytest.raises(Interrupted, match=f"stopped by {number.name}") as excinfo:
             flag.raise_if_stopped()
-    assert caught.value.exit_code == code
+    assert excinfo.value.exit_code == code
     assert signal.getsignal(number) is before
 
 
-def test_before_a_run_ctrl_c_ends_the_process_at_once() -> None:
+def test_exit_on_interrupt_ends_the_process_at_once() -> None:
     """Also where an exception would be swallowed."""
     before = signal.getsignal(signal.SIGINT)
     pid = os.fork()
@@ -47,7 +47,7 @@ def test_before_a_run_ctrl_c_ends_the_process_at_once() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_before_there_is_anything_to_save_it_stops_at_once() -> None:
+def test_signal_interrupts_at_once_without_defer_stop() -> None:
     def wait() -> None:
         with signals.capture_signals():
             os.kill(os.getpid(), signal.SIGTERM)
@@ -57,33 +57,33 @@ def test_before_there_is_anything_to_save_it_stops_at_once() -> None:
         wait()
 
 
-@pytest.mark.parametrize("waits", [False, True])
-def test_an_interrupt_wrapped_by_a_library_is_still_an_interrupt(waits: bool) -> None:
-    """What goes wrong while a signal waits to be looked at is another matter."""
+@pytest.mark.parametrize("is_deferred", [False, True])
+def test_prefer_interrupt_replaces_an_error_caused_by_an_interrupt(is_deferred: bool) -> None:
+    """An error while a signal is deferred stays as it is."""
 
     def load() -> None:
         with signals.capture_signals() as flag, signals.prefer_interrupt(flag):
-            if waits:
+            if is_deferred:
                 flag.defer_stop()
             try:
                 os.kill(os.getpid(), signal.SIGTERM)
-                time.sleep(0)  # here at the latest it is heard
+                time.sleep(0)  # the handler has run by now
             except Interrupted as error:
                 raise TypeError("cannot merge") from error
             raise TypeError("cannot merge")
 
-    with pytest.raises(TypeError if waits else Interrupted):
+    with pytest.raises(TypeError if is_deferred else Interrupted):
         load()
 
 
-def test_the_second_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    left: list[int] = []
-    monkeypatch.setattr(os, "_exit", left.append)
+def test_second_signal_exits_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    exit_codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", exit_codes.append)
     with signals.capture_signals() as flag:
         flag.defer_stop()
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
-    assert left == [130]
+    assert exit_codes == [130]
 
 
 @pytest.mark.parametrize("is_saved", [True, False])
@@ -99,42 +99,42 @@ def test_the_second_signal_reports_how_to_resume(
         os.kill(os.getpid(), signal.SIGINT)
         assert capfd.readouterr().err == ""
         os.kill(os.getpid(), signal.SIGINT)
-    words = "\nstopped at once; resume with: train resume \\x1b[31mRUN\n"
-    assert capfd.readouterr().err == (words if is_saved else "")
+    message = "\nstopped at once; resume with: train resume \\x1b[31mRUN\n"
+    assert capfd.readouterr().err == (message if is_saved else "")
 
 
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
-def test_one_request_that_comes_twice_is_one(first: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To the group, and passed on by a parent, Ctrl-C as SIGTERM; later it is somebody's second thought."""
-    left: list[int] = []
-    monkeypatch.setattr(os, "_exit", left.append)
+def test_signals_within_the_repeat_window_count_once(first: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process may get a signal of its group and again from its parent, Ctrl-C as SIGTERM."""
+    exit_codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", exit_codes.append)
     with signals.capture_signals() as flag:
         flag.defer_stop()
         os.kill(os.getpid(), first)
         os.kill(os.getpid(), signal.SIGTERM)
-        assert left == []
+        assert exit_codes == []
         monkeypatch.setattr(signals, "REPEAT_WINDOW_SECONDS", 0.0)
         os.kill(os.getpid(), signal.SIGTERM)
-    assert left == [143]
+    assert exit_codes == [143]
 
 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143)]
 )
-def test_the_second_leaves_with_the_code_of_the_first(
+def test_second_signal_exits_with_the_code_of_the_first(
     number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left: list[int] = []
-    monkeypatch.setattr(os, "_exit", left.append)
+    exit_codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", exit_codes.append)
     monkeypatch.setattr(signals, "REPEAT_WINDOW_SECONDS", 0.0)
     with signals.capture_signals() as flag:
         flag.defer_stop()
         os.kill(os.getpid(), number)
         os.kill(os.getpid(), number)
-    assert left == [code]
+    assert exit_codes == [code]
 
 
-def test_what_nohup_ignores_stays_ignored() -> None:
+def test_ignored_sighup_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with signals.capture_signals() as flag:
@@ -153,11 +153,11 @@ def test_a_pending_signal_is_raised_when_stopping_immediately() -> None:
             flag.stop_immediately()
 
 
-def orphan(pipe: int, *, late: bool) -> None:
-    """Says that it waits, and waits, as the child of a parent that has ended."""
+def fork_orphan(pipe: int, *, is_late: bool) -> None:
+    """Fork a child that writes to the pipe and waits after its parent has ended."""
     parent = os.getpid()
     if os.fork() == 0:
-        while late and os.getppid() == parent:
+        while is_late and os.getppid() == parent:
             time.sleep(0.001)
         signals.end_with_parent(parent, signal.SIGKILL)
         os.write(pipe, b"here")
@@ -165,47 +165,47 @@ def orphan(pipe: int, *, late: bool) -> None:
         os._exit(0)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a service of Linux")
-@pytest.mark.parametrize("late", [False, True])
-def test_a_child_process_ends_with_its_parent(late: bool) -> None:
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only on Linux")
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_child_process_ends_with_its_parent(is_late: bool) -> None:
     reader, writer = os.pipe()
     parent = os.fork()
     if parent == 0:
-        orphan(writer, late=late)
-        time.sleep(0.0 if late else 0.2)
+        fork_orphan(writer, is_late=is_late)
+        time.sleep(0.0 if is_late else 0.2)
         os._exit(0)
     os.close(writer)
     os.waitpid(parent, 0)
-    began = time.monotonic()
-    said = os.read(reader, 10), os.read(reader, 10)
+    start = time.monotonic()
+    messages = os.read(reader, 10), os.read(reader, 10)
     os.close(reader)
-    # The end of what it says is the end of the process.
-    assert said == ((b"", b"") if late else (b"here", b""))
-    assert time.monotonic() - began < 30
+    # The pipe is at its end when the process has ended.
+    assert messages == ((b"", b"") if is_late else (b"here", b""))
+    assert time.monotonic() - start < 30
 
 
-def test_a_signal_has_a_name_and_a_usual_cause() -> None:
+def test_describe_signal_gives_name_and_usual_cause() -> None:
     assert signals.describe_signal(9) == "signal 9 (SIGKILL): often out of memory"
     assert signals.describe_signal(11) == "signal 11 (SIGSEGV)"
     assert signals.describe_signal(200) == "signal 200"
 
 
-def test_handlers_come_back_after_an_exception() -> None:
+def test_handlers_are_restored_after_an_exception() -> None:
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(ValueError, match="x"), signals.capture_signals():
         raise ValueError("x")
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_another_thread_cannot_catch_and_does_not_fail() -> None:
-    seen: list[signals.StopFlag] = []
+def test_capture_signals_in_another_thread_does_not_fail() -> None:
+    flags: list[signals.StopFlag] = []
 
-    def work() -> None:
+    def capture() -> None:
         with signals.capture_signals() as flag:
             flag.raise_if_stopped()
-            seen.append(flag)
+            flags.append(flag)
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=capture)
     thread.start()
     thread.join()
-    assert len(seen) == 1
+    assert len(flags) == 1

@@ -1,4 +1,4 @@
-"""Whoever reads what the command prints may go away, or have no letters for it; the work is done all the same."""
+"""Output to broken pipes, full disks, closed streams and encodings that lack characters."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from trainer.utils.errors import SystemFault
 
 
 def read_one_line(*arguments: str, cwd: Path) -> tuple[int, str]:
-    """The exit code of a command whose reader has seen enough after a line, and what it says of it."""
+    """Return exit code and stderr of a command whose reader closes the pipe after one line."""
     process = start(*arguments, cwd=cwd)
     assert process.stdout is not None
     assert process.stderr is not None
     assert process.stdout.readline()
     process.stdout.close()
-    said = process.stderr.read()
+    stderr = process.stderr.read()
     process.stderr.close()
-    return process.wait(timeout=120), said
+    return process.wait(timeout=120), stderr
 
 
 @pytest.mark.slow
@@ -41,8 +41,8 @@ def test_a_run_continues_after_a_broken_pipe(tmp_path: Path) -> None:
 def test_a_sweep_continues_after_a_broken_pipe(tmp_path: Path) -> None:
     words = ("-m", *SMALL, "seed=0,1,2", "jobs=1", "hydra.sweep.dir=outputs/sweep")
     assert read_one_line(*words, cwd=tmp_path) == (0, "")
-    found = [run_dir.read_results(path)["status"] for path in find_runs(tmp_path)]
-    assert found == ["finished"] * 3
+    statuses = [run_dir.read_results(path)["status"] for path in find_runs(tmp_path)]
+    assert statuses == ["finished"] * 3
     assert (tmp_path / "outputs/sweep/leaderboard.csv").exists()
 
 
@@ -53,62 +53,62 @@ def test_train_list_handles_a_broken_pipe(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_every_command_on_a_run_handles_a_broken_pipe(tmp_path: Path) -> None:
-    """Nobody reads warnings and errors either, as in ``2>&1 | head -1``."""
+    """Standard error is closed too, as in ``2>&1 | head -1``."""
     (tmp_path / "t.txt").write_text("the cat sat on the mat\n" * 60)
     words = ("model=char_lstm", "data=text_file", "data.path=t.txt", "data.seq_len=8", "max_steps=3", "threads=1")
-    for verb in ((*words, "hydra.run.dir=outputs/run"), ("sample", "outputs/run"), ("report", "outputs")):
-        reading, writing = os.pipe()
-        os.close(reading)
+    for command in ((*words, "hydra.run.dir=outputs/run"), ("sample", "outputs/run"), ("report", "outputs")):
+        reader, writer = os.pipe()
+        os.close(reader)
         process = subprocess.run(
-            argv(*verb), cwd=tmp_path, env=environment(), stdout=writing, stderr=writing, timeout=120, check=False
+            argv(*command), cwd=tmp_path, env=environment(), stdout=writer, stderr=writer, timeout=120, check=False
         )
-        os.close(writing)
-        assert process.returncode == 0, verb
+        os.close(writer)
+        assert process.returncode == 0, command
     assert run_dir.read_results(tmp_path / "outputs/run")["status"] == "finished"
 
 
 @pytest.mark.slow
 def test_sighup_saves_the_run(tmp_path: Path) -> None:
-    """The terminal is gone before the run has said its last word."""
-    ours, theirs = pty.openpty()
+    """The terminal is closed before the run ends."""
+    controller, terminal = pty.openpty()
     words = ("model=mlp", "data=moons", "epochs=100000", "threads=1", "hydra.run.dir=outputs/run")
     process = subprocess.Popen(
         argv(*words),
         cwd=tmp_path,
         env=environment(),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
         start_new_session=True,
     )
-    os.close(theirs)
+    os.close(terminal)
     deadline = time.monotonic() + 90
     while not (tmp_path / "outputs/run/metrics.csv").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    os.close(ours)
+    os.close(controller)
     process.send_signal(signal.SIGHUP)
     assert process.wait(timeout=60) == 129
-    said = run_dir.read_results(tmp_path / "outputs/run")
-    assert (said["status"], said["reason"]) == ("interrupted", "Interrupted: stopped by SIGHUP")
-    assert said["steps"] > 0
+    results = run_dir.read_results(tmp_path / "outputs/run")
+    assert (results["status"], results["reason"]) == ("interrupted", "Interrupted: stopped by SIGHUP")
+    assert results["steps"] > 0
     assert (tmp_path / "outputs/run/last.pt").exists()
 
 
 @pytest.mark.slow
-def test_letters_that_a_terminal_has_not(tmp_path: Path) -> None:
+def test_characters_that_the_encoding_lacks_are_escaped(tmp_path: Path) -> None:
     words = ("-m", *SMALL, "seed=0,1", "hydra.sweep.dir=outputs/sweep")
-    done = train(*words, cwd=tmp_path, env={"PYTHONIOENCODING": "ascii"})
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "+/- " in done.stdout
-    unknown = train("model=é", cwd=tmp_path, env={"PYTHONIOENCODING": "ascii"})
-    assert (unknown.returncode, "Traceback" in unknown.stderr) == (2, False)
-    assert "\\xe9" in unknown.stderr
+    process = train(*words, cwd=tmp_path, env={"PYTHONIOENCODING": "ascii"})
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "+/- " in process.stdout
+    refused = train("model=é", cwd=tmp_path, env={"PYTHONIOENCODING": "ascii"})
+    assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
+    assert "\\xe9" in refused.stderr
 
 
 @pytest.mark.slow
 def test_output_lost_to_a_full_disk_is_reported_at_the_end(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
+        process = subprocess.run(
             argv(*SMALL, "hydra.run.dir=outputs/run"),
             cwd=tmp_path,
             env=environment(),
@@ -117,23 +117,23 @@ def test_output_lost_to_a_full_disk_is_reported_at_the_end(tmp_path: Path) -> No
             text=True,
             check=False,
         )
-    assert (done.returncode, done.stderr) == (4, "error: cannot print: No space left on device\n")
+    assert (process.returncode, process.stderr) == (4, "error: cannot print: No space left on device\n")
     assert run_dir.read_results(tmp_path / "outputs/run")["status"] == "finished"
 
 
 @pytest.mark.slow
-def test_streams_that_are_closed_from_the_first(tmp_path: Path) -> None:
+def test_run_finishes_with_closed_standard_streams(tmp_path: Path) -> None:
     command = f"{argv()[0]} {' '.join(SMALL)} hydra.run.dir=outputs/run >&- 2>&-"
-    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environment(), check=False)
-    assert done.returncode == 0
+    process = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environment(), check=False)
+    assert process.returncode == 0
     assert run_dir.read_results(tmp_path / "outputs/run")["status"] == "finished"
 
 
 @pytest.mark.slow
-def test_a_working_folder_that_was_deleted(tmp_path: Path) -> None:
+def test_deleted_working_folder_is_reported(tmp_path: Path) -> None:
     command = f"mkdir -p gone; cd gone; rmdir ../gone; {argv()[0]}"
     for words in (" ".join(SMALL), "-m model=mlp data=moons seed=0,1", "list", "report", "resume outputs/x"):
-        done = subprocess.run(
+        process = subprocess.run(
             ["sh", "-c", f"{command} {words}"],
             cwd=tmp_path,
             env=environment(),
@@ -141,11 +141,13 @@ def test_a_working_folder_that_was_deleted(tmp_path: Path) -> None:
             text=True,
             check=False,
         )
-        assert (done.returncode, "the working directory no longer exists" in done.stderr) == (4, True), done.stderr
-        assert "Traceback" not in done.stderr
+        assert (process.returncode, "the working directory no longer exists" in process.stderr) == (4, True), (
+            process.stderr
+        )
+        assert "Traceback" not in process.stderr
 
 
-def test_a_stream_goes_nowhere_after_its_first_failed_write() -> None:
+def test_stream_discards_output_after_a_failed_write() -> None:
     reader, writer = os.pipe()
     stream = stdio.FaultTolerantStream(writer, "w")
     assert stream.write(b"read") == 4
@@ -158,7 +160,7 @@ def test_a_stream_goes_nowhere_after_its_first_failed_write() -> None:
     stream.close()
 
 
-def test_a_stream_waits_for_a_reader_that_has_no_room_yet() -> None:
+def test_stream_waits_while_the_pipe_is_full() -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     text = b"x" * 1_000_000  # more than a pipe holds
@@ -166,21 +168,21 @@ def test_a_stream_waits_for_a_reader_that_has_no_room_yet() -> None:
     if not child:
         os.close(writer)
         time.sleep(0.2)
-        found = b""
+        received = b""
         while more := os.read(reader, 1 << 16):
-            found += more
-        os._exit(found != text)
+            received += more
+        os._exit(received != text)
     os.close(reader)
     stream = stdio.FaultTolerantStream(writer, "w")
-    printed = io.BufferedWriter(stream)
-    printed.write(text)
-    printed.flush()
+    buffered = io.BufferedWriter(stream)
+    buffered.write(text)
+    buffered.flush()
     assert stream.error is None
     stream.close()
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_a_stream_ends_its_wait_when_the_reader_goes() -> None:
+def test_stream_stops_waiting_when_the_reader_closes() -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     stream = stdio.FaultTolerantStream(writer, "w")
@@ -205,5 +207,5 @@ def test_too_little_disk_space_is_a_system_fault() -> None:
     stream.close()
 
 
-def test_streams_that_are_not_the_processes_own_are_left_alone() -> None:
+def test_replaced_standard_streams_are_not_protected() -> None:
     assert stdio.protect_std_streams() == []

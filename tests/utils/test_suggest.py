@@ -8,7 +8,7 @@ from trainer.utils import suggest
 
 
 @pytest.mark.parametrize(
-    ("word", "known", "meant"),
+    ("word", "known", "expected"),
     [
         ("lstmm", ["lstm", "bilstm", "gru"], "lstm"),
         ("ltsm", ["lstm", "mlp"], "lstm"),
@@ -24,11 +24,11 @@ from trainer.utils import suggest
         ("", ["lstm"], None),
     ],
 )
-def test_the_nearest_name(word: str, known: list[str], meant: str | None) -> None:
-    assert suggest.find_nearest(word, known) == meant
-    assert suggest.did_you_mean(word, known) == (f"; did you mean {meant}?" if meant else "")
+def test_nearest_name_is_found_and_suggested(word: str, known: list[str], expected: str | None) -> None:
+    assert suggest.find_nearest(word, known) == expected
+    assert suggest.did_you_mean(word, known) == (f"; did you mean {expected}?" if expected else "")
 
 
-def test_a_prefix_comes_before_the_suggestion() -> None:
+def test_prefix_is_prepended_to_the_suggestion() -> None:
     assert suggest.did_you_mean("hiden", ["hidden"], "model.") == "; did you mean model.hidden?"
     assert suggest.did_you_mean("zzz", ["hidden"], "model.") == ""

@@ -1,4 +1,4 @@
-"""What reaches a terminal is seen, not obeyed."""
+"""Escaping and shortening of printed texts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trainer.utils.text import (
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "expected"),
     [
         ("plain, with ümlauts, हिन्दी and a\nline", "plain, with ümlauts, हिन्दी and a\nline"),
         ("\x1b[2Jgone", r"\x1b[2Jgone"),
@@ -29,42 +29,42 @@ from trainer.utils.text import (
         ("caf\udce9", r"caf\udce9"),
     ],
 )
-def test_active_markup_is_escaped(text: str, shown: str) -> None:
-    assert escape_control_chars(text) == shown
-    assert escape_control_chars(escape_control_chars(text)) == shown
+def test_control_characters_are_escaped(text: str, expected: str) -> None:
+    assert escape_control_chars(text) == expected
+    assert escape_control_chars(escape_control_chars(text)) == expected
 
 
-def test_a_name_is_one_line() -> None:
+def test_one_line_escapes_line_breaks_and_tabs() -> None:
     assert escape_control_chars("a\nb\tc", one_line=True) == r"a\nb\tc"
 
 
-def test_an_encoding_that_lacks_a_letter() -> None:
+def test_characters_that_the_encoding_lacks_are_escaped() -> None:
     assert escape_unencodable("5 µs \udce9", "ascii") == r"5 \xb5s \udce9"
     assert escape_unencodable("5 µs", "utf-8") == "5 µs"
 
 
-def test_long_values_are_cut_and_huge_ones_survive() -> None:
+def test_shorten_repr_shortens_long_and_huge_values() -> None:
     assert shorten_repr("abc") == "'abc'"
     assert len(shorten_repr("x" * 10_000)) <= 100
     assert shorten_repr(10**5000) == "a very long int"
     assert shorten_repr("\x1b") == r"'\x1b'"
 
 
-def test_a_cell_of_markdown_is_one_line_and_one_cell() -> None:
+def test_markdown_cell_is_escaped() -> None:
     assert escape_markdown("a|b\n<i>[x](y)*`") == "a\\|b\\\\n&lt;i>\\[x\\](y)\\*\\`"
 
 
-def test_output_too_long_for_a_figure_is_reported() -> None:
+def test_long_label_is_shortened() -> None:
     assert shorten_label("x" * 24) == "x" * 24
     assert shorten_label("x" * 25) == "x" * 23 + "…"
 
 
-def test_a_log_is_printable() -> None:
+def test_log_filter_escapes_control_characters() -> None:
     record = logging.LogRecord("trainer", logging.INFO, "", 0, "reads %s", ("\x1b]0;title\x07",), None)
     assert PrintableFilter().filter(record)
     assert record.getMessage() == "reads \\x1b]0;title\\x07"
 
 
 def test_counts_of_one_are_singular() -> None:
-    told = [format_count(number, "row") for number in (0, 1, 2, 2000)]
-    assert told == ["0 rows", "1 row", "2 rows", "2,000 rows"]
+    texts = [format_count(number, "row") for number in (0, 1, 2, 2000)]
+    assert texts == ["0 rows", "1 row", "2 rows", "2,000 rows"]

@@ -1,4 +1,4 @@
-"""What is printed is shown as it is."""
+"""Console output without markup and control characters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 from trainer.viz.console import ConsoleHandler, PlainConsole, console, print_line, rewrite_output, show_warnings
 
 
-def printed(*items: object) -> str:
+def print_to_string(*items: object) -> str:
     file = io.StringIO()
     for item in items:
         PlainConsole(file=file, width=60, force_terminal=True).print(item)
@@ -19,14 +19,14 @@ def printed(*items: object) -> str:
 
 
 def test_brackets_and_colons_are_not_markup() -> None:
-    assert printed("saved in outputs/[bold] a[/b] :smile:") == "saved in outputs/[bold] a[/b] :smile:\n"
+    assert print_to_string("saved in outputs/[bold] a[/b] :smile:") == "saved in outputs/[bold] a[/b] :smile:\n"
 
 
 def test_a_table_shows_brackets_and_no_control_character() -> None:
     table = Table(title="[red]title\x1b[2J")
     table.add_column("[i]column")
     table.add_row("data.drop=[aa]\x07")
-    text = printed(table)
+    text = print_to_string(table)
     assert "data.drop=[aa]\\x07" in text
     assert "[red]title\\x1b[2J" in text
     assert "[i]column" in text
@@ -35,7 +35,7 @@ def test_a_table_shows_brackets_and_no_control_character() -> None:
 
 
 def test_redirected_output_has_no_colors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As of a job of a sweep that was started from a terminal."""
+    """As in a job of a sweep that was started from a terminal."""
     file = io.StringIO()
     monkeypatch.setattr(file, "isatty", lambda: True)
     console = PlainConsole(file=file, color_system="standard")
@@ -48,7 +48,7 @@ def test_redirected_output_has_no_colors(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_message_is_one_line_without_control_characters() -> None:
-    """However narrow the terminal is: a path in it can be copied."""
+    """A path in it can be copied, however narrow the terminal is."""
     file = io.StringIO()
     handler = ConsoleHandler(PlainConsole(file=file, width=20, force_terminal=True))
     path = "/a/long/way/to/a/[b]folder[/b]\x1b[2J"
@@ -65,7 +65,7 @@ def test_warnings_are_printed_next_to_the_output(capsys: pytest.CaptureFixture[s
     assert not any(isinstance(handler, ConsoleHandler) for handler in logging.getLogger("trainer").handlers)
 
 
-def test_what_is_printed_is_changed_in_words_tables_and_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+def test_rewrite_output_changes_text_tables_and_warnings(capsys: pytest.CaptureFixture[str]) -> None:
     table = Table()
     table.add_column("door")
     table.add_row("SECRET123")
@@ -73,7 +73,7 @@ def test_what_is_printed_is_changed_in_words_tables_and_warnings(capsys: pytest.
         print_line("read as: SECRET123")
         console.print(table)
         logging.getLogger("trainer.data").warning("no SECRET123")
-    said = "".join(capsys.readouterr())
-    assert (said.count("***"), "SECRET123" in said) == (3, False)
+    output = "".join(capsys.readouterr())
+    assert (output.count("***"), "SECRET123" in output) == (3, False)
     print_line("SECRET123")
     assert capsys.readouterr().out == "SECRET123\n"

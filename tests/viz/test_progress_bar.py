@@ -1,4 +1,4 @@
-"""How far a run is, told and read back."""
+"""Positions, durations and remaining time of runs and sweeps."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def test_a_position_is_read_back_from_its_line() -> None:
 
 
 @pytest.mark.parametrize("words", [",/,", "1/,", "1" * 1000 + "/1", "²/³"])
-def test_a_job_may_print_what_looks_like_a_position(words: str) -> None:
+def test_malformed_positions_are_ignored(words: str) -> None:
     assert parse_position(f"epoch {words}  step {words}") is None
     assert parse_position(f"epoch 1/2  step 3/4\nepoch {words}  step {words}") == Position(1, 2, 3, 4)
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(7.4, "0:07"), (750, "12:30"), (11100, "3:05:00"), (0, "0:00")])
-def test_times(seconds: float, text: str) -> None:
-    assert format_duration(seconds) == text
+@pytest.mark.parametrize(("seconds", "expected"), [(7.4, "0:07"), (750, "12:30"), (11100, "3:05:00"), (0, "0:00")])
+def test_duration_is_formatted(seconds: float, expected: str) -> None:
+    assert format_duration(seconds) == expected
 
 
 def test_a_line_shows_speed_and_remaining_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """100 rows in 4 steps an epoch, a second a step, half a second of it for other things."""
+    """100 rows in 4 steps per epoch; a step takes a second, of which half is not training."""
     trainer = lab("model=mlp", "data=moons", "data.rows=167", "batch_size=25", "epochs=3").trainer
     now = [100.0]
     monkeypatch.setattr(progress_bar.time, "monotonic", lambda: now[0])
@@ -48,31 +48,31 @@ def test_a_line_shows_speed_and_remaining_time(monkeypatch: pytest.MonkeyPatch) 
     assert line == "epoch 1/3  step 4/12  loss 0.2500  val accuracy 0.7500  50 rows/s  0:08 left"
 
 
-def test_of_very_many_epochs_some_have_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_epochs_share_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = lab("model=mlp", "data=moons", "data.rows=50", "epochs=1000").trainer
     now = [0.0]
     monkeypatch.setattr(progress_bar.time, "monotonic", lambda: now[0])
     meter = ThroughputMeter(trainer, 50, "rows")
     assert [epoch for epoch in range(1, 31) if meter.is_line_due(trainer, epoch)] == [10, 20, 30]
     now[0] = 11.0
-    assert meter.is_line_due(trainer, 31), "a slow one is not waited for in silence"
+    assert meter.is_line_due(trainer, 31), "a slow epoch has a line"
     trainer.step = trainer.total_steps
     assert meter.is_line_due(trainer, 999)
 
 
-def test_a_sweep_says_where_its_jobs_are_and_what_is_left(
+def test_sweep_shows_positions_of_jobs_and_remaining_time(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [0.0]
     monkeypatch.setattr(progress_bar.time, "monotonic", lambda: now[0])
-    board = SweepProgress(4)
-    board.show_running_jobs([("0-a", None)])
-    assert capsys.readouterr().out == "", "what takes a moment is not announced"
+    progress = SweepProgress(4)
+    progress.show_running_jobs([("0-a", None)])
+    assert capsys.readouterr().out == "", "a quick job is not announced"
     now[0] = 60.0
-    board.show_running_jobs([("0-a", Position(1, 2, 10, 20)), ("1-b", None)])
+    progress.show_running_jobs([("0-a", Position(1, 2, 10, 20)), ("1-b", None)])
     text = capsys.readouterr().out
     assert "0-a: epoch 1/2  step 10/20" in text
     assert "1-b: starting" in text
     assert "0 of 4 jobs done  about 7:00 left" in text  # half a job a minute
-    board.finish_job("finished  0-a", [("1-b", Position(1, 2, 10, 20))])
+    progress.finish_job("finished  0-a", [("1-b", Position(1, 2, 10, 20))])
     assert re.search(r"\[1/4\] finished  0-a  about 1:40 left", capsys.readouterr().out)

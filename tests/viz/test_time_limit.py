@@ -1,4 +1,4 @@
-"""Pictures are drawn within a time, and what is not drawn is named."""
+"""Time limit of drawing, and names of artifacts that are not drawn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainer.viz.time_limit import TimeLimit, draw_with_time_limit
 
 
 class Slow(nn.Module):
-    """A second for each call of its one layer, by a clock of its own."""
+    """A model that advances a clock by a second for each call of its layer."""
 
     def __init__(self, now: list[float]):
         super().__init__()
@@ -34,7 +34,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return time
 
 
-def of_calls(model: Slow, name: str, calls: int) -> LazyArtifact:
+def make_lazy_table(model: Slow, name: str, calls: int) -> LazyArtifact:
     def make() -> Artifact:
         for _ in range(calls):
             model.encode()
@@ -44,48 +44,50 @@ def of_calls(model: Slow, name: str, calls: int) -> LazyArtifact:
 
 
 def test_late_figures_are_reported_and_finished_ones_are_kept(now: list[float], tmp_path: Path) -> None:
-    model, said = Slow(now), []
+    model, announcements = Slow(now), []
     items = [
-        of_calls(model, "a", 2),
-        of_calls(model, "b", 100),
-        of_calls(model, "c", 1),
+        make_lazy_table(model, "a", 2),
+        make_lazy_table(model, "b", 100),
+        make_lazy_table(model, "c", 1),
         LazyArtifact("d", lambda: None),
     ]
-    drawn, missed = draw_with_time_limit(items, model, tmp_path, TimeLimit(5, lambda: said.append(1), lambda: None))
-    assert [path.name for path in drawn] == ["a.csv"]
-    assert missed == ["b", "c", "d"]
-    assert said == [1], "announced once"
+    paths, missing = draw_with_time_limit(
+        items, model, tmp_path, TimeLimit(5, lambda: announcements.append(1), lambda: None)
+    )
+    assert [path.name for path in paths] == ["a.csv"]
+    assert missing == ["b", "c", "d"]
+    assert announcements == [1], "announced once"
     assert now[0] < 7
     assert not model.layer._forward_pre_hooks
 
 
-def test_what_is_quick_is_not_announced_and_nothing_is_left_of_what_shows_nothing(
-    now: list[float], tmp_path: Path
-) -> None:
-    model, said = Slow(now), []
-    items = [of_calls(model, "a", 1), LazyArtifact("none", lambda: None)]
-    drawn, missed = draw_with_time_limit(items, model, tmp_path, TimeLimit(5, lambda: said.append(1), lambda: None))
-    assert ([path.name for path in drawn], missed, said) == (["a.csv"], [], [])
+def test_quick_artifacts_are_not_announced(now: list[float], tmp_path: Path) -> None:
+    model, announcements = Slow(now), []
+    items = [make_lazy_table(model, "a", 1), LazyArtifact("none", lambda: None)]
+    paths, missing = draw_with_time_limit(
+        items, model, tmp_path, TimeLimit(5, lambda: announcements.append(1), lambda: None)
+    )
+    assert ([path.name for path in paths], missing, announcements) == (["a.csv"], [], [])
 
 
-def test_items_that_are_made_at_once_are_bounded_too(now: list[float], tmp_path: Path) -> None:
+def test_time_limit_applies_to_eager_artifacts(now: list[float], tmp_path: Path) -> None:
     model = Slow(now)
 
-    def items() -> Iterator[Artifact]:
+    def make_items() -> Iterator[Artifact]:
         for number in range(100):
             model.encode()
             yield Table(f"{number}", ("a",), [])
 
-    drawn, missed = draw_with_time_limit(items(), model, tmp_path, TimeLimit(3, lambda: None, lambda: None))
-    assert len(drawn) == 4
-    assert missed == ["others"]
+    paths, missing = draw_with_time_limit(make_items(), model, tmp_path, TimeLimit(3, lambda: None, lambda: None))
+    assert len(paths) == 4
+    assert missing == ["others"]
 
 
-def test_a_signal_need_not_wait(now: list[float], tmp_path: Path) -> None:
+def test_interrupt_stops_drawing(now: list[float], tmp_path: Path) -> None:
     def stop() -> None:
         raise Interrupted("stopped", 2)
 
     model = Slow(now)
     with pytest.raises(Interrupted):
-        draw_with_time_limit([of_calls(model, "a", 1)], model, tmp_path, TimeLimit(9, lambda: None, stop))
+        draw_with_time_limit([make_lazy_table(model, "a", 1)], model, tmp_path, TimeLimit(9, lambda: None, stop))
     assert not model.layer._forward_pre_hooks
