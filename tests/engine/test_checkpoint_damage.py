@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers.states import equal, state, step_in
+from tests.helpers.states import equal, load_step, make_state
 from trainer.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, load_newest, save_checkpoint
 from trainer.utils.errors import ConfigError
 
@@ -25,14 +25,14 @@ def test_truncated_checkpoint_is_replaced_by_the_previous_one(
     tmp_path: Path, fraction: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     for step in (1, 2):
-        save_checkpoint(state(step), tmp_path / LAST)
+        save_checkpoint(make_state(step), tmp_path / LAST)
     data = (tmp_path / LAST).read_bytes()
     (tmp_path / LAST).write_bytes(data[: int(len(data) * fraction)])
     with pytest.raises(ConfigError, match=r"last\.pt is not a complete checkpoint") as caught:
         load_checkpoint(tmp_path / LAST)
     assert caught.value.exit_code == 2
     with caplog.at_level(logging.WARNING):
-        assert step_in(tmp_path) == 1
+        assert load_step(tmp_path) == 1
     (warning,) = caplog.messages
     assert str(tmp_path / LAST) in warning
     assert str(tmp_path / PREVIOUS) in warning
@@ -42,12 +42,12 @@ def test_missing_or_invalid_checkpoint_is_replaced_by_the_previous_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for step in (1, 2):
-        save_checkpoint(state(step), tmp_path / LAST)
+        save_checkpoint(make_state(step), tmp_path / LAST)
     for damage in (lambda path: path.write_text("0"), lambda path: path.unlink()):
         caplog.clear()
         damage(tmp_path / LAST)
         with caplog.at_level(logging.WARNING):
-            assert step_in(tmp_path) == 1
+            assert load_step(tmp_path) == 1
         assert len(caplog.messages) == 1
         assert PREVIOUS in caplog.messages[0]
     (tmp_path / PREVIOUS).write_text("0")
@@ -68,7 +68,7 @@ def test_a_missing_path_is_reported_with_the_nearest_folder(tmp_path: Path) -> N
 @pytest.mark.slow
 def test_300_flipped_bits_are_detected_or_harmless(tmp_path: Path) -> None:
     path = tmp_path / LAST
-    save_checkpoint(state(1), path)
+    save_checkpoint(make_state(1), path)
     data = path.read_bytes()
     draw = random.Random(0)
     detected = 0
@@ -81,13 +81,13 @@ def test_300_flipped_bits_are_detected_or_harmless(tmp_path: Path) -> None:
             assert LAST in str(error)  # noqa: PT017
             detected += 1
         else:
-            assert equal(loaded, state(1)), f"bit {bit} of byte {offset} changed the state unnoticed"
+            assert equal(loaded, make_state(1)), f"bit {bit} of byte {offset} changed the state unnoticed"
     assert detected > 200
 
 
 def test_flipped_bit_of_a_zip_attribute_is_detected(tmp_path: Path) -> None:
     path = tmp_path / LAST
-    save_checkpoint(state(1), path)
+    save_checkpoint(make_state(1), path)
     data = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
         directory = archive.start_dir
@@ -109,7 +109,7 @@ def test_any_zipfile_error_is_reported_as_corruption(
     tmp_path: Path, offset: int, byte: int, cause: type[Exception]
 ) -> None:
     path = tmp_path / LAST
-    save_checkpoint(state(1), path)
+    save_checkpoint(make_state(1), path)
     data = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
         data[archive.start_dir + offset] = byte  # in the directory entry of the first member

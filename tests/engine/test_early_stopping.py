@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers.tiny import Formula, Numbers, pull, tiny
+from tests.helpers.tiny import Formula, Numbers, make_linear_loss, tiny
 from trainer.engine.callbacks import CallbackList
 from trainer.engine.early_stopping import EarlyStopping
 from trainer.engine.trainer import Trainer
@@ -13,7 +13,7 @@ SCORES = [0.5, 0.4, 0.45, 0.41, 0.3, 0.6, 0.7, 0.8, 0.9, 1.0]
 
 
 def make_trainer(patience: int) -> Trainer:
-    task = Formula(Numbers(w=[1.0]), pull([1.0]), SCORES)
+    task = Formula(Numbers(w=[1.0]), make_linear_loss([1.0]), SCORES)
     trainer = tiny(task, epochs=len(SCORES))
     trainer.callbacks = CallbackList([EarlyStopping(patience)])
     return trainer

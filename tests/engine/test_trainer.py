@@ -10,7 +10,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.helpers.tiny import CYCLE, MOMENTUM, SGD, Formula, Linear, Numbers, Unweighted, pull, rows, tiny, weights
+from tests.helpers.tiny import (
+    CYCLE,
+    MOMENTUM,
+    SGD,
+    Formula,
+    Linear,
+    Numbers,
+    Unweighted,
+    make_linear_loss,
+    rows,
+    tiny,
+    weights,
+)
 from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.core.dataset import TensorSplit
 from trainer.engine import checkpoint
@@ -105,7 +117,7 @@ def test_accumulated_batches_without_counted_targets_change_no_weights(accumulat
     ],
 )
 def test_gradient_clipping_by_norm_and_value(clip: float | None, mode: str, moved: list[float]) -> None:
-    task = Formula(Numbers(w=[0.0, 0.0]), pull([3.0, 4.0]))
+    task = Formula(Numbers(w=[0.0, 0.0]), make_linear_loss([3.0, 4.0]))
     trainer = tiny(task, optimizer=SGD | {"lr": 1.0}, max_steps=1, grad_clip=clip, grad_clip_mode=mode)
     trainer.fit()
     assert task.model.get_parameter("w").tolist() == pytest.approx([-m for m in moved], rel=1e-5)

@@ -11,7 +11,18 @@ import torch
 from torch import Tensor
 
 from tests.helpers.lab import lab
-from tests.helpers.tiny import SGD, Formula, Linear, NoisyLeastSquares, Numbers, losses_of, number, pull, tiny, weights
+from tests.helpers.tiny import (
+    SGD,
+    Formula,
+    Linear,
+    NoisyLeastSquares,
+    Numbers,
+    get_scalar,
+    losses_of,
+    make_linear_loss,
+    tiny,
+    weights,
+)
 from trainer.engine import checkpoint
 from trainer.engine.checkpoint import CheckpointManager
 from trainer.engine.trainer import Trainer
@@ -19,10 +30,10 @@ from trainer.engine.trainer import Trainer
 
 def test_ema_weights_are_validated_and_the_weights_restored() -> None:
     validated: list[float] = []
-    task = Formula(Numbers(w=[0.0]), pull([-1.0]))
+    task = Formula(Numbers(w=[0.0]), make_linear_loss([-1.0]))
 
     def record_weight(_: dict[str, Tensor]) -> dict[str, float]:
-        validated.append(number(task))
+        validated.append(get_scalar(task))
         return {"mse": 1.0 / len(validated)}
 
     task.metrics = record_weight  # type: ignore[method-assign,assignment]
@@ -34,15 +45,15 @@ def test_ema_weights_are_validated_and_the_weights_restored() -> None:
         average = decay * average + (1 - decay) * step
         expected.append(average)
     assert validated == pytest.approx([expected[3], expected[7]])
-    assert number(task) == pytest.approx(8.0)
+    assert get_scalar(task) == pytest.approx(8.0)
     trainer.load_best_weights()
-    assert number(task) == pytest.approx(expected[7])
+    assert get_scalar(task) == pytest.approx(expected[7])
     assert trainer.evaluate_loader(trainer.val_loader)["mse"] > 0
     assert validated[-1] == pytest.approx(expected[7])
 
 
 def train_with_scores(scores: list[float], **changes: Any) -> Trainer:
-    trainer = tiny(Formula(Numbers(w=[0.0]), pull([1.0]), scores), epochs=len(scores), **changes)
+    trainer = tiny(Formula(Numbers(w=[0.0]), make_linear_loss([1.0]), scores), epochs=len(scores), **changes)
     trainer.fit()
     return trainer
 
@@ -71,9 +82,9 @@ def test_best_epoch_and_patience_follow_the_scores(
     assert trainer.best.score == scores[best - 1]
     assert trainer.best.weights is not None
     assert trainer.best.weights["model.w"].item() == -4.0 * best  # four steps an epoch
-    assert number(trainer.task) == -4.0 * epochs
+    assert get_scalar(trainer.task) == -4.0 * epochs
     trainer.load_best_weights()
-    assert number(trainer.task) == -4.0 * best
+    assert get_scalar(trainer.task) == -4.0 * best
 
 
 def test_best_and_last_weights_are_saved(tmp_path: Path) -> None:

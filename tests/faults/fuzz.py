@@ -31,7 +31,7 @@ from types import FrameType
 import torch
 
 from tests.helpers import mutations
-from tests.helpers.bases import BASES, SHORT, files
+from tests.helpers.bases import BASES, SHORT, write_files
 from tests.helpers.run_folders import foreign, runs, states
 from trainer.cli import main as cli
 from trainer.config import compose, plugins, registry
@@ -141,7 +141,7 @@ def run_case(kind: str, seed: int, number: int) -> str | None:
     working_folder, output = os.getcwd(), io.StringIO()
     folder = Path(tempfile.mkdtemp())
     os.chdir(folder)
-    files(folder)
+    write_files(folder)
     arguments: list[str] = []
     started = time.monotonic()
     try:

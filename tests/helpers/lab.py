@@ -25,9 +25,9 @@ from trainer.engine.trainer import Trainer
 CONF = Path(__file__).parents[2] / "conf"
 
 
-def callbacks_of(settings: Settings, keeper: Any = None, *watchers: Callback | None) -> list[Callback]:
-    """Return the callbacks of a run: early stopping, checkpoints if there is a keeper, and then the watchers."""
-    found = [watcher for watcher in watchers if watcher is not None]
+def callbacks_of(settings: Settings, keeper: Any = None, *callbacks: Callback | None) -> list[Callback]:
+    """Return the callbacks of a run: early stopping, checkpoints if there is a manager, and then the others."""
+    found = [watcher for watcher in callbacks if watcher is not None]
     stopping = [] if settings.patience is None else [EarlyStopping(settings.patience)]
     saving = [] if keeper is None else [CheckpointCallback(keeper, settings.save_every)]
     return [*stopping, *saving, *found]
@@ -45,7 +45,7 @@ class Lab:
     trainer: Trainer
 
     def test(self) -> dict[str, float]:
-        """Trains to the end and scores the test split with the best weights."""
+        """Train to the end; score the test split with the best weights."""
         self.trainer.fit()
         self.trainer.load_best_weights()
         return self.trainer.evaluate_loader(self.loaders["test"])

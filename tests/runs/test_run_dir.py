@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.commands import write
-from tests.helpers.states import in_child
+from tests.helpers.states import run_in_child
 from trainer.runs import run_dir, run_log
 from trainer.utils.errors import ConfigError, SystemFault
 
@@ -163,10 +163,10 @@ def test_a_user_folder_is_neither_used_nor_removed(tmp_path: Path) -> None:
 
 def test_a_claimed_folder_is_locked_until_its_run_has_ended(tmp_path: Path) -> None:
     path, lock = run_dir.claim_run(str(tmp_path / "run"))
-    assert in_child(lambda: enter_lock(path)) == 3
+    assert run_in_child(lambda: enter_lock(path)) == 3
     with run_dir.lock_run(path, lock=lock):
-        assert in_child(lambda: enter_lock(path)) == 3
-    assert in_child(lambda: enter_lock(path)) == 0
+        assert run_in_child(lambda: enter_lock(path)) == 3
+    assert run_in_child(lambda: enter_lock(path)) == 0
 
 
 def enter_lock(path: Path) -> None:
