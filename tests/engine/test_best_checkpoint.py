@@ -35,7 +35,7 @@ def test_equal_accuracies_are_ranked_by_nll(nll: list[float], epochs: list[int])
     assert select_epochs("accuracy", [{"accuracy": 0.8, "nll": value} for value in nll]) == epochs
 
 
-def test_better_score_wins_over_nll_and_first_of_ties_is_kept() -> None:
+def test_better_score_wins_and_first_of_ties_is_kept() -> None:
     assert select_epochs("accuracy", [{"accuracy": 0.8, "nll": 0.1}, {"accuracy": 0.9, "nll": 5.0}]) == [1, 2]
     assert select_epochs("accuracy", [{"accuracy": 0.9, "nll": 5.0}, {"accuracy": 0.8, "nll": 0.1}]) == [1, 1]
     assert select_epochs("mse", [{"mse": 0.5}, {"mse": 0.5}]) == [1, 1]

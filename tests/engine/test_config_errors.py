@@ -85,7 +85,7 @@ def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
     ],
 )
 @pytest.mark.usefixtures("plugin_folder")
-def test_an_error_of_a_plugin_model_is_reported_with_its_key(
+def test_plugin_model_error_is_reported_with_its_key(
     override: str, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = ("--config-dir", "yaml", "plugins=[fussy]", "model=fussy", "data=wine", "batch_size=16", override)
@@ -107,7 +107,7 @@ def test_only_errors_raised_by_the_model_are_user_errors() -> None:
     assert not isinstance(other.value, ConfigError)
 
 
-def test_an_error_that_names_no_key_is_attributed_to_the_model() -> None:
+def test_error_without_a_key_is_attributed_to_the_model() -> None:
     assert add_keys(ValueError("pools: 3 given"), "model", {"pool": 1}) == ["model: pools: 3 given"]
     assert add_keys(ValueError("pool: 3 given"), "model", {"pool": 1}) == ["model.pool: 3 given"]
 
@@ -176,7 +176,7 @@ class Rows(Dataset):
         ("data.rows=2", "error: data: too few rows"),
     ],
 )
-def test_error_of_a_plugin_data_set_is_reported_with_its_key(
+def test_plugin_dataset_error_is_reported_with_its_key(
     tmp_path: Path,
     override: str,
     expected: str,

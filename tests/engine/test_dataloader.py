@@ -166,7 +166,7 @@ def test_augmented_row_is_independent_of_batch_and_offset() -> None:
     assert collect_rows(small, start=2).items() <= collect_rows(large).items()
 
 
-def test_a_split_that_is_not_in_memory_is_read_batch_by_batch() -> None:
+def test_split_on_disk_is_read_batch_by_batch() -> None:
     split = Streamed(10)
     streamed = loader(split, augment=JITTER)
     iterator = streamed.iter_epoch(1)
@@ -223,7 +223,7 @@ def test_a_full_batch_split_is_one_constant_batch() -> None:
     assert torch.equal(batch.inputs["x"], whole.full_batch.inputs["x"])
 
 
-def test_a_split_too_large_for_the_device_gives_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_split_too_large_for_the_device_gives_same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     split = TensorSplit({"x": torch.arange(20.0)[:, None]}, torch.arange(20))
     resident = Loader(split, "train", batch_size=6, device=torch.device("cpu"), train=True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2 * split.count_bytes(), 0))

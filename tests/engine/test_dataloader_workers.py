@@ -80,7 +80,7 @@ def reject_file() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_a_file_that_is_invalid_at_batch_time_is_reported_with_its_key(count: int) -> None:
+def test_data_error_in_a_batch_is_reported_with_its_key(count: int) -> None:
     loader = Loader(
         FaultySplit(reject_file), "train", batch_size=4, device=torch.device("cpu"), workers=count, timeout=30.0
     )
@@ -89,7 +89,7 @@ def test_a_file_that_is_invalid_at_batch_time_is_reported_with_its_key(count: in
         list(loader.iter_epoch(0))
 
 
-def test_a_batch_that_fails_only_as_a_whole_reports_all_its_rows() -> None:
+def test_failure_of_a_whole_batch_reports_all_rows() -> None:
     class FailingBatches(FaultySplit):
         def batch(self, index: Tensor, epoch: int) -> Batch:
             return super().batch(index, epoch) if len(index) > 1 else TensorSplit.batch(self, index, epoch)

@@ -28,7 +28,7 @@ class Collector(Callback):
         self.norms.append(float(torch.nn.utils.get_total_norm(gradients)))
 
 
-def test_loss_gradient_norm_and_learning_rate_are_those_of_the_step() -> None:
+def test_step_metrics_match_loss_gradient_norm_and_lr() -> None:
     collector = Collector()
     trainer = tiny(train=rows(16), epochs=2, scheduler=CYCLE)
     trainer.callbacks = CallbackList([collector])

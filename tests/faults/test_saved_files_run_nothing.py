@@ -48,9 +48,7 @@ SAVED: dict[str, dict[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("kind", ["AutoModel", "AutoTokenizer", "AutoConfig"])
 @pytest.mark.parametrize("name", SAVED)
-def test_code_of_a_saved_model_is_not_executed(
-    name: str, kind: str, marker: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_saved_model_code_is_not_executed(name: str, kind: str, marker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> str:
         raise AssertionError("input() was called")
 
@@ -67,9 +65,7 @@ def test_code_of_a_saved_model_is_not_executed(
     assert not [module for module in sys.modules if module.startswith("transformers_modules.saved")]
 
 
-def test_code_of_a_saved_model_is_executed_with_trust_remote_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_saved_model_code_is_executed_with_trust_remote_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import AutoConfig, dynamic_module_utils
 
     monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "cache"))

@@ -186,7 +186,7 @@ def test_table_is_printed_before_a_write_error_is_raised(
     assert "saved in" not in output
 
 
-def test_job_outcomes_are_reported_even_if_the_table_cannot_be_saved(
+def test_job_outcomes_are_reported_before_a_table_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def raise_fault(*_: object) -> None:

@@ -55,7 +55,7 @@ def test_draw_and_draw_seconds_limit_the_figures(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_latest_link_points_to_the_newest_run_and_is_not_ranked(tmp_path: Path) -> None:
+def test_latest_link_is_the_newest_run_and_not_ranked(tmp_path: Path) -> None:
     for name in ("a", "b"):
         done = train(*FAST, "epochs=1", f"hydra.run.dir=outputs/{name}", f"seed={name == 'b':d}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr

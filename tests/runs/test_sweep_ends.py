@@ -32,7 +32,7 @@ MORTAL = ("--config-dir", "c", "plugins=[own_mortal]", "model=mlp", "data=mortal
 pytestmark = pytest.mark.slow
 
 
-def test_a_killed_job_is_reported_by_its_signal_not_by_its_output(tmp_path: Path) -> None:
+def test_killed_job_is_reported_by_its_signal(tmp_path: Path) -> None:
     write(tmp_path, OWN)
     done = train("-m", *MORTAL, "data.by=9,0,11", "hydra.sweep.dir=outputs/sweep", cwd=tmp_path)
     assert done.returncode == 1
