@@ -1,4 +1,4 @@
-"""Denoisers that need no training, and tasks around them."""
+"""Denoisers known in closed form, and tasks with them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def ring(modes: int = 8, sigma: float = 0.1) -> Ring:
 class Exact(nn.Module):
     """The Bayes-optimal denoiser of a uniform mixture of Gaussians, or of the component of a label.
 
-    is_straight: on the way of flow matching, and not of diffusion.
+    is_straight: on the path of flow matching instead of diffusion.
     """
 
     def __init__(self, data: Ring, prediction: str, *, is_told: bool = False, is_straight: bool = False):
@@ -61,7 +61,7 @@ class Exact(nn.Module):
 
 
 class Silent(nn.Module):
-    """Predicts zero, as an untrained denoiser does."""
+    """Predicts zero, like an untrained denoiser."""
 
     num_classes = None
 
@@ -83,8 +83,8 @@ class Spy(nn.Module):
         self.labels.append(label)
         if label is None:
             return torch.full_like(x, 0.5)
-        said = torch.where(label == self.num_classes, 0.5, label.float())
-        return said.view(-1, *[1] * (x.dim() - 1)).expand_as(x)
+        prediction = torch.where(label == self.num_classes, 0.5, label.float())
+        return prediction.view(-1, *[1] * (x.dim() - 1)).expand_as(x)
 
 
 def drawn(task: Denoising, data: Ring) -> dict[str, float]:

@@ -22,7 +22,7 @@ OPTIONS: dict[str, Any] = {
 
 
 def truth(number: int, values: tuple[int, ...]) -> np.ndarray:
-    """(10, 8): the values in stripes across, from a row that is another for each number."""
+    """Return a mask (10, 8) with the values in stripes, shifted by the number."""
     row = (np.arange(10)[:, None] + number) // 2 % len(values)
     return np.array(values)[row].repeat(8, 1)
 
@@ -34,7 +34,7 @@ def picture(number: int, values: tuple[int, ...]) -> np.ndarray:
 
 
 def write(folder: Path, count: int = 10, values: tuple[int, ...] = (0, 7, 255), start: int = 0) -> Path:
-    """Pictures that are 60 for each class below the mask's, but for the first pixel, which is their number."""
+    """Write images of 60 times the class, except for the first pixel, which is the number, with their masks."""
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for number in range(start, start + count):
