@@ -68,7 +68,7 @@ def resume(folder: Path, trainer: Trainer) -> Trainer:
 
 def test_hooks_are_called_in_order(tmp_path: Path) -> None:
     recorder = Recorder()
-    trainer = tiny(LeastSquares(Linear()), train=rows(16), epochs=2, keeper=CheckpointManager(tmp_path, {}))
+    trainer = tiny(LeastSquares(Linear()), train=rows(16), epochs=2, manager=CheckpointManager(tmp_path, {}))
     trainer.callbacks = CallbackList([recorder, *trainer.callbacks])
     trainer.fit()
     # The 10 validation rows are 3 batches, which are no steps.

@@ -41,9 +41,9 @@ def test_saved_state_is_restored(tmp_path: Path) -> None:
 
 
 def test_last_previous_and_best_checkpoints_are_kept(tmp_path: Path) -> None:
-    keeper = CheckpointManager(tmp_path, {"name": "run"})
+    manager = CheckpointManager(tmp_path, {"name": "run"})
     for step in (9, 10, 99, 100, 9900, 10000):
-        keeper.save(make_state(step), {"score": 1.0, "step": 10} if step == 10 else None)
+        manager.save(make_state(step), {"score": 1.0, "step": 10} if step == 10 else None)
     assert sorted(path.name for path in tmp_path.iterdir()) == [BEST, LAST, PREVIOUS]
     assert run_dir.CHECKPOINT_FILES == (LAST, PREVIOUS)
     assert load_checkpoint(tmp_path / LAST)["position"]["step"] == 10000
@@ -139,10 +139,10 @@ def test_a_kill_at_any_system_call_leaves_a_loadable_checkpoint(tmp_path: Path, 
     while True:
         folder = tmp_path / str(points)
         folder.mkdir()
-        keeper = CheckpointManager(folder, {})
+        manager = CheckpointManager(folder, {})
         for step in range(1, saved + 1):
-            keeper.save(make_state(step), {"step": step})
-        code = kill_at_call(points + 1, partial(keeper.save, make_state(saved + 1), {"step": saved + 1}))
+            manager.save(make_state(step), {"step": step})
+        code = kill_at_call(points + 1, partial(manager.save, make_state(saved + 1), {"step": saved + 1}))
         if code == 0:
             break
         assert code == 9
@@ -157,8 +157,8 @@ def test_a_kill_at_any_system_call_leaves_a_loadable_checkpoint(tmp_path: Path, 
 
 
 def test_a_kill_during_writing_leaves_a_loadable_checkpoint(tmp_path: Path) -> None:
-    keeper = CheckpointManager(tmp_path, {})
-    keeper.save(make_state(1), None)
+    manager = CheckpointManager(tmp_path, {})
+    manager.save(make_state(1), None)
 
     def write_half(content: dict[str, Any], file: io.BufferedWriter) -> None:
         whole = io.BytesIO()
@@ -171,7 +171,7 @@ def test_a_kill_during_writing_leaves_a_loadable_checkpoint(tmp_path: Path) -> N
 
     def save() -> None:
         torch.save = write_half  # type: ignore[assignment]
-        keeper.save(make_state(2), None)
+        manager.save(make_state(2), None)
 
     assert run_in_child(save) == 9
     assert [path.name.startswith(".") for path in sorted(tmp_path.iterdir())] == [True, False]
@@ -191,20 +191,20 @@ def test_writing_in_place_would_lose_the_checkpoint_on_a_kill(tmp_path: Path) ->
 @pytest.mark.parametrize("size", [300, 6000, 200_000])
 def test_a_full_disk_is_reported_and_existing_files_stay(tmp_path: Path, size: int) -> None:
     """A limit on the size of files simulates the disk: the error comes from the same calls."""
-    keeper = CheckpointManager(tmp_path, {})
+    manager = CheckpointManager(tmp_path, {})
     for step in (1, 2):
-        keeper.save(make_state(step), None)
+        manager.save(make_state(step), None)
 
     def save_with_limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
         with pytest.raises(SystemFault, match=r"cannot write .*last\.pt: File too large; .* MB free") as caught:
-            keeper.save(make_state(3, size), None)
+            manager.save(make_state(3, size), None)
         assert caught.value.exit_code == 4
 
     assert run_in_child(save_with_limit) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [LAST, PREVIOUS]
     assert load_step(tmp_path) == 2
-    keeper.save(make_state(3, size), None)
+    manager.save(make_state(3, size), None)
     assert load_step(tmp_path) == 3
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.helpers.own_runs import GIVEN, MODELS, copy_files
+from tests.helpers.own_runs import MODELS, USER_FILES, copy_files
 from trainer.config import compose
 from trainer.config.compose import Config
 from trainer.engine import dataset_fingerprint, dataset_loading, factory
@@ -71,7 +71,7 @@ def check_files_are_listed(config: Config) -> set[Path]:
     return read
 
 
-@pytest.mark.parametrize("name", GIVEN)
+@pytest.mark.parametrize("name", USER_FILES)
 def test_files_that_are_read_are_in_the_fingerprint(name: str) -> None:
     check_files_are_listed(compose_dataset(name, **copy_files(name)))
 
@@ -122,7 +122,7 @@ def add_clutter() -> None:
 CLASSES = ("text_folder", "image_folder", "parcel_series")
 CHANGES: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
     "linked folders": (link_folders, (*CLASSES, "image_masks")),
-    "linked files": (link_files, tuple(GIVEN)),
+    "linked files": (link_files, tuple(USER_FILES)),
     "class named outputs": (rename_class_to("outputs"), CLASSES),
     "class named __pycache__": (rename_class_to("__pycache__"), CLASSES),
     "uppercase suffixes": (uppercase_suffixes, (*CLASSES, "image_masks")),

@@ -32,8 +32,8 @@ LAST_STEP = 8
 GROUPS = "optimizer.groups=[{match: 'layers.*', lr_scale: 0.1}, {match: '*.bias', weight_decay: 0.3}]"
 
 
-def build(*overrides: str, keeper: Any = None, watcher: Any = None) -> Trainer:
-    return lab(*NETWORK, *overrides, keeper=keeper, watcher=watcher).trainer
+def build(*overrides: str, manager: Any = None, callback: Any = None) -> Trainer:
+    return lab(*NETWORK, *overrides, manager=manager, callback=callback).trainer
 
 
 def hash_uninterrupted(make: Any) -> str:
@@ -97,11 +97,11 @@ def test_param_groups_and_frozen_parameters_resume_bit_exactly(optimizer: str, t
 
 @pytest.mark.parametrize("overrides", [("optimizer=nadam",), ("optimizer=sgd", "freeze=['generator.net.0.*']")])
 def test_gan_training_resumes_bit_exactly(overrides: tuple[str, ...], tmp_path: Path) -> None:
-    def make(keeper: Any = None, watcher: Any = None) -> Trainer:
+    def make(manager: Any = None, callback: Any = None) -> Trainer:
         gan = ("model=gan", "data=ring", "data.rows=100", "batch_size=8", "model.critic_hidden=[8,8]")
         small = ("model.generator_hidden=[8]", "task.critic_steps=2", "epochs=1", "val_every=1", "task.samples=50")
         groups = "optimizer.groups=[{match: 'critic.*', lr_scale: 0.5}]"
-        return lab(*gan, *small, *overrides, groups, "ema=0.8", keeper=keeper, watcher=watcher).trainer
+        return lab(*gan, *small, *overrides, groups, "ema=0.8", manager=manager, callback=callback).trainer
 
     assert_resumes(make, tmp_path, 4)
 
@@ -147,7 +147,7 @@ def test_frozen_batch_norm_keeps_its_running_statistics() -> None:
 
 @pytest.mark.parametrize("optimizer", ["NAdam", "Adafactor"])
 def test_fp16_skips_an_overflow(optimizer: str, tmp_path: Path) -> None:
-    trainer = tiny(optimizer=node(optimizer), precision="fp16", epochs=2, keeper=CheckpointManager(tmp_path, {}))
+    trainer = tiny(optimizer=node(optimizer), precision="fp16", epochs=2, manager=CheckpointManager(tmp_path, {}))
     (group,) = trainer.param_groups.values()
     trainer.scaler.load_state_dict(trainer.scaler.state_dict() | {"scale": 2.0**60})
     start, scales = weights(trainer), []

@@ -34,8 +34,8 @@ NETWORK = (
 )
 
 
-def network(keeper: Any = None, watcher: Any = None) -> Trainer:
-    return lab(*NETWORK, keeper=keeper, watcher=watcher).trainer
+def network(manager: Any = None, callback: Any = None) -> Trainer:
+    return lab(*NETWORK, manager=manager, callback=callback).trainer
 
 
 LAST_STEP = 12  # 36 rows, 8 batches, 4 steps an epoch, 3 epochs
@@ -70,7 +70,7 @@ def test_resume_from_within_validation_is_bit_exact(tmp_path: Path, step: int) -
 
 
 def test_resuming_a_finished_run_does_nothing(tmp_path: Path) -> None:
-    trainer = network(keeper=CheckpointManager(tmp_path, {}))
+    trainer = network(manager=CheckpointManager(tmp_path, {}))
     trainer.fit()
     assert hash_state(ResumedRun(network, tmp_path).resume()) == hash_state(trainer) == hash_uninterrupted_network()
 
@@ -210,7 +210,7 @@ def test_patience_continues_across_a_resume(tmp_path: Path, step: int) -> None:
         return trainer
 
     (tmp_path / "whole").mkdir()
-    whole = make(keeper=CheckpointManager(tmp_path / "whole", {}))
+    whole = make(manager=CheckpointManager(tmp_path / "whole", {}))
     whole.fit()
     assert (whole.epoch, whole.best.epoch, whole.best.score) == (5, 3, 0.4)
     (tmp_path / "cut").mkdir()

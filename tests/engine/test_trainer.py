@@ -137,14 +137,14 @@ class WeightRecorder(Callback):
 def test_a_nonfinite_row_stops_the_run_before_the_update() -> None:
     split = rows(16)
     split.inputs["x"][7] = math.nan
-    watcher = WeightRecorder()
-    trainer = tiny(train=split, watcher=watcher, epochs=3)
+    callback = WeightRecorder()
+    trainer = tiny(train=split, callback=callback, epochs=3)
     at = next(step for step, index in enumerate(trainer.train_loader.make_batch_order(0)) if 7 in index)
     bad_rows = ", ".join(map(str, trainer.train_loader.make_batch_order(0)[at].tolist()))
     with pytest.raises(NonFiniteError) as stopped:
         trainer.fit()
-    assert len(watcher.weights) == trainer.step == at > 0
-    assert torch.equal(weights(trainer), watcher.weights[-1])
+    assert len(callback.weights) == trainer.step == at > 0
+    assert torch.equal(weights(trainer), callback.weights[-1])
     assert stopped.value.exit_code == 3
     for word in (
         f"loss nan, gradient norm nan at step {at}, epoch 1 (model, lr 0.1)",
@@ -196,7 +196,7 @@ def test_bf16_learns_and_is_not_full_precision() -> None:
 
 
 def test_fp16_skips_an_overflow_and_its_scale_is_restored(tmp_path: Path) -> None:
-    trainer = tiny(train=rows(64), precision="fp16", epochs=2, keeper=CheckpointManager(tmp_path, {}))
+    trainer = tiny(train=rows(64), precision="fp16", epochs=2, manager=CheckpointManager(tmp_path, {}))
     trainer.scaler.load_state_dict(trainer.scaler.state_dict() | {"scale": 2.0**60})
     before = weights(trainer)
     trainer.train_epoch()

@@ -89,12 +89,12 @@ def test_a_schedule_ends_on_the_last_step_of_its_group(
     stop: int | None,
     generator_every: int | None,
 ) -> None:
-    def make(watcher: Any = None) -> Trainer:
+    def make(callback: Any = None) -> Trainer:
         return tiny(
             LeastSquares(Linear()) if generator_every is None else Alternating(generator_every),
             train=rows(n),
             scheduler=CYCLE,
-            watcher=watcher,
+            callback=callback,
             batch_size=batch_size,
             accumulate=accumulate,
             drop_last=drop_last and n >= batch_size,

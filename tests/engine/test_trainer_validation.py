@@ -88,7 +88,7 @@ def test_best_epoch_and_patience_follow_the_scores(
 
 
 def test_best_and_last_weights_are_saved(tmp_path: Path) -> None:
-    train_with_scores([0.3, 0.1, 0.2], optimizer=SGD | {"lr": 1.0}, keeper=CheckpointManager(tmp_path, {}))
+    train_with_scores([0.3, 0.1, 0.2], optimizer=SGD | {"lr": 1.0}, manager=CheckpointManager(tmp_path, {}))
     assert checkpoint.load_checkpoint(tmp_path / checkpoint.LAST)["task"]["model.w"].item() == -12.0
     best = checkpoint.load_checkpoint(tmp_path / checkpoint.BEST)
     assert (best["task"]["model.w"].item(), best["epoch"], best["score"], best["step"]) == (-8.0, 2, 0.1, 8)

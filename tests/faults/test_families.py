@@ -94,8 +94,8 @@ KINDS = {"plain": "accumulate=1", "accumulated": "accumulate=2"}
 
 def run(overrides: tuple[str, ...], folder: Path, stop_at: int | None) -> Trainer:
     """Train in new objects, from the last checkpoint of a folder if there is one, to a step or to the end."""
-    watcher = None if stop_at is None else StopAt(stop_at)
-    trainer = lab(*overrides, keeper=CheckpointManager(folder, {}), watcher=watcher).trainer
+    callback = None if stop_at is None else StopAt(stop_at)
+    trainer = lab(*overrides, manager=CheckpointManager(folder, {}), callback=callback).trainer
     if (folder / checkpoint.LAST).exists():
         state = checkpoint.load_newest(folder)
         best = checkpoint.load_checkpoint(folder / checkpoint.BEST) if state["best"]["step"] else None

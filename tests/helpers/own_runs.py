@@ -26,12 +26,12 @@ MODELS = {
     "tu": "graph_net",
     "ucr": "rnn",
 }
-GIVEN = OWN_FILES | OWN_SETS
+USER_FILES = OWN_FILES | OWN_SETS
 
 
 def copy_files(name: str) -> dict[str, str]:
     """Copy the files of a data set into the working folder; return its keys with the new paths."""
-    keys = {key: value() for key, value in GIVEN[name].items()}
+    keys = {key: value() for key, value in USER_FILES[name].items()}
     for key, value in keys.items():
         source = Path(value)
         if source.is_absolute():

@@ -40,12 +40,12 @@ class ResumedRun:
     folder: Path
 
     def start(self, stop: StopAt, **changes: Any) -> Trainer:
-        trainer = self.make(keeper=CheckpointManager(self.folder, {}), watcher=stop, **changes)
+        trainer = self.make(manager=CheckpointManager(self.folder, {}), callback=stop, **changes)
         self._train_until_interrupted(trainer, stop)
         return trainer
 
     def resume(self, stop: StopAt | None = None, spoil: StateChange | None = None, **changes: Any) -> Trainer:
-        trainer = self.make(keeper=CheckpointManager(self.folder, {}), watcher=stop, **changes)
+        trainer = self.make(manager=CheckpointManager(self.folder, {}), callback=stop, **changes)
         state = checkpoint.load_newest(self.folder)
         best = checkpoint.load_checkpoint(self.folder / checkpoint.BEST) if state["best"]["step"] else None
         if spoil is not None:

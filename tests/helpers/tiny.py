@@ -138,8 +138,8 @@ def tiny(
     augment: Augment | None = None,
     optimizer: dict[str, Any] = SGD,
     scheduler: dict[str, Any] = CONSTANT,
-    keeper: Any = None,
-    watcher: Any = None,
+    manager: Any = None,
+    callback: Any = None,
     **changes: Any,
 ) -> Trainer:
     """Build a trainer of a few parameters with fixed initial weights."""
@@ -168,7 +168,7 @@ def tiny(
     param_groups = factory.make_param_groups(
         {"optimizer": optimizer | own, "scheduler": scheduler}, settings, task, train_loader
     )
-    return Trainer(task, param_groups, train_loader, val_loader, settings, callbacks_of(settings, keeper, watcher))
+    return Trainer(task, param_groups, train_loader, val_loader, settings, callbacks_of(settings, manager, callback))
 
 
 def weights(trainer: Trainer) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from tests.helpers.changed_files import CHANGED_DATA, append_rows, halve_files, rename_classes
 from tests.helpers.in_process import send_signal_at
 from tests.helpers.marks import mark_slow_after
-from tests.helpers.own_runs import GIVEN, MODELS, copy_files, evaluate_scores, train_run
+from tests.helpers.own_runs import MODELS, USER_FILES, copy_files, evaluate_scores, train_run
 from trainer.config import compose
 from trainer.engine import checkpoint, dataset_state
 from trainer.runs import inspection, sample, saved_run, score, train
@@ -27,7 +27,7 @@ from trainer.utils.errors import ConfigError, Interrupted
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
-@pytest.mark.parametrize("name", mark_slow_after(3, GIVEN))
+@pytest.mark.parametrize("name", mark_slow_after(3, USER_FILES))
 def test_a_saved_run_scores_the_same_also_with_moved_files(name: str) -> None:
     path = train_run(name)
     assert evaluate_scores(path) == Result.read(path).test
@@ -46,7 +46,7 @@ def test_a_saved_run_scores_the_same_also_with_moved_files(name: str) -> None:
 
 CHANGED = [
     (name, change)
-    for name in GIVEN
+    for name in USER_FILES
     for change in (halve_files, rename_classes, append_rows)
     if (name, change) != ("idx", rename_classes)
 ]

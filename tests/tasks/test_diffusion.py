@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from tests.helpers.denoisers import Exact, Silent, Spy, diffusion, drawn, ring
+from tests.helpers.denoisers import (
+    OptimalDenoiser,
+    RecordingDenoiser,
+    ZeroDenoiser,
+    diffusion,
+    evaluate_test_split,
+    ring,
+)
 from tests.helpers.lab import lab
 from trainer.core.batch import Batch
 from trainer.metrics.classification import roc_auc
@@ -33,18 +40,22 @@ def is_good(scores: dict[str, float], modes: int = 8) -> bool:
     ids=str,
 )
 def test_the_best_denoiser_passes_the_gate(changes: dict[str, Any]) -> None:
-    scores = drawn(diffusion(Exact(RING, changes.get("prediction", "eps")), **changes), RING)
+    scores = evaluate_test_split(diffusion(OptimalDenoiser(RING, changes.get("prediction", "eps")), **changes), RING)
     assert is_good(scores)
     assert scores["within"] > (0.97 if "sampler" in changes else 0.9)
 
 
 @pytest.mark.parametrize(
     "task",
-    [diffusion(Silent()), diffusion(Exact(RING, "eps"), prediction="x0"), diffusion(Exact(RING, "x0"))],
+    [
+        diffusion(ZeroDenoiser()),
+        diffusion(OptimalDenoiser(RING, "eps"), prediction="x0"),
+        diffusion(OptimalDenoiser(RING, "x0")),
+    ],
     ids=["untrained", "noise taken for data", "data taken for noise"],
 )
 def test_a_wrong_model_misses_the_gate(task: Any) -> None:
-    scores = drawn(task, RING)
+    scores = evaluate_test_split(task, RING)
     assert not is_good(scores)
     assert scores["energy_distance"] > 0.1
 
@@ -52,22 +63,22 @@ def test_a_wrong_model_misses_the_gate(task: Any) -> None:
 def test_the_loss_is_of_the_noise_that_was_laid_over() -> None:
     """All rows at one point: the noise can be told exactly. Compared with other noise than its own it would cost 2."""
     point = ring(modes=1, sigma=1e-3)
-    task = diffusion(Exact(point, "eps"))
+    task = diffusion(OptimalDenoiser(point, "eps"))
     assert task.loss(point.train.batch(torch.arange(500), 0), "model") < 1e-3
-    assert diffusion(Silent()).loss(batch(2000), "model").item() == pytest.approx(1.0, abs=0.1)
+    assert diffusion(ZeroDenoiser()).loss(batch(2000), "model").item() == pytest.approx(1.0, abs=0.1)
 
 
 @pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
 def test_the_baseline_is_what_the_best_denoiser_of_a_gaussian_loses(prediction: str) -> None:
     gaussian = ring(modes=1, sigma=0.5)
-    task = diffusion(Exact(gaussian, prediction), prediction=prediction)
+    task = diffusion(OptimalDenoiser(gaussian, prediction), prediction=prediction)
     task.setup(gaussian)
     lost = torch.stack([task.loss(gaussian.train.batch(torch.arange(4000), 0), "model") for _ in range(10)]).mean()
     assert float(lost) == pytest.approx(task.reference_scores()[0]["loss"], rel=0.03)
 
 
 def test_every_number_has_equal_weight() -> None:
-    task = diffusion(Silent())
+    task = diffusion(ZeroDenoiser())
     place = torch.rand(6)
     torch.manual_seed(1)
     each = task.compute_errors(torch.zeros(6, 3, 4), None, place)
@@ -76,7 +87,7 @@ def test_every_number_has_equal_weight() -> None:
 
 
 def test_each_row_has_its_own_step_and_all_steps_come() -> None:
-    spy = Spy()
+    spy = RecordingDenoiser()
     task = diffusion(spy, timesteps=10)
     task.loss(batch(500), "model")
     steps = 10 * spy.times[0]
@@ -90,7 +101,7 @@ def test_each_row_has_its_own_step_and_all_steps_come() -> None:
 
 
 def test_scores_look_at_even_times_and_at_the_same_ones_every_time() -> None:
-    spy = Spy()
+    spy = RecordingDenoiser()
     diffusion(spy, timesteps=10).score(batch(20))
     assert torch.bincount((10 * spy.times[0]).round().long()).tolist() == [0] + 10 * [2]
     run = lab("model=diffusion", "data=ring", "data.rows=300", "model.width=4", "task.samples=20", "task.steps=2")
@@ -99,7 +110,7 @@ def test_scores_look_at_even_times_and_at_the_same_ones_every_time() -> None:
 
 
 def test_classes_are_dropped_in_training_only() -> None:
-    spy = Spy(8)
+    spy = RecordingDenoiser(8)
     task = diffusion(spy, label_dropout=0.25)
     task.loss(batch(4000), "model")
     task.score(batch(4000))
@@ -114,7 +125,7 @@ def test_classes_are_dropped_in_training_only() -> None:
 @pytest.mark.parametrize(("guidance", "said", "rows"), [(1.0, 3.0, 4), (0.0, 0.5, 4), (2.0, 5.5, 8)])
 def test_guidance_goes_from_no_class_over_the_class_beyond(guidance: float, said: float, rows: int) -> None:
     """``(1 + w) told - w null`` with w = guidance - 1, in one pass."""
-    spy = Spy(8)
+    spy = RecordingDenoiser(8)
     task = diffusion(spy, guidance=guidance)
     found = task.predict_with_guidance(torch.randn(4, 2), 0.5, torch.full((4,), 3))
     torch.testing.assert_close(found, torch.full((4, 2), said))
@@ -123,20 +134,20 @@ def test_guidance_goes_from_no_class_over_the_class_beyond(guidance: float, said
 
 def test_guidance_without_rows_of_no_class_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"guidance: 2 needs a model trained with task\.label_dropout > 0"):
-        diffusion(Spy(8), guidance=2.0, label_dropout=0.0).predict_with_guidance(
+        diffusion(RecordingDenoiser(8), guidance=2.0, label_dropout=0.0).predict_with_guidance(
             torch.randn(1, 2), 0.5, torch.zeros(1).long()
         )
 
 
 def test_rows_are_of_the_class_that_was_asked_for() -> None:
-    task = diffusion(Exact(RING, "eps", is_told=True))
-    assert drawn(task, RING)["label_accuracy"] > 0.99
+    task = diffusion(OptimalDenoiser(RING, "eps", is_conditional=True))
+    assert evaluate_test_split(task, RING)["label_accuracy"] > 0.99
     task.guidance = 0.0
-    assert drawn(task, RING)["label_accuracy"] < 0.3
+    assert evaluate_test_split(task, RING)["label_accuracy"] < 0.3
 
 
 def test_unusual_rows_score_lower() -> None:
-    task = diffusion(Exact(RING, "eps"))
+    task = diffusion(OptimalDenoiser(RING, "eps"))
     odd = 6 * torch.rand(300, 2) - 3
     usual = RING.test.batch(torch.arange(300), 0).inputs["x"]
     is_odd = torch.arange(600) < 300
@@ -146,13 +157,13 @@ def test_unusual_rows_score_lower() -> None:
         return roc_auc(of.score_rows(rows)["loss"], is_odd)
 
     assert area(task) > 0.9
-    assert area(diffusion(Silent())) < 0.6
+    assert area(diffusion(ZeroDenoiser())) < 0.6
 
 
 def test_predicted_pixels_stay_in_the_value_range() -> None:
     """At the last step the guess is the picture: unclipped, a denoiser that says nonsense would give it out."""
 
-    class Loud(Silent):
+    class Loud(ZeroDenoiser):
         def forward(self, x: torch.Tensor, time: torch.Tensor, label: Any = None) -> torch.Tensor:
             return torch.full_like(x, 100.0)
 
@@ -169,7 +180,7 @@ def test_more_steps_than_there_are_is_refused_before_training() -> None:
 
 
 def test_a_run_is_asked_for_other_steps_samplers_and_guidance() -> None:
-    spy = Spy(8)
+    spy = RecordingDenoiser(8)
     task = diffusion(spy, timesteps=30, steps=10)
     task.setup(RING)
 

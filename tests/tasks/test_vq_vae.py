@@ -133,8 +133,8 @@ RESUMED = (*TINY, "data.rows=150", "epochs=3", "accumulate=2", "grad_clip=1", "t
 LAST_STEP = 6  # 120 rows, 4 batches, 2 steps an epoch
 
 
-def run(keeper: Any = None, watcher: Any = None) -> Trainer:
-    return lab(*RESUMED, keeper=keeper, watcher=watcher).trainer
+def run(manager: Any = None, callback: Any = None) -> Trainer:
+    return lab(*RESUMED, manager=manager, callback=callback).trainer
 
 
 @pytest.fixture(scope="module")

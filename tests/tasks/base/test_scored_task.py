@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.helpers.lab import lab
 from tests.helpers.marks import mark_slow_after
-from tests.helpers.own_runs import GIVEN
+from tests.helpers.own_runs import USER_FILES
 from trainer.core.batch import ScoreAccumulator
 from trainer.metrics.computed import as_computed_metric
 
@@ -58,7 +58,7 @@ CASES: dict[str, tuple[tuple[str, ...], Any, str]] = {
 @pytest.mark.parametrize("size", mark_slow_after(1, [3, 1000]))
 def test_a_user_metric_gets_the_inputs_of_the_built_in_one(case: str, size: int) -> None:
     words, function, name = CASES[case]
-    files = GIVEN.get(words[1].removeprefix("data="), {})
+    files = USER_FILES.get(words[1].removeprefix("data="), {})
     made = lab(*words, f"batch_size={size}", *(f"data.{key}={value()}" for key, value in files.items()))
     own = as_computed_metric(type("own", (), {"higher_is_better": True, "compute": staticmethod(function)}))
     built_in = made.task.scores
