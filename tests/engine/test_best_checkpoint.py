@@ -1,4 +1,4 @@
-"""Which validation is kept: the best score, and between equal ones the finer score."""
+"""Selection of the best weights: by the monitored metric, and among ties by a finer one."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from trainer.engine.best_checkpoint import BestCheckpoint
 from trainer.metrics.registry import BUILTIN_METRICS
 
 
-def kept(monitor: str, validations: list[dict[str, float]]) -> list[int | None]:
-    """The best epoch after each validation."""
+def select_epochs(monitor: str, validations: list[dict[str, float]]) -> list[int | None]:
+    """Return the best epoch after each validation."""
     best, found = BestCheckpoint(BUILTIN_METRICS[monitor]), []
     for epoch, scores in enumerate(validations, 1):
         if best.is_improvement(scores):
@@ -31,18 +31,18 @@ def kept(monitor: str, validations: list[dict[str, float]]) -> list[int | None]:
         ([0.5, math.nan, 0.4, 0.6], [1, 1, 3, 3]),
     ],
 )
-def test_of_equal_accuracies_the_one_with_the_lower_nll_is_kept(nll: list[float], epochs: list[int]) -> None:
-    assert kept("accuracy", [{"accuracy": 0.8, "nll": value} for value in nll]) == epochs
+def test_equal_accuracies_are_ranked_by_nll(nll: list[float], epochs: list[int]) -> None:
+    assert select_epochs("accuracy", [{"accuracy": 0.8, "nll": value} for value in nll]) == epochs
 
 
-def test_a_better_score_is_selected_regardless_of_nll_and_the_first_among_ties() -> None:
-    assert kept("accuracy", [{"accuracy": 0.8, "nll": 0.1}, {"accuracy": 0.9, "nll": 5.0}]) == [1, 2]
-    assert kept("accuracy", [{"accuracy": 0.9, "nll": 5.0}, {"accuracy": 0.8, "nll": 0.1}]) == [1, 1]
-    assert kept("mse", [{"mse": 0.5}, {"mse": 0.5}]) == [1, 1]
-    assert kept("nll", [{"nll": 0.5}, {"nll": 0.5}]) == [1, 1]
+def test_better_score_wins_and_first_of_ties_is_kept() -> None:
+    assert select_epochs("accuracy", [{"accuracy": 0.8, "nll": 0.1}, {"accuracy": 0.9, "nll": 5.0}]) == [1, 2]
+    assert select_epochs("accuracy", [{"accuracy": 0.9, "nll": 5.0}, {"accuracy": 0.8, "nll": 0.1}]) == [1, 1]
+    assert select_epochs("mse", [{"mse": 0.5}, {"mse": 0.5}]) == [1, 1]
+    assert select_epochs("nll", [{"nll": 0.5}, {"nll": 0.5}]) == [1, 1]
 
 
-def test_what_is_finer_survives_a_stop_and_an_older_state_lacks_it() -> None:
+def test_finer_score_is_restored_and_optional() -> None:
     best = BestCheckpoint(BUILTIN_METRICS["f1"])
     best.replace_weights({"f1": 0.5, "nll": 0.7}, 1, 1, {})
     again = BestCheckpoint(BUILTIN_METRICS["f1"])
@@ -54,7 +54,7 @@ def test_what_is_finer_survives_a_stop_and_an_older_state_lacks_it() -> None:
     assert not again.is_improvement({"f1": 0.5, "nll": 0.1})
 
 
-def test_a_run_whose_accuracy_stands_still_keeps_the_epoch_of_the_lowest_nll() -> None:
+def test_training_with_tied_accuracies_selects_lowest_nll() -> None:
     made = lab("model=mlp", "data=moons", "data.rows=60", "epochs=15", "optimizer.lr=1e-2", "monitor=accuracy")
     made.trainer.fit()
     history = made.trainer.history

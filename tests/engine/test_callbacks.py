@@ -1,4 +1,4 @@
-"""Callbacks: when they are called, what they may do, whose fault their errors are, and their state across a stop."""
+"""Callbacks: order of the hooks, effects on training, errors, and state across a resume."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trainer.utils.errors import Interrupted, SystemFault
 
 
 class Recorder(Callback):
-    """Writes down every call."""
+    """Records every call."""
 
     def __init__(self, name: str = "", calls: list[tuple[Any, ...]] | None = None):
         self.name = name
@@ -51,27 +51,27 @@ class Recorder(Callback):
         self.calls.append(("fit_end", trainer.step))
 
 
-def make(folder: Path, *callbacks: Callback, save_every: float = 1000.0, **changes: Any) -> Trainer:
-    """A trainer of 4 steps an epoch with these callbacks before the one that saves."""
+def make_trainer(folder: Path, *callbacks: Callback, save_every: float = 1000.0, **changes: Any) -> Trainer:
+    """Build a trainer of 4 steps an epoch; the callbacks come before the one that saves, ``StopAt`` after it."""
     trainer = tiny(LeastSquares(Linear()), train=rows(16), **{"epochs": 2} | changes)
-    saving = CheckpointCallback(CheckpointManager(folder, {}), save_every)
-    ends = [callback for callback in callbacks if isinstance(callback, StopAt)]
-    trainer.callbacks = CallbackList([*(c for c in callbacks if c not in ends), saving, *ends])
+    saver = CheckpointCallback(CheckpointManager(folder, {}), save_every)
+    stops = [callback for callback in callbacks if isinstance(callback, StopAt)]
+    trainer.callbacks = CallbackList([*(c for c in callbacks if c not in stops), saver, *stops])
     return trainer
 
 
-def go_on(folder: Path, trainer: Trainer) -> Trainer:
+def resume(folder: Path, trainer: Trainer) -> Trainer:
     state = checkpoint.load_newest(folder)
     trainer.load_state_dict(state, checkpoint.load_checkpoint(folder / "best.pt") if state["best"]["step"] else None)
     return trainer
 
 
-def test_the_calls_of_a_run(tmp_path: Path) -> None:
+def test_hooks_are_called_in_order(tmp_path: Path) -> None:
     recorder = Recorder()
-    trainer = tiny(LeastSquares(Linear()), train=rows(16), epochs=2, keeper=CheckpointManager(tmp_path, {}))
+    trainer = tiny(LeastSquares(Linear()), train=rows(16), epochs=2, manager=CheckpointManager(tmp_path, {}))
     trainer.callbacks = CallbackList([recorder, *trainer.callbacks])
     trainer.fit()
-    # 10 validation rows come in 3 batches of 4, and are no steps.
+    # The 10 validation rows are 3 batches, which are no steps.
     first = [("step", 1), ("step", 2), ("step", 3), ("step", 4), *[("evaluation_batch", 4)] * 3]
     second = [("step", 5), ("step", 6), ("step", 7), ("step", 8), *[("evaluation_batch", 8)] * 3]
     assert recorder.calls == [
@@ -85,7 +85,7 @@ def test_the_calls_of_a_run(tmp_path: Path) -> None:
 
 def test_exceptions_reach_the_last_callback_first(tmp_path: Path) -> None:
     calls: list[tuple[Any, ...]] = []
-    trainer = make(tmp_path, Recorder("a", calls), Recorder("b", calls), StopAt(2))
+    trainer = make_trainer(tmp_path, Recorder("a", calls), Recorder("b", calls), StopAt(2))
     with pytest.raises(Interrupted):
         trainer.fit()
     assert calls[-3:] == [
@@ -96,7 +96,7 @@ def test_exceptions_reach_the_last_callback_first(tmp_path: Path) -> None:
 
 
 class Average(Callback):
-    """Keeps an average of the weights over steps, and draws random numbers wherever it may."""
+    """Averages the weights over steps, and draws random numbers in every hook that may."""
 
     name = "callbacks.average"
 
@@ -137,11 +137,11 @@ def test_a_callback_with_state_resumes_bit_exactly(
     (tmp_path / "whole").mkdir()
     (tmp_path / "cut").mkdir()
     first, second = Average(stop_at), Average(stop_at)
-    whole = make(tmp_path / "whole", first, save_every=0)
+    whole = make_trainer(tmp_path / "whole", first, save_every=0)
     whole.fit()
     with pytest.raises(Interrupted):
-        make(tmp_path / "cut", Average(stop_at), StopAt(step, training)).fit()
-    resumed = go_on(tmp_path / "cut", make(tmp_path / "cut", second))
+        make_trainer(tmp_path / "cut", Average(stop_at), StopAt(step, training)).fit()
+    resumed = resume(tmp_path / "cut", make_trainer(tmp_path / "cut", second))
     resumed.fit()
     assert resumed.step == whole.step == (stop_at or 8)
     assert torch.equal(weights(resumed), weights(whole))
@@ -150,11 +150,11 @@ def test_a_callback_with_state_resumes_bit_exactly(
 
 
 def test_should_stop_ends_an_epoch_early_with_a_validation(tmp_path: Path) -> None:
-    trainer = make(tmp_path, Average(stop_at=6), epochs=5, val_every=4)
+    trainer = make_trainer(tmp_path, Average(stop_at=6), epochs=5, val_every=4)
     trainer.fit()
     assert (trainer.step, trainer.epoch, trainer.batch) == (6, 2, 0)
     assert [row["step"] for row in trainer.history] == [6]
-    again = go_on(tmp_path, make(tmp_path, Average(stop_at=6), epochs=5, val_every=4))
+    again = resume(tmp_path, make_trainer(tmp_path, Average(stop_at=6), epochs=5, val_every=4))
     assert again.is_finished()
     again.fit()
     assert again.step == 6
@@ -176,7 +176,7 @@ class Failing(Recorder):
 
 @pytest.mark.parametrize("hook", ["on_fit_start", "on_step_end", "on_validation_end", "on_epoch_end", "on_fit_end"])
 def test_an_error_in_a_callback_is_reported_as_its_own(tmp_path: Path, hook: str) -> None:
-    trainer = make(tmp_path, Failing(hook, ZeroDivisionError("by nothing")))
+    trainer = make_trainer(tmp_path, Failing(hook, ZeroDivisionError("by nothing")))
     with pytest.raises(CallbackError) as caught:
         trainer.fit()
     text = str(caught.value)
@@ -185,16 +185,16 @@ def test_an_error_in_a_callback_is_reported_as_its_own(tmp_path: Path, hook: str
     assert caught.value.exit_code == 2
 
 
-def test_an_error_on_the_way_out_does_not_hide_the_cause(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    trainer = make(tmp_path, Failing("on_exception", KeyError("x")), StopAt(2))
+def test_error_in_on_exception_does_not_replace_the_cause(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer = make_trainer(tmp_path, Failing("on_exception", KeyError("x")), StopAt(2))
     with pytest.raises(Interrupted):
         trainer.fit()
     assert "callbacks.mine" in caplog.text
     assert checkpoint.load_newest(tmp_path)["position"]["step"] == 2
 
 
-def test_an_error_for_users_is_passed_on_as_it_is(tmp_path: Path) -> None:
-    trainer = make(tmp_path, Failing("on_step_end", SystemFault("no room")))
+def test_user_error_of_a_callback_is_not_wrapped(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, Failing("on_step_end", SystemFault("no room")))
     with pytest.raises(SystemFault, match=r"^no room$"):
         trainer.fit()
 
@@ -220,18 +220,18 @@ class Holder(Callback):
         (Path("x"), "value is of type PosixPath"),
     ],
 )
-def test_a_state_that_a_checkpoint_cannot_hold_is_refused(value: Any, problem: str) -> None:
+def test_state_of_an_unsupported_type_raises(value: Any, problem: str) -> None:
     with pytest.raises(CallbackError, match=problem):
         CallbackList([Holder(value)]).state_dict()
 
 
-def test_a_state_that_cannot_be_loaded_names_its_callback() -> None:
+def test_error_in_load_state_dict_names_the_callback() -> None:
     states = CallbackList([Holder([torch.zeros(2), None, "x"])]).state_dict()
     with pytest.raises(CallbackError, match=r"^callbacks.holder: .*load_state_dict raised KeyError"):
         CallbackList([Holder(0)]).load_state_dict(states)
     CallbackList([Recorder("new")]).load_state_dict(states)
 
 
-def test_two_states_of_one_name_are_refused() -> None:
+def test_duplicate_callback_names_raise() -> None:
     with pytest.raises(ValueError, match=r"callbacks\.holder, callbacks\.holder"):
         CallbackList([Holder(1), Holder(2)])

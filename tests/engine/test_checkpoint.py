@@ -1,4 +1,4 @@
-"""A checkpoint is whole or absent whatever happens while it is written, and whatever happens to it afterwards."""
+"""Checkpoints are written atomically: after a kill, a full disk or an error, the file is complete or absent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from tests.helpers.marks import mark_slow_after
-from tests.helpers.states import equal, in_child, state, step_in
+from tests.helpers.states import equal, load_step, make_state, run_in_child
 from trainer.engine import checkpoint
 from trainer.engine.checkpoint import (
     BEST,
@@ -35,15 +35,15 @@ from trainer.utils.errors import ConfigError, SystemFault
 
 
 def test_saved_state_is_restored(tmp_path: Path) -> None:
-    save_checkpoint(state(3), tmp_path / LAST)
-    assert equal(load_checkpoint(tmp_path / LAST), state(3))
+    save_checkpoint(make_state(3), tmp_path / LAST)
+    assert equal(load_checkpoint(tmp_path / LAST), make_state(3))
     assert [path.name for path in tmp_path.iterdir()] == [LAST]
 
 
-def test_two_states_and_the_best_are_kept(tmp_path: Path) -> None:
-    keeper = CheckpointManager(tmp_path, {"name": "run"})
+def test_last_previous_and_best_checkpoints_are_kept(tmp_path: Path) -> None:
+    manager = CheckpointManager(tmp_path, {"name": "run"})
     for step in (9, 10, 99, 100, 9900, 10000):
-        keeper.save(state(step), {"score": 1.0, "step": 10} if step == 10 else None)
+        manager.save(make_state(step), {"score": 1.0, "step": 10} if step == 10 else None)
     assert sorted(path.name for path in tmp_path.iterdir()) == [BEST, LAST, PREVIOUS]
     assert run_dir.CHECKPOINT_FILES == (LAST, PREVIOUS)
     assert load_checkpoint(tmp_path / LAST)["position"]["step"] == 10000
@@ -53,25 +53,25 @@ def test_two_states_and_the_best_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_file_system_without_hard_links_is_supported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+    def raise_permission_error(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    replaced = os.replace
+    replace = os.replace
 
-    def never_without_a_last(source: Path, target: Path) -> None:
-        replaced(source, target)
+    def replace_and_check_last(source: Path, target: Path) -> None:
+        replace(source, target)
         assert (tmp_path / LAST).exists()
 
-    monkeypatch.setattr(os, "link", refuse)
-    monkeypatch.setattr(os, "replace", never_without_a_last)
+    monkeypatch.setattr(os, "link", raise_permission_error)
+    monkeypatch.setattr(os, "replace", replace_and_check_last)
     for step in (1, 2, 3):
-        save_checkpoint(state(step), tmp_path / LAST)
+        save_checkpoint(make_state(step), tmp_path / LAST)
     assert [load_checkpoint(tmp_path / name)["position"]["step"] for name in (LAST, PREVIOUS)] == [3, 2]
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """What is done to the disk, in order."""
+def record_disk_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """Record the calls that change the disk, in order."""
     events: list[tuple[str, ...]] = []
     real_fsync, real_replace, real_link = os.fsync, os.replace, os.link
 
@@ -94,10 +94,10 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     return events
 
 
-def test_the_order_of_a_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_checkpoint(state(1), tmp_path / LAST)
-    events = recorded(monkeypatch)
-    save_checkpoint(state(2), tmp_path / LAST)
+def test_save_syncs_links_replaces_and_syncs_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_checkpoint(make_state(1), tmp_path / LAST)
+    events = record_disk_calls(monkeypatch)
+    save_checkpoint(make_state(2), tmp_path / LAST)
     assert events == [
         ("fsync", "file"),
         ("link", LAST),
@@ -110,13 +110,13 @@ def test_the_order_of_a_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 CALLS = ((torch, "save"), (os, "fsync"), (os, "link"), (os, "replace"), (checkpoint, "verify_checkpoint"), (os, "open"))
 
 
-def killed_at(number: int, action: Callable[[], object]) -> int:
-    """Does something and dies before the ``number``-th call that touches the disk: 9, or 0 if there are fewer."""
+def kill_at_call(number: int, action: Callable[[], object]) -> int:
+    """Run an action in a child that ends before its ``number``-th disk call; return 9, or 0 if there are fewer."""
 
-    def doomed() -> None:
+    def run_until_call() -> None:
         calls = 0
 
-        def guarded(real: Callable[..., Any]) -> Callable[..., Any]:
+        def count_calls(real: Callable[..., Any]) -> Callable[..., Any]:
             def call(*args: Any, **options: Any) -> Any:
                 nonlocal calls
                 calls += 1
@@ -127,10 +127,10 @@ def killed_at(number: int, action: Callable[[], object]) -> int:
             return call
 
         for module, name in CALLS:
-            setattr(module, name, guarded(getattr(module, name)))
+            setattr(module, name, count_calls(getattr(module, name)))
         action()
 
-    return in_child(doomed)
+    return run_in_child(run_until_call)
 
 
 @pytest.mark.parametrize("saved", mark_slow_after(1, [1, 2]))
@@ -139,28 +139,28 @@ def test_a_kill_at_any_system_call_leaves_a_loadable_checkpoint(tmp_path: Path, 
     while True:
         folder = tmp_path / str(points)
         folder.mkdir()
-        keeper = CheckpointManager(folder, {})
+        manager = CheckpointManager(folder, {})
         for step in range(1, saved + 1):
-            keeper.save(state(step), {"step": step})
-        code = killed_at(points + 1, partial(keeper.save, state(saved + 1), {"step": saved + 1}))
+            manager.save(make_state(step), {"step": step})
+        code = kill_at_call(points + 1, partial(manager.save, make_state(saved + 1), {"step": saved + 1}))
         if code == 0:
             break
         assert code == 9
         points += 1
-        assert step_in(folder) in (saved, saved + 1)
+        assert load_step(folder) in (saved, saved + 1)
         assert load_checkpoint(folder / BEST)["step"] in (saved, saved + 1)
         again = CheckpointManager(folder, {})
         assert not list(folder.glob(".*"))
-        again.save(state(saved + 2), None)
-        assert step_in(folder) == saved + 2
+        again.save(make_state(saved + 2), None)
+        assert load_step(folder) == saved + 2
     assert points >= 10  # best: save, fsync, verify, replace, open, fsync; last: the same, link and another replace
 
 
 def test_a_kill_during_writing_leaves_a_loadable_checkpoint(tmp_path: Path) -> None:
-    keeper = CheckpointManager(tmp_path, {})
-    keeper.save(state(1), None)
+    manager = CheckpointManager(tmp_path, {})
+    manager.save(make_state(1), None)
 
-    def half(content: dict[str, Any], file: io.BufferedWriter) -> None:
+    def write_half(content: dict[str, Any], file: io.BufferedWriter) -> None:
         whole = io.BytesIO()
         real(content, whole)
         file.write(whole.getvalue()[: len(whole.getvalue()) // 2])
@@ -169,19 +169,19 @@ def test_a_kill_during_writing_leaves_a_loadable_checkpoint(tmp_path: Path) -> N
 
     real = torch.save
 
-    def doomed() -> None:
-        torch.save = half  # type: ignore[assignment]
-        keeper.save(state(2), None)
+    def save() -> None:
+        torch.save = write_half  # type: ignore[assignment]
+        manager.save(make_state(2), None)
 
-    assert in_child(doomed) == 9
+    assert run_in_child(save) == 9
     assert [path.name.startswith(".") for path in sorted(tmp_path.iterdir())] == [True, False]
-    assert step_in(tmp_path) == 1
+    assert load_step(tmp_path) == 1
     remove_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [LAST]
 
 
 def test_writing_in_place_would_lose_the_checkpoint_on_a_kill(tmp_path: Path) -> None:
-    save_checkpoint(state(1), tmp_path / LAST)
+    save_checkpoint(make_state(1), tmp_path / LAST)
     whole = (tmp_path / LAST).read_bytes()
     (tmp_path / LAST).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ConfigError):
@@ -190,27 +190,27 @@ def test_writing_in_place_would_lose_the_checkpoint_on_a_kill(tmp_path: Path) ->
 
 @pytest.mark.parametrize("size", [300, 6000, 200_000])
 def test_a_full_disk_is_reported_and_existing_files_stay(tmp_path: Path, size: int) -> None:
-    """The limit on a file's size stands in for the disk: the error comes from the same calls."""
-    keeper = CheckpointManager(tmp_path, {})
+    """A limit on the size of files simulates the disk: the error comes from the same calls."""
+    manager = CheckpointManager(tmp_path, {})
     for step in (1, 2):
-        keeper.save(state(step), None)
+        manager.save(make_state(step), None)
 
-    def cramped() -> None:
+    def save_with_limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
-        with pytest.raises(SystemFault, match=r"cannot write .*last\.pt: File too large; .* MB free") as fault:
-            keeper.save(state(3, size), None)
-        assert fault.value.exit_code == 4
+        with pytest.raises(SystemFault, match=r"cannot write .*last\.pt: File too large; .* MB free") as caught:
+            manager.save(make_state(3, size), None)
+        assert caught.value.exit_code == 4
 
-    assert in_child(cramped) == 0
+    assert run_in_child(save_with_limit) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [LAST, PREVIOUS]
-    assert step_in(tmp_path) == 2
-    keeper.save(state(3, size), None)
-    assert step_in(tmp_path) == 3
+    assert load_step(tmp_path) == 2
+    manager.save(make_state(3, size), None)
+    assert load_step(tmp_path) == 3
 
 
 @pytest.mark.parametrize("call", [(torch, "save"), (os, "fsync"), (os, "replace")])
 def test_a_disk_error_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: tuple[Any, str]) -> None:
-    save_checkpoint(state(1), tmp_path / LAST)
+    save_checkpoint(make_state(1), tmp_path / LAST)
 
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -218,34 +218,34 @@ def test_a_disk_error_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with monkeypatch.context() as patch:
         patch.setattr(*call, fail)
         with pytest.raises(SystemFault, match="No space left on device"):
-            save_checkpoint(state(2), tmp_path / LAST)
-    assert step_in(tmp_path) == 1
+            save_checkpoint(make_state(2), tmp_path / LAST)
+    assert load_step(tmp_path) == 1
     assert not list(tmp_path.glob(f".{LAST}.*"))
 
 
-def test_bytes_changed_on_disk_never_become_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_checkpoint(state(1), tmp_path / LAST)
+def test_file_corrupted_before_verification_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_checkpoint(make_state(1), tmp_path / LAST)
 
-    def spoil(path: Path) -> None:
+    def truncate_and_verify(path: Path) -> None:
         data = path.read_bytes()
         path.write_bytes(data[:-100])
         verify_checkpoint(path)
 
-    monkeypatch.setattr(checkpoint, "verify_checkpoint", spoil)
+    monkeypatch.setattr(checkpoint, "verify_checkpoint", truncate_and_verify)
     with pytest.raises(SystemFault, match="not a complete checkpoint"):
-        save_checkpoint(state(2), tmp_path / LAST)
+        save_checkpoint(make_state(2), tmp_path / LAST)
     monkeypatch.undo()
-    assert step_in(tmp_path) == 1
+    assert load_step(tmp_path) == 1
     assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize(("free", "warns"), [(40_000, False), (20_000, True), (100, None)])
-def test_room_is_looked_for_before_the_first_step(
+def test_disk_space_is_checked_before_training(
     free: int, warns: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two states, a third while it is written, and the best weights: some 32 KB."""
+    """Two states, a third while it is written, and the best weights need about 32 KB."""
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
-    whole = state(0, 2000)
+    whole = make_state(0, 2000)
     assert 2000 * 4 + 8 < checkpoint.count_state_bytes(whole) < 8200
     if warns is None:
         with pytest.raises(SystemFault, match=f"disk full: a checkpoint needs .* MB, .* MB free in {tmp_path}"):
@@ -256,23 +256,23 @@ def test_room_is_looked_for_before_the_first_step(
     (tmp_path / PREVIOUS).write_bytes(bytes(20_000))
     caplog.clear()
     checkpoint.check_disk_space(tmp_path, whole, {})
-    assert caplog.text == "", "what is there already takes no more room"
+    assert caplog.text == "", "existing files need no more space"
 
 
-def test_what_files_hold_of_the_data_needs_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_space_check_includes_data_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     graph = torch.zeros(10_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=20_000))
-    checkpoint.check_disk_space(tmp_path, state(0), CheckpointManager(tmp_path, {}, None).shared_state)
+    checkpoint.check_disk_space(tmp_path, make_state(0), CheckpointManager(tmp_path, {}, None).shared_state)
     for data in ({"train": graph, "test": graph[:5000]}, {"words": {f"{number:09}": number for number in range(5000)}}):
         common = CheckpointManager(tmp_path, {}, data).shared_state
         assert 40_000 <= checkpoint.count_state_bytes(common) < 46_000, "what is shared is saved once"
         with pytest.raises(SystemFault, match="disk full"):
-            checkpoint.check_disk_space(tmp_path, state(0), common)
+            checkpoint.check_disk_space(tmp_path, make_state(0), common)
 
 
 def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SystemFault, match="No such file or directory"):
-        save_checkpoint(state(1), tmp_path / "gone" / LAST)
+        save_checkpoint(make_state(1), tmp_path / "gone" / LAST)
 
 
 def test_saving_over_a_hard_linked_checkpoint_leaves_no_extra_files(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A file that was cut, changed or made by somebody else is told, and never becomes a state."""
+"""Checkpoint files that are truncated, corrupt or contain code raise and are never loaded."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers.states import equal, state, step_in
+from tests.helpers.states import equal, load_step, make_state
 from trainer.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, load_newest, save_checkpoint
 from trainer.utils.errors import ConfigError
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
-def test_a_cut_file_is_detected_and_the_previous_one_taken(
-    tmp_path: Path, share: float, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_truncated_checkpoint_is_replaced_by_the_previous_one(
+    tmp_path: Path, fraction: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     for step in (1, 2):
-        save_checkpoint(state(step), tmp_path / LAST)
+        save_checkpoint(make_state(step), tmp_path / LAST)
     data = (tmp_path / LAST).read_bytes()
-    (tmp_path / LAST).write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(ConfigError, match=r"last\.pt is not a complete checkpoint") as refused:
+    (tmp_path / LAST).write_bytes(data[: int(len(data) * fraction)])
+    with pytest.raises(ConfigError, match=r"last\.pt is not a complete checkpoint") as caught:
         load_checkpoint(tmp_path / LAST)
-    assert refused.value.exit_code == 2
+    assert caught.value.exit_code == 2
     with caplog.at_level(logging.WARNING):
-        assert step_in(tmp_path) == 1
+        assert load_step(tmp_path) == 1
     (warning,) = caplog.messages
     assert str(tmp_path / LAST) in warning
     assert str(tmp_path / PREVIOUS) in warning
 
 
-def test_the_previous_one_is_taken_for_a_missing_last_and_a_last_that_is_no_checkpoint(
+def test_missing_or_invalid_checkpoint_is_replaced_by_the_previous_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for step in (1, 2):
-        save_checkpoint(state(step), tmp_path / LAST)
-    for spoil in (lambda path: path.write_text("0"), lambda path: path.unlink()):
+        save_checkpoint(make_state(step), tmp_path / LAST)
+    for damage in (lambda path: path.write_text("0"), lambda path: path.unlink()):
         caplog.clear()
-        spoil(tmp_path / LAST)
+        damage(tmp_path / LAST)
         with caplog.at_level(logging.WARNING):
-            assert step_in(tmp_path) == 1
+            assert load_step(tmp_path) == 1
         assert len(caplog.messages) == 1
         assert PREVIOUS in caplog.messages[0]
     (tmp_path / PREVIOUS).write_text("0")
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(ConfigError) as caught:
         load_newest(tmp_path)
-    assert len(refused.value.problems) == 2
+    assert len(caught.value.problems) == 2
 
 
 def test_a_missing_path_is_reported_with_the_nearest_folder(tmp_path: Path) -> None:
@@ -68,26 +68,26 @@ def test_a_missing_path_is_reported_with_the_nearest_folder(tmp_path: Path) -> N
 @pytest.mark.slow
 def test_300_flipped_bits_are_detected_or_harmless(tmp_path: Path) -> None:
     path = tmp_path / LAST
-    save_checkpoint(state(1), path)
+    save_checkpoint(make_state(1), path)
     data = path.read_bytes()
-    dice = random.Random(0)
-    refused = 0
+    draw = random.Random(0)
+    detected = 0
     for _ in range(300):
-        place, bit = dice.randrange(len(data)), dice.randrange(8)
-        path.write_bytes(data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :])
+        offset, bit = draw.randrange(len(data)), draw.randrange(8)
+        path.write_bytes(data[:offset] + bytes([data[offset] ^ 1 << bit]) + data[offset + 1 :])
         try:
             loaded = load_checkpoint(path)
         except ConfigError as error:
             assert LAST in str(error)  # noqa: PT017
-            refused += 1
+            detected += 1
         else:
-            assert equal(loaded, state(1)), f"bit {bit} of byte {place} changed the state unnoticed"
-    assert refused > 200
+            assert equal(loaded, make_state(1)), f"bit {bit} of byte {offset} changed the state unnoticed"
+    assert detected > 200
 
 
-def test_a_flip_that_only_torch_would_notice_is_detected(tmp_path: Path) -> None:
+def test_flipped_bit_of_a_zip_attribute_is_detected(tmp_path: Path) -> None:
     path = tmp_path / LAST
-    save_checkpoint(state(1), path)
+    save_checkpoint(make_state(1), path)
     data = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
         directory = archive.start_dir
@@ -95,7 +95,7 @@ def test_a_flip_that_only_torch_would_notice_is_detected(tmp_path: Path) -> None
     data[member + 38] ^= 1 << 4  # the folder bit of the external attributes, which no checksum covers
     path.write_bytes(data)
     assert zipfile.ZipFile(path).testzip() is None
-    torch.load(path, weights_only=True)  # raises nothing, and gives whatever lay in the memory it took
+    torch.load(path, weights_only=True)  # raises nothing and returns uninitialized memory
     with pytest.raises(ConfigError, match="damaged"):
         load_checkpoint(path)
 
@@ -103,24 +103,24 @@ def test_a_flip_that_only_torch_would_notice_is_detected(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("offset", "byte", "cause"),
     [(6, 255, NotImplementedError), (8, 1, RuntimeError)],
-    ids=["a version of the future", "encrypted"],
+    ids=["unsupported version", "encrypted"],
 )
 def test_any_zipfile_error_is_reported_as_corruption(
     tmp_path: Path, offset: int, byte: int, cause: type[Exception]
 ) -> None:
     path = tmp_path / LAST
-    save_checkpoint(state(1), path)
+    save_checkpoint(make_state(1), path)
     data = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
-        data[archive.start_dir + offset] = byte  # of what the directory says of the first member
+        data[archive.start_dir + offset] = byte  # in the directory entry of the first member
     path.write_bytes(data)
-    with pytest.raises(ConfigError, match="not a complete checkpoint") as told:
+    with pytest.raises(ConfigError, match="not a complete checkpoint") as caught:
         load_checkpoint(path)
-    assert type(told.value.__cause__) is cause
+    assert type(caught.value.__cause__) is cause
 
 
 class Payload:
-    """Unpickled, it makes a folder."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, marker: Path):
         self.marker = marker
@@ -129,7 +129,7 @@ class Payload:
         return os.mkdir, (str(self.marker),)
 
 
-def attack(kind: str, path: Path, marker: Path) -> None:
+def write_payload(kind: str, path: Path, marker: Path) -> None:
     if kind == "raw":
         path.write_bytes(pickle.dumps({"position": Payload(marker)}))
     else:
@@ -138,11 +138,11 @@ def attack(kind: str, path: Path, marker: Path) -> None:
 
 @pytest.mark.parametrize("forced", [False, True])
 @pytest.mark.parametrize("kind", ["zip", "legacy", "raw"])
-def test_code_in_a_file_is_refused_and_not_run(
+def test_code_in_a_checkpoint_is_not_executed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, forced: bool
 ) -> None:
     path, marker = tmp_path / LAST, tmp_path / "marker"
-    attack(kind, path, marker)
+    write_payload(kind, path, marker)
     if forced:
         monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     with pytest.raises(ConfigError, match=r"last\.pt"):

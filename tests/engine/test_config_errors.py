@@ -1,4 +1,4 @@
-"""Errors of models and data sets are reported with their keys, by exit code 2 and without a traceback."""
+"""Errors of models and data sets are reported with their keys, exit code 2 and no traceback."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trainer.utils.errors import ConfigError, DataError, SystemFault
 TRAINER = Path(__file__).parents[2] / "trainer"
 MODELS = TRAINER / "models"
 UNCONVERTED = ("tasks/",)
-"""Packages that still raise ConfigError; each entry is to disappear."""
+"""Packages that still raise ConfigError."""
 FUSSY = """
 import torch
 from torch import nn
@@ -63,8 +63,8 @@ def test_models_do_not_raise_config_errors() -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working directory with a plugin that was not imported before."""
+def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Change to a folder with a plugin that has not been imported."""
     (tmp_path / "fussy.py").write_text(FUSSY)
     (tmp_path / "yaml/model").mkdir(parents=True)
     keys = "_target_: fussy.Fussy\nin_features: ???\nout_features: ???\nheads: 1 # sharers\nmost: 1000000 # batches\n"
@@ -76,7 +76,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("model.heads=3", "error: model.heads: 3 given; at most 2"),
         ("model.heads=2", "error: model: the columns cannot be shared"),
@@ -84,14 +84,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("model.most=3", "error: model.most: no more than 3 batches"),
     ],
 )
-@pytest.mark.usefixtures("folder")
-def test_an_error_of_a_plugin_model_is_reported_with_its_key(
-    override: str, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("plugin_folder")
+def test_plugin_model_error_is_reported_with_its_key(
+    override: str, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen = ("--config-dir", "yaml", "plugins=[fussy]", "model=fussy", "data=wine", "batch_size=16", override)
-    code, err = run_main(capsys, monkeypatch, *chosen, "epochs=1", "draw=false", "threads=1")
+    options = ("--config-dir", "yaml", "plugins=[fussy]", "model=fussy", "data=wine", "batch_size=16", override)
+    code, err = run_main(capsys, monkeypatch, *options, "epochs=1", "draw=false", "threads=1")
     assert code == 2
-    assert err.strip().splitlines()[-1] == told
+    assert err.strip().splitlines()[-1] == message
     assert "Traceback" not in err
 
 
@@ -107,7 +107,7 @@ def test_only_errors_raised_by_the_model_are_user_errors() -> None:
     assert not isinstance(other.value, ConfigError)
 
 
-def test_an_error_that_names_no_key_is_attributed_to_the_model() -> None:
+def test_error_without_a_key_is_attributed_to_the_model() -> None:
     assert add_keys(ValueError("pools: 3 given"), "model", {"pool": 1}) == ["model: pools: 3 given"]
     assert add_keys(ValueError("pool: 3 given"), "model", {"pool": 1}) == ["model.pool: 3 given"]
 
@@ -135,7 +135,7 @@ def test_arguments_of_a_data_set_are_named_by_their_keys(problem: str, expected:
     assert hints == [expected, "remove it", "data.val: 0.2 is possible"]
 
 
-def test_errors_of_readers_are_named_whatever_the_block_does(tmp_path: Path) -> None:
+def test_reader_errors_get_their_key_in_any_group(tmp_path: Path) -> None:
     config = {"model": {"path": 1}, "data": {"path": 1}}
     for group in ("model", "data"):
         with pytest.raises(ConfigError, match=r"^data\.path: .*/none does not exist"), explain_errors(config, group):
@@ -176,7 +176,7 @@ class Rows(Dataset):
         ("data.rows=2", "error: data: too few rows"),
     ],
 )
-def test_errors_of_a_data_set_of_a_plugin_are_reported_with_their_keys(
+def test_plugin_dataset_error_is_reported_with_its_key(
     tmp_path: Path,
     override: str,
     expected: str,
@@ -199,7 +199,7 @@ def test_errors_of_a_data_set_of_a_plugin_are_reported_with_their_keys(
     assert "Traceback" not in err
 
 
-def test_only_listed_modules_of_data_sets_models_and_tasks_know_of_errors_of_the_configuration() -> None:
+def test_data_sets_models_and_tasks_do_not_import_config_error() -> None:
     files = (path for package in ("data", "models", "tasks") for path in (TRAINER / package).rglob("*.py"))
     found = {
         str(path.relative_to(TRAINER))
@@ -208,4 +208,6 @@ def test_only_listed_modules_of_data_sets_models_and_tasks_know_of_errors_of_the
         if isinstance(node, ast.ImportFrom) and "ConfigError" in {name.name for name in node.names}
     }
     assert not {path for path in found if not path.startswith(UNCONVERTED)}
-    assert all(any(path.startswith(prefix) for path in found) for prefix in UNCONVERTED), "remove what is converted"
+    assert all(any(path.startswith(prefix) for path in found) for prefix in UNCONVERTED), (
+        "a converted package is still listed"
+    )

@@ -1,4 +1,4 @@
-"""The order is of (seed, epoch), every row comes once, and workers or a late start change nothing."""
+"""Batches: the order depends on seed and epoch, each row occurs once, workers and offsets change nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 
 class Jitter(Augment):
-    """Noise, and half of another row that each row names."""
+    """Adds noise and half of another row, which depends on the index."""
 
     def source_rows(self, index: Tensor, rows: int, epoch: int) -> Tensor:
         return torch.cat((index, (index * 3 + epoch) % rows))
@@ -48,8 +48,8 @@ def rows(n: int) -> TensorSplit:
 
 def loader(split: Split | int, **options: object) -> Loader:
     split = rows(split) if isinstance(split, int) else split
-    given = {"batch_size": 4, "device": CPU, "train": True} | options
-    return Loader(split, "train", **given)  # type: ignore[arg-type]
+    defaults = {"batch_size": 4, "device": CPU, "train": True} | options
+    return Loader(split, "train", **defaults)  # type: ignore[arg-type]
 
 
 def flat(batches: Iterable[Batch]) -> list[list[Tensor]]:
@@ -70,17 +70,17 @@ def indices(batches: Iterable[Batch]) -> list[int]:
 
 
 class Streamed(Split):
-    """A split that says no size, as one that reads files row by row."""
+    """A split of unknown size in bytes, such as one that reads files row by row."""
 
     def __init__(self, n: int):
         self.inner = rows(n)
-        self.asked = 0
+        self.num_calls = 0
 
     def __len__(self) -> int:
         return len(self.inner)
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
-        self.asked += 1
+        self.num_calls += 1
         return self.inner.batch(index, epoch)
 
 
@@ -93,15 +93,17 @@ class Streamed(Split):
     start=st.integers(0, 12),
 )
 @settings(max_examples=200, deadline=None)
-def test_every_row_once(n: int, batch_size: int, drop_last: bool, train: bool, epoch: int, start: int) -> None:
+def test_every_row_occurs_once_per_epoch(
+    n: int, batch_size: int, drop_last: bool, train: bool, epoch: int, start: int
+) -> None:
     if train and drop_last and n < batch_size:
         with pytest.raises(ConfigError):
             loader(n, batch_size=batch_size, drop_last=drop_last, train=train)
         return
     made = loader(n, batch_size=batch_size, drop_last=drop_last, train=train)
     batches = list(made.iter_epoch(epoch))
-    seen = indices(batches)
-    assert len(seen) == len(set(seen)) == (n - n % batch_size if drop_last and train else n)
+    found = indices(batches)
+    assert len(found) == len(set(found)) == (n - n % batch_size if drop_last and train else n)
     assert len(batches) == len(made) == len(made.make_batch_order(epoch))
     assert all(1 <= len(batch) <= batch_size + 1 for batch in batches)
     assert not (train and batch_size > 1 and len(batches) > 1 and len(batches[-1]) == 1)
@@ -109,7 +111,7 @@ def test_every_row_once(n: int, batch_size: int, drop_last: bool, train: bool, e
     assert all(torch.equal(batch.inputs["x"][:, 0].long(), batch.index) for batch in batches)
 
 
-def test_the_order_is_of_seed_and_epoch() -> None:
+def test_order_depends_on_seed_and_epoch_alone() -> None:
     made = loader(30)
     first = indices(made.iter_epoch(0))
     assert first != sorted(first)
@@ -121,7 +123,7 @@ def test_the_order_is_of_seed_and_epoch() -> None:
     assert indices(loader(30, batch_size=7).iter_epoch(0)) == first
 
 
-def test_validation_rows_stand_in_order() -> None:
+def test_validation_rows_are_in_order() -> None:
     made = loader(10, train=False, drop_last=True)
     assert indices(made.iter_epoch(3)) == list(range(10))
     assert [len(batch) for batch in made.iter_epoch(0)] == [4, 4, 2]
@@ -135,7 +137,7 @@ def test_a_single_leftover_row_joins_the_previous_batch() -> None:
     assert [len(batch) for batch in loader(3, batch_size=1).iter_epoch(0)] == [1, 1, 1]
 
 
-def test_nothing_to_iterate_over_is_refused() -> None:
+def test_split_without_batches_raises() -> None:
     with pytest.raises(ConfigError, match=r"data: the train split is empty \(0 rows\)"):
         loader(0)
     with pytest.raises(ConfigError, match="0 batches: 3 train rows < batch_size 8 with drop_last"):
@@ -145,31 +147,31 @@ def test_nothing_to_iterate_over_is_refused() -> None:
 
 @pytest.mark.parametrize("start", [0, 2])
 def test_workers_are_bit_exact(start: int) -> None:
-    here = loader(18, augment=JITTER)
-    there = loader(18, augment=JITTER, workers=2, timeout=30.0)
+    serial = loader(18, augment=JITTER)
+    parallel = loader(18, augment=JITTER, workers=2, timeout=30.0)
     before = torch.get_rng_state()
-    assert equal(here.iter_epoch(3, start), there.iter_epoch(3, start))
+    assert equal(serial.iter_epoch(3, start), parallel.iter_epoch(3, start))
     assert torch.equal(torch.get_rng_state(), before), "making batches drew from the generator that training uses"
-    assert not equal(here.iter_epoch(3), here.iter_epoch(4))
+    assert not equal(serial.iter_epoch(3), serial.iter_epoch(4))
 
 
-def test_an_augmented_row_looks_the_same_wherever_it_is_made() -> None:
+def test_augmented_row_is_independent_of_batch_and_offset() -> None:
     large, small = (loader(18, augment=JITTER, batch_size=size) for size in (18, 5))
 
-    def looks(made: Loader, start: int = 0) -> dict[int, list[float]]:
+    def collect_rows(made: Loader, start: int = 0) -> dict[int, list[float]]:
         batches = made.iter_epoch(2, start)
         return {int(i): x.tolist() for batch in batches for i, x in zip(batch.index, batch.inputs["x"], strict=True)}
 
-    assert looks(large) == looks(small)
-    assert looks(small, start=2).items() <= looks(large).items()
+    assert collect_rows(large) == collect_rows(small)
+    assert collect_rows(small, start=2).items() <= collect_rows(large).items()
 
 
-def test_a_split_that_is_not_in_memory_is_read_batch_by_batch() -> None:
+def test_split_on_disk_is_read_batch_by_batch() -> None:
     split = Streamed(10)
     streamed = loader(split, augment=JITTER)
     iterator = streamed.iter_epoch(1)
     next(iterator)
-    assert split.asked <= 2, "a split read from disk was read ahead"
+    assert split.num_calls <= 2, "a split read from disk was read ahead"
     assert equal(streamed.iter_epoch(1), loader(10, augment=JITTER).iter_epoch(1))
     assert equal(streamed.iter_epoch(1), loader(Streamed(10), augment=JITTER, workers=1, timeout=30.0).iter_epoch(1))
 
@@ -188,7 +190,7 @@ class Counted(TensorSplit):
 
 
 class Broken(Streamed):
-    """A split whose third row is no longer to be read."""
+    """A split whose third row cannot be read."""
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
         if 2 in index:
@@ -197,15 +199,15 @@ class Broken(Streamed):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_what_a_user_must_know_comes_out_of_a_worker_as_it_went_in(workers: int) -> None:
+def test_user_error_in_a_worker_is_raised_unchanged(workers: int) -> None:
     others = set(multiprocessing.active_children())
     with pytest.raises(SystemFault, match=r"^row 2 is gone$") as caught:
         list(loader(Broken(10), workers=workers, timeout=30.0).iter_epoch(0))
     assert caught.value
-    assert set(multiprocessing.active_children()) <= others, "the error is held, and the workers with it"
+    assert set(multiprocessing.active_children()) <= others, "the workers are still alive"
 
 
-def test_many_batches_are_gathered_in_one_call_and_stay_apart() -> None:
+def test_batches_are_gathered_in_one_call() -> None:
     split = Counted()
     made = loader(split, batch_size=32)
     batches = list(made.iter_epoch(0))
@@ -221,7 +223,7 @@ def test_a_full_batch_split_is_one_constant_batch() -> None:
     assert torch.equal(batch.inputs["x"], whole.full_batch.inputs["x"])
 
 
-def test_a_split_too_large_for_the_device_gives_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_split_too_large_for_the_device_gives_same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     split = TensorSplit({"x": torch.arange(20.0)[:, None]}, torch.arange(20))
     resident = Loader(split, "train", batch_size=6, device=torch.device("cpu"), train=True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2 * split.count_bytes(), 0))
@@ -247,7 +249,7 @@ class Bytes(TensorSplit):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_what_is_left_to_do_is_done_behind_the_workers(workers: int) -> None:
+def test_to_model_inputs_is_applied_with_and_without_workers(workers: int) -> None:
     stored = torch.arange(24, dtype=torch.uint8).view(8, 3)
     made = Loader(Bytes({"x": stored}), "val", batch_size=3, device=torch.device("cpu"), workers=workers)
     found = torch.cat([batch.inputs["x"] for batch in made.iter_epoch(0)])
@@ -266,7 +268,7 @@ class Uneven(TensorSplit):
 
 
 @pytest.mark.parametrize("bucket", [1, 2, 50])
-def test_rows_left_out_of_an_epoch_are_of_any_length_and_others_each_time(bucket: int) -> None:
+def test_drop_last_leaves_out_rows_of_any_length(bucket: int) -> None:
     split = Uneven(rows(23).inputs, torch.arange(23))
     made = loader(split, batch_size=6, drop_last=True, bucket=bucket)
     left_out = [set(range(23)) - set(indices(made.iter_epoch(epoch))) for epoch in range(60)]

@@ -1,4 +1,4 @@
-"""Workers that fail, die or hang are told in a sentence, and end with the run they work for."""
+"""Workers that fail, die or hang are reported, and end with the run."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from trainer.runs import run_dir
 from trainer.utils.errors import ConfigError, DataError, SystemFault, UserError
 
 
-class Spoilt(TensorSplit):
-    """A split on the disk, whose sixth row does something."""
+class FaultySplit(TensorSplit):
+    """A split that is not in memory and runs an action when its sixth row is read."""
 
-    def __init__(self, deed: Callable[[], object]) -> None:
+    def __init__(self, action: Callable[[], object]) -> None:
         super().__init__({"x": torch.arange(20.0)[:, None]}, torch.arange(20))
-        self.deed = deed
+        self.action = action
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
         if 5 in index:
-            self.deed()
+            self.action()
         return super().batch(index, epoch)
 
     def count_bytes(self) -> None:  # type: ignore[override]
@@ -44,18 +44,18 @@ def fail() -> None:
     raise KeyError("a column")
 
 
-def fail_at_the_disk() -> None:
+def raise_disk_error() -> None:
     raise OSError(5, "Input/output error")
 
 
-def told(deed: Callable[[], object], *, count: int = 2, timeout: float = 30.0) -> UserError:
-    """What is raised over the epoch, its workers gone."""
-    split = Spoilt(deed)
+def catch_error(action: Callable[[], object], *, count: int = 2, timeout: float = 30.0) -> UserError:
+    """Return the error of an epoch in which the sixth row runs an action."""
+    split = FaultySplit(action)
     loader = Loader(split, "train", batch_size=4, device=torch.device("cpu"), workers=count, timeout=timeout)
-    began = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(UserError) as caught:
         list(loader.iter_epoch(0))
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - started < 20
     error = caught.value
     assert len(str(error)) < 250
     return error
@@ -63,14 +63,14 @@ def told(deed: Callable[[], object], *, count: int = 2, timeout: float = 30.0) -
 
 @pytest.mark.parametrize(("count", "where"), [(0, ""), (2, " (data worker 1)")])
 def test_an_unreadable_row_is_reported(count: int, where: str) -> None:
-    error = told(fail, count=count)
+    error = catch_error(fail, count=count)
     assert str(error) == f"cannot read row 5{where}: KeyError: 'a column'"
     assert (type(error), error.exit_code) == (WorkerError, 1)
     assert "in fail" in "".join(error.__notes__)
 
 
 def test_an_unreadable_disk_is_a_system_fault() -> None:
-    error = told(fail_at_the_disk)
+    error = catch_error(raise_disk_error)
     assert str(error) == "cannot read row 5 (data worker 1): OSError: [Errno 5] Input/output error"
     assert (type(error), error.exit_code) == (SystemFault, 4)
 
@@ -80,55 +80,59 @@ def reject_file() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_a_file_that_is_invalid_at_batch_time_is_reported_with_its_key(count: int) -> None:
-    loader = Loader(Spoilt(reject_file), "train", batch_size=4, device=torch.device("cpu"), workers=count, timeout=30.0)
+def test_data_error_in_a_batch_is_reported_with_its_key(count: int) -> None:
+    loader = Loader(
+        FaultySplit(reject_file), "train", batch_size=4, device=torch.device("cpu"), workers=count, timeout=30.0
+    )
     config = {"model": {"path": 1}, "data": {"path": "x"}}
     with pytest.raises(ConfigError, match=r"^data\.path: no such file\nrestore it$"), explain_errors(config, "model"):
         list(loader.iter_epoch(0))
 
 
-def test_a_batch_that_fails_only_as_a_whole_reports_all_its_rows() -> None:
-    class Together(Spoilt):
+def test_failure_of_a_whole_batch_reports_all_rows() -> None:
+    class FailingBatches(FaultySplit):
         def batch(self, index: Tensor, epoch: int) -> Batch:
             return super().batch(index, epoch) if len(index) > 1 else TensorSplit.batch(self, index, epoch)
 
-    loader = Loader(Together(fail), "train", batch_size=4, device=torch.device("cpu"))
+    loader = Loader(FailingBatches(fail), "train", batch_size=4, device=torch.device("cpu"))
     with pytest.raises(WorkerError, match="cannot read rows 4, 5, 6, 7: KeyError"):
         list(loader.iter_epoch(0))
 
 
-def kill() -> None:
+def kill_process() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def leave() -> None:
+def exit_process() -> None:
     os._exit(9)
 
 
 @pytest.mark.parametrize(
-    ("deed", "end"),
+    ("action", "cause"),
     [
-        (kill, r"was killed by signal 9 \(SIGKILL\): often out of memory"),
-        (leave, "ended with exit code 9"),
+        (kill_process, r"was killed by signal 9 \(SIGKILL\): often out of memory"),
+        (exit_process, "ended with exit code 9"),
     ],
     ids=["killed", "left"],
 )
-def test_a_dead_worker_is_reported_with_its_rows_and_cause(deed: Callable[[], object], end: str) -> None:
-    error = told(deed)
+def test_a_dead_worker_is_reported_with_its_rows_and_cause(action: Callable[[], object], cause: str) -> None:
+    error = catch_error(action)
     assert isinstance(error, WorkerError)
     assert error.exit_code == 1
-    assert re.fullmatch(rf"data worker 1 \(process \d+\) {end}; its next batch was rows 4, 5, 6, 7", str(error)), error
+    assert re.fullmatch(rf"data worker 1 \(process \d+\) {cause}; its next batch was rows 4, 5, 6, 7", str(error)), (
+        error
+    )
 
 
 def test_a_hanging_worker_is_reported_with_its_rows() -> None:
-    error = told(lambda: time.sleep(1000), timeout=1.0)
+    error = catch_error(lambda: time.sleep(1000), timeout=1.0)
     assert str(error) == "data worker 1 gave no batch for 1 s (worker_timeout); its next batch was rows 4, 5, 6, 7"
 
 
 @pytest.mark.slow
 def test_a_dead_worker_is_reported_while_waiting_for_a_batch() -> None:
-    """And not in the middle of what is done between two batches, which may be a save."""
-    loader = Loader(Spoilt(print), "train", batch_size=4, device=torch.device("cpu"), workers=2, timeout=30.0)
+    """Not between two batches, where a checkpoint may be written."""
+    loader = Loader(FaultySplit(print), "train", batch_size=4, device=torch.device("cpu"), workers=2, timeout=30.0)
     batches = loader.iter_epoch(0)
     next(batches)
     os.kill(loader.worker_monitor.workers[1].pid or 0, signal.SIGKILL)
@@ -138,19 +142,19 @@ def test_a_dead_worker_is_reported_while_waiting_for_a_batch() -> None:
         list(batches)
 
 
-def test_other_errors_are_left_as_they_are() -> None:
+def test_other_errors_are_not_wrapped() -> None:
     def fail() -> Iterator[Batch]:
         yield batch
         raise RuntimeError("something else")
 
     batch = TensorSplit({"x": torch.zeros(1)}, None).batch(torch.tensor([0]), 0)
-    watch, batches = dataloader_workers.WorkerMonitor(1.0), fail()
-    assert watch.next_batch(batches) is batch
+    monitor, batches = dataloader_workers.WorkerMonitor(1.0), fail()
+    assert monitor.next_batch(batches) is batch
     with pytest.raises(RuntimeError, match="something else"):
-        watch.next_batch(batches)
+        monitor.next_batch(batches)
 
 
-OWN = """
+PLUGIN = """
 import os, signal, time
 import torch
 from trainer.core.dataset import TensorSplit
@@ -173,10 +177,10 @@ class Own(Moons):
 
 
 @pytest.mark.slow
-def test_the_command_ends_with_a_message_and_a_resumable_run(tmp_path: Path) -> None:
-    write(tmp_path, {"own_deadly.py": OWN, "c/data/deadly.yaml": "# own\n_target_: own_deadly.Own\nrows: 300\n"})
-    words = ("--config-dir", "c", "plugins=[own_deadly]", "model=mlp", "data=deadly", "epochs=3", "threads=1")
-    run = (*words, "batch_size=16", "save_every=0", "hydra.run.dir=outputs/run")
+def test_cli_run_with_a_killed_worker_fails_and_resumes(tmp_path: Path) -> None:
+    write(tmp_path, {"own_deadly.py": PLUGIN, "c/data/deadly.yaml": "# own\n_target_: own_deadly.Own\nrows: 300\n"})
+    overrides = ("--config-dir", "c", "plugins=[own_deadly]", "model=mlp", "data=deadly", "epochs=3", "threads=1")
+    run = (*overrides, "batch_size=16", "save_every=0", "hydra.run.dir=outputs/run")
     done = train(*run, "num_workers=2", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("error: data worker ")
@@ -188,7 +192,7 @@ def test_the_command_ends_with_a_message_and_a_resumable_run(tmp_path: Path) -> 
     assert again.returncode == 0, again.stderr
 
 
-def workers_of(pid: int) -> list[int]:
+def list_children(pid: int) -> list[int]:
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     return [int(word) for word in text.split()]
 
@@ -201,22 +205,22 @@ def is_running(pid: int) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
 def test_a_killed_run_leaves_no_worker_and_resumes_immediately(tmp_path: Path) -> None:
-    words = ("model=mlp", "data=moons", "num_workers=2", "threads=1", "save_every=0", "hydra.run.dir=outputs/run")
-    process = start(*words, "epochs=30", cwd=tmp_path)
+    overrides = ("model=mlp", "data=moons", "num_workers=2", "threads=1", "save_every=0", "hydra.run.dir=outputs/run")
+    process = start(*overrides, "epochs=30", cwd=tmp_path)
     path = tmp_path / "outputs/run"
     deadline = time.monotonic() + 90
     children: list[int] = []
     while time.monotonic() < deadline and process.poll() is None and not children:
-        children = workers_of(process.pid) if (path / "last.pt").exists() else []
+        children = list_children(process.pid) if (path / "last.pt").exists() else []
     process.kill()
     process.wait()
-    began = time.monotonic()
+    killed = time.monotonic()
     with run_dir.lock_run(path, timeout=1.0):
         pass
-    while any(map(is_running, children)) and time.monotonic() < began + 30:
+    while any(map(is_running, children)) and time.monotonic() < killed + 30:
         time.sleep(0.01)
     assert children
-    assert time.monotonic() - began < 3, "workers, or the lock, outlived the run"
+    assert time.monotonic() - killed < 3, "workers, or the lock, outlived the run"
     process.communicate()

@@ -1,4 +1,4 @@
-"""What files hold, as digests: of contents and names, cheap or exact, with the change named."""
+"""Fingerprints of data files: digests of contents and names, cheap or exact, and descriptions of changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainer.utils.errors import ConfigError, SystemFault
 
 @pytest.fixture
 def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file that is looked at in blocks, of which most bytes are between them."""
+    """Write a file that is read in blocks, with most bytes between them."""
     monkeypatch.setattr(dataset_fingerprint, "MAX_WHOLE_FILE_BYTES", 100)
     monkeypatch.setattr(dataset_fingerprint, "BLOCK_BYTES", 4)
     path = tmp_path / "large.csv"
@@ -31,19 +31,19 @@ def change_between_blocks(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_the_name_of_data_is_the_same_however_closely_it_is_looked_at(large: Path) -> None:
-    """Or ``resume=auto fingerprint=exact`` would not find a run of the same data, nor the leaderboard rank it."""
+def test_digest_is_independent_of_exact_mode(large: Path) -> None:
+    """``resume=auto fingerprint=exact`` and the leaderboard compare digests of both modes."""
     cheap, exact = (dataset_fingerprint.compute_fingerprint({"path": large}, exact=mode) for mode in (False, True))
     assert cheap["digest"] == exact["digest"]
     assert len(exact["files"]["path"]) == len(cheap["files"]["path"]) + 1
 
 
-def test_an_exact_fingerprint_finds_what_a_cheap_one_overlooks(large: Path) -> None:
+def test_exact_fingerprint_detects_changes_between_blocks(large: Path) -> None:
     before = [dataset_fingerprint.compute_fingerprint({"path": large}, exact=mode) for mode in (False, True)]
     change_between_blocks(large)
     now = [dataset_fingerprint.compute_fingerprint({"path": large}, exact=mode) for mode in (False, True)]
-    told = [describe_changes(a, b, {"path": Path("large.csv")}) for a, b in zip(before, now, strict=True)]
-    assert told == [[], ["1 changed: large.csv"]]
+    changes = [describe_changes(a, b, {"path": Path("large.csv")}) for a, b in zip(before, now, strict=True)]
+    assert changes == [[], ["1 changed: large.csv"]]
     large.write_bytes(bytes(1001))
     assert describe_changes(before[0], dataset_fingerprint.compute_fingerprint({"path": large}), {}) == [
         "1 changed: path"
@@ -62,7 +62,7 @@ def test_many_files_are_reported_by_folder(tmp_path: Path, monkeypatch: pytest.M
     ) == ["1 changed: books/b"]
 
 
-def test_names_count_and_times_do_not(tmp_path: Path) -> None:
+def test_names_are_compared_and_times_are_not(tmp_path: Path) -> None:
     for name in ("x.txt", "y.txt", ".hidden"):
         (tmp_path / name).write_text(name)
     before = dataset_fingerprint.compute_fingerprint({"path": tmp_path})
@@ -75,61 +75,69 @@ def test_names_count_and_times_do_not(tmp_path: Path) -> None:
     assert describe_changes(before, now, {"path": Path("texts")}) == ["1 missing: texts/x.txt", "1 new: texts/z.txt"]
 
 
-def small(folder: Path, *names: str) -> Path:
-    """Files that hold their names."""
+def write_files(folder: Path, *names: str) -> Path:
+    """Write files that contain their names; return the folder."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
     return folder
 
 
-def listed(folder: Path) -> list[str]:
+def list_names(folder: Path) -> list[str]:
     return sorted(dataset_fingerprint.compute_fingerprint({"path": folder})["files"])
 
 
-def test_links_to_folders_are_followed_and_never_in_a_circle(tmp_path: Path) -> None:
-    store = small(tmp_path / "store", "0.txt", "more/1.txt")
-    data = small(tmp_path / "data", "b/2.txt")
+def test_links_to_folders_are_followed_without_cycles(tmp_path: Path) -> None:
+    store = write_files(tmp_path / "store", "0.txt", "more/1.txt")
+    data = write_files(tmp_path / "data", "b/2.txt")
     for name, target in (("a", store), ("c", store), ("up", tmp_path), ("b/self", data / "b"), ("b/top", data)):
         (data / name).symlink_to(target, target_is_directory=True)
     (store / "back").symlink_to(data / "b", target_is_directory=True)
-    names = listed(data)
+    names = list_names(data)
     direct = ["path/a/0.txt", "path/a/more/1.txt", "path/b/2.txt", "path/c/0.txt", "path/c/more/1.txt"]
     assert {*direct, "path/a/back/2.txt", "path/up/store/0.txt"} <= {*names}
     assert not [name for name in names if "self" in name or "top" in name or name.startswith("path/up/data")]
     before = dataset_fingerprint.compute_fingerprint({"path": data})
     (store / "0.txt").write_text("noise")
-    told = describe_changes(before, dataset_fingerprint.compute_fingerprint({"path": data}), {"path": Path("pics")})
-    assert told[0].startswith("3 changed: pics/a/0.txt, pics/c/0.txt")
+    changes = describe_changes(before, dataset_fingerprint.compute_fingerprint({"path": data}), {"path": Path("pics")})
+    assert changes[0].startswith("3 changed: pics/a/0.txt, pics/c/0.txt")
 
 
 @pytest.mark.slow
-def test_of_a_folder_of_runs_no_run_is_read(tmp_path: Path) -> None:
-    """Or data in the working folder would be other data after every run."""
-    small(tmp_path, "x.txt", "outputs/y.txt", "outputs/own/z.txt", "src/__pycache__/w.txt", "src/__pycache__/w.pyc")
+def test_run_directories_are_not_listed(tmp_path: Path) -> None:
+    """Data in the working folder would change with every run."""
+    write_files(
+        tmp_path, "x.txt", "outputs/y.txt", "outputs/own/z.txt", "src/__pycache__/w.txt", "src/__pycache__/w.pyc"
+    )
     names = ["path/outputs/own/z.txt", "path/outputs/y.txt", "path/src/__pycache__/w.txt", "path/x.txt"]
-    assert listed(tmp_path) == names
+    assert list_names(tmp_path) == names
     for number, file in enumerate(dataset_fingerprint.RUN_FILE_NAMES):
-        small(tmp_path / "outputs", f"run{number}/{file}", f"run{number}/curves.png", f"sweep/job{number}/{file}")
-    small(tmp_path / "outputs", "sweep/leaderboard.csv", "classifiers/0/last.pt", "today/begun/seed=0.out")
-    small(tmp_path / "outputs" / "today", "run/.lock", "run/train.log", "sweep/leaderboard.csv", "sweep/job/last.pt")
+        write_files(tmp_path / "outputs", f"run{number}/{file}", f"run{number}/curves.png", f"sweep/job{number}/{file}")
+    write_files(tmp_path / "outputs", "sweep/leaderboard.csv", "classifiers/0/last.pt", "today/begun/seed=0.out")
+    write_files(
+        tmp_path / "outputs" / "today", "run/.lock", "run/train.log", "sweep/leaderboard.csv", "sweep/job/last.pt"
+    )
     (tmp_path / "outputs" / "today" / "claimed").mkdir()
     (tmp_path / "outputs" / "latest").symlink_to("run0", target_is_directory=True)
-    assert listed(tmp_path) == names
-    assert "path/run0/curves.png" in listed(tmp_path / "outputs"), "they are the data that was asked for"
+    assert list_names(tmp_path) == names
+    assert "path/run0/curves.png" in list_names(tmp_path / "outputs"), (
+        "a run directory that is itself the path is listed"
+    )
 
 
-def test_runs_are_known_by_the_names_that_they_have() -> None:
+def test_run_file_names_equal_those_of_run_dir() -> None:
     assert dataset_fingerprint.RUNS_DIR_NAME == run_folder.RUNS_ROOT
     assert set(dataset_fingerprint.RUN_FILE_NAMES) == {run_folder.LOCK_FILE, *run_folder.IDENTIFYING_FILES}
     assert dataset_fingerprint.JOB_SUFFIX == run_folder.JOB_OUTPUT_SUFFIX
 
 
-def test_more_files_than_are_listed_are_compared_with_fewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fingerprints_above_and_below_the_file_limit_are_comparable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(dataset_fingerprint, "MAX_LISTED_FILES", 4)
     few, many = (
         dataset_fingerprint.compute_fingerprint(
-            {"path": small(tmp_path / str(count), *(f"{'ab'[n % 2]}/{n}" for n in range(count)))}
+            {"path": write_files(tmp_path / str(count), *(f"{'ab'[n % 2]}/{n}" for n in range(count)))}
         )
         for count in (4, 5)
     )
@@ -140,7 +148,10 @@ def test_more_files_than_are_listed_are_compared_with_fewer(tmp_path: Path, monk
 
 def test_a_changed_file_is_reported_by_path_among_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset_fingerprint, "MAX_LISTED_FILES", 1)
-    paths = {"path": small(tmp_path / "tables", "a", "b"), "graph": small(tmp_path, "graph.csv") / "graph.csv"}
+    paths = {
+        "path": write_files(tmp_path / "tables", "a", "b"),
+        "graph": write_files(tmp_path, "graph.csv") / "graph.csv",
+    }
     before = dataset_fingerprint.compute_fingerprint(paths)
     paths["graph"].write_text("other")
     assert describe_changes(before, dataset_fingerprint.compute_fingerprint(paths), paths) == [
@@ -149,13 +160,13 @@ def test_a_changed_file_is_reported_by_path_among_many_files(tmp_path: Path, mon
 
 
 def test_a_fingerprint_of_another_version_is_not_compared(tmp_path: Path) -> None:
-    now = dataset_fingerprint.compute_fingerprint({"path": small(tmp_path, "x.txt")})
+    now = dataset_fingerprint.compute_fingerprint({"path": write_files(tmp_path, "x.txt")})
     with pytest.raises(ConfigError, match="has version 2 and cannot be compared: this version of train compares ver"):
         describe_changes(now | {"version": 2}, now, {"path": tmp_path})
 
 
 def test_a_fingerprint_without_files_never_matches(tmp_path: Path) -> None:
-    empty = dataset_fingerprint.compute_fingerprint({"path": small(tmp_path, "x.csv")}, [".txt"])
+    empty = dataset_fingerprint.compute_fingerprint({"path": write_files(tmp_path, "x.csv")}, [".txt"])
     assert describe_changes(empty, empty, {"path": tmp_path}) == [
         "the fingerprint of the run has no files: changes cannot be detected"
     ]
@@ -164,15 +175,15 @@ def test_a_fingerprint_without_files_never_matches(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_tmp")
-def test_no_run_begins_on_files_without_a_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_without_fingerprinted_files_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.engine.dataset_fingerprint._walk_dirs", lambda _: [])
     with pytest.raises(SystemFault, match="none of the files that were read"):
         train_run("text_folder")
 
 
 def test_digests_match_earlier_versions(tmp_path: Path) -> None:
-    """A run is known by them."""
-    folder = small(
+    """Saved runs are identified by them."""
+    folder = write_files(
         tmp_path, "train/a/0.txt", "train/b/1.txt", "test/a/2.TXT", "train/a/more/3.txt", "notes", ".h/4.txt"
     )
     assert (
@@ -183,14 +194,14 @@ def test_digests_match_earlier_versions(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("in_tmp")
 @pytest.mark.slow
-def test_images_behind_links_may_not_change() -> None:
+def test_changed_images_behind_links_are_detected() -> None:
     copy_files("image_folder")
     Path("files", "kinds").rename("store")
     Path("files", "kinds").mkdir()
     for kind in ("dark", "light"):
         Path("files", "kinds", kind).symlink_to(Path("store", kind).absolute(), target_is_directory=True)
-    words = ["model=mlp", "data=image_folder", "data.path=files/kinds", "max_steps=1", "draw=false"]
-    path = Path(train.run(compose.compose(words)).folder)
+    overrides = ["model=mlp", "data=image_folder", "data.path=files/kinds", "max_steps=1", "draw=false"]
+    path = Path(train.run(compose.compose(overrides)).folder)
     evaluate_scores(path)
     for file in Path("store").rglob("*.png"):
         file.write_bytes(next(Path("store", "light").iterdir()).read_bytes())
@@ -200,10 +211,10 @@ def test_images_behind_links_may_not_change() -> None:
 
 @pytest.mark.usefixtures("in_tmp")
 @pytest.mark.slow
-def test_data_in_the_working_folder_is_the_same_after_every_run() -> None:
+def test_digest_of_the_working_folder_ignores_runs() -> None:
     for file in Path(copy_files("idx")["path"]).iterdir():
         file.rename(file.name)
-    words = ["model=mlp", "data=idx", "data.path=.", "max_steps=1"]
-    first, second = (train.run(compose.compose([*words, f"seed={seed}"])) for seed in (0, 1))
+    overrides = ["model=mlp", "data=idx", "data.path=.", "max_steps=1"]
+    first, second = (train.run(compose.compose([*overrides, f"seed={seed}"])) for seed in (0, 1))
     assert first.data_digest == second.data_digest
     assert evaluate_scores(Path(first.folder)) == first.test

@@ -1,4 +1,4 @@
-"""The info of a data set is stored flat, under the keys of checkpoint format 3, however DatasetInfo is nested."""
+"""Saved state of a ``DatasetInfo``: flat, with the keys of checkpoint format 3."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INFO = DatasetInfo(
 )
 
 
-def test_the_stored_keys_and_their_attributes() -> None:
+def test_state_is_flat_with_the_stored_keys() -> None:
     state = info_state(INFO)
     node_classes, modes = state.pop("node_classes"), state.pop("modes")
     assert state == {
@@ -61,7 +61,7 @@ def test_stored_info_is_restored() -> None:
 
 
 @pytest.mark.parametrize("run", ["csv_mlp", "karate_gcn", "ring_cgan", "series_dlinear", "text_lstm"])
-def test_info_stored_by_0_1_0_is_stored_again_alike(run: str) -> None:
+def test_state_saved_by_0_1_0_round_trips(run: str) -> None:
     stored = consistency.load_best(RUNS_0_1_0 / run)["data"]["dataset_info"]
     again = info_state(info_from_state(stored))
     assert [*again] == [*STORED_FIELDS]

@@ -1,4 +1,4 @@
-"""What a checkpoint keeps of the data: few rows, and what is asked of others is read from the files."""
+"""Excerpts of the data in a checkpoint; other rows are read from the files."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from trainer.runs import sample, saved_run
 from trainer.utils.errors import ConfigError
 
 
-@pytest.mark.parametrize(("width", "kept"), [(2, 1000), (784, EXCERPT_BYTES // (4 * 784)), (1 << 20, 1)])
-def test_rows_are_kept_as_far_as_there_is_room(width: int, kept: int) -> None:
+@pytest.mark.parametrize(("width", "num_rows"), [(2, 1000), (784, EXCERPT_BYTES // (4 * 784)), (1 << 20, 1)])
+def test_excerpt_is_limited_by_rows_and_bytes(width: int, num_rows: int) -> None:
     split = TensorSplit({"x": torch.zeros(1, width).expand(1200, width)})
     found = make_excerpt(split, EXCERPT_ROWS["train"])
     assert found is not None
-    assert found.full_batch.inputs["x"].shape == (kept, width)
-    assert found.full_batch.inputs["x"].untyped_storage().nbytes() == 4 * kept * width
+    assert found.full_batch.inputs["x"].shape == (num_rows, width)
+    assert found.full_batch.inputs["x"].untyped_storage().nbytes() == 4 * num_rows * width
 
 
 def test_a_graph_is_never_split() -> None:
-    found = make_excerpt(FullBatchSplit({"x": torch.zeros(5, 2)}, torch.zeros(5)), 8)
-    assert found is not None
-    assert not found.is_divisible
-    assert len(found.full_batch.inputs["x"]) == 5
+    excerpt = make_excerpt(FullBatchSplit({"x": torch.zeros(5, 2)}, torch.zeros(5)), 8)
+    assert excerpt is not None
+    assert not excerpt.is_divisible
+    assert len(excerpt.full_batch.inputs["x"]) == 5
 
 
-def test_a_way_between_rows_that_are_not_kept_is_read_from_the_data(
+def test_interpolation_between_rows_outside_the_excerpt_reads_the_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["model=binary_vae", "data=digits", "data.size=8", "model.hidden=[8]", "model.latent=2", "max_steps=1"]
-    run = trainer.run(trainer.compose([*words, "task.classifier=null", "task.samples=20", "draw=false"]))
-    kept, _ = saved_run.load_from_args("sample", [run.folder])
-    assert list(sample.sample_run(kept, {"count": 3}))
-    assert list(sample.sample_run(kept, {"count": 3, "start": EXCERPT_ROWS["test"], "end": 100}))
+    overrides = ["model=binary_vae", "data=digits", "data.size=8", "model.hidden=[8]", "model.latent=2", "max_steps=1"]
+    run = trainer.run(trainer.compose([*overrides, "task.classifier=null", "task.samples=20", "draw=false"]))
+    saved, _ = saved_run.load_from_args("sample", [run.folder])
+    assert list(sample.sample_run(saved, {"count": 3}))
+    assert list(sample.sample_run(saved, {"count": 3, "start": EXCERPT_ROWS["test"], "end": 100}))
 
 
 def test_stored_data_of_a_later_version_is_refused() -> None:

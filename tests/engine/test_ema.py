@@ -1,4 +1,4 @@
-"""Exponential moving average: closed form with a warm-up of the decay, exchange of weights, state by name."""
+"""Exponential moving average: closed form with decay warm-up, swap of weights, state by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def make_params() -> tuple[nn.Linear, FlatParameters]:
     return layer, FlatParameters(layer.parameters(), names={p: name for name, p in layer.named_parameters()})
 
 
-def test_average_equals_the_recurrence_with_a_smaller_decay_at_first() -> None:
+def test_average_matches_the_recurrence_with_decay_warmup() -> None:
     layer, params = make_params()
     ema = EMA(params, decay=0.5)
     expected = layer.weight.detach().clone()

@@ -1,4 +1,4 @@
-"""Any optimizer and schedule, groups and frozen parts: a run that is stopped goes on to the same bits."""
+"""Bit-exact resume with any optimizer and schedule, parameter groups and frozen parameters."""
 
 from __future__ import annotations
 
@@ -32,24 +32,25 @@ LAST_STEP = 8
 GROUPS = "optimizer.groups=[{match: 'layers.*', lr_scale: 0.1}, {match: '*.bias', weight_decay: 0.3}]"
 
 
-def build(*words: str, keeper: Any = None, watcher: Any = None) -> Trainer:
-    return lab(*NETWORK, *words, keeper=keeper, watcher=watcher).trainer
+def build(*overrides: str, manager: Any = None, callback: Any = None) -> Trainer:
+    return lab(*NETWORK, *overrides, manager=manager, callback=callback).trainer
 
 
-def run_whole(make: Any) -> str:
+def hash_uninterrupted(make: Any) -> str:
+    """Return the hash of an uninterrupted run."""
     trainer = make()
     trainer.fit()
     return hash_state(trainer)
 
 
 def check_state(trainer: Trainer, folder: Path) -> None:
-    """What is saved passes the checks of a resume."""
+    """Check that the saved state passes the validation of a resume."""
     state = checkpoint.load_newest(folder)
     checkpoint_schema.check_trained_state(state, trainer, folder / checkpoint.LAST)
 
 
 def assert_resumes(make: Any, folder: Path, step: int) -> None:
-    whole = run_whole(make)
+    whole = hash_uninterrupted(make)
     chain = ResumedRun(make, folder)
     chain.start(StopAt(step))
     check_state(make(), folder)
@@ -57,8 +58,8 @@ def assert_resumes(make: Any, folder: Path, step: int) -> None:
 
 
 def test_every_option_is_tested() -> None:
-    ours = {"adam", "adamw", "sgd", "rmsprop"}
-    assert set(registry.list_options("optimizer")) == {*TORCH, *ours}
+    own = {"adam", "adamw", "sgd", "rmsprop"}
+    assert set(registry.list_options("optimizer")) == {*TORCH, *own}
     assert set(registry.list_options("scheduler")) == {*SCHEDULES, "none", "onecycle", "cosine", "step", "plateau"}
 
 
@@ -83,9 +84,9 @@ def test_a_plateau_schedule_of_torch_resumes_bit_exactly(step: int, tmp_path: Pa
 
 @pytest.mark.parametrize("optimizer", ["adamw", "nadam", "muon"])
 def test_param_groups_and_frozen_parameters_resume_bit_exactly(optimizer: str, tmp_path: Path) -> None:
-    words = (f"optimizer={optimizer}", GROUPS, "freeze=['layers.0.bias']")
-    assert_resumes(partial(build, *words), tmp_path, 5)
-    trainer = build(*words)
+    overrides = (f"optimizer={optimizer}", GROUPS, "freeze=['layers.0.bias']")
+    assert_resumes(partial(build, *overrides), tmp_path, 5)
+    trainer = build(*overrides)
     state = trainer.state_dict()["param_groups"]["model"]
     assert set(state["ema"]) == {"model.layers.0.weight", "model.head.weight", "model.head.bias"}
     start = trainer.task.model.get_parameter("layers.0.bias").clone()
@@ -94,13 +95,13 @@ def test_param_groups_and_frozen_parameters_resume_bit_exactly(optimizer: str, t
     assert trainer.task.model.get_parameter("layers.0.bias").grad is None
 
 
-@pytest.mark.parametrize("words", [("optimizer=nadam",), ("optimizer=sgd", "freeze=['generator.net.0.*']")])
-def test_gan_training_resumes_bit_exactly(words: tuple[str, ...], tmp_path: Path) -> None:
-    def make(keeper: Any = None, watcher: Any = None) -> Trainer:
-        game = ("model=gan", "data=ring", "data.rows=100", "batch_size=8", "model.critic_hidden=[8,8]")
-        own = ("model.generator_hidden=[8]", "task.critic_steps=2", "epochs=1", "val_every=1", "task.samples=50")
+@pytest.mark.parametrize("overrides", [("optimizer=nadam",), ("optimizer=sgd", "freeze=['generator.net.0.*']")])
+def test_gan_training_resumes_bit_exactly(overrides: tuple[str, ...], tmp_path: Path) -> None:
+    def make(manager: Any = None, callback: Any = None) -> Trainer:
+        gan = ("model=gan", "data=ring", "data.rows=100", "batch_size=8", "model.critic_hidden=[8,8]")
+        small = ("model.generator_hidden=[8]", "task.critic_steps=2", "epochs=1", "val_every=1", "task.samples=50")
         groups = "optimizer.groups=[{match: 'critic.*', lr_scale: 0.5}]"
-        return lab(*game, *own, *words, groups, "ema=0.8", keeper=keeper, watcher=watcher).trainer
+        return lab(*gan, *small, *overrides, groups, "ema=0.8", manager=manager, callback=callback).trainer
 
     assert_resumes(make, tmp_path, 4)
 
@@ -125,7 +126,7 @@ def test_per_group_lr_and_weight_decay_match_a_closed_form() -> None:
         torch.testing.assert_close(trainer.task.model.head.bias, bias)  # type: ignore[union-attr]
 
 
-def test_freezing_matches_training_without_those_gradients() -> None:
+def test_frozen_parameters_are_in_no_group_and_have_no_gradient() -> None:
     frozen = build("freeze=['head.*']", "optimizer=adamw")
     assert [group.params.names for group in frozen.param_groups.values()] == [
         ["model.layers.0.weight", "model.layers.0.bias"]
@@ -133,10 +134,10 @@ def test_freezing_matches_training_without_those_gradients() -> None:
     assert all(p.grad is None for n, p in frozen.task.named_parameters() if "head" in n)
 
 
-def test_norms_of_a_frozen_part_keep_their_statistics_and_others_do_not() -> None:
-    words = ("model=resnet", "data=gratings", "data.rows=60", "batch_size=16", "max_steps=2")
+def test_frozen_batch_norm_keeps_its_running_statistics() -> None:
+    overrides = ("model=resnet", "data=gratings", "data.rows=60", "batch_size=16", "max_steps=2")
     for patterns, moves in (([], True), (["trunk.stem.*"], False)):
-        trainer = lab(*words, f"freeze={patterns}").trainer
+        trainer = lab(*overrides, f"freeze={patterns}").trainer
         stem, later = (trainer.task.model.get_submodule(f"trunk.{n}") for n in ("stem.1", "stages.0.branch.1"))
         before = stem.running_mean.clone(), later.running_mean.clone()  # type: ignore[operator, union-attr]
         trainer.fit()
@@ -146,7 +147,7 @@ def test_norms_of_a_frozen_part_keep_their_statistics_and_others_do_not() -> Non
 
 @pytest.mark.parametrize("optimizer", ["NAdam", "Adafactor"])
 def test_fp16_skips_an_overflow(optimizer: str, tmp_path: Path) -> None:
-    trainer = tiny(optimizer=node(optimizer), precision="fp16", epochs=2, keeper=CheckpointManager(tmp_path, {}))
+    trainer = tiny(optimizer=node(optimizer), precision="fp16", epochs=2, manager=CheckpointManager(tmp_path, {}))
     (group,) = trainer.param_groups.values()
     trainer.scaler.load_state_dict(trainer.scaler.state_dict() | {"scale": 2.0**60})
     start, scales = weights(trainer), []
@@ -175,18 +176,20 @@ def test_an_unsupported_momentum_is_refused() -> None:
         (node("SGD"), ONE_CYCLE | {"total_steps": 3}, "scheduler: total_steps: 3 given, and the run has 4"),
     ],
 )
-def test_errors_of_torch_are_reported(optimizer: dict[str, Any], scheduler: dict[str, Any], problem: str) -> None:
+def test_errors_of_torch_optimizers_and_schedules_are_reported(
+    optimizer: dict[str, Any], scheduler: dict[str, Any], problem: str
+) -> None:
     with pytest.raises(ConfigError, match=problem):
         tiny(optimizer=optimizer, scheduler=scheduler).fit()
 
 
-def test_nothing_left_to_train_is_refused() -> None:
+def test_freezing_every_parameter_raises() -> None:
     task = LeastSquares(Linear()).requires_grad_(False)
     with pytest.raises(ConfigError, match="freeze: it leaves no parameter to train"):
         tiny(task)
 
 
-def test_vectors_of_before_are_taken_apart_by_name() -> None:
+def test_flat_optimizer_state_is_split_by_parameter_name() -> None:
     trainer = build("optimizer=adamw")
     trainer.fit()
     (group,) = trainer.param_groups.values()

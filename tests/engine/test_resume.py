@@ -1,4 +1,4 @@
-"""A run stopped anywhere ends as if it had not been, and the test would notice."""
+"""Bit-exact resume: an interrupted run ends in the same state as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ NETWORK = (
 )
 
 
-def network(keeper: Any = None, watcher: Any = None) -> Trainer:
-    return lab(*NETWORK, keeper=keeper, watcher=watcher).trainer
+def network(manager: Any = None, callback: Any = None) -> Trainer:
+    return lab(*NETWORK, manager=manager, callback=callback).trainer
 
 
 LAST_STEP = 12  # 36 rows, 8 batches, 4 steps an epoch, 3 epochs
 
 
 @cache
-def whole_network() -> str:
+def hash_uninterrupted_network() -> str:
     trainer = network()
     trainer.fit()
     assert trainer.step == LAST_STEP
@@ -59,20 +59,20 @@ def test_resume_after_any_step_is_bit_exact(tmp_path: Path, step: int) -> None:
     resumed = chain.resume()
     assert resumed.step == LAST_STEP
     assert [row["step"] for row in resumed.history] == [4, 8, 12]
-    assert hash_state(resumed) == whole_network()
+    assert hash_state(resumed) == hash_uninterrupted_network()
 
 
 @pytest.mark.parametrize("step", [4, 8, LAST_STEP])
 def test_resume_from_within_validation_is_bit_exact(tmp_path: Path, step: int) -> None:
     chain = ResumedRun(network, tmp_path)
     chain.start(StopAt(step, training=False))
-    assert hash_state(chain.resume()) == whole_network()
+    assert hash_state(chain.resume()) == hash_uninterrupted_network()
 
 
 def test_resuming_a_finished_run_does_nothing(tmp_path: Path) -> None:
-    trainer = network(keeper=CheckpointManager(tmp_path, {}))
+    trainer = network(manager=CheckpointManager(tmp_path, {}))
     trainer.fit()
-    assert hash_state(ResumedRun(network, tmp_path).resume()) == hash_state(trainer) == whole_network()
+    assert hash_state(ResumedRun(network, tmp_path).resume()) == hash_state(trainer) == hash_uninterrupted_network()
 
 
 def test_resume_after_many_interruptions_is_bit_exact(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_resume_after_many_interruptions_is_bit_exact(tmp_path: Path) -> None:
     chain.start(StopAt(1))
     for stop in (StopAt(3), StopAt(4), StopAt(4, training=False), StopAt(8), StopAt(11)):
         chain.resume(stop)
-    assert hash_state(chain.resume()) == whole_network()
+    assert hash_state(chain.resume()) == hash_uninterrupted_network()
 
 
 @pytest.mark.parametrize("step", [2, STEPS_AN_EPOCH])
@@ -89,42 +89,42 @@ def test_resume_after_many_interruptions_is_bit_exact(tmp_path: Path) -> None:
 def test_workers_are_bit_exact(tmp_path: Path, before: int, after: int, step: int) -> None:
     chain = ResumedRun(make_noisy_trainer, tmp_path)
     chain.start(StopAt(step), num_workers=before, epochs=2)
-    assert hash_state(chain.resume(num_workers=after, epochs=2)) == whole_noisy(epochs=2)
+    assert hash_state(chain.resume(num_workers=after, epochs=2)) == hash_uninterrupted_noisy(epochs=2)
 
 
-def whole_noisy(**changes: Any) -> str:
+def hash_uninterrupted_noisy(**changes: Any) -> str:
     trainer = make_noisy_trainer(**changes)
     trainer.fit()
     return hash_state(trainer)
 
 
-def rows_seen(trainer: Trainer) -> list[int]:
-    """Filled with the rows of each batch that is learned from, in turn."""
-    seen: list[int] = []
+def record_rows(trainer: Trainer) -> list[int]:
+    """Return a list that collects the rows of each training batch."""
+    rows: list[int] = []
     inner = trainer.loss_fn
 
     def logged(batch: Batch, group: str) -> Tensor:
-        seen.extend(batch.index.tolist())
+        rows.extend(batch.index.tolist())
         return inner(batch, group)
 
     trainer.loss_fn = logged
-    return seen
+    return rows
 
 
 @pytest.mark.parametrize("step", [2, STEPS_AN_EPOCH, STEPS_AN_EPOCH + 1])
-def test_every_row_is_seen_once_an_epoch_across_a_stop(tmp_path: Path, step: int) -> None:
-    seen: list[list[int]] = []
+def test_every_row_is_used_once_per_epoch_across_a_resume(tmp_path: Path, step: int) -> None:
+    rows: list[list[int]] = []
 
     def make(**changes: Any) -> Trainer:
         trainer = make_noisy_trainer(epochs=3, **changes)
-        seen.append(rows_seen(trainer))
+        rows.append(record_rows(trainer))
         return trainer
 
     make().fit()
     chain = ResumedRun(make, tmp_path)
     chain.start(StopAt(step))
     chain.resume()
-    whole, first, second = seen
+    whole, first, second = rows
     assert first + second == whole
     assert first
     assert second
@@ -139,11 +139,11 @@ def test_a_run_with_every_kind_of_state_resumes_bit_exactly(
 ) -> None:
     chain = ResumedRun(make_noisy_trainer, tmp_path)
     chain.start(StopAt(step), scheduler=scheduler)
-    assert hash_state(chain.resume(scheduler=scheduler)) == whole_noisy(scheduler=scheduler)
+    assert hash_state(chain.resume(scheduler=scheduler)) == hash_uninterrupted_noisy(scheduler=scheduler)
 
 
-class Ageing(NoisyLeastSquares):
-    """Scores by how far the run has come."""
+class ProgressScore(NoisyLeastSquares):
+    """Scores the progress of the run."""
 
     def score(self, batch: Batch) -> Score:
         return super().score(batch) | {"sum": self.progress.clone()}
@@ -152,7 +152,7 @@ class Ageing(NoisyLeastSquares):
 @pytest.mark.parametrize("step", [3, STEPS_AN_EPOCH])
 def test_improvement_tracking_survives_a_resume(tmp_path: Path, step: int) -> None:
     def make(**changes: Any) -> Trainer:
-        return tiny(Ageing(Linear()), epochs=3, **changes)
+        return tiny(ProgressScore(Linear()), epochs=3, **changes)
 
     whole = make()
     whole.fit()
@@ -162,7 +162,7 @@ def test_improvement_tracking_survives_a_resume(tmp_path: Path, step: int) -> No
     assert hash_state(chain.resume()) == hash_state(whole)
 
 
-FORGOTTEN: dict[str, StateChange] = {
+DROPPED: dict[str, StateChange] = {
     "torch generator": drop_state("random", "torch"),
     "python generator": drop_state("random", "python"),
     "numpy generator": drop_state("random", "numpy"),
@@ -181,15 +181,17 @@ FORGOTTEN: dict[str, StateChange] = {
 }
 
 
-@pytest.mark.parametrize("piece", FORGOTTEN)
-def test_a_missing_part_of_the_state_is_detected(tmp_path: Path, piece: str) -> None:
-    scheduler = CYCLE if piece == "steps of the param group" else PLATEAU
+@pytest.mark.parametrize("name", DROPPED)
+def test_dropping_a_part_of_the_state_changes_the_result(tmp_path: Path, name: str) -> None:
+    scheduler = CYCLE if name == "steps of the param group" else PLATEAU
     chain = ResumedRun(make_noisy_trainer, tmp_path)
     chain.start(StopAt(MID_EPOCH), scheduler=scheduler)
-    assert hash_state(chain.resume(scheduler=scheduler, spoil=FORGOTTEN[piece])) != whole_noisy(scheduler=scheduler)
+    assert hash_state(chain.resume(scheduler=scheduler, spoil=DROPPED[name])) != hash_uninterrupted_noisy(
+        scheduler=scheduler
+    )
 
 
-def test_a_state_that_lacks_a_piece_is_refused() -> None:
+def test_state_with_a_missing_key_raises() -> None:
     trainer = make_noisy_trainer()
     state = trainer.state_dict()
     for name in state:
@@ -199,7 +201,7 @@ def test_a_state_that_lacks_a_piece_is_refused() -> None:
 
 @pytest.mark.parametrize("step", range(2 * STEPS_AN_EPOCH, 5 * STEPS_AN_EPOCH))
 def test_patience_continues_across_a_resume(tmp_path: Path, step: int) -> None:
-    """Best at epoch 3, out of patience at epoch 5 of 12, wherever the stop comes."""
+    """The best epoch is 3 and patience ends at epoch 5 of 12, independent of the interruption."""
 
     def make(**changes: Any) -> Trainer:
         trainer = make_noisy_trainer(patience=2, **changes)
@@ -208,12 +210,12 @@ def test_patience_continues_across_a_resume(tmp_path: Path, step: int) -> None:
         return trainer
 
     (tmp_path / "whole").mkdir()
-    whole = make(keeper=CheckpointManager(tmp_path / "whole", {}))
+    whole = make(manager=CheckpointManager(tmp_path / "whole", {}))
     whole.fit()
     assert (whole.epoch, whole.best.epoch, whole.best.score) == (5, 3, 0.4)
     (tmp_path / "cut").mkdir()
     chain = ResumedRun(make, tmp_path / "cut")
     chain.start(StopAt(step))
     assert hash_state(chain.resume()) == hash_state(whole)
-    kept = [sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("whole", "cut")]
-    assert kept[0] == [name for name in kept[1] if name != checkpoint.PREVIOUS]
+    files = [sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("whole", "cut")]
+    assert files[0] == [name for name in files[1] if name != checkpoint.PREVIOUS]

@@ -16,7 +16,7 @@ NORMED = (
 )
 
 
-def test_a_norm_over_single_numbers_is_refused_before_the_first_step() -> None:
+def test_batch_norm_over_single_values_raises_before_training() -> None:
     one_pixel = (*NORMED, "data.size=2", "model.pools=[max,none]")
     with pytest.raises(ConfigError, match="batch_size: the model cannot train on batches of one row: Expected more"):
         lab(*one_pixel, "batch_size=1")
@@ -37,10 +37,10 @@ def test_the_sanity_check_changes_nothing() -> None:
 def test_a_layer_without_half_precision_raises_with_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     made = make_pair("lstm", "synthetic_seq")
 
-    def refuses(**_: object) -> None:
+    def raise_error(**_: object) -> None:
         raise RuntimeError("could not create a primitive. Set VERBOSE=all\nmore")
 
-    monkeypatch.setattr(made.task.model, "forward", refuses)
+    monkeypatch.setattr(made.task.model, "forward", raise_error)
     batch = sanity_check.make_small_batch(made.loaders["train"])
     with pytest.raises(ConfigError) as caught:
         sanity_check._train_in_half_precision(made.task, batch, "fp16")

@@ -1,4 +1,4 @@
-"""Metrics of a step, against the losses, gradients and schedules themselves."""
+"""Metrics of a step equal the losses, gradients and schedules of the trainer."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from trainer.engine.trainer import Trainer
 
 class Collector(Callback):
     def __init__(self) -> None:
-        self.seen: list[dict[str, float]] = []
+        self.metrics: list[dict[str, float]] = []
         self.norms: list[float] = []
 
     def on_step_end(self, trainer: Trainer, metrics: StepMetrics) -> None:
-        self.seen.append(dict(metrics))
+        self.metrics.append(dict(metrics))
         gradients = [p.grad for p in trainer.task.parameters() if p.grad is not None]
         self.norms.append(float(torch.nn.utils.get_total_norm(gradients)))
 
 
-def test_loss_gradient_norm_and_learning_rate_are_those_of_the_step() -> None:
+def test_step_metrics_match_loss_gradient_norm_and_lr() -> None:
     collector = Collector()
     trainer = tiny(train=rows(16), epochs=2, scheduler=CYCLE)
     trainer.callbacks = CallbackList([collector])
     losses = losses_of(trainer)
-    assert [row["loss"] for row in collector.seen] == losses
-    assert [row["grad_norm"] for row in collector.seen] == pytest.approx(collector.norms)
+    assert [row["loss"] for row in collector.metrics] == losses
+    assert [row["grad_norm"] for row in collector.metrics] == pytest.approx(collector.norms)
     schedule = trainer.param_groups["model"].schedule
-    assert [row["lr"] for row in collector.seen] == [schedule(step)[0] for step in range(8)]
-    assert set(collector.seen[0]) == {"loss", "grad_norm", "lr", "rows_per_second"}
+    assert [row["lr"] for row in collector.metrics] == [schedule(step)[0] for step in range(8)]
+    assert set(collector.metrics[0]) == {"loss", "grad_norm", "lr", "rows_per_second"}
     mean = math.fsum(losses[4:]) / 4
     assert trainer.history[1]["train_loss"] == pytest.approx(mean)
 
 
-class Game(LeastSquares):
-    """Two that learn at different rates; the second has every other turn."""
+class TwoGroups(LeastSquares):
+    """Two parameter groups with different learning rates; the second updates every other step."""
 
     def __init__(self) -> None:
         super().__init__(Linear())
@@ -66,12 +66,12 @@ class Game(LeastSquares):
         return error if group == "critic" else 3.0 + 0.0 * error
 
 
-def test_several_groups_have_metrics_of_their_own() -> None:
+def test_each_param_group_has_its_own_metrics() -> None:
     collector = Collector()
-    trainer = tiny(Game(), train=rows(16))
+    trainer = tiny(TwoGroups(), train=rows(16))
     trainer.callbacks = CallbackList([collector])
     trainer.fit()
-    first, second = collector.seen[:2]
+    first, second = collector.metrics[:2]
     assert set(first) == {"loss", "grad_norm", "lr", "rows_per_second", "loss_critic", "grad_norm_critic", "lr_critic"}
     assert set(second) - set(first) == {"loss_generator", "grad_norm_generator", "lr_generator"}
     assert (second["loss_generator"], second["grad_norm_generator"], second["lr_generator"]) == (3.0, 0.0, 0.02)
@@ -81,7 +81,7 @@ def test_several_groups_have_metrics_of_their_own() -> None:
         trainer.step_metrics["loss_nobody"]
 
 
-def test_throughput_leaves_out_what_is_not_training() -> None:
+def test_throughput_excludes_time_between_training_steps() -> None:
     metrics = StepMetrics({})
     for _ in range(4):
         metrics.start_timer()

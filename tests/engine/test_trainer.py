@@ -1,4 +1,4 @@
-"""The loop: what a step is, what a validation is, when a run ends."""
+"""The training loop: updates, accumulation, clipping, precision, and non-finite values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.helpers.tiny import CYCLE, MOMENTUM, SGD, Formula, Linear, Numbers, Unweighted, pull, rows, tiny, weights
+from tests.helpers.tiny import (
+    CYCLE,
+    MOMENTUM,
+    SGD,
+    Formula,
+    Linear,
+    Numbers,
+    Unweighted,
+    make_linear_loss,
+    rows,
+    tiny,
+    weights,
+)
 from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.core.dataset import TensorSplit
 from trainer.engine import checkpoint
@@ -23,7 +35,7 @@ from trainer.utils.errors import NonFiniteError
 
 
 @pytest.mark.parametrize(("batch_size", "accumulate"), [(4, 3), (1, 11), (3, 4), (7, 2)])
-def test_accumulation_is_one_large_batch(batch_size: int, accumulate: int) -> None:
+def test_accumulation_equals_one_large_batch(batch_size: int, accumulate: int) -> None:
     large, small = (tiny(train=rows(11), batch_size=b, accumulate=a) for b, a in ((11, 1), (batch_size, accumulate)))
     naive = tiny(Unweighted(Linear()), train=rows(11), batch_size=batch_size, accumulate=accumulate)
     for trainer in (large, small, naive):
@@ -52,8 +64,8 @@ class PerStepUnweighted(Classification):
         return torch.tensor(1)
 
 
-def masked(split: TensorSplit, counted: list[int]) -> TensorSplit:
-    """Class targets of five steps a row, of which only the first few count."""
+def mask_targets(split: TensorSplit, counted: list[int]) -> TensorSplit:
+    """Add class targets of five steps a row, of which the first ``counted`` are not ignored."""
     target = (torch.arange(len(split) * 5).view(-1, 5) * 7 // 3) % 2
     for row, count in enumerate(counted):
         target[row, count:] = IGNORE_INDEX
@@ -63,13 +75,13 @@ def masked(split: TensorSplit, counted: list[int]) -> TensorSplit:
 def classify(kind: type[Classification], counted: list[int], **changes: Any) -> Trainer:
     torch.manual_seed(0)
     task = kind(PerStep(), num_classes=2, label_smoothing=0.1, scores=["nll"])
-    trainer = tiny(task, train=masked(rows(len(counted)), counted), **changes)
+    trainer = tiny(task, train=mask_targets(rows(len(counted)), counted), **changes)
     while trainer.step < trainer.total_steps:
         trainer.train_epoch()
     return trainer
 
 
-def test_accumulation_over_masked_parts_is_one_large_batch() -> None:
+def test_accumulation_of_masked_targets_equals_one_large_batch() -> None:
     counted = [5, 1, 0, 3, 5, 2, 4, 1, 1, 5, 3]
     large = classify(Classification, counted, batch_size=11)
     small = classify(Classification, counted, batch_size=4, accumulate=3)
@@ -78,7 +90,7 @@ def test_accumulation_over_masked_parts_is_one_large_batch() -> None:
     assert not torch.allclose(weights(naive), weights(large), rtol=1e-4, atol=1e-4)
 
 
-def test_a_part_in_which_nothing_counts_adds_nothing() -> None:
+def test_accumulated_batch_without_counted_targets_adds_nothing() -> None:
     counted = [5, 0, 0, 3]
     large = classify(Classification, counted, batch_size=4)
     small = classify(Classification, counted, batch_size=1, accumulate=4)
@@ -104,35 +116,35 @@ def test_accumulated_batches_without_counted_targets_change_no_weights(accumulat
         (0.5, "value", [0.5, 0.5]),
     ],
 )
-def test_clipping(clip: float | None, mode: str, moved: list[float]) -> None:
-    task = Formula(Numbers(w=[0.0, 0.0]), pull([3.0, 4.0]))
+def test_gradient_clipping_by_norm_and_value(clip: float | None, mode: str, moved: list[float]) -> None:
+    task = Formula(Numbers(w=[0.0, 0.0]), make_linear_loss([3.0, 4.0]))
     trainer = tiny(task, optimizer=SGD | {"lr": 1.0}, max_steps=1, grad_clip=clip, grad_clip_mode=mode)
     trainer.fit()
     assert task.model.get_parameter("w").tolist() == pytest.approx([-m for m in moved], rel=1e-5)
     assert trainer.history[0]["grad_norm"] == pytest.approx(5.0)  # before clipping
 
 
-class Latest(Callback):
-    """Remembers the weights after each finished step."""
+class WeightRecorder(Callback):
+    """Records the weights after each step."""
 
     def __init__(self) -> None:
-        self.seen: list[Tensor] = []
+        self.weights: list[Tensor] = []
 
     def on_step_end(self, trainer: Trainer, metrics: StepMetrics) -> None:
-        self.seen.append(weights(trainer))
+        self.weights.append(weights(trainer))
 
 
 def test_a_nonfinite_row_stops_the_run_before_the_update() -> None:
     split = rows(16)
     split.inputs["x"][7] = math.nan
-    watcher = Latest()
-    trainer = tiny(train=split, watcher=watcher, epochs=3)
+    callback = WeightRecorder()
+    trainer = tiny(train=split, callback=callback, epochs=3)
     at = next(step for step, index in enumerate(trainer.train_loader.make_batch_order(0)) if 7 in index)
     bad_rows = ", ".join(map(str, trainer.train_loader.make_batch_order(0)[at].tolist()))
     with pytest.raises(NonFiniteError) as stopped:
         trainer.fit()
-    assert len(watcher.seen) == trainer.step == at > 0
-    assert torch.equal(weights(trainer), watcher.seen[-1])
+    assert len(callback.weights) == trainer.step == at > 0
+    assert torch.equal(weights(trainer), callback.weights[-1])
     assert stopped.value.exit_code == 3
     for word in (
         f"loss nan, gradient norm nan at step {at}, epoch 1 (model, lr 0.1)",
@@ -175,16 +187,16 @@ def test_bf16_learns_and_is_not_full_precision() -> None:
     half, full = (tiny(train=rows(200), epochs=5, precision=p) for p in ("bf16", 32))
     target = rows(10, seed=1).target
     assert target is not None
-    guess_mean = float(target.var(correction=0))
+    baseline = float(target.var(correction=0))
     for trainer in (half, full):
         trainer.fit()
     assert half.history[-1]["val_mse"] == pytest.approx(full.history[-1]["val_mse"], rel=0.05)
-    assert half.history[-1]["val_mse"] < 0.4 * guess_mean
+    assert half.history[-1]["val_mse"] < 0.4 * baseline
     assert not torch.equal(weights(half), weights(full))
 
 
-def test_fp16_skips_an_overflow_and_its_scale_survives_a_stop(tmp_path: Path) -> None:
-    trainer = tiny(train=rows(64), precision="fp16", epochs=2, keeper=CheckpointManager(tmp_path, {}))
+def test_fp16_skips_an_overflow_and_its_scale_is_restored(tmp_path: Path) -> None:
+    trainer = tiny(train=rows(64), precision="fp16", epochs=2, manager=CheckpointManager(tmp_path, {}))
     trainer.scaler.load_state_dict(trainer.scaler.state_dict() | {"scale": 2.0**60})
     before = weights(trainer)
     trainer.train_epoch()
@@ -203,7 +215,7 @@ def test_fp16_skips_an_overflow_and_its_scale_survives_a_stop(tmp_path: Path) ->
     assert again.scaler.get_scale() == 2.0**10
 
 
-def test_everything_at_once_learns_and_ends_where_it_should() -> None:
+def test_all_options_combined_train_to_the_last_step() -> None:
     trainer = tiny(
         train=rows(30),
         optimizer=MOMENTUM,

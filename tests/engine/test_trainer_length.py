@@ -20,16 +20,16 @@ from trainer.engine.trainer import Trainer
 from trainer.utils.errors import Interrupted
 
 
-class Spy:
-    """Asks a schedule, and remembers for which step and with which answer."""
+class RecordingSchedule:
+    """Wraps a schedule and records its steps and last learning rate."""
 
     def __init__(self, inner: Any):
         self.inner = inner
-        self.asked: list[int] = []
+        self.steps: list[int] = []
         self.rate = math.nan
 
     def __call__(self, step: int) -> tuple[float, float | None]:
-        self.asked.append(step)
+        self.steps.append(step)
         self.rate, momentum = self.inner(step)
         return self.rate, momentum
 
@@ -37,14 +37,14 @@ class Spy:
         return getattr(self.inner, name)
 
 
-def spied(trainer: Trainer) -> dict[str, Spy]:
+def record_schedules(trainer: Trainer) -> dict[str, RecordingSchedule]:
     for group in trainer.param_groups.values():
-        group.schedule = Spy(group.schedule)  # type: ignore[assignment]
+        group.schedule = RecordingSchedule(group.schedule)  # type: ignore[assignment]
     return {name: group.schedule for name, group in trainer.param_groups.items()}  # type: ignore[misc]
 
 
-class Game(LeastSquares):
-    """A critic that moves every step and a generator that moves every ``n``-th."""
+class Alternating(LeastSquares):
+    """A critic that updates every step and a generator that updates every ``n``-th."""
 
     def __init__(self, n: int):
         super().__init__(Linear())
@@ -72,7 +72,7 @@ lengths = {
     "epochs": st.integers(1, 3),
     "max_steps": st.none() | st.integers(1, 9),
     "stop": st.none() | st.integers(1, 12),
-    "turns": st.none() | st.integers(1, 3),
+    "generator_every": st.none() | st.integers(1, 3),
 }
 
 
@@ -87,14 +87,14 @@ def test_a_schedule_ends_on_the_last_step_of_its_group(
     epochs: int,
     max_steps: int | None,
     stop: int | None,
-    turns: int | None,
+    generator_every: int | None,
 ) -> None:
-    def make(watcher: Any = None) -> Trainer:
+    def make(callback: Any = None) -> Trainer:
         return tiny(
-            LeastSquares(Linear()) if turns is None else Game(turns),
+            LeastSquares(Linear()) if generator_every is None else Alternating(generator_every),
             train=rows(n),
             scheduler=CYCLE,
-            watcher=watcher,
+            callback=callback,
             batch_size=batch_size,
             accumulate=accumulate,
             drop_last=drop_last and n >= batch_size,
@@ -103,23 +103,23 @@ def test_a_schedule_ends_on_the_last_step_of_its_group(
         )
 
     first = make(StopAt(stop or 0))
-    spies = [spied(first)]
+    schedules = [record_schedules(first)]
     last = first
     if stop is not None and stop < first.total_steps:
         with pytest.raises(Interrupted):
             first.fit()
         last = make()
         last.load_state_dict(copy.deepcopy(first.state_dict()), None)
-        spies.append(spied(last))
+        schedules.append(record_schedules(last))
     elif stop is not None:
         first.callbacks = CallbackList()
     last.fit()
     assert last.step == last.total_steps == (max_steps or epochs * math.ceil(len(first.train_loader) / accumulate))
     assert len([row for row in last.history if row["step"] == last.step]) == 1
     for name, group in last.param_groups.items():
-        schedule = spies[-1][name].inner
-        asked = [step for part in spies for step in part[name].asked]
-        assert asked == list(range(schedule.total_steps)) == list(range(group.num_updates))
+        schedule = schedules[-1][name].inner
+        steps = [step for part in schedules for step in part[name].steps]
+        assert steps == list(range(schedule.total_steps)) == list(range(group.num_updates))
         if schedule.total_steps > 1:
             assert group.lr == schedule.final_lr
     if max_steps is None:
@@ -136,7 +136,7 @@ def test_a_schedule_ends_on_the_last_step_of_its_group(
         ({"max_steps": 3, "val_every": 9}, [(1, 3)]),
     ],
 )
-def test_when_a_run_validates_and_ends(changes: dict[str, Any], validated: list[tuple[int, int]]) -> None:
+def test_validation_steps_and_last_step(changes: dict[str, Any], validated: list[tuple[int, int]]) -> None:
     trainer = tiny(**changes)
     trainer.fit()
     assert [(row["epoch"], row["step"]) for row in trainer.history] == validated

@@ -1,9 +1,9 @@
-"""Thousands of mutated inputs through the command: no traceback, no message over ten lines, nothing that hangs.
+"""Mutated inputs on the command line: no traceback, no message over ten lines, nothing that hangs.
 
     python -m tests.faults.fuzz --count 5000 --seed 1
     python -m tests.faults.fuzz --only overrides:1:42     # one case again
 
-Everything happens in this process; a case that does not end is stopped as a user would stop it.
+Cases run in this process; one that does not end gets SIGTERM.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from types import FrameType
 import torch
 
 from tests.helpers import mutations
-from tests.helpers.bases import BASES, SHORT, files
+from tests.helpers.bases import BASES, SHORT, write_files
 from tests.helpers.run_folders import foreign, runs, states
 from trainer.cli import main as cli
 from trainer.config import compose, plugins, registry
@@ -42,29 +42,29 @@ MEMORY = 8 * 2**30
 
 
 class Hang(BaseException):
-    """A case that neither ended nor listened."""
+    """A case that ignores SIGTERM."""
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[None]:
-    """Stops what takes long by the signal a user would send, and what does not listen by an exception."""
+def limit_time() -> Iterator[None]:
+    """Send SIGTERM after a time limit; raise ``Hang`` if that does not end the case."""
 
-    def bark(_: int, frame: FrameType | None) -> None:
+    def on_alarm(_: int, frame: FrameType | None) -> None:
         handler = signal.getsignal(signal.SIGTERM)
-        if handler is signal.SIG_DFL or bark.times:  # type: ignore[attr-defined]
+        if handler is signal.SIG_DFL or on_alarm.times:  # type: ignore[attr-defined]
             raise Hang("".join(traceback.format_stack(frame)[-4:]))
-        bark.times += 1  # type: ignore[attr-defined]
+        on_alarm.times += 1  # type: ignore[attr-defined]
         signal.setitimer(signal.ITIMER_REAL, GRACE)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    bark.times = 0  # type: ignore[attr-defined]
-    before = signal.signal(signal.SIGALRM, bark)
+    on_alarm.times = 0  # type: ignore[attr-defined]
+    previous = signal.signal(signal.SIGALRM, on_alarm)
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, previous)
 
 
 def keys(base: str) -> list[str]:
@@ -76,15 +76,15 @@ def keys(base: str) -> list[str]:
     return [*flat, *deep, *registry.GROUPS, "hydra/launcher", "hydra/sweeper"]
 
 
-# Kinds of cases: each changes the folder it is in, and gives a command line.
+# Kinds of cases: each changes the working folder and returns a command line.
 
 
 def overrides(rng: random.Random) -> list[str]:
     base = rng.choice(list(BASES))
-    given = [mutations.override(rng, keys(base)) for _ in range(rng.randrange(1, 4))]
+    mutated = [mutations.override(rng, keys(base)) for _ in range(rng.randrange(1, 4))]
     sweep = ["-m"] if rng.random() < 0.1 else []
     flags = rng.choice([[], [], [], [], ["--cfg", "job"], ["--info"], ["--resolve"], ["-x"]])
-    return [*sweep, *flags, *BASES[base], *SHORT, *given]
+    return [*sweep, *flags, *BASES[base], *SHORT, *mutated]
 
 
 def folders(rng: random.Random) -> list[str]:
@@ -97,10 +97,10 @@ def folders(rng: random.Random) -> list[str]:
         if path.is_file():
             mutations.spoil_file(rng, path)
     base = rng.choice(["mlp", "lstm"])
-    words = rng.choice([[], ["-m", "seed=0,1"], ["--cfg", "job"], ["list"], ["show", f"{group}=own"]])
-    if words and words[0] in ("list", "show"):
-        return [*words, "--config-dir", "conf"]
-    return [*words, "--config-dir", "conf", *BASES[base], *SHORT, f"{group}=own"]
+    arguments = rng.choice([[], ["-m", "seed=0,1"], ["--cfg", "job"], ["list"], ["show", f"{group}=own"]])
+    if arguments and arguments[0] in ("list", "show"):
+        return [*arguments, "--config-dir", "conf"]
+    return [*arguments, "--config-dir", "conf", *BASES[base], *SHORT, f"{group}=own"]
 
 
 def tables(rng: random.Random) -> list[str]:
@@ -110,10 +110,10 @@ def tables(rng: random.Random) -> list[str]:
         path.write_text(mutations.spoil_table(rng, text), encoding="utf-8")
     else:
         path.write_bytes(mutations.spoil(rng, text.encode()))
-    more = (
+    mutated = (
         [mutations.override(rng, [key for key in keys("csv") if key.startswith("data.")])] if rng.random() < 0.3 else []
     )
-    return [*BASES["csv"], *SHORT, *more]
+    return [*BASES["csv"], *SHORT, *mutated]
 
 
 def pictures(rng: random.Random) -> list[str]:
@@ -135,40 +135,40 @@ REFUSED = {"foreign"}
 """Kinds whose every case must be refused."""
 
 
-def case(kind: str, seed: int, number: int) -> str | None:
-    """What is wrong with how a case ended; None if nothing is."""
+def run_case(kind: str, seed: int, number: int) -> str | None:
+    """Run a case; return a description of its failure, or None."""
     rng = random.Random(f"{kind}:{seed}:{number}")
-    here, said = os.getcwd(), io.StringIO()
+    working_folder, output = os.getcwd(), io.StringIO()
     folder = Path(tempfile.mkdtemp())
     os.chdir(folder)
-    files(folder)
+    write_files(folder)
     arguments: list[str] = []
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
         arguments = KINDS[kind](rng)
         sys.argv = ["train"]
-        with watched(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with limit_time(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             cli.run_command(arguments)
-        wrong = "it is accepted" if kind in REFUSED else None
+        failure = "it is accepted" if kind in REFUSED else None
     except UserError as error:
         lines = cli.format_error(error).splitlines()
-        wrong = f"{len(lines)} lines" if len(lines) > cli.MAX_ERROR_LINES else None
-        wrong = wrong or ("an empty message" if not str(error).strip() else None)
+        failure = f"{len(lines)} lines" if len(lines) > cli.MAX_ERROR_LINES else None
+        failure = failure or ("an empty message" if not str(error).strip() else None)
     except SystemExit as error:
-        wrong = f"SystemExit {error.code}: {said.getvalue()[-300:]}"
+        failure = f"SystemExit {error.code}: {output.getvalue()[-300:]}"
     except Hang as error:
-        wrong = f"hangs: {error}"
+        failure = f"hangs: {error}"
     except BaseException:
-        wrong = "".join(traceback.format_exc().splitlines(keepends=True)[-9:])
+        failure = "".join(traceback.format_exc().splitlines(keepends=True)[-9:])
     finally:
-        os.chdir(here)
+        os.chdir(working_folder)
         plugins.declare_plugins([])
     outputs = [path.read_text(errors="replace") for path in folder.rglob("*.out") if path.is_file()]
-    if wrong is None and any("Traceback" in text for text in [said.getvalue(), *outputs]):
-        wrong = "a traceback is printed: " + "".join([said.getvalue(), *outputs])[-500:]
+    if failure is None and any("Traceback" in text for text in [output.getvalue(), *outputs]):
+        failure = "a traceback is printed: " + "".join([output.getvalue(), *outputs])[-500:]
     shutil.rmtree(folder, ignore_errors=True)
-    shown = f"{kind}:{seed}:{number} ({time.monotonic() - begun:.1f} s) train {' '.join(map(repr, arguments))}"
-    return f"{shown}\n{wrong}" if wrong else None
+    description = f"{kind}:{seed}:{number} ({time.monotonic() - started:.1f} s) train {' '.join(map(repr, arguments))}"
+    return f"{description}\n{failure}" if failure else None
 
 
 def main(arguments: list[str]) -> int:
@@ -177,28 +177,28 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--only", help="KIND:SEED:NUMBER")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.lastResort = None
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     tempfile.tempdir = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
-    if given.only:
-        kind, seed, number = given.only.split(":")
-        found = case(kind, int(seed), int(number))
+    if options.only:
+        kind, seed, number = options.only.split(":")
+        found = run_case(kind, int(seed), int(number))
         print(found or "nothing is wrong")
         return int(found is not None)
-    kinds = given.kinds.split(",")
-    wrong: Counter[str] = Counter()
-    for number in range(given.count):
+    kinds = options.kinds.split(",")
+    failures: Counter[str] = Counter()
+    for number in range(options.count):
         kind = kinds[number % len(kinds)]
-        found = case(kind, given.seed, number)
+        found = run_case(kind, options.seed, number)
         if found:
-            wrong[kind] += 1
+            failures[kind] += 1
             print(found, flush=True)
-    print(f"{given.count} cases, {wrong.total()} wrong {dict(wrong)}")
-    return int(bool(wrong))
+    print(f"{options.count} cases, {failures.total()} wrong {dict(failures)}")
+    return int(bool(failures))
 
 
 if __name__ == "__main__":

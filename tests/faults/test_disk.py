@@ -1,6 +1,6 @@
-"""A disk that is full or cannot be written, at every single write of a run.
+"""A full or read-only disk at each write of a run.
 
-It is told in a sentence with exit code 4, and the run goes on to the same bits once there is room.
+It is reported in one line with exit code 4, and the run resumes bit-exactly once the disk is writable.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from trainer.cli import main
 from trainer.engine import checkpoint
 from trainer.runs import run_dir
 
-WORDS = (
+OVERRIDES = (
     *("model=vae", "data=linear_gaussian", "data.rows=120", "model.hidden=[4]", "epochs=2", "batch_size=32"),
     *("threads=1", "save_every=0", "val_every=1", "seed=1", "resume=auto", "hydra.run.dir=outputs/run"),
 )
-WRITES = "wax+"
+WRITE_MODES = "wax+"
 
 
 class Disk:
-    """Counts what is done to files below a folder, and from a certain call on refuses it all, or that call alone."""
+    """Counts the calls that write below a folder; fails one of them, or all from one on."""
 
     def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.place = place
@@ -43,25 +43,25 @@ class Disk:
         self.forever = True
         self.open = builtins.open
         for name in ("fsync", "replace", "mkdir", "link", "truncate"):
-            monkeypatch.setattr(os, name, self.guarded(name, getattr(os, name)))
+            monkeypatch.setattr(os, name, self.count_calls(name, getattr(os, name)))
         for module in (builtins, io):
-            monkeypatch.setattr(module, "open", self.opened)
+            monkeypatch.setattr(module, "open", self.open_counted)
 
-    def count(self, what: str) -> None:
-        self.calls.append(what)
+    def count(self, name: str) -> None:
+        self.calls.append(name)
         at = self.fails_at
         if at is not None and (len(self.calls) > at if self.forever else len(self.calls) == at + 1):
             raise OSError(self.number, os.strerror(self.number))
 
-    def guarded(self, name: str, real: Any) -> Any:
+    def count_calls(self, name: str, real: Any) -> Any:
         def call(*args: Any, **options: Any) -> Any:
             self.count(name)
             return real(*args, **options)
 
         return call
 
-    def opened(self, file: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
-        if isinstance(file, int) or not set(mode) & set(WRITES) or not self.holds(file):
+    def open_counted(self, file: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
+        if isinstance(file, int) or not set(mode) & set(WRITE_MODES) or not self.contains(file):
             return self.open(file, mode, *args, **options)
         self.count(f"open {Path(file).name}")
         raw = Raw(file, mode.replace("b", "").replace("t", ""))
@@ -70,12 +70,12 @@ class Disk:
         text = {key: value for key, value in options.items() if key in ("encoding", "errors", "newline")}
         return buffered if "b" in mode else io.TextIOWrapper(buffered, **text)
 
-    def holds(self, file: Any) -> bool:
+    def contains(self, file: Any) -> bool:
         return Path(os.path.abspath(file)).is_relative_to(self.place)
 
 
 class Raw(io.FileIO):
-    """A file of a disk."""
+    """A file whose writes are counted."""
 
     disk: Disk
 
@@ -91,80 +91,82 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
 
 
 def outcome(path: Path) -> tuple[Any, ...]:
-    said = run_dir.read_results(path)
+    results = run_dir.read_results(path)
     files = sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
     return (
         digest(checkpoint.load_checkpoint(path / checkpoint.LAST)),
-        said["test"],
-        said["artifacts"],
-        said["status"],
+        results["test"],
+        results["artifacts"],
+        results["status"],
         files,
     )
 
 
-def answer(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> tuple[int | str | None, str]:
-    """The exit code of the command in this process, and what it says of it."""
-    monkeypatch.setattr("sys.argv", ["train", *WORDS])
+def run_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> tuple[int | str | None, str]:
+    """Run the command in this process; return its exit code and stderr."""
+    monkeypatch.setattr("sys.argv", ["train", *OVERRIDES])
     capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as caught:
         main.main()
-    return ended.value.code, capsys.readouterr().err
+    return caught.value.code, capsys.readouterr().err
 
 
-def spread(count: int) -> list[int]:
-    """Some of so many places, the first and the last among them."""
-    shown = min(count, int(os.environ.get("TRAIN_TEST_WRITES", "12")))
-    return sorted({round(place * (count - 1) / (shown - 1)) for place in range(shown)})
+def select_indices(count: int) -> list[int]:
+    """Return some of ``count`` indices, including the first and the last."""
+    selected = min(count, int(os.environ.get("TRAIN_TEST_WRITES", "12")))
+    return sorted({round(number * (count - 1) / (selected - 1)) for number in range(selected)})
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("forever", [True, False], ids=["from then on", "once"])
+@pytest.mark.parametrize("forever", [True, False], ids=["permanent", "once"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS], ids=["full", "read-only"])
-def test_a_write_that_fails_anywhere(
+def test_failed_write_is_reported_and_the_run_resumes(
     number: int, forever: bool, disk: Disk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for _ in range(2):  # what is imported writes caches of its own at the first
+    for _ in range(2):  # imports write caches in the first run
         shutil.rmtree("outputs", ignore_errors=True)
         disk.calls = []
-        assert answer(capsys, monkeypatch)[0] == 0
+        assert run_command(capsys, monkeypatch)[0] == 0
     calls, path = list(disk.calls), Path("outputs/run")
     assert {"last.pt", "best.pt", "metrics.csv", "curves.png", "results.json", "config.yaml", ".lock", "train.log"} <= {
         call.split()[1].removeprefix("." * ("tmp" in call)).split(f".{os.getpid()}")[0] for call in calls if " " in call
     }
     whole = outcome(path)
     disk.number, disk.forever = number, forever
-    for place in spread(len(calls)):
+    for index in select_indices(len(calls)):
         shutil.rmtree("outputs")
-        disk.calls, disk.fails_at = [], place
-        code, said = answer(capsys, monkeypatch)
-        what = f"call {place}, {calls[place]}: {said}"
-        assert code == 4, what
-        assert (len(said.splitlines()), os.strerror(number) in said, "Traceback" in said) == (1, True, False), what
+        disk.calls, disk.fails_at = [], index
+        code, stderr = run_command(capsys, monkeypatch)
+        message = f"call {index}, {calls[index]}: {stderr}"
+        assert code == 4, message
+        assert (len(stderr.splitlines()), os.strerror(number) in stderr, "Traceback" in stderr) == (1, True, False), (
+            message
+        )
         status = run_dir.read_results(path).get("status")
         if not forever and path.exists():
-            assert status != "running", what
+            assert status != "running", message
         was_finished = status == "finished"
         disk.fails_at = None
-        code, said = answer(capsys, monkeypatch)
-        assert code == 0, f"{what}; afterwards {said}"
-        assert outcome(path) == whole, what
+        code, stderr = run_command(capsys, monkeypatch)
+        assert code == 0, f"{message}; then {stderr}"
+        assert outcome(path) == whole, message
         assert was_finished or status != "finished"
-        assert [found.name for found in Path("outputs").iterdir() if not found.is_symlink()] == ["run"], what
+        assert [found.name for found in Path("outputs").iterdir() if not found.is_symlink()] == ["run"], message
         json.loads((path / run_dir.RESULTS_FILE).read_text())
 
 
 @contextlib.contextmanager
-def small_disk(place: Path, size: str) -> Iterator[None]:
-    place.mkdir()
+def mount_tmpfs(folder: Path, size: str) -> Iterator[None]:
+    folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False
     )
     if mounted.returncode:
-        pytest.skip("nothing can be mounted here")
+        pytest.skip("needs permission to mount")
     try:
         yield
     finally:
-        subprocess.run(["umount", "-l", str(place)], check=False)
+        subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
 LARGE = ("model=mlp", "data=moons", "model.hidden=[512,512]", "threads=1", "epochs=2", "hydra.run.dir=outputs/run")
@@ -173,48 +175,48 @@ LARGE = ("model=mlp", "data=moons", "model.hidden=[512,512]", "threads=1", "epoc
 
 @pytest.mark.slow
 def test_too_little_disk_space_is_reported_before_the_first_step(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "2m"):
+    with mount_tmpfs(tmp_path / "disk", "2m"):
         done = commands.train(*LARGE, cwd=tmp_path / "disk")
         assert done.returncode == 4
         assert done.stderr.startswith("error: disk full: a checkpoint needs ")
         assert len(done.stderr.splitlines()) == 1
         assert not list((tmp_path / "disk").rglob("*.pt"))
-        assert not (tmp_path / "disk/outputs/latest").is_symlink(), "it would lead nowhere"
+        assert not (tmp_path / "disk/outputs/latest").is_symlink(), "the link would be broken"
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_and_is_cleared(tmp_path: Path) -> None:
-    place = tmp_path / "disk"
-    with small_disk(place, "9m"):
-        (place / "ballast").write_bytes(bytes(600_000))
+def test_run_resumes_after_a_full_disk_is_cleared(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    with mount_tmpfs(disk, "9m"):
+        (disk / "ballast").write_bytes(bytes(600_000))
         run = (*LARGE, "save_every=0", "epochs=4", "resume=auto")
-        done = commands.train(*run, cwd=place)
+        done = commands.train(*run, cwd=disk)
         assert done.returncode == 4, done.stdout
         assert "No space left on device" in done.stderr
         assert len(done.stderr.splitlines()) == 1
-        said = run_dir.read_results(place / "outputs/run")
-        assert said["status"] == "failed"
-        assert "No space left on device" in said["reason"]
-        (place / "ballast").unlink()
-        subprocess.run(["mount", "-o", "remount,size=60m", str(place)], check=True)
-        again = commands.train(*run, cwd=place)
+        results = run_dir.read_results(disk / "outputs/run")
+        assert results["status"] == "failed"
+        assert "No space left on device" in results["reason"]
+        (disk / "ballast").unlink()
+        subprocess.run(["mount", "-o", "remount,size=60m", str(disk)], check=True)
+        again = commands.train(*run, cwd=disk)
         assert again.returncode == 0, again.stderr
-        state = digest(checkpoint.load_checkpoint(place / "outputs/run/last.pt"))
+        state = digest(checkpoint.load_checkpoint(disk / "outputs/run/last.pt"))
     whole = commands.train(*LARGE, "save_every=0", "epochs=4", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     assert digest(checkpoint.load_checkpoint(tmp_path / "outputs/run/last.pt")) == state
 
 
 @pytest.mark.slow
-def test_a_run_on_a_disk_that_can_no_longer_be_written(tmp_path: Path) -> None:
-    place = tmp_path / "disk"
-    with small_disk(place, "60m"):
-        done = commands.train(*LARGE, cwd=place)
+def test_read_only_disk_is_reported(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    with mount_tmpfs(disk, "60m"):
+        done = commands.train(*LARGE, cwd=disk)
         assert done.returncode == 0, done.stderr
-        (place / "outputs/run/curves.png").unlink()
-        subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
-        for words in (("resume", "outputs/run"), LARGE, ("-m", "model=mlp", "data=moons", "seed=0,1")):
-            done = commands.train(*words, cwd=place)
+        (disk / "outputs/run/curves.png").unlink()
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        for arguments in (("resume", "outputs/run"), LARGE, ("-m", "model=mlp", "data=moons", "seed=0,1")):
+            done = commands.train(*arguments, cwd=disk)
             assert (done.returncode, "Read-only file system" in done.stderr) == (4, True), done.stderr
             assert len(done.stderr.splitlines()) == 1
-        assert run_dir.read_results(place / "outputs/run")["status"] == "finished"
+        assert run_dir.read_results(disk / "outputs/run")["status"] == "finished"

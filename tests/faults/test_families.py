@@ -1,4 +1,4 @@
-"""Every family goes on to the same bits after a stop in the middle of an epoch and after one at its end."""
+"""Every model family resumes bit-exactly after a stop within an epoch and after one at its end."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FAMILIES = {
         *("model=resnet", "model.depth=[1]", "model.width_multiplier=0.1", "data=digits", "data.size=8"),
         *("augment=photos", "augment.mix=cutmix", "augment.erase=0.5", "channels_last=true", "batch_size=256"),
     ),
-    "maps changed and mixed": (
+    "masks augmented and mixed": (
         *("model=unet", "data=digit_canvas", "data.rows=60", "model.widths=[4,4]", "batch_size=8"),
         *("augment=slides", "augment.mix=cutmix", "augment.window=16"),
     ),
@@ -55,7 +55,7 @@ FAMILIES = {
         *("model=text_lstm", "data=text_folder", f"data.path={TEXTS}/kinds", "bucket=3", "batch_size=4"),
         *("model.hidden_size=8", "model.embed_size=8", "model.dropout=0.2"),
     ),
-    "translation by its own words": (
+    "translation with scheduled sampling": (
         *(
             "model=transformer_seq2seq",
             "data=pairs",
@@ -68,7 +68,7 @@ FAMILIES = {
     "vae": ("model=vae", "data=linear_gaussian", "data.rows=500", "batch_size=64"),
     "graph_vae": ("model=graph_vae", "data=sbm_pairs", "data.nodes=200", "data.p_within=0.1", "batch_size=64"),
     "bipartite_gnn": ("model=bipartite_gnn", "data=clicks", "data.users=20", "data.items=15", "batch_size=32"),
-    "vae of ones and zeros, told the class": (
+    "conditional vae of binary images": (
         *("model=conv_vae", "data=digits", "data.size=8", "model.channels=[4]", "model.num_classes=10"),
         *("task.likelihood=bernoulli", "task.binarize=true", "task.samples=50", "batch_size=128"),
     ),
@@ -89,13 +89,13 @@ FAMILIES = {
     ),
     "wgan_gp": ("model=wgan_gp", "data=ring", "data.rows=500", "batch_size=32", "val_every=1"),
 }
-KINDS = {"norms": "accumulate=1", "accumulated": "accumulate=2"}
+KINDS = {"plain": "accumulate=1", "accumulated": "accumulate=2"}
 
 
-def run(words: tuple[str, ...], folder: Path, stop_at: int | None) -> Trainer:
-    """A run in fresh objects, from the folder's last state if it has one, stopped after a step if asked."""
-    watcher = None if stop_at is None else StopAt(stop_at)
-    trainer = lab(*words, keeper=CheckpointManager(folder, {}), watcher=watcher).trainer
+def run(overrides: tuple[str, ...], folder: Path, stop_at: int | None) -> Trainer:
+    """Train in new objects, from the last checkpoint of a folder if there is one, to a step or to the end."""
+    callback = None if stop_at is None else StopAt(stop_at)
+    trainer = lab(*overrides, manager=CheckpointManager(folder, {}), callback=callback).trainer
     if (folder / checkpoint.LAST).exists():
         state = checkpoint.load_newest(folder)
         best = checkpoint.load_checkpoint(folder / checkpoint.BEST) if state["best"]["step"] else None
@@ -112,15 +112,15 @@ def run(words: tuple[str, ...], folder: Path, stop_at: int | None) -> Trainer:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_resumed_run_is_the_same_run(family: str, kind: str, tmp_path: Path) -> None:
-    words = (*FAMILIES[family], *COMMON, KINDS[kind])
+def test_resumed_run_equals_an_uninterrupted_one(family: str, kind: str, tmp_path: Path) -> None:
+    overrides = (*FAMILIES[family], *COMMON, KINDS[kind])
     folders = [tmp_path / name for name in ("whole", "middle", "end")]
     for folder in folders:
         folder.mkdir()
-    whole = run(words, folders[0], None)
+    whole = run(overrides, folders[0], None)
     expected = digest(whole.state_dict() | {"best weights": whole.best.weights})
     steps_an_epoch = whole.total_steps // 3
     for folder, stop in zip(folders[1:], (steps_an_epoch + max(1, steps_an_epoch // 2), steps_an_epoch), strict=True):
-        run(words, folder, stop)
-        resumed = run(words, folder, None)
+        run(overrides, folder, stop)
+        resumed = run(overrides, folder, None)
         assert digest(resumed.state_dict() | {"best weights": resumed.best.weights}) == expected

@@ -1,4 +1,4 @@
-"""Nothing that a folder holds is run: YAML files, run folders, saved models, checkpoints. Each probe has a marker."""
+"""Code in YAML files and run directories is not executed; each attack would touch a marker file."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from trainer.config import compose, plugins
 from trainer.runs import sweep
 from trainer.utils.errors import ConfigError
 
-TRICKS = sorted(hostile.folders("m"))
-QUICK = "sweep of Hydra's"
-"""The command line by which Hydra acts on most; the others take minutes."""
+ATTACKS = sorted(hostile.folders("m"))
+QUICK = "Hydra sweeper"
+"""The command line with which Hydra reads most of the files; the others take minutes."""
 
 
-def victim(command: str) -> list[str]:
+def make_command(command: str) -> list[str]:
     return ["--config-dir", "conf", *hostile.COMMANDS[command], *SMALL, "experiment=e"]
 
 
@@ -33,39 +33,39 @@ def victim(command: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("trick", "command"),
+    ("attack", "command"),
     [
-        pytest.param(trick, command, marks=() if command == QUICK else pytest.mark.slow)
-        for trick in TRICKS
+        pytest.param(attack, command, marks=() if command == QUICK else pytest.mark.slow)
+        for attack in ATTACKS
         for command in hostile.COMMANDS
     ],
 )
-def test_a_folder_of_yaml_files(trick: str, command: str, marker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refused in a sentence before Hydra's own main is even called."""
-    write(marker.parent / "conf", hostile.folders(str(marker))[trick])
+def test_hostile_yaml_files_raise(attack: str, command: str, marker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are refused before Hydra's own main is called."""
+    write(marker.parent / "conf", hostile.folders(str(marker))[attack])
 
-    def called(*_: object) -> int:
-        raise AssertionError("Hydra was let act on it")
+    def fail(*_: object) -> int:
+        raise AssertionError("Hydra was called")
 
-    monkeypatch.setattr(sweep, "run_with_hydra", called)
+    monkeypatch.setattr(sweep, "run_with_hydra", fail)
     with pytest.raises(ConfigError) as caught:
-        main.run_command(victim(command))
+        main.run_command(make_command(command))
     assert any(
         word in str(caught.value)
         for word in ("hydra", "Hydra", "do not compose", "pkg://", "only the command line may")
     )
 
 
-def test_a_linked_folder(marker: Path) -> None:
+def test_linked_hydra_folder_raises(marker: Path) -> None:
     write(marker.parent / "conf", {"experiment/e.yaml": hostile.GLOBAL + "epochs: 1\n"})
     elsewhere = write(marker.parent / "elsewhere", {"launcher/basic.yaml": hostile.callback(str(marker))})
     (marker.parent / "conf" / "hydra").symlink_to(elsewhere)
     with pytest.raises(ConfigError, match="must not contain configuration of Hydra"):
-        main.run_command(victim("sweep of Hydra's"))
+        main.run_command(make_command("Hydra sweeper"))
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ("hydra.searchpath=[file://{}]",),
         ("hydra.searchpath=[pkg://evil]",),
@@ -88,37 +88,39 @@ def test_a_linked_folder(marker: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("sweeper", [(), ("-m", "seed=0,1", "hydra/sweeper=basic")])
-def test_a_folder_by_another_way(words: tuple[str, ...], sweeper: tuple[str, ...], marker: Path) -> None:
+def test_overrides_and_flags_that_configure_hydra_raise(
+    arguments: tuple[str, ...], sweeper: tuple[str, ...], marker: Path
+) -> None:
     folder = write(marker.parent / "conf", {"hydra/callbacks/c.yaml": "x:\n" + hostile.payload(str(marker), "  ")})
-    given = [word.format(folder) for word in words]
+    formatted = [argument.format(folder) for argument in arguments]
     with pytest.raises(ConfigError):
-        main.run_command([*sweeper, *SMALL, *given])
+        main.run_command([*sweeper, *SMALL, *formatted])
 
 
 def test_files_of_a_combination_are_checked_together(marker: Path) -> None:
-    """One file alone does nothing; the sweep brings them together."""
+    """One file alone is harmless; the sweep combines them."""
     extra = "/extra: none"
     files = {
         "part/gru.yaml": hostile.payload(str(marker)),
         "extra/gru.yaml": "{}\n",
         "extra/none.yaml": "{}\n",
-        "experiment/plain.yaml": hostile.chosen(extra),
-        "experiment/e.yaml": hostile.chosen(extra, "optional /part@hydra.callbacks.x: ${extra}"),
+        "experiment/plain.yaml": hostile.format_defaults(extra),
+        "experiment/e.yaml": hostile.format_defaults(extra, "optional /part@hydra.callbacks.x: ${extra}"),
     }
     write(marker.parent / "conf", files)
-    swept = ("experiment=plain,e", "extra=none,gru")
+    grid = ("experiment=plain,e", "extra=none,gru")
     with pytest.raises(ConfigError, match=r"hydra\.callbacks"):
-        main.run_command(["-m", "hydra/sweeper=basic", "--config-dir", "conf", *SMALL, *swept])
+        main.run_command(["-m", "hydra/sweeper=basic", "--config-dir", "conf", *SMALL, *grid])
 
 
-def test_where_results_go_may_be_set(marker: Path) -> None:
+def test_yaml_file_may_set_run_and_sweep_directories(marker: Path) -> None:
     text = hostile.GLOBAL + "hydra:\n  run:\n    dir: elsewhere/run\n  sweep:\n    dir: elsewhere/sweep\n"
     folder = write(marker.parent / "my conf, 'quoted' [1]", {"experiment/e.yaml": text})
-    found = compose.compose([*SMALL, "experiment=e"], [folder])
-    assert (found.run_dir, found.sweep_dir) == ("elsewhere/run", "elsewhere/sweep")
+    config = compose.compose([*SMALL, "experiment=e"], [folder])
+    assert (config.run_dir, config.sweep_dir) == ("elsewhere/run", "elsewhere/sweep")
 
 
-DIRECTLY = """
+HYDRA_SCRIPT = """
 import sys
 import hydra
 @hydra.main(version_base="1.3", config_path={conf!r}, config_name="train")
@@ -128,24 +130,24 @@ job()
 
 
 @pytest.mark.parametrize(
-    ("trick", "command"),
+    ("attack", "command"),
     [
-        ("a chosen launcher", "launcher of the folder's"),
+        ("a chosen launcher", "launcher of the folder"),
         ("callback run", "run"),
         pytest.param("a part by interpolation", "run", marks=pytest.mark.slow),
         pytest.param("package hydra.callbacks.x", "sweep", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.slow
-def test_the_probes_run_without_the_guard(trick: str, command: str, tmp_path: Path) -> None:
-    """Hydra itself, over the same files: a probe that could not fail would prove nothing."""
+def test_attacks_succeed_with_hydra_alone(attack: str, command: str, tmp_path: Path) -> None:
+    """The tests above can fail: Hydra itself executes code in the same files."""
     from trainer.config import registry
 
     marker = tmp_path / hostile.MARKER
-    write(tmp_path / "conf", hostile.folders(str(marker))[trick])
-    script = DIRECTLY.format(conf=str(registry.get_builtin_dir().absolute()))
+    write(tmp_path / "conf", hostile.folders(str(marker))[attack])
+    script = HYDRA_SCRIPT.format(conf=str(registry.get_builtin_dir().absolute()))
     done = subprocess.run(
-        [sys.executable, "-P", "-c", script, *victim(command)],
+        [sys.executable, "-P", "-c", script, *make_command(command)],
         **{"cwd": tmp_path, "env": environment(), "capture_output": True, "text": True, "timeout": 120},  # type: ignore[call-overload]
         check=False,
     )
@@ -162,7 +164,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "sample": ("sample", "RUN"),
     "score": ("score", "RUN"),
     "resume=": (*SMALL, "resume=RUN"),
-    "resume= with others": (*SMALL, "resume=RUN", "plugins=[mine]"),
+    "resume= with plugin": (*SMALL, "resume=RUN", "plugins=[mine]"),
 }
 CHANGES: dict[str, dict[str, Any]] = {
     "plugins": {"plugins": ["evil"]},
@@ -177,36 +179,36 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
-def run_folder(path: Path, change: dict[str, Any]) -> Path:
-    """A run as the program leaves it, but for the change."""
-    composed = compose.compose(SMALL)
-    names = dict(composed.names)
+def write_run(path: Path, change: dict[str, Any]) -> Path:
+    """Write a run directory as the program does, except for the change."""
+    config = compose.compose(SMALL)
+    names = dict(config.names)
     results: dict[str, Any] = {
         "status": "interrupted",
         "options": names,
         "overrides": [],
-        "identity": composed.config_hash,
+        "identity": config.config_hash,
     }
     results |= {"folder": str(path), "seed": 0, **{group: names[group] for group in ("model", "data", "task")}}
-    tree = yaml.safe_dump({**composed.raw, **change})
+    tree = yaml.safe_dump({**config.raw, **change})
     return write(path, {"config.yaml": tree, "results.json": json.dumps(results), "mine.py": ""})
 
 
 @pytest.mark.parametrize("verb", mark_slow_after(2, VERBS))
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_run_directory(verb: str, change: str, marker: Path) -> None:
-    path = run_folder(marker.parent / "run", CHANGES[change])
+def test_hostile_run_directory_raises(verb: str, change: str, marker: Path) -> None:
+    path = write_run(marker.parent / "run", CHANGES[change])
     write(marker.parent, {"mine.py": ""})
-    words = [word.replace("RUN", str(path)) for word in VERBS[verb]]
+    arguments = [argument.replace("RUN", str(path)) for argument in VERBS[verb]]
     with pytest.raises(ConfigError):
-        main.run_command(words)
+        main.run_command(arguments)
 
 
 @pytest.mark.slow
-def test_a_runs_module_is_imported_when_it_is_named_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sentence says how, and doing so runs it: the probes above can fail."""
+def test_plugin_of_a_run_is_imported_only_if_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error message says how; the code is executed then, so the tests above can fail."""
     monkeypatch.chdir(write(tmp_path, {"evil_twin.py": hostile.EVIL}))
-    path = run_folder(tmp_path / "run", {"plugins": ["evil_twin"]})
+    path = write_run(tmp_path / "run", {"plugins": ["evil_twin"]})
     with pytest.raises(ConfigError, match=r"a run directory is data.*plugins=\[evil_twin\]"):
         main.run_command(["evaluate", str(path)])
     assert main.run_command(["resume", str(path), "plugins=[evil_twin]"]) == 0
@@ -218,21 +220,21 @@ def test_a_runs_module_is_imported_when_it_is_named_again(tmp_path: Path, monkey
 # The command itself.
 
 
-@pytest.mark.parametrize("command", ["run", "sweep", "sweep of Hydra's", "launcher of Hydra's", "cfg", "info"])
+@pytest.mark.parametrize("command", ["run", "sweep", "Hydra sweeper", "Hydra launcher", "cfg", "info"])
 @pytest.mark.parametrize(
-    "trick", ["hydra/launcher/basic", "hydra/sweeper/basic", "callback run", "a part by interpolation"]
+    "attack", ["hydra/launcher/basic", "hydra/sweeper/basic", "callback run", "a part by interpolation"]
 )
 @pytest.mark.slow
-def test_the_real_command(trick: str, command: str, marker: Path) -> None:
-    write(marker.parent / "conf", hostile.folders(str(marker))[trick])
-    done = train(*victim(command), cwd=marker.parent)
+def test_cli_refuses_hostile_yaml_files(attack: str, command: str, marker: Path) -> None:
+    write(marker.parent / "conf", hostile.folders(str(marker))[attack])
+    done = train(*make_command(command), cwd=marker.parent)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "show", "resume", "score"])
 @pytest.mark.slow
-def test_the_real_command_on_a_run_directory(verb: str, marker: Path) -> None:
-    path = run_folder(marker.parent / "run", CHANGES["model"])
+def test_cli_refuses_hostile_run_directories(verb: str, marker: Path) -> None:
+    path = write_run(marker.parent / "run", CHANGES["model"])
     done = train(verb, str(path), cwd=marker.parent)
     assert (done.returncode, "plugins=[evil]" in done.stderr) == (2, True), done.stderr

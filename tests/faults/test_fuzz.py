@@ -1,6 +1,6 @@
-"""Mutated inputs of every kind end in a sentence or in a run; more by hand: ``python -m tests.faults.fuzz``.
+"""Mutated inputs end in an error message or in a run; many more: ``python -m tests.faults.fuzz``.
 
-``TRAIN_FUZZ=COUNT[:SEED]`` in the environment tries so many instead of the few below.
+``TRAIN_FUZZ=COUNT[:SEED]`` in the environment replaces the numbers of cases below.
 """
 
 from __future__ import annotations
@@ -15,7 +15,16 @@ import pytest
 from tests.helpers.commands import environment
 
 ROOT = Path(__file__).parents[2]
-FEW = {"overrides": 24, "folders": 24, "tables": 12, "pictures": 6, "texts": 6, "runs": 16, "states": 30, "foreign": 30}
+CASES = {
+    "overrides": 24,
+    "folders": 24,
+    "tables": 12,
+    "pictures": 6,
+    "texts": 6,
+    "runs": 16,
+    "states": 30,
+    "foreign": 30,
+}
 
 
 def fuzz(*arguments: str, cwd: Path) -> str:
@@ -29,39 +38,42 @@ def fuzz(*arguments: str, cwd: Path) -> str:
 
 @pytest.mark.slow
 def test_mutated_overrides_and_run_directories_never_crash(tmp_path: Path) -> None:
-    said = fuzz("--count", str(FEW["overrides"]), "--seed", "7", "--kinds", "overrides,folders", cwd=tmp_path)
-    assert "0 wrong" in said
+    output = fuzz("--count", str(CASES["overrides"]), "--seed", "7", "--kinds", "overrides,folders", cwd=tmp_path)
+    assert "0 wrong" in output
 
 
-@pytest.mark.parametrize("kind", FEW)
+@pytest.mark.parametrize("kind", CASES)
 @pytest.mark.slow
 def test_mutated_inputs_never_crash(kind: str, tmp_path: Path) -> None:
     count, _, seed = os.environ.get("TRAIN_FUZZ", "").partition(":")
-    assert "0 wrong" in fuzz("--count", count or str(FEW[kind]), "--seed", seed or "3", "--kinds", kind, cwd=tmp_path)
+    assert "0 wrong" in fuzz("--count", count or str(CASES[kind]), "--seed", seed or "3", "--kinds", kind, cwd=tmp_path)
 
 
-def test_the_check_would_report_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The watch itself: what is raised, what is printed and what hangs."""
+def test_fuzzer_detects_exceptions_tracebacks_and_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train"])
     from tests.faults import fuzz as module
 
-    def fails(_: object) -> int:
+    def raise_error(_: object) -> int:
         raise ZeroDivisionError
 
-    def prints(_: object) -> int:
+    def print_traceback(_: object) -> int:
         print("Traceback (most recent call last):")
         return 0
 
-    def hangs(_: object) -> int:
+    def hang(_: object) -> int:
         while True:
             pass
 
     monkeypatch.setattr(module, "SECONDS", 0.5)
-    for dispatch, told in ((fails, "ZeroDivisionError"), (prints, "a traceback is printed"), (hangs, "hangs")):
-        monkeypatch.setattr(module.cli, "run_command", dispatch)
-        found = module.case("tables", 0, 0)
+    for command, message in (
+        (raise_error, "ZeroDivisionError"),
+        (print_traceback, "a traceback is printed"),
+        (hang, "hangs"),
+    ):
+        monkeypatch.setattr(module.cli, "run_command", command)
+        found = module.run_case("tables", 0, 0)
         assert found is not None
-        assert told in found
+        assert message in found
     monkeypatch.setattr(module.cli, "run_command", lambda _: 0)
-    assert module.case("tables", 0, 0) is None
+    assert module.run_case("tables", 0, 0) is None

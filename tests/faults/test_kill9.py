@@ -1,4 +1,4 @@
-"""Killed at random moments, resumed, killed again: the run must end with the bits of the one nobody touched.
+"""Runs that are killed at random moments and resumed end bit-exactly like an uninterrupted run.
 
 A parent that has imported torch forks the runs, so that a kill costs milliseconds and 200 of them fit in a test.
 """
@@ -24,7 +24,7 @@ from tests.helpers.states import fork
 from trainer.engine import checkpoint
 from trainer.runs import run_dir
 
-HOW = [
+OVERRIDES = [
     *("epochs=3", "batch_size=32", "ema=0.9", "scheduler=onecycle", "accumulate=2", "grad_clip=1", "save_every=0"),
     *("threads=1", "resume=auto"),
 ]
@@ -32,8 +32,8 @@ LSTM = ("model=lstm", "data=synthetic_seq", "data.rows=400", "model.hidden_size=
 VAE = ("model=vae", "data=wine", "model.hidden=[8]", "task.classifier=auto")
 
 
-def train_in_child(place: Path, *words: str) -> int:
-    """Starts the run in a forked process and returns its number."""
+def train_in_child(place: Path, *overrides: str) -> int:
+    """Start the run in a forked process; return its pid."""
     pid = fork()
     if pid:
         return pid
@@ -43,86 +43,88 @@ def train_in_child(place: Path, *words: str) -> int:
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, 1)
         os.dup2(silence, 2)
-        trainer.run(trainer.compose([*HOW, *words, "hydra.run.dir=outputs/run"]))
+        trainer.run(trainer.compose([*OVERRIDES, *overrides, "hydra.run.dir=outputs/run"]))
         code = 0
     finally:
         os._exit(code)
 
 
 def outcome(place: Path) -> tuple[str, list[dict[str, str]], dict[str, float], list[str]]:
-    """(hash of the state, metrics.csv without wall-clock, test scores, files)"""
+    """Return the hash of the state, metrics.csv without times, the test scores, and the files."""
     run = place / "outputs/run"
     rows = read_table(run / run_dir.METRICS_FILE)
-    said = json.loads((run / run_dir.RESULTS_FILE).read_text())
-    assert said["status"] == "finished"
+    results = json.loads((run / run_dir.RESULTS_FILE).read_text())
+    assert results["status"] == "finished"
     files = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
-    return digest(checkpoint.load_checkpoint(run / checkpoint.LAST)), rows, said["test"], files
+    return digest(checkpoint.load_checkpoint(run / checkpoint.LAST)), rows, results["test"], files
 
 
 KINDS: dict[str, tuple[int, float, tuple[str, ...]]] = {
     "anywhere": (200, 0.0, LSTM),
-    "while it tests and draws": (20, 0.8, LSTM),
+    "during evaluation and drawing": (20, 0.8, LSTM),
     "with workers": (10, 0.0, (*LSTM, "num_workers=2", "epochs=2")),
-    "with a classifier, which is trained first": (10, 0.0, VAE),
+    "with a feature network, which is trained first": (10, 0.0, VAE),
 }
-"""Kills, the share of a run that is left alone before, and what is trained."""
+"""Number of kills, fraction of a run before the first kill, and overrides."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_and_resumed_runs_match_an_uninterrupted_one(kind: str, tmp_path: Path) -> None:
-    kills, spared, words = KINDS[kind]
+    kills, min_fraction, overrides = KINDS[kind]
     kills = min(kills, int(os.environ.get("TRAIN_TEST_KILLS", "200")))
-    trainer.compose([*HOW, *words])  # what every child would import and merge for itself, once
+    trainer.compose([*OVERRIDES, *overrides])  # imports and composes once for all children
 
     def train(place: Path) -> int:
-        return wait(train_in_child(place, *words))
+        return wait(train_in_child(place, *overrides))
 
     def interrupt(place: Path, draw: random.Random, seconds: float) -> int:
-        return kill_till_it_ends(place, words, draw, seconds, spared)
+        return kill_until_finished(place, overrides, draw, seconds, min_fraction)
 
     for place in compare_chains(tmp_path, kills, train, interrupt, outcome):
         found = {path.name for path in (place / "outputs").iterdir()}
         assert found - {run_dir.LATEST_LINK, run_dir.CLASSIFIERS_DIR} == {"run"}, "a resume started another run"
 
 
-def kill_till_it_ends(place: Path, words: tuple[str, ...], draw: random.Random, whole: float, spared: float) -> int:
-    """Kills a run and goes on with it at once, again and again; gives the number of kills."""
+def kill_until_finished(
+    place: Path, overrides: tuple[str, ...], draw: random.Random, duration: float, min_fraction: float
+) -> int:
+    """Kill and resume a run until it finishes; return the number of kills."""
     for attempt in range(60):
-        pid = train_in_child(place, *words)
-        # Later attempts are left alone for longer, so that every chain ends.
-        time.sleep(draw.uniform(0.02 + spared * whole, whole * (0.5 + spared / 2 + attempt / 20)))
+        pid = train_in_child(place, *overrides)
+        # Later attempts run for longer, so that every chain ends.
+        time.sleep(draw.uniform(0.02 + min_fraction * duration, duration * (0.5 + min_fraction / 2 + attempt / 20)))
         os.kill(pid, signal.SIGKILL)
         code = wait(pid)
         if code == 0:
             return attempt
-        assert code == -signal.SIGKILL, f"attempt {attempt} could not go on: exit {code}"
-    assert wait(train_in_child(place, *words)) == 0
+        assert code == -signal.SIGKILL, f"attempt {attempt} failed to resume: exit {code}"
+    assert wait(train_in_child(place, *overrides)) == 0
     return 60
 
 
 @pytest.mark.slow
-def test_kills_of_the_real_command(tmp_path: Path) -> None:
+def test_killed_cli_run_matches_an_uninterrupted_one(tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir()
     cut.mkdir()
-    words = (*LSTM, *HOW, "epochs=40", "hydra.run.dir=outputs/run")
+    overrides = (*LSTM, *OVERRIDES, "epochs=40", "hydra.run.dir=outputs/run")
     draw = random.Random(2)
     for _ in range(5):
-        process = commands.start(*words, cwd=cut)
-        # Once it trains, or as soon as it has ended; then a moment that nobody chose.
-        before = states(cut)
-        while states(cut) == before and process.poll() is None:
+        process = commands.start(*overrides, cwd=cut)
+        # Wait until it trains or has ended, then for a random time.
+        before = checkpoint_mtimes(cut)
+        while checkpoint_mtimes(cut) == before and process.poll() is None:
             time.sleep(0.01)
         time.sleep(draw.uniform(0, 0.3))
         process.kill()
         process.communicate()
     for folder_of_run in (cut, whole):
-        done = commands.train(*words, cwd=folder_of_run)
+        done = commands.train(*overrides, cwd=folder_of_run)
         assert done.returncode == 0, done.stderr
     assert outcome(cut) == outcome(whole)
 
 
-def states(place: Path) -> list[int]:
-    """When the last state was written, if one was."""
+def checkpoint_mtimes(place: Path) -> list[int]:
+    """Return the modification time of the last checkpoint, if there is one."""
     return [path.stat().st_mtime_ns for path in place.glob(f"outputs/run/{checkpoint.LAST}")]

@@ -1,5 +1,4 @@
-"""A sweep's parent is killed or asked to end, alone, at random moments: its jobs end with it, and the same command goes
-on to the bits, the files and the table of the sweep that nobody touched (S2)."""
+"""Sweeps whose parent is killed or signaled at random moments: the jobs end too, and a resume is bit-exact."""
 
 from __future__ import annotations
 
@@ -26,28 +25,28 @@ from trainer.runs import run_dir, sweep
 from trainer.utils import signals
 from trainer.utils.errors import UserError
 
-HOW = (
+OVERRIDES = (
     *("epochs=3", "batch_size=32", "ema=0.9", "scheduler=onecycle", "accumulate=2", "save_every=0"),
     *("resume=auto", "hydra.sweep.dir=outputs/sweep"),
 )
 LSTM = ("model=lstm", "data=synthetic_seq", "data.rows=400", "model.hidden_size=8", "model.dropout=0.2")
 VAE = ("model=vae", "data=wine", "model.hidden=[8]", "task.classifier=auto")
-KILL, ASK = (signal.SIGKILL,), (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+KILL, STOP = (signal.SIGKILL,), (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 KINDS: dict[str, tuple[tuple[signal.Signals, ...], float, tuple[str, ...]]] = {
     "one job at a time": (KILL, 1.0, (*LSTM, "seed=0,1,2", "jobs=1")),
     "two jobs at a time": (KILL, 1.0, (*LSTM, "seed=0,1,2", "jobs=2")),
-    "before a job can say what it is": (KILL, 0.1, (*LSTM, "seed=0,1,2", "jobs=3")),
-    "asked to end": (ASK, 1.0, (*LSTM, "seed=0,1,2", "jobs=2")),
-    "with workers": ((*KILL, *ASK), 1.0, (*LSTM, "num_workers=2", "seed=0,1", "jobs=2")),
-    "with a classifier, which one job trains first": ((*KILL, *ASK), 1.0, (*VAE, "seed=0,1", "jobs=2")),
+    "before a job writes its results": (KILL, 0.1, (*LSTM, "seed=0,1,2", "jobs=3")),
+    "stop signals": (STOP, 1.0, (*LSTM, "seed=0,1,2", "jobs=2")),
+    "with workers": ((*KILL, *STOP), 1.0, (*LSTM, "num_workers=2", "seed=0,1", "jobs=2")),
+    "with a feature network, which one job trains first": ((*KILL, *STOP), 1.0, (*VAE, "seed=0,1", "jobs=2")),
 }
-"""Which signals, in which share of a whole sweep they come at first, and what is trained."""
-EITHER_WAY = {"previous.pt"}
-"""Files that are there or not by how often a run was saved, which a stop does."""
+"""Signals, the fraction of a whole sweep in which the first ones are sent, and overrides."""
+OPTIONAL_FILES = {"previous.pt"}
+"""Files whose existence depends on the number of saves, and so on the interruptions."""
 
 
-def start_sweep(place: Path, words: tuple[str, ...]) -> int:
-    """Starts the sweep in a forked process with a session of its own, and returns its number."""
+def start_sweep(place: Path, overrides: tuple[str, ...]) -> int:
+    """Start the sweep in a forked process with its own session; return its pid."""
     pid = fork()
     if pid:
         return pid
@@ -55,11 +54,11 @@ def start_sweep(place: Path, words: tuple[str, ...]) -> int:
     try:
         os.setsid()
         os.chdir(place)
-        output = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        output = os.open("output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(output, 1)
         os.dup2(output, 2)
         with signals.exit_on_interrupt():
-            code = sweep.run_sweep([*HOW, *words], [])
+            code = sweep.run_sweep([*OVERRIDES, *overrides], [])
     except UserError as error:
         code = error.exit_code
     finally:
@@ -68,8 +67,8 @@ def start_sweep(place: Path, words: tuple[str, ...]) -> int:
         os._exit(code)
 
 
-def members(session: int) -> list[int]:
-    """The processes of a session that have not ended."""
+def find_session_pids(session: int) -> list[int]:
+    """Return the running processes of a session."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -81,64 +80,70 @@ def members(session: int) -> list[int]:
 
 def wait_for_end(session: int, seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while members(session) and time.monotonic() < deadline:
+    while find_session_pids(session) and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
 def outcome(place: Path) -> tuple[dict[str, Any], list[dict[str, str]], list[str]]:
-    """(what each run came to without wall-clock, the table, every file)"""
+    """Return the outcome of each run without times, the leaderboard, and the files."""
     found = {}
     for file in sorted((place / "outputs").rglob(run_dir.RESULTS_FILE)):
-        run, said = file.parent, json.loads(file.read_text())
+        run, results = file.parent, json.loads(file.read_text())
         rows = read_table(run / run_dir.METRICS_FILE)
         states = [digest(checkpoint.load_checkpoint(run / name)) for name in (checkpoint.LAST, checkpoint.BEST)]
-        kept = [said[name] for name in ("status", "steps", "val", "test", "baseline", "artifacts")]
-        found[str(run.relative_to(place))] = (states, rows, kept)
+        values = [results[name] for name in ("status", "steps", "val", "test", "baseline", "artifacts")]
+        found[str(run.relative_to(place))] = (states, rows, values)
     board = read_table(place / "outputs/sweep/leaderboard.csv")
-    files = (str(path.relative_to(place)) for path in (place / "outputs").rglob("*") if path.name not in EITHER_WAY)
+    files = (str(path.relative_to(place)) for path in (place / "outputs").rglob("*") if path.name not in OPTIONAL_FILES)
     return found, board, sorted(files)
 
 
-def stop_till_it_ends(
-    place: Path, words: tuple[str, ...], by: tuple[signal.Signals, ...], draw: random.Random, whole: float, share: float
+def stop_until_finished(
+    place: Path,
+    overrides: tuple[str, ...],
+    choices: tuple[signal.Signals, ...],
+    draw: random.Random,
+    duration: float,
+    share: float,
 ) -> int:
-    """Stops the sweep and goes on with it, at once or when its jobs have ended; gives the number of stops."""
+    """Interrupt and resume the sweep until it finishes; return the number of interruptions."""
     sessions = []
     for attempt in range(60):
-        pid = start_sweep(place, words)
+        pid = start_sweep(place, overrides)
         sessions.append(pid)
-        # Later attempts are left alone for longer, so that every chain ends.
-        time.sleep(draw.uniform(0.02, whole * (0.5 + attempt / 20) * (share if attempt < 3 else 1)))
-        number = draw.choice(by)
+        # Later attempts run for longer, so that every chain ends.
+        time.sleep(draw.uniform(0.02, duration * (0.5 + attempt / 20) * (share if attempt < 3 else 1)))
+        number = draw.choice(choices)
         os.kill(pid, number)
         code = wait(pid)
         if code == 0:
             break
-        asked = signals.resolve_signal(number)
-        # By its own death before it listens, or by the code that says which signal it has answered.
-        assert code in (-number, 128 + asked, 128 + number), (place / "said").read_text()
+        resolved = signals.resolve_signal(number)
+        # Killed before the handler is installed, or the exit code of the handled signal.
+        assert code in (-number, 128 + resolved, 128 + number), (place / "output").read_text()
         wait_for_end(pid, draw.choice([0, 30]))
     else:
-        raise AssertionError("it never came to an end")
+        raise AssertionError("the sweep did not finish")
     for session in sessions:
         wait_for_end(session, 10)
-        assert members(session) == [], "a job runs on alone"
+        assert find_session_pids(session) == [], "a job is still running"
     return attempt
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="that a child ends with its parent is of Linux")
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_sweep_continues_after_its_parent_ends(kind: str, tmp_path: Path) -> None:
-    by, share, words = KINDS[kind]
+def test_resumed_sweep_matches_an_uninterrupted_one(kind: str, tmp_path: Path) -> None:
+    choices, share, overrides = KINDS[kind]
     kills = int(os.environ.get("TRAIN_TEST_KILLS", "4"))
-    trainer.compose([text for text in (*HOW, *words) if not text.startswith("seed=")])  # imports and merges, once
+    # Imports and composes once for all children.
+    trainer.compose([text for text in (*OVERRIDES, *overrides) if not text.startswith("seed=")])
 
     def train(place: Path) -> int:
-        return wait(start_sweep(place, words))
+        return wait(start_sweep(place, overrides))
 
     def interrupt(place: Path, draw: random.Random, seconds: float) -> int:
-        return stop_till_it_ends(place, words, by, draw, seconds, share)
+        return stop_until_finished(place, overrides, choices, draw, seconds, share)
 
     for _ in compare_chains(tmp_path, kills, train, interrupt, outcome):
         pass

@@ -1,4 +1,4 @@
-"""No saved model and no checkpoint is run: what names code of its own is refused, without a question."""
+"""Code in saved models and checkpoints is not executed, and no confirmation is asked for."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from trainer.utils.errors import ConfigError
 
 # Saved models.
 
-NET = "evil.Net"
+MODEL_CLASS = "evil.Net"
 SAVED: dict[str, dict[str, dict[str, Any]]] = {
-    "model": {"config.json": {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Conf", "AutoModel": NET}}},
+    "model": {"config.json": {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Conf", "AutoModel": MODEL_CLASS}}},
     "known architecture": {
-        "config.json": {"model_type": "bert", "auto_map": {"AutoConfig": "evil.Conf", "AutoModel": NET}}
+        "config.json": {"model_type": "bert", "auto_map": {"AutoConfig": "evil.Conf", "AutoModel": MODEL_CLASS}}
     },
-    "only the model": {"config.json": {"model_type": "bert", "auto_map": {"AutoModel": NET}}},
+    "only the model": {"config.json": {"model_type": "bert", "auto_map": {"AutoModel": MODEL_CLASS}}},
     "no type": {"config.json": {"auto_map": {"AutoConfig": "evil.Conf"}}},
-    "another place": {"config.json": {"model_type": "evil", "auto_map": {"AutoModel": "someone/repo--evil.Net"}}},
+    "another repository": {"config.json": {"model_type": "evil", "auto_map": {"AutoModel": "someone/repo--evil.Net"}}},
     "tokenizer": {"tokenizer_config.json": {"auto_map": {"AutoTokenizer": ["evil.Tok", None]}}, "tokenizer.json": {}},
     "tokenizer class": {
         "config.json": {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Conf"}},
@@ -42,30 +42,30 @@ SAVED: dict[str, dict[str, dict[str, Any]]] = {
         "tokenizer.json": {},
     },
     "kernel": {"config.json": {"model_type": "bert", "attn_implementation": "someone/kernel"}},
-    "kernel below": {"config.json": {"model_type": "clip", "text_config": {"_attn_implementation": "someone/kernel"}}},
+    "nested kernel": {"config.json": {"model_type": "clip", "text_config": {"_attn_implementation": "someone/kernel"}}},
 }
 
 
 @pytest.mark.parametrize("kind", ["AutoModel", "AutoTokenizer", "AutoConfig"])
 @pytest.mark.parametrize("name", SAVED)
-def test_a_saved_model(name: str, kind: str, marker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def asked(*_: object) -> str:
-        raise AssertionError("a question was asked")
+def test_saved_model_code_is_not_executed(name: str, kind: str, marker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> str:
+        raise AssertionError("input() was called")
 
-    monkeypatch.setattr(builtins, "input", asked)
+    monkeypatch.setattr(builtins, "input", fail)
     files = {file: json.dumps(content) for file, content in SAVED[name].items()}
     folder = write(marker.parent / "saved", {"config.json": "{}", **files, "evil.py": hostile.EVIL})
-    said = ""
+    message = ""
     try:
         hf_hub.load_pretrained(kind, folder, "model.name")
     except ConfigError as error:
-        said = str(error)
-    assert "trust_remote_code" not in said
-    assert "\n" not in said
+        message = str(error)
+    assert "trust_remote_code" not in message
+    assert "\n" not in message
     assert not [module for module in sys.modules if module.startswith("transformers_modules.saved")]
 
 
-def test_a_saved_model_runs_with_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saved_model_code_is_executed_with_trust_remote_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import AutoConfig, dynamic_module_utils
 
     monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "cache"))
@@ -80,7 +80,7 @@ def test_a_saved_model_runs_with_trust(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 class Payload:
-    """What a pickle runs when it is opened."""
+    """Calls a function when it is unpickled."""
 
     def __init__(self, function: Any, *arguments: Any):
         self.call = (function, arguments)
@@ -103,7 +103,9 @@ def payloads(marker: Path) -> dict[str, Payload]:
 @pytest.mark.parametrize("forced", [False, True])
 @pytest.mark.parametrize("form", ["zip", "legacy", "pickle"])
 @pytest.mark.parametrize("name", payloads(Path("m")))
-def test_a_checkpoint(name: str, form: str, forced: bool, marker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_in_a_checkpoint_is_refused(
+    name: str, form: str, forced: bool, marker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if forced:
         monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     state = {"task": {"w": torch.zeros(2)}, "more": payloads(marker)[name]}
@@ -120,7 +122,7 @@ def test_a_checkpoint(name: str, form: str, forced: bool, marker: Path, monkeypa
         assert "contains code" in str(caught.value)
 
 
-def test_a_checkpoint_opened_otherwise_does_run(tmp_path: Path) -> None:
+def test_code_in_a_checkpoint_is_executed_by_torch_load(tmp_path: Path) -> None:
     marker = tmp_path / hostile.MARKER
     torch.save({"more": payloads(marker)["open"]}, tmp_path / "best.pt")
     torch.load(tmp_path / "best.pt", weights_only=False)["more"].close()

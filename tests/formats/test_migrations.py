@@ -1,4 +1,4 @@
-"""Runs that an earlier version has saved go on: folders made by train 0.1.0 before its modules moved."""
+"""Runs saved by train 0.1.0, before its modules moved, are resumed and their formats migrated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RUNS = sorted(path.name for path in SAVED.iterdir() if path.is_dir())
 
 
 @pytest.fixture(autouse=True)
-def _copy_of_the_saved_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _copied_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy_runs(SAVED, tmp_path, monkeypatch)
 
 
@@ -29,45 +29,45 @@ def test_a_resumed_run_matches_an_uninterrupted_one(name: str) -> None:
     train.resume_run(saved_run.load(Path(name)))
     found, expected = (read_metrics(Path(name, file)) for file in ("metrics.csv", "expected_metrics.csv"))
     assert len(found) == len(expected)
-    for row, wanted in zip(found, expected, strict=True):
-        assert row == pytest.approx(wanted, rel=1e-5)
-    again = checkpoint.migrate_state(checkpoint.load_checkpoint(Path(name, "last.pt")), Path(name, "last.pt"))
-    assert again["format_version"] == checkpoint.FORMAT_VERSION
-    saved_run.load(Path(name))  # the configuration beside it is as it was
+    for row, reference in zip(found, expected, strict=True):
+        assert row == pytest.approx(reference, rel=1e-5)
+    state = checkpoint.migrate_state(checkpoint.load_checkpoint(Path(name, "last.pt")), Path(name, "last.pt"))
+    assert state["format_version"] == checkpoint.FORMAT_VERSION
+    saved_run.load(Path(name))  # the configuration is still readable
 
 
 @pytest.mark.parametrize("name", mark_slow_after(1, RUNS))
 def test_resume_auto_finds_the_run(name: str) -> None:
     shutil.move(name, f"outputs/{name}")
-    words = json.loads(Path(f"outputs/{name}/results.json").read_text())["overrides"]
-    kept = [word for word in words if not word.startswith("hydra.")]
-    result = train.run(compose.compose([*kept, "resume=auto", "hydra.run.dir=outputs/other"]))
+    saved = json.loads(Path(f"outputs/{name}/results.json").read_text())["overrides"]
+    overrides = [override for override in saved if not override.startswith("hydra.")]
+    result = train.run(compose.compose([*overrides, "resume=auto", "hydra.run.dir=outputs/other"]))
     assert result.folder == f"outputs/{name}"
     assert result.status == "finished"
 
 
-def test_its_best_weights_alone_tell_its_configuration() -> None:
+def test_configuration_is_read_from_best_weights_alone() -> None:
     Path("csv_mlp/config.yaml").unlink()
     Path("csv_mlp/results.json").unlink()
     assert saved_run.load(Path("csv_mlp")).tree["model"]["_target_"] == "trainer.models.tabular.mlp.MLP"
 
 
-def test_a_group_that_it_does_not_know_takes_its_usual_option() -> None:
+def test_group_missing_in_results_gets_its_default_option() -> None:
     file = Path("csv_mlp/results.json")
     results = json.loads(file.read_text())
     del results["options"]["scheduler"]
     file.write_text(json.dumps(results))
-    kept = saved_run.load(Path("csv_mlp"))
-    assert kept.names["scheduler"] == "none"
+    saved = saved_run.load(Path("csv_mlp"))
+    assert saved.names["scheduler"] == "none"
 
 
 @pytest.mark.parametrize(("flat", "moved"), [(None, 1.0), ("linear", "linear"), (0.25, 0.25)])
-def test_teacher_forcing_is_a_key_of_the_task_that_has_it(flat: object, moved: object) -> None:
+def test_teacher_forcing_moves_to_the_task_that_has_it(flat: object, moved: object) -> None:
     seq2seq = {"_target_": "trainer.tasks.seq2seq.Seq2Seq", "teacher_forcing_end": 0.0, "scores": ["nll"]}
-    for written in ("${teacher_forcing}", flat):  # as it is written, and resolved
-        kept = {"epochs": 1, "teacher_forcing": flat, "task": seq2seq | {"teacher_forcing": written}}
+    for value in ("${teacher_forcing}", flat):  # as an interpolation, and resolved
+        config = {"epochs": 1, "teacher_forcing": flat, "task": seq2seq | {"teacher_forcing": value}}
         expected = {"epochs": 1, "task": seq2seq | {"teacher_forcing": moved}}
-        assert migrations.migrate_config(kept, 1) == expected
+        assert migrations.migrate_config(config, 1) == expected
         assert migrations.migrate_config(expected, 2) == expected
     other = {"teacher_forcing": flat, "task": {"_target_": "mine.Task"}}
     assert migrations.migrate_config(other, 1) == {"task": {"_target_": "mine.Task"}}
@@ -75,8 +75,8 @@ def test_teacher_forcing_is_a_key_of_the_task_that_has_it(flat: object, moved: o
 
 @pytest.mark.parametrize("stored", ["${task._target_}", "trainer.tasks.regression.Regression", "mine.Task"])
 def test_data_configs_are_migrated_without_the_task(stored: str) -> None:
-    kept = {"data": {"_target_": "mine.Data", "target_kind": stored}}
-    assert migrations.migrate_config(kept, 1) == {"data": {"_target_": "mine.Data", "target_kind": None}}
+    config = {"data": {"_target_": "mine.Data", "target_kind": stored}}
+    assert migrations.migrate_config(config, 1) == {"data": {"_target_": "mine.Data", "target_kind": None}}
     plain = {"data": {"_target_": "mine.Data", "target_kind": "class"}}
     assert migrations.migrate_config(plain, 1) == plain
 
@@ -127,7 +127,7 @@ def test_a_renamed_option_is_read_by_its_current_name(group: str, old: str, new:
         compose.compose([f"{group}={old}"])
 
 
-def test_a_command_line_with_a_renamed_key_is_told_its_name() -> None:
+def test_override_of_a_renamed_key_raises_with_its_current_name() -> None:
     with pytest.raises(ConfigError, match=r"data\.labelled: unknown key; it is called data\.labeled_nodes now"):
         compose.compose(["model=gcn", "data=sbm", "data.labelled=20"])
     with pytest.raises(ConfigError, match=r"model\.tied: unknown key; it is called model\.tie_weights now"):
@@ -136,7 +136,7 @@ def test_a_command_line_with_a_renamed_key_is_told_its_name() -> None:
 
 @pytest.mark.parametrize("version", [0, True, "2", None, 1.5, migrations.FORMAT_VERSION + 1])
 @pytest.mark.parametrize("name", ["config.yaml", "results.json"])
-def test_another_version_is_refused(name: str, version: object) -> None:
+def test_unknown_format_version_raises(name: str, version: object) -> None:
     file = Path("csv_mlp", name)
     text = json.dumps(version)
     content = file.read_text()

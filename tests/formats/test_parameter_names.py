@@ -1,4 +1,4 @@
-"""Checkpoints of version 3, whose parameters have other names, load, resume and evaluate as before.
+"""Checkpoints of version 3, with former names of parameters, are loaded, resumed and evaluated.
 
 The runs of ``train_checkpoint_3`` were made before the renaming: stopped by SIGTERM in the second epoch, with the
 metrics and scores of the same run without the stop.
@@ -26,22 +26,22 @@ from trainer.runs import evaluate, saved_run, train
 SAVED = Path(__file__).with_name("train_checkpoint_3")
 RUNS = sorted(path.name for path in SAVED.iterdir() if path.is_dir())
 NAMES = json.loads(Path(__file__).with_name("parameter_names_3.json").read_text())
-"""Names in the state_dict of every model of which some have changed."""
+"""Former names in the state_dict of each model with renamed parameters."""
 
 
 @pytest.fixture
-def _copy_of_the_saved_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _copied_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy_runs(SAVED, tmp_path, monkeypatch)
 
 
-@pytest.mark.usefixtures("_copy_of_the_saved_runs")
+@pytest.mark.usefixtures("_copied_runs")
 @pytest.mark.parametrize("name", RUNS)
-def test_a_stopped_run_ends_as_if_it_had_not_been_stopped(name: str) -> None:
+def test_a_resumed_run_matches_an_uninterrupted_one(name: str) -> None:
     train.resume_run(saved_run.load(Path(name)))
     found, expected = (read_metrics(Path(name, file)) for file in ("metrics.csv", "expected_metrics.csv"))
     assert len(found) == len(expected)
-    for row, wanted in zip(found, expected, strict=True):
-        assert_equal(row, wanted)
+    for row, reference in zip(found, expected, strict=True):
+        assert_equal(row, reference)
     results, scores = (json.loads(Path(name, file).read_text()) for file in ("results.json", "expected_scores.json"))
     for split in ("val", "test"):
         assert_equal(results[split], scores[split])
@@ -50,32 +50,32 @@ def test_a_stopped_run_ends_as_if_it_had_not_been_stopped(name: str) -> None:
     assert_equal(evaluate.evaluate_run(saved_run.load(Path(name))), scores["test"])
 
 
-@pytest.mark.usefixtures("_copy_of_the_saved_runs")
+@pytest.mark.usefixtures("_copied_runs")
 @pytest.mark.parametrize("name", ["sbm_gat", "text_gpt"])
 def test_resume_auto_finds_a_run_by_the_current_keys(name: str) -> None:
     shutil.move(name, f"outputs/{name}")
-    kept = saved_run.load(Path(f"outputs/{name}"))
-    assert "data.labelled=20" not in kept.overrides
-    words = [word for word in kept.overrides if not word.startswith("hydra.")]
-    result = train.run(compose.compose([*words, "resume=auto", "hydra.run.dir=outputs/other"]))
+    saved = saved_run.load(Path(f"outputs/{name}"))
+    assert "data.labelled=20" not in saved.overrides
+    overrides = [override for override in saved.overrides if not override.startswith("hydra.")]
+    result = train.run(compose.compose([*overrides, "resume=auto", "hydra.run.dir=outputs/other"]))
     assert (result.folder, result.status) == (f"outputs/{name}", "finished")
 
 
 @pytest.mark.parametrize("model", NAMES)
-def test_every_former_name_has_its_parameter(model: str) -> None:
+def test_former_names_map_to_the_current_parameters(model: str) -> None:
     net = make_pair(model, first_dataset(model)).task.model
     current = find_former_names(net, net.state_dict())
     assert [current.get(name, name) for name in NAMES[model]] == list(net.state_dict())
 
 
-def test_every_class_and_name_of_the_table_is_there() -> None:
+def test_renamed_classes_exist_and_their_names_are_distinct() -> None:
     for path, names in renamed_parameters._FORMER_NAMES.items():
         assert read_signature(f"trainer.models.{path}"), path
         assert not names.keys() & set(names.values()), path
 
 
 class _Plugin(nn.Module):
-    """A layer of a user, with an attribute of a former name and a layer of the package."""
+    """A user's layer with an attribute that has a former name, and a layer of the package."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class _Plugin(nn.Module):
         self.project = MultiHeadAttention(4, 2, FullAttention())
 
 
-def test_only_the_class_that_was_changed_is_renamed() -> None:
+def test_only_parameters_of_renamed_classes_are_renamed() -> None:
     layer = _Plugin()
     former = {
         "place.weight": "place.weight",
@@ -108,7 +108,7 @@ class _Subclass(MultiHeadAttention):
         self.out = nn.Linear(2, 2)
 
 
-def test_a_current_name_is_never_a_former_one() -> None:
+def test_current_name_is_not_taken_for_a_former_one() -> None:
     layer = _Subclass()
     assert find_former_names(layer, layer.state_dict()) == {
         "project.weight": "in_proj.weight",

@@ -1,4 +1,4 @@
-"""Losses of fixed tiny runs, to the bit: ``python -m tests.golden.record`` writes them anew."""
+"""Losses of fixed tiny runs, to the bit: ``python -m tests.golden.record`` records them again."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ RUNS = {
 
 
 def machine() -> dict[str, str]:
-    """What the bits depend on: the build of torch, and which of its kernels this processor runs."""
+    """Return the build of torch and the kernels of the processor, on which the bits depend."""
     capability = torch.backends.cpu.get_cpu_capability()
     return {"torch": str(torch.__version__), "processor": f"{platform.machine()} {capability}"}
 
 
 def losses(name: str) -> list[float]:
-    """The loss of each turn of a run, and the monitored score of each validation."""
+    """Return the loss of each update of a run, then the monitored score of each validation."""
     torch.set_num_threads(1)
     trainer = lab(*COMMON, *RUNS[name]).trainer
     return losses_of(trainer) + [row[f"val_{trainer.monitor}"] for row in trainer.history]

@@ -25,7 +25,7 @@ BASES: dict[str, tuple[str, ...]] = {
         "max_steps=2",
     ),
 }
-STORED = BASES | {
+RUN_BASES = BASES | {
     "averaged": (*BASES["lstm"], "ema=0.9", "scheduler=plateau", "model.dropout=0.2"),
     "vae": ("model=vae", "data=moons", "data.rows=60", "model.hidden=[4]", "task.classifier=null"),
     "gan": ("model=gan", "data=moons", "data.rows=60", "task.classifier=null"),
@@ -33,12 +33,12 @@ STORED = BASES | {
 """Runs whose folders are mutated."""
 
 
-def words_of(base: str) -> list[str]:
+def get_overrides(base: str) -> list[str]:
     """Return the command line of a short run."""
-    return [*STORED[base], *(SHORT[1:] if base == "text" else SHORT)]
+    return [*RUN_BASES[base], *(SHORT[1:] if base == "text" else SHORT)]
 
 
-def files(folder: Path) -> None:
+def write_files(folder: Path) -> None:
     """Write a small file of each kind."""
     rng = random.Random(0)
     rows = [f"{rng.random():.3f},{rng.random():.3f},{rng.choice('xyz')},{rng.choice(['yes', 'no'])}" for _ in range(60)]

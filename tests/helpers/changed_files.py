@@ -10,7 +10,7 @@ TABLES = (".csv", ".txt", ".ts")
 
 
 def halve_files(folder: Path) -> None:
-    """Keep every second line of each text table, or every second file."""
+    """Keep the first half of each text table, or every second of more than four files."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     tables = [path for path in files if path.suffix in TABLES]
     if len(files) > 4:
@@ -27,9 +27,11 @@ def halve_files(folder: Path) -> None:
 
 def rename_classes(folder: Path) -> None:
     """Rename a class, or categories in the first table."""
-    inside = sorted(path for path in folder.rglob("*") if path.is_dir() and not any(p.is_dir() for p in path.iterdir()))
-    if len(inside) > 1:
-        inside[0].rename(inside[0].with_name("zebra"))
+    leaf_folders = sorted(
+        path for path in folder.rglob("*") if path.is_dir() and not any(p.is_dir() for p in path.iterdir())
+    )
+    if len(leaf_folders) > 1:
+        leaf_folders[0].rename(leaf_folders[0].with_name("zebra"))
         return
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         if path.suffix in TABLES:

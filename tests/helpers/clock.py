@@ -1,4 +1,4 @@
-"""A knowledge graph with a known answer: hours of a clock, and relations that say how far one is behind another."""
+"""A knowledge graph with known answers: hours of a clock, and relations that add hours."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ HOURS = 16
 
 
 def write(folder: Path) -> Path:
-    """Every fact "hour h and k more is hour h + k", in one file: whoever knows most of them can tell the rest."""
+    """Write every triple (h, +k, h + k) to one file: the rest follows from most of them."""
     path = folder / "clock.txt"
     facts = [f"h{h}\tplus{k}\th{(h + k) % HOURS}\n" for h in range(HOURS) for k in range(1, HOURS)]
     path.write_text("".join(facts))

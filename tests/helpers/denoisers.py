@@ -1,4 +1,4 @@
-"""Denoisers that need no training, and tasks around them."""
+"""Denoisers known in closed form, and tasks with them."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def ring(modes: int = 8, sigma: float = 0.1) -> Ring:
     return Ring(rows=5000, modes=modes, radius=2.0, sigma=sigma, seed=0)
 
 
-class Exact(nn.Module):
+class OptimalDenoiser(nn.Module):
     """The Bayes-optimal denoiser of a uniform mixture of Gaussians, or of the component of a label.
 
-    is_straight: on the way of flow matching, and not of diffusion.
+    is_flow_matching: on the path of flow matching instead of diffusion.
     """
 
-    def __init__(self, data: Ring, prediction: str, *, is_told: bool = False, is_straight: bool = False):
+    def __init__(self, data: Ring, prediction: str, *, is_conditional: bool = False, is_flow_matching: bool = False):
         super().__init__()
         assert data.info.density.modes is not None
         self.centres, self.sigma, self.prediction = data.info.density.modes, data.info.density.mode_sigma, prediction
-        self.is_straight = is_straight
-        self.num_classes = len(self.centres) if is_told else None
+        self.is_flow_matching = is_flow_matching
+        self.num_classes = len(self.centres) if is_conditional else None
         self.levels = diffusion_process.NoiseSchedule("linear", 1000)
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
-        if self.is_straight:
+        if self.is_flow_matching:
             a, b = time[:, None], (1 - time[:, None]).clamp(min=1e-4)
         else:
             step = (time[:, None] * 1000).round().long()
@@ -60,8 +60,8 @@ class Exact(nn.Module):
         return diffusion_process.compute_target(self.prediction, data, (x - a * data) / b, a, b)
 
 
-class Silent(nn.Module):
-    """Predicts zero, as an untrained denoiser does."""
+class ZeroDenoiser(nn.Module):
+    """Predicts zero, like an untrained denoiser."""
 
     num_classes = None
 
@@ -69,7 +69,7 @@ class Silent(nn.Module):
         return torch.zeros_like(x)
 
 
-class Spy(nn.Module):
+class RecordingDenoiser(nn.Module):
     """Predicts the label, 0.5 for the null class, and records its inputs."""
 
     def __init__(self, num_classes: int | None = None):
@@ -83,11 +83,11 @@ class Spy(nn.Module):
         self.labels.append(label)
         if label is None:
             return torch.full_like(x, 0.5)
-        said = torch.where(label == self.num_classes, 0.5, label.float())
-        return said.view(-1, *[1] * (x.dim() - 1)).expand_as(x)
+        prediction = torch.where(label == self.num_classes, 0.5, label.float())
+        return prediction.view(-1, *[1] * (x.dim() - 1)).expand_as(x)
 
 
-def drawn(task: Denoising, data: Ring) -> dict[str, float]:
+def evaluate_test_split(task: Denoising, data: Ring) -> dict[str, float]:
     """Return the scores of a task on the test rows of its data."""
     task.setup(data)
     totals = ScoreAccumulator()

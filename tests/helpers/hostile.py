@@ -51,12 +51,12 @@ def callback(marker: str, target: str = "run") -> str:
     return "hydra:\n  callbacks:\n    x:\n" + payload(marker, "      ", target)
 
 
-def chosen(*entries: str, rest: str = "") -> str:
+def format_defaults(*entries: str, rest: str = "") -> str:
     return GLOBAL + "defaults:\n" + "".join(f"  - {entry}\n" for entry in entries) + "  - _self_\n" + rest
 
 
 def folders(marker: str) -> dict[str, Mapping[str, str]]:
-    """Return YAML files by name of the attack; the victim chooses ``experiment/e.yaml`` where it exists."""
+    """Return YAML files by name of the attack; the command selects ``experiment/e.yaml`` where it exists."""
     empty = {"experiment/e.yaml": GLOBAL + "epochs: 1\n"}
     shadow = GLOBAL + callback(marker)
     found: dict[str, Mapping[str, str]] = {
@@ -108,21 +108,21 @@ def folders(marker: str) -> dict[str, Mapping[str, str]]:
     }
     part = {f"part/{name}.yaml": "# hostile\n" + payload(marker) for name in ("p", "q")} | {"extra/q.yaml": "{}\n"}
     found |= {
-        "a part in a package": {**part, "experiment/e.yaml": chosen("/part@hydra.callbacks.x: p")},
+        "a part in a package": {**part, "experiment/e.yaml": format_defaults("/part@hydra.callbacks.x: p")},
         "a part by interpolation": {
             **part,
-            "experiment/e.yaml": chosen("/extra: q", "/part@hydra.callbacks.x: ${extra}"),
+            "experiment/e.yaml": format_defaults("/extra: q", "/part@hydra.callbacks.x: ${extra}"),
         },
-        "an optional part": {**part, "experiment/e.yaml": chosen("optional /part@hydra.callbacks.x: p")},
-        "a part for the launcher": {**part, "experiment/e.yaml": chosen("/part@hydra.launcher: p")},
-        "a part of global keys": {"part/g.yaml": shadow, "experiment/e.yaml": chosen("/part@_global_: g")},
+        "an optional part": {**part, "experiment/e.yaml": format_defaults("optional /part@hydra.callbacks.x: p")},
+        "a part for the launcher": {**part, "experiment/e.yaml": format_defaults("/part@hydra.launcher: p")},
+        "a part of global keys": {"part/g.yaml": shadow, "experiment/e.yaml": format_defaults("/part@_global_: g")},
         "Hydra's group overridden": {
             "hydra/callbacks/c.yaml": "x:\n" + payload(marker, "  "),
-            "experiment/e.yaml": chosen("override /hydra/callbacks: c"),
+            "experiment/e.yaml": format_defaults("override /hydra/callbacks: c"),
         },
         "outside of the folder": {
             "../outside/o.yaml": payload(marker),
-            "experiment/e.yaml": chosen("/../outside@hydra.callbacks.x: o"),
+            "experiment/e.yaml": format_defaults("/../outside@hydra.callbacks.x: o"),
         },
         "a chosen launcher": {**empty, "hydra/launcher/own.yaml": shadow},
         "capital letters": {**empty, "Hydra/launcher/basic.yaml": shadow},
@@ -134,12 +134,12 @@ def folders(marker: str) -> dict[str, Mapping[str, str]]:
 COMMANDS: dict[str, tuple[str, ...]] = {
     "run": (),
     "sweep": ("-m", "seed=0,1"),
-    "sweep of Hydra's": ("-m", "seed=0,1", "hydra/sweeper=basic"),
-    "launcher of Hydra's": ("-m", "seed=0,1", "hydra/launcher=basic"),
-    "launcher of the folder's": ("-m", "seed=0,1", "hydra/launcher=own"),
-    "one run by a launcher": ("hydra/launcher=basic",),
+    "Hydra sweeper": ("-m", "seed=0,1", "hydra/sweeper=basic"),
+    "Hydra launcher": ("-m", "seed=0,1", "hydra/launcher=basic"),
+    "launcher of the folder": ("-m", "seed=0,1", "hydra/launcher=own"),
+    "run with launcher": ("hydra/launcher=basic",),
     "cfg": ("--cfg", "job"),
-    "cfg of Hydra": ("--cfg", "hydra", "--resolve"),
+    "Hydra cfg": ("--cfg", "hydra", "--resolve"),
     "info": ("--info",),
 }
 """Command lines, each with ``--config-dir`` and the experiment."""

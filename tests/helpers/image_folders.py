@@ -38,7 +38,7 @@ def read(folder: Path, **changes: object) -> ImageFolder:
     return ImageFolder(path=str(folder), **OPTIONS | changes)
 
 
-def said(folder: Path, **changes: object) -> str:
+def read_error(folder: Path, **changes: object) -> str:
     with pytest.raises(DataError) as caught:
         read(folder, **changes)
     return str(caught.value)

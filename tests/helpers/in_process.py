@@ -20,9 +20,9 @@ from trainer.runs.results import Result
 def run(*overrides: str) -> Result:
     """Train a small run; figures other than the curves, most of its time, are drawn only for a ``draw`` override."""
     # A run has one length.
-    has_steps = any(word.startswith("max_steps=") for word in overrides)
-    small = [word for word in SMALL if not (has_steps and word.startswith("epochs="))]
-    figures = [] if any(word.startswith("draw") for word in overrides) else ["draw=false"]
+    has_steps = any(override.startswith("max_steps=") for override in overrides)
+    small = [override for override in SMALL if not (has_steps and override.startswith("epochs="))]
+    figures = [] if any(override.startswith("draw") for override in overrides) else ["draw=false"]
     return train.run(compose.compose([*small, *figures, *overrides]))
 
 
@@ -37,13 +37,13 @@ def send_signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> N
     stepped = run_report.RunReporter.on_step_end
     sent = []
 
-    def watched(self: run_report.RunReporter, trainer: Any, metrics: Any) -> None:
+    def send_once(self: run_report.RunReporter, trainer: Any, metrics: Any) -> None:
         if trainer.step == step and not sent:
             sent.append(step)
             os.kill(os.getpid(), number)
         stepped(self, trainer, metrics)
 
-    monkeypatch.setattr(run_report.RunReporter, "on_step_end", watched)
+    monkeypatch.setattr(run_report.RunReporter, "on_step_end", send_once)
 
 
 def call_main(

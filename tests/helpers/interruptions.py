@@ -1,4 +1,4 @@
-"""Chains of interruptions, each of which must end like an uninterrupted run."""
+"""Chains of interrupted and resumed runs, each compared with an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 Interrupt = Callable[[Path, random.Random, float], int]
-"""Interrupts what is trained in a folder until it ends, by random moments within so many seconds; how often it did."""
+"""Trains in a folder with interruptions at random times, given the seconds of a whole run; returns their number."""
 
 
 def compare_chains(

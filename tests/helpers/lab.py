@@ -25,11 +25,11 @@ from trainer.engine.trainer import Trainer
 CONF = Path(__file__).parents[2] / "conf"
 
 
-def callbacks_of(settings: Settings, keeper: Any = None, *watchers: Callback | None) -> list[Callback]:
-    """Return the callbacks of a run: early stopping, checkpoints if there is a keeper, and then the watchers."""
-    found = [watcher for watcher in watchers if watcher is not None]
+def callbacks_of(settings: Settings, manager: Any = None, *callbacks: Callback | None) -> list[Callback]:
+    """Return the callbacks of a run: early stopping, checkpoints if there is a manager, and then the others."""
+    found = [callback for callback in callbacks if callback is not None]
     stopping = [] if settings.patience is None else [EarlyStopping(settings.patience)]
-    saving = [] if keeper is None else [CheckpointCallback(keeper, settings.save_every)]
+    saving = [] if manager is None else [CheckpointCallback(manager, settings.save_every)]
     return [*stopping, *saving, *found]
 
 
@@ -45,7 +45,7 @@ class Lab:
     trainer: Trainer
 
     def test(self) -> dict[str, float]:
-        """Trains to the end and scores the test split with the best weights."""
+        """Train to the end; score the test split with the best weights."""
         self.trainer.fit()
         self.trainer.load_best_weights()
         return self.trainer.evaluate_loader(self.loaders["test"])
@@ -63,7 +63,7 @@ def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
     return hydra_compose.to_containers(composed)[1]
 
 
-def lab(*overrides: str, keeper: Any = None, watcher: Any = None) -> Lab:
+def lab(*overrides: str, manager: Any = None, callback: Any = None) -> Lab:
     """Build a run as the command line does: ``lab("model=mlp", "data=moons", "epochs=1")``."""
     config = configure(*overrides)
     settings = Settings(**{f.name: config[f.name] for f in fields(Settings)})
@@ -74,6 +74,6 @@ def lab(*overrides: str, keeper: Any = None, watcher: Any = None) -> Lab:
     loaders = factory.make_loaders(config, data, settings, torch.device("cpu"))
     sanity_check.run_sanity_check(task, loaders["train"], config["model"])
     param_groups = factory.make_param_groups(config, settings, task, loaders["train"])
-    callbacks = callbacks_of(settings, keeper, watcher)
+    callbacks = callbacks_of(settings, manager, callback)
     trainer = Trainer(task, param_groups, loaders["train"], loaders["val"], settings, callbacks)
     return Lab(config, settings, data, task, loaders, trainer)

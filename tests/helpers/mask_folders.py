@@ -21,25 +21,25 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def truth(number: int, values: tuple[int, ...]) -> np.ndarray:
-    """(10, 8): the values in stripes across, from a row that is another for each number."""
+def make_mask(number: int, values: tuple[int, ...]) -> np.ndarray:
+    """Return a mask (10, 8) with the values in stripes, shifted by the number."""
     row = (np.arange(10)[:, None] + number) // 2 % len(values)
     return np.array(values)[row].repeat(8, 1)
 
 
-def picture(number: int, values: tuple[int, ...]) -> np.ndarray:
-    pixels = np.searchsorted(values, truth(number, values)).astype(np.uint8) * 60
+def make_image(number: int, values: tuple[int, ...]) -> np.ndarray:
+    pixels = np.searchsorted(values, make_mask(number, values)).astype(np.uint8) * 60
     pixels[0, 0] = number
     return pixels
 
 
 def write(folder: Path, count: int = 10, values: tuple[int, ...] = (0, 7, 255), start: int = 0) -> Path:
-    """Pictures that are 60 for each class below the mask's, but for the first pixel, which is their number."""
+    """Write images of 60 times the class, except for the first pixel, which is the number, with their masks."""
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for number in range(start, start + count):
-        mask = truth(number, values)
-        Image.fromarray(picture(number, values)).save(folder / "images" / f"{number}.bmp")
+        mask = make_mask(number, values)
+        Image.fromarray(make_image(number, values)).save(folder / "images" / f"{number}.bmp")
         kind = np.uint8 if max(values) < 256 else np.uint16
         Image.fromarray(mask.astype(kind)).save(folder / "masks" / f"{number}.png")
     return folder
@@ -49,7 +49,7 @@ def read(folder: Path, **changes: object) -> SegmentationFolder:
     return SegmentationFolder(path=str(folder), **OPTIONS | changes)
 
 
-def said(folder: Path, **changes: object) -> str:
+def read_error(folder: Path, **changes: object) -> str:
     with pytest.raises(DataError) as caught:
         read(folder, **changes)
     return str(caught.value)

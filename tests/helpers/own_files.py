@@ -172,7 +172,7 @@ def linked_series() -> Path:
 
 
 STAND_INS: dict[str, Callable[[], Path]] = {"chickenpox": linked_series}
-"""Made files for a data set of real ones: some model has no other kind of data."""
+"""Generated files for data sets of real files, for models without another kind of data."""
 
 
 def digest(path: Path) -> str:
@@ -195,9 +195,9 @@ OWN_FILES: dict[str, dict[str, Callable[[], str]]] = {
     "triples": {"path": lambda: str(clock.write(Path(tempfile.mkdtemp())))},
     "tu": {"path": collection},
 }
-"""What data sets of the user's own files are given here."""
+"""Keys of data sets that read files of the user."""
 OWN_SETS: dict[str, dict[str, Callable[[], str]]] = {"ucr": {"data_dir": series_cases, "name": lambda: "WAVES"}}
-"""Sets of the user's own that lie in the folder of the real ones."""
+"""Keys of data sets that read files of the user in the data folder."""
 
 
 @cache
@@ -206,4 +206,4 @@ def saved() -> Path:
 
 
 OWN_MODELS: dict[str, dict[str, Callable[[], str]]] = {"pretrained": {"name": lambda: str(saved())}}
-"""What models of the user's own files are given here."""
+"""Keys of models that read files of the user."""

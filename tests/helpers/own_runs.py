@@ -26,12 +26,12 @@ MODELS = {
     "tu": "graph_net",
     "ucr": "rnn",
 }
-GIVEN = OWN_FILES | OWN_SETS
+USER_FILES = OWN_FILES | OWN_SETS
 
 
 def copy_files(name: str) -> dict[str, str]:
     """Copy the files of a data set into the working folder; return its keys with the new paths."""
-    keys = {key: value() for key, value in GIVEN[name].items()}
+    keys = {key: value() for key, value in USER_FILES[name].items()}
     for key, value in keys.items():
         source = Path(value)
         if source.is_absolute():
@@ -44,11 +44,11 @@ def copy_files(name: str) -> dict[str, str]:
 
 def train_run(name: str, *more: str) -> Path:
     """Train a small run of a data set in the working folder."""
-    given = [f"data.{key}={value}" for key, value in copy_files(name).items()]
-    model = next((word for word in more if word.startswith("model=")), f"model={MODELS[name]}")
-    words = [model, f"data={name}", *given, "max_steps=3", "val_every=50", "threads=1", "draw=false", *more]
-    return Path(train.run(compose.compose(list(dict.fromkeys(words)))).folder)
+    paths = [f"data.{key}={value}" for key, value in copy_files(name).items()]
+    model = next((override for override in more if override.startswith("model=")), f"model={MODELS[name]}")
+    overrides = [model, f"data={name}", *paths, "max_steps=3", "val_every=50", "threads=1", "draw=false", *more]
+    return Path(train.run(compose.compose(list(dict.fromkeys(overrides)))).folder)
 
 
-def evaluate_scores(path: Path, *words: str) -> dict[str, float]:
-    return evaluate.evaluate_run(saved_run.load_from_args("evaluate", [str(path), *words])[0])
+def evaluate_scores(path: Path, *overrides: str) -> dict[str, float]:
+    return evaluate.evaluate_run(saved_run.load_from_args("evaluate", [str(path), *overrides])[0])

@@ -45,7 +45,7 @@ LARGE = (
 """Data sets that take a second to read."""
 SMALL = {"rows": 150}
 SIZES = {"isbi2012": {"size": 64}}
-"""What else makes a data set small."""
+"""Other keys that make a data set small."""
 NAMELESS = {"model": "", "data": "", "task": ""}
 
 
@@ -53,7 +53,7 @@ SMALL_MODELS: dict[str, dict[str, Any]] = {
     "vit_b16": {"patch": None, "embed_size": 16, "layers": 1, "heads": 2, "hidden": 16},
     "diffusion_unet": {"widths": [4, 4, 4], "heads": 0},
 }
-"""What makes a large model small, and lets it take the small images here."""
+"""Keys that make a large model small and fit small images."""
 
 
 @cache
@@ -110,7 +110,7 @@ def task_of(model: str, data: str) -> str:
 
 
 read_signature = cache(introspection.read_signature)
-"""Reads a class of the package once in a process: its source does not change, and every pair asks for three."""
+"""Reads each class once per process: the source does not change, and every pair reads three."""
 
 
 def explain(model: str, data: str, names: dict[str, str] | None = None) -> str | None:
@@ -142,8 +142,8 @@ def build_dataset(name: str) -> Dataset:
 
 def lacks_classes(model: str, data: str) -> bool:
     """Return True if a model needs class labels that a data set lacks: shapes do not state which have them."""
-    said = shapes.parse_shapes(MODELS[model].shapes_line)
-    if said is None or "label" not in said.inputs or read_node(MODELS[model]).get("num_classes") != MISSING:
+    parsed = shapes.parse_shapes(MODELS[model].shapes_line)
+    if parsed is None or "label" not in parsed.inputs or read_node(MODELS[model]).get("num_classes") != MISSING:
         return False
     targets = build_dataset(data).train.get_targets()
     is_class = targets is not None and targets.dim() == 1 and not targets.is_floating_point()

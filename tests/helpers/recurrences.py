@@ -34,7 +34,7 @@ def layer(cell: str, x: np.ndarray, w: np.ndarray, u: np.ndarray, b: np.ndarray,
 
 
 def stack(cell: str, x: np.ndarray, weights: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The last layer's states (T, D) and its directions' ends (D) over one row, given ``RecurrentStack``'s weights."""
+    """Return the states (T, D) of the last layer and the ends (D) of its directions, for one row and given weights."""
     kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     number = 0
     while f"cells.weight_ih_l{number}" in weights:

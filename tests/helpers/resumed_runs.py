@@ -40,12 +40,12 @@ class ResumedRun:
     folder: Path
 
     def start(self, stop: StopAt, **changes: Any) -> Trainer:
-        trainer = self.make(keeper=CheckpointManager(self.folder, {}), watcher=stop, **changes)
-        self._interrupted(trainer, stop)
+        trainer = self.make(manager=CheckpointManager(self.folder, {}), callback=stop, **changes)
+        self._train_until_interrupted(trainer, stop)
         return trainer
 
     def resume(self, stop: StopAt | None = None, spoil: StateChange | None = None, **changes: Any) -> Trainer:
-        trainer = self.make(keeper=CheckpointManager(self.folder, {}), watcher=stop, **changes)
+        trainer = self.make(manager=CheckpointManager(self.folder, {}), callback=stop, **changes)
         state = checkpoint.load_newest(self.folder)
         best = checkpoint.load_checkpoint(self.folder / checkpoint.BEST) if state["best"]["step"] else None
         if spoil is not None:
@@ -54,11 +54,11 @@ class ResumedRun:
         if stop is None:
             trainer.fit()
         else:
-            self._interrupted(trainer, stop)
+            self._train_until_interrupted(trainer, stop)
         return trainer
 
     @staticmethod
-    def _interrupted(trainer: Trainer, stop: StopAt) -> None:
+    def _train_until_interrupted(trainer: Trainer, stop: StopAt) -> None:
         with pytest.raises(Interrupted):
             trainer.fit()
         assert trainer.step == stop.at[0]
@@ -71,7 +71,7 @@ class Jitter(Augment):
 
 def make_noisy_trainer(scheduler: dict[str, Any] = PLATEAU, **changes: Any) -> Trainer:
     """Build a trainer in which every part of the state matters."""
-    usual: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "train": rows(22),
         "augment": Jitter(DatasetInfo(sizes={})),
         "optimizer": MOMENTUM,
@@ -80,7 +80,7 @@ def make_noisy_trainer(scheduler: dict[str, Any] = PLATEAU, **changes: Any) -> T
         "patience": 6,
         "batch_size": 3,
     }
-    return tiny(NoisyLeastSquares(Linear()), scheduler=scheduler, **usual | {"accumulate": 2} | changes)
+    return tiny(NoisyLeastSquares(Linear()), scheduler=scheduler, **defaults | {"accumulate": 2} | changes)
 
 
 STEPS_AN_EPOCH = 4  # 22 rows are 7 batches (the last single row joins the one before), and 4 steps
@@ -90,10 +90,10 @@ MID_EPOCH = 6 * STEPS_AN_EPOCH + 2
 def drop_state(*path: str) -> StateChange:
     """Replace a part of the state by that of a new run."""
 
-    def spoil(state: dict[str, Any], fresh: dict[str, Any]) -> None:
+    def replace(state: dict[str, Any], fresh: dict[str, Any]) -> None:
         for key in path[:-1]:
             state, fresh = state[key], fresh[key]
-        assert digest(state[path[-1]]) != digest(fresh[path[-1]]), "nothing to forget: this test shows nothing"
+        assert digest(state[path[-1]]) != digest(fresh[path[-1]]), "the states are equal: the test could not fail"
         state[path[-1]] = fresh[path[-1]]
 
-    return spoil
+    return replace

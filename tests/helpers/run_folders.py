@@ -1,4 +1,4 @@
-"""Run directories that an editor, a script or a wrong copy has changed, and commands on them."""
+"""Run directories with corrupted or wrong files, and commands that read them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import torch
 import yaml
 
 from tests.helpers import mutations
-from tests.helpers.bases import words_of
+from tests.helpers.bases import get_overrides
 from trainer.cli import main
 from trainer.utils.errors import UserError
 
-OTHERS: list[Callable[[], Any]] = [
+VALUES: list[Callable[[], Any]] = [
     *(lambda: None, lambda: 0, lambda: -1, lambda: 2**70, lambda: 1e9, lambda: float("nan"), lambda: True),
     *(lambda: "x", lambda: "1", lambda: [], lambda: [[]], lambda: ["x", 1], lambda: {}, lambda: {"x": {"y": None}}),
 ]
@@ -30,83 +30,83 @@ TENSORS: list[Callable[[], Any]] = [
     lambda: torch.ones(2, 2, dtype=torch.int64),
 ]
 FILES = ["best.pt", "last.pt", "results.json", "config.yaml"]
-AS_FOLDERS = [*FILES, "previous.pt", "metrics.csv", "curves.png", "train.log", ".lock"]
+REPLACEABLE = [*FILES, "previous.pt", "metrics.csv", "curves.png", "train.log", ".lock"]
 RUNS: dict[tuple[str, ...], Path] = {}
 
 
-def trained(base: str, *words: str) -> Path:
+def train_base(base: str, *overrides: str) -> Path:
     """Return the directory of a run of a base, trained once."""
-    key = (base, *words)
+    key = (base, *overrides)
     if key not in RUNS:
-        kept = Path(tempfile.mkdtemp())
+        folder = Path(tempfile.mkdtemp())
         with contextlib.redirect_stdout(io.StringIO()):
             try:
-                main.run_command([*words_of(base), *words, f"hydra.run.dir={kept}/run"])
+                main.run_command([*get_overrides(base), *overrides, f"hydra.run.dir={folder}/run"])
             except UserError as error:
-                # A refusal of a case would be right; of what cases are made of, it hides them all.
+                # Cases may be refused, but a refused base would hide all of its cases.
                 raise AssertionError(f"the run of {base} is refused: {error}") from error
-        RUNS[key] = kept / "run"
+        RUNS[key] = folder / "run"
     return RUNS[key]
 
 
 def runs(rng: random.Random) -> list[str]:
-    """Files whose bytes or lines were lost or changed."""
+    """Corrupt bytes or lines of files of a run; return a command."""
     base = rng.choice(["mlp", "text", "csv"])
-    shutil.copytree(trained(base), "run")
+    shutil.copytree(train_base(base), "run")
     found = [path for path in sorted(Path("run").iterdir()) if path.suffix in (".yaml", ".json", ".pt", ".csv")]
     for path in rng.sample(found, rng.randrange(1, 3)):
         mutations.spoil_file(rng, path)
-    return use(rng, base)
+    return choose_command(rng, base)
 
 
 def states(rng: random.Random) -> list[str]:
-    """Files that can be read, with something else in them."""
+    """Change values in files of a run, which stay readable; return a command."""
     base = rng.choice(["mlp", "text", "csv", "averaged", "vae", "gan"])
-    shutil.copytree(trained(base), "run")
+    shutil.copytree(train_base(base), "run")
     for _ in range(rng.randrange(1, 3)):
         if rng.random() < 0.15:
-            replace_by_folder(rng, Path("run", rng.choice(AS_FOLDERS)))
+            replace_by_folder(rng, Path("run", rng.choice(REPLACEABLE)))
         else:
-            edit(rng, Path("run", rng.choice(FILES[:2] * 2 + FILES[2:])))
-    return use(rng, base)
+            edit_values(rng, Path("run", rng.choice(FILES[:2] * 2 + FILES[2:])))
+    return choose_command(rng, base)
 
 
 def foreign(rng: random.Random) -> list[str]:
-    """A file of another run, or a checkpoint with a tensor where none is: each to be refused by what reads it."""
+    """Copy a file of another run, or put a tensor into a checkpoint; return a command that must be refused."""
     base = rng.choice(["mlp", "text", "csv", "averaged", "vae", "gan"])
-    shutil.copytree(trained(base), "run")
+    shutil.copytree(train_base(base), "run")
     name = rng.choice(FILES)
     path = Path("run", name)
     if path.suffix == ".pt" and rng.random() < 0.6:
         state = torch.load(path, weights_only=True)
-        change(rng, state, TENSORS[:1], loss=0)
+        change_value(rng, state, TENSORS[:1], removal_rate=0)
         torch.save(state, path)
     else:
-        others = [trained(base, "seed=1"), trained("mlp" if base == "csv" else "csv")]
-        shutil.copy(rng.choice(others) / name, path)
+        runs_of_others = [train_base(base, "seed=1"), train_base("mlp" if base == "csv" else "csv")]
+        shutil.copy(rng.choice(runs_of_others) / name, path)
     if name == "last.pt" or rng.random() < 0.2:
-        interrupt()
+        mark_interrupted()
         return ["resume", "run"]
     return ["evaluate", "run"] if rng.random() < 0.5 else ["show", "run"]
 
 
-def use(rng: random.Random, base: str) -> list[str]:
-    """A command that reads the folder ``run``, which is of a base."""
+def choose_command(rng: random.Random, base: str) -> list[str]:
+    """Return a command that reads the directory ``run`` of a base."""
     verb = rng.choice(
         ["evaluate", "show", "features", "resume", "resume=run", "resume=auto", "sample", "score", "report"]
     )
     if verb.startswith("resume") and rng.random() < 0.8:
-        interrupt()
+        mark_interrupted()
     if "=" in verb:
-        return [*words_of(base), verb, "hydra.run.dir=run"]
+        return [*get_overrides(base), verb, "hydra.run.dir=run"]
     if verb == "features":
         return ["show", "run", f"features={rng.choice(['model', 'model.0', 'model.layers.0', 'nope'])}", "row=0"]
-    more = {"sample": ["prompt=the"] if base == "text" else [], "score": rng.choice([[], ["input=table.csv"]])}
-    return [verb, "run", *more.get(verb, [])]
+    arguments = {"sample": ["prompt=the"] if base == "text" else [], "score": rng.choice([[], ["input=table.csv"]])}
+    return [verb, "run", *arguments.get(verb, [])]
 
 
-def interrupt() -> None:
-    """Makes the results say that the run was stopped."""
+def mark_interrupted() -> None:
+    """Mark the run as interrupted."""
     file = Path("run/results.json")
     if file.is_file():
         text = file.read_text(encoding="utf-8", errors="surrogateescape")
@@ -122,33 +122,33 @@ def replace_by_folder(rng: random.Random, path: Path) -> None:
         (path / "x").touch()
 
 
-def edit(rng: random.Random, path: Path) -> None:
-    """Changes values in a file of a run, in its own format."""
+def edit_values(rng: random.Random, path: Path) -> None:
+    """Change values in a file of a run, in its own format."""
     if not path.is_file():
         return
     if path.suffix == ".pt":
         state = torch.load(path, weights_only=True)
-        change(rng, state, OTHERS + TENSORS)
+        change_value(rng, state, VALUES + TENSORS)
         torch.save(state, path)
     elif path.suffix == ".json":
-        found = json.loads(path.read_text())
-        change(rng, found, OTHERS)
-        path.write_text(json.dumps(found))
+        content = json.loads(path.read_text())
+        change_value(rng, content, VALUES)
+        path.write_text(json.dumps(content))
     else:
-        found = yaml.safe_load(path.read_text())
-        change(rng, found, OTHERS)
-        path.write_text(yaml.safe_dump(found))
+        content = yaml.safe_load(path.read_text())
+        change_value(rng, content, VALUES)
+        path.write_text(yaml.safe_dump(content))
 
 
-def change(rng: random.Random, whole: Any, others: list[Callable[[], Any]], loss: float = 0.2) -> None:
-    """Puts another value anywhere into nested mappings and lists, or takes one out."""
+def change_value(rng: random.Random, whole: Any, values: list[Callable[[], Any]], removal_rate: float = 0.2) -> None:
+    """Replace or remove a random value in nested mappings and lists."""
     node = whole
     while True:
         key = rng.choice(list(node)) if isinstance(node, dict) else rng.randrange(len(node))
         if not isinstance(node[key], dict | list) or not node[key] or rng.random() < 0.2:
             break
         node = node[key]
-    if rng.random() < loss:
+    if rng.random() < removal_rate:
         del node[key]
     else:
-        node[key] = rng.choice(others)()
+        node[key] = rng.choice(values)()

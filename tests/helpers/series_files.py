@@ -64,7 +64,7 @@ def split_sizes(data: CSVSeries) -> list[int]:
 
 
 def read_counts(data: CSVSeries, which: str) -> list[list[float]]:
-    """Column ``a``, which counts the rows of ``hours``, in the windows of a split, in the file's own numbers."""
+    """Return column ``a``, which counts the rows, in the windows of a split, in the numbers of the file."""
     first = get_split(data).series[:, 0].double()
     rows = first[~first.isnan()]
     part = get_split(data, which)

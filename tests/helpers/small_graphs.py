@@ -43,11 +43,11 @@ def write(folder: Path, nodes: Sequence[str] = NODES, edges: Sequence[str] = EDG
     return folder
 
 
-def one(folder: Path, **changed: Any) -> EdgeList:
+def load_graph(folder: Path, **changed: Any) -> EdgeList:
     return EdgeList(**{**OPTIONS, "path": str(folder), "num_neighbors": None, **changed})
 
 
-def many(folder: Path, **changed: Any) -> EdgeListGraphs:
+def load_graphs(folder: Path, **changed: Any) -> EdgeListGraphs:
     return EdgeListGraphs(**{**OPTIONS, "path": str(folder), **changed})
 
 

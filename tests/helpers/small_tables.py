@@ -44,7 +44,7 @@ def write(path: Path, lines: list[str], name: str = "t.csv") -> Path:
 
 
 def people(count: int = 40) -> list[str]:
-    """A table with a number, a category and a class."""
+    """Return the lines of a table with a number, a category and a class."""
     kinds = ["red", "green", "blue"]
     return ["size,colour,y", *(f"{i * 0.5}, {kinds[i % 3]},{'yes' if i % 2 else 'no'}" for i in range(count))]
 

@@ -13,7 +13,7 @@ import torch
 from trainer.engine.checkpoint import load_newest
 
 
-def state(step: int, size: int = 300) -> dict[str, Any]:
+def make_state(step: int, size: int = 300) -> dict[str, Any]:
     torch.manual_seed(step)
     return {
         "task": {"w": torch.randn(size), "count": torch.tensor(step)},
@@ -24,6 +24,7 @@ def state(step: int, size: int = 300) -> dict[str, Any]:
 
 
 def equal(a: Any, b: Any) -> bool:
+    """Compare nested states of tensors and plain values."""
     if isinstance(a, torch.Tensor):
         return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
     if isinstance(a, dict):
@@ -33,18 +34,17 @@ def equal(a: Any, b: Any) -> bool:
     return a == b
 
 
-def step_in(folder: Path) -> int:
+def load_step(folder: Path) -> int:
     return load_newest(folder)["position"]["step"]
 
 
 def fork() -> int:
-    """``os.fork`` without what multiprocessing shares: its server thread, which tensors of workers went through, would
-    be missing in the child."""
+    """Fork without the server thread of multiprocessing, which passes tensors of workers: a child would lack it."""
     resource_sharer.stop()
     return os.fork()
 
 
-def in_child(action: Callable[[], object]) -> int:
+def run_in_child(action: Callable[[], object]) -> int:
     """Run an action in a forked process; return its exit code, 1 if it raised."""
     child = fork()
     if child == 0:

@@ -92,15 +92,15 @@ class Numbers(nn.Module):
 
 
 class Formula(LeastSquares):
-    """A task with any function of the parameters as loss and scores from a list."""
+    """A task whose loss is any function of the parameters, with scores from a list."""
 
-    def __init__(self, model: nn.Module, of: Callable[[nn.Module], Tensor], scores: Iterable[float] = ()):
+    def __init__(self, model: nn.Module, formula: Callable[[nn.Module], Tensor], scores: Iterable[float] = ()):
         super().__init__(model)
-        self.of = of
+        self.formula = formula
         self.scores = iter(scores)
 
     def loss(self, batch: Batch, group: str) -> Tensor:
-        return self.of(self.model)
+        return self.formula(self.model)
 
     def score(self, batch: Batch) -> Score:
         return {}
@@ -109,20 +109,20 @@ class Formula(LeastSquares):
         return {"mse": next(self.scores, 0.0)}
 
 
-def pull(by: list[float]) -> Callable[[nn.Module], Tensor]:
-    """Return a loss whose gradient at ``w`` is ``by``."""
-    return lambda model: (model.get_parameter("w") * torch.tensor(by)).sum()
+def make_linear_loss(gradient: list[float]) -> Callable[[nn.Module], Tensor]:
+    """Return a loss with a constant gradient with respect to ``w``."""
+    return lambda model: (model.get_parameter("w") * torch.tensor(gradient)).sum()
 
 
-def number(task: Task) -> float:
+def get_scalar(task: Task) -> float:
     """Return the value of a scalar ``w``."""
     return task.model.get_parameter("w").item()
 
 
 def rows(n: int, seed: int = 0) -> TensorSplit:
-    made = rng.make_generator(seed)
-    x = torch.randn(n, 3, generator=made)
-    return TensorSplit({"x": x}, x @ torch.tensor([1.0, -2.0, 0.5]) + torch.randn(n, generator=made))
+    generator = rng.make_generator(seed)
+    x = torch.randn(n, 3, generator=generator)
+    return TensorSplit({"x": x}, x @ torch.tensor([1.0, -2.0, 0.5]) + torch.randn(n, generator=generator))
 
 
 @cache
@@ -138,8 +138,8 @@ def tiny(
     augment: Augment | None = None,
     optimizer: dict[str, Any] = SGD,
     scheduler: dict[str, Any] = CONSTANT,
-    keeper: Any = None,
-    watcher: Any = None,
+    manager: Any = None,
+    callback: Any = None,
     **changes: Any,
 ) -> Trainer:
     """Build a trainer of a few parameters with fixed initial weights."""
@@ -168,7 +168,7 @@ def tiny(
     param_groups = factory.make_param_groups(
         {"optimizer": optimizer | own, "scheduler": scheduler}, settings, task, train_loader
     )
-    return Trainer(task, param_groups, train_loader, val_loader, settings, callbacks_of(settings, keeper, watcher))
+    return Trainer(task, param_groups, train_loader, val_loader, settings, callbacks_of(settings, manager, callback))
 
 
 def weights(trainer: Trainer) -> Tensor:
@@ -180,12 +180,12 @@ def losses_of(trainer: Trainer) -> list[float]:
     losses: list[float] = []
     inner = trainer.loss_fn
 
-    def logged(batch: Batch, group: str) -> Tensor:
+    def record_loss(batch: Batch, group: str) -> Tensor:
         loss = inner(batch, group)
         losses.append(loss.item())
         return loss
 
-    trainer.loss_fn = logged
+    trainer.loss_fn = record_loss
     trainer.fit()
     return losses
 

@@ -1,4 +1,4 @@
-"""The files of a run vouch for each other, and a run is used where and with what there is."""
+"""Agreement of the files of a run, and runs that are moved to another machine."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from trainer.utils.errors import ConfigError
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a device that this machine has is taken")
-def test_a_run_of_a_device_that_is_not_here_is_used_on_another(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine may have the device")
+def test_missing_device_falls_back_to_cpu(caplog: pytest.LogCaptureFixture) -> None:
     path = train_run("csv")
     file = path / "config.yaml"
     file.write_text(file.read_text().replace("device: auto", "device: cuda:3"))
@@ -33,7 +33,7 @@ def test_a_run_of_a_device_that_is_not_here_is_used_on_another(caplog: pytest.Lo
     assert "using cpu" in caplog.text
 
 
-def test_random_numbers_saved_on_one_kind_of_device_are_restored_on_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rng_state_saved_on_cpu_seeds_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     seeded: list[int] = []
     monkeypatch.setattr(torch.cuda, "manual_seed", seeded.append)
     torch.manual_seed(7)
@@ -42,7 +42,7 @@ def test_random_numbers_saved_on_one_kind_of_device_are_restored_on_another(monk
 
 
 @pytest.mark.parametrize(
-    ("name", "before", "after", "said"),
+    ("name", "before", "after", "message"),
     [
         ("config.yaml", "lr: 0.003", "lr: 0.03", r"config.yaml: optimizer.lr is 0.03; best.pt has 0.003"),
         ("config.yaml", "seed: 0", "seed: 1", r"config.yaml: .*seed is 1; best.pt has 0"),
@@ -67,11 +67,11 @@ def test_random_numbers_saved_on_one_kind_of_device_are_restored_on_another(monk
         ("results.json", '"seed": 0', '"seed": 7', r"results.json: seed is 7; best.pt has 0"),
     ],
 )
-def test_edited_values_are_refused_with_file_and_key(name: str, before: str, after: str, said: str) -> None:
+def test_edited_values_are_refused_with_file_and_key(name: str, before: str, after: str, message: str) -> None:
     file = train_run("csv", "optimizer.lr=0.003") / name
     assert before in file.read_text()
     file.write_text(file.read_text().replace(before, after))
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         evaluate_scores(file.parent)
 
 
@@ -93,50 +93,50 @@ def test_a_lost_configuration_is_read_from_the_checkpoint() -> None:
     assert evaluate_scores(path) == Result.read(path).test
 
 
-def test_the_folder_of_data_sets_is_another_here(tmp_path: Path) -> None:
-    """Also where a group repeats the flat key."""
+def test_data_dir_override_applies_to_a_saved_run(tmp_path: Path) -> None:
+    """Also to a group that repeats the global key."""
     path = train_run("csv")
-    kept, _ = saved_run.load_from_args("evaluate", [str(path), f"data_dir={tmp_path}"])
+    saved, _ = saved_run.load_from_args("evaluate", [str(path), f"data_dir={tmp_path}"])
     repeated = saved_run.with_verb_overrides(
-        replace(kept, tree=kept.tree | {"data": {**kept.tree["data"], "data_dir": str(tmp_path)}}),
+        replace(saved, tree=saved.tree | {"data": {**saved.tree["data"], "data_dir": str(tmp_path)}}),
         ["data_dir=elsewhere"],
     )
-    assert (kept.tree["data_dir"], repeated.tree["data"]["data_dir"]) == (str(tmp_path), "elsewhere")
+    assert (saved.tree["data_dir"], repeated.tree["data"]["data_dir"]) == (str(tmp_path), "elsewhere")
 
 
-def edited(change: Callable[[dict[str, Any]], object]) -> Path:
-    """A run in whose results something was changed."""
+def edit_results(change: Callable[[dict[str, Any]], object]) -> Path:
+    """Train a run and change its results; return the results file."""
     file = train_run("csv") / "results.json"
-    found = json.loads(file.read_text())
-    change(found)
-    file.write_text(json.dumps(found))
+    results = json.loads(file.read_text())
+    change(results)
+    file.write_text(json.dumps(results))
     return file
 
 
 def test_a_score_that_does_not_match_the_weights_is_reported(caplog: pytest.LogCaptureFixture) -> None:
-    file = edited(lambda found: found["test"].update(accuracy=0.99))
+    file = edit_results(lambda results: results["test"].update(accuracy=0.99))
     measured = evaluate_scores(file.parent)["accuracy"]
     assert f"{file}: test.accuracy is 0.9900, not {measured:.4f}, the score of these weights" in caplog.text
     caplog.clear()
     evaluate_scores(file.parent, "allow_changed_data=true")
-    assert "test.accuracy" not in caplog.text, "the test rows may be others"
+    assert "test.accuracy" not in caplog.text, "the test rows may differ"
 
 
 @pytest.mark.parametrize(
-    ("device", "share", "is_told"),
+    ("device", "factor", "is_reported"),
     mark_slow_after(2, [("cpu", 1.005, False), ("cpu", 1.03, True), ("cuda:0", 1.03, False)]),
 )
-def test_another_device_may_score_a_little_otherwise(
-    device: str, share: float, is_told: bool, caplog: pytest.LogCaptureFixture
+def test_score_tolerance_is_larger_on_another_device(
+    device: str, factor: float, is_reported: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def move(found: dict[str, Any]) -> None:
-        found["device"] = device
-        found["test"]["nll"] *= share
+    def scale_nll(results: dict[str, Any]) -> None:
+        results["device"] = device
+        results["test"]["nll"] *= factor
 
-    evaluate_scores(edited(move).parent, "device=cpu")
-    assert ("test.nll" in caplog.text) is is_told
+    evaluate_scores(edit_results(scale_nll).parent, "device=cpu")
+    assert ("test.nll" in caplog.text) is is_reported
 
 
-def test_a_score_that_was_no_number_is_the_same_when_it_is_none_again() -> None:
+def test_nan_score_is_close_to_nan_only() -> None:
     assert evaluate._is_close(math.nan, math.nan, 0.01)
     assert not evaluate._is_close(math.nan, 0.5, 0.01)

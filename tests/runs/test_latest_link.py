@@ -12,16 +12,18 @@ from trainer.config import compose
 from trainer.runs import run_dir, saved_run, train
 from trainer.utils.errors import Interrupted
 
-WORDS = ("model=mlp", "data=moons", "data.rows=40", "epochs=4", "draw=false", "hydra.run.dir=outputs/day/a")
+OVERRIDES = ("model=mlp", "data=moons", "data.rows=40", "epochs=4", "draw=false", "hydra.run.dir=outputs/day/a")
 
 
 @pytest.mark.parametrize("link", ["outputs/latest", "absolute"])
-def test_an_interrupted_run_is_resumed_by_the_link(link: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_run_is_resumed_through_the_latest_link(
+    link: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patched:
         send_signal_at(patched, 2, signal.SIGINT)
         with pytest.raises(Interrupted):
-            train.run(compose.compose(WORDS))
+            train.run(compose.compose(OVERRIDES))
     path = Path("outputs/latest") if link == "outputs/latest" else tmp_path / "outputs/latest"
     assert path.readlink() == Path("day/a")
     result = train.resume_run(saved_run.load(path))

@@ -1,4 +1,4 @@
-"""Rows of the leaderboard are configurations, and its tables are rows that were scored."""
+"""The leaderboard: a row per configuration, a table per data set, and its output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainer.runs.sweep_job import Job
 from trainer.utils.errors import SystemFault
 
 
-def test_reruns_of_a_seed_count_once_and_the_newest_counts(tmp_path: Path) -> None:
+def test_only_the_newest_run_of_a_seed_counts(tmp_path: Path) -> None:
     for number, (seed, score) in enumerate([(0, 0.1), (0, 0.2), (0, 0.9), (1, 0.7)]):
         write_run(tmp_path, str(number), make_config(seed), [f"seed={seed}"], test={"accuracy": score})
     (entry,) = read_leaderboard(tmp_path)
@@ -25,9 +25,9 @@ def test_reruns_of_a_seed_count_once_and_the_newest_counts(tmp_path: Path) -> No
 
 
 def test_equivalent_configurations_are_one_row(tmp_path: Path) -> None:
-    """By an override, by another, by a default, and with a whole number for a fraction."""
-    ways = (["optimizer.lr=0.01"], ["optimizer.lr=1e-2", "jobs=2"], [], ["+optimizer.lr=0.01"])
-    for seed, overrides in enumerate(ways):
+    """Overrides in several spellings, a default, and an integer for a float."""
+    spellings = (["optimizer.lr=0.01"], ["optimizer.lr=1e-2", "jobs=2"], [], ["+optimizer.lr=0.01"])
+    for seed, overrides in enumerate(spellings):
         write_run(tmp_path, str(seed), make_config(seed) | {"jobs": seed}, overrides)
     write_run(tmp_path, "whole", make_config(9, lr=1), ["optimizer.lr=1"])
     write_run(tmp_path, "fraction", make_config(8, lr=1.0), ["optimizer.lr=1.0"])
@@ -52,7 +52,7 @@ def test_different_sources_are_not_ranked_together(tmp_path: Path) -> None:
     ]
 
 
-def test_options_of_data_that_change_the_rows_make_a_table_and_others_a_row(tmp_path: Path) -> None:
+def test_data_options_that_change_the_rows_split_the_table(tmp_path: Path) -> None:
     write_run(tmp_path, "1", make_config(drop_columns=["aa"]), ["data.drop_columns=[aa]"])
     write_run(tmp_path, "2", make_config(drop_columns=["bb"]), ["data.drop_columns=[bb]"])
     write_run(tmp_path, "3", make_config(nan="drop"), ["data.nan=drop"], baseline={"accuracy": 0.6})
@@ -79,7 +79,7 @@ def test_a_yaml_alias_bomb_is_not_read(tmp_path: Path) -> None:
     assert run.config == {"optimizer.lr": 0.5}
 
 
-def test_settings_that_differ_in_no_override_are_distinguished(tmp_path: Path) -> None:
+def test_configurations_with_equal_overrides_are_distinguished(tmp_path: Path) -> None:
     write_run(tmp_path, "1", make_config(lr=0.1), [])
     write_run(tmp_path, "2", make_config(lr=0.2), [])
     assert {entry.overrides for entry in read_leaderboard(tmp_path)} == {
@@ -88,7 +88,7 @@ def test_settings_that_differ_in_no_override_are_distinguished(tmp_path: Path) -
     }
 
 
-def test_a_single_run_has_no_deviation(tmp_path: Path) -> None:
+def test_single_run_has_no_standard_deviation(tmp_path: Path) -> None:
     write_run(tmp_path, "1", make_config(), [])
     (entry,) = read_leaderboard(tmp_path)
     assert entry.std is None
@@ -97,14 +97,14 @@ def test_a_single_run_has_no_deviation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"val": 3}, {"test": {}}, {"params": "x"}, {"seconds": None}])
-def test_results_of_another_kind_are_left_out(changes: dict[str, Any], tmp_path: Path) -> None:
+def test_malformed_results_are_left_out(changes: dict[str, Any], tmp_path: Path) -> None:
     write_run(tmp_path, "1", make_config(), [])
     write_run(tmp_path, "2", make_config(lr=3), [], **changes)
     assert len(read_leaderboard(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
-def test_every_setting_is_read_whole_at_any_width(
+def test_overrides_are_not_broken_at_any_width(
     width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("trainer.viz.console.console._width", width)
@@ -122,14 +122,14 @@ def test_every_setting_is_read_whole_at_any_width(
     assert r"\[column\[1\],\[b\]\]" in (tmp_path / "leaderboard.md").read_text()
 
 
-def test_fields_of_a_row_are_columns_of_the_table(tmp_path: Path) -> None:
+def test_csv_columns_are_the_fields_of_an_entry(tmp_path: Path) -> None:
     write_run(tmp_path, "1", make_config(), [])
     leaderboard.show_leaderboard(tmp_path)
     assert (tmp_path / "leaderboard.csv").read_text().splitlines()[0].split(",") == [*Entry.__dataclass_fields__]
 
 
-def test_the_same_path_with_other_contents_is_other_data(tmp_path: Path) -> None:
-    """A seed of each, the same seed of both, and a run that does not say what it read."""
+def test_runs_with_different_data_digests_are_separate_tables(tmp_path: Path) -> None:
+    """Two seeds with one digest, one of the seeds with another, and a run without a digest."""
     write_run(tmp_path, "1", make_config(), [], data_digest="a" * 32, test={"accuracy": 0.1})
     write_run(tmp_path, "2", make_config(seed=1), [], data_digest="a" * 32, test={"accuracy": 0.2})
     write_run(tmp_path, "3", make_config(), [], data_digest="b" * 32, test={"accuracy": 0.9})
@@ -141,7 +141,7 @@ def test_the_same_path_with_other_contents_is_other_data(tmp_path: Path) -> None
     ]
 
 
-def test_contents_are_named_only_where_they_differ(tmp_path: Path) -> None:
+def test_data_digest_is_shown_only_if_a_path_has_several(tmp_path: Path) -> None:
     write_run(tmp_path, "1", make_config(), [], data_digest="a" * 32)
     write_run(tmp_path, "2", make_config(path="b.csv"), [], data_digest="b" * 32)
     assert [entry.data for entry in read_leaderboard(tmp_path)] == [
@@ -150,10 +150,10 @@ def test_contents_are_named_only_where_they_differ(tmp_path: Path) -> None:
     ]
 
 
-def test_a_table_that_would_break_a_word_is_stacked(
+def test_table_too_wide_for_the_console_is_stacked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At every width, with a name shorter than its column."""
+    """At every width, with a value shorter than its column."""
     for place, word in enumerate(("[aa,bb]", "[cc,dd]")):
         write_run(tmp_path, str(place), make_config(drop_columns=word), [f"data.drop_columns={word}"])
     for width in range(40, 110):
@@ -162,48 +162,48 @@ def test_a_table_that_would_break_a_word_is_stacked(
         assert "data.drop_columns=[aa,bb]" in capsys.readouterr().out, width
 
 
-def test_large_scores_are_shown_as_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_large_and_small_scores_have_exponents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path, "1", make_config(), [], val={"accuracy": 15303297058.2212}, test={"accuracy": 2e-5})
     leaderboard.show_leaderboard(tmp_path)
-    shown = capsys.readouterr().out
-    assert "1.53e+10" in shown
-    assert "2e-05" in shown
+    output = capsys.readouterr().out
+    assert "1.53e+10" in output
+    assert "2e-05" in output
     assert "15303297058.2212" in (tmp_path / "leaderboard.csv").read_text()
 
 
-def test_a_table_that_cannot_be_saved_is_shown_first(
+def test_table_is_printed_before_a_write_error_is_raised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def read_only(*_: object) -> None:
+    def raise_permission_error(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     write_run(tmp_path, "a", make_config(), [])
-    monkeypatch.setattr(os, "replace", read_only)
+    monkeypatch.setattr(os, "replace", raise_permission_error)
     with pytest.raises(SystemFault, match=r"cannot write .*leaderboard\.csv: Permission denied"):
         leaderboard.show_leaderboard(tmp_path)
-    said = capsys.readouterr().out
-    assert "mlp" in said
-    assert "saved in" not in said
+    output = capsys.readouterr().out
+    assert "mlp" in output
+    assert "saved in" not in output
 
 
-def test_job_outcomes_are_reported_even_if_the_table_cannot_be_saved(
+def test_job_outcomes_are_reported_before_a_table_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(*_: object) -> None:
+    def raise_fault(*_: object) -> None:
         raise SystemFault("no room")
 
-    monkeypatch.setattr(leaderboard, "show_leaderboard", full)
+    monkeypatch.setattr(leaderboard, "show_leaderboard", raise_fault)
     with pytest.raises(SystemFault):
         sweep._summarize([Job(None, tmp_path / "0-a=1", "failed", "on purpose")], tmp_path, None)
     assert capsys.readouterr().err == "failed: 0-a=1: on purpose\n"
 
 
 @pytest.mark.parametrize("higher", [True, False])
-def test_a_metric_that_only_the_run_knows_is_ranked_in_its_direction(tmp_path: Path, higher: bool) -> None:
+def test_plugin_metric_is_ranked_in_its_direction(tmp_path: Path, higher: bool) -> None:
     for value in (0.2, 0.9, 0.5):
         scores = {"val": {"pinball": value}, "test": {"pinball": value}, "baseline": {}}
-        known = {"monitor": "pinball", "higher_is_better": {"pinball": higher}}
-        write_run(tmp_path, str(value), make_config(lr=value), [f"optimizer.lr={value}"], **known, **scores)
+        monitor = {"monitor": "pinball", "higher_is_better": {"pinball": higher}}
+        write_run(tmp_path, str(value), make_config(lr=value), [f"optimizer.lr={value}"], **monitor, **scores)
     found = [entry.val for entry in read_leaderboard(tmp_path)]
     assert found == sorted([0.2, 0.9, 0.5], reverse=higher)
 
@@ -219,7 +219,7 @@ def test_an_option_named_like_a_runtime_key_distinguishes_settings(tmp_path: Pat
     assert sorted((entry.overrides, entry.runs) for entry in entries) == [("model.draw=3", 1), ("model.draw=false", 2)]
 
 
-def test_other_metrics_are_text_in_the_saved_tables_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_metrics_have_labels_on_the_console_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path, "1", make_config(), [], test={"accuracy": 0.7, "f1": 0.6, "auc": 0.5})
     (entry,) = read_leaderboard(tmp_path)
     assert entry.other_metrics == {"f1": 0.6, "auc": 0.5}

@@ -1,4 +1,4 @@
-"""Without asserts and docstrings, which ``python -OO`` leaves out, the same is trained."""
+"""Training under ``python -OO``, which removes asserts and docstrings."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ COMMANDS = {
 }
 
 
-def train(folder: Path, *flags: str, words: list[str]) -> list[dict[str, str]]:
-    """The rows of metrics.csv, without the time they took."""
-    where = [*words, "draw=false", "threads=1", "hydra.run.dir=run"]
+def train(folder: Path, *flags: str, overrides: list[str]) -> list[dict[str, str]]:
+    """Train in a new folder; return the rows of metrics.csv without their times."""
+    arguments = [*overrides, "draw=false", "threads=1", "hydra.run.dir=run"]
     folder.mkdir()
-    command = [sys.executable, *flags, "-m", "trainer", *where]
+    command = [sys.executable, *flags, "-m", "trainer", *arguments]
     done = subprocess.run(
         command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120, check=False
     )
@@ -33,7 +33,7 @@ def train(folder: Path, *flags: str, words: list[str]) -> list[dict[str, str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_optimized_python_trains_identically(name: str, tmp_path: Path) -> None:
-    usual = train(tmp_path / "usual", words=COMMANDS[name])
-    assert usual
-    assert "train_loss" in usual[0]
-    assert train(tmp_path / "optimized", "-OO", words=COMMANDS[name]) == usual
+    default = train(tmp_path / "default", overrides=COMMANDS[name])
+    assert default
+    assert "train_loss" in default[0]
+    assert train(tmp_path / "optimized", "-OO", overrides=COMMANDS[name]) == default

@@ -1,4 +1,4 @@
-"""With ``resume=auto``, a run that is not gone on with because its data has changed is not passed over in silence."""
+"""``resume=auto`` reports runs of the same configuration on different data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainer.cli import main
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
-WORDS = (
+OVERRIDES = (
     "model=mlp",
     "data=csv",
     "data.path=own.csv",
@@ -29,8 +29,8 @@ def write_rows(count: int) -> None:
     Path("own.csv").write_text("\n".join(["x,y,label", *lines]) + "\n")
 
 
-def stop(path: Path) -> None:
-    """Has a run say that it was stopped."""
+def mark_interrupted(path: Path) -> None:
+    """Mark a run as interrupted."""
     file = path / "results.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"status": "interrupted"}))
 
@@ -38,34 +38,34 @@ def stop(path: Path) -> None:
 @pytest.mark.slow
 def test_an_interrupted_run_on_other_data_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(60)
-    main.run_command(WORDS)
+    main.run_command(OVERRIDES)
     assert "no run of this configuration on this data yet; starting one\n" in capsys.readouterr().out
     (path,) = find_runs(Path())
-    stop(path)
+    mark_interrupted(path)
     write_rows(80)
-    main.run_command(WORDS)
-    said = f"starting one ({path}, interrupted, has this configuration on different data: train resume {path} "
-    assert said in capsys.readouterr().out
-    again = train(*WORDS, cwd=Path())  # a process of another second, which would take another folder
-    assert "nothing to do" in again.stdout, "the run on this data comes first"
+    main.run_command(OVERRIDES)
+    message = f"starting one ({path}, interrupted, has this configuration on different data: train resume {path} "
+    assert message in capsys.readouterr().out
+    again = train(*OVERRIDES, cwd=Path())  # another process, at another second, would get another directory
+    assert "nothing to do" in again.stdout, "a run on this data must be preferred"
 
 
 @pytest.mark.slow
-def test_another_configuration_is_not_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_of_another_configuration_is_not_reported(capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(60)
-    main.run_command(WORDS)
+    main.run_command(OVERRIDES)
     write_rows(80)
-    main.run_command([*WORDS, "seed=1"])
+    main.run_command([*OVERRIDES, "seed=1"])
     assert capsys.readouterr().out.count("starting one\n") == 2
 
 
 @pytest.mark.slow
 def test_a_sweep_on_other_data_is_reported() -> None:
     write_rows(60)
-    words = ("-m", *WORDS, "seed=0,1", "jobs=1")
-    first = train(*words, cwd=Path())
+    overrides = ("-m", *OVERRIDES, "seed=0,1", "jobs=1")
+    first = train(*overrides, cwd=Path())
     assert "resume=auto: no sweep of these jobs on this data yet; starting one\n" in first.stdout, first.stderr
     path = next(path for path in find_runs(Path()) if path.name == "0-seed=0")
     write_rows(80)
-    again = train(*words, cwd=Path())
+    again = train(*overrides, cwd=Path())
     assert f"starting one ({path}, finished, has this configuration on different data)" in again.stdout

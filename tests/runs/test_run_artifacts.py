@@ -1,4 +1,4 @@
-"""What a run leaves is all there, whenever it was stopped."""
+"""Artifacts and results of runs that are killed, interrupted or fail."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ from trainer.viz.loggers import csv_logger
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
-PICTURED = (
+WITH_FIGURES = (
     *("model=cnn", "data=digits", "data.size=8", "model.channels=[2,2,2]", "model.adaptive_size=1", "model.hidden=[4]"),
     *("epochs=1", "batch_size=512", "threads=1"),
 )
-"""A run with pictures of its own beside the curves."""
+"""A run with figures besides the curves."""
 
 
-def pictured(*overrides: str) -> Path:
-    return Path(train.run(compose.compose([*PICTURED, *overrides])).folder)
+def train_with_figures(*overrides: str) -> Path:
+    return Path(train.run(compose.compose([*WITH_FIGURES, *overrides])).folder)
 
 
 class Killed(BaseException):
-    """Stands in for a signal that cannot be caught."""
+    """Simulates SIGKILL."""
 
 
-def names(path: Path) -> set[str]:
+def list_files(path: Path) -> set[str]:
     return {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()} - {".lock"}
 
 
-def pixels(path: Path) -> dict[str, bytes]:
+def read_figures(path: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in path.glob("*.png")}
 
 
-def killed_before(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> Path:
-    """A run that ends without another word when it comes to a call."""
+def kill_before_call(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> Path:
+    """Train until a function is called and end there without recording why; return the run directory."""
 
     def die(*_: object, **__: object) -> None:
         raise Killed
 
-    def no_word(*_: object) -> None: ...
+    def record_nothing(*_: object) -> None: ...
 
     with monkeypatch.context() as patched:
         patched.setattr(module, name, die)
-        patched.setattr(train, "record_stop", no_word)
-        patched.setattr(run_context, "record_stop", no_word)
+        patched.setattr(train, "record_stop", record_nothing)
+        patched.setattr(run_context, "record_stop", record_nothing)
         with pytest.raises(Killed):
-            pictured("hydra.run.dir=outputs/cut")
+            train_with_figures("hydra.run.dir=outputs/cut")
     return Path("outputs/cut")
 
 
@@ -71,32 +71,32 @@ def killed_before(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> Pa
     ],
 )
 def test_a_run_killed_while_drawing_is_completed(place: tuple[Any, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = pictured()
-    cut = killed_before(monkeypatch, *place)
+    whole = train_with_figures()
+    cut = kill_before_call(monkeypatch, *place)
     assert run_dir.read_results(cut)["status"] == "finished"
     assert run_dir.read_results(cut)["artifacts"] is None
     train.resume_run(saved_run.load(cut))
-    assert names(cut) == names(whole) >= {"curves.png", "metrics.csv", "confusion.png"}
-    assert pixels(cut) == pixels(whole)
+    assert list_files(cut) == list_files(whole) >= {"curves.png", "metrics.csv", "confusion.png"}
+    assert read_figures(cut) == read_figures(whole)
     result, before = run_dir.read_results(cut), run_dir.read_results(whole)
     for key in ("test", "val", "baseline", "best_possible", "artifacts", "status", "params"):
         assert result[key] == before[key], key
 
 
-@pytest.mark.parametrize("lost", mark_slow_after(1, ["curves.png", "metrics.csv", "confusion.png"]))
-def test_removed_files_are_recreated(lost: str, capsys: pytest.CaptureFixture[str]) -> None:
-    path = pictured()
-    before = (path / lost).read_bytes()
-    (path / lost).unlink()
-    assert pictured("resume=auto") == path
-    assert lost in capsys.readouterr().out
-    # The rates between validations need the model; all else of the curves is in the state.
-    assert (path / lost).read_bytes() == before or lost == "curves.png"
-    pictured("resume=auto")
+@pytest.mark.parametrize("name", mark_slow_after(1, ["curves.png", "metrics.csv", "confusion.png"]))
+def test_removed_files_are_recreated(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = train_with_figures()
+    before = (path / name).read_bytes()
+    (path / name).unlink()
+    assert train_with_figures("resume=auto") == path
+    assert name in capsys.readouterr().out
+    # The learning rates between validations need the model; the rest of the curves is in the checkpoint.
+    assert (path / name).read_bytes() == before or name == "curves.png"
+    train_with_figures("resume=auto")
     assert "nothing to do" in capsys.readouterr().out
 
 
-def test_curves_and_metrics_need_neither_data_nor_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_curves_and_metrics_are_recreated_without_data_or_model(monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path(run().folder)
     (path / "curves.png").unlink()
     (path / "metrics.csv").write_text("")
@@ -106,7 +106,7 @@ def test_curves_and_metrics_need_neither_data_nor_model(monkeypatch: pytest.Monk
     assert len(read_metrics(path)) == 2
 
 
-def test_without_its_last_state_a_finished_run_stays_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_finished_run_without_last_checkpoint_is_left_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
     path = Path(run().folder)
     for name in ("curves.png", checkpoint.LAST):
         (path / name).unlink()
@@ -123,11 +123,11 @@ def test_the_previous_checkpoint_of_a_finished_run_is_not_resumed(capsys: pytest
 
 @pytest.mark.slow
 def test_an_interrupt_while_drawing_leaves_a_finished_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(*_: object) -> None:
+    def interrupt(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patched:
-        patched.setattr(plots, "draw_training_curves", slow)
+        patched.setattr(plots, "draw_training_curves", interrupt)
         with pytest.raises(Interrupted, match="train resume outputs/cut"):
             run("draw=true", "hydra.run.dir=outputs/cut")
     assert run_dir.read_results(Path("outputs/cut"))["status"] == "finished"
@@ -136,23 +136,23 @@ def test_an_interrupt_while_drawing_leaves_a_finished_run(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("name", mark_slow_after(1, ["curves.png", "confusion.png", "results.json"]))
-def test_scores_are_shown_though_the_disk_is_full(
+def test_scores_are_printed_when_the_disk_is_full(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Before anything is written or drawn after training."""
+    """They are printed before anything is written or drawn after training."""
     replace = os.replace
 
-    def full(source: Path, target: Path) -> None:
+    def fail_to_replace(source: Path, target: Path) -> None:
         if Path(target).name == name and Path("outputs/cut/last.pt").exists():
             raise OSError(28, "No space left on device")
         replace(source, target)
 
-    monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr(os, "replace", fail_to_replace)
     with pytest.raises(SystemFault, match=f"cannot write .*{name}: No space left"):
-        pictured("hydra.run.dir=outputs/cut")
-    said = capsys.readouterr().out
-    assert "(accuracy on the test rows)" in said
-    assert "saved in" not in said
+        train_with_figures("hydra.run.dir=outputs/cut")
+    output = capsys.readouterr().out
+    assert "(accuracy on the test rows)" in output
+    assert "saved in" not in output
 
 
 @pytest.mark.slow
@@ -162,44 +162,44 @@ def test_an_interrupted_run_reports_its_progress_and_has_curves(monkeypatch: pyt
         with pytest.raises(Interrupted) as caught:
             run("epochs=4", "hydra.run.dir=outputs/cut")
     assert caught.value.exit_code == 129
-    said = run_dir.read_results(Path("outputs/cut"))
-    assert (said["status"], said["steps"], said["epochs"]) == ("interrupted", 7, 2)
-    assert said["val"]["accuracy"] > 0
+    results = run_dir.read_results(Path("outputs/cut"))
+    assert (results["status"], results["steps"], results["epochs"]) == ("interrupted", 7, 2)
+    assert results["val"]["accuracy"] > 0
     assert Path("outputs/cut/curves.png").stat().st_size > 1000
     assert run("epochs=4", "resume=auto").steps == 12
 
 
 def test_a_failed_run_reports_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def raise_fault(*_: object) -> None:
         raise SystemFault("no room")
 
     with monkeypatch.context() as patched:
-        patched.setattr(csv_logger, "append_history", full)
+        patched.setattr(csv_logger, "append_history", raise_fault)
         with pytest.raises(SystemFault, match="no room"):
             run("epochs=4", "hydra.run.dir=outputs/cut")
-    said = run_dir.read_results(Path("outputs/cut"))
-    assert (said["status"], said["steps"], said["reason"]) == ("failed", 3, "SystemFault: no room")
+    results = run_dir.read_results(Path("outputs/cut"))
+    assert (results["status"], results["steps"], results["reason"]) == ("failed", 3, "SystemFault: no room")
 
 
 def test_the_first_error_is_the_one_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be drawn or written because of it must not take its place."""
+    """Errors of drawing or writing that follow from it must not replace it."""
 
-    def full(*_: object) -> None:
+    def raise_disk_full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    def fill(*_: object) -> None:
-        patched.setattr(os, "replace", full)
+    def fill_disk(*_: object) -> None:
+        patched.setattr(os, "replace", raise_disk_full)
 
     with monkeypatch.context() as patched:
-        patched.setattr(csv_logger, "append_history", fill)
+        patched.setattr(csv_logger, "append_history", fill_disk)
         with pytest.raises(SystemFault, match=r"cannot write outputs/cut/best\.pt: No space left on device"):
             run("save_every=0", "hydra.run.dir=outputs/cut")
-    said = json.loads(Path("outputs/cut/results.json").read_text())
-    assert said["status"] == "failed"
-    assert "best.pt" in said["reason"]
+    results = json.loads(Path("outputs/cut/results.json").read_text())
+    assert results["status"] == "failed"
+    assert "best.pt" in results["reason"]
 
 
-def test_a_name_that_is_no_file_of_the_folder_is_missing() -> None:
+def test_artifact_names_outside_the_run_directory_are_missing() -> None:
     path = Path(run().folder)
     (path.parent / "secret.txt").write_text("x")
     (path / "sub").mkdir()

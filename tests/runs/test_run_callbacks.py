@@ -1,4 +1,4 @@
-"""Loggers and a user's callbacks from a command line: what is refused, what is written, and resuming to the bit."""
+"""Loggers and callbacks of plugins: overrides, errors, files, and bit-exact resume."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def plugin(tmp_path: Path) -> Iterator[None]:
     sys.modules.pop("own_callbacks", None)
 
 
-def state_of(folder: str) -> str:
+def hash_checkpoint(folder: str) -> str:
     state = checkpoint.load_newest(Path(folder))
     return digest({key: value for key, value in state.items() if key != "run_metadata"})
 
@@ -95,23 +95,23 @@ def test_a_plugin_callback_with_state_resumes_bit_exactly(monkeypatch: pytest.Mo
     assert (again.steps, again.test, again.val) == (8, whole.test, whole.val)
     losses = checkpoint.load_newest(Path("outputs/cut"))["callbacks"]["callbacks.my_stop"]["losses"]
     assert len(losses) == 8
-    assert state_of("outputs/cut") == state_of("outputs/whole")
+    assert hash_checkpoint("outputs/cut") == hash_checkpoint("outputs/whole")
     assert read_metrics(Path("outputs/cut")) == read_metrics(Path("outputs/whole"))
 
 
-def test_a_callback_of_a_config_dir(tmp_path: Path) -> None:
+def test_callback_of_a_config_directory_is_composed(tmp_path: Path) -> None:
     option = tmp_path / "mine/callbacks/early.yaml"
     option.parent.mkdir(parents=True)
     option.write_text("# Stops.\nearly:\n  _target_: own_callbacks.StopAt\n  step: 4 # where\n")
-    words = ["callbacks=[early]", "plugins=[own_callbacks]"]
-    config = compose.compose([*words, "callbacks.early.step=5"], [tmp_path / "mine"])
+    overrides = ["callbacks=[early]", "plugins=[own_callbacks]"]
+    config = compose.compose([*overrides, "callbacks.early.step=5"], [tmp_path / "mine"])
     assert config.tree["callbacks"] == {"early": {"_target_": "own_callbacks.StopAt", "step": 5}}
-    (problem,) = collect_problems(*words, "callbacks.early.stpe=5", folders=(tmp_path / "mine",))
+    (problem,) = collect_problems(*overrides, "callbacks.early.stpe=5", folders=(tmp_path / "mine",))
     assert problem == "callbacks.early.stpe: unknown key; did you mean callbacks.early.step?"
 
 
 @pytest.mark.parametrize(
-    ("words", "problem"),
+    ("overrides", "problem"),
     [
         (
             ("+callbacks.a._target_=own_callbacks.StopAt",),
@@ -138,11 +138,11 @@ def test_a_callback_of_a_config_dir(tmp_path: Path) -> None:
         (("log_every=0",), "log_every: 0 given; it must be a whole number >= 1"),
     ],
 )
-def test_invalid_loggers_and_callbacks_are_refused(words: tuple[str, ...], problem: str) -> None:
-    assert any(problem in text for text in collect_problems(*words)), collect_problems(*words)
+def test_invalid_loggers_and_callbacks_are_refused(overrides: tuple[str, ...], problem: str) -> None:
+    assert any(problem in text for text in collect_problems(*overrides)), collect_problems(*overrides)
 
 
-def test_an_error_in_a_callback_ends_the_run_by_its_name() -> None:
+def test_callback_error_fails_the_run_with_its_name() -> None:
     with pytest.raises(
         CallbackError, match=r"^callbacks\.my_stop: own_callbacks\.StopAt\.on_step_end raised LookupError"
     ):
@@ -161,13 +161,13 @@ def test_a_failing_logger_is_disabled_without_side_effects(after: int, capsys: p
     broken = f"+logger.mine={{_target_: own_callbacks.Broken, after: {after}}}"
     result = run("hydra.run.dir=outputs/broken", "plugins=[own_callbacks]", broken, "log_every=1")
     assert (result.status, result.test) == ("finished", whole.test)
-    shown = capsys.readouterr().out
-    assert shown.count("warning: logger.mine: OSError: ") == 1
-    assert "logging to it ends, training continues" in shown
+    output = capsys.readouterr().out
+    assert output.count("warning: logger.mine: OSError: ") == 1
+    assert "logging to it ends, training continues" in output
     assert read_metrics(Path("outputs/broken")) == read_metrics(Path("outputs/whole"))
 
 
-def test_a_logger_whose_package_is_missing_names_the_extra_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_of_a_logger_raises_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     from trainer.viz.loggers.wandb_logger import WandbLogger
 
     monkeypatch.setattr(WandbLogger, "package", "no_such_package")
@@ -179,8 +179,8 @@ def test_a_logger_whose_package_is_missing_names_the_extra_before_training(monke
 @pytest.mark.slow
 def test_callbacks_identify_a_run_and_loggers_do_not() -> None:
     plain = compose.compose([])
-    for words in (["logger=none"], ["logger=[csv,tensorboard]", "log_every=3"]):
-        assert compose.compose(words).config_hash == plain.config_hash
+    for overrides in (["logger=none"], ["logger=[csv,tensorboard]", "log_every=3"]):
+        assert compose.compose(overrides).config_hash == plain.config_hash
     by_step = {compose.compose([*MINE, f"callbacks.my_stop.step={step}"]).config_hash for step in (7, 8)}
     assert len(by_step | {plain.config_hash}) == 3
     result = run("hydra.run.dir=outputs/a", "logger=none")
@@ -191,14 +191,14 @@ def test_callbacks_identify_a_run_and_loggers_do_not() -> None:
 
 @pytest.mark.slow
 def test_steps_csv_has_each_step_once_after_any_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ("epochs=4", "logger.csv.steps=true", "log_every=1", "save_every=1000")
-    run(*words, "hydra.run.dir=outputs/whole")
+    overrides = ("epochs=4", "logger.csv.steps=true", "log_every=1", "save_every=1000")
+    run(*overrides, "hydra.run.dir=outputs/whole")
     with monkeypatch.context() as patched:
         send_signal_at(patched, 5, signal.SIGINT)
         with pytest.raises(Interrupted):
-            run(*words, "hydra.run.dir=outputs/cut")
+            run(*overrides, "hydra.run.dir=outputs/cut")
     table = Path("outputs/cut", csv_logger.STEPS_FILE)
-    table.write_text(table.read_text() + "6,2,0.1,0.1,0.1,0.1\n7,2,0.")  # what a crash might have left
+    table.write_text(table.read_text() + "6,2,0.1,0.1,0.1,0.1\n7,2,0.")  # as after a crash
     runner.resume_run(saved_run.load(Path("outputs/cut")))
     found = [
         [
@@ -216,12 +216,12 @@ def test_steps_csv_has_each_step_once_after_any_interruption(monkeypatch: pytest
 def test_three_loggers_at_once_resume_bit_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     tracking = pytest.importorskip("mlflow.tracking")
-    words = ("epochs=4", "model.dropout=0.2", "logger=[csv,tensorboard,mlflow]", "log_every=1", "draw=false")
-    plain = run(*words[:2], "draw=false")
+    overrides = ("epochs=4", "model.dropout=0.2", "logger=[csv,tensorboard,mlflow]", "log_every=1", "draw=false")
+    plain = run(*overrides[:2], "draw=false")
     with monkeypatch.context() as patched:
         send_signal_at(patched, 5, signal.SIGINT)
         with pytest.raises(Interrupted):
-            run(*words, "hydra.run.dir=outputs/cut")
+            run(*overrides, "hydra.run.dir=outputs/cut")
     again = runner.resume_run(saved_run.load(Path("outputs/cut")))
     assert (again.test, again.val) == (plain.test, plain.val)
     assert read_metrics(Path("outputs/cut")) == read_metrics(Path(plain.folder))

@@ -1,4 +1,4 @@
-"""Run folders: whose they are, how they are found again, what is written into them."""
+"""Run directories: names, locks, the search for a run, and the latest link."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.commands import write
-from tests.helpers.states import in_child
+from tests.helpers.states import run_in_child
 from trainer.runs import run_dir, run_log
 from trainer.utils.errors import ConfigError, SystemFault
 
@@ -29,13 +29,13 @@ def test_names_are_unique(tmp_path: Path) -> None:
     assert [run_dir.claim_dir(wanted).name for _ in range(3)] == ["run", "run-2", "run-3"]
 
 
-def test_where_nothing_can_be_made(tmp_path: Path) -> None:
+def test_directory_that_cannot_be_created_is_a_system_fault(tmp_path: Path) -> None:
     write(tmp_path, {"file": ""})
     with pytest.raises(SystemFault, match="cannot create"):
         run_dir.claim_dir(str(tmp_path / "file" / "run"))
 
 
-def test_a_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
+def test_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
     code = "import os\nfrom pathlib import Path\nfrom trainer.runs import run_dir\n"
     code += f"path = Path({str(tmp_path)!r})\nwith run_dir.lock_run(path):\n"
     code += "    print(os.getpid(), flush=True)\n    input()\n"
@@ -50,7 +50,7 @@ def test_a_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
         assert (tmp_path / ".lock").read_text() == str(os.getpid())
 
 
-def test_a_child_process_holds_no_lock(tmp_path: Path) -> None:
+def test_forked_child_does_not_hold_the_lock(tmp_path: Path) -> None:
     with run_dir.lock_run(tmp_path):
         child = os.fork()
         if child == 0:
@@ -64,12 +64,12 @@ def test_a_child_process_holds_no_lock(tmp_path: Path) -> None:
         os.waitpid(child, 0)
 
 
-def test_a_lock_may_be_waited_for(tmp_path: Path) -> None:
-    ends = threading.Event()
+def test_lock_with_timeout_waits_for_release(tmp_path: Path) -> None:
+    release = threading.Event()
 
     def hold() -> None:
         with run_dir.lock_run(tmp_path):
-            ends.wait(30)
+            release.wait(30)
 
     holder = threading.Thread(target=hold)
     holder.start()
@@ -77,9 +77,9 @@ def test_a_lock_may_be_waited_for(tmp_path: Path) -> None:
         time.sleep(0.01)
     with pytest.raises(run_dir.RunInUseError), run_dir.lock_run(tmp_path, timeout=0.2):
         pass
-    threading.Timer(0.2, ends.set).start()
+    threading.Timer(0.2, release.set).start()
     with run_dir.lock_run(tmp_path, timeout=30):
-        assert not holder.is_alive() or ends.is_set()
+        assert not holder.is_alive() or release.is_set()
     holder.join()
 
 
@@ -105,7 +105,7 @@ def test_an_unwritable_log_is_reported(tmp_path: Path) -> None:
     assert handler not in logger.handlers
 
 
-def test_where_nothing_can_be_locked_or_logged(tmp_path: Path) -> None:
+def test_unwritable_lock_or_log_is_a_system_fault(tmp_path: Path) -> None:
     for name, block in ((".lock", run_dir.lock_run), ("train.log", run_log.log_to_file)):
         (tmp_path / name).mkdir()
         with pytest.raises(SystemFault, match=f"cannot write .*{name}: Is a directory"), block(tmp_path):
@@ -113,7 +113,7 @@ def test_where_nothing_can_be_locked_or_logged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null"])
-def test_results_that_are_none(text: str, tmp_path: Path) -> None:
+def test_invalid_results_file_is_read_as_empty(text: str, tmp_path: Path) -> None:
     assert run_dir.read_results(write(tmp_path, {"results.json": text})) == {}
     assert run_dir.read_results(tmp_path / "nope") == {}
 
@@ -122,13 +122,13 @@ def has_identity(wanted: str) -> Callable[[dict[str, Any]], bool]:
     return lambda results: results.get("identity") == wanted
 
 
-def test_the_newest_run_is_found_unfinished_ones_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_run_returns_the_newest_unfinished_run_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for number, (identity, status) in enumerate(
         [("a", "interrupted"), ("a", "interrupted"), ("a", "finished"), ("b", "interrupted"), ("c", "finished")]
     ):
-        said = json.dumps({"identity": identity, "status": status})
-        path = write(tmp_path / "outputs", {f"{number}/results.json": said})
+        results = json.dumps({"identity": identity, "status": status})
+        path = write(tmp_path / "outputs", {f"{number}/results.json": results})
         os.utime(path / str(number) / "results.json", (number, number))
     assert run_dir.find_run(has_identity("a"), Path("elsewhere")) == Path("outputs/1")
     assert run_dir.find_run(has_identity("b"), Path("elsewhere")) == Path("outputs/3")
@@ -137,10 +137,10 @@ def test_the_newest_run_is_found_unfinished_ones_first(tmp_path: Path, monkeypat
     assert run_dir.find_run(has_identity("a"), Path("elsewhere"), "1") == Path("outputs/1")
     assert run_dir.find_run(has_identity("a"), Path("elsewhere"), "[0-9]") is None
     (tmp_path / "named").mkdir()
-    assert run_dir.find_run(has_identity("a"), Path("named")) is None, "a folder that is named is the one that is meant"
+    assert run_dir.find_run(has_identity("a"), Path("named")) is None, "the search must stay in the given folder"
 
 
-def test_what_was_trained_is_never_taken_back(tmp_path: Path) -> None:
+def test_remove_if_empty_keeps_a_checkpoint(tmp_path: Path) -> None:
     empty, full = (write(tmp_path / name, {"config.yaml": ""}) for name in ("empty", "full"))
     write(full, {"last.pt": ""})
     run_dir.remove_if_empty(empty)
@@ -149,27 +149,28 @@ def test_what_was_trained_is_never_taken_back(tmp_path: Path) -> None:
 
 
 def test_a_user_folder_is_neither_used_nor_removed(tmp_path: Path) -> None:
-    mine = write(tmp_path / "mine", {"thesis.txt": "", "notes/page": ""})
-    assert run_dir.claim_run(str(mine), may_reuse=True).path == tmp_path / "mine-2"
+    user_folder = write(tmp_path / "mine", {"thesis.txt": "", "notes/page": ""})
+    assert run_dir.claim_run(str(user_folder), may_reuse=True).path == tmp_path / "mine-2"
     killed = write(tmp_path / "killed", {".lock": "", "train.log": "", ".config.yaml.7.tmp": ""})
     assert run_dir.claim_run(str(killed)).path == tmp_path / "killed-2"
     first = run_dir.claim_run(str(killed), may_reuse=True)
     assert first.path == killed
-    assert run_dir.claim_run(str(killed), may_reuse=True).path == tmp_path / "killed-3", "it was claimed a moment ago"
-    assert not run_dir.remove_if_empty(mine)
+    assert run_dir.claim_run(str(killed), may_reuse=True).path == tmp_path / "killed-3", "it is already claimed"
+    assert not run_dir.remove_if_empty(user_folder)
     assert run_dir.remove_if_empty(killed)
-    assert ((mine / "thesis.txt").exists(), killed.exists()) == (True, False)
+    assert ((user_folder / "thesis.txt").exists(), killed.exists()) == (True, False)
 
 
 def test_a_claimed_folder_is_locked_until_its_run_has_ended(tmp_path: Path) -> None:
     path, lock = run_dir.claim_run(str(tmp_path / "run"))
-    assert in_child(lambda: enter(path)) == 3
+    assert run_in_child(lambda: enter_lock(path)) == 3
     with run_dir.lock_run(path, lock=lock):
-        assert in_child(lambda: enter(path)) == 3
-    assert in_child(lambda: enter(path)) == 0
+        assert run_in_child(lambda: enter_lock(path)) == 3
+    assert run_in_child(lambda: enter_lock(path)) == 0
 
 
-def enter(path: Path) -> None:
+def enter_lock(path: Path) -> None:
+    """Lock a run directory; exit with code 3 if it is in use."""
     try:
         with run_dir.lock_run(path):
             pass
@@ -179,10 +180,10 @@ def enter(path: Path) -> None:
 
 @pytest.mark.parametrize("may_reuse", [True, False])
 @pytest.mark.slow
-def test_processes_that_claim_at_once_get_folders_of_their_own(may_reuse: bool, tmp_path: Path) -> None:
-    """Each works in its own as soon as it has it, and some are done before others look."""
-    for round_of in range(10):
-        wanted = write(tmp_path / f"{round_of}", {".lock": "1", "train.log": ""} if may_reuse else {"x": ""}) / "run"
+def test_concurrent_claims_get_distinct_directories(may_reuse: bool, tmp_path: Path) -> None:
+    """Each process locks its directory at once, and some finish before others start to look."""
+    for attempt in range(10):
+        wanted = write(tmp_path / f"{attempt}", {".lock": "1", "train.log": ""} if may_reuse else {"x": ""}) / "run"
         if may_reuse:
             wanted = wanted.parent
         reading, writing = os.pipe()
@@ -209,11 +210,11 @@ def test_processes_that_claim_at_once_get_folders_of_their_own(may_reuse: bool, 
         os.close(reading)
         os.close(writing)
         assert [os.waitpid(child, 0)[1] for child in children] == [0] * 5
-        places = [path for path in tmp_path.glob(f"{round_of}*/**") if list(path.glob("*.out"))]
-        assert [len(list(path.glob("*.out"))) for path in places] == [1] * 5
+        claimed = [path for path in tmp_path.glob(f"{attempt}*/**") if list(path.glob("*.out"))]
+        assert [len(list(path.glob("*.out"))) for path in claimed] == [1] * 5
 
 
-def test_a_sweep_continues_when_jobs_cannot_write(tmp_path: Path) -> None:
+def test_directory_of_an_abandoned_sweep_is_reused(tmp_path: Path) -> None:
     begun = write(tmp_path / "begun", {"0-seed=0.out": "words", "0-seed=0/.lock": "", "1-seed=1/config.yaml": ""})
     assert run_dir.claim_dir(str(begun), run_dir.is_abandoned_sweep) == begun
     assert run_dir.claim_dir(str(begun)) == tmp_path / "begun-2"
@@ -223,14 +224,14 @@ def test_a_sweep_continues_when_jobs_cannot_write(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_tmp")
-def test_the_newest_run_has_a_name_of_its_own() -> None:
+def test_latest_link_points_to_the_newest_run_in_outputs() -> None:
     for name in ("a", "b"):
         Path("outputs", name).mkdir(parents=True)
         run_dir.link_latest(Path("outputs", name))
     assert Path("outputs/latest").readlink() == Path("b")
     Path("elsewhere").mkdir()
     run_dir.link_latest(Path("elsewhere"))
-    assert Path("outputs/latest").readlink() == Path("b"), "only what lies below it has a place in outputs"
+    assert Path("outputs/latest").readlink() == Path("b"), "only runs below outputs are linked"
 
 
 @pytest.mark.usefixtures("in_tmp")

@@ -1,4 +1,4 @@
-"""What a run shows, on a terminal and off it."""
+"""Console output of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LINE = re.compile(
 
 
 @pytest.mark.slow
-def test_every_epoch_has_a_plain_line_off_a_terminal(tmp_path: Path) -> None:
+def test_every_epoch_prints_a_plain_line_without_a_terminal(tmp_path: Path) -> None:
     done = train(*FAST, "epochs=4", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert LINE.findall(done.stdout) == ["1", "2", "3", "4"]
@@ -26,7 +26,7 @@ def test_every_epoch_has_a_plain_line_off_a_terminal(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_tmp")
-def test_epochs_between_validations_have_a_line_too(
+def test_epochs_without_validation_print_a_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, out, _ = call_main(capsys, monkeypatch, *FAST, "epochs=4", "val_every=2")
@@ -37,7 +37,7 @@ def test_epochs_between_validations_have_a_line_too(
 
 
 @pytest.mark.slow
-def test_a_folder_with_brackets_is_named_as_it_is(tmp_path: Path) -> None:
+def test_brackets_in_the_run_directory_are_printed_literally(tmp_path: Path) -> None:
     for name in ("[mine] a", "x[/b]"):
         done = train(*FAST, "epochs=1", f'hydra.run.dir="outputs/{name}"', cwd=tmp_path)
         assert done.returncode == 0, done.stderr
@@ -45,7 +45,7 @@ def test_a_folder_with_brackets_is_named_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_drawing_can_be_left_out_or_bounded(tmp_path: Path) -> None:
+def test_draw_and_draw_seconds_limit_the_figures(tmp_path: Path) -> None:
     done = train(*FAST, "epochs=1", 'hydra.run.dir="outputs/none"', cwd=tmp_path)
     assert "figures:" not in done.stdout
     assert not (tmp_path / "outputs/none/confusion.png").exists()
@@ -55,9 +55,10 @@ def test_drawing_can_be_left_out_or_bounded(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_newest_run_is_reached_by_one_name_and_is_no_run_of_its_own(tmp_path: Path) -> None:
+def test_latest_link_is_the_newest_run_and_not_ranked(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        assert train(*FAST, "epochs=1", f"hydra.run.dir=outputs/{name}", f"seed={name == 'b':d}", cwd=tmp_path)
+        done = train(*FAST, "epochs=1", f"hydra.run.dir=outputs/{name}", f"seed={name == 'b':d}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
     assert (tmp_path / "outputs/latest").readlink() == Path("b")
     done = train("report", cwd=tmp_path)
     assert "left out" not in done.stdout
@@ -67,7 +68,7 @@ def test_the_newest_run_is_reached_by_one_name_and_is_no_run_of_its_own(tmp_path
 
 
 @pytest.mark.slow
-def test_a_graph_is_counted_by_its_nodes(tmp_path: Path) -> None:
+def test_graph_size_is_printed_in_nodes(tmp_path: Path) -> None:
     done = train("model=gcn", "data=sbm", "data.nodes=200", "epochs=1", "draw=false", cwd=tmp_path)
     assert re.search(r"\d+ / \d+ / \d+ nodes", done.stdout), done.stdout + done.stderr
     assert "nodes/s" in done.stdout
@@ -76,14 +77,14 @@ def test_a_graph_is_counted_by_its_nodes(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_more_workers_than_cores_are_reported_once(tmp_path: Path) -> None:
     done = train(*FAST, "epochs=1", "num_workers=9", "data.rows=30", cwd=tmp_path)
-    said = done.stdout + done.stderr
-    assert said.count("num_workers: 9 processes share") == 1
-    assert "UserWarning" not in said
+    output = done.stdout + done.stderr
+    assert output.count("num_workers: 9 processes share") == 1
+    assert "UserWarning" not in output
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scores", ["[auc,accuracy]", "[accuracy,auc]"])
-def test_auc_of_three_classes_can_choose_the_weights(scores: str, tmp_path: Path) -> None:
+def test_multiclass_auc_can_be_monitored(scores: str, tmp_path: Path) -> None:
     done = train(
         "model=mlp", "data=wine", f"task.scores={scores}", "monitor=auc", "epochs=1", "draw=false", cwd=tmp_path
     )
@@ -107,11 +108,11 @@ def test_class_names_are_escaped_in_figures_and_terminal(
 ) -> None:
     rows = "".join(f"{k % 7},{k % 3},{'$' * (1 + k % 3)}\x1b[31m\n" for k in range(90))
     write(tmp_path, {"prices.csv": "a,b,price\n" + rows})
-    words = ("model=mlp", "data=csv", "data.target=price", "epochs=1", "threads=1")
-    code, out, err = call_main(capsys, monkeypatch, *words, "data.path=prices.csv")
+    overrides = ("model=mlp", "data=csv", "data.target=price", "epochs=1", "threads=1")
+    code, out, err = call_main(capsys, monkeypatch, *overrides, "data.path=prices.csv")
     assert code == 0, err
     assert "confusion.png" in out
-    code, out, err = call_main(capsys, monkeypatch, *words, "data.path=no\x1b[31m.csv")
+    code, out, err = call_main(capsys, monkeypatch, *overrides, "data.path=no\x1b[31m.csv")
     assert code == 2
     assert "\x1b" not in out + err
 
@@ -121,6 +122,13 @@ def test_the_chosen_baseline_rule_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, {"s.csv": "v\n" + "\n".join(f"{(hour % 24) ** 2}" for hour in range(600)) + "\n"})
-    words = ("model=dlinear", "data=csv_series", "data.path=s.csv", "data.history=48", "data.horizon=3", "max_steps=2")
-    _, out, _ = call_main(capsys, monkeypatch, *words, "draw=false", "threads=1")
+    overrides = (
+        "model=dlinear",
+        "data=csv_series",
+        "data.path=s.csv",
+        "data.history=48",
+        "data.horizon=3",
+        "max_steps=2",
+    )
+    _, out, _ = call_main(capsys, monkeypatch, *overrides, "draw=false", "threads=1")
     assert "\nbaseline: the last 24 steps again\n" in out

@@ -1,4 +1,4 @@
-"""What is done with a finished run gives the same, whatever became of the files it was trained on."""
+"""``train score`` on files of the user after the data of the run has changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
 @pytest.mark.slow
-def test_images_are_rated_as_before_though_the_folder_changed() -> None:
+def test_image_scores_do_not_depend_on_changed_training_files() -> None:
     path = train_run("image_folder", "model=conv_vae", "task.classifier=null", "data.size=8")
     shutil.copytree(next(Path("files").iterdir()), "today")
     before = score.score_run(saved_run.load(path), "today").read_text()

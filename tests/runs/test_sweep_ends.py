@@ -1,4 +1,4 @@
-"""However a job or the sweep itself ends, it is told why, nothing runs on alone, and the same command goes on."""
+"""How jobs and sweeps end: reported reasons, saved states, no orphans, and resuming."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MORTAL = ("--config-dir", "c", "plugins=[own_mortal]", "model=mlp", "data=mortal
 pytestmark = pytest.mark.slow
 
 
-def test_a_killed_job_is_reported_by_its_signal_not_by_its_output(tmp_path: Path) -> None:
+def test_killed_job_is_reported_by_its_signal(tmp_path: Path) -> None:
     write(tmp_path, OWN)
     done = train("-m", *MORTAL, "data.by=9,0,11", "hydra.sweep.dir=outputs/sweep", cwd=tmp_path)
     assert done.returncode == 1
@@ -40,13 +40,13 @@ def test_a_killed_job_is_reported_by_its_signal_not_by_its_output(tmp_path: Path
         "failed: 0-data.by=9: killed by signal 9 (SIGKILL): often out of memory",
         "failed: 2-data.by=11: killed by signal 11 (SIGSEGV)",
     ]
-    said = [run_dir.read_results(path) for path in find_runs(tmp_path)]
-    assert [run["status"] for run in said] == ["failed", "finished", "failed"]
-    assert said[0]["reason"] == "killed by signal 9 (SIGKILL): often out of memory"
+    results = [run_dir.read_results(path) for path in find_runs(tmp_path)]
+    assert [run["status"] for run in results] == ["failed", "finished", "failed"]
+    assert results[0]["reason"] == "killed by signal 9 (SIGKILL): often out of memory"
 
 
-def test_child_exit_is_left_to_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a program that calls the sweep."""
+def test_sweep_does_not_reap_children_of_its_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller may have child processes of its own."""
     monkeypatch.chdir(tmp_path)
     child = os.fork()
     if not child:
@@ -56,7 +56,7 @@ def test_child_exit_is_left_to_its_parent(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("letter", ["a", "あ", "é", "\udce3", "𝄞"])
-def test_the_name_of_a_job_is_one_that_a_disk_takes(letter: str, tmp_path: Path) -> None:
+def test_job_name_is_a_valid_file_name(letter: str, tmp_path: Path) -> None:
     (first, second) = (sweep._job_name(number, [f"data.path={letter * 200}"], {"data.path"}) for number in (0, 1))
     for name in (first, second):
         (tmp_path / f"{name}{run_dir.JOB_OUTPUT_SUFFIX}").touch()
@@ -78,12 +78,12 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="a service of Linux")
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux")
 @pytest.mark.parametrize("at_once", [True, False])
-def test_a_job_ends_with_its_sweep_and_is_saved(at_once: bool, tmp_path: Path) -> None:
-    words = ("-m", *SMALL[:3], "threads=1", "epochs=150", "seed=0,1", "jobs=1", "resume=auto")
-    words = (*words, "save_every=1000", "hydra.sweep.dir=outputs/sweep")
-    process = start(*words, cwd=tmp_path)
+def test_job_is_saved_and_ends_when_its_sweep_is_killed(at_once: bool, tmp_path: Path) -> None:
+    overrides = ("-m", *SMALL[:3], "threads=1", "epochs=150", "seed=0,1", "jobs=1", "resume=auto")
+    overrides = (*overrides, "save_every=1000", "hydra.sweep.dir=outputs/sweep")
+    process = start(*overrides, cwd=tmp_path)
     first = tmp_path / "outputs/sweep/0-seed=0"
     wait_for(first / "metrics.csv")
     (job,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
@@ -93,44 +93,44 @@ def test_a_job_ends_with_its_sweep_and_is_saved(at_once: bool, tmp_path: Path) -
         deadline = time.monotonic() + 60
         while is_alive(int(job)) and time.monotonic() < deadline:
             time.sleep(0.01)
-        said = run_dir.read_results(first)
-        assert (said["status"], said["reason"]) == ("interrupted", "Interrupted: stopped by SIGTERM")
-        assert said["steps"] > 0
-        assert (first / "last.pt").exists(), "it was not saved"
-    done = train(*words, cwd=tmp_path)
+        results = run_dir.read_results(first)
+        assert (results["status"], results["reason"]) == ("interrupted", "Interrupted: stopped by SIGTERM")
+        assert results["steps"] > 0
+        assert (first / "last.pt").exists(), "the job saved no checkpoint"
+    done = train(*overrides, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert [path.name for path in find_runs(tmp_path)] == ["0-seed=0", "1-seed=1"]
     assert [run_dir.read_results(path)["status"] for path in find_runs(tmp_path)] == ["finished"] * 2
     assert "from step" in (tmp_path / "outputs/sweep/0-seed=0.out").read_text()
 
 
-@pytest.mark.parametrize("tell", [os.kill, os.killpg])
+@pytest.mark.parametrize("send", [os.kill, os.killpg])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_sweep_that_is_asked_to_end_saves_its_jobs_whoever_hears_it(
-    tell: Callable[[int, int], None], number: signal.Signals, code: int, tmp_path: Path
+def test_signal_to_sweep_or_its_group_saves_the_jobs(
+    send: Callable[[int, int], None], number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
-    """A terminal tells every process of the sweep; whoever knows its number tells the parent alone."""
-    words = ("-m", *SMALL[:3], "threads=1", "epochs=100000", "seed=0,1", "jobs=1", "hydra.sweep.dir=outputs/sweep")
-    process = start(*words, cwd=tmp_path)
+    """A terminal signals every process of the sweep, ``kill PID`` the parent alone."""
+    overrides = ("-m", *SMALL[:3], "threads=1", "epochs=100000", "seed=0,1", "jobs=1", "hydra.sweep.dir=outputs/sweep")
+    process = start(*overrides, cwd=tmp_path)
     wait_for(tmp_path / "outputs/sweep/0-seed=0/metrics.csv")
-    tell(process.pid, number)
-    said, errors = process.communicate(timeout=60)
-    assert process.returncode == code, said + errors
-    assert "resume=auto resumes it" in errors
+    send(process.pid, number)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == code, stdout + stderr
+    assert "resume=auto resumes it" in stderr
     assert run_dir.read_results(tmp_path / "outputs/sweep/0-seed=0")["status"] == "interrupted"
     assert (tmp_path / "outputs/sweep/0-seed=0/last.pt").exists()
 
 
 @pytest.mark.parametrize(("code", "status"), [(-15, "interrupted"), (-2, "interrupted"), (-9, "failed"), (3, "failed")])
-def test_a_job_that_is_asked_to_end_before_it_listens_is_interrupted(code: int, status: str, tmp_path: Path) -> None:
+def test_outcome_of_a_waiting_job_depends_on_its_exit_code(code: int, status: str, tmp_path: Path) -> None:
     assert sweep_job.job_outcome(sweep_job.Job(None, tmp_path / "0", "waiting"), code)[0] == status
 
 
-def test_what_a_job_prints_names_no_value_of_the_environment(tmp_path: Path) -> None:
+def test_job_output_contains_no_environment_value(tmp_path: Path) -> None:
     rows = "".join(f"{row},{row % 2}\n" for row in range(60))
     write(tmp_path, {"SECRET123.csv": f"a,kind\n{rows}"})
-    words = ("model=mlp", "data=csv", "data.path=${oc.env:DOOR}.csv", "data.target=kind,nope", "max_steps=2")
-    done = train("-m", *words, cwd=tmp_path, env={"DOOR": "SECRET123"})
+    overrides = ("model=mlp", "data=csv", "data.path=${oc.env:DOOR}.csv", "data.target=kind,nope", "max_steps=2")
+    done = train("-m", *overrides, cwd=tmp_path, env={"DOOR": "SECRET123"})
     assert done.returncode == 1, done.stderr
     files = [path for path in (tmp_path / "outputs").rglob("*") if path.is_file()]
     assert any("read as: ${oc.env:DOOR}.csv" in path.read_text() for path in files if path.suffix == ".out")

@@ -1,4 +1,4 @@
-"""A run from its configuration to the files it leaves."""
+"""Files that a run writes."""
 
 from __future__ import annotations
 
@@ -23,59 +23,71 @@ from trainer.utils.errors import ConfigError
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
-def results(result: Result) -> dict[str, Any]:
+def read_results(result: Result) -> dict[str, Any]:
     found = json.loads((Path(result.folder) / "results.json").read_text())
     assert isinstance(found, dict)
     return found
 
 
-def test_results_hold_everything_there_is_to_know() -> None:
+def test_results_contain_every_field() -> None:
     result = run("epochs=3")
-    said = results(result)
-    assert set(said) == {field.name for field in fields(Result)}
-    assert (said["status"], said["model"], said["data"], said["task"]) == ("finished", "mlp", "moons", "classification")
-    assert said["epochs"] == 3
-    assert said["steps"] == 3 * 3  # 180 rows in batches of 64
-    assert said["params"] == 2 * 4 + 4 + 4 + 1
-    assert 0 < said["seconds"] < 60
-    assert said["monitor"] == "accuracy"
+    results = read_results(result)
+    assert set(results) == {field.name for field in fields(Result)}
+    assert (results["status"], results["model"], results["data"], results["task"]) == (
+        "finished",
+        "mlp",
+        "moons",
+        "classification",
+    )
+    assert results["epochs"] == 3
+    assert results["steps"] == 3 * 3  # 180 rows in batches of 64
+    assert results["params"] == 2 * 4 + 4 + 4 + 1
+    assert 0 < results["seconds"] < 60
+    assert results["monitor"] == "accuracy"
     for scores in ("val", "test", "baseline", "best_possible"):
-        assert 0 <= said[scores]["accuracy"] <= 1
-    assert {"python", "torch", "hydra-core", "numpy"} <= set(said["versions"])
-    assert said["git"] is None
-    assert said["overrides"] == [*SMALL, "draw=false", "epochs=3"]
-    assert said["reason"] is None
-    assert result.val_score == said["val"]["accuracy"]
+        assert 0 <= results[scores]["accuracy"] <= 1
+    assert {"python", "torch", "hydra-core", "numpy"} <= set(results["versions"])
+    assert results["git"] is None
+    assert results["overrides"] == [*SMALL, "draw=false", "epochs=3"]
+    assert results["reason"] is None
+    assert result.val_score == results["val"]["accuracy"]
 
 
-def test_a_score_that_is_no_number_is_null_in_a_runs_results(tmp_path: Path) -> None:
+def test_nan_score_is_null_in_results(tmp_path: Path) -> None:
     """All test targets are the same, so r2 has nothing to explain."""
     parts = ["train"] * 40 + ["val", "test"] * 10
     rows = "".join(f"{i % 7},{0.1 * (i % 5) if part == 'train' else 0.2},{part}\n" for i, part in enumerate(parts))
     (tmp_path / "t.csv").write_text(f"a,y,part\n{rows}")
-    words = ["model=mlp", "data=csv", "data.path=t.csv", "data.target=y", "data.split_column=part", "task=regression"]
-    result = runner.run(compose.compose([*words, "epochs=1", "threads=1"]))
+    overrides = [
+        "model=mlp",
+        "data=csv",
+        "data.path=t.csv",
+        "data.target=y",
+        "data.split_column=part",
+        "task=regression",
+    ]
+    result = runner.run(compose.compose([*overrides, "epochs=1", "threads=1"]))
 
-    def refuse(text: str) -> None:
+    def reject_constant(text: str) -> None:
         pytest.fail(f"{text} is no JSON")
 
     text = (Path(result.folder) / "results.json").read_text()
-    said = json.loads(text, parse_constant=refuse)
-    assert said["test"]["r2"] is None
-    assert 0 < said["test"]["mse"] < 10
+    results = json.loads(text, parse_constant=reject_constant)
+    assert results["test"]["r2"] is None
+    assert 0 < results["test"]["mse"] < 10
 
 
-def test_git_is_the_commit_of_the_working_folder(tmp_path: Path) -> None:
+def test_results_contain_the_git_commit_of_the_working_folder(tmp_path: Path) -> None:
     identity = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
     for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "--allow-empty", "-m", "first"]):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
-    said = results(run())["git"]
-    assert said.rstrip("+").isalnum()
+    commit = read_results(run())["git"]
+    assert commit.rstrip("+").isalnum()
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert head.stdout.startswith(said.rstrip("+"))
+    assert head.stdout.startswith(commit.rstrip("+"))
 
 
-def test_metrics_are_one_row_a_validation() -> None:
+def test_metrics_csv_has_one_row_per_validation() -> None:
     rows = read_metrics(Path(run("epochs=4").folder))
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
     assert [row["step"] for row in rows] == ["3", "6", "9", "12"]
@@ -91,9 +103,9 @@ def test_curves_are_saved_as_an_image() -> None:
         picture.load()
         assert picture.format == "PNG"
         assert picture.width > picture.height > 100
-        colours = picture.convert("RGB").getcolors(1 << 24)
-    assert colours is not None
-    assert len(colours) > 10
+        colors = picture.convert("RGB").getcolors(1 << 24)
+    assert colors is not None
+    assert len(colors) > 10
 
 
 def test_the_saved_configuration_builds_the_same_run() -> None:
@@ -106,10 +118,10 @@ def test_the_saved_configuration_builds_the_same_run() -> None:
     assert saved_run.load(Path(result.folder)).config_hash == result.identity
 
 
-def test_the_run_log_records_what_happened() -> None:
+def test_run_log_contains_scores_and_baseline() -> None:
     text = (Path(run().folder) / "train.log").read_text()
-    for words in ("mlp on moons", "val_accuracy", "baseline"):
-        assert words in text
+    for part in ("mlp on moons", "val_accuracy", "baseline"):
+        assert part in text
 
 
 def test_secrets_are_never_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,8 +166,8 @@ def test_a_secret_in_a_plugins_own_key_is_masked(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_runs_in_one_second_have_two_folders() -> None:
-    first, second = run(f"hydra.run.dir={'outputs/same'}"), run("hydra.run.dir=outputs/same")
+def test_second_run_in_one_directory_gets_a_numbered_name() -> None:
+    first, second = run("hydra.run.dir=outputs/same"), run("hydra.run.dir=outputs/same")
     assert (Path(first.folder).name, Path(second.folder).name) == ("same", "same-2")
 
 

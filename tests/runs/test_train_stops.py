@@ -1,4 +1,4 @@
-"""Where a run stops: bad input, a fault, a signal; and how it goes on."""
+"""Failed, interrupted and resumed runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONG = ("model=mlp", "data=moons", "data.rows=3000", "batch_size=16", "epochs=25
 """About half a second."""
 
 
-def test_bad_input_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_invalid_config_creates_no_files(tmp_path: Path) -> None:
     for overrides in (["data.rows=3", "drop_last=true"], ["monitor=acuracy"], ["device=gpu"]):
         with pytest.raises(ConfigError):
             run(*overrides)
@@ -33,21 +33,21 @@ def test_bad_input_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_nonfinite_loss_is_reported_and_logged() -> None:
     with pytest.raises(NonFiniteError) as caught:
         run("optimizer.lr=1e30", "epochs=50", "optimizer=sgd", "hydra.run.dir=outputs/nan")
-    said = run_dir.read_results(Path("outputs/nan"))
-    assert said["status"] == "failed"
-    assert said["reason"].startswith("NonFiniteError: loss ")
+    results = run_dir.read_results(Path("outputs/nan"))
+    assert results["status"] == "failed"
+    assert results["reason"].startswith("NonFiniteError: loss ")
     assert "rows of the batch" in str(caught.value)
 
 
-def test_an_exception_is_written_with_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exception_is_recorded_in_results_and_log(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError("on purpose")
 
     monkeypatch.setattr(run_report.RunReporter, "on_validation_end", fail)
     with pytest.raises(ZeroDivisionError):
         run("hydra.run.dir=outputs/broken")
-    said = run_dir.read_results(Path("outputs/broken"))
-    assert (said["status"], said["reason"]) == ("failed", "ZeroDivisionError: on purpose")
+    results = run_dir.read_results(Path("outputs/broken"))
+    assert (results["status"], results["reason"]) == ("failed", "ZeroDivisionError: on purpose")
     assert "Traceback" in Path("outputs/broken/train.log").read_text()
 
 
@@ -56,7 +56,7 @@ def test_an_exception_is_written_with_its_traceback(monkeypatch: pytest.MonkeyPa
     [(signal.SIGINT, 130, 1), (signal.SIGINT, 130, 6), (signal.SIGTERM, 143, 8), (signal.SIGUSR1, 143, 6)],
 )
 @pytest.mark.slow
-def test_a_run_stopped_by_a_signal_resumes_to_the_same_result(
+def test_run_interrupted_by_signal_resumes_to_same_result(
     number: signal.Signals, code: int, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run("epochs=4", "model.dropout=0.2", "ema=0.9")
@@ -73,7 +73,7 @@ def test_a_run_stopped_by_a_signal_resumes_to_the_same_result(
     assert again.val == whole.val
     assert (again.status, again.epochs, again.steps) == ("finished", 4, 12)
     assert read_metrics(path) == read_metrics(Path(whole.folder))
-    assert runner.resume_run(saved_run.load(path)).test == whole.test, "a finished run is left as it is"
+    assert runner.resume_run(saved_run.load(path)).test == whole.test, "resuming a finished run changes its scores"
 
 
 @pytest.mark.slow
@@ -92,9 +92,7 @@ def test_resume_auto_finds_the_run_of_this_configuration(monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-def test_resuming_a_folder_takes_the_keys_that_change_nothing_trained(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_resume_accepts_runtime_overrides(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with monkeypatch.context() as patched:
         send_signal_at(patched, 5, signal.SIGINT)
         with pytest.raises(Interrupted):
@@ -104,17 +102,17 @@ def test_resuming_a_folder_takes_the_keys_that_change_nothing_trained(
     assert "info: " in capsys.readouterr().out
 
 
-def test_data_that_was_moved_is_found_by_a_resumed_run() -> None:
-    words = ["model=gcn", "data=cora", "data_dir=/here"]
-    kept, asked = compose.compose(words), compose.compose([*words[:2], "data_dir=/there"])
-    found = saved_run.with_runtime_overrides(kept, asked)
-    assert (found.settings.data_dir, found.tree["data_dir"], found.tree["data"]["data_dir"]) == ("/there",) * 3
-    assert found.config_hash == kept.config_hash
-    own = compose.compose([*words, "data.data_dir=/own"])
-    assert saved_run.with_runtime_overrides(own, asked).tree["data"]["data_dir"] == "/own"
+def test_data_dir_override_applies_to_a_resumed_run() -> None:
+    overrides = ["model=gcn", "data=cora", "data_dir=/here"]
+    saved, requested = compose.compose(overrides), compose.compose([*overrides[:2], "data_dir=/there"])
+    merged = saved_run.with_runtime_overrides(saved, requested)
+    assert (merged.settings.data_dir, merged.tree["data_dir"], merged.tree["data"]["data_dir"]) == ("/there",) * 3
+    assert merged.config_hash == saved.config_hash
+    own = compose.compose([*overrides, "data.data_dir=/own"])
+    assert saved_run.with_runtime_overrides(own, requested).tree["data"]["data_dir"] == "/own"
 
 
-def test_resuming_a_folder_does_not_take_other_keys_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resume_with_a_training_override_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         send_signal_at(patched, 5, signal.SIGINT)
         with pytest.raises(Interrupted):
@@ -125,16 +123,16 @@ def test_resuming_a_folder_does_not_take_other_keys_in_silence(monkeypatch: pyte
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
-def test_a_signal_to_the_real_command(number: signal.Signals, code: int, tmp_path: Path) -> None:
+def test_cli_run_interrupted_by_signal_resumes(number: signal.Signals, code: int, tmp_path: Path) -> None:
     process = start(*LONG, "hydra.run.dir=outputs/cut", cwd=tmp_path)
     deadline = time.monotonic() + 90
     while not Path("outputs/cut/metrics.csv").exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(number)
-    said, errors = process.communicate(timeout=60)
-    assert process.returncode == code, said + errors
-    assert "train resume outputs/cut" in errors
-    assert "Traceback" not in errors
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == code, stdout + stderr
+    assert "train resume outputs/cut" in stderr
+    assert "Traceback" not in stderr
     assert run_dir.read_results(Path("outputs/cut"))["status"] == "interrupted"
     done = train("resume", "outputs/cut", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -143,45 +141,46 @@ def test_a_signal_to_the_real_command(number: signal.Signals, code: int, tmp_pat
     assert read_metrics(Path("outputs/cut")) == read_metrics(Path("outputs/whole"))
 
 
-def test_ctrl_c_twice_names_the_run_that_has_a_checkpoint(
+def test_second_ctrl_c_prints_the_resume_command(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing is saved by the second; what was saved before is gone on with."""
+    """The second interrupt saves nothing; the run resumes from its last checkpoint."""
 
-    class Left(BaseException):
-        """Stands in for the end of the process."""
+    class ProcessExit(BaseException):
+        """Simulates the end of the process."""
 
-    def leave(_: int) -> None:
-        raise Left
+    def exit_process(_: int) -> None:
+        raise ProcessExit
 
-    def press_twice(_: object, trainer: Trainer, __: object) -> None:
+    def interrupt_twice(_: object, trainer: Trainer, __: object) -> None:
         if trainer.step == 5:
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(os, "_exit", leave)
-    monkeypatch.setattr(run_report.RunReporter, "on_step_end", press_twice)
-    with pytest.raises(Left):
+    monkeypatch.setattr(os, "_exit", exit_process)
+    monkeypatch.setattr(run_report.RunReporter, "on_step_end", interrupt_twice)
+    with pytest.raises(ProcessExit):
         run("epochs=4", "save_every=0", "hydra.run.dir=outputs/cut")
     assert "stopped at once; resume with: train resume outputs/cut\n" in capfd.readouterr().err
 
 
 @pytest.mark.slow
-def test_a_signal_to_the_whole_group_is_answered_once_and_leaves_no_worker(tmp_path: Path) -> None:
-    words = ("model=mlp", "data=moons", "epochs=10000", "num_workers=2", "threads=1", "hydra.run.dir=outputs/cut")
-    process = start(*words, cwd=tmp_path)
+def test_signal_to_process_group_ends_run_and_workers(tmp_path: Path) -> None:
+    overrides = ("model=mlp", "data=moons", "epochs=10000", "num_workers=2", "threads=1", "hydra.run.dir=outputs/cut")
+    process = start(*overrides, cwd=tmp_path)
     deadline = time.monotonic() + 90
     while not Path("outputs/cut/metrics.csv").exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.01)
-    workers = [int(p.stem) for p in Path("/proc").glob("[0-9]*") if parent_of(p) == process.pid]
+    workers = [int(p.stem) for p in Path("/proc").glob("[0-9]*") if parent_pid(p) == process.pid]
     os.killpg(process.pid, signal.SIGTERM)
-    said, errors = process.communicate(timeout=60)
-    assert process.returncode == 143, said + errors
-    assert "Traceback" not in errors
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143, stdout + stderr
+    assert "Traceback" not in stderr
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
 
 
-def parent_of(process: Path) -> int | None:
+def parent_pid(process: Path) -> int | None:
+    """Return the parent of a process in /proc, or None if it has ended."""
     try:
         return int((process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
     except (OSError, IndexError):
@@ -219,35 +218,41 @@ class Slow(Moons):
 @pytest.mark.parametrize("building", ["true", "false"])
 @pytest.mark.slow
 def test_interrupts_do_not_wait_for_slow_data(building: str, tmp_path: Path) -> None:
-    """A data set that is being built is left at the first interrupt, a batch that hangs at the second."""
+    """The first interrupt stops the building of a data set, the second a batch that hangs."""
     write(
         tmp_path,
         {"own_slow.py": SLOW, "c/data/slow.yaml": "# own\n_target_: own_slow.Slow\nrows: 90\nbuilding: true\n"},
     )
-    own = ("--config-dir", "c", "plugins=[own_slow]", "model=mlp", "data=slow", f"data.building={building}")
-    process = start(*own, cwd=tmp_path)
+    command = ("--config-dir", "c", "plugins=[own_slow]", "model=mlp", "data=slow", f"data.building={building}")
+    process = start(*command, cwd=tmp_path)
     deadline = time.monotonic() + 90
     while not Path("waiting").exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.01)
-    began = time.monotonic()
+    started = time.monotonic()
     process.send_signal(signal.SIGINT)
     if building == "false":
         time.sleep(0.3)
-        assert process.poll() is None, "the first interrupt is noted until the batch is done"
+        assert process.poll() is None, "the first interrupt did not wait for the batch"
         process.send_signal(signal.SIGINT)
-    said, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, said + errors
-    assert time.monotonic() - began < 20
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stdout + stderr
+    assert time.monotonic() - started < 20
 
 
-def test_why_a_run_failed_names_no_value_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither in its results nor in its log, whichever of the two places fails: data, or a step."""
+def test_failure_reason_contains_no_environment_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In results and log, whether building the data set or a training step fails."""
     monkeypatch.setenv("DOOR", "hunter22")
     (tmp_path / "hunter22").mkdir()
     rows = "".join(f"{row},{row % 2}\n" for row in range(60))
     (tmp_path / "hunter22" / "t.csv").write_text(f"a,kind\n{rows}")
-    words = ["model=mlp", "data=csv", f"data.path={tmp_path}/${{oc.env:DOOR}}/t.csv", "data.target=kind", "max_steps=9"]
-    composed = compose.compose([*words, "hydra.run.dir=outputs/a"])
+    overrides = [
+        "model=mlp",
+        "data=csv",
+        f"data.path={tmp_path}/${{oc.env:DOOR}}/t.csv",
+        "data.target=kind",
+        "max_steps=9",
+    ]
+    composed = compose.compose([*overrides, "hydra.run.dir=outputs/a"])
     with monkeypatch.context() as patched:
         send_signal_at(patched, 2, signal.SIGINT)
         with pytest.raises(Interrupted):

@@ -1,4 +1,4 @@
-"""A run keeps what it learned of its data: whatever becomes of the files, it gives the same numbers or a refusal."""
+"""Saved runs keep their preprocessing: after changes of the data files they give the same scores or an error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import torch
 from tests.helpers.changed_files import CHANGED_DATA, append_rows, halve_files, rename_classes
 from tests.helpers.in_process import send_signal_at
 from tests.helpers.marks import mark_slow_after
-from tests.helpers.own_runs import GIVEN, MODELS, copy_files, evaluate_scores, train_run
+from tests.helpers.own_runs import MODELS, USER_FILES, copy_files, evaluate_scores, train_run
 from trainer.config import compose
 from trainer.engine import checkpoint, dataset_state
 from trainer.runs import inspection, sample, saved_run, score, train
@@ -27,7 +27,7 @@ from trainer.utils.errors import ConfigError, Interrupted
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
-@pytest.mark.parametrize("name", mark_slow_after(3, GIVEN))
+@pytest.mark.parametrize("name", mark_slow_after(3, USER_FILES))
 def test_a_saved_run_scores_the_same_also_with_moved_files(name: str) -> None:
     path = train_run(name)
     assert evaluate_scores(path) == Result.read(path).test
@@ -46,7 +46,7 @@ def test_a_saved_run_scores_the_same_also_with_moved_files(name: str) -> None:
 
 CHANGED = [
     (name, change)
-    for name in GIVEN
+    for name in USER_FILES
     for change in (halve_files, rename_classes, append_rows)
     if (name, change) != ("idx", rename_classes)
 ]
@@ -54,7 +54,7 @@ CHANGED = [
 
 @pytest.mark.parametrize(("name", "change"), CHANGED)
 @pytest.mark.slow
-def test_changed_data_is_refused_or_encoded_as_it_was(name: str, change: Callable[[Path], None]) -> None:
+def test_changed_data_raises_or_is_encoded_as_in_training(name: str, change: Callable[[Path], None]) -> None:
     path = train_run(name)
     change(Path("files"))
     with pytest.raises(ConfigError, match=CHANGED_DATA):
@@ -63,31 +63,31 @@ def test_changed_data_is_refused_or_encoded_as_it_was(name: str, change: Callabl
         assert evaluate_scores(path, "allow_changed_data=true").keys() == Result.read(path).test.keys()
 
 
-def shuffled(path: Path) -> None:
+def shuffle_rows(path: Path) -> None:
     first, *rest = path.read_text().splitlines()
     random.Random(1).shuffle(rest)
     path.write_text("\n".join([first, *rest]) + "\n")
 
 
-def test_rows_in_another_order_are_the_same_rows() -> None:
+def test_scores_do_not_depend_on_row_order() -> None:
     path = train_run("csv")
     before = evaluate_scores(path)
-    shuffled(next(Path("files").iterdir()))
+    shuffle_rows(next(Path("files").iterdir()))
     assert evaluate_scores(path, "allow_changed_data=true") == pytest.approx(before, rel=1e-5)
 
 
-def test_current_encodings_would_give_another_score(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the test above shows is the stored encoding, and not that any would do."""
+def test_refitted_encodings_do_not_fit_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test above depends on the stored encodings."""
     path = train_run("csv")
     before = evaluate_scores(path)
     file = next(Path("files").iterdir())
     head, *rows = file.read_text().splitlines()
     file.write_text("\n".join([head, *rows, *["0.5,0.5,w,yes"] * 90]) + "\n")
-    kept = evaluate_scores(path, "allow_changed_data=true")
+    scores = evaluate_scores(path, "allow_changed_data=true")
     monkeypatch.setattr(dataset_state, "load_preprocessing", lambda _: None)
     with pytest.raises(ConfigError, match=r"(in|flat)_features is 6, and the model of this run was built for 5"):
         evaluate_scores(path, "allow_changed_data=true")
-    assert kept != before  # there are more test rows
+    assert scores != before  # there are more test rows
 
 
 def test_changed_cells_are_reported_by_row() -> None:
@@ -103,27 +103,27 @@ def test_changed_cells_are_reported_by_row() -> None:
 
 
 def test_the_baseline_uses_the_scored_rows(capsys: pytest.CaptureFixture[str]) -> None:
-    """A trivial answer scores otherwise on other test rows."""
+    """A trivial predictor has another score on other test rows."""
     path = train_run("csv")
     file = next(Path("files").iterdir())
     rows = file.read_text().splitlines()
     file.write_text("\n".join([*rows, *(f"0.5,0.{row},w,yes" for row in range(200))]) + "\n")
     capsys.readouterr()
     evaluate_scores(path, "allow_changed_data=true")
-    shown = capsys.readouterr()
-    assert f"{Result.read(path).baseline['accuracy']:.4f}" not in shown.out
-    assert "200 new (by content), added to the test rows" in shown.err
+    output = capsys.readouterr()
+    assert f"{Result.read(path).baseline['accuracy']:.4f}" not in output.out
+    assert "200 new (by content), added to the test rows" in output.err
 
 
-def test_a_place_that_is_given_for_files_must_be_there() -> None:
+def test_override_with_missing_path_raises() -> None:
     path = train_run("csv")
-    with pytest.raises(ConfigError, match=r"data.path: .*/nowhere.csv does not exist; the nearest directory") as told:
+    with pytest.raises(ConfigError, match=r"data.path: .*/nowhere.csv does not exist; the nearest directory") as caught:
         evaluate_scores(path, "data.path=nowhere.csv")
-    assert "trained on" not in str(told.value)
+    assert "trained on" not in str(caught.value)
 
 
 @pytest.mark.slow
-def test_results_and_checkpoints_name_the_contents_of_the_data() -> None:
+def test_results_and_checkpoints_contain_the_data_digest() -> None:
     path = train_run("csv")
     digest = Result.read(path).data_digest
     assert digest is not None
@@ -132,24 +132,24 @@ def test_results_and_checkpoints_name_the_contents_of_the_data() -> None:
     assert train_run("csv") != path
     file = next(Path("files").iterdir())
     file.write_text(file.read_text() + file.read_text().splitlines()[-1] + "\n")
-    words = ["model=mlp", "data=csv", f"data.path={file}", "data.target=-1", "max_steps=1"]
-    assert train.run(compose.compose(words)).data_digest != digest
+    overrides = ["model=mlp", "data=csv", f"data.path={file}", "data.target=-1", "max_steps=1"]
+    assert train.run(compose.compose(overrides)).data_digest != digest
     assert train.run(compose.compose(["model=mlp", "data=moons", "max_steps=1"])).data_digest is None
 
 
-def test_equal_rows_are_distinguished() -> None:
+def test_duplicate_rows_have_distinct_keys() -> None:
     Path("files").mkdir()
     Path("files/t.csv").write_text("a,kind\n" + "1,x\n2,y\n" * 40)
-    words = ["model=mlp", "data=csv", "data.path=files/t.csv", "data.target=kind", "epochs=1"]
-    path = Path(train.run(compose.compose(words)).folder)
+    overrides = ["model=mlp", "data=csv", "data.path=files/t.csv", "data.target=kind", "epochs=1"]
+    path = Path(train.run(compose.compose(overrides)).folder)
     best = checkpoint.load_checkpoint(path / checkpoint.BEST)["data"]
     keys = torch.cat(list(best["fitted"]["split"].values()))
     assert len(keys.unique()) == 80
     assert evaluate_scores(path) == Result.read(path).test
 
 
-def interrupted(monkeypatch: pytest.MonkeyPatch, *words: str) -> Path:
-    composed = compose.compose([*words, "hydra.run.dir=outputs/stopped"])
+def interrupt_run(monkeypatch: pytest.MonkeyPatch, *overrides: str) -> Path:
+    composed = compose.compose([*overrides, "hydra.run.dir=outputs/stopped"])
     with monkeypatch.context() as patched:
         send_signal_at(patched, 3, signal.SIGINT)
         with pytest.raises(Interrupted):
@@ -162,21 +162,21 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, *words: str) -> Path:
 def test_resuming_with_changed_data_raises(
     name: str, change: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = [f"data.{key}={value}" for key, value in copy_files(name).items()]
-    words = [f"model={MODELS[name]}", f"data={name}", *given, "max_steps=9", "draw=false", "threads=1"]
-    path = interrupted(monkeypatch, *words, "save_every=0")
+    paths = [f"data.{key}={value}" for key, value in copy_files(name).items()]
+    overrides = [f"model={MODELS[name]}", f"data={name}", *paths, "max_steps=9", "draw=false", "threads=1"]
+    path = interrupt_run(monkeypatch, *overrides, "save_every=0")
     before = {file.name: file.read_bytes() for file in path.iterdir() if file.name not in ("train.log", ".lock")}
     change(Path("files"))
     with pytest.raises(ConfigError, match=CHANGED_DATA):
         train.resume_run(saved_run.load(path))
     after = {file.name: file.read_bytes() for file in path.iterdir() if file.name not in ("train.log", ".lock")}
-    assert after == before, "a refused run is left as it was"
-    other = train.run(compose.compose([*words, "resume=auto"]))
-    assert Path(other.folder) != path, "resume=auto looks for a run of this very data"
+    assert after == before, "a refused run must not change"
+    other = train.run(compose.compose([*overrides, "resume=auto"]))
+    assert Path(other.folder) != path, "resume=auto must find only a run of the same data"
     if change is halve_files:
         done = train.resume_run(saved_run.load_from_args("resume", [str(path), "allow_changed_data=true"])[0])
-        assert done.data_digest == other.data_digest, "its scores are of the data of today"
-        assert evaluate_scores(path) == done.test, "and so is all that is done with it from now on"
+        assert done.data_digest == other.data_digest, "its scores are of the changed data"
+        assert evaluate_scores(path) == done.test, "later evaluations are of the changed data"
 
 
 @pytest.mark.parametrize(
@@ -189,26 +189,26 @@ def test_resuming_with_changed_data_raises(
     ],
 )
 @pytest.mark.slow
-def test_a_run_writes_the_same_without_its_files(name: str, model: str, options: dict[str, Any]) -> None:
+def test_samples_do_not_depend_on_the_data_files(name: str, model: str, options: dict[str, Any]) -> None:
     path = train_run(name, f"model={model}")
-    kept = saved_run.load(path)
+    saved = saved_run.load(path)
 
-    def written() -> tuple[str, list[bytes]]:
-        text = "".join(sample.sample_run(kept, options))
-        drawn = [file.read_bytes() for file in sorted(path.glob("sampled*")) if file.suffix != ".png"]
-        for file in path.glob("sampled*"):  # or the next ones would be numbered
+    def sample_all() -> tuple[str, list[bytes]]:
+        text = "".join(sample.sample_run(saved, options))
+        arrays = [file.read_bytes() for file in sorted(path.glob("sampled*")) if file.suffix != ".png"]
+        for file in path.glob("sampled*"):  # the next ones would be numbered
             file.unlink()
-        return text, drawn
+        return text, arrays
 
-    before = written()
+    before = sample_all()
     rename_classes(Path("files"))
-    assert written() == before, "letters exchanged, a class renamed, cells changed"
+    assert sample_all() == before, "renamed classes and categories"
     shutil.rmtree("files")
-    assert written() == before
+    assert sample_all() == before
 
 
 @pytest.mark.slow
-def test_rows_of_a_file_are_rated_as_before_though_the_log_grew() -> None:
+def test_row_scores_do_not_depend_on_appended_rows() -> None:
     path = train_run("csv", "model=real_nvp", "data.target=null", "data.drop_columns=[label]")
     Path("today.csv").write_text("a,b,kind\n0.2,0.9,x\n5,5,y\n")
     before = score.score_run(saved_run.load(path), "today.csv").read_text()
@@ -220,7 +220,7 @@ def test_rows_of_a_file_are_rated_as_before_though_the_log_grew() -> None:
     assert score.score_run(saved_run.load(path), "today.csv").read_text() == before
 
 
-def test_a_relative_path_is_one_of_the_folder_the_run_was_started_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_path_is_resolved_in_the_original_working_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     path = train_run("csv").absolute()
     Path("sub").mkdir()
     monkeypatch.chdir("sub")
@@ -246,18 +246,18 @@ def test_a_state_of_a_later_version_is_refused() -> None:
 
 
 @pytest.mark.slow
-def test_an_option_from_the_environment_is_in_no_file_of_a_run(
+def test_environment_value_is_in_no_file_of_a_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GAP_CODE", "Hush4711")
     copy_files("csv")
     file = next(Path("files").iterdir())
     file.write_text(file.read_text().replace(",x,", ",Hush4711,", 3))
-    words = ["model=real_nvp", "data=csv", f"data.path={file}", "data.target=null", "data.drop_columns=[label]"]
-    words += ["data.missing=['${oc.env:GAP_CODE}']", "max_steps=2", "threads=1"]
-    path = Path(train.run(compose.compose(words)).folder)
-    held = [one.name for one in path.rglob("*.*") if b"hush4711" in one.read_bytes().lower()]
-    assert held == []
+    overrides = ["model=real_nvp", "data=csv", f"data.path={file}", "data.target=null", "data.drop_columns=[label]"]
+    overrides += ["data.missing=['${oc.env:GAP_CODE}']", "max_steps=2", "threads=1"]
+    path = Path(train.run(compose.compose(overrides)).folder)
+    exposed = [found.name for found in path.rglob("*.*") if b"hush4711" in found.read_bytes().lower()]
+    assert exposed == []
     Path("today.csv").write_text("a,b,kind\n0.2,0.9,hush4711\n0.2,0.9,\n")
     shutil.rmtree("files")
     score.score_run(saved_run.load(path), "today.csv")

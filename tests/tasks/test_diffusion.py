@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from tests.helpers.denoisers import Exact, Silent, Spy, diffusion, drawn, ring
+from tests.helpers.denoisers import (
+    OptimalDenoiser,
+    RecordingDenoiser,
+    ZeroDenoiser,
+    diffusion,
+    evaluate_test_split,
+    ring,
+)
 from tests.helpers.lab import lab
 from trainer.core.batch import Batch
 from trainer.metrics.classification import roc_auc
@@ -33,18 +40,22 @@ def passes_gate(scores: dict[str, float], modes: int = 8) -> bool:
     ids=str,
 )
 def test_optimal_denoiser_passes_gate(changes: dict[str, Any]) -> None:
-    scores = drawn(diffusion(Exact(RING, changes.get("prediction", "eps")), **changes), RING)
+    scores = evaluate_test_split(diffusion(OptimalDenoiser(RING, changes.get("prediction", "eps")), **changes), RING)
     assert passes_gate(scores)
     assert scores["within"] > (0.97 if "sampler" in changes else 0.9)
 
 
 @pytest.mark.parametrize(
     "task",
-    [diffusion(Silent()), diffusion(Exact(RING, "eps"), prediction="x0"), diffusion(Exact(RING, "x0"))],
+    [
+        diffusion(ZeroDenoiser()),
+        diffusion(OptimalDenoiser(RING, "eps"), prediction="x0"),
+        diffusion(OptimalDenoiser(RING, "x0")),
+    ],
     ids=["untrained", "noise taken for data", "data taken for noise"],
 )
 def test_wrong_denoiser_misses_gate(task: Any) -> None:
-    scores = drawn(task, RING)
+    scores = evaluate_test_split(task, RING)
     assert not passes_gate(scores)
     assert scores["energy_distance"] > 0.1
 
@@ -52,22 +63,22 @@ def test_wrong_denoiser_misses_gate(task: Any) -> None:
 def test_loss_compares_with_added_noise() -> None:
     """All rows are one point, so the noise is known exactly; compared with other noise the loss would be 2."""
     point = ring(modes=1, sigma=1e-3)
-    task = diffusion(Exact(point, "eps"))
+    task = diffusion(OptimalDenoiser(point, "eps"))
     assert task.loss(point.train.batch(torch.arange(500), 0), "model") < 1e-3
-    assert diffusion(Silent()).loss(make_batch(2000), "model").item() == pytest.approx(1.0, abs=0.1)
+    assert diffusion(ZeroDenoiser()).loss(make_batch(2000), "model").item() == pytest.approx(1.0, abs=0.1)
 
 
 @pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
 def test_baseline_is_loss_of_optimal_gaussian_denoiser(prediction: str) -> None:
     gaussian = ring(modes=1, sigma=0.5)
-    task = diffusion(Exact(gaussian, prediction), prediction=prediction)
+    task = diffusion(OptimalDenoiser(gaussian, prediction), prediction=prediction)
     task.setup(gaussian)
     loss = torch.stack([task.loss(gaussian.train.batch(torch.arange(4000), 0), "model") for _ in range(10)]).mean()
     assert float(loss) == pytest.approx(task.reference_scores()[0]["loss"], rel=0.03)
 
 
 def test_errors_average_over_all_dimensions() -> None:
-    task = diffusion(Silent())
+    task = diffusion(ZeroDenoiser())
     times = torch.rand(6)
     torch.manual_seed(1)
     errors = task.compute_errors(torch.zeros(6, 3, 4), None, times)
@@ -76,7 +87,7 @@ def test_errors_average_over_all_dimensions() -> None:
 
 
 def test_timesteps_are_sampled_per_row_over_full_range() -> None:
-    spy = Spy()
+    spy = RecordingDenoiser()
     task = diffusion(spy, timesteps=10)
     task.loss(make_batch(500), "model")
     steps = 10 * spy.times[0]
@@ -90,7 +101,7 @@ def test_timesteps_are_sampled_per_row_over_full_range() -> None:
 
 
 def test_scores_use_fixed_evenly_spaced_timesteps() -> None:
-    spy = Spy()
+    spy = RecordingDenoiser()
     diffusion(spy, timesteps=10).score(make_batch(20))
     assert torch.bincount((10 * spy.times[0]).round().long()).tolist() == [0] + 10 * [2]
     run = lab("model=diffusion", "data=ring", "data.rows=300", "model.width=4", "task.samples=20", "task.steps=2")
@@ -99,7 +110,7 @@ def test_scores_use_fixed_evenly_spaced_timesteps() -> None:
 
 
 def test_label_dropout_applies_only_in_training() -> None:
-    spy = Spy(8)
+    spy = RecordingDenoiser(8)
     task = diffusion(spy, label_dropout=0.25)
     task.loss(make_batch(4000), "model")
     task.score(make_batch(4000))
@@ -114,7 +125,7 @@ def test_label_dropout_applies_only_in_training() -> None:
 @pytest.mark.parametrize(("guidance", "expected", "rows"), [(1.0, 3.0, 4), (0.0, 0.5, 4), (2.0, 5.5, 8)])
 def test_guidance_extrapolates_beyond_conditional_prediction(guidance: float, expected: float, rows: int) -> None:
     """``(1 + w) conditional - w unconditional`` with w = guidance - 1, in one pass."""
-    spy = Spy(8)
+    spy = RecordingDenoiser(8)
     task = diffusion(spy, guidance=guidance)
     found = task.predict_with_guidance(torch.randn(4, 2), 0.5, torch.full((4,), 3))
     torch.testing.assert_close(found, torch.full((4, 2), expected))
@@ -123,20 +134,20 @@ def test_guidance_extrapolates_beyond_conditional_prediction(guidance: float, ex
 
 def test_guidance_without_label_dropout_raises() -> None:
     with pytest.raises(ConfigError, match=r"guidance: 2 needs a model trained with task\.label_dropout > 0"):
-        diffusion(Spy(8), guidance=2.0, label_dropout=0.0).predict_with_guidance(
+        diffusion(RecordingDenoiser(8), guidance=2.0, label_dropout=0.0).predict_with_guidance(
             torch.randn(1, 2), 0.5, torch.zeros(1).long()
         )
 
 
 def test_samples_have_requested_class() -> None:
-    task = diffusion(Exact(RING, "eps", is_told=True))
-    assert drawn(task, RING)["label_accuracy"] > 0.99
+    task = diffusion(OptimalDenoiser(RING, "eps", is_conditional=True))
+    assert evaluate_test_split(task, RING)["label_accuracy"] > 0.99
     task.guidance = 0.0
-    assert drawn(task, RING)["label_accuracy"] < 0.3
+    assert evaluate_test_split(task, RING)["label_accuracy"] < 0.3
 
 
 def test_outliers_have_higher_loss() -> None:
-    task = diffusion(Exact(RING, "eps"))
+    task = diffusion(OptimalDenoiser(RING, "eps"))
     outliers = 6 * torch.rand(300, 2) - 3
     inliers = RING.test.batch(torch.arange(300), 0).inputs["x"]
     is_outlier = torch.arange(600) < 300
@@ -146,13 +157,13 @@ def test_outliers_have_higher_loss() -> None:
         return roc_auc(denoising_task.score_rows(rows)["loss"], is_outlier)
 
     assert outlier_auc(task) > 0.9
-    assert outlier_auc(diffusion(Silent())) < 0.6
+    assert outlier_auc(diffusion(ZeroDenoiser())) < 0.6
 
 
 def test_predicted_pixels_stay_in_the_value_range() -> None:
     """The last prediction is the image; it is clipped even if the denoiser diverges."""
 
-    class Diverging(Silent):
+    class Diverging(ZeroDenoiser):
         def forward(self, x: torch.Tensor, time: torch.Tensor, label: Any = None) -> torch.Tensor:
             return torch.full_like(x, 100.0)
 
@@ -169,7 +180,7 @@ def test_more_steps_than_timesteps_raises() -> None:
 
 
 def test_sample_overrides_steps_sampler_and_guidance() -> None:
-    spy = Spy(8)
+    spy = RecordingDenoiser(8)
     task = diffusion(spy, timesteps=30, steps=10)
     task.setup(RING)
 

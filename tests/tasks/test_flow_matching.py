@@ -8,30 +8,37 @@ from typing import Any
 import pytest
 import torch
 
-from tests.helpers.denoisers import Exact, Silent, Spy, drawn, flow_matching, ring
+from tests.helpers.denoisers import (
+    OptimalDenoiser,
+    RecordingDenoiser,
+    ZeroDenoiser,
+    evaluate_test_split,
+    flow_matching,
+    ring,
+)
 from trainer.core.batch import Batch
 
 RING = ring()
-exact = partial(Exact, RING, is_straight=True)
+exact = partial(OptimalDenoiser, RING, is_flow_matching=True)
 
 
 @pytest.mark.parametrize(("sampler", "steps"), [("heun", 20), ("euler", 100)])
 def test_exact_velocity_passes_gate(sampler: str, steps: int) -> None:
-    scores = drawn(flow_matching(exact("velocity"), sampler=sampler, steps=steps), RING)
+    scores = evaluate_test_split(flow_matching(exact("velocity"), sampler=sampler, steps=steps), RING)
     assert scores["within"] > 0.9
     assert scores["modes"] == 8
     assert scores["energy_distance"] < 0.02
 
 
-@pytest.mark.parametrize("model", [Silent(), exact("eps"), exact("x0")], ids=["untrained", "noise", "data"])
+@pytest.mark.parametrize("model", [ZeroDenoiser(), exact("eps"), exact("x0")], ids=["untrained", "noise", "data"])
 def test_wrong_velocity_misses_gate(model: torch.nn.Module) -> None:
-    assert drawn(flow_matching(model), RING)["energy_distance"] > 0.05
+    assert evaluate_test_split(flow_matching(model), RING)["energy_distance"] > 0.05
 
 
 def test_loss_interpolates_linearly_between_noise_and_data(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded: list[torch.Tensor] = []
 
-    class RecordingModel(Silent):
+    class RecordingModel(ZeroDenoiser):
         def forward(self, x: torch.Tensor, time: torch.Tensor, label: Any = None) -> torch.Tensor:
             recorded.extend((x, time))
             return torch.zeros_like(x)
@@ -45,12 +52,12 @@ def test_loss_interpolates_linearly_between_noise_and_data(monkeypatch: pytest.M
 
 
 def test_samples_have_requested_class() -> None:
-    assert drawn(flow_matching(exact("velocity", is_told=True)), RING)["label_accuracy"] > 0.99
+    assert evaluate_test_split(flow_matching(exact("velocity", is_conditional=True)), RING)["label_accuracy"] > 0.99
 
 
 @pytest.mark.parametrize(("sampler", "evaluations"), [("euler", 7), ("heun", 14)])
 def test_time_increases_from_noise_to_data(sampler: str, evaluations: int) -> None:
-    spy = Spy()
+    spy = RecordingDenoiser()
     task = flow_matching(spy, sampler=sampler, steps=7)
     task.setup(RING)
     task.draw(2, None)

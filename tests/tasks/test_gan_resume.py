@@ -37,8 +37,8 @@ CASES = {
 STEPS = 10  # 80 rows of the ring are 10 batches and 5 steps an epoch; 1,079 digits are 9 batches and 5 steps
 
 
-def make(overrides: tuple[str, ...], keeper: Any = None, watcher: Any = None) -> Trainer:
-    return lab(*overrides, *COMMON, keeper=keeper, watcher=watcher).trainer
+def make(words: tuple[str, ...], manager: Any = None, callback: Any = None) -> Trainer:
+    return lab(*words, *COMMON, manager=manager, callback=callback).trainer
 
 
 @cache

@@ -56,7 +56,7 @@ def test_loss_uses_continuous_code_in_warmup_and_codebook_after() -> None:
     torch.testing.assert_close(task.loss(batch, "autoencoder"), expected)
 
 
-def test_encoder_gradient_is_straight_through_plus_commitment() -> None:
+def test_encoder_gradient_is_flow_matching_through_plus_commitment() -> None:
     """The gradient is the decoder's, copied to the encoder, plus the commitment term."""
     task, batch = make_task(warmup=0.0).eval(), make_batch()
     model: Any = task.model
@@ -133,8 +133,8 @@ RESUMED = (*TINY, "data.rows=150", "epochs=3", "accumulate=2", "grad_clip=1", "t
 LAST_STEP = 6  # 120 rows, 4 batches, 2 steps an epoch
 
 
-def make_trainer(keeper: Any = None, watcher: Any = None) -> Trainer:
-    return lab(*RESUMED, keeper=keeper, watcher=watcher).trainer
+def make_trainer(manager: Any = None, callback: Any = None) -> Trainer:
+    return lab(*RESUMED, manager=manager, callback=callback).trainer
 
 
 @pytest.fixture(scope="module")

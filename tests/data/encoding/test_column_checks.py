@@ -84,7 +84,7 @@ def test_a_missing_value_code_that_never_occurs_is_reported(tmp_path: Path, capl
     graph = small_graphs.write(
         tmp_path, ["id,size,y", *(f"n{i},{i % 4},{i % 2}" for i in range(20))], ["source,target", "n0,n1"]
     )
-    small_graphs.one(graph, missing=["", -1])
+    small_graphs.load_graph(graph, missing=["", -1])
     assert "data.missing: no cell of nodes.csv or edges.csv is -1" in get_warnings(caplog)[-1]
 
 
@@ -109,7 +109,7 @@ def test_thousands_separators_are_reported_by_every_reader(tmp_path: Path, sign:
         lambda **options: load(table, **options),
         lambda **options: load(table, "c", target_kind="number", **options),
         lambda **options: load_series(series, **options),
-        lambda **options: small_graphs.one(graph, **options),
+        lambda **options: small_graphs.load_graph(graph, **options),
     ):
         with pytest.raises(DataError, match=f"data.thousands={option} reads it as 12375"):
             read()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.helpers.image_folders import read, rows, said, write
+from tests.helpers.image_folders import read, read_error, rows, write
 
 
 @pytest.mark.parametrize(("low", "step"), [(0, 1), (0, 16), (1000, 1), (0, 257)])
@@ -44,7 +44,7 @@ def test_16_bit_levels_that_collapse_are_reported(tmp_path: Path, caplog: pytest
 def test_constant_images_raise(tmp_path: Path) -> None:
     for path in write(tmp_path, colour=False).glob("*/*"):
         Image.new("L", (9, 9), 7).save(path)
-    assert "every pixel of 12 training images is 7 of 255; images must not be constant" in said(tmp_path)
+    assert "every pixel of 12 training images is 7 of 255; images must not be constant" in read_error(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["RGB", "RGBA", "LA", "P"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.image_folders import read, said, write
+from tests.helpers.image_folders import read, read_error, write
 from trainer.utils.errors import SystemFault
 
 
@@ -32,14 +32,14 @@ def test_ignored_files_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert "db" not in message
     (tmp_path / "new" / "here").mkdir(parents=True)
     (tmp_path / "new" / "here" / "a.png").write_bytes(content)
-    assert "files (here); 1 are in subfolders, which are not searched" in said(tmp_path)
+    assert "files (here); 1 are in subfolders, which are not searched" in read_error(tmp_path)
 
 
 def test_a_named_pipe_among_images_does_not_block(tmp_path: Path) -> None:
     write(tmp_path)
     os.mkfifo(tmp_path / "bad" / "pipe.png")
-    assert f"{tmp_path}/bad/pipe.png is a pipe" in said(tmp_path)
-    assert f"{tmp_path}/bad/pipe.png is a pipe; it must be a folder" in said(tmp_path / "bad" / "pipe.png")
+    assert f"{tmp_path}/bad/pipe.png is a pipe" in read_error(tmp_path)
+    assert f"{tmp_path}/bad/pipe.png is a pipe; it must be a folder" in read_error(tmp_path / "bad" / "pipe.png")
 
 
 def test_an_unreadable_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 from PIL.ImageFilter import GaussianBlur
 
-from tests.helpers.mask_folders import read, rows, said, truth, write
+from tests.helpers.mask_folders import make_mask, read, read_error, rows, write
 from trainer.core.batch import IGNORE_INDEX
 from trainer.utils.errors import DataError
 
@@ -36,7 +36,7 @@ def write_soft_masks(folder: Path, kind: str) -> Path:
 
 @pytest.mark.parametrize("kind", ["smoothed", "enlarged", "JPEG", "steps"])
 def test_edge_shades_are_not_classes(tmp_path: Path, kind: str) -> None:
-    message = said(write_soft_masks(tmp_path, kind))
+    message = read_error(write_soft_masks(tmp_path, kind))
     low, high = (0, 224) if kind == "steps" else (0, 255)
     assert f"data.values=[{low},{high}]" in message
     data = read(tmp_path, values=[low, high], classes=["off", "on"])
@@ -63,7 +63,7 @@ def test_jpeg_artifacts_are_not_classes(tmp_path: Path, ending: str, quality: in
         if ending == "png":
             Image.open(path.with_suffix(".jpg")).save(path)
             path.with_suffix(".jpg").unlink()
-    assert "JPEG are not classes; data.values=[0,255]" in said(tmp_path)
+    assert "JPEG are not classes; data.values=[0,255]" in read_error(tmp_path)
     assert read(tmp_path, values=[0, 255]).info.class_names == ["0", "255"]
 
 
@@ -90,7 +90,7 @@ def test_thin_bands_in_order_of_value_are_classes(tmp_path: Path, caplog: pytest
 def test_rare_mask_value_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path, values=(0, 255))
     path = tmp_path / "masks" / "3.png"
-    mask = truth(3, (0, 255)).astype(np.uint8)
+    mask = make_mask(3, (0, 255)).astype(np.uint8)
     edge = int(np.argmax(mask[:, 0] == 255))
     mask[edge, 4] = 254
     Image.fromarray(mask).save(path)

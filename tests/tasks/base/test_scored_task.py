@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.helpers.lab import lab
 from tests.helpers.marks import mark_slow_after
-from tests.helpers.own_runs import GIVEN
+from tests.helpers.own_runs import USER_FILES
 from trainer.core.batch import ScoreAccumulator
 from trainer.metrics.computed import as_computed_metric
 
@@ -66,7 +66,7 @@ CASES: dict[str, tuple[tuple[str, ...], Any, str]] = {
 @pytest.mark.parametrize("size", mark_slow_after(1, [3, 1000]))
 def test_user_metric_matches_built_in_metric(case: str, size: int) -> None:
     overrides, function, name = CASES[case]
-    files = GIVEN.get(overrides[1].removeprefix("data="), {})
+    files = USER_FILES.get(overrides[1].removeprefix("data="), {})
     run = lab(*overrides, f"batch_size={size}", *(f"data.{key}={value()}" for key, value in files.items()))
     user_metric = as_computed_metric(type("own", (), {"higher_is_better": True, "compute": staticmethod(function)}))
     built_in = run.task.scores

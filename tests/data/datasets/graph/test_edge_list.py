@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.helpers.lab import lab
 from tests.helpers.resumed_runs import ResumedRun, hash_state
-from tests.helpers.small_graphs import EDGES, MANY, NODES, WITHIN, many, one, write
+from tests.helpers.small_graphs import EDGES, MANY, NODES, WITHIN, load_graph, load_graphs, write
 from tests.helpers.tiny import StopAt
 from trainer.core.dataset import FullBatchSplit, Split
 from trainer.engine.trainer import Trainer
@@ -26,7 +26,7 @@ def get_full_batch_inputs(split: Split) -> dict[str, Tensor]:
 
 class TestOneGraph:
     def test_tables_become_graph_inputs_and_targets(self, tmp_path: Path) -> None:
-        data = one(write(tmp_path))
+        data = load_graph(write(tmp_path))
         inputs = get_full_batch_inputs(data.train)
         assert inputs["edge_index"].tolist() == [[0, 1, 2, 3], [1, 2, 1, 0]]
         assert inputs["x"].flatten().tolist() == [-1, 1, 48, 68, 88], "mean 2 and deviation 1 of the training nodes"
@@ -43,19 +43,19 @@ class TestOneGraph:
         assert data.info.class_names == ["no", "yes"]
 
     def test_undirected_edges_are_mirrored_without_duplicates(self, tmp_path: Path) -> None:
-        inputs = get_full_batch_inputs(one(write(tmp_path, edges=[*EDGES, "e,e"]), directed=False).train)
+        inputs = get_full_batch_inputs(load_graph(write(tmp_path, edges=[*EDGES, "e,e"]), directed=False).train)
         assert inputs["edge_index"].t().tolist() == [[0, 1], [1, 2], [2, 1], [3, 0], [4, 4], [1, 0], [0, 3]]
 
     def test_edge_columns_are_mirrored_with_edges(self, tmp_path: Path) -> None:
         lines = ["source,target,weight,type,kind", "a,b,2,likes,x", "b,c,0,knows,y", "c,b,4,knows,x", "d,a,2,likes,x"]
-        data = one(write(tmp_path, edges=lines), directed=False)
+        data = load_graph(write(tmp_path, edges=lines), directed=False)
         inputs = get_full_batch_inputs(data.train)
         assert inputs["edge_weight"].tolist() == [2, 0, 4, 2, 2, 2]
         assert inputs["edge_type"].tolist() == [1, 0, 0, 1, 1, 1]
         assert inputs["edge_attr"][:, 0].tolist() == pytest.approx([0, -(2**0.5), 2**0.5, 0, 0, 0])
         assert inputs["edge_attr"][:, 1:].tolist() == [[1, 0], [0, 1], [1, 0], [1, 0], [1, 0], [1, 0]]
         assert (data.info.sizes["edge_features"], data.info.sizes["num_relations"]) == (3, 2)
-        plain_inputs = get_full_batch_inputs(one(tmp_path, drop_columns=["weight", "kind"]).train)
+        plain_inputs = get_full_batch_inputs(load_graph(tmp_path, drop_columns=["weight", "kind"]).train)
         assert plain_inputs["edge_weight"].tolist() == plain_inputs["edge_attr"].flatten().tolist() == [1] * 4
 
     def test_node_columns_are_encoded_like_csv_columns(self, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ class TestOneGraph:
             ",id,size,y,colour",
             *(f"{i},{i},{i % 7},{'yes' if i % 2 else 'no'},{'rg'[i % 3 > 0]}" for i in range(40)),
         ]
-        data = one(write(tmp_path, nodes, ["source,target", "0,1"]), drop_columns=[0], categorical=["size"])
+        data = load_graph(write(tmp_path, nodes, ["source,target", "0,1"]), drop_columns=[0], categorical=["size"])
         assert get_full_batch_inputs(data.train)["x"].shape == (40, 9)
         assert get_full_batch_inputs(data.train)["x"].sum(1).unique().tolist() == [2]
         assert [len(part.full_batch.output_index) for part in (data.train, data.val, data.test)] == [24, 8, 8]  # type: ignore[attr-defined]
@@ -73,9 +73,9 @@ class TestOneGraph:
         nodes = [",id,0,1,y", *(f"{i},n{i},{i % 7},{i % 5},{i % 2}" for i in range(40))]
         write(tmp_path, nodes, ["source,target", "n0,n1"])
         with pytest.raises(DataError, match=r"holds row numbers; data.drop_columns=\[-5\] drops it"):
-            one(tmp_path)
-        assert one(tmp_path, drop_columns=[-5]).info.sizes["in_features"] == 2
-        assert one(tmp_path, drop_columns=[-5, 0]).info.sizes["in_features"] == 1
+            load_graph(tmp_path)
+        assert load_graph(tmp_path, drop_columns=[-5]).info.sizes["in_features"] == 2
+        assert load_graph(tmp_path, drop_columns=[-5, 0]).info.sizes["in_features"] == 1
 
     def test_columns_constant_in_training_stay_finite(self, tmp_path: Path) -> None:
         nodes = [
@@ -86,18 +86,18 @@ class TestOneGraph:
             ),
         ]
         edges = ["source,target,c", *(f"n{i},n{(i + 1) % 40},{0.1 if i < 23 else 0.2}" for i in range(40))]
-        inputs = get_full_batch_inputs(one(write(tmp_path, nodes, edges)).test)
+        inputs = get_full_batch_inputs(load_graph(write(tmp_path, nodes, edges)).test)
         assert float(inputs["x"].abs().max()) < 10
         assert float(inputs["edge_attr"].abs().max()) < 10
 
     def test_nodes_without_features_have_their_degrees(self, tmp_path: Path) -> None:
-        inputs = get_full_batch_inputs(one(write(tmp_path), drop_columns=["size"]).train)
+        inputs = get_full_batch_inputs(load_graph(write(tmp_path), drop_columns=["size"]).train)
         expected = torch.tensor([[1, 1], [1, 2], [1, 1], [1, 0], [0, 0]]).float().log1p()
         torch.testing.assert_close(inputs["x"], expected)
 
     def test_numeric_node_targets_skip_missing_values(self, tmp_path: Path) -> None:
         nodes = ["id,size,y", *(f"{i},{i},{'' if i == 3 else 10 * i}" for i in range(20))]
-        data = one(write(tmp_path, nodes, ["source,target", "0,1"]), target_kind="number")
+        data = load_graph(write(tmp_path, nodes, ["source,target", "0,1"]), target_kind="number")
         assert sum(len(part.get_targets()) for part in (data.train, data.val, data.test)) == 19  # type: ignore[arg-type]
         assert data.train.get_targets().shape[1:] == (1,)  # type: ignore[union-attr]
         assert {"mse", "r2"} <= set(data.info.baseline)
@@ -105,7 +105,7 @@ class TestOneGraph:
 
 class TestManyGraphs:
     def test_batch_is_disjoint_union_of_graphs(self, tmp_path: Path) -> None:
-        data = many(write(tmp_path, MANY, WITHIN, ["graph,y,split", *(f"{g},{y},{s}" for g, y, s in GRAPHS)]))
+        data = load_graphs(write(tmp_path, MANY, WITHIN, ["graph,y,split", *(f"{g},{y},{s}" for g, y, s in GRAPHS)]))
         sizes = data.train.batch(torch.arange(3), 0).inputs["sizes"]
         batch = data.train.batch(torch.stack([(sizes == size).nonzero()[0, 0] for size in (1, 3, 2)]), 0)
         assert batch.target is not None
@@ -120,7 +120,7 @@ class TestManyGraphs:
         assert data.info.sizes["cardinalities"] is None
 
     def test_graph_targets_are_read_from_node_table(self, tmp_path: Path) -> None:
-        data = many(write(tmp_path, MANY, WITHIN), val=0.17, test=0.34)
+        data = load_graphs(write(tmp_path, MANY, WITHIN), val=0.17, test=0.34)
         batches = [part.batch(torch.arange(len(part)), 0) for part in (data.train, data.val, data.test)]
         assert sorted(torch.cat([batch.inputs["sizes"] for batch in batches]).tolist()) == [1, 1, 1, 1, 2, 3]
         assert data.info.sizes["in_features"] == 2
@@ -128,7 +128,7 @@ class TestManyGraphs:
     def test_features_are_standardized_by_training_graphs(self, tmp_path: Path) -> None:
         nodes = ["id,graph,size", *(f"{i},{'pqrstu'[i // 2]},{i if i < 4 else 1000}" for i in range(12))]
         graphs = ["graph,y,split", "p,no,train", "q,yes,train", "r,no,val", "s,no,test", "t,yes,test", "u,no,test"]
-        data = many(write(tmp_path, nodes, ["source,target,length", "0,1,1", "2,3,3", "4,5,99"], graphs))
+        data = load_graphs(write(tmp_path, nodes, ["source,target,length", "0,1,1", "2,3,3", "4,5,99"], graphs))
         batch = data.train.batch(torch.arange(2), 0)
         assert float(batch.inputs["x"].mean()) == pytest.approx(0, abs=1e-6)
         assert batch.inputs["edge_attr"].flatten().tolist() == [-1, 1]
@@ -175,8 +175,8 @@ def test_resume_between_sampled_batches_is_bit_exact(tmp_path: Path, workers: in
         folder, "model=gat", "data.num_neighbors=[2,1]", "batch_size=5", "epochs=2", "model.dropout=0.3"
     )
 
-    def make(keeper: Any = None, watcher: Any = None, num_workers: int = 0) -> Trainer:
-        return lab(*overrides, f"num_workers={num_workers}", keeper=keeper, watcher=watcher).trainer
+    def make(manager: Any = None, callback: Any = None, num_workers: int = 0) -> Trainer:
+        return lab(*overrides, f"num_workers={num_workers}", manager=manager, callback=callback).trainer
 
     uninterrupted = make()
     uninterrupted.fit()
@@ -189,11 +189,14 @@ def test_resume_between_sampled_batches_is_bit_exact(tmp_path: Path, workers: in
 def test_node_ids_are_texts(tmp_path: Path) -> None:
     nodes = [line.replace("a,1", "007,1").replace("b,3", "Ann O'Hara,3") for line in NODES]
     edges = ["source,target", "007,Ann O'Hara", "c,007"]
-    assert get_full_batch_inputs(one(write(tmp_path, nodes, edges)).train)["edge_index"].tolist() == [[0, 2], [1, 0]]
+    assert get_full_batch_inputs(load_graph(write(tmp_path, nodes, edges)).train)["edge_index"].tolist() == [
+        [0, 2],
+        [1, 0],
+    ]
 
 
 def test_file_summary_describes_the_tables(tmp_path: Path) -> None:
-    assert one(write(tmp_path)).info.file_summary == [
+    assert load_graph(write(tmp_path)).info.file_summary == [
         "y: class, 2 classes, 1 missing value",
         "nodes.csv: 5 rows, with a header",
         "size: number, mean 42.8",

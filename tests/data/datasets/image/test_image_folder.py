@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.helpers.image_folders import KINDS, read, rows, said, write
+from tests.helpers.image_folders import KINDS, read, read_error, rows, write
 from tests.helpers.lab import lab
 from trainer.data.splits import image_splits
 from trainer.engine.dataloader import Loader
@@ -64,7 +64,7 @@ def test_split_folders_have_alternative_names(tmp_path: Path, names: tuple[str, 
     assert data.info.class_names == ["bad", "good"]
     assert len(data.val) == 18
     write(tmp_path / "val")
-    assert f"has val/ and {names[1]}/, which are the same split" in said(tmp_path)
+    assert f"has val/ and {names[1]}/, which are the same split" in read_error(tmp_path)
 
 
 def test_gray_images_have_one_channel(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_broken_images_are_reported_before_training(tmp_path: Path, cache_gb: fl
     write(tmp_path)
     (tmp_path / "bad" / "004.png").write_bytes(b"no picture")
     (tmp_path / "good" / "005.PNG").write_bytes(b"")
-    message = said(tmp_path, cache_gb=cache_gb)
+    message = read_error(tmp_path, cache_gb=cache_gb)
     assert "2 of 20 files:" in message
     assert f"{tmp_path}/bad/004.png is not an image" in message
     assert f"{tmp_path}/good/005.PNG is empty" in message
@@ -150,9 +150,9 @@ def test_truncated_images_are_reported_before_training_with_the_others(tmp_path:
     for number in (1, 3):
         path = tmp_path / "bad" / f"00{number}.PNG"
         path.write_bytes(path.read_bytes()[:-30])
-    assert "2 of 20 files:" in said(tmp_path)
+    assert "2 of 20 files:" in read_error(tmp_path)
     (tmp_path / "good" / "004.png").write_bytes(b"no picture")
-    assert "3 of 20 files:" in said(tmp_path)
+    assert "3 of 20 files:" in read_error(tmp_path)
 
 
 def test_row_names_are_file_paths(tmp_path: Path) -> None:
@@ -171,14 +171,14 @@ def test_row_names_are_file_paths(tmp_path: Path) -> None:
 
 def test_paths_that_are_not_folders_are_reported(tmp_path: Path) -> None:
     write(tmp_path / "pets")
-    assert "did you mean pets?" in said(tmp_path / "pet")
-    assert "must have CLASS/*.png" in said(tmp_path)
+    assert "did you mean pets?" in read_error(tmp_path / "pet")
+    assert "must have CLASS/*.png" in read_error(tmp_path)
     (tmp_path / "pets" / "ugly").mkdir()
     (tmp_path / "pets" / "ugly" / "a.heic").touch()
-    assert "ugly has no .png/.jpg/.jpeg/" in said(tmp_path / "pets")
-    assert "files (a.heic)" in said(tmp_path / "pets")
+    assert "ugly has no .png/.jpg/.jpeg/" in read_error(tmp_path / "pets")
+    assert "files (a.heic)" in read_error(tmp_path / "pets")
     write(tmp_path / "pets", 2, ("ugly",))
-    assert "class 'ugly' has 2 files, none of them in the test split" in said(tmp_path / "pets")
+    assert "class 'ugly' has 2 files, none of them in the test split" in read_error(tmp_path / "pets")
 
 
 def test_an_image_in_two_splits_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from tests.helpers.lab import lab
-from tests.helpers.mask_folders import picture, read, rows, said, truth, write
+from tests.helpers.mask_folders import make_image, make_mask, read, read_error, rows, write
 from tests.helpers.real_data import FOLDER, needs
 from trainer.core.batch import IGNORE_INDEX
 from trainer.core.dataset import TensorSplit
@@ -33,8 +33,8 @@ def test_sorted_mask_values_are_the_classes(tmp_path: Path, values: tuple[int, .
         for x, y in zip(*rows(split), strict=True):
             number = int(x[0, 0, 0])
             numbers.append(number)
-            assert torch.equal(x[0], torch.from_numpy(picture(number, values)))
-            assert torch.equal(y, torch.from_numpy(truth(number, tuple(range(len(values))))))
+            assert torch.equal(x[0], torch.from_numpy(make_image(number, values)))
+            assert torch.equal(y, torch.from_numpy(make_mask(number, tuple(range(len(values))))))
     assert sorted(numbers) == list(range(10))
 
 
@@ -149,16 +149,16 @@ def test_split_folders_define_the_splits(tmp_path: Path) -> None:
 
 
 def test_incompatible_layouts_are_reported(tmp_path: Path) -> None:
-    assert "must have images/ and masks/; found: nothing" in said(tmp_path)
+    assert "must have images/ and masks/; found: nothing" in read_error(tmp_path)
     write(tmp_path)
-    assert "is a file; it must be a folder with images/ and masks/" in said(tmp_path / "images" / "1.bmp")
+    assert "is a file; it must be a folder with images/ and masks/" in read_error(tmp_path / "images" / "1.bmp")
     (tmp_path / "masks" / "3.png").rename(tmp_path / "masks" / "three.png")
-    message = said(tmp_path)
+    message = read_error(tmp_path)
     assert "2 files of " in message
     assert f"{tmp_path}/images/3.bmp, {tmp_path}/masks/three.png" in message
     (tmp_path / "masks" / "three.png").rename(tmp_path / "masks" / "4.gif")
-    assert "4.gif and 4.png have the same name" in said(tmp_path)
-    assert "the val split is empty (2 images in total)" in said(write(tmp_path / "few", 2))
+    assert "4.gif and 4.png have the same name" in read_error(tmp_path)
+    assert "the val split is empty (2 images in total)" in read_error(write(tmp_path / "few", 2))
 
 
 def test_files_that_are_not_masks_are_reported(tmp_path: Path) -> None:
@@ -167,27 +167,27 @@ def test_files_that_are_not_masks_are_reported(tmp_path: Path) -> None:
     good = mask.read_bytes()
     ramp = np.arange(80, dtype=np.uint8).reshape(10, 8)
     Image.fromarray(ramp).save(mask)
-    assert f"{mask} has 80 distinct values): shades" in said(tmp_path)
+    assert f"{mask} has 80 distinct values): shades" in read_error(tmp_path)
     Image.fromarray(np.repeat(np.arange(70, dtype=np.uint8), 3)[:, None].repeat(8, 1)).save(mask)
     Image.new("L", (8, 210)).save(tmp_path / "images" / "3.bmp")
-    assert f"{mask} has 70 distinct values (at most 64)" in said(tmp_path)
+    assert f"{mask} has 70 distinct values (at most 64)" in read_error(tmp_path)
     Image.new("L", (8, 10)).save(tmp_path / "images" / "3.bmp")
     Image.fromarray(np.stack((ramp, ramp, ramp + 1), -1)).save(mask)
-    assert f"{mask}: color image; a mask must be" in said(tmp_path)
+    assert f"{mask}: color image; a mask must be" in read_error(tmp_path)
     Image.fromarray(ramp[:, :5] // 20).save(mask)
-    assert f"{mask} is 5 x 10 pixels, its image 8 x 10" in said(tmp_path)
+    assert f"{mask} is 5 x 10 pixels, its image 8 x 10" in read_error(tmp_path)
     mask.write_bytes(b"")
-    assert f"1 of 10 files:\n  {mask} is empty" in said(tmp_path)
+    assert f"1 of 10 files:\n  {mask} is empty" in read_error(tmp_path)
     image_path = tmp_path / "images" / "2.bmp"
     content = image_path.read_bytes()
     image_path.write_bytes(content[:-100])
-    assert "2 of 10 files:" in said(tmp_path)
+    assert "2 of 10 files:" in read_error(tmp_path)
     mask.write_bytes(good)
-    assert f"1 of 10 files:\n  {image_path}: " in said(tmp_path)
+    assert f"1 of 10 files:\n  {image_path}: " in read_error(tmp_path)
     image_path.write_bytes(content)
-    message = said(tmp_path, classes=["a", "b"])
+    message = read_error(tmp_path, classes=["a", "b"])
     assert "classes: 2 names (a, b), but the masks contain the values 0, 7, 255" in message
-    assert "must be 2 to 64 classes" in said(write(tmp_path / "flat", values=(4,)))
+    assert "must be 2 to 64 classes" in read_error(write(tmp_path / "flat", values=(4,)))
 
 
 def test_dropped_pairs_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -206,7 +206,7 @@ def test_images_of_different_sizes_require_size(tmp_path: Path) -> None:
     for name in ("images/2.bmp", "masks/2.png"):
         with Image.open(tmp_path / name) as image:
             image.resize((20, 12), Image.Resampling.NEAREST).save(tmp_path / name)
-    message = said(tmp_path)
+    message = read_error(tmp_path)
     assert message.startswith("size: images differ in size: ")
     assert "20 x 12" in message
     assert read(tmp_path, size=8).info.sizes["height"] == 8
