@@ -186,7 +186,7 @@ def test_dropping_a_part_of_the_state_changes_the_result(tmp_path: Path, name: s
     scheduler = CYCLE if name == "steps of the param group" else PLATEAU
     chain = ResumedRun(make_noisy_trainer, tmp_path)
     chain.start(StopAt(MID_EPOCH), scheduler=scheduler)
-    assert hash_state(chain.resume(scheduler=scheduler, spoil=DROPPED[name])) != hash_uninterrupted_noisy(
+    assert hash_state(chain.resume(scheduler=scheduler, change_state=DROPPED[name])) != hash_uninterrupted_noisy(
         scheduler=scheduler
     )
 

@@ -95,7 +95,7 @@ def folders(rng: random.Random) -> list[str]:
     path.write_bytes(option.path.read_bytes())
     for _ in range(rng.randrange(1, 3)):
         if path.is_file():
-            mutations.spoil_file(rng, path)
+            mutations.mutate_file(rng, path)
     base = rng.choice(["mlp", "lstm"])
     arguments = rng.choice([[], ["-m", "seed=0,1"], ["--cfg", "job"], ["list"], ["show", f"{group}=own"]])
     if arguments and arguments[0] in ("list", "show"):
@@ -107,9 +107,9 @@ def tables(rng: random.Random) -> list[str]:
     path = Path("table.csv")
     text = path.read_text()
     if rng.random() < 0.7:
-        path.write_text(mutations.spoil_table(rng, text), encoding="utf-8")
+        path.write_text(mutations.mutate_table(rng, text), encoding="utf-8")
     else:
-        path.write_bytes(mutations.spoil(rng, text.encode()))
+        path.write_bytes(mutations.mutate_bytes(rng, text.encode()))
     mutated = (
         [mutations.override(rng, [key for key in keys("csv") if key.startswith("data.")])] if rng.random() < 0.3 else []
     )
@@ -119,12 +119,12 @@ def tables(rng: random.Random) -> list[str]:
 def pictures(rng: random.Random) -> list[str]:
     found = sorted(Path("pictures").rglob("*.*"))
     for path in rng.sample(found, rng.randrange(1, 4)):
-        mutations.spoil_file(rng, path)
+        mutations.mutate_file(rng, path)
     return [*BASES["pictures"], *SHORT]
 
 
 def texts(rng: random.Random) -> list[str]:
-    mutations.spoil_file(rng, Path("text.txt"))
+    mutations.mutate_file(rng, Path("text.txt"))
     return [*BASES["text"], *SHORT[1:]]
 
 

@@ -122,7 +122,7 @@ def override(rng: random.Random, keys: list[str]) -> str:
     return slip(rng, text) if rng.random() < 0.15 else text
 
 
-def spoil(rng: random.Random, data: bytes) -> bytes:
+def mutate_bytes(rng: random.Random, data: bytes) -> bytes:
     """Corrupt bytes as a disk or an editor may."""
     at, other = rng.randrange(len(data) + 1), rng.randrange(len(data) + 1)
     changes: list[Callable[[], bytes]] = [
@@ -137,7 +137,7 @@ def spoil(rng: random.Random, data: bytes) -> bytes:
     return rng.choice(changes)()
 
 
-def spoil_lines(rng: random.Random, text: str) -> str:
+def mutate_lines(rng: random.Random, text: str) -> str:
     """Drop, double, exchange or change lines of a text."""
     lines = text.split("\n")
     for _ in range(rng.randrange(1, 4)):
@@ -156,7 +156,7 @@ def spoil_lines(rng: random.Random, text: str) -> str:
     return "\n".join(lines)
 
 
-def spoil_table(rng: random.Random, text: str) -> str:
+def mutate_table(rng: random.Random, text: str) -> str:
     """Exchange cells, columns or separators of a table."""
     rows = [line.split(",") for line in text.splitlines()]
     for _ in range(rng.randrange(1, 5)):
@@ -180,7 +180,7 @@ def spoil_table(rng: random.Random, text: str) -> str:
     )
 
 
-def spoil_tree(rng: random.Random, text: str) -> str:
+def mutate_tree(rng: random.Random, text: str) -> str:
     """Change the type of a value or a key in a YAML text; return other text unchanged."""
     header = [line for line in text.splitlines() if line.startswith("# @package")]
     try:
@@ -206,7 +206,7 @@ def spoil_tree(rng: random.Random, text: str) -> str:
     return "\n".join([*header, yaml.safe_dump(tree, sort_keys=False)])
 
 
-def spoil_file(rng: random.Random, path: Path) -> None:
+def mutate_file(rng: random.Random, path: Path) -> None:
     """Corrupt a file in place: its bytes, its lines or its type."""
     kind = rng.randrange(8)
     if kind == 0:
@@ -216,9 +216,9 @@ def spoil_file(rng: random.Random, path: Path) -> None:
         path.mkdir()
     elif kind < 4 and path.suffix == ".yaml":
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
-        path.write_text(spoil_tree(rng, text), encoding="utf-8", errors="surrogateescape")
+        path.write_text(mutate_tree(rng, text), encoding="utf-8", errors="surrogateescape")
     elif kind < 5 and path.suffix in (".yaml", ".json", ".csv", ".txt"):
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
-        path.write_text(spoil_lines(rng, text), encoding="utf-8", errors="surrogateescape")
+        path.write_text(mutate_lines(rng, text), encoding="utf-8", errors="surrogateescape")
     else:
-        path.write_bytes(spoil(rng, path.read_bytes()))
+        path.write_bytes(mutate_bytes(rng, path.read_bytes()))

@@ -44,12 +44,12 @@ class ResumedRun:
         self._train_until_interrupted(trainer, stop)
         return trainer
 
-    def resume(self, stop: StopAt | None = None, spoil: StateChange | None = None, **changes: Any) -> Trainer:
+    def resume(self, stop: StopAt | None = None, change_state: StateChange | None = None, **changes: Any) -> Trainer:
         trainer = self.make(manager=CheckpointManager(self.folder, {}), callback=stop, **changes)
         state = checkpoint.load_newest(self.folder)
         best = checkpoint.load_checkpoint(self.folder / checkpoint.BEST) if state["best"]["step"] else None
-        if spoil is not None:
-            spoil(state, copy.deepcopy(trainer.state_dict()))
+        if change_state is not None:
+            change_state(state, copy.deepcopy(trainer.state_dict()))
         trainer.load_state_dict(state, best)
         if stop is None:
             trainer.fit()

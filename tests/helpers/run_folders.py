@@ -55,7 +55,7 @@ def runs(rng: random.Random) -> list[str]:
     shutil.copytree(train_base(base), "run")
     found = [path for path in sorted(Path("run").iterdir()) if path.suffix in (".yaml", ".json", ".pt", ".csv")]
     for path in rng.sample(found, rng.randrange(1, 3)):
-        mutations.spoil_file(rng, path)
+        mutations.mutate_file(rng, path)
     return choose_command(rng, base)
 
 

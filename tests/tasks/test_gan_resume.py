@@ -50,10 +50,10 @@ def hash_uninterrupted(case: str) -> str:
     return hash_state(trainer)
 
 
-def hash_resumed(case: str, folder: Path, stop: int, spoil: StateChange | None = None) -> str:
+def hash_resumed(case: str, folder: Path, stop: int, change_state: StateChange | None = None) -> str:
     resumed = ResumedRun(partial(make, CASES[case]), folder)
     resumed.start(StopAt(stop))
-    return hash_state(resumed.resume(spoil=spoil))
+    return hash_state(resumed.resume(change_state=change_state))
 
 
 @pytest.mark.slow

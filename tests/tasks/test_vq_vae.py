@@ -156,7 +156,7 @@ def test_resume_is_bit_exact(tmp_path: Path, uninterrupted_hash: str, step: int)
 def test_a_missing_part_of_the_codebook_state_is_detected(tmp_path: Path, uninterrupted_hash: str, piece: str) -> None:
     resumed = ResumedRun(make_trainer, tmp_path)
     resumed.start(StopAt(3))
-    assert hash_state(resumed.resume(spoil=drop_state("task", f"model.quantizer.{piece}"))) != uninterrupted_hash
+    assert hash_state(resumed.resume(change_state=drop_state("task", f"model.quantizer.{piece}"))) != uninterrupted_hash
 
 
 def passes_gate(scores: dict[str, float]) -> bool:
