@@ -1,6 +1,7 @@
 """Runs that are killed at random moments and resumed end bit-exactly like an uninterrupted run.
 
-A parent that has imported torch forks the runs, so that a kill costs milliseconds and 200 of them fit in a test.
+A parent that has imported torch forks the runs, so that a kill costs milliseconds. ``TRAIN_TEST_KILLS=200`` sets the
+number of kills of each kind for a longer test.
 """
 
 from __future__ import annotations
@@ -60,10 +61,10 @@ def outcome(place: Path) -> tuple[str, list[dict[str, str]], dict[str, float], l
 
 
 KINDS: dict[str, tuple[int, float, tuple[str, ...]]] = {
-    "anywhere": (200, 0.0, LSTM),
-    "during evaluation and drawing": (20, 0.8, LSTM),
-    "with workers": (10, 0.0, (*LSTM, "num_workers=2", "epochs=2")),
-    "with a feature network, which is trained first": (10, 0.0, VAE),
+    "anywhere": (60, 0.0, LSTM),
+    "during evaluation and drawing": (8, 0.8, LSTM),
+    "with workers": (6, 0.0, (*LSTM, "num_workers=2", "epochs=2")),
+    "with a feature network, which is trained first": (6, 0.0, VAE),
 }
 """Number of kills, fraction of a run before the first kill, and overrides."""
 
@@ -72,7 +73,7 @@ KINDS: dict[str, tuple[int, float, tuple[str, ...]]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_and_resumed_runs_match_an_uninterrupted_one(kind: str, tmp_path: Path) -> None:
     kills, min_fraction, overrides = KINDS[kind]
-    kills = min(kills, int(os.environ.get("TRAIN_TEST_KILLS", "200")))
+    kills = int(os.environ.get("TRAIN_TEST_KILLS", kills))
     trainer.compose([*OVERRIDES, *overrides])  # imports and composes once for all children
 
     def train(place: Path) -> int:

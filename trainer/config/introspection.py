@@ -121,7 +121,16 @@ def read_signature(target: str) -> Signature | None:
         ConfigError: Its file is not valid Python, or its ``shapes`` are malformed.
     """
     path = find_source_file(target)
-    return _read_signature(path, target.rpartition(".")[2]) if path else None
+    if path is None:
+        return None
+    is_fixed = target.split(".")[0] == "trainer" or torch_classes.is_torch_class(target)
+    return (_read_fixed_signature if is_fixed else _read_signature)(path, target.rpartition(".")[2])
+
+
+@cache
+def _read_fixed_signature(path: Path, name: str) -> Signature | None:
+    """Read a class of this package or of torch, whose source does not change while the process runs."""
+    return _read_signature(path, name)
 
 
 def _read_signature(path: Path, name: str) -> Signature | None:
