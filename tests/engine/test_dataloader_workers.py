@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -124,9 +125,31 @@ def test_a_dead_worker_is_reported_with_its_rows_and_cause(action: Callable[[], 
     )
 
 
-def test_a_hanging_worker_is_reported_with_its_rows() -> None:
-    error = catch_error(lambda: time.sleep(1000), timeout=1.0)
-    assert str(error) == "data worker 1 gave no batch for 1 s (worker_timeout); its next batch was rows 4, 5, 6, 7"
+def test_a_hanging_worker_is_reported_with_its_rows_and_killed() -> None:
+    split = FaultySplit(lambda: time.sleep(1000))
+    loader = Loader(split, "train", batch_size=4, device=torch.device("cpu"), workers=2, timeout=1.0)
+    with pytest.raises(WorkerError) as caught:
+        list(loader.iter_epoch(0))
+    message = "data worker 1 gave no batch for 1 s (worker_timeout); its next batch was rows 4, 5, 6, 7"
+    assert str(caught.value) == message
+    workers = loader.worker_monitor.workers
+    for worker in workers:  # torch would wait 5 s for each when the iterator is deleted
+        worker.join()
+    assert workers[1].exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_closing_an_unfinished_epoch_ends_its_workers(in_thread: bool) -> None:
+    """The garbage collector may close a generator in any thread."""
+    loader = Loader(FaultySplit(fail), "train", batch_size=4, device=torch.device("cpu"), workers=2, timeout=30.0)
+    batches = loader.iter_epoch(0)
+    next(batches)
+    if in_thread:
+        with ThreadPoolExecutor() as threads:
+            threads.submit(batches.close).result()
+    else:
+        batches.close()
+    assert [worker.exitcode for worker in loader.worker_monitor.workers] == [-signal.SIGKILL] * 2
 
 
 @pytest.mark.slow

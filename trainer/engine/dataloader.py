@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 
 import torch
 from torch import Tensor
@@ -126,15 +127,17 @@ class Loader:
         """
         return self._augmented_batch(self.split.batch(self._source_rows(index, epoch), epoch).to(self.device), epoch)
 
-    def iter_epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Iterate over the batches of an epoch.
+    def iter_epoch(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]:
+        """Iterate over the batches of an epoch; a loop that may end early closes the generator, to end its workers.
 
         Args:
             epoch: Number of the epoch, from 0.
             start: Number of batches to skip without loading them, for a resumed epoch.
         """
         order = [self._source_rows(index, epoch) for index in self.make_batch_order(epoch)[start:]]
-        return (self._augmented_batch(batch, epoch) for batch in self._iter_batches(order, epoch))
+        with closing(self._iter_batches(order, epoch)) as batches:
+            for batch in batches:
+                yield self._augmented_batch(batch, epoch)
 
     def _source_rows(self, index: Tensor, epoch: int) -> Tensor:
         """Return the indices of all rows that the augmentation of a batch needs."""
@@ -152,7 +155,7 @@ class Loader:
             batch.inputs = batch.inputs | converted
         return batch
 
-    def _iter_batches(self, order: list[Tensor], epoch: int) -> Iterator[Batch]:
+    def _iter_batches(self, order: list[Tensor], epoch: int) -> Generator[Batch, None, None]:
         """Iterate over batches on the device, before conversion and augmentation."""
         if self.is_resident:
             yield from self.split.iter_batches(order, epoch)

@@ -59,7 +59,10 @@ class WorkerMonitor:
 
     @contextmanager
     def watch_workers(self, workers: Sequence[BaseProcess], order: Sequence[Tensor]) -> Iterator[None]:
-        """Monitor workers within the block.
+        """Monitor workers within the block, at whose end they are killed if they have not ended by themselves.
+
+        When the iterator of an unfinished epoch is deleted, torch waits up to 5 s for each worker. If the garbage
+        collector deletes it in the thread that sends to the workers, it always waits that long.
 
         Args:
             workers: The worker processes.
@@ -73,8 +76,13 @@ class WorkerMonitor:
         try:
             yield
         finally:
-            # An abandoned generator may end late, after another one has installed its handler.
-            if signal.getsignal(signal.SIGCHLD) == self._on_sigchld:
+            for worker in workers:
+                worker.kill()
+            for worker in workers:
+                worker.join(JOIN_TIMEOUT_SECONDS)
+            # An abandoned generator may end late, after another one has installed its handler, or in another thread.
+            is_main_thread = threading.current_thread() is threading.main_thread()
+            if is_main_thread and signal.getsignal(signal.SIGCHLD) == self._on_sigchld:
                 is_torch_handler = getattr(previous_handler, "__module__", "").startswith("torch.")
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL if is_torch_handler else previous_handler)
 
@@ -238,9 +246,5 @@ def fetch_batches(
             if isinstance(batch, UserError | DataError):
                 for detail in getattr(batch, "__notes__", ()):
                     log.info("%s", detail)
-                try:
-                    raise batch
-                finally:
-                    # The traceback keeps this frame alive, and with it the iterator and its workers.
-                    del batch, batches
+                raise batch
             yield batch.to(device)

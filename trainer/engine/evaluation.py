@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import cast
 
 import torch
@@ -33,8 +34,8 @@ def evaluate_split(
     """
     task.eval()
     totals = ScoreAccumulator()
-    with rng.fork_rng(settings.seed, loader.device):
-        for batch in loader.iter_epoch(0):
+    with rng.fork_rng(settings.seed, loader.device), closing(loader.iter_epoch(0)) as batches:
+        for batch in batches:
             with precision.autocast_context(loader.device, settings.precision):
                 totals.update(task.score(batch))
             if on_batch_end is not None:
@@ -56,8 +57,8 @@ def score_rows(task: Task, loader: Loader, settings: Settings) -> dict[str, Tens
     """
     task.eval()
     scores, index = [], []
-    with rng.fork_rng(settings.seed, loader.device):
-        for batch in loader.iter_epoch(0):
+    with rng.fork_rng(settings.seed, loader.device), closing(loader.iter_epoch(0)) as batches:
+        for batch in batches:
             with precision.autocast_context(loader.device, settings.precision):
                 scores.append(cast(RowScorer, task).score_rows(batch))
             index.append(batch.index)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -114,19 +114,19 @@ class Trainer:
     def train_epoch(self) -> None:
         """Train the rest of the current epoch."""
         self.task.train()
-        batches = self.train_loader.iter_epoch(self.epoch, start=self.batch)
-        self.step_metrics.start_timer()
-        while self.has_steps_left() and (microbatches := list(islice(batches, self.settings.accumulate))):
-            self.step_metrics.clear_updates()
-            self.task.progress.fill_(self.step / self.total_steps)
-            for name in self.task.active_groups(self.step):
-                self.update_param_group(self.param_groups[name], microbatches)
-            self.step += 1
-            self.batch += len(microbatches)
-            self.step_metrics.record_rows(sum(map(len, microbatches)))
-            self.callbacks.on_step_end(self, self.step_metrics)
-            if not self.task.training:  # a callback has evaluated the task
-                self.task.train()
+        with closing(self.train_loader.iter_epoch(self.epoch, start=self.batch)) as batches:
+            self.step_metrics.start_timer()
+            while self.has_steps_left() and (microbatches := list(islice(batches, self.settings.accumulate))):
+                self.step_metrics.clear_updates()
+                self.task.progress.fill_(self.step / self.total_steps)
+                for name in self.task.active_groups(self.step):
+                    self.update_param_group(self.param_groups[name], microbatches)
+                self.step += 1
+                self.batch += len(microbatches)
+                self.step_metrics.record_rows(sum(map(len, microbatches)))
+                self.callbacks.on_step_end(self, self.step_metrics)
+                if not self.task.training:  # a callback has evaluated the task
+                    self.task.train()
         try:
             self.nan_guard.check()
         except NonFiniteStepError:

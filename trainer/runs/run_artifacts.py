@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,9 +83,10 @@ def draw_artifacts(
     draw_curves(path, trainer.history, result, collect_learning_rates(trainer))
     if not snapshots.is_enabled:
         return [], []
-    paths, skipped = time_limit.draw_with_time_limit(
-        trainer.task.make_artifacts(test.iter_epoch(0)), trainer.task.model, path, limit
-    )
+    with closing(test.iter_epoch(0)) as batches:
+        paths, skipped = time_limit.draw_with_time_limit(
+            trainer.task.make_artifacts(batches), trainer.task.model, path, limit
+        )
     return [*paths, *snapshots.draw_snapshot_strip(trainer)], skipped
 
 
