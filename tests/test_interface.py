@@ -76,6 +76,7 @@ def test_concurrent_run_in_another_thread_raises(call: Any) -> None:
     assert log.count("epoch") == (Path(reference.folder) / "train.log").read_text(encoding="utf-8").count("epoch")
 
 
+@pytest.mark.slow
 def test_a_run_restores_the_global_state_of_the_process(capfd: pytest.CaptureFixture[str]) -> None:
     """Threads, signal handlers and Hydra's singletons are those of the caller; quiet prints nothing."""
     torch.set_num_threads(2)
@@ -189,6 +190,7 @@ class Net(nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_a_configuration_keeps_its_plugins_when_another_is_composed(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("kept_plugin.py").write_text(PLUGIN)
     Path("yaml/model").mkdir(parents=True)

@@ -172,6 +172,7 @@ def test_debug_raises(monkeypatch: pytest.MonkeyPatch) -> None:
         main.main()
 
 
+@pytest.mark.slow
 def test_many_problems_are_cut_to_ten_lines(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +254,7 @@ def unlimited_width(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("unlimited_width")
+@pytest.mark.slow
 def test_list_and_show_print_every_option_and_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run_command(["list"]) == 0
     listing = capsys.readouterr().out

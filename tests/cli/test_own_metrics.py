@@ -16,6 +16,7 @@ from tests.helpers.commands import environment, find_runs
 from tests.helpers.digest import digest
 from tests.helpers.finished_runs import read_leaderboard
 from tests.helpers.in_process import read_metrics, send_signal_at
+from tests.helpers.marks import mark_slow_after
 from tests.helpers.own_metrics import own_plugins as own_plugins
 from trainer.cli.main import run_command
 from trainer.engine import checkpoint
@@ -50,6 +51,7 @@ def read_outcome(path: Path) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.slow
 def test_a_run_with_a_user_metric_resumes_bit_exactly(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train_run(kind, "whole")
     rates = {row["lr_model"] for row in read_metrics(whole)}
@@ -64,7 +66,7 @@ def test_a_run_with_a_user_metric_resumes_bit_exactly(kind: str, monkeypatch: py
         assert read_outcome(stopped) == read_outcome(whole)
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", mark_slow_after(1, KINDS))
 def test_best_checkpoint_and_early_stop_follow_the_lowest_value(kind: str) -> None:
     path, name = train_run(kind, "run", "epochs=40"), MONITORS[kind]
     rows, results = read_metrics(path), run_dir.read_results(path)
@@ -76,6 +78,7 @@ def test_best_checkpoint_and_early_stop_follow_the_lowest_value(kind: str) -> No
     assert results["higher_is_better"][name] is False
 
 
+@pytest.mark.slow
 def test_metric_is_maximized_and_exact_over_batches(capsys: pytest.CaptureFixture[str]) -> None:
     from sklearn.metrics import balanced_accuracy_score
 

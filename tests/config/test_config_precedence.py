@@ -115,6 +115,7 @@ def test_epochs_together_with_max_steps_are_refused() -> None:
         compose.compose(["epochs=2", "max_steps=7"])
 
 
+@pytest.mark.slow
 def test_the_monitor_of_a_data_set_applies_to_its_own_task(layers: Path) -> None:
     def monitor(*words: str) -> object:
         return compose_from(layers, *words).tree["monitor"]

@@ -90,16 +90,19 @@ def test_a_global_key_has_its_documented_effect(key: str) -> None:
     assert actual != run_without_overrides()[effect]
 
 
+@pytest.mark.slow
 def test_grad_clip_mode_changes_the_metrics() -> None:
     norm, value = run("grad_clip=1e-2"), run("grad_clip=1e-2", "grad_clip_mode=value")
     assert read_metrics(Path(norm.folder)) != read_metrics(Path(value.folder))
 
 
+@pytest.mark.slow
 def test_patience_stops_a_run_without_improvement() -> None:
     result = run("optimizer.lr=1e-12", "epochs=9", "patience=2")
     assert (result.epochs, result.best_epoch) == (3, 1)
 
 
+@pytest.mark.slow
 def test_compile_compiles_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
@@ -111,6 +114,7 @@ def test_compile_compiles_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [function.__name__ for function in functions] == ["loss"]
 
 
+@pytest.mark.slow
 def test_num_workers_and_worker_timeout_reach_the_loader(monkeypatch: pytest.MonkeyPatch) -> None:
     from trainer.engine import factory
 
@@ -161,6 +165,7 @@ def test_draw_seconds_limits_the_figures(capsys: pytest.CaptureFixture[str]) -> 
     assert "not drawn within draw_seconds=0: confusion, roc, mistakes" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_verbose_prints_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     run()
     output = capsys.readouterr().out
@@ -169,6 +174,7 @@ def test_verbose_prints_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     assert "info: " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_channels_last_sets_memory_format_and_preserves_losses() -> None:
     model = ("model=cnn", "data=gratings", "data.rows=200", "model.channels=[4, 8]", "model.dilations=[1]")
     options = ("model.pools=[max]", "max_steps=6", "augment=slides")

@@ -119,6 +119,7 @@ def test_plugin_task_trains_on_a_user_table(folder: Path) -> None:
     assert "target_kind: null" in (folder / "outputs/one/config.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_task_without_a_target_kind_is_reported_with_a_hint(folder: Path) -> None:
     process = train(*CSV, "data.target=price", "task=silent", "monitor=null", cwd=folder)
     assert process.returncode == 2

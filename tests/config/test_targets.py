@@ -138,6 +138,7 @@ def test_plugin_named_like_a_standard_module_is_refused(cwd: Path) -> None:
 
 
 @pytest.mark.usefixtures("cwd")
+@pytest.mark.slow
 def test_functions_of_an_installed_plugin_are_refused() -> None:
     message = compose_refused(*SMALL, "plugins=[torch]", "model._target_=torch.load")
     assert "there is no class torch.load" in message
@@ -204,6 +205,7 @@ def test_untrusted_experiment_is_refused_by_hydra_commands(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("cwd")
+@pytest.mark.slow
 def test_tampered_run_directory_is_refused() -> None:
     result = runner.run(compose.compose(SMALL))
     path = Path(result.folder)

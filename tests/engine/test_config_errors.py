@@ -199,6 +199,7 @@ def test_plugin_dataset_error_is_reported_with_its_key(
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_data_sets_models_and_tasks_do_not_import_config_error() -> None:
     files = (path for package in ("data", "models", "tasks") for path in (TRAINER / package).rglob("*.py"))
     found = {

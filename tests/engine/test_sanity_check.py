@@ -16,6 +16,7 @@ NORMED = (
 )
 
 
+@pytest.mark.slow
 def test_batch_norm_over_single_values_raises_before_training() -> None:
     one_pixel = (*NORMED, "data.size=2", "model.pools=[max,none]")
     with pytest.raises(ConfigError, match="batch_size: the model cannot train on batches of one row: Expected more"):

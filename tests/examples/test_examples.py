@@ -30,6 +30,7 @@ def test_every_example_script_has_a_test() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {"csv_predictions", "own_model", "sweep_leaderboard"}
 
 
+@pytest.mark.slow
 def test_csv_predictions_match_the_generating_formula() -> None:
     predictions = load_example("csv_predictions").main([])
     with Path("new_houses.csv").open(newline="", encoding="utf-8") as file:

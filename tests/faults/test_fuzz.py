@@ -49,6 +49,7 @@ def test_mutated_inputs_never_crash(kind: str, tmp_path: Path) -> None:
     assert "0 wrong" in fuzz("--count", count or str(CASES[kind]), "--seed", seed or "3", "--kinds", kind, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_fuzzer_detects_exceptions_tracebacks_and_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train"])

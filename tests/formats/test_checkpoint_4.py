@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.helpers.marks import mark_slow_after
 from tests.helpers.stored_runs import assert_equal, copy_runs, read_metrics
 from trainer.config import compose
 from trainer.core.preprocessing import FORMER_NAMES
@@ -39,7 +40,7 @@ def read_expected(name: str) -> dict[str, Any]:
     return json.loads(Path(name, "expected_scores.json").read_text())
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", mark_slow_after(2, RUNS))
 def test_resumed_run_equals_uninterrupted_run(name: str) -> None:
     train.resume_run(saved_run.load(Path(name)))
     found, expected = (read_metrics(Path(name, file)) for file in ("metrics.csv", "expected_metrics.csv"))
@@ -65,7 +66,7 @@ def test_samples_are_decoded_by_the_saved_tokenizers() -> None:
     assert text == read_expected("pairs_seq2seq")["sample"]
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", mark_slow_after(1, RUNS))
 def test_resume_auto_finds_the_run(name: str) -> None:
     shutil.move(name, f"outputs/{name}")
     overrides = [word for word in saved_run.load(Path("outputs", name)).overrides if not word.startswith("hydra.")]

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.helpers.marks import mark_slow_after
 from tests.helpers.pairs import first_dataset, make_pair
 from tests.helpers.stored_runs import assert_equal, copy_runs, read_metrics
 from trainer.config import compose, renamed_parameters
@@ -35,7 +36,7 @@ def _copied_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_copied_runs")
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", mark_slow_after(2, RUNS))
 def test_a_resumed_run_matches_an_uninterrupted_one(name: str) -> None:
     train.resume_run(saved_run.load(Path(name)))
     found, expected = (read_metrics(Path(name, file)) for file in ("metrics.csv", "expected_metrics.csv"))
@@ -51,7 +52,7 @@ def test_a_resumed_run_matches_an_uninterrupted_one(name: str) -> None:
 
 
 @pytest.mark.usefixtures("_copied_runs")
-@pytest.mark.parametrize("name", ["sbm_gat", "text_gpt"])
+@pytest.mark.parametrize("name", mark_slow_after(1, ["sbm_gat", "text_gpt"]))
 def test_resume_auto_finds_a_run_by_the_current_keys(name: str) -> None:
     shutil.move(name, f"outputs/{name}")
     saved = saved_run.load(Path(f"outputs/{name}"))

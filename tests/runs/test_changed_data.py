@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.marks import mark_slow_after
 from tests.helpers.own_runs import evaluate_scores, train_run
 from trainer.core import preprocessing
 from trainer.engine import checkpoint, factory
@@ -24,6 +25,7 @@ def data_file() -> Path:
     return next(Path("files").iterdir())
 
 
+@pytest.mark.slow
 def test_equal_numbers_match_in_any_notation(capsys: pytest.CaptureFixture[str]) -> None:
     path = train_run("csv")
     before = evaluate_scores(path)
@@ -34,6 +36,7 @@ def test_equal_numbers_match_in_any_notation(capsys: pytest.CaptureFixture[str])
     assert "does not know" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_copies_of_rows_are_in_the_same_split(capsys: pytest.CaptureFixture[str]) -> None:
     """Copies of training rows among the test rows would improve the score."""
     path = train_run("csv")
@@ -44,7 +47,7 @@ def test_copies_of_rows_are_in_the_same_split(capsys: pytest.CaptureFixture[str]
     assert "rows: 120 copies are in the split of the original" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["csv_series", "text_file"])
+@pytest.mark.parametrize("name", mark_slow_after(1, ["text_file", "csv_series"]))
 def test_prepended_rows_do_not_move_training_rows_to_test(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = train_run(name, *(["data.time=null", "data.columns=[a,b]"] if name == "csv_series" else []))
     before = evaluate_scores(path)

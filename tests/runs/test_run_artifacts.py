@@ -96,6 +96,7 @@ def test_removed_files_are_recreated(name: str, capsys: pytest.CaptureFixture[st
     assert "nothing to do" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_curves_and_metrics_are_recreated_without_data_or_model(monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path(run().folder)
     (path / "curves.png").unlink()

@@ -26,6 +26,7 @@ def test_every_epoch_prints_a_plain_line_without_a_terminal(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("in_tmp")
+@pytest.mark.slow
 def test_epochs_without_validation_print_a_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

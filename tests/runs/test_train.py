@@ -53,6 +53,7 @@ def test_results_contain_every_field() -> None:
     assert result.val_score == results["val"]["accuracy"]
 
 
+@pytest.mark.slow
 def test_nan_score_is_null_in_results(tmp_path: Path) -> None:
     """All test targets are the same, so r2 has nothing to explain."""
     parts = ["train"] * 40 + ["val", "test"] * 10
@@ -87,6 +88,7 @@ def test_results_contain_the_git_commit_of_the_working_folder(tmp_path: Path) ->
     assert head.stdout.startswith(commit.rstrip("+"))
 
 
+@pytest.mark.slow
 def test_metrics_csv_has_one_row_per_validation() -> None:
     rows = read_metrics(Path(run("epochs=4").folder))
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
@@ -96,6 +98,7 @@ def test_metrics_csv_has_one_row_per_validation() -> None:
     assert [row["epoch"] for row in sparse] == ["2", "4", "5"]
 
 
+@pytest.mark.slow
 def test_curves_are_saved_as_an_image() -> None:
     from PIL import Image
 

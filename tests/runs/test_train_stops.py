@@ -112,6 +112,7 @@ def test_data_dir_override_applies_to_a_resumed_run() -> None:
     assert saved_run.with_runtime_overrides(own, requested).tree["data"]["data_dir"] == "/own"
 
 
+@pytest.mark.slow
 def test_resume_with_a_training_override_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         send_signal_at(patched, 5, signal.SIGINT)

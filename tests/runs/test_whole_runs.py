@@ -76,6 +76,7 @@ def test_scores_do_not_depend_on_row_order() -> None:
     assert evaluate_scores(path, "allow_changed_data=true") == pytest.approx(before, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_refitted_encodings_do_not_fit_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above depends on the stored encodings."""
     path = train_run("csv")
@@ -220,6 +221,7 @@ def test_row_scores_do_not_depend_on_appended_rows() -> None:
     assert score.score_run(saved_run.load(path), "today.csv").read_text() == before
 
 
+@pytest.mark.slow
 def test_relative_path_is_resolved_in_the_original_working_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     path = train_run("csv").absolute()
     Path("sub").mkdir()
@@ -227,6 +229,7 @@ def test_relative_path_is_resolved_in_the_original_working_folder(monkeypatch: p
     assert evaluate_scores(path) == Result.read(path).test
 
 
+@pytest.mark.slow
 def test_a_run_without_stored_preprocessing_is_encoded_again() -> None:
     path = train_run("csv")
     state = checkpoint.load_checkpoint(path / checkpoint.BEST)

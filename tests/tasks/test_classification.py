@@ -34,6 +34,7 @@ def test_wrong_output_width_error_names_classes(
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.slow
 def test_num_classes_is_checked_against_data() -> None:
     with pytest.raises(ConfigError, match=r"^model.num_classes: 7 given; the data has \d+ classes"):
         lab("model=bilstm_tagger", "data=neighbor_sum", "data.rows=50", "model.num_classes=7")

@@ -109,6 +109,7 @@ def test_drawn_graphs_match_density_and_blocks(trained: Lab) -> None:
     assert torch.equal(links, draw_links(trained)[1])
 
 
+@pytest.mark.slow
 def test_linear_decoder_draws_no_blocks() -> None:
     run = lab("model=graph_generator", *SMALL, "epochs=40", "model.decoder=linear")
     run.test()

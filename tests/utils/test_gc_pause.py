@@ -25,6 +25,7 @@ def test_collection_is_restored_after_an_error() -> None:
     assert gc.isenabled()
 
 
+@pytest.mark.slow
 def test_freeze_exempts_existing_objects_only_once() -> None:
     gc.unfreeze()
     with pause_gc():

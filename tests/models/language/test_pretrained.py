@@ -27,6 +27,7 @@ def make(model_dir: Path, **changes: object) -> Pretrained:
     return Pretrained(str(model_dir), **options).eval()  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_weights_equal_saved_weights(model_dir: Path) -> None:
     from safetensors.torch import load_file
 

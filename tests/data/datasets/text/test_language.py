@@ -140,6 +140,7 @@ def test_tinyshakespeare_sizes_and_baseline() -> None:
     assert tokenizer.decode(first_window.tolist()) in tokenizer.decode(data.train.tokens[:300].tolist())
 
 
+@pytest.mark.slow
 def test_char_lstm_learns_repeated_text(tmp_path: Path) -> None:
     path = tmp_path / "abc.txt"
     path.write_text("abcdefgh, " * 600)
