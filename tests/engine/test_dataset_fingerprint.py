@@ -10,8 +10,7 @@ from tests.helpers.own_runs import copy_files, evaluate_scores, train_run
 from trainer.config import compose
 from trainer.engine import dataset_fingerprint
 from trainer.engine.dataset_fingerprint import describe_changes
-from trainer.runs import run_dir as run_folder
-from trainer.runs import train
+from trainer.runs import run_dir, train
 from trainer.utils.errors import ConfigError, SystemFault
 
 
@@ -126,9 +125,9 @@ def test_run_directories_are_not_listed(tmp_path: Path) -> None:
 
 
 def test_run_file_names_equal_those_of_run_dir() -> None:
-    assert dataset_fingerprint.RUNS_DIR_NAME == run_folder.RUNS_ROOT
-    assert set(dataset_fingerprint.RUN_FILE_NAMES) == {run_folder.LOCK_FILE, *run_folder.IDENTIFYING_FILES}
-    assert dataset_fingerprint.JOB_SUFFIX == run_folder.JOB_OUTPUT_SUFFIX
+    assert dataset_fingerprint.RUNS_DIR_NAME == run_dir.RUNS_ROOT
+    assert set(dataset_fingerprint.RUN_FILE_NAMES) == {run_dir.LOCK_FILE, *run_dir.IDENTIFYING_FILES}
+    assert dataset_fingerprint.JOB_SUFFIX == run_dir.JOB_OUTPUT_SUFFIX
 
 
 def test_fingerprints_above_and_below_the_file_limit_are_comparable(

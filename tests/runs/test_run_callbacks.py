@@ -78,8 +78,8 @@ def plugin(tmp_path: Path) -> Iterator[None]:
     sys.modules.pop("own_callbacks", None)
 
 
-def hash_checkpoint(folder: str) -> str:
-    state = checkpoint.load_newest(Path(folder))
+def hash_checkpoint(path: str) -> str:
+    state = checkpoint.load_newest(Path(path))
     return digest({key: value for key, value in state.items() if key != "run_metadata"})
 
 

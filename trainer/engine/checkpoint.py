@@ -169,32 +169,32 @@ def migrate_state(state: dict[str, Any], path: Path) -> dict[str, Any]:
     return renamed_keys.rename_keys(state, path) if version < 5 else state
 
 
-def has_checkpoint(folder: Path) -> bool:
+def has_checkpoint(run_dir: Path) -> bool:
     """Return whether a run directory contains a saved state."""
-    return any((folder / name).exists() for name in (LAST, PREVIOUS))
+    return any((run_dir / name).exists() for name in (LAST, PREVIOUS))
 
 
-def load_newest(folder: Path, *, fall_back: bool = True) -> dict[str, Any]:
+def load_newest(run_dir: Path, *, fall_back: bool = True) -> dict[str, Any]:
     """Load the last state of a run: ``last.pt``, or ``previous.pt`` with a warning if it is damaged or missing.
 
     Args:
-        folder: The run directory.
+        run_dir: The run directory.
         fall_back: Whether ``previous.pt`` may be loaded.
 
     Raises:
         ConfigError: There is no valid state.
     """
-    if not has_checkpoint(folder):
-        raise ConfigError(f"no checkpoint in {folder.absolute()}")
+    if not has_checkpoint(run_dir):
+        raise ConfigError(f"no checkpoint in {run_dir.absolute()}")
     try:
-        return load_checkpoint(folder / LAST)
+        return load_checkpoint(run_dir / LAST)
     except ConfigError as error:
         problem = error
-    previous = folder / PREVIOUS
+    previous = run_dir / PREVIOUS
     if not fall_back and previous.exists():
         raise ConfigError(
             *problem.problems,
-            f"to resume from the state before it: mv {previous} {folder / LAST}; resume=auto does that by itself",
+            f"to resume from the state before it: mv {previous} {run_dir / LAST}; resume=auto does that by itself",
         )
     try:
         state = load_checkpoint(previous)
@@ -221,13 +221,13 @@ def _iter_storage_sizes(state: Any) -> Iterator[tuple[int, int]]:
         yield from _iter_storage_sizes(item)
 
 
-def check_disk_space(folder: Path, state: dict[str, Any], shared_state: dict[str, Any]) -> None:
+def check_disk_space(run_dir: Path, state: dict[str, Any], shared_state: dict[str, Any]) -> None:
     """Check before the first step whether the checkpoints of a run fit on the disk, and warn if not.
 
     They are two states, the best weights, and a third state while it is written.
 
     Args:
-        folder: The run directory.
+        run_dir: The run directory.
         state: State of the run.
         shared_state: What every checkpoint contains in addition.
 
@@ -237,10 +237,10 @@ def check_disk_space(folder: Path, state: dict[str, Any], shared_state: dict[str
     shared_bytes = count_state_bytes(shared_state)
     state_bytes, best_bytes = count_state_bytes(state) + shared_bytes, count_state_bytes(state["task"]) + shared_bytes
     existing_bytes = sum(
-        path.stat().st_size for path in (folder / name for name in (LAST, PREVIOUS, BEST)) if path.exists()
+        path.stat().st_size for path in (run_dir / name for name in (LAST, PREVIOUS, BEST)) if path.exists()
     )
-    free_bytes = atomic_write.get_free_bytes(folder)
-    text = f"{free_bytes / 1e6:.1f} MB free in {folder}"
+    free_bytes = atomic_write.get_free_bytes(run_dir)
+    text = f"{free_bytes / 1e6:.1f} MB free in {run_dir}"
     if free_bytes < (state_bytes if existing_bytes else state_bytes + best_bytes):
         raise SystemFault(f"disk full: a checkpoint needs {(state_bytes + best_bytes) / 1e6:.1f} MB, {text}")
     needed_bytes = 3 * state_bytes + best_bytes - existing_bytes
@@ -252,15 +252,15 @@ class CheckpointManager:
     """Saves the last two states and the best weights of a run in its directory.
 
     Args:
-        folder: The run directory; temporary files left by a crash are removed.
+        run_dir: The run directory; temporary files left by a crash are removed.
         run_metadata: Description of the run, saved in every file.
         data: State of the data set, saved in every file.
     """
 
-    def __init__(self, folder: Path, run_metadata: dict[str, Any], data: dict[str, Any] | None = None):
-        self.run_dir = folder
+    def __init__(self, run_dir: Path, run_metadata: dict[str, Any], data: dict[str, Any] | None = None):
+        self.run_dir = run_dir
         self.shared_state = {migrations.KEY: FORMAT_VERSION, "run_metadata": run_metadata, "data": data}
-        atomic_write.remove_leftovers(folder)
+        atomic_write.remove_leftovers(run_dir)
 
     @property
     def last_path(self) -> Path:
