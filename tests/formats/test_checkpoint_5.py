@@ -32,10 +32,24 @@ def test_resumed_run_equals_uninterrupted_run() -> None:
     for row, expected_row in zip(found, expected, strict=True):
         assert_equal(row, expected_row)
     results = json.loads(Path("stopped", "results.json").read_text())
+    assert "logger.tensorboard.log_dir=boards" in results["overrides"]
     for split in ("val", "test"):
         assert_equal(results[split], EXPECTED[split])
     events = accumulators.EventAccumulator("boards/stopped", size_guidance={"scalars": 0}).Reload()
     assert [event.step for event in events.Scalars("val/accuracy")] == [5, 10, 15, 20, 25, 30]
+
+
+@pytest.mark.parametrize("lost", [(), ("config.yaml",), ("config.yaml", "results.json")])
+@pytest.mark.parametrize("name", ["stopped", "finished"])
+def test_keys_are_renamed_and_the_identity_is_kept(name: str, lost: tuple[str, ...]) -> None:
+    saved_results = json.loads(Path(name, "results.json").read_text())
+    for file in lost:
+        Path(name, file).unlink()
+    saved = saved_run.load(Path(name))
+    for logger in (saved.tree["logger"]["tensorboard"], saved.raw["logger"]["tensorboard"]):
+        assert list(logger) == ["_target_", "log_dir"]
+        assert logger["log_dir"] == "boards"
+    assert saved.compute_config_hash(saved_results["data_digest"]) == saved_results["identity"]
 
 
 @pytest.mark.parametrize(("name", "split"), [("stopped", "stopped"), ("finished", "test")])

@@ -84,7 +84,7 @@ def test_data_configs_are_migrated_without_the_task(stored: str) -> None:
 @pytest.mark.parametrize(
     ("group", "path", "old", "new"),
     [
-        (path.split(".")[0].removesuffix("s"), f"trainer.{path}", old, new)
+        ("logger.mine" if ".loggers." in path else path.split(".")[0].removesuffix("s"), f"trainer.{path}", old, new)
         for path, keys in migrations._RENAMED_KEYS.items()
         for old, new in keys.items()
     ],
@@ -95,17 +95,18 @@ def test_a_renamed_key_keeps_its_value(group: str, path: str, old: str, new: str
     assert new in read.init_types
     assert old not in read.init_types
     node = {"_target_": path, "first": 1, old: [5, 5], "last": 2}
-    config = {group: node, "logger": {"mine": {"text": f"n ${{{group}.{old}}}"}}, "other": {old: 1}}
-    expected = {
-        group: {"_target_": path, "first": 1, new: [5, 5], "last": 2},
-        "logger": {"mine": {"text": f"n ${{{group}.{new}}}"}},
-        "other": {old: 1},
-    }
-    migrated = migrations.migrate_config(config, 2)
-    assert migrated == expected
-    assert list(migrated[group]) == list(expected[group])
-    assert migrations.migrate_config(expected, 3) == expected
-    own = {group: node | {"_target_": "mine.Class"}}
+
+    def make_config(node: dict[str, object], key: str) -> dict[str, object]:
+        top, _, name = group.partition(".")
+        others = {"callbacks": {"mine": {"text": f"n ${{{group}.{key}}}"}}, "other": {old: 1}}
+        return {top: {name: node} if name else node, **others}
+
+    config = make_config(node, old)
+    expected = make_config({"_target_": path, "first": 1, new: [5, 5], "last": 2}, new)
+    for version in (2, 3):
+        assert json.dumps(migrations.migrate_config(config, version)) == json.dumps(expected)  # in the same order
+    assert migrations.migrate_config(expected, migrations.FORMAT_VERSION) == expected
+    own = make_config(node | {"_target_": "mine.Class"}, old)
     assert migrations.migrate_config(own, 2) == own
     overrides = migrations.migrate_overrides([f"{group}.{old}=[1,2]", f"{group}={old}", f"{old}=3", "seed=1"], expected)
     assert overrides == [f"{group}.{new}=[1,2]", f"{group}={old}", f"{old}=3", "seed=1"]
@@ -132,6 +133,9 @@ def test_override_of_a_renamed_key_raises_with_its_current_name() -> None:
         compose.compose(["model=gcn", "data=sbm", "data.labelled=20"])
     with pytest.raises(ConfigError, match=r"model\.tied: unknown key; it is called model\.tie_weights now"):
         compose.compose(["model=gpt", "data=text_file", "data.path=poem.txt", "model.tied=false"])
+    current = r"logger\.tensorboard\.folder: unknown key; it is called logger\.tensorboard\.log_dir now"
+    with pytest.raises(ConfigError, match=current):
+        compose.compose(["logger=tensorboard", "logger.tensorboard.folder=boards"])
 
 
 @pytest.mark.parametrize("version", [0, True, "2", None, 1.5, migrations.FORMAT_VERSION + 1])

@@ -111,7 +111,7 @@ def test_curves_are_saved_as_an_image() -> None:
 def test_the_saved_configuration_builds_the_same_run() -> None:
     result = run("seed=3")
     tree = yaml.safe_load((Path(result.folder) / "config.yaml").read_text())
-    assert tree.pop("format_version") == 3
+    assert tree.pop("format_version") == 4
     assert tree["seed"] == 3
     assert tree["model"]["hidden"] == [4]
     assert validation.check_config(tree, result.options) == []

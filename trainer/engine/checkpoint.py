@@ -28,14 +28,14 @@ from trainer.utils.paths import describe_missing_path
 log = logging.getLogger(__name__)
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 """Format version of both files.
 
 Version 1 had no data; 1 and 2 (as ``format``) contain configurations of version 1. Before 3, optimizer states were flat
 vectors (``resume.split_flat_states``); before 4, some parameters had other names (``renamed_state``);
-before 5, some keys (``renamed_keys``).
+before 5, some keys (``renamed_keys``). Version 5 contains configurations of version 3.
 """
-_CONFIG_VERSIONS = {1: 1, 2: 1, 3: 2, 4: 3}
+_CONFIG_VERSIONS = {1: 1, 2: 1, 3: 2, 4: 3, 5: 3}
 """Version of the configuration in earlier checkpoints."""
 
 _LOAD_ERRORS = (RuntimeError, ValueError, LookupError, EOFError, TypeError, AttributeError, AssertionError)
@@ -162,10 +162,11 @@ def migrate_state(state: dict[str, Any], path: Path) -> dict[str, Any]:
         state["data"] = None
     if version < 3 and "position" in state:  # the last state, not the best weights
         state |= {"should_stop": False, "callbacks": {}}
-    about = state.get("about")
-    if version < FORMAT_VERSION and isinstance(about, dict) and isinstance(about.get("config"), dict):
-        config = migrations.migrate_config(about["config"], _CONFIG_VERSIONS[version])
-        state["about"] = migrations.rename_options(about) | {"config": config}
+    key = "about" if version < 5 else "run_metadata"
+    metadata = state.get(key)
+    if version < FORMAT_VERSION and isinstance(metadata, dict) and isinstance(metadata.get("config"), dict):
+        config = migrations.migrate_config(metadata["config"], _CONFIG_VERSIONS[version])
+        state[key] = migrations.rename_options(metadata) | {"config": config}
     return renamed_keys.rename_keys(state, path) if version < 5 else state
 
 
