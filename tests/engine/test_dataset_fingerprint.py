@@ -200,7 +200,7 @@ def test_changed_images_behind_links_are_detected() -> None:
     for kind in ("dark", "light"):
         Path("files", "kinds", kind).symlink_to(Path("store", kind).absolute(), target_is_directory=True)
     overrides = ["model=mlp", "data=image_folder", "data.path=files/kinds", "max_steps=1", "draw=false"]
-    path = Path(train.run(compose.compose(overrides)).folder)
+    path = Path(train.run(compose.compose(overrides)).run_dir)
     evaluate_scores(path)
     for file in Path("store").rglob("*.png"):
         file.write_bytes(next(Path("store", "light").iterdir()).read_bytes())
@@ -216,4 +216,4 @@ def test_digest_of_the_working_folder_ignores_runs() -> None:
     overrides = ["model=mlp", "data=idx", "data.path=.", "max_steps=1"]
     first, second = (train.run(compose.compose([*overrides, f"seed={seed}"])) for seed in (0, 1))
     assert first.data_digest == second.data_digest
-    assert evaluate_scores(Path(first.folder)) == first.test
+    assert evaluate_scores(Path(first.run_dir)) == first.test

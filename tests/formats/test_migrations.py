@@ -42,7 +42,7 @@ def test_resume_auto_finds_the_run(name: str) -> None:
     saved = json.loads(Path(f"outputs/{name}/results.json").read_text())["overrides"]
     overrides = [override for override in saved if not override.startswith("hydra.")]
     result = train.run(compose.compose([*overrides, "resume=auto", "hydra.run.dir=outputs/other"]))
-    assert result.folder == f"outputs/{name}"
+    assert result.run_dir == f"outputs/{name}"
     assert result.status == "finished"
 
 
@@ -121,11 +121,21 @@ def test_a_renamed_option_is_read_by_its_current_name(group: str, old: str, new:
     assert old not in registry.list_options(group)
     results = {group: old, "options": {group: old, "task": "classification"}, "seed": 0}
     expected = {group: new, "options": {group: new, "task": "classification"}, "seed": 0}
-    assert migrations.rename_options(results) == expected
-    assert migrations.rename_options(results | {"format_version": 2}) == expected | {"format_version": 2}
-    assert migrations.rename_options(results | {"format_version": 3})[group] == old
+    assert migrations.migrate_results(results) == expected
+    assert migrations.migrate_results(results | {"format_version": 2}) == expected | {"format_version": 2}
+    assert migrations.migrate_results(results | {"format_version": 3})[group] == old
     with pytest.raises(ConfigError, match=f"did you mean {new}"):
         compose.compose([f"{group}={old}"])
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_renamed_keys_of_results_are_read_by_their_current_names(version: int) -> None:
+    others = {"seed": 0, "format_version": version}
+    expected = {"run_dir": "a", **others, "working_dir": "b"}
+    assert migrations.migrate_results({"folder": "a", **others, "home": "b"}) == expected
+    assert migrations.migrate_results(expected) == expected
+    foreign = {"folder": "a", "format_version": migrations.FORMAT_VERSION}
+    assert migrations.migrate_results(foreign) == foreign
 
 
 def test_override_of_a_renamed_key_raises_with_its_current_name() -> None:

@@ -141,7 +141,7 @@ def test_duplicate_rows_have_distinct_keys() -> None:
     Path("files").mkdir()
     Path("files/t.csv").write_text("a,kind\n" + "1,x\n2,y\n" * 40)
     overrides = ["model=mlp", "data=csv", "data.path=files/t.csv", "data.target=kind", "epochs=1"]
-    path = Path(train.run(compose.compose(overrides)).folder)
+    path = Path(train.run(compose.compose(overrides)).run_dir)
     best = checkpoint.load_checkpoint(path / checkpoint.BEST)["data"]
     keys = torch.cat(list(best["fitted"]["split"].values()))
     assert len(keys.unique()) == 80
@@ -172,7 +172,7 @@ def test_resuming_with_changed_data_raises(
     after = {file.name: file.read_bytes() for file in path.iterdir() if file.name not in ("train.log", ".lock")}
     assert after == before, "a refused run must not change"
     other = train.run(compose.compose([*overrides, "resume=auto"]))
-    assert Path(other.folder) != path, "resume=auto must find only a run of the same data"
+    assert Path(other.run_dir) != path, "resume=auto must find only a run of the same data"
     if change is halve_files:
         done = train.resume_run(saved_run.load_from_args("resume", [str(path), "allow_changed_data=true"])[0])
         assert done.data_digest == other.data_digest, "its scores are of the changed data"
@@ -255,7 +255,7 @@ def test_environment_value_is_in_no_file_of_a_run(
     file.write_text(file.read_text().replace(",x,", ",Hush4711,", 3))
     overrides = ["model=real_nvp", "data=csv", f"data.path={file}", "data.target=null", "data.drop_columns=[label]"]
     overrides += ["data.missing=['${oc.env:GAP_CODE}']", "max_steps=2", "threads=1"]
-    path = Path(train.run(compose.compose(overrides)).folder)
+    path = Path(train.run(compose.compose(overrides)).run_dir)
     exposed = [found.name for found in path.rglob("*.*") if b"hush4711" in found.read_bytes().lower()]
     assert exposed == []
     Path("today.csv").write_text("a,b,kind\n0.2,0.9,hush4711\n0.2,0.9,\n")

@@ -52,6 +52,8 @@ _RENAMED_OPTIONS: Mapping[str, Mapping[str, str]] = {
     "model": {"matrix_factorisation": "matrix_factorization"},
 }
 """Current name of each option that was renamed in version 3, by group."""
+_RENAMED_RESULT_KEYS = {"folder": "run_dir", "home": "working_dir"}
+"""Current name of each key of results, and of the metadata of checkpoints, that was renamed in version 4."""
 
 
 def check_version(version: object, file: Path, newest: int = FORMAT_VERSION) -> int:
@@ -174,9 +176,14 @@ def _replace_text(node: Any, replacements: Mapping[str, str]) -> Any:
     return reduce(lambda text, pair: text.replace(*pair), replacements.items(), node) if isinstance(node, str) else node
 
 
-def rename_options(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return results, or the metadata of a checkpoint, with the current names of their options."""
+def migrate_results(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return results, or the metadata of a checkpoint, with the current names of their keys and options.
+
+    The version stays that of the identity: the results of an earlier run that was completed have the current keys.
+    """
     version = results.get(KEY, 1)
+    if not isinstance(version, int) or version < 4:
+        results = {_RENAMED_RESULT_KEYS.get(key, key): value for key, value in results.items()}
     if isinstance(version, int) and version >= 3:
         return dict(results)
     renamed = _rename_option_values(results)

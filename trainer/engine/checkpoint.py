@@ -33,7 +33,7 @@ FORMAT_VERSION = 6
 
 Version 1 had no data; 1 and 2 (as ``format``) contain configurations of version 1. Before 3, optimizer states were flat
 vectors (``resume.split_flat_states``); before 4, some parameters had other names (``renamed_state``);
-before 5, some keys (``renamed_keys``). Version 5 contains configurations of version 3.
+before 5, some keys (``renamed_keys``); before 6, a key of the run metadata and of configurations (``migrations``).
 """
 _CONFIG_VERSIONS = {1: 1, 2: 1, 3: 2, 4: 3, 5: 3}
 """Version of the configuration in earlier checkpoints."""
@@ -166,7 +166,7 @@ def migrate_state(state: dict[str, Any], path: Path) -> dict[str, Any]:
     metadata = state.get(key)
     if version < FORMAT_VERSION and isinstance(metadata, dict) and isinstance(metadata.get("config"), dict):
         config = migrations.migrate_config(metadata["config"], _CONFIG_VERSIONS[version])
-        state[key] = migrations.rename_options(metadata) | {"config": config}
+        state[key] = migrations.migrate_results(metadata) | {"config": config}
     return renamed_keys.rename_keys(state, path) if version < 5 else state
 
 

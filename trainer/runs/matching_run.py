@@ -49,6 +49,6 @@ def _identity(results: dict[str, Any]) -> str | None:
     if not results or migrations.get_identity_version(results) == migrations.FORMAT_VERSION:
         return results.get("identity")
     try:
-        return saved_run.load(Path(results["folder"])).compute_config_hash(results.get("data_digest"))
+        return saved_run.load(Path(results["run_dir"])).compute_config_hash(results.get("data_digest"))
     except UserError:
         return None

@@ -159,7 +159,7 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
         raise ConfigError(*(f"{path / run_dir.CONFIG_FILE}: {problem}" for problem in problems))
     flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})
     overrides = migrations.migrate_overrides(result.overrides, tree)
-    return Config(tree, raw, names, overrides, str(path), str(path), flat, result.home)
+    return Config(tree, raw, names, overrides, str(path), str(path), flat, result.working_dir)
 
 
 def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
