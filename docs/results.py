@@ -34,7 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, (kind, words) in PANELS.items():
             config = trainer.compose([*words.split(), "threads=1", f"hydra.run.dir={folder}/{name}"])
-            axes[name].imshow(plt.imread(Path(trainer.run(config).folder) / name))
+            axes[name].imshow(plt.imread(Path(trainer.run(config).run_dir) / name))
             axes[name].set_title(f"{kind}: {name}\n{words}", fontsize=10)
             axes[name].axis("off")
     figure.savefig(HERE / "results.png", dpi=100)

@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> list[float]:
         ["model=mlp", "data=csv", f"data.path={table}", f"data.target={target}", "task=regression", "epochs=60"]
     )
     result = trainer.run(config)
-    predictions = predict_file(Path(result.folder), new)
+    predictions = predict_file(Path(result.run_dir), new)
     for number, value in enumerate(predictions, start=1):
         print(f"row {number}: {value:,.0f}")
     return predictions

@@ -72,8 +72,8 @@ def test_concurrent_run_in_another_thread_raises(call: Any) -> None:
     assert "another thread of this process is training" in errors[0]
     assert result.test == reference.test
     assert len([*Path("outputs").glob("2*/*")]) == 2, "the refused run wrote nothing"
-    log = (Path(result.folder) / "train.log").read_text(encoding="utf-8")
-    assert log.count("epoch") == (Path(reference.folder) / "train.log").read_text(encoding="utf-8").count("epoch")
+    log = (Path(result.run_dir) / "train.log").read_text(encoding="utf-8")
+    assert log.count("epoch") == (Path(reference.run_dir) / "train.log").read_text(encoding="utf-8").count("epoch")
 
 
 @pytest.mark.slow

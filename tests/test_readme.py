@@ -110,7 +110,7 @@ def test_documented_python_script_runs(page: str, docs_dir: Path) -> None:
     for block in SCRIPTS[page]:
         exec(compile(block, page, "exec"), namespace)
     assert namespace["result"].test["accuracy"] > 0.5
-    assert (docs_dir / namespace["result"].folder / "results.json").is_file()
+    assert (docs_dir / namespace["result"].run_dir / "results.json").is_file()
 
 
 @pytest.mark.parametrize("line", RUNS)

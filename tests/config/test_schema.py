@@ -74,7 +74,7 @@ def test_every_global_key_has_a_test() -> None:
 def run_without_overrides() -> dict[str, Any]:
     """Return the result of a run with the values of ``train.yaml``."""
     result = run()
-    return asdict(result) | {"metrics": read_metrics(Path(result.folder))}
+    return asdict(result) | {"metrics": read_metrics(Path(result.run_dir))}
 
 
 @pytest.mark.parametrize("key", [key for key, (_, what) in CHANGES.items() if what != "elsewhere"])
@@ -86,14 +86,14 @@ def test_a_global_key_has_its_documented_effect(key: str) -> None:
             run(override)
         return
     result = run(override)
-    actual = read_metrics(Path(result.folder)) if effect == "metrics" else getattr(result, effect)
+    actual = read_metrics(Path(result.run_dir)) if effect == "metrics" else getattr(result, effect)
     assert actual != run_without_overrides()[effect]
 
 
 @pytest.mark.slow
 def test_grad_clip_mode_changes_the_metrics() -> None:
     norm, value = run("grad_clip=1e-2"), run("grad_clip=1e-2", "grad_clip_mode=value")
-    assert read_metrics(Path(norm.folder)) != read_metrics(Path(value.folder))
+    assert read_metrics(Path(norm.run_dir)) != read_metrics(Path(value.run_dir))
 
 
 @pytest.mark.slow
@@ -144,7 +144,7 @@ def test_save_every_sets_the_interval_of_checkpoints(monkeypatch: pytest.MonkeyP
 
 def test_log_every_selects_the_logged_steps() -> None:
     result = run("logger.csv.steps=true", "log_every=2", "epochs=2")
-    lines = Path(result.folder, "steps.csv").read_text().splitlines()
+    lines = Path(result.run_dir, "steps.csv").read_text().splitlines()
     assert [int(line.split(",")[0]) for line in lines[1:]] == [2, 4, 6]
 
 
@@ -157,7 +157,7 @@ def test_data_dir_is_searched_for_real_data(tmp_path: Path) -> None:
 
 def test_draw_false_writes_no_figures() -> None:
     result = run("draw=false")
-    assert {path.name for path in Path(result.folder).glob("*.png")} == {"curves.png"}
+    assert {path.name for path in Path(result.run_dir).glob("*.png")} == {"curves.png"}
 
 
 def test_draw_seconds_limits_the_figures(capsys: pytest.CaptureFixture[str]) -> None:
@@ -221,7 +221,7 @@ def test_fingerprint_mode_is_stored(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_allow_changed_data_permits_evaluation_on_changed_rows(tmp_path: Path) -> None:
     words = ["model=mlp", "data=csv", write_table(tmp_path / "d.csv", 40), "data.target=kind", "epochs=1"]
-    path = Path(train.run(compose.compose(words)).folder)
+    path = Path(train.run(compose.compose(words)).run_dir)
     write_table(tmp_path / "d.csv", 50)
     with pytest.raises(ConfigError, match=r"rows: 40 before, 50 now\n.*allow_changed_data=true"):
         evaluate.evaluate_run(saved_run.load(path))

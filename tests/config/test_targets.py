@@ -208,7 +208,7 @@ def test_untrusted_experiment_is_refused_by_hydra_commands(tmp_path: Path) -> No
 @pytest.mark.slow
 def test_tampered_run_directory_is_refused() -> None:
     result = runner.run(compose.compose(SMALL))
-    path = Path(result.folder)
+    path = Path(result.run_dir)
     valid = yaml.safe_load((path / "config.yaml").read_text())
     # An unfinished run, so that resuming reads its configuration.
     results = json.loads((path / "results.json").read_text()) | {"status": "interrupted"}
@@ -259,7 +259,7 @@ def test_built_in_options_name_only_built_in_classes() -> None:
 
 
 def test_evaluate_refuses_a_plugin_that_the_run_lacks(cwd: Path) -> None:
-    path = runner.run(compose.compose(["model=mlp", "data=moons", "max_steps=1", "draw=false"])).folder
+    path = runner.run(compose.compose(["model=mlp", "data=moons", "max_steps=1", "draw=false"])).run_dir
     with pytest.raises(ConfigError, match="trained without the module evil"):
         saved_run.load_from_args("evaluate", [path, "plugins=[evil]"])
     assert not (cwd / MARKER).exists()

@@ -60,7 +60,7 @@ def test_class_and_file_names_are_escaped_in_figures() -> None:
             Image.fromarray(pixels).save(Path("pics", class_name, f"$p_{{{number}\\frac.png"))
     words = ["model=cnn", "model.channels=[2,2,2]", "data=image_folder", "data.path=pics", "data.size=8", "epochs=1"]
     result = runner.run(compose.compose([*words, "threads=1"]))
-    assert {"confusion.png", "mistakes.png"} <= {path.name for path in Path(result.folder).iterdir()}
+    assert {"confusion.png", "mistakes.png"} <= {path.name for path in Path(result.run_dir).iterdir()}
 
 
 def test_repeated_training_images_are_captioned_with_file_names() -> None:

@@ -10,8 +10,7 @@ from tests.helpers.own_runs import copy_files, evaluate_scores, train_run
 from trainer.config import compose
 from trainer.engine import dataset_fingerprint
 from trainer.engine.dataset_fingerprint import describe_changes
-from trainer.runs import run_dir as run_folder
-from trainer.runs import train
+from trainer.runs import run_dir, train
 from trainer.utils.errors import ConfigError, SystemFault
 
 
@@ -126,9 +125,9 @@ def test_run_directories_are_not_listed(tmp_path: Path) -> None:
 
 
 def test_run_file_names_equal_those_of_run_dir() -> None:
-    assert dataset_fingerprint.RUNS_DIR_NAME == run_folder.RUNS_ROOT
-    assert set(dataset_fingerprint.RUN_FILE_NAMES) == {run_folder.LOCK_FILE, *run_folder.IDENTIFYING_FILES}
-    assert dataset_fingerprint.JOB_SUFFIX == run_folder.JOB_OUTPUT_SUFFIX
+    assert dataset_fingerprint.RUNS_DIR_NAME == run_dir.RUNS_ROOT
+    assert set(dataset_fingerprint.RUN_FILE_NAMES) == {run_dir.LOCK_FILE, *run_dir.IDENTIFYING_FILES}
+    assert dataset_fingerprint.JOB_SUFFIX == run_dir.JOB_OUTPUT_SUFFIX
 
 
 def test_fingerprints_above_and_below_the_file_limit_are_comparable(
@@ -201,7 +200,7 @@ def test_changed_images_behind_links_are_detected() -> None:
     for kind in ("dark", "light"):
         Path("files", "kinds", kind).symlink_to(Path("store", kind).absolute(), target_is_directory=True)
     overrides = ["model=mlp", "data=image_folder", "data.path=files/kinds", "max_steps=1", "draw=false"]
-    path = Path(train.run(compose.compose(overrides)).folder)
+    path = Path(train.run(compose.compose(overrides)).run_dir)
     evaluate_scores(path)
     for file in Path("store").rglob("*.png"):
         file.write_bytes(next(Path("store", "light").iterdir()).read_bytes())
@@ -217,4 +216,4 @@ def test_digest_of_the_working_folder_ignores_runs() -> None:
     overrides = ["model=mlp", "data=idx", "data.path=.", "max_steps=1"]
     first, second = (train.run(compose.compose([*overrides, f"seed={seed}"])) for seed in (0, 1))
     assert first.data_digest == second.data_digest
-    assert evaluate_scores(Path(first.folder)) == first.test
+    assert evaluate_scores(Path(first.run_dir)) == first.test

@@ -189,7 +189,7 @@ def write_run(path: Path, change: dict[str, Any]) -> Path:
         "overrides": [],
         "identity": config.config_hash,
     }
-    results |= {"folder": str(path), "seed": 0, **{group: names[group] for group in ("model", "data", "task")}}
+    results |= {"run_dir": str(path), "seed": 0, **{group: names[group] for group in ("model", "data", "task")}}
     tree = yaml.safe_dump({**config.raw, **change})
     return write(path, {"config.yaml": tree, "results.json": json.dumps(results), "mine.py": ""})
 

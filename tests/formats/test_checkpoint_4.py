@@ -71,7 +71,7 @@ def test_resume_auto_finds_the_run(name: str) -> None:
     shutil.move(name, f"outputs/{name}")
     overrides = [word for word in saved_run.load(Path("outputs", name)).overrides if not word.startswith("hydra.")]
     result = train.run(compose.compose([*overrides, "resume=auto", "hydra.run.dir=outputs/other"]))
-    assert (result.folder, result.status) == (f"outputs/{name}", "finished")
+    assert (result.run_dir, result.status) == (f"outputs/{name}", "finished")
 
 
 def iter_keys(node: Any) -> Iterator[str]:

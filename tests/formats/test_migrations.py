@@ -42,7 +42,7 @@ def test_resume_auto_finds_the_run(name: str) -> None:
     saved = json.loads(Path(f"outputs/{name}/results.json").read_text())["overrides"]
     overrides = [override for override in saved if not override.startswith("hydra.")]
     result = train.run(compose.compose([*overrides, "resume=auto", "hydra.run.dir=outputs/other"]))
-    assert result.folder == f"outputs/{name}"
+    assert result.run_dir == f"outputs/{name}"
     assert result.status == "finished"
 
 
@@ -84,7 +84,7 @@ def test_data_configs_are_migrated_without_the_task(stored: str) -> None:
 @pytest.mark.parametrize(
     ("group", "path", "old", "new"),
     [
-        (path.split(".")[0].removesuffix("s"), f"trainer.{path}", old, new)
+        ("logger.mine" if ".loggers." in path else path.split(".")[0].removesuffix("s"), f"trainer.{path}", old, new)
         for path, keys in migrations._RENAMED_KEYS.items()
         for old, new in keys.items()
     ],
@@ -95,17 +95,18 @@ def test_a_renamed_key_keeps_its_value(group: str, path: str, old: str, new: str
     assert new in read.init_types
     assert old not in read.init_types
     node = {"_target_": path, "first": 1, old: [5, 5], "last": 2}
-    config = {group: node, "logger": {"mine": {"text": f"n ${{{group}.{old}}}"}}, "other": {old: 1}}
-    expected = {
-        group: {"_target_": path, "first": 1, new: [5, 5], "last": 2},
-        "logger": {"mine": {"text": f"n ${{{group}.{new}}}"}},
-        "other": {old: 1},
-    }
-    migrated = migrations.migrate_config(config, 2)
-    assert migrated == expected
-    assert list(migrated[group]) == list(expected[group])
-    assert migrations.migrate_config(expected, 3) == expected
-    own = {group: node | {"_target_": "mine.Class"}}
+
+    def make_config(node: dict[str, object], key: str) -> dict[str, object]:
+        top, _, name = group.partition(".")
+        others = {"callbacks": {"mine": {"text": f"n ${{{group}.{key}}}"}}, "other": {old: 1}}
+        return {top: {name: node} if name else node, **others}
+
+    config = make_config(node, old)
+    expected = make_config({"_target_": path, "first": 1, new: [5, 5], "last": 2}, new)
+    for version in (2, 3):
+        assert json.dumps(migrations.migrate_config(config, version)) == json.dumps(expected)  # in the same order
+    assert migrations.migrate_config(expected, migrations.FORMAT_VERSION) == expected
+    own = make_config(node | {"_target_": "mine.Class"}, old)
     assert migrations.migrate_config(own, 2) == own
     overrides = migrations.migrate_overrides([f"{group}.{old}=[1,2]", f"{group}={old}", f"{old}=3", "seed=1"], expected)
     assert overrides == [f"{group}.{new}=[1,2]", f"{group}={old}", f"{old}=3", "seed=1"]
@@ -120,11 +121,21 @@ def test_a_renamed_option_is_read_by_its_current_name(group: str, old: str, new:
     assert old not in registry.list_options(group)
     results = {group: old, "options": {group: old, "task": "classification"}, "seed": 0}
     expected = {group: new, "options": {group: new, "task": "classification"}, "seed": 0}
-    assert migrations.rename_options(results) == expected
-    assert migrations.rename_options(results | {"format_version": 2}) == expected | {"format_version": 2}
-    assert migrations.rename_options(results | {"format_version": 3})[group] == old
+    assert migrations.migrate_results(results) == expected
+    assert migrations.migrate_results(results | {"format_version": 2}) == expected | {"format_version": 2}
+    assert migrations.migrate_results(results | {"format_version": 3})[group] == old
     with pytest.raises(ConfigError, match=f"did you mean {new}"):
         compose.compose([f"{group}={old}"])
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_renamed_keys_of_results_are_read_by_their_current_names(version: int) -> None:
+    others = {"seed": 0, "format_version": version}
+    expected = {"run_dir": "a", **others, "working_dir": "b"}
+    assert migrations.migrate_results({"folder": "a", **others, "home": "b"}) == expected
+    assert migrations.migrate_results(expected) == expected
+    foreign = {"folder": "a", "format_version": migrations.FORMAT_VERSION}
+    assert migrations.migrate_results(foreign) == foreign
 
 
 def test_override_of_a_renamed_key_raises_with_its_current_name() -> None:
@@ -132,6 +143,9 @@ def test_override_of_a_renamed_key_raises_with_its_current_name() -> None:
         compose.compose(["model=gcn", "data=sbm", "data.labelled=20"])
     with pytest.raises(ConfigError, match=r"model\.tied: unknown key; it is called model\.tie_weights now"):
         compose.compose(["model=gpt", "data=text_file", "data.path=poem.txt", "model.tied=false"])
+    current = r"logger\.tensorboard\.folder: unknown key; it is called logger\.tensorboard\.log_dir now"
+    with pytest.raises(ConfigError, match=current):
+        compose.compose(["logger=tensorboard", "logger.tensorboard.folder=boards"])
 
 
 @pytest.mark.parametrize("version", [0, True, "2", None, 1.5, migrations.FORMAT_VERSION + 1])

@@ -59,7 +59,7 @@ def test_resume_auto_finds_a_run_by_the_current_keys(name: str) -> None:
     assert "data.labelled=20" not in saved.overrides
     overrides = [override for override in saved.overrides if not override.startswith("hydra.")]
     result = train.run(compose.compose([*overrides, "resume=auto", "hydra.run.dir=outputs/other"]))
-    assert (result.folder, result.status) == (f"outputs/{name}", "finished")
+    assert (result.run_dir, result.status) == (f"outputs/{name}", "finished")
 
 
 @pytest.mark.parametrize("model", NAMES)

@@ -47,7 +47,7 @@ def train_run(name: str, *more: str) -> Path:
     paths = [f"data.{key}={value}" for key, value in copy_files(name).items()]
     model = next((override for override in more if override.startswith("model=")), f"model={MODELS[name]}")
     overrides = [model, f"data={name}", *paths, "max_steps=3", "val_every=50", "threads=1", "draw=false", *more]
-    return Path(train.run(compose.compose(list(dict.fromkeys(overrides)))).folder)
+    return Path(train.run(compose.compose(list(dict.fromkeys(overrides)))).run_dir)
 
 
 def evaluate_scores(path: Path, *overrides: str) -> dict[str, float]:

@@ -34,8 +34,8 @@ def equal(a: Any, b: Any) -> bool:
     return a == b
 
 
-def load_step(folder: Path) -> int:
-    return load_newest(folder)["position"]["step"]
+def load_step(run_dir: Path) -> int:
+    return load_newest(run_dir)["position"]["step"]
 
 
 def fork() -> int:

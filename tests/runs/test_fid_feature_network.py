@@ -102,8 +102,8 @@ def test_evaluate_reproduces_the_fid_of_a_run() -> None:
     result = train.run(compose.compose(TINY))
     assert {"frechet", "precision", "recall", "copies"} <= set(result.test)
     assert result.best_possible["frechet"] < result.baseline["frechet"]
-    assert evaluate.evaluate_run(saved_run.load(Path(result.folder))) == result.test
-    results = json.loads((Path(result.folder) / "results.json").read_text())
+    assert evaluate.evaluate_run(saved_run.load(Path(result.run_dir))) == result.test
+    results = json.loads((Path(result.run_dir) / "results.json").read_text())
     assert results["baseline"]["frechet"] == result.baseline["frechet"]
 
 
@@ -186,9 +186,9 @@ def test_network_without_curves_is_completed_silently(capsys: pytest.CaptureFixt
 def test_classifier_run_of_another_task_or_other_data_raises() -> None:
     mlp = train_mlp()
     with pytest.raises(ConfigError, match=r"task.classifier: .* was trained on other data"):
-        attach_network(f"task.classifier={mlp.folder}")
+        attach_network(f"task.classifier={mlp.run_dir}")
     vae = train.run(compose.compose([*TINY, "task.classifier=null"]))
     with pytest.raises(ConfigError, match="is a run of task=vae, which does not predict classes"):
-        attach_network(f"task.classifier={vae.folder}")
+        attach_network(f"task.classifier={vae.run_dir}")
     with pytest.raises(ConfigError, match="not a run directory"):
         attach_network("task.classifier=nowhere")

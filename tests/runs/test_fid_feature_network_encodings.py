@@ -48,7 +48,7 @@ def train_run(*overrides: str) -> Result:
 
 
 def evaluate_scores(result: Result, *overrides: str) -> dict[str, float]:
-    return evaluate.evaluate_run(saved_run.load_from_args("evaluate", [result.folder, *overrides])[0])
+    return evaluate.evaluate_run(saved_run.load_from_args("evaluate", [result.run_dir, *overrides])[0])
 
 
 def network_mtimes() -> dict[str, int]:
@@ -97,7 +97,7 @@ def test_network_of_changed_data_has_encodings_of_the_run() -> None:
     changed = evaluate_scores(result, "allow_changed_data=true")
     (other,) = network_mtimes()
     assert other != name
-    stored_data, own = load_data_state(f"outputs/classifiers/{other}"), load_data_state(result.folder)
+    stored_data, own = load_data_state(f"outputs/classifiers/{other}"), load_data_state(result.run_dir)
     assert equal(stored_data["fitted"]["schema"], own["fitted"]["schema"])
     assert stored_data["fingerprint"]["digest"] != own["fingerprint"]["digest"]
     assert evaluate_scores(result, "allow_changed_data=true") == changed
@@ -136,10 +136,10 @@ def test_classifier_run_with_equal_encodings_is_accepted_from_any_folder(
     write_table(1)
     classifier_run = train_run(*MLP, "data.split_column=part", "hydra.run.dir=outputs/classifier")
     write_table(1, extra_rows=20)
-    result = train_run(*FLOW, "data.split_column=part", f"task.classifier={classifier_run.folder}")
+    result = train_run(*FLOW, "data.split_column=part", f"task.classifier={classifier_run.run_dir}")
     assert result.data_digest != classifier_run.data_digest
     assert "frechet" in result.test
-    where = Path(result.folder).absolute()
+    where = Path(result.run_dir).absolute()
     Path("elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
     assert evaluate.evaluate_run(saved_run.load(where)) == result.test
@@ -148,7 +148,7 @@ def test_classifier_run_with_equal_encodings_is_accepted_from_any_folder(
 def test_network_is_found_from_another_working_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     write_table(1)
     result = train_run(*FLOW)
-    where = Path(result.folder).absolute()
+    where = Path(result.run_dir).absolute()
     Path("elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
     assert evaluate.evaluate_run(saved_run.load(where)) == result.test
@@ -167,13 +167,13 @@ def test_classifier_run_with_other_encodings_raises(seed: int, names: str, messa
     classifier_run = train_run(*MLP, "data.split_column=part")
     write_table(seed, names=names)
     with pytest.raises(ConfigError, match=f"task.classifier: .* was trained on other data: {message}"):
-        train_run(*FLOW, "data.split_column=part", f"task.classifier={classifier_run.folder}")
+        train_run(*FLOW, "data.split_column=part", f"task.classifier={classifier_run.run_dir}")
 
 
 @pytest.mark.parametrize(("name", "is_accepted"), [("digits", True), ("wine", False)])
 def test_classifier_run_with_other_split_needs_a_known_scale(name: str, *, is_accepted: bool) -> None:
     classifier_run = train_run("model=mlp", f"data={name}", "augment=none", "max_steps=5", "threads=1", "draw=false")
-    config = compose.compose(["model=vae", f"data={name}", f"task.classifier={classifier_run.folder}", "data.seed=1"])
+    config = compose.compose(["model=vae", f"data={name}", f"task.classifier={classifier_run.run_dir}", "data.seed=1"])
     data = factory.make_dataset(config.tree)
     if is_accepted:
         fid_feature_network.attach_feature_extractor(config, data, train.train_nested_run)
@@ -190,10 +190,10 @@ def test_a_user_classification_task_is_accepted() -> None:
     write_table(1)
     own = ("plugins=[own_task]", "data.split_column=part")
     classifier_run = train_run(*MLP, *own, "task._target_=own_task.Own")
-    config = compose.compose([*FLOW, *own, f"task.classifier={classifier_run.folder}"])
+    config = compose.compose([*FLOW, *own, f"task.classifier={classifier_run.run_dir}"])
     data = factory.make_dataset(config.tree)
     fid_feature_network.attach_feature_extractor(config, data, train.train_nested_run)
     assert data.info.classifier is not None
     features, classes = data.info.classifier(data.test.batch(torch.arange(10), 0).inputs["x"])
     assert (features.shape, classes.shape) == ((10, 7), (10,))
-    assert run_dir.read_results(Path(classifier_run.folder))["status"] == "finished"
+    assert run_dir.read_results(Path(classifier_run.run_dir))["status"] == "finished"

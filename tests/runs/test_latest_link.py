@@ -27,6 +27,6 @@ def test_interrupted_run_is_resumed_through_the_latest_link(
     path = Path("outputs/latest") if link == "outputs/latest" else tmp_path / "outputs/latest"
     assert path.readlink() == Path("day/a")
     result = train.resume_run(saved_run.load(path))
-    assert (result.status, Path(result.folder).name) == ("finished", "a")
+    assert (result.status, Path(result.run_dir).name) == ("finished", "a")
     assert path.readlink() == Path("day/a")
     assert run_dir.read_results(path)["status"] == "finished"

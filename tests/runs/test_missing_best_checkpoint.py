@@ -33,7 +33,7 @@ def truncate(file: Path) -> None:
 
 
 def replace_by_other_run(file: Path) -> None:
-    shutil.copy(Path(run("seed=5", *FIRST_IS_BEST).folder, file.name), file)
+    shutil.copy(Path(run("seed=5", *FIRST_IS_BEST).run_dir, file.name), file)
 
 
 def edit_step(file: Path) -> None:
@@ -42,7 +42,7 @@ def edit_step(file: Path) -> None:
 
 
 def test_weights_in_the_last_checkpoint_are_restored(capsys: pytest.CaptureFixture[str]) -> None:
-    path = Path(run(*LAST_IS_BEST).folder)
+    path = Path(run(*LAST_IS_BEST).run_dir)
     before, curves = checkpoint.load_checkpoint(path / "best.pt"), (path / "curves.png").read_bytes()
     (path / "best.pt").unlink()
     assert main.run_command(["resume", str(path)]) == 0
@@ -68,7 +68,7 @@ def test_weights_in_the_last_checkpoint_are_restored(capsys: pytest.CaptureFixtu
 )
 @pytest.mark.parametrize("resume", mark_slow_after(1, ["resume=auto", "resume="]))
 def test_lost_weights_are_reported(damage: Callable[[Path], None], message: str, resume: str) -> None:
-    path = Path(run(*FIRST_IS_BEST).folder)
+    path = Path(run(*FIRST_IS_BEST).run_dir)
     damage(path / "best.pt")
     before = (path / "best.pt").read_bytes() if (path / "best.pt").exists() else None
     with pytest.raises(ConfigError, match=message) as caught:
@@ -79,14 +79,14 @@ def test_lost_weights_are_reported(damage: Callable[[Path], None], message: str,
 
 
 def test_best_ema_weights_are_not_restored_from_other_weights() -> None:
-    path = Path(run(*LAST_IS_BEST, "ema=0.5").folder)
+    path = Path(run(*LAST_IS_BEST, "ema=0.5").run_dir)
     (path / "best.pt").unlink()
     with pytest.raises(ConfigError, match=r"last\.pt contains those before they were averaged"):
         run(*LAST_IS_BEST, "ema=0.5", "resume=auto")
 
 
 def test_corrupt_best_checkpoint_is_not_overwritten() -> None:
-    path = Path(run(*LAST_IS_BEST).folder)
+    path = Path(run(*LAST_IS_BEST).run_dir)
     truncate(path / "best.pt")
     before = (path / "best.pt").read_bytes()
     with pytest.raises(ConfigError, match=r"last\.pt contains the same weights: remove .*best\.pt"):
@@ -95,7 +95,7 @@ def test_corrupt_best_checkpoint_is_not_overwritten() -> None:
 
 
 def test_finished_run_without_checkpoints_raises() -> None:
-    path = Path(run(*FIRST_IS_BEST).folder)
+    path = Path(run(*FIRST_IS_BEST).run_dir)
     for file in path.glob("*.pt"):
         file.unlink()
     with pytest.raises(ConfigError, match=r"there is no last\.pt either"):

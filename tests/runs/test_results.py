@@ -26,7 +26,7 @@ def reject_constant(constant: str) -> None:
 
 
 def make_result(path: Path, **changes: Any) -> Result:
-    defaults = {"folder": str(path), "identity": "i", "status": "finished", "options": {}, "overrides": []}
+    defaults = {"run_dir": str(path), "identity": "i", "status": "finished", "options": {}, "overrides": []}
     names = {"model": "mlp", "data": "moons", "task": "classification", "seed": 0, "monitor": "nll"}
     return Result(**defaults | names | changes)  # type: ignore[arg-type]
 
@@ -86,7 +86,7 @@ def test_results_are_rebuilt_from_the_checkpoint(
         again = train.resume_run(saved_run.load(cut))
     else:
         again = run("epochs=4", "resume=auto" if resume_by == "auto" else f"resume={cut}")
-    assert (again.folder, again.status, again.steps, again.test) == (str(cut), "finished", 12, whole.test)
+    assert (again.run_dir, again.status, again.steps, again.test) == (str(cut), "finished", 12, whole.test)
     assert [path.name for path in Path("outputs").iterdir() if not path.is_symlink()] == ["cut"]
     assert run_dir.read_results(cut)["status"] == "finished"
 
@@ -94,7 +94,7 @@ def test_results_are_rebuilt_from_the_checkpoint(
 @pytest.mark.usefixtures("in_tmp")
 def test_inference_needs_no_results_file(capsys: pytest.CaptureFixture[str]) -> None:
     result = run()
-    path = Path(result.folder)
+    path = Path(result.run_dir)
     (path / "results.json").unlink()
     assert evaluate.evaluate_run(saved_run.load(path)) == result.test
     assert "accuracy" in capsys.readouterr().out
@@ -142,7 +142,7 @@ WRONG_TYPES = [
     ("baseline", {"nll": {}}),
     ("artifacts", "curves.png"),
     ("best_epoch", "1"),
-    ("home", None),
+    ("working_dir", None),
 ]
 
 

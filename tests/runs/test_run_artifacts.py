@@ -30,7 +30,7 @@ WITH_FIGURES = (
 
 
 def train_with_figures(*overrides: str) -> Path:
-    return Path(train.run(compose.compose([*WITH_FIGURES, *overrides])).folder)
+    return Path(train.run(compose.compose([*WITH_FIGURES, *overrides])).run_dir)
 
 
 class Killed(BaseException):
@@ -98,7 +98,7 @@ def test_removed_files_are_recreated(name: str, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.slow
 def test_curves_and_metrics_are_recreated_without_data_or_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    path = Path(run().folder)
+    path = Path(run().run_dir)
     (path / "curves.png").unlink()
     (path / "metrics.csv").write_text("")
     monkeypatch.setattr(train, "build_components", None)
@@ -108,7 +108,7 @@ def test_curves_and_metrics_are_recreated_without_data_or_model(monkeypatch: pyt
 
 
 def test_finished_run_without_last_checkpoint_is_left_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
-    path = Path(run().folder)
+    path = Path(run().run_dir)
     for name in ("curves.png", checkpoint.LAST):
         (path / name).unlink()
     assert run("resume=auto").status == "finished"
@@ -116,7 +116,7 @@ def test_finished_run_without_last_checkpoint_is_left_unchanged(capsys: pytest.C
 
 
 def test_the_previous_checkpoint_of_a_finished_run_is_not_resumed(capsys: pytest.CaptureFixture[str]) -> None:
-    path = Path(run().folder)
+    path = Path(run().run_dir)
     (path / checkpoint.LAST).rename(path / checkpoint.PREVIOUS)
     assert run("resume=auto").status == "finished"
     assert "is finished; nothing to do" in capsys.readouterr().out
@@ -201,7 +201,7 @@ def test_the_first_error_is_the_one_reported(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_artifact_names_outside_the_run_directory_are_missing() -> None:
-    path = Path(run().folder)
+    path = Path(run().run_dir)
     (path.parent / "secret.txt").write_text("x")
     (path / "sub").mkdir()
     (path / "sub/picture.png").write_text("x")

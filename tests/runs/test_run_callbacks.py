@@ -78,8 +78,8 @@ def plugin(tmp_path: Path) -> Iterator[None]:
     sys.modules.pop("own_callbacks", None)
 
 
-def hash_checkpoint(folder: str) -> str:
-    state = checkpoint.load_newest(Path(folder))
+def hash_checkpoint(path: str) -> str:
+    state = checkpoint.load_newest(Path(path))
     return digest({key: value for key, value in state.items() if key != "run_metadata"})
 
 
@@ -185,7 +185,7 @@ def test_callbacks_identify_a_run_and_loggers_do_not() -> None:
     assert len(by_step | {plain.config_hash}) == 3
     result = run("hydra.run.dir=outputs/a", "logger=none")
     assert not Path("outputs/a/metrics.csv").exists()
-    assert run("resume=auto", "logger=csv").folder == result.folder
+    assert run("resume=auto", "logger=csv").run_dir == result.run_dir
     assert result.options == run().options
 
 
@@ -224,7 +224,7 @@ def test_three_loggers_at_once_resume_bit_exactly(monkeypatch: pytest.MonkeyPatc
             run(*overrides, "hydra.run.dir=outputs/cut")
     again = runner.resume_run(saved_run.load(Path("outputs/cut")))
     assert (again.test, again.val) == (plain.test, plain.val)
-    assert read_metrics(Path("outputs/cut")) == read_metrics(Path(plain.folder))
+    assert read_metrics(Path("outputs/cut")) == read_metrics(Path(plain.run_dir))
     events = accumulators.EventAccumulator("outputs/cut/tensorboard", size_guidance={"scalars": 0}).Reload()
     assert [event.step for event in events.Scalars("train/loss")] == list(range(1, 13))
     assert [event.step for event in events.Scalars("val/accuracy")] == [3, 6, 9, 12]

@@ -56,7 +56,7 @@ def copy_interrupted_run(saved_states: Path, name: str, folder: Path, best: int 
     if best is not None:
         shutil.copy(saved_states / f"{BEST}-{best}" / BEST, path)
     results = json.loads((path / "results.json").read_text())
-    (path / "results.json").write_text(json.dumps(results | {"status": "interrupted", "folder": str(path)}))
+    (path / "results.json").write_text(json.dumps(results | {"status": "interrupted", "run_dir": str(path)}))
     return path
 
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
 def read_results(result: Result) -> dict[str, Any]:
-    found = json.loads((Path(result.folder) / "results.json").read_text())
+    found = json.loads((Path(result.run_dir) / "results.json").read_text())
     assert isinstance(found, dict)
     return found
 
@@ -72,7 +72,7 @@ def test_nan_score_is_null_in_results(tmp_path: Path) -> None:
     def reject_constant(text: str) -> None:
         pytest.fail(f"{text} is no JSON")
 
-    text = (Path(result.folder) / "results.json").read_text()
+    text = (Path(result.run_dir) / "results.json").read_text()
     results = json.loads(text, parse_constant=reject_constant)
     assert results["test"]["r2"] is None
     assert 0 < results["test"]["mse"] < 10
@@ -90,11 +90,11 @@ def test_results_contain_the_git_commit_of_the_working_folder(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_metrics_csv_has_one_row_per_validation() -> None:
-    rows = read_metrics(Path(run("epochs=4").folder))
+    rows = read_metrics(Path(run("epochs=4").run_dir))
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
     assert [row["step"] for row in rows] == ["3", "6", "9", "12"]
     assert {"train_loss", "grad_norm", "lr_model", "val_accuracy", "val_nll"} <= set(rows[0])
-    sparse = read_metrics(Path(run("epochs=5", "val_every=2").folder))
+    sparse = read_metrics(Path(run("epochs=5", "val_every=2").run_dir))
     assert [row["epoch"] for row in sparse] == ["2", "4", "5"]
 
 
@@ -102,7 +102,7 @@ def test_metrics_csv_has_one_row_per_validation() -> None:
 def test_curves_are_saved_as_an_image() -> None:
     from PIL import Image
 
-    with Image.open(Path(run().folder) / "curves.png") as picture:
+    with Image.open(Path(run().run_dir) / "curves.png") as picture:
         picture.load()
         assert picture.format == "PNG"
         assert picture.width > picture.height > 100
@@ -113,16 +113,16 @@ def test_curves_are_saved_as_an_image() -> None:
 
 def test_the_saved_configuration_builds_the_same_run() -> None:
     result = run("seed=3")
-    tree = yaml.safe_load((Path(result.folder) / "config.yaml").read_text())
-    assert tree.pop("format_version") == 3
+    tree = yaml.safe_load((Path(result.run_dir) / "config.yaml").read_text())
+    assert tree.pop("format_version") == 4
     assert tree["seed"] == 3
     assert tree["model"]["hidden"] == [4]
     assert validation.check_config(tree, result.options) == []
-    assert saved_run.load(Path(result.folder)).config_hash == result.identity
+    assert saved_run.load(Path(result.run_dir)).config_hash == result.identity
 
 
 def test_run_log_contains_scores_and_baseline() -> None:
-    text = (Path(run().folder) / "train.log").read_text()
+    text = (Path(run().run_dir) / "train.log").read_text()
     for part in ("mlp on moons", "val_accuracy", "baseline"):
         assert part in text
 
@@ -171,11 +171,11 @@ def test_a_secret_in_a_plugins_own_key_is_masked(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_second_run_in_one_directory_gets_a_numbered_name() -> None:
     first, second = run("hydra.run.dir=outputs/same"), run("hydra.run.dir=outputs/same")
-    assert (Path(first.folder).name, Path(second.folder).name) == ("same", "same-2")
+    assert (Path(first.run_dir).name, Path(second.run_dir).name) == ("same", "same-2")
 
 
 def test_a_run_directory_in_use_is_refused_with_its_process() -> None:
-    path = Path(run().folder)
+    path = Path(run().run_dir)
     write(path, {"results.json": json.dumps(run_dir.read_results(path) | {"status": "interrupted"})})
     with run_dir.lock_run(path), pytest.raises(ConfigError, match=f"in use by process {os.getpid()}"):
         runner.resume_run(saved_run.load(path))

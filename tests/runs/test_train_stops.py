@@ -72,7 +72,7 @@ def test_run_interrupted_by_signal_resumes_to_same_result(
     assert again.test == whole.test
     assert again.val == whole.val
     assert (again.status, again.epochs, again.steps) == ("finished", 4, 12)
-    assert read_metrics(path) == read_metrics(Path(whole.folder))
+    assert read_metrics(path) == read_metrics(Path(whole.run_dir))
     assert runner.resume_run(saved_run.load(path)).test == whole.test, "resuming a finished run changes its scores"
 
 
@@ -85,9 +85,9 @@ def test_resume_auto_finds_the_run_of_this_configuration(monkeypatch: pytest.Mon
     assert len(find_runs(Path())) == 1
     again = run("epochs=4", "resume=auto")
     assert (again.status, again.steps, len(find_runs(Path()))) == ("finished", 12, 1)
-    assert run("epochs=4", "resume=auto").folder == again.folder
+    assert run("epochs=4", "resume=auto").run_dir == again.run_dir
     other = run("epochs=4", "resume=auto", "seed=1")
-    assert other.folder != again.folder
+    assert other.run_dir != again.run_dir
     assert len(find_runs(Path())) == 2
 
 

@@ -142,7 +142,7 @@ def test_duplicate_rows_have_distinct_keys() -> None:
     Path("files").mkdir()
     Path("files/t.csv").write_text("a,kind\n" + "1,x\n2,y\n" * 40)
     overrides = ["model=mlp", "data=csv", "data.path=files/t.csv", "data.target=kind", "epochs=1"]
-    path = Path(train.run(compose.compose(overrides)).folder)
+    path = Path(train.run(compose.compose(overrides)).run_dir)
     best = checkpoint.load_checkpoint(path / checkpoint.BEST)["data"]
     keys = torch.cat(list(best["fitted"]["split"].values()))
     assert len(keys.unique()) == 80
@@ -173,7 +173,7 @@ def test_resuming_with_changed_data_raises(
     after = {file.name: file.read_bytes() for file in path.iterdir() if file.name not in ("train.log", ".lock")}
     assert after == before, "a refused run must not change"
     other = train.run(compose.compose([*overrides, "resume=auto"]))
-    assert Path(other.folder) != path, "resume=auto must find only a run of the same data"
+    assert Path(other.run_dir) != path, "resume=auto must find only a run of the same data"
     if change is halve_files:
         done = train.resume_run(saved_run.load_from_args("resume", [str(path), "allow_changed_data=true"])[0])
         assert done.data_digest == other.data_digest, "its scores are of the changed data"
@@ -242,9 +242,9 @@ def test_a_run_without_stored_preprocessing_is_encoded_again() -> None:
 def test_a_state_of_a_later_version_is_refused() -> None:
     path = train_run("csv")
     checkpoint.save_checkpoint(
-        checkpoint.load_checkpoint(path / checkpoint.BEST) | {"format_version": 6}, path / checkpoint.BEST
+        checkpoint.load_checkpoint(path / checkpoint.BEST) | {"format_version": 7}, path / checkpoint.BEST
     )
-    with pytest.raises(ConfigError, match="has format_version 6; this version of train reads 1 to 5"):
+    with pytest.raises(ConfigError, match="has format_version 7; this version of train reads 1 to 6"):
         evaluate_scores(path)
 
 
@@ -258,7 +258,7 @@ def test_environment_value_is_in_no_file_of_a_run(
     file.write_text(file.read_text().replace(",x,", ",Hush4711,", 3))
     overrides = ["model=real_nvp", "data=csv", f"data.path={file}", "data.target=null", "data.drop_columns=[label]"]
     overrides += ["data.missing=['${oc.env:GAP_CODE}']", "max_steps=2", "threads=1"]
-    path = Path(train.run(compose.compose(overrides)).folder)
+    path = Path(train.run(compose.compose(overrides)).run_dir)
     exposed = [found.name for found in path.rglob("*.*") if b"hush4711" in found.read_bytes().lower()]
     assert exposed == []
     Path("today.csv").write_text("a,b,kind\n0.2,0.9,hush4711\n0.2,0.9,\n")

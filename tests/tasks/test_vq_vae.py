@@ -74,7 +74,7 @@ def test_perplexity_of_known_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     task = make_task()
     monkeypatch.setattr(task, "compare_samples", lambda _: {})
     for counts, expected in (([3, 3, 3, 3], 4.0), ([7, 0, 0, 0], 1.0), ([2, 1, 1, 0], 2 * 2**0.5)):
-        totals = {"rows": torch.tensor(1), "error": torch.tensor(0.5), "nats": torch.tensor(2.0)}
+        totals = {"rows": torch.tensor(1), "error": torch.tensor(0.5), "neg_log_prob": torch.tensor(2.0)}
         found = task.metrics(totals | {"used": torch.tensor(counts)})
         assert found["codebook_perplexity"] == pytest.approx(expected)
         assert found["bits"] == pytest.approx(2.0 / sum(counts) / np.log(2))

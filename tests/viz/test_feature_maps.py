@@ -87,7 +87,7 @@ def test_sample_grid_shows_original_and_augmented_rows() -> None:
 @pytest.mark.usefixtures("in_tmp")
 @pytest.mark.slow
 def test_a_run_on_images_writes_figures_and_feature_maps(capsys: pytest.CaptureFixture[str]) -> None:
-    folder = Path(run(*IMAGES, "epochs=1", "model.hidden=[8]", "draw=true").folder)
+    folder = Path(run(*IMAGES, "epochs=1", "model.hidden=[8]", "draw=true").run_dir)
     assert {"confusion.png", "mistakes.png", "saliency.png"} <= {path.name for path in folder.iterdir()}
     assert main.run_command(["show", str(folder)]) == 0
     assert "trunk.0  Conv2d             (4, 28, 28)" in capsys.readouterr().out

@@ -17,7 +17,7 @@ SMALL = ("model=wgan_gp", "data=ring", "data.rows=400", "batch_size=64", "task.s
 
 
 def train_run(*overrides: str) -> Path:
-    return Path(train.run(compose.compose([*SMALL, *overrides])).folder)
+    return Path(train.run(compose.compose([*SMALL, *overrides])).run_dir)
 
 
 @pytest.mark.slow

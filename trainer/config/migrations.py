@@ -10,9 +10,11 @@ from typing import Any
 from trainer.config.moved_classes import get_current_path
 from trainer.utils.errors import ConfigError
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Format version of ``config.yaml`` and ``results.json``; files of train 0.1.0, which state none, are of version 1."""
 KEY = "format_version"
+_IDENTITY_VERSION = 3
+"""First version whose runs have the same identities as in the current one; later changes do not affect training."""
 _REPORTED_SCORES: Mapping[str, Sequence[str]] = {
     "regression.Regression": ("mse", "rmse", "mae", "r2"),
     "language.Language": ("nll", "bits", "perplexity", "token_accuracy"),
@@ -42,13 +44,16 @@ _RENAMED_KEYS: Mapping[str, Mapping[str, str]] = {
     "models.generative.gan.GAN": {"squash": "output_activation"},
     "models.language.gpt.GPT": {"tied": "tie_weights"},
     "tasks.vae.VariationalInference": {"binarise": "binarize"},
+    "viz.loggers.tensorboard_logger.TensorBoardLogger": {"folder": "log_dir"},
 }
-"""Current name of each key that was renamed in version 3, by class below ``trainer``."""
+"""Current name of each key that was renamed in version 3, or in version 4 (TensorBoard), by class below ``trainer``."""
 _RENAMED_OPTIONS: Mapping[str, Mapping[str, str]] = {
     "data": {"neighbour_sum": "neighbor_sum"},
     "model": {"matrix_factorisation": "matrix_factorization"},
 }
 """Current name of each option that was renamed in version 3, by group."""
+_RENAMED_RESULT_KEYS = {"folder": "run_dir", "home": "working_dir"}
+"""Current name of each key of results, and of the metadata of checkpoints, that was renamed in version 4."""
 
 
 def check_version(version: object, file: Path, newest: int = FORMAT_VERSION) -> int:
@@ -67,6 +72,12 @@ def check_version(version: object, file: Path, newest: int = FORMAT_VERSION) -> 
     if version > newest:
         raise ConfigError(f"{file} has {KEY} {version}; this version of train reads 1 to {newest}: update it")
     return version
+
+
+def get_identity_version(results: Mapping[str, Any]) -> Any:
+    """Return the version of the identity in results, or in the metadata of a checkpoint; equal ones are comparable."""
+    version = results.get(KEY, 1)
+    return FORMAT_VERSION if version in range(_IDENTITY_VERSION, FORMAT_VERSION) else version
 
 
 def migrate_config(config: Mapping[str, Any], version: int) -> dict[str, Any]:
@@ -136,13 +147,19 @@ def _from_0_1_0(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rename_keys(config: dict[str, Any]) -> dict[str, Any]:
-    """Rename keys as in version 3, and the interpolations ``${GROUP.KEY}`` that refer to them."""
+    """Rename keys as in versions 3 and 4, and the interpolations ``${GROUP.KEY}`` that refer to them."""
     interpolations: dict[str, str] = {}
-    for group, node in config.items():
+
+    def rename(node: Any, prefix: str) -> Any:
+        if not isinstance(node, Mapping):
+            return node
         renamed = _find_renamed_keys(node)
-        interpolations |= {f"${{{group}.{old}}}": f"${{{group}.{new}}}" for old, new in renamed.items() if old in node}
-        if renamed:
-            config = config | {group: {renamed.get(key, key): value for key, value in node.items()}}
+        interpolations.update(
+            {f"${{{prefix}{old}}}": f"${{{prefix}{new}}}" for old, new in renamed.items() if old in node}
+        )
+        return {renamed.get(key, key): rename(value, f"{prefix}{key}.") for key, value in node.items()}
+
+    config = {group: rename(node, f"{group}.") for group, node in config.items()}
     return {key: _replace_text(value, interpolations) for key, value in config.items()} if interpolations else config
 
 
@@ -159,9 +176,14 @@ def _replace_text(node: Any, replacements: Mapping[str, str]) -> Any:
     return reduce(lambda text, pair: text.replace(*pair), replacements.items(), node) if isinstance(node, str) else node
 
 
-def rename_options(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return results, or the metadata of a checkpoint, with the current names of their options."""
+def migrate_results(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return results, or the metadata of a checkpoint, with the current names of their keys and options.
+
+    The version stays that of the identity: the results of an earlier run that was completed have the current keys.
+    """
     version = results.get(KEY, 1)
+    if not isinstance(version, int) or version < 4:
+        results = {_RENAMED_RESULT_KEYS.get(key, key): value for key, value in results.items()}
     if isinstance(version, int) and version >= 3:
         return dict(results)
     renamed = _rename_option_values(results)
@@ -191,12 +213,19 @@ def migrate_overrides(overrides: Sequence[str], config: Mapping[str, Any]) -> li
 
     def rename(text: str) -> str:
         full, is_set, value = text.partition("=")
-        group, _, key = full.partition(".")
-        new = _find_renamed_keys(config.get(group)).get(key)
-        return text if new is None else f"{group}.{new}{is_set}{value}"
+        parent, dot, key = full.rpartition(".")
+        node: Any = config
+        for name in parent.split("."):
+            node = node.get(name) if isinstance(node, Mapping) else None
+        new = _find_renamed_keys(node).get(key)
+        return text if new is None else f"{parent}{dot}{new}{is_set}{value}"
 
     return [rename(text) for text in overrides]
 
 
-_MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_0_1_0, 2: _rename_keys}
+_MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: _from_0_1_0,
+    2: _rename_keys,
+    3: _rename_keys,
+}
 """Migration of each version to the next one."""

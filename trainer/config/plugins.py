@@ -121,7 +121,7 @@ def find_plugin_file(module: str) -> Path | None:
 def find_package(path: Path) -> str:
     """Return the dotted name of the package that contains a file of a declared plugin; empty if there is none."""
     packages = {name: file.parent for name, file in _PLUGIN_FILES.items() if file.name == "__init__.py"}
-    found = next(((name, folder) for name, folder in packages.items() if path.is_relative_to(folder)), None)
+    found = next(((name, root) for name, root in packages.items() if path.is_relative_to(root)), None)
     return ".".join([found[0], *path.parent.relative_to(found[1]).parts]) if found else ""
 
 

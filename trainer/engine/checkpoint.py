@@ -28,14 +28,14 @@ from trainer.utils.paths import describe_missing_path
 log = logging.getLogger(__name__)
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 """Format version of both files.
 
 Version 1 had no data; 1 and 2 (as ``format``) contain configurations of version 1. Before 3, optimizer states were flat
 vectors (``resume.split_flat_states``); before 4, some parameters had other names (``renamed_state``);
-before 5, some keys (``renamed_keys``).
+before 5, some keys (``renamed_keys``); before 6, a key of the run metadata and of configurations (``migrations``).
 """
-_CONFIG_VERSIONS = {1: 1, 2: 1, 3: 2, 4: 3}
+_CONFIG_VERSIONS = {1: 1, 2: 1, 3: 2, 4: 3, 5: 3}
 """Version of the configuration in earlier checkpoints."""
 
 _LOAD_ERRORS = (RuntimeError, ValueError, LookupError, EOFError, TypeError, AttributeError, AssertionError)
@@ -162,39 +162,40 @@ def migrate_state(state: dict[str, Any], path: Path) -> dict[str, Any]:
         state["data"] = None
     if version < 3 and "position" in state:  # the last state, not the best weights
         state |= {"should_stop": False, "callbacks": {}}
-    about = state.get("about")
-    if version < FORMAT_VERSION and isinstance(about, dict) and isinstance(about.get("config"), dict):
-        config = migrations.migrate_config(about["config"], _CONFIG_VERSIONS[version])
-        state["about"] = migrations.rename_options(about) | {"config": config}
+    key = "about" if version < 5 else "run_metadata"
+    metadata = state.get(key)
+    if version < FORMAT_VERSION and isinstance(metadata, dict) and isinstance(metadata.get("config"), dict):
+        config = migrations.migrate_config(metadata["config"], _CONFIG_VERSIONS[version])
+        state[key] = migrations.migrate_results(metadata) | {"config": config}
     return renamed_keys.rename_keys(state, path) if version < 5 else state
 
 
-def has_checkpoint(folder: Path) -> bool:
+def has_checkpoint(run_dir: Path) -> bool:
     """Return whether a run directory contains a saved state."""
-    return any((folder / name).exists() for name in (LAST, PREVIOUS))
+    return any((run_dir / name).exists() for name in (LAST, PREVIOUS))
 
 
-def load_newest(folder: Path, *, fall_back: bool = True) -> dict[str, Any]:
+def load_newest(run_dir: Path, *, fall_back: bool = True) -> dict[str, Any]:
     """Load the last state of a run: ``last.pt``, or ``previous.pt`` with a warning if it is damaged or missing.
 
     Args:
-        folder: The run directory.
+        run_dir: The run directory.
         fall_back: Whether ``previous.pt`` may be loaded.
 
     Raises:
         ConfigError: There is no valid state.
     """
-    if not has_checkpoint(folder):
-        raise ConfigError(f"no checkpoint in {folder.absolute()}")
+    if not has_checkpoint(run_dir):
+        raise ConfigError(f"no checkpoint in {run_dir.absolute()}")
     try:
-        return load_checkpoint(folder / LAST)
+        return load_checkpoint(run_dir / LAST)
     except ConfigError as error:
         problem = error
-    previous = folder / PREVIOUS
+    previous = run_dir / PREVIOUS
     if not fall_back and previous.exists():
         raise ConfigError(
             *problem.problems,
-            f"to resume from the state before it: mv {previous} {folder / LAST}; resume=auto does that by itself",
+            f"to resume from the state before it: mv {previous} {run_dir / LAST}; resume=auto does that by itself",
         )
     try:
         state = load_checkpoint(previous)
@@ -221,13 +222,13 @@ def _iter_storage_sizes(state: Any) -> Iterator[tuple[int, int]]:
         yield from _iter_storage_sizes(item)
 
 
-def check_disk_space(folder: Path, state: dict[str, Any], shared_state: dict[str, Any]) -> None:
+def check_disk_space(run_dir: Path, state: dict[str, Any], shared_state: dict[str, Any]) -> None:
     """Check before the first step whether the checkpoints of a run fit on the disk, and warn if not.
 
     They are two states, the best weights, and a third state while it is written.
 
     Args:
-        folder: The run directory.
+        run_dir: The run directory.
         state: State of the run.
         shared_state: What every checkpoint contains in addition.
 
@@ -237,10 +238,10 @@ def check_disk_space(folder: Path, state: dict[str, Any], shared_state: dict[str
     shared_bytes = count_state_bytes(shared_state)
     state_bytes, best_bytes = count_state_bytes(state) + shared_bytes, count_state_bytes(state["task"]) + shared_bytes
     existing_bytes = sum(
-        path.stat().st_size for path in (folder / name for name in (LAST, PREVIOUS, BEST)) if path.exists()
+        path.stat().st_size for path in (run_dir / name for name in (LAST, PREVIOUS, BEST)) if path.exists()
     )
-    free_bytes = atomic_write.get_free_bytes(folder)
-    text = f"{free_bytes / 1e6:.1f} MB free in {folder}"
+    free_bytes = atomic_write.get_free_bytes(run_dir)
+    text = f"{free_bytes / 1e6:.1f} MB free in {run_dir}"
     if free_bytes < (state_bytes if existing_bytes else state_bytes + best_bytes):
         raise SystemFault(f"disk full: a checkpoint needs {(state_bytes + best_bytes) / 1e6:.1f} MB, {text}")
     needed_bytes = 3 * state_bytes + best_bytes - existing_bytes
@@ -252,15 +253,15 @@ class CheckpointManager:
     """Saves the last two states and the best weights of a run in its directory.
 
     Args:
-        folder: The run directory; temporary files left by a crash are removed.
+        run_dir: The run directory; temporary files left by a crash are removed.
         run_metadata: Description of the run, saved in every file.
         data: State of the data set, saved in every file.
     """
 
-    def __init__(self, folder: Path, run_metadata: dict[str, Any], data: dict[str, Any] | None = None):
-        self.run_dir = folder
+    def __init__(self, run_dir: Path, run_metadata: dict[str, Any], data: dict[str, Any] | None = None):
+        self.run_dir = run_dir
         self.shared_state = {migrations.KEY: FORMAT_VERSION, "run_metadata": run_metadata, "data": data}
-        atomic_write.remove_leftovers(folder)
+        atomic_write.remove_leftovers(run_dir)
 
     @property
     def last_path(self) -> Path:

@@ -26,7 +26,7 @@ RUN_SCHEMA = {"config": dict[str, object], "identity": str, "threads": ProcessCo
 OPTIONAL_RUN_SCHEMA = {
     migrations.KEY: PositiveInt,
     "overrides": list[str],
-    "home": str,
+    "working_dir": str,
     "versions": dict[str, str],
     "data": dict[str, str],
     "data_digest": str | None,

@@ -24,7 +24,7 @@ NUM_BLOCKS, BLOCK_BYTES = 16, 1 << 16
 MAX_LISTED_FILES = 5000
 """Maximum number of files with separate digests; of more files, one digest per folder is stored."""
 RUNS_DIR_NAME = "outputs"
-"""Folder that contains run directories; below the data it would change with every run, so runs are skipped."""
+"""Directory that contains run directories; below the data it would change with every run, so runs are skipped."""
 RUN_FILE_NAMES, JOB_SUFFIX = (".lock", "results.json", "last.pt", "previous.pt"), ".out"
 """Files that identify a run directory, and the suffix of the output files of sweep jobs."""
 BYTECODE_DIR_NAME, BYTECODE_SUFFIX = "__pycache__", ".pyc"

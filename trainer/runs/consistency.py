@@ -56,7 +56,7 @@ def _select_common_keys(
     """
     options = metadata["options"]
     expected = {"options": options}
-    if results.get(migrations.KEY, 1) == metadata.get(migrations.KEY, 1):
+    if migrations.get_identity_version(results) == migrations.get_identity_version(metadata):
         expected["identity"] = metadata.get("identity")
     expected |= {group: options[group] for group in ("model", "data", "task") if group in options}
     if isinstance(seed := metadata["config"].get("seed"), int):

@@ -46,9 +46,9 @@ def describe_other_data(config: Config, preferred: Path, name: str | None = None
 
 def _identity(results: dict[str, Any]) -> str | None:
     """Return the identity of a run; for a run of an earlier version, as the current version computes it."""
-    if not results or results.get(migrations.KEY, 1) == migrations.FORMAT_VERSION:
+    if not results or migrations.get_identity_version(results) == migrations.FORMAT_VERSION:
         return results.get("identity")
     try:
-        return saved_run.load(Path(results["folder"])).compute_config_hash(results.get("data_digest"))
+        return saved_run.load(Path(results["run_dir"])).compute_config_hash(results.get("data_digest"))
     except UserError:
         return None

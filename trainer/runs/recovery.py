@@ -44,7 +44,7 @@ def _results_from_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not isinstance(options, dict):
         return {}
     return {
-        "folder": str(path),
+        "run_dir": str(path),
         migrations.KEY: metadata.get(migrations.KEY, 1),
         "identity": metadata.get("identity"),
         "status": "interrupted",
@@ -56,7 +56,7 @@ def _results_from_checkpoint(path: Path) -> dict[str, Any]:
         "steps": position.get("step"),
         "threads": metadata.get("threads"),
         "versions": metadata.get("versions", {}),
-        "home": metadata.get("home", ""),
+        "working_dir": metadata.get("working_dir", ""),
         "data_digest": metadata.get("data_digest"),
         "reason": f"{run_dir.RESULTS_FILE} was lost; recovered from the checkpoint",
     }

@@ -28,7 +28,7 @@ class Result:
     """Status, settings, sizes and scores of one run.
 
     Attributes:
-        folder: The run directory.
+        run_dir: The run directory.
         identity: Hash of the configuration and the data.
         status: Waiting, running, finished, interrupted or failed.
         options: Selected option of each configuration group.
@@ -52,14 +52,14 @@ class Result:
         best_possible: Bounds on the test metrics that no model can beat on average, where they are known.
         versions: Versions of Python and of the packages.
         git: Commit of the working directory; None outside a repository.
-        home: Directory where the run was started, to which relative paths refer.
+        working_dir: Directory where the run was started, to which relative paths refer.
         reason: Why the run did not finish.
         artifacts: Names of the figures and tables of a finished run; None until all are written.
         data_digest: Digest of the user's data files; None if the data set reads none.
         format_version: Version of the identity and of ``results.json``.
     """
 
-    folder: str
+    run_dir: str
     identity: str
     status: str
     options: Mapping[str, str]
@@ -83,7 +83,7 @@ class Result:
     best_possible: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     git: str | None = None
-    home: str = ""
+    working_dir: str = ""
     reason: str | None = None
     artifacts: list[str] | None = None
     data_digest: str | None = None
@@ -96,7 +96,7 @@ class Result:
         Raises:
             ConfigError: The file is not the results file of a run.
         """
-        values = recovery.read_results(path) | {"folder": str(path)}
+        values = recovery.read_results(path) | {"run_dir": str(path)}
         problems = find_problems(values)
         if problems:
             file = path / (run_dir.RESULTS_FILE if run_dir.read_results(path) else run_dir.CHECKPOINT_FILES[0])
@@ -122,7 +122,7 @@ class Result:
     @property
     def results_path(self) -> Path:
         """Path of ``results.json``."""
-        return Path(self.folder) / run_dir.RESULTS_FILE
+        return Path(self.run_dir) / run_dir.RESULTS_FILE
 
     def _to_json(self) -> str:
         """Return JSON, with null for scores that are not finite, which ``run_dir.read_results`` reads as NaN."""
@@ -208,7 +208,7 @@ def create_result(config: Config, path: Path) -> Result:
     """
     names = config.names
     return Result(
-        folder=str(path),
+        run_dir=str(path),
         identity=config.config_hash,
         status=WAITING_STATUS,
         options=dict(names),
@@ -219,7 +219,7 @@ def create_result(config: Config, path: Path) -> Result:
         seed=config.settings.seed,
         versions=collect_versions(),
         git=get_git_commit(),
-        home=config.working_dir,
+        working_dir=config.working_dir,
         data_digest=config.data_digest,
         format_version=migrations.FORMAT_VERSION,
     )

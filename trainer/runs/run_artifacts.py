@@ -79,7 +79,7 @@ def draw_artifacts(
     Returns:
         Paths of the artifacts, and names of those that were skipped for lack of time.
     """
-    path = Path(result.folder)
+    path = Path(result.run_dir)
     draw_curves(path, trainer.history, result, collect_learning_rates(trainer))
     if not snapshots.is_enabled:
         return [], []

@@ -88,7 +88,7 @@ def log_outcome(loggers: Sequence[Logger], result: Result, artifacts: Sequence[P
         result: Result of the run.
         artifacts: Paths of the artifacts; images are logged.
     """
-    curves = Path(result.folder) / run_dir.CURVES_FILE
+    curves = Path(result.run_dir) / run_dir.CURVES_FILE
     images = [path for path in (curves, *artifacts) if path.suffix == ".png" and path.is_file()]
     for logger in loggers:
         logger.log_metrics({f"test/{name}": value for name, value in result.test.items()}, result.steps)

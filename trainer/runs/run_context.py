@@ -61,7 +61,7 @@ def record_outcome(result: Result, config: Config, *, is_new: bool) -> Iterator[
         ConfigError: The model rejects the data or its options.
         SystemFault: Memory is exhausted.
     """
-    path = Path(result.folder)
+    path = Path(result.run_dir)
     try:
         with explain_errors(config.tree, "model"):
             yield

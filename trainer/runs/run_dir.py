@@ -221,7 +221,7 @@ def read_results(path: Path) -> dict[str, Any]:
     if not isinstance(results, dict):
         return {}
     scores = {name: results[name] for name in SCORE_GROUPS if isinstance(results.get(name), dict)}
-    return migrations.rename_options(results) | {
+    return migrations.migrate_results(results) | {
         name: {key: math.nan if value is None else value for key, value in values.items()}
         for name, values in scores.items()
     }
@@ -242,7 +242,7 @@ def find_run(matches: Callable[[dict[str, Any]], bool], preferred: Path, name: s
     paths = [preferred] if os.path.isdir(preferred) else dict.fromkeys(file.parent for file in files)
     runs = {path: recovery.read_results(path) for path in paths}
     # The directory may have been moved since its results were written.
-    matching = [path for path, results in runs.items() if matches(results and results | {"folder": str(path)})]
+    matching = [path for path, results in runs.items() if matches(results and results | {"run_dir": str(path)})]
     return max(matching, key=lambda path: (runs[path].get("status") != "finished", _last_modified(path)), default=None)
 
 

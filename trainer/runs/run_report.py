@@ -225,7 +225,7 @@ class RunReporter(Callback):
             artifacts: Paths of the artifacts.
             skipped: Names of the artifacts that were skipped for lack of time.
         """
-        self.print_line(f"saved in {result.folder} ({result.seconds:.1f} s)")
+        self.print_line(f"saved in {result.run_dir} ({result.seconds:.1f} s)")
         if artifacts:
             self.print_line(f"figures: {', '.join(path.name for path in artifacts)}")
         if skipped:

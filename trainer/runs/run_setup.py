@@ -65,7 +65,7 @@ def build_components(
         state: Last state of the run to resume; None for a new run.
         train: Trains a nested run, the feature network of sample metrics, if the task needs one.
     """
-    settings, path = config.settings, Path(result.folder)
+    settings, path = config.settings, Path(result.run_dir)
     loggers, user_callbacks = run_callbacks.make_loggers(config, path), run_callbacks.make_user_callbacks(config)
     select = device.select_device if state is None else device.select_available_device
     target_device = select(settings.device)
@@ -133,7 +133,7 @@ def _run_metadata(config: Config, result: Result) -> dict[str, Any]:
         "threads": result.threads,
         "options": dict(config.names),
         "overrides": result.overrides,
-        "home": config.working_dir,
+        "working_dir": config.working_dir,
         "data_digest": result.data_digest,
         "versions": result.versions,
     }

@@ -66,14 +66,14 @@ def load_from_args(verb: str, arguments: Sequence[str]) -> tuple[Config, list[st
         ConfigError: There is no run directory or several, or as ``load`` and ``with_verb_overrides``.
     """
     words, modules = plugins.split_plugin_args(arguments)
-    folders = [word for word in words if is_path_argument(word)]
-    if len(folders) != 1:
+    run_dirs = [word for word in words if is_path_argument(word)]
+    if len(run_dirs) != 1:
         run, *more = VERB_EXAMPLES.get(verb, VERB_EXAMPLES["resume"]).split(" ", 1)
         example = " ".join([f"train {verb} outputs/2026-01-31/12-00-00-{run}", *more])
         raise ConfigError(f"train {verb} takes one run directory, as in: {example}")
-    words = [word for word in words if word not in folders]
+    words = [word for word in words if word not in run_dirs]
     overrides = [word for word in words if word.partition("=")[0] in OVERRIDABLE_KEYS or word.startswith("data.")]
-    config = load(Path(folders[0]), modules)
+    config = load(Path(run_dirs[0]), modules)
     unused_modules = [name for name in modules if name not in config.settings.plugins]
     if unused_modules:
         raise ConfigError(f"plugins: this run was trained without the module {', '.join(unused_modules)}")
@@ -159,7 +159,7 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
         raise ConfigError(*(f"{path / run_dir.CONFIG_FILE}: {problem}" for problem in problems))
     flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})
     overrides = migrations.migrate_overrides(result.overrides, tree)
-    return Config(tree, raw, names, overrides, str(path), str(path), flat, result.home)
+    return Config(tree, raw, names, overrides, str(path), str(path), flat, result.working_dir)
 
 
 def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -43,12 +43,12 @@ POLL_SECONDS = 0.05
 """Seconds between checks for finished jobs."""
 
 
-def run_sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
+def run_sweep(overrides: Sequence[str], config_dirs: Sequence[Path]) -> int:
     """Run all combinations of a grid.
 
     Args:
         overrides: Overrides of the command line, with the values of the grid.
-        folders: Configuration directories of the user.
+        config_dirs: Configuration directories of the user.
 
     Returns:
         Exit code, 0 if every job finished.
@@ -57,10 +57,10 @@ def run_sweep(overrides: Sequence[str], folders: Sequence[Path]) -> int:
         ConfigError: A name or value of the grid is invalid, or no combination is compatible; nothing has been run.
         Interrupted: A signal has stopped the sweep.
     """
-    parsed_overrides = parse_overrides(overrides, folders)
+    parsed_overrides = parse_overrides(overrides, config_dirs)
     swept_keys = {item.key_or_group for item in parsed_overrides if item.is_sweep_override()}
-    grid = expand_combinations(parsed_overrides, folders)
-    configs = _compose_jobs(grid, folders)
+    grid = expand_combinations(parsed_overrides, config_dirs)
+    configs = _compose_jobs(grid, config_dirs)
     compatible = [item for item in configs if isinstance(item, Config)]
     names = [_job_name(number, combination, swept_keys) for number, combination in enumerate(grid)]
     # With resume=auto a sweep continues in its directory, so that its leaderboard contains all its jobs.
@@ -145,7 +145,7 @@ def _make_job(item: Config | IncompatibleError, path: Path, workers: int) -> Job
     return Job(replace(item, run_dir=str(path), settings=settings), path, "waiting")
 
 
-def _compose_jobs(grid: Sequence[Sequence[str]], folders: Sequence[Path]) -> list[Config | IncompatibleError]:
+def _compose_jobs(grid: Sequence[Sequence[str]], config_dirs: Sequence[Path]) -> list[Config | IncompatibleError]:
     """Compose the configuration of each job, or the reason why its options are incompatible.
 
     Raises:
@@ -156,7 +156,7 @@ def _compose_jobs(grid: Sequence[Sequence[str]], folders: Sequence[Path]) -> lis
     problems: list[str] = []
     for combination in grid:
         try:
-            configs.append(compose.compose(combination, folders))
+            configs.append(compose.compose(combination, config_dirs))
         except UnknownNameError:
             raise
         except IncompatibleError as error:
@@ -252,13 +252,13 @@ def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
     return received_signals[0] if received_signals else None
 
 
-def run_with_hydra(words: Sequence[str], overrides: Sequence[str], folders: Sequence[Path]) -> int:
+def run_with_hydra(words: Sequence[str], overrides: Sequence[str], config_dirs: Sequence[Path]) -> int:
     """Run the main function of Hydra on the YAML files of the package, for its flags, sweepers and launchers.
 
     Args:
         words: Flags of Hydra.
         overrides: Overrides, which have been validated.
-        folders: Configuration directories of the user, which are added to the search path.
+        config_dirs: Configuration directories of the user, which are added to the search path.
 
     Returns:
         Exit code.
@@ -268,7 +268,7 @@ def run_with_hydra(words: Sequence[str], overrides: Sequence[str], folders: Sequ
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"
     logging.raiseExceptions = False  # with a closed pipe, each line of the log would print a traceback
-    sys.argv = [sys.argv[0], *words, *config_dir.make_searchpath_override(folders), *overrides]
+    sys.argv = [sys.argv[0], *words, *config_dir.make_searchpath_override(config_dirs), *overrides]
 
     @hydra.main(version_base="1.3", config_path=str(get_builtin_dir().absolute()), config_name="train")
     def job(composed: DictConfig) -> float:

@@ -194,7 +194,7 @@ def _train_and_test(
 
 def _train(components: RunComponents, result: Result, reporter: run_report.RunReporter, config: Config) -> None:
     """Train to the last step; an interrupted run gets its curves, too."""
-    path, trainer = Path(result.folder), components.trainer
+    path, trainer = Path(result.run_dir), components.trainer
     checkpoint.check_disk_space(path, trainer.state_dict(), components.checkpoints.shared_state)
     if not reporter.quiet:
         run_dir.link_latest(path)

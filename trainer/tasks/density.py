@@ -80,16 +80,16 @@ class Density(Generative):
 
     def score(self, batch: Batch) -> Score:
         score = self.collect_real_rows(batch)
-        score["nats"] = to_double(self.log_prob(self.dequantize(batch), self.get_labels(batch))).sum()
+        score["log_prob"] = to_double(self.log_prob(self.dequantize(batch), self.get_labels(batch))).sum()
         if self.info.density.log_likelihood is not None:
             score["exact"] = to_double(self.info.density.log_likelihood(batch.inputs["x"])).sum()
         return score
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         count = len(totals["real"])
-        scores = {"log_likelihood": float(totals["nats"]) / count}
+        scores = {"log_likelihood": float(totals["log_prob"]) / count}
         if "exact" in totals:
-            scores["gap"] = float(totals["exact"] - totals["nats"]) / count
+            scores["gap"] = float(totals["exact"] - totals["log_prob"]) / count
         if self.is_scaled:
             log_prob = scores["log_likelihood"] / self.step.numel() + math.log(float(self.step.flatten()[0]))
             scores["bits_per_dim"] = -log_prob / math.log(2)

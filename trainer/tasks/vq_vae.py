@@ -77,7 +77,7 @@ class VectorQuantization(Generative):
         x = self.normalize(batch)
         if group == "prior":
             with torch.no_grad():
-                _, codes = self._codebook_model.quantize(self._codebook_model.encode(x), follow=False)
+                _, codes = self._codebook_model.quantize(self._codebook_model.encode(x), update_codebook=False)
             return self.compute_code_nll(codes, self.get_labels(batch)).mean()
         z = self._codebook_model.encode(x).float()
         vectors, _ = self._codebook_model.quantize(z)
@@ -107,16 +107,16 @@ class VectorQuantization(Generative):
     def evaluate_codes(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return the reconstruction errors (B,), the codes (B, L) and their negative log-likelihoods (B, L) in nats."""
         x = self.normalize(batch)
-        vectors, codes = self._codebook_model.quantize(self._codebook_model.encode(x), follow=False)
+        vectors, codes = self._codebook_model.quantize(self._codebook_model.encode(x), update_codebook=False)
         errors = self.compute_errors(self._codebook_model.decode(vectors), x)
         return errors, codes, self.compute_code_nll(codes, self.get_labels(batch))
 
     def score(self, batch: Batch) -> Score:
-        errors, codes, nats = self.evaluate_codes(batch)
+        errors, codes, neg_log_prob = self.evaluate_codes(batch)
         return self.collect_real_rows(batch) | {
             "rows": torch.tensor(len(errors), device=errors.device),
             "error": to_double(errors).sum(),
-            "nats": to_double(nats).sum(),
+            "neg_log_prob": to_double(neg_log_prob).sum(),
             "used": torch.bincount(codes.flatten(), minlength=self.codes),
         }
 
@@ -125,7 +125,7 @@ class VectorQuantization(Generative):
         scores = {
             "mse": float(totals["error"] / totals["rows"]),
             "codebook_perplexity": float(torch.special.entr(usage).sum().exp()),
-            "bits": float(totals["nats"] / totals["used"].sum()) / math.log(2),
+            "bits": float(totals["neg_log_prob"] / totals["used"].sum()) / math.log(2),
         }
         return scores | self.compare_samples(totals)
 
@@ -147,8 +147,8 @@ class VectorQuantization(Generative):
         return self._codebook_model.generate(count, label)
 
     def score_rows(self, batch: Batch) -> dict[str, Tensor]:
-        errors, _, nats = self.evaluate_codes(batch)
-        return {"reconstruction": errors, "code_log_likelihood": -nats.sum(1)}
+        errors, _, neg_log_prob = self.evaluate_codes(batch)
+        return {"reconstruction": errors, "code_log_likelihood": -neg_log_prob.sum(1)}
 
     def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
         yield LazyArtifact("reconstructions", lambda: self._plot_reconstructions(next(iter(batches))))

@@ -50,16 +50,14 @@ class _BaseVQVAE(nn.Module, ABC):
     def decode(self, vectors: Tensor) -> Tensor:
         """Decode vectors (B, L, D) to (B, ...)."""
 
-    def quantize(self, z: Tensor, follow: bool = True) -> tuple[Tensor, Tensor]:
+    def quantize(self, z: Tensor, update_codebook: bool = True) -> tuple[Tensor, Tensor]:
         """Return the nearest codebook vectors (B, L, D) and their codes (B, L).
-
-        Updates the codebook in training mode if ``follow`` is set.
 
         Args:
             z: encoder outputs (B, L, D).
-            follow: update the codebook in training mode.
+            update_codebook: update the codebook, if in training mode.
         """
-        return self.quantizer(z, follow)
+        return self.quantizer(z, update_codebook)
 
     def code_scores(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the logits (B, L, K) of the prior for codes (B, L).

@@ -42,12 +42,12 @@ class CodebookModel(Protocol):
     def encode(self, x: Tensor) -> Tensor:
         """Return the encoder output (B, L, D) for x (B, ...)."""
 
-    def quantize(self, z: Tensor, follow: bool = True) -> tuple[Tensor, Tensor]:
+    def quantize(self, z: Tensor, update_codebook: bool = True) -> tuple[Tensor, Tensor]:
         """Return the nearest codebook vectors (B, L, D) and their indices (B, L).
 
         Args:
             z: Encoder output (B, L, D).
-            follow: Whether to update the moving averages of the codebook, if in training mode.
+            update_codebook: Whether to update the moving averages of the codebook, if in training mode.
         """
 
     def decode(self, vectors: Tensor) -> Tensor:

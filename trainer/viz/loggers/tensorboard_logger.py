@@ -15,19 +15,19 @@ class TensorBoardLogger(Logger):
     """Logger that writes event files of TensorBoard.
 
     Args:
-        folder: Directory of the event files of all runs; default: ``tensorboard`` in the run directory.
+        log_dir: Directory of the event files of all runs; default: ``tensorboard`` in the run directory.
     """
 
     package, extra = "tensorboard", "tensorboard"
 
-    def __init__(self, folder: str | None = None):
-        self.folder = folder
+    def __init__(self, log_dir: str | None = None):
+        self.log_dir = log_dir
         self._writer: Any = None
 
     def open(self, run: LoggedRun, run_id: str | None, step: int) -> str:
         from torch.utils.tensorboard import SummaryWriter
 
-        log_dir = run.run_dir / "tensorboard" if self.folder is None else Path(self.folder, run.name)
+        log_dir = run.run_dir / "tensorboard" if self.log_dir is None else Path(self.log_dir, run.name)
         is_new = not log_dir.exists()
         self._logged_before = {} if run_id is None else _read_last_steps(log_dir)
         # A run that was killed before its first checkpoint starts again, so its earlier events are dropped.

@@ -62,10 +62,10 @@ def test_ema_update_matches_paper() -> None:
         np.testing.assert_allclose(quantizer.ema_cluster_size, cluster_size, atol=1e-6)
 
 
-def test_codebook_updates_only_in_training_with_follow() -> None:
+def test_codebook_updates_only_in_training_with_update_codebook() -> None:
     quantizer, z = make_quantizer(CENTERS), torch.randn(9, 2)
     before = {name: value.clone() for name, value in quantizer.state_dict().items()}
-    quantizer(z, follow=False)
+    quantizer(z, update_codebook=False)
     quantizer.eval()(z)
     assert all(torch.equal(value, before[name]) for name, value in quantizer.state_dict().items())
     quantizer.train()(z)

@@ -53,12 +53,12 @@ class VectorQuantizer(nn.Module):
         self.register_buffer("ema_cluster_size", torch.zeros(codes))
         self.register_buffer("ema_cluster_sum", torch.zeros(codes, width))
 
-    def forward(self, z: Tensor, follow: bool = True) -> tuple[Tensor, Tensor]:
+    def forward(self, z: Tensor, update_codebook: bool = True) -> tuple[Tensor, Tensor]:
         with torch.autocast(z.device.type, enabled=False):
             rows = z.detach().float().flatten(0, -2)
             error, codes = compute_distances(rows, self.codebook).min(1)
             vectors = F.embedding(codes, self.codebook)
-            if follow and self.training:
+            if update_codebook and self.training:
                 self.ema_update(rows, error, codes)
         return vectors.view(z.shape), codes.view(z.shape[:-1])
 
