@@ -90,8 +90,8 @@ def find_undeclared_plugins(saved_names: object, declared: Collection[str]) -> l
         return []
     argument = f"plugins=[{','.join([*declared, *undeclared])}]"
     return [
-        f"plugins: this run uses the modules {', '.join(undeclared)}, which are code; a run directory is data and"
-        f" imports nothing by itself. If they are yours, name them in this command: {argument}"
+        f"plugins: this run uses the modules {', '.join(undeclared)}, and a saved run never imports code by itself;"
+        f" if you trust them, add {argument} to the command"
     ]
 
 

@@ -20,7 +20,7 @@ HEADER_CHARS = 512
 """Number of characters in which Hydra searches for a header."""
 _DEFAULTS_KEY = "defaults"
 _BYTE_ORDER_MARK = "\ufeff"
-"""At the start of a file it hides Hydra's header; the parser does not count it as a character."""
+"""Mark that hides Hydra's header at the start of a file; the parser does not count it as a character."""
 _NULLS = ("", "~", "null", "Null", "NULL")
 _FLOW_SIGNS = re.compile(r"[\[\]{},]")
 _HEADER = re.compile(r"\ufeff?\s*#+\s*@package\s+\S+\s*$")
@@ -56,7 +56,7 @@ class DefaultItem(NamedTuple):
 
     @property
     def is_self(self) -> bool:
-        """Whether the item is ``_self_``, the position of the file's own keys."""
+        """Return whether the item is ``_self_``, the position of the file's own keys."""
         return self.group is None and self.names == ("_self_",)
 
 
@@ -77,7 +77,7 @@ class YamlEntry(NamedTuple):
 
     @property
     def is_section(self) -> bool:
-        """Whether the value is a mapping."""
+        """Return whether the value is a mapping."""
         return isinstance(self.node, yaml.MappingNode)
 
     @property
@@ -87,7 +87,7 @@ class YamlEntry(NamedTuple):
 
     @property
     def is_missing(self) -> bool:
-        """Whether the value is ``core.types.MISSING``; written out, because that import would take too long."""
+        """Return whether the value is ``core.types.MISSING``; written out, because that import would take too long."""
         return self.value == "???"
 
     @property
@@ -138,7 +138,7 @@ class YamlFile:
 
     @cached_property
     def entries(self) -> tuple[YamlEntry, ...]:
-        """All keys of the file, nested ones after their parents, without the defaults list."""
+        """Keys of the file, nested ones after their parents, without the defaults list."""
         pairs = _flatten_pairs(self.root) if isinstance(self.root, yaml.MappingNode) else []
         return tuple(self._walk_pairs([pair for pair in pairs if pair[0].value != _DEFAULTS_KEY], ()))
 

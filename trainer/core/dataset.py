@@ -140,7 +140,7 @@ class TensorSplit(Split):
 
 
 class FullBatchSplit(Split):
-    """One example that is always used whole, such as a graph.
+    """Split of a single example that is always used in full, such as a graph.
 
     Args:
         inputs: ``{"x": (N, ...), ...}``.
@@ -194,7 +194,7 @@ class Dataset(ABC):
     options: Mapping[str, Any] = MappingProxyType({})
     """Options by which ``read`` parses other files, as in the configuration."""
     can_encode_changed_files: ClassVar[bool] = True
-    """Whether a saved run can encode changed files; False where the model has an embedding of each user or entity."""
+    """True if a saved run can encode changed files; False where the model has an embedding of each user or entity."""
     file_suffixes: ClassVar[Sequence[str]] = ()
     """Suffixes, in lower case, of the files of a user directory that are read; empty for all."""
 

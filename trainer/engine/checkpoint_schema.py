@@ -49,7 +49,7 @@ STATE_SCHEMA = {
 }
 """Parts of the last state that do not depend on what is trained."""
 TRAINED_KEYS = ("task", "param_groups", "scaler", "random")
-"""Its other parts, whose schema depends on the objects of the run."""
+"""Parts of the last state whose schema depends on the objects of the run."""
 HISTORY_ROW_SCHEMA = {"epoch": PositiveInt, "step": PositiveInt, "seconds": NonNegativeFloat, "train_loss": Number}
 """Columns of every row of the history."""
 OPTIONAL_KEYS = {"tiebreak_score", "higher_is_better"}

@@ -43,7 +43,7 @@ def choose_target_kind(requested: TargetKind | None, task_kind: TargetKind | Non
     """
     kind = requested or task_kind
     if kind is None:
-        raise DataError("target_kind: the task does not say what it learns; set it to class or number")
+        raise DataError("target_kind: the task accepts classes and numbers; set it to class or number")
     return kind
 
 

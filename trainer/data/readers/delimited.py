@@ -20,7 +20,7 @@ from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import format_count, join_names
 
 DELIMITERS = {"tab": "\t", "semicolon": ";", "bar": "|", "comma": ",", "space": " "}
-"""In order of detection: a comma may also be a decimal sign, and a space also separates words."""
+"""Delimiters in the order of detection: a comma may also be a decimal sign, and a space also separates words."""
 CELL_MARK = "\x1f"
 """Separator of cells in row keys."""
 SEPARATOR_LINE = re.compile(r'\A"?sep=(.)"?[ \t]*(?=\r?\n)', re.IGNORECASE)
