@@ -121,8 +121,8 @@ def find_plugin_file(module: str) -> Path | None:
 def find_package(path: Path) -> str:
     """Return the dotted name of the package that contains a file of a declared plugin; empty if there is none."""
     packages = {name: file.parent for name, file in _PLUGIN_FILES.items() if file.name == "__init__.py"}
-    found = next(((name, folder) for name, folder in packages.items() if path.is_relative_to(folder)), None)
-    return ".".join([found[0], *path.parent.relative_to(found[1]).parts]) if found else ""
+    package = next(((name, folder) for name, folder in packages.items() if path.is_relative_to(folder)), None)
+    return ".".join([package[0], *path.parent.relative_to(package[1]).parts]) if package else ""
 
 
 def import_plugins() -> None:

@@ -211,13 +211,13 @@ def _describe_failure(callback: Callback, method: str, error: Exception) -> str:
     )
 
 
-def _find_unsavable(value: Any, at: str = "") -> str | None:
+def _find_unsavable(value: Any, path: str = "") -> str | None:
     """Return why a value cannot be saved in a checkpoint; None if it consists of tensors and plain values."""
     if isinstance(value, dict | list | tuple):
         if isinstance(value, dict) and any(type(key) not in (str, int) for key in value):
-            return f"{at or 'it'} has a key that is neither a string nor an integer"
+            return f"{path or 'it'} has a key that is neither a string nor an integer"
         items = value.items() if isinstance(value, dict) else enumerate(value)
-        return next(filter(None, (_find_unsavable(item, f"{at}.{key}".lstrip(".")) for key, item in items)), None)
+        return next(filter(None, (_find_unsavable(item, f"{path}.{key}".lstrip(".")) for key, item in items)), None)
     if value is None or type(value) in (bool, int, float, str, bytes) or isinstance(value, Tensor):
         return None
-    return f"{at} is of type {type(value).__name__}; only tensors, numbers, text, lists and mappings are"
+    return f"{path} is of type {type(value).__name__}; only tensors, numbers, text, lists and mappings are"

@@ -77,7 +77,7 @@ class Trainer:
         self.step = 0
         self.should_stop = False
         self.last_checkpoint_step: int | None = None
-        self.seconds_before = 0.0
+        self.previous_seconds = 0.0
         self.step_metrics = StepMetrics(param_groups)
         self.history: list[dict[str, float]] = []
         self.best = BestCheckpoint(self.monitor_metric)
@@ -86,7 +86,7 @@ class Trainer:
     @property
     def elapsed_seconds(self) -> float:
         """Seconds of training and validation, including those before the run was resumed."""
-        return self.seconds_before + time.monotonic() - self._started_at
+        return self.previous_seconds + time.monotonic() - self._started_at
 
     def fit(self) -> None:
         """Train to the last step, or until a callback sets ``should_stop``."""
@@ -283,7 +283,7 @@ class Trainer:
         self.epoch, self.batch, self.step = (state["position"][key] for key in ("epoch", "batch", "step"))
         self.task.progress.fill_(max(0, self.step - 1) / self.total_steps)
         self.nan_guard.reset(tuple(state["running_totals"]["sums"]), state["running_totals"]["steps"])
-        self.seconds_before = state["running_totals"]["seconds"]
+        self.previous_seconds = state["running_totals"]["seconds"]
         self.history = list(state["history"])
         self.best.load_state_dict(state["best"], None if best is None else best["task"])
         self.should_stop = state["should_stop"]

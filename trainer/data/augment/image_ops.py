@@ -137,7 +137,7 @@ def random_boxes(x: Tensor, area: Tensor, position: Tensor) -> tuple[Tensor, Ten
     sides = area.new_tensor([x.shape[-1], x.shape[-2]])
     length = (area.sqrt() * sides).round()  # (B, 2)
     start = to_integer(position, sides - length + 1)
-    across, down = (
+    column_mask, row_mask = (
         (positions >= first[:, None]) & (positions < (first + size)[:, None])
         for positions, first, size in zip(
             (torch.arange(side, device=x.device) for side in (x.shape[-1], x.shape[-2])),
@@ -146,4 +146,4 @@ def random_boxes(x: Tensor, area: Tensor, position: Tensor) -> tuple[Tensor, Ten
             strict=True,
         )
     )
-    return down[:, :, None] & across[:, None, :], (length / sides).prod(1, keepdim=True)
+    return row_mask[:, :, None] & column_mask[:, None, :], (length / sides).prod(1, keepdim=True)

@@ -47,15 +47,15 @@ def fit(name: str, values: np.ndarray, max_categories: int, min_count: int) -> C
         min_count: Minimum number of rows of a category.
     """
     if is_number(values):
-        known = values[np.isfinite(values)]
-        has_missing = len(known) < len(values)
-        mean, std = mean_and_scale(known if len(known) else np.zeros(1))
+        finite_values = values[np.isfinite(values)]
+        has_missing = len(finite_values) < len(values)
+        mean, std = mean_and_scale(finite_values if len(finite_values) else np.zeros(1))
         return {
             "name": name,
             "kind": "number",
             "mean": mean,
             "std": std,
-            "decimals": _count_decimals(known, std),
+            "decimals": _count_decimals(finite_values, std),
             "gaps": has_missing,
         }
     # Sort by frequency, then by name, so that the order of rows does not matter.

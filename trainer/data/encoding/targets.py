@@ -106,17 +106,17 @@ def encode(table: Table, column: int, cell_format: CellFormat, schema: Mapping[s
     return Target(table=table, column=column, values=values, known_mask=known_mask, names=schema.get("classes", ()))
 
 
-def fit_target(target: Target, train: np.ndarray, stored: Mapping[str, Any] | None = None) -> EncodedTarget:
-    """Encode the target by the training rows, or as ``stored`` by a run.
+def fit_target(target: Target, train: np.ndarray, saved_schema: Mapping[str, Any] | None = None) -> EncodedTarget:
+    """Encode the target by the training rows, or as a saved run encoded it.
 
     See ``fit_classes`` and ``fit_numbers`` for errors.
 
     Args:
         target: Parsed target.
         train: Training rows.
-        stored: Schema stored by a run, if any.
+        saved_schema: Schema of a saved run, if any.
     """
-    return (fit_classes if target.names else fit_numbers)(target, train, stored)
+    return (fit_classes if target.names else fit_numbers)(target, train, saved_schema)
 
 
 def read_classes(table: Table, column: int, cell_format: CellFormat, *, certain: bool) -> Target:
@@ -242,16 +242,16 @@ def read_numbers(table: Table, column: int, cell_format: CellFormat) -> Target:
     return Target(table=table, column=column, values=values, known_mask=is_known)
 
 
-def fit_classes(target: Target, train: np.ndarray, stored: Mapping[str, Any] | None = None) -> EncodedTarget:
+def fit_classes(target: Target, train: np.ndarray, saved_schema: Mapping[str, Any] | None = None) -> EncodedTarget:
     """Encode a class target. Raises DataError, naming its first row, for a class without a training row."""
     train_classes = np.unique(target.values[train])
     missing_classes = np.setdiff1d(target.values[target.known_mask], train_classes)
-    if len(missing_classes) and stored is None:
-        name, known = target.names[missing_classes[0]], [target.names[index] for index in train_classes]
+    if len(missing_classes) and saved_schema is None:
+        name, train_names = target.names[missing_classes[0]], [target.names[index] for index in train_classes]
         row = int(np.argmax(target.values == missing_classes[0]))
         raise DataError(
             f"target: {target.table.describe_cell(row, target.column)}: class {name!r} has no training row"
-            f"{did_you_mean(name, known)} (classes of the training rows: {', '.join(known[:FEW_CLASSES])})"
+            f"{did_you_mean(name, train_names)} (classes of the training rows: {', '.join(train_names[:FEW_CLASSES])})"
         )
     return EncodedTarget(
         values=torch.from_numpy(target.values),
@@ -260,13 +260,15 @@ def fit_classes(target: Target, train: np.ndarray, stored: Mapping[str, Any] | N
     )
 
 
-def fit_numbers(target: Target, train: np.ndarray, stored: Mapping[str, Any] | None = None) -> EncodedTarget:
+def fit_numbers(target: Target, train: np.ndarray, saved_schema: Mapping[str, Any] | None = None) -> EncodedTarget:
     """Standardize a regression target by the training rows; ``scale`` is their standard deviation.
 
     Raises:
         DataError: A value is far outside of the training range.
     """
-    mean, std = mean_and_scale(target.values[train]) if stored is None else (stored["mean"], stored["std"])
+    mean, std = (
+        mean_and_scale(target.values[train]) if saved_schema is None else (saved_schema["mean"], saved_schema["std"])
+    )
     is_outlier = target.known_mask & (
         np.abs(np.where(target.known_mask, target.values, mean) - mean) > MAX_STANDARDIZED_VALUE * std
     )

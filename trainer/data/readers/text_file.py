@@ -158,7 +158,7 @@ def format_override_value(text: str) -> str:
     """Format a text as the value of a Hydra override, in double quotes where necessary."""
     if BARE_VALUE.fullmatch(text):
         return text
-    escaped = re.sub(r'(\\*)("|\Z)', lambda found: found[1] * 2 + '\\"' * bool(found[2]), text)
+    escaped = re.sub(r'(\\*)("|\Z)', lambda match: match[1] * 2 + '\\"' * bool(match[2]), text)
     return f'"{escaped}"'
 
 

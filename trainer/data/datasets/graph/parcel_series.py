@@ -177,10 +177,10 @@ def _read_labels(folder: Path) -> delimited.Table:
 
 def _table_path(folder: Path, name: str) -> Path | None:
     """Return the path of a table by its relative or absolute name in ``labels.csv``; None outside of the folder."""
-    below = os.path.relpath(folder / name, folder)
-    if below.split(os.sep)[0] == os.pardir:
+    relative_path = os.path.relpath(folder / name, folder)
+    if relative_path.split(os.sep)[0] == os.pardir:
         return None
-    return folder / (below if os.path.isabs(name) else name)
+    return folder / (relative_path if os.path.isabs(name) else name)
 
 
 def _align_regions(fitted: Preprocessing, runs: list[RegionTable]) -> list[RegionTable]:

@@ -145,8 +145,8 @@ class TransformerConfig:
         }
         return MultiHeadAttention(self.width, self.heads, kind(*sizes.get(self.attention, ())))
 
-    def _raise_unsupported(self, what: str, reason: str, able: list[str]) -> None:
-        raise ValueError(f"attention: {self.attention} {reason}, so it cannot {what}; {', '.join(able)} can")
+    def _raise_unsupported(self, purpose: str, reason: str, alternatives: list[str]) -> None:
+        raise ValueError(f"attention: {self.attention} {reason}, so it cannot {purpose}; {', '.join(alternatives)} can")
 
 
 class TransformerBlock(nn.Module):
