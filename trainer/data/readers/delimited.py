@@ -195,8 +195,8 @@ def read(
         delimiter = delimiter or separator[1]
     separator_char = detect_delimiter(text) if delimiter is None else DELIMITERS.get(delimiter, delimiter)
     if len(separator_char) != 1:
-        known = ", ".join(DELIMITERS)
-        raise DataError(f"delimiter: {delimiter!r} given; it must be one character, or one of {known}")
+        delimiter_names = ", ".join(DELIMITERS)
+        raise DataError(f"delimiter: {delimiter!r} given; it must be one character, or one of {delimiter_names}")
     rows, lines = _parse_rows(file_path, text, separator_char)
     if not rows:
         raise DataError(f"{option}: {file_path.absolute()} is empty")

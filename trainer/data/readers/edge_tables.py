@@ -101,9 +101,9 @@ class GraphTables(TableDefaults):
         if not fitted.is_stored:
             column_checks.warn_about_absent_codes([self.nodes, self.edges], self.cell_format)
         all_names = {*self.nodes.names, *self.edges.names, *_unnamed_columns(self.nodes), *_unnamed_columns(self.edges)}
-        known = sorted(map(str, all_names))
+        name_texts = sorted(map(str, all_names))
         unknown = [
-            f"{option}: no column {name!r} in nodes.csv or edges.csv{did_you_mean(str(name), known)}"
+            f"{option}: no column {name!r} in nodes.csv or edges.csv{did_you_mean(str(name), name_texts)}"
             for option in ("drop_columns", "categorical")
             for name in options[option]
             if name not in all_names and str(name) not in all_names
@@ -151,13 +151,13 @@ class GraphTables(TableDefaults):
         group = np.zeros(len(table), np.int64)
         if "split" in table.names:
             group = table_encoder.read_split_column(table, table.names.index("split"), "path", empty=True)
-        known = np.flatnonzero(target.known_mask)
+        rows = np.flatnonzero(target.known_mask)
 
         def divide() -> table_encoder.Rows:
-            return table_encoder.split_rows(group, known, target, options["val"], options["test"], options["seed"])
+            return table_encoder.split_rows(group, rows, target, options["val"], options["test"], options["seed"])
 
         keys = table.row_keys([table.find_column(key, "path")])
-        return [part.numpy() for part in self.fitted.split_rows(keys, divide, known)]
+        return [part.numpy() for part in self.fitted.split_rows(keys, divide, rows)]
 
     def fit_target(self, target: Target, train: np.ndarray) -> EncodedTarget:
         """Encode the target by the training rows."""

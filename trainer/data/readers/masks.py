@@ -168,8 +168,8 @@ def survey_pair(
 
 
 def _count_values(values: np.ndarray) -> Counter[int]:
-    values_found, counts = np.unique(values, return_counts=True)
-    return Counter(dict(zip(values_found.tolist(), counts.tolist(), strict=True)))
+    distinct, counts = np.unique(values, return_counts=True)
+    return Counter(dict(zip(distinct.tolist(), counts.tolist(), strict=True)))
 
 
 def _intermediate_mask(values: np.ndarray, ignore: int | None) -> np.ndarray:

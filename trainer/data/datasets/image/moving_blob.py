@@ -85,8 +85,8 @@ def render_blobs(centers: Tensor, size: int, radius: float) -> Tensor:
     """
     offset = torch.arange(size) - centers[..., None]  # (..., 2, size)
     distance = (offset + size / 2).remainder(size) - size / 2
-    down, across = torch.exp(-(distance**2) / (2 * radius**2)).unbind(-2)
-    return down[..., :, None] * across[..., None, :]
+    vertical, horizontal = torch.exp(-(distance**2) / (2 * radius**2)).unbind(-2)
+    return vertical[..., :, None] * horizontal[..., None, :]
 
 
 def matched_filter(x: Tensor, steps: Tensor, radius: float) -> Tensor:
