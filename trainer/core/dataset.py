@@ -124,7 +124,12 @@ class TensorSplit(Split):
         return Batch(inputs, target, index)
 
     def iter_batches(self, order: Sequence[Tensor], epoch: int) -> Iterator[Batch]:
-        """Gather many batches in one call and split them: 3 us a batch instead of 7 for small rows."""
+        """Gather many batches in one call and split them: 3 us a batch instead of 7 for small rows.
+
+        Args:
+            order: Row numbers (B,) int64 of each batch.
+            epoch: Epoch, from 0.
+        """
         if not order:
             return
         row_bytes = max(1, self.count_bytes() // max(1, self._length))

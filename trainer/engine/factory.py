@@ -23,10 +23,9 @@ from trainer.core.types import MISSING
 from trainer.data.augment.image_augment import Augment
 from trainer.engine import optimizer_factory
 from trainer.engine.config_errors import add_keys, explain_errors
-from trainer.engine.dataloader import Loader
+from trainer.engine.dataloader import Loader, count_total_steps
 from trainer.engine.metric_loading import load_metrics
 from trainer.engine.param_group import ParamGroup
-from trainer.engine.trainer import count_total_steps
 from trainer.optim.freeze import freeze_parameters
 from trainer.optim.lr_schedules import LRSchedule
 from trainer.optim.optimizers import Optimizer

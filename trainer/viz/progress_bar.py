@@ -105,7 +105,12 @@ class ThroughputMeter:
         return time.monotonic() - self._last_line_at
 
     def get_position(self, trainer: Trainer, *, epoch: int) -> Position:
-        """Return the position of a trainer in an epoch, which is counted from 1."""
+        """Return the position of a trainer in an epoch.
+
+        Args:
+            trainer: The trainer.
+            epoch: Number of the epoch, from 1.
+        """
         return Position(epoch, max(epoch, self.epochs), trainer.step, trainer.total_steps)
 
     def format_line(self, trainer: Trainer, epoch: int, loss: float, score: float | None) -> str:

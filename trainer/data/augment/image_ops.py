@@ -77,7 +77,12 @@ def to_signed(uniform: Tensor) -> Tensor:
 
 
 def to_integer(uniform: Tensor, count: Tensor | int) -> Tensor:
-    """Map [0, 1) to integers 0..count - 1."""
+    """Map uniform numbers in [0, 1) to integers 0..count - 1.
+
+    Args:
+        uniform: Uniform random numbers, of any shape.
+        count: Number of integers, broadcast against ``uniform``.
+    """
     return (uniform * count).floor()
 
 

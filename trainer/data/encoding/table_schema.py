@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from trainer.data.encoding import cell_messages, column_encoding
+from trainer.data.encoding.class_names import index_classes
 from trainer.data.encoding.column_encoding import Column
-from trainer.data.encoding.targets import EncodedTarget, Target, index_classes
+from trainer.data.encoding.targets import EncodedTarget, Target
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.header_detection import is_number

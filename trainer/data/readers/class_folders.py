@@ -226,7 +226,7 @@ def split_by_fraction(folder_splits: Tensor, labels: Tensor, val: float, test: f
 def split_every_class(
     folder_splits: Tensor, labels: Tensor, names: Sequence[str], val: float, test: float, seed: int
 ) -> list[Tensor]:
-    """Split as ``split_by_fraction``. Raises DataError for a class that is missing in a split.
+    """Split as ``split_by_fraction``, with every class in every split.
 
     Args:
         folder_splits: Split of each row from its folder, (N,).
@@ -235,6 +235,9 @@ def split_every_class(
         val: Fraction for validation, as in ``split_by_fraction``.
         test: Fraction for test, as in ``split_by_fraction``.
         seed: Random seed.
+
+    Raises:
+        DataError: A class is missing in a split.
     """
     rows = split_by_fraction(folder_splits, labels, val, test, seed)
     counts = torch.stack([labels[part].bincount(minlength=len(names)) for part in rows])

@@ -64,7 +64,12 @@ class ParcelSeries(Dataset):
 
     @classmethod
     def get_user_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:
-        """Add the tables that ``labels.csv`` lists, which may have any extension or be hidden files."""
+        """Add the tables that ``labels.csv`` lists, which may have any extension or be hidden files.
+
+        Args:
+            options: Options of the data set, as in the configuration.
+            paths: Those of them that are ``DataPath``.
+        """
         folder = paths["path"]
         if not os.path.isfile(folder / LABELS_FILE):
             return dict(paths)

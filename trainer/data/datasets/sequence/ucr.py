@@ -65,7 +65,12 @@ class UCR(Dataset):
 
     @classmethod
     def get_user_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:
-        """Return the directory of a data set that has no pinned digest."""
+        """Return the directory of a data set that has no pinned digest.
+
+        Args:
+            options: Options of the data set, as in the configuration.
+            paths: Those of them that are ``DataPath``, of which there are none.
+        """
         name = options["name"]
         if any(path.startswith(f"{name}/") for path in SHA256):
             return {}
