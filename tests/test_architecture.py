@@ -185,6 +185,31 @@ def test_functions_are_short() -> None:
     )
 
 
+def test_documented_public_functions_describe_arguments_and_errors() -> None:
+    def is_public(node: ast.stmt) -> bool:
+        return isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+
+    def is_incomplete(function: ast.FunctionDef) -> bool:
+        doc = ast.get_docstring(function)
+        names = {a.arg for a in (*function.args.args, *function.args.kwonlyargs)} - {"self", "cls"}
+        raised = [node.exc for node in ast.walk(function) if isinstance(node, ast.Raise)]
+        errors = {ast.unparse(error.func) for error in raised if isinstance(error, ast.Call)}
+        is_raised = any(
+            name.endswith(("Error", "Fault")) for name in errors - {"NotImplementedError", "AssertionError"}
+        )
+        if doc is None:
+            return False
+        return (len(names) > 1 and "Args:" not in doc) or (is_raised and "Raise" not in doc)
+
+    def list_incomplete(path: Path) -> list[str]:
+        nodes = [node for node in parse_source(path).body if is_public(node)]
+        members = [node for cls in nodes if isinstance(cls, ast.ClassDef) for node in cls.body if is_public(node)]
+        functions = [node for node in (*nodes, *members) if isinstance(node, ast.FunctionDef)]
+        return [function.name for function in functions if is_incomplete(function)]
+
+    assert violations(list_incomplete) == {}
+
+
 def test_code_contains_no_class_paths_or_option_names() -> None:
     """A class path or an option of the configuration is written in a YAML file, and found there."""
     pattern = re.compile(r"trainer(\.[a-z_0-9]+)+\.[A-Z]\w*$|(model|data|task)=\w+$")

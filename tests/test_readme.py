@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import trainer
 from trainer.cli import main, verb_args
 from trainer.config import compose
 from trainer.config.plugins import declare_plugins
@@ -101,6 +103,22 @@ def test_show_describes_documented_plugin(capsys: pytest.CaptureFixture[str]) ->
     output = capsys.readouterr().out
     assert "hidden units" in output
     assert "a whole number >= 1" in output
+
+
+def test_classes_to_subclass_are_exported_by_the_package() -> None:
+    guide = PAGES["docs/guides/extend.md"]
+    nodes = [node for name, text in FILES if name.endswith(".py") for node in ast.walk(ast.parse(text))]
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    assert [node.module for node in imports if str(node.module).startswith("trainer.")] == []
+    assert re.findall(r"`trainer(?:\.\w+)+\.[A-Z]\w*`", guide) == []
+    package_names = {alias.name for node in imports if node.module == "trainer" for alias in node.names}
+    bases = {ast.unparse(base) for node in nodes if isinstance(node, ast.ClassDef) for base in node.bases}
+    text_names = set(re.findall(r"`trainer\.([A-Z]\w*)`", guide))
+    base_classes = bases & package_names | text_names - {"DataError"}
+    assert base_classes == {"Augment", "Callback", "Dataset", "LRSchedule", "Logger", "ScoredTask", "Task"}
+    assert base_classes | text_names <= set(trainer.__all__)
+    section = PAGES["docs/api/trainer.md"].partition("## To subclass")[2].partition("\n## ")[0]
+    assert base_classes <= set(re.findall(r"^::: trainer\.[\w.]+\.(\w+)$", section, re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", SCRIPTS)

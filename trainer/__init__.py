@@ -48,8 +48,11 @@ if TYPE_CHECKING:
     from trainer.data.reference import baselines
     from trainer.data.splits.splitting import split_by_order
     from trainer.engine.callbacks import Callback
+    from trainer.optim.lr_schedules import LRSchedule
     from trainer.runs.results import Result
-    from trainer.utils.errors import ConfigError
+    from trainer.tasks.base.scored_task import ScoredTask
+    from trainer.utils.errors import ConfigError, DataError
+    from trainer.viz.loggers.logger import Logger
 
     __version__: str
 
@@ -59,6 +62,7 @@ __all__ = [
     "Callback",
     "Config",
     "ConfigError",
+    "DataError",
     "DataPath",
     "Dataset",
     "DatasetInfo",
@@ -68,6 +72,8 @@ __all__ = [
     "FullBatchSplit",
     "GraphInfo",
     "ImageInfo",
+    "LRSchedule",
+    "Logger",
     "Metric",
     "NonNegativeFloat",
     "NonNegativeInt",
@@ -77,6 +83,7 @@ __all__ = [
     "Result",
     "RowValues",
     "Score",
+    "ScoredTask",
     "Split",
     "TableInfo",
     "TargetInfo",
@@ -111,8 +118,11 @@ _MODULES = {
     "trainer.data.reference": ("baselines",),
     "trainer.data.splits.splitting": ("split_by_order",),
     "trainer.engine.callbacks": ("Callback",),
+    "trainer.optim.lr_schedules": ("LRSchedule",),
     "trainer.runs.results": ("Result",),
-    "trainer.utils.errors": ("ConfigError",),
+    "trainer.tasks.base.scored_task": ("ScoredTask",),
+    "trainer.utils.errors": ("ConfigError", "DataError"),
+    "trainer.viz.loggers.logger": ("Logger",),
 }
 """Exported names by the module that defines them, which is imported when a name is first used."""
 

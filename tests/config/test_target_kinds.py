@@ -123,5 +123,5 @@ def test_plugin_task_trains_on_a_user_table(folder: Path) -> None:
 def test_task_without_a_target_kind_is_reported_with_a_hint(folder: Path) -> None:
     process = train(*CSV, "data.target=price", "task=silent", "monitor=null", cwd=folder)
     assert process.returncode == 2
-    message = "error: data.target_kind: the task does not say what it learns; set it to class or number"
+    message = "error: data.target_kind: the task accepts classes and numbers; set it to class or number"
     assert process.stderr.strip().splitlines()[-1] == message

@@ -182,6 +182,27 @@ def test_invalid_yaml_gives_an_option_without_keys(text: str, tmp_path: Path) ->
     assert options["good"].class_path == "own.Net"
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("&x 3", "3"),
+        ("*h", "16"),
+        ("&x [1, 2]", "[1, 2]"),
+        ("[*h, 'a & b', &x 3]", "[16, 'a & b', 3]"),
+        ("{k: *h}", "{k: 16}"),
+        ("&x !!str 3", "!!str 3"),
+        ("!!str &x 3", "!!str 3"),
+        ("'&h 16'", "'&h 16'"),
+        ("a&b", "a&b"),
+        ("&x", ""),
+    ],
+)
+def test_values_are_shown_without_anchors_and_aliases(value: str, expected: str, tmp_path: Path) -> None:
+    write(tmp_path, {"option.yaml": f"hidden: &h 16\nkey: {value}\n"})
+    file = yaml_file.parse_file(tmp_path / "option.yaml")
+    assert [entry.text for entry in file.entries if entry.path in {("hidden",), ("key",)}] == ["16", expected]
+
+
 def test_license_header_is_not_the_description(tmp_path: Path) -> None:
     for text in (f"# @package _global_\n{LICENSE}\n# What it is.\n# More.\n", f"{LICENSE}\n# What it is.\n\n# More.\n"):
         write(tmp_path, {"model/a.yaml": f"{text}model: {{}}\n"})

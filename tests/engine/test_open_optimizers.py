@@ -22,7 +22,7 @@ from trainer.runs import resume
 from trainer.utils.errors import ConfigError
 
 TORCH = ["nadam", "radam", "adamax", "adagrad", "adadelta", "asgd", "rprop", "adafactor", "muon"]
-SCHEDULES = ["cosine_restarts", "exponential", "linear", "polynomial", "multistep", "cyclic"]
+SCHEDULES = ["constant", "cosine_restarts", "exponential", "linear", "polynomial", "multistep", "cyclic"]
 ONE_CYCLE = {"_target_": "torch.optim.lr_scheduler.OneCycleLR", "max_lr": 0.1}
 NETWORK = (
     *("model=mlp", "model.hidden=[6]", "model.dropout=0.2", "data=synthetic_tabular", "data.rows=60", "batch_size=5"),
@@ -71,7 +71,11 @@ def test_an_optimizer_resumes_bit_exactly(name: str, step: int, tmp_path: Path) 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_schedule_resumes_bit_exactly(name: str, tmp_path: Path) -> None:
-    own = {"multistep": ["scheduler.milestones=[2,6]"], "cosine_restarts": ["scheduler.T_0=2"]}
+    own = {
+        "constant": ["scheduler.total_iters=5"],
+        "cosine_restarts": ["scheduler.T_0=2"],
+        "multistep": ["scheduler.milestones=[2,6]"],
+    }
     make = partial(build, "optimizer=nadam", f"scheduler={name}", "scheduler.warmup=1", *own.get(name, ()))
     assert_resumes(make, tmp_path, 5)
 

@@ -180,7 +180,7 @@ def test_a_nonfinite_gradient_under_a_finite_loss_is_reported(kind: str, clip: f
     with pytest.raises(NonFiniteError, match=r"loss 3, gradient norm (inf|nan) at step 0") as stopped:
         trainer.fit()
     assert torch.equal(weights(trainer), before)
-    assert "not finite: model.z\n" in str(stopped.value)
+    assert "\nfirst non-finite gradient: model.z\n" in str(stopped.value)
 
 
 def test_bf16_learns_and_is_not_full_precision() -> None:

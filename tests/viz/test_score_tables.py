@@ -29,15 +29,15 @@ def render_table(result: Result, width: int) -> str:
 def test_score_above_best_possible_is_explained_by_test_size() -> None:
     explanation = explain_better_than_best(make_result(), "accuracy", 2000)
     assert explanation is not None
-    assert "mean over many test sets" in explanation
+    assert "is the Bayes-optimal score, an average over test sets" in explanation
     # .8945 +- 1.96 sqrt(.8945 * .1055 / 2000)
-    assert "0.881 to 0.908 (95 %), and 0.8985 lies within that" in explanation
+    assert "on 2,000 rows its 95 % interval is 0.881 to 0.908, and 0.8985 is inside it" in explanation
 
 
 def test_a_score_far_above_the_bound_is_not_explained_by_chance() -> None:
     explanation = explain_better_than_best(make_result(test={"accuracy": 0.99}), "accuracy", 2000)
     assert explanation is not None
-    assert "lies beyond that" in explanation
+    assert "is above it: look for training rows among the test rows" in explanation
 
 
 def test_a_loss_below_the_best_possible_is_explained_without_an_interval() -> None:

@@ -225,7 +225,14 @@ def score_run(arguments: Sequence[str]) -> int:
 
 
 def print_leaderboard(arguments: Sequence[str]) -> int:
-    """Run ``train report [DIR]``."""
+    """Run ``train report [DIR]``.
+
+    Args:
+        arguments: Words after ``train report``: a directory, or none for ``outputs``.
+
+    Raises:
+        ConfigError: There are several arguments, or the directory does not exist.
+    """
     from trainer.runs import leaderboard
 
     if len(arguments) > 1:

@@ -29,7 +29,14 @@ SHAPE_LETTERS = (
 
 @pause_gc()  # it keeps what it creates until it ends
 def list_options(arguments: Sequence[str]) -> int:
-    """Run ``train list``: print one line for each option."""
+    """Run ``train list``: print one line for each option.
+
+    Args:
+        arguments: Words after ``train list``: names of groups, or none for all of them.
+
+    Raises:
+        ConfigError: A word is not the name of a group.
+    """
     from trainer.config import registry
 
     group_names = {"models": "model", "tasks": "task", "optimizers": "optimizer", "schedulers": "scheduler"}

@@ -199,7 +199,15 @@ def _rename_option_values(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_renamed_key(class_path: str, key: str) -> str | None:
-    """Return the current name of a former key of a class, or None if it had no such key."""
+    """Return the current name of a former key of a class.
+
+    Args:
+        class_path: Dotted name of the class.
+        key: Former name of the key.
+
+    Returns:
+        None if the class had no such key.
+    """
     return _find_renamed_keys({"_target_": class_path}).get(key)
 
 

@@ -65,10 +65,10 @@ def parse_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) 
                 continue
             column = _find_column(text, reason)
             start = max(0, column - CONTEXT_CHARS)
-            shown = text[start : start + 2 * CONTEXT_CHARS]
+            excerpt = text[start : start + 2 * CONTEXT_CHARS]
             problems.append(
                 f"cannot read {shorten_repr(text)} as KEY=VALUE ({reason[:CONTEXT_CHARS]}); quote special characters:"
-                f" {_quote_value(text, parser)}\n  {shown}\n  {' ' * (column - start)}^"
+                f" {_quote_value(text, parser)}\n  {excerpt}\n  {' ' * (column - start)}^"
             )
     if problems:
         raise ConfigError(*problems)

@@ -90,8 +90,8 @@ def find_undeclared_plugins(saved_names: object, declared: Collection[str]) -> l
         return []
     argument = f"plugins=[{','.join([*declared, *undeclared])}]"
     return [
-        f"plugins: this run uses the modules {', '.join(undeclared)}, which are code; a run directory is data and"
-        f" imports nothing by itself. If they are yours, name them in this command: {argument}"
+        f"plugins: this run uses the modules {', '.join(undeclared)}, and a saved run never imports code by itself;"
+        f" if you trust them, add {argument} to the command"
     ]
 
 
@@ -121,8 +121,8 @@ def find_plugin_file(module: str) -> Path | None:
 def find_package(path: Path) -> str:
     """Return the dotted name of the package that contains a file of a declared plugin; empty if there is none."""
     packages = {name: file.parent for name, file in _PLUGIN_FILES.items() if file.name == "__init__.py"}
-    found = next(((name, root) for name, root in packages.items() if path.is_relative_to(root)), None)
-    return ".".join([found[0], *path.parent.relative_to(found[1]).parts]) if found else ""
+    package = next(((name, root) for name, root in packages.items() if path.is_relative_to(root)), None)
+    return ".".join([package[0], *path.parent.relative_to(package[1]).parts]) if package else ""
 
 
 def import_plugins() -> None:

@@ -58,7 +58,7 @@ class ConfigOption:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """Its files in Hydra's merge order, parents first."""
+        """Files of the option in Hydra's merge order, parents first."""
         return self._resolved.layers
 
     @cached_property

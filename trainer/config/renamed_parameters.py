@@ -102,9 +102,9 @@ def _iter_former_parts(root: nn.Module, name: str) -> Iterator[str]:
 
 def _former_attributes(cls: type) -> dict[str, str]:
     """Return the former name of each renamed attribute of a class and its base classes."""
-    found: dict[str, str] = {}
+    former_names: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         path = f"{base.__module__}.{base.__qualname__}"
         if path.startswith(_PREFIX):
-            found |= _FORMER_NAMES.get(path.removeprefix(_PREFIX), {})
-    return found
+            former_names |= _FORMER_NAMES.get(path.removeprefix(_PREFIX), {})
+    return former_names

@@ -39,15 +39,15 @@ def expand_targets(composed: DictConfig, items: Iterable[Override], config_dirs:
         defaults = option_keys.read_defaults(group, target)
         if not defaults:
             continue
-        kept_keys = set(node)
+        keys_to_keep = set(node)
         if target != current_target:
-            kept_keys = {
+            keys_to_keep = {
                 key for layer in find_source_layers(composed, config_dirs) for key in layer.keys_set_in(group)
-            } & kept_keys
+            } & keys_to_keep
         with open_dict(composed):
-            for key in set(node) - kept_keys - {"_target_"}:
+            for key in set(node) - keys_to_keep - {"_target_"}:
                 del node[key]
-            for key in kept_keys - defaults.keys() - {"_target_"} if target != current_target else ():
+            for key in keys_to_keep - defaults.keys() - {"_target_"} if target != current_target else ():
                 del node[key]
             for key, value in defaults.items():
                 if key not in list(node):

@@ -20,9 +20,11 @@ HEADER_CHARS = 512
 """Number of characters in which Hydra searches for a header."""
 _DEFAULTS_KEY = "defaults"
 _BYTE_ORDER_MARK = "\ufeff"
-"""At the start of a file it hides Hydra's header; the parser does not count it as a character."""
+"""Mark that hides Hydra's header at the start of a file; the parser does not count it as a character."""
 _NULLS = ("", "~", "null", "Null", "NULL")
 _FLOW_SIGNS = re.compile(r"[\[\]{},]")
+_ANCHOR = re.compile(r"^((?:!\S*\s+)*)&\S+\s*")
+_NESTED_REFERENCE = re.compile(r"[\s\[{,][&*][^\s,\]}]")
 _HEADER = re.compile(r"\ufeff?\s*#+\s*@package\s+\S+\s*$")
 _INSTRUCTION = re.compile(r"#\s*@")
 _LICENSE_NOTICE = re.compile(r"copyright|\(c\)|spdx-|licen[cs]ed under|all rights reserved", re.IGNORECASE)
@@ -56,7 +58,7 @@ class DefaultItem(NamedTuple):
 
     @property
     def is_self(self) -> bool:
-        """Whether the item is ``_self_``, the position of the file's own keys."""
+        """Return whether the item is ``_self_``, the position of the file's own keys."""
         return self.group is None and self.names == ("_self_",)
 
 
@@ -77,7 +79,7 @@ class YamlEntry(NamedTuple):
 
     @property
     def is_section(self) -> bool:
-        """Whether the value is a mapping."""
+        """Return whether the value is a mapping."""
         return isinstance(self.node, yaml.MappingNode)
 
     @property
@@ -87,7 +89,7 @@ class YamlEntry(NamedTuple):
 
     @property
     def is_missing(self) -> bool:
-        """Whether the value is ``core.types.MISSING``; written out, because that import would take too long."""
+        """Return whether the value is ``core.types.MISSING``; written out, because that import would take too long."""
         return self.value == "???"
 
     @property
@@ -138,7 +140,7 @@ class YamlFile:
 
     @cached_property
     def entries(self) -> tuple[YamlEntry, ...]:
-        """All keys of the file, nested ones after their parents, without the defaults list."""
+        """Keys of the file, nested ones after their parents, without the defaults list."""
         pairs = _flatten_pairs(self.root) if isinstance(self.root, yaml.MappingNode) else []
         return tuple(self._walk_pairs([pair for pair in pairs if pair[0].value != _DEFAULTS_KEY], ()))
 
@@ -250,18 +252,27 @@ def _flatten_pairs(node: yaml.MappingNode) -> list[tuple[Any, Any]]:
     return list(merged.values())
 
 
-def _format_node(node: Any, text: str, *, is_inside: bool = False) -> str:
-    """Format a value as written if that is one line, or else in flow style with quotes where needed."""
+def _format_node(node: Any, text: str, *, is_nested: bool = False) -> str:
+    """Format a value as written if that is one line, or else in flow style with quotes where needed.
+
+    Anchors are removed, and aliases are replaced by their values.
+
+    Args:
+        node: Node of the value.
+        text: Text of the file.
+        is_nested: Whether the value is an item of another one.
+    """
     start, end = node.start_mark, node.end_mark
+    value_text = _ANCHOR.sub(r"\1", text[start.index : end.index])
     if isinstance(node, yaml.ScalarNode):
-        if start.line == end.line and not (is_inside and not node.style and _FLOW_SIGNS.search(node.value)):
-            return text[start.index : end.index]
+        if start.line == end.line and not (is_nested and not node.style and _FLOW_SIGNS.search(node.value)):
+            return value_text
         import json  # rarely needed, and slow to import for a list of options
 
         return json.dumps(node.value, ensure_ascii=False)
-    if start.line == end.line and node.flow_style:
-        return text[start.index : end.index]
+    if start.line == end.line and node.flow_style and not _NESTED_REFERENCE.search(value_text):
+        return value_text
     if isinstance(node, yaml.SequenceNode):
-        return f"[{', '.join(_format_node(item, text, is_inside=True) for item in node.value)}]"
-    items = (f"{key.value}: {_format_node(item, text, is_inside=True)}" for key, item in _flatten_pairs(node))
+        return f"[{', '.join(_format_node(item, text, is_nested=True) for item in node.value)}]"
+    items = (f"{key.value}: {_format_node(item, text, is_nested=True)}" for key, item in _flatten_pairs(node))
     return f"{{{', '.join(items)}}}"

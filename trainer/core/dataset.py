@@ -124,7 +124,12 @@ class TensorSplit(Split):
         return Batch(inputs, target, index)
 
     def iter_batches(self, order: Sequence[Tensor], epoch: int) -> Iterator[Batch]:
-        """Gather many batches in one call and split them: 3 us a batch instead of 7 for small rows."""
+        """Gather many batches in one call and split them: 3 us a batch instead of 7 for small rows.
+
+        Args:
+            order: Row numbers (B,) int64 of each batch.
+            epoch: Epoch, from 0.
+        """
         if not order:
             return
         row_bytes = max(1, self.count_bytes() // max(1, self._length))
@@ -140,7 +145,7 @@ class TensorSplit(Split):
 
 
 class FullBatchSplit(Split):
-    """One example that is always used whole, such as a graph.
+    """Split of a single example that is always used in full, such as a graph.
 
     Args:
         inputs: ``{"x": (N, ...), ...}``.
@@ -194,7 +199,7 @@ class Dataset(ABC):
     options: Mapping[str, Any] = MappingProxyType({})
     """Options by which ``read`` parses other files, as in the configuration."""
     can_encode_changed_files: ClassVar[bool] = True
-    """Whether a saved run can encode changed files; False where the model has an embedding of each user or entity."""
+    """True if a saved run can encode changed files; False where the model has an embedding of each user or entity."""
     file_suffixes: ClassVar[Sequence[str]] = ()
     """Suffixes, in lower case, of the files of a user directory that are read; empty for all."""
 

@@ -48,14 +48,14 @@ class Preprocessing:
     """Values fitted on training rows, by name: numbers, text, lists, mappings of these, and tensors.
 
     Args:
-        stored: Values of a saved run; None fits them.
+        saved_values: Values of a saved run; None fits them.
         version: Version of their layout.
     """
 
-    def __init__(self, stored: Mapping[str, Any] | None = None, version: int = VERSION):
-        self.is_stored = stored is not None
+    def __init__(self, saved_values: Mapping[str, Any] | None = None, version: int = VERSION):
+        self.is_stored = saved_values is not None
         self.version = version
-        self.values: dict[str, Any] = dict(stored or {})
+        self.values: dict[str, Any] = dict(saved_values or {})
 
     def get_or_fit(self, name: str, fit: Callable[[], Any]) -> Any:
         """Return the stored value of a name or, in training, fit and store it.
@@ -107,18 +107,18 @@ class Preprocessing:
         if not self.is_stored:
             parts = [torch.as_tensor(part) for part in make_split()]
         else:
-            parts = self._find_stored_split(rows, usable_rows)
+            parts = self._find_saved_split(rows, usable_rows)
         self.values["split"] = {name: rows.keys[part] for name, part in zip(SPLITS, parts, strict=True)}
         return parts
 
-    def _find_stored_split(self, rows: RowKeys, usable_rows: np.ndarray | None) -> list[Tensor]:
+    def _find_saved_split(self, rows: RowKeys, usable_rows: np.ndarray | None) -> list[Tensor]:
         keys, first = rows.keys.tolist(), rows.first.tolist()
         row_by_key = {keys[row]: row for row in (range(len(keys)) if usable_rows is None else usable_rows.tolist())}
         split_rows, num_missing = [], 0
         for name in SPLITS:
-            stored = self.values["split"][name].tolist()
-            split_rows.append([row_by_key.pop(key) for key in stored if key in row_by_key])
-            num_missing += len(stored) - len(split_rows[-1])
+            saved_keys = self.values["split"][name].tolist()
+            split_rows.append([row_by_key.pop(key) for key in saved_keys if key in row_by_key])
+            num_missing += len(saved_keys) - len(split_rows[-1])
         split_by_row = {row: split_index for split_index, part in enumerate(split_rows) for row in part}
         remaining = sorted(row_by_key.values())
         copies = [row for row in remaining if first[row] in split_by_row]
@@ -142,14 +142,14 @@ class Preprocessing:
 
 def make_content_keys(contents: Iterable[str | bytes]) -> RowKeys:
     """Return a key for each row, hashed from its content and the number of equal rows before it."""
-    num_seen: Counter[bytes] = Counter()
+    counts: Counter[bytes] = Counter()
     first_rows: dict[bytes, int] = {}
     keys, first = [], []
     for row, content in enumerate(contents):
         raw = content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape")
         digest = hashlib.blake2b(raw, digest_size=16).digest()
-        occurrence = num_seen[digest]
-        num_seen[digest] += 1
+        occurrence = counts[digest]
+        counts[digest] += 1
         key = hashlib.blake2b(digest + occurrence.to_bytes(8, "big"), digest_size=8).digest()
         keys.append(int.from_bytes(key, "big", signed=True))
         first.append(first_rows.setdefault(digest, row))

@@ -94,7 +94,7 @@ class PluginMetricName:
 
 @dataclass(frozen=True)
 class AnyNumber:
-    """All numbers, including infinite ones and NaN."""
+    """Any number, including infinity and NaN."""
 
     def __contains__(self, value: object) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)

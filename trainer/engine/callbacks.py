@@ -134,6 +134,10 @@ class CallbackList(Callback):
         """Call the hook of every callback in reverse order, so that checkpoints are saved before other states change.
 
         Exceptions in user-defined callbacks are logged; they must not hide the cause.
+
+        Args:
+            trainer: The trainer.
+            error: Exception that ends training.
         """
         for callback in reversed(self._hooks["on_exception"]):
             try:
@@ -152,7 +156,11 @@ class CallbackList(Callback):
                 _raise_callback_error(callback, hook, error)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the states of the callbacks that have one, by name."""
+        """Return the states of the callbacks that have one, by name.
+
+        Raises:
+            CallbackError: ``state_dict`` of a callback has failed, or its result cannot be saved.
+        """
         states = {
             get_callback_name(c): _call(c, c.state_dict) for c in self.callbacks if _is_overridden(c, "state_dict")
         }
@@ -163,7 +171,15 @@ class CallbackList(Callback):
         return {name: state for name, state in states.items() if state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the state of each callback; a callback without a saved state keeps its initial one."""
+        """Restore the state of each callback; a callback without a saved state keeps its initial one.
+
+        Args:
+            state: Result of ``state_dict``.
+
+        Raises:
+            ConfigError: ``load_state_dict`` of a built-in callback has raised ValueError.
+            CallbackError: ``load_state_dict`` of a user-defined callback has failed.
+        """
         for callback in self.callbacks:
             if get_callback_name(callback) in state:
                 try:
@@ -211,13 +227,13 @@ def _describe_failure(callback: Callback, method: str, error: Exception) -> str:
     )
 
 
-def _find_unsavable(value: Any, at: str = "") -> str | None:
+def _find_unsavable(value: Any, path: str = "") -> str | None:
     """Return why a value cannot be saved in a checkpoint; None if it consists of tensors and plain values."""
     if isinstance(value, dict | list | tuple):
         if isinstance(value, dict) and any(type(key) not in (str, int) for key in value):
-            return f"{at or 'it'} has a key that is neither a string nor an integer"
+            return f"{path or 'it'} has a key that is neither a string nor an integer"
         items = value.items() if isinstance(value, dict) else enumerate(value)
-        return next(filter(None, (_find_unsavable(item, f"{at}.{key}".lstrip(".")) for key, item in items)), None)
+        return next(filter(None, (_find_unsavable(item, f"{path}.{key}".lstrip(".")) for key, item in items)), None)
     if value is None or type(value) in (bool, int, float, str, bytes) or isinstance(value, Tensor):
         return None
-    return f"{at} is of type {type(value).__name__}; only tensors, numbers, text, lists and mappings are"
+    return f"{path} is of type {type(value).__name__}; only tensors, numbers, text, lists and mappings are"

@@ -100,17 +100,19 @@ def verify_checkpoint(path: Path) -> None:
     """Verify the zip structure of a file and the checksum of every member.
 
     Raises:
-        ConfigError: The file is damaged.
+        ConfigError: The file is corrupt.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             # torch stores members uncompressed. A flipped bit in these fields would make torch load garbage.
             invalid = [member.filename for member in archive.infolist() if member.external_attr or member.compress_type]
-            damaged = invalid[0] if invalid else archive.testzip()
+            problem = f"unexpected zip attributes of {invalid[0]}" if invalid else None
+            if not invalid and (mismatch := archive.testzip()) is not None:
+                problem = f"checksum mismatch in {mismatch}"
     except (zipfile.BadZipFile, OSError, *_LOAD_ERRORS) as error:
         raise ConfigError(f"{path} is not a complete checkpoint: {error}") from error
-    if damaged is not None:
-        raise ConfigError(f"{path} is damaged: {damaged} has changed since it was written")
+    if problem is not None:
+        raise ConfigError(f"{path}: corrupt checkpoint: {problem}")
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -50,12 +50,12 @@ class _NestingWalker:
     def __init__(self) -> None:
         self._measured: dict[int, tuple[int, int] | None] = {}
 
-    def measure_value(self, value: Any, at: str, depth: int) -> tuple[int, int]:
+    def measure_value(self, value: Any, path: str, depth: int) -> tuple[int, int]:
         """Measure a value.
 
         Args:
             value: The value.
-            at: Its path, for messages.
+            path: Path of the value, for messages.
             depth: Number of containers around it.
 
         Returns:
@@ -64,33 +64,33 @@ class _NestingWalker:
         if isinstance(value, Tensor):
             problem = _describe_invalid_tensor(value)
             if problem:
-                raise ValueError(f"{at} is {problem}, not a plain tensor")
+                raise ValueError(f"{path} is {problem}, not a plain tensor")
             return BYTES_PER_VALUE + value.nbytes, 0
         if isinstance(value, SCALAR_TYPES):
             return BYTES_PER_VALUE + (len(value) if isinstance(value, str | bytes) else 0), 0
         if id(value) not in self._measured:
             if depth > MAX_DEPTH:
-                raise ValueError(f"{at} is nested more than {MAX_DEPTH} deep")
+                raise ValueError(f"{path} is nested more than {MAX_DEPTH} deep")
             self._measured[id(value)] = None
-            self._measured[id(value)] = self._measure_parts(value, at, depth)
-        measured = self._measured[id(value)]
-        if measured is None:
-            raise ValueError(f"{at} contains itself")
-        if depth + measured[1] > MAX_DEPTH:
-            raise ValueError(f"{at} is nested more than {MAX_DEPTH} deep")
-        return measured
+            self._measured[id(value)] = self._measure_parts(value, path, depth)
+        measurement = self._measured[id(value)]
+        if measurement is None:
+            raise ValueError(f"{path} contains itself")
+        if depth + measurement[1] > MAX_DEPTH:
+            raise ValueError(f"{path} is nested more than {MAX_DEPTH} deep")
+        return measurement
 
-    def _measure_parts(self, value: Any, at: str, depth: int) -> tuple[int, int]:
-        size, depth_below = BYTES_PER_VALUE, 0
-        for name, part in _iter_parts(value, at):
+    def _measure_parts(self, value: Any, path: str, depth: int) -> tuple[int, int]:
+        size, inner_depth = BYTES_PER_VALUE, 0
+        for name, part in _iter_parts(value, path):
             part_size, levels = self.measure_value(part, name, depth + 1)
-            size, depth_below = size + part_size, max(depth_below, levels)
-        return size, depth_below + 1
+            size, inner_depth = size + part_size, max(inner_depth, levels)
+        return size, inner_depth + 1
 
 
-def _iter_parts(value: Any, at: str) -> Iterator[tuple[str, Any]]:
+def _iter_parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Yield path and value of the contents of a container: keys, values, and the metadata that torch adds to states."""
-    prefix = f"{at}." if at else ""
+    prefix = f"{path}." if path else ""
     if isinstance(value, Mapping):
         for key, part in value.items():
             name = f"{prefix}{key}" if isinstance(key, str | int) else prefix + type(key).__name__
@@ -105,7 +105,7 @@ def _iter_parts(value: Any, at: str) -> Iterator[tuple[str, Any]]:
         for number, part in enumerate(value):
             yield f"{prefix}{number}", part
     else:
-        raise ValueError(f"{at} is of type {type(value).__name__}, neither a tensor nor a plain value")
+        raise ValueError(f"{path} is of type {type(value).__name__}, neither a tensor nor a plain value")
 
 
 def _check_metadata(name: str, value: Any, prefix: str) -> None:

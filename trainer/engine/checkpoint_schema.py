@@ -49,7 +49,7 @@ STATE_SCHEMA = {
 }
 """Parts of the last state that do not depend on what is trained."""
 TRAINED_KEYS = ("task", "param_groups", "scaler", "random")
-"""Its other parts, whose schema depends on the objects of the run."""
+"""Parts of the last state whose schema depends on the objects of the run."""
 HISTORY_ROW_SCHEMA = {"epoch": PositiveInt, "step": PositiveInt, "seconds": NonNegativeFloat, "train_loss": Number}
 """Columns of every row of the history."""
 OPTIONAL_KEYS = {"tiebreak_score", "higher_is_better"}
@@ -146,14 +146,14 @@ def raise_problems(file: Path, problems: list[str]) -> None:
         raise ConfigError(*messages, *suffix, "it was edited, or belongs to another run")
 
 
-def _find_problems(value: Any, schema: Any, at: str = "") -> Iterator[str]:
+def _find_problems(value: Any, schema: Any, path: str = "") -> Iterator[str]:
     """Yield where a value differs from its schema: a mapping of schemas, an example tensor, or an annotation."""
     if isinstance(schema, Mapping):
         if not isinstance(value, Mapping):
-            yield f"{at} is {format_value(value)}, not a mapping"
+            yield f"{path} is {format_value(value)}, not a mapping"
             return
         for key in dict.fromkeys((*schema, *value)):
-            name = f"{at}.{key}" if at else str(key)
+            name = f"{path}.{key}" if path else str(key)
             if key not in schema:
                 yield f"{name}: unknown key"
             elif key in value:
@@ -162,9 +162,9 @@ def _find_problems(value: Any, schema: Any, at: str = "") -> Iterator[str]:
                 yield f"{name} is missing"
     elif isinstance(schema, Tensor):
         if not isinstance(value, Tensor) or value.shape != schema.shape or value.dtype != schema.dtype:
-            yield f"{at} is {format_value(value)}; this run has {format_value(schema)}"
+            yield f"{path} is {format_value(value)}; this run has {format_value(schema)}"
     else:
-        yield from find_mismatches(value, schema, at)
+        yield from find_mismatches(value, schema, path)
 
 
 def _infer_schema(value: Any) -> Any:
@@ -207,13 +207,13 @@ def _find_run_problems(state: Mapping[str, Any]) -> Iterator[str]:
     yield from _find_tensor_problems(metadata.get("config"), "run_metadata.config")
 
 
-def _find_tensor_problems(value: Any, at: str) -> Iterator[str]:
+def _find_tensor_problems(value: Any, path: str) -> Iterator[str]:
     """Yield the tensors in a configuration, which must consist of plain values."""
     if isinstance(value, Tensor):
-        yield f"{at} is {format_value(value)}, not a plain value"
+        yield f"{path} is {format_value(value)}, not a plain value"
     parts = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, item in parts:
-        yield from _find_tensor_problems(item, f"{at}.{key}")
+        yield from _find_tensor_problems(item, f"{path}.{key}")
 
 
 def _find_data_problems(state: Mapping[str, Any]) -> Iterator[str]:
@@ -237,9 +237,9 @@ def _find_history_problems(state: Mapping[str, Any]) -> Iterator[str]:
     keys = history[0].keys() if history else set()
     rows = [
         problem
-        for at, row in enumerate(history)
+        for index, row in enumerate(history)
         for problem in _find_problems(
-            {key: row[key] for key in HISTORY_ROW_SCHEMA if key in row}, HISTORY_ROW_SCHEMA, f"history.{at}"
+            {key: row[key] for key in HISTORY_ROW_SCHEMA if key in row}, HISTORY_ROW_SCHEMA, f"history.{index}"
         )
     ]
     if rows:
@@ -247,7 +247,7 @@ def _find_history_problems(state: Mapping[str, Any]) -> Iterator[str]:
         return
     if any(row.keys() != keys for row in history):
         yield "history: its rows differ in their keys"
-    if any(before["epoch"] >= after["epoch"] for before, after in pairwise(history)):
+    if any(first["epoch"] >= second["epoch"] for first, second in pairwise(history)):
         yield "history: its epochs do not increase"
     if history and history[-1]["epoch"] > position["epoch"] + 1:
         yield f"history has epoch {history[-1]['epoch']}, position.epoch is {position['epoch']}"

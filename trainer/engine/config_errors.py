@@ -69,17 +69,17 @@ def add_keys(error: ValueError, group: str, node: Mapping[str, Any]) -> list[str
 
 def _name_arguments(message: str, group: str, node: Mapping[str, Any]) -> str:
     """Prefix the argument names that a message begins with; return other messages unchanged."""
-    found = ARGUMENT_NAMES.match(message)
-    if found is None or not set(re.split(", | and ", found[0])) <= node.keys() - GLOBAL_KEYS:
+    match = ARGUMENT_NAMES.match(message)
+    if match is None or not set(re.split(", | and ", match[0])) <= node.keys() - GLOBAL_KEYS:
         return message
-    return re.sub(r"\b(?!and\b)(\w+)", rf"{group}.\1", found[0]) + message[found.end() :]
+    return re.sub(r"\b(?!and\b)(\w+)", rf"{group}.\1", match[0]) + message[match.end() :]
 
 
 def _find_group(error: ValueError, plugin_group: str) -> str | None:
     """Return the group whose options an error is about, or None for a bug of the code."""
     modules = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)]
     module = next((name for name in reversed(modules) if name != choices.__name__), "")
-    found = next((group for group, packages in PACKAGES.items() if module.startswith(packages)), None)
-    if found is None and isinstance(error, DataError):  # such as one that a worker process has sent
+    group = next((group for group, packages in PACKAGES.items() if module.startswith(packages)), None)
+    if group is None and isinstance(error, DataError):  # such as one that a worker process has sent
         return "augment" if plugin_group == "augment" else "data"
-    return plugin_group if found is None and plugins.is_declared(module) else found
+    return plugin_group if group is None and plugins.is_declared(module) else group

@@ -8,6 +8,7 @@ from contextlib import closing
 import torch
 from torch import Tensor
 
+from trainer.config.schema import Settings
 from trainer.core import rng
 from trainer.core.batch import Batch
 from trainer.core.dataset import Split
@@ -172,3 +173,14 @@ class Loader:
             seed=self.seed,
             monitor=self.worker_monitor,
         )
+
+
+def count_total_steps(train: Loader, settings: Settings) -> int:
+    """Return the number of optimizer steps of a run: ``max_steps`` or, if it is not set, those of all epochs.
+
+    Args:
+        train: Loader of the training split.
+        settings: Global keys of the configuration: ``max_steps``, ``epochs`` and ``accumulate``.
+    """
+    per_epoch = -(-len(train) // settings.accumulate)
+    return settings.max_steps or settings.epochs * per_epoch

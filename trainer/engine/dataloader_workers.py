@@ -140,8 +140,8 @@ class WorkerMonitor:
 
 def _format_rows(rows: Tensor) -> str:
     numbers = rows.tolist()
-    shown = ", ".join(map(str, numbers[:MAX_LISTED_ROWS])) + (", ..." if len(numbers) > MAX_LISTED_ROWS else "")
-    return f"row{'s' if len(numbers) > 1 else ''} {shown}"
+    row_numbers = ", ".join(map(str, numbers[:MAX_LISTED_ROWS])) + (", ..." if len(numbers) > MAX_LISTED_ROWS else "")
+    return f"row{'s' if len(numbers) > 1 else ''} {row_numbers}"
 
 
 class _SplitDataset(Dataset[FetchResult]):

@@ -181,10 +181,10 @@ def _describe_changed_files(config: Config, state: Mapping[str, Any]) -> str:
     if config.fingerprint is None or state["fingerprint"] is None:
         return ""
     kind, paths = _find_user_files(config)
-    now, before = config.fingerprint, state["fingerprint"]
-    if now["exact"] != before["exact"]:
-        now = dataset_fingerprint.compute_fingerprint(paths, kind.file_suffixes, exact=before["exact"])
-    files = dataset_fingerprint.describe_changes(before, now, paths)
+    current, saved = config.fingerprint, state["fingerprint"]
+    if current["exact"] != saved["exact"]:
+        current = dataset_fingerprint.compute_fingerprint(paths, kind.file_suffixes, exact=saved["exact"])
+    files = dataset_fingerprint.describe_changes(saved, current, paths)
     return f"the data is not what this run was trained on: files: {'; '.join(files)}" if files else ""
 
 
@@ -217,16 +217,17 @@ def _describe_contents(config: Config, state: Mapping[str, Any]) -> list[str]:
             data = load_dataset(config)
         except ConfigError as error:
             return [f"it cannot be read as it was: {error.problems[0]}"]
-    before, now = state["contents"], _describe_size(data)
+    saved, current = state["contents"], _describe_size(data)
     differences = []
     for name in ("columns", "classes"):
-        gone, new = ([str(one) for one in a[name] if one not in b[name]] for a, b in ((before, now), (now, before)))
-        parts = [f"{word} {', '.join(names[:5])}" for word, names in (("missing", gone), ("new", new)) if names]
+        missing = [str(value) for value in saved[name] if value not in current[name]]
+        new = [str(value) for value in current[name] if value not in saved[name]]
+        parts = [f"{word} {', '.join(names[:5])}" for word, names in (("missing", missing), ("new", new)) if names]
         differences += [f"{name}: {'; '.join(parts)}"] * bool(parts)
-    lost = 0 if differences else _count_missing_rows(state["fitted"], data)
-    if lost or before["rows"] != now["rows"]:
-        others = f"; {lost:,} of those before are gone or changed" if lost else ""
-        differences.insert(0, f"rows: {before['rows']:,} before, {now['rows']:,} now{others}")
+    num_missing = 0 if differences else _count_missing_rows(state["fitted"], data)
+    if num_missing or saved["rows"] != current["rows"]:
+        suffix = f"; {num_missing:,} of those before are gone or changed" if num_missing else ""
+        differences.insert(0, f"rows: {saved['rows']:,} before, {current['rows']:,} now{suffix}")
     return differences
 
 
@@ -235,8 +236,8 @@ def _count_missing_rows(fitted: Mapping[str, Any] | None, data: Dataset) -> int:
     splits = [each and each.get("split") for each in (fitted, data.fitted and data.fitted.values)]
     if not all(splits):
         return 0
-    before, now = ({key for keys in split.values() for key in keys.tolist()} for split in splits if split)
-    return len(before - now)
+    saved_keys, current_keys = ({key for keys in split.values() for key in keys.tolist()} for split in splits if split)
+    return len(saved_keys - current_keys)
 
 
 def _describe_size(data: Dataset) -> dict[str, Any]:
@@ -249,11 +250,13 @@ def _describe_size(data: Dataset) -> dict[str, Any]:
     }
 
 
-def _check_same_sizes(config: Config, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def _check_same_sizes(config: Config, saved_sizes: Mapping[str, Any], current_sizes: Mapping[str, Any]) -> None:
     """Raise ConfigError if a size that the model was built with has changed."""
-    filled = {key for group in ("model", "task") for key, value in config.tree[group].items() if value == MISSING}
-    other = [key for key in sorted(filled & before.keys()) if before[key] != now.get(key)]
-    if other:
-        raise ConfigError(
-            *(f"data: {key} is {now.get(key)}, and the model of this run was built for {before[key]}" for key in other)
-        )
+    data_keys = {key for group in ("model", "task") for key, value in config.tree[group].items() if value == MISSING}
+    problems = [
+        f"data: {key} is {current_sizes.get(key)}, and the model of this run was built for {saved_sizes[key]}"
+        for key in sorted(data_keys & saved_sizes.keys())
+        if saved_sizes[key] != current_sizes.get(key)
+    ]
+    if problems:
+        raise ConfigError(*problems)

@@ -23,10 +23,9 @@ from trainer.core.types import MISSING
 from trainer.data.augment.image_augment import Augment
 from trainer.engine import optimizer_factory
 from trainer.engine.config_errors import add_keys, explain_errors
-from trainer.engine.dataloader import Loader
+from trainer.engine.dataloader import Loader, count_total_steps
 from trainer.engine.metric_loading import load_metrics
 from trainer.engine.param_group import ParamGroup
-from trainer.engine.trainer import count_total_steps
 from trainer.optim.freeze import freeze_parameters
 from trainer.optim.lr_schedules import LRSchedule
 from trainer.optim.optimizers import Optimizer
@@ -40,37 +39,37 @@ MAX_CHECKED_STEPS = 1000
 T = TypeVar("T")
 
 
-def instantiate_node(node: Mapping[str, Any], kind: type[T], **given: Any) -> T:
+def instantiate_node(node: Mapping[str, Any], kind: type[T], **arguments: Any) -> T:
     """Build the object that a checked configuration node describes.
 
     Args:
         node: The node, with its ``_target_``.
         kind: Base class that the class must have.
-        given: Further arguments that are not part of the configuration.
+        arguments: Further arguments that are not part of the configuration.
 
     Raises:
         ConfigError: The class is not a subclass of ``kind``.
     """
-    return find_class(node, kind)(**given, **{key: value for key, value in node.items() if key != "_target_"})
+    return find_class(node, kind)(**arguments, **{key: value for key, value in node.items() if key != "_target_"})
 
 
-def find_class(node: Mapping[str, Any], kind: type[T], *others: type[Any]) -> type[T]:
+def find_class(node: Mapping[str, Any], kind: type[T], *alternatives: type[Any]) -> type[T]:
     """Import the class that a checked configuration node names, and the declared plugins.
 
     Args:
         node: The node, with its ``_target_``.
         kind: Base class that the class must have.
-        others: Alternative base classes.
+        alternatives: Alternative base classes.
 
     Raises:
         ConfigError: The class is not a subclass of any of them.
     """
     plugins.import_plugins()
     module, _, name = node["_target_"].rpartition(".")
-    found: type = getattr(importlib.import_module(module), name)
-    if not issubclass(found, (kind, *others)):
+    cls: type = getattr(importlib.import_module(module), name)
+    if not issubclass(cls, (kind, *alternatives)):
         raise ConfigError(f"{module}.{name} is not a {kind.__name__}")
-    return cast(type[T], found)
+    return cast(type[T], cls)
 
 
 def fill_missing_sizes(group: str, node: Mapping[str, Any], data: Dataset, data_name: str) -> dict[str, Any]:
@@ -88,9 +87,9 @@ def fill_missing_sizes(group: str, node: Mapping[str, Any], data: Dataset, data_
     sizes = {**data.info.sizes, "input_shapes": data.input_shapes()}
     missing = [key for key, value in node.items() if value == MISSING and key not in sizes]
     if missing:
-        known = ", ".join(sorted(sizes))
+        names = ", ".join(sorted(sizes))
         raise ConfigError(
-            *(f"{group}.{key}: data {data_name} does not report it (it reports {known}); set it" for key in missing)
+            *(f"{group}.{key}: data {data_name} does not report it (it reports {names}); set it" for key in missing)
         )
     return {key: sizes[key] if value == MISSING else value for key, value in node.items()}
 
@@ -111,29 +110,29 @@ def make_dataset(config: Mapping[str, Any], fitted: Preprocessing | None = None)
         SystemFault: A file or folder is not readable.
     """
     parameters = inspect.signature(find_dataset_class(config).__init__).parameters
-    known = {"fitted": fitted, "task_target": compatibility.infer_target_kind(config["task"]["_target_"])}
-    given = {key: value for key, value in known.items() if key in parameters}
+    optional_arguments = {"fitted": fitted, "task_target": compatibility.infer_target_kind(config["task"]["_target_"])}
+    arguments = {key: value for key, value in optional_arguments.items() if key in parameters}
     try:
         with explain_errors(config, "data"):
-            return instantiate_node(config["data"], Dataset, **given)
+            return instantiate_node(config["data"], Dataset, **arguments)
     except PermissionError as error:
         raise SystemFault(f"data: cannot read {error.filename}: {error.strerror}") from error
 
 
-def make_task(config: Mapping[str, Any], built: Dataset, names: Mapping[str, str]) -> Task:
+def make_task(config: Mapping[str, Any], dataset: Dataset, names: Mapping[str, str]) -> Task:
     """Build the model and its task for a data set.
 
     Args:
         config: Checked configuration.
-        built: The data set.
+        dataset: The data set.
         names: Selected option of each group, for messages.
 
     Raises:
         ConfigError: Sizes, targets or options are missing, invalid or incompatible.
     """
-    if compatibility.has_targets(config["task"]["_target_"]) and not _has_targets(built):
+    if compatibility.has_targets(config["task"]["_target_"]) and not _has_targets(dataset):
         raise ConfigError(f"data {names['data']} has no targets, which task {names['task']} needs")
-    options = fill_missing_sizes("model", config["model"], built, names["data"])
+    options = fill_missing_sizes("model", config["model"], dataset, names["data"])
     try:
         model = instantiate_node(options, nn.Module)
     except ValueError as error:
@@ -141,47 +140,47 @@ def make_task(config: Mapping[str, Any], built: Dataset, names: Mapping[str, str
     initialize_weights(model, config["init"])
     if config["channels_last"]:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    options = load_metrics("task", fill_missing_sizes("task", config["task"], built, names["data"]))
+    options = load_metrics("task", fill_missing_sizes("task", config["task"], dataset, names["data"]))
     try:
         task = instantiate_node(options, Task, model=model)
     except ValueError as error:
         raise ConfigError(f"task: {error}") from error
-    task.setup(built)
+    task.setup(dataset)
     task.frozen_norms = tuple(freeze_parameters(task, config["freeze"]))
     for split in SPLITS:
-        task.validate_targets(getattr(built, split).get_targets(), split)
+        task.validate_targets(getattr(dataset, split).get_targets(), split)
     return task
 
 
-def _has_targets(built: Dataset) -> bool:
+def _has_targets(dataset: Dataset) -> bool:
     """Return whether the data set has targets, which may depend on its options."""
-    train = built.train
+    train = dataset.train
     return train.get_targets() is not None or train.batch(torch.zeros(1, dtype=torch.long), 0).target is not None
 
 
 def make_loaders(
-    config: Mapping[str, Any], built: Dataset, settings: Settings, device: torch.device
+    config: Mapping[str, Any], dataset: Dataset, settings: Settings, device: torch.device
 ) -> dict[str, Loader]:
     """Build a loader for each split; only training rows are shuffled and augmented.
 
     Args:
         config: Checked configuration.
-        built: The data set.
+        dataset: The data set.
         settings: Global keys of the configuration.
         device: Device of the batches.
     """
     with explain_errors(config, "augment"):
-        augment = instantiate_node(config["augment"], Augment, info=built.info)
+        augment = instantiate_node(config["augment"], Augment, info=dataset.info)
     return {
         name: Loader(
-            getattr(built, name),
+            getattr(dataset, name),
             name,
             batch_size=settings.batch_size * (1 if name == "train" else EVAL_BATCH_FACTOR),
             device=device,
             seed=settings.seed,
             train=name == "train",
             augment=augment if name == "train" else None,
-            image_inputs=built.image_inputs(),
+            image_inputs=dataset.image_inputs(),
             channels_last=settings.channels_last,
             drop_last=settings.drop_last,
             bucket=settings.bucket,

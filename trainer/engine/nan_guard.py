@@ -154,12 +154,13 @@ def make_nonfinite_error(
         norm: Norm of the gradient, before clipping.
     """
     names = group.params.nonfinite_parameter_names(trainer.task.named_parameters())
+    gradient = f"first non-finite gradient: {names[0]}" if names else "no single non-finite gradient"
     rows = torch.cat([batch.index for batch in microbatches]).tolist()
-    shown = ", ".join(map(str, rows[:MAX_SHOWN_ROWS])) + (", ..." if len(rows) > MAX_SHOWN_ROWS else "")
+    row_numbers = ", ".join(map(str, rows[:MAX_SHOWN_ROWS])) + (", ..." if len(rows) > MAX_SHOWN_ROWS else "")
     return NonFiniteError(
         f"loss {loss.item():g}, gradient norm {norm.item():g} at step {trainer.step}, epoch {trainer.epoch + 1}"
         f" ({group.name}, lr {group.lr:g}); the weights were not updated\n"
-        f"rows of the batch: {shown}\n"
-        f"first gradient that is not finite: {names[0] if names else 'none by itself'}\n"
+        f"rows of the batch: {row_numbers}\n"
+        f"{gradient}\n"
         f"{trainer.describe_last_checkpoint()}; try a smaller optimizer.lr or grad_clip=1"
     )

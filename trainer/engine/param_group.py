@@ -94,12 +94,12 @@ class ParamGroup:
             is_vector = isinstance(value, Tensor) and value.shape == self.params.data.shape
             return self.params.split_by_name(value.contiguous()) if is_vector else value
 
-        named = {key: name(value) if key == "ema" else value for key, value in state.items()}
+        state_by_name = {key: name(value) if key == "ema" else value for key, value in state.items()}
         optimizer = state.get("optimizer")
         if isinstance(optimizer, Mapping) and isinstance(optimizer.get("averages"), Mapping):
             averages = {key: name(value) for key, value in optimizer["averages"].items()}
-            named["optimizer"] = {**optimizer, "averages": averages}
-        return named
+            state_by_name["optimizer"] = {**optimizer, "averages": averages}
+        return state_by_name
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a state.

@@ -67,7 +67,7 @@ def _is_raised_by_network(error: Exception, task: Task) -> bool:
 
 def _train_on_one_row(task: Task, batch: Batch) -> None:
     """Raise ConfigError if a model cannot be trained on a batch of one row, as with batch norm."""
-    before = {name: value.clone() for name, value in task.state_dict().items()}
+    initial_state = {name: value.clone() for name, value in task.state_dict().items()}
     task.train()
     try:
         with torch.no_grad(), rng.preserve_generators():
@@ -78,12 +78,12 @@ def _train_on_one_row(task: Task, batch: Batch) -> None:
             raise
         raise ConfigError(f"batch_size: the model cannot train on batches of one row: {error}") from error
     finally:
-        task.load_state_dict(before)
+        task.load_state_dict(initial_state)
 
 
 def _train_in_half_precision(task: Task, batch: Batch, precision: int | str) -> None:
     """Raise ConfigError if a layer of the model cannot be trained in a precision on this device."""
-    before = {name: value.clone() for name, value in task.state_dict().items()}
+    initial_state = {name: value.clone() for name, value in task.state_dict().items()}
     device = task.progress.device
     task.train()
     try:
@@ -100,7 +100,7 @@ def _train_in_half_precision(task: Task, batch: Batch, precision: int | str) -> 
             " precision=32, or another device"
         ) from error
     finally:
-        task.load_state_dict(before)
+        task.load_state_dict(initial_state)
 
 
 def make_small_batch(train: Loader) -> Batch:

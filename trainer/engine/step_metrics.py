@@ -62,8 +62,8 @@ class StepMetrics(Mapping[str, float]):
 
     def __getitem__(self, key: str) -> float:
         if key == "rows_per_second":
-            (before, rows_before), (after, rows_after) = self._window[0], self._window[-1]
-            return (rows_after - rows_before) / max(after - before, 1e-9)
+            (start, start_rows), (end, end_rows) = self._window[0], self._window[-1]
+            return (end_rows - start_rows) / max(end - start, 1e-9)
         if key in ("loss", "grad_norm", "lr") and not self._updates:
             return math.nan
         if key == "lr":

@@ -23,7 +23,7 @@ from trainer.core.task import Task
 from trainer.engine import evaluation, precision
 from trainer.engine.best_checkpoint import BestCheckpoint
 from trainer.engine.callbacks import Callback, CallbackList
-from trainer.engine.dataloader import Loader
+from trainer.engine.dataloader import Loader, count_total_steps
 from trainer.engine.nan_guard import NonFiniteStepError, make_nan_guard, make_nonfinite_error
 from trainer.engine.param_group import ParamGroup
 from trainer.engine.step_metrics import StepMetrics
@@ -72,12 +72,10 @@ class Trainer:
         self.scaler = precision.make_grad_scaler(self.device, settings.precision)
         self.nan_guard = make_nan_guard(self.device)
 
-        self.epoch = 0
-        self.batch = 0
-        self.step = 0
+        self.epoch = self.batch = self.step = 0
         self.should_stop = False
         self.last_checkpoint_step: int | None = None
-        self.seconds_before = 0.0
+        self.previous_seconds = 0.0
         self.step_metrics = StepMetrics(param_groups)
         self.history: list[dict[str, float]] = []
         self.best = BestCheckpoint(self.monitor_metric)
@@ -86,7 +84,7 @@ class Trainer:
     @property
     def elapsed_seconds(self) -> float:
         """Seconds of training and validation, including those before the run was resumed."""
-        return self.seconds_before + time.monotonic() - self._started_at
+        return self.previous_seconds + time.monotonic() - self._started_at
 
     def fit(self) -> None:
         """Train to the last step, or until a callback sets ``should_stop``."""
@@ -112,7 +110,11 @@ class Trainer:
         return (self.step >= self.total_steps or self.should_stop) and self.batch == 0
 
     def train_epoch(self) -> None:
-        """Train the rest of the current epoch."""
+        """Train the rest of the current epoch.
+
+        Raises:
+            NonFiniteError: A loss or gradient is not finite.
+        """
         self.task.train()
         with closing(self.train_loader.iter_epoch(self.epoch, start=self.batch)) as batches:
             self.step_metrics.start_timer()
@@ -184,7 +186,12 @@ class Trainer:
             yield batch, weight / (total + (total == 0))
 
     def clip_gradient(self, group: ParamGroup, norm: Tensor) -> None:
-        """Clip the gradient of a group, given its norm; after the NaN guard, because clipping would spread a NaN."""
+        """Clip the gradient of a group; after the NaN guard, because clipping would spread a NaN.
+
+        Args:
+            group: The parameter group.
+            norm: Norm of its gradient, a scalar.
+        """
         grad = group.params.grad
         limit = self.settings.grad_clip
         if limit is not None and self.settings.grad_clip_mode == "value":
@@ -200,7 +207,6 @@ class Trainer:
     def run_validation(self) -> None:
         """Evaluate the validation split, and keep the weights if they are the best so far."""
         scores = self.evaluate_loader(self.val_loader, notify=True)
-        score = scores[self.monitor]
         loss, norm = self.nan_guard.compute_means()
         position = {"epoch": self.epoch + 1, "step": self.step, "seconds": round(self.elapsed_seconds, 3)}
         row = {**position, "train_loss": loss, "grad_norm": norm}
@@ -215,7 +221,7 @@ class Trainer:
             with self.ema_weights():
                 self.best.replace_weights(scores, self.epoch + 1, self.step, self.task.state_dict())
         for group in self.param_groups.values():
-            group.schedule.update_score(score, self.monitor_metric)
+            group.schedule.update_score(scores[self.monitor], self.monitor_metric)
         self.callbacks.on_validation_end(self, self.history[-1])
 
     def evaluate_loader(self, loader: Loader, *, notify: bool = False) -> dict[str, float]:
@@ -268,13 +274,16 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
-        """Restore a state; ``best`` is the checkpoint of the best weights, if there is one.
+        """Restore a state.
+
+        Args:
+            state: Result of ``state_dict``.
+            best: Checkpoint of the best weights, if there is one.
 
         Raises:
             ConfigError: A key of the state is missing.
         """
-        missing = self.state_dict().keys() - state.keys()
-        if missing:
+        if missing := self.state_dict().keys() - state.keys():
             raise ConfigError(f"the checkpoint lacks part of the state: {', '.join(sorted(missing))}")
         self.task.load_state_dict(state["task"])
         for name, group in self.param_groups.items():
@@ -283,15 +292,9 @@ class Trainer:
         self.epoch, self.batch, self.step = (state["position"][key] for key in ("epoch", "batch", "step"))
         self.task.progress.fill_(max(0, self.step - 1) / self.total_steps)
         self.nan_guard.reset(tuple(state["running_totals"]["sums"]), state["running_totals"]["steps"])
-        self.seconds_before = state["running_totals"]["seconds"]
+        self.previous_seconds = state["running_totals"]["seconds"]
         self.history = list(state["history"])
         self.best.load_state_dict(state["best"], None if best is None else best["task"])
         self.should_stop = state["should_stop"]
         self.callbacks.load_state_dict(state["callbacks"])
         rng.set_rng_state(state["random"], self.device)
-
-
-def count_total_steps(train: Loader, settings: Settings) -> int:
-    """Return the number of optimizer steps of a run: ``max_steps`` or, if it is not set, those of all epochs."""
-    per_epoch = -(-len(train) // settings.accumulate)
-    return settings.max_steps or settings.epochs * per_epoch

@@ -26,8 +26,8 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
     """
     x, y = x.double(), y.double()
     n, m = len(x), len(y)
-    within = _sum_distances(x, x) / (n * (n - 1)) + _sum_distances(y, y) / (m * (m - 1))
-    return float(2 * _sum_distances(x, y) / (n * m) - within)
+    self_distance = _sum_distances(x, x) / (n * (n - 1)) + _sum_distances(y, y) / (m * (m - 1))
+    return float(2 * _sum_distances(x, y) / (n * m) - self_distance)
 
 
 def _sum_distances(x: Tensor, y: Tensor) -> Tensor:

@@ -87,5 +87,5 @@ def describe_no_match(pattern: str, names: Sequence[str]) -> str:
         counts = Counter(f"{name.partition('.')[0]}.*" if "." in name else name for name in names_in_model)
         names_in_model = [f"{prefix} ({count})" for prefix, count in counts.items()]
     ellipsis = ", ..." if len(names_in_model) > MAX_LISTED else ""
-    listed = ", ".join(names_in_model[:MAX_LISTED])
-    return f"{pattern!r} matches no parameter{suggestion or ';'} there are: {listed}{ellipsis}"
+    listing = ", ".join(names_in_model[:MAX_LISTED])
+    return f"{pattern!r} matches no parameter{suggestion or ';'} there are: {listing}{ellipsis}"

@@ -22,7 +22,7 @@ ELEMENTWISE = {
     *("ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD"),
 }
 """Classes of ``torch.optim`` whose updates are elementwise."""
-MAX_SHOWN = 3
+MAX_LISTED_NAMES = 3
 SegmentTensors = tuple[Segment, list[tuple[nn.Parameter, range]]]
 """A segment and the tensors to update in it, each with the indices of its parameters."""
 
@@ -208,8 +208,8 @@ def check_all_matrices(params: FlatParameters) -> None:
         f"{name} {list(p.shape)}" for name, p in zip(params.names, params.parameters, strict=True) if p.ndim != 2
     ]
     if invalid:
-        shown = ", ".join(invalid[:MAX_SHOWN]) + (", ..." if len(invalid) > MAX_SHOWN else "")
+        names = ", ".join(invalid[:MAX_LISTED_NAMES]) + (", ..." if len(invalid) > MAX_LISTED_NAMES else "")
         raise ValueError(
             f"torch.optim.Muon updates matrices only; {len(invalid)} of {len(params.names)} parameters are not matrices"
-            f" ({shown}); optimizer=muon leaves those to AdamW"
+            f" ({names}); optimizer=muon leaves those to AdamW"
         )

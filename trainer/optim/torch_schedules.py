@@ -88,7 +88,7 @@ class TorchSchedule(LRSchedule):
 
     @property
     def sets_momentum(self) -> bool:
-        """Whether the scheduler cycles the momentum."""
+        """Return whether the scheduler cycles the momentum."""
         return bool(self.options.get("cycle_momentum", getattr(self.scheduler, "cycle_momentum", False)))
 
     def compute_lr(self, step: int) -> tuple[float, float | None]:

@@ -1,4 +1,4 @@
 """Runs and their directories: training, resuming, inference, sweeps and the leaderboard.
 
-May import every package before in the list.
+May import every package except cli.
 """

@@ -187,12 +187,12 @@ def _describe_tensor(value: Tensor) -> str:
     return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
 
 
-def _find_differences(file: Path, value: Any, other_value: Any, other_file: Path, at: str = "") -> Iterator[str]:
+def _find_differences(file: Path, value: Any, other_value: Any, other_file: Path, path: str = "") -> Iterator[str]:
     """Describe the keys in which two mappings differ."""
     if isinstance(value, Mapping) and isinstance(other_value, Mapping):
         for key in dict.fromkeys((*value, *other_value)):
             yield from _find_differences(
-                file, value.get(key), other_value.get(key), other_file, f"{at}.{key}" if at else str(key)
+                file, value.get(key), other_value.get(key), other_file, f"{path}.{key}" if path else str(key)
             )
     elif value != other_value:
-        yield f"{file}: {at} is {value!r}; {other_file.name} has {other_value!r}"
+        yield f"{file}: {path} is {value!r}; {other_file.name} has {other_value!r}"

@@ -94,12 +94,12 @@ def split_flat_states(trainer: Trainer, state: dict[str, Any]) -> dict[str, Any]
         trainer: The trainer, for its parameter groups.
         state: The last state, of any version.
     """
-    saved = state["param_groups"]
-    if not isinstance(saved, Mapping):
+    saved_groups = state["param_groups"]
+    if not isinstance(saved_groups, Mapping):
         return state
     groups = trainer.param_groups
-    named = {
+    states_by_name = {
         name: groups[name].split_flat_state(part) if name in groups and isinstance(part, Mapping) else part
-        for name, part in saved.items()
+        for name, part in saved_groups.items()
     }
-    return state | {"param_groups": named}
+    return state | {"param_groups": states_by_name}

@@ -121,7 +121,7 @@ def _make_numbered_dirs(name: str) -> Iterator[tuple[Path, bool]]:
             raise SystemFault(f"cannot create {path.absolute()}: {error.strerror}") from error
         else:
             yield path, True
-    raise SystemFault(f"there are already a thousand runs called {name}")
+    raise SystemFault(f"too many runs named {name}; delete some of them, or set hydra.run.dir to another directory")
 
 
 def is_abandoned_run(path: Path) -> bool:

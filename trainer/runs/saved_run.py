@@ -195,11 +195,12 @@ def _with_defaults(tree: dict[str, Any], names: Mapping[str, str]) -> tuple[dict
         return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path), resolve=False))
 
     defaults = read(get_builtin_dir() / "train.yaml")
-    chosen = {group: registry.get_default_option(group) for group in OBJECT_GROUPS if group not in names}
+    default_options = {group: registry.get_default_option(group) for group in OBJECT_GROUPS if group not in names}
     lists = {group: registry.get_default_option(group) for group in LIST_GROUPS if group not in tree}
-    groups = {group: read(get_builtin_dir() / group / f"{name}.yaml") for group, name in (chosen | lists).items()}
+    options = default_options | lists
+    groups = {group: read(get_builtin_dir() / group / f"{name}.yaml") for group, name in options.items()}
     flat = {key: defaults[key] for key in Settings.__dataclass_fields__ if key not in tree}
-    return flat | groups | tree, {**names, **chosen}
+    return flat | groups | tree, {**names, **default_options}
 
 
 def find_conflicting_overrides(new_config: Config, saved_config: Config) -> list[str]:

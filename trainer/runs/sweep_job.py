@@ -26,7 +26,7 @@ TAIL_BYTES = 2000
 
 @dataclass
 class Job:
-    """One combination of a sweep, and its outcome.
+    """Combination of a sweep, and its outcome.
 
     Args:
         config: Its configuration; None if the combination is incompatible.

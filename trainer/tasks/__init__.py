@@ -1,4 +1,5 @@
 """Tasks: the loss, metrics and artifacts of a training problem, selected by ``_target_``.
 
-May import earlier packages, ``tasks.base``, ``tasks.losses`` and ``tasks.evaluation``; a task imports no other task.
+May import utils, core, metrics, config, optim, ``models.layers``, the shared modules of data, ``tasks.base``,
+``tasks.losses`` and ``tasks.evaluation``; a task imports no other task.
 """

@@ -144,10 +144,10 @@ class Classification(ScoredTask):
         if key is not None and type(self.model).__module__.startswith("trainer."):
             return f"{key}: {logits.shape[1]} given; {classes}, so it must be {' or '.join(widths)}, as set by default"
         # The forward of a plugin may ignore the key.
-        rest = "".join(f", {size}" for size in logits.shape[2:])
-        given, *valid = (f"(B, {width}{rest})" for width in (logits.shape[1], *widths))
+        trailing_sizes = "".join(f", {size}" for size in logits.shape[2:])
+        actual_shape, *valid_shapes = (f"(B, {width}{trailing_sizes})" for width in (logits.shape[1], *widths))
         hint = f"; the data sets {key} by default" if key else ""
-        return f"model: forward returned {given}; {classes}, so it must return {' or '.join(valid)}{hint}"
+        return f"model: forward returned {actual_shape}; {classes}, so it must return {' or '.join(valid_shapes)}{hint}"
 
     def loss(self, batch: Batch, group: str) -> Tensor:
         logits, target = self.predict_logits(batch), batch.require_target()

@@ -182,8 +182,8 @@ def describe_density(links: Tensor, nodes: int, classes: Tensor | None) -> str:
     density = f"{nodes} nodes, density {2 * len(links) / (nodes * (nodes - 1)):.4f}"
     if classes is None:
         return density
-    within, across = compute_densities(links, classes)
-    return f"{density} ({within:.4f} within a class, {across:.4f} across)"
+    intra_density, inter_density = compute_densities(links, classes)
+    return f"{density} ({intra_density:.4f} within a class, {inter_density:.4f} across)"
 
 
 def compute_densities(links: Tensor, classes: Tensor) -> tuple[float, float]:
@@ -194,9 +194,10 @@ def compute_densities(links: Tensor, classes: Tensor) -> tuple[float, float]:
         classes: Classes (N,) of the nodes.
     """
     size = classes.bincount()
-    within, total = float((size * (size - 1)).sum()) / 2, len(classes) * (len(classes) - 1) / 2
-    same = int((classes[links[:, 0]] == classes[links[:, 1]]).sum())
-    return same / max(within, 1), (len(links) - same) / max(total - within, 1)
+    num_intra_pairs, total = float((size * (size - 1)).sum()) / 2, len(classes) * (len(classes) - 1) / 2
+    num_intra_links = int((classes[links[:, 0]] == classes[links[:, 1]]).sum())
+    num_inter_links = len(links) - num_intra_links
+    return num_intra_links / max(num_intra_pairs, 1), num_inter_links / max(total - num_intra_pairs, 1)
 
 
 def calibrate_link_probs(links: float, logits: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ REPORTED_SCORES = (
     "forcing_gap",
     "nll",
 )
-"""All metrics; BLEU needs a tokenizer, and those of beam search need ``beam_size`` above 1."""
+"""Names of all metrics; BLEU needs a tokenizer, and those of beam search need ``beam_size`` above 1."""
 
 
 class Seq2Seq(ScoredTask):

@@ -39,7 +39,14 @@ def get_free_bytes(directory: Path) -> int:
 
 @contextmanager
 def catch_write_errors(path: Path) -> Iterator[None]:
-    """Convert an OSError of a block that writes a file to a SystemFault."""
+    """Convert an OSError of a block that writes a file to a SystemFault.
+
+    Args:
+        path: File that the block writes.
+
+    Raises:
+        SystemFault: The block has raised an OSError.
+    """
     try:
         yield
     except OSError as error:
@@ -87,6 +94,10 @@ def sync_to_disk(path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replace a small text file atomically.
 
+    Args:
+        path: File to write; its directory must exist.
+        text: New contents, written as UTF-8.
+
     Raises:
         SystemFault: The file cannot be written.
     """
@@ -98,6 +109,10 @@ def overwrite_text(path: Path, text: str) -> None:
     """Overwrite a small file in place, for a disk without room for a second copy.
 
     A crash while writing leaves it truncated.
+
+    Args:
+        path: Existing file.
+        text: New contents, written as UTF-8.
 
     Raises:
         SystemFault: The file cannot be written.

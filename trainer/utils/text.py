@@ -54,17 +54,32 @@ def shorten_repr(value: object, max_length: int = 100) -> str:
 
 
 def shorten_label(text: str, max_length: int = 24) -> str:
-    """Shorten a label of a plot to at most ``max_length`` characters."""
+    """Shorten a label of a plot.
+
+    Args:
+        text: The label.
+        max_length: Maximum number of characters.
+    """
     return text if len(text) <= max_length else text[: max_length - 1] + "…"
 
 
 def format_count(number: int, noun: str) -> str:
-    """Format a count with a regular noun: ``1 row``, ``2,000 rows``."""
+    """Format a count with a regular noun: ``1 row``, ``2,000 rows``.
+
+    Args:
+        number: The count.
+        noun: Noun in the singular.
+    """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def join_names(names: Iterable[str], max_names: int = 20) -> str:
-    """Join the first names for messages."""
+    """Join the first names for messages.
+
+    Args:
+        names: The names.
+        max_names: Maximum number of names that are written.
+    """
     names_list = list(names)
     return ", ".join(names_list[:max_names]) + (
         f", ... ({len(names_list)} in all)" if len(names_list) > max_names else ""

@@ -1,4 +1,4 @@
 """Output of runs: console, tables, plots, image grids, snapshots and loggers.
 
-May import every package before in the list.
+May import utils, core, metrics, config, optim, models, data, tasks and engine.
 """

@@ -55,7 +55,12 @@ def _find_unused_path(path: Path) -> Path:
 
 
 def write_array(artifact: ArrayFile, path: Path) -> None:
-    """Write an array as a .npy file."""
+    """Write an array as a .npy file.
+
+    Args:
+        artifact: The array.
+        path: File to write.
+    """
     save_array(artifact.values, path)
 
 
@@ -63,6 +68,10 @@ def save_array(values: Tensor, path: Path) -> None:
     """Save an array as a .npy file.
 
     It is serialized in memory first, because numpy does not report why a write has failed.
+
+    Args:
+        values: The array, of any shape.
+        path: File to write.
     """
     buffer = io.BytesIO()
     np.save(buffer, values.numpy())
@@ -70,7 +79,12 @@ def save_array(values: Tensor, path: Path) -> None:
 
 
 def write_csv(artifact: Table, path: Path) -> None:
-    """Write a table with a header as a CSV file."""
+    """Write a table with a header as a CSV file.
+
+    Args:
+        artifact: The table.
+        path: File to write.
+    """
     with open(path, "w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows((artifact.columns, *artifact.rows))
 

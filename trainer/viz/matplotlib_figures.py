@@ -36,7 +36,12 @@ def new_figure(width: float, height: float, layout: Literal["constrained"] | Non
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Save a figure as a PNG; ``$`` in text is drawn literally."""
+    """Save a figure as a PNG; ``$`` in text is drawn literally.
+
+    Args:
+        figure: The figure.
+        path: File to write.
+    """
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):

@@ -105,7 +105,12 @@ class ThroughputMeter:
         return time.monotonic() - self._last_line_at
 
     def get_position(self, trainer: Trainer, *, epoch: int) -> Position:
-        """Return the position of a trainer in an epoch, which is counted from 1."""
+        """Return the position of a trainer in an epoch.
+
+        Args:
+            trainer: The trainer.
+            epoch: Number of the epoch, from 1.
+        """
         return Position(epoch, max(epoch, self.epochs), trainer.step, trainer.total_steps)
 
     def format_line(self, trainer: Trainer, epoch: int, loss: float, score: float | None) -> str:
@@ -145,7 +150,7 @@ class SweepProgress:
     """
 
     def __init__(self, total: int):
-        self.total, self.done = total, 0
+        self.total, self.num_done = total, 0
         self.started_at = time.monotonic()
         self._next_update_at = self.started_at + FIRST_UPDATE_SECONDS
         # A separate console, because jobs are forks and would redraw the status of the shared one.
@@ -183,20 +188,22 @@ class SweepProgress:
         """
         if self._live is not None:
             self._live.stop()
-        self.done += 1
-        time_left = self._format_time_left(running) if self.done < self.total else ""
-        print_line(f"[{self.done}/{self.total}] {text}{f'  {time_left}' if time_left else ''}")
+        self.num_done += 1
+        time_left = self._format_time_left(running) if self.num_done < self.total else ""
+        print_line(f"[{self.num_done}/{self.total}] {text}{f'  {time_left}' if time_left else ''}")
 
     def _format_status(self, running: Sequence[tuple[str, Position | None]]) -> str:
         lines = [
             f"{name}: {'starting' if position is None else position.format_position()}" for name, position in running
         ]
-        summary = f"{self.done} of {format_count(self.total, 'job')} done  {self._format_time_left(running)}"
+        summary = f"{self.num_done} of {format_count(self.total, 'job')} done  {self._format_time_left(running)}"
         return "\n".join([*lines, summary.rstrip()])
 
     def _format_time_left(self, running: Sequence[tuple[str, Position | None]]) -> str:
         """Estimate the remaining time from the jobs so far; running jobs count by their completed fraction."""
-        completed_jobs = self.done + sum(position.completed_fraction for _, position in running if position is not None)
+        completed_jobs = self.num_done + sum(
+            position.completed_fraction for _, position in running if position is not None
+        )
         if not completed_jobs:
             return ""
         seconds = time.monotonic() - self.started_at

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from trainer.core.metric import Metric
 from trainer.metrics import registry
+from trainer.utils.text import format_count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,14 +76,14 @@ def explain_better_than_best(result: TestScores, name: str, num_rows: int) -> st
     metric = registry.find_metric(name, result.higher_is_better)
     if best is None or score is None or score == best or metric is None or not registry.is_better(score, best, metric):
         return None
-    text = f"best possible {format_number(best)} is the mean over many test sets of the best rule there is"
+    text = f"best possible {format_number(best)} is the Bayes-optimal score, an average over test sets"
     if not registry.is_proportion(name) or num_rows < 2 or not 0 < best < 1:
-        return f"{text}; on one of {num_rows:,} rows chance can give more"
+        return f"{text}; on {format_count(num_rows, 'row')} it can be exceeded by chance"
     margin = 1.96 * math.sqrt(best * (1 - best) / num_rows)
     low, high = max(0.0, best - margin), min(1.0, best + margin)
-    conclusion = "lies within that" if score <= high else "lies beyond that: look for rows that are in training too"
-    interval = f"{low:.3f} to {high:.3f} (95 %)"
-    return f"{text}; on {num_rows:,} rows it scores {interval}, and {format_number(score)} {conclusion}"
+    conclusion = "inside it" if score <= high else "above it: look for training rows among the test rows"
+    interval = f"its 95 % interval is {low:.3f} to {high:.3f}"
+    return f"{text}; on {format_count(num_rows, 'row')} {interval}, and {format_number(score)} is {conclusion}"
 
 
 def build_score_table(result: TestScores) -> Table:

@@ -64,22 +64,22 @@ def draw_with_time_limit(
     Returns:
         ``(paths of the files, names of the artifacts that were skipped)``.
     """
-    drawn: list[Path] = []
-    skipped: list[str] = []
+    paths: list[Path] = []
+    skipped_names: list[str] = []
     with ExitStack() as stack:
         # On every module, because a decoder may be called directly.
         for module in model.modules():
             stack.callback(module.register_forward_pre_hook(clock.check_time).remove)
         try:
             for item in items:
-                if skipped:  # a later artifact would be drawn from an incomplete set of batches
-                    skipped.append(item.name)
+                if skipped_names:  # a later artifact would be drawn from an incomplete set of batches
+                    skipped_names.append(item.name)
                     continue
                 try:
                     artifact = item.make_artifact() if isinstance(item, LazyArtifact) else item
-                    drawn += artifact_writer.write_artifacts([] if artifact is None else [artifact], directory)
+                    paths += artifact_writer.write_artifacts([] if artifact is None else [artifact], directory)
                 except TimeLimitExceeded:
-                    skipped.append(item.name)
+                    skipped_names.append(item.name)
         except TimeLimitExceeded:
-            skipped.append("others")
-    return drawn, skipped
+            skipped_names.append("others")
+    return paths, skipped_names

@@ -77,7 +77,12 @@ def to_signed(uniform: Tensor) -> Tensor:
 
 
 def to_integer(uniform: Tensor, count: Tensor | int) -> Tensor:
-    """Map [0, 1) to integers 0..count - 1."""
+    """Map uniform numbers in [0, 1) to integers 0..count - 1.
+
+    Args:
+        uniform: Uniform random numbers, of any shape.
+        count: Number of integers, broadcast against ``uniform``.
+    """
     return (uniform * count).floor()
 
 
@@ -137,7 +142,7 @@ def random_boxes(x: Tensor, area: Tensor, position: Tensor) -> tuple[Tensor, Ten
     sides = area.new_tensor([x.shape[-1], x.shape[-2]])
     length = (area.sqrt() * sides).round()  # (B, 2)
     start = to_integer(position, sides - length + 1)
-    across, down = (
+    column_mask, row_mask = (
         (positions >= first[:, None]) & (positions < (first + size)[:, None])
         for positions, first, size in zip(
             (torch.arange(side, device=x.device) for side in (x.shape[-1], x.shape[-2])),
@@ -146,4 +151,4 @@ def random_boxes(x: Tensor, area: Tensor, position: Tensor) -> tuple[Tensor, Ten
             strict=True,
         )
     )
-    return down[:, :, None] & across[:, None, :], (length / sides).prod(1, keepdim=True)
+    return row_mask[:, :, None] & column_mask[:, None, :], (length / sides).prod(1, keepdim=True)

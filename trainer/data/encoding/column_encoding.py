@@ -47,15 +47,15 @@ def fit(name: str, values: np.ndarray, max_categories: int, min_count: int) -> C
         min_count: Minimum number of rows of a category.
     """
     if is_number(values):
-        known = values[np.isfinite(values)]
-        has_missing = len(known) < len(values)
-        mean, std = mean_and_scale(known if len(known) else np.zeros(1))
+        finite_values = values[np.isfinite(values)]
+        has_missing = len(finite_values) < len(values)
+        mean, std = mean_and_scale(finite_values if len(finite_values) else np.zeros(1))
         return {
             "name": name,
             "kind": "number",
             "mean": mean,
             "std": std,
-            "decimals": _count_decimals(known, std),
+            "decimals": _count_decimals(finite_values, std),
             "gaps": has_missing,
         }
     # Sort by frequency, then by name, so that the order of rows does not matter.
@@ -82,7 +82,12 @@ def encode(column: Column, values: np.ndarray) -> np.ndarray:
 
 
 def outlier_mask(column: Column, values: np.ndarray) -> np.ndarray:
-    """Return a mask (N,) of numbers so far from the training rows that float32 overflows."""
+    """Return a mask (N,) of numbers so far from the training rows that float32 overflows.
+
+    Args:
+        column: Encoding of a numeric column.
+        values: Numbers, (N,) float64; NaN for missing values.
+    """
     is_known = np.isfinite(values)
     return is_known & (
         np.abs(np.where(is_known, values, 0.0) - column["mean"]) > MAX_STANDARDIZED_VALUE * column["std"]
@@ -90,7 +95,12 @@ def outlier_mask(column: Column, values: np.ndarray) -> np.ndarray:
 
 
 def category_coverage(column: Column, values: np.ndarray) -> float:
-    """Return the fraction of rows in a named category."""
+    """Return the fraction of rows in a named category.
+
+    Args:
+        column: Encoding of a categorical column.
+        values: Texts, (N,).
+    """
     return float(np.isin(values, column["categories"]).mean())
 
 

@@ -38,12 +38,16 @@ Rows = list[np.ndarray]
 def choose_target_kind(requested: TargetKind | None, task_kind: TargetKind | None) -> TargetKind:
     """Return the kind that the user requested, or else the kind that the task learns.
 
+    Args:
+        requested: Kind of the option ``target_kind``, if any.
+        task_kind: Kind that the task learns, if there is only one.
+
     Raises:
         DataError: Both are None.
     """
     kind = requested or task_kind
     if kind is None:
-        raise DataError("target_kind: the task does not say what it learns; set it to class or number")
+        raise DataError("target_kind: the task accepts classes and numbers; set it to class or number")
     return kind
 
 
@@ -253,7 +257,13 @@ def fit(
 
 
 def encode(columns: Mapping[int, Column], values: Mapping[int, np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """Encode the given rows as features (N, F) float32."""
+    """Encode rows as features (N, F) float32.
+
+    Args:
+        columns: Encoding of each feature column, by position.
+        values: Parsed cells of each column, by position.
+        rows: Row numbers, (N,).
+    """
     return np.concatenate(
         [column_encoding.encode(column, values[index][rows]) for index, column in columns.items()], axis=1
     )

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from trainer.data.encoding import cell_messages, column_encoding
+from trainer.data.encoding.class_names import index_classes
 from trainer.data.encoding.column_encoding import Column
-from trainer.data.encoding.targets import EncodedTarget, Target, index_classes
+from trainer.data.encoding.targets import EncodedTarget, Target
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.header_detection import is_number
@@ -200,8 +201,8 @@ def _find_feature_columns(schema: Schema, table: Table) -> Sequence[int]:
 
 def _warn_about_unseen_categories(column: Column, values: np.ndarray, table: Table) -> None:
     """Log categories that no training row has, as a warning unless there is a feature for other categories."""
-    known = set(column["categories"])
-    unseen = [text or "missing value" for text in values if text not in known]
+    train_categories = set(column["categories"])
+    unseen = [text or "missing value" for text in values if text not in train_categories]
     if unseen:
         level = logging.INFO if column["other"] else logging.WARNING
         names = join_names(sorted(set(unseen)), 5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trainer.core.class_sizes import class_sizes
 from trainer.data.encoding import column_checks
+from trainer.data.encoding.class_names import index_classes, map_class_names
 from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, mean_and_scale
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
@@ -106,17 +107,17 @@ def encode(table: Table, column: int, cell_format: CellFormat, schema: Mapping[s
     return Target(table=table, column=column, values=values, known_mask=known_mask, names=schema.get("classes", ()))
 
 
-def fit_target(target: Target, train: np.ndarray, stored: Mapping[str, Any] | None = None) -> EncodedTarget:
-    """Encode the target by the training rows, or as ``stored`` by a run.
+def fit_target(target: Target, train: np.ndarray, schema: Mapping[str, Any] | None = None) -> EncodedTarget:
+    """Encode the target by the training rows, or as a saved run encoded it.
 
     See ``fit_classes`` and ``fit_numbers`` for errors.
 
     Args:
         target: Parsed target.
         train: Training rows.
-        stored: Schema stored by a run, if any.
+        schema: Schema of a saved run, if any.
     """
-    return (fit_classes if target.names else fit_numbers)(target, train, stored)
+    return (fit_classes if target.names else fit_numbers)(target, train, schema)
 
 
 def read_classes(table: Table, column: int, cell_format: CellFormat, *, certain: bool) -> Target:
@@ -144,46 +145,6 @@ def read_classes(table: Table, column: int, cell_format: CellFormat, *, certain:
     class_index = {"": -1} | {text: ordered.index(name) for text, name in names.items()}
     labels = np.fromiter(map(class_index.__getitem__, texts), np.int64, len(texts))
     return Target(table=table, column=column, values=labels, known_mask=labels >= 0, names=ordered)
-
-
-def map_class_names(texts: Collection[str], cell_format: CellFormat) -> dict[str, str]:
-    """Return the class of each label text.
-
-    Where all labels are plain numbers, spellings of the same integer are one class, named by the shortest: a missing
-    value elsewhere in the column makes pandas write 1.0 for 1. 01 for 1, 1_0 for 10 and 1.10 for 1.1 are not written by
-    any program, so they are distinct labels. Among texts ``yes.`` equals ``yes`` where both occur (a test file may end
-    its labels with a dot).
-    """
-    numbers = {text: value for text in texts if (value := cell_format.canonicalize_number(text)) is not None}
-    if len(numbers) == len(texts):
-        shortest = {value: text for text, value in sorted(numbers.items(), key=lambda pair: -len(pair[0]))}
-        return {text: shortest[value] if value % 1 == 0 else text for text, value in numbers.items()}
-    return {text: text[:-1] if text.endswith(".") and text[:-1] in texts else text for text in texts}
-
-
-def index_classes(classes: Sequence[str], cells: Sequence[str], cell_format: CellFormat) -> np.ndarray:
-    """Return the index (N,) into ``classes`` of each cell by the rule of ``map_class_names``; -1 for unknown classes.
-
-    A number whose spelling is not a class maps to the class of equal value, if unique.
-
-    Args:
-        classes: Class names.
-        cells: Cells of the target column.
-        cell_format: Format of the cells.
-    """
-    values = [cell_format.canonicalize_number(name) for name in classes]
-    index_by_name = {name: index for index, name in enumerate(classes)}
-
-    def find(text: str) -> int:
-        if None not in values and text not in index_by_name:
-            value = cell_format.canonicalize_number(text)
-            return values.index(value) if values.count(value) == 1 else -1
-        spellings = (text, text.removesuffix("."), f"{text}.")
-        return next((index_by_name[spelling] for spelling in spellings if spelling in index_by_name), -1)
-
-    texts = cell_format.parse_texts(cells)
-    index_by_text = {text: find(text) if text else -1 for text in set(texts)}
-    return np.array([index_by_text[text] for text in texts], dtype=np.int64)
 
 
 def _describe_single_class(table: Table, column: int, names: Sequence[str], cell_format: CellFormat) -> str:
@@ -221,6 +182,11 @@ def _check_not_continuous(table: Table, column: int, names: Sequence[str], cell_
 def read_numbers(table: Table, column: int, cell_format: CellFormat) -> Target:
     """Parse a regression target; NaN for a missing value, infinity for a text.
 
+    Args:
+        table: Table.
+        column: Position of the target column.
+        cell_format: Format of the cells.
+
     Raises:
         DataError: Most cells are texts, or all numbers are equal.
     """
@@ -242,16 +208,25 @@ def read_numbers(table: Table, column: int, cell_format: CellFormat) -> Target:
     return Target(table=table, column=column, values=values, known_mask=is_known)
 
 
-def fit_classes(target: Target, train: np.ndarray, stored: Mapping[str, Any] | None = None) -> EncodedTarget:
-    """Encode a class target. Raises DataError, naming its first row, for a class without a training row."""
+def fit_classes(target: Target, train: np.ndarray, schema: Mapping[str, Any] | None = None) -> EncodedTarget:
+    """Encode a class target.
+
+    Args:
+        target: Parsed target.
+        train: Training rows.
+        schema: Schema of a saved run, if any.
+
+    Raises:
+        DataError: A class has no training row; the message names its first row.
+    """
     train_classes = np.unique(target.values[train])
     missing_classes = np.setdiff1d(target.values[target.known_mask], train_classes)
-    if len(missing_classes) and stored is None:
-        name, known = target.names[missing_classes[0]], [target.names[index] for index in train_classes]
+    if len(missing_classes) and schema is None:
+        name, train_names = target.names[missing_classes[0]], [target.names[index] for index in train_classes]
         row = int(np.argmax(target.values == missing_classes[0]))
         raise DataError(
             f"target: {target.table.describe_cell(row, target.column)}: class {name!r} has no training row"
-            f"{did_you_mean(name, known)} (classes of the training rows: {', '.join(known[:FEW_CLASSES])})"
+            f"{did_you_mean(name, train_names)} (classes of the training rows: {', '.join(train_names[:FEW_CLASSES])})"
         )
     return EncodedTarget(
         values=torch.from_numpy(target.values),
@@ -260,13 +235,18 @@ def fit_classes(target: Target, train: np.ndarray, stored: Mapping[str, Any] | N
     )
 
 
-def fit_numbers(target: Target, train: np.ndarray, stored: Mapping[str, Any] | None = None) -> EncodedTarget:
+def fit_numbers(target: Target, train: np.ndarray, schema: Mapping[str, Any] | None = None) -> EncodedTarget:
     """Standardize a regression target by the training rows; ``scale`` is their standard deviation.
+
+    Args:
+        target: Parsed target.
+        train: Training rows.
+        schema: Schema of a saved run, whose mean and deviation are used, if any.
 
     Raises:
         DataError: A value is far outside of the training range.
     """
-    mean, std = mean_and_scale(target.values[train]) if stored is None else (stored["mean"], stored["std"])
+    mean, std = mean_and_scale(target.values[train]) if schema is None else (schema["mean"], schema["std"])
     is_outlier = target.known_mask & (
         np.abs(np.where(target.known_mask, target.values, mean) - mean) > MAX_STANDARDIZED_VALUE * std
     )

@@ -57,7 +57,7 @@ def make_info(
         "energy_distance": energy_distance(samples, test_x),
         **mode_coverage(samples, centers, sigma),
     }
-    within = float(torch.special.gammainc(torch.tensor(width / 2), torch.tensor(4.5)))
+    within_fraction = float(torch.special.gammainc(torch.tensor(width / 2), torch.tensor(4.5)))
     return DatasetInfo(
         sizes={
             "in_features": width,
@@ -65,7 +65,7 @@ def make_info(
             **class_sizes(modes),
         },
         baseline={**baselines.majority_class(train, test, modes), **gaussian_baseline},
-        best_possible={"energy_distance": 0.0, "modes": float(modes), "within": within},
+        best_possible={"energy_distance": 0.0, "modes": float(modes), "within": within_fraction},
         density=DensityInfo(
             log_likelihood=partial(log_prob, centers=centers, sigma=sigma), modes=centers, mode_sigma=sigma
         ),

@@ -94,8 +94,8 @@ class CellFormat:
     def absent_numeric_gaps(self, columns: Iterable[Sequence[str]]) -> list[str]:
         """Return the numeric missing-value codes that occur in no cell: none is a default, so they may be typos."""
         codes = {gap: value for gap in sorted(self.gaps) if (value := self._parse_value(gap)) is not None}
-        found = {self._parse_value(cell) for column in columns for cell in set(column)} if codes else set()
-        return [gap for gap, value in codes.items() if value not in found]
+        cell_values = {self._parse_value(cell) for column in columns for cell in set(column)} if codes else set()
+        return [gap for gap, value in codes.items() if value not in cell_values]
 
     def is_gap(self, cell: str) -> bool:
         if cell.lower() in self.gaps:
@@ -146,13 +146,13 @@ class CellFormat:
 
     def parse_numbers(self, cells: Sequence[str]) -> np.ndarray:
         """Parse cells as numbers (N,) float64; every distinct text is parsed once."""
-        known = {cell: self.parse_number(cell) for cell in set(cells)}
-        return np.fromiter(map(known.__getitem__, cells), np.float64, len(cells))
+        numbers = {cell: self.parse_number(cell) for cell in set(cells)}
+        return np.fromiter(map(numbers.__getitem__, cells), np.float64, len(cells))
 
     def parse_texts(self, cells: Sequence[str]) -> np.ndarray:
         """Parse cells as texts (N,), NFC-normalized; a missing value is empty."""
-        known = {cell: "" if self.is_gap(cell) else word_splitting.normalize_unicode(cell) for cell in set(cells)}
-        return np.array([known[cell] for cell in cells], dtype=object)
+        texts = {cell: "" if self.is_gap(cell) else word_splitting.normalize_unicode(cell) for cell in set(cells)}
+        return np.array([texts[cell] for cell in cells], dtype=object)
 
     def parse_column(self, cells: Sequence[str]) -> np.ndarray:
         """Parse cells as numbers if most non-missing ones are numbers but not codes, else as texts."""

@@ -180,14 +180,14 @@ def restore_class_order(
         files: Files with their splits.
         file_classes: Class of each file.
     """
-    known = fitted.get_or_fit("classes", lambda: list(names))
-    class_index = {name: index for index, name in enumerate(known)}
+    class_names = fitted.get_or_fit("classes", lambda: list(names))
+    class_index = {name: index for index, name in enumerate(class_names)}
     unknown = [name for name in file_classes if name not in class_index]
     if unknown:
         classes = join_names(sorted(set(unknown)), 5)
         log.warning("files dropped: %d; this run has no class %s", len(unknown), classes)
     rows = [row for row, name in enumerate(file_classes) if name in class_index]
-    return known, [files[row] for row in rows], torch.tensor([class_index[file_classes[row]] for row in rows])
+    return class_names, [files[row] for row in rows], torch.tensor([class_index[file_classes[row]] for row in rows])
 
 
 def file_keys(folder: Path, files: Sequence[tuple[Path, int]]) -> RowKeys:
@@ -226,7 +226,7 @@ def split_by_fraction(folder_splits: Tensor, labels: Tensor, val: float, test: f
 def split_every_class(
     folder_splits: Tensor, labels: Tensor, names: Sequence[str], val: float, test: float, seed: int
 ) -> list[Tensor]:
-    """Split as ``split_by_fraction``. Raises DataError for a class that is missing in a split.
+    """Split as ``split_by_fraction``, with every class in every split.
 
     Args:
         folder_splits: Split of each row from its folder, (N,).
@@ -235,6 +235,9 @@ def split_every_class(
         val: Fraction for validation, as in ``split_by_fraction``.
         test: Fraction for test, as in ``split_by_fraction``.
         seed: Random seed.
+
+    Raises:
+        DataError: A class is missing in a split.
     """
     rows = split_by_fraction(folder_splits, labels, val, test, seed)
     counts = torch.stack([labels[part].bincount(minlength=len(names)) for part in rows])

@@ -20,7 +20,7 @@ from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import format_count, join_names
 
 DELIMITERS = {"tab": "\t", "semicolon": ";", "bar": "|", "comma": ",", "space": " "}
-"""In order of detection: a comma may also be a decimal sign, and a space also separates words."""
+"""Delimiters in the order of detection: a comma may also be a decimal sign, and a space also separates words."""
 CELL_MARK = "\x1f"
 """Separator of cells in row keys."""
 SEPARATOR_LINE = re.compile(r'\A"?sep=(.)"?[ \t]*(?=\r?\n)', re.IGNORECASE)
@@ -195,8 +195,8 @@ def read(
         delimiter = delimiter or separator[1]
     separator_char = detect_delimiter(text) if delimiter is None else DELIMITERS.get(delimiter, delimiter)
     if len(separator_char) != 1:
-        known = ", ".join(DELIMITERS)
-        raise DataError(f"delimiter: {delimiter!r} given; it must be one character, or one of {known}")
+        delimiter_names = ", ".join(DELIMITERS)
+        raise DataError(f"delimiter: {delimiter!r} given; it must be one character, or one of {delimiter_names}")
     rows, lines = _parse_rows(file_path, text, separator_char)
     if not rows:
         raise DataError(f"{option}: {file_path.absolute()} is empty")

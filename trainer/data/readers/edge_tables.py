@@ -101,9 +101,9 @@ class GraphTables(TableDefaults):
         if not fitted.is_stored:
             column_checks.warn_about_absent_codes([self.nodes, self.edges], self.cell_format)
         all_names = {*self.nodes.names, *self.edges.names, *_unnamed_columns(self.nodes), *_unnamed_columns(self.edges)}
-        known = sorted(map(str, all_names))
+        name_texts = sorted(map(str, all_names))
         unknown = [
-            f"{option}: no column {name!r} in nodes.csv or edges.csv{did_you_mean(str(name), known)}"
+            f"{option}: no column {name!r} in nodes.csv or edges.csv{did_you_mean(str(name), name_texts)}"
             for option in ("drop_columns", "categorical")
             for name in options[option]
             if name not in all_names and str(name) not in all_names
@@ -151,16 +151,24 @@ class GraphTables(TableDefaults):
         group = np.zeros(len(table), np.int64)
         if "split" in table.names:
             group = table_encoder.read_split_column(table, table.names.index("split"), "path", empty=True)
-        known = np.flatnonzero(target.known_mask)
+        rows = np.flatnonzero(target.known_mask)
 
         def divide() -> table_encoder.Rows:
-            return table_encoder.split_rows(group, known, target, options["val"], options["test"], options["seed"])
+            return table_encoder.split_rows(group, rows, target, options["val"], options["test"], options["seed"])
 
         keys = table.row_keys([table.find_column(key, "path")])
-        return [part.numpy() for part in self.fitted.split_rows(keys, divide, known)]
+        return [part.numpy() for part in self.fitted.split_rows(keys, divide, rows)]
 
     def fit_target(self, target: Target, train: np.ndarray) -> EncodedTarget:
-        """Encode the target by the training rows."""
+        """Encode the target by the training rows, or as the saved run encoded it.
+
+        Args:
+            target: Parsed target.
+            train: Training rows.
+
+        Raises:
+            DataError: A class has no training row, or a number is far outside of the training range.
+        """
         encoded_target = targets.fit_target(target, train, self.fitted.values.get("target"))
         self.fitted.get_or_fit("target", lambda: dict(encoded_target.schema))
         return encoded_target
@@ -209,7 +217,15 @@ class GraphTables(TableDefaults):
 
 
 def index_rows(table: Table, columns: Sequence[str]) -> dict[tuple[str, ...], int]:
-    """Map the key of each row, from the given columns, to its index. Raises DataError for duplicate keys."""
+    """Map the key of each row to its index.
+
+    Args:
+        table: Table.
+        columns: Names of the columns that form the key.
+
+    Raises:
+        DataError: Two rows have the same key, a column is missing, or a cell is empty.
+    """
     row_by_key: dict[tuple[str, ...], int] = {}
     for row, key in enumerate(row_keys(table, columns)):
         if row_by_key.setdefault(key, row) != row:
@@ -219,7 +235,15 @@ def index_rows(table: Table, columns: Sequence[str]) -> dict[tuple[str, ...], in
 
 
 def read_full_column(table: Table, column: str) -> tuple[str, ...]:
-    """Return the cells of a column. Raises DataError for a missing column or an empty cell."""
+    """Return the cells of a column, one for each row.
+
+    Args:
+        table: Table.
+        column: Name of the column.
+
+    Raises:
+        DataError: The column is missing or has an empty cell.
+    """
     index = table.find_column(column, "path")
     cells = table.columns[index]
     if "" in cells:
@@ -228,7 +252,15 @@ def read_full_column(table: Table, column: str) -> tuple[str, ...]:
 
 
 def row_keys(table: Table, columns: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the key of each row from the given columns. Raises DataError as ``read_full_column``."""
+    """Return the key of each row: its cells in some columns.
+
+    Args:
+        table: Table.
+        columns: Names of the columns that form the key.
+
+    Raises:
+        DataError: A column is missing or has an empty cell.
+    """
     return list(zip(*(read_full_column(table, column) for column in columns), strict=True))
 
 

@@ -48,11 +48,11 @@ def looks_like_header(rows: Sequence[Sequence[str]]) -> bool | None:
     Names are unique and differ in type from the rows below: a column below a text holds numbers, or no name recurs in
     its column. Numbers are names where they are consecutive or years, and those below have decimals.
     """
-    first, below = rows[0], rows[1 : SAMPLE_ROWS + 1]
-    named = [cell for cell in first if cell]
-    if not named or len(set(named)) < len(named) or len(named) < len(first) - 1:
+    first, body = rows[0], rows[1 : SAMPLE_ROWS + 1]
+    names = [cell for cell in first if cell]
+    if not names or len(set(names)) < len(names) or len(names) < len(first) - 1:
         return False
-    columns = list(zip(*below, strict=True))
+    columns = list(zip(*body, strict=True))
     if any(map(is_number, first)):
         return _are_numeric_names(first, columns)
     if any(any(map(is_number, column)) for column in columns):
@@ -89,15 +89,15 @@ def _are_numeric_names(first: Sequence[str], columns: Sequence[Sequence[str]]) -
     if any(first[index] in columns[index] for index in numbers):
         return None if len(numbers) > 2 else False
     are_years = int(first[numbers[0]]) in YEAR_RANGE
-    known = [cell for index in numbers for cell in columns[index] if cell.lower() not in MISSING_TEXTS]
-    if (are_years or len(numbers) > 2) and len(known) >= MIN_ROWS and all(map(_FRACTION.search, known)):
+    values = [cell for index in numbers for cell in columns[index] if cell.lower() not in MISSING_TEXTS]
+    if (are_years or len(numbers) > 2) and len(values) >= MIN_ROWS and all(map(_FRACTION.search, values)):
         return True
     return None if len(numbers) > 1 and (are_years or first[numbers[0]] in ("0", "1")) else False
 
 
 def _has_only_numbers(cells: Sequence[str]) -> bool:
-    known = [cell for cell in cells if cell.lower() not in MISSING_TEXTS]
-    return bool(known) and all(map(is_number, known))
+    values = [cell for cell in cells if cell.lower() not in MISSING_TEXTS]
+    return bool(values) and all(map(is_number, values))
 
 
 def is_row_number_column(cells: Sequence[str]) -> bool:
@@ -112,7 +112,7 @@ def _is_row_name_column(cells: Sequence[str]) -> bool:
     """
     if not is_row_number_column(cells):
         return len(set(cells)) == len(cells) > 1 and "" not in cells and not any(map(is_number, cells))
-    steps = [int(after) - int(before) for before, after in pairwise(cells)]
+    steps = [int(second) - int(first) for first, second in pairwise(cells)]
     return min(steps) > 0 and (max(steps) == 1 or len(cells) >= MIN_ROWS)
 
 
@@ -121,7 +121,7 @@ def _is_arithmetic_sequence(cells: Sequence[str]) -> bool:
     if not all(map(_INTEGER.fullmatch, cells)):
         return False
     values = list(map(int, cells))
-    steps = {later - before for before, later in pairwise(values)}
+    steps = {second - first for first, second in pairwise(values)}
     are_years = all(value in YEAR_RANGE for value in values)
     if len(values) == 1 or (are_years and all(step > 0 for step in steps)):
         return are_years

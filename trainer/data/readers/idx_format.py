@@ -24,11 +24,14 @@ BLOCK_BYTES = 1 << 20
 
 
 def read_images_and_labels(images: Path, labels: Path) -> tuple[Tensor, Tensor]:
-    """Read images as bytes (N, 1, H, W) and labels (N,) int64. Raises DataError if their numbers differ.
+    """Read images as bytes (N, 1, H, W) and labels (N,) int64.
 
     Args:
         images: IDX file of images.
         labels: IDX file of labels.
+
+    Raises:
+        DataError: The files have different numbers of items, or are not IDX files of this kind.
     """
     x, y = read(images, dims=3), read(labels, dims=1)
     if len(x) != len(y):

@@ -107,7 +107,15 @@ def map_in_threads(
 
 
 def try_map_in_threads(function: Callable[[In], Out], items: Sequence[In]) -> list[Out | DataError]:
-    """Map ``function`` over items in threads; return the result or the DataError of each."""
+    """Map a function over items in threads.
+
+    Args:
+        function: Function of an item.
+        items: Items.
+
+    Returns:
+        The result of each item, or the DataError that the function raised.
+    """
     from PIL import Image
 
     def attempt(item: In) -> Out | DataError:
@@ -123,7 +131,14 @@ def try_map_in_threads(function: Callable[[In], Out], items: Sequence[In]) -> li
 
 @contextmanager
 def open_image(path: Path) -> Iterator[Image]:
-    """Open an image and read its header. Raises DataError with the file name for any failure until it is closed."""
+    """Open an image and read its header.
+
+    Args:
+        path: Image file.
+
+    Raises:
+        DataError: The image cannot be opened, or the block fails to decode it; the message names the file.
+    """
     from PIL import Image, UnidentifiedImageError
 
     if special_type := text_file.describe_special_file(path):
@@ -142,13 +157,21 @@ def open_image(path: Path) -> Iterator[Image]:
 
 
 def is_jpeg(path: Path) -> bool:
-    """Return whether an image uses lossy JPEG compression. Raises DataError for an invalid image."""
+    """Return whether an image uses lossy JPEG compression.
+
+    Raises:
+        DataError: The file is not a valid image.
+    """
     with open_image(path) as image:
         return image.format in ("JPEG", "MPO")
 
 
 def read_header(path: Path) -> ImageHeader:
-    """Read the header of an image. Raises DataError for an invalid image or a decompression bomb."""
+    """Read the header of an image.
+
+    Raises:
+        DataError: The file is not a valid image, or is a decompression bomb.
+    """
     from PIL import ExifTags, Image
 
     with open_image(path) as image:
@@ -219,7 +242,11 @@ class LazyImages:
         return replace(self, paths=self.paths[rows])
 
     def load_all(self) -> Tensor:
-        """Decode all images to (N, *shape) in threads. Raises DataError for those that cannot be read."""
+        """Decode all images to (N, *shape) in threads.
+
+        Raises:
+            DataError: Images cannot be read; the message lists their files.
+        """
         images = torch.empty(len(self), *self.shape, dtype=self.dtype)
 
         def decode_row(row: int) -> None:

@@ -168,8 +168,8 @@ def survey_pair(
 
 
 def _count_values(values: np.ndarray) -> Counter[int]:
-    values_found, counts = np.unique(values, return_counts=True)
-    return Counter(dict(zip(values_found.tolist(), counts.tolist(), strict=True)))
+    distinct, counts = np.unique(values, return_counts=True)
+    return Counter(dict(zip(distinct.tolist(), counts.tolist(), strict=True)))
 
 
 def _intermediate_mask(values: np.ndarray, ignore: int | None) -> np.ndarray:
@@ -206,7 +206,7 @@ def _has_jpeg_artifacts(values: Sequence[int], strays: Sequence[int]) -> bool:
     """Return whether several of a few distant values have artifacts next to them."""
     main_values = [value for value in values if value not in strays]
     neighbors = {min(main_values, key=lambda value: abs(value - stray)) for stray in strays}
-    return len(neighbors) > 1 and all(after - before >= MIN_CLASS_DISTANCE for before, after in pairwise(main_values))
+    return len(neighbors) > 1 and all(high - low >= MIN_CLASS_DISTANCE for low, high in pairwise(main_values))
 
 
 def check_shades(masks: Sequence[Path], surveys: Sequence[MaskSurvey], ignore: int | None) -> None:

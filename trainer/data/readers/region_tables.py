@@ -40,11 +40,14 @@ class RegionTable:
     names: list[str] | None
 
     def reorder_like(self, other: RegionTable, option: str) -> RegionTable:
-        """Reorder regions as in another table. Raises DataError, naming ``option``, if the regions differ.
+        """Reorder regions as in another table.
 
         Args:
             other: Table whose order of regions is used.
             option: Option named in the error message.
+
+        Raises:
+            DataError: The regions differ.
         """
         num_regions, num_other_regions = self.values.shape[1], other.values.shape[1]
         if num_regions != num_other_regions:

@@ -20,7 +20,11 @@ STEREO_TYPES = ("STEREONONE", "STEREOZ", "STEREOE", "STEREOCIS", "STEREOTRANS", 
 
 
 def import_rdkit() -> ModuleType:
-    """Import ``rdkit.Chem``. Raises DataError if RDKit is not installed."""
+    """Import ``rdkit.Chem``.
+
+    Raises:
+        DataError: RDKit is not installed.
+    """
     try:
         from rdkit import Chem
     except ImportError:

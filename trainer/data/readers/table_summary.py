@@ -91,7 +91,12 @@ def summarize_numbers(values: np.ndarray) -> str:
 
 
 def format_count(count: int, noun: str) -> str:
-    """Format a count as ``, 3 missing values``; empty for 0."""
+    """Format a count as ``, 3 missing values``; empty for 0.
+
+    Args:
+        count: The count.
+        noun: Regular noun in the singular.
+    """
     return f", {count} {noun}{'s' * (count > 1)}" if count else ""
 
 

@@ -41,6 +41,9 @@ def convert_os_errors(path: Path, option: str = "path") -> Iterator[None]:
     Args:
         path: Path named if the error has none.
         option: Option named in the message.
+
+    Raises:
+        SystemFault: The block has raised an OSError.
     """
     try:
         yield
@@ -107,11 +110,14 @@ def check_folder(path: str | Path, requirement: str, option: str = "path") -> Pa
 
 
 def list_folder(folder: Path, option: str = "path") -> list[Path]:
-    """List the non-hidden entries of a folder, sorted by name. Raises SystemFault if it cannot be read.
+    """List the non-hidden entries of a folder, sorted by name.
 
     Args:
         folder: Folder to list.
         option: Option named in error messages.
+
+    Raises:
+        SystemFault: The folder cannot be read.
     """
     with convert_os_errors(folder, option):
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
@@ -158,7 +164,7 @@ def format_override_value(text: str) -> str:
     """Format a text as the value of a Hydra override, in double quotes where necessary."""
     if BARE_VALUE.fullmatch(text):
         return text
-    escaped = re.sub(r'(\\*)("|\Z)', lambda found: found[1] * 2 + '\\"' * bool(found[2]), text)
+    escaped = re.sub(r'(\\*)("|\Z)', lambda match: match[1] * 2 + '\\"' * bool(match[2]), text)
     return f'"{escaped}"'
 
 
@@ -168,5 +174,10 @@ def quote_for_shell(value: str) -> str:
 
 
 def quote_cell(cell: str, max_length: int = 40) -> str:
-    """Quote a cell, truncated to ``max_length`` characters and with control characters escaped."""
+    """Quote a cell, truncated and with control characters escaped.
+
+    Args:
+        cell: Text of the cell.
+        max_length: Maximum number of characters.
+    """
     return repr(cell if len(cell) <= max_length else f"{cell[:max_length]}...")

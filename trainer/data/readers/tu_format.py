@@ -201,13 +201,13 @@ def _check_graphs(path: Path, graph: Tensor, num_graphs: int) -> None:
 
 
 def _check_edges(path: Path, pairs: Tensor, graph: Tensor) -> None:
-    out_of_range = ((pairs < 0) | (pairs >= len(graph))).any(1)
-    if out_of_range.any():
-        edge = int(out_of_range.nonzero()[0])
+    is_invalid = ((pairs < 0) | (pairs >= len(graph))).any(1)
+    if is_invalid.any():
+        edge = int(is_invalid.nonzero()[0])
         source, target = (pairs[edge] + 1).tolist()
         raise DataError(f"path: {path}:{edge + 1}: edge {source}, {target}, but nodes are 1..{len(graph)}")
-    across = graph[pairs[:, 0]] != graph[pairs[:, 1]]
-    if across.any():
-        edge = int(across.nonzero()[0])
+    is_cross_edge = graph[pairs[:, 0]] != graph[pairs[:, 1]]
+    if is_cross_edge.any():
+        edge = int(is_cross_edge.nonzero()[0])
         first_graph, second_graph = (graph[pairs[edge]] + 1).tolist()
         raise DataError(f"path: {path}:{edge + 1}: the edge connects graph {first_graph} with graph {second_graph}")

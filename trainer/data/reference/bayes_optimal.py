@@ -41,8 +41,8 @@ def moons_optimum(noise: float, cells: int = 400, points: int = 400) -> dict[str
     margin = 6 * noise
     axes = [torch.linspace(low - margin, high + margin, cells, dtype=torch.float64) for low, high in MOON_ENDS]
     first, second = (_density(axes, moon_points(angle, side), noise) for side in (0, 1))
-    both = first + second
-    return _scores((second / both.clamp_min(1e-300)).flatten(), (both / both.sum()).flatten())
+    total = first + second
+    return _scores((second / total.clamp_min(1e-300)).flatten(), (total / total.sum()).flatten())
 
 
 def moon_points(angle: Tensor, side: Tensor | int) -> Tensor:

@@ -44,7 +44,7 @@ class PixelSplit(_PixelMixin, TensorSplit):
         x: Images, (N, C, H, W) uint8.
         target: Classes (N,), or maps (N, H, W).
         scale: Normalization.
-        known: Distinct targets, for validation by the task instead of large target maps.
+        distinct_targets: Distinct targets, for validation by the task instead of large target maps.
         paths: Name of each image.
     """
 
@@ -53,20 +53,20 @@ class PixelSplit(_PixelMixin, TensorSplit):
         x: Tensor,
         target: Tensor,
         scale: PixelScale,
-        known: Tensor | None = None,
+        distinct_targets: Tensor | None = None,
         paths: Sequence[str] | None = None,
     ):
         super().__init__({"x": x}, target)
         self.scale = scale
-        self.known = known
+        self.distinct_targets = distinct_targets
         self.paths = paths
 
     def get_targets(self) -> Tensor | None:
-        return self.target if self.known is None else self.known
+        return self.target if self.distinct_targets is None else self.distinct_targets
 
     def to(self, device: torch.device) -> PixelSplit:
         x, target = self.inputs["x"].to(device), self.require_target().to(device)
-        return PixelSplit(x, target, self.scale.to(device), self.known, self.paths)
+        return PixelSplit(x, target, self.scale.to(device), self.distinct_targets, self.paths)
 
 
 class LazyImageSplit(_PixelMixin):
@@ -76,24 +76,29 @@ class LazyImageSplit(_PixelMixin):
         x: Images on disk.
         target: Classes (N,), or maps on disk.
         scale: Normalization.
-        known: Distinct targets, for validation by the task.
+        distinct_targets: Distinct targets, for validation by the task.
         paths: Name of each image.
     """
 
     def __init__(
-        self, x: LazyImages, target: Tensor | LazyImages, scale: PixelScale, known: Tensor, paths: Sequence[str]
+        self,
+        x: LazyImages,
+        target: Tensor | LazyImages,
+        scale: PixelScale,
+        distinct_targets: Tensor,
+        paths: Sequence[str],
     ):
         self.x = x
         self.target = target
         self.scale = scale
-        self.known = known
+        self.distinct_targets = distinct_targets
         self.paths = paths
 
     def __len__(self) -> int:
         return len(self.x)
 
     def get_targets(self) -> Tensor:
-        return self.known
+        return self.distinct_targets
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
         return Batch({"x": self.x[index]}, self.target[index], index)
@@ -151,7 +156,7 @@ def make_image_splits(
     x: LazyImages,
     y: Tensor | LazyImages,
     counts: Sequence[int],
-    known: Sequence[Tensor],
+    distinct_targets: Sequence[Tensor],
     cache_gb: float,
 ) -> list[PixelSplit | LazyImageSplit]:
     """Return training, validation and test splits from consecutive rows of ``x`` (N, C, H, W).
@@ -161,7 +166,7 @@ def make_image_splits(
         x: Images of all splits, in order.
         y: Labels (N,), or int8 maps (N, H, W).
         counts: Number of rows of each split.
-        known: Distinct targets of each split, for validation by the task.
+        distinct_targets: Distinct targets of each split, for validation by the task.
         cache_gb: Images are decoded once and cached if they fit into this size.
 
     Raises:
@@ -181,13 +186,13 @@ def make_image_splits(
                 targets,
                 names[part],
             )
-            for part, targets in zip(parts, known, strict=True)
+            for part, targets in zip(parts, distinct_targets, strict=True)
         ]
     x_loaded, y_loaded = x.load_all(), y if isinstance(y, Tensor) else y.load_all()
     scale = PixelScale.get_or_fit(fitted, lambda: _fit_scale(x_loaded[sample]))
     return [
         PixelSplit(x_loaded[part], y_loaded[part], scale, targets, names[part])
-        for part, targets in zip(parts, known, strict=True)
+        for part, targets in zip(parts, distinct_targets, strict=True)
     ]
 
 

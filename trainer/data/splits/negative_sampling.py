@@ -33,9 +33,8 @@ class NonEdges:
     def __init__(self, excluded: Tensor, num_rows: int, num_cols: int, first: int):
         self.shape = num_rows, num_cols
         self.first = first
-        self.before = excluded - torch.arange(
-            len(excluded), device=excluded.device
-        )  # number of non-edges before each excluded cell
+        # Number of non-edges before each excluded cell.
+        self.num_preceding = excluded - torch.arange(len(excluded), device=excluded.device)
 
     @classmethod
     def from_graph(cls, nodes: int, excluded: Tensor) -> NonEdges:
@@ -61,11 +60,11 @@ class NonEdges:
         return cls((excluded[:, 0] * items + excluded[:, 1] - users).unique(), users, items, users)
 
     def __len__(self) -> int:
-        return self.shape[0] * self.shape[1] - len(self.before)
+        return self.shape[0] * self.shape[1] - len(self.num_preceding)
 
     def __getitem__(self, number: Tensor) -> Tensor:
         """Return the pairs (P, 2) of indices (P,) in 0..len - 1."""
-        key, num_cols = number + torch.searchsorted(self.before, number, right=True), self.shape[1]
+        key, num_cols = number + torch.searchsorted(self.num_preceding, number, right=True), self.shape[1]
         return torch.stack((key // num_cols, key % num_cols + self.first), dim=1)
 
     def draw(self, index: Tensor, seed: int, epoch: int) -> Tensor:
@@ -80,7 +79,7 @@ class NonEdges:
         return self[high * len(self) + (low * len(self) >> DRAW_BITS) >> DRAW_BITS]
 
     def to(self, device: torch.device) -> NonEdges:
-        excluded = self.before + torch.arange(len(self.before), device=self.before.device)
+        excluded = self.num_preceding + torch.arange(len(self.num_preceding), device=self.num_preceding.device)
         return NonEdges(excluded.to(device), *self.shape, self.first)
 
 
@@ -112,7 +111,7 @@ class LinkSplit(Split):
         return (torch.arange(len(self)) < len(self.links)).long()
 
     def count_bytes(self) -> int:
-        return self.links.nbytes + self.non_edges.before.nbytes
+        return self.links.nbytes + self.non_edges.num_preceding.nbytes
 
     def to(self, device: torch.device) -> LinkSplit:
         return LinkSplit(self.links.to(device), self.non_edges.to(device), self.seed)

@@ -71,14 +71,14 @@ def interpolate_gaps(x: Tensor) -> Tensor:
 
     Before the first and after the last value of a column, that value is repeated. A column without values is unchanged.
     """
-    known, last = ~x.isnan(), x.shape[1] - 1
+    is_known, last = ~x.isnan(), x.shape[1] - 1
     steps = torch.arange(last + 1, device=x.device)[None, :, None].expand_as(x)
-    before = steps.where(known, -1).cummax(1).values
-    after = steps.where(known, last + 1).flip(1).cummin(1).values.flip(1)
-    left = before.where(before >= 0, after).clamp(max=last)
-    right = after.where(after <= last, before).clamp(min=0)
+    previous = steps.where(is_known, -1).cummax(1).values
+    following = steps.where(is_known, last + 1).flip(1).cummin(1).values.flip(1)
+    left = previous.where(previous >= 0, following).clamp(max=last)
+    right = following.where(following <= last, previous).clamp(min=0)
     low, high = x.gather(1, left), x.gather(1, right)
-    return x.where(known, low + (high - low) * ((steps - left) / (right - left).clamp(min=1)))
+    return x.where(is_known, low + (high - low) * ((steps - left) / (right - left).clamp(min=1)))
 
 
 def chronological_splits(
@@ -117,12 +117,12 @@ def chronological_splits(
 
 def _find_usable_starts(series: Tensor, history: int, horizon: int, fill: bool, name: str) -> WindowSplit:
     """Return the windows without missing values, or with ``fill``, without those that cannot be interpolated."""
-    known = series.isfinite()
-    if known.all():
+    is_known = series.isfinite()
+    if is_known.all():
         return WindowSplit(series, history, horizon)
-    is_complete = known.all(1)
+    is_complete = is_known.all(1)
     if fill:
-        has_inputs = known[:-horizon].unfold(0, history, 1).any(-1).all(1)
+        has_inputs = is_known[:-horizon].unfold(0, history, 1).any(-1).all(1)
         is_usable = has_inputs & is_complete[history:].unfold(0, horizon, 1).all(1)
     else:
         is_usable = is_complete.unfold(0, history + horizon, 1).all(1)

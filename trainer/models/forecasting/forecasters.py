@@ -124,8 +124,8 @@ class DLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         loc, scale = compute_loc_and_scale(x, self.normalize)
         x = ((x - loc) / scale).transpose(1, 2)  # (B, F, T)
-        before = (self.moving_average - 1) // 2
-        padded = F.pad(x, (before, self.moving_average - 1 - before), mode="replicate")
+        left_padding = (self.moving_average - 1) // 2
+        padded = F.pad(x, (left_padding, self.moving_average - 1 - left_padding), mode="replicate")
         smooth = F.avg_pool1d(padded, self.moving_average, stride=1)
         y = self.trend(smooth) + self.seasonal(x - smooth)
         return y.transpose(1, 2) * scale + loc

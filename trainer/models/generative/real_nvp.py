@@ -66,7 +66,15 @@ class RealNVP(nn.Module):
         )
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return ``log p(x)``, or ``log p(x | label)`` of a class-conditional model, (B)."""
+        """Return the log-likelihood ``log p(x)``, or ``log p(x | label)`` of a class-conditional model.
+
+        Args:
+            x: samples (B, ...).
+            label: class labels (B) of a class-conditional model.
+
+        Returns:
+            Log-likelihood (B) in nats.
+        """
         z, log_volume = self.encode(x, label)
         return log_volume - (z.square() + math.log(2 * math.pi)).sum(1) / 2
 

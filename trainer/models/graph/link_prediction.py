@@ -78,7 +78,15 @@ class LinkPredictor(_LinkAutoencoder):
         self.decoder = get_choice("decoder", decoder, DECODERS)(width)
 
     def encode(self, x: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return node embeddings (N, W) and their KL terms (N,), which are zero in this deterministic model."""
+        """Embed the nodes.
+
+        Args:
+            x: node features (N, F).
+            edge_index: edges (2, E).
+
+        Returns:
+            Embeddings (N, W), and KL terms (N), which are zero in this deterministic model.
+        """
         nodes = self.encoder(x, edge_index)
         return nodes, nodes.new_zeros(len(nodes))
 
@@ -117,7 +125,15 @@ class GraphVAE(_LinkAutoencoder):
         self.decoder = DotDecoder()
 
     def encode(self, x: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return node embeddings (N, latent) and ``KL(q(z_i) || p(z_i))`` in nats, (N,)."""
+        """Embed the nodes.
+
+        Args:
+            x: node features (N, F).
+            edge_index: edges (2, E).
+
+        Returns:
+            Embeddings (N, latent), and KL terms ``KL(q(z_i) || p(z_i))`` (N) in nats.
+        """
         mean, log_variance = self.encoder(x, edge_index).chunk(2, dim=1)
         kl = standard_normal_kl(mean, log_variance)
         noise = torch.randn_like(mean) if self.training else torch.zeros_like(mean)

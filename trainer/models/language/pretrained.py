@@ -43,10 +43,10 @@ class Pretrained(nn.Module):
     ):
         super().__init__()
         self.body = hf_hub.load_pretrained("AutoModel", hf_hub.find_model_dir(name), use_safetensors=True)
-        known = self.body.get_input_embeddings().num_embeddings
-        if vocab_size > known:
+        num_tokens = self.body.get_input_embeddings().num_embeddings
+        if vocab_size > num_tokens:
             raise ValueError(
-                f"name: {name} has {known} tokens and the data has {vocab_size}; set data.tokens=pretrained"
+                f"name: {name} has {num_tokens} tokens and the data has {vocab_size}; set data.tokens=pretrained"
                 f" data.tokenizer={name}"
             )
         self.max_positions = getattr(self.body.config, "max_position_embeddings", None)

@@ -47,8 +47,8 @@ class CategoricalEmbedding(nn.Module):
         if x.dtype != torch.long or x.shape[1:] != (columns,):
             kind = format_dtype(x.dtype)
             raise ValueError(f"x: expected whole-number codes in {columns} columns, found {kind} {tuple(x.shape)}")
-        outside = (x < 0) | (x + self.offsets >= self.offset_ends)
-        if outside.any():
-            row, column = outside.nonzero()[0].tolist()
+        is_invalid = (x < 0) | (x + self.offsets >= self.offset_ends)
+        if is_invalid.any():
+            row, column = is_invalid.nonzero()[0].tolist()
             largest, code = self.cardinalities[column] - 1, int(x[row, column])
             raise ValueError(f"x: codes of column {column} are 0..{largest}; row {row} has {code}")

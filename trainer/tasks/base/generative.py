@@ -100,7 +100,7 @@ class Generative(Task):
 
     @property
     def is_image_data(self) -> bool:
-        """Whether rows are images (C, H, W)."""
+        """Return whether rows are images (C, H, W)."""
         return len(self.shape) == 3
 
     def validate_targets(self, targets: Tensor | None, split: str) -> None:

@@ -24,10 +24,26 @@ class LatentVariableModel(Protocol):
     levels: int
 
     def encode(self, x: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return mean and log variance (B, latent) of the posterior for x (B, ...)."""
+        """Encode rows.
+
+        Args:
+            x: Rows (B, ...).
+            label: Class labels (B,); None for an unconditional model.
+
+        Returns:
+            Mean and log variance of the posterior, (B, latent) each.
+        """
 
     def decode(self, z: Tensor, label: Tensor | None) -> Tensor:
-        """Return the parameters (B, D * levels) of the likelihood for z (B, latent)."""
+        """Decode latent variables.
+
+        Args:
+            z: Latent variables (B, latent).
+            label: Class labels (B,); None for an unconditional model.
+
+        Returns:
+            Parameters (B, D * levels) of the likelihood of D values.
+        """
 
 
 class CodebookModel(Protocol):
@@ -54,10 +70,20 @@ class CodebookModel(Protocol):
         """Return the reconstruction (B, ...) of codebook vectors (B, L, D)."""
 
     def code_scores(self, codes: Tensor, label: Tensor | None) -> Tensor:
-        """Return the logits (B, L, codes) of the prior, each given the codes (B, L) before it."""
+        """Return the logits (B, L, codes) of the prior for each code, which depend on the codes before it.
+
+        Args:
+            codes: Code indices (B, L).
+            label: Class labels (B,); None for an unconditional model.
+        """
 
     def generate(self, count: int, label: Tensor | None) -> Tensor:
-        """Return rows (count, ...) decoded from codes of the prior."""
+        """Return rows (count, ...) decoded from codes that are sampled from the prior.
+
+        Args:
+            count: Number of rows.
+            label: Class labels (count,); None for an unconditional model.
+        """
 
 
 class AdversarialModel(Protocol):
@@ -70,7 +96,12 @@ class AdversarialModel(Protocol):
     latent: int
 
     def generate(self, noise: Tensor, label: Tensor | None) -> Tensor:
-        """Return the rows (B, ...) that the generator makes from noise (B, latent)."""
+        """Return the rows (B, ...) that the generator makes from noise.
+
+        Args:
+            noise: Noise (B, latent).
+            label: Class labels (B,); None for an unconditional model.
+        """
 
     def features(self, x: Tensor) -> Tensor:
         """Return the last hidden layer (B, H) of the critic for x (B, ...)."""
@@ -80,7 +111,12 @@ class NormalizingFlow(Protocol):
     """Protocol of invertible maps between noise and data; ``forward`` returns log p(x)."""
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return the rows (B, D) that noise z (B, D) is mapped to."""
+        """Return the rows (B, D) that noise is mapped to.
+
+        Args:
+            z: Noise (B, D).
+            label: Class labels (B,); None for an unconditional model.
+        """
 
 
 class EncoderDecoder(Decoder, Protocol):
@@ -97,4 +133,9 @@ class GraphAutoencoder(Protocol):
         """Return the embeddings (N, D) and KL terms (N,) of the nodes, for the arguments of ``forward`` but pairs."""
 
     def decode(self, nodes: Tensor, pairs: Tensor) -> Tensor:
-        """Return the link logits (P, 1) of pairs of nodes (P, 2), given the embeddings (N, D)."""
+        """Return the link logits (P, 1) of pairs of nodes.
+
+        Args:
+            nodes: Embeddings (N, D).
+            pairs: Pairs of nodes (P, 2), int64.
+        """

@@ -23,7 +23,7 @@ class Likelihood(nn.Module, ABC):
     value_range: ClassVar[tuple[float, float]]
     """Bounds of the support of x."""
     is_discrete: bool
-    """Whether x is discrete; bits per dimension are defined only then."""
+    """True if x is discrete; bits per dimension are defined only then."""
 
     def discretize_input(self, x: Tensor) -> Tensor:
         """Return x (B, ...) as the likelihood models it: binarized or rounded, if it is discrete."""

@@ -51,7 +51,12 @@ class CSVLogger(Logger):
             append_history(self.run.metrics_file, trainer.history)
 
     def on_exception(self, trainer: Trainer, error: BaseException) -> None:
-        """Do nothing: every row is already on the disk."""
+        """Do nothing: every row is already on the disk.
+
+        Args:
+            trainer: The trainer.
+            error: Exception that ends training.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         return {}

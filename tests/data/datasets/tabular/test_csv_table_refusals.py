@@ -44,7 +44,7 @@ def test_missing_target_or_wrong_target_kind_raises(tmp_path: Path) -> None:
     assert "use task=classification for classes" in problem(path, target_kind="number")
     assert "40 distinct numbers in 40 rows, such as 0: use task=regression" in problem(path, "size")
     assert re.search(r"class '[\d.]+' has no training row", problem(path, "size", target_kind="class"))
-    assert "target_kind: the task does not say what it learns; set it to class or number" in problem(
+    assert "target_kind: the task accepts classes and numbers; set it to class or number" in problem(
         path, task_target=None
     )
 

@@ -52,21 +52,21 @@ class EdgeList(TableDefaults, Dataset):
         **options: Unpack[TableOptions],
     ):
         self.fitted = fitted or Preprocessing()
-        read = GraphTables(options, self.fitted)
-        edges = read_edges(read)
-        labels = read.read_target(read.nodes, target_kind, task_target, gaps=True)
-        parts = read.split_rows(labels, "id")
-        encoded = read.fit_target(labels, parts[0])
-        x = read.encode_features(read.nodes, parts[0])
-        inputs = {"x": edges.node_degrees(len(read.nodes)) if x is None else x, "edge_index": edges.endpoints}
-        inputs |= edges.edge_inputs(read, np.arange(len(read.edges)))
+        tables = GraphTables(options, self.fitted)
+        edges = read_edges(tables)
+        labels = tables.read_target(tables.nodes, target_kind, task_target, gaps=True)
+        parts = tables.split_rows(labels, "id")
+        encoded = tables.fit_target(labels, parts[0])
+        x = tables.encode_features(tables.nodes, parts[0])
+        inputs = {"x": edges.node_degrees(len(tables.nodes)) if x is None else x, "edge_index": edges.endpoints}
+        inputs |= edges.edge_inputs(tables, np.arange(len(tables.edges)))
         train, self.val, self.test = make_node_splits(
             inputs, encoded.values, [torch.from_numpy(part) for part in parts]
         )
-        self.train = neighbor_batches(train, num_neighbors, read.options["seed"])
+        self.train = neighbor_batches(train, num_neighbors, tables.options["seed"])
         edge_sizes = {"edge_features": inputs["edge_attr"].shape[1], "num_relations": edges.num_edge_types}
         sizes = node_graph_sizes(inputs["x"]) | edge_sizes
-        self.info = table_encoder.make_info(labels, encoded, self.train, self.test, sizes, read.lines)
+        self.info = table_encoder.make_info(labels, encoded, self.train, self.test, sizes, tables.lines)
 
 
 class EdgeListGraphs(TableDefaults, Dataset):
@@ -95,24 +95,24 @@ class EdgeListGraphs(TableDefaults, Dataset):
         **options: Unpack[TableOptions],
     ):
         self.fitted = fitted or Preprocessing()
-        read = GraphTables(options, self.fitted)
-        has_graph_table = (read.folder / "graphs.csv").exists()
+        tables = GraphTables(options, self.fitted)
+        has_graph_table = (tables.folder / "graphs.csv").exists()
         graphs = (
-            read.read_table("graphs.csv")
+            tables.read_table("graphs.csv")
             if has_graph_table
-            else _graph_table_from_nodes(read.nodes, str(options["target"]))
+            else _graph_table_from_nodes(tables.nodes, str(options["target"]))
         )
-        edges, graph_of_node = read_edges(read), _graph_of_nodes(read.nodes, graphs)
-        graph_of_edge = _graph_of_edges(read.edges, edges, graph_of_node)
-        labels = read.read_target(graphs, target_kind, task_target, gaps=False)
-        parts = read.split_rows(labels, "graph")
-        encoded = read.fit_target(labels, parts[0])
+        edges, graph_of_node = read_edges(tables), _graph_of_nodes(tables.nodes, graphs)
+        graph_of_edge = _graph_of_edges(tables.edges, edges, graph_of_node)
+        labels = tables.read_target(graphs, target_kind, task_target, gaps=False)
+        parts = tables.split_rows(labels, "graph")
+        encoded = tables.fit_target(labels, parts[0])
 
         in_train = torch.zeros(len(graphs), dtype=torch.bool)
         in_train[parts[0]] = True
-        x = read.encode_features(read.nodes, in_train[graph_of_node].nonzero()[:, 0].numpy())
+        x = tables.encode_features(tables.nodes, in_train[graph_of_node].nonzero()[:, 0].numpy())
         inputs = {"x": edges.node_degrees(len(graph_of_node)) if x is None else x}
-        edge_inputs = edges.edge_inputs(read, edges.line[in_train[graph_of_edge]].unique().numpy())
+        edge_inputs = edges.edge_inputs(tables, edges.line[in_train[graph_of_edge]].unique().numpy())
         nodes = _group_by_graph(inputs["x"], graph_of_node, len(graphs))
         node_index = _index_within_graph(graph_of_node, nodes.lengths)
         endpoints = _group_by_graph(node_index[edges.endpoints].t(), graph_of_edge, len(graphs))
@@ -120,7 +120,7 @@ class EdgeListGraphs(TableDefaults, Dataset):
         all_graphs = GraphsSplit({"x": nodes}, endpoints, edge_values, encoded.values)
         self.train, self.val, self.test = make_graph_splits(all_graphs, map(torch.from_numpy, parts))
         sizes = graph_sizes(all_graphs) | {"num_relations": edges.num_edge_types}
-        self.info = table_encoder.make_info(labels, encoded, self.train, self.test, sizes, read.lines)
+        self.info = table_encoder.make_info(labels, encoded, self.train, self.test, sizes, tables.lines)
 
 
 def _graph_table_from_nodes(nodes: Table, target: str) -> Table:
@@ -165,9 +165,9 @@ def _graph_of_nodes(nodes: Table, graphs: Table) -> Tensor:
 def _graph_of_edges(table: Table, edges: Edges, graph_of_node: Tensor) -> Tensor:
     """Return the graph of each edge, (E,). Raises DataError for an edge between two graphs."""
     source, target = graph_of_node[edges.endpoints]
-    across = (source != target).nonzero()
-    if len(across):
-        row = int(edges.line[across[0, 0]])
+    cross_edges = (source != target).nonzero()
+    if len(cross_edges):
+        row = int(edges.line[cross_edges[0, 0]])
         raise DataError(
             f"{table.describe_cell(row, table.find_column('target', 'path'))}: this node belongs to "
             "another graph than the source"

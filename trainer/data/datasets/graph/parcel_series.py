@@ -64,13 +64,18 @@ class ParcelSeries(Dataset):
 
     @classmethod
     def get_user_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:
-        """Add the tables that ``labels.csv`` lists, which may have any extension or be hidden files."""
+        """Add the tables that ``labels.csv`` lists, which may have any extension or be hidden files.
+
+        Args:
+            options: Options of the data set, as in the configuration.
+            paths: Those of them that are ``DataPath``.
+        """
         folder = paths["path"]
         if not os.path.isfile(folder / LABELS_FILE):
             return dict(paths)
         table = _read_labels(folder)
-        listed = [_table_path(folder, name) for name in table.columns[table.find_column("file", "path")]]
-        files = [path for path in listed if path and os.path.isfile(path)]
+        candidates = [_table_path(folder, name) for name in table.columns[table.find_column("file", "path")]]
+        files = [path for path in candidates if path and os.path.isfile(path)]
         return dict(paths) | {f"path/{path.relative_to(folder).as_posix()}": path for path in files}
 
     def __init__(
@@ -177,10 +182,10 @@ def _read_labels(folder: Path) -> delimited.Table:
 
 def _table_path(folder: Path, name: str) -> Path | None:
     """Return the path of a table by its relative or absolute name in ``labels.csv``; None outside of the folder."""
-    below = os.path.relpath(folder / name, folder)
-    if below.split(os.sep)[0] == os.pardir:
+    relative_path = os.path.relpath(folder / name, folder)
+    if relative_path.split(os.sep)[0] == os.pardir:
         return None
-    return folder / (below if os.path.isabs(name) else name)
+    return folder / (relative_path if os.path.isabs(name) else name)
 
 
 def _align_regions(fitted: Preprocessing, runs: list[RegionTable]) -> list[RegionTable]:
@@ -208,9 +213,9 @@ def _edges_from_table(graph: RegionTable, tables: RegionTable) -> tuple[Tensor, 
             f"graph: {graph.path}: row {row[0] + 1}, column {column[0]}: {graph.values[row[0], column[0]]:g};"
             " weights must be >= 0 (for signed correlations, data.graph=null uses absolute values)"
         )
-    across = graph.reorder_like(tables, "graph")
-    down = RegionTable(graph.path, across.values.T, graph.names).reorder_like(tables, "graph")
-    weights = torch.from_numpy(down.values.T.copy())
+    columns_in_order = graph.reorder_like(tables, "graph")
+    transpose = RegionTable(graph.path, columns_in_order.values.T, graph.names).reorder_like(tables, "graph")
+    weights = torch.from_numpy(transpose.values.T.copy())
     edge_index = weights.nonzero().t().contiguous()
     return edge_index, weights[edge_index[0], edge_index[1]].float()
 

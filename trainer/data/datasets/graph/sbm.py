@@ -64,10 +64,10 @@ def _bayes_accuracy(x: Tensor, linked: Tensor, block: Tensor, p_within: float, p
     member = torch.nn.functional.one_hot(block).double()
     links = linked.double() @ member  # (N, blocks), to nodes of each block
     absent = member.sum(0) - member - links
-    within, across = (
+    log_within, log_across = (
         torch.tensor([p, 1 - p], dtype=torch.float64).clamp(min=1e-300).log() for p in (p_within, p_across)
     )
     # For a node of block k, links and non-links to block k follow p_within instead of p_across.
-    gain = within - across
+    gain = log_within - log_across
     score = mu * x.double() + links * gain[0] + absent * gain[1]
     return float((score.argmax(1) == block).double().mean())

@@ -136,16 +136,16 @@ def make_canvases(
     y = torch.full((rows, size, size), BACKGROUND_CLASS)
     side = source.inputs["x"].shape[-1]
     quarters = torch.rand(rows, 4, generator=random).argsort(1)[:, :digits]
-    chosen = torch.randint(len(source), (rows, digits), generator=random)
+    digit_index = torch.randint(len(source), (rows, digits), generator=random)
     slack = torch.randint(size // 2 - side + 1, (rows, digits, 2), generator=random)
     row = torch.arange(rows)[:, None, None]
     for index in range(digits):
         corner = torch.stack((quarters[:, index] // 2, quarters[:, index] % 2), dim=1) * (size // 2) + slack[:, index]
-        down = (corner[:, :1] + torch.arange(side))[:, :, None]
-        across = (corner[:, 1:] + torch.arange(side))[:, None, :]
-        digit = source.inputs["x"][chosen[:, index], 0]
-        x[row, 0, down, across] = digit
-        y[row, down, across] = torch.where(
-            digit > FOREGROUND_THRESHOLD, source.require_target()[chosen[:, index], None, None], BACKGROUND_CLASS
+        y_index = (corner[:, :1] + torch.arange(side))[:, :, None]
+        x_index = (corner[:, 1:] + torch.arange(side))[:, None, :]
+        digit = source.inputs["x"][digit_index[:, index], 0]
+        x[row, 0, y_index, x_index] = digit
+        y[row, y_index, x_index] = torch.where(
+            digit > FOREGROUND_THRESHOLD, source.require_target()[digit_index[:, index], None, None], BACKGROUND_CLASS
         )
     return {"x": x}, y

@@ -64,10 +64,10 @@ class ImageFolder(Dataset):
         files, names = class_folders.find_labeled_files(folder, self.file_suffixes)
         class_of_file = [file.parent.name for file, _ in files]
         names, files, labels = class_folders.restore_class_order(fitted, names, files, class_of_file)
-        given_splits = torch.tensor([split for _, split in files])
+        folder_splits = torch.tensor([split for _, split in files])
         keys = class_folders.file_keys(folder, files)
         rows = fitted.split_rows(
-            keys, lambda: class_folders.split_every_class(given_splits, labels, names, val, test, seed)
+            keys, lambda: class_folders.split_every_class(folder_splits, labels, names, val, test, seed)
         )
         counts = [len(part) for part in rows]
         labels = labels[torch.cat(rows)]

@@ -84,9 +84,9 @@ def render_blobs(centers: Tensor, size: int, radius: float) -> Tensor:
         radius: Standard deviation of the blob in pixels.
     """
     offset = torch.arange(size) - centers[..., None]  # (..., 2, size)
-    wrapped = (offset + size / 2).remainder(size) - size / 2
-    down, across = torch.exp(-(wrapped**2) / (2 * radius**2)).unbind(-2)
-    return down[..., :, None] * across[..., None, :]
+    distance = (offset + size / 2).remainder(size) - size / 2
+    vertical, horizontal = torch.exp(-(distance**2) / (2 * radius**2)).unbind(-2)
+    return vertical[..., :, None] * horizontal[..., None, :]
 
 
 def matched_filter(x: Tensor, steps: Tensor, radius: float) -> Tensor:

@@ -135,8 +135,8 @@ def _stored_class_map(
     )
     unknown = {value: count for value, count in totals.items() if value not in class_map.values and value != ignore}
     if fitted.is_stored and unknown and not class_map.nearest:
-        listed = ", ".join(map(str, sorted(unknown)[:10]))
-        log.warning("%d pixels are ignored: this run has no class for the values %s", sum(unknown.values()), listed)
+        listing = ", ".join(map(str, sorted(unknown)[:10]))
+        log.warning("%d pixels are ignored: this run has no class for the values %s", sum(unknown.values()), listing)
     return class_map
 
 
@@ -225,10 +225,11 @@ class SegmentationFolder(_SegmentationDataset):
         folder = Path(path).expanduser()
         folders = class_folders.find_split_folders(folder, "it must be a folder with images/ and masks/")
         pairs_with_splits = [(pair, split) for split, part in folders.items() for pair in masks.find_pairs(part)]
-        given_splits = torch.tensor([split for _, split in pairs_with_splits])
+        folder_splits = torch.tensor([split for _, split in pairs_with_splits])
         keys = class_folders.file_keys(folder, [(pair.image, split) for pair, split in pairs_with_splits])
         rows = fitted.split_rows(
-            keys, lambda: class_folders.split_by_fraction(given_splits, torch.zeros_like(given_splits), val, test, seed)
+            keys,
+            lambda: class_folders.split_by_fraction(folder_splits, torch.zeros_like(folder_splits), val, test, seed),
         )
         counts = [len(part) for part in rows]
         if not all(counts):

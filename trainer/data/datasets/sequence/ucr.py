@@ -65,7 +65,12 @@ class UCR(Dataset):
 
     @classmethod
     def get_user_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:
-        """Return the directory of a data set that has no pinned digest."""
+        """Return the directory of a data set that has no pinned digest.
+
+        Args:
+            options: Options of the data set, as in the configuration.
+            paths: Those of them that are ``DataPath``, of which there are none.
+        """
         name = options["name"]
         if any(path.startswith(f"{name}/") for path in SHA256):
             return {}
@@ -139,10 +144,10 @@ def _find_dir(name: str, data_dir: str | None) -> Path:
     """Return the directory of the two files of a data set, downloading them if necessary."""
     root = fetch_files("ucr", [], data_dir)
     local = {path.parent.name for path in root.glob("*/*_TRAIN.ts") if path.name == f"{path.parent.name}_TRAIN.ts"}
-    known = sorted(local | {path.split("/")[0] for path in SHA256})
-    if name not in known:
+    names = sorted(local | {path.split("/")[0] for path in SHA256})
+    if name not in names:
         raise DataError(
-            f"name: unknown data set {name}{did_you_mean(name, known) or ';'} available: {', '.join(known)} (in"
+            f"name: unknown data set {name}{did_you_mean(name, names) or ';'} available: {', '.join(names)} (in"
             f" {root}, or by download); place another one in {root / 'NAME' / 'NAME_TRAIN.ts'} and NAME_TEST.ts"
         )
     pinned = [Source(path, digest, URL + path) for path, digest in SHA256.items() if path.startswith(f"{name}/")]

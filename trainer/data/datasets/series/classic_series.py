@@ -109,8 +109,8 @@ class ClassicSeries(Dataset):
             "classic_series", [download.Source(spec.file, spec.sha256, URL + spec.file)], data_dir
         )
         table = delimited.read(str(folder / spec.file), "name", "comma", True, "utf-8")
-        chosen = series.choose_columns(table, columns or [spec.column], time=None)
-        values = series.read_numeric_columns(table, chosen, CELL_FORMAT)
+        column_indices = series.choose_columns(table, columns or [spec.column], time=None)
+        values = series.read_numeric_columns(table, column_indices, CELL_FORMAT)
         lengths = history or spec.history, horizon or spec.horizon
-        fill, names = gaps == "interpolate", [table.names[column] for column in chosen]
+        fill, names = gaps == "interpolate", [table.names[column] for column in column_indices]
         series.set_splits(self, self.fitted, values, *lengths, val, test, spec.period, fill, names=names)

@@ -62,10 +62,10 @@ class GraphSeries(Dataset):
     ):
         file, sha256 = FILES[name]
         source = download.Source(file, sha256, URL + file)
-        read = json.loads((download.fetch_files(name, [source], data_dir) / file).read_bytes())
-        series = torch.tensor(read["FX" if "FX" in read else "X"])
-        edge_index = torch.tensor(read["edges"]).t().contiguous()
-        weight = torch.tensor(read["weights"]) if "weights" in read else torch.ones(edge_index.shape[1])
+        content = json.loads((download.fetch_files(name, [source], data_dir) / file).read_bytes())
+        series = torch.tensor(content["FX" if "FX" in content else "X"])
+        edge_index = torch.tensor(content["edges"]).t().contiguous()
+        weight = torch.tensor(content["weights"]) if "weights" in content else torch.ones(edge_index.shape[1])
 
         weeks = len(series)
         before_test = weeks - math.ceil(weeks * test)

@@ -82,18 +82,18 @@ class CSV(Dataset):
         self.fitted = fitted = fitted or Preprocessing()
         cells = {"missing": missing, "decimal": decimal, "thousands": thousands}
         self.options = {"delimiter": delimiter, "header": header, "encoding": encoding, **cells}
-        stored = fitted.values.get("schema")
+        schema = fitted.values.get("schema")
         expected = [
             target,
             split_column,
             *drop_columns,
             *categorical,
-            *(table_schema.header_names(stored) if stored else ()),
+            *(table_schema.header_names(schema) if schema else ()),
         ]
         main = self._read(path, "path", expected)
         table = main if test_path is None else main.append_rows(self._read(test_path, "test_path", expected))
         fmt, problems = CellFormat.from_options(self.options), dict[int, str]()
-        if stored is None:
+        if schema is None:
             roles = _find_column_roles(table, target, split_column, drop_columns, categorical)
             column_checks.warn_about_absent_codes([table], fmt)
             values = table_encoder.read_columns(table, fmt, roles.features, roles.texts)
@@ -101,19 +101,19 @@ class CSV(Dataset):
         else:
             # A saved run stores its feature names and the split of each row, so the other columns may be missing.
             roles = _find_column_roles(table, target, None, (), ())
-            values = table_schema.read_feature_columns(stored, table, fmt)
-        labels = _read_target(table, roles.target, fmt, (target_kind, task_target), stored, problems)
+            values = table_schema.read_feature_columns(schema, table, fmt)
+        labels = _read_target(table, roles.target, fmt, (target_kind, task_target), schema, problems)
         rows = table_encoder.select_complete_rows(
             table, values, fmt, nan, labels, problems=problems, is_stored=fitted.is_stored
         )
-        if stored is not None:
-            table_schema.check_cells(stored, table, values, fmt, rows)
+        if schema is not None:
+            table_schema.check_cells(schema, table, values, fmt, rows)
         groups = _split_of_rows(table, len(main), roles.split, test_path)
         normalize = fmt.normalize_cell if fitted.version > 1 else str
         keys = table.row_keys([*values, *([] if labels is None else [labels.column])], normalize)
         split = fitted.split_rows(keys, lambda: table_encoder.split_rows(groups, rows, labels, val, test, seed), rows)
         parts = [part.numpy() for part in split]
-        encoded = None if labels is None else targets.fit_target(labels, parts[0], stored and stored["target"])
+        encoded = None if labels is None else targets.fit_target(labels, parts[0], schema and schema["target"])
 
         def fit_schema() -> table_schema.Schema:
             columns = table_encoder.fit(table, values, parts[0], max_categories, min_count)
@@ -164,17 +164,17 @@ def _read_target(
     column: int | None,
     fmt: CellFormat,
     kinds: tuple[table_encoder.TargetKind | None, table_encoder.TargetKind | None],
-    stored: table_schema.Schema | None,
+    schema: table_schema.Schema | None,
     problems: dict[int, str],
 ) -> targets.Target | None:
-    """Return the target column, encoded by the ``stored`` schema where a saved run has one.
+    """Return the target column, encoded by the schema of a saved run if there is one.
 
     The message for an invalid column is added to ``problems``.
     """
     if column is None:
         return None
-    if stored is not None:
-        return targets.encode(table, column, fmt, stored["target"])
+    if schema is not None:
+        return targets.encode(table, column, fmt, schema["target"])
     kind = table_encoder.choose_target_kind(*kinds)
     try:
         return targets.read(table, column, fmt, kind, certain=kinds[0] == "class")
@@ -208,18 +208,18 @@ def _find_column_roles(
 ) -> _ColumnRoles:
     """Resolve the columns named by options. Raises DataError for a missing column and for one with two roles."""
     find = ColumnFinder(table)
-    target_at = None if target is None else find(target, "target")
-    split_at = None if split_column is None else find(split_column, "split_column")
+    target_index = None if target is None else find(target, "target")
+    split_index = None if split_column is None else find(split_column, "split_column")
     dropped = {find(key, "drop_columns") for key in drop_columns}
     texts = {find(key, "categorical") for key in categorical}
     find.raise_missing()
-    reserved = [column for column in (target_at, split_at) if column is not None]
+    reserved = [column for column in (target_index, split_index) if column is not None]
     if len(set(reserved)) < len(reserved) or dropped & set(reserved):
         raise DataError("target, split_column and drop_columns: the same column is given twice")
     features = set(range(len(table.names))) - dropped - set(reserved)
     if not features:
         raise DataError(f"path: {table.path} has no feature columns left")
-    return _ColumnRoles(target_at, split_at, features, texts)
+    return _ColumnRoles(target_index, split_index, features, texts)
 
 
 def _split_of_rows(table: Table, main: int, column: int | None, test_path: str | None) -> np.ndarray:

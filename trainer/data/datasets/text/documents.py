@@ -232,10 +232,10 @@ class TextFolder(_DocumentDataset):
         empty = next((file for file, text in zip(files, texts, strict=True) if not text.split()), None)
         if empty is not None:
             raise DataError(f"path: {empty.absolute()} is empty")
-        given_splits = torch.tensor([split for _, split in documents])
+        folder_splits = torch.tensor([split for _, split in documents])
         keys = class_folders.file_keys(folder, documents)
         rows = fitted.split_rows(
-            keys, lambda: class_folders.split_every_class(given_splits, labels, names, val, test, seed)
+            keys, lambda: class_folders.split_every_class(folder_splits, labels, names, val, test, seed)
         )
         fit_tokenizer = partial(
             tokenizers.fit_tokenizer,

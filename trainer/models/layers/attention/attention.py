@@ -183,7 +183,18 @@ class MultiHeadAttention(nn.Module):
     def forward(
         self, q: Tensor, k: Tensor, v: Tensor, valid_mask: Tensor | None = None, causal: bool = False
     ) -> Tensor:
-        """Attend from queries (B, heads, T, D) to keys and values (B, heads, S, D) and project to (B, T, heads * D)."""
+        """Attend from queries to keys and values, and project the heads to the output.
+
+        Args:
+            q: queries (B, heads, T, D).
+            k: keys (B, heads, S, D).
+            v: values (B, heads, S, D).
+            valid_mask: mask of valid steps of k and v, (B, S); None if all are valid.
+            causal: attend only to steps that are not later than the query.
+
+        Returns:
+            Output (B, T, heads * D).
+        """
         return self.out_proj(self.kernel(q, k, v, valid_mask, causal).transpose(1, 2).flatten(2))
 
     def _split_heads(self, x: Tensor) -> Tensor:

@@ -214,7 +214,7 @@ class ChunkedAttention(AttentionKernel):
 
         x is padded with zeros at both ends.
         """
-        before = self.reach * size
-        after = 0 if causal else before
-        padded = F.pad(pad_to_multiple(x, size, 2), (0, 0, before, after))
-        return padded.unfold(2, before + size + after, size)
+        left_padding = self.reach * size
+        right_padding = 0 if causal else left_padding
+        padded = F.pad(pad_to_multiple(x, size, 2), (0, 0, left_padding, right_padding))
+        return padded.unfold(2, left_padding + size + right_padding, size)

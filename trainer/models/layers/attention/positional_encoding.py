@@ -94,7 +94,12 @@ class SinusoidalPositionalEncoding(nn.Module):
     """Additive sinusoidal positional encoding for any width and sequence length."""
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """Add the encodings of positions ``start``, ``start + 1``, ... to x (B, T, D)."""
+        """Add the encodings of positions ``start``, ``start + 1``, ... to x.
+
+        Args:
+            x: input (B, T, D).
+            start: position of the first step.
+        """
         return x + make_sinusoidal_encoding(start, x.shape[1], x.shape[2], x.device).to(x.dtype)
 
 
@@ -118,7 +123,15 @@ class LearnedPositionalEncoding(nn.Module):
         nn.init.normal_(self.embedding, std=0.02)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """Add the encodings of positions ``start``, ``start + 1``, ... to x (B, T, D)."""
+        """Add the encodings of positions ``start``, ``start + 1``, ... to x.
+
+        Args:
+            x: input (B, T, D).
+            start: position of the first step.
+
+        Raises:
+            ValueError: a position beyond ``seq_len``.
+        """
         end = start + x.shape[1]
         if end > len(self.embedding):
             raise ValueError(

@@ -145,8 +145,8 @@ class TransformerConfig:
         }
         return MultiHeadAttention(self.width, self.heads, kind(*sizes.get(self.attention, ())))
 
-    def _raise_unsupported(self, what: str, reason: str, able: list[str]) -> None:
-        raise ValueError(f"attention: {self.attention} {reason}, so it cannot {what}; {', '.join(able)} can")
+    def _raise_unsupported(self, purpose: str, reason: str, alternatives: list[str]) -> None:
+        raise ValueError(f"attention: {self.attention} {reason}, so it cannot {purpose}; {', '.join(alternatives)} can")
 
 
 class TransformerBlock(nn.Module):
@@ -253,9 +253,20 @@ class TransformerStack(nn.Module):
         memory: KVCache = (),
         memory_mask: Tensor | None = None,
     ) -> tuple[Tensor, KVCache]:
-        """Run the stack on x (B, T, width); arguments and results as for ``TransformerBlock``.
+        """Run the stack.
 
-        ``memory`` is the result of ``project_kv``.
+        Args:
+            x: input (B, T, width); its positions follow those of ``cache``.
+            valid_mask: mask of valid steps of ``cache`` and x, (B, S).
+            cache: keys and values of earlier steps of all blocks; empty if there are none.
+            memory: keys and values of the encoder output, from ``project_kv``.
+            memory_mask: mask of valid encoder steps.
+
+        Returns:
+            Output (B, T, width), and the cache extended by the keys and values of x.
+
+        Raises:
+            ValueError: a position beyond the number of learned positions.
         """
         start = count_cached_steps(cache)
         x = self.dropout(self.positional_encoding(x, start))

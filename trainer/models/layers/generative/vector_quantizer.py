@@ -95,15 +95,16 @@ class VectorQuantizer(nn.Module):
         count, mass = len(self.ema_cluster_size), error.cumsum(0)
         # searchsorted accepts non-finite values, which are left to the NaN guard to report.
         index = torch.searchsorted(mass, mass[-1] * torch.rand(count, device=mass.device)).clamp(max=len(rows) - 1)
-        # The drawn row itself is excluded, since its error always falls to zero.
-        drawn = index[:1]
-        gains = (error - (rows - rows[drawn]).square().sum(1)).clamp(min=0)
-        gain = (gains.sum() - gains[drawn]) / len(rows)
+        # The candidate itself is excluded, since its error always falls to zero.
+        candidate = index[:1]
+        gains = (error - (rows - rows[candidate]).square().sum(1)).clamp(min=0)
+        gain = (gains.sum() - gains[candidate]) / len(rows)
         # Vectors of a removed code move to its nearest other code.
         separation = compute_distances(self.codebook, self.codebook).fill_diagonal_(torch.inf).amin(1)
         loss, least = (self.ema_cluster_size / self.ema_cluster_size.sum() * separation).min(0)
-        swapped = (torch.arange(count, device=mass.device) == least) & (loss < gain)
-        return (self.ema_cluster_size < DEAD_CODE_THRESHOLD / count) | swapped, torch.where(swapped, drawn, index)
+        is_replaced = (torch.arange(count, device=mass.device) == least) & (loss < gain)
+        is_dead = self.ema_cluster_size < DEAD_CODE_THRESHOLD / count
+        return is_dead | is_replaced, torch.where(is_replaced, candidate, index)
 
 
 def compute_distances(rows: Tensor, codebook: Tensor) -> Tensor:

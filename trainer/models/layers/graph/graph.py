@@ -28,19 +28,19 @@ def validate_edges(edge_index: Tensor, edge_weight: Tensor | None, nodes: int) -
     if edge_index.ndim != 2 or len(edge_index) != 2 or edge_index.dtype != torch.long:
         kind = format_dtype(edge_index.dtype)
         raise ValueError(f"edge_index: expected whole numbers (2, E), found {kind} {tuple(edge_index.shape)}")
-    outside = ((edge_index < 0) | (edge_index >= nodes)).any(0)
-    if outside.any():
-        at = int(outside.nonzero()[0])
-        source, target = edge_index[:, at].tolist()
-        raise ValueError(f"edge_index: edge {at} is {source} -> {target}, but nodes are 0..{nodes - 1}")
+    is_invalid = ((edge_index < 0) | (edge_index >= nodes)).any(0)
+    if is_invalid.any():
+        edge = int(is_invalid.nonzero()[0])
+        source, target = edge_index[:, edge].tolist()
+        raise ValueError(f"edge_index: edge {edge} is {source} -> {target}, but nodes are 0..{nodes - 1}")
     if edge_weight is None:
         return
     if edge_weight.shape != edge_index.shape[1:]:
         raise ValueError(f"edge_weight: {tuple(edge_weight.shape)} weights for {edge_index.shape[1]} edges")
-    wrong = ~((edge_weight >= 0) & edge_weight.isfinite())
-    if wrong.any():
-        at = int(wrong.nonzero()[0])
-        raise ValueError(f"edge_weight: weights must be finite and >= 0; edge {at} has {float(edge_weight[at]):g}")
+    is_invalid = ~((edge_weight >= 0) & edge_weight.isfinite())
+    if is_invalid.any():
+        edge = int(is_invalid.nonzero()[0])
+        raise ValueError(f"edge_weight: weights must be finite and >= 0; edge {edge} has {float(edge_weight[edge]):g}")
 
 
 class Graph:

@@ -16,7 +16,12 @@ from trainer.models.layers.graph.sparse import SparseMatrix
 
 
 def make_weight(rows: int, cols: int) -> nn.Parameter:
-    """Create a Xavier-initialized weight matrix (rows, cols)."""
+    """Create a Xavier-initialized weight matrix.
+
+    Args:
+        rows: number of rows.
+        cols: number of columns.
+    """
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, cols)))
 
 

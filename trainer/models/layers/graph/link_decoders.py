@@ -27,10 +27,10 @@ def gather_endpoints(nodes: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
             the indexing kernel fails.
     """
     if pairs.device.type == "cpu" and not torch.compiler.is_compiling():
-        outside = ((pairs < 0) | (pairs >= len(nodes))).any(1)
-        if outside.any():
-            at = int(outside.nonzero()[0])
-            raise ValueError(f"pairs: pair {at} is {pairs[at].tolist()}, but nodes are 0..{len(nodes) - 1}")
+        is_invalid = ((pairs < 0) | (pairs >= len(nodes))).any(1)
+        if is_invalid.any():
+            pair = int(is_invalid.nonzero()[0])
+            raise ValueError(f"pairs: pair {pair} is {pairs[pair].tolist()}, but nodes are 0..{len(nodes) - 1}")
     first, second = pairs.unbind(1)
     return nodes.index_select(0, first), nodes.index_select(0, second)
 

@@ -28,10 +28,11 @@ def validate_edge_types(edge_type: Tensor, edges: int, relations: int) -> None:
             f"edge_type: expected the number of a relation for each of {edges} edges, whole numbers ({edges},);"
             f" found {kind} {tuple(edge_type.shape)}"
         )
-    outside = (edge_type < 0) | (edge_type >= relations)
-    if outside.any():
-        at = int(outside.nonzero()[0])
-        raise ValueError(f"edge_type: edge {at} is of relation {int(edge_type[at])}, but they are 0..{relations - 1}")
+    is_invalid = (edge_type < 0) | (edge_type >= relations)
+    if is_invalid.any():
+        edge = int(is_invalid.nonzero()[0])
+        relation = int(edge_type[edge])
+        raise ValueError(f"edge_type: edge {edge} is of relation {relation}, but they are 0..{relations - 1}")
 
 
 class RelationalGraph(Graph):
