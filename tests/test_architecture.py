@@ -141,6 +141,26 @@ def test_the_training_loop_is_independent_of_the_task() -> None:
     assert "isinstance" not in (PACKAGE / "engine" / "trainer.py").read_text(encoding="utf-8")
 
 
+GENERIC_FILES = [path for path in FILES if path.relative_to(PACKAGE).parts[0] in TOP]
+
+
+def test_generic_packages_import_no_model_data_set_or_task() -> None:
+    modules = {module_name(path) for path in FILES}
+
+    def find_leaves(path: Path) -> set[str]:
+        names = {name for name in find_imports(path) & modules if name.split(".")[1] in LEAVES}
+        return {name for name in names if not name.startswith(SHARED)}
+
+    assert violations(find_leaves, GENERIC_FILES) == {}
+
+
+def test_attributes_of_tasks_and_models_are_declared() -> None:
+    """What generic packages and the base classes of tasks read is declared, not looked up by name."""
+    lookup = re.compile(r"hasattr\(|getattr\((?:self\.)?(?:[\w.]*\.)?(?:task|model)\b")
+    base = [path for path in FILES if path.is_relative_to(PACKAGE / "tasks" / "base")]
+    assert violations(lambda path: lookup.findall(read_source(path)), [*GENERIC_FILES, *base]) == {}
+
+
 def test_files_are_short() -> None:
     files = [*FILES, *sorted(PACKAGE.parent.glob("tests/**/*.py"))]
     assert violations(lambda path: max(0, len(read_source(path).splitlines()) - 300), files) == {}

@@ -82,10 +82,13 @@ def test_a_run_restores_the_global_state_of_the_process(capfd: pytest.CaptureFix
     torch.set_num_threads(2)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     with initialize_config_dir(str(Path.cwd()), version_base="1.3", job_name="mine"):
-        hydra, hydra_config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+        instances = GlobalHydra.instance(), HydraConfig.instance()
+        hydra, hydra_config = instances[0].hydra, instances[1].cfg
         trainer.run(trainer.compose([*SMALL, "threads=1"]), quiet=True)
-        assert GlobalHydra.instance().hydra is hydra
-        assert HydraConfig.instance().cfg is hydra_config
+        assert GlobalHydra.instance() is instances[0]
+        assert HydraConfig.instance() is instances[1]
+        assert instances[0].hydra is hydra
+        assert instances[1].cfg is hydra_config
     assert torch.get_num_threads() == 2
     assert handlers == {number: signal.getsignal(number) for number in handlers}
     assert capfd.readouterr() == ("", "")

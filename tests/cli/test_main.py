@@ -38,6 +38,7 @@ print(code, *(name for name in heavy if name in sys.modules), file=sys.stderr)
         3,
         [
             (["--help"], 0, []),
+            (["sample", "--help"], 0, []),
             (["show", "model=lstm"], 0, []),
             (["model=lstmm", "optimizer.lrr=1", "epochs=x"], 2, ["hydra", "omegaconf"]),
             (["list"], 0, []),

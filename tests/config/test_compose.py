@@ -236,7 +236,7 @@ def test_broken_user_yaml_is_reported(tmp_path: Path) -> None:
         (b"# mine\nhidden: [4]\n", "model own names no class; its YAML file needs _target_: module.Class"),
         (b"# caf\xe9\n_target_: trainer.models.tabular.mlp.MLP\n", "not UTF-8"),
         (b"# mine\n_target_: 5\n", "names no class"),
-        (b"# @package _global_: mlp\nmodel:\n  x: 1\n", "Too many components in '@package _global_: mlp'"),
+        (b"# @package _global_: mlp\nmodel:\n  x: 1\n", "'# @package _global_: mlp' is not a header"),
         (b"", "names no class"),
     ],
 )

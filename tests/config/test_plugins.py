@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -80,3 +84,88 @@ def test_class_that_is_not_a_module_is_refused(tmp_path: Path, monkeypatch: pyte
         factory.instantiate_node({"_target_": "own_kind.Net"}, nn.Module)
     plugins.declare_plugins([])
     del sys.modules["own_kind"]
+
+
+@pytest.fixture
+def plugin_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return the working directory, which is on the import path as in a notebook."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    # Bytecode is valid for all versions of a file of one size and one second.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    known_modules = set(sys.modules)
+    yield tmp_path
+    plugins.declare_plugins([])
+    for name in sys.modules.keys() - known_modules:
+        del sys.modules[name]
+
+
+def import_again(*names: str) -> list[ModuleType]:
+    """Declare and import plugins, as each run does, and return their modules."""
+    plugins.declare_plugins(names)
+    plugins.import_plugins()
+    return [sys.modules[name] for name in names]
+
+
+def edit(path: Path, text: str) -> None:
+    """Write a file later than everything before, in steps of the file system's clock."""
+    time.sleep(0.02)
+    path.write_text(text, encoding="utf-8")
+
+
+HELPERS = {
+    "sibling module": ("plug_a.py", "from helper_a import V", "helper_a.py"),
+    "module of a sibling package": ("plug_a.py", "from helper_p.deep import V", "helper_p/deep.py"),
+    "module of a namespace package": ("plug_a.py", "from helper_n import deep; V = deep.V", "helper_n/deep.py"),
+    "sibling of a package": ("plug_a/__init__.py", "from helper_a import V", "helper_a.py"),
+    "own module of a package": ("plug_a/__init__.py", "from plug_a.deep import V", "plug_a/deep.py"),
+}
+
+
+@pytest.mark.parametrize(("plugin", "text", "helper"), HELPERS.values(), ids=HELPERS)
+def test_edited_helper_reloads_the_plugin(plugin: str, text: str, helper: str, plugin_dir: Path) -> None:
+    write(plugin_dir, {plugin: text, helper: "V = 1", "helper_p/__init__.py": ""})
+    (first,) = import_again("plug_a")
+    assert import_again("plug_a") == [first], "not reloaded without a change"
+    edit(plugin_dir / helper, "V = 2")
+    (second,) = import_again("plug_a")
+    assert (first.V, second.V) == (1, 2)
+
+
+def test_edited_indirect_and_shared_helper_reloads_both_plugins(plugin_dir: Path) -> None:
+    files = {"plug_a.py": "from helper_b import V", "plug_b.py": "from helper_c import V"}
+    write(plugin_dir, {**files, "helper_b.py": "from helper_c import V", "helper_c.py": "V = 1"})
+    import_again("plug_a", "plug_b")
+    edit(plugin_dir / "helper_c.py", "V = 2")
+    assert [module.V for module in import_again("plug_a")] == [2]
+    assert [module.V for module in import_again("plug_a", "plug_b")] == [2, 2]
+
+
+def test_edited_plugin_leaves_helpers_and_other_plugins(plugin_dir: Path) -> None:
+    write(plugin_dir, {"plug_a.py": "import helper_a", "plug_b.py": "", "helper_a.py": ""})
+    first_a, first_b = import_again("plug_a", "plug_b")
+    edit(plugin_dir / "plug_a.py", "import helper_a\nV = 2")
+    second_a, second_b = import_again("plug_a", "plug_b")
+    assert second_a.V == 2
+    assert (second_a.helper_a, second_b) == (first_a.helper_a, first_b)
+
+
+def test_helper_edited_after_a_failed_import_is_reloaded(plugin_dir: Path) -> None:
+    write(plugin_dir, {"plug_a.py": "from helper_a import V\n1 / V", "helper_a.py": "V = 0"})
+    with pytest.raises(ZeroDivisionError):
+        import_again("plug_a")
+    edit(plugin_dir / "helper_a.py", "V = 1")
+    assert import_again("plug_a")[0].V == 1
+
+
+@pytest.mark.parametrize("folder", ["", ".venv/lib/site-packages"], ids=["imported by the program", "installed"])
+def test_other_modules_in_the_directory_are_not_reloaded(
+    folder: str, plugin_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(plugin_dir, {"plug_a.py": "from helper_a import V", f"{folder}/helper_a.py".lstrip("/"): "V = 1"})
+    monkeypatch.syspath_prepend(str(plugin_dir / folder))
+    if not folder:
+        importlib.import_module("helper_a")
+    (first,) = import_again("plug_a")
+    edit(plugin_dir / folder / "helper_a.py", "V = 2")
+    assert import_again("plug_a") == [first]

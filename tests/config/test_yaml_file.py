@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from tests.helpers.commands import write
 from tests.helpers.marks import mark_slow_after
 from tests.helpers.reformat import LICENSE, STYLES
-from trainer.config import compose, defaults_list, registry, yaml_file
+from trainer.config import compose, defaults_list, hydra_compose, registry, yaml_file
 from trainer.utils.errors import ConfigError
 
 CONF = registry.get_builtin_dir()
@@ -56,8 +56,8 @@ def test_options_are_independent_of_yaml_style(restyled_conf: Path, request: pyt
         copy = restyled_conf / path.relative_to(CONF)
         # Not resolved: ``${now:...}`` changes every second.
         assert OmegaConf.to_container(OmegaConf.load(copy)) == OmegaConf.to_container(OmegaConf.load(path))
-        header = ConfigSource._get_header_dict(copy.read_text(encoding="utf-8")[:512])["package"]
-        assert header == ConfigSource._get_header_dict(text[:512])["package"]
+        package = yaml_file.read_package(copy.read_text(encoding="utf-8"))
+        assert package == ConfigSource._get_header_dict(text[:512])["package"]
         group = "" if path.parent == CONF else path.parent.name
         before, after = (registry.ConfigOption(group, path.stem, file) for file in (path, copy))
         assert after.path.is_relative_to(registry.get_builtin_dir())
@@ -101,22 +101,46 @@ def test_configuration_is_independent_of_yaml_style(default_configs: list[compos
     assert registry.get_default_option("model") == "lstm"
 
 
+RENAMED_PREFIX = "restyled_"
+
+
+@pytest.fixture(params=mark_slow_after(1, STYLES))
+def restyled_user_dir(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Return a user directory with the options of all groups in another YAML style, under other names."""
+    for path in FILES:
+        group = path.parent.relative_to(CONF).as_posix()
+        if group in registry.GROUPS:
+            copy = tmp_path / group / f"{RENAMED_PREFIX}{path.name}"
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_text(STYLES[request.param](path.read_text(encoding="utf-8")), encoding="utf-8", newline="")
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_restyled_user_files_compose_to_the_same_tree(restyled_user_dir: Path) -> None:
+    words = [word for words in COMMANDS for word in words if word.partition("=")[0] in registry.GROUPS]
+    for word in dict.fromkeys([*words, "experiment=translate", "logger=tensorboard"]):
+        group, _, name = word.partition("=")
+        expected, actual = (
+            OmegaConf.to_container(hydra_compose.compose_base((choice,), (restyled_user_dir,)), resolve=False)
+            for choice in (word, f"{group}={RENAMED_PREFIX}{name}")
+        )
+        assert isinstance(expected, dict)
+        assert isinstance(actual, dict)
+        assert {**actual, "hydra": None} == {**expected, "hydra": None}, word
+
+
 HEADERS = [
     "# @package _global_\nmodel: 1\n",
     "#@package _global_",
     "   # @package   model.inner   \n",
     "\n\n# @package _global_\n",
-    "# a license\n# @package _global_\n",
     "# @author someone\n# @package _global_\n",
     "# @package _global_\n# @package model\n",
-    "## @package _global_\n",
     "model: 1\n# @package _global_\n",
-    "---\n# @package _global_\n",
-    "\ufeff# @package _global_\n",
-    "#\n# @package _global_\n",
-    "# @package\t_global_\n# x\n",
-    f"{' ' * 600}\n# @package _global_\n",
     "# @package _group_\n",
+    "# @package\n",
+    "# a license\nmodel: 1\n",
     "",
 ]
 
@@ -124,18 +148,49 @@ HEADERS = [
 @pytest.mark.parametrize("text", HEADERS)
 def test_package_header_matches_hydra(text: str) -> None:
     try:
-        expected = ConfigSource._get_header_dict(text[: yaml_file.HEADER_CHARS])["package"]
+        expected = ConfigSource._get_header_dict(text)["package"]
     except ValueError:
         expected = None  # Hydra refuses the file
     assert yaml_file.read_package(text) == expected
 
 
-@pytest.mark.parametrize("above", ["# a license\n", "---\n", "\ufeff"])
-def test_a_header_that_hydra_ignores_is_reported(above: str, tmp_path: Path) -> None:
-    text = f"{above}# @package _global_\nmodel:\n  _target_: trainer.models.tabular.mlp.MLP\n"
+PREAMBLES = {
+    "license": LICENSE,
+    "paragraphs": "# one\n\n  # two\n#\n\n# three\n",
+    "directives": "# @author A. B. Someone\n# mine\n",
+    "document start": "---\n",
+    "YAML version": "%YAML 1.1\n---\n",
+    "byte-order mark": "\ufeff",
+    "byte-order mark and license": f"\ufeff{LICENSE}",
+    "600 blanks": f"{' ' * 600}\n",
+    "Windows line ends": "# one\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("preamble", PREAMBLES.values(), ids=PREAMBLES)
+@pytest.mark.parametrize("header", ["# @package _global_", "## @package\t_global_ "])
+def test_header_is_read_below_other_comments(preamble: str, header: str, tmp_path: Path) -> None:
+    path = tmp_path / "experiment" / "mine.yaml"
+    path.parent.mkdir()
+    path.write_text(f"{preamble}{header}\nepochs: 3\n", encoding="utf-8", newline="")
+    assert compose.compose(["data=moons", "model=mlp", "experiment=mine"], [tmp_path]).settings.epochs == 3
+    assert registry.list_options("experiment", [tmp_path])["mine"].global_keys == {"epochs"}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("model: {}\n# @package _global_\n", "'# @package _global_' is below a key, where it is not read; move it up"),
+        (f"{LICENSE}a: 1\n  ## @package x\n", "'## @package x' is below a key, where it is not read; move it up"),
+        (f"{LICENSE}# @package\na: 1\n", "'# @package' is not a header; write '# @package NAME'"),
+        ("# @package _global_ # all\na: 1\n", "'# @package _global_ # all' is not a header; write '# @package NAME'"),
+    ],
+)
+def test_comment_that_is_no_header_is_reported(text: str, problem: str, tmp_path: Path) -> None:
     write(tmp_path, {"model/mine.yaml": text})
-    with pytest.raises(ConfigError, match=r"mine.yaml: '.*@package _global_' is below other text"):
+    with pytest.raises(ConfigError) as caught:
         compose.compose(["model=mine"], [tmp_path])
+    assert str(caught.value) == f"{tmp_path / 'model' / 'mine.yaml'}: {problem}"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ from trainer.viz.loggers import csv_logger
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
 PLUGIN = """
+import builtins
+
 from trainer.engine.callbacks import Callback
 from trainer.core.types import PositiveInt
 from trainer.viz.loggers.logger import Logger
@@ -48,17 +50,17 @@ class StopAt(Callback):
 
 
 class Broken(Logger):
-    def __init__(self, after: int = 0):
-        self.after = after
+    def __init__(self, after: int = 0, error: str = "OSError"):
+        self.after, self.error = after, getattr(builtins, error)
 
     def open(self, run, run_id, step):
         if not self.after:
-            raise OSError("no server")
+            raise self.error("no server")
         return "run"
 
     def write_metrics(self, metrics, step):
         if step >= self.after:
-            raise OSError("connection lost")
+            raise self.error("connection lost")
 
     def close(self, status):
         raise AssertionError("it is off")
@@ -155,16 +157,25 @@ def test_callback_error_fails_the_run_with_its_name() -> None:
         run("plugins=[own_callbacks]", "+logger.a={_target_: own_callbacks.StopAt, step: 3}")
 
 
+@pytest.mark.parametrize("error", ["OSError", "SystemExit"])
 @pytest.mark.parametrize("after", mark_slow_after(1, [0, 4]))
-def test_a_failing_logger_is_disabled_without_side_effects(after: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_logger_is_disabled_without_side_effects(
+    after: int, error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     whole = run("hydra.run.dir=outputs/whole")
-    broken = f"+logger.mine={{_target_: own_callbacks.Broken, after: {after}}}"
+    broken = f"+logger.mine={{_target_: own_callbacks.Broken, after: {after}, error: {error}}}"
     result = run("hydra.run.dir=outputs/broken", "plugins=[own_callbacks]", broken, "log_every=1")
     assert (result.status, result.test) == ("finished", whole.test)
     output = capsys.readouterr().out
-    assert output.count("warning: logger.mine: OSError: ") == 1
+    assert output.count(f"warning: logger.mine: {error}: ") == 1
     assert "logging to it ends, training continues" in output
     assert read_metrics(Path("outputs/broken")) == read_metrics(Path("outputs/whole"))
+
+
+def test_keyboard_interrupt_in_a_logger_passes() -> None:
+    broken = "+logger.mine={_target_: own_callbacks.Broken, error: KeyboardInterrupt}"
+    with pytest.raises(KeyboardInterrupt):
+        run("hydra.run.dir=outputs/broken", "plugins=[own_callbacks]", broken)
 
 
 def test_missing_package_of_a_logger_raises_before_training(monkeypatch: pytest.MonkeyPatch) -> None:

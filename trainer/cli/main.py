@@ -17,27 +17,6 @@ from trainer.utils.gc_pause import pause_gc
 from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import escape_control_chars, escape_unencodable
 
-HELP = """\
-train trains any neural network from a configuration.
-
-  train model=lstm data=synthetic_seq       train, validate, test, report
-  train -m model=lstm,gru seed=0,1,2        train every combination, rank them in a leaderboard
-  train list [models|data|tasks|optimizers|schedulers|loggers|experiments]
-  train show [model=NAME | data=NAME | ...] keys with type, default and meaning; without a name the global keys
-  train show data=NAME augment=NAME samples=N  augmented training images of the first epochs
-  train show RUN [features=LAYER row=N]     layers of a run's model, or the feature maps of a test row
-  train resume RUN                          resume a stopped run, bit for bit
-  train evaluate RUN                        evaluate the best weights of a run on its test rows
-  train sample RUN [prompt=TEXT ...]        generate with the best weights: text, a translation, images, a graph
-  train score RUN [input=PATH]              likelihood or anomaly score of each row of a file (default: its test rows)
-  train report [DIR]                        leaderboard of all runs in a directory (default: outputs)
-  A run that uses classes of your own module needs its name again: train evaluate RUN plugins=[your_module]
-
-Hydra flags: -m sweep, --cfg job shows the configuration, --resolve, --info, --config-dir DIR adds your own
-YAML files (with plugins=[your_module] for classes), --shell-completion, --hydra-help.
-Exit codes: 0 success, 1 internal error or a failed job of a sweep, 2 invalid input, 3 NaN or infinite loss,
-4 system error, 129/130/143 interrupted and resumable.
-"""
 MAX_ERROR_LINES = 10
 MAX_LINE_LENGTH = 2000
 """Maximum number of characters in a line of an error: enough for the longest list of names."""
@@ -83,9 +62,9 @@ def run_command(arguments: Sequence[str]) -> int:
     Raises:
         UserError: The command fails; the exit code is that of the exception.
     """
+    first = arguments[0] if arguments else ""
     if any(argument in ("--help", "-h") for argument in arguments) or list(arguments) == ["help"]:
-        print(HELP, end="")
-        return 0
+        return print_help(first)
     check_working_dir()
     verbs: dict[str, Callable[[Sequence[str]], int]] = {
         "list": show.list_options,
@@ -96,7 +75,6 @@ def run_command(arguments: Sequence[str]) -> int:
         "score": score_run,
         "report": print_leaderboard,
     }
-    first = arguments[0] if arguments else ""
     if first and "=" not in first and first[0] not in "-+~":
         if first not in verbs:
             raise ConfigError(_describe_unknown_command(first, arguments[1:], verbs))
@@ -158,6 +136,22 @@ def compose_and_run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def print_help(first: str) -> int:
+    """Run ``train --help``, or ``train COMMAND --help``.
+
+    Args:
+        first: First word of the command line.
+    """
+    from trainer.cli import command_help
+    from trainer.runs.commands import COMMANDS
+
+    if first in COMMANDS:
+        command_help.print_command_help(first)
+    else:
+        command_help.print_help()
+    return 0
+
+
 def print_version() -> int:
     """Run ``train --version``."""
     from importlib import metadata
@@ -212,12 +206,11 @@ def sample_run(arguments: Sequence[str]) -> int:
 def score_run(arguments: Sequence[str]) -> int:
     """Run ``train score RUN [input=PATH]``."""
     from trainer.cli import verb_args
-    from trainer.config.introspection import Parameter
     from trainer.runs import saved_run
 
     saved, rest = saved_run.load_from_args("score", arguments)
     verb_args.get_verb_parameters("score", saved.tree["task"]["_target_"], method="score_rows")
-    options = verb_args.parse_verb_args("score", rest, {"input": Parameter(str, default="its own test rows")})
+    options = verb_args.parse_verb_args("score", rest, verb_args.make_parameters("score", {"input": str}))
     with pause_gc(freeze=True):
         from trainer.runs import score
     score.score_run(saved, options.get("input"))

@@ -155,13 +155,12 @@ def _show_samples(words: Sequence[str], config_dirs: Sequence[Path]) -> int:
 def _show_run(words: Sequence[str]) -> int:
     """Print the layers of a saved run's model, or draw its feature maps: ``train show RUN [features=LAYER row=N]``."""
     from trainer.cli import verb_args
-    from trainer.config.introspection import Parameter
     from trainer.core.types import NonNegativeInt
     from trainer.runs import saved_run
 
     _reject_option_name(words[0])
     saved, rest = saved_run.load_from_args("show", words)
-    parameters = {"features": Parameter(str, "no layer"), "row": Parameter(NonNegativeInt, "0")}
+    parameters = verb_args.make_parameters("show", {"features": str, "row": NonNegativeInt})
     options = verb_args.parse_verb_args("show", rest, parameters)
     if "row" in options and "features" not in options:
         raise ConfigError("show row: it selects the row for features=LAYER; name a layer, or leave row out")

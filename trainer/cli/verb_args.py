@@ -10,7 +10,7 @@ from trainer.config import introspection, registry
 from trainer.config.introspection import Parameter
 from trainer.config.schema import Settings
 from trainer.core.types import describe_type, is_valid_value
-from trainer.runs.saved_run import OVERRIDABLE_KEYS
+from trainer.runs.commands import COMMANDS, OVERRIDABLE_KEYS
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 
@@ -35,6 +35,17 @@ def get_verb_parameters(verb: str, target: str, method: str | None = None) -> Ma
         ]
         raise ConfigError(f"the task of this run cannot {verb}; these can: {', '.join(supporting_tasks)}")
     return signature.parameters_by_method[method]
+
+
+def make_parameters(verb: str, kinds: Mapping[str, Any]) -> dict[str, Parameter]:
+    """Return optional parameters of a subcommand, which its help lists.
+
+    Args:
+        verb: Subcommand.
+        kinds: Types by key.
+    """
+    assert kinds.keys() <= COMMANDS[verb].keys.keys()
+    return {key: Parameter(kind, default="") for key, kind in kinds.items()}
 
 
 def parse_verb_args(verb: str, words: Sequence[str], parameters: Mapping[str, Parameter]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Directories of user YAML files on Hydra's search path, restricted to options of groups.
+"""Built-in and user directories of YAML files on Hydra's search path; the latter are restricted to options of groups.
 
 Hydra merges everything under ``hydra/`` on its search path into its own configuration and acts on it (launchers,
 callbacks, loggers) before any job is checked. A directory from an untrusted source must not be able to do that.
@@ -12,19 +12,45 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 
 from trainer.config import yaml_file, yaml_limits
+from trainer.config.defaults_list import get_builtin_dir
 from trainer.core.types import MISSING
 from trainer.utils.errors import ConfigError
 
 HYDRA_GROUP = "hydra"
 
 
-class UserConfigSource(FileConfigSource):
+class BuiltinConfigSource(FileConfigSource):
+    """Config source that finds the header of a file below other comments, such as a license."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "builtin"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        file = self._get_file(config_path)
+        return self._parse_file(file, yaml_limits.read_text(file))
+
+    def _get_file(self, config_path: str) -> Path:
+        return Path(self.path, self._normalize_file_name(config_path))
+
+    def _parse_file(self, file: Path, text: str) -> ConfigResult:
+        return ConfigResult(
+            provider=self.provider,
+            path=self.full_path(),
+            config=OmegaConf.load(file),
+            header={"package": yaml_file.read_package(text)},
+        )
+
+
+class UserConfigSource(BuiltinConfigSource):
     """Config source of a user directory: checks each file before it is loaded and hides Hydra's own groups.
 
     Args:
@@ -40,15 +66,15 @@ class UserConfigSource(FileConfigSource):
         return "own"
 
     def load_config(self, config_path: str) -> ConfigResult:
-        file = Path(self.path, self._normalize_file_name(config_path))
+        file = self._get_file(config_path)
         if not _is_user_path(config_path):
             raise ConfigError(f"--config-dir: {file}: only Hydra's own files and the command line may configure Hydra")
-        if header := yaml_file.find_unread_header(yaml_limits.read_yaml(file)):
-            raise ConfigError(f"{file}: {header!r} is below other text, where Hydra does not read it; move it up")
+        text = yaml_limits.read_yaml(file)
+        if problem := yaml_file.find_header_problem(text):
+            raise ConfigError(f"{file}: {problem}")
         try:
-            result = super().load_config(config_path)
-        # ValueError for an invalid header; OmegaConf raises OSError for YAML that is not a configuration.
-        except (ValueError, OSError) as error:
+            result = self._parse_file(file, text)
+        except (ValueError, OSError) as error:  # OmegaConf raises OSError for YAML that is not a configuration
             raise ConfigError(f"{file}: {error}") from error
         _check_defaults(result.config, file)
         return result
@@ -63,8 +89,20 @@ class UserConfigSource(FileConfigSource):
         return super().list(config_path, results_filter) if _is_user_path(config_path) else []
 
 
+class BuiltinSearchPath(SearchPathPlugin):
+    """Hydra plugin that reads the built-in directory by ``BuiltinConfigSource``; other paths are left as they are."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        builtin_dir = str(get_builtin_dir().absolute())
+        for element in search_path.get_path():
+            if element.path in (builtin_dir, f"file://{builtin_dir}"):
+                element.path = f"{BuiltinConfigSource.scheme()}://{builtin_dir}"
+
+
 def make_searchpath_override(config_dirs: Sequence[Path]) -> list[str]:
-    """Return the override that adds directories to Hydra's search path; empty if there are none.
+    """Register the config sources in Hydra, and return the override that adds directories to its search path, if any.
+
+    Call it before Hydra is initialized.
 
     Args:
         config_dirs: Directories with YAML files of the user.
@@ -74,7 +112,8 @@ def make_searchpath_override(config_dirs: Sequence[Path]) -> list[str]:
     """
     for config_dir in config_dirs:
         _reject_hydra_groups(config_dir)
-    SourcesRegistry.instance().register(UserConfigSource)
+    for plugin in (BuiltinConfigSource, UserConfigSource, BuiltinSearchPath):
+        Plugins.instance().register(plugin)
     urls = ",".join(
         f"'{UserConfigSource.scheme()}://{quote(str(config_dir.absolute()))}'" for config_dir in config_dirs
     )

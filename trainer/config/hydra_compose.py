@@ -63,12 +63,17 @@ def compose_base(choices: tuple[str, ...], config_dirs: tuple[Path, ...]) -> Dic
 
 @contextmanager
 def preserve_hydra_state() -> Iterator[None]:
-    """Restore Hydra's singletons after the block, because the caller may be a Hydra application itself."""
-    hydra, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+    """Restore Hydra's singletons after the block, because the caller may be a Hydra application itself.
+
+    Hydra replaces the instance of ``GlobalHydra`` by a copy, but the caller may hold a reference to the original.
+    """
+    global_hydra, hydra_config = GlobalHydra.instance(), HydraConfig.instance()
+    hydra, config = global_hydra.hydra, hydra_config.cfg
     try:
         yield
     finally:
-        GlobalHydra.instance().hydra, HydraConfig.instance().cfg = hydra, config
+        GlobalHydra.set_instance(global_hydra)
+        global_hydra.hydra, hydra_config.cfg = hydra, config
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:

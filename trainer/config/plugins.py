@@ -18,6 +18,9 @@ from trainer.utils.suggest import did_you_mean
 _PLUGIN_FILES: dict[str, Path] = {}
 _IMPORT_TIME = "__trainer_import_time_ns__"
 """Attribute of a plugin module with the time at which it was imported here."""
+_HELPER_TIME = "__trainer_helper_time_ns__"
+"""Attribute of a module that a plugin imported from its own directory, with the time at which the import began."""
+_INSTALL_DIRS = frozenset({"site-packages", "dist-packages"})
 
 
 def declare_plugins(names: Iterable[str], directory: Path | None = None) -> None:
@@ -47,17 +50,6 @@ def declare_plugins(names: Iterable[str], directory: Path | None = None) -> None
             suggestion = did_you_mean(name, [path.stem for path in directory.glob("*.py")])
             raise ConfigError(f"plugins: no module {name!r} in {directory} or installed{suggestion}")
         _PLUGIN_FILES[name] = file
-
-
-def _has_changed(name: str) -> bool:
-    """Return whether a file of a plugin was modified since ``import_plugins`` imported it.
-
-    A module that the user's program imported itself counts as unchanged.
-    """
-    import_time = getattr(sys.modules[name], _IMPORT_TIME, None)
-    modules = (module for key, module in list(sys.modules.items()) if key == name or key.startswith(f"{name}."))
-    files = (Path(file) for module in modules if (file := getattr(module, "__file__", None)))
-    return import_time is not None and any(file.is_file() and file.stat().st_mtime_ns > import_time for file in files)
 
 
 def split_plugin_args(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -128,29 +120,89 @@ def find_package(path: Path) -> str:
 def import_plugins() -> None:
     """Import the declared plugins; reload those whose files have changed since they were imported.
 
+    The modules of a plugin package belong to it. A helper is a module that a plugin was the first to import, from the
+    directory that contains the plugin; if one has changed, all plugins and helpers are reloaded. A module that the
+    user's program imported itself is neither.
+
     Raises:
         ConfigError: A plugin, or a module that it imports, is not valid Python.
     """
+    _remove_changed_modules()
     for name, path in _PLUGIN_FILES.items():
-        if name in sys.modules and not _has_changed(name):
-            continue
-        for stale in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
-            del sys.modules[stale]
-        search_locations = [str(path.parent)] if path.name == "__init__.py" else None
-        spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=search_locations)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        setattr(module, _IMPORT_TIME, time.time_ns())
-        try:
-            spec.loader.exec_module(module)
-        except SyntaxError as error:
-            del sys.modules[name]
-            raise ConfigError(f"plugins: {_describe_syntax_error(error, path)}") from error
-        except BaseException:
-            del sys.modules[name]
-            raise
+        if name not in sys.modules:
+            _import_plugin(name, path)
+
+
+def _import_plugin(name: str, path: Path) -> None:
+    """Import a plugin from its file, and mark the helpers that it imports."""
+    is_package = path.name == "__init__.py"
+    spec = importlib.util.spec_from_file_location(
+        name, path, submodule_search_locations=[str(path.parent)] if is_package else None
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    start_time = time.time_ns()
+    setattr(module, _IMPORT_TIME, start_time)
+    known_modules = set(sys.modules)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        del sys.modules[name]
+        raise ConfigError(f"plugins: {_describe_syntax_error(error, path)}") from error
+    except BaseException:
+        del sys.modules[name]
+        raise
+    finally:
+        for other in sys.modules.keys() - known_modules:
+            directory = path.parent.parent if is_package else path.parent
+            if not _is_inside(other, [name, "trainer"]) and _is_helper(other, directory):
+                setattr(sys.modules[other], _HELPER_TIME, start_time)
+
+
+def _is_helper(name: str, directory: Path) -> bool:
+    """Return whether the file of a module is below a directory, but not of Python or of an installed package."""
+    file = getattr(sys.modules[name], "__file__", None)
+    if file is None or name.partition(".")[0] in sys.stdlib_module_names:
+        return False
+    return Path(file).is_relative_to(directory.absolute()) and _INSTALL_DIRS.isdisjoint(Path(file).parts)
+
+
+def _remove_changed_modules() -> None:
+    """Remove changed plugins from ``sys.modules``; all plugins and helpers if a helper has changed."""
+    plugin_times, helper_times = (_collect_times(attribute) for attribute in (_IMPORT_TIME, _HELPER_TIME))
+    stale = {
+        name for name, import_time in plugin_times.items() if name in _PLUGIN_FILES and _has_changed(name, import_time)
+    }
+    if any(_has_changed(name, import_time) for name, import_time in helper_times.items()):
+        stale = {*plugin_times, *helper_times}
+    for name in [name for name in sys.modules if _is_inside(name, stale)]:
+        del sys.modules[name]
+        parent, _, child = name.rpartition(".")
+        if parent in sys.modules:  # or "from parent import child" would find the old module
+            vars(sys.modules[parent]).pop(child, None)
+    if stale:
+        importlib.invalidate_caches()
+
+
+def _collect_times(attribute: str) -> dict[str, int]:
+    """Return the values of a time attribute of the imported modules that have it, by name."""
+    # Not by getattr, because some modules import others when an attribute is missing.
+    attributes = {name: getattr(module, "__dict__", {}) for name, module in list(sys.modules.items())}
+    return {name: values[attribute] for name, values in attributes.items() if attribute in values}
+
+
+def _has_changed(name: str, import_time: int) -> bool:
+    """Return whether the file of a module, or of one inside a package, was modified after a time."""
+    modules = [module for key, module in sys.modules.items() if _is_inside(key, [name])]
+    files = (Path(file) for module in modules if (file := getattr(module, "__file__", None)))
+    return any(file.is_file() and file.stat().st_mtime_ns > import_time for file in files)
+
+
+def _is_inside(name: str, packages: Collection[str]) -> bool:
+    """Return whether a module is one of several packages or inside one."""
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
 def _describe_syntax_error(error: SyntaxError, plugin_file: Path) -> str:

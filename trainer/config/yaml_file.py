@@ -16,18 +16,21 @@ import yaml
 from trainer.config import yaml_limits
 from trainer.utils.errors import ConfigError
 
-HEADER_CHARS = 512
-"""Number of characters in which Hydra searches for a header."""
 _DEFAULTS_KEY = "defaults"
 _BYTE_ORDER_MARK = "\ufeff"
-"""Mark that hides Hydra's header at the start of a file; the parser does not count it as a character."""
+"""Some editors begin a file with it; the parser does not count it as a character."""
+_DOCUMENT_START = "---"
 _NULLS = ("", "~", "null", "Null", "NULL")
 _FLOW_SIGNS = re.compile(r"[\[\]{},]")
 _ANCHOR = re.compile(r"^((?:!\S*\s+)*)&\S+\s*")
 _NESTED_REFERENCE = re.compile(r"[\s\[{,][&*][^\s,\]}]")
-_HEADER = re.compile(r"\ufeff?\s*#+\s*@package\s+\S+\s*$")
-_INSTRUCTION = re.compile(r"#\s*@")
-_LICENSE_NOTICE = re.compile(r"copyright|\(c\)|spdx-|licen[cs]ed under|all rights reserved", re.IGNORECASE)
+_HEADER = re.compile(r"#+\s*@package\s+(\S+)")
+_HEADER_START = re.compile(r"#+\s*@package(?!\S)")
+_LICENSE_NOTICE = re.compile(
+    r"copyright|\(c\)|spdx-|licen[cs]ed under|all rights reserved|the licen[cs]e\b|/licen[cs]es/|public licen[cs]e"
+    r"|permission is hereby granted|redistributions?\b|[\"']as is[\"']|warranty",
+    re.IGNORECASE,
+)
 
 
 class _NodeLoader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[misc]
@@ -188,9 +191,10 @@ def _parse_file(path: Path, is_trusted: bool, *_: int) -> YamlFile:
 
 
 def read_package(text: str) -> str | None:
-    """Return the package in the header of a file, ``# @package NAME``, by Hydra's rules.
+    """Return the package in the header of a file, ``# @package NAME``.
 
-    Only blank lines and other directives, ``# @key value``, may come before it.
+    The header is a line of the comments above the first key, at any distance from the top, so that a license may stand
+    above it. Hydra itself reads it only above every other comment. The last of several headers counts, as in Hydra.
 
     Args:
         text: Text of the file.
@@ -198,18 +202,12 @@ def read_package(text: str) -> str | None:
     Returns:
         None if there is no header.
     """
-    package = None
-    for line in map(str.strip, text[:HEADER_CHARS].splitlines()):
-        if line and not _INSTRUCTION.match(line):
-            break
-        words = [word for word in line.lstrip("#").strip().split(" ") if word]
-        if len(words) == 2 and words[0] == "@package":
-            package = words[1]
-    return package
+    matches = (_HEADER.fullmatch(line) for line in _get_leading_lines(text))
+    return next((match[1] for match in reversed([*matches]) if match), None)
 
 
-def find_unread_header(text: str) -> str | None:
-    """Return a comment that looks like a header but is ignored by Hydra because of its position.
+def find_header_problem(text: str) -> str | None:
+    """Return why a comment that looks like a header is not one: it is malformed, or below the first key.
 
     Args:
         text: Text of the file.
@@ -217,8 +215,27 @@ def find_unread_header(text: str) -> str | None:
     Returns:
         None if there is no such comment.
     """
-    lines = text.splitlines() if read_package(text) is None else ()
-    return next((line.strip() for line in lines if _HEADER.match(line)), None)
+    if "@package" not in text:
+        return None
+    lines = _get_leading_lines(text)
+    for line in lines:
+        if _HEADER_START.match(line) and not _HEADER.fullmatch(line):
+            return f"{line!r} is not a header; write '# @package NAME'"
+    if read_package(text) is None:
+        for line in map(str.strip, text.splitlines()[len(lines) :]):
+            if _HEADER.fullmatch(line):
+                return f"{line!r} is below a key, where it is not read; move it up"
+    return None
+
+
+def _get_leading_lines(text: str) -> list[str]:
+    """Return the stripped lines above the first YAML content: comments, blank lines, directives and ``---``."""
+    lines: list[str] = []
+    for line in map(str.strip, text.removeprefix(_BYTE_ORDER_MARK).splitlines()):
+        if line and line[0] not in "#%" and line != _DOCUMENT_START:
+            break
+        lines.append(line)
+    return lines
 
 
 def _parse_defaults(items: Any) -> Iterator[DefaultItem]:

@@ -141,3 +141,8 @@ class DatasetInfo:
     graph: GraphInfo = GraphInfo()
     density: DensityInfo = DensityInfo()
     table: TableInfo = TableInfo()
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes of the targets; None if the data set reports none."""
+        return self.sizes.get("num_classes")

@@ -47,8 +47,10 @@ class Task(nn.Module, ABC):
         progress: Fraction of training completed, in [0, 1): written by the trainer, read by schedules within a loss.
     """
 
-    monitor: str | Metric
-    """Validation metric that selects the best weights by default: the name of a built-in metric, or a ``Metric``."""
+    monitor: str | Metric = ""
+    """Validation metric that selects the best weights by default: the name of a built-in metric, or a ``Metric``; it is
+    empty until a subclass sets it.
+    """
 
     reported_metrics: Sequence[Metric] = ()
     """Other metrics returned by ``metrics`` that are not built in, to make their direction known."""
@@ -64,6 +66,12 @@ class Task(nn.Module, ABC):
     output are numbers, targets with one dimension less are classes.
     """
 
+    predicts_classes: ClassVar[bool] = False
+    """Whether the model returns the logits of the class of each row, so that ``task.classifier`` may name a run."""
+
+    needs_targets_to_score: bool = False
+    """Whether ``score_rows`` needs targets, because the model is conditioned on them."""
+
     progress: Tensor
 
     def __init__(self, model: nn.Module):
@@ -75,6 +83,11 @@ class Task(nn.Module, ABC):
         self._accepts_kwargs = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
         self.frozen_norms: tuple[nn.Module, ...] = ()
         """Normalization layers of frozen parameters, whose running statistics must not change."""
+
+    @property
+    def selected_scores(self) -> Sequence[str | Metric] | None:
+        """Entries of ``task.scores``, the first of which is the monitor; None for a task without such a choice."""
+        return None
 
     def train(self, mode: bool = True) -> Self:
         """Set training or evaluation mode, but keep frozen normalization layers in evaluation mode."""

@@ -23,15 +23,16 @@ def select_monitor(task: Task, requested: str | None, reported: Sequence[str]) -
         ConfigError: The task does not report the metric, or its direction is unknown.
     """
     kind = type(task).__name__
-    if not hasattr(task, "monitor"):
+    if not task.monitor:
         raise ConfigError(f'task: {kind} has no monitor; add one, as in monitor = Metric("{reported[0]}", False)')
     name = requested or get_monitor_name(task)
     if name not in reported:
         if name in task.optional_scores:
-            scores = ",".join([*map(str, getattr(task, "scores", reported)), name])
+            selected = reported if task.selected_scores is None else task.selected_scores
+            scores = ",".join([*map(str, selected), name])
             raise ConfigError(f"monitor: {name!r} is measured where task.scores names it: task.scores=[{scores}]")
         suggestion = did_you_mean(name, reported) or ";"
-        if requested is None and hasattr(task, "scores"):
+        if requested is None and task.selected_scores is not None:
             raise ConfigError(
                 f"task.scores: {name!r} is the first entry and therefore the monitor, but it is not a single number;"
                 f" put one of {', '.join(reported)} before it, or set monitor"

@@ -27,7 +27,6 @@ from trainer.engine import checkpoint, dataset_loading, factory
 from trainer.engine.dataset_info_state import info_from_state
 from trainer.runs import consistency, run_artifacts, run_dir, saved_run
 from trainer.runs.results import Result
-from trainer.tasks.classification import Classification
 from trainer.utils import digests
 from trainer.utils.errors import ConfigError
 from trainer.viz.console import print_line
@@ -97,7 +96,7 @@ def attach_feature_extractor(config: Config, data: Dataset, train: Callable[[Con
     )
     torch.set_num_threads(threads)
     saved_config = saved_run.load(path, config.settings.plugins)
-    if not issubclass(factory.find_class(saved_config.tree["task"], Task), Classification):
+    if not factory.find_class(saved_config.tree["task"], Task).predicts_classes:
         raise ConfigError(
             f"task.classifier: {path} is a run of task={saved_config.names['task']}, which does not predict classes"
         )
@@ -128,7 +127,7 @@ def _has_classes(data: Dataset) -> bool:
     is_class = targets is not None and targets.dim() == 1 and not targets.is_floating_point()
     return (
         is_class
-        and "num_classes" in data.info.sizes
+        and data.info.num_classes is not None
         and data.info.density.modes is None
         and [*data.input_shapes()] == ["x"]
     )

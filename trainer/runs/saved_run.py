@@ -25,31 +25,11 @@ from trainer.config.validation import (
     declare_config_plugins,
 )
 from trainer.runs import recovery, run_dir
+from trainer.runs.commands import COMMANDS, OVERRIDABLE_KEYS
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
 from trainer.utils.paths import describe_missing_path, is_path_argument
 from trainer.utils.suggest import did_you_mean
-
-OVERRIDABLE_KEYS = {
-    "device",
-    "threads",
-    "num_workers",
-    "worker_timeout",
-    "data_dir",
-    "allow_changed_data",
-    "verbose",
-    "debug",
-}
-"""Keys that depend on the machine and the command, so that a subcommand may override them."""
-
-
-VERB_EXAMPLES = {
-    "resume": "lstm-adding",
-    "sample": 'char_lstm-tinyshakespeare prompt="To be"',
-    "score": "vae-digits input=digits.csv",
-    "show": "cnn-digits features=LAYER row=0",
-}
-"""Example of a run and its arguments for each subcommand."""
 
 
 def load_from_args(verb: str, arguments: Sequence[str]) -> tuple[Config, list[str]]:
@@ -68,9 +48,7 @@ def load_from_args(verb: str, arguments: Sequence[str]) -> tuple[Config, list[st
     words, modules = plugins.split_plugin_args(arguments)
     run_dirs = [word for word in words if is_path_argument(word)]
     if len(run_dirs) != 1:
-        run, *more = VERB_EXAMPLES.get(verb, VERB_EXAMPLES["resume"]).split(" ", 1)
-        example = " ".join([f"train {verb} outputs/2026-01-31/12-00-00-{run}", *more])
-        raise ConfigError(f"train {verb} takes one run directory, as in: {example}")
+        raise ConfigError(f"train {verb} takes one run directory, as in: train {verb} {COMMANDS[verb].example}")
     words = [word for word in words if word not in run_dirs]
     overrides = [word for word in words if word.partition("=")[0] in OVERRIDABLE_KEYS or word.startswith("data.")]
     config = load(Path(run_dirs[0]), modules)

@@ -32,7 +32,7 @@ def score_run(config: Config, path: str | None) -> Path:
     if path is not None:
         with show_warnings(), explain_errors(config.tree, "data"):
             data.test = data.read(path)
-        if getattr(task.model, "num_classes", None) is not None and data.test.get_targets() is None:
+        if task.needs_targets_to_score and data.test.get_targets() is None:
             raise ConfigError(
                 f"input: the model of this run is conditioned on the class of each row; {path} has no classes"
             )

@@ -49,6 +49,7 @@ class Classification(ScoredTask):
     """
 
     shapes = "(B, C, ...) -> (B, ...)"
+    predicts_classes = True
 
     optional_scores = ("accuracy", "nll", "perplexity", "f1", "auc", "mean_iou", "pixel_accuracy", "token_accuracy")
 

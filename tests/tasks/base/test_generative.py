@@ -217,6 +217,14 @@ def test_conditional_model_with_wrong_labels_raises(ring: Ring, target: Tensor |
     make_task(ring, get_x(ring.train)).validate_targets(target, "train")
 
 
+def test_only_conditional_models_need_targets_to_score(ring: Ring) -> None:
+    x = get_x(ring.train)
+    for num_classes in (None, 8):
+        assert make_task(ring, x, num_classes=num_classes).needs_targets_to_score == (num_classes is not None)
+    task = SamplerTask(nn.Identity(), 10, None)
+    assert (task.num_classes, task.needs_targets_to_score) == (None, False)
+
+
 def test_subsample_indices_are_evenly_spaced() -> None:
     assert subsample_indices(10, 5).tolist() == [0, 2, 4, 6, 8]
     assert subsample_indices(3, 5).tolist() == [0, 1, 2]

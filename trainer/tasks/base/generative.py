@@ -18,6 +18,7 @@ from trainer.core.dataset_info import DatasetInfo
 from trainer.core.task import Task
 from trainer.core.types import NonNegativeInt, PluginMetric, PositiveInt
 from trainer.metrics.computed import as_computed_metric, check_unique_names
+from trainer.tasks.base.model_protocols import ConditionalModel
 from trainer.tasks.evaluation.sample_metrics import SampleMetrics, load_subsample, subsample_indices
 from trainer.utils.errors import ConfigError
 
@@ -47,8 +48,8 @@ class GenerativeOptions(TypedDict, total=False):
 class Generative(Task):
     """Base class of tasks that generate rows x (B, ...) like those of the data set.
 
-    Images are normalized to ``value_range``, other data are unchanged. A class-conditional model has an attribute
-    ``num_classes`` other than None.
+    Images are normalized to ``value_range``, other data are unchanged. A class-conditional model is a
+    ``ConditionalModel`` with a number of classes.
 
     Generated rows are compared with as many real rows: by energy distance, by coverage of the modes of the data if they
     are known, by Frechet distance, precision and recall in the features of a classifier if there is one, and by the
@@ -74,7 +75,8 @@ class Generative(Task):
         self.reported_metrics = self.computed_metrics = tuple(map(as_computed_metric, scores))
         check_unique_names(self.computed_metrics)
         self.samples = samples
-        self.num_classes: int | None = getattr(model, "num_classes", None)
+        self.num_classes = model.num_classes if isinstance(model, ConditionalModel) else None
+        self.needs_targets_to_score = self.num_classes is not None
         self.shape: tuple[int, ...] = ()
         self.info = DatasetInfo(sizes={})
         self._sample_metrics: SampleMetrics | None = None

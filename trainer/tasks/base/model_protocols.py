@@ -5,11 +5,22 @@ A task lists the methods that it calls in ``required_model_methods``. Labels (B,
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from trainer.core.decoding import Decoder, DecoderState
+
+
+@runtime_checkable
+class ConditionalModel(Protocol):
+    """Protocol of models that can be conditioned on the class of each row.
+
+    Attributes:
+        num_classes: Number of classes; None for an unconditional model.
+    """
+
+    num_classes: int | None
 
 
 class LatentVariableModel(Protocol):

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from trainer.core.batch import RowValues, Score
+from trainer.core.metric import Metric
 from trainer.core.task import Task
 from trainer.metrics.computed import ComputedMetric, as_computed_metric, check_unique_names
 from trainer.metrics.registry import get_metric_name
@@ -33,6 +34,10 @@ class ScoredTask(Task):
         check_unique_names(self.computed_metrics)
         self.reported_metrics = self.computed_metrics
         self.monitor = self.scores[0]
+
+    @property
+    def selected_scores(self) -> Sequence[str | Metric]:
+        return self.scores
 
     def collect_rows(self, predictions: Tensor, targets: Tensor) -> Score:
         """Return the rows that the metrics of plugins need; nothing if there are no such metrics.

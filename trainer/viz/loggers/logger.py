@@ -198,7 +198,7 @@ class Logger(Callback):
                 action(*args)
         except Interrupted:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a tool may call sys.exit; KeyboardInterrupt passes
             self._is_open = False
             log.info("%s failed", get_callback_name(self), exc_info=error)
             reason = (str(error).splitlines() or [""])[0][:300]

@@ -1,0 +1,73 @@
+"""Help of ``train`` and of each subcommand."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from tests.helpers.in_process import run_main
+from trainer.cli import main, verb_args
+from trainer.config import registry
+from trainer.runs.commands import COMMANDS, OVERRIDABLE_KEYS
+from trainer.utils.paths import is_path_argument
+
+
+@pytest.fixture(autouse=True)
+def _wide_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+
+
+def read_help(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main.run_command(arguments) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_help_lists_its_forms_keys_and_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text, general = read_help(capsys, name, "--help"), read_help(capsys, "--help")
+    command = COMMANDS[name]
+    forms = [line for line in general.splitlines() if line.startswith(f"  train {name} ")]
+    assert text.splitlines()[: len(forms)] == forms, "as in the help of train"
+    assert len(forms) == len(command.forms) > 0
+    assert forms == [line for line in text.splitlines() if line.startswith("  train ")]
+    assert text.endswith(f"\n\nExample: train {name} {command.example}\n")
+    for key, meaning in command.keys.items():
+        assert any(line.split(maxsplit=1) == [key, meaning] for line in text.splitlines())
+    assert all((key in text) == command.takes_run for key in OVERRIDABLE_KEYS)
+    assert len(text.splitlines()) < 30
+
+
+@pytest.mark.parametrize("arguments", [("sample", "-h"), ("sample", "outputs/run", "count=3", "--help")])
+def test_help_flag_anywhere_prints_the_help_of_the_command(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert read_help(capsys, *arguments) == read_help(capsys, "sample", "--help")
+
+
+@pytest.mark.parametrize("arguments", [("-h",), ("help",), ("model=lstm", "--help"), ("smaple", "--help")])
+def test_help_without_a_command_is_general(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert read_help(capsys, *arguments) == read_help(capsys, "--help")
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    _, message = run_main(capsys, monkeypatch, "nothing")
+    assert message.strip().endswith(f"one of {', '.join(COMMANDS)}")
+
+
+def test_sample_help_lists_the_options_of_each_task(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [line.split() for line in read_help(capsys, "sample", "--help").splitlines()]
+    listed = {(row[0], word.rstrip(",")) for row in rows for word in row}
+    tasks = {option.name: str(option.class_path) for option in registry.list_options("task").values()}
+    for task in ("language", "seq2seq", "diffusion", "vae", "graph_generation"):
+        parameters = verb_args.get_verb_parameters("sample", tasks[task])
+        assert {key for key, name in listed if name == task} == parameters.keys()
+    assert not {key for key, name in listed if name == "classification"}
+
+
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.takes_run])
+def test_examples_use_existing_keys(name: str) -> None:
+    run, *words = shlex.split(COMMANDS[name].example)
+    assert is_path_argument(run)
+    options = verb_args.get_verb_parameters("sample", "trainer.tasks.language.Language") if name == "sample" else {}
+    assert {word.partition("=")[0] for word in words} <= {*options, *COMMANDS[name].keys}

@@ -1,0 +1,80 @@
+"""Table of the subcommands of ``train``: forms, keys and examples, for help and for messages.
+
+It imports no other module of the package, so that help is fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+OVERRIDABLE_KEYS = {
+    "device",
+    "threads",
+    "num_workers",
+    "worker_timeout",
+    "data_dir",
+    "allow_changed_data",
+    "verbose",
+    "debug",
+}
+"""Keys that depend on the machine and the command, so that a subcommand may override them."""
+
+
+class Command(NamedTuple):
+    """A subcommand.
+
+    Attributes:
+        forms: Effect by arguments, such as ``RUN [input=PATH]``.
+        example: Arguments of an example.
+        keys: Meaning of each key that only this subcommand has.
+        takes_run: Whether it takes a run directory, and with it ``OVERRIDABLE_KEYS``.
+        note: Sentences about it, for its help.
+    """
+
+    forms: Mapping[str, str]
+    example: str
+    keys: Mapping[str, str] = {}
+    takes_run: bool = False
+    note: str = ""
+
+
+_RUN = "outputs/2026-01-31/12-00-00-"
+COMMANDS: Mapping[str, Command] = {
+    "list": Command(
+        {"[models|data|tasks|optimizers|schedulers|loggers|experiments]": ""},
+        "models data",
+        note="One line for each option. --config-dir DIR adds your own YAML files.",
+    ),
+    "show": Command(
+        {
+            "[model=NAME | data=NAME | ...]": "keys with type, default and meaning; without a name the global keys",
+            "data=NAME augment=NAME samples=N": "augmented training images of the first epochs",
+            "RUN [features=LAYER row=N]": "layers of a run's model, or the feature maps of a test row",
+        },
+        f"{_RUN}cnn-digits features=LAYER row=0",
+        {
+            "samples": "number of training images to draw",
+            "features": "layer whose feature maps are drawn; without it the layers are listed",
+            "row": "test row that they are drawn for, from 0 (default)",
+        },
+        takes_run=True,
+        note="For options of your own: --config-dir DIR adds your YAML files, plugins=[your_module] your classes.",
+    ),
+    "resume": Command({"RUN": "resume a stopped run, bit for bit"}, f"{_RUN}lstm-adding", takes_run=True),
+    "evaluate": Command(
+        {"RUN": "evaluate the best weights of a run on its test rows"}, f"{_RUN}lstm-adding", takes_run=True
+    ),
+    "sample": Command(
+        {"RUN [prompt=TEXT ...]": "generate with the best weights: text, a translation, images, a graph"},
+        f'{_RUN}char_lstm-tinyshakespeare prompt="To be"',
+        takes_run=True,
+    ),
+    "score": Command(
+        {"RUN [input=PATH]": "likelihood or anomaly score of each row of a file (default: its test rows)"},
+        f"{_RUN}vae-digits input=digits.csv",
+        {"input": "file with the rows; without it the test rows of the run"},
+        takes_run=True,
+    ),
+    "report": Command({"[DIR]": "leaderboard of all runs in a directory (default: outputs)"}, "outputs/sweeps"),
+}
