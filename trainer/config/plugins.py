@@ -127,7 +127,8 @@ def import_plugins() -> None:
     Raises:
         ConfigError: A plugin, or a module that it imports, is not valid Python.
     """
-    _remove_changed_modules()
+    if _PLUGIN_FILES:
+        _remove_changed_modules()
     for name, path in _PLUGIN_FILES.items():
         if name not in sys.modules:
             _import_plugin(name, path)
@@ -177,13 +178,14 @@ def _remove_changed_modules() -> None:
     }
     if any(_has_changed(name, import_time) for name, import_time in helper_times.items()):
         stale = {*plugin_times, *helper_times}
+    if not stale:
+        return
     for name in [name for name in sys.modules if _is_inside(name, stale)]:
         del sys.modules[name]
         parent, _, child = name.rpartition(".")
         if parent in sys.modules:  # or "from parent import child" would find the old module
             vars(sys.modules[parent]).pop(child, None)
-    if stale:
-        importlib.invalidate_caches()
+    importlib.invalidate_caches()
 
 
 def _collect_times(attribute: str) -> dict[str, int]:
