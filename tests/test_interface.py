@@ -116,6 +116,7 @@ def test_run_in_a_thread_gives_the_same_scores() -> None:
     assert scores[0] == scores[1]
 
 
+@pytest.mark.slow
 def test_edited_plugin_is_reloaded_by_the_next_call() -> None:
     text = """
         from torch import nn

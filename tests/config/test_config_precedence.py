@@ -87,7 +87,7 @@ def test_the_command_line_wins_over_all(layers: Path) -> None:
 @pytest.mark.parametrize(
     "choices", [("data=low", "model=middle"), ("data=low", "model=modest"), ("experiment=chooser", "model=middle")]
 )
-@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("task", mark_slow_after(1, ["classification", "regression"]))
 def test_a_task_on_the_command_line_wins_over_every_choice(layers: Path, choices: tuple[str, ...], task: str) -> None:
     data = () if choices[0].startswith("data") else ("data=low",)
     assert compose_from(layers, *data, *choices, f"task={task}").names["task"] == task
@@ -171,7 +171,7 @@ def compose_optimizer(*overrides: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("model", mark_slow_after(1, GANS))
-@pytest.mark.parametrize("optimizer", sorted(registry.list_options("optimizer")))
+@pytest.mark.parametrize("optimizer", mark_slow_after(4, sorted(registry.list_options("optimizer"))))
 def test_optimizer_defaults_of_a_model_work_with_every_optimizer(model: str, optimizer: str) -> None:
     data = "ring" if "flat_features" in registry.list_options("model")[model].get_descriptions() else "digits"
     combined = compose_optimizer(f"model={model}", f"data={data}", f"optimizer={optimizer}")

@@ -76,7 +76,9 @@ def compose_hydra_tree(group: str, name: str, folder: Path) -> tuple[dict[str, o
 OPTIONS = [tuple(path.removesuffix(".yaml").split("/")) for path in TREE if path.count("/") == 1]
 
 
-@pytest.mark.parametrize(("group", "name"), [pair for pair in OPTIONS if pair[0] in registry.GROUPS])
+@pytest.mark.parametrize(
+    ("group", "name"), mark_slow_after(6, [pair for pair in OPTIONS if pair[0] in registry.GROUPS])
+)
 def test_user_options_match_what_hydra_composes(folder: Path, group: str, name: str) -> None:
     option = registry.list_options(group, [folder])[name]
     assert [(layer.config_path, layer.package) for layer in option.layers] == compute_hydra_layers(
@@ -96,7 +98,7 @@ def test_user_options_match_what_hydra_composes(folder: Path, group: str, name: 
             assert OmegaConf.create(f"a: {value}") == {"a": node[key]}
 
 
-@pytest.mark.parametrize("group", mark_slow_after(4, registry.GROUPS))
+@pytest.mark.parametrize("group", mark_slow_after(2, registry.GROUPS))
 def test_built_in_options_match_what_hydra_composes(group: str) -> None:
     for place, (name, option) in enumerate(registry.list_options(group).items()):
         if place % 8 and len(option.layers) == 1:

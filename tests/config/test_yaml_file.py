@@ -168,7 +168,7 @@ PREAMBLES = {
 
 
 @pytest.mark.parametrize("preamble", PREAMBLES.values(), ids=PREAMBLES)
-@pytest.mark.parametrize("header", ["# @package _global_", "## @package\t_global_ "])
+@pytest.mark.parametrize("header", mark_slow_after(1, ["# @package _global_", "## @package\t_global_ "]))
 def test_header_is_read_below_other_comments(preamble: str, header: str, tmp_path: Path) -> None:
     path = tmp_path / "experiment" / "mine.yaml"
     path.parent.mkdir()

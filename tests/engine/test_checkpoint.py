@@ -134,6 +134,7 @@ def kill_at_call(number: int, action: Callable[[], object]) -> int:
 
 
 @pytest.mark.parametrize("saved", mark_slow_after(1, [1, 2]))
+@pytest.mark.slow
 def test_a_kill_at_any_system_call_leaves_a_loadable_checkpoint(tmp_path: Path, saved: int) -> None:
     points = 0
     while True:

@@ -125,6 +125,7 @@ def test_a_dead_worker_is_reported_with_its_rows_and_cause(action: Callable[[], 
     )
 
 
+@pytest.mark.slow
 def test_a_hanging_worker_is_reported_with_its_rows_and_killed() -> None:
     split = FaultySplit(lambda: time.sleep(1000))
     loader = Loader(split, "train", batch_size=4, device=torch.device("cpu"), workers=2, timeout=1.0)

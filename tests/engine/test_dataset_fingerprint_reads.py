@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.helpers.marks import mark_slow_after
 from tests.helpers.own_runs import MODELS, USER_FILES, copy_files
 from trainer.config import compose
 from trainer.config.compose import Config
@@ -130,7 +131,9 @@ CHANGES: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, (_, names) in CHANGES.items() for name in names])
+@pytest.mark.parametrize(
+    ("kind", "name"), mark_slow_after(12, [(kind, name) for kind, (_, names) in CHANGES.items() for name in names])
+)
 def test_links_and_names_do_not_hide_files(kind: str, name: str) -> None:
     keys = copy_files(name)
     count = len(read_files(compose_dataset(name, **keys)))

@@ -62,7 +62,7 @@ def test_resume_auto_finds_a_run_by_the_current_keys(name: str) -> None:
     assert (result.run_dir, result.status) == (f"outputs/{name}", "finished")
 
 
-@pytest.mark.parametrize("model", NAMES)
+@pytest.mark.parametrize("model", mark_slow_after(6, NAMES))
 def test_former_names_map_to_the_current_parameters(model: str) -> None:
     net = make_pair(model, first_dataset(model)).task.model
     current = find_former_names(net, net.state_dict())

@@ -87,6 +87,7 @@ def test_an_edited_option_named_like_a_runtime_key_is_reported() -> None:
         consistency.load_best(path)
 
 
+@pytest.mark.slow
 def test_a_lost_configuration_is_read_from_the_checkpoint() -> None:
     path = train_run("csv")
     (path / "config.yaml").unlink()

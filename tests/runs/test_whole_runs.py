@@ -27,7 +27,7 @@ from trainer.utils.errors import ConfigError, Interrupted
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
-@pytest.mark.parametrize("name", mark_slow_after(3, USER_FILES))
+@pytest.mark.parametrize("name", mark_slow_after(2, USER_FILES))
 def test_a_saved_run_scores_the_same_also_with_moved_files(name: str) -> None:
     path = train_run(name)
     assert evaluate_scores(path) == Result.read(path).test

@@ -62,7 +62,7 @@ CASES: dict[str, tuple[tuple[str, ...], Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", list(CASES))
+@pytest.mark.parametrize("case", mark_slow_after(5, CASES))
 @pytest.mark.parametrize("size", mark_slow_after(1, [3, 1000]))
 def test_user_metric_matches_built_in_metric(case: str, size: int) -> None:
     overrides, function, name = CASES[case]

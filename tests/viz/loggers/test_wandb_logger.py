@@ -72,6 +72,7 @@ def test_the_configuration_is_that_of_the_run(tmp_path: Path) -> None:
     assert (run.project, list(run.tags), run.display_name) == ("train", ["mine"], tmp_path.name)
 
 
+@pytest.mark.slow
 def test_a_truncated_file_is_read_up_to_its_end(tmp_path: Path) -> None:
     train_logged(tmp_path, WandbLogger())
     records(tmp_path)
