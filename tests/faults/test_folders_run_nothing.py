@@ -209,7 +209,7 @@ def test_plugin_of_a_run_is_imported_only_if_named(tmp_path: Path, monkeypatch: 
     """The error message says how; the code is executed then, so the tests above can fail."""
     monkeypatch.chdir(write(tmp_path, {"evil_twin.py": hostile.EVIL}))
     path = write_run(tmp_path / "run", {"plugins": ["evil_twin"]})
-    with pytest.raises(ConfigError, match=r"a run directory is data.*plugins=\[evil_twin\]"):
+    with pytest.raises(ConfigError, match=r"a saved run never imports code by itself.*plugins=\[evil_twin\]"):
         main.run_command(["evaluate", str(path)])
     assert main.run_command(["resume", str(path), "plugins=[evil_twin]"]) == 0
     assert (tmp_path / hostile.MARKER).exists()
