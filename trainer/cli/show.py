@@ -61,9 +61,11 @@ def list_options(arguments: Sequence[str]) -> int:
         options = registry.list_options(group, config_dirs).values()
         if not options:
             continue
-        rows = [(option.name, option.task_name or "", option.shapes_line, option.description) for option in options]
-        titles = (group.upper(), "TASK", "SHAPES", "")
-        print_table([titles, *rows] if group in ("model", "data") else [(r[0], "", "", r[3]) for r in [titles, *rows]])
+        if group in ("model", "data"):
+            rows = [(option.name, option.task_name or "", option.shapes_line, option.description) for option in options]
+            print_table([(group.upper(), "TASK", "SHAPES", ""), *rows])
+        else:
+            print_table([(group.upper(), ""), *((option.name, option.description) for option in options)])
         if group == "model":
             print_text(SHAPE_LETTERS)
     return 0

@@ -101,6 +101,11 @@ class ConfigOption:
     @property
     def class_path(self) -> str | None:
         """Class path in ``_target_``."""
+        first_layer, *other_layers = self.layers
+        # Without the entries of all keys of such an option, as most are, "train list" is 4 ms faster.
+        is_simple = not other_layers and first_layer.package in (self.group, f"{self.group}.{self.name}")
+        if is_simple and (value := first_layer.file.get_value("_target_")) is not None:
+            return value
         entries = self._entries_by_path.get((*self._key_prefix, "_target_"))
         return entries[-1].value if entries else None
 

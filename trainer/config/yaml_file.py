@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from trainer.config import yaml_limits
+from trainer.config.yaml_description import find_description
 from trainer.utils.errors import ConfigError
 
 _DEFAULTS_KEY = "defaults"
@@ -21,16 +22,12 @@ _BYTE_ORDER_MARK = "\ufeff"
 """Some editors begin a file with it; the parser does not count it as a character."""
 _DOCUMENT_START = "---"
 _NULLS = ("", "~", "null", "Null", "NULL")
-_FLOW_SIGNS = re.compile(r"[\[\]{},]")
-_ANCHOR = re.compile(r"^((?:!\S*\s+)*)&\S+\s*")
-_NESTED_REFERENCE = re.compile(r"[\s\[{,][&*][^\s,\]}]")
-_HEADER = re.compile(r"#+\s*@package\s+(\S+)")
-_HEADER_START = re.compile(r"#+\s*@package(?!\S)")
-_LICENSE_NOTICE = re.compile(
-    r"copyright|\(c\)|spdx-|licen[cs]ed under|all rights reserved|the licen[cs]e\b|/licen[cs]es/|public licen[cs]e"
-    r"|permission is hereby granted|redistributions?\b|[\"']as is[\"']|warranty",
-    re.IGNORECASE,
-)
+_FLOW_SIGNS = r"[\[\]{},]"
+_ANCHOR = r"^((?:!\S*\s+)*)&\S+\s*"
+_NESTED_REFERENCE = r"[\s\[{,][&*][^\s,\]}]"
+_HEADER = r"#+\s*@package\s+(\S+)"
+_HEADER_START = r"#+\s*@package(?!\S)"
+"""Patterns are compiled where they are used first: ``train list`` needs none of them."""
 
 
 class _NodeLoader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[misc]
@@ -125,21 +122,19 @@ class YamlFile:
     @property
     def description(self) -> str:
         """First line of the first comment block that is neither a directive of Hydra nor a license notice."""
-        blocks: list[list[str]] = [[]]
-        for line in map(str.strip, self.text.splitlines()):
-            words = line.lstrip("#").strip() if line.startswith("#") else ""
-            if words and not words.startswith("@"):
-                blocks[-1].append(words)
-            elif blocks[-1]:
-                blocks.append([])
-        descriptions = [block for block in blocks if block and not _LICENSE_NOTICE.search(" ".join(block))]
-        return (descriptions or blocks)[0][0] if blocks[0] else ""
+        return find_description(self.text)
 
     @cached_property
     def defaults(self) -> tuple[DefaultItem, ...]:
         """Items of the defaults list."""
         pairs = self.root.value if isinstance(self.root, yaml.MappingNode) else ()
         return tuple(_parse_defaults(next((value for key, value in pairs if key.value == _DEFAULTS_KEY), None)))
+
+    def get_value(self, key: str) -> str | None:
+        """Return the value of a top-level key, without quotes; None if there is none or it is not a scalar."""
+        pairs = _flatten_pairs(self.root) if isinstance(self.root, yaml.MappingNode) else []
+        node = next((value for name, value in pairs if name.value == key), None)
+        return node.value if isinstance(node, yaml.ScalarNode) else None
 
     @cached_property
     def entries(self) -> tuple[YamlEntry, ...]:
@@ -202,7 +197,9 @@ def read_package(text: str) -> str | None:
     Returns:
         None if there is no header.
     """
-    matches = (_HEADER.fullmatch(line) for line in _get_leading_lines(text))
+    if "@package" not in text:
+        return None
+    matches = (re.fullmatch(_HEADER, line) for line in _get_leading_lines(text))
     return next((match[1] for match in reversed([*matches]) if match), None)
 
 
@@ -219,11 +216,11 @@ def find_header_problem(text: str) -> str | None:
         return None
     lines = _get_leading_lines(text)
     for line in lines:
-        if _HEADER_START.match(line) and not _HEADER.fullmatch(line):
+        if re.match(_HEADER_START, line) and not re.fullmatch(_HEADER, line):
             return f"{line!r} is not a header; write '# @package NAME'"
     if read_package(text) is None:
         for line in map(str.strip, text.splitlines()[len(lines) :]):
-            if _HEADER.fullmatch(line):
+            if re.fullmatch(_HEADER, line):
                 return f"{line!r} is below a key, where it is not read; move it up"
     return None
 
@@ -280,14 +277,14 @@ def _format_node(node: Any, text: str, *, is_nested: bool = False) -> str:
         is_nested: Whether the value is an item of another one.
     """
     start, end = node.start_mark, node.end_mark
-    value_text = _ANCHOR.sub(r"\1", text[start.index : end.index])
+    value_text = re.sub(_ANCHOR, r"\1", text[start.index : end.index])
     if isinstance(node, yaml.ScalarNode):
-        if start.line == end.line and not (is_nested and not node.style and _FLOW_SIGNS.search(node.value)):
+        if start.line == end.line and not (is_nested and not node.style and re.search(_FLOW_SIGNS, node.value)):
             return value_text
         import json  # rarely needed, and slow to import for a list of options
 
         return json.dumps(node.value, ensure_ascii=False)
-    if start.line == end.line and node.flow_style and not _NESTED_REFERENCE.search(value_text):
+    if start.line == end.line and node.flow_style and not re.search(_NESTED_REFERENCE, value_text):
         return value_text
     if isinstance(node, yaml.SequenceNode):
         return f"[{', '.join(_format_node(item, text, is_nested=True) for item in node.value)}]"

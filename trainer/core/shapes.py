@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 Dims = tuple[str, ...]
 """Names of dimensions, such as ``("B", "T", "F")``; ``...`` is any number of further dimensions."""
@@ -19,8 +19,7 @@ _ENTRY = r"\*{0,2}\w*\s*\([\w.,\s]*\)"
 _DECLARATION = re.compile(rf"\s*{_ENTRY}(?:\s*,\s*{_ENTRY})*\s*->\s*\w*\s*\([\w.,\s]*\)\s*")
 
 
-@dataclass(frozen=True)
-class Shapes:
+class Shapes(NamedTuple):
     """Parsed shape declaration.
 
     Attributes:

@@ -10,28 +10,39 @@ import math
 import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 MISSING = "???"
 """Value of a required key in a YAML file that the data set or the user must provide."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Range:
+class _Constraint:
+    """Base of constraints, which are equal if their attributes are; the import of dataclasses would take 4 ms."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).values()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+
+class Range(_Constraint):
     """Interval of numbers; by default unbounded.
 
-    Attributes:
+    Args:
         gt: Exclusive lower bound.
         ge: Inclusive lower bound.
         lt: Exclusive upper bound.
         le: Inclusive upper bound.
     """
 
-    gt: float = -math.inf
-    ge: float = -math.inf
-    lt: float = math.inf
-    le: float = math.inf
+    def __init__(
+        self, *, gt: float = -math.inf, ge: float = -math.inf, lt: float = math.inf, le: float = math.inf
+    ) -> None:
+        self.gt, self.ge, self.lt, self.le = gt, ge, lt, le
 
     def __contains__(self, value: float) -> bool:
         return self.gt < value < self.lt and self.ge <= value <= self.le
@@ -45,17 +56,16 @@ def _format_bound(bound: float) -> str:
     return str(int(bound)) if bound == int(bound) and abs(bound) < 1e12 else f"{bound:g}"
 
 
-@dataclass(frozen=True)
-class Pattern:
+class Pattern(_Constraint):
     """Texts that match a regular expression.
 
-    Attributes:
+    Args:
         regex: Regular expression for the full text.
         example: Valid example, for messages.
     """
 
-    regex: str
-    example: str
+    def __init__(self, regex: str, example: str) -> None:
+        self.regex, self.example = regex, example
 
     def __contains__(self, value: str) -> bool:
         return re.fullmatch(self.regex, value) is not None
@@ -64,15 +74,15 @@ class Pattern:
         return f"like {self.example}"
 
 
-@dataclass(frozen=True)
-class PathText:
+class PathText(_Constraint):
     """Texts that are valid paths.
 
-    Attributes:
+    Args:
         max_name_length: Maximum length of a path component in bytes, as limited by file systems.
     """
 
-    max_name_length: int = 255
+    def __init__(self, max_name_length: int = 255) -> None:
+        self.max_name_length = max_name_length
 
     def __contains__(self, value: str) -> bool:
         return all(len(name.encode("utf-8", "surrogateescape")) <= self.max_name_length for name in value.split("/"))
@@ -81,8 +91,7 @@ class PathText:
         return f"that is the path of a file or folder, each name at most {self.max_name_length} bytes"
 
 
-@dataclass(frozen=True)
-class PluginMetricName:
+class PluginMetricName(_Constraint):
     """Dotted names of metrics defined by plugins."""
 
     def __contains__(self, value: object) -> bool:
@@ -92,8 +101,7 @@ class PluginMetricName:
         return "a metric of a plugin, such as my_metrics.balanced_error"
 
 
-@dataclass(frozen=True)
-class AnyNumber:
+class AnyNumber(_Constraint):
     """Any number, including infinity and NaN."""
 
     def __contains__(self, value: object) -> bool:
