@@ -8,6 +8,8 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -150,7 +152,27 @@ def test_closing_an_unfinished_epoch_ends_its_workers(in_thread: bool) -> None:
             threads.submit(batches.close).result()
     else:
         batches.close()
-    assert [worker.exitcode for worker in loader.worker_monitor.workers] == [-signal.SIGKILL] * 2
+    assert [worker.exitcode for worker in loader.worker_monitor.workers] == [0, 0]
+
+
+def test_workers_that_are_still_reading_are_killed() -> None:
+    loader = Loader(FaultySplit(partial(time.sleep, 1000)), "val", batch_size=4, device=torch.device("cpu"), workers=2)
+    batches = loader.iter_epoch(0)
+    next(batches)
+    with ThreadPoolExecutor() as threads:
+        threads.submit(batches.close).result()
+    assert -signal.SIGKILL in [worker.exitcode for worker in loader.worker_monitor.workers]
+
+
+def test_epochs_of_one_loader_may_be_nested() -> None:
+    split = FaultySplit(lambda: None)
+    loader = Loader(split, "train", batch_size=4, device=torch.device("cpu"), workers=2, timeout=30.0)
+    rows = 0
+    for batch in loader.iter_epoch(0):
+        with closing(loader.iter_epoch(1)) as inner:
+            next(inner)
+        rows += len(batch)
+    assert rows == len(split)
 
 
 @pytest.mark.slow

@@ -164,6 +164,8 @@ class Loader:
         if not self.num_workers and self.split.count_bytes() is not None:
             yield from (batch.to(self.device) for batch in self.split.iter_batches(order, epoch))
             return
+        # One for each epoch: a callback may iterate over the split within an epoch.
+        self.worker_monitor = worker_processes.WorkerMonitor(self.worker_monitor.timeout)
         yield from worker_processes.fetch_batches(
             self.split,
             order,

@@ -32,6 +32,8 @@ MAX_LISTED_ROWS = 8
 """Maximum number of rows of a batch that a message lists."""
 FetchResult = Batch | UserError | DataError
 """A batch, or the error that prevented reading it."""
+SHUTDOWN_SECONDS = 0.2
+"""Seconds that workers have to end after an epoch, before they are killed."""
 JOIN_TIMEOUT_SECONDS = 1.0
 """Seconds to wait for a worker that no longer responds to end."""
 
@@ -41,7 +43,7 @@ class WorkerError(UserError):
 
 
 class WorkerMonitor:
-    """Monitors the worker processes of a loader, so that an error names the rows that a dead worker should have read.
+    """Monitors the worker processes of an epoch, so that an error names the rows that a dead worker should have read.
 
     torch raises the death of a worker wherever the main process is, even while it writes a checkpoint. Here it is
     raised only while waiting for a batch.
@@ -58,31 +60,24 @@ class WorkerMonitor:
         self.num_received = 0
 
     @contextmanager
-    def watch_workers(self, workers: Sequence[BaseProcess], order: Sequence[Tensor]) -> Iterator[None]:
-        """Monitor workers within the block, at whose end they are killed if they have not ended by themselves.
-
-        When the iterator of an unfinished epoch is deleted, torch waits up to 5 s for each worker. If the garbage
-        collector deletes it in the thread that sends to the workers, it always waits that long.
+    def watch_workers(self, batches: Iterator[FetchResult], order: Sequence[Tensor]) -> Iterator[None]:
+        """Monitor the workers of an iterator within the block, at whose end they have ended.
 
         Args:
-            workers: The worker processes.
+            batches: Iterator of a DataLoader.
             order: Row indices of the batches, in order.
         """
-        self.workers, self.batch_order, self.num_received = workers, order, 0
-        if not workers or threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        previous_handler = signal.signal(signal.SIGCHLD, self._on_sigchld)
+        self.workers, self.batch_order, self.num_received = getattr(batches, "_workers", ()), order, 0
+        # Only the main thread can install handlers.
+        is_handled = bool(self.workers) and threading.current_thread() is threading.main_thread()
+        previous_handler = signal.signal(signal.SIGCHLD, self._on_sigchld) if is_handled else None
         try:
             yield
         finally:
-            for worker in workers:
-                worker.kill()
-            for worker in workers:
-                worker.join(JOIN_TIMEOUT_SECONDS)
+            _end_workers(batches, self.workers)
             # An abandoned generator may end late, after another one has installed its handler, or in another thread.
             is_main_thread = threading.current_thread() is threading.main_thread()
-            if is_main_thread and signal.getsignal(signal.SIGCHLD) == self._on_sigchld:
+            if is_handled and is_main_thread and signal.getsignal(signal.SIGCHLD) == self._on_sigchld:
                 is_torch_handler = getattr(previous_handler, "__module__", "").startswith("torch.")
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL if is_torch_handler else previous_handler)
 
@@ -183,6 +178,28 @@ class _SplitDataset(Dataset[FetchResult]):
         return index
 
 
+def _end_workers(batches: Iterator[FetchResult], workers: Sequence[BaseProcess]) -> None:
+    """End the workers of an iterator in the order of torch, and kill those that are still reading.
+
+    When the iterator of an unfinished epoch is deleted instead, torch waits up to 5 s for each worker; it always waits
+    that long if the garbage collector deletes it in the thread that sends to the workers.
+    """
+    if not workers:
+        return
+    timer = threading.Timer(SHUTDOWN_SECONDS, _kill_all, [workers])
+    timer.daemon = True
+    timer.start()
+    try:
+        batches._shutdown_workers()  # type: ignore[attr-defined]
+    finally:
+        timer.cancel()
+
+
+def _kill_all(workers: Sequence[BaseProcess]) -> None:
+    for worker in workers:
+        worker.kill()
+
+
 def _log_worker_error(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
     """Log exceptions of a worker, such as those of its queue thread when the main process has stopped reading."""
     log.info("data worker: %s: %s", kind.__name__, error)
@@ -241,7 +258,7 @@ def fetch_batches(
         )
         with signals.block_signals():
             batches = iter(loader)
-    with monitor.watch_workers(getattr(batches, "_workers", ()), order):
+    with monitor.watch_workers(batches, order):
         while (batch := monitor.next_batch(batches)) is not None:
             if isinstance(batch, UserError | DataError):
                 for detail in getattr(batch, "__notes__", ()):
