@@ -222,11 +222,13 @@ def migrate_overrides(overrides: Sequence[str], config: Mapping[str, Any]) -> li
     def rename(text: str) -> str:
         full, is_set, value = text.partition("=")
         parent, dot, key = full.rpartition(".")
+        prefix = parent[: len(parent) - len(parent.lstrip("+~"))]
+        parent = parent.removeprefix(prefix)
         node: Any = config
         for name in parent.split("."):
             node = node.get(name) if isinstance(node, Mapping) else None
         new = _find_renamed_keys(node).get(key)
-        return text if new is None else f"{parent}{dot}{new}{is_set}{value}"
+        return text if new is None else f"{prefix}{parent}{dot}{new}{is_set}{value}"
 
     return [rename(text) for text in overrides]
 

@@ -167,17 +167,13 @@ def _is_helper(name: str, directory: Path) -> bool:
     file = getattr(sys.modules[name], "__file__", None)
     if file is None or name.partition(".")[0] in sys.stdlib_module_names:
         return False
-    return Path(file).is_relative_to(directory.absolute()) and _INSTALL_DIRS.isdisjoint(Path(file).parts)
+    return Path(file).resolve().is_relative_to(directory.resolve()) and _INSTALL_DIRS.isdisjoint(Path(file).parts)
 
 
 def _remove_changed_modules() -> None:
-    """Remove changed plugins from ``sys.modules``; all plugins and helpers if a helper has changed."""
-    plugin_times, helper_times = (_collect_times(attribute) for attribute in (_IMPORT_TIME, _HELPER_TIME))
-    stale = {
-        name for name, import_time in plugin_times.items() if name in _PLUGIN_FILES and _has_changed(name, import_time)
-    }
-    if any(_has_changed(name, import_time) for name, import_time in helper_times.items()):
-        stale = {*plugin_times, *helper_times}
+    """Remove all plugins and their helpers from ``sys.modules`` if one has changed: they may import each other."""
+    times = _collect_times(_HELPER_TIME) | _collect_times(_IMPORT_TIME)
+    stale = {*times} if any(_has_changed(name, import_time) for name, import_time in times.items()) else set()
     if not stale:
         return
     for name in [name for name in sys.modules if _is_inside(name, stale)]:

@@ -21,6 +21,8 @@ def find_description(text: str) -> str:
     first_line = ""
     for block in _iter_comment_blocks(text):
         first_line = first_line or block[0]
+        while len(block) > 1 and block[0].lower().startswith(("spdx-", "copyright")):
+            del block[0]
         notice = f"{' '.join(block).lower()} "
         if not any(phrase in notice for phrase in _LICENSE_PHRASES):
             return block[0]

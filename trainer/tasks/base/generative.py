@@ -18,7 +18,7 @@ from trainer.core.dataset_info import DatasetInfo
 from trainer.core.task import Task
 from trainer.core.types import NonNegativeInt, PluginMetric, PositiveInt
 from trainer.metrics.computed import as_computed_metric, check_unique_names
-from trainer.tasks.base.model_protocols import ConditionalModel
+from trainer.tasks.base.model_protocols import get_num_classes
 from trainer.tasks.evaluation.sample_metrics import SampleMetrics, load_subsample, subsample_indices
 from trainer.utils.errors import ConfigError
 
@@ -75,7 +75,7 @@ class Generative(Task):
         self.reported_metrics = self.computed_metrics = tuple(map(as_computed_metric, scores))
         check_unique_names(self.computed_metrics)
         self.samples = samples
-        self.num_classes = model.num_classes if isinstance(model, ConditionalModel) else None
+        self.num_classes = get_num_classes(model)
         self.needs_targets_to_score = self.num_classes is not None
         self.shape: tuple[int, ...] = ()
         self.info = DatasetInfo(sizes={})

@@ -5,14 +5,13 @@ A task lists the methods that it calls in ``required_model_methods``. Labels (B,
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer.core.decoding import Decoder, DecoderState
 
 
-@runtime_checkable
 class ConditionalModel(Protocol):
     """Protocol of models that can be conditioned on the class of each row.
 
@@ -21,6 +20,15 @@ class ConditionalModel(Protocol):
     """
 
     num_classes: int | None
+
+
+def get_num_classes(model: nn.Module) -> int | None:
+    """Return the number of classes of a ``ConditionalModel``; None for any other model."""
+    try:
+        # Not by isinstance: from Python 3.12 on it ignores the __getattr__ of wrappers such as torch.compile.
+        return cast(ConditionalModel, model).num_classes
+    except AttributeError:
+        return None
 
 
 class LatentVariableModel(Protocol):
