@@ -38,7 +38,10 @@ def test_command_help_lists_its_forms_keys_and_an_example(name: str, capsys: pyt
     assert len(text.splitlines()) < 30
 
 
-@pytest.mark.parametrize("arguments", [("sample", "-h"), ("sample", "outputs/run", "count=3", "--help")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("sample", "-h"), ("sample", "outputs/run", "count=3", "--help"), ("help", "sample"), ("--help", "sample")],
+)
 def test_help_flag_anywhere_prints_the_help_of_the_command(
     arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -167,6 +167,10 @@ class Halving(LRScheduler):
 
     def get_lr(self):
         return [base * 0.5 ** (self.last_epoch // self.every) for base in self.base_lrs]
+
+class Fixed(LRScheduler):
+    def get_lr(self):
+        return self.base_lrs
 '''
 
 
@@ -189,6 +193,13 @@ def test_classes_of_a_plugin_have_their_own_keys(plugin: str) -> None:
         compose_tree(plugin, "scheduler._target_=own_optim.Halving")
     with pytest.raises(ConfigError, match=r"plugins=\[own_optim\]"):
         compose_tree("optimizer._target_=own_optim.SignSGD")
+
+
+def test_a_class_without_keys_replaces_the_keys_of_the_option(plugin: str) -> None:
+    """Its ``__init__`` is inherited from torch and takes nothing that a configuration could set."""
+    node = compose_tree(plugin, "scheduler=onecycle", "scheduler._target_=own_optim.Fixed")["scheduler"]
+    assert node["_target_"] == "own_optim.Fixed"
+    assert "pct_start" not in node
 
 
 @pytest.mark.slow

@@ -63,7 +63,9 @@ def run_command(arguments: Sequence[str]) -> int:
         UserError: The command fails; the exit code is that of the exception.
     """
     first = arguments[0] if arguments else ""
-    if any(argument in ("--help", "-h") for argument in arguments) or list(arguments) == ["help"]:
+    if first in ("help", "--help", "-h"):  # also "train help list"
+        return print_help(next(iter(arguments[1:]), ""))
+    if any(argument in ("--help", "-h") for argument in arguments):
         return print_help(first)
     check_working_dir()
     verbs: dict[str, Callable[[Sequence[str]], int]] = {

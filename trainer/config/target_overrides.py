@@ -8,7 +8,7 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, open_dict
 
-from trainer.config import option_keys, plugins, torch_classes
+from trainer.config import introspection, option_keys, plugins, torch_classes
 from trainer.config.inapplicable_keys import find_source_layers
 
 GROUPS = ("optimizer", "scheduler")
@@ -36,9 +36,9 @@ def expand_targets(composed: DictConfig, items: Iterable[Override], config_dirs:
         target = assigned.get(f"{group}._target_", current_target)
         if not torch_classes.is_torch_class(target) and (target == current_target or not plugins.is_declared(target)):
             continue
-        defaults = option_keys.read_defaults(group, target)
-        if not defaults:
+        if introspection.read_signature(target) is None:  # reported by the validation
             continue
+        defaults = option_keys.read_defaults(group, target)
         keys_to_keep = set(node)
         if target != current_target:
             keys_to_keep = {
