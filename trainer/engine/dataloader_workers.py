@@ -32,7 +32,7 @@ MAX_LISTED_ROWS = 8
 """Maximum number of rows of a batch that a message lists."""
 FetchResult = Batch | UserError | DataError
 """A batch, or the error that prevented reading it."""
-SHUTDOWN_SECONDS = 0.2
+SHUTDOWN_SECONDS = 1.0
 """Seconds that workers have to end after an epoch, before they are killed."""
 JOIN_TIMEOUT_SECONDS = 1.0
 """Seconds to wait for a worker that no longer responds to end."""
