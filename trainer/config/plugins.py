@@ -17,9 +17,7 @@ from trainer.utils.suggest import did_you_mean
 
 _PLUGIN_FILES: dict[str, Path] = {}
 _IMPORT_TIME = "__trainer_import_time_ns__"
-"""Attribute of a plugin module with the time at which it was imported here."""
-_HELPER_TIME = "__trainer_helper_time_ns__"
-"""Attribute of a module that a plugin imported from its own directory, with the time at which the import began."""
+"""Attribute of a plugin, or of a helper that one imported, with the time at which the import began."""
 _INSTALL_DIRS = frozenset({"site-packages", "dist-packages"})
 
 
@@ -159,7 +157,7 @@ def _import_plugin(name: str, path: Path) -> None:
         for other in sys.modules.keys() - known_modules:
             directory = path.parent.parent if is_package else path.parent
             if not _is_inside(other, [name, "trainer"]) and _is_helper(other, directory):
-                setattr(sys.modules[other], _HELPER_TIME, start_time)
+                setattr(sys.modules[other], _IMPORT_TIME, start_time)
 
 
 def _is_helper(name: str, directory: Path) -> bool:
@@ -172,23 +170,17 @@ def _is_helper(name: str, directory: Path) -> bool:
 
 def _remove_changed_modules() -> None:
     """Remove all plugins and their helpers from ``sys.modules`` if one has changed: they may import each other."""
-    times = _collect_times(_HELPER_TIME) | _collect_times(_IMPORT_TIME)
-    stale = {*times} if any(_has_changed(name, import_time) for name, import_time in times.items()) else set()
-    if not stale:
+    # Not by getattr, because some modules import others when an attribute is missing.
+    attributes = {name: getattr(module, "__dict__", {}) for name, module in list(sys.modules.items())}
+    times = {name: values[_IMPORT_TIME] for name, values in attributes.items() if _IMPORT_TIME in values}
+    if not any(_has_changed(name, import_time) for name, import_time in times.items()):
         return
-    for name in [name for name in sys.modules if _is_inside(name, stale)]:
+    for name in [name for name in sys.modules if _is_inside(name, times)]:
         del sys.modules[name]
         parent, _, child = name.rpartition(".")
         if parent in sys.modules:  # or "from parent import child" would find the old module
             vars(sys.modules[parent]).pop(child, None)
     importlib.invalidate_caches()
-
-
-def _collect_times(attribute: str) -> dict[str, int]:
-    """Return the values of a time attribute of the imported modules that have it, by name."""
-    # Not by getattr, because some modules import others when an attribute is missing.
-    attributes = {name: getattr(module, "__dict__", {}) for name, module in list(sys.modules.items())}
-    return {name: values[attribute] for name, values in attributes.items() if attribute in values}
 
 
 def _has_changed(name: str, import_time: int) -> bool:
