@@ -155,6 +155,7 @@ def test_package_header_matches_hydra(text: str) -> None:
 
 
 PREAMBLES = {
+    "document start with a comment": "--- # mine\n",
     "license": LICENSE,
     "paragraphs": "# one\n\n  # two\n#\n\n# three\n",
     "directives": "# @author A. B. Someone\n# mine\n",

@@ -229,7 +229,7 @@ def _get_leading_lines(text: str) -> list[str]:
     """Return the stripped lines above the first YAML content: comments, blank lines, directives and ``---``."""
     lines: list[str] = []
     for line in map(str.strip, text.removeprefix(_BYTE_ORDER_MARK).splitlines()):
-        if line and line[0] not in "#%" and line != _DOCUMENT_START:
+        if line and line[0] not in "#%" and line.partition(" #")[0].rstrip() != _DOCUMENT_START:
             break
         lines.append(line)
     return lines
