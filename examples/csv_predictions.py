@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 import trainer
+from trainer.inference.load_run import load_run
 from trainer.runs import saved_run
-from trainer.runs.load_run import load_run
 
 
 def write_houses(path: Path, rows: int, *, with_price: bool) -> None:

@@ -16,11 +16,11 @@ PACKAGE = Path(__file__).parent.parent / "trainer"
 FILES = sorted(PACKAGE.rglob("*.py"))
 PACKAGES = (
     *("utils", "core", "metrics", "config", "optim", "models", "data", "tasks"),
-    *("engine", "viz", "runs", "cli"),
+    *("engine", "viz", "runs", "inference", "export", "cli"),
 )
 """In the order of imports: each imports only from those before it."""
 LEAVES = ("models", "data", "tasks")
-TOP = ("engine", "viz", "runs", "cli")
+TOP = ("engine", "viz", "runs", "inference", "export", "cli")
 """Packages that only those after the leaves may import."""
 HEAVY = ("torch_geometric", "sklearn", "matplotlib", "scipy", "PIL")
 FORBIDDEN = re.compile(

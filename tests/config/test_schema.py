@@ -18,7 +18,8 @@ from tests.helpers.tiny import losses_of
 from trainer.config import compose
 from trainer.config.schema import Settings
 from trainer.engine import dataset_loading, factory
-from trainer.runs import evaluate, saved_run, train
+from trainer.inference import evaluate
+from trainer.runs import saved_run, train
 from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")

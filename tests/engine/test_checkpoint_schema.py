@@ -13,7 +13,8 @@ import torch
 
 import trainer
 from trainer.engine.checkpoint import BEST, LAST
-from trainer.runs import evaluate, inspection, sample, saved_run, train
+from trainer.inference import evaluate, inspection, sample
+from trainer.runs import saved_run, train
 from trainer.utils.errors import ConfigError
 
 Change = Callable[[dict[str, Any]], object]

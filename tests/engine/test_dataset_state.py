@@ -10,7 +10,8 @@ import torch
 import trainer
 from trainer.core.dataset import Dataset, FullBatchSplit, TensorSplit
 from trainer.engine.dataset_state import EXCERPT_BYTES, EXCERPT_ROWS, make_excerpt, restore_from_state
-from trainer.runs import sample, saved_run
+from trainer.inference import sample
+from trainer.runs import saved_run
 from trainer.utils.errors import ConfigError
 
 

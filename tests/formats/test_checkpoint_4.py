@@ -21,7 +21,8 @@ from trainer.config import compose
 from trainer.core.preprocessing import FORMER_NAMES
 from trainer.data.encoding import tokenizers
 from trainer.engine import checkpoint, dataset_loading, renamed_keys
-from trainer.runs import consistency, evaluate, sample, saved_run, train
+from trainer.inference import evaluate, sample
+from trainer.runs import consistency, saved_run, train
 from trainer.utils import digests
 from trainer.utils.errors import ConfigError
 

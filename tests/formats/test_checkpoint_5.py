@@ -17,7 +17,8 @@ from tests.helpers.finished_runs import read_leaderboard
 from tests.helpers.stored_runs import assert_equal, copy_runs, read_metrics
 from trainer.config import compose
 from trainer.engine import checkpoint
-from trainer.runs import evaluate, saved_run, train
+from trainer.inference import evaluate
+from trainer.runs import saved_run, train
 from trainer.runs.results import Result
 
 SAVED = Path(__file__).with_name("train_checkpoint_5")

@@ -21,8 +21,9 @@ from trainer.config import compose, renamed_parameters
 from trainer.config.introspection import read_signature
 from trainer.config.renamed_parameters import find_former_names
 from trainer.engine import checkpoint, renamed_state
+from trainer.inference import evaluate
 from trainer.models.layers.attention.attention import FullAttention, MultiHeadAttention
-from trainer.runs import evaluate, saved_run, train
+from trainer.runs import saved_run, train
 
 SAVED = Path(__file__).with_name("train_checkpoint_3")
 RUNS = sorted(path.name for path in SAVED.iterdir() if path.is_dir())

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tests.helpers.own_files import OWN_FILES, OWN_SETS
 from trainer.config import compose
-from trainer.runs import evaluate, saved_run, train
+from trainer.inference import evaluate
+from trainer.runs import saved_run, train
 
 MODELS = {
     "csv": "mlp",

@@ -14,7 +14,8 @@ from tests.helpers.marks import mark_slow_after
 from tests.helpers.own_runs import evaluate_scores, train_run
 from trainer.core import preprocessing
 from trainer.engine import checkpoint, factory
-from trainer.runs import inspection, saved_run
+from trainer.inference import inspection
+from trainer.runs import saved_run
 from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")

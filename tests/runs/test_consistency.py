@@ -16,7 +16,8 @@ from tests.helpers.marks import mark_slow_after
 from tests.helpers.own_runs import evaluate_scores, train_run
 from trainer.config.compose import drop_runtime_keys
 from trainer.core import rng
-from trainer.runs import consistency, evaluate, saved_run
+from trainer.inference import evaluate
+from trainer.runs import consistency, saved_run
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
 

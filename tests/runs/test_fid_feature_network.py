@@ -19,7 +19,8 @@ from trainer.config.compose import Config
 from trainer.core.dataset import Dataset
 from trainer.engine import factory
 from trainer.engine.trainer import Trainer
-from trainer.runs import evaluate, fid_feature_network, run_dir, saved_run, train
+from trainer.inference import evaluate
+from trainer.runs import fid_feature_network, run_dir, saved_run, train
 from trainer.runs.fid_feature_network import FeatureExtractor
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError, Interrupted

@@ -14,7 +14,8 @@ import torch
 from tests.helpers.states import equal
 from trainer.config import compose, plugins
 from trainer.engine import factory
-from trainer.runs import consistency, evaluate, fid_feature_network, run_dir, saved_run, train
+from trainer.inference import evaluate
+from trainer.runs import consistency, fid_feature_network, run_dir, saved_run, train
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
 

@@ -13,7 +13,8 @@ from tests.helpers.in_process import run
 from tests.helpers.marks import mark_slow_after
 from trainer.cli import main
 from trainer.engine import checkpoint
-from trainer.runs import evaluate, saved_run
+from trainer.inference import evaluate
+from trainer.runs import saved_run
 from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")

@@ -16,7 +16,8 @@ from tests.helpers.finished_runs import read_leaderboard
 from tests.helpers.in_process import run, send_signal_at
 from tests.helpers.marks import mark_slow_after
 from trainer.engine import checkpoint
-from trainer.runs import evaluate, recovery, run_dir, saved_run, train
+from trainer.inference import evaluate
+from trainer.runs import recovery, run_dir, saved_run, train
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError, Interrupted
 

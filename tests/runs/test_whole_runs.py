@@ -20,7 +20,8 @@ from tests.helpers.marks import mark_slow_after
 from tests.helpers.own_runs import MODELS, USER_FILES, copy_files, evaluate_scores, train_run
 from trainer.config import compose
 from trainer.engine import checkpoint, dataset_state
-from trainer.runs import inspection, sample, saved_run, score, train
+from trainer.inference import inspection, sample, score
+from trainer.runs import saved_run, train
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError, Interrupted
 

@@ -12,8 +12,9 @@ from tests.helpers.lab import Lab, lab
 from trainer.config import compose
 from trainer.core.artifacts import GraphPlot, Table
 from trainer.core.batch import Batch, ScoreAccumulator
+from trainer.inference import sample
 from trainer.models.graph.link_prediction import GraphVAE
-from trainer.runs import sample, saved_run, train
+from trainer.runs import saved_run, train
 from trainer.tasks import graph_generation
 from trainer.tasks.graph_generation import GraphGeneration, calibrate_link_probs, compute_densities
 from trainer.utils.errors import ConfigError

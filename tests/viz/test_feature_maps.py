@@ -11,7 +11,8 @@ from tests.helpers.in_process import run
 from tests.helpers.lab import lab
 from trainer.cli import main
 from trainer.core.artifacts import ImageGrid, LineChart
-from trainer.runs import inspection, saved_run
+from trainer.inference import inspection
+from trainer.runs import saved_run
 from trainer.utils.errors import ConfigError
 from trainer.viz import feature_maps, model_summary
 

@@ -184,7 +184,7 @@ def evaluate_run(arguments: Sequence[str]) -> int:
     saved, rest = saved_run.load_from_args("evaluate", arguments)
     verb_args.parse_verb_args("evaluate", rest, {})
     with pause_gc(freeze=True):
-        from trainer.runs import evaluate
+        from trainer.inference import evaluate
     evaluate.evaluate_run(saved)
     return 0
 
@@ -198,7 +198,7 @@ def sample_run(arguments: Sequence[str]) -> int:
     parameters = verb_args.get_verb_parameters("sample", saved.tree["task"]["_target_"])
     options = verb_args.parse_verb_args("sample", rest, parameters)
     with pause_gc(freeze=True):
-        from trainer.runs import sample
+        from trainer.inference import sample
     for piece in sample.sample_run(saved, options):
         print(escape_unencodable(escape_control_chars(piece)), end="", flush=True)
     print()
@@ -214,7 +214,7 @@ def score_run(arguments: Sequence[str]) -> int:
     verb_args.get_verb_parameters("score", saved.tree["task"]["_target_"], method="score_rows")
     options = verb_args.parse_verb_args("score", rest, verb_args.make_parameters("score", {"input": str}))
     with pause_gc(freeze=True):
-        from trainer.runs import score
+        from trainer.inference import score
     score.score_run(saved, options.get("input"))
     return 0
 

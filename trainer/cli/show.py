@@ -148,7 +148,7 @@ def _show_samples(words: Sequence[str], config_dirs: Sequence[Path]) -> int:
     inputs = compatibility.describe_non_image_inputs(composed.tree["data"]["_target_"])
     if inputs:
         raise ConfigError(f"samples: draws images (B, C, H, W); data {args['data']} gives {inputs}")
-    from trainer.runs import inspection
+    from trainer.inference import inspection
 
     print(inspection.draw_samples(composed, int(args["samples"])))
     return 0
@@ -166,7 +166,7 @@ def _show_run(words: Sequence[str]) -> int:
     options = verb_args.parse_verb_args("show", rest, parameters)
     if "row" in options and "features" not in options:
         raise ConfigError("show row: it selects the row for features=LAYER; name a layer, or leave row out")
-    from trainer.runs import inspection
+    from trainer.inference import inspection
 
     if "features" in options:
         print(inspection.draw_feature_maps(saved, options["features"], options.get("row", 0)))

@@ -14,7 +14,7 @@ from trainer.config.compose import Config
 from trainer.core import rng
 from trainer.engine import evaluation, factory
 from trainer.engine.config_errors import explain_errors
-from trainer.runs.load_run import load_run
+from trainer.inference.load_run import load_run
 from trainer.runs.results import Result
 from trainer.viz import score_tables
 from trainer.viz.console import console, show_warnings

@@ -9,7 +9,8 @@ import pytest
 
 from tests.helpers.changed_files import CHANGED_DATA, append_rows, rename_classes
 from tests.helpers.own_runs import train_run
-from trainer.runs import saved_run, score
+from trainer.inference import score
+from trainer.runs import saved_run
 from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")

@@ -8,8 +8,8 @@ from trainer.config.compose import Config
 from trainer.core import artifacts
 from trainer.engine import evaluation, factory
 from trainer.engine.config_errors import explain_errors
+from trainer.inference.load_run import load_run
 from trainer.metrics.registry import find_task_metric
-from trainer.runs.load_run import load_run
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_count
 from trainer.viz import artifact_writer, score_tables

@@ -14,8 +14,8 @@ from trainer.core.task import Task
 from trainer.engine import dataset_loading, factory
 from trainer.engine.config_errors import explain_errors
 from trainer.engine.dataset_state import SplitExcerpt
+from trainer.inference.load_run import load_run
 from trainer.runs import run_dir
-from trainer.runs.load_run import load_run
 from trainer.utils.errors import ConfigError
 from trainer.viz import artifact_writer, feature_maps, model_summary
 from trainer.viz.console import show_warnings

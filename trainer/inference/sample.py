@@ -11,7 +11,7 @@ from trainer.config.compose import Config
 from trainer.core.task import Sampler, Task
 from trainer.engine import factory
 from trainer.engine.config_errors import explain_errors
-from trainer.runs.load_run import load_run
+from trainer.inference.load_run import load_run
 from trainer.viz import artifact_writer
 from trainer.viz.console import show_warnings
 
