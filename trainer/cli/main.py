@@ -73,6 +73,7 @@ def run_command(arguments: Sequence[str]) -> int:
         "show": show.show_details,
         "resume": resume_run,
         "evaluate": evaluate_run,
+        "predict": predict_run,
         "sample": sample_run,
         "score": score_run,
         "report": print_leaderboard,
@@ -186,6 +187,41 @@ def evaluate_run(arguments: Sequence[str]) -> int:
     with pause_gc(freeze=True):
         from trainer.inference import evaluate
     evaluate.evaluate_run(saved)
+    return 0
+
+
+def predict_run(arguments: Sequence[str]) -> int:
+    """Run ``train predict RUN [input=PATH] [output=PATH] [key=value ...]``.
+
+    Args:
+        arguments: Words after ``train predict``.
+
+    Raises:
+        ConfigError: An argument is invalid, or an option of the file is given without a file.
+    """
+    from trainer.cli import verb_args
+    from trainer.core.types import PositiveInt
+    from trainer.runs import saved_run
+
+    saved, rest = saved_run.load_from_args("predict", arguments)
+    task = verb_args.get_verb_parameters("predict", saved.tree["task"]["_target_"])
+    predict_keys = {key: parameter for key, parameter in task.items() if key != "batch"}
+    data = verb_args.get_data_parameters("read_chunks", saved.tree["data"]["_target_"])
+    read_keys = {key: parameter for key, parameter in data.items() if key != "path"}
+    keys = verb_args.make_parameters("predict", {"input": str, "output": str, "batch_size": PositiveInt})
+    options = verb_args.parse_verb_args("predict", rest, keys | read_keys | predict_keys)
+    if unused := sorted(options.keys() & read_keys.keys()) if "input" not in options else []:
+        raise ConfigError(f"predict {unused[0]}: it is about the file that input=PATH names, which is missing")
+    with pause_gc(freeze=True):
+        from trainer.inference import predict
+    predict.predict_run(
+        saved,
+        options.get("input"),
+        options.get("output"),
+        options.get("batch_size"),
+        {key: options[key] for key in read_keys if key in options},
+        {key: options[key] for key in predict_keys if key in options},
+    )
     return 0
 
 

@@ -37,6 +37,18 @@ def get_verb_parameters(verb: str, target: str, method: str | None = None) -> Ma
     return signature.parameters_by_method[method]
 
 
+def get_data_parameters(method: str, target: str) -> Mapping[str, Parameter]:
+    """Return the parameters of a method of a data set, such as ``read_chunks``.
+
+    Args:
+        method: Name of the method.
+        target: Class path of the data set.
+    """
+    signature = introspection.read_signature(target)
+    assert signature is not None, f"the source of {target} cannot be found"
+    return signature.parameters_by_method[method]
+
+
 def make_parameters(verb: str, kinds: Mapping[str, Any]) -> dict[str, Parameter]:
     """Return optional parameters of a subcommand, which its help lists.
 

@@ -11,9 +11,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from trainer.core import prediction as predictions
 from trainer.core import shapes as shape_lines
 from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.core.dataset_info import DatasetInfo
+from trainer.core.prediction import Column, DecodedPrediction, Prediction
 from trainer.core.preprocessing import Preprocessing
 from trainer.utils.errors import DataError
 
@@ -67,6 +69,15 @@ class Split(ABC):
     def get_row_names(self, first: int) -> tuple[str, Sequence[object]]:
         """Return a column title and the names of all rows from ``first`` on: file names, or numbers."""
         return "row", range(first, first + len(self))
+
+    def get_output_columns(self, first: int) -> dict[str, Column]:
+        """Return the columns that identify the outputs of a model for the rows of this split, by title.
+
+        Args:
+            first: Number of the first row.
+        """
+        title, names = self.get_row_names(first)
+        return {title: names}
 
     def count_bytes(self) -> int | None:
         """Return the size in memory; None for a split that is read row by row, in workers."""
@@ -172,6 +183,10 @@ class FullBatchSplit(Split):
     def get_targets(self) -> Tensor | None:
         return self.full_batch.target
 
+    def get_output_columns(self, first: int) -> dict[str, Column]:
+        output_index, inputs = self.full_batch.output_index, next(iter(self.full_batch.inputs.values()))
+        return {"node": range(len(inputs)) if output_index is None else output_index.tolist()}
+
     def count_bytes(self) -> int:
         return 0
 
@@ -226,7 +241,36 @@ class Dataset(ABC):
         Raises:
             DataError: The file does not exist or is not of this kind.
         """
-        raise DataError("input: the data of this run cannot read files; without input its own test rows are scored")
+        raise DataError("input: the data of this run cannot read files; without input its own test rows are used")
+
+    def read_chunks(self, path: str) -> Iterator[Split]:
+        """Read another user file in chunks that fit in memory, encoded like the training rows; by default in one chunk.
+
+        Further parameters are options of ``train predict``; their annotations are checked. Uses only ``info`` and
+        ``fitted``: the training files may not exist anymore.
+
+        Args:
+            path: File or folder.
+
+        Raises:
+            DataError: The file does not exist or is not of this kind.
+        """
+        yield self.read(path)
+
+    def decode_prediction(self, prediction: Prediction, split: Split, first: int) -> DecodedPrediction:
+        """Convert the predictions of a split to columns, and to images such as segmentation masks.
+
+        Uses only ``info`` and ``fitted``: the training files may not exist anymore.
+
+        Args:
+            prediction: Predictions (K, ...) of the split; its field ``target``, if any, has the targets.
+            split: The split, from ``read_chunks`` or ``test``.
+            first: Number of its first row.
+        """
+        fields = {name: values for name, values in prediction.items() if name != "target"}
+        columns = split.get_output_columns(first) | predictions.decode(fields, self.info)
+        target = predictions.decode_target(prediction["target"], self.info) if "target" in prediction else None
+        return DecodedPrediction(columns if target is None else columns | {"target": target})
 
     def complete_info(self, info: DatasetInfo) -> DatasetInfo:
         """Return stored info with its functions and tokenizers, rebuilt from ``fitted``.

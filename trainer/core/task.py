@@ -14,6 +14,7 @@ from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import Batch, Score
 from trainer.core.dataset import Dataset
 from trainer.core.metric import Metric
+from trainer.core.prediction import Prediction
 
 
 class RowScorer(Protocol):
@@ -21,6 +22,13 @@ class RowScorer(Protocol):
 
     def score_rows(self, batch: Batch) -> dict[str, Tensor]:
         """Return the scores (B,) of the rows, by name."""
+
+
+class Predictor(Protocol):
+    """Protocol of tasks that predict the targets of rows, for ``train predict``."""
+
+    def predict(self, batch: Batch, **options: Any) -> Prediction:
+        """Return the predictions of a batch, which needs no targets; further parameters are options of the command."""
 
 
 class Sampler(Protocol):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from trainer.config.schema import Settings
-from trainer.core import rng
+from trainer.core import prediction, rng
 from trainer.core.batch import ScoreAccumulator
-from trainer.core.task import RowScorer, Task
+from trainer.core.task import Predictor, RowScorer, Task
 from trainer.engine import precision
 from trainer.engine.dataloader import Loader
 
@@ -41,6 +41,38 @@ def evaluate_split(
             if on_batch_end is not None:
                 on_batch_end()
         return task.metrics(totals.compute_totals())
+
+
+@torch.no_grad()
+def predict_rows(
+    task: Task, loader: Loader, settings: Settings, options: Mapping[str, Any] | None = None
+) -> dict[str, Tensor]:
+    """Return the predictions of a split.
+
+    Args:
+        task: A task that implements ``Predictor``; it is set to evaluation mode.
+        loader: Loader of the split, which needs no targets.
+        settings: Global keys of the configuration, for seed and precision.
+        options: Options of ``predict`` of the task.
+
+    Returns:
+        Predictions ``(K, ...)`` on the CPU in the order of the split, by name, and the targets ``(K, ...)`` as
+        ``target`` if the split has them. K is the number of rows, or of outputs such as nodes.
+    """
+    task.eval()
+    parts, index = [], []
+    with rng.fork_rng(settings.seed, loader.device), closing(loader.iter_epoch(0)) as batches:
+        for batch in batches:
+            with precision.autocast_context(loader.device, settings.precision):
+                predicted = cast(Predictor, task).predict(batch, **(options or {}))
+            target = {} if batch.target is None else {"target": batch.target}
+            parts.append({name: value.cpu() for name, value in ({**predicted} | target).items()})
+            index.append(batch.index.cpu())
+    predictions, rows = prediction.concatenate(parts), torch.cat(index)
+    if any(len(values) != len(rows) for values in predictions.values()):
+        return predictions  # outputs of a graph, in one batch
+    order = rows.argsort()
+    return {name: values[order] for name, values in predictions.items()}
 
 
 @torch.no_grad()

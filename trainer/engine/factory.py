@@ -16,7 +16,7 @@ from torch import nn
 
 from trainer.config import compatibility, plugins
 from trainer.config.schema import Settings
-from trainer.core.dataset import Dataset
+from trainer.core.dataset import Dataset, Split
 from trainer.core.preprocessing import SPLITS, Preprocessing
 from trainer.core.task import Task
 from trainer.core.types import MISSING
@@ -171,23 +171,50 @@ def make_loaders(
     """
     with explain_errors(config, "augment"):
         augment = instantiate_node(config["augment"], Augment, info=dataset.info)
+    train = Loader(
+        dataset.train,
+        "train",
+        batch_size=settings.batch_size,
+        device=device,
+        train=True,
+        augment=augment,
+        drop_last=settings.drop_last,
+        **_loader_options(dataset, settings),
+    )
+    others = {name: make_eval_loader(dataset, getattr(dataset, name), name, settings, device) for name in SPLITS[1:]}
+    return {"train": train, **others}
+
+
+def make_eval_loader(
+    dataset: Dataset,
+    split: Split,
+    name: str,
+    settings: Settings,
+    device: torch.device,
+    batch_size: int | None = None,
+) -> Loader:
+    """Build a loader of a split in its order, without augmentation.
+
+    Args:
+        dataset: Data set that the split belongs to.
+        split: The split.
+        name: Name of the split, for messages.
+        settings: Global keys of the configuration.
+        device: Device of the batches.
+        batch_size: Rows per batch; None for ``EVAL_BATCH_FACTOR`` times that of training.
+    """
+    rows = batch_size or settings.batch_size * EVAL_BATCH_FACTOR
+    return Loader(split, name, batch_size=rows, device=device, **_loader_options(dataset, settings))
+
+
+def _loader_options(dataset: Dataset, settings: Settings) -> dict[str, Any]:
     return {
-        name: Loader(
-            getattr(dataset, name),
-            name,
-            batch_size=settings.batch_size * (1 if name == "train" else EVAL_BATCH_FACTOR),
-            device=device,
-            seed=settings.seed,
-            train=name == "train",
-            augment=augment if name == "train" else None,
-            image_inputs=dataset.image_inputs(),
-            channels_last=settings.channels_last,
-            drop_last=settings.drop_last,
-            bucket=settings.bucket,
-            workers=settings.num_workers,
-            timeout=settings.worker_timeout,
-        )
-        for name in SPLITS
+        "seed": settings.seed,
+        "image_inputs": dataset.image_inputs(),
+        "channels_last": settings.channels_last,
+        "bucket": settings.bucket,
+        "workers": settings.num_workers,
+        "timeout": settings.worker_timeout,
     }
 
 

@@ -28,7 +28,7 @@ SCORE_TOLERANCE, OTHER_DEVICE_TOLERANCE = 1e-2, 5e-2
 def evaluate_run(config: Config) -> dict[str, float]:
     """Evaluate the best weights of a saved run on its test rows, and print the scores."""
     task, data = load_run(config, to_score=True)
-    test = factory.make_loaders(config.tree, data, config.settings, task.progress.device)["test"]
+    test = factory.make_eval_loader(data, data.test, "test", config.settings, task.progress.device)
     with explain_errors(config.tree, "model"):
         scores = evaluation.evaluate_split(task, test, config.settings)
     saved_result = Result.read(Path(config.run_dir))

@@ -36,7 +36,7 @@ def score_run(config: Config, path: str | None) -> Path:
             raise ConfigError(
                 f"input: the model of this run is conditioned on the class of each row; {path} has no classes"
             )
-    test = factory.make_loaders(config.tree, data, config.settings, task.progress.device)["test"]
+    test = factory.make_eval_loader(data, data.test, "test", config.settings, task.progress.device)
     with explain_errors(config.tree, "model"):
         scores = evaluation.score_rows(task, test, config.settings)
     row_label, names = data.test.get_row_names(first=0 if path is None else 1)

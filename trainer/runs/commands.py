@@ -65,6 +65,16 @@ COMMANDS: Mapping[str, Command] = {
     "evaluate": Command(
         {"RUN": "evaluate the best weights of a run on its test rows"}, f"{_RUN}lstm-adding", takes_run=True
     ),
+    "predict": Command(
+        {"RUN [input=PATH]": "labels, probabilities, numbers or forecasts for the rows of a file (default: test rows)"},
+        f"{_RUN}mlp-csv input=tomorrow.csv output=labels.csv",
+        {
+            "input": "file or folder with the rows; without it the test rows of the run",
+            "output": "file to write: .csv, .parquet, .jsonl or .npz; by default predictions.csv in the run directory",
+            "batch_size": "rows per batch; it does not change the predictions",
+        },
+        takes_run=True,
+    ),
     "sample": Command(
         {"RUN [prompt=TEXT ...]": "generate with the best weights: text, a translation, images, a graph"},
         f'{_RUN}char_lstm-tinyshakespeare prompt="To be"',

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import IGNORE_INDEX, Batch, RowValues, Score
 from trainer.core.dataset import Dataset
+from trainer.core.prediction import Prediction
 from trainer.core.types import PluginMetric, PositiveInt, Probability
 from trainer.metrics.classification import (
     accuracy,
@@ -23,6 +24,7 @@ from trainer.metrics.classification import (
     roc_auc,
     roc_auc_macro,
 )
+from trainer.metrics.double_precision import to_double
 from trainer.metrics.registry import F1_PER_CLASS, IOU_PER_CLASS, MetricFamily
 from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.evaluation import classification_plots
@@ -116,18 +118,29 @@ class Classification(ScoredTask):
         target = batch.require_target()
         return len(batch) if target.is_floating_point() else (target != IGNORE_INDEX).sum()
 
-    def predict_logits(self, batch: Batch) -> Tensor:
-        """Return the logits (B, C, ...) of a batch, with C at least 2.
+    def compute_logits(self, batch: Batch) -> Tensor:
+        """Return the logits (B, C, ...) of a batch, with C at least 2; it needs no targets.
 
         Raises:
-            ConfigError: The logits do not have C classes or do not match the targets.
+            ConfigError: The logits do not have C classes.
         """
         logits = self.forward_batch(batch)
         if logits.shape[1] != self.num_classes and (logits.shape[1], self.num_classes) != (1, 2):
             raise ConfigError(self._describe_width_mismatch(logits))
-        if logits.shape[1] == 1:
-            logits = torch.cat((torch.zeros_like(logits), logits), dim=1)
-        target = batch.require_target()
+        return torch.cat((torch.zeros_like(logits), logits), dim=1) if logits.shape[1] == 1 else logits
+
+    def predict(self, batch: Batch) -> Prediction:
+        logits = self.compute_logits(batch)
+        # In double precision, so that probabilities sum to one for those who check.
+        return {"label": logits.argmax(1), "probabilities": to_double(logits).softmax(1)}
+
+    def predict_logits(self, batch: Batch) -> Tensor:
+        """Return the logits (B, C, ...) of a batch with targets, with C at least 2.
+
+        Raises:
+            ConfigError: The logits do not have C classes or do not match the targets.
+        """
+        logits, target = self.compute_logits(batch), batch.require_target()
         expected_shape = logits.shape if target.is_floating_point() else logits.shape[:1] + logits.shape[2:]
         if target.shape != expected_shape:
             raise ConfigError(

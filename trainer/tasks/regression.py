@@ -13,6 +13,7 @@ from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import Batch, Score
 from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
+from trainer.core.prediction import Prediction
 from trainer.core.types import PluginMetric
 from trainer.metrics.double_precision import to_double
 from trainer.tasks.base.scored_task import ScoredTask
@@ -71,6 +72,9 @@ class Regression(ScoredTask):
 
     def num_loss_terms(self, batch: Batch) -> int:
         return batch.require_target().numel()
+
+    def predict(self, batch: Batch) -> Prediction:
+        return {"value": self.forward_batch(batch).float()}
 
     def predict_values(self, batch: Batch) -> Tensor:
         """Return the predictions (B, ...) of a batch, in the shape of the targets.

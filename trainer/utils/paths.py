@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import chain, count
 from pathlib import Path
 
 _KEY_PATTERN = re.compile(r"[+~]*\w[\w.]*", re.ASCII)
@@ -38,3 +39,9 @@ def describe_missing_path(path: Path) -> str:
     if os.path.lexists(absolute):
         return f"{absolute} is a file"
     return f"{absolute} does not exist; the nearest directory that exists is {nearest}"
+
+
+def find_unused_path(path: Path) -> Path:
+    """Return the path, or the first of ``name-2``, ``name-3``, ... that does not exist."""
+    names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
+    return next(name for name in chain((path,), names) if not name.exists())

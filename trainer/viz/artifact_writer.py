@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from trainer.core.artifacts import (
     Table,
 )
 from trainer.utils import atomic_write
+from trainer.utils.paths import find_unused_path
 from trainer.viz import image_grid, network_plots, plots, scatter_plots
 
 
@@ -40,18 +40,12 @@ def write_artifacts(items: Iterable[Artifact], directory: Path, *, replace: bool
     paths = []
     for item in items:
         path = directory / f"{item.name}.{item.suffix}"
-        paths.append(path if replace else _find_unused_path(path))
+        paths.append(path if replace else find_unused_path(path))
         with atomic_write.catch_write_errors(paths[-1]):
             paths[-1].parent.mkdir(exist_ok=True)
         with atomic_write.replace_file(paths[-1]) as temporary:
             WRITERS[type(item)](item, temporary)
     return paths
-
-
-def _find_unused_path(path: Path) -> Path:
-    """Return the path, or the first of ``name-2``, ``name-3``, ... that does not exist."""
-    names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
-    return next(name for name in chain((path,), names) if not name.exists())
 
 
 def write_array(artifact: ArrayFile, path: Path) -> None:
