@@ -207,7 +207,7 @@ def predict_run(arguments: Sequence[str]) -> int:
     task = verb_args.get_verb_parameters("predict", saved.tree["task"]["_target_"])
     predict_keys = {key: parameter for key, parameter in task.items() if key != "batch"}
     data = verb_args.get_data_parameters("read_chunks", saved.tree["data"]["_target_"])
-    read_keys = {key: parameter for key, parameter in data.items() if key != "path"}
+    read_keys = {key: parameter for key, parameter in data.items() if key not in ("path", "with_targets")}
     keys = verb_args.make_parameters("predict", {"input": str, "output": str, "batch_size": PositiveInt})
     options = verb_args.parse_verb_args("predict", rest, keys | read_keys | predict_keys)
     if unused := sorted(options.keys() & read_keys.keys()) if "input" not in options else []:

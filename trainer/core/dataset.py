@@ -243,24 +243,38 @@ class Dataset(ABC):
         """
         raise DataError("input: the data of this run cannot read files; without input its own test rows are used")
 
-    def read_chunks(self, path: str) -> Iterator[Split]:
-        """Read another user file in chunks that fit in memory, encoded like the training rows; by default in one chunk.
+    def read_chunks(self, path: str, with_targets: bool = False) -> Iterator[Split]:
+        """Read another user file in chunks that fit in memory, encoded as by ``read``; by default in one chunk.
 
-        Further parameters are options of ``train predict``; their annotations are checked. Uses only ``info`` and
-        ``fitted``: the training files may not exist anymore.
+        Further parameters are options of ``train predict``; their annotations are checked.
 
         Args:
             path: File or folder.
+            with_targets: Read the targets too, for ``train evaluate``; otherwise the file needs none.
 
         Raises:
-            DataError: The file does not exist or is not of this kind.
+            DataError: The file does not exist, is not of this kind, or has no targets.
         """
-        yield self.read(path)
+        split = self.read(path)
+        if with_targets and split.get_targets() is None:
+            raise DataError(f"input: {path} has no targets")
+        yield split
+
+    def encode_rows(self, rows: Any) -> Split:
+        """Encode rows in memory like the training rows.
+
+        Args:
+            rows: Data frame, list of dicts, arrays, texts, images or graphs.
+
+        Raises:
+            DataError: They are not of the kind that this data set reads.
+        """
+        raise DataError(
+            f"rows: the data of this run cannot be given as a {type(rows).__name__}; give the path of a file"
+        )
 
     def decode_prediction(self, prediction: Prediction, split: Split, first: int) -> DecodedPrediction:
         """Convert the predictions of a split to columns, and to images such as segmentation masks.
-
-        Uses only ``info`` and ``fitted``: the training files may not exist anymore.
 
         Args:
             prediction: Predictions (K, ...) of the split; its field ``target``, if any, has the targets.
