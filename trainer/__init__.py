@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trainer.config.compose import Config
     from trainer.core import rng
     from trainer.core.batch import Batch, RowValues, Score
-    from trainer.core.dataset import Dataset, FullBatchSplit, Split, TensorSplit
+    from trainer.core.dataset import Dataset
     from trainer.core.dataset_info import (
         DatasetInfo,
         DensityInfo,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         TextInfo,
     )
     from trainer.core.metric import Metric
+    from trainer.core.split import FullBatchSplit, Split, TensorSplit
     from trainer.core.task import Task
     from trainer.core.types import (
         DataPath,
@@ -104,11 +105,12 @@ _MODULES = {
     "trainer.config.compose": ("Config",),
     "trainer.core": ("rng",),
     "trainer.core.batch": ("Batch", "RowValues", "Score"),
-    "trainer.core.dataset": ("Dataset", "FullBatchSplit", "Split", "TensorSplit"),
+    "trainer.core.dataset": ("Dataset",),
     "trainer.core.dataset_info": (
         *("DatasetInfo", "DensityInfo", "GraphInfo", "ImageInfo", "TableInfo", "TargetInfo", "TextInfo"),
     ),
     "trainer.core.metric": ("Metric",),
+    "trainer.core.split": ("FullBatchSplit", "Split", "TensorSplit"),
     "trainer.core.task": ("Task",),
     "trainer.core.types": (
         *("DataPath", "Decay", "Fraction", "NonNegativeFloat", "NonNegativeInt", "PositiveFloat", "PositiveInt"),

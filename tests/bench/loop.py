@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from trainer.config import compose
-from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
+from trainer.core.split import TensorSplit
 from trainer.engine import factory
 from trainer.engine.checkpoint import CheckpointManager
 from trainer.engine.checkpoint_callback import CheckpointCallback

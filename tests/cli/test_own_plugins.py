@@ -14,7 +14,8 @@ PLUGIN_FILES = {
         from __future__ import annotations
         import torch
         from torch import Tensor, nn
-        from trainer.core.dataset import Dataset, TensorSplit
+        from trainer.core.dataset import Dataset
+        from trainer.core.split import TensorSplit
         from trainer.core.dataset_info import DatasetInfo
         from trainer.core.types import PositiveInt
 

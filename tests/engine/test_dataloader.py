@@ -13,8 +13,8 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.batch import Batch
-from trainer.core.dataset import FullBatchSplit, Split, TensorSplit
 from trainer.core.dataset_info import DatasetInfo
+from trainer.core.split import FullBatchSplit, Split, TensorSplit
 from trainer.data.augment.image_augment import Augment
 from trainer.engine import dataloader as module
 from trainer.engine.dataloader import Loader

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tests.helpers.commands import start, train, write
 from trainer.core.batch import Batch
-from trainer.core.dataset import TensorSplit
+from trainer.core.split import TensorSplit
 from trainer.engine import dataloader_workers
 from trainer.engine.config_errors import explain_errors
 from trainer.engine.dataloader import Loader
@@ -210,7 +210,7 @@ def test_other_errors_are_not_wrapped() -> None:
 PLUGIN = """
 import os, signal, time
 import torch
-from trainer.core.dataset import TensorSplit
+from trainer.core.split import TensorSplit
 from trainer.data.datasets.tabular.synthetic import Moons
 
 class Deadly(TensorSplit):

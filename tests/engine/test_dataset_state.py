@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import trainer
-from trainer.core.dataset import Dataset, FullBatchSplit, TensorSplit
+from trainer.core.dataset import Dataset
+from trainer.core.split import FullBatchSplit, TensorSplit
 from trainer.engine.dataset_state import EXCERPT_BYTES, EXCERPT_ROWS, make_excerpt, restore_from_state
 from trainer.inference import sample
 from trainer.runs import saved_run

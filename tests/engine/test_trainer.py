@@ -24,7 +24,7 @@ from tests.helpers.tiny import (
     weights,
 )
 from trainer.core.batch import IGNORE_INDEX, Batch
-from trainer.core.dataset import TensorSplit
+from trainer.core.split import TensorSplit
 from trainer.engine import checkpoint
 from trainer.engine.callbacks import Callback
 from trainer.engine.checkpoint import CheckpointManager

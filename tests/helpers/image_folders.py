@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainer.core.dataset import Split
+from trainer.core.split import Split
 from trainer.data.datasets.image.image_folder import ImageFolder
 from trainer.utils.errors import DataError
 

@@ -16,7 +16,7 @@ from tests.helpers.lab import callbacks_of, configure
 from trainer.config.schema import Settings
 from trainer.core import rng
 from trainer.core.batch import Batch, Score
-from trainer.core.dataset import TensorSplit
+from trainer.core.split import TensorSplit
 from trainer.core.task import Task
 from trainer.data.augment.image_augment import Augment
 from trainer.engine import factory

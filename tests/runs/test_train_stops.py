@@ -191,7 +191,7 @@ def parent_pid(process: Path) -> int | None:
 SLOW = """
 import time
 from pathlib import Path
-from trainer.core.dataset import TensorSplit
+from trainer.core.split import TensorSplit
 from trainer.data.datasets.tabular.synthetic import Moons
 
 def wait():

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from tests.helpers.lab import lab
 from trainer.core.batch import Batch, ScoreAccumulator
-from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo, DensityInfo
+from trainer.core.split import TensorSplit
 from trainer.data.datasets.image.digits import Digits
 from trainer.engine import evaluation
 from trainer.metrics.classification import roc_auc

@@ -14,8 +14,9 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from tests.helpers.lab import Lab, lab
 from trainer.core.batch import Batch, ScoreAccumulator
-from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
+from trainer.core.split import TensorSplit
 from trainer.core.task import Task
 from trainer.data.datasets.generative.linear_gaussian import LinearGaussian
 from trainer.metrics.classification import roc_auc

@@ -15,7 +15,7 @@ from tests.helpers.lab import Lab, lab
 from tests.helpers.resumed_runs import ResumedRun, drop_state, hash_state
 from tests.helpers.tiny import StopAt
 from trainer.core.batch import Batch, ScoreAccumulator
-from trainer.core.dataset import TensorSplit
+from trainer.core.split import TensorSplit
 from trainer.engine.trainer import Trainer
 from trainer.models.generative.vq_vae import VQVAE
 from trainer.tasks.vq_vae import VectorQuantization

@@ -21,7 +21,8 @@ from tests.helpers.pairs import (
 )
 from trainer.config import compatibility, introspection
 from trainer.core import shapes
-from trainer.core.dataset import Dataset, Split, TensorSplit
+from trainer.core.dataset import Dataset
+from trainer.core.split import Split, TensorSplit
 from trainer.engine import factory
 from trainer.metrics.registry import find_builtin_metric, is_better
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from trainer.config.schema import Settings
 from trainer.core import rng
 from trainer.core.batch import Batch
-from trainer.core.dataset import Split
+from trainer.core.split import Split
 from trainer.data.augment.image_augment import Augment
 from trainer.engine import dataloader_workers as worker_processes
 from trainer.engine.length_bucketing import bucket_by_length

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from trainer.core import rng
 from trainer.core.batch import Batch
-from trainer.core.dataset import Split
+from trainer.core.split import Split
 from trainer.utils import signals
 from trainer.utils.errors import DataError, SystemFault, UserError
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from trainer.core import preprocessing
 from trainer.core.batch import Batch
-from trainer.core.dataset import Dataset, Split
+from trainer.core.dataset import Dataset
 from trainer.core.preprocessing import SPLITS, Preprocessing
+from trainer.core.split import Split
 from trainer.engine.dataset_info_state import info_from_state, info_state
 from trainer.utils.errors import ConfigError
 

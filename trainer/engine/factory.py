@@ -16,8 +16,9 @@ from torch import nn
 
 from trainer.config import compatibility, plugins
 from trainer.config.schema import Settings
-from trainer.core.dataset import Dataset, Split
+from trainer.core.dataset import Dataset
 from trainer.core.preprocessing import SPLITS, Preprocessing
+from trainer.core.split import Split
 from trainer.core.task import Task
 from trainer.core.types import MISSING
 from trainer.data.augment.image_augment import Augment

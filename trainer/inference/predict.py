@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config.compose import Config
-from trainer.core.dataset import Dataset, Split
+from trainer.core.dataset import Dataset
+from trainer.core.split import Split
 from trainer.engine import evaluation, factory
 from trainer.engine.config_errors import explain_errors
 from trainer.inference import prediction_files

@@ -12,8 +12,8 @@ from tests.helpers.lab import configure, lab
 from trainer.config import compose
 from trainer.config.registry import list_options
 from trainer.core.batch import IGNORE_INDEX, Batch
-from trainer.core.dataset import TensorSplit
 from trainer.core.dataset_info import DatasetInfo, ImageInfo
+from trainer.core.split import TensorSplit
 from trainer.data.augment.image_augment import ImageAugment, _beta_quantiles
 from trainer.engine.dataloader import Loader
 from trainer.utils.errors import ConfigError, DataError

@@ -12,7 +12,7 @@ from torch import Tensor
 from tests.helpers.idx_files import idx, zipped
 from tests.helpers.lab import lab
 from tests.helpers.real_data import FOLDER, needs
-from trainer.core.dataset import TensorSplit
+from trainer.core.split import TensorSplit
 from trainer.data.datasets.image.digits import BACKGROUND_CLASS, FOREGROUND_THRESHOLD, DigitCanvas, Digits, load_digits
 from trainer.data.datasets.image.gratings import Gratings
 from trainer.data.datasets.image.mnist import MNIST, SequentialMNIST

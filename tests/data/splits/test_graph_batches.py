@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from trainer.core.dataset import TensorSplit
+from trainer.core.split import TensorSplit
 from trainer.data.splits.graph_batches import GraphsSplit, SplitWithSharedInputs, make_node_splits
 from trainer.data.splits.ragged import Ragged
 from trainer.engine.dataloader import Loader

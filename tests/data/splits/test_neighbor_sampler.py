@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tests.helpers.graphs import EVERY, every, random_graph
 from trainer.core.batch import Batch
-from trainer.core.dataset import FullBatchSplit
+from trainer.core.split import FullBatchSplit
 from trainer.data.splits.neighbor_sampler import NeighborSplit
 from trainer.engine.dataloader import Loader
 from trainer.utils.errors import DataError

@@ -11,7 +11,7 @@ import torch
 
 from tests.helpers.lab import lab
 from tests.helpers.real_data import FOLDER, needs
-from trainer.core.dataset import TensorSplit
+from trainer.core.split import TensorSplit
 from trainer.data.datasets.series import etth1
 from trainer.data.datasets.series.synthetic import SineTrend, forecast_variance, trend_components
 from trainer.data.splits import windows

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tests.helpers.graphs import random_graph
 from tests.helpers.lab import lab
-from trainer.core.dataset import FullBatchSplit
+from trainer.core.split import FullBatchSplit
 from trainer.models.graph.rgcn import RGCN
 
 SMALL = ("data=relation_sign", "data.nodes=800", "data.labeled_nodes=500", "data.val_nodes=100", "epochs=80")

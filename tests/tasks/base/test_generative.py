@@ -16,7 +16,8 @@ from trainer.config import introspection, registry
 from trainer.core import rng
 from trainer.core.artifacts import ArrayFile, Artifact, ImageGrid, ScatterPlot
 from trainer.core.batch import Batch, RowValues, Score
-from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset import Dataset
+from trainer.core.split import TensorSplit
 from trainer.data.datasets.generative.ring import Ring
 from trainer.data.datasets.image.digits import Digits
 from trainer.tasks.base.generative import Generative

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from trainer.core import rng
-from trainer.core.dataset import Split
 from trainer.core.dataset_info import DatasetInfo, TargetInfo
 from trainer.core.preprocessing import SPLITS
+from trainer.core.split import Split
 from trainer.data.encoding import column_checks, column_encoding
 from trainer.data.encoding.cell_messages import (
     describe_bad_cell,

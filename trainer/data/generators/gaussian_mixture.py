@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from trainer.core.class_sizes import class_sizes
-from trainer.core.dataset import TensorSplit
 from trainer.core.dataset_info import DatasetInfo, DensityInfo
+from trainer.core.split import TensorSplit
 from trainer.data.reference import baselines
 from trainer.metrics.distances import energy_distance, mode_coverage
 

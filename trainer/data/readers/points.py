@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from trainer.core.dataset import TensorSplit
+from trainer.core.split import TensorSplit
 from trainer.data.encoding import cell_messages
 from trainer.data.readers import delimited
 from trainer.data.readers.cell_parsing import FLOAT_MAX, CellFormat

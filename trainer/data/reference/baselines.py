@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX
-from trainer.core.dataset import Split
+from trainer.core.split import Split
 from trainer.core.tokenizer import UNKNOWN_TOKEN, Tokenizer
 from trainer.metrics.bleu import corpus_bleu, count_bleu_ngrams
 from trainer.metrics.classification import iou_per_class

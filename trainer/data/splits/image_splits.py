@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import Batch
-from trainer.core.dataset import Split, TensorSplit
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
+from trainer.core.split import Split, TensorSplit
 from trainer.data.readers import class_folders, download, image_file, text_file
 from trainer.data.readers.image_file import LazyImages
 from trainer.data.splits.pixel_scale import NUM_LEVELS, PixelScale

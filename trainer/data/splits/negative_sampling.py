@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.batch import Batch
-from trainer.core.dataset import Split, TensorSplit
+from trainer.core.split import Split, TensorSplit
 from trainer.utils.errors import DataError
 
 DRAW_BITS = 24

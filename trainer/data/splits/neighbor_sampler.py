@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.batch import Batch
-from trainer.core.dataset import FullBatchSplit, Split
+from trainer.core.split import FullBatchSplit, Split
 from trainer.utils.errors import DataError
 
 

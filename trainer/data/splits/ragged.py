@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX, Batch
-from trainer.core.dataset import Split
+from trainer.core.split import Split
 from trainer.utils.errors import DataError
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import TensorSplit
+from trainer.core.split import TensorSplit
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), 0),

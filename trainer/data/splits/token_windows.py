@@ -7,7 +7,7 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.batch import Batch
-from trainer.core.dataset import Split
+from trainer.core.split import Split
 from trainer.utils.errors import DataError
 
 

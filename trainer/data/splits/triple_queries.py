@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX, Batch
-from trainer.core.dataset import Dataset, Split, TensorSplit
+from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
+from trainer.core.split import Split, TensorSplit
 from trainer.data.splits.graph_batches import SplitWithSharedInputs
 from trainer.data.splits.ragged import Ragged
 from trainer.metrics.ranking import filtered_ranks_and_nll, ranking_metrics

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import Batch
-from trainer.core.dataset import TensorSplit
 from trainer.core.dataset_info import TargetInfo
 from trainer.core.preprocessing import SPLITS
+from trainer.core.split import TensorSplit
 from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, is_constant
 from trainer.data.reference import baselines
 from trainer.utils.errors import DataError

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import Batch
-from trainer.core.dataset import Dataset, Split
+from trainer.core.dataset import Dataset
+from trainer.core.split import Split
 from trainer.metrics import gaussian
 from trainer.metrics.distances import energy_distance, mode_coverage
 from trainer.metrics.fid import frechet_distance

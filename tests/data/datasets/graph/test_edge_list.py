@@ -14,7 +14,7 @@ from tests.helpers.lab import lab
 from tests.helpers.resumed_runs import ResumedRun, hash_state
 from tests.helpers.small_graphs import EDGES, MANY, NODES, WITHIN, load_graph, load_graphs, write
 from tests.helpers.tiny import StopAt
-from trainer.core.dataset import FullBatchSplit, Split
+from trainer.core.split import FullBatchSplit, Split
 from trainer.engine.trainer import Trainer
 from trainer.utils.errors import DataError
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.core.dataset import TensorSplit
+from trainer.core.split import TensorSplit
 from trainer.data.datasets.image.moving_blob import MovingBlob, class_velocities, matched_filter, render_blobs
 
 OPTIONS: dict[str, Any] = {

@@ -15,7 +15,7 @@ from tests.helpers.lab import lab
 from tests.helpers.mask_folders import make_image, make_mask, read, read_error, rows, write
 from tests.helpers.real_data import FOLDER, needs
 from trainer.core.batch import IGNORE_INDEX
-from trainer.core.dataset import TensorSplit
+from trainer.core.split import TensorSplit
 from trainer.data.datasets.image.segmentation_folder import ISBI2012, SegmentationFolder
 from trainer.data.reference import baselines
 from trainer.data.splits.image_splits import RepeatedSplit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainer.core.dataset import TensorSplit
+from trainer.core.split import TensorSplit
 from trainer.data.datasets.multimodal.mod3 import Mod3, class_patterns, nearest_pattern
 
 SIZES = {"length": 10, "features": 8, "size": 28, "wavelength": 7.0}

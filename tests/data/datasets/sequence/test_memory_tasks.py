@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.helpers.lab import lab
-from trainer.core.dataset import TensorSplit
+from trainer.core.split import TensorSplit
 from trainer.data.datasets.sequence.memory_tasks import Adding, FirstPlusLast, FirstToken, VarLenSum
 from trainer.utils.errors import DataError
 

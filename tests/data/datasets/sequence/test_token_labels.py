@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from trainer.core.batch import IGNORE_INDEX
-from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset import Dataset
+from trainer.core.split import TensorSplit
 from trainer.data.datasets.sequence.token_labels import NeighborSum, TemporalOrder
 from trainer.utils.errors import DataError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.core.dataset import TensorSplit
+from trainer.core.split import TensorSplit
 from trainer.data.datasets.sequence.token_tasks import Reverse
 from trainer.utils.errors import DataError
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.helpers.lab import lab
 from tests.helpers.real_data import FOLDER, needs
-from trainer.core.dataset import Split
+from trainer.core.split import Split
 from trainer.data.datasets.text import documents
 from trainer.data.datasets.text.documents import ReviewPolarity, TextFolder, read_reviews
 from trainer.utils.errors import DataError

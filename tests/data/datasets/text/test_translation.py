@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from tests.helpers.lab import lab
 from tests.helpers.real_data import FOLDER, needs
 from trainer.core.batch import IGNORE_INDEX, Batch, ScoreAccumulator
-from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset import Dataset
 from trainer.core.decoding import DecoderState
+from trainer.core.split import TensorSplit
 from trainer.data.datasets.text.translation import Multi30k, SentencePairs
 from trainer.data.reference import baselines
 from trainer.tasks.seq2seq import Seq2Seq

@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset import Dataset
+from trainer.core.split import TensorSplit
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.generators import gaussian_mixture
 from trainer.data.readers import points

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo, DensityInfo
+from trainer.core.split import TensorSplit
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.generators import gaussian_mixture
 from trainer.data.readers import points

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, Split
+from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
+from trainer.core.split import Split
 from trainer.core.types import DataPath, NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.delimited import ColumnFinder, Table

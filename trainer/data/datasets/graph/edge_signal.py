@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, FullBatchSplit
+from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
+from trainer.core.split import FullBatchSplit
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import node_graph_sizes

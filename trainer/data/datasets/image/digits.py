@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo, ImageInfo
+from trainer.core.split import TensorSplit
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.generators import image_patterns
 from trainer.data.reference import baselines

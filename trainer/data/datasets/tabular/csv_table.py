@@ -10,9 +10,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo, TableInfo
 from trainer.core.preprocessing import Preprocessing
+from trainer.core.split import TensorSplit
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
 from trainer.data.encoding import column_checks, table_encoder, table_schema, targets
 from trainer.data.encoding.column_encoding import Column

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.class_sizes import class_sizes
-from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo, TableInfo, TargetInfo
+from trainer.core.split import TensorSplit
 from trainer.core.types import NonNegativeInt
 from trainer.data.reference import baselines
 from trainer.data.splits.splitting import split_by_order, stratified_order

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset, TensorSplit
+from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
+from trainer.core.split import TensorSplit
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt, Probability
 from trainer.data.reference import baselines
 from trainer.data.reference.bayes_optimal import flip_optimum, logistic_optimum, moon_points, moons_optimum
