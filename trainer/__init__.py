@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainer.config.compose import Config
+    from trainer.config.run_config import Config
     from trainer.core import rng
     from trainer.core.batch import Batch, RowValues, Score
     from trainer.core.dataset import Dataset
@@ -102,7 +102,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "trainer.config.compose": ("Config",),
+    "trainer.config.run_config": ("Config",),
     "trainer.core": ("rng",),
     "trainer.core.batch": ("Batch", "RowValues", "Score"),
     "trainer.core.dataset": ("Dataset",),
@@ -235,7 +235,7 @@ def run(config: Config, *, quiet: bool = False) -> Result:
 
 
 def _check_config(config: object) -> None:
-    from trainer.config.compose import Config
+    from trainer.config.run_config import Config
 
     if not isinstance(config, Config):
         raise TypeError(f"config must be the result of trainer.compose, not a {type(config).__name__}")

@@ -7,7 +7,7 @@ import pytest
 from tests.helpers.own_runs import train_run
 from trainer.cli import main, verb_args
 from trainer.config.introspection import Parameter
-from trainer.runs import saved_run
+from trainer.runs import run_overrides, saved_run
 from trainer.utils.errors import ConfigError
 
 PARAMETERS = verb_args.get_verb_parameters("sample", "trainer.tasks.language.Language")
@@ -60,7 +60,7 @@ def test_verb_with_parameters_also_lists_global_keys() -> None:
 def test_invalid_data_override_of_a_saved_run_is_reported() -> None:
     saved = saved_run.load(train_run("csv"))
     with pytest.raises(ConfigError) as excinfo:
-        saved_run.with_verb_overrides(saved, ["data.paht=x.csv", "data.taget=y", "data.target=y", "data.path=5"])
+        run_overrides.with_verb_overrides(saved, ["data.paht=x.csv", "data.taget=y", "data.target=y", "data.path=5"])
     accepted = "for a run that is used again: allow_changed_data, data_dir, "
     lines = [
         f"data.paht: unknown key; did you mean data.path? {accepted}",

@@ -19,7 +19,7 @@ from trainer.config import compose
 from trainer.config.schema import Settings
 from trainer.engine import dataset_loading, factory
 from trainer.inference import evaluate
-from trainer.runs import saved_run, train
+from trainer.runs import run_overrides, saved_run, train
 from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -227,7 +227,7 @@ def test_allow_changed_data_permits_evaluation_on_changed_rows(tmp_path: Path) -
     with pytest.raises(ConfigError, match=r"rows: 40 before, 50 now\n.*allow_changed_data=true"):
         evaluate.evaluate_run(saved_run.load(path))
     assert (
-        evaluate.evaluate_run(saved_run.load_from_args("evaluate", [str(path), "allow_changed_data=true"])[0])[
+        evaluate.evaluate_run(run_overrides.load_from_args("evaluate", [str(path), "allow_changed_data=true"])[0])[
             "accuracy"
         ]
         <= 1

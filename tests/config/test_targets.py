@@ -14,7 +14,7 @@ import yaml
 from tests.helpers.commands import SMALL, find_runs, train, write
 from trainer.cli import main
 from trainer.config import compose, plugins, registry, torch_classes, validation
-from trainer.runs import saved_run
+from trainer.runs import run_overrides, saved_run
 from trainer.runs import train as runner
 from trainer.utils.errors import ConfigError
 
@@ -261,5 +261,5 @@ def test_built_in_options_name_only_built_in_classes() -> None:
 def test_evaluate_refuses_a_plugin_that_the_run_lacks(cwd: Path) -> None:
     path = runner.run(compose.compose(["model=mlp", "data=moons", "max_steps=1", "draw=false"])).run_dir
     with pytest.raises(ConfigError, match="trained without the module evil"):
-        saved_run.load_from_args("evaluate", [path, "plugins=[evil]"])
+        run_overrides.load_from_args("evaluate", [path, "plugins=[evil]"])
     assert not (cwd / MARKER).exists()

@@ -18,7 +18,7 @@ from PIL import Image
 from tests.helpers.marks import mark_slow_after
 from tests.helpers.own_runs import MODELS, USER_FILES, copy_files
 from trainer.config import compose
-from trainer.config.compose import Config
+from trainer.config.run_config import Config
 from trainer.engine import dataset_fingerprint, dataset_loading, factory
 
 pytestmark = pytest.mark.usefixtures("in_tmp")

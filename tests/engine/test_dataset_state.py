@@ -12,7 +12,7 @@ from trainer.core.dataset import Dataset
 from trainer.core.split import FullBatchSplit, TensorSplit
 from trainer.engine.dataset_state import EXCERPT_BYTES, EXCERPT_ROWS, make_excerpt, restore_from_state
 from trainer.inference import sample
-from trainer.runs import saved_run
+from trainer.runs import run_overrides
 from trainer.utils.errors import ConfigError
 
 
@@ -38,7 +38,7 @@ def test_interpolation_between_rows_outside_the_excerpt_reads_the_data(
     monkeypatch.chdir(tmp_path)
     overrides = ["model=binary_vae", "data=digits", "data.size=8", "model.hidden=[8]", "model.latent=2", "max_steps=1"]
     run = trainer.run(trainer.compose([*overrides, "task.classifier=null", "task.samples=20", "draw=false"]))
-    saved, _ = saved_run.load_from_args("sample", [run.run_dir])
+    saved, _ = run_overrides.load_from_args("sample", [run.run_dir])
     assert list(sample.sample_run(saved, {"count": 3}))
     assert list(sample.sample_run(saved, {"count": 3, "start": EXCERPT_ROWS["test"], "end": 100}))
 

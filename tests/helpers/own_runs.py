@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.helpers.own_files import OWN_FILES, OWN_SETS
 from trainer.config import compose
 from trainer.inference import evaluate
-from trainer.runs import saved_run, train
+from trainer.runs import run_overrides, train
 
 MODELS = {
     "csv": "mlp",
@@ -52,4 +52,4 @@ def train_run(name: str, *more: str) -> Path:
 
 
 def evaluate_scores(path: Path, *overrides: str) -> dict[str, float]:
-    return evaluate.evaluate_run(saved_run.load_from_args("evaluate", [str(path), *overrides])[0])
+    return evaluate.evaluate_run(run_overrides.load_from_args("evaluate", [str(path), *overrides])[0])

@@ -14,10 +14,10 @@ import torch
 
 from tests.helpers.marks import mark_slow_after
 from tests.helpers.own_runs import evaluate_scores, train_run
-from trainer.config.compose import drop_runtime_keys
+from trainer.config.run_config import drop_runtime_keys
 from trainer.core import rng
 from trainer.inference import evaluate
-from trainer.runs import consistency, saved_run
+from trainer.runs import consistency, run_overrides
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
 
@@ -98,8 +98,8 @@ def test_a_lost_configuration_is_read_from_the_checkpoint() -> None:
 def test_data_dir_override_applies_to_a_saved_run(tmp_path: Path) -> None:
     """Also to a group that repeats the global key."""
     path = train_run("csv")
-    saved, _ = saved_run.load_from_args("evaluate", [str(path), f"data_dir={tmp_path}"])
-    repeated = saved_run.with_verb_overrides(
+    saved, _ = run_overrides.load_from_args("evaluate", [str(path), f"data_dir={tmp_path}"])
+    repeated = run_overrides.with_verb_overrides(
         replace(saved, tree=saved.tree | {"data": {**saved.tree["data"], "data_dir": str(tmp_path)}}),
         ["data_dir=elsewhere"],
     )

@@ -15,7 +15,7 @@ from torch import nn
 from tests.helpers.in_process import run as train_mlp
 from tests.helpers.own_runs import copy_files
 from trainer.config import compose
-from trainer.config.compose import Config
+from trainer.config.run_config import Config
 from trainer.core.dataset import Dataset
 from trainer.engine import factory
 from trainer.engine.trainer import Trainer

@@ -15,7 +15,7 @@ from tests.helpers.states import equal
 from trainer.config import compose, plugins
 from trainer.engine import factory
 from trainer.inference import evaluate
-from trainer.runs import consistency, fid_feature_network, run_dir, saved_run, train
+from trainer.runs import consistency, fid_feature_network, run_dir, run_overrides, saved_run, train
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
 
@@ -49,7 +49,7 @@ def train_run(*overrides: str) -> Result:
 
 
 def evaluate_scores(result: Result, *overrides: str) -> dict[str, float]:
-    return evaluate.evaluate_run(saved_run.load_from_args("evaluate", [result.run_dir, *overrides])[0])
+    return evaluate.evaluate_run(run_overrides.load_from_args("evaluate", [result.run_dir, *overrides])[0])
 
 
 def network_mtimes() -> dict[str, int]:

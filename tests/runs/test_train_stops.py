@@ -13,7 +13,7 @@ from tests.helpers.commands import find_runs, start, train, write
 from tests.helpers.in_process import read_metrics, run, send_signal_at
 from trainer.config import compose
 from trainer.engine.trainer import Trainer
-from trainer.runs import run_dir, run_report, saved_run
+from trainer.runs import run_dir, run_overrides, run_report, saved_run
 from trainer.runs import train as runner
 from trainer.utils.errors import ConfigError, Interrupted, NonFiniteError
 
@@ -105,11 +105,11 @@ def test_resume_accepts_runtime_overrides(monkeypatch: pytest.MonkeyPatch, capsy
 def test_data_dir_override_applies_to_a_resumed_run() -> None:
     overrides = ["model=gcn", "data=cora", "data_dir=/here"]
     saved, requested = compose.compose(overrides), compose.compose([*overrides[:2], "data_dir=/there"])
-    merged = saved_run.with_runtime_overrides(saved, requested)
+    merged = run_overrides.with_runtime_overrides(saved, requested)
     assert (merged.settings.data_dir, merged.tree["data_dir"], merged.tree["data"]["data_dir"]) == ("/there",) * 3
     assert merged.config_hash == saved.config_hash
     own = compose.compose([*overrides, "data.data_dir=/own"])
-    assert saved_run.with_runtime_overrides(own, requested).tree["data"]["data_dir"] == "/own"
+    assert run_overrides.with_runtime_overrides(own, requested).tree["data"]["data_dir"] == "/own"
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from tests.helpers.own_runs import MODELS, USER_FILES, copy_files, evaluate_scor
 from trainer.config import compose
 from trainer.engine import checkpoint, dataset_state
 from trainer.inference import inspection, sample, score
-from trainer.runs import saved_run, train
+from trainer.runs import run_overrides, saved_run, train
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError, Interrupted
 
@@ -176,7 +176,7 @@ def test_resuming_with_changed_data_raises(
     other = train.run(compose.compose([*overrides, "resume=auto"]))
     assert Path(other.run_dir) != path, "resume=auto must find only a run of the same data"
     if change is halve_files:
-        done = train.resume_run(saved_run.load_from_args("resume", [str(path), "allow_changed_data=true"])[0])
+        done = train.resume_run(run_overrides.load_from_args("resume", [str(path), "allow_changed_data=true"])[0])
         assert done.data_digest == other.data_digest, "its scores are of the changed data"
         assert evaluate_scores(path) == done.test, "later evaluations are of the changed data"
 

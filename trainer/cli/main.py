@@ -167,9 +167,9 @@ def print_version() -> int:
 def resume_run(arguments: Sequence[str]) -> int:
     """Run ``train resume RUN [key=value ...]``."""
     from trainer.cli import verb_args
-    from trainer.runs import saved_run
+    from trainer.runs import run_overrides
 
-    saved, rest = saved_run.load_from_args("resume", arguments)
+    saved, rest = run_overrides.load_from_args("resume", arguments)
     verb_args.parse_verb_args("resume", rest, {})
     with pause_gc(freeze=True):
         from trainer.runs import train
@@ -180,9 +180,9 @@ def resume_run(arguments: Sequence[str]) -> int:
 def evaluate_run(arguments: Sequence[str]) -> int:
     """Run ``train evaluate RUN [key=value ...]``."""
     from trainer.cli import verb_args
-    from trainer.runs import saved_run
+    from trainer.runs import run_overrides
 
-    saved, rest = saved_run.load_from_args("evaluate", arguments)
+    saved, rest = run_overrides.load_from_args("evaluate", arguments)
     verb_args.parse_verb_args("evaluate", rest, {})
     with pause_gc(freeze=True):
         from trainer.inference import evaluate
@@ -201,9 +201,9 @@ def predict_run(arguments: Sequence[str]) -> int:
     """
     from trainer.cli import verb_args
     from trainer.core.types import PositiveInt
-    from trainer.runs import saved_run
+    from trainer.runs import run_overrides
 
-    saved, rest = saved_run.load_from_args("predict", arguments)
+    saved, rest = run_overrides.load_from_args("predict", arguments)
     task = verb_args.get_verb_parameters("predict", saved.tree["task"]["_target_"])
     predict_keys = {key: parameter for key, parameter in task.items() if key != "batch"}
     data = verb_args.get_data_parameters("read_chunks", saved.tree["data"]["_target_"])
@@ -228,9 +228,9 @@ def predict_run(arguments: Sequence[str]) -> int:
 def sample_run(arguments: Sequence[str]) -> int:
     """Run ``train sample RUN key=value ...``."""
     from trainer.cli import verb_args
-    from trainer.runs import saved_run
+    from trainer.runs import run_overrides
 
-    saved, rest = saved_run.load_from_args("sample", arguments)
+    saved, rest = run_overrides.load_from_args("sample", arguments)
     parameters = verb_args.get_verb_parameters("sample", saved.tree["task"]["_target_"])
     options = verb_args.parse_verb_args("sample", rest, parameters)
     with pause_gc(freeze=True):
@@ -244,9 +244,9 @@ def sample_run(arguments: Sequence[str]) -> int:
 def score_run(arguments: Sequence[str]) -> int:
     """Run ``train score RUN [input=PATH]``."""
     from trainer.cli import verb_args
-    from trainer.runs import saved_run
+    from trainer.runs import run_overrides
 
-    saved, rest = saved_run.load_from_args("score", arguments)
+    saved, rest = run_overrides.load_from_args("score", arguments)
     verb_args.get_verb_parameters("score", saved.tree["task"]["_target_"], method="score_rows")
     options = verb_args.parse_verb_args("score", rest, verb_args.make_parameters("score", {"input": str}))
     with pause_gc(freeze=True):

@@ -158,10 +158,10 @@ def _show_run(words: Sequence[str]) -> int:
     """Print the layers of a saved run's model, or draw its feature maps: ``train show RUN [features=LAYER row=N]``."""
     from trainer.cli import verb_args
     from trainer.core.types import NonNegativeInt
-    from trainer.runs import saved_run
+    from trainer.runs import run_overrides
 
     _reject_option_name(words[0])
-    saved, rest = saved_run.load_from_args("show", words)
+    saved, rest = run_overrides.load_from_args("show", words)
     parameters = verb_args.make_parameters("show", {"features": str, "row": NonNegativeInt})
     options = verb_args.parse_verb_args("show", rest, parameters)
     if "row" in options and "features" not in options:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import Any, get_type_hints
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
@@ -24,120 +20,10 @@ from trainer.config.overrides import (
     parse_overrides,
 )
 from trainer.config.registry import OBJECT_GROUPS
+from trainer.config.run_config import Config
 from trainer.config.schema import Settings
 from trainer.config.validation import check_config, declare_config_plugins, find_problems
 from trainer.utils.errors import ConfigError, IncompatibleError, UnknownNameError
-
-if TYPE_CHECKING:
-    from trainer.core.preprocessing import Preprocessing
-
-RUNTIME_ONLY_KEYS = {
-    "resume",
-    "debug",
-    "verbose",
-    "device",
-    "threads",
-    "num_workers",
-    "worker_timeout",
-    "save_every",
-    "data_dir",
-    "jobs",
-    "fingerprint",
-    "allow_changed_data",
-    "draw",
-    "draw_seconds",
-    "logger",
-    "log_every",
-}
-"""Keys that do not affect training: runs that differ only in these have the same configuration hash."""
-
-
-def repeats_runtime_key(key: str, value: object, tree: Mapping[str, Any]) -> bool:
-    """Return whether a key of a group only repeats a runtime key, as in ``data_dir: ${data_dir}``.
-
-    Args:
-        key: Key in the group, without the group.
-        value: Its value.
-        tree: Configuration with the global keys.
-    """
-    return key in RUNTIME_ONLY_KEYS and key in tree and value in (tree[key], f"${{{key}}}")
-
-
-def drop_runtime_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration without runtime keys and the keys of groups that only repeat one."""
-    return {
-        key: {name: item for name, item in value.items() if not repeats_runtime_key(name, item, tree)}
-        if isinstance(value, Mapping)
-        else value
-        for key, value in tree.items()
-        if key not in RUNTIME_ONLY_KEYS
-    }
-
-
-@dataclass(frozen=True)
-class Config:
-    """Composed and validated configuration.
-
-    Attributes:
-        tree: Plain values with every interpolation resolved.
-        raw: The same, but with values from the environment left as ``${oc.env:...}``; this is what is saved.
-        names: Chosen option of each group.
-        overrides: Overrides of the command line.
-        run_dir: Run directory.
-        sweep_dir: Directory of the sweep that the run belongs to.
-        settings: Values of the global keys.
-        working_dir: Directory that relative paths refer to.
-        moved_paths: Current paths of data files that were moved, by key.
-        fingerprint: Fingerprint of the user's data files; None before it is computed.
-        fingerprint_time: Time at which it was computed, in seconds.
-        fitted: Preprocessing of another run, if rows are to be encoded in the same way.
-    """
-
-    tree: Mapping[str, Any]
-    raw: Mapping[str, Any]
-    names: Mapping[str, str]
-    overrides: Sequence[str]
-    run_dir: str
-    sweep_dir: str
-    settings: Settings = field(repr=False)
-    working_dir: str = field(default_factory=os.getcwd)
-    moved_paths: Mapping[str, str] = field(default_factory=dict)
-    fingerprint: Mapping[str, Any] | None = field(default=None, repr=False)
-    fingerprint_time: float = field(default=0.0, repr=False)
-    fitted: Preprocessing | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def data_digest(self) -> str | None:
-        """Digest of the contents of the user's data files, or None if there are none."""
-        return None if self.fingerprint is None else str(self.fingerprint["digest"])
-
-    @property
-    def config_hash(self) -> str:
-        """Hash of everything that affects training: the keys and the contents of the user's data files."""
-        return self.compute_config_hash(self.data_digest)
-
-    def compute_config_hash(self, data_digest: str | None) -> str:
-        """Return the configuration hash for a given digest of the user's data files.
-
-        Args:
-            data_digest: Digest of the contents; None if there are no files.
-        """
-        training_config = drop_runtime_keys(self.tree)
-        if not training_config["callbacks"]:  # as in runs that were saved before there was this group
-            del training_config["callbacks"]
-        training_config["plugins"] = self._list_training_plugins()
-        if data_digest is not None:
-            training_config["data_digest"] = data_digest
-        return hashlib.sha256(json.dumps(training_config, sort_keys=True).encode()).hexdigest()[:16]
-
-    def _list_training_plugins(self) -> list[str]:
-        """Return the plugins without those that define only loggers."""
-        loggers = self.tree["logger"].values()
-        others = [*self.tree["callbacks"].values(), *(self.tree[group] for group in OBJECT_GROUPS)]
-        logger_modules, other_modules = (
-            {str(node["_target_"]).partition(".")[0] for node in nodes} for nodes in (loggers, others)
-        )
-        return [name for name in self.tree["plugins"] if name not in logger_modules - other_modules]
 
 
 def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> Config:

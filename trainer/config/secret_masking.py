@@ -18,7 +18,6 @@ from omegaconf import Container, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
-from trainer.config.overrides import parse_overrides
 from trainer.utils.errors import ConfigError
 
 ENV_PLACEHOLDER = "a value of the environment"
@@ -133,6 +132,8 @@ def mask_override(text: str) -> str:
         return text if "${" in value else f"{key}={MASK}"
     if "{" not in value or not any(map(is_secret_key, MAPPING_KEY_PATTERN.findall(value))):
         return text
+    from trainer.config.overrides import parse_overrides  # imports Hydra, which a saved run does not need
+
     try:
         parsed = parse_overrides([text])[0].value()
     except ConfigError:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config import introspection
-from trainer.config.compose import Config
+from trainer.config.run_config import Config
 from trainer.core.dataset import Dataset
 from trainer.core.types import MISSING
 from trainer.engine import dataset_fingerprint, dataset_state, factory

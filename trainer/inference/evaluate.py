@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from trainer.config.compose import Config
+from trainer.config.run_config import Config
 from trainer.core import rng
 from trainer.engine import evaluation, factory
 from trainer.engine.config_errors import explain_errors

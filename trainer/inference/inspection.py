@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from trainer.config.compose import Config
+from trainer.config.run_config import Config
 from trainer.core.batch import Batch
 from trainer.core.dataset import Dataset
 from trainer.core.task import Task

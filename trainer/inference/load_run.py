@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from trainer.config.compose import Config
+from trainer.config.run_config import Config
 from trainer.core.dataset import Dataset
 from trainer.core.task import Task
 from trainer.engine import checkpoint, dataset_loading, device, factory
 from trainer.engine.config_errors import explain_errors
-from trainer.runs import consistency, fid_feature_network
-from trainer.runs.resume import with_saved_fingerprint
-from trainer.runs.train import train_nested_run
-from trainer.viz.console import show_warnings
+from trainer.runs import consistency
 
 
 def load_run(config: Config, *, reads_files: bool = True, to_score: bool = False) -> tuple[Task, Dataset]:
     """Load the task of a saved run with its best weights, in evaluation mode, and its data as encoded in training.
+
+    Prepares the process for a command: number of threads, memory, warnings on the terminal.
 
     Args:
         config: Configuration of the run, from ``saved_run.load``.
@@ -28,19 +29,56 @@ def load_run(config: Config, *, reads_files: bool = True, to_score: bool = False
     Raises:
         ConfigError: The files in the run directory belong to different runs, or the data has changed.
     """
-    file = Path(config.run_dir) / checkpoint.BEST
+    from trainer.viz.console import show_warnings
+
     best = consistency.load_best(Path(config.run_dir))
     torch.set_num_threads(config.settings.threads or best["run_metadata"]["threads"])
     device.keep_freed_memory()
     with show_warnings():
-        data = (dataset_loading.reload_dataset if reads_files else dataset_loading.restore_dataset)(
-            config, best["data"]
-        )
+        data = load_data(config, best, reads_files=reads_files)
     if to_score:
-        fid_feature_network.attach_feature_extractor(with_saved_fingerprint(config, best), data, train_nested_run)
+        _attach_feature_network(config, best, data)
     with show_warnings():
         target_device = device.select_available_device(config.settings.device)
+    return load_task(config, best, data).to(target_device), data
+
+
+def load_data(config: Config, best: Mapping[str, Any], *, reads_files: bool) -> Dataset:
+    """Load the data set of a saved run with its preprocessing.
+
+    Args:
+        config: Configuration of the run.
+        best: Checkpoint of its best weights.
+        reads_files: Read the files of the data set; otherwise it is restored from the checkpoint.
+
+    Raises:
+        ConfigError: The data has changed or cannot be read.
+    """
+    load = dataset_loading.reload_dataset if reads_files else dataset_loading.restore_dataset
+    return load(config, best["data"])
+
+
+def load_task(config: Config, best: Mapping[str, Any], data: Dataset) -> Task:
+    """Build the task of a saved run with its best weights, on the CPU and in evaluation mode.
+
+    Args:
+        config: Configuration of the run.
+        best: Checkpoint of its best weights.
+        data: Its data set.
+
+    Raises:
+        ConfigError: The weights do not fit the model.
+    """
     with explain_errors(config.tree, "model"):
-        task = factory.make_task(config.tree, data, config.names).to(target_device)
-    consistency.load_weights(task, best, file)
-    return task.eval(), data
+        task = factory.make_task(config.tree, data, config.names)
+    consistency.load_weights(task, best, Path(config.run_dir) / checkpoint.BEST)
+    return task.eval()
+
+
+def _attach_feature_network(config: Config, best: Mapping[str, Any], data: Dataset) -> None:
+    """Attach the trained feature network of sample metrics; it may have to be trained, which needs the whole package."""
+    from trainer.runs import fid_feature_network
+    from trainer.runs.resume import with_saved_fingerprint
+    from trainer.runs.train import train_nested_run
+
+    fid_feature_network.attach_feature_extractor(with_saved_fingerprint(config, best), data, train_nested_run)

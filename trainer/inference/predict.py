@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer.config.compose import Config
+from trainer.config.run_config import Config
 from trainer.core.dataset import Dataset
 from trainer.core.split import Split
 from trainer.engine import evaluation, factory

@@ -7,7 +7,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
 
-from trainer.config.compose import Config
+from trainer.config.run_config import Config
 from trainer.core.task import Sampler, Task
 from trainer.engine import factory
 from trainer.engine.config_errors import explain_errors

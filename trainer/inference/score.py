@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.config.compose import Config
+from trainer.config.run_config import Config
 from trainer.core import artifacts
 from trainer.engine import evaluation, factory
 from trainer.engine.config_errors import explain_errors

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer.config import migrations, secret_masking
-from trainer.config.compose import drop_runtime_keys
+from trainer.config.run_config import drop_runtime_keys
 from trainer.core.task import Task
 from trainer.engine import checkpoint, checkpoint_schema, renamed_state
 from trainer.engine.checkpoint import LAST

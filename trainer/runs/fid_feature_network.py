@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config import compose, plugins
-from trainer.config.compose import RUNTIME_ONLY_KEYS, Config
+from trainer.config.run_config import RUNTIME_ONLY_KEYS, Config
 from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.task import Task

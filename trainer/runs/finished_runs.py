@@ -13,7 +13,7 @@ from typing import Any, ClassVar, cast
 import yaml
 
 from trainer.config import migrations, yaml_limits
-from trainer.config.compose import RUNTIME_ONLY_KEYS, repeats_runtime_key
+from trainer.config.run_config import RUNTIME_ONLY_KEYS, repeats_runtime_key
 from trainer.core.metric import Metric
 from trainer.metrics.registry import find_metric
 from trainer.runs import results as result

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config import migrations
-from trainer.config.compose import Config
+from trainer.config.run_config import Config
 from trainer.runs import run_dir, saved_run
 from trainer.utils.errors import UserError
 

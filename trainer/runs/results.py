@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from trainer.config import migrations, secret_masking
-from trainer.config.compose import Config
+from trainer.config.run_config import Config
 from trainer.core.types import Number, find_mismatches
 from trainer.runs import recovery, run_dir
 from trainer.utils import atomic_write

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trainer.config.compose import Config
+from trainer.config.run_config import Config
 from trainer.core.metric import Metric
 from trainer.engine import checkpoint, checkpoint_schema, renamed_state
 from trainer.engine.trainer import Trainer

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from trainer.config import secret_masking
-from trainer.config.compose import Config
+from trainer.config.run_config import Config
 from trainer.engine import factory
 from trainer.engine.callbacks import Callback
 from trainer.runs import run_dir

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from trainer.config import secret_masking
-from trainer.config.compose import Config
+from trainer.config.run_config import Config
 from trainer.engine import checkpoint, device
 from trainer.engine.config_errors import explain_errors
 from trainer.runs import run_dir, run_log, run_report

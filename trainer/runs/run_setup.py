@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from trainer.config import migrations, secret_masking
-from trainer.config.compose import Config
+from trainer.config.run_config import Config
 from trainer.core import rng
 from trainer.core.dataset import Dataset
 from trainer.core.task import Task

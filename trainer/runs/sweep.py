@@ -24,9 +24,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from trainer.config import compose, config_dir, registry, secret_masking
-from trainer.config.compose import Config
 from trainer.config.defaults_list import get_builtin_dir
 from trainer.config.overrides import parse_overrides
+from trainer.config.run_config import Config
 from trainer.config.sweep_grid import expand_combinations
 from trainer.runs import run_dir
 from trainer.utils import atomic_write, signals

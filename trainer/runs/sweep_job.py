@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from trainer.config.compose import Config
+from trainer.config.run_config import Config
 from trainer.runs import run_dir
 from trainer.runs.results import Result
 from trainer.utils import atomic_write, signals

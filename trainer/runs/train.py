@@ -11,13 +11,22 @@ from typing import IO
 from omegaconf import OmegaConf
 
 from trainer.config import migrations, plugins, secret_masking
-from trainer.config.compose import Config
+from trainer.config.run_config import Config
 from trainer.core import rng
 from trainer.engine import checkpoint, dataset_loading
 from trainer.engine.config_errors import explain_errors
 from trainer.engine.dataloader import Loader
 from trainer.engine.trainer import Trainer
-from trainer.runs import consistency, matching_run, run_artifacts, run_callbacks, run_dir, run_report, saved_run
+from trainer.runs import (
+    consistency,
+    matching_run,
+    run_artifacts,
+    run_callbacks,
+    run_dir,
+    run_overrides,
+    run_report,
+    saved_run,
+)
 from trainer.runs.results import Result, create_result
 from trainer.runs.resume import load_saved_state, with_saved_fingerprint
 from trainer.runs.run_context import open_run, record_outcome, record_stop
@@ -49,10 +58,10 @@ def run(config: Config) -> Result:
         return _start_new_run(dataset_loading.add_fingerprint(config))
     if settings.resume != "auto":
         saved_config = saved_run.load(Path(settings.resume), settings.plugins)
-        conflicts = saved_run.find_conflicting_overrides(config, saved_config)
+        conflicts = run_overrides.find_conflicting_overrides(config, saved_config)
         if conflicts:
             raise ConfigError(*conflicts, "the configuration of a resumed run is fixed; start a new run to change it")
-        return resume_run(saved_run.with_runtime_overrides(saved_config, config))
+        return resume_run(run_overrides.with_runtime_overrides(saved_config, config))
     config = dataset_loading.add_fingerprint(config)
     path = matching_run.find_matching_run(config, Path(config.run_dir))
     if path is None:

@@ -1,0 +1,131 @@
+"""Overrides of the configuration of a saved run: by the command line of a subcommand or of a resumed run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from omegaconf import OmegaConf
+
+from trainer.config import introspection, plugins
+from trainer.config.overrides import parse_overrides
+from trainer.config.registry import LIST_GROUPS
+from trainer.config.run_config import RUNTIME_ONLY_KEYS, Config
+from trainer.config.schema import Settings
+from trainer.config.validation import check_value
+from trainer.runs import saved_run
+from trainer.runs.commands import COMMANDS, OVERRIDABLE_KEYS
+from trainer.utils.errors import ConfigError
+from trainer.utils.paths import is_path_argument
+from trainer.utils.suggest import did_you_mean
+
+
+def load_from_args(verb: str, arguments: Sequence[str]) -> tuple[Config, list[str]]:
+    """Load the configuration of the run that a subcommand names, with its runtime overrides applied.
+
+    Args:
+        verb: Name of the subcommand, for messages.
+        arguments: Its arguments: a run directory, overrides, plugins, and options of the subcommand.
+
+    Returns:
+        The configuration, and the remaining arguments, which are options of the subcommand.
+
+    Raises:
+        ConfigError: There is no run directory or several, or as ``saved_run.load`` and ``with_verb_overrides``.
+    """
+    words, modules = plugins.split_plugin_args(arguments)
+    run_dirs = [word for word in words if is_path_argument(word)]
+    if len(run_dirs) != 1:
+        raise ConfigError(f"train {verb} takes one run directory, as in: train {verb} {COMMANDS[verb].example}")
+    words = [word for word in words if word not in run_dirs]
+    overrides = [word for word in words if word.partition("=")[0] in OVERRIDABLE_KEYS or word.startswith("data.")]
+    config = saved_run.load(Path(run_dirs[0]), modules)
+    unused_modules = [name for name in modules if name not in config.settings.plugins]
+    if unused_modules:
+        raise ConfigError(f"plugins: this run was trained without the module {', '.join(unused_modules)}")
+    return with_verb_overrides(config, overrides), [word for word in words if word not in overrides]
+
+
+def with_verb_overrides(config: Config, words: Sequence[str]) -> Config:
+    """Apply overrides of a subcommand: another device or data directory, and new paths of moved data files.
+
+    Args:
+        config: Configuration of the run.
+        words: The overrides.
+
+    Raises:
+        ConfigError: A value is invalid, or a key is fixed for a trained run; all problems are reported.
+    """
+    kinds = get_type_hints(Settings, include_extras=True)
+    paths = [
+        *introspection.find_data_paths(config.tree["data"]["_target_"]),
+        *({"data_dir"} & config.tree["data"].keys()),
+    ]
+    path_keys, known_keys = ([f"data.{key}" for key in keys] for keys in (paths, [*paths, *config.tree["data"]]))
+    problems: list[str] = []
+    flat: dict[str, Any] = {}
+    moved_paths: dict[str, str] = {}
+    for item in parse_overrides(words):
+        key, value = item.key_or_group, item.value()
+        if key in OVERRIDABLE_KEYS:
+            problems += check_value(key, value, kinds[key])
+            flat[key] = value
+        elif key in path_keys:
+            problems += check_value(key, value, str)
+            moved_paths[key.removeprefix("data.")] = str(Path(str(value)).expanduser().absolute())
+        else:
+            is_known = key in known_keys or not key.startswith("data.")
+            reason = (
+                "the configuration of a trained run is fixed;"
+                if is_known
+                else f"unknown key{did_you_mean(key, known_keys) or ';'}"
+            )
+            problems.append(
+                f"{key}: {reason} for a run that is used again: {', '.join((*sorted(OVERRIDABLE_KEYS), *path_keys))}"
+            )
+    if problems:
+        raise ConfigError(*problems)
+    return replace(_with_global_keys(config, flat), moved_paths=moved_paths)
+
+
+def find_conflicting_overrides(new_config: Config, saved_config: Config) -> list[str]:
+    """List the overrides of a command line that contradict the run it resumes.
+
+    Args:
+        new_config: Configuration of the command line.
+        saved_config: Configuration of the saved run.
+    """
+    problems = []
+    for key in (item.key_or_group for item in parse_overrides(new_config.overrides)):
+        saved_value, value = (
+            source.names[key] if key in source.names else OmegaConf.select(OmegaConf.create(dict(source.tree)), key)
+            for source in (saved_config, new_config)
+        )
+        if key.split(".")[0] not in RUNTIME_ONLY_KEYS and saved_value != value:
+            problems.append(f"{key}: the run has {saved_value!r}, {value!r} given")
+    return problems
+
+
+def with_runtime_overrides(config: Config, new_config: Config) -> Config:
+    """Apply the runtime-only keys of a command line to a saved run: device, data directory, verbosity, loggers.
+
+    Args:
+        config: Configuration of the saved run.
+        new_config: Configuration of the command line.
+    """
+    keys = {item.key_or_group.split(".")[0] for item in parse_overrides(new_config.overrides)} & RUNTIME_ONLY_KEYS
+    return _with_global_keys(config, {key: new_config.tree[key] for key in keys})
+
+
+def _with_global_keys(config: Config, new: Mapping[str, Any]) -> Config:
+    """Replace global keys, also within groups that refer to them, as in ``data_dir: ${data_dir}``."""
+
+    def change(node: Mapping[str, Any]) -> dict[str, Any]:
+        repeated_keys = {key for key in new.keys() & node.keys() if node[key] == config.tree[key]}
+        children = {key: change(value) for key, value in node.items() if isinstance(value, Mapping)}
+        return {**node, **children, **{key: new[key] for key in repeated_keys}}
+
+    flat = {key: value for key, value in new.items() if key not in LIST_GROUPS}
+    return replace(config, tree=change(config.tree), settings=replace(config.settings, **flat))
