@@ -162,7 +162,7 @@ def test_public_names_exist_and_are_visible_to_type_checkers() -> None:
         for n in node.names
     }
     assert imported == {f"{module}.{name}" for module, names in trainer._MODULES.items() for name in names}
-    assert {name.rpartition(".")[2] for name in imported} | {"__version__", "build", "compose", "run"} == {
+    assert {name.rpartition(".")[2] for name in imported} | {"__version__", "build", "compose", "load", "run"} == {
         *trainer.__all__
     }
     with pytest.raises(AttributeError, match="has no attribute 'Tasks'"):

@@ -13,6 +13,7 @@ import trainer
 from trainer.cli import main, verb_args
 from trainer.config import compose
 from trainer.config.plugins import declare_plugins
+from trainer.inference import method_options
 from trainer.runs import train
 
 ROOT = Path(__file__).parent.parent
@@ -141,7 +142,9 @@ def test_documented_command_composes(line: str) -> None:
 @pytest.mark.parametrize(("model", "data", "words"), SAMPLES)
 def test_documented_sample_command_parses(model: str, data: str, words: str) -> None:
     target = compose.compose([f"model={model}", f"data={data}"]).tree["task"]["_target_"]
-    assert verb_args.parse_verb_args("sample", words.split(), verb_args.get_verb_parameters("sample", target))["prompt"]
+    assert verb_args.parse_verb_args("sample", words.split(), method_options.find_task_options(target, "sample"))[
+        "prompt"
+    ]
 
 
 def test_files_named_in_contributing_exist() -> None:

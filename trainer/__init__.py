@@ -5,6 +5,8 @@
     config = trainer.compose(["model=lstm", "data=synthetic_seq", "epochs=3"])
     data, task = trainer.build(config)   # task.model is the network
     result = trainer.run(config)         # trains, validates, tests; result.test["accuracy"]
+    model = trainer.load(result.run_dir)
+    labels = model.predict(rows)         # a data frame, arrays, texts, images or the path of a file
 
 Base classes and annotations for plugins are exported here too: ``from trainer import Task, PositiveInt``.
 
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from trainer.data.reference import baselines
     from trainer.data.splits.splitting import split_by_order
     from trainer.engine.callbacks import Callback
+    from trainer.inference.trained_model import TrainedModel
     from trainer.optim.lr_schedules import LRSchedule
     from trainer.runs.results import Result
     from trainer.tasks.base.scored_task import ScoredTask
@@ -92,10 +95,12 @@ __all__ = [
     "TensorSplit",
     "TextInfo",
     "Thousands",
+    "TrainedModel",
     "__version__",
     "baselines",
     "build",
     "compose",
+    "load",
     "rng",
     "run",
     "split_by_order",
@@ -120,6 +125,7 @@ _MODULES = {
     "trainer.data.reference": ("baselines",),
     "trainer.data.splits.splitting": ("split_by_order",),
     "trainer.engine.callbacks": ("Callback",),
+    "trainer.inference.trained_model": ("TrainedModel",),
     "trainer.optim.lr_schedules": ("LRSchedule",),
     "trainer.runs.results": ("Result",),
     "trainer.tasks.base.scored_task": ("ScoredTask",),
@@ -232,6 +238,24 @@ def run(config: Config, *, quiet: bool = False) -> Result:
                 return train.run(config)
             finally:
                 device.keep_freed_memory(keep=False)
+
+
+def load(run: str | Path, device: str = "auto", plugins: Sequence[str] = ()) -> TrainedModel:
+    """Load the model of a saved run, to predict, forecast, sample or embed rows.
+
+    It needs neither the training data nor Hydra, and leaves random states and the number of threads as they are.
+
+    Args:
+        run: Run directory, such as ``outputs/latest``.
+        device: Device of the model: ``auto``, ``cpu``, ``cuda``, ...
+        plugins: Modules of your own classes that the run was trained with.
+
+    Raises:
+        ConfigError: The directory is not that of a run, or its files belong to different runs.
+    """
+    from trainer.inference import trained_model
+
+    return trained_model.load(Path(run).expanduser(), device, plugins)
 
 
 def _check_config(config: object) -> None:

@@ -7,8 +7,9 @@ import shlex
 import pytest
 
 from tests.helpers.in_process import run_main
-from trainer.cli import main, verb_args
+from trainer.cli import main
 from trainer.config import registry
+from trainer.inference import method_options
 from trainer.runs.commands import COMMANDS, OVERRIDABLE_KEYS
 from trainer.utils.paths import is_path_argument
 
@@ -63,7 +64,7 @@ def test_sample_help_lists_the_options_of_each_task(capsys: pytest.CaptureFixtur
     listed = {(row[0], word.rstrip(",")) for row in rows for word in row}
     tasks = {option.name: str(option.class_path) for option in registry.list_options("task").values()}
     for task in ("language", "seq2seq", "diffusion", "vae", "graph_generation"):
-        parameters = verb_args.get_verb_parameters("sample", tasks[task])
+        parameters = method_options.find_task_options(tasks[task], "sample")
         assert {key for key, name in listed if name == task} == parameters.keys()
     assert not {key for key, name in listed if name == "classification"}
 
@@ -72,5 +73,5 @@ def test_sample_help_lists_the_options_of_each_task(capsys: pytest.CaptureFixtur
 def test_examples_use_existing_keys(name: str) -> None:
     run, *words = shlex.split(COMMANDS[name].example)
     assert is_path_argument(run)
-    options = verb_args.get_verb_parameters("sample", "trainer.tasks.language.Language") if name == "sample" else {}
+    options = method_options.find_task_options("trainer.tasks.language.Language", "sample") if name == "sample" else {}
     assert {word.partition("=")[0] for word in words} <= {*options, *COMMANDS[name].keys}

@@ -13,7 +13,8 @@ from PIL import Image
 
 from tests.helpers.commands import find_runs, train
 from tests.helpers.in_process import run_main
-from trainer.cli import main, verb_args
+from trainer.cli import main
+from trainer.inference import method_options
 from trainer.metrics.classification import roc_auc
 from trainer.utils.errors import ConfigError
 
@@ -171,7 +172,7 @@ def test_unusable_input_is_refused(
 
 def test_task_without_scoring_names_tasks_that_score() -> None:
     with pytest.raises(ConfigError, match="the task of this run cannot score; these can: density, "):
-        verb_args.get_verb_parameters("score", "trainer.tasks.classification.Classification", method="score_rows")
+        method_options.find_task_options("trainer.tasks.classification.Classification", "score", "score_rows")
 
 
 def test_classification_without_a_target_column_is_refused(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ import pytest
 from tests.helpers.own_runs import train_run
 from trainer.cli import main, verb_args
 from trainer.config.introspection import Parameter
+from trainer.inference import method_options
 from trainer.runs import run_overrides, saved_run
 from trainer.utils.errors import ConfigError
 
-PARAMETERS = verb_args.get_verb_parameters("sample", "trainer.tasks.language.Language")
+PARAMETERS = method_options.find_task_options("trainer.tasks.language.Language", "sample")
 
 
 def test_values_are_parsed_by_parameter_type() -> None:
@@ -35,7 +36,7 @@ def test_every_problem_is_reported_at_once() -> None:
 
 def test_task_without_sampling_names_tasks_that_sample() -> None:
     with pytest.raises(ConfigError, match=r"this run cannot sample; these can: .*graph_generation, language, seq2seq"):
-        verb_args.get_verb_parameters("sample", "trainer.tasks.regression.Regression")
+        method_options.find_task_options("trainer.tasks.regression.Regression", "sample")
 
 
 def test_verb_without_parameters_lists_global_keys() -> None:

@@ -201,13 +201,12 @@ def predict_run(arguments: Sequence[str]) -> int:
     """
     from trainer.cli import verb_args
     from trainer.core.types import PositiveInt
+    from trainer.inference import method_options
     from trainer.runs import run_overrides
 
     saved, rest = run_overrides.load_from_args("predict", arguments)
-    task = verb_args.get_verb_parameters("predict", saved.tree["task"]["_target_"])
-    predict_keys = {key: parameter for key, parameter in task.items() if key != "batch"}
-    data = verb_args.get_data_parameters("read_chunks", saved.tree["data"]["_target_"])
-    read_keys = {key: parameter for key, parameter in data.items() if key not in ("path", "with_targets")}
+    predict_keys = method_options.find_task_options(saved.tree["task"]["_target_"], "predict")
+    read_keys = method_options.find_read_options(saved.tree["data"]["_target_"])
     keys = verb_args.make_parameters("predict", {"input": str, "output": str, "batch_size": PositiveInt})
     options = verb_args.parse_verb_args("predict", rest, keys | read_keys | predict_keys)
     if unused := sorted(options.keys() & read_keys.keys()) if "input" not in options else []:
@@ -228,10 +227,11 @@ def predict_run(arguments: Sequence[str]) -> int:
 def sample_run(arguments: Sequence[str]) -> int:
     """Run ``train sample RUN key=value ...``."""
     from trainer.cli import verb_args
+    from trainer.inference import method_options
     from trainer.runs import run_overrides
 
     saved, rest = run_overrides.load_from_args("sample", arguments)
-    parameters = verb_args.get_verb_parameters("sample", saved.tree["task"]["_target_"])
+    parameters = method_options.find_task_options(saved.tree["task"]["_target_"], "sample")
     options = verb_args.parse_verb_args("sample", rest, parameters)
     with pause_gc(freeze=True):
         from trainer.inference import sample
@@ -244,10 +244,11 @@ def sample_run(arguments: Sequence[str]) -> int:
 def score_run(arguments: Sequence[str]) -> int:
     """Run ``train score RUN [input=PATH]``."""
     from trainer.cli import verb_args
+    from trainer.inference import method_options
     from trainer.runs import run_overrides
 
     saved, rest = run_overrides.load_from_args("score", arguments)
-    verb_args.get_verb_parameters("score", saved.tree["task"]["_target_"], method="score_rows")
+    method_options.find_task_options(saved.tree["task"]["_target_"], "score", "score_rows")
     options = verb_args.parse_verb_args("score", rest, verb_args.make_parameters("score", {"input": str}))
     with pause_gc(freeze=True):
         from trainer.inference import score

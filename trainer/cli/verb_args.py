@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainer.config import introspection, registry
+from trainer.config import registry
 from trainer.config.introspection import Parameter
 from trainer.config.schema import Settings
 from trainer.core.types import describe_type, is_valid_value
@@ -15,38 +15,6 @@ from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 
 LITERALS = {"null": None, "true": True, "false": False}
-
-
-def get_verb_parameters(verb: str, target: str, method: str | None = None) -> Mapping[str, Parameter]:
-    """Return the parameters of the task method that implements a subcommand.
-
-    Args:
-        verb: Subcommand; also the name of the method, unless ``method`` is given.
-        target: Class path of the task.
-        method: Name of the method, if it differs.
-
-    Raises:
-        ConfigError: The task has no such method.
-    """
-    signature, method = introspection.read_signature(target), method or verb
-    if signature is None or method not in signature.parameters_by_method:
-        supporting_tasks = [
-            option.name for option in registry.list_options("task").values() if _supports(method, option.class_path)
-        ]
-        raise ConfigError(f"the task of this run cannot {verb}; these can: {', '.join(supporting_tasks)}")
-    return signature.parameters_by_method[method]
-
-
-def get_data_parameters(method: str, target: str) -> Mapping[str, Parameter]:
-    """Return the parameters of a method of a data set, such as ``read_chunks``.
-
-    Args:
-        method: Name of the method.
-        target: Class path of the data set.
-    """
-    signature = introspection.read_signature(target)
-    assert signature is not None, f"the source of {target} cannot be found"
-    return signature.parameters_by_method[method]
 
 
 def make_parameters(verb: str, kinds: Mapping[str, Any]) -> dict[str, Parameter]:
@@ -99,11 +67,6 @@ def _describe_unknown_key(verb: str, word: str, parameters: Mapping[str, Paramet
         remedy = f"start a new run with {word}; {verb} accepts {', '.join(names)}"
         return f"{verb} {word}: the configuration of a trained run is fixed; {remedy}"
     return f"{verb} {key}: unknown key{did_you_mean(key, names) or ';'} {', '.join(f'{name}=...' for name in names)}"
-
-
-def _supports(method: str, target: str | None) -> bool:
-    signature = introspection.read_signature(target) if target else None
-    return signature is not None and method in signature.parameters_by_method
 
 
 def _parse_value(text: str) -> Any:

@@ -76,7 +76,7 @@ def load_task(config: Config, best: Mapping[str, Any], data: Dataset) -> Task:
 
 
 def _attach_feature_network(config: Config, best: Mapping[str, Any], data: Dataset) -> None:
-    """Attach the trained feature network of sample metrics; it may have to be trained, which needs the whole package."""
+    """Attach the feature network of sample metrics, which may have to be trained."""
     from trainer.runs import fid_feature_network
     from trainer.runs.resume import with_saved_fingerprint
     from trainer.runs.train import train_nested_run

@@ -1,0 +1,84 @@
+"""Options of the methods of a task or data set that implement a subcommand, read from their signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trainer.config import introspection, registry
+from trainer.config.introspection import Parameter
+from trainer.core.types import describe_type, is_valid_value
+from trainer.utils.errors import ConfigError
+from trainer.utils.suggest import did_you_mean
+
+_ARGUMENTS = ("batch", "path", "with_targets")
+"""Parameters of these methods that are not options."""
+
+
+def find_task_options(target: str, verb: str, method: str | None = None) -> dict[str, Parameter]:
+    """Return the options of the task method that implements a subcommand.
+
+    Args:
+        target: Class path of the task.
+        verb: Subcommand; also the name of the method, unless ``method`` is given.
+        method: Name of the method, if it differs.
+
+    Raises:
+        ConfigError: The task has no such method; the message has the subcommands that it implements.
+    """
+    methods, name = _read_methods(target), method or verb
+    if name not in methods:
+        raise ConfigError(_describe_missing_method(verb, name, methods))
+    return _without_arguments(methods[name])
+
+
+def find_read_options(target: str) -> dict[str, Parameter]:
+    """Return the options with which a data set reads another file.
+
+    Args:
+        target: Class path of the data set.
+    """
+    return _without_arguments(_read_methods(target).get("read_chunks", {}))
+
+
+def check_options(verb: str, options: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> None:
+    """Check options that are given from Python.
+
+    Args:
+        verb: Name of the method, for messages.
+        options: Values by name.
+        parameters: The options that exist.
+
+    Raises:
+        ConfigError: An option is unknown or its value is invalid; all problems are listed.
+    """
+    problems = [
+        f"{verb}: unknown option {key!r}{did_you_mean(key, parameters) or ';'} it has {', '.join(parameters) or 'none'}"
+        for key in options.keys() - parameters.keys()
+    ]
+    problems += [
+        f"{verb} {key}: {value!r} given; it must be {describe_type(parameters[key].kind)}"
+        for key, value in options.items()
+        if key in parameters and not is_valid_value(value, parameters[key].kind)
+    ]
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _read_methods(target: str) -> Mapping[str, Mapping[str, Parameter]]:
+    signature = introspection.read_signature(target)
+    return {} if signature is None else signature.parameters_by_method
+
+
+def _without_arguments(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
+    return {key: parameter for key, parameter in parameters.items() if key not in _ARGUMENTS}
+
+
+def _describe_missing_method(verb: str, method: str, methods: Mapping[str, Any]) -> str:
+    """Describe a subcommand that a task does not implement, with those that it does and the tasks that implement it."""
+    method_by_verb = {"predict": "predict", "sample": "sample", "score": "score_rows"}
+    implemented = [f"train {each} RUN" for each, name in method_by_verb.items() if name in methods]
+    options = registry.list_options("task").values()
+    tasks = [option.name for option in options if option.class_path and method in _read_methods(option.class_path)]
+    remedy = f"; use {' or '.join(implemented)}" if implemented else ""
+    return f"the task of this run cannot {verb}; these can: {', '.join(tasks)}{remedy}"

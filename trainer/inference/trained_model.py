@@ -1,0 +1,274 @@
+"""The model of a saved run as a Python object: ``trainer.load(RUN)``.
+
+It imports neither Hydra nor rich and needs no training data, so that it loads in little more than the time of torch.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from trainer.config.introspection import Parameter
+from trainer.config.run_config import Config
+from trainer.core import artifacts, prediction, rng
+from trainer.core.dataset import Dataset
+from trainer.core.prediction import Column
+from trainer.core.split import Split
+from trainer.core.task import Sampler, Task
+from trainer.engine import device, evaluation, factory
+from trainer.engine.config_errors import explain_errors
+from trainer.engine.dataloader import Loader
+from trainer.inference import embedding, load_run, method_options
+from trainer.runs import consistency, saved_run
+from trainer.utils.errors import ConfigError
+
+
+class TrainedModel:
+    """Trained model with everything that its run learned about the data.
+
+    Rows are given as the path of a file or folder like those of the training data, or as objects: a data frame, a list
+    of dicts, arrays, texts, images or graphs. Methods may be called from several threads, one after the other.
+
+    Args:
+        config: Configuration of the run.
+        task: Its task with the best weights.
+        data: Its data set, restored from the run.
+
+    Attributes:
+        task: The task; ``task.model`` is the network.
+        data: The data set: ``info`` has sizes, class names and units.
+        config: Configuration of the run.
+    """
+
+    def __init__(self, config: Config, task: Task, data: Dataset):
+        self.config = config
+        self.task = task
+        self.data = data
+        self._lock = threading.RLock()
+        _prepare_after_fork(weakref.ref(self))
+
+    def _prepare_forked_process(self) -> None:
+        """Make the model usable in a forked process, such as a web worker, which has none of the threads of its parent.
+
+        A lock that another thread held would stay locked, and the thread pool of OpenMP would be waited for.
+        """
+        self._lock = threading.RLock()
+        torch.set_num_threads(1)
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Names of the classes, in the order of ``predict_proba``; empty for a model of numbers."""
+        return self.data.info.class_names
+
+    def predict(self, rows: Any, batch_size: int | None = None, **options: Any) -> Any:
+        """Return the prediction of each row: its class name, its number in the original units, or its text.
+
+        Args:
+            rows: Path, or rows in memory.
+            batch_size: Rows per batch; None for that of evaluation.
+            options: Options of ``train predict`` for this run, such as ``beam_size``.
+
+        Returns:
+            Array (K,) or, for several numbers per row, (K, ...); a list if rows differ in length.
+
+        Raises:
+            ConfigError: The rows cannot be encoded, or the model makes no predictions.
+        """
+        fields = [(fields, split) for fields, split in self._predict_splits(rows, batch_size, options)]
+        first = {name: [part[name] for part, _ in fields] for name in list(fields[0][0])[:1]}
+        joined = prediction.concatenate([{name: part} for name, parts in first.items() for part in parts])
+        columns = list(prediction.decode(joined, self.data.info).values())
+        cells = columns[0] if len(columns) == 1 else np.stack([np.asarray(column) for column in columns], axis=-1)
+        is_ragged = isinstance(cells, list) and any(isinstance(cell, list) for cell in cells)
+        return cells if is_ragged or isinstance(cells, np.ndarray) else np.array(cells)
+
+    def predict_proba(self, rows: Any, batch_size: int | None = None) -> np.ndarray:
+        """Return the probability (K, C, ...) of each class, in the order of ``class_names``.
+
+        Args:
+            rows: Path, or rows in memory.
+            batch_size: Rows per batch; None for that of evaluation.
+
+        Raises:
+            ConfigError: The rows cannot be encoded, or the model has no classes.
+        """
+        parts = [fields for fields, _ in self._predict_splits(rows, batch_size, {})]
+        if "probabilities" not in parts[0]:
+            raise ConfigError("predict_proba: the task of this run predicts no classes; use predict")
+        return np.concatenate([part["probabilities"].numpy() for part in parts])
+
+    def predict_columns(self, rows: Any, batch_size: int | None = None, **options: Any) -> dict[str, Column]:
+        """Return the columns that ``train predict`` writes, for ``pandas.DataFrame``.
+
+        Args:
+            rows: Path, or rows in memory.
+            batch_size: Rows per batch; None for that of evaluation.
+            options: Options of ``train predict`` for this run, such as ``rolling``.
+
+        Returns:
+            Cells (K) of each column, by title; rows are numbered from 0.
+
+        Raises:
+            ConfigError: The rows cannot be encoded, or the model makes no predictions.
+        """
+        parts: list[dict[str, Column]] = []
+        first = 0
+        for fields, split in self._predict_splits(rows, batch_size, options):
+            parts.append(self.data.decode_prediction(fields, split, first).columns)
+            first += len(split)
+        if len(parts) == 1:
+            return parts[0]
+        return {
+            name: np.concatenate([np.asarray(part[name]) for part in parts])
+            if isinstance(parts[0][name], np.ndarray)
+            else [cell for part in parts for cell in part[name]]
+            for name in parts[0]
+        }
+
+    def forecast(self, history: Any, **options: Any) -> dict[str, Column]:
+        """Return the forecast of the steps after a history, with their time stamps if it has any.
+
+        Args:
+            history: Path of a file, data frame or array (T, F) with at least the number of steps that the model reads.
+            options: Options of ``train predict`` for this run, such as ``rolling``.
+
+        Returns:
+            Cells of each column, by title, in the original units.
+
+        Raises:
+            ConfigError: The history cannot be encoded, or this is not a model of forecasts.
+        """
+        if "horizon" not in self.data.info.sizes:
+            raise ConfigError("forecast: the task of this run makes no forecasts; use predict")
+        return self.predict_columns(history, **options)
+
+    def sample(self, count: int | None = None, **options: Any) -> Any:
+        """Return samples of a generative model.
+
+        Args:
+            count: Number of samples; None for the default of ``train sample``.
+            options: Options of ``train sample`` for this run, such as ``seed`` or ``prompt``.
+
+        Returns:
+            Text, an array (N, ...), or the cells of each column of a table, by title.
+
+        Raises:
+            ConfigError: The model does not generate samples, or has no such option.
+        """
+        chosen = options if count is None else {"count": count, **options}
+        method_options.check_options("sample", chosen, self._find_task_options("sample"))
+        with self._prepare_process():
+            pieces = list(cast(Sampler, self.task).sample(**chosen))
+        for piece in pieces:
+            if isinstance(piece, artifacts.ArrayFile):
+                return piece.values.numpy()
+            if isinstance(piece, artifacts.Table):
+                return dict(zip(piece.columns, map(list, zip(*piece.rows, strict=True)), strict=True))
+        return "".join(piece for piece in pieces if isinstance(piece, str))
+
+    def embed(self, rows: Any, batch_size: int | None = None) -> np.ndarray:
+        """Return the features of each row: the input of the last layer of the model.
+
+        Args:
+            rows: Path, or rows in memory.
+            batch_size: Rows per batch; None for that of evaluation.
+
+        Returns:
+            Features (K, D).
+
+        Raises:
+            ConfigError: The rows cannot be encoded, or the model has no layer with weights.
+        """
+        parts = []
+        with self._prepare_process():
+            for split in self._iter_splits(rows, {}):
+                parts.append(embedding.embed_rows(self.task, self._make_loader(split, batch_size)))
+        return torch.cat(parts).numpy()
+
+    def to(self, device_name: str) -> TrainedModel:
+        """Move the model to a device.
+
+        Args:
+            device_name: Such as ``cpu`` or ``cuda``.
+
+        Raises:
+            ConfigError: This machine has no such device.
+        """
+        self.task.to(device.select_available_device(device_name))
+        return self
+
+    def _predict_splits(
+        self, rows: Any, batch_size: int | None, options: Mapping[str, Any]
+    ) -> Iterator[tuple[Mapping[str, torch.Tensor], Split]]:
+        """Yield the predictions of each chunk of rows, without their targets, and the chunk."""
+        predict_keys = self._find_task_options("predict")
+        read_keys = method_options.find_read_options(self.config.tree["data"]["_target_"])
+        method_options.check_options("predict", options, read_keys | predict_keys)
+        with self._prepare_process():
+            for split in self._iter_splits(rows, {key: options[key] for key in read_keys & options.keys()}):
+                fields = evaluation.predict_rows(
+                    self.task,
+                    self._make_loader(split, batch_size),
+                    self.config.settings,
+                    {key: options[key] for key in predict_keys & options.keys()},
+                )
+                yield {name: values for name, values in fields.items() if name != "target"}, split
+
+    def _find_task_options(self, verb: str) -> dict[str, Parameter]:
+        return method_options.find_task_options(self.config.tree["task"]["_target_"], verb)
+
+    def _iter_splits(self, rows: Any, options: Mapping[str, Any]) -> Iterator[Split]:
+        with explain_errors(self.config.tree, "data"):
+            if isinstance(rows, str | os.PathLike):
+                yield from self.data.read_chunks(os.fspath(rows), **options)
+            else:
+                yield self.data.encode_rows(rows)
+
+    def _make_loader(self, split: Split, batch_size: int | None) -> Loader:
+        settings = replace(self.config.settings, num_workers=0)
+        return factory.make_eval_loader(self.data, split, "input", settings, self.task.progress.device, batch_size)
+
+    @contextmanager
+    def _prepare_process(self) -> Iterator[None]:
+        """Hold the lock, keep the random generators of the caller, and explain errors of the model."""
+        with self._lock, rng.preserve_generators(), explain_errors(self.config.tree, "model"):
+            yield
+
+
+def _prepare_after_fork(reference: weakref.ref[TrainedModel]) -> None:
+    """Prepare a model in every process that is forked from this one, for as long as it is used."""
+
+    def prepare() -> None:
+        model = reference()
+        if model is not None:
+            model._prepare_forked_process()
+
+    os.register_at_fork(after_in_child=prepare)
+
+
+def load(path: Path, device_name: str, plugins: Sequence[str] = ()) -> TrainedModel:
+    """Load the model of a saved run.
+
+    Args:
+        path: Run directory.
+        device_name: Device of the model, such as ``cpu``, ``cuda`` or ``auto``.
+        plugins: Plugins of the run that may be imported.
+
+    Raises:
+        ConfigError: The directory is not that of a run, or its files belong to different runs.
+    """
+    config = saved_run.load(path, plugins)
+    with rng.preserve_generators():
+        best = consistency.load_best(Path(config.run_dir))
+        data = load_run.load_data(config, best, reads_files=False)
+        task = load_run.load_task(config, best, data)
+    return TrainedModel(config, task.to(device.select_available_device(device_name)), data)
