@@ -13,11 +13,7 @@ import random
 import sys
 from pathlib import Path
 
-import torch
-
 import trainer
-from trainer.inference.load_run import load_run
-from trainer.runs import saved_run
 
 
 def write_houses(path: Path, rows: int, *, with_price: bool) -> None:
@@ -31,20 +27,6 @@ def write_houses(path: Path, rows: int, *, with_price: bool) -> None:
             area, district = draw.randrange(40, 200), draw.choice(["north", "south", "west"])
             price = 3000 * area + 50_000 * (district == "south") + draw.gauss(0, 5000)
             writer.writerow({"area": area, "district": district, "price": round(price)})
-
-
-def predict_file(run_dir: Path, path: Path) -> list[float]:
-    """The predictions of the best weights of a saved run for each row of a file, in the units of the training data."""
-    config = saved_run.load(run_dir)
-    task, data = load_run(config)
-    split = data.read(str(path))  # encoded by the statistics of the training rows
-    batch = split.to_model_inputs(split.batch(torch.arange(len(split)), epoch=0)).to(task.progress.device)
-    with torch.no_grad():
-        output = task.forward_batch(batch).squeeze(1)
-    mean = data.info.target.mean
-    if mean is None:
-        raise ValueError(f"{run_dir} has no mean of its target column")
-    return (output * data.info.target.scale + mean).tolist()
 
 
 def main(arguments: list[str]) -> list[float]:
@@ -64,7 +46,7 @@ def main(arguments: list[str]) -> list[float]:
         ["model=mlp", "data=csv", f"data.path={table}", f"data.target={target}", "task=regression", "epochs=60"]
     )
     result = trainer.run(config)
-    predictions = predict_file(Path(result.run_dir), new)
+    predictions: list[float] = trainer.load(result.run_dir).predict(new).tolist()
     for number, value in enumerate(predictions, start=1):
         print(f"row {number}: {value:,.0f}")
     return predictions

@@ -244,6 +244,7 @@ def test_code_contains_no_class_paths_or_option_names() -> None:
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "hydra": "hydra-core", "yaml": "omegaconf"}
 """Distributions whose name differs from their module; PyYAML is a dependency of OmegaConf."""
 DISTRIBUTIONS |= {"huggingface_hub": "transformers", "torch_geometric": "torch-geometric"}
+DISTRIBUTIONS |= {"python_multipart": "python-multipart"}
 
 
 def test_imports_are_declared_dependencies() -> None:

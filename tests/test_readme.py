@@ -15,6 +15,7 @@ from trainer.config import compose
 from trainer.config.plugins import declare_plugins
 from trainer.inference import method_options
 from trainer.runs import train
+from trainer.runs.commands import COMMANDS as SUBCOMMANDS
 
 ROOT = Path(__file__).parent.parent
 PAGES = {
@@ -35,7 +36,7 @@ SCRIPTS = {
 """The other Python blocks of each page, run one after another."""
 BLOCKS = re.findall(r"^```(?:python|yaml)\n", TEXT, re.MULTILINE)
 COMMANDS = re.findall(r"^train .*$", TEXT, re.MULTILINE) + re.findall(r"`(train [a-z-]+[= ][^`]*)`", TEXT)
-VERBS = ("-m", "--config", "list", "show", "resume", "evaluate", "sample", "score", "report")
+VERBS = ("-m", "--config", *SUBCOMMANDS)
 RUNS = sorted(
     {
         line.removeprefix("train ")

@@ -76,6 +76,7 @@ def run_command(arguments: Sequence[str]) -> int:
         "predict": predict_run,
         "sample": sample_run,
         "score": score_run,
+        "serve": serve_run,
         "report": print_leaderboard,
     }
     if first and "=" not in first and first[0] not in "-+~":
@@ -253,6 +254,27 @@ def score_run(arguments: Sequence[str]) -> int:
     with pause_gc(freeze=True):
         from trainer.inference import score
     score.score_run(saved, options.get("input"))
+    return 0
+
+
+def serve_run(arguments: Sequence[str]) -> int:
+    """Run ``train serve RUN [port=PORT] [host=ADDRESS]``."""
+    from trainer.cli import verb_args
+    from trainer.config.schema import Port
+    from trainer.core.types import PositiveFloat
+    from trainer.inference import method_options
+    from trainer.runs import run_overrides
+
+    saved, rest = run_overrides.load_from_args("serve", arguments)
+    method_options.find_task_options(saved.tree["task"]["_target_"], "serve", "predict")
+    keys = verb_args.make_parameters("serve", {"port": Port, "host": str, "max_megabytes": PositiveFloat})
+    options = verb_args.parse_verb_args("serve", rest, keys)
+    with pause_gc(freeze=True):
+        from trainer.inference import serve, trained_model
+    model = trained_model.load_from_config(saved)
+    serve.serve_model(
+        model, options.get("host", "127.0.0.1"), options.get("port", 8000), options.get("max_megabytes", 32.0)
+    )
     return 0
 
 

@@ -22,6 +22,7 @@ ProcessCount = Annotated[int, Range(ge=1, le=1024)]
 """Number of threads or processes; more than any machine has is a typo that would bring the machine down."""
 Count = Annotated[int, Range(ge=1, le=1_000_000_000)]
 """Number of rows, batches or epochs; bounded because it is multiplied by others."""
+Port = Annotated[int, Range(ge=0, le=65_535)]
 Seconds = Annotated[float, Range(gt=0, le=100_000)]
 
 

@@ -39,6 +39,8 @@ class Dataset(ABC):
     """Options by which ``read`` parses other files, as in the configuration."""
     can_encode_changed_files: ClassVar[bool] = True
     """True if a saved run can encode changed files; False where the model has an embedding of each user or entity."""
+    has_independent_rows: ClassVar[bool] = True
+    """Whether each row given to ``encode_rows`` is an example; False for a history, whose rows belong together."""
     file_suffixes: ClassVar[Sequence[str]] = ()
     """Suffixes, in lower case, of the files of a user directory that are read; empty for all."""
 
@@ -96,6 +98,13 @@ class Dataset(ABC):
         raise DataError(
             f"rows: the data of this run cannot be given as a {type(rows).__name__}; give the path of a file"
         )
+
+    def row_schema(self) -> dict[str, Any]:
+        """Return the JSON schema of one row of ``encode_rows``, which ``train serve`` shows and checks.
+
+        Uses only ``info`` and ``fitted``: the training files may not exist anymore.
+        """
+        return {}
 
     def decode_prediction(self, prediction: Prediction, split: Split, first: int) -> DecodedPrediction:
         """Convert the predictions of a split to columns, and to images such as segmentation masks.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,6 +92,21 @@ def decode_target(target: Tensor, info: DatasetInfo) -> Column | None:
     else:
         columns = _decode_labels("target", target.cpu(), info)
     return columns.get("target")
+
+
+def to_plain_cells(column: Column) -> list[Any]:
+    """Return the cells of a column as values of JSON: NaN and infinity are None, arrays are lists.
+
+    Args:
+        column: Cells.
+    """
+    return [_to_plain(cell) for cell in (column.tolist() if isinstance(column, np.ndarray) else column)]
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_to_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def get_class_names(info: DatasetInfo, num_classes: int) -> Sequence[Any]:

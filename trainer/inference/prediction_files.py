@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.core.prediction import Column
+from trainer.core.prediction import Column, to_plain_cells
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError
 from trainer.utils.paths import describe_missing_path
@@ -72,7 +71,7 @@ class JSONLinesWriter(PredictionWriter):
         self._file = path.open("w", encoding="utf-8")
 
     def write(self, columns: Mapping[str, Column]) -> None:
-        cells = [map(_to_json_value, _to_list(column)) for column in columns.values()]
+        cells = [to_plain_cells(column) for column in columns.values()]
         for row in zip(*cells, strict=True):
             self._file.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) + "\n")
 
@@ -180,24 +179,11 @@ def open_writer(path: Path) -> Iterator[PredictionWriter]:
             yield writer
 
 
-def _to_list(column: Column) -> list[Any]:
-    return column.tolist() if isinstance(column, np.ndarray) else list(column)
-
-
 def _format_cells(column: Column) -> list[Any]:
     """Return cells as text; a float32 has the digits that identify it, not those of the nearest float64."""
     if isinstance(column, np.ndarray) and column.ndim == 1:
         return column.astype(str).tolist() if column.dtype.kind == "f" else column.tolist()
-    return [
-        json.dumps(_to_json_value(cell), ensure_ascii=False) if isinstance(cell, list) else cell
-        for cell in _to_list(column)
-    ]
-
-
-def _to_json_value(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_to_json_value(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return [json.dumps(cell, ensure_ascii=False) if isinstance(cell, list) else cell for cell in to_plain_cells(column)]
 
 
 def _to_array(column: Column) -> np.ndarray:

@@ -266,9 +266,22 @@ def load(path: Path, device_name: str, plugins: Sequence[str] = ()) -> TrainedMo
     Raises:
         ConfigError: The directory is not that of a run, or its files belong to different runs.
     """
-    config = saved_run.load(path, plugins)
+    return load_from_config(saved_run.load(path, plugins), device_name)
+
+
+def load_from_config(config: Config, device_name: str | None = None) -> TrainedModel:
+    """Load the model of a saved run from its configuration.
+
+    Args:
+        config: Configuration of the run, from ``saved_run.load``.
+        device_name: Device of the model; None for that of the configuration.
+
+    Raises:
+        ConfigError: The files of the run directory belong to different runs.
+    """
     with rng.preserve_generators():
         best = consistency.load_best(Path(config.run_dir))
         data = load_run.load_data(config, best, reads_files=False)
         task = load_run.load_task(config, best, data)
-    return TrainedModel(config, task.to(device.select_available_device(device_name)), data)
+    target_device = device.select_available_device(device_name or config.settings.device)
+    return TrainedModel(config, task.to(target_device), data)

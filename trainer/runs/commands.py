@@ -86,5 +86,16 @@ COMMANDS: Mapping[str, Command] = {
         {"input": "file with the rows; without it the test rows of the run"},
         takes_run=True,
     ),
+    "serve": Command(
+        {"RUN": "answer requests over HTTP: POST /predict with rows or a file; GET /docs describes them"},
+        f"{_RUN}mlp-csv port=8000",
+        {
+            "port": "port to listen at (default: 8000; 0 for any that is free)",
+            "host": "address to listen at (default: 127.0.0.1, this machine only; 0.0.0.0 for all)",
+            "max_megabytes": "maximum size of a request in MB (default: 32)",
+        },
+        takes_run=True,
+        note="It needs the packages of: pip install 'train-zoo[serve]'. It has no authentication.",
+    ),
     "report": Command({"[DIR]": "leaderboard of all runs in a directory (default: outputs)"}, "outputs/sweeps"),
 }
