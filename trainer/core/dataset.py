@@ -8,12 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
+from trainer.core import label_maps
 from trainer.core import prediction as predictions
 from trainer.core import shapes as shape_lines
 from trainer.core.dataset_info import DatasetInfo
-from trainer.core.prediction import DecodedPrediction, Prediction
+from trainer.core.prediction import DecodedPrediction, IndexedImage, Prediction, get_class_names
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.split import Split
 from trainer.utils.errors import DataError
@@ -114,10 +116,31 @@ class Dataset(ABC):
             split: The split, from ``read_chunks`` or ``test``.
             first: Number of its first row.
         """
+        label = prediction.get("label")
+        if label is not None and label.dim() == 3 and self.image_inputs():
+            return self._decode_label_maps(prediction, split, first)
         fields = {name: values for name, values in prediction.items() if name != "target"}
         columns = split.get_output_columns(first) | predictions.decode(fields, self.info)
         target = predictions.decode_target(prediction["target"], self.info) if "target" in prediction else None
         return DecodedPrediction(columns if target is None else columns | {"target": target})
+
+    def _decode_label_maps(self, prediction: Prediction, split: Split, first: int) -> DecodedPrediction:
+        names = get_class_names(self.info, self.info.num_classes or 0)
+        return label_maps.decode_label_maps(
+            prediction["label"],
+            split.get_output_columns(first),
+            split.get_mask_paths(first),
+            names,
+            self.encode_mask,
+            prediction.get("target"),
+        )
+
+    def encode_mask(self, labels: np.ndarray) -> np.ndarray | IndexedImage:
+        """Convert the class of each pixel (H, W) to the pixels of a mask file; by default class indices with colors.
+
+        Uses only ``info`` and ``fitted``: the training files may not exist anymore.
+        """
+        return label_maps.encode_class_indices(labels, self.info.num_classes or 1)
 
     def complete_info(self, info: DatasetInfo) -> DatasetInfo:
         """Return stored info with its functions and tokenizers, rebuilt from ``fitted``.

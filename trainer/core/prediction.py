@@ -29,16 +29,30 @@ Column = Sequence[Any] | np.ndarray
 
 
 @dataclass(frozen=True)
+class IndexedImage:
+    """Image whose pixels are indices of colors.
+
+    Attributes:
+        indices: Indices (H, W) uint8.
+        palette: RGB color of each index, from 0 to 255.
+    """
+
+    indices: np.ndarray
+    palette: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
 class DecodedPrediction:
     """Predictions in the units and names of the data.
 
     Attributes:
         columns: Cells (K) of each column, by title; a cell of several values is a list or an array.
-        images: Image (H, W) or (H, W, 3) uint8 of each file to write, by relative path, such as a segmentation mask.
+        images: Image of each PNG file to write, by relative path, such as a segmentation mask: (H, W) uint8, uint16 or
+            bool, (H, W, 2 to 4) uint8 with color or opacity, or with a palette.
     """
 
     columns: dict[str, Column]
-    images: dict[str, np.ndarray] = field(default_factory=dict)
+    images: dict[str, np.ndarray | IndexedImage] = field(default_factory=dict)
 
 
 def concatenate(parts: Sequence[Prediction]) -> dict[str, Tensor]:

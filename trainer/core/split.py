@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from trainer.core import label_maps, prediction
 from trainer.core.batch import IGNORE_INDEX, Batch
-from trainer.core.prediction import Column
+from trainer.core.prediction import Column, Prediction
 
 CHUNK_BYTES = 1 << 24
 """Bytes gathered by one indexing call, which serves several small batches or one large one."""
@@ -70,6 +71,30 @@ class Split(ABC):
         """
         title, names = self.get_row_names(first)
         return {title: names}
+
+    def get_mask_paths(self, first: int) -> Sequence[str]:
+        """Return a distinct path without suffix for the mask that is predicted for each row, if they are images.
+
+        Args:
+            first: Number of the first row.
+        """
+        return label_maps.make_mask_paths(self.get_row_names(first)[1])
+
+    def collect_outputs(self, parts: Iterable[tuple[Tensor, Prediction]]) -> dict[str, Tensor]:
+        """Return the predictions of the split, in its order, from those of its batches.
+
+        Override it where the rows are parts of larger examples, such as windows of an image.
+
+        Args:
+            parts: Row numbers (B,) of each batch, and its predictions (K, ...) on the CPU, where K is the number of
+                rows, or of outputs such as the nodes of a graph in one batch.
+        """
+        index, fields = zip(*parts, strict=True)
+        predictions, rows = prediction.concatenate(fields), torch.cat(index)
+        if any(len(values) != len(rows) for values in predictions.values()):
+            return predictions  # outputs of a graph, in one batch
+        order = rows.argsort()
+        return {name: values[order] for name, values in predictions.items()}
 
     def count_bytes(self) -> int | None:
         """Return the size in memory; None for a split that is read row by row, in workers."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from typing import Any, cast
 
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from trainer.config.schema import Settings
-from trainer.core import prediction, rng
+from trainer.core import rng
 from trainer.core.batch import ScoreAccumulator
+from trainer.core.prediction import Prediction
 from trainer.core.task import Predictor, RowScorer, Task
 from trainer.engine import precision
 from trainer.engine.dataloader import Loader
@@ -60,19 +61,17 @@ def predict_rows(
         ``target`` if the split has them. K is the number of rows, or of outputs such as nodes.
     """
     task.eval()
-    parts, index = [], []
-    with rng.fork_rng(settings.seed, loader.device), closing(loader.iter_epoch(0)) as batches:
-        for batch in batches:
-            with precision.autocast_context(loader.device, settings.precision):
-                predicted = cast(Predictor, task).predict(batch, **(options or {}))
-            target = {} if batch.target is None else {"target": batch.target}
-            parts.append({name: value.cpu() for name, value in ({**predicted} | target).items()})
-            index.append(batch.index.cpu())
-    predictions, rows = prediction.concatenate(parts), torch.cat(index)
-    if any(len(values) != len(rows) for values in predictions.values()):
-        return predictions  # outputs of a graph, in one batch
-    order = rows.argsort()
-    return {name: values[order] for name, values in predictions.items()}
+
+    def predict_batches() -> Generator[tuple[Tensor, Prediction], None, None]:
+        with closing(loader.iter_epoch(0)) as batches:
+            for batch in batches:
+                with precision.autocast_context(loader.device, settings.precision):
+                    predicted = cast(Predictor, task).predict(batch, **(options or {}))
+                target = {} if batch.target is None else {"target": batch.target}
+                yield batch.index.cpu(), {name: value.cpu() for name, value in ({**predicted} | target).items()}
+
+    with rng.fork_rng(settings.seed, loader.device), closing(predict_batches()) as parts:
+        return loader.split.collect_outputs(parts)
 
 
 @torch.no_grad()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from trainer.config.run_config import Config
 from trainer.core.dataset import Dataset
+from trainer.core.prediction import DecodedPrediction
 from trainer.core.split import Split
+from trainer.core.task import Task
 from trainer.engine import evaluation, factory
 from trainer.engine.config_errors import explain_errors
-from trainer.inference import prediction_files
+from trainer.inference import prediction_output
 from trainer.inference.load_run import load_run
-from trainer.utils.paths import find_unused_path
 from trainer.utils.text import format_count
 from trainer.viz.console import print_line, show_warnings
 
@@ -28,12 +32,13 @@ def predict_run(
 ) -> Path:
     """Predict each row of a file, or of the test split, with the best weights; write a file and return its path.
 
-    Rows of a file are numbered from 1, as in messages; test rows are numbered from 0 and have their targets.
+    Predictions that are images, such as segmentation masks, are written to a directory, with a table of them. Rows of a
+    file are numbered from 1, as in messages; test rows are numbered from 0 and have their targets.
 
     Args:
         config: Configuration of the run.
         input_path: File or folder with the rows; None for the test split.
-        output: File to write, whose suffix is that of a format; None for ``predictions.csv`` in the run directory.
+        output: File or directory to write, see ``prediction_output``; None for one in the run directory.
         batch_size: Rows per batch; None for that of evaluation.
         read_options: Options of ``read_chunks`` of the data set.
         predict_options: Options of ``predict`` of the task.
@@ -41,28 +46,55 @@ def predict_run(
     Raises:
         ConfigError: The data set cannot read the file, or the output cannot be written; no file is left.
     """
-    file = (
-        Path(output).expanduser() if output else find_unused_path(Path(config.run_dir, prediction_files.DEFAULT_NAME))
-    )
-    prediction_files.check_output(file)
+    prediction_output.check_suffix(output)
     task, data = load_run(config, reads_files=input_path is None)
-    first, count = (0 if input_path is None else 1), 0
-    with show_warnings(), prediction_files.open_writer(file) as writer:
-        for split in _read_splits(config, data, input_path, read_options or {}):
-            loader = factory.make_eval_loader(data, split, "input", config.settings, task.progress.device, batch_size)
+    count = 0
+    with (
+        show_warnings(),
+        closing(
+            _predict_chunks(config, task, data, input_path, batch_size, read_options or {}, predict_options or {})
+        ) as chunks,
+    ):
+        first_chunk = next(chunks)
+        has_images = bool(first_chunk.images)
+        path = prediction_output.choose_path(output, Path(config.run_dir), has_images=has_images)
+        with prediction_output.open_writer(path, has_images=has_images) as writer:
+            for decoded in chain((first_chunk,), chunks):
+                writer.write(decoded)
+                count += len(next(iter(decoded.columns.values())))
+    print_line(f"{format_count(count, 'row')} predicted, written to {path}")
+    return path
+
+
+def _predict_chunks(
+    config: Config,
+    task: Task,
+    data: Dataset,
+    input_path: str | None,
+    batch_size: int | None,
+    read_options: Mapping[str, Any],
+    predict_options: Mapping[str, Any],
+) -> Generator[DecodedPrediction, None, None]:
+    """Yield the decoded predictions of each chunk of a file, or of the test split."""
+    settings, first = config.settings, 0
+    if input_path is not None:
+        # The rows are in memory, so that workers would only cost the time to start them for each chunk.
+        settings, first = replace(settings, num_workers=0), 1
+    with closing(_read_splits(config, data, input_path, read_options)) as splits:
+        for split in splits:
+            loader = factory.make_eval_loader(data, split, "input", settings, task.progress.device, batch_size)
             with explain_errors(config.tree, "model"):
-                predicted = evaluation.predict_rows(task, loader, config.settings, predict_options)
+                predicted = evaluation.predict_rows(task, loader, settings, predict_options)
             if input_path is not None:
                 predicted.pop("target", None)
-            decoded = data.decode_prediction(predicted, split, first)
-            writer.write(decoded.columns)
+            with explain_errors(config.tree, "data"):
+                yield data.decode_prediction(predicted, split, first)
             first += len(split)
-            count += len(next(iter(decoded.columns.values())))
-    print_line(f"{format_count(count, 'row')} predicted, written to {file}")
-    return file
 
 
-def _read_splits(config: Config, data: Dataset, input_path: str | None, options: Mapping[str, Any]) -> Iterator[Split]:
+def _read_splits(
+    config: Config, data: Dataset, input_path: str | None, options: Mapping[str, Any]
+) -> Generator[Split, None, None]:
     if input_path is None:
         yield data.test
         return

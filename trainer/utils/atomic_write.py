@@ -78,6 +78,31 @@ def replace_file(path: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def create_directory(path: Path) -> Iterator[Path]:
+    """Yield a temporary directory that becomes ``path`` once all files in it are on the disk.
+
+    Args:
+        path: Directory to create, which must not exist or be empty; its parent must exist.
+
+    Raises:
+        SystemFault: A file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a killed process with the same number
+    try:
+        with catch_write_errors(path):
+            temporary.mkdir()
+            yield temporary
+            for entry in [*temporary.rglob("*"), temporary]:
+                sync_to_disk(entry)
+            os.replace(temporary, path)
+            sync_to_disk(path.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
 def sync_to_disk(path: Path) -> None:
     """Flush a file or the entries of a directory to disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -123,11 +148,14 @@ def overwrite_text(path: Path, text: str) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove temporary files that a killed process left in a directory.
+    """Remove temporary files and directories that a killed process left in a directory.
 
     Raises:
-        SystemFault: A file cannot be removed.
+        SystemFault: One of them cannot be removed.
     """
     for leftover in directory.glob(TEMP_FILE_PATTERN):
         with catch_write_errors(leftover):
-            leftover.unlink(missing_ok=True)
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainer.core import class_colors
 from trainer.core.artifacts import Bounds, ImageGrid, ImageTile
 from trainer.core.batch import IGNORE_INDEX
 from trainer.utils.text import escape_control_chars, shorten_label
@@ -20,13 +21,7 @@ TARGET_SIZE = 112
 GAP, FONT_SIZE, LINE_HEIGHT = 8, 13, 16
 """Pixels between images, font size of captions, and distance between lines."""
 BACKGROUND_COLOR, TEXT_COLOR = (255, 255, 255), (40, 40, 40)
-CLASS_COLORS = torch.tensor(
-    [
-        *((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0)),
-        *((204, 121, 167), (148, 103, 189), (140, 86, 75), (23, 190, 207), (110, 110, 110), (188, 189, 34)),
-    ]
-)
-"""Colors of classes: the palette of Okabe and Ito 2008, suitable for color-blind readers, and a few more."""
+CLASS_COLORS = torch.tensor(class_colors.CLASS_COLORS)
 DARK_CLASS_COLORS = torch.cat((CLASS_COLORS[:3], CLASS_COLORS[4:]))
 """The same without yellow, which is hard to see as points on white."""
 HEATMAP_COLOR = torch.tensor([220.0, 30, 30]).view(3, 1, 1)
@@ -138,7 +133,7 @@ def _render_tile(image: Tensor, low: Tensor, high: Tensor, tile: ImageTile) -> n
     if tile.class_map is not None:
         classes = F.interpolate(tile.class_map.float().cpu()[None, None], size, mode="nearest")[0, 0].long()
         overlay = CLASS_COLORS[classes.clamp(min=0) % len(CLASS_COLORS)].permute(2, 0, 1).float()
-        color = torch.where(classes == IGNORE_INDEX, color, torch.lerp(color, overlay, 0.55))
+        color = torch.where(classes == IGNORE_INDEX, color, torch.lerp(color, overlay, class_colors.OVERLAY_OPACITY))
     return color.round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
 
 

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainer.data.readers import image_file
+from trainer.data.readers import image_duplicates
 from trainer.data.readers.image_file import ImageView, decode, map_in_threads, read_header
+from trainer.data.readers.lazy_images import LazyImages
 from trainer.utils.errors import DataError, SystemFault
 
 RAMP = np.arange(0, 256, 8, dtype=np.uint8)[:, None].repeat(24, 1)  # 32 x 24, dark above
@@ -221,7 +222,7 @@ def test_lazy_images_index_like_a_tensor(tmp_path: Path) -> None:
     paths = [
         save_image(tmp_path, Image.fromarray(np.full((4, 6), value, np.uint8)), f"{value}.png") for value in range(9)
     ]
-    files = image_file.LazyImages(paths, lambda path: decode(path, ImageView(1, None, "cut")), (1, 4, 6))
+    files = LazyImages(paths, lambda path: decode(path, ImageView(1, None, "cut")), (1, 4, 6))
     tensor = files.load_all()
     assert files.nbytes == tensor.nbytes
     rows = torch.tensor([7, 0, 7])
@@ -235,10 +236,10 @@ def test_lazy_images_index_like_a_tensor(tmp_path: Path) -> None:
 def test_image_in_training_and_test_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     paths = [save_image(tmp_path, Image.fromarray(RAMP + value), f"{value}.png") for value in range(4)]
     with caplog.at_level(logging.WARNING):
-        image_file.warn_about_duplicates(paths, 2)
+        image_duplicates.warn_about_duplicates(paths, 2)
     assert not caplog.records
     (tmp_path / "again.png").write_bytes(paths[1].read_bytes())
-    image_file.warn_about_duplicates([*paths, tmp_path / "again.png"], 2)
+    image_duplicates.warn_about_duplicates([*paths, tmp_path / "again.png"], 2)
     assert "1 validation or test images are also training images" in caplog.text
     assert "1.png and " in caplog.text
     assert "again.png" in caplog.text

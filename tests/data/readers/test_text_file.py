@@ -13,14 +13,20 @@ from typing import Any
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from trainer.core.dataset_info import DatasetInfo
-from trainer.data.readers import delimited, download, idx_format, region_tables, text_file, triples_file, ts_format
+from trainer.data.readers import (
+    delimited,
+    download,
+    idx_format,
+    image_input,
+    region_tables,
+    text_file,
+    triples_file,
+    ts_format,
+)
 from trainer.data.readers.cell_parsing import CellFormat
-from trainer.data.splits import image_splits
 from trainer.utils.errors import DataError, SystemFault
 
 FORMAT = region_tables.RegionTableFormat(None, "auto", "utf-8", CellFormat(frozenset()))
-IMAGE_INFO = DatasetInfo(sizes={"in_channels": 1, "height": 4, "width": 4})
 READERS: dict[str, Callable[[Path], Any]] = {
     "text": lambda path: text_file.read(path, "data.path"),
     "table": lambda path: delimited.read(str(path), "data.path", None, "auto", "utf-8"),
@@ -29,7 +35,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "cases": ts_format.read,
     "idx": lambda path: idx_format.read(path, 3),
     "packed idx": lambda path: idx_format.read(path, 3),
-    "picture": lambda path: image_splits.read(str(path), IMAGE_INFO),
+    "picture": lambda path: image_input.find_images(str(path)),
 }
 SUFFIXES = {"array": ".npy", "packed idx": ".gz", "picture": ".png"}
 

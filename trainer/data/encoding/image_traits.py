@@ -114,18 +114,19 @@ def warn_about_upscaling(view: image_file.ImageView, headers: Sequence[image_fil
         view: View with the size of decoded images.
         headers: Header of each image.
     """
-    if view.size is None:
+    if view.shape is None:
         return
+    target_side = min(view.shape)
     side = min if view.fit == "cut" else max
     median_header = sorted(headers, key=lambda header: side(header.width, header.height))[len(headers) // 2]
-    if view.size >= UPSCALING_WARNING_FACTOR * side(median_header.width, median_header.height):
+    if target_side >= UPSCALING_WARNING_FACTOR * side(median_header.width, median_header.height):
         log.warning(
             "images of %d x %d pixels are upscaled to %d x %d; data.size=%d keeps their resolution and is faster",
             *(
                 median_header.width,
                 median_header.height,
-                view.size,
-                view.size,
+                target_side,
+                target_side,
                 side(median_header.width, median_header.height),
             ),
         )

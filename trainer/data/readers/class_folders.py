@@ -111,10 +111,13 @@ def list_nested_files(folder: Path, endings: Sequence[str]) -> list[Path]:
         endings: File extensions, in lowercase.
     """
     files: list[Path] = []
-    for subfolder in _list_subfolders(folder).values():
-        if subfolder.is_symlink():  # may be cyclic
-            continue
-        files += [*list_files(subfolder, endings), *list_nested_files(subfolder, endings)]
+    remaining = [folder]
+    while remaining:
+        # A link may be cyclic.
+        subfolders = [each for each in _list_subfolders(remaining.pop()).values() if not each.is_symlink()]
+        for subfolder in subfolders:
+            files += list_files(subfolder, endings)
+        remaining += subfolders
     return files
 
 

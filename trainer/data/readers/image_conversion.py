@@ -56,13 +56,37 @@ def resize_image(image: Image, view: ImageView, filtered: Resampling | None = No
     """
     from PIL import Image, ImageOps
 
-    if view.size is None:
+    if view.shape is None:
         return image
-    size, filtered = (view.size, view.size), Image.Resampling.BICUBIC if filtered is None else filtered
+    size, filtered = view.shape[::-1], Image.Resampling.BICUBIC if filtered is None else filtered
     match view.fit:
         case "cut":
             return ImageOps.fit(image, size, filtered)
+        case "cover":
+            return image.resize(compute_cover_size(image.size, size), filtered)
         case "pad":
             return ImageOps.pad(image, size, filtered)
         case "stretch":
             return image.resize(size, filtered)
+
+
+def compute_cover_size(size: tuple[int, int], window: tuple[int, int]) -> tuple[int, int]:
+    """Return the width and height of an image after it was resized to cover a window, with its aspect ratio.
+
+    Args:
+        size: Width and height of the image.
+        window: Width and height of the window.
+
+    Raises:
+        ValueError: It would have more pixels than an image file may have.
+    """
+    from PIL import Image
+
+    scale = max(side / length for side, length in zip(window, size, strict=True))
+    width, height = (max(side, round(length * scale)) for side, length in zip(window, size, strict=True))
+    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+        raise ValueError(
+            f"an image of {size[0]} x {size[1]} pixels would be resized to {width} x {height}, with a shorter side of"
+            f" {min(window)} pixels; at most {Image.MAX_IMAGE_PIXELS:,} pixels are supported"
+        )
+    return width, height

@@ -1,16 +1,12 @@
-"""Image files: header inspection, decoding to uint8 tensors and lazy access."""
+"""Image files: header inspection and decoding to uint8 tensors."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import math
 import warnings
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -21,7 +17,8 @@ from torch import Tensor
 from trainer.data.readers import text_file
 from trainer.data.readers.image_conversion import resize_image, to_8_bit
 from trainer.utils.cpu import count_cores
-from trainer.utils.errors import DataError, SystemFault
+from trainer.utils.errors import DataError
+from trainer.utils.text import escape_control_chars
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,7 +33,6 @@ MAX_NAMED_FILES = 5
 """Maximum number of files named in an error."""
 ROTATED_ORIENTATIONS = (5, 6, 7, 8)
 """EXIF orientations that swap width and height."""
-log = logging.getLogger(__name__)
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -64,16 +60,22 @@ class ImageView:
 
     Args:
         channels: 1 for gray, 3 for RGB.
-        size: Height and width in pixels; None for the size of the file.
-        fit: ``cut`` resizes the shorter side and center-crops the longer one; ``pad`` resizes the longer side and pads
-            with black; ``stretch`` ignores the aspect ratio.
+        size: Height and width in pixels, a pair if they differ; None for the size of the file.
+        fit: ``cut`` resizes the shorter side and center-crops the longer one; ``cover`` resizes the shorter side and
+            keeps all of the longer one; ``pad`` resizes the longer side and pads with black; ``stretch`` ignores the
+            aspect ratio.
         window: Levels of images of more than 8 bits that map to black and white; None takes the upper 8 of 16 bits.
     """
 
     channels: int
-    size: int | None
-    fit: Literal["cut", "pad", "stretch"]
+    size: int | tuple[int, int] | None
+    fit: Literal["cut", "cover", "pad", "stretch"]
     window: tuple[int, int] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """Height and width in pixels; None for the size of the file."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
 
 
 def map_in_threads(
@@ -99,11 +101,32 @@ def map_in_threads(
     if len(valid_results) == len(items):
         return valid_results
     outcomes: list[object] = [*results, *(try_map_in_threads(later, items) if later else [])]
-    problems = sorted({f"  {problem}" for problem in outcomes if isinstance(problem, DataError)})
-    omitted = [f"  and {len(problems) - MAX_NAMED_FILES} more"] if len(problems) > MAX_NAMED_FILES else []
-    raise DataError(
-        "\n".join((f"{option}: {len(problems)} of {len(items)} files:", *problems[:MAX_NAMED_FILES], *omitted))
-    )
+    errors = {str(problem): problem for problem in outcomes if isinstance(problem, DataError)}
+    raise make_files_error(errors.values(), len(items), option)
+
+
+def make_files_error(errors: Collection[DataError], count: int, option: str) -> DataError:
+    """Return one error for all files that cannot be read, which names the first of them.
+
+    Args:
+        errors: Error of each of these files.
+        count: Number of all files.
+        option: Option named in the message.
+    """
+    problems = describe_problems(errors, MAX_NAMED_FILES)
+    return DataError("\n".join((f"{option}: {len(errors)} of {count} files:", *problems)))
+
+
+def describe_problems(errors: Iterable[DataError], max_names: int) -> list[str]:
+    """Return a line for each file that cannot be read, with the reason.
+
+    Args:
+        errors: Error of each of these files, which names it.
+        max_names: Maximum number of files named.
+    """
+    problems = sorted(f"  {escape_control_chars(str(error), one_line=True)}" for error in errors)
+    omitted = [f"  and {len(problems) - max_names} more"] if len(problems) > max_names else []
+    return [*problems[:max_names], *omitted]
 
 
 def try_map_in_threads(function: Callable[[In], Out], items: Sequence[In]) -> list[Out | DataError]:
@@ -196,97 +219,55 @@ def decode(path: Path, view: ImageView) -> Tensor:
     Raises:
         DataError: The image is truncated, or has floating-point values.
     """
+    return decode_with_size(path, view)[0]
+
+
+def decode_with_size(path: Path, view: ImageView) -> tuple[Tensor, tuple[int, int]]:
+    """Decode as ``decode`` does, and return the height and width of the upright image in the file.
+
+    Args:
+        path: Image file.
+        view: Channels, size and intensity window of the result.
+
+    Raises:
+        DataError: The image is truncated, or has floating-point values.
+    """
+    with open_image(path) as image:
+        size = image.size
+        if view.shape is not None:
+            # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice the target size leaves the rest to the filter.
+            image.draft(None, (2 * view.shape[1], 2 * view.shape[0]))
+        pixels = convert_image(image, view)
+        return pixels, get_upright_size(image, size)
+
+
+def get_upright_size(image: Image, size: tuple[int, int] | None = None) -> tuple[int, int]:
+    """Return the height and width of an image with its EXIF orientation applied.
+
+    Args:
+        image: Loaded image.
+        size: Width and height before a reduction while loading; None for those of the image.
+    """
+    from PIL import ExifTags
+
+    width, height = size or image.size
+    is_rotated = image.getexif().get(ExifTags.Base.Orientation) in ROTATED_ORIENTATIONS
+    return (width, height) if is_rotated else (height, width)
+
+
+def convert_image(image: Image, view: ImageView) -> Tensor:
+    """Convert an image to uint8 (C, H, W), with EXIF orientation applied and transparency on white.
+
+    Args:
+        image: Image in any mode of Pillow.
+        view: Channels, size and intensity window of the result.
+
+    Raises:
+        ValueError: The image has floating-point values.
+    """
     from PIL import ImageOps
 
-    with open_image(path) as image:
-        if view.size is not None:
-            # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice the target size leaves the rest to the filter.
-            image.draft(None, (2 * view.size, 2 * view.size))
-        upright = ImageOps.exif_transpose(image)
-        small = resize_image(to_8_bit(upright, view.window).convert("L" if view.channels == 1 else "RGB"), view)
-        pixels = torch.from_numpy(np.array(small))
+    upright = ImageOps.exif_transpose(image)
+    small = resize_image(to_8_bit(upright, view.window).convert("L" if view.channels == 1 else "RGB"), view)
+    pixels = torch.from_numpy(np.array(small))
     return pixels[None] if view.channels == 1 else pixels.permute(2, 0, 1)
-
-
-@dataclass(frozen=True)
-class LazyImages:
-    """Images decoded on access, indexed by row like a tensor.
-
-    Args:
-        paths: Image files.
-        decode: Decoder of one file.
-        shape: Shape of a decoded image.
-        dtype: Type of a decoded image.
-    """
-
-    paths: Sequence[Path]
-    decode: Callable[[Path], Tensor]
-    shape: tuple[int, ...]
-    dtype: torch.dtype = torch.uint8
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, rows: Tensor) -> Tensor:
-        """Decode rows to (B, *shape). Raises SystemFault, as headers were valid at the start of the run."""
-        try:
-            return torch.stack([self.decode(self.paths[row]) for row in rows.tolist()])
-        except DataError as error:
-            raise SystemFault(f"path: {error}") from error
-
-    @property
-    def nbytes(self) -> int:
-        return len(self) * math.prod(self.shape) * self.dtype.itemsize
-
-    def slice_rows(self, rows: slice) -> LazyImages:
-        return replace(self, paths=self.paths[rows])
-
-    def load_all(self) -> Tensor:
-        """Decode all images to (N, *shape) in threads.
-
-        Raises:
-            DataError: Images cannot be read; the message lists their files.
-        """
-        images = torch.empty(len(self), *self.shape, dtype=self.dtype)
-
-        def decode_row(row: int) -> None:
-            images[row] = self.decode(self.paths[row])
-
-        map_in_threads(decode_row, range(len(self)))
-        return images
-
-
-def warn_about_duplicates(paths: Sequence[Path], train: int) -> None:
-    """Log a warning if a validation or test image is a byte-wise copy of one of the first ``train`` images.
-
-    Args:
-        paths: Files of all splits, training files first.
-        train: Number of training files.
-    """
-    pairs = find_duplicates(paths[:train], paths[train:])
-    if pairs:
-        log.warning(
-            "%d validation or test images are also training images, such as %s and %s: scores will be too optimistic",
-            len(pairs),
-            *pairs[0],
-        )
-
-
-def find_duplicates(train_paths: Sequence[Path], heldout_paths: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """Find files of both lists with equal bytes; only those of equal sizes are read.
-
-    Args:
-        train_paths: Training files.
-        heldout_paths: Validation and test files.
-    """
-    sizes = defaultdict(list)
-    for path in train_paths:
-        sizes[path.stat().st_size].append(path)
-    candidates = [path for path in heldout_paths if path.stat().st_size in sizes]
-    same_size = [path for size in {path.stat().st_size for path in candidates} for path in sizes[size]]
-    path_by_digest = {_digest(path): path for path in same_size}
-    return [(path_by_digest[digest], path) for path in candidates if (digest := _digest(path)) in path_by_digest]
-
-
-def _digest(path: Path) -> bytes:
-    return hashlib.sha256(path.read_bytes()).digest()

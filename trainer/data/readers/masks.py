@@ -1,27 +1,23 @@
-"""Segmentation masks: pairing with images, class values and detection of lossy masks."""
+"""Segmentation masks: pairing with images, and detection of lossy masks."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from trainer.core.batch import IGNORE_INDEX
-from trainer.data.readers import class_folders, image_conversion, image_file, text_file
+from trainer.data.readers import class_folders, image_file, text_file
+from trainer.data.readers.mask_file import NUM_LEVELS, ImageMaskPair, read_values, resize_mask
 from trainer.utils.errors import DataError
 from trainer.utils.text import join_names
 
 MAX_VALUES = 64
 """Maximum number of distinct mask values; more are shades of smoothed or JPEG-compressed edges."""
-NUM_LEVELS = 1 << 16
 MIN_SHADE_FRACTION = 0.5
 """Fraction of pixels between a lower and a higher neighbor from which a value is a shade; classes have less than .4."""
 MAX_SHADES = 3
@@ -34,13 +30,6 @@ MIN_CLASS_DISTANCE = 4 * NEAR_DISTANCE
 RARE_FRACTION, SCARCE_FRACTION = 1e-4, 0.01
 """Fractions of all pixels below which a value, and one that looks like a shade, is reported."""
 log = logging.getLogger(__name__)
-
-
-class ImageMaskPair(NamedTuple):
-    """Paths of an image and its mask."""
-
-    image: Path
-    mask: Path
 
 
 class MaskSurvey(NamedTuple):
@@ -61,48 +50,12 @@ class MaskSurvey(NamedTuple):
     is_jpeg: bool = False
 
 
-@dataclass(frozen=True)
-class ClassMap:
-    """Map from mask values to classes.
+def find_pairs(folder: Path, option: str = "path") -> list[ImageMaskPair]:
+    """Pair images in ``images/`` with masks in ``masks/`` by file name without extension.
 
     Args:
-        values: Values of the classes 0, 1, ...
-        ignore: Value of ignored pixels, if any.
-        nearest: Whether other values map to the nearest class; otherwise they are ignored.
-    """
-
-    values: Sequence[int]
-    ignore: int | None = None
-    nearest: bool = False
-
-    def lookup_table(self) -> Tensor:
-        """Return the class of every value, (NUM_LEVELS,) int8."""
-        values = torch.tensor(self.values)
-        table = torch.full((NUM_LEVELS,), IGNORE_INDEX, dtype=torch.int8)
-        if self.nearest:
-            table = (torch.arange(NUM_LEVELS)[:, None] - values).abs().argmin(1).to(torch.int8)
-        else:
-            table[values] = torch.arange(len(values), dtype=torch.int8)
-        if self.ignore is not None and self.ignore < NUM_LEVELS:
-            table[self.ignore] = IGNORE_INDEX
-        return table
-
-    def count_classes(self, value_counts: Mapping[int, int]) -> Tensor:
-        """Return the number of pixels of each class, (C,)."""
-        table, counts = self.lookup_table(), torch.zeros(len(self.values), dtype=torch.long)
-        for value, count in value_counts.items():
-            if table[value] != IGNORE_INDEX:
-                counts[int(table[value])] += count
-        return counts
-
-    def known_targets(self, value_counts: Mapping[int, int]) -> Tensor:
-        """Return the distinct targets, (1, K)."""
-        classes = set(self.lookup_table()[torch.tensor(sorted(value_counts))].tolist())
-        return torch.tensor([sorted(classes, key=lambda target: (target == IGNORE_INDEX, target))])
-
-
-def find_pairs(folder: Path) -> list[ImageMaskPair]:
-    """Pair images in ``images/`` with masks in ``masks/`` by file name without extension.
+        folder: Folder with both.
+        option: Option named in error messages.
 
     Raises:
         DataError: A folder is missing, or an image or mask has no counterpart.
@@ -111,16 +64,16 @@ def find_pairs(folder: Path) -> list[ImageMaskPair]:
     for name in ("images", "masks"):
         subfolder = folder / name
         if not subfolder.is_dir():
-            entries = join_names(path.name for path in text_file.list_folder(folder)) or "nothing"
-            raise DataError(f"path: {folder.absolute()} must have images/ and masks/; found: {entries}")
+            entries = join_names(path.name for path in text_file.list_folder(folder, option)) or "nothing"
+            raise DataError(f"{option}: {folder.absolute()} must have images/ and masks/; found: {entries}")
         files = class_folders.list_files(subfolder, image_file.FILE_EXTENSIONS)
         if not files:
-            raise DataError(f"path: {subfolder.absolute()} has no {'/'.join(image_file.FILE_EXTENSIONS)} files")
+            raise DataError(f"{option}: {subfolder.absolute()} has no {'/'.join(image_file.FILE_EXTENSIONS)} files")
         paths_by_stem.append({path.stem: path for path in files})
         if len(paths_by_stem[-1]) < len(files):
             duplicate = next(path for path in files if paths_by_stem[-1][path.stem] != path)
             raise DataError(
-                f"path: {duplicate.absolute()} and {paths_by_stem[-1][duplicate.stem].name} have the same name"
+                f"{option}: {duplicate.absolute()} and {paths_by_stem[-1][duplicate.stem].name} have the same name"
             )
     class_folders.warn_about_ignored_files(folder, (folder / "images", folder / "masks"), image_file.FILE_EXTENSIONS)
     images, masks = paths_by_stem
@@ -129,7 +82,7 @@ def find_pairs(folder: Path) -> list[ImageMaskPair]:
     )
     if unmatched:
         raise DataError(
-            f"path: {len(unmatched)} files of {folder.absolute()} have no mask or no image of the same name:"
+            f"{option}: {len(unmatched)} files of {folder.absolute()} have no mask or no image of the same name:"
             f" {join_names(unmatched, image_file.MAX_NAMED_FILES)}"
         )
     return [ImageMaskPair(images[stem], masks[stem]) for stem in sorted(images)]
@@ -149,7 +102,7 @@ def survey_pair(
     Raises:
         DataError: The mask is invalid or differs in size from the image.
     """
-    header, values = image_file.read_header(pair.image), _read_values(pair.mask)
+    header, values = image_file.read_header(pair.image), read_values(pair.mask)
     height, width = values.shape
     if (height, width) != (header.height, header.width):
         raise DataError(
@@ -164,7 +117,7 @@ def survey_pair(
                 f"{pair.mask.absolute()} has {len(counts)} distinct values (at most {MAX_VALUES}) and may not be a"
                 " mask; data.values=[...] sets the classes and maps all others to the nearest"
             )
-    return MaskSurvey(header, _count_values(_resize_mask(values, view)), counts, intermediate, is_jpeg)
+    return MaskSurvey(header, _count_values(resize_mask(values, view)), counts, intermediate, is_jpeg)
 
 
 def _count_values(values: np.ndarray) -> Counter[int]:
@@ -265,34 +218,3 @@ def check_shades(masks: Sequence[Path], surveys: Sequence[MaskSurvey], ignore: i
 def sum_counts(surveys: Iterable[MaskSurvey]) -> Counter[int]:
     """Sum the pixel counts of masks by value."""
     return sum((survey.counts for survey in surveys), Counter())
-
-
-def decode(path: Path, view: image_file.ImageView, table: Tensor) -> Tensor:
-    """Decode a mask to the class of each pixel, (H, W) int8.
-
-    Args:
-        path: Mask file.
-        view: Size of the decoded mask.
-        table: Class of every mask value, from ``ClassMap.lookup_table``.
-    """
-    return table[torch.from_numpy(_resize_mask(_read_values(path), view).astype(np.int64))]
-
-
-def _read_values(path: Path) -> np.ndarray:
-    """Read the stored pixel values, (H, W) of 8 or 16 bits: gray levels, bits or palette indices."""
-    from PIL import ImageOps
-
-    with image_file.open_image(path) as image:
-        values = np.asarray(ImageOps.exif_transpose(image))
-        if image.mode in ("LA", "RGB", "RGBA"):
-            shades = values[..., : len(image.getbands()) - image.mode.endswith("A")]
-            if (shades != shades[..., :1]).any():
-                raise ValueError("color image; a mask must be gray, indexed by a palette or 1 bit")
-            values = shades[..., 0]
-        return image_conversion.to_unsigned(values)
-
-
-def _resize_mask(values: np.ndarray, view: image_file.ImageView) -> np.ndarray:
-    from PIL import Image
-
-    return np.array(image_conversion.resize_image(Image.fromarray(values), view, Image.Resampling.NEAREST))

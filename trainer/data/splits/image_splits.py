@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import accumulate
-from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from trainer.core.batch import Batch
-from trainer.core.dataset_info import DatasetInfo
+from trainer.core.prediction import Prediction
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.split import Split, TensorSplit
-from trainer.data.readers import class_folders, download, image_file, text_file
-from trainer.data.readers.image_file import LazyImages
+from trainer.data.readers.lazy_images import LazyImages
 from trainer.data.splits.pixel_scale import NUM_LEVELS, PixelScale
 from trainer.utils.errors import DataError
 
 
-class _PixelMixin(Split):
+class PixelMixin(Split):
     """Mixin that normalizes uint8 x (B, C, H, W), casts integer targets and names rows by their ``paths``."""
 
     scale: PixelScale
@@ -36,8 +32,24 @@ class _PixelMixin(Split):
         target = None if batch.target is None else batch.target.long()
         return replace(batch, inputs={"x": self.scale(batch.inputs["x"])}, target=target)
 
+    def collect_outputs(self, parts: Iterable[tuple[Tensor, Prediction]]) -> dict[str, Tensor]:
+        """Return the predictions in the order of the rows; those of label maps without probabilities, to save memory.
 
-class PixelSplit(_PixelMixin, TensorSplit):
+        Args:
+            parts: Row numbers (B,) and predictions of each batch.
+        """
+        return super().collect_outputs((index, drop_map_probabilities(prediction)) for index, prediction in parts)
+
+
+def drop_map_probabilities(prediction: Prediction) -> Prediction:
+    """Return predictions of label maps (B, H, W) as int16 without their probabilities, others unchanged."""
+    label = prediction.get("label")
+    if label is None or label.dim() != 3:
+        return prediction
+    return {name: prediction[name].to(torch.int16) for name in ("label", "target") if name in prediction}
+
+
+class PixelSplit(PixelMixin, TensorSplit):
     """Images as uint8 in memory.
 
     Args:
@@ -69,7 +81,7 @@ class PixelSplit(_PixelMixin, TensorSplit):
         return PixelSplit(x, target, self.scale.to(device), self.distinct_targets, self.paths)
 
 
-class LazyImageSplit(_PixelMixin):
+class LazyImageSplit(PixelMixin):
     """Images decoded on every access.
 
     Args:
@@ -203,63 +215,3 @@ def _fit_scale(x: Tensor) -> PixelScale:
             "images must not be constant"
         )
     return PixelScale.from_images(x)
-
-
-class NamedPixelSplit(_PixelMixin, TensorSplit):
-    """Unlabeled images as uint8 in memory, with names.
-
-    Args:
-        x: Images, (N, C, H, W) uint8.
-        scale: Normalization.
-        paths: Name of each image.
-    """
-
-    def __init__(self, x: Tensor, scale: PixelScale, paths: Sequence[str]):
-        super().__init__({"x": x})
-        self.scale = scale
-        self.paths: Sequence[str] = paths
-
-    def to(self, device: torch.device) -> NamedPixelSplit:
-        return NamedPixelSplit(self.inputs["x"].to(device), self.scale.to(device), self.paths)
-
-
-def read(
-    path: str, info: DatasetInfo, fit: Literal["cut", "pad", "stretch"] = "pad", window: tuple[int, int] | None = None
-) -> NamedPixelSplit:
-    """Read an image file, or all images in a folder and its subfolders, in the size and scale of a data set.
-
-    Args:
-        path: File or folder.
-        info: Sizes and pixel bounds of the data set.
-        fit: Resize mode, see ``ImageView``.
-        window: Intensity window of 16-bit images.
-
-    Raises:
-        DataError: The path is missing, a folder without images, or has images that cannot be read.
-    """
-    root = Path(path).expanduser()
-    channels, height, width = (info.sizes[name] for name in ("in_channels", "height", "width"))
-    if height != width:
-        raise DataError(f"input: images of this run are {width} x {height}; only square ones can be read")
-    if not os.path.lexists(root):  # not Path.exists, which raises for a name that is too long
-        raise download.missing_file_error(root, "input")
-    if special_type := text_file.describe_special_file(root):
-        raise DataError(f"input: {root.absolute()} is {special_type}")
-    paths = [root]
-    if root.is_dir():
-        paths = sorted(
-            [
-                *class_folders.list_files(root, image_file.FILE_EXTENSIONS),
-                *class_folders.list_nested_files(root, image_file.FILE_EXTENSIONS),
-            ]
-        )
-    if not paths:
-        raise DataError(f"input: {root.absolute()} has no images ({', '.join(image_file.FILE_EXTENSIONS)})")
-    view = image_file.ImageView(channels, height, fit, window)
-    x = torch.stack(image_file.map_in_threads(partial(image_file.decode, view=view), paths, option="input"))
-    assert info.image.bounds is not None, "image data sets that read files have bounds"
-    return NamedPixelSplit(
-        x,
-        PixelScale.from_range(*info.image.bounds),
-        [str(file.relative_to(root)) if root.is_dir() else file.name for file in paths],
-    )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -14,9 +15,12 @@ from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 from trainer.data.encoding import image_traits
 from trainer.data.generators import image_patterns
-from trainer.data.readers import class_folders, image_file
+from trainer.data.readers import class_folders, image_duplicates, image_file
+from trainer.data.readers.lazy_images import LazyImages
 from trainer.data.reference import baselines
-from trainer.data.splits import image_splits
+from trainer.data.splits import image_inputs, image_splits
+from trainer.data.splits.image_inputs import NamedPixelSplit
+from trainer.data.splits.pixel_scale import PixelScale
 
 
 class ImageFolder(Dataset):
@@ -79,9 +83,9 @@ class ImageFolder(Dataset):
             else None
         )
         headers = image_file.map_in_threads(image_file.read_header, paths, later=decode_image)
-        image_file.warn_about_duplicates(paths, counts[0])
+        image_duplicates.warn_about_duplicates(paths, counts[0])
         view = image_traits.get_or_fit_view(fitted, color_view, paths[: counts[0]], headers[: counts[0]], channels)
-        x = image_file.LazyImages(paths, partial(image_file.decode, view=view), (view.channels, size, size))
+        x = LazyImages(paths, partial(image_file.decode, view=view), (view.channels, size, size))
         self.train, self.val, self.test = image_splits.make_image_splits(
             fitted, x, labels, counts, labels.split(counts), cache_gb
         )
@@ -92,7 +96,28 @@ class ImageFolder(Dataset):
             class_names=names,
         )
 
-    def read(self, path: str) -> image_splits.NamedPixelSplit:
+    def read(self, path: str) -> NamedPixelSplit:
+        return image_inputs.read(path, *self._get_encoding())
+
+    def read_chunks(
+        self, path: str, with_targets: bool = False, on_error: Literal["error", "skip"] = "error"
+    ) -> Iterator[NamedPixelSplit]:
+        """Read an image file, or the images of a folder and its subfolders; with targets, those of class folders.
+
+        Args:
+            path: File or folder.
+            with_targets: Read classes from ``CLASS/*.png``.
+            on_error: Refuse unreadable files, or skip and list them.
+
+        Raises:
+            DataError: The path is missing or has another layout, or images cannot be read.
+        """
+        class_names = self.info.class_names if with_targets else None
+        yield from image_inputs.read_chunks(path, *self._get_encoding(), on_error, class_names)
+
+    def encode_rows(self, rows: Any) -> NamedPixelSplit:
+        return image_inputs.encode_images(rows, *self._get_encoding())
+
+    def _get_encoding(self) -> tuple[image_file.ImageView, PixelScale]:
         assert self.fitted is not None
-        view = image_file.ImageView(**self.fitted.values["view"])
-        return image_splits.read(path, self.info, view.fit, view.window)
+        return image_file.ImageView(**self.fitted.get("view")), PixelScale(**self.fitted.get("scale"))

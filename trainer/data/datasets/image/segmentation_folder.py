@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import asdict
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
+from trainer.core.prediction import DecodedPrediction, IndexedImage, Prediction
 from trainer.core.preprocessing import SPLITS, Preprocessing
-from trainer.core.types import DataPath, Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
-from trainer.data.encoding import image_traits
+from trainer.core.split import Split
+from trainer.core.types import DataPath, Decay, Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
+from trainer.data.encoding import image_traits, mask_classes, mask_format
 from trainer.data.generators import image_patterns
-from trainer.data.readers import class_folders, download, image_file, masks
+from trainer.data.readers import class_folders, download, image_duplicates, image_file, mask_file, masks
+from trainer.data.readers.lazy_images import LazyImages
 from trainer.data.reference import baselines
 from trainer.data.splits import image_splits
+from trainer.data.splits.image_windows import ImageWindows
 from trainer.data.splits.pixel_scale import PixelScale
+from trainer.data.splits.segmentation_inputs import SegmentationInputs, draw_overlays
 from trainer.utils.errors import DataError
 
 URL = "https://raw.githubusercontent.com/zhixuhao/unet/b45af4d458437d8281cc218a07fd4380818ece4a/data/membrane/"
 SHA256_FILE = Path(__file__).with_name("isbi2012.sha256")
 SPLIT_SIZES = (20, 4, 6)
-log = logging.getLogger(__name__)
 
 
 class _SegmentationDataset(Dataset):
@@ -37,7 +40,7 @@ class _SegmentationDataset(Dataset):
     def set_splits(
         self,
         fitted: Preprocessing,
-        pairs: Sequence[masks.ImageMaskPair],
+        pairs: Sequence[mask_file.ImageMaskPair],
         counts: Sequence[int],
         view: image_file.ImageView,
         channels: int | None,
@@ -62,25 +65,26 @@ class _SegmentationDataset(Dataset):
             values: Mask values of the classes; None for all that occur.
         """
 
-        def decode_image(pair: masks.ImageMaskPair) -> object:
+        def decode_image(pair: mask_file.ImageMaskPair) -> object:
             return image_file.decode(pair.image, view)
 
         survey = partial(masks.survey_pair, view=view, ignore=ignore, any_shades=values is not None)
         surveys = image_file.map_in_threads(survey, pairs, later=decode_image if cache_gb else None)
         headers = [each.header for each in surveys]
-        shape = (view.size, view.size) if view.size else _stored_size(fitted, pairs, headers)
+        shape = view.shape or mask_classes.get_stored_size(fitted, pairs, headers)
         remaining = iter(surveys)
         totals = [masks.sum_counts(islice(remaining, count)) for count in counts]
         if values is None and not fitted.is_stored:
             masks.check_shades([pair.mask for pair in pairs], surveys, ignore)
-        class_map = _stored_class_map(fitted, values, masks.sum_counts(surveys), ignore, names)
+        class_map = mask_classes.get_or_fit_class_map(fitted, values, masks.sum_counts(surveys), ignore, names)
         names = names or [str(value) for value in class_map.values]
         paths, mask_paths = [pair.image for pair in pairs], [pair.mask for pair in pairs]
         fitted_view = image_traits.get_or_fit_view(fitted, view, paths[: counts[0]], headers[: counts[0]], channels)
-        image_file.warn_about_duplicates(paths, counts[0])
-        x = image_file.LazyImages(paths, partial(image_file.decode, view=fitted_view), (fitted_view.channels, *shape))
-        y = image_file.LazyImages(
-            mask_paths, partial(masks.decode, view=view, table=class_map.lookup_table()), shape, torch.int8
+        mask_format.fit_mask_format(fitted, mask_paths[: counts[0]])
+        image_duplicates.warn_about_duplicates(paths, counts[0])
+        x = LazyImages(paths, partial(image_file.decode, view=fitted_view), (fitted_view.channels, *shape))
+        y = LazyImages(
+            mask_paths, partial(mask_file.decode, view=view, table=class_map.lookup_table()), shape, torch.int8
         )
         train, self.val, self.test = image_splits.make_image_splits(
             fitted, x, y, counts, [class_map.known_targets(total) for total in totals], cache_gb
@@ -95,83 +99,74 @@ class _SegmentationDataset(Dataset):
         )
 
     def pixel_bounds(self) -> tuple[Sequence[float], Sequence[float]]:
+        return self._get_scale().pixel_bounds
+
+    def _get_scale(self) -> PixelScale:
         assert self.fitted is not None
-        return PixelScale(**self.fitted.values["scale"]).pixel_bounds
+        return PixelScale(**self.fitted.get("scale"))
 
+    @cached_property
+    def _mask_format(self) -> mask_format.MaskFormat:
+        assert self.fitted is not None
+        return mask_format.get_stored_format(self.fitted)
 
-def _common_size(pairs: Sequence[masks.ImageMaskPair], headers: Sequence[image_file.ImageHeader]) -> tuple[int, int]:
-    """Return the common height and width. Raises DataError where images differ in size."""
-    first = headers[0]
-    for pair, header in zip(pairs, headers, strict=True):
-        if (header.height, header.width) != (first.height, first.width):
-            raise DataError(
-                f"size: images differ in size: {pairs[0].image.absolute()} is {first.width} x {first.height},"
-                f" {pair.image.absolute()} {header.width} x {header.height}; set data.size to resize all to a square"
-            )
-    return first.height, first.width
+    def read_chunks(
+        self,
+        path: str,
+        with_targets: bool = False,
+        on_error: Literal["error", "skip"] = "error",
+        window: PositiveInt | None = None,
+        overlap: Decay = 0.5,
+        overlay: bool = False,
+    ) -> Iterator[ImageWindows]:
+        """Read an image file, or the images of a folder and its subfolders; with targets, ``images/`` and ``masks/``.
 
+        Larger images than those of training are divided into overlapping windows, smaller ones are reflected.
 
-def _stored_size(
-    fitted: Preprocessing, pairs: Sequence[masks.ImageMaskPair], headers: Sequence[image_file.ImageHeader]
-) -> tuple[int, int]:
-    """Return the training image size. Raises DataError for images of another size, and where they differ."""
-    size = _common_size(pairs, headers)
-    height, width = fitted.get_or_fit("shape", lambda: list(size))
-    if size != (height, width):
-        raise DataError(f"path: images are {size[1]} x {size[0]}; this run was trained on {width} x {height}")
-    return height, width
+        Args:
+            path: File or folder.
+            with_targets: Read the masks too.
+            on_error: Refuse unreadable files, or skip and list them.
+            window: Side of a window in pixels; None for the size of the training images, which were also tested whole.
+            overlap: Fraction of a window that the next one overlaps; the predictions there are blended.
+            overlay: Write each image with the predicted classes over it, too.
 
+        Raises:
+            DataError: The path is missing or has another layout, or files cannot be read or do not match.
+        """
+        inputs = self._make_inputs(window, overlap, overlay)
+        if not with_targets:
+            yield from inputs.read_chunks(path, on_error)
+            return
+        yield from inputs.read_labeled_chunks(path, on_error, self._get_class_map(), self.options.get("ignore"))
 
-def _stored_class_map(
-    fitted: Preprocessing,
-    values: Sequence[int] | None,
-    totals: Counter[int],
-    ignore: int | None,
-    names: Sequence[str] | None,
-) -> masks.ClassMap:
-    """Return the class map of a run; pixels of unknown values are logged and ignored."""
-    class_map = masks.ClassMap(
-        **fitted.get_or_fit("classes", lambda: asdict(_make_class_map(values, totals, ignore, names)))
-    )
-    unknown = {value: count for value, count in totals.items() if value not in class_map.values and value != ignore}
-    if fitted.is_stored and unknown and not class_map.nearest:
-        listing = ", ".join(map(str, sorted(unknown)[:10]))
-        log.warning("%d pixels are ignored: this run has no class for the values %s", sum(unknown.values()), listing)
-    return class_map
+    def encode_rows(self, rows: Any) -> ImageWindows:
+        return self._make_inputs().encode_images(rows)
 
+    def _make_inputs(
+        self, window: int | None = None, overlap: float = 0.5, overlay: bool = False
+    ) -> SegmentationInputs:
+        assert self.fitted is not None
+        view = image_file.ImageView(**self.fitted.get("view"))
+        size = (window, window) if window else (self.info.sizes["height"], self.info.sizes["width"])
+        return SegmentationInputs(view, self._get_scale(), size, overlap, overlay)
 
-def _make_class_map(
-    values: Sequence[int] | None, totals: Counter[int], ignore: int | None, names: Sequence[str] | None
-) -> masks.ClassMap:
-    """Build a class map from ``values``, or from all that occur. Raises DataError for invalid classes."""
-    if values is None:
-        return masks.ClassMap(_class_values(set(totals), ignore, names))
-    class_map = masks.ClassMap(_class_values(set(values), ignore, names), ignore, nearest=True)
-    counts = class_map.count_classes(totals).tolist()
-    if 0 in counts:
-        absent = class_map.values[counts.index(0)]
-        raise DataError(
-            f"values: no mask pixel has the value {absent} or is nearest to it; masks contain {_format_values(totals)}"
-        )
-    return class_map
+    def _get_class_map(self) -> mask_file.ClassMap:
+        assert self.fitted is not None
+        return mask_file.ClassMap(**self.fitted.get("classes"))
 
+    def encode_mask(self, labels: np.ndarray) -> np.ndarray | IndexedImage:
+        return self._mask_format.encode(labels, self._get_class_map().values)
 
-def _format_values(values: Collection[int]) -> str:
-    return f"the value{'s' * (len(values) != 1)} {', '.join(map(str, sorted(values)[:10]))}"
-
-
-def _class_values(present: set[int], ignore: int | None, names: Sequence[str] | None) -> list[int]:
-    """Return the sorted class values. Raises DataError for invalid ones or a number that differs from the names."""
-    values = sorted(present - {ignore})
-    description = f"the masks contain {_format_values(values)}"
-    if not 2 <= len(values) <= masks.MAX_VALUES:
-        raise DataError(f"path: {description} ({len(values)} distinct); there must be 2 to {masks.MAX_VALUES} classes")
-    if names is not None and len(names) != len(values):
-        raise DataError(
-            f"classes: {len(names)} names ({', '.join(names)}), but {description} (classes in this order;"
-            " data.ignore excludes a value)"
-        )
-    return values
+    def decode_prediction(self, prediction: Prediction, split: Split, first: int) -> DecodedPrediction:
+        decoded = super().decode_prediction(prediction, split, first)
+        if not isinstance(split, ImageWindows) or not split.overlay:
+            return decoded
+        assert self.fitted is not None
+        colors = self._mask_format.get_class_colors(self._get_class_map().values)
+        intensity_window = self.fitted.get("view")["window"]
+        overlays = draw_overlays(split, prediction["label"], colors, intensity_window)
+        return replace(decoded, images={**decoded.images, **overlays})
 
 
 class SegmentationFolder(_SegmentationDataset):
@@ -273,7 +268,7 @@ class ISBI2012(_SegmentationDataset):
             "isbi2012", [download.Source(path, digest, URL + path) for digest, path in lines], data_dir
         )
         pairs = [
-            masks.ImageMaskPair(folder / f"train/image/{number}.png", folder / f"train/label/{number}.png")
+            mask_file.ImageMaskPair(folder / f"train/image/{number}.png", folder / f"train/label/{number}.png")
             for number in range(sum(SPLIT_SIZES))
         ]
         view = image_file.ImageView(1, size, "cut")
