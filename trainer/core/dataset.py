@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from trainer.core import label_maps
 from trainer.core import prediction as predictions
@@ -116,13 +117,25 @@ class Dataset(ABC):
             split: The split, from ``read_chunks`` or ``test``.
             first: Number of its first row.
         """
-        label = prediction.get("label")
-        if label is not None and label.dim() == 3 and self.image_inputs():
+        if self.has_label_maps(prediction):
             return self._decode_label_maps(prediction, split, first)
         fields = {name: values for name, values in prediction.items() if name != "target"}
         columns = split.get_output_columns(first) | predictions.decode(fields, self.info)
         target = predictions.decode_target(prediction["target"], self.info) if "target" in prediction else None
         return DecodedPrediction(columns if target is None else columns | {"target": target})
+
+    def has_label_maps(self, prediction: Prediction) -> bool:
+        """Return whether a prediction has the class of each pixel of images, (K, H, W), which are decoded to masks."""
+        label = prediction.get("label")
+        return label is not None and label.dim() == 3 and bool(self.image_inputs())
+
+    def decode_masks(self, labels: Tensor) -> list[np.ndarray | IndexedImage]:
+        """Return the pixels of the mask of each image.
+
+        Args:
+            labels: Class of each pixel, (K, H, W), padded at the end with ``IGNORE_INDEX``.
+        """
+        return [self.encode_mask(label_maps.crop_padding(label_map)) for label_map in labels.cpu().numpy()]
 
     def _decode_label_maps(self, prediction: Prediction, split: Split, first: int) -> DecodedPrediction:
         names = get_class_names(self.info, self.info.num_classes or 0)

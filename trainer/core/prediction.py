@@ -26,6 +26,8 @@ Prediction = Mapping[str, Tensor]
 A task may add fields of its own with numbers (K, ...), which are not converted.
 """
 Column = Sequence[Any] | np.ndarray
+ChooseLabels = Callable[[Tensor], Tensor]
+"""Function from class probabilities (B, C, ...) to labels (B, ...)."""
 
 
 @dataclass(frozen=True)

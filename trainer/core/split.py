@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.core import label_maps, prediction
 from trainer.core.batch import IGNORE_INDEX, Batch
-from trainer.core.prediction import Column, Prediction
+from trainer.core.prediction import ChooseLabels, Column, Prediction
 
 CHUNK_BYTES = 1 << 24
 """Bytes gathered by one indexing call, which serves several small batches or one large one."""
@@ -80,7 +80,9 @@ class Split(ABC):
         """
         return label_maps.make_mask_paths(self.get_row_names(first)[1])
 
-    def collect_outputs(self, parts: Iterable[tuple[Tensor, Prediction]]) -> dict[str, Tensor]:
+    def collect_outputs(
+        self, parts: Iterable[tuple[Tensor, Prediction]], choose_labels: ChooseLabels
+    ) -> dict[str, Tensor]:
         """Return the predictions of the split, in its order, from those of its batches.
 
         Override it where the rows are parts of larger examples, such as windows of an image.
@@ -88,6 +90,7 @@ class Split(ABC):
         Args:
             parts: Row numbers (B,) of each batch, and its predictions (K, ...) on the CPU, where K is the number of
                 rows, or of outputs such as the nodes of a graph in one batch.
+            choose_labels: Function of the task from probabilities to labels, for probabilities that are combined.
         """
         index, fields = zip(*parts, strict=True)
         predictions, rows = prediction.concatenate(fields), torch.cat(index)

@@ -191,6 +191,13 @@ class Task(nn.Module, ABC):
         """
         return scores.get("loss")
 
+    def choose_labels(self, probabilities: Tensor) -> Tensor:
+        """Return the predicted class (B, ...) for class probabilities (B, C, ...), which may be combined from several.
+
+        By default it is the most likely one.
+        """
+        return probabilities.argmax(1)
+
     def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
         """Yield figures and tables of a split, computed with the current weights.
 

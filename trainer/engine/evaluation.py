@@ -71,7 +71,7 @@ def predict_rows(
                 yield batch.index.cpu(), {name: value.cpu() for name, value in ({**predicted} | target).items()}
 
     with rng.fork_rng(settings.seed, loader.device), closing(predict_batches()) as parts:
-        return loader.split.collect_outputs(parts)
+        return loader.split.collect_outputs(parts, task.choose_labels)
 
 
 @torch.no_grad()

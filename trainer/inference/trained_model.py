@@ -78,12 +78,16 @@ class TrainedModel:
             options: Options of ``train predict`` for this run, such as ``beam_size``.
 
         Returns:
-            Array (K,) or, for several numbers per row, (K, ...); a list if rows differ in length.
+            Array (K,) or, for several numbers per row, (K, ...); a list if rows differ in length. For segmentation a
+            list with the pixels (H, W) of the mask of each image, in the encoding of the training masks.
 
         Raises:
             ConfigError: The rows cannot be encoded, or the model makes no predictions.
         """
         fields = [(fields, split) for fields, split in self._predict_splits(rows, batch_size, options)]
+        if self.data.has_label_maps(fields[0][0]):
+            masks = [mask for part, _ in fields for mask in self.data.decode_masks(part["label"])]
+            return [mask.indices if isinstance(mask, prediction.IndexedImage) else mask for mask in masks]
         first = {name: [part[name] for part, _ in fields] for name in list(fields[0][0])[:1]}
         joined = prediction.concatenate([{name: part} for name, parts in first.items() for part in parts])
         columns = list(prediction.decode(joined, self.data.info).values())
@@ -103,7 +107,8 @@ class TrainedModel:
         """
         parts = [fields for fields, _ in self._predict_splits(rows, batch_size, {})]
         if "probabilities" not in parts[0]:
-            raise ConfigError("predict_proba: the task of this run predicts no classes; use predict")
+            what = "masks, without their probabilities" if self.data.has_label_maps(parts[0]) else "no classes"
+            raise ConfigError(f"predict_proba: the task of this run predicts {what}; use predict")
         return np.concatenate([part["probabilities"].numpy() for part in parts])
 
     def predict_columns(self, rows: Any, batch_size: int | None = None, **options: Any) -> dict[str, Column]:

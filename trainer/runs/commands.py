@@ -70,7 +70,7 @@ COMMANDS: Mapping[str, Command] = {
         f"{_RUN}mlp-csv input=tomorrow.csv output=labels.csv",
         {
             "input": "file or folder with the rows; without it the test rows of the run",
-            "output": "file to write: .csv, .parquet, .jsonl or .npz; by default predictions.csv in the run directory",
+            "output": ".csv, .parquet, .jsonl or .npz file, or a directory for masks; by default in the run directory",
             "batch_size": "rows per batch; it does not change the predictions",
         },
         takes_run=True,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX
 from trainer.data.splits import window_blending
-from trainer.data.splits.image_windows import ImageWindows, MapImage, choose_most_likely
+from trainer.data.splits.image_windows import ImageWindows, MapImage
 from trainer.data.splits.pixel_scale import PixelScale
 
 SCALE = PixelScale(torch.zeros(1, 1, 1), torch.full((1, 1, 1), 255.0))
@@ -28,10 +28,14 @@ def predict(x: Tensor) -> dict[str, Tensor]:
     return {"label": probabilities.argmax(1), "probabilities": probabilities}
 
 
+def choose_labels(probabilities: Tensor) -> Tensor:
+    return probabilities.argmax(1)
+
+
 def predict_windows(split: ImageWindows, batch_size: int = 4) -> Tensor:
     order = torch.arange(len(split)).split(batch_size)
     batches = [split.to_model_inputs(batch) for batch in split.iter_batches(order, 0)]
-    outputs = split.collect_outputs((batch.index, predict(batch.inputs["x"])) for batch in batches)
+    outputs = split.collect_outputs(((batch.index, predict(batch.inputs["x"])) for batch in batches), choose_labels)
     return outputs["label"][0]
 
 
@@ -115,12 +119,12 @@ def test_resized_probabilities_equal_bilinear_interpolation() -> None:
     probabilities = torch.rand(3, 9, 12, generator=torch.Generator().manual_seed(0))
     for size in ((23, 40), (9, 12), (1, 1), (5, 30)):
         expected = F.interpolate(probabilities[None], size, mode="bilinear", align_corners=False).argmax(1)[0]
-        labels = window_blending.resize_to_labels(probabilities, size, choose_most_likely)
+        labels = window_blending.resize_to_labels(probabilities, size, choose_labels)
         assert float((labels == expected).float().mean()) > 0.999
 
 
 def test_resizing_in_strips_equals_resizing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     probabilities = torch.rand(3, 9, 12, generator=torch.Generator().manual_seed(0))
-    at_once = window_blending.resize_to_labels(probabilities, (50, 31), choose_most_likely)
+    at_once = window_blending.resize_to_labels(probabilities, (50, 31), choose_labels)
     monkeypatch.setattr(window_blending, "STRIP_PIXELS", 100)
-    assert torch.equal(window_blending.resize_to_labels(probabilities, (50, 31), choose_most_likely), at_once)
+    assert torch.equal(window_blending.resize_to_labels(probabilities, (50, 31), choose_labels), at_once)

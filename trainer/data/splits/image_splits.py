@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import Batch
-from trainer.core.prediction import Prediction
+from trainer.core.prediction import ChooseLabels, Prediction
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.split import Split, TensorSplit
 from trainer.data.readers.lazy_images import LazyImages
@@ -32,13 +32,17 @@ class PixelMixin(Split):
         target = None if batch.target is None else batch.target.long()
         return replace(batch, inputs={"x": self.scale(batch.inputs["x"])}, target=target)
 
-    def collect_outputs(self, parts: Iterable[tuple[Tensor, Prediction]]) -> dict[str, Tensor]:
+    def collect_outputs(
+        self, parts: Iterable[tuple[Tensor, Prediction]], choose_labels: ChooseLabels
+    ) -> dict[str, Tensor]:
         """Return the predictions in the order of the rows; those of label maps without probabilities, to save memory.
 
         Args:
             parts: Row numbers (B,) and predictions of each batch.
+            choose_labels: Function of the task from probabilities to labels.
         """
-        return super().collect_outputs((index, drop_map_probabilities(prediction)) for index, prediction in parts)
+        reduced = ((index, drop_map_probabilities(prediction)) for index, prediction in parts)
+        return super().collect_outputs(reduced, choose_labels)
 
 
 def drop_map_probabilities(prediction: Prediction) -> Prediction:

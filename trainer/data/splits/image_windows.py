@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX, Batch
-from trainer.core.prediction import Column, Prediction
+from trainer.core.prediction import ChooseLabels, Column, Prediction
 from trainer.core.split import Split
 from trainer.data.splits import window_blending
 from trainer.data.splits.pixel_scale import PixelScale
@@ -194,7 +194,9 @@ class ImageWindows(Split):
         ]
         return ImageWindows(images, self.scale.to(device), self.window, self.stride, overlay=self.overlay)
 
-    def collect_outputs(self, parts: Iterable[tuple[Tensor, Prediction]]) -> dict[str, Tensor]:
+    def collect_outputs(
+        self, parts: Iterable[tuple[Tensor, Prediction]], choose_labels: ChooseLabels
+    ) -> dict[str, Tensor]:
         """Blend the predictions of windows to the label map (K, H, W) int16 of each image.
 
         The only window of an image of its own size keeps the labels of the task.
@@ -202,6 +204,7 @@ class ImageWindows(Split):
         Args:
             parts: Window numbers (B,), labels (B, h, w) and class probabilities (B, C, h, w) of each batch, in the
                 order of the windows.
+            choose_labels: Function of the task from probabilities to labels.
         """
         label_maps: list[Tensor] = []
         blended: window_blending.BlendedImage | None = None
@@ -214,32 +217,29 @@ class ImageWindows(Split):
                 if window.is_last and (window.top, window.left) == (0, 0) and not image.is_resized:
                     label_maps.append(self._crop(label, image).to(torch.int16))
                     continue
-                blended = blended or self._start_blending(image)
+                blended = blended or self._start_blending(image, choose_labels)
                 blended.add(window.top, window.left, probabilities.float())
                 if window.is_last:
-                    label_maps.append(self._finish_blending(blended, image))
+                    label_maps.append(self._finish_blending(blended, image, choose_labels))
                     blended = None
         targets = [image.target.cpu() for image in self.images if image.target is not None]
         fields = {"label": label_maps} | ({"target": targets} if targets else {})
         return {name: window_blending.pad_label_maps(maps) for name, maps in fields.items()}
 
-    def _start_blending(self, image: MapImage) -> window_blending.BlendedImage:
+    def _start_blending(self, image: MapImage, choose_labels: ChooseLabels) -> window_blending.BlendedImage:
         height, width = (max(length, side) for length, side in zip(image.pixels.shape[1:], self.window, strict=True))
         return window_blending.BlendedImage(
-            (height, width), self.window, choose_most_likely, keeps_probabilities=image.is_resized
+            (height, width), self.window, choose_labels, keeps_probabilities=image.is_resized
         )
 
-    def _finish_blending(self, blended: window_blending.BlendedImage, image: MapImage) -> Tensor:
+    def _finish_blending(
+        self, blended: window_blending.BlendedImage, image: MapImage, choose_labels: ChooseLabels
+    ) -> Tensor:
         result = self._crop(blended.finish(), image)
-        return window_blending.resize_to_labels(result, image.size, choose_most_likely) if image.is_resized else result
+        return window_blending.resize_to_labels(result, image.size, choose_labels) if image.is_resized else result
 
     def _crop(self, values: Tensor, image: MapImage) -> Tensor:
         """Return values (..., H, W) without the margins of an image that is smaller than a window."""
         for axis, length in zip((-2, -1), image.pixels.shape[1:], strict=True):
             values = values.narrow(axis, (values.shape[axis] - length) // 2, length)
         return values
-
-
-def choose_most_likely(probabilities: Tensor) -> Tensor:
-    """Return the most likely class (B, ...) for probabilities (B, C, ...)."""
-    return probabilities.argmax(1)

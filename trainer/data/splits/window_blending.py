@@ -9,7 +9,7 @@ segmentation). Where a single window covers a pixel, as at the borders of the im
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -17,11 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX
+from trainer.core.prediction import ChooseLabels
 
 STRIP_PIXELS = 1 << 20
 """Number of pixels whose probabilities are resized at once."""
-ChooseLabels = Callable[[Tensor], Tensor]
-"""Function from probabilities (B, C, ...) to labels (B, ...)."""
 
 
 def place_windows(length: int, window: int, stride: int) -> list[int]:
