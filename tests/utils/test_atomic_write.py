@@ -107,3 +107,46 @@ def test_free_bytes_of_a_missing_folder_are_found(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(deleted)
     deleted.rmdir()
     assert atomic_write.get_free_bytes(Path("outputs")) > 0
+
+
+def test_directory_exists_once_it_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "masks"
+    with atomic_write.create_directory(target) as directory:
+        (directory / "sub").mkdir()
+        (directory / "sub" / "a.png").touch()
+        assert not target.exists()
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == [
+        *("masks", "masks/sub", "masks/sub/a.png")
+    ]
+
+
+def test_error_while_writing_leaves_no_directory(tmp_path: Path) -> None:
+    def write(error: Exception) -> None:
+        with atomic_write.create_directory(tmp_path / "masks") as directory:
+            (directory / "a.png").touch()
+            raise error
+
+    with pytest.raises(ValueError, match="cannot be drawn"):
+        write(ValueError("cannot be drawn"))
+    with pytest.raises(SystemFault, match=r"cannot write .*masks: No space left"):
+        write(OSError(errno.ENOSPC, "No space left on device"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_directory_does_not_replace_another(tmp_path: Path) -> None:
+    def write() -> None:
+        with atomic_write.create_directory(tmp_path / "masks"):
+            (tmp_path / "masks").mkdir()
+            (tmp_path / "masks" / "kept").touch()
+
+    with pytest.raises(SystemFault, match=r"cannot write .*masks"):
+        write()
+    assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["masks", "kept"]
+
+
+def test_leftover_directories_are_removed(tmp_path: Path) -> None:
+    (tmp_path / ".predictions.7.tmp" / "masks").mkdir(parents=True)
+    (tmp_path / ".linked.7.tmp").symlink_to(tmp_path)
+    (tmp_path / "kept").mkdir()
+    atomic_write.remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]

@@ -47,7 +47,9 @@ class MaskFormat:
         if self.mode == "1":
             return pixels.astype(bool)
         if self.mode == "P":
-            return IndexedImage(pixels, self.palette)
+            # A mask may use values that its palette lacks, which a PNG file cannot hold.
+            missing = max(0, max(values) + 1 - len(self.palette))
+            return IndexedImage(pixels, [*self.palette, *[(0, 0, 0)] * missing])
         if self.mode not in COLOR_MODES:
             return pixels
         channels = np.stack([pixels] * COLOR_MODES[self.mode], axis=-1)
