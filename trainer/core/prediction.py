@@ -56,6 +56,25 @@ class DecodedPrediction:
     columns: dict[str, Column]
     images: dict[str, np.ndarray | IndexedImage] = field(default_factory=dict)
 
+    def embed_images(self) -> dict[str, Column]:
+        """Return the columns with the pixels of images in place of their paths."""
+        if not self.images:
+            return self.columns
+        pixels = {path: get_pixels(image) for path, image in self.images.items()}
+        return {
+            title: [pixels.get(cell, cell) for cell in column] if _has_paths(column, pixels) else column
+            for title, column in self.columns.items()
+        }
+
+
+def get_pixels(image: np.ndarray | IndexedImage) -> np.ndarray:
+    """Return the pixels of an image; of one with a palette their indices."""
+    return image.indices if isinstance(image, IndexedImage) else image
+
+
+def _has_paths(column: Column, pixels: Mapping[str, np.ndarray]) -> bool:
+    return not isinstance(column, np.ndarray) and len(column) > 0 and column[0] in pixels
+
 
 def concatenate(parts: Sequence[Prediction]) -> dict[str, Tensor]:
     """Concatenate the predictions of several batches; shorter ones are padded at the end of each dimension.
@@ -120,6 +139,8 @@ def to_plain_cells(column: Column) -> list[Any]:
 
 
 def _to_plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     if isinstance(value, list):
         return [_to_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

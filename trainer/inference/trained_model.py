@@ -87,7 +87,7 @@ class TrainedModel:
         fields = [(fields, split) for fields, split in self._predict_splits(rows, batch_size, options)]
         if self.data.has_label_maps(fields[0][0]):
             masks = [mask for part, _ in fields for mask in self.data.decode_masks(part["label"])]
-            return [mask.indices if isinstance(mask, prediction.IndexedImage) else mask for mask in masks]
+            return list(map(prediction.get_pixels, masks))
         first = {name: [part[name] for part, _ in fields] for name in list(fields[0][0])[:1]}
         joined = prediction.concatenate([{name: part} for name, parts in first.items() for part in parts])
         columns = list(prediction.decode(joined, self.data.info).values())
@@ -120,7 +120,7 @@ class TrainedModel:
             options: Options of ``train predict`` for this run, such as ``rolling``.
 
         Returns:
-            Cells (K) of each column, by title; rows are numbered from 0.
+            Cells (K) of each column, by title; rows are numbered from 0. Masks are arrays (H, W) of pixels.
 
         Raises:
             ConfigError: The rows cannot be encoded, or the model makes no predictions.
@@ -128,7 +128,7 @@ class TrainedModel:
         parts: list[dict[str, Column]] = []
         first = 0
         for fields, split in self._predict_splits(rows, batch_size, options):
-            parts.append(self.data.decode_prediction(fields, split, first).columns)
+            parts.append(self.data.decode_prediction(fields, split, first).embed_images())
             first += len(split)
         if len(parts) == 1:
             return parts[0]

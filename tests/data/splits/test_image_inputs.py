@@ -77,7 +77,7 @@ def test_images_in_memory_equal_their_files(kinds: ImageFolder, tmp_path: Path) 
         expected = load_inputs(kinds.read(str(path)))
         with Image.open(path) as stored:
             objects = [stored, [stored]] + ([np.asarray(stored)] if stored.mode not in ("P", "CMYK") else [])
-            for given in (*objects, str(path), [path]):
+            for given in (*objects, path, [path]):
                 assert torch.equal(load_inputs(kinds.encode_rows(given)), expected), name
     rotated = Image.Exif()
     rotated[0x0112] = 6
@@ -91,7 +91,7 @@ def test_images_in_memory_equal_their_files(kinds: ImageFolder, tmp_path: Path) 
 def test_arrays_are_one_image_or_a_stack(kinds: ImageFolder) -> None:
     gray = np.arange(5 * 6 * 7, dtype=np.uint8).reshape(5, 6, 7)
     stack = kinds.encode_rows(gray)
-    assert (len(stack), stack.get_row_names(1)) == (5, ("file", ["1", "2", "3", "4", "5"]))
+    assert (len(stack), stack.get_row_names(1)) == (5, ("row", range(1, 6)))
     for given in (list(gray), gray[..., None], torch.from_numpy(gray), gray.tolist()):
         assert torch.equal(load_inputs(kinds.encode_rows(given)), load_inputs(stack))
     color = np.repeat(gray[:1, ..., None], 3, axis=-1)
@@ -109,8 +109,10 @@ def test_arrays_are_one_image_or_a_stack(kinds: ImageFolder) -> None:
         ([], "no images given"),
         (np.zeros(3, np.uint8), r"an array of shape \(3,\)"),
         ({"a": 1}, "a dict given; it must be a Pillow image"),
-        (["nope.png"], "image 1: .*nope.png: No such file"),
+        ([Path("nope.png")], "image 1: .*nope.png: No such file"),
         ([None], "image 1: shape"),
+        (["/etc/hosts"], "image 1: shape"),
+        ("/etc/hosts", "a str given"),
         (5, "a int given"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,16 +16,25 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ACCEPTED = (
-    "a Pillow image, an array (H, W), (H, W, 3) or (H, W, 4) of uint8, an array (H, W) of uint16, the path of a file,"
-    " or a list of these"
+    "a Pillow image, an array (H, W), (H, W, 3) or (H, W, 4) of uint8, an array (H, W) of uint16, a pathlib.Path of a"
+    " file, or a list of these"
 )
+_LEVEL = {"type": "integer", "minimum": 0, "maximum": 255}
+ROW_SCHEMA: Mapping[str, Any] = {
+    "type": "array",
+    "description": "image: rows of gray pixels, or of pixels [red, green, blue]",
+    "items": {"type": "array", "items": {"anyOf": [_LEVEL, {"type": "array", "items": _LEVEL}]}},
+}
+"""JSON schema of an image in a request."""
 LAST_DIMS = (1, 3, 4)
 """Sizes of a last dimension that is read as the channels of a color, in an array of three dimensions."""
 T = TypeVar("T")
 
 
-def convert_all(rows: Any, convert: Callable[[Image], T], decode: Callable[[Path], T]) -> tuple[list[T], list[str]]:
-    """Convert images in memory and return them with their names: paths, or numbers from 1.
+def convert_all(
+    rows: Any, convert: Callable[[Image], T], decode: Callable[[Path], T]
+) -> tuple[list[T], list[str] | None]:
+    """Convert images in memory and return them with their names, if all are paths.
 
     Args:
         rows: One image or several: Pillow images, arrays, paths, or an array (N, H, W) or (N, H, W, C).
@@ -38,16 +47,16 @@ def convert_all(rows: Any, convert: Callable[[Image], T], decode: Callable[[Path
     items = list_images(rows)
     if not items:
         raise DataError("rows: no images given")
-    return [_convert(item, number, convert, decode) for number, item in enumerate(items, 1)], [
-        format_file_name(os.fspath(item)) if isinstance(item, str | Path) else str(number)
-        for number, item in enumerate(items, 1)
-    ]
+    names = [format_file_name(os.fspath(item)) for item in items if isinstance(item, Path)]
+    images = [_convert(item, number, convert, decode) for number, item in enumerate(items, 1)]
+    return images, names if len(names) == len(items) else None
 
 
 def list_images(rows: Any) -> Sequence[Any]:
     """Return the images of ``rows`` one by one.
 
-    An array with three dimensions is one image if the last has size 1, 3 or 4, and otherwise a stack of gray images.
+    Texts are no paths here: rows may come from a client of a server, which must not read files there. An array with
+    three dimensions is one image if the last has size 1, 3 or 4, and otherwise a stack of gray images.
 
     Args:
         rows: See ``convert_all``.
@@ -55,7 +64,7 @@ def list_images(rows: Any) -> Sequence[Any]:
     Raises:
         DataError: An array has another number of dimensions, or ``rows`` is no sequence of images.
     """
-    if isinstance(rows, str | Path) or _is_pillow_image(rows):
+    if isinstance(rows, Path) or _is_pillow_image(rows):
         return [rows]
     if isinstance(rows, np.ndarray) or hasattr(rows, "__array__"):
         array = np.asarray(rows)
@@ -64,14 +73,14 @@ def list_images(rows: Any) -> Sequence[Any]:
         if array.ndim in (3, 4):
             return list(array)
         raise DataError(f"rows: an array of shape {array.shape} given; it must be {ACCEPTED}")
-    if isinstance(rows, Iterable) and not isinstance(rows, dict | bytes):
+    if isinstance(rows, Iterable) and not isinstance(rows, dict | str | bytes):
         return list(rows)
     raise DataError(f"rows: a {type(rows).__name__} given; it must be {ACCEPTED}")
 
 
 def _convert(item: Any, number: int, convert: Callable[[Image], T], decode: Callable[[Path], T]) -> T:
     try:
-        if isinstance(item, str | Path):
+        if isinstance(item, Path):
             return decode(Path(item))
         return convert(item if _is_pillow_image(item) else _make_image(item))
     except DataError as error:

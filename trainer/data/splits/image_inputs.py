@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from trainer.core.dataset_info import DatasetInfo
+from trainer.core.dataset import Dataset
 from trainer.core.prediction import get_class_names
 from trainer.core.split import TensorSplit
 from trainer.data.readers import idx_format, image_file, image_input, image_objects
@@ -45,39 +45,55 @@ class NamedPixelSplit(PixelMixin, TensorSplit):
         return NamedPixelSplit(self.inputs["x"].to(device), self.scale.to(device), self.paths, target)
 
 
-def make_view(
-    info: DatasetInfo, fit: Literal["cut", "cover", "pad", "stretch"] = "pad", window: tuple[int, int] | None = None
-) -> ImageView:
-    """Return the decoding options for the images of a data set.
+class FixedSizeImageDataset(Dataset):
+    """Base class of image classification data sets, which read images of any size in the size of their own."""
 
-    Args:
-        info: Sizes of the data set.
-        fit: Resize mode, see ``ImageView``.
-        window: Intensity window of 16-bit images.
-    """
-    return ImageView(info.sizes["in_channels"], (info.sizes["height"], info.sizes["width"]), fit, window)
+    def get_view(self) -> ImageView:
+        """Return the decoding options; by default the longer side of an image is resized, and the shorter padded."""
+        sizes = self.info.sizes
+        return ImageView(sizes["in_channels"], (sizes["height"], sizes["width"]), "pad")
 
+    def get_scale(self) -> PixelScale:
+        """Return the normalization that was fitted, or that of the pixel bounds of a data set that fits none."""
+        if self.fitted is not None:
+            return PixelScale(**self.fitted.get("scale"))
+        assert self.info.image.bounds is not None, "image data sets that read files have bounds"
+        return PixelScale.from_range(*self.info.image.bounds)
 
-def get_scale(info: DatasetInfo) -> PixelScale:
-    """Return the normalization of a data set, from its pixel bounds."""
-    assert info.image.bounds is not None, "image data sets that read files have bounds"
-    return PixelScale.from_range(*info.image.bounds)
+    def read(self, path: str) -> NamedPixelSplit:
+        scale = self.get_scale()
+        chunks = list(read_chunks(path, self.get_view(), scale))
+        names = [name for chunk in chunks for name in chunk.paths or ()]
+        return NamedPixelSplit(torch.cat([chunk.inputs["x"] for chunk in chunks]), scale, names)
 
+    def read_chunks(
+        self, path: str, with_targets: bool = False, on_error: Literal["error", "skip"] = "error"
+    ) -> Iterator[NamedPixelSplit]:
+        """Read an IDX file of images, or image files of a folder and its subfolders; with targets, labels too.
 
-def read(path: str, view: ImageView, scale: PixelScale) -> NamedPixelSplit:
-    """Read an image file, or all images in a folder and its subfolders.
+        Args:
+            path: IDX file, image file or folder.
+            with_targets: Read labels: the IDX file of labels next to that of images, or class folders.
+            on_error: Refuse unreadable image files, or skip and list them.
 
-    Args:
-        path: File or folder.
-        view: Channels and size of the images.
-        scale: Normalization.
+        Raises:
+            DataError: The path is missing or has other contents, or images cannot be read.
+        """
+        names = [str(name) for name in get_class_names(self.info, self.info.sizes["num_classes"])]
+        class_names = names if with_targets else None
+        if idx_format.is_idx_file(path):
+            yield from read_idx_chunks(Path(path).expanduser(), self.get_view(), self.get_scale(), class_names)
+        else:
+            yield from read_chunks(path, self.get_view(), self.get_scale(), on_error, class_names)
 
-    Raises:
-        DataError: The path is missing, a folder without images, or has images that cannot be read.
-    """
-    chunks = list(read_chunks(path, view, scale))
-    names = [name for chunk in chunks for name in chunk.paths or ()]
-    return NamedPixelSplit(torch.cat([chunk.inputs["x"] for chunk in chunks]), scale, names)
+    def encode_rows(self, rows: Any) -> NamedPixelSplit:
+        view = self.get_view()
+        convert, decode = partial(image_file.convert_image, view=view), partial(image_file.decode, view=view)
+        images, names = image_objects.convert_all(rows, convert, decode)
+        return NamedPixelSplit(torch.stack(images), self.get_scale(), names)
+
+    def row_schema(self) -> dict[str, Any]:
+        return dict(image_objects.ROW_SCHEMA)
 
 
 def read_chunks(
@@ -87,7 +103,7 @@ def read_chunks(
     on_error: OnError = "error",
     class_names: Sequence[Any] | None = None,
 ) -> Iterator[NamedPixelSplit]:
-    """Read the images of ``read``, or labeled ones, in chunks that fit in memory.
+    """Read an image file, the images in a folder and its subfolders, or labeled ones, in chunks that fit in memory.
 
     Args:
         path: File or folder; for labeled images, a folder with one subfolder per class.
@@ -113,32 +129,22 @@ def read_chunks(
         yield NamedPixelSplit(torch.stack(images), scale, files.select_rows(rows).names, target)
 
 
-def read_folder_or_idx(
-    path: str, info: DatasetInfo, scale: PixelScale, with_targets: bool, on_error: OnError
+def read_idx_chunks(
+    path: Path, view: ImageView, scale: PixelScale, class_names: Sequence[str] | None
 ) -> Iterator[NamedPixelSplit]:
-    """Read the images of a data set whose own files are IDX: an IDX file, or image files as in ``read_chunks``.
+    """Read the images of an IDX file in chunks that fit in memory.
 
     Args:
-        path: IDX file of images, image file, or folder.
-        info: Sizes and classes of the data set.
+        path: IDX file of images.
+        view: Size of the images, which must be that of the run.
         scale: Normalization.
-        with_targets: Read labels too: of the IDX file of the same name, or of class folders.
-        on_error: What is done about image files that cannot be read.
+        class_names: Classes, which are consecutive numbers, of images with labels; None for images without labels.
 
     Raises:
-        DataError: The path is missing or has other contents, or images cannot be read.
+        DataError: The file is corrupt, has no images or those of another size, or labels are missing or unknown.
     """
-    names = [str(name) for name in get_class_names(info, info.sizes["num_classes"])]
-    if idx_format.is_idx_file(path):
-        yield from _read_idx_chunks(Path(path).expanduser(), info, scale, names if with_targets else None)
-    else:
-        yield from read_chunks(path, make_view(info), scale, on_error, names if with_targets else None)
-
-
-def _read_idx_chunks(
-    path: Path, info: DatasetInfo, scale: PixelScale, class_names: Sequence[str] | None
-) -> Iterator[NamedPixelSplit]:
-    size = info.sizes["height"], info.sizes["width"]
+    assert view.shape is not None, "classifiers have inputs of one size"
+    size = view.shape
     labels = None if class_names is None else idx_format.read_labels_of(path, image_input.OPTION)
     start = 0
     for images in idx_format.iter_images(path, _count_chunk_rows(1, *size), image_input.OPTION):
@@ -159,20 +165,3 @@ def _read_idx_chunks(
 
 def _count_chunk_rows(channels: int, height: int, width: int) -> int:
     return max(1, min(MAX_CHUNK_IMAGES, CHUNK_BYTES // math.prod((channels, height, width))))
-
-
-def encode_images(rows: Any, view: ImageView, scale: PixelScale) -> NamedPixelSplit:
-    """Encode images in memory like their files.
-
-    Args:
-        rows: Images, see ``image_objects.convert_all``.
-        view: Channels and size of the images.
-        scale: Normalization.
-
-    Raises:
-        DataError: They are something else, none, or cannot be read.
-    """
-    images, names = image_objects.convert_all(
-        rows, partial(image_file.convert_image, view=view), partial(image_file.decode, view=view)
-    )
-    return NamedPixelSplit(torch.stack(images), scale, names)

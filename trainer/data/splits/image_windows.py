@@ -28,7 +28,7 @@ class MapImage:
 
     Attributes:
         pixels: Pixels (C, H, W) uint8 at the scale of the model.
-        name: Name of the image, such as its path.
+        name: Path of the image; None for one without.
         mask_path: Path of its mask, without suffix.
         size: Height and width of the mask.
         target: True classes (H, W) int8; None if they are unknown.
@@ -36,7 +36,7 @@ class MapImage:
     """
 
     pixels: Tensor
-    name: str
+    name: str | None
     mask_path: str
     size: tuple[int, int]
     target: Tensor | None = None
@@ -167,7 +167,8 @@ class ImageWindows(Split):
         return torch.cat((*targets, ignored)).unique().flip(0)[None].long()
 
     def get_row_names(self, first: int) -> tuple[str, Sequence[object]]:
-        return "file", [image.name for image in self.images]
+        names = [image.name for image in self.images if image.name is not None]
+        return ("file", names) if names else ("row", range(first, first + len(self.images)))
 
     def get_output_columns(self, first: int) -> dict[str, Column]:
         title, names = self.get_row_names(first)

@@ -121,10 +121,11 @@ class SegmentationInputs:
             lambda image: (image_file.convert_image(image, view), image_file.get_upright_size(image)),
             partial(image_file.decode_with_size, view=view),
         )
+        mask_paths = make_mask_paths(names or range(len(images)))
         return self._make_split(
             [
-                MapImage(pixels, name, mask_path, size)
-                for (pixels, size), name, mask_path in zip(images, names, make_mask_paths(names), strict=True)
+                MapImage(pixels, None if names is None else names[row], mask_path, size)
+                for row, ((pixels, size), mask_path) in enumerate(zip(images, mask_paths, strict=True))
             ]
         )
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +15,7 @@ from trainer.core.split import TensorSplit
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.generators import image_patterns
 from trainer.data.reference import baselines
-from trainer.data.splits import image_inputs
-from trainer.data.splits.image_inputs import NamedPixelSplit
+from trainer.data.splits.image_inputs import FixedSizeImageDataset
 from trainer.data.splits.splitting import split_by_order, stratified_order
 from trainer.utils.errors import DataError
 
@@ -27,7 +25,7 @@ FOREGROUND_THRESHOLD = 0.2
 """Minimum intensity, from 0 to 1, of a pixel labeled as its digit."""
 
 
-class Digits(Dataset):
+class Digits(FixedSizeImageDataset):
     """Classification of 1797 grayscale digits.
 
     Images are scaled to [0, 1] and resized from 8x8 to ``size``; splits are stratified by class.
@@ -50,29 +48,6 @@ class Digits(Dataset):
             baseline=baselines.majority_class(self.train, self.test, NUM_CLASSES),
             image=ImageInfo(bounds=([0.0], [1.0])),
         )
-
-    def read(self, path: str) -> NamedPixelSplit:
-        return image_inputs.read(path, image_inputs.make_view(self.info), image_inputs.get_scale(self.info))
-
-    def read_chunks(
-        self, path: str, with_targets: bool = False, on_error: Literal["error", "skip"] = "error"
-    ) -> Iterator[NamedPixelSplit]:
-        """Read an IDX file of images, or image files, resized to the size of the run; with targets, labels too.
-
-        Args:
-            path: IDX file, image file or folder.
-            with_targets: Read labels: the IDX file of labels next to that of images, or class folders.
-            on_error: Refuse unreadable image files, or skip and list them.
-
-        Raises:
-            DataError: The path is missing or has other contents, or images cannot be read.
-        """
-        yield from image_inputs.read_folder_or_idx(
-            path, self.info, image_inputs.get_scale(self.info), with_targets, on_error
-        )
-
-    def encode_rows(self, rows: Any) -> NamedPixelSplit:
-        return image_inputs.encode_images(rows, image_inputs.make_view(self.info), image_inputs.get_scale(self.info))
 
 
 class DigitCanvas(Dataset):

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
 
-from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo, ImageInfo
 from trainer.core.preprocessing import Preprocessing, make_content_keys
 from trainer.core.types import DataPath, Fraction, NonNegativeInt
 from trainer.data.generators import image_patterns
 from trainer.data.readers import idx_format, text_file
 from trainer.data.reference import baselines
-from trainer.data.splits import image_inputs
-from trainer.data.splits.image_inputs import NamedPixelSplit
+from trainer.data.splits.image_inputs import FixedSizeImageDataset
 from trainer.data.splits.image_splits import PixelSplit
 from trainer.data.splits.pixel_scale import PixelScale
 from trainer.data.splits.splitting import stratified_order
@@ -28,7 +24,7 @@ FILE_PREFIXES = {"training": ("train",), "test": ("t10k", "test")}
 log = logging.getLogger(__name__)
 
 
-class IdxFiles(Dataset):
+class IdxFiles(FixedSizeImageDataset):
     """Image classification on MNIST-like data sets (Fashion-MNIST, K-MNIST, EMNIST).
 
     The four IDX files hold training images, training labels, test images and test labels. Validation is a stratified
@@ -97,31 +93,6 @@ class IdxFiles(Dataset):
             image=ImageInfo(bounds=scale.pixel_bounds, blank=scale.black_level),
             class_names=[str(label) for label in range(first, last + 1)],
         )
-
-    def read(self, path: str) -> NamedPixelSplit:
-        return image_inputs.read(path, image_inputs.make_view(self.info), self._get_scale())
-
-    def read_chunks(
-        self, path: str, with_targets: bool = False, on_error: Literal["error", "skip"] = "error"
-    ) -> Iterator[NamedPixelSplit]:
-        """Read an IDX file of images, or image files, resized to the size of the run; with targets, labels too.
-
-        Args:
-            path: IDX file, image file or folder.
-            with_targets: Read labels: the IDX file of labels next to that of images, or class folders.
-            on_error: Refuse unreadable image files, or skip and list them.
-
-        Raises:
-            DataError: The path is missing or has other contents, or images cannot be read.
-        """
-        yield from image_inputs.read_folder_or_idx(path, self.info, self._get_scale(), with_targets, on_error)
-
-    def encode_rows(self, rows: Any) -> NamedPixelSplit:
-        return image_inputs.encode_images(rows, image_inputs.make_view(self.info), self._get_scale())
-
-    def _get_scale(self) -> PixelScale:
-        assert self.fitted is not None
-        return PixelScale(**self.fitted.get("scale"))
 
 
 def _class_range(labels: torch.Tensor) -> list[int]:

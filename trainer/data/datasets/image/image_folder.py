@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
-from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo, ImageInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -19,11 +18,10 @@ from trainer.data.readers import class_folders, image_duplicates, image_file
 from trainer.data.readers.lazy_images import LazyImages
 from trainer.data.reference import baselines
 from trainer.data.splits import image_inputs, image_splits
-from trainer.data.splits.image_inputs import NamedPixelSplit
-from trainer.data.splits.pixel_scale import PixelScale
+from trainer.data.splits.image_inputs import FixedSizeImageDataset, NamedPixelSplit
 
 
-class ImageFolder(Dataset):
+class ImageFolder(FixedSizeImageDataset):
     """Image classification from image files in class folders.
 
     Images are in ``CLASS/*.png`` (or jpg, bmp, gif, tif, webp, ppm), with stratified random splits; or in
@@ -96,9 +94,6 @@ class ImageFolder(Dataset):
             class_names=names,
         )
 
-    def read(self, path: str) -> NamedPixelSplit:
-        return image_inputs.read(path, *self._get_encoding())
-
     def read_chunks(
         self, path: str, with_targets: bool = False, on_error: Literal["error", "skip"] = "error"
     ) -> Iterator[NamedPixelSplit]:
@@ -113,11 +108,8 @@ class ImageFolder(Dataset):
             DataError: The path is missing or has another layout, or images cannot be read.
         """
         class_names = self.info.class_names if with_targets else None
-        yield from image_inputs.read_chunks(path, *self._get_encoding(), on_error, class_names)
+        yield from image_inputs.read_chunks(path, self.get_view(), self.get_scale(), on_error, class_names)
 
-    def encode_rows(self, rows: Any) -> NamedPixelSplit:
-        return image_inputs.encode_images(rows, *self._get_encoding())
-
-    def _get_encoding(self) -> tuple[image_file.ImageView, PixelScale]:
+    def get_view(self) -> image_file.ImageView:
         assert self.fitted is not None
-        return image_file.ImageView(**self.fitted.get("view")), PixelScale(**self.fitted.get("scale"))
+        return image_file.ImageView(**self.fitted.get("view"))

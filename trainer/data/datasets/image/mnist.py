@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Literal
-
 from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo, ImageInfo
 from trainer.core.types import PositiveInt
@@ -12,8 +9,7 @@ from trainer.data.generators import image_patterns
 from trainer.data.readers import idx_format
 from trainer.data.readers.download import Source, fetch_files
 from trainer.data.reference import baselines
-from trainer.data.splits import image_inputs
-from trainer.data.splits.image_inputs import NamedPixelSplit
+from trainer.data.splits.image_inputs import FixedSizeImageDataset
 from trainer.data.splits.image_splits import PixelSplit
 from trainer.data.splits.pixel_scale import PixelScale
 from trainer.utils.errors import DataError
@@ -29,7 +25,7 @@ SHA256 = {
 }
 
 
-class MNIST(Dataset):
+class MNIST(FixedSizeImageDataset):
     """Classification of 70,000 grayscale digits.
 
     Validation takes the last ``val_rows`` of the 60,000 training images. Pixels have mean 0 and standard deviation 1
@@ -53,29 +49,6 @@ class MNIST(Dataset):
             baseline=baselines.majority_class(self.train, self.test, NUM_CLASSES),
             image=ImageInfo(bounds=self.train.scale.pixel_bounds, blank=self.train.scale.black_level),
         )
-
-    def read(self, path: str) -> NamedPixelSplit:
-        return image_inputs.read(path, image_inputs.make_view(self.info), image_inputs.get_scale(self.info))
-
-    def read_chunks(
-        self, path: str, with_targets: bool = False, on_error: Literal["error", "skip"] = "error"
-    ) -> Iterator[NamedPixelSplit]:
-        """Read an IDX file of images, or image files, resized to the size of the run; with targets, labels too.
-
-        Args:
-            path: IDX file, image file or folder.
-            with_targets: Read labels: the IDX file of labels next to that of images, or class folders.
-            on_error: Refuse unreadable image files, or skip and list them.
-
-        Raises:
-            DataError: The path is missing or has other contents, or images cannot be read.
-        """
-        yield from image_inputs.read_folder_or_idx(
-            path, self.info, image_inputs.get_scale(self.info), with_targets, on_error
-        )
-
-    def encode_rows(self, rows: Any) -> NamedPixelSplit:
-        return image_inputs.encode_images(rows, image_inputs.make_view(self.info), image_inputs.get_scale(self.info))
 
 
 class SequentialMNIST(Dataset):

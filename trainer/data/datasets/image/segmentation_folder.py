@@ -20,7 +20,7 @@ from trainer.core.split import Split
 from trainer.core.types import DataPath, Decay, Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 from trainer.data.encoding import image_traits, mask_classes, mask_format
 from trainer.data.generators import image_patterns
-from trainer.data.readers import class_folders, download, image_duplicates, image_file, mask_file, masks
+from trainer.data.readers import class_folders, download, image_duplicates, image_file, image_objects, mask_file, masks
 from trainer.data.readers.lazy_images import LazyImages
 from trainer.data.reference import baselines
 from trainer.data.splits import image_splits
@@ -142,6 +142,9 @@ class _SegmentationDataset(Dataset):
 
     def encode_rows(self, rows: Any) -> ImageWindows:
         return self._make_inputs().encode_images(rows)
+
+    def row_schema(self) -> dict[str, Any]:
+        return dict(image_objects.ROW_SCHEMA)
 
     def _make_inputs(
         self, window: int | None = None, overlap: float = 0.5, overlay: bool = False

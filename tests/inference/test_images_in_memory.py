@@ -1,0 +1,116 @@
+"""Images in memory, in requests and with labels: the same predictions and scores as those of files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import trainer
+from tests.helpers import palette_masks
+from tests.helpers.image_runs import get_test_scores, predict, read_mask, train_image_runs
+from tests.helpers.marks import mark_slow_after
+from trainer.core.batch import ScoreAccumulator
+from trainer.engine import factory
+from trainer.inference import serve
+from trainer.utils.errors import ConfigError, DataError
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    return train_image_runs()
+
+
+@torch.no_grad()
+def evaluate_files(run: Path, path: Path) -> dict[str, float]:
+    """Return the scores of labeled files, chunk by chunk."""
+    model, totals = trainer.load(run), ScoreAccumulator()
+    for split in model.data.read_chunks(str(path), with_targets=True):
+        model.task.validate_targets(split.get_targets(), "input")
+        loader = factory.make_eval_loader(model.data, split, "input", model.config.settings, torch.device("cpu"))
+        for batch in loader.iter_epoch(0):
+            totals.update(model.task.score(batch))
+    return model.task.metrics(totals.compute_totals())
+
+
+def copy_test_files(names: Iterable[str], source: Path, target: Path, folders: tuple[str, ...] = ()) -> Path:
+    """Copy files to a folder; those in ``folders`` have the same name in each."""
+    for name in names:
+        for file in [Path(folder, Path(name).name) for folder in folders] or [Path(name)]:
+            (target / file).parent.mkdir(parents=True, exist_ok=True)
+            (target / file).write_bytes((source / file).read_bytes())
+    return target
+
+
+def test_python_returns_the_pixels_of_the_masks(folder: Path, tmp_path: Path) -> None:
+    model = trainer.load(folder / "segmenter")
+    files = sorted((folder / "maps" / "images").iterdir())
+    predict(folder / "segmenter", tmp_path / "out", f"input={folder / 'maps' / 'images'}")
+    expected = [read_mask(tmp_path / "out" / "masks" / file.name) for file in files]
+    arrays = [read_mask(file) for file in files]
+    for given in (folder / "maps" / "images", arrays, np.stack(arrays), [Image.fromarray(array) for array in arrays]):
+        for mask, other in zip(model.predict(given), expected, strict=True):
+            assert np.array_equal(mask, other)
+    with pytest.raises(ConfigError, match="predicts masks, without their probabilities"):
+        model.predict_proba(arrays)
+    classifier = trainer.load(folder / "classifier")
+    paths = sorted((folder / "kinds").glob("*/*"))
+    with Image.open(paths[0]) as first:
+        assert classifier.predict([first, np.asarray(first)]).tolist() == classifier.predict(paths[0]).tolist() * 2
+
+
+@pytest.mark.parametrize("run", mark_slow_after(1, ["segmenter", "resized", "classifier"]))
+def test_labeled_test_files_have_the_reported_scores(folder: Path, tmp_path: Path, run: str) -> None:
+    data, folders = ("kinds", ()) if run == "classifier" else ("maps", ("images", "masks"))
+    rows = predict(
+        folder / run, tmp_path / ("test.csv" if run == "classifier" else "test"), f"data.path={folder / data}"
+    )
+    files = copy_test_files([row["file"] for row in rows], folder / data, tmp_path / "files", folders)
+    scores = evaluate_files(folder / run, files)
+    assert scores == pytest.approx(get_test_scores(folder / run), abs=1e-6)
+
+
+@pytest.mark.slow
+def test_pixels_of_larger_labeled_images_are_scored_once(folder: Path, tmp_path: Path) -> None:
+    pixels, classes = palette_masks.make_pair(5, 50, 70)
+    for name, content in {"images": pixels, "masks": np.array(palette_masks.VALUES, np.uint8)[classes]}.items():
+        (tmp_path / "files" / name).mkdir(parents=True)
+        Image.fromarray(content).save(tmp_path / "files" / name / "a.png")
+    scores = evaluate_files(folder / "segmenter", tmp_path / "files")
+    (row,) = predict(folder / "segmenter", tmp_path / "out", f"input={tmp_path / 'files' / 'images'}")
+    blended = read_mask(tmp_path / "out" / row["mask"]) == np.array(palette_masks.VALUES)[classes]
+    assert scores["pixel_accuracy"] == pytest.approx(float(blended.mean()), abs=0.02)
+    Image.fromarray(np.zeros((50, 70), np.uint8)).save(tmp_path / "files" / "masks" / "a.png")
+    with pytest.raises(
+        DataError, match=r"(?s)input: 1 of 1 files:.*a.png has the value 0, which is no class of this run"
+    ):
+        evaluate_files(folder / "segmenter", tmp_path / "files")
+    Image.fromarray(np.ones((50, 71), np.uint8)).save(tmp_path / "files" / "masks" / "a.png")
+    with pytest.raises(DataError, match=r"a.png is 71 x 50 pixels, its image 70 x 50"):
+        evaluate_files(folder / "segmenter", tmp_path / "files")
+
+
+@pytest.mark.slow
+def test_requests_have_images_as_lists_or_files(folder: Path) -> None:
+    from starlette.testclient import TestClient
+
+    arrays = [palette_masks.make_pair(number, 30, 40)[0] for number in range(2)]
+    for name in ("classifier", "segmenter"):
+        model = trainer.load(folder / name)
+        expected = model.predict(arrays)
+        with TestClient(serve.make_app(model)) as client:
+            answer = client.post("/predict", json=[array.tolist() for array in arrays])
+            assert answer.status_code == 200, answer.text
+            cells = [row["mask" if name == "segmenter" else "label"] for row in answer.json()["predictions"]]
+            assert all(np.array_equal(cell, other) for cell, other in zip(cells, expected, strict=True))
+            path = next((folder / "maps" / "images").iterdir())
+            answer = client.post("/predict", files={"file": ("x.png", path.read_bytes())})
+            assert answer.json()["predictions"][0]["file"] == "x.png"
+            for rows in (["/etc/hosts"], [str(path)], [[[0.5]]], [[[1, 2], [3]]], [{"a": 1}], [None]):
+                answer = client.post("/predict", json=rows)
+                assert answer.status_code == 422
+                assert "image 1: " in answer.json()["detail"]
