@@ -16,7 +16,15 @@ log = logging.getLogger(__name__)
 
 
 def find_common_size(pairs: Sequence[ImageMaskPair], headers: Sequence[image_file.ImageHeader]) -> tuple[int, int]:
-    """Return the common height and width. Raises DataError where images differ in size."""
+    """Return the common height and width of images.
+
+    Args:
+        pairs: Image and mask files, for messages.
+        headers: Header of each image.
+
+    Raises:
+        DataError: Images differ in size.
+    """
     first = headers[0]
     for pair, header in zip(pairs, headers, strict=True):
         if (header.height, header.width) != (first.height, first.width):
@@ -30,7 +38,16 @@ def find_common_size(pairs: Sequence[ImageMaskPair], headers: Sequence[image_fil
 def get_stored_size(
     fitted: Preprocessing, pairs: Sequence[ImageMaskPair], headers: Sequence[image_file.ImageHeader]
 ) -> tuple[int, int]:
-    """Return the training image size. Raises DataError for images of another size, and where they differ."""
+    """Return the height and width of the training images.
+
+    Args:
+        fitted: Preprocessing, which stores the size of a run.
+        pairs: Image and mask files, for messages.
+        headers: Header of each image.
+
+    Raises:
+        DataError: Images differ in size, or from that of the run.
+    """
     size = find_common_size(pairs, headers)
     height, width = fitted.get_or_fit("shape", lambda: list(size))
     if size != (height, width):
@@ -45,7 +62,18 @@ def get_or_fit_class_map(
     ignore: int | None,
     names: Sequence[str] | None,
 ) -> ClassMap:
-    """Return the class map of a run; pixels of unknown values are logged and ignored."""
+    """Return the class map of a run; pixels of unknown values are logged and ignored.
+
+    Args:
+        fitted: Preprocessing, which stores the class map of a run.
+        values: Mask values of the classes; None for all that occur.
+        totals: Number of pixels of each mask value.
+        ignore: Mask value that is no class.
+        names: Class names; None for the values.
+
+    Raises:
+        DataError: The classes are invalid.
+    """
     class_map = ClassMap(**fitted.get_or_fit("classes", lambda: asdict(_make_class_map(values, totals, ignore, names))))
     unknown = {value: count for value, count in totals.items() if value not in class_map.values and value != ignore}
     if fitted.is_stored and unknown and not class_map.nearest:

@@ -190,5 +190,10 @@ def _check_contents(path: Path) -> None:
 
 
 def split_evenly(rows: Sequence[int], size: int) -> list[Sequence[int]]:
-    """Split numbers into consecutive groups of at most ``size``."""
+    """Split numbers into consecutive groups.
+
+    Args:
+        rows: Numbers.
+        size: Maximum number of them in a group.
+    """
     return [rows[start : start + size] for start in range(0, len(rows), size)]

@@ -107,7 +107,11 @@ def decode_pair(
 
 
 def read_values(path: Path) -> np.ndarray:
-    """Read the stored pixel values, (H, W) of 8 or 16 bits: gray levels, bits or palette indices."""
+    """Read the stored pixel values, (H, W) of 8 or 16 bits: gray levels, bits or palette indices.
+
+    Raises:
+        DataError: The file is no image, is corrupt, or has colors or other values.
+    """
     from PIL import ImageOps
 
     with image_file.open_image(path) as image:
