@@ -193,6 +193,8 @@ def make_eval_loader(
     settings: Settings,
     device: torch.device,
     batch_size: int | None = None,
+    *,
+    sort_by_length: bool = False,
 ) -> Loader:
     """Build a loader of a split in its order, without augmentation.
 
@@ -203,9 +205,11 @@ def make_eval_loader(
         settings: Global keys of the configuration.
         device: Device of the batches.
         batch_size: Rows per batch; None for ``EVAL_BATCH_FACTOR`` times that of training.
+        sort_by_length: Sort all rows by length, even if ``bucket`` disables sorting.
     """
     rows = batch_size or settings.batch_size * EVAL_BATCH_FACTOR
-    return Loader(split, name, batch_size=rows, device=device, **_loader_options(dataset, settings))
+    options = _loader_options(dataset, settings) | ({"bucket": len(split)} if sort_by_length else {})
+    return Loader(split, name, batch_size=rows, device=device, **options)
 
 
 def _loader_options(dataset: Dataset, settings: Settings) -> dict[str, Any]:

@@ -82,7 +82,9 @@ def _predict_chunks(
         settings, first = replace(settings, num_workers=0), 1
     with closing(_read_splits(config, data, input_path, read_options)) as splits:
         for split in splits:
-            loader = factory.make_eval_loader(data, split, "input", settings, task.progress.device, batch_size)
+            loader = factory.make_eval_loader(
+                data, split, "input", settings, task.progress.device, batch_size, sort_by_length=True
+            )
             with explain_errors(config.tree, "model"):
                 predicted = evaluation.predict_rows(task, loader, settings, predict_options)
             if input_path is not None:
