@@ -76,8 +76,8 @@ def _without_arguments(parameters: Mapping[str, Parameter]) -> dict[str, Paramet
 
 def _describe_missing_method(verb: str, method: str, methods: Mapping[str, Any]) -> str:
     """Describe a subcommand that a task does not implement, with those that it does and the tasks that implement it."""
-    method_by_verb = {"predict": "predict", "sample": "sample", "score": "score_rows"}
-    implemented = [f"train {each} RUN" for each, name in method_by_verb.items() if name in methods]
+    forms = {"predict": "predict RUN input=PATH", "sample": "sample RUN", "score_rows": "score RUN input=PATH"}
+    implemented = [f"train {form}" for name, form in forms.items() if name in methods]
     options = registry.list_options("task").values()
     tasks = [option.name for option in options if option.class_path and method in _read_methods(option.class_path)]
     remedy = f"; use {' or '.join(implemented)}" if implemented else ""

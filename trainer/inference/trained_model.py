@@ -240,7 +240,9 @@ class TrainedModel:
 
     def _make_loader(self, split: Split, batch_size: int | None) -> Loader:
         settings = replace(self.config.settings, num_workers=0)
-        return factory.make_eval_loader(self.data, split, "input", settings, self.task.progress.device, batch_size)
+        return factory.make_eval_loader(
+            self.data, split, "input", settings, self.task.progress.device, batch_size, sort_by_length=True
+        )
 
     @contextmanager
     def _prepare_process(self) -> Iterator[None]:
