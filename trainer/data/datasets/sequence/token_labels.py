@@ -58,7 +58,7 @@ class NeighborSum(Dataset):
         )
 
     def decode_prediction(self, prediction: Prediction, split: Split, first: int) -> DecodedPrediction:
-        """Convert the predictions of a split to columns of one value for each step of a row, without padding."""
+        # One value for each step of a row: the padding is removed.
         decoded = super().decode_prediction(prediction, split, first)
         lengths = split.batch(torch.arange(len(split)), 0).inputs["lengths"].tolist()
         columns = {

@@ -101,7 +101,7 @@ class _LanguageModelingDataset(TextDataset):
             yield from self.encode_chunks(lines, "line", on_error)
 
     def decode_prediction(self, prediction: Prediction, split: Split, first: int) -> DecodedPrediction:
-        """Convert the continuations of a split to columns; the shifted windows are not their targets."""
+        # The targets of windows are their shifted tokens, not their continuations.
         fields = {name: values for name, values in prediction.items() if name != "target"}
         return super().decode_prediction(fields, split, first)
 
