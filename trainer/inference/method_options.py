@@ -41,6 +41,16 @@ def find_read_options(target: str) -> dict[str, Parameter]:
     return _without_arguments(_read_methods(target).get("read_chunks", {}))
 
 
+def reads_without_file(target: str) -> bool:
+    """Return whether ``read_chunks`` of a data set can do without a file, such as for new links of a graph.
+
+    Args:
+        target: Class path of the data set.
+    """
+    path = _read_methods(target).get("read_chunks", {}).get("path")
+    return path is not None and path.default is not None
+
+
 def check_options(verb: str, options: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> None:
     """Check options that are given from Python.
 
