@@ -87,11 +87,12 @@ def find_nodes(
     """
     nodes = torch.stack([side.look_up(cells) for side, cells in zip(sides, columns, strict=True)], 1)
     is_unknown = nodes < 0
-    for row, column in is_unknown.nonzero().tolist():
+    rows = is_unknown.any(1).nonzero()[:, 0].tolist()
+    for row in rows:
+        column = int(is_unknown[row].int().argmax())
         problem = sides[column].describe_unknown(columns[column][row], describe(row, column))
         if skipped is None:
-            count = int(is_unknown.any(1).sum())
-            raise DataError(f"{source}: {problem}{f' ({count} such rows)' if count > 1 else ''}")
+            raise DataError(f"{source}: {problem}{f' ({len(rows)} such rows)' if len(rows) > 1 else ''}")
         skipped.add(problem)
     index = (~is_unknown.any(1)).nonzero()[:, 0]
     return nodes[index], index
