@@ -6,6 +6,7 @@ import pytest
 
 from tests.helpers.own_runs import train_run
 from trainer.cli import main, verb_args
+from trainer.config import introspection, registry
 from trainer.config.introspection import Parameter
 from trainer.inference import method_options
 from trainer.runs import run_overrides, saved_run
@@ -37,6 +38,16 @@ def test_every_problem_is_reported_at_once() -> None:
 def test_task_without_sampling_names_tasks_that_sample() -> None:
     with pytest.raises(ConfigError, match=r"this run cannot sample; these can: .*graph_generation, language, seq2seq"):
         method_options.find_task_options("trainer.tasks.regression.Regression", "sample")
+
+
+@pytest.mark.parametrize("name", ["density", "diffusion", "flow_matching", "gan", "graph_generation", "vae", "vq_vae"])
+def test_generative_tasks_cannot_predict_and_name_what_they_can(name: str) -> None:
+    task = str(registry.list_options("task")[name].class_path)
+    signature = introspection.read_signature(task)
+    assert signature is not None
+    scores = " or train score RUN input=PATH" if "score_rows" in signature.parameters_by_method else ""
+    with pytest.raises(ConfigError, match=rf"cannot predict; these can: .*; use train sample RUN{scores}$"):
+        method_options.find_task_options(task, "predict")
 
 
 def test_verb_without_parameters_lists_global_keys() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from trainer.config import compatibility
 from trainer.config.introspection import Parameter, Signature
+from trainer.core import shapes
 from trainer.core.shapes import Shapes
 
 FORWARD = ("forward",)
@@ -39,6 +40,37 @@ def test_shapes_line_is_parsed() -> None:
     assert compatibility.parse_shapes("x (B, F) -> ()") == Shapes({"x": ("B", "F")}, None)
     assert compatibility.parse_shapes("(B, C, ...) -> (B, ...)") == Shapes({"": ("B", "C", "...")}, ("B", "..."))
     assert compatibility.parse_shapes("A model.") is None
+
+
+TEXT_OR_IMAGE = "x (B, S), lengths (B) -> (B, C) or x (B, C, H, W) -> (B, C)"
+
+
+def test_alternatives_are_parsed() -> None:
+    parsed = shapes.parse_alternatives(TEXT_OR_IMAGE)
+    assert [dict(item.inputs) for item in parsed] == [
+        {"x": ("B", "S"), "lengths": ("B",)},
+        {"x": ("B", "C", "H", "W")},
+    ]
+    assert shapes.parse_alternatives("A model.") == ()
+    with pytest.raises(ValueError, match=r"shapes: 'x \(B, F\) -> B' given"):
+        shapes.parse_alternatives("x (B, S) -> (B, C) or x (B, F) -> B")
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("x (B, S), lengths (B) -> (B)", None),
+        ("x (B, S) -> (B)", None),
+        ("x (B, C, H, W) -> (B)", None),
+        ("x (B, C, H, W), lengths (B) -> (B)", "takes no lengths"),
+        ("x (B, C, H, W) -> (B, H, W)", "cannot compare with the targets (B, H, W) of data"),
+        ("x (B, F) -> (B)", "model needs x (B, S) or x (B, C, H, W); data gives x (B, F)"),
+    ],
+)
+def test_data_must_fit_one_of_the_alternatives(data: str, expected: str | None) -> None:
+    model = make_signature(TEXT_OR_IMAGE, optional=("lengths",))
+    reason = compatibility.find_incompatibility(model, make_signature(data), CLASSIFY)
+    assert (reason is None) if expected is None else (reason is not None and expected in reason), reason
 
 
 @pytest.mark.parametrize(

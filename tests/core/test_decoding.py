@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.core import decoding
+from trainer.core import decoding, token_selection
 
 V, END, STEPS = 4, 3, 5
 
@@ -95,7 +95,7 @@ def test_decoding_stops_early_after_all_sequences_end() -> None:
 
 def sample_frequencies(temperature: float, top_k: int | None, top_p: float, count: int = 20000) -> Tensor:
     logits = torch.tensor([0.5, 0.2, 0.25, 0.05]).log().expand(count, V)
-    sampler = decoding.make_sampler(temperature, top_k, top_p, torch.Generator().manual_seed(0))
+    sampler = token_selection.make_sampler(temperature, top_k, top_p, torch.Generator().manual_seed(0))
     return torch.bincount(sampler(logits), minlength=V) / count
 
 

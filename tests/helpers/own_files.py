@@ -17,6 +17,7 @@ from PIL import Image
 
 from tests.helpers import clock, saved_model
 from tests.helpers.idx_files import idx
+from trainer.config import registry
 
 
 @cache
@@ -205,5 +206,16 @@ def saved() -> Path:
     return saved_model.save(Path(tempfile.mkdtemp()))
 
 
-OWN_MODELS: dict[str, dict[str, Callable[[], str]]] = {"pretrained": {"name": lambda: str(saved())}}
-"""Keys of models that read files of the user."""
+@cache
+def saved_images() -> Path:
+    return saved_model.save_images(Path(tempfile.mkdtemp()), "vit")
+
+
+def find_saved_model(data: str) -> str:
+    """Return the saved model for a data set of texts or of images."""
+    option = registry.list_options("data")[data]
+    return str(saved_images() if "(B, C, H, W)" in option.shapes_line else saved())
+
+
+OWN_MODELS: dict[str, dict[str, Callable[[str], str]]] = {"pretrained": {"name": find_saved_model}}
+"""Keys of models that read files of the user, by the data set."""

@@ -32,7 +32,7 @@ USER_FILES = OWN_FILES | OWN_SETS
 
 def copy_files(name: str) -> dict[str, str]:
     """Copy the files of a data set into the working folder; return its keys with the new paths."""
-    keys = {key: value() for key, value in USER_FILES[name].items()}
+    keys = {key: value() for key, value in USER_FILES.get(name, {}).items()}
     for key, value in keys.items():
         source = Path(value)
         if source.is_absolute():
@@ -46,7 +46,7 @@ def copy_files(name: str) -> dict[str, str]:
 def train_run(name: str, *more: str) -> Path:
     """Train a small run of a data set in the working folder."""
     paths = [f"data.{key}={value}" for key, value in copy_files(name).items()]
-    model = next((override for override in more if override.startswith("model=")), f"model={MODELS[name]}")
+    model = next((override for override in more if override.startswith("model=")), f"model={MODELS.get(name)}")
     overrides = [model, f"data={name}", *paths, "max_steps=3", "val_every=50", "threads=1", "draw=false", *more]
     return Path(train.run(compose.compose(list(dict.fromkeys(overrides)))).run_dir)
 

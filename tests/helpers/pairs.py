@@ -121,11 +121,16 @@ def explain(model: str, data: str, names: dict[str, str] | None = None) -> str |
 
 
 PAIRS = [(model, data) for model in MODELS for data in DATA]
-FITTING = [
-    (model, data)
-    for model, data in PAIRS
-    if explain(model, data) is None and MODELS[model].keys_set_in("data") <= set(_keys(DATA[data]))
-]
+
+
+def has_keys(model: str, data: str) -> bool:
+    """Return whether a data set has the keys that the file of a model sets for it."""
+    targets = (str(option.class_path) for option in (MODELS[model], DATA[data]))
+    keys = MODELS[model].keys_set_in("data")
+    return keys <= set(_keys(DATA[data])) or not compatibility.takes_first_alternative(*targets)
+
+
+FITTING = [(model, data) for model, data in PAIRS if explain(model, data) is None and has_keys(model, data)]
 
 
 @cache
@@ -142,8 +147,8 @@ def build_dataset(name: str) -> Dataset:
 
 def lacks_classes(model: str, data: str) -> bool:
     """Return True if a model needs class labels that a data set lacks: shapes do not state which have them."""
-    parsed = shapes.parse_shapes(MODELS[model].shapes_line)
-    if parsed is None or "label" not in parsed.inputs or read_node(MODELS[model]).get("num_classes") != MISSING:
+    parsed = shapes.parse_alternatives(MODELS[model].shapes_line)
+    if not any("label" in item.inputs for item in parsed) or read_node(MODELS[model]).get("num_classes") != MISSING:
         return False
     targets = build_dataset(data).train.get_targets()
     is_class = targets is not None and targets.dim() == 1 and not targets.is_floating_point()
@@ -153,7 +158,8 @@ def lacks_classes(model: str, data: str) -> bool:
 def first_dataset(model: str) -> str:
     """Return the first compatible data set that can be built here, quick ones first."""
     good = [data for fit, data in FITTING if fit == model and missing_reason(data) is None]
-    good.sort(key=lambda data: (data in LARGE, "rows" not in small_keys(data)))
+    keys = MODELS[model].keys_set_in("data")
+    good.sort(key=lambda data: (not keys <= set(_keys(DATA[data])), data in LARGE, "rows" not in small_keys(data)))
     found = next((data for data in good if not lacks_classes(model, data)), None)
     assert found is not None, f"no data set fits {model}"
     return found
@@ -176,7 +182,7 @@ class Pair:
 
 
 def make_pair(model: str, data: str, *more: str, seed: int = 0) -> Pair:
-    own = [f"model.{key}={value()}" for key, value in OWN_MODELS.get(model, {}).items()]
+    own = [f"model.{key}={value(data)}" for key, value in OWN_MODELS.get(model, {}).items()]
     own += [f"model.{key}={json.dumps(value)}" for key, value in SMALL_MODELS.get(model, {}).items()]
     cut = (
         ["data.max_length=16", "data.keep=first"]

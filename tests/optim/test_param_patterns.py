@@ -86,6 +86,9 @@ def test_freezing_disables_gradients_and_returns_norm_layers() -> None:
     assert norms == [trunk[1], trunk[3]]  # type: ignore[index]
     assert freeze_parameters(Net(), []) == []
     assert freeze_parameters(Net(), ["trunk.0.*"]) == []
+    adapted = Net()
+    frozen = adapted.model["trunk"].requires_grad_(False)  # by the model itself, as by low-rank adapters
+    assert freeze_parameters(adapted, []) == [frozen[1], frozen[3]]  # type: ignore[index]
 
 
 def test_tied_parameter_matches_each_of_its_names() -> None:

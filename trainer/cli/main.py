@@ -210,7 +210,8 @@ def predict_run(arguments: Sequence[str]) -> int:
     read_keys = method_options.find_read_options(saved.tree["data"]["_target_"])
     keys = verb_args.make_parameters("predict", {"input": str, "output": str, "batch_size": PositiveInt})
     options = verb_args.parse_verb_args("predict", rest, keys | read_keys | predict_keys)
-    if unused := sorted(options.keys() & read_keys.keys()) if "input" not in options else []:
+    needs_file = not method_options.reads_without_file(saved.tree["data"]["_target_"])
+    if unused := sorted(options.keys() & read_keys.keys()) if needs_file and "input" not in options else []:
         raise ConfigError(f"predict {unused[0]}: it is about the file that input=PATH names, which is missing")
     with pause_gc(freeze=True):
         from trainer.inference import predict

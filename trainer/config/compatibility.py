@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from trainer.config import introspection
 from trainer.config.introspection import Signature
-from trainer.core.shapes import Dims, Shapes, find_image_inputs, is_compatible, parse_shapes
+from trainer.core.shapes import Dims, Shapes, find_image_inputs, is_compatible, parse_alternatives, parse_shapes
 
 CORE_GROUPS = ("model", "data", "task")
 """Groups whose options must be compatible with each other."""
@@ -47,18 +47,22 @@ def find_incompatibility(
     if not (model.has_unknown_methods or {*task.required_model_methods} <= model.parameters_by_method.keys()):
         methods = " and ".join(f"{name}()" for name in task.required_model_methods)
         return f"{labels['data']} with {labels['task']} needs {methods}, which {labels['model']} does not have"
-    model_shapes, data_shapes, task_shapes = (parse_shapes(item.shapes) for item in (model, data, task))
-    if model_shapes is None or data_shapes is None or task_shapes is None:
+    alternatives = parse_alternatives(model.shapes)
+    data_shapes, task_shapes = (parse_shapes(item.shapes) for item in (data, task))
+    if not alternatives or data_shapes is None or task_shapes is None:
         return None
-    model_shapes = _expand_inputs(model_shapes, data_shapes)
-    unused_inputs = [name for name in task.extra_model_inputs if name not in model_shapes.inputs]
+    alternatives = tuple(_expand_inputs(shapes, data_shapes) for shapes in alternatives)
+    known_inputs = {name for shapes in alternatives for name in shapes.inputs}
+    unused_inputs = [name for name in task.extra_model_inputs if name not in known_inputs]
     if unused_inputs:
         inputs = " and ".join(unused_inputs)
         return f"{labels['data']} with {labels['task']} passes {inputs}, which {labels['model']} does not take"
-    data_inputs = _find_data_inputs(model, task, model_shapes, data_shapes)
-    if not _has_inputs(data_shapes, data_inputs):
-        needed, available = _format_inputs(data_inputs), _format_inputs(data_shapes.inputs)
-        return f"{labels['model']} needs {needed}; {labels['data']} gives {available}"
+    choices = [(shapes, _find_data_inputs(model, task, shapes, data_shapes)) for shapes in alternatives]
+    fitting = [(shapes, inputs) for shapes, inputs in choices if _has_inputs(data_shapes, inputs)]
+    if not fitting:
+        needed = " or ".join(_format_inputs(inputs) for _, inputs in choices)
+        return f"{labels['model']} needs {needed}; {labels['data']} gives {_format_inputs(data_shapes.inputs)}"
+    model_shapes, data_inputs = fitting[0]
     if "lengths" in data_shapes.inputs and "lengths" not in model_shapes.inputs:
         return (
             f"the rows of {labels['data']} may differ in length and {labels['model']} takes no lengths: it would read"
@@ -120,6 +124,24 @@ def _find_target_mismatch(
 def _has_inputs(data: Shapes, inputs: Mapping[str, Dims]) -> bool:
     """Return whether a data set has some inputs, with compatible dims."""
     return all(name in data.inputs and is_compatible(dims, data.inputs[name]) for name, dims in inputs.items())
+
+
+def takes_first_alternative(model: str, data: str) -> bool:
+    """Return whether a data set has inputs like those of the first of the alternatives that a model takes.
+
+    The keys that the file of a model sets for its data set are meant for these inputs. It is True for a model without
+    alternatives, which has the same keys for all of its data sets.
+
+    Args:
+        model: Class path of the model.
+        data: Class path of the data set.
+    """
+    signature, data_shapes = introspection.read_signature(model), _read_shapes(data)
+    alternatives = parse_alternatives(signature.shapes) if signature else ()
+    if len(alternatives) < 2 or data_shapes is None:
+        return True
+    common = alternatives[0].inputs.keys() & data_shapes.inputs.keys()
+    return all(is_compatible(alternatives[0].inputs[name], data_shapes.inputs[name]) for name in common)
 
 
 def find_missing_inputs(augment: str, data: str) -> tuple[str, str] | None:

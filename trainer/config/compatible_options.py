@@ -25,7 +25,12 @@ def check_compatibility(tree: Mapping[str, Any], names: Mapping[str, str], confi
         A list that is empty or contains one problem.
     """
     targets = {group: tree[group]["_target_"] for group in compatibility.CORE_GROUPS}
+    model = registry.list_options("model", config_dirs).get(names["model"])
     reason = compatibility.explain_incompatibility(targets, names)
+    missing_keys = _find_missing_keys(model, targets["data"])
+    if reason is None and missing_keys:
+        keys = " and ".join(f"data.{key}" for key in missing_keys)
+        reason = f"model {names['model']} sets {keys}, which data {names['data']} does not have"
     if reason is not None:
         return [f"{reason}. {_list_compatible_datasets(targets, names, config_dirs)}"]
     mismatch = compatibility.find_missing_inputs(tree["augment"]["_target_"], targets["data"])
@@ -71,14 +76,25 @@ def _list_compatible_datasets(targets: Mapping[str, str], names: Mapping[str, st
     datasets = registry.list_options("data", config_dirs)
     tasks = {name: option.class_path for name, option in registry.list_options("task", config_dirs).items()}
     has_other_task = names["task"] != _get_default_task(model, datasets.get(names["data"]))
-    required_keys = model.keys_set_in("data") if model else set()
     compatible = []
     for dataset in datasets.values():
         task = targets["task"] if has_other_task else tasks.get(_get_default_task(model, dataset))
-        signature = introspection.read_signature(dataset.class_path) if dataset.class_path else None
-        if dataset.class_path and signature and task and required_keys <= signature.init_types.keys():
+        if dataset.class_path and task and not _find_missing_keys(model, dataset.class_path):
             candidate = {"model": targets["model"], "data": dataset.class_path, "task": task}
             if compatibility.explain_incompatibility(candidate) is None:
                 compatible.append(dataset.name)
     with_task = f" with task {names['task']}" if has_other_task else ""
     return f"{names['model']}{with_task} works with: {', '.join(compatible) or 'no data set here'}"
+
+
+def _find_missing_keys(model: ConfigOption | None, data: str) -> list[str]:
+    """Return the keys that the file of a model sets for its data set and that a class of data sets does not have.
+
+    The keys are meant for the first of the alternatives of inputs that a model takes.
+    """
+    keys = model.keys_set_in("data") if model else set()
+    signature = introspection.read_signature(data) if keys else None
+    if model is None or signature is None or signature.has_unknown_keys:
+        return []
+    missing = sorted(keys - signature.init_types.keys())
+    return missing if compatibility.takes_first_alternative(model.class_path or "", data) else []

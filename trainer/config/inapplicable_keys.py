@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, open_dict
 
-from trainer.config import registry
+from trainer.config import introspection, registry
 from trainer.config.defaults_list import Layer
 
 SOURCE_GROUPS = ("data", "model", "experiment")
@@ -42,6 +42,29 @@ def drop_inapplicable_keys(composed: DictConfig, config_dirs: Sequence[Path] = (
             with open_dict(composed):
                 for key in inapplicable_keys - own_keys:
                     composed[group].pop(key, None)
+
+
+def drop_inapplicable_data_keys(
+    composed: DictConfig, explicit_keys: Collection[str], config_dirs: Sequence[Path] = ()
+) -> None:
+    """Remove keys, in place, that the model's file sets for its data set and that the chosen one does not have.
+
+    A model may take text or images: the tokenizer that its file chooses is no key of an image data set. Where the keys
+    are required, the options are incompatible (``compatible_options``).
+
+    Args:
+        composed: Composed configuration.
+        explicit_keys: Keys of the command line.
+        config_dirs: Directories with YAML files of the user.
+    """
+    model = registry.list_options("model", config_dirs).get(str(composed.hydra.runtime.choices.get("model")))
+    dataset = introspection.read_signature(str(composed.data.get("_target_")))
+    if model is None or dataset is None or dataset.has_unknown_keys:
+        return
+    with open_dict(composed):
+        for key in model.keys_set_in("data") - dataset.init_types.keys():
+            if f"data.{key}" not in explicit_keys:
+                composed.data.pop(key, None)
 
 
 def find_source_layers(composed: DictConfig, config_dirs: Sequence[Path] = ()) -> list[Layer]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, get_args
 from trainer.config import plugins, torch_classes
 from trainer.config.annotations import resolve_annotation
 from trainer.config.import_statements import find_absolute_name
-from trainer.core.shapes import parse_shapes
+from trainer.core.shapes import parse_alternatives
 from trainer.core.types import DataPath
 from trainer.utils.errors import ConfigError
 
@@ -137,7 +137,7 @@ def _read_signature(path: Path, name: str) -> Signature | None:
         return None
     shapes = _read_class_attribute(node, path, "shapes", "")
     try:
-        parse_shapes(shapes)
+        parse_alternatives(shapes)
     except ValueError as error:
         raise ConfigError(f"{path}: class {name}: {error}") from error
     methods = {name: _read_parameters(*method) for name, method in _find_methods(node, path).items()}

@@ -14,6 +14,7 @@ from trainer.utils.suggest import did_you_mean
 
 INJECTED_ARGS: Mapping[str, set[str]] = {
     "data": {"fitted", "task_target"},
+    "model": {"stored_architecture"},
     "task": {"model"},
     "augment": {"info"},
     "optimizer": {"params", "foreach", "fused", "capturable", "differentiable", "maximize"},

@@ -16,7 +16,7 @@ def resolve_precedence(composed: DictConfig, explicit_keys: Collection[str], con
 
     ``epochs`` replaces ``max_steps`` (both set the length of training), and ``task.scores`` replaces ``monitor`` (its
     first score is the default). A data set's ``monitor`` is dropped if another task than its own is chosen, and keys
-    that files set for an optimizer, schedule, ... are dropped if the chosen one does not have them.
+    that files set for an optimizer, schedule, data set, ... are dropped if the chosen one does not have them.
 
     Args:
         composed: Composed configuration.
@@ -24,6 +24,7 @@ def resolve_precedence(composed: DictConfig, explicit_keys: Collection[str], con
         config_dirs: Directories with YAML files of the user.
     """
     inapplicable_keys.drop_inapplicable_keys(composed, config_dirs)
+    inapplicable_keys.drop_inapplicable_data_keys(composed, explicit_keys, config_dirs)
     names = composed.hydra.runtime.choices
     experiment, model, data = (
         registry.list_options(group, config_dirs).get(str(names.get(group)))

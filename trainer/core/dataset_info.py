@@ -112,7 +112,8 @@ class DatasetInfo:
             step), ``flat_features`` (numbers in one example), ``out_features`` (1 for two classes, else the number of
             classes or of values to predict), ``num_classes``, ``in_channels``, ``height``, ``width``, ``seq_len``,
             ``horizon``, ``vocab_size``, ``num_nodes``, ``edge_features`` (0 for none), ``cardinalities`` (codes of each
-            column of categorical features; None for real ones), ... (``input_shapes`` is found automatically).
+            column of categorical features; None for real ones), ... (``input_shapes`` and ``pixel_bounds`` are found
+            automatically).
         baseline: Test scores of a trivial predictor, usually the best constant one.
         baseline_rule: Description of that predictor, where it was chosen among several.
         best_possible: Test scores that no model can beat on average, where they are known.

@@ -7,16 +7,17 @@ that beam search can reorder and repeat rows without knowing what they hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Iterator
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from trainer.core.token_selection import TokenSelector, select_greedy
+
 DecoderState = tuple[Tensor, ...]
 """Tensors (B, ...): the encoder output (``memory``), or a recurrent state or key-value cache (``state``)."""
-TokenSelector = Callable[[Tensor], Tensor]
-"""Function from scores (B, V) to the next tokens (B)."""
 END_CHECK_INTERVAL = 8
 """Steps between checks whether every row has ended, because each check synchronizes with the device."""
 
@@ -37,51 +38,6 @@ class Decoder(Protocol):
         Returns:
             Scores (B, T, V) of the token after each of ``tokens``, and the state after the last of them.
         """
-
-
-def select_greedy(scores: Tensor) -> Tensor:
-    """Return the most likely tokens (B) of scores (B, V)."""
-    return scores.argmax(-1)
-
-
-def make_sampler(temperature: float, top_k: int | None, top_p: float, generator: torch.Generator) -> TokenSelector:
-    """Return a function that samples tokens from ``softmax(scores / temperature)``, truncated by top-k, then by top-p.
-
-    Args:
-        temperature: Softmax temperature; 0 selects the most likely token.
-        top_k: Number of most likely tokens to sample from; None for all.
-        top_p: Probability mass of the smallest set of most likely tokens to sample from, in [0, 1]; 1 for all.
-        generator: Generator on the device of the scores.
-
-    References:
-        Fan et al., Hierarchical Neural Story Generation, ACL 2018 (top-k sampling).
-        Holtzman et al., The Curious Case of Neural Text Degeneration, ICLR 2020 (nucleus sampling).
-    """
-
-    def sample_token(scores: Tensor) -> Tensor:
-        logits, tokens = (scores.float() / temperature).sort(stable=True, dim=-1, descending=True)
-        if top_k is not None:
-            logits[:, top_k:] = -torch.inf
-        probs = logits.softmax(-1)
-        probs = probs.masked_fill(probs.cumsum(-1) - probs >= top_p, 0.0)
-        probs[:, 0] += probs[:, 0] == 0  # a top_p of 0 keeps the most likely token
-        return tokens.gather(-1, torch.multinomial(probs, 1, generator=generator)).squeeze(-1)
-
-    return sample_token if temperature > 0 else select_greedy
-
-
-def exclude_token(select_token: TokenSelector, token: int) -> TokenSelector:
-    """Return a selector like ``select_token`` that never selects one token.
-
-    Args:
-        select_token: Function from scores (B, V) to tokens (B).
-        token: Excluded token.
-    """
-
-    def select_other_token(scores: Tensor) -> Tensor:
-        return select_token(scores.index_fill(-1, torch.tensor([token], device=scores.device), -torch.inf))
-
-    return select_other_token
 
 
 def stream_tokens(
@@ -126,6 +82,41 @@ def stream_tokens(
         tokens = next_tokens[:, None]
         if context_length is not None:
             context_tokens = torch.cat((context_tokens, tokens), 1)
+
+
+def continue_prompts(
+    model: Decoder,
+    prompts: Tensor,
+    lengths: Tensor,
+    max_steps: int,
+    select_token: TokenSelector = select_greedy,
+    context_length: int | None = None,
+) -> Tensor:
+    """Return the tokens (B, max_steps) that continue prompts of different lengths.
+
+    All rows start at position 0 and advance together: while a row is within its prompt, the token of the prompt
+    replaces the generated one. A row is therefore continued as it would be alone.
+
+    Args:
+        model: Decoder-only model.
+        prompts: Prompts (B, T), padded at the end, of at most ``context_length`` tokens.
+        lengths: Length (B,) of each prompt, on the CPU.
+        max_steps: Number of tokens to generate for each row.
+        select_token: Function from scores (B, V) to tokens (B).
+        context_length: Maximum number of tokens that the model can attend to, see ``stream_tokens``.
+    """
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    positions, device_lengths = itertools.count(shortest), lengths.to(prompts.device)
+
+    def select_or_copy(scores: Tensor) -> Tensor:
+        tokens, position = select_token(scores), next(positions)
+        return tokens if position >= longest else torch.where(position < device_lengths, prompts[:, position], tokens)
+
+    steps = longest - shortest + max_steps
+    stream = stream_tokens(model, (), prompts[:, :shortest], steps, select_or_copy, context_length=context_length)
+    generated = torch.stack(list(stream), 1)
+    first = (device_lengths - shortest)[:, None]
+    return generated.gather(1, first + torch.arange(max_steps, device=prompts.device))
 
 
 def generate_tokens(

@@ -2,7 +2,7 @@
 
 ``x (B, T, F), lengths (B) -> (B, C)`` declares the named inputs and the output of a model, ``x (B, T, F) -> (B)`` the
 inputs and targets of a data set, ``(B, C, ...) -> (B, ...)`` the outputs and targets that a task compares. ``**inputs
-(B, ...)`` accepts every input of a data set.
+(B, ...)`` accepts every input of a data set. A model may declare alternatives, separated by ``or``.
 """
 
 from __future__ import annotations
@@ -49,6 +49,17 @@ def parse_shapes(line: str) -> Shapes | None:
         {name: _parse_dims(dims) for name, dims in pairs},
         _parse_dims(output.group(1)) if output and output.group(1).strip() else None,
     )
+
+
+def parse_alternatives(line: str) -> tuple[Shapes, ...]:
+    """Return the parsed shape declarations of a model, which takes the inputs of any one of them.
+
+    It is empty if the line has no arrow.
+
+    Raises:
+        ValueError: A declaration is malformed.
+    """
+    return tuple(shapes for part in line.split(" or ") if (shapes := parse_shapes(part)) is not None)
 
 
 def _parse_dims(text: str) -> Dims:

@@ -19,6 +19,9 @@ CHUNK_BYTES = 1 << 24
 class Split(ABC):
     """Rows of a split, indexed by number. The rows of a batch depend on (index, epoch) alone."""
 
+    top_k: int | None = None
+    """Number of rows with the highest probability of the last class that predictions are reported for; None for all."""
+
     @abstractmethod
     def __len__(self) -> int: ...
 
@@ -98,6 +101,13 @@ class Split(ABC):
             return predictions  # outputs of a graph, in one batch
         order = rows.argsort()
         return {name: values[order] for name, values in predictions.items()}
+
+    def get_groups(self) -> Tensor | None:
+        """Return the group (N,) of each row, from each of which ``top_k`` rows are selected; None for a single group.
+
+        The rows of a group are consecutive.
+        """
+        return None
 
     def count_bytes(self) -> int | None:
         """Return the size in memory; None for a split that is read row by row, in workers."""

@@ -30,8 +30,9 @@ OPTIONAL_RUN_SCHEMA = {
     "versions": dict[str, str],
     "data": dict[str, str],
     "data_digest": str | None,
+    "architecture": dict[str, str],
 }
-"""Keys of the description that format 1 may lack."""
+"""Keys of the description that format 1 may lack; ``architecture`` describes a model that was saved elsewhere."""
 BEST_SCHEMA = {
     "score": Number | None,
     "tiebreak_score": Number | None,

@@ -8,19 +8,20 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
 
-from trainer.config import compatibility, plugins
+from trainer.config import compatibility, option_keys, plugins
 from trainer.config.schema import Settings
 from trainer.core.dataset import Dataset
 from trainer.core.preprocessing import SPLITS, Preprocessing
 from trainer.core.split import Split
+from trainer.core.stored_architecture import HasStoredArchitecture
 from trainer.core.task import Task
-from trainer.core.types import MISSING
+from trainer.core.types import MISSING, is_valid_value
 from trainer.data.augment.image_augment import Augment
 from trainer.engine import optimizer_factory
 from trainer.engine.config_errors import add_keys, explain_errors
@@ -37,6 +38,8 @@ EVAL_BATCH_FACTOR = 4
 """Size of evaluation batches relative to training batches; without gradients they fit into memory."""
 MAX_CHECKED_STEPS = 1000
 """Number of steps whose active groups are counted one by one, to validate ``count_active_steps``."""
+SIZES_OF_ONE_KIND = ("vocab_size", "pixel_bounds")
+"""Sizes that only texts or only images have."""
 T = TypeVar("T")
 
 
@@ -76,6 +79,8 @@ def find_class(node: Mapping[str, Any], kind: type[T], *alternatives: type[Any])
 def fill_missing_sizes(group: str, node: Mapping[str, Any], data: Dataset, data_name: str) -> dict[str, Any]:
     """Replace every ``???`` of a node by the size of that name.
 
+    Sizes of another kind of data, such as the vocabulary of images, are None for a model that accepts it.
+
     Args:
         group: Group of the node, such as ``model``, for messages.
         node: The node.
@@ -86,13 +91,24 @@ def fill_missing_sizes(group: str, node: Mapping[str, Any], data: Dataset, data_
         ConfigError: The data set does not report a size.
     """
     sizes = {**data.info.sizes, "input_shapes": data.input_shapes()}
+    bounds = data.pixel_bounds()
+    sizes |= {} if bounds is None else {"pixel_bounds": bounds}
     missing = [key for key, value in node.items() if value == MISSING and key not in sizes]
+    sizes |= dict.fromkeys(_find_nullable(group, node, missing))
+    missing = [key for key in missing if key not in sizes]
     if missing:
         names = ", ".join(sorted(sizes))
         raise ConfigError(
             *(f"{group}.{key}: data {data_name} does not report it (it reports {names}); set it" for key in missing)
         )
     return {key: sizes[key] if value == MISSING else value for key, value in node.items()}
+
+
+def _find_nullable(group: str, node: Mapping[str, Any], missing: Sequence[str]) -> list[str]:
+    """Return the missing sizes of another kind of data for which a model accepts None."""
+    candidates = [key for key in missing if key in SIZES_OF_ONE_KIND]
+    keys = (option_keys.read_keys(group, node["_target_"]) or {}) if candidates else {}
+    return [key for key in candidates if key in keys and is_valid_value(None, keys[key].kind)]
 
 
 def find_dataset_class(config: Mapping[str, Any]) -> type[Dataset]:
@@ -120,13 +136,19 @@ def make_dataset(config: Mapping[str, Any], fitted: Preprocessing | None = None)
         raise SystemFault(f"data: cannot read {error.filename}: {error.strerror}") from error
 
 
-def make_task(config: Mapping[str, Any], dataset: Dataset, names: Mapping[str, str]) -> Task:
+def make_task(
+    config: Mapping[str, Any],
+    dataset: Dataset,
+    names: Mapping[str, str],
+    architecture: Mapping[str, str] | None = None,
+) -> Task:
     """Build the model and its task for a data set.
 
     Args:
         config: Checked configuration.
         dataset: The data set.
         names: Selected option of each group, for messages.
+        architecture: Description of the model that a saved run has stored, if any.
 
     Raises:
         ConfigError: Sizes, targets or options are missing, invalid or incompatible.
@@ -134,8 +156,11 @@ def make_task(config: Mapping[str, Any], dataset: Dataset, names: Mapping[str, s
     if compatibility.has_targets(config["task"]["_target_"]) and not _has_targets(dataset):
         raise ConfigError(f"data {names['data']} has no targets, which task {names['task']} needs")
     options = fill_missing_sizes("model", config["model"], dataset, names["data"])
+    is_stored = issubclass(find_class(options, nn.Module), HasStoredArchitecture)
+    if is_stored and config["init"] != "default":
+        raise ConfigError(f"init: {config['init']} would replace the weights of a saved model; set init=default")
     try:
-        model = instantiate_node(options, nn.Module)
+        model = instantiate_node(options, nn.Module, **({"stored_architecture": architecture} if is_stored else {}))
     except ValueError as error:
         raise ConfigError(*add_keys(error, "model", options)) from error
     initialize_weights(model, config["init"])
@@ -193,6 +218,8 @@ def make_eval_loader(
     settings: Settings,
     device: torch.device,
     batch_size: int | None = None,
+    *,
+    sort_by_length: bool = False,
 ) -> Loader:
     """Build a loader of a split in its order, without augmentation.
 
@@ -203,9 +230,11 @@ def make_eval_loader(
         settings: Global keys of the configuration.
         device: Device of the batches.
         batch_size: Rows per batch; None for ``EVAL_BATCH_FACTOR`` times that of training.
+        sort_by_length: Sort all rows by length, even if ``bucket`` disables sorting.
     """
     rows = batch_size or settings.batch_size * EVAL_BATCH_FACTOR
-    return Loader(split, name, batch_size=rows, device=device, **_loader_options(dataset, settings))
+    options = _loader_options(dataset, settings) | ({"bucket": len(split)} if sort_by_length else {})
+    return Loader(split, name, batch_size=rows, device=device, **options)
 
 
 def _loader_options(dataset: Dataset, settings: Settings) -> dict[str, Any]:

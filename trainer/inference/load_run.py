@@ -70,7 +70,7 @@ def load_task(config: Config, best: Mapping[str, Any], data: Dataset) -> Task:
         ConfigError: The weights do not fit the model.
     """
     with explain_errors(config.tree, "model"):
-        task = factory.make_task(config.tree, data, config.names)
+        task = factory.make_task(config.tree, data, config.names, best["run_metadata"].get("architecture"))
     consistency.load_weights(task, best, Path(config.run_dir) / checkpoint.BEST)
     return task.eval()
 

@@ -41,6 +41,16 @@ def find_read_options(target: str) -> dict[str, Parameter]:
     return _without_arguments(_read_methods(target).get("read_chunks", {}))
 
 
+def reads_without_file(target: str) -> bool:
+    """Return whether ``read_chunks`` of a data set can do without a file, such as for new links of a graph.
+
+    Args:
+        target: Class path of the data set.
+    """
+    path = _read_methods(target).get("read_chunks", {}).get("path")
+    return path is not None and path.default is not None
+
+
 def check_options(verb: str, options: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> None:
     """Check options that are given from Python.
 
@@ -76,8 +86,8 @@ def _without_arguments(parameters: Mapping[str, Parameter]) -> dict[str, Paramet
 
 def _describe_missing_method(verb: str, method: str, methods: Mapping[str, Any]) -> str:
     """Describe a subcommand that a task does not implement, with those that it does and the tasks that implement it."""
-    method_by_verb = {"predict": "predict", "sample": "sample", "score": "score_rows"}
-    implemented = [f"train {each} RUN" for each, name in method_by_verb.items() if name in methods]
+    forms = {"predict": "predict RUN input=PATH", "sample": "sample RUN", "score_rows": "score RUN input=PATH"}
+    implemented = [f"train {form}" for name, form in forms.items() if name in methods]
     options = registry.list_options("task").values()
     tasks = [option.name for option in options if option.class_path and method in _read_methods(option.class_path)]
     remedy = f"; use {' or '.join(implemented)}" if implemented else ""

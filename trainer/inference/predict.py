@@ -16,7 +16,7 @@ from trainer.core.split import Split
 from trainer.core.task import Task
 from trainer.engine import evaluation, factory
 from trainer.engine.config_errors import explain_errors
-from trainer.inference import prediction_output
+from trainer.inference import best_rows, prediction_output
 from trainer.inference.load_run import load_run
 from trainer.utils.text import format_count
 from trainer.viz.console import print_line, show_warnings
@@ -47,7 +47,7 @@ def predict_run(
         ConfigError: The data set cannot read the file, or the output cannot be written; no file is left.
     """
     prediction_output.check_suffix(output)
-    task, data = load_run(config, reads_files=input_path is None)
+    task, data = load_run(config, reads_files=input_path is None and not read_options)
     count = 0
     with (
         show_warnings(),
@@ -75,18 +75,25 @@ def _predict_chunks(
     read_options: Mapping[str, Any],
     predict_options: Mapping[str, Any],
 ) -> Generator[DecodedPrediction, None, None]:
-    """Yield the decoded predictions of each chunk of a file, or of the test split."""
+    """Yield the decoded predictions of each chunk of a file, of candidates, or of the test split."""
     settings, first = config.settings, 0
-    if input_path is not None:
+    uses_test_rows = input_path is None and not read_options
+    if not uses_test_rows:
         # The rows are in memory, so that workers would only cost the time to start them for each chunk.
         settings, first = replace(settings, num_workers=0), 1
+
+    def predict_split(split: Split) -> best_rows.Predicted:
+        loader = factory.make_eval_loader(
+            data, split, "input", settings, task.progress.device, batch_size, sort_by_length=True
+        )
+        with explain_errors(config.tree, "model"):
+            predicted = evaluation.predict_rows(task, loader, settings, predict_options)
+        if not uses_test_rows:
+            predicted.pop("target", None)
+        return predicted, split
+
     with closing(_read_splits(config, data, input_path, read_options)) as splits:
-        for split in splits:
-            loader = factory.make_eval_loader(data, split, "input", settings, task.progress.device, batch_size)
-            with explain_errors(config.tree, "model"):
-                predicted = evaluation.predict_rows(task, loader, settings, predict_options)
-            if input_path is not None:
-                predicted.pop("target", None)
+        for predicted, split in best_rows.select_best(map(predict_split, splits)):
             with explain_errors(config.tree, "data"):
                 yield data.decode_prediction(predicted, split, first)
             first += len(split)
@@ -95,8 +102,9 @@ def _predict_chunks(
 def _read_splits(
     config: Config, data: Dataset, input_path: str | None, options: Mapping[str, Any]
 ) -> Generator[Split, None, None]:
-    if input_path is None:
+    if input_path is None and not options:
         yield data.test
         return
+    given = dict(options) if input_path is None else {"path": input_path, **options}
     with explain_errors(config.tree, "data"):
-        yield from data.read_chunks(input_path, **options)
+        yield from data.read_chunks(**given)

@@ -27,7 +27,7 @@ from trainer.core.task import Sampler, Task
 from trainer.engine import device, evaluation, factory
 from trainer.engine.config_errors import explain_errors
 from trainer.engine.dataloader import Loader
-from trainer.inference import embedding, load_run, method_options
+from trainer.inference import best_rows, embedding, load_run, method_options
 from trainer.runs import consistency, saved_run
 from trainer.utils.errors import ConfigError
 
@@ -213,8 +213,13 @@ class TrainedModel:
 
     def _predict_splits(
         self, rows: Any, batch_size: int | None, options: Mapping[str, Any]
-    ) -> Iterator[tuple[Mapping[str, torch.Tensor], Split]]:
+    ) -> Iterator[best_rows.Predicted]:
         """Yield the predictions of each chunk of rows, without their targets, and the chunk."""
+        return best_rows.select_best(self._predict_all_splits(rows, batch_size, options))
+
+    def _predict_all_splits(
+        self, rows: Any, batch_size: int | None, options: Mapping[str, Any]
+    ) -> Iterator[best_rows.Predicted]:
         predict_keys = self._find_task_options("predict")
         read_keys = method_options.find_read_options(self.config.tree["data"]["_target_"])
         method_options.check_options("predict", options, read_keys | predict_keys)
@@ -235,12 +240,16 @@ class TrainedModel:
         with explain_errors(self.config.tree, "data"):
             if isinstance(rows, str | os.PathLike):
                 yield from self.data.read_chunks(os.fspath(rows), **options)
+            elif rows is None and method_options.reads_without_file(self.config.tree["data"]["_target_"]):
+                yield from self.data.read_chunks(**options)
             else:
                 yield self.data.encode_rows(rows)
 
     def _make_loader(self, split: Split, batch_size: int | None) -> Loader:
         settings = replace(self.config.settings, num_workers=0)
-        return factory.make_eval_loader(self.data, split, "input", settings, self.task.progress.device, batch_size)
+        return factory.make_eval_loader(
+            self.data, split, "input", settings, self.task.progress.device, batch_size, sort_by_length=True
+        )
 
     @contextmanager
     def _prepare_process(self) -> Iterator[None]:

@@ -19,13 +19,12 @@ def freeze_parameters(task: nn.Module, patterns: Sequence[str]) -> list[nn.Modul
 
     Returns:
         Normalization layers that must stay in evaluation mode, so that their running statistics are frozen, too: those
-        whose parameters are all frozen or, for layers without parameters, the parameters of the module around them.
+        whose parameters are all frozen, by a pattern or by the model itself, or, for layers without parameters, the
+        parameters of the module around them.
 
     Raises:
         ConfigError: A pattern matches no parameter.
     """
-    if not patterns:
-        return []
     names = name_parameters(task)
     all_names = (name for own_names in names.values() for name in own_names)
     matched = set(find_matches("freeze", patterns, all_names, find_former_parameter_names(task)))

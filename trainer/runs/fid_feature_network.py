@@ -104,7 +104,7 @@ def attach_feature_extractor(config: Config, data: Dataset, train: Callable[[Con
     differences = _describe_encoding_differences(config, data, saved_config, best["data"])
     if differences:
         raise ConfigError(*(f"task.classifier: {path} was trained on other data: {each}" for each in differences))
-    task = factory.make_task(saved_config.tree, data, saved_config.names)
+    task = factory.make_task(saved_config.tree, data, saved_config.names, best["run_metadata"].get("architecture"))
     try:
         consistency.load_weights(task, best, path / checkpoint.BEST)
     except ConfigError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from trainer.config import migrations, secret_masking
 from trainer.config.run_config import Config
 from trainer.core import rng
 from trainer.core.dataset import Dataset
+from trainer.core.stored_architecture import get_architecture
 from trainer.core.task import Task
 from trainer.engine import checkpoint, dataset_loading, device, factory, sanity_check
 from trainer.engine.callbacks import Callback
@@ -77,7 +78,7 @@ def build_components(
     fid_feature_network.attach_feature_extractor(config, data, train)
     # After loading the data: its imports may draw random numbers, once per process.
     rng.seed_everything(settings.seed)
-    task = _make_task(config, data, target_device)
+    task = _make_task(config, data, target_device, state and state["run_metadata"].get("architecture"))
     loaders = factory.make_loaders(config.tree, data, settings, target_device)
     reported = sanity_check.run_sanity_check(task, loaders["train"], config.tree["model"], settings.precision)
     monitor = select_monitor(task, settings.monitor, reported)
@@ -91,9 +92,8 @@ def build_components(
     _add_task_info(result, task, data, reported)
 
     dataset_state = dataset_loading.get_dataset_state(config, data)
-    checkpoints = checkpoint.CheckpointManager(
-        path, _run_metadata(config, result) | {"data": digests.digest_parts(dataset_state)}, dataset_state
-    )
+    metadata = _run_metadata(config, result, task) | {"data": digests.digest_parts(dataset_state)}
+    checkpoints = checkpoint.CheckpointManager(path, metadata, dataset_state)
     snapshots = SampleSnapshots(path, settings.seed, is_enabled=settings.draw and not reporter.quiet)
     checkpoint_callback = CheckpointCallback(checkpoints, settings.save_every)
     early_stopping = [] if settings.patience is None else [EarlyStopping(settings.patience)]
@@ -112,9 +112,11 @@ def build_components(
     return RunComponents(trainer, loaders, snapshots, checkpoints, loggers)
 
 
-def _make_task(config: Config, data: Dataset, target_device: torch.device) -> Task:
+def _make_task(
+    config: Config, data: Dataset, target_device: torch.device, architecture: Mapping[str, str] | None
+) -> Task:
     with device.explain_model_memory():
-        return factory.make_task(config.tree, data, config.names).to(target_device)
+        return factory.make_task(config.tree, data, config.names, architecture).to(target_device)
 
 
 def _add_task_info(result: Result, task: Task, data: Dataset, reported: Sequence[str]) -> None:
@@ -124,8 +126,9 @@ def _add_task_info(result: Result, task: Task, data: Dataset, reported: Sequence
     result.baseline, result.best_possible = dict(data.info.baseline), dict(data.info.best_possible)
 
 
-def _run_metadata(config: Config, result: Result) -> dict[str, Any]:
+def _run_metadata(config: Config, result: Result, task: Task) -> dict[str, Any]:
     """Return the description of a run in its checkpoints, from which lost files can be recovered."""
+    architecture = get_architecture(task.model)
     return {
         migrations.KEY: migrations.FORMAT_VERSION,
         "config": secret_masking.mask_tree(config.raw),
@@ -136,4 +139,5 @@ def _run_metadata(config: Config, result: Result) -> dict[str, Any]:
         "working_dir": config.working_dir,
         "data_digest": result.data_digest,
         "versions": result.versions,
+        **({} if architecture is None else {"architecture": architecture}),
     }

@@ -10,9 +10,10 @@ from typing import ClassVar, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from trainer.core import decoding
+from trainer.core import decoding, rng, token_selection
 from trainer.core.batch import IGNORE_INDEX, Batch, Score
 from trainer.core.dataset import Dataset
+from trainer.core.prediction import Prediction
 from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PluginMetric, PositiveInt, Probability
 from trainer.metrics.classification import accuracy
@@ -20,6 +21,8 @@ from trainer.tasks.base import prompts, token_targets
 from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.losses import masked_cross_entropy
 
+KEY_RANGE = 1 << 31
+"""Range of the key by which the random numbers of a row are drawn."""
 log = logging.getLogger(__name__)
 
 
@@ -105,6 +108,37 @@ class Language(ScoredTask):
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
         return scores.get("nll")
 
+    def predict(
+        self,
+        batch: Batch,
+        length: PositiveInt = 100,
+        temperature: NonNegativeFloat = 0.0,
+        top_k: PositiveInt | None = None,
+        top_p: Probability = 1.0,
+        seed: NonNegativeInt = 0,
+    ) -> Prediction:
+        """Continue the text of each row; random numbers depend on the seed and on the row alone.
+
+        The unknown token is never generated.
+
+        Args:
+            batch: Texts ``x`` (B, T) of at most ``seq_len`` tokens, and their ``lengths`` (B,) if these differ.
+            length: Number of tokens to generate.
+            temperature: Softmax temperature; 0 is greedy, 1 samples from the distribution of the model.
+            top_k: Sample from the k most likely tokens; None for all.
+            top_p: Sample from the smallest set of most likely tokens with this probability mass.
+            seed: Random seed.
+        """
+        x = batch.inputs["x"]
+        lengths = batch.inputs.get("lengths", torch.full((len(x),), x.shape[1])).cpu()
+        rows = zip(x.tolist(), lengths.tolist(), strict=True)
+        keys = torch.tensor([rng.hash_seed(*tokens[:count]) % KEY_RANGE for tokens, count in rows], device=x.device)
+        select_token = token_selection.make_row_sampler(temperature, top_k, top_p, keys, seed, int(lengths.min()))
+        if self.tokenizer is not None and self.tokenizer.unknown_id is not None:
+            select_token = token_selection.exclude_token(select_token, self.tokenizer.unknown_id)
+        model = cast(decoding.Decoder, self.model)
+        return {"tokens": decoding.continue_prompts(model, x, lengths, length, select_token, self.seq_len)}
+
     @torch.no_grad()
     def sample(
         self,
@@ -134,10 +168,10 @@ class Language(ScoredTask):
         prompt_tokens = prompts.encode_prompt(prompt, tokenizer)
         context = torch.tensor([prompt_tokens[-self.seq_len :]], device=self.progress.device)
         generator = torch.Generator(context.device).manual_seed(seed)
-        select_token = decoding.make_sampler(temperature, top_k, top_p, generator)
+        select_token = token_selection.make_sampler(temperature, top_k, top_p, generator)
         unknown = tokenizer.unknown_id
         if unknown is not None:
-            select_token = decoding.exclude_token(select_token, unknown)
+            select_token = token_selection.exclude_token(select_token, unknown)
             if num_unknown := prompt_tokens.count(unknown):
                 log.warning("prompt: %d of its %d tokens are not in the training text", num_unknown, len(prompt_tokens))
         stream = decoding.stream_tokens(

@@ -12,11 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core.batch import Batch, RowValues, Score
+from trainer.core.prediction import Prediction
 from trainer.core.types import PluginMetric, PositiveInt, Probability
 from trainer.metrics.ranking import filtered_ranks_and_nll, ranking_metrics
 from trainer.tasks.base.scored_task import ScoredTask
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_dtype
+
+DEFAULT_CANDIDATES = 10
+"""Number of candidates that are predicted for a row without an answer."""
 
 
 class Ranking(ScoredTask):
@@ -82,12 +86,35 @@ class Ranking(ScoredTask):
         Raises:
             ConfigError: The scores have another shape.
         """
-        scores, target = self.forward_batch(batch), batch.require_target()
-        if scores.shape != (len(target), self.num_classes):
+        return self._score_all(batch), batch.require_target()
+
+    def _score_all(self, batch: Batch) -> Tensor:
+        scores = self.forward_batch(batch)
+        if scores.shape != (len(batch), self.num_classes):
             raise ConfigError(
-                f"model: scores {tuple(scores.shape)} do not rank {self.num_classes} candidates for {len(target)} rows"
+                f"model: scores {tuple(scores.shape)} do not rank {self.num_classes} candidates for {len(batch)} rows"
             )
-        return scores, target
+        return scores
+
+    def predict(self, batch: Batch, top_k: PositiveInt | None = None) -> Prediction:
+        """Return the filtered rank and the score of the answer of each row, or its best candidates.
+
+        Args:
+            batch: Rows; those with a target have an answer.
+            top_k: Number of candidates that are returned instead, without known answers; None ranks the answers, or
+                returns ``DEFAULT_CANDIDATES`` if there are none.
+        """
+        scores = self._score_all(batch)
+        known = batch.inputs.get("known")
+        if batch.target is not None and top_k is None:
+            answer = batch.target[:, None]
+            rank, _ = filtered_ranks_and_nll(scores, batch.target, answer if known is None else known)
+            return {"rank": rank, "score": scores.gather(1, answer)[:, 0]}
+        if known is not None:
+            rows, columns = (known >= 0).nonzero(as_tuple=True)
+            scores = scores.index_put((rows, known[rows, columns]), scores.new_tensor(-math.inf))
+        best = scores.topk(min(top_k or DEFAULT_CANDIDATES, self.num_classes))
+        return {"candidate": best.indices, "score": best.values}
 
     def loss(self, batch: Batch, group: str) -> Tensor:
         scores, target = (

@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.core import decoding
+from trainer.core import decoding, token_selection
 from trainer.core.artifacts import Artifact, LazyArtifact, Table
 from trainer.core.batch import IGNORE_INDEX, Batch, Score
 from trainer.core.dataset import Dataset
 from trainer.core.decoding import DecoderState
+from trainer.core.prediction import Prediction
+from trainer.core.token_selection import TokenSelector
 from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PluginMetric, PositiveInt, Probability
 from trainer.tasks.base import prompts, token_targets
@@ -160,7 +162,7 @@ class Seq2Seq(ScoredTask):
         return self._encoder_decoder.encode(**self.select_model_inputs(batch))
 
     def generate(
-        self, batch: Batch, beam_size: int = 1, select_token: decoding.TokenSelector = decoding.select_greedy
+        self, batch: Batch, beam_size: int = 1, select_token: TokenSelector = token_selection.select_greedy
     ) -> Tensor:
         """Return generated tokens (B, L), with L at most ``horizon``.
 
@@ -175,6 +177,9 @@ class Seq2Seq(ScoredTask):
         if beam_size == 1:
             return decoding.generate_tokens(model, memory, start, self.horizon, select_token, end_token)
         return decoding.beam_search(model, memory, start, self.horizon, beam_size, end_token, self.length_penalty)
+
+    def predict(self, batch: Batch, beam_size: PositiveInt = 1) -> Prediction:
+        return {"tokens": self.generate(batch, beam_size)}
 
     def score(self, batch: Batch) -> Score:
         target = batch.require_target()
@@ -257,7 +262,9 @@ class Seq2Seq(ScoredTask):
             )
         device = self.progress.device
         batch = self.example_batch.to(device) if prompt is None else self._tokenize_prompt(prompt, tokenizer)
-        select_token = decoding.make_sampler(temperature, top_k, top_p, torch.Generator(device).manual_seed(seed))
+        select_token = token_selection.make_sampler(
+            temperature, top_k, top_p, torch.Generator(device).manual_seed(seed)
+        )
         outputs = self.sequence_metrics.decode_rows(self.generate(batch, beam_size, select_token))
         if batch.target is None:
             yield from outputs

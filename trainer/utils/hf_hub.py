@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,6 +32,19 @@ def import_transformers() -> ModuleType:
         ) from None
     transformers.utils.logging.disable_progress_bar()
     return transformers
+
+
+def import_peft() -> ModuleType:
+    """Import the peft library, which implements LoRA.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    try:
+        import peft
+    except ImportError:
+        raise ConfigError("model.lora_rank needs the package peft: pip install 'train-zoo[lora]'") from None
+    return peft
 
 
 def find_model_dir(name: str) -> Path:
@@ -70,14 +84,27 @@ def load_pretrained(kind: str, folder: Path, key: str = "model.name", **options:
     """
     remote_code = _find_remote_code(folder)
     try:
-        return getattr(import_transformers(), kind).from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, **options
-        )
+        with _silence_transformers():
+            return getattr(import_transformers(), kind).from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, **options
+            )
     except Exception as error:  # transformers documents no list of exceptions for damaged files
         reason = (
             f"it needs custom code ({remote_code}), which train never runs" if remote_code else _get_first_line(error)
         )
         raise ConfigError(f"{key}: {folder} cannot be read: {reason}") from error
+
+
+@contextmanager
+def _silence_transformers() -> Iterator[None]:
+    """Suppress what transformers logs below errors, such as its table of weights that a model does not use."""
+    logging = import_transformers().utils.logging
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def _get_first_line(error: Exception) -> str:

@@ -5,22 +5,15 @@ All except the last normalize text to NFC, so that accented letters have one enc
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, cast
-
-from torch import Tensor
 
 from trainer.core.tokenizer import UNKNOWN_TOKEN, Tokenizer
 from trainer.data.encoding import word_splitting
 from trainer.data.encoding.pretrained_tokenizer import PretrainedTokenizer
 from trainer.data.readers.text_file import quote_cell
 from trainer.utils.errors import DataError
-
-MAX_UNKNOWN_FRACTION = 0.3
-"""Fraction of unknown tokens from which a warning is logged; hapax legomena of a small text are about a tenth."""
-log = logging.getLogger(__name__)
 
 
 class CharacterTokenizer:
@@ -209,29 +202,6 @@ class LowercaseTokenizer:
 def describe_target_case(tokenizer: Tokenizer) -> list[str]:
     """Return a summary line if targets are lowercased, as scores and samples then are too."""
     return ["targets: lowercased (data.lowercase)"] if isinstance(tokenizer, LowercaseTokenizer) else []
-
-
-def warn_about_unknown_tokens(tokenizer: Tokenizer, option: str, parts: dict[str, Tensor]) -> None:
-    """Log a warning if many tokens of a split are unknown.
-
-    Args:
-        tokenizer: Tokenizer of the texts.
-        option: Option named in the message.
-        parts: Tokens of each split, by name.
-    """
-    while isinstance(tokenizer, LowercaseTokenizer):
-        tokenizer = tokenizer.tokenizer
-    if not isinstance(tokenizer, WordTokenizer | CharacterTokenizer) or tokenizer.unknown_id is None:
-        return
-    shares = {
-        name: float((tokens == tokenizer.unknown_id).double().mean()) for name, tokens in parts.items() if len(tokens)
-    }
-    if max(shares.values(), default=0.0) > MAX_UNKNOWN_FRACTION:
-        log.warning(
-            "%s: many tokens are unknown: %s; to reduce them use data.min_count=1, a larger data.vocab_limit, or"
-            " data.tokens=characters or bytepair",
-            *(option, ", ".join(f"{share:.0%} of those of the {name} rows" for name, share in shares.items())),
-        )
 
 
 NUM_BYTES = 256

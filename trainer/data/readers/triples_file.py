@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -29,26 +29,39 @@ def read(path: str | Path, columns: Sequence[Column], delimiter: str | None = No
     Raises:
         DataError: The file is missing, not text or empty, or a line does not have three columns.
     """
-    text = text_file.read(path, "path")
-    if delimiter is None and "\t" in text.partition("\n")[0]:
-        delimiter = "\t"
     positions = [columns.index(name) for name in ("head", "relation", "tail")]
     triples = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        cells = [cell.strip() for cell in line.split(delimiter)]
+    for number, cells, separator in iter_lines(path, "path", delimiter):
         if len(cells) != len(positions):
-            separator = "whitespace" if delimiter is None else repr(delimiter)
             raise DataError(
                 f"path: {path} line {number} has {len(cells)} columns separated by {separator}:"
-                f" {line.strip()[:60]!r}; expected 3: {', '.join(columns)} (data.columns sets"
+                f" {' '.join(cells)[:60]!r}; expected 3: {', '.join(columns)} (data.columns sets"
                 " the order, data.delimiter the separator)"
             )
         triples.append(tuple(cells[position] for position in positions))
     if not triples:
         raise DataError(f"path: {path} contains no triples")
     return triples
+
+
+def iter_lines(path: str | Path, option: str, delimiter: str | None) -> Iterator[tuple[int, list[str], str]]:
+    """Yield the number, the cells and the description of the separator of each line that is not blank.
+
+    Args:
+        path: File to read.
+        option: Option named in error messages.
+        delimiter: Column separator; None for a tab if the first line has one, else whitespace.
+
+    Raises:
+        DataError: The file is missing or not text.
+    """
+    text = text_file.read(path, option)
+    if delimiter is None and "\t" in text.partition("\n")[0]:
+        delimiter = "\t"
+    separator = "whitespace" if delimiter is None else repr(delimiter)
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            yield number, [cell.strip() for cell in line.split(delimiter)], separator
 
 
 def encode_triples(parts: Sequence[Sequence[Triple]], fitted: Preprocessing) -> tuple[list[Tensor], int, int]:

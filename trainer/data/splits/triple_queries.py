@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX, Batch
@@ -32,7 +33,7 @@ class TripleQuerySplit(Split):
     Known tails are padded with ``IGNORE_INDEX`` to the longest list of a batch.
 
     Args:
-        rows: Heads, relations and tails.
+        rows: Heads, relations and tails; without tails the answers are unknown.
         query_index: Index of the query of each row in ``tails``, (N,).
         tails: Known tails of each query.
     """
@@ -65,6 +66,62 @@ class TripleQuerySplit(Split):
         return batch
 
 
+class QuerySplit(SplitWithSharedInputs):
+    """Queries with the graph of training triples.
+
+    Args:
+        subject: Given entity (Q,): the head of a tail query, the tail of a head query.
+        relation: Relation (Q,), that of a head query plus R.
+        answer: Entity (Q,) that answers each query; None if they are unknown.
+        known: Known tails.
+        num_relations: Number of relations in both directions, 2 R.
+        graph: Inputs of the graph.
+    """
+
+    def __init__(
+        self,
+        subject: Tensor,
+        relation: Tensor,
+        answer: Tensor | None,
+        known: KnownTails,
+        num_relations: int,
+        graph: Mapping[str, Tensor],
+    ):
+        key = subject * num_relations + relation
+        query_index = torch.searchsorted(known.key, key).clamp(max=len(known.key) - 1)
+        # A query without known tails refers to an empty list after all others.
+        query_index = query_index.where(known.key[query_index] == key, len(known.key))
+        tails = Ragged(known.tails.values, F.pad(known.tails.lengths, (0, 1)))
+        rows = TensorSplit({"head": subject, "relation": relation}, answer)
+        super().__init__(TripleQuerySplit(rows, query_index, tails), graph)
+        self.subject, self.relation, self.answer = subject, relation, answer
+
+    @classmethod
+    def from_triples(
+        cls, triples: Tensor, known: KnownTails, num_relations: int, graph: Mapping[str, Tensor]
+    ) -> QuerySplit:
+        """Create the tail queries of triples (n, 3), followed by their head queries.
+
+        Args:
+            triples: Heads, relations and tails.
+            known: Known tails.
+            num_relations: Number of relations in both directions, 2 R.
+            graph: Inputs of the graph.
+        """
+        subject, relation, answer = add_head_queries(triples, num_relations).t().contiguous()
+        return cls(subject, relation, answer, known, num_relations, graph)
+
+
+def add_head_queries(triples: Tensor, num_relations: int) -> Tensor:
+    """Return triples (n, 3), followed by those (n, 3) of the reciprocal relations.
+
+    Args:
+        triples: Heads, relations and tails.
+        num_relations: Number of relations in both directions, 2 R.
+    """
+    return torch.cat((triples, triples[:, [2, 1, 0]] + torch.tensor([0, num_relations // 2, 0])))
+
+
 def set_splits(data: Dataset, parts: Sequence[Tensor], entities: int, relations: int) -> None:
     """Set splits and info from triples (n, 3) of head, relation and tail ids of train, val and test.
 
@@ -80,11 +137,14 @@ def set_splits(data: Dataset, parts: Sequence[Tensor], entities: int, relations:
     References:
         Lacroix et al. 2018, Canonical Tensor Decomposition for Knowledge Base Completion (reciprocal relations).
     """
-    queries = [torch.cat((part, part[:, [2, 1, 0]] + torch.tensor([0, relations, 0]))) for part in parts]
-    known = _collect_known_tails(torch.cat(queries), 2 * relations)
-    edges = queries[0].t().contiguous()
+    triples = torch.cat(list(parts))
+    if data.fitted is not None and not data.fitted.is_stored:
+        data.fitted.get_or_fit("triples", triples.int)
+    known = collect_known_tails(triples, 2 * relations)
+    train_queries = add_head_queries(parts[0], 2 * relations)
+    edges = train_queries.t().contiguous()
     graph = {"edge_index": edges[[0, 2]], "edge_type": edges[1]}
-    data.train, data.val, data.test = (_make_split(part, known, 2 * relations, graph) for part in queries)
+    data.train, data.val, data.test = (QuerySplit.from_triples(part, known, 2 * relations, graph) for part in parts)
     data.info = DatasetInfo(
         sizes={
             "num_entities": entities,
@@ -92,21 +152,19 @@ def set_splits(data: Dataset, parts: Sequence[Tensor], entities: int, relations:
             "num_classes": entities,
             "out_features": entities,
         },
-        baseline=_tail_frequency_scores(queries[0], data.test, entities, 2 * relations),
+        baseline=_tail_frequency_scores(train_queries, data.test, entities, 2 * relations),
     )
 
 
-def _make_split(triples: Tensor, known: KnownTails, relations: int, graph: dict[str, Tensor]) -> SplitWithSharedInputs:
-    head, relation, tail = triples.t().contiguous()
-    query_index = torch.searchsorted(known.key, head * relations + relation)
-    return SplitWithSharedInputs(
-        TripleQuerySplit(TensorSplit({"head": head, "relation": relation}, tail), query_index, known.tails), graph
-    )
+def collect_known_tails(triples: Tensor, num_relations: int) -> KnownTails:
+    """Collect the known tails of all queries.
 
-
-def _collect_known_tails(triples: Tensor, relations: int) -> KnownTails:
-    distinct = triples.unique(dim=0)  # sorted by head, relation and tail
-    key, lengths = (distinct[:, 0] * relations + distinct[:, 1]).unique_consecutive(return_counts=True)
+    Args:
+        triples: Known triples (n, 3).
+        num_relations: Number of relations in both directions, 2 R.
+    """
+    distinct = add_head_queries(triples.long(), num_relations).unique(dim=0)  # sorted by head, relation and tail
+    key, lengths = (distinct[:, 0] * num_relations + distinct[:, 1]).unique_consecutive(return_counts=True)
     return KnownTails(key, Ragged(distinct[:, 2].contiguous(), lengths))
 
 

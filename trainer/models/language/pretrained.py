@@ -1,66 +1,82 @@
-"""Fine-tuning of pretrained Transformers."""
+"""Fine-tuning of pretrained models for text and images."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from torch import Tensor, nn
 
-from trainer.core.types import PositiveInt, Probability
-from trainer.models.layers.padding import find_valid_steps
-from trainer.utils import hf_hub
+from trainer.core.adapters import HasAdapters
+from trainer.core.stored_architecture import HasStoredArchitecture
+from trainer.core.types import PositiveFloat, PositiveInt, Probability
+from trainer.models.layers.pretrained import lora
+from trainer.models.layers.pretrained.feature_extraction import ImageFeatures, TextFeatures
+from trainer.models.layers.pretrained.saved_model import load_saved_model
 
 
-class Pretrained(nn.Module):
-    """Pretrained encoder, fully fine-tuned, with a linear head on the first token or on the mean over valid tokens.
+class Pretrained(HasStoredArchitecture, HasAdapters):
+    """Pretrained encoder of texts or images, with a new linear head on its pooled output.
 
-    Supports every architecture of transformers' AutoModel; weights are loaded from safetensors only.
+    Supports the architectures of transformers' AutoModel, such as BERT for text and ViT, DINOv2, ConvNeXT and ResNet
+    for images; weights are loaded from safetensors only. Images of any size are resized and normalized as the model was
+    trained. All weights are fine-tuned, or low-rank adapters (LoRA) with the head.
 
     Args:
         name: model name on the hub or a local directory.
-        vocab_size: number of tokens V.
         out_features: number of outputs C.
+        vocab_size: number of tokens V of the data; None for images.
+        pixel_bounds: values of black and of white pixels in each channel of the data; None for text.
         pool: ``first`` or ``mean``.
         dropout: dropout probability before the head.
+        lora_rank: rank of the adapters; None fine-tunes all weights.
+        lora_alpha: scale of the adapters, relative to the rank.
+        lora_targets: patterns of the names of layers with adapters; None for all linear layers, or all convolutions of
+            a network without any.
+        stored_architecture: description of the model that a run has stored.
 
     Raises:
-        ConfigError: transformers is not installed, or the model cannot be found or loaded.
-        ValueError: data with another tokenizer, or sequences longer than the model allows.
+        ConfigError: transformers or peft is not installed, or the model cannot be found or loaded.
+        ValueError: a model of another kind than the data, data with another tokenizer or unknown pixel values, or
+            sequences longer than the model allows.
 
     References:
-        Devlin et al. 2019, BERT, section 3.2
+        Devlin et al. 2019, BERT, section 3.2; Dosovitskiy et al. 2021, An Image is Worth 16x16 Words; Hu et al. 2022,
+            LoRA
     """
 
-    shapes = "x (B, S), lengths (B) -> (B, C)"
+    shapes = "x (B, S), lengths (B) -> (B, C) or x (B, C, H, W) -> (B, C)"
 
     def __init__(
         self,
         name: str,
-        vocab_size: PositiveInt,
         out_features: PositiveInt,
+        vocab_size: PositiveInt | None = None,
+        pixel_bounds: list[list[float]] | None = None,
         pool: Literal["first", "mean"] = "first",
         dropout: Probability = 0.1,
+        lora_rank: PositiveInt | None = None,
+        lora_alpha: PositiveFloat = 16.0,
+        lora_targets: list[str] | None = None,
+        stored_architecture: Mapping[str, str] | None = None,
     ):
-        super().__init__()
-        self.body = hf_hub.load_pretrained("AutoModel", hf_hub.find_model_dir(name), use_safetensors=True)
-        num_tokens = self.body.get_input_embeddings().num_embeddings
-        if vocab_size > num_tokens:
-            raise ValueError(
-                f"name: {name} has {num_tokens} tokens and the data has {vocab_size}; set data.tokens=pretrained"
-                f" data.tokenizer={name}"
-            )
-        self.max_positions = getattr(self.body.config, "max_position_embeddings", None)
-        self.pool = pool
+        saved = load_saved_model(name, stored_architecture, takes_images=vocab_size is None)
+        super().__init__(saved.architecture)
+        self.body = saved.body
+        self.features: TextFeatures | ImageFeatures
+        if vocab_size is not None:
+            self.features = TextFeatures(self.body, vocab_size, pool)
+        else:
+            self.features = ImageFeatures(self.body, saved.preprocessor, pixel_bounds, pool)
+        self.shapes = self.features.shapes.replace("D", "C")
+        if lora_rank is not None:
+            lora.add_adapters(self.body, lora_rank, lora_alpha, lora_targets)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(self.body.config.hidden_size, out_features)
+        self.head = nn.Linear(self.features.num_features, out_features)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        if self.max_positions is not None and x.shape[1] > self.max_positions:
-            raise ValueError(
-                f"a row has {x.shape[1]} tokens and the model allows {self.max_positions}; set"
-                f" data.max_length={self.max_positions}"
-            )
-        valid = find_valid_steps(x, lengths)
-        hidden = self.body(input_ids=x, attention_mask=valid.long()).last_hidden_state
-        mean = (hidden * valid[..., None]).sum(1) / valid.sum(1, keepdim=True)
-        return self.head(self.dropout(hidden[:, 0] if self.pool == "first" else mean))
+        logits: Tensor = self.head(self.dropout(self.features(self.body, x, lengths)))
+        return logits
+
+    def merge_adapters(self) -> None:
+        lora.merge_adapters(self.body)

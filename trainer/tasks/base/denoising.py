@@ -103,7 +103,7 @@ class Denoising(Generative):
         a, b = alpha.view(shape), sigma.view(shape)
         return a * x + b * noise, time, diffusion_process.compute_target(self.prediction, x, noise, a, b)
 
-    def predict(self, x: Tensor, time: Tensor, label: Tensor | None) -> Tensor:
+    def predict_target(self, x: Tensor, time: Tensor, label: Tensor | None) -> Tensor:
         """Return the model output (B, ...).
 
         Args:
@@ -129,7 +129,7 @@ class Denoising(Generative):
             t: Times (B,) in [0, 1).
         """
         x_t, time, target = self.add_noise(x, t)
-        return (self.predict(x_t, time, label) - target).square().flatten(1).mean(1)
+        return (self.predict_target(x_t, time, label) - target).square().flatten(1).mean(1)
 
     def loss(self, batch: Batch, group: str) -> Tensor:
         x, label = self.normalize(batch), self.get_labels(batch)
@@ -196,11 +196,11 @@ class Denoising(Generative):
         """
         times = torch.full((len(x),), time, device=x.device)
         if label is None or self.guidance in (0.0, 1.0):
-            return self.predict(x, times, label if self.guidance else None)
+            return self.predict_target(x, times, label if self.guidance else None)
         if not self.label_dropout:
             raise ConfigError(f"task.guidance: {self.guidance:g} needs a model trained with task.label_dropout > 0")
         labels = torch.cat((torch.full_like(label, self.null_label), label))
-        uncond, cond = self.predict(torch.cat((x, x)), times.repeat(2), labels).chunk(2)
+        uncond, cond = self.predict_target(torch.cat((x, x)), times.repeat(2), labels).chunk(2)
         return torch.lerp(uncond, cond, self.guidance)
 
     def sample(

@@ -48,6 +48,19 @@ def test_temporal_order_class_is_order_of_special_tokens() -> None:
     assert data.info.class_names[int(rows(data)[0][3])] in ("xx", "xy", "yx", "yy")
 
 
+def test_predicted_labels_have_no_padding() -> None:
+    data = NeighborSum(rows=20, shortest=2, longest=5, vocab_size=3, seed=0)
+    lengths = data.test.batch(torch.arange(4), 0).inputs["lengths"].tolist()
+    target = data.test.get_targets()
+    assert target is not None
+    prediction = {"label": target.clamp(min=0), "probabilities": torch.rand(4, 5, 5), "target": target}
+    columns = data.decode_prediction(prediction, data.test, 0).columns
+    assert columns["label"] == columns["target"]
+    assert columns["row"] == range(4)
+    assert [len(cells) for cells in columns["p_4"]] == lengths
+    assert min(lengths) < 5
+
+
 @pytest.mark.parametrize("kind", [NeighborSum, TemporalOrder])
 def test_invalid_sizes_are_refused(kind: type[NeighborSum] | type[TemporalOrder]) -> None:
     with pytest.raises(DataError, match=r"shortest: 9 is more than data\.longest, 4"):

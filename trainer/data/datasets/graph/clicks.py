@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,10 +16,13 @@ from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.split import Split
 from trainer.core.types import DataPath, NonNegativeInt, PositiveFloat, PositiveInt
+from trainer.data.encoding.node_names import NodeNames, TableFormat
+from trainer.data.encoding.pair_reader import NodePairs, PairReader
 from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.delimited import ColumnFinder, Table
 from trainer.data.readers.text_file import quote_cell
 from trainer.data.reference import baselines, bayes_optimal
+from trainer.data.splits.candidate_pairs import PairSplit, get_graph_inputs
 from trainer.data.splits.graph_batches import SplitWithSharedInputs
 from trainer.data.splits.negative_sampling import NonEdges, split_links, to_undirected
 from trainer.data.splits.splitting import split_by_order
@@ -30,7 +33,54 @@ HELD_OUT_FRACTION = 0.2
 """Fraction of pairs for validation, and for test."""
 
 
-class SyntheticClicks(Dataset):
+class _ClickDataset(Dataset):
+    """Base class of clicks: edges between users and items, which are numbered after all users."""
+
+    def read_chunks(
+        self,
+        path: str | None = None,
+        with_targets: bool = False,
+        top_k: PositiveInt | None = None,
+        on_error: Literal["error", "skip"] = "error",
+    ) -> Iterator[PairSplit]:
+        """Read pairs of user and item from a table; with ``top_k``, users and all items that they have not clicked on.
+
+        Args:
+            path: File with a user and an item per row or, with ``top_k``, with a user per row; None for all users.
+            with_targets: Read the column of clicks too.
+            top_k: Number of the most probable new items of each user; training clicks are not new.
+            on_error: Refuse a file with an unknown user or item, or skip its rows.
+        """
+        return self._make_reader().read(path, with_targets, top_k, on_error)
+
+    def encode_rows(self, rows: Any) -> PairSplit:
+        """Encode pairs of user and item.
+
+        Args:
+            rows: Pairs of names (P, 2), or a data frame or dicts with user and item.
+        """
+        return self._make_reader().encode(rows)
+
+    def _make_reader(self) -> PairReader:
+        values, options = {} if self.fitted is None else self.fitted.values, self.options
+        table_format = TableFormat(**{key: options[key] for key in TableFormat._fields if key in options})
+        columns = [
+            [key for key in (options.get(title), *values.get("columns", ())[side : side + 1]) if key is not None]
+            for side, title in enumerate(("user", "item"))
+        ]
+        click = options.get("click")
+        target = "click" if click is None else click
+        return PairReader(self._name_nodes(), get_graph_inputs(self.train), table_format, target, columns)
+
+    def _name_nodes(self) -> NodePairs:
+        """Return the stored names, or numbers where there are none."""
+        sizes = {"users": self.info.sizes["num_users"], "items": self.info.sizes["num_items"]}
+        stored = {} if self.fitted is None else self.fitted.values
+        names = [stored.get(key) or [str(number) for number in range(count)] for key, count in sizes.items()]
+        return _pair_names(*names)
+
+
+class SyntheticClicks(_ClickDataset):
     """Click prediction from a low-rank logistic model.
 
     User factors u and item factors v are standard normal vectors of size ``rank``; the log-odds of a click are
@@ -66,10 +116,11 @@ class SyntheticClicks(Dataset):
         parts: Sequence[Split] = split_by_order({"pairs": pairs}, clicked.flatten(), order)
         test_pairs, test_targets = _pairs_and_targets(parts[2])
         best = bayes_optimal.log_odds_optimum(log_odds[test_pairs[:, 0], test_pairs[:, 1] - users], test_targets)
-        self.train, self.val, self.test, self.info = _add_click_graph(parts, users, items, best)
+        names = _pair_names(*(list(map(str, range(count))) for count in (users, items)))
+        self.train, self.val, self.test, self.info = _add_click_graph(parts, names, best)
 
 
-class ClickFile(Dataset):
+class ClickFile(_ClickDataset):
     """Click prediction from a table with one user and one item per row.
 
     With a column ``click`` of 0 and 1, rows are impressions; a pair in several rows counts as clicked if one of them
@@ -109,6 +160,8 @@ class ClickFile(Dataset):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
+        keys = {"user": user, "item": item, "click": click}
+        self.options = {**keys, "delimiter": delimiter, "header": header, "encoding": encoding}
         table = delimited.read(path, "path", delimiter, header, encoding, (user, item, click))
         find = ColumnFinder(table)
         id_columns = [find(*key) for key in ((user, "user"), (item, "item"))]
@@ -132,9 +185,15 @@ class ClickFile(Dataset):
         else:
             clicked = (torch.bincount(pair_index, clicks) > 0).long()
             parts = split_by_order({"pairs": pairs}, clicked, rng.make_permutation(len(pairs), seed, 0))
-        self.train, self.val, self.test, info = _add_click_graph(parts, users, items, {})
+        if table.has_header:
+            fitted.values.setdefault("columns", [table.names[column] for column in id_columns])
+        self.train, self.val, self.test, info = _add_click_graph(parts, _pair_names(*names_by_side), {})
         lines = [table_summary.first_line(table), f"{users} users, {items} items, {len(pairs)} different pairs"]
         self.info = replace(info, file_summary=table_summary.log_lines(lines))
+
+
+def _pair_names(users: Sequence[str], items: Sequence[str]) -> NodePairs:
+    return NodePairs(NodeNames("user", users), NodeNames("item", items, first=len(users)))
 
 
 def _refuse_index(table: Table, id_columns: Sequence[int]) -> None:
@@ -182,13 +241,14 @@ def _pairs_and_targets(part: Split) -> tuple[Tensor, Tensor]:
 
 
 def _add_click_graph(
-    parts: Sequence[Split], users: int, items: int, best: Mapping[str, float]
+    parts: Sequence[Split], names: NodePairs, best: Mapping[str, float]
 ) -> tuple[SplitWithSharedInputs, SplitWithSharedInputs, SplitWithSharedInputs, DatasetInfo]:
     """Add the graph of training clicks to the three splits; also return the data set info."""
+    users, items = len(names.first.names), len(names.second.names)
     (train_pairs, train_clicks), (test_pairs, test_targets) = _pairs_and_targets(parts[0]), _pairs_and_targets(parts[2])
-    train, val, test = (
-        SplitWithSharedInputs(part, {"edge_index": to_undirected(train_pairs[train_clicks == 1])}) for part in parts
-    )
+    graph = {"edge_index": to_undirected(train_pairs[train_clicks == 1])}
+    train, val = (SplitWithSharedInputs(part, graph) for part in parts[:2])
+    test = PairSplit(test_pairs, test_targets, graph, names.describe)
     impressions, clicks = (
         torch.bincount(train_pairs[:, 1], weight, users + items) for weight in (None, train_clicks.double())
     )

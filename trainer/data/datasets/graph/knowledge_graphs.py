@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from trainer.core.dataset import Dataset
 from trainer.core.preprocessing import Preprocessing
+from trainer.data.encoding.knowledge_graph import KnowledgeGraph
 from trainer.data.readers import triples_file
 from trainer.data.readers.download import Source, fetch_files
 from trainer.data.splits import triple_queries
@@ -31,7 +31,7 @@ SMALL_SHA256 = {
 }
 
 
-class WN18RR(Dataset):
+class WN18RR(KnowledgeGraph):
     """WN18RR: 40,943 WordNet synsets and 11 relations, without inverse relations; 86,835 training triples.
 
     Every triple is a head and a tail query, so there are 22 relations.
@@ -57,7 +57,7 @@ class WN18RR(Dataset):
         triple_queries.set_splits(self, *triples_file.encode_triples(parts, self.fitted))
 
 
-class SmallKnowledgeGraph(Dataset):
+class SmallKnowledgeGraph(KnowledgeGraph):
     """Kinship and Nations knowledge graphs.
 
     ``kinship``: 25 kinship terms between 104 members of the Alyawarra. ``nations``: 56 relations between 14 countries.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,8 +14,11 @@ from trainer.core import rng
 from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo, GraphInfo
 from trainer.core.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
+from trainer.data.encoding.node_names import NodeNames, TableFormat
+from trainer.data.encoding.pair_reader import NodePairs, PairReader
 from trainer.data.generators.stochastic_block_model import block_graph
 from trainer.data.reference import bayes_optimal
+from trainer.data.splits.candidate_pairs import PairSplit, get_graph_inputs
 from trainer.data.splits.graph_batches import SplitWithSharedInputs, node_graph_sizes
 from trainer.data.splits.negative_sampling import NonEdges, split_links, to_undirected
 
@@ -56,11 +61,9 @@ class SBMLinkPrediction(Dataset):
         links = linked.triu().nonzero()
         train_links, val_links, test_links = split_links(links, partial(NonEdges.from_graph, nodes), val, test, seed)
         graph = {"x": x, "edge_index": to_undirected(train_links.links)}
-        self.train, self.val, self.test = (
-            SplitWithSharedInputs(rows, graph) for rows in (train_links, val_links, test_links)
-        )
-        pairs, target = test_links.inputs["pairs"], test_links.target
-        assert target is not None
+        self.train, self.val = (SplitWithSharedInputs(rows, graph) for rows in (train_links, val_links))
+        pairs, target = test_links.inputs["pairs"], test_links.require_target()
+        self.test = PairSplit(pairs, target, graph, _name_nodes(nodes).describe)
         self.info = DatasetInfo(
             sizes=node_graph_sizes(x) | {"num_classes": 2, "out_features": 1},
             baseline={"auc": 0.5, "average_precision": 0.5, "accuracy": 0.5, "nll": math.log(2)},
@@ -69,6 +72,40 @@ class SBMLinkPrediction(Dataset):
             ),
             graph=GraphInfo(node_classes=block),
         )
+
+    def read_chunks(
+        self,
+        path: str | None = None,
+        with_targets: bool = False,
+        top_k: PositiveInt | None = None,
+        on_error: Literal["error", "skip"] = "error",
+    ) -> Iterator[PairSplit]:
+        """Read pairs of nodes from a table; with ``top_k``, all pairs that are not linked in the training graph.
+
+        Args:
+            path: File with the numbers of two nodes per row, or, with ``top_k``, of one node.
+            with_targets: Read a column ``link`` of 0 and 1 too.
+            top_k: Number of the most probable new links, in the whole graph or of each node in the file.
+            on_error: Refuse a file with an unknown node, or skip its rows.
+        """
+        return self._make_reader().read(path, with_targets, top_k, on_error)
+
+    def encode_rows(self, rows: Any) -> PairSplit:
+        """Encode pairs of nodes.
+
+        Args:
+            rows: Pairs of node numbers (P, 2), or a data frame or dicts with node_1 and node_2.
+        """
+        return self._make_reader().encode(rows)
+
+    def _make_reader(self) -> PairReader:
+        names = _name_nodes(self.info.sizes["num_nodes"])
+        return PairReader(names, get_graph_inputs(self.train), TableFormat(), target="link")
+
+
+def _name_nodes(count: int) -> NodePairs:
+    names = NodeNames("node", [str(node) for node in range(count)])
+    return NodePairs(names, names)
 
 
 def _link_log_odds(block: Tensor, p_within: float, p_across: float) -> Tensor:

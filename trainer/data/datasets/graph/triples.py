@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeInt
+from trainer.data.encoding.knowledge_graph import KnowledgeGraph
 from trainer.data.readers import triples_file
 from trainer.data.readers.triples_file import Column, Triple
 from trainer.data.splits import triple_queries
@@ -23,7 +23,7 @@ MIN_TRIPLES = 20
 SPLIT_FILE_STEMS = {"train": ("train",), "val": ("valid", "val", "dev", "validation"), "test": ("test",)}
 
 
-class Triples(Dataset):
+class Triples(KnowledgeGraph):
     """Knowledge graph completion on triples from text files.
 
     ``path`` is a folder with train.txt, valid.txt and test.txt, or one file that is split at random. Every triple is a
@@ -59,6 +59,7 @@ class Triples(Dataset):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted or Preprocessing()
+        self.options = {"columns": columns, "delimiter": delimiter}
         if sorted(columns) != ["head", "relation", "tail"]:
             raise DataError(f"columns: {columns} given; it must contain head, relation and tail once each")
         folder = Path(path).expanduser()

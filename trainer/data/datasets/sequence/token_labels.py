@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,8 @@ from trainer.core import rng
 from trainer.core.batch import IGNORE_INDEX
 from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
+from trainer.core.prediction import DecodedPrediction, Prediction
+from trainer.core.split import Split
 from trainer.core.types import NonNegativeInt, PositiveInt
 from trainer.data.reference import baselines
 from trainer.data.splits.splitting import split_by_order
@@ -52,6 +56,18 @@ class NeighborSum(Dataset):
             baseline=baselines.majority_class(self.train, self.test, classes),
             best_possible={"accuracy": 1.0, "nll": 0.0},
         )
+
+    def decode_prediction(self, prediction: Prediction, split: Split, first: int) -> DecodedPrediction:
+        # One value for each step of a row: the padding is removed.
+        decoded = super().decode_prediction(prediction, split, first)
+        lengths = split.batch(torch.arange(len(split)), 0).inputs["lengths"].tolist()
+        columns = {
+            title: [cells[:length] for cells, length in zip(column, lengths, strict=True)]
+            if title in prediction or title.startswith("p_")
+            else column
+            for title, column in decoded.columns.items()
+        }
+        return replace(decoded, columns=columns)
 
 
 class TemporalOrder(Dataset):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import tarfile
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -14,16 +13,20 @@ import torch
 from torch import Tensor
 
 from trainer.core.class_sizes import class_sizes
-from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo, TextInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt
-from trainer.data.encoding import tokenizers
+from trainer.data.encoding import text_rows, tokenizers
+from trainer.data.encoding.text_dataset import TextDataset
+from trainer.data.encoding.text_rows import EncodedRow, TextRow
+from trainer.data.encoding.unknown_tokens import warn_about_unknown_tokens
 from trainer.data.readers import class_folders, download, text_file
 from trainer.data.reference import baselines
 from trainer.data.splits.ragged import Ragged, RaggedSplit
 from trainer.utils.errors import DataError
+from trainer.utils.suggest import did_you_mean
+from trainer.utils.text import join_names
 
 SOURCE = download.Source(
     "review_polarity.tar.gz",
@@ -33,10 +36,11 @@ SOURCE = download.Source(
 REVIEW_PATTERN = re.compile(r"txt_sentoken/(neg|pos)/cv(\d)\d\d_\d+\.txt")
 """File name of a review: its class and, as first digit of its number, its fold."""
 NUM_REVIEWS = 2000
+FILE_SUFFIX = ".txt"
 VAL_FOLD, TEST_FOLD = 8, 9
 
 
-class _DocumentDataset(Dataset):
+class _DocumentDataset(TextDataset):
     """Base class for documents as variable-length token sequences; the vocabulary is fitted on the training split."""
 
     def set_splits(
@@ -66,9 +70,7 @@ class _DocumentDataset(Dataset):
         )
         encoded = Ragged.from_rows(text_tokenizer.encode(document)[token_slice] for document in texts)
         parts = [encoded.select_rows(part) for part in rows]
-        tokenizers.warn_about_unknown_tokens(
-            text_tokenizer, "data", {"training": parts[0].values, "test": parts[2].values}
-        )
+        warn_about_unknown_tokens(text_tokenizer, "data", {"training": parts[0].values, "test": parts[2].values})
         self.train, self.val, self.test = (
             RaggedSplit({"x": x}, labels[row]) for x, row in zip(parts, rows, strict=True)
         )
@@ -84,9 +86,34 @@ class _DocumentDataset(Dataset):
             text=TextInfo(tokenizer=text_tokenizer),
         )
 
-    def complete_info(self, info: DatasetInfo) -> DatasetInfo:
-        assert self.fitted is not None
-        return replace(info, text=TextInfo(tokenizer=tokenizers.tokenizer_from_state(self.fitted.get("tokenizer"))))
+    def make_row_encoder(self, tokenizer: Tokenizer) -> Callable[[TextRow], EncodedRow]:
+        class_names = list(self.info.class_names)
+        token_slice = _truncation_slice(self.options["keep"], self.options["max_length"])
+
+        def encode(row: TextRow) -> EncodedRow:
+            text_rows.check_length(row.text.strip(), row.location)
+            target = None if row.target is None else _find_class(row.target.strip(), class_names, row.location)
+            return EncodedRow(row.name, tokenizer.encode(row.text)[token_slice], target)
+
+        return encode
+
+    def read_rows(self, path: str, with_targets: bool) -> tuple[str, Iterable[TextRow | DataError]]:
+        """Return the documents of a folder, named by their file and labeled by its folder, or the lines of a file.
+
+        Args:
+            path: Folder of documents, which may be nested, or a file with one document per line.
+            with_targets: Read the classes too.
+        """
+        if not Path(path).expanduser().is_dir():
+            return super().read_rows(path, with_targets)
+        return "file", text_rows.read_folder(path, FILE_SUFFIX, self.options.get("encoding", "utf-8"), with_targets)
+
+
+def _find_class(name: str, class_names: Sequence[str], location: str) -> int:
+    if name not in class_names:
+        suggestion = did_you_mean(name, class_names) or f"; its classes: {join_names(class_names)}"
+        raise DataError(f"{location}: this run has no class {name!r}{suggestion}")
+    return class_names.index(name)
 
 
 class ReviewPolarity(_DocumentDataset):
@@ -126,6 +153,7 @@ class ReviewPolarity(_DocumentDataset):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted or Preprocessing()
+        self.options = {"max_length": max_length, "keep": keep}
         classes_and_folds, texts = read_reviews(
             download.fetch_files("review_polarity", [SOURCE], data_dir) / SOURCE.path
         )
@@ -204,7 +232,7 @@ class TextFolder(_DocumentDataset):
 
     shapes = "x (B, S), lengths (B) -> (B)"
 
-    file_suffixes = (".txt",)
+    file_suffixes = (FILE_SUFFIX,)
 
     def __init__(
         self,
@@ -223,6 +251,7 @@ class TextFolder(_DocumentDataset):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
+        self.options = {"encoding": encoding, "max_length": max_length, "keep": keep}
         folder = Path(path).expanduser()
         documents, names = class_folders.find_labeled_files(folder, self.file_suffixes)
         class_of_file = [path.parent.name for path, _ in documents]

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo, TextInfo
+from trainer.core.prediction import DecodedPrediction, Prediction
 from trainer.core.preprocessing import Preprocessing
+from trainer.core.split import Split
 from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import DataPath, Fraction, PositiveInt
-from trainer.data.encoding import tokenizers
+from trainer.data.encoding import text_rows, tokenizers
+from trainer.data.encoding.text_dataset import TextDataset
+from trainer.data.encoding.text_rows import EncodedRow, TextRow
+from trainer.data.encoding.unknown_tokens import warn_about_unknown_tokens
 from trainer.data.readers import download, text_file
 from trainer.data.splits import split_boundaries
 from trainer.data.splits.token_windows import TokenWindows
+from trainer.utils.errors import DataError
 
 SOURCE = download.Source(
     "input.txt",
@@ -28,7 +32,7 @@ SOURCE = download.Source(
 )
 
 
-class _LanguageModelingDataset(Dataset):
+class _LanguageModelingDataset(TextDataset):
     """Base class for texts that are split in order into training, validation and test."""
 
     def set_splits(
@@ -53,7 +57,7 @@ class _LanguageModelingDataset(Dataset):
             self.fitted.get_or_fit("tokenizer", lambda: fit_tokenizer(parts[:1]).state_dict())
         )
         tokens = [torch.tensor(text_tokenizer.encode(part), dtype=torch.int32) for part in parts]
-        tokenizers.warn_about_unknown_tokens(text_tokenizer, "data", {"training": tokens[0], "test": tokens[2]})
+        warn_about_unknown_tokens(text_tokenizer, "data", {"training": tokens[0], "test": tokens[2]})
         self.train = TokenWindows(tokens[0], seq_len, "train", moving=True)
         self.val = TokenWindows(tokens[1], seq_len, "val")
         self.test = TokenWindows(tokens[2], seq_len, "test")
@@ -64,9 +68,42 @@ class _LanguageModelingDataset(Dataset):
             file_summary=tokenizers.describe_target_case(text_tokenizer),
         )
 
-    def complete_info(self, info: DatasetInfo) -> DatasetInfo:
-        assert self.fitted is not None
-        return replace(info, text=TextInfo(tokenizer=tokenizers.tokenizer_from_state(self.fitted.get("tokenizer"))))
+    def make_row_encoder(self, tokenizer: Tokenizer) -> Callable[[TextRow], EncodedRow]:
+        seq_len = self.info.sizes["seq_len"]
+
+        def encode(row: TextRow) -> EncodedRow:
+            try:
+                tokens = tokenizer.encode(row.text)
+            except DataError as error:
+                raise DataError(f"{row.location}: {error}") from None
+            if not tokens:
+                raise DataError(f"{row.location} has no tokens")
+            return EncodedRow(row.name, tokens[-seq_len:])
+
+        return encode
+
+    def read_chunks(
+        self, path: str, with_targets: bool = False, on_error: Literal["error", "skip"] = "error"
+    ) -> Iterator[Split]:
+        """Read prompts to continue, one per line; or, with targets, the windows of a text.
+
+        Args:
+            path: Text file.
+            with_targets: Read the file as one text, whose windows have the next tokens as targets.
+            on_error: Refuse a line without tokens, or skip it.
+        """
+        if with_targets:
+            text = text_file.read(path, "input", self.options.get("encoding", "utf-8"))
+            tokens = torch.tensor(self.restore_tokenizer().encode(text), dtype=torch.int32)
+            yield TokenWindows(tokens, self.info.sizes["seq_len"], "input")
+        else:
+            lines = text_rows.read_lines(path, self.options.get("encoding", "utf-8"))
+            yield from self.encode_chunks(lines, "line", on_error)
+
+    def decode_prediction(self, prediction: Prediction, split: Split, first: int) -> DecodedPrediction:
+        # The targets of windows are their shifted tokens, not their continuations.
+        fields = {name: values for name, values in prediction.items() if name != "target"}
+        return super().decode_prediction(fields, split, first)
 
 
 class TinyShakespeare(_LanguageModelingDataset):
@@ -131,6 +168,7 @@ class TextFile(_LanguageModelingDataset):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted or Preprocessing()
+        self.options = {"encoding": encoding}
 
         def fit_tokenizer(texts: list[str]) -> Tokenizer:
             return tokenizers.fit_tokenizer(tokens, texts, limit=vocab_limit, min_count=min_count, lowercase=lowercase)

@@ -12,13 +12,15 @@ from typing import Literal
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo, TextInfo
 from trainer.core.preprocessing import SPLITS, Preprocessing, make_content_keys
 from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt
-from trainer.data.encoding import tokenizers
-from trainer.data.readers import download, text_file
+from trainer.data.encoding import text_rows, tokenizers
+from trainer.data.encoding.text_dataset import TextDataset
+from trainer.data.encoding.text_rows import EncodedRow, TextRow
+from trainer.data.encoding.unknown_tokens import warn_about_unknown_tokens
+from trainer.data.readers import download, sentence_pairs
 from trainer.data.reference import baselines
 from trainer.data.splits.ragged import Ragged, RaggedSplit
 from trainer.data.splits.splitting import split_by_order
@@ -39,7 +41,7 @@ SentenceSplits = Sequence[Sequence[str]]
 """Training, validation and test sentences in one language."""
 
 
-class _TranslationDataset(Dataset):
+class _TranslationDataset(TextDataset):
     """Base class for variable-length source and target sequences; targets end with an end token, the last id."""
 
     def set_splits(
@@ -61,7 +63,7 @@ class _TranslationDataset(Dataset):
         self.fitted.get_or_fit("tokenizer", lambda: fit_source_tokenizer(source[0]).state_dict())
         self.fitted.get_or_fit("target_tokenizer", lambda: fit_target_tokenizer(target[0]).state_dict())
         source_tokenizer, target_tokenizer = (
-            tokenizers.tokenizer_from_state(self.fitted.get(name)) for name in ("tokenizer", "target_tokenizer")
+            self.restore_tokenizer(name) for name in ("tokenizer", "target_tokenizer")
         )
         end = target_tokenizer.vocab_size
         source_rows = [Ragged.from_rows(map(source_tokenizer.encode, part)) for part in source]
@@ -70,9 +72,7 @@ class _TranslationDataset(Dataset):
             ("data.source", source_tokenizer, source_rows),
             ("data.target", target_tokenizer, target_rows),
         ):
-            tokenizers.warn_about_unknown_tokens(
-                tokenizer, option, {"training": side[0].values, "test": side[2].values}
-            )
+            warn_about_unknown_tokens(tokenizer, option, {"training": side[0].values, "test": side[2].values})
         self.train, self.val, self.test = (
             RaggedSplit({"x": x}, y) for x, y in zip(source_rows, target_rows, strict=True)
         )
@@ -89,12 +89,21 @@ class _TranslationDataset(Dataset):
         )
 
     def complete_info(self, info: DatasetInfo) -> DatasetInfo:
-        assert self.fitted is not None
-        source_tokenizer, target_tokenizer = (
-            tokenizers.tokenizer_from_state(self.fitted.get(name)) for name in ("tokenizer", "target_tokenizer")
-        )
-        text = replace(info.text, tokenizer=source_tokenizer, target_tokenizer=target_tokenizer)
-        return replace(info, text=text)
+        info = super().complete_info(info)
+        return replace(info, text=replace(info.text, target_tokenizer=self.restore_tokenizer("target_tokenizer")))
+
+    def make_row_encoder(self, tokenizer: Tokenizer) -> Callable[[TextRow], EncodedRow]:
+        target_tokenizer, max_length = self.restore_tokenizer("target_tokenizer"), self.options.get("max_length")
+
+        def encode(row: TextRow) -> EncodedRow:
+            text, target = row.text.strip(), None
+            text_rows.check_length(text, row.location, max_length)
+            if row.target is not None:
+                text_rows.check_length(row.target.strip(), f"the target of {row.location}", max_length)
+                target = [*target_tokenizer.encode(row.target.strip()), target_tokenizer.vocab_size]
+            return EncodedRow(row.name, tokenizer.encode(text), target)
+
+        return encode
 
 
 def _max_length(parts: Sequence[Ragged]) -> int:
@@ -194,7 +203,8 @@ class SentencePairs(_TranslationDataset):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
-        pairs = read_pairs(source, target, encoding, max_length, drop_bad)
+        self.options = {"encoding": encoding, "max_length": max_length}
+        pairs = sentence_pairs.read(source, target, encoding, max_length, drop_bad)
 
         def make_split() -> list[Tensor]:
             order = rng.make_permutation(len(pairs), seed, 0)
@@ -214,53 +224,5 @@ class SentencePairs(_TranslationDataset):
         )
 
 
-def read_pairs(source: str, target: str, encoding: str, max_length: int, drop_bad: bool) -> list[tuple[str, ...]]:
-    """Read two line-aligned files as pairs of lines.
-
-    Args:
-        source: Source text file.
-        target: Target text file.
-        encoding: Character encoding of both files.
-        max_length: Maximum line length in characters.
-        drop_bad: Drop invalid pairs instead of raising an error.
-
-    Raises:
-        DataError: The numbers of lines differ; unless ``drop_bad``, also for an empty or too long line.
-    """
-    options = {"source": source, "target": target}
-    sides = {option: _split_lines(text_file.read(path, option, encoding)) for option, path in options.items()}
-    counts = [len(lines) for lines in sides.values()]
-    if counts[0] != counts[1]:
-        raise DataError(
-            f"{source} has {counts[0]} lines, {target} has {counts[1]}; the files must be aligned line by line"
-        )
-    pairs = list(zip(*sides.values(), strict=True))
-    problems = {
-        row: pair_problem for row, pair in enumerate(pairs) if (pair_problem := _find_pair_problem(pair, max_length))
-    }
-    if problems and not drop_bad:
-        row, (side, problem) = next(iter(problems.items()))
-        option, path = list(options.items())[side]
-        raise DataError(
-            f"{option}: {path}: line {row + 1} {problem}; invalid pairs: {len(problems)}; data.drop_bad=true drops them"
-        )
-    return [pair for row, pair in enumerate(pairs) if row not in problems]
-
-
-def _find_pair_problem(pair: tuple[str, ...], max_length: int) -> tuple[int, str] | None:
-    """Return the side of a pair that is invalid and the reason, or None."""
-    for side, line in enumerate(pair):
-        if not line:
-            return side, "is empty"
-        if len(line) > max_length:
-            return side, f"has {len(line)} characters, more than data.max_length {max_length}"
-    return None
-
-
 def _read_gzip(path: Path) -> list[str]:
-    return _split_lines(gzip.decompress(path.read_bytes()).decode())
-
-
-def _split_lines(text: str) -> list[str]:
-    """Split at line feeds only; unlike with ``splitlines``, U+2028 and form feeds may occur within a line."""
-    return [line.strip() for line in text.removesuffix("\n").split("\n")]
+    return sentence_pairs.split_lines(gzip.decompress(path.read_bytes()).decode())
