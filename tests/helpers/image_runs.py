@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import tempfile
 from contextlib import chdir
 from functools import cache
@@ -17,33 +18,34 @@ from trainer.cli import main
 from trainer.config import compose
 from trainer.runs import train
 
+UNET = ("model=unet", "model.widths=[4]", "data=image_masks", "data.path=maps")
 RUNS = {
     "classifier": ("model=cnn", "data=image_folder", "data.size=8", "data.path=kinds"),
-    "segmenter": (
-        "model=unet",
-        "model.widths=[4]",
-        "data=image_masks",
-        "data.classes=[low,mid,high]",
-        "data.path=maps",
-    ),
-    "resized": ("model=unet", "model.widths=[4]", "data=image_masks", "data.size=16", "data.path=maps"),
+    "segmenter": (*UNET, "data.classes=[low,mid,high]"),
+    "resized": (*UNET, "data.size=16"),
 }
 
 
 @cache
-def train_image_runs() -> Path:
-    """Return a folder with trained runs, and their data in ``kinds/`` and ``maps/``, all moved after training."""
+def write_images() -> Path:
+    """Return a folder with labeled images in ``kinds/``, and images with masks in ``maps/``."""
     path = Path(tempfile.mkdtemp())
     image_folders.write(path / "kinds")
     palette_masks.write(path / "maps")
+    return path
+
+
+@cache
+def train_image_run(name: str) -> Path:
+    """Return a small trained run, moved after training, whose data no longer exists."""
+    path = Path(tempfile.mkdtemp())
+    shutil.copytree(write_images(), path, dirs_exist_ok=True)
     with chdir(path):
-        for name, overrides in RUNS.items():
-            small = ("max_steps=12", "batch_size=4", "threads=1", "draw=false", f"hydra.run.dir={path}/{name}")
-            train.run(compose.compose([*overrides, *small]))
-    (path / "moved").mkdir()
-    for name in (*RUNS, "kinds", "maps"):
-        (path / name).rename(path / "moved" / name)
-    return path / "moved"
+        small = ("max_steps=12", "batch_size=4", "threads=1", "draw=false", "hydra.run.dir=run")
+        train.run(compose.compose([*RUNS[name], *small]))
+    for folder in ("kinds", "maps"):
+        shutil.rmtree(path / folder)
+    return (path / "run").rename(path / name)
 
 
 def predict(run: Path, output: Path, *options: str) -> list[dict[str, str]]:

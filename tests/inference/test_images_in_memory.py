@@ -12,7 +12,7 @@ from PIL import Image
 
 import trainer
 from tests.helpers import palette_masks
-from tests.helpers.image_runs import get_test_scores, predict, read_mask, train_image_runs
+from tests.helpers.image_runs import get_test_scores, predict, read_mask, train_image_run, write_images
 from tests.helpers.marks import mark_slow_after
 from trainer.core.batch import ScoreAccumulator
 from trainer.engine import factory
@@ -22,7 +22,7 @@ from trainer.utils.errors import ConfigError, DataError
 
 @pytest.fixture(scope="module")
 def folder() -> Path:
-    return train_image_runs()
+    return write_images()
 
 
 @torch.no_grad()
@@ -47,9 +47,9 @@ def copy_test_files(names: Iterable[str], source: Path, target: Path, folders: t
 
 
 def test_python_returns_the_pixels_of_the_masks(folder: Path, tmp_path: Path) -> None:
-    model = trainer.load(folder / "segmenter")
+    model = trainer.load(train_image_run("segmenter"))
     files = sorted((folder / "maps" / "images").iterdir())
-    predict(folder / "segmenter", tmp_path / "out", f"input={folder / 'maps' / 'images'}")
+    predict(train_image_run("segmenter"), tmp_path / "out", f"input={folder / 'maps' / 'images'}")
     expected = [read_mask(tmp_path / "out" / "masks" / file.name) for file in files]
     arrays = [read_mask(file) for file in files]
     for given in (folder / "maps" / "images", arrays, np.stack(arrays), [Image.fromarray(array) for array in arrays]):
@@ -57,7 +57,7 @@ def test_python_returns_the_pixels_of_the_masks(folder: Path, tmp_path: Path) ->
             assert np.array_equal(mask, other)
     with pytest.raises(ConfigError, match="predicts masks, without their probabilities"):
         model.predict_proba(arrays)
-    classifier = trainer.load(folder / "classifier")
+    classifier = trainer.load(train_image_run("classifier"))
     paths = sorted((folder / "kinds").glob("*/*"))
     with Image.open(paths[0]) as first:
         assert classifier.predict([first, np.asarray(first)]).tolist() == classifier.predict(paths[0]).tolist() * 2
@@ -67,31 +67,31 @@ def test_python_returns_the_pixels_of_the_masks(folder: Path, tmp_path: Path) ->
 def test_labeled_test_files_have_the_reported_scores(folder: Path, tmp_path: Path, run: str) -> None:
     data, folders = ("kinds", ()) if run == "classifier" else ("maps", ("images", "masks"))
     rows = predict(
-        folder / run, tmp_path / ("test.csv" if run == "classifier" else "test"), f"data.path={folder / data}"
+        train_image_run(run), tmp_path / ("test.csv" if run == "classifier" else "test"), f"data.path={folder / data}"
     )
     files = copy_test_files([row["file"] for row in rows], folder / data, tmp_path / "files", folders)
-    scores = evaluate_files(folder / run, files)
-    assert scores == pytest.approx(get_test_scores(folder / run), abs=1e-6)
+    scores = evaluate_files(train_image_run(run), files)
+    assert scores == pytest.approx(get_test_scores(train_image_run(run)), abs=1e-6)
 
 
 @pytest.mark.slow
-def test_pixels_of_larger_labeled_images_are_scored_once(folder: Path, tmp_path: Path) -> None:
+def test_pixels_of_larger_labeled_images_are_scored_once(tmp_path: Path) -> None:
     pixels, classes = palette_masks.make_pair(5, 50, 70)
     for name, content in {"images": pixels, "masks": np.array(palette_masks.VALUES, np.uint8)[classes]}.items():
         (tmp_path / "files" / name).mkdir(parents=True)
         Image.fromarray(content).save(tmp_path / "files" / name / "a.png")
-    scores = evaluate_files(folder / "segmenter", tmp_path / "files")
-    (row,) = predict(folder / "segmenter", tmp_path / "out", f"input={tmp_path / 'files' / 'images'}")
+    scores = evaluate_files(train_image_run("segmenter"), tmp_path / "files")
+    (row,) = predict(train_image_run("segmenter"), tmp_path / "out", f"input={tmp_path / 'files' / 'images'}")
     blended = read_mask(tmp_path / "out" / row["mask"]) == np.array(palette_masks.VALUES)[classes]
     assert scores["pixel_accuracy"] == pytest.approx(float(blended.mean()), abs=0.02)
     Image.fromarray(np.zeros((50, 70), np.uint8)).save(tmp_path / "files" / "masks" / "a.png")
     with pytest.raises(
         DataError, match=r"(?s)input: 1 of 1 files:.*a.png has the value 0, which is no class of this run"
     ):
-        evaluate_files(folder / "segmenter", tmp_path / "files")
+        evaluate_files(train_image_run("segmenter"), tmp_path / "files")
     Image.fromarray(np.ones((50, 71), np.uint8)).save(tmp_path / "files" / "masks" / "a.png")
     with pytest.raises(DataError, match=r"a.png is 71 x 50 pixels, its image 70 x 50"):
-        evaluate_files(folder / "segmenter", tmp_path / "files")
+        evaluate_files(train_image_run("segmenter"), tmp_path / "files")
 
 
 @pytest.mark.slow
@@ -100,7 +100,7 @@ def test_requests_have_images_as_lists_or_files(folder: Path) -> None:
 
     arrays = [palette_masks.make_pair(number, 30, 40)[0] for number in range(2)]
     for name in ("classifier", "segmenter"):
-        model = trainer.load(folder / name)
+        model = trainer.load(train_image_run(name))
         expected = model.predict(arrays)
         with TestClient(serve.make_app(model)) as client:
             answer = client.post("/predict", json=[array.tolist() for array in arrays])

@@ -226,6 +226,11 @@ def test_idx_file_equals_the_test_rows(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "alone-images").write_bytes((pictures() / "idx" / "t10k-images").read_bytes())
     with pytest.raises(DataError, match="has no targets: there is no alone-labels next to it"):
         next(data.read_chunks(str(tmp_path / "alone-images"), with_targets=True))
+    labels = bytearray((pictures() / "idx" / "t10k-labels").read_bytes())
+    labels[-1] = 77
+    (tmp_path / "alone-labels").write_bytes(labels)
+    with pytest.raises(DataError, match=r"have the value 77, which is no class of this run \(0, 1, 2"):
+        list(data.read_chunks(str(tmp_path / "alone-images"), with_targets=True))
     (tmp_path / "short-images").write_bytes((pictures() / "idx" / "t10k-images").read_bytes()[:-5])
     with pytest.raises(DataError, match=r"input: .*short-images declares 30 x 12 x 12 bytes but contains 4315"):
         list(data.read_chunks(str(tmp_path / "short-images")))

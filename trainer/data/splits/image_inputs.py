@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from trainer.data.readers.image_input import OnError
 from trainer.data.splits.image_splits import PixelMixin
 from trainer.data.splits.pixel_scale import PixelScale
 from trainer.utils.errors import DataError
+from trainer.utils.text import join_names
 
 CHUNK_BYTES, MAX_CHUNK_IMAGES = 1 << 26, 1 << 12
 """Maximum number of bytes and of images in a chunk."""
@@ -138,7 +140,7 @@ def read_idx_chunks(
         path: IDX file of images.
         view: Size of the images, which must be that of the run.
         scale: Normalization.
-        class_names: Classes, which are consecutive numbers, of images with labels; None for images without labels.
+        class_names: Classes of images with labels, which are numbers; None for images without labels.
 
     Raises:
         DataError: The file is corrupt, has no images or those of another size, or labels are missing or unknown.
@@ -151,16 +153,21 @@ def read_idx_chunks(
         if images.shape[1:] != size:
             given, needed = (f"{width} x {height}" for height, width in (images.shape[1:], size))
             raise DataError(f"input: images in {path.absolute()} are {given}; this run was trained on {needed}")
-        target = None
-        if labels is not None and class_names is not None:
-            target = torch.from_numpy(labels[start : start + len(images)]).long() - int(class_names[0])
-            if (target < 0).any() or (target >= len(class_names)).any():
-                raise DataError(
-                    f"input: labels of {path.absolute()} are not {class_names[0]} to {class_names[-1]}, the classes of"
-                    " this run"
-                )
+        target = None if labels is None else _index_labels(labels[start : start + len(images)], class_names or (), path)
         yield NamedPixelSplit(torch.from_numpy(images)[:, None], scale, None, target)
         start += len(images)
+
+
+def _index_labels(labels: np.ndarray, class_names: Sequence[str], path: Path) -> Tensor:
+    """Return the index (N,) of the class of each label. Raises DataError for a label that is no class."""
+    index_by_label = {name: index for index, name in enumerate(class_names)}
+    unknown = sorted({*np.unique(labels).tolist()} - {int(name) for name in class_names if name.isdecimal()})
+    if unknown:
+        raise DataError(
+            f"input: the labels of {path.absolute()} have the value {unknown[0]}, which is no class of this run"
+            f" ({join_names(class_names)})"
+        )
+    return torch.tensor([index_by_label[str(label)] for label in labels.tolist()])
 
 
 def _count_chunk_rows(channels: int, height: int, width: int) -> int:
