@@ -129,13 +129,14 @@ class Dataset(ABC):
         label = prediction.get("label")
         return label is not None and label.dim() == 3 and bool(self.image_inputs())
 
-    def decode_masks(self, labels: Tensor) -> list[np.ndarray | IndexedImage]:
-        """Return the pixels of the mask of each image.
+    def decode_masks(self, labels: Tensor) -> list[np.ndarray]:
+        """Return the pixels of the mask of each image, without its palette.
 
         Args:
             labels: Class of each pixel, (K, H, W), padded at the end with ``IGNORE_INDEX``.
         """
-        return [self.encode_mask(label_maps.crop_padding(label_map)) for label_map in labels.cpu().numpy()]
+        maps = map(label_maps.crop_padding, labels.cpu().numpy())
+        return [predictions.get_pixels(self.encode_mask(label_map)) for label_map in maps]
 
     def _decode_label_maps(self, prediction: Prediction, split: Split, first: int) -> DecodedPrediction:
         names = get_class_names(self.info, self.info.num_classes or 0)

@@ -86,8 +86,7 @@ class TrainedModel:
         """
         fields = [(fields, split) for fields, split in self._predict_splits(rows, batch_size, options)]
         if self.data.has_label_maps(fields[0][0]):
-            masks = [mask for part, _ in fields for mask in self.data.decode_masks(part["label"])]
-            return list(map(prediction.get_pixels, masks))
+            return [mask for part, _ in fields for mask in self.data.decode_masks(part["label"])]
         first = {name: [part[name] for part, _ in fields] for name in list(fields[0][0])[:1]}
         joined = prediction.concatenate([{name: part} for name, parts in first.items() for part in parts])
         columns = list(prediction.decode(joined, self.data.info).values())
