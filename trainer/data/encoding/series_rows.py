@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, time, tzinfo
@@ -16,11 +15,11 @@ from torch import Tensor
 from trainer.data.encoding.series_schema import SeriesSchema
 from trainer.data.encoding.time_grid import SECONDS_PER_UNIT, TimeGrid
 from trainer.data.readers.cell_parsing import CellFormat
+from trainer.data.readers.data_frames import ARGUMENT, is_data_frame, is_series
 from trainer.data.readers.delimited import Table
 from trainer.utils.errors import DataError
 from trainer.utils.text import join_names, shorten_repr
 
-NAME = "rows"
 ToTime = Callable[[TimeGrid | None, str], datetime]
 """Function from the grid of a series and a timestamp as text to the time of a step."""
 
@@ -35,7 +34,7 @@ class MemoryTable(Table):
             row: Row index, from 0.
             column: Column position, from 0.
         """
-        return f"{NAME}: row {row + 1}, column {self.names[column]!r}"
+        return f"{ARGUMENT}: row {row + 1}, column {self.names[column]!r}"
 
 
 class MemorySeries(NamedTuple):
@@ -75,9 +74,9 @@ def make_series(rows: Any, schema: SeriesSchema, cell_format: CellFormat) -> Mem
     lengths = sorted({len(column) for column in cells.values()})
     if len(lengths) != 1 or not lengths[0]:
         found = f"columns of {join_names(map(str, lengths))} steps" if any(lengths) else "no steps"
-        raise DataError(f"{NAME}: {found} given; every column must have the same number of steps, at least one")
+        raise DataError(f"{ARGUMENT}: {found} given; every column must have the same number of steps, at least one")
     lines = range(1, lengths[0] + 1)
-    table = MemoryTable(list(cells), list(cells.values()), lines, True, ((Path(NAME), lengths[0]),))
+    table = MemoryTable(list(cells), list(cells.values()), lines, True, ((Path(ARGUMENT), lengths[0]),))
     return MemorySeries(table, schema, replace(cell_format, gaps=cell_format.gaps | {""}), to_time)
 
 
@@ -93,10 +92,9 @@ def _split_times(rows: Any, schema: SeriesSchema) -> tuple[dict[str, Iterable[An
 
 def _list_columns(rows: Any, names: Sequence[str]) -> tuple[dict[str, Any], Any]:
     """Return the columns of a history by name, and its index if it is an object of pandas."""
-    pandas = sys.modules.get("pandas")  # without it no argument can be one of its objects
-    if pandas is not None and isinstance(rows, pandas.DataFrame):
+    if is_data_frame(rows):
         return {str(name): column.to_numpy() for name, column in rows.items()}, rows.index
-    if pandas is not None and isinstance(rows, pandas.Series):
+    if is_series(rows):
         return {names[0] if len(names) == 1 else str(rows.name): rows.to_numpy()}, rows.index
     if isinstance(rows, Mapping):
         return {str(name): _to_list(column) for name, column in rows.items()}, None
@@ -108,11 +106,11 @@ def _list_columns(rows: Any, names: Sequence[str]) -> tuple[dict[str, Any], Any]
         if values.shape[1:] in ((), (len(names),)) and (values.ndim == 2 or len(names) == 1):
             return dict(zip(names, values.reshape(-1, len(names)).T, strict=True)), None
         raise DataError(
-            f"{NAME}: an array of shape {values.shape} given; it must be (steps, {len(names)}), with the columns"
+            f"{ARGUMENT}: an array of shape {values.shape} given; it must be (steps, {len(names)}), with the columns"
             f" {join_names(names)}"
         )
     raise DataError(
-        f"{NAME}: a {type(rows).__name__} given; it must be an array (steps, {len(names)}), a data frame,"
+        f"{ARGUMENT}: a {type(rows).__name__} given; it must be an array (steps, {len(names)}), a data frame,"
         " a mapping of columns, or a list of mappings, one per step"
     )
 
@@ -121,13 +119,13 @@ def _to_array(rows: Any) -> np.ndarray:
     try:
         return np.asarray(rows.detach().cpu().numpy() if isinstance(rows, Tensor) else rows, dtype=np.float64)
     except (ValueError, TypeError) as error:
-        raise DataError(f"{NAME}: cannot be converted to an array of numbers: {error}") from error
+        raise DataError(f"{ARGUMENT}: cannot be converted to an array of numbers: {error}") from error
 
 
 def _to_list(column: Any) -> Sequence[Any]:
     if isinstance(column, str) or not isinstance(column, Iterable):
         raise DataError(
-            f"{NAME}: {shorten_repr(column, 40)} given as a column; it must be a list with one cell per step"
+            f"{ARGUMENT}: {shorten_repr(column, 40)} given as a column; it must be a list with one cell per step"
         )
     return list(column)
 
@@ -165,7 +163,7 @@ def _format_times(times: Any) -> tuple[tuple[str, ...], ToTime | None]:
         return tuple(str(value).strip() for value in values), None
     if any(value != value for value in values):
         row = next(row for row, value in enumerate(values, 1) if value != value)
-        raise DataError(f"{NAME}: row {row} has no time")
+        raise DataError(f"{ARGUMENT}: row {row} has no time")
     dates = [_to_datetime(value) for value in values]
     return tuple(value.isoformat(timespec="microseconds") for value in dates), _make_converter(dates[0].tzinfo)
 

@@ -52,14 +52,21 @@ class RaggedSplit(Split):
     Args:
         inputs: ``{"x": Ragged, ...}``.
         target: Ragged, tensor (N, ...) or None.
+        row_names: Title and names of the rows, such as file names; None for their numbers.
 
     Raises:
         DataError: A row is empty.
     """
 
-    def __init__(self, inputs: Mapping[str, Ragged], target: Ragged | Tensor | None):
+    def __init__(
+        self,
+        inputs: Mapping[str, Ragged],
+        target: Ragged | Tensor | None,
+        row_names: tuple[str, Sequence[object]] | None = None,
+    ):
         self.inputs = dict(inputs)
         self.target = target
+        self.row_names = row_names
         first = next(iter(self.inputs.values()))
         self._length = len(first)
         self._lengths = first.lengths
@@ -80,6 +87,9 @@ class RaggedSplit(Split):
         """Return the longest part of each row: sorting by source length alone pads a third of translation targets."""
         return torch.stack([part.lengths for part in self._parts().values()]).amax(0)
 
+    def get_row_names(self, first: int) -> tuple[str, Sequence[object]]:
+        return super().get_row_names(first) if self.row_names is None else self.row_names
+
     def get_targets(self) -> Tensor | None:
         if isinstance(self.target, Ragged):
             return self._pad_rows("", self.target, torch.arange(self._length), IGNORE_INDEX)
@@ -92,7 +102,7 @@ class RaggedSplit(Split):
     def to(self, device: torch.device) -> RaggedSplit:
         moved = {name: Ragged(part.values.to(device), part.lengths) for name, part in self._parts().items()}
         target = self.target.to(device) if isinstance(self.target, Tensor) else moved.pop("", None)
-        return RaggedSplit(moved, target)
+        return RaggedSplit(moved, target, self.row_names)
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
         inputs = {name: self._pad_rows(name, part, index, 0) for name, part in self.inputs.items()}
