@@ -174,9 +174,11 @@ class ForecastDataset(HorizonDataset):
             to_time: Conversion of timestamps to the names of steps; None keeps their text.
         """
         history, horizon_steps = self.info.sizes["seq_len"], self.info.sizes["horizon"]
-        fill, num_used = gaps == "interpolate", history if stride is None else None
+        fill = gaps == "interpolate"
         checked_gaps: Gaps = "error" if stride is None and gaps == "drop" else gaps
-        series, index = encode_series(schema, table, cell_format, checked_gaps, history + horizon, num_used)
+        series, index = encode_series(
+            schema, table, cell_format, checked_gaps, history, horizon, uses_all=stride is not None
+        )
         index = replace(index, to_time=None if to_time is None else partial(to_time, index.grid))
         if not horizon:
             _check_continuation(table, index, len(series), horizon_steps)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 from torch import Tensor
@@ -40,32 +39,30 @@ def make_table(prediction: Prediction, split: Split, info: DatasetInfo, first: i
     table: dict[str, Column] = dict(columns)
     for field in SCALED_FIELDS:
         if field in prediction:
-            table |= dict(_name_series(field, prediction[field], info, columns.keys()))
+            _add_field(table, field, prediction[field], info)
     others = {name: values for name, values in prediction.items() if name not in SCALED_FIELDS}
     for name, cells in predictions.decode(others, info).items():
         values = _to_array(cells)
         is_per_step = values.shape[:2] == (num_windows, horizon)
         table[name] = values.reshape(-1, *values.shape[2:]) if is_per_step else values.repeat(horizon, axis=0)
-    return table
+    return {name: cells.tolist() if _is_object(cells) else cells for name, cells in table.items()}
 
 
-def _name_series(
-    field: str, values: Tensor, info: DatasetInfo, used_names: Sequence[str] | Any
-) -> Iterator[tuple[str, Column]]:
-    """Yield the column of each series of a field (K, P, F), in original units."""
+def _is_object(cells: Column) -> TypeGuard[np.ndarray]:
+    return isinstance(cells, np.ndarray) and cells.dtype == object
+
+
+def _add_field(table: dict[str, Column], field: str, values: Tensor, info: DatasetInfo) -> None:
+    """Add a column for each series of a field (K, P, F), in original units."""
     numbers = predictions.unscale(values, info.target)
     numbers = numbers.reshape(numbers.shape[0] * numbers.shape[1], -1)
-    width = numbers.shape[1]
-    names = [str(name) for name in info.target.channel_names] or [str(index) for index in range(width)]
-    if len(names) != width or (width == 1 and not info.target.channel_names):
+    width, names = numbers.shape[1], [str(name) for name in info.target.channel_names]
+    if len(names) != width:
         names = [field] if width == 1 else [f"{field}_{index}" for index in range(width)]
-        yield from zip(names, numbers.T, strict=True)
-        return
-    for name, cells in zip(names, numbers.T, strict=True):
-        if field == "value":
-            yield (f"value_{name}" if name in used_names else name), cells
-        else:
-            yield (field if width == 1 else f"{field}_{name}"), cells
+    elif field != "value":
+        names = [field] if width == 1 else [f"{field}_{name}" for name in names]
+    for index, name in enumerate(names):
+        table[f"{field}_{name}" if name in table else name] = numbers[:, index]
 
 
 def _to_array(cells: Column) -> np.ndarray:

@@ -24,8 +24,8 @@ def to_tables(rows: Any) -> list[RegionTable]:
     """
     if not (isinstance(rows, np.ndarray | Tensor | list | tuple) or is_data_frame(rows)) or not len(rows):
         raise DataError(
-            f"{ARGUMENT}: {type(rows).__name__} without runs given; they must be an array or data frame (steps, regions),"
-            " or a list of them"
+            f"{ARGUMENT}: {type(rows).__name__} without runs given; they must be an array or data frame (steps,"
+            " regions), or a list of them"
         )
     if is_data_frame(rows) or (isinstance(rows, np.ndarray | Tensor) and rows.ndim == 2):
         rows = [rows]

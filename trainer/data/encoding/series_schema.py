@@ -107,8 +107,10 @@ def encode_series(
     table: Table,
     cell_format: CellFormat,
     gaps: Gaps,
-    min_steps: int,
-    num_used: int | None = None,
+    history: int,
+    horizon: int,
+    *,
+    uses_all: bool,
 ) -> tuple[Tensor, SeriesIndex]:
     """Encode the rows of another series like the training rows.
 
@@ -117,8 +119,9 @@ def encode_series(
         table: Table of the other series.
         cell_format: Format of the cells.
         gaps: Refuse missing values, or leave them as NaN.
-        min_steps: Minimum number of steps.
-        num_used: Number of last steps that are used, whose missing values are refused; None for all.
+        history: Number of input steps.
+        horizon: Number of target steps; 0 for inputs alone.
+        uses_all: Whether all steps are used, or only the last ones, whose missing values alone are refused.
 
     Returns:
         Standardized series (T, F) float32 on the time grid, and the names of its steps.
@@ -135,9 +138,13 @@ def encode_series(
         raise DataError(*errors)
     steps = np.arange(len(values)) if grid is None else grid.steps
     num_steps = int(steps[-1]) + 1
-    if num_steps < min_steps:
-        raise DataError(f"input: {table.path} has {format_count(num_steps, 'row')}; {min_steps} are needed")
-    first_used = 0 if num_used is None else num_steps - num_used
+    if num_steps < history + horizon:
+        need = f"history {history} and horizon {horizon} of this run need" if horizon else "the history of this run is"
+        raise DataError(f"input: {table.path} has {format_count(num_steps, 'row')}; {need} {history + horizon}")
+    if not uses_all and (num_empty := count_empty_rows(values)):
+        last = "the last row has" if num_empty == 1 else f"the last {num_empty} rows have"
+        raise DataError(f"input: {table.path}: {last} no values; remove such rows")
+    first_used = 0 if uses_all else num_steps - history
     if gaps == "error":
         problems = describe_gaps(table, columns, time, values, steps, first_used)
         if problems:
@@ -149,6 +156,12 @@ def encode_series(
         raise DataError(cell_messages.describe_outlier_cell(table, columns[column], np.arange(len(values)) == row))
     grid_values = series.reindex_to_grid(values, steps)
     return windows.standardize_series(grid_values, schema.moments)[0], SeriesIndex(grid)
+
+
+def count_empty_rows(values: np.ndarray) -> int:
+    """Return the number of rows (T, C) at the end that have no values."""
+    known = np.flatnonzero(~np.isnan(values).all(axis=1))
+    return len(values) - (int(known[-1]) + 1 if len(known) else 0)
 
 
 def describe_gaps(

@@ -67,8 +67,8 @@ def _make_iso_template(parts: re.Match[str]) -> str:
 
 def _pattern_formatters(cell: str, pattern: str) -> Iterator[Formatter]:
     """Yield the ways to write a strptime format: with leading zeros, or without those of as many parts as possible."""
-    fraction = re.search(r"(\d{1,6})\D*\Z", cell) if "%f" in pattern else None
-    digits = len(fraction[1]) if fraction else 6
+    fractions = re.findall(r"[.,](\d+)", cell) if re.search(r"[.,]%f", pattern) else []
+    digits = len(fractions[-1]) if fractions else 6
     optional = [key for key in UNPADDED_DIRECTIVES if f"%{key}" in pattern]
     subsets = [keys for count in range(len(optional), 0, -1) for keys in combinations(optional, count)]
     for keys in map("".join, [(), *subsets]):

@@ -138,9 +138,10 @@ def make_number_namer(cells: Sequence[str], steps: np.ndarray, step: float, offs
         offset: Number at step 0 relative to the first row, for rounded numbers; 0 for exact ones.
     """
     numbers = [Decimal(cell) for cell in cells]
-    decimals = {-min(0, int(number.as_tuple().exponent)) for number in numbers}
+    distance = (numbers[-1] - numbers[0]) / int(steps[-1]) if len(cells) > 1 else Decimal(repr(step)).normalize()
+    written = numbers if len(cells) > 1 else [*numbers, distance]
+    decimals = {-min(0, int(number.as_tuple().exponent)) for number in written}
     has_fixed_decimals, quantum = len(decimals) == 1, Decimal(1).scaleb(-max(decimals))
-    distance = (numbers[-1] - numbers[0]) / int(steps[-1]) if len(cells) > 1 else Decimal(repr(step))
     width = len(cells[-1]) if cells[-1].startswith("0") and cells[-1].isdecimal() and len(cells[-1]) > 1 else 0
 
     def name_step(grid_step: int) -> str:
