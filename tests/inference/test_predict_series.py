@@ -15,6 +15,8 @@ import trainer
 from tests.helpers.commands import train
 from tests.helpers.marks import mark_slow_after
 from tests.helpers.predictions import predict
+from tests.helpers.real_data import FOLDER, needs
+from tests.helpers.stored_runs import copy_runs
 from trainer.cli import main
 from trainer.config import compose
 from trainer.inference import prediction_files
@@ -217,3 +219,37 @@ def test_options_of_the_file_need_a_file(two_series: Path) -> None:
         main.run_command(["predict", str(two_series), "rolling=true"])
     with pytest.raises(UserError, match=r"stride: '0' given; it must be a whole number >= 1"):
         main.run_command(["predict", str(two_series), "input=new.csv", "stride=0"])
+
+
+REAL = {
+    "classic_series": ("data.name=airline", "data.history=12", "data.horizon=3"),
+    "etth1": ("data.history=48", "data.horizon=6"),
+    "chickenpox": ("data.history=4",),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in REAL])
+def test_test_rows_of_built_in_series_have_the_reported_scores(name: str) -> None:
+    model = "gcn_lstm" if name == "chickenpox" else "dlinear"
+    keys = (f"data_dir={FOLDER}", "max_steps=2", "threads=1", "draw=false", *REAL[name])
+    run = Path(trainer.run(trainer.compose([f"model={model}", f"data={name}", *keys]), quiet=True).run_dir)
+    found = predict(run, f"data_dir={FOLDER}")
+    data = trainer.load(run).data
+    names = list(data.info.target.channel_names)
+    targets = ["target"] if len(names) == 1 else [f"target_{each}" for each in names]
+    assert list(found) == ["origin", "step", "row" if name == "chickenpox" else "time", *names, *targets]
+    scale = 1.0 if data.info.target.channel_moments is None else np.array(data.info.target.channel_moments[1])
+    truth, predicted = found[targets].to_numpy() / scale, found[names].to_numpy() / scale
+    scores = read_scores(run)
+    assert mean_squared_error(truth.ravel(), predicted.ravel()) == pytest.approx(scores["mse"], rel=1e-9)
+    assert mean_absolute_error(truth.ravel(), predicted.ravel()) == pytest.approx(scores["mae"], rel=1e-9)
+    first = {"classic_series": "1958-07", "etth1": "2017-10-23 23:00:00"}
+    assert str(found["origin"].iloc[0]) == first.get(name, "416")
+
+
+def test_run_of_version_0_1_0_predicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy_runs(Path(__file__).parents[1] / "formats" / "train_0_1_0", tmp_path, monkeypatch)
+    found = predict(Path("series_dlinear"), "input=load.csv")
+    assert found["time"].tolist() == [f"2024-01-13 {hour}:00" for hour in range(12, 16)]

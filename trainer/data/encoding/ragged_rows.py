@@ -42,7 +42,7 @@ def _to_series(row: Any, number: int) -> Tensor:
         raise DataError(f"{place} is not an array of numbers: {error}") from error
     if values.ndim not in (1, 2):
         raise DataError(f"{place} has the shape {values.shape}; it must be (T,) or (T, F)")
-    values = values.reshape(len(values), -1)
+    values = values[:, None] if values.ndim == 1 else values
     steps = np.flatnonzero(~np.isnan(values).all(axis=1))
     values = values[: steps[-1] + 1 if len(steps) else 0]
     if not values.size:

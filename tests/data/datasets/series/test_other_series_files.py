@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.helpers.series_files import hourly_lines, write_lines
+from trainer.core.dataset_info import DatasetInfo, TargetInfo
 from trainer.core.split import Split
 from trainer.data.datasets.series.csv_series import CSVSeries
 from trainer.data.encoding import forecast_dataset
@@ -259,3 +260,14 @@ def test_a_single_row_continues_by_the_stored_rhythm(tmp_path: Path) -> None:
     assert "the timestamps cannot be continued after 2024-02-28 23:00: a single timestamp has no rhythm" in refusal(
         data, path
     )
+
+
+def test_names_and_units_missing_in_old_checkpoints_come_from_the_preprocessing(
+    data: CSVSeries, tmp_path: Path
+) -> None:
+    former = DatasetInfo(sizes=data.info.sizes, target=TargetInfo(scale=data.info.target.scale))
+    assert data.complete_info(former).target == data.info.target
+    one = make_data(write_lines(tmp_path, hourly_lines()), columns=["a"])
+    former = DatasetInfo(sizes=one.info.sizes, target=TargetInfo(scale=one.info.target.scale))
+    assert one.complete_info(former).target == one.info.target
+    assert one.complete_info(one.info) is one.info
