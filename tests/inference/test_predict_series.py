@@ -19,7 +19,7 @@ from tests.helpers.real_data import FOLDER, needs
 from tests.helpers.stored_runs import copy_runs
 from trainer.cli import main
 from trainer.config import compose
-from trainer.inference import prediction_files
+from trainer.inference import prediction_files, serve
 from trainer.runs import train as train_module
 from trainer.utils.errors import UserError
 
@@ -152,6 +152,25 @@ def test_arrays_are_forecast(one_series: Path) -> None:
     assert list(found) == ["origin", "step", "row", "sales"]
     assert found["row"].tolist() == list(range(COUNT + 1, COUNT + 1 + HORIZON))
     assert trainer.load(one_series).predict(values).shape == (1, HORIZON)
+
+
+@pytest.mark.slow
+def test_requests_are_histories(two_series: Path, tmp_path: Path) -> None:
+    from starlette.testclient import TestClient
+
+    model, frame = trainer.load(two_series), make_frame()
+    expected = predict(two_series, f"input={write_series(tmp_path)}", folder=tmp_path)
+    with TestClient(serve.make_app(model)) as client:
+        answer = client.post("/predict", json={"rows": frame.to_dict("records")})
+        assert pd.DataFrame(answer.json()["predictions"]).equals(expected)
+        short = client.post("/predict", json={"rows": frame[:9].to_dict("records")})
+        assert (short.status_code, short.json()["detail"]) == (
+            422,
+            "input: rows has 9 rows; the history of this run is 24",
+        )
+        row = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]["content"]
+    schema = row["application/json"]["schema"]["properties"]["rows"]["items"]
+    assert list(schema["properties"]) == ["sales", "price", "month"]
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -65,6 +65,8 @@ class ForecastDataset(HorizonDataset):
     to the horizon, ``time`` (or ``row``, for a series without timestamps), and one column per series in the units of
     the file.
     """
+
+    has_independent_rows: ClassVar[bool] = False  # those of a request are one history
 
     @property
     @abstractmethod
@@ -150,6 +152,14 @@ class ForecastDataset(HorizonDataset):
         return next(
             self._make_chunks(memory.schema, memory.table, memory.cell_format, self.gaps, to_time=memory.to_time)
         )
+
+    def row_schema(self) -> dict[str, Any]:
+        schema = self.schema
+        names = [str(schema.name_column(key)) for key in schema.columns]
+        properties: dict[str, Any] = {name: {"type": ["number", "null"]} for name in names}
+        if schema.time is not None:
+            properties |= {str(schema.name_column(schema.time)): {"type": ["string", "number"]}}
+        return {"type": "object", "properties": properties, "required": names, "description": "one step of the history"}
 
     def _make_chunks(
         self,

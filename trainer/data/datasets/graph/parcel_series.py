@@ -186,6 +186,11 @@ class ParcelSeries(Dataset):
         tables = region_rows.to_tables(rows)
         return self._make_split([torch.from_numpy(self._align(table).values) for table in tables], None, None)
 
+    def row_schema(self) -> dict[str, Any]:
+        regions = self.info.sizes["num_nodes"]
+        step = {"type": "array", "items": {"type": "number"}, "minItems": regions, "maxItems": regions}
+        return {"type": "array", "items": step, "minItems": 2}
+
     def _index_labels(self, names: Sequence[str], labels: Sequence[str]) -> Tensor:
         """Return the class (N,) of each run. Raises DataError for an unknown one."""
         classes = list(self.info.class_names)

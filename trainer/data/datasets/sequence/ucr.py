@@ -162,6 +162,12 @@ class UCR(Dataset):
         places = [f"rows: series {row}" for row in range(1, len(series) + 1)]
         return RaggedSplit({"x": _standardize(series, self.fitted.get("scale"), places)}, None)
 
+    def row_schema(self) -> dict[str, Any]:
+        number = {"type": "number"}
+        dims = self.info.sizes["in_features"]
+        step = number if dims == 1 else {"type": "array", "items": number, "minItems": dims, "maxItems": dims}
+        return {"type": "array", "items": step, "minItems": 1}
+
 
 def _standardize(series: Sequence[Tensor], scale: Mapping[str, Tensor], places: Sequence[str]) -> Ragged:
     """Standardize series (T, F) by the mean and standard deviation (F,) of the training rows.
