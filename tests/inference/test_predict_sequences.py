@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import trainer
 from tests.helpers.marks import mark_slow_after
 from tests.helpers.own_runs import train_run
 from tests.helpers.predictions import predict
 from trainer.cli import main
+from trainer.core.batch import Batch
+from trainer.data.splits.ragged import RaggedSplit
 from trainer.utils.errors import UserError
 
 SEQUENCE_MODELS = ("transformer", "lstm", "attention_rnn", "rnn", "gru", "bilstm", "bigru", "birnn", "nested_rnn")
@@ -81,6 +85,7 @@ def test_predicted_classes_of_a_test_file_have_the_reported_accuracy(waves: Path
     assert (found["label"] == np.where(found["p_up"] > 0.5, "up", "down")).all()
 
 
+@pytest.mark.slow
 def test_classes_are_not_needed_and_every_format_is_read_alike(waves: Path, tmp_path: Path) -> None:
     path = waves.parent / "WAVES_TEST.ts"
     expected = predict(waves, f"input={path}")
@@ -147,8 +152,24 @@ def test_predictions_of_series_of_unequal_length_do_not_depend_on_the_batch(fold
         assert np.allclose(other, found[0], atol=1e-6)
 
 
+def test_a_model_that_reads_the_padding_would_be_found(waves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control of the test above: with the length of the longest series for all, the batch matters."""
+    make_batch = RaggedSplit.batch
+
+    def pad_lengths(self: RaggedSplit, index: torch.Tensor, epoch: int) -> Batch:
+        batch = make_batch(self, index, epoch)
+        lengths = torch.full_like(batch.inputs["lengths"], batch.inputs["x"].shape[1])
+        return replace(batch, inputs=batch.inputs | {"lengths": lengths})
+
+    monkeypatch.setattr(RaggedSplit, "batch", pad_lengths)
+    path = waves.parent / "WAVES_TEST.ts"
+    found = [predict(waves, f"input={path}", f"batch_size={size}")["p_up"] for size in (1, 24)]
+    assert not np.allclose(*found, atol=1e-3)
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize("data", mark_slow_after(1, ("var_len_sum", "adding")))
+@pytest.mark.parametrize("data", ["var_len_sum", "adding"])
 def test_numbers_of_sequences_are_predicted(data: str) -> None:
     config = trainer.compose(
         ["model=lstm", f"data={data}", "data.rows=100", "max_steps=1", "threads=1", "draw=false", "batch_size=16"]
@@ -184,6 +205,7 @@ def test_runs_of_a_folder_are_classified_by_file(brain: Path) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_test_runs_have_their_files_and_the_reported_accuracy() -> None:
     run = train_run("parcel_series")

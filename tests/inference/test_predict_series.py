@@ -117,6 +117,7 @@ def test_scores_outside_are_those_of_the_run(one_series: Path, two_series: Path,
         check_scores(run, true.ravel(), predicted.ravel(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_test_rows_have_exactly_the_reported_scores(folder: Path) -> None:
     run = train_series(folder / "kept", "gru_forecaster", "data.columns=[price]")
     path = folder / "kept" / "series.csv"
@@ -128,9 +129,9 @@ def test_test_rows_have_exactly_the_reported_scores(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("model", mark_slow_after(1, MODELS))
-def test_predictions_depend_on_the_history_alone(folder: Path, tmp_path: Path, model: str) -> None:
+def test_predictions_depend_on_the_history_alone(folder: Path, two_series: Path, tmp_path: Path, model: str) -> None:
     """Whatever the batch size, with other windows around it, from a file that ends there, from a table in memory."""
-    run = train_series(folder / model, model)
+    run = two_series if model == MODELS[0] else train_series(folder / model, model)
     frame = make_frame()
     path = write_series(tmp_path, frame)
     found = {size: predict(run, f"input={path}", "rolling=true", f"batch_size={size}") for size in (1, 7, 64)}
@@ -183,6 +184,7 @@ def test_another_process_predicts_the_same(two_series: Path, tmp_path: Path) -> 
     assert len(here) == HORIZON
 
 
+@pytest.mark.slow
 def test_all_formats_hold_the_same_forecast(two_series: Path, tmp_path: Path) -> None:
     path = write_series(tmp_path)
     expected = predict(two_series, f"input={path}", "rolling=true", "stride=50")
