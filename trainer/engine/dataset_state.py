@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -129,6 +130,12 @@ def load_preprocessing(state: Mapping[str, Any]) -> Preprocessing | None:
     return None if state["fitted"] is None else Preprocessing(state["fitted"], version)
 
 
+def _get_defaults(kind: type[Dataset]) -> dict[str, Any]:
+    """Return the defaults of the options of a data set, some of which may be newer than a saved run."""
+    parameters = inspect.signature(kind.__init__).parameters
+    return {name: each.default for name, each in parameters.items() if each.default is not each.empty}
+
+
 def restore_from_state(kind: type[D], state: Mapping[str, Any], options: Mapping[str, Any]) -> D:
     """Restore a data set from a state: its info, its first rows, and the preprocessing that encodes other files.
 
@@ -141,7 +148,7 @@ def restore_from_state(kind: type[D], state: Mapping[str, Any], options: Mapping
         ConfigError: The state has a later version, or a row was too large to be saved.
     """
     data = kind.__new__(kind)
-    data.options = options
+    data.options = _get_defaults(kind) | dict(options)
     data.fitted = load_preprocessing(state)
     for name in SPLITS:
         excerpt = state["excerpts"][name]

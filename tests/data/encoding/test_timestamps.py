@@ -22,7 +22,7 @@ def read(folder: Path, times: Sequence[str], pattern: str | None = None) -> tupl
     path = folder / "s.csv"
     path.write_text("\n".join(["t;v", *(f"{time};{i % 9}" for i, time in enumerate(times))]), encoding="utf-8")
     table = delimited.read(str(path), "data.path", "semicolon", True, "utf-8")
-    steps = timestamps.grid_steps(table, 0, pattern)
+    steps = timestamps.read_time_grid(table, 0, pattern).steps
     assert steps.dtype == np.int64
     return steps.tolist(), series.describe_missing_rows(table, 0, steps)
 
@@ -168,7 +168,7 @@ def test_several_series_in_one_file_are_reported(tmp_path: Path) -> None:
         path.write_text("\n".join(["shop;t;v", *(f"{shop};{day};{i % 7}" for i, (shop, day) in enumerate(rows))]))
         table = delimited.read(str(path), "data.path", None, "auto", "utf-8")
         with pytest.raises(DataError) as caught:
-            timestamps.grid_steps(table, 1, None)
+            timestamps.read_time_grid(table, 1, None)
         assert "is not later than" in str(caught.value)
         assert "column 'shop' identifies several series (north, south)" in str(caught.value)
 

@@ -11,9 +11,11 @@ import numpy as np
 from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
-from trainer.data.encoding import column_checks, seasonality, timestamps
+from trainer.data.encoding import column_checks, seasonality
 from trainer.data.encoding.cell_messages import describe_bad_cell
+from trainer.data.encoding.series_index import ROW_NUMBERS, SeriesIndex
 from trainer.data.encoding.time_formats import find_format
+from trainer.data.encoding.timestamps import DATA_ADVICE, Advice
 from trainer.data.readers import table_summary
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
@@ -110,13 +112,14 @@ def reindex_to_grid(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
     return grid
 
 
-def describe_missing_rows(table: Table, time: int, steps: np.ndarray) -> list[str]:
+def describe_missing_rows(table: Table, time: int, steps: np.ndarray, advice: Advice = DATA_ADVICE) -> list[str]:
     """Describe missing rows, with the rows around the first missing block.
 
     Args:
         table: Table of the series.
         time: Position of the time column.
         steps: Time step of each row, (T,), ascending.
+        advice: Advice at the end of messages.
 
     Raises:
         DataError: Nearly all rows are missing.
@@ -134,8 +137,8 @@ def describe_missing_rows(table: Table, time: int, steps: np.ndarray) -> list[st
         f" and {stamp[row + 1]}; {num_missing} missing in all, at {_pluralize(len(jumps), 'place')}"
     )
     if is_too_sparse:
-        raise DataError(f"{problem}, and only {len(steps)} present; {timestamps.EVEN_SPACING_HINT}")
-    return [f"{problem} ({timestamps.EVEN_SPACING_HINT})"]
+        raise DataError(f"{problem}, and only {len(steps)} present" + (advice.spacing and f"; {advice.spacing}"))
+    return [problem + (advice.spacing and f" ({advice.spacing})")]
 
 
 def describe_missing_values(table: Table, columns: Sequence[int], time: int | None, values: np.ndarray) -> list[str]:
@@ -179,6 +182,7 @@ def set_splits(
     fill: bool,
     column_summaries: Sequence[str] = (),
     names: Sequence[str] = (),
+    index: SeriesIndex = ROW_NUMBERS,
 ) -> None:
     """Set splits and info of a data set from a series (T, C) in which NaN is a missing value.
 
@@ -198,6 +202,7 @@ def set_splits(
             Missing values are never targets.
         column_summaries: Summary of each column.
         names: Column names.
+        index: Names of the steps.
 
     Raises:
         DataError: The series is too short or has too many missing values.
@@ -218,7 +223,7 @@ def set_splits(
         raise DataError(f"a column has no number in the {ends[0]} training rows")
     moments = fitted.get_or_fit("scale", lambda: windows.column_moments(values[: ends[0]]))
     series, std = windows.standardize_series(values, moments)
-    train_split, val_split, test_split = windows.chronological_splits(series, ends, history, horizon, fill)
+    train_split, val_split, test_split = windows.chronological_splits(series, ends, history, horizon, fill, index)
     data.train, data.val, data.test = train_split, val_split, test_split
     scale = float(std[0]) if len(std) == 1 else 1.0
     # Estimated on training rows only, as the baseline may not use later ones.

@@ -1,46 +1,56 @@
-"""Conversion of timestamps to steps of a regular time grid."""
+"""Reading of the time column of a series as a regular grid."""
 
 from __future__ import annotations
 
-import calendar
 import math
-from collections.abc import Sequence
-from datetime import datetime
-from decimal import Decimal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 
 import numpy as np
 
-from trainer.data.encoding.time_formats import (
-    SECONDS_PER_DAY,
-    find_format,
-    parse_cells,
-    parse_iso,
-    parse_with_format,
-    smallest_unit,
-)
+from trainer.data.encoding import grid_fit, time_grid
+from trainer.data.encoding.grid_fit import GridFit, Stamps
+from trainer.data.encoding.time_formats import find_format, parse_cells, parse_iso, parse_with_format
+from trainer.data.encoding.time_formatting import find_formatter
+from trainer.data.encoding.time_grid import SIZES, Rhythm, TimeGrid, format_duration
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.header_detection import is_number
 from trainer.data.readers.text_file import quote_cell
 from trainer.utils.errors import DataError
 from trainer.utils.text import join_names
 
-MAX_DIGITS = 6
-"""Significant digits in which differences are compared."""
-STEP_TOLERANCE = 0.01
-"""Maximum offset of a timestamp from the grid, as a fraction of a step."""
-EVEN_SPACING_HINT = "data.time=null treats rows as evenly spaced"
-SECONDS_PER_UNIT = {"week": 604800, "day": 86400, "hour": 3600, "minute": 60, "second": 1}
-MONTHS_PER_UNIT = {"year": 12, "month": 1}
-UNITLESS_STEP = {"": 1}
-CLOCK_CHANGES = (1800, 3600)
-"""Offsets of daylight saving time in seconds."""
-ROUNDING_TOLERANCE = 0.51
-"""Maximum rounding error of a timestamp in units of its last digit."""
+
+@dataclass(frozen=True)
+class Advice:
+    """Advice at the end of messages, on options that the user can still change; empty for the file of a trained run.
+
+    Attributes:
+        spacing: How uneven timestamps can be read.
+        format: Key of the format of timestamps.
+    """
+
+    spacing: str = "data.time=null treats rows as evenly spaced"
+    format: str = "data.time_format"
 
 
-def grid_steps(table: Table, column: int, pattern: str | None) -> np.ndarray:
-    """Return the time step of each row relative to the first, (T,) int64.
+DATA_ADVICE = Advice()
+NO_ADVICE = Advice("", "")
+MIN_WEEKENDS = 2
+"""Number of weekends without rows from which daily rows are taken for those of business days."""
+
+
+def read_time_grid(
+    table: Table,
+    column: int,
+    pattern: str | None,
+    *,
+    rhythm: Rhythm | None = None,
+    finds_business_days: bool = False,
+    advice: Advice = DATA_ADVICE,
+) -> TimeGrid:
+    """Read the time column of a table as a regular grid.
 
     A step is the most frequent difference, in months where all timestamps are on the same day of the month or on its
     last day. Timestamps may be rounded to their written digits, and days may have 23 or 25 hours at daylight saving
@@ -50,37 +60,58 @@ def grid_steps(table: Table, column: int, pattern: str | None) -> np.ndarray:
         table: Table with the timestamps.
         column: Time column.
         pattern: strptime format; None for ISO 8601 or numbers.
+        rhythm: Rhythm of the training rows, which decides whether weekends are skipped and is that of a single row;
+            None if it is unknown.
+        finds_business_days: Without a rhythm, whether daily rows that skip all weekends are those of business days;
+            otherwise the weekends are missing rows.
+        advice: Advice at the end of messages.
 
     Raises:
         DataError: A timestamp cannot be parsed, is not later than the previous one or is off the grid.
     """
-    cells = table.columns[column]
-    values, units = _stamps_to_numbers(_read_stamps(table, column, pattern))
+    cells, stamps = table.columns[column], _read_stamps(table, column, pattern, advice)
+    values, unit = grid_fit.to_numbers(stamps)
     differences = np.diff(values)
-    if not len(differences):
-        return np.zeros(1, dtype=np.int64)
     if (differences <= 0).any():
         raise DataError(_describe_backward_step(table, column, differences))
-    digits = max(MAX_DIGITS, MAX_DIGITS - math.floor(math.log10(np.median(differences))))
-    sizes, counts = np.unique(differences.round(digits), return_counts=True)
-    step = float(sizes[counts.argmax()]) or float(np.median(differences))
-    steps = (differences / step).round()
-    off_grid = np.abs(differences / step - steps) > STEP_TOLERANCE
-    if not off_grid.any():
-        return np.concatenate(([0], steps.cumsum())).astype(np.int64)
-    adjusted_steps = _steps_across_clock_changes(values, step) if units is SECONDS_PER_UNIT else None
-    if adjusted_steps is None and units is not MONTHS_PER_UNIT:
-        adjusted_steps = _steps_of_rounded_stamps(
-            values, step, _resolutions(cells, pattern, is_date=units is SECONDS_PER_UNIT)
-        )
-    if adjusted_steps is None:
-        row = int(np.argmax(off_grid))
+    resolution = grid_fit.get_resolutions(cells, pattern, is_date=unit.unit != "")
+    if not len(differences):
+        fit: GridFit | None = GridFit(np.zeros(1, dtype=np.int64), rhythm)
+    else:
+        is_business = rhythm is not None and rhythm.unit == "business day"
+        min_weekends = 0 if is_business else MIN_WEEKENDS if rhythm is None and finds_business_days else None
+        fit = None if min_weekends is None else grid_fit.fit_business_days(stamps, min_weekends)
+        fit = fit or grid_fit.fit_grid(values, unit, resolution)
+    if fit is None:
+        step, is_off_grid = grid_fit.find_step(differences)
+        row, sizes = int(np.argmax(is_off_grid)), SIZES[unit.unit]
         raise DataError(
-            f"{table.describe_cell(row + 1, column)}: {cells[row + 1]} is "
-            f"{_format_duration(differences[row], units)} after {cells[row]}, but"
-            f" most rows are {_format_duration(step, units)} apart; {EVEN_SPACING_HINT}"
+            f"{table.describe_cell(row + 1, column)}: {cells[row + 1]} is {format_duration(differences[row], sizes)}"
+            f" after {cells[row]}, but most rows are {format_duration(step, sizes)} apart"
+            + (advice.spacing and f"; {advice.spacing}")
         )
-    return adjusted_steps
+    return TimeGrid(cells, fit.steps, fit.rhythm, _make_namer(cells, stamps, pattern, fit, float(resolution.min())))
+
+
+def _make_namer(
+    cells: Sequence[str], stamps: Stamps, pattern: str | None, fit: GridFit, resolution: float
+) -> Callable[[int], str] | None:
+    """Return the function that writes the timestamp of a grid step; None without a rhythm."""
+    rhythm, last_step = fit.rhythm, int(fit.steps[-1])
+    dates = [stamp for stamp in stamps if isinstance(stamp, datetime)]
+    if rhythm is None or (rhythm.unit == "") == bool(dates):  # a single row of another kind than the training rows
+        return None
+    if not dates:
+        return time_grid.make_number_namer(cells, fit.steps, rhythm.step, fit.offset)
+    write, first, last = find_formatter(cells, dates, pattern), dates[0], dates[-1]
+    if fit.is_exact:
+        return lambda step: write(time_grid.add_rhythm(last, rhythm, step - last_step))
+    if not fit.offset:
+        return lambda step: write(
+            time_grid.round_time(time_grid.add_rhythm(last, rhythm, step - last_step), resolution)
+        )
+    start = (first.astimezone(last.tzinfo) if last.tzinfo else first) + timedelta(seconds=fit.offset)
+    return lambda step: write(time_grid.round_time(time_grid.add_rhythm(start, rhythm, step), resolution))
 
 
 def _describe_backward_step(table: Table, column: int, differences: np.ndarray) -> str:
@@ -111,59 +142,21 @@ def _find_series_column(table: Table, time_column: int, differences: np.ndarray)
     return None
 
 
-def _steps_across_clock_changes(values: np.ndarray, step: float) -> np.ndarray | None:
-    """Return the steps (T,) of daily timestamps (seconds) that are off the grid by daylight saving only, else None."""
-    if step % SECONDS_PER_DAY:
-        return None
-    steps = ((values - values[0]) / step).round()
-    changes = {*(values - values[0] - steps * step).tolist()} - {0.0}
-    return steps.astype(np.int64) if len(changes) == 1 and abs(changes.pop()) in CLOCK_CHANGES else None
-
-
-def _steps_of_rounded_stamps(values: np.ndarray, step: float, resolution: np.ndarray) -> np.ndarray | None:
-    """Return the steps (T,) of timestamps that are regular up to rounding to ``resolution`` (T,), else None."""
-    differences = np.diff(values)
-    single_steps = differences[(differences / step).round() == 1]
-    step = float(single_steps.mean()) if len(single_steps) else step
-    steps = np.concatenate(([0.0], (differences / step).round().cumsum()))
-    if (np.diff(steps) < 1).any() or steps[-1] < 2:
-        return None
-    elapsed = values - values[0]
-    step, start = np.polyfit(steps, elapsed, 1)
-    is_even = (np.abs(elapsed - start - step * steps) <= ROUNDING_TOLERANCE * resolution).all() and (
-        2 * resolution < step
-    ).all()
-    return steps.astype(np.int64) if is_even else None
-
-
-def _resolutions(cells: Sequence[str], pattern: str | None, *, is_date: bool) -> np.ndarray:
-    """Return the unit of the last written digit of each timestamp, (T,).
-
-    Numbers may have a fixed number of decimals or of significant digits.
-    """
-    if is_date:
-        return np.full(len(cells), smallest_unit(cells[0], pattern))
-    numbers = [Decimal(cell).as_tuple() for cell in cells]
-    exponents = np.array([float(number.exponent) for number in numbers])
-    lengths = np.array([len(number.digits) if any(number.digits) else -np.inf for number in numbers])
-    return 10.0 ** np.maximum(exponents.min(), exponents + lengths - lengths.max())
-
-
-def _read_stamps(table: Table, column: int, pattern: str | None) -> Sequence[datetime] | Sequence[float]:
+def _read_stamps(table: Table, column: int, pattern: str | None, advice: Advice) -> Stamps:
     cells = table.columns[column]
     dates = parse_cells(cells, parse_iso if pattern is None else partial(parse_with_format, pattern=pattern))
     numbers = [] if pattern is not None or len(dates) == len(cells) else parse_cells(cells, _parse_number)
-    stamps: Sequence[datetime] | Sequence[float] = dates if len(dates) >= len(numbers) else numbers
+    stamps: Stamps = dates if len(dates) >= len(numbers) else numbers
     if len(stamps) < len(cells):
         location, cell = table.describe_cell(len(stamps), column), cells[len(stamps)]
         if pattern is not None:
             raise DataError(f"{location}: {quote_cell(cell)} does not match data.time_format={pattern}")
+        problem = f"{location}: {quote_cell(cell)} is neither a time such as 2016-07-31 12:00 nor a number"
+        if not advice.format:
+            raise DataError(problem)
         detected_format = find_format(list(dict.fromkeys(cells)))
-        hint = f'it looks like data.time_format="{detected_format}"' if detected_format else "such as %d.%m.%Y"
-        raise DataError(
-            f"{location}: {quote_cell(cell)} is neither a time such as 2016-07-31 12:00 nor a number; "
-            f"set data.time_format, {hint}"
-        )
+        hint = f'it looks like {advice.format}="{detected_format}"' if detected_format else "such as %d.%m.%Y"
+        raise DataError(f"{problem}; set {advice.format}, {hint}")
     return stamps
 
 
@@ -171,25 +164,3 @@ def _parse_number(cell: str) -> float:
     if not is_number(cell) or not math.isfinite(value := float(cell)):
         raise ValueError(cell)
     return value
-
-
-def _stamps_to_numbers(stamps: Sequence[datetime] | Sequence[float]) -> tuple[np.ndarray, dict[str, int]]:
-    """Convert timestamps to numbers (T,) float64; also return the units for formatting them."""
-    dates = [stamp for stamp in stamps if isinstance(stamp, datetime)]
-    if not dates:
-        return np.array(stamps, dtype=np.float64), UNITLESS_STEP
-    # Compare local wall-clock times, which shift against UTC with daylight saving time.
-    same_time, same_day = (len({part(date) for date in dates}) == 1 for part in (datetime.time, lambda d: d.day))
-    if same_time and (same_day or all(map(_is_month_end, dates))):
-        return np.array([12.0 * date.year + date.month for date in dates]), MONTHS_PER_UNIT
-    return np.array([(date - dates[0]).total_seconds() for date in dates]), SECONDS_PER_UNIT
-
-
-def _is_month_end(date: datetime) -> bool:
-    return date.day == calendar.monthrange(date.year, date.month)[1]
-
-
-def _format_duration(length: float, units: dict[str, int]) -> str:
-    """Format a duration in its largest exact unit, such as ``3 hours``."""
-    name, size = next(((n, s) for n, s in units.items() if length % s == 0), list(units.items())[-1])
-    return f"{length / size:g} {name}{'' if length == size else 's'}" if name else f"{length:g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +16,10 @@ from trainer.data.encoding.cell_messages import join_problems
 from trainer.data.readers import delimited, text_file
 from trainer.data.readers.cell_parsing import CellFormat, is_too_large
 from trainer.utils.errors import DataError
+from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import join_names
 
+log = logging.getLogger(__name__)
 FILE_EXTENSIONS = (".csv", ".tsv", ".npy")
 READ_ERRORS = (ValueError, TypeError, EOFError, OverflowError, MemoryError, RecursionError, SyntaxError, TokenError)
 """Errors of numpy for an invalid array file, whose header is parsed as a Python literal."""
@@ -59,6 +62,34 @@ class RegionTable:
             raise DataError(f"{option}: {self.path} has regions that are not in {other.path}: {join_names(unknown)}")
         order = [self.names.index(name) for name in other.names]
         return replace(self, values=self.values[:, order], names=other.names)
+
+    def select_regions(self, names: Sequence[str] | None, count: int, option: str) -> RegionTable:
+        """Return the regions of a saved run, in its order; further ones are logged.
+
+        Args:
+            names: Names of the regions; None for regions without names.
+            count: Number of regions.
+            option: Option named in error messages.
+
+        Raises:
+            DataError: Regions are missing, or the numbers of regions without names differ.
+        """
+        if len(self.values) < 2:
+            raise DataError(f"{option}: {self.path} has 1 step; correlations need at least 2")
+        width = self.values.shape[1]
+        if names is None or self.names is None:
+            if width != count:
+                raise DataError(f"{option}: {self.path} has {width} regions; this run was trained on {count}")
+            return self
+        missing = [name for name in names if name not in self.names]
+        if missing:
+            suggestion = did_you_mean(missing[0], self.names)
+            raise DataError(f"{option}: {self.path} lacks regions of this run: {join_names(missing)}{suggestion}")
+        unknown = [name for name in self.names if name not in names]
+        if unknown:
+            log.warning("%s: regions that this run does not have are ignored: %s", self.path, join_names(unknown))
+        order = [self.names.index(name) for name in names]
+        return replace(self, values=self.values[:, order], names=list(names))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainer.core.batch import Batch
 from trainer.core.class_sizes import class_sizes
+from trainer.core.prediction import Column
 from trainer.core.split import FullBatchSplit, Split
 from trainer.data.splits.ragged import Ragged
 from trainer.utils.errors import DataError
@@ -195,6 +196,12 @@ class SplitWithSharedInputs(Split):
             if value.device != device:
                 self.shared_inputs[name] = value.to(device)
         return replace(batch_inputs, inputs=batch_inputs.inputs | self.shared_inputs)
+
+    def get_row_names(self, first: int) -> tuple[str, Sequence[object]]:
+        return self.rows.get_row_names(first)
+
+    def get_output_columns(self, first: int) -> dict[str, Column]:
+        return self.rows.get_output_columns(first)
 
     def get_targets(self) -> Tensor | None:
         return self.rows.get_targets()

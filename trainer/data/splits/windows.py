@@ -11,8 +11,10 @@ from torch import Tensor
 
 from trainer.core.batch import Batch
 from trainer.core.dataset_info import TargetInfo
+from trainer.core.prediction import Column
 from trainer.core.preprocessing import SPLITS
 from trainer.core.split import TensorSplit
+from trainer.data.encoding.series_index import ROW_NUMBERS, SeriesIndex
 from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, is_constant
 from trainer.data.reference import baselines
 from trainer.utils.errors import DataError
@@ -36,22 +38,47 @@ class WindowSplit(TensorSplit):
         horizon: Number of target steps.
         starts: First step of each window, (N,); None for every step.
         fill: Whether missing inputs are interpolated.
+        index: Names of the steps of the series.
+        has_targets: Whether windows have targets; those without may end at the end of the series.
     """
 
-    def __init__(self, series: Tensor, history: int, horizon: int, starts: Tensor | None = None, fill: bool = False):
-        windows = series.unfold(0, history + horizon, 1).transpose(1, 2)  # (N, history + horizon, F)
-        super().__init__({"x": windows[:, :history]}, windows[:, history:])
+    def __init__(
+        self,
+        series: Tensor,
+        history: int,
+        horizon: int,
+        starts: Tensor | None = None,
+        fill: bool = False,
+        index: SeriesIndex = ROW_NUMBERS,
+        has_targets: bool = True,
+    ):
+        steps = history + horizon if has_targets else history
+        windows = series.unfold(0, steps, 1).transpose(1, 2)  # (N, history + horizon, F)
+        super().__init__({"x": windows[:, :history]}, windows[:, history:] if has_targets else None)
         self.series = series
         self.history = history
         self.horizon = horizon
         self.starts = starts
         self.fill = fill
+        self.index = index
         if starts is not None:
             self._length = len(starts)
 
     def get_targets(self) -> Tensor | None:
-        target = self.require_target()
-        return target if self.starts is None else target[self.starts]
+        return self.target if self.target is None or self.starts is None else self.target[self.starts]
+
+    def get_output_columns(self, first: int) -> dict[str, Column]:
+        return {"origin": self._name_steps(np.array([self.history - 1]))[:, 0]}
+
+    def get_target_columns(self) -> dict[str, np.ndarray]:
+        """Return the names (N, horizon) of the steps that are predicted, by title."""
+        return {self.index.title: self._name_steps(self.history + np.arange(self.horizon))}
+
+    def _name_steps(self, offsets: np.ndarray) -> np.ndarray:
+        """Return the names (N, K) of the steps at ascending offsets (K,) from the start of each window."""
+        starts = np.arange(len(self)) if self.starts is None else self.starts.cpu().numpy()
+        first, stop = int(starts.min() + offsets[0]), int(starts.max() + offsets[-1] + 1)
+        return self.index.get_names(first, stop)[starts[:, None] + offsets - first]
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
         if self.starts is None:
@@ -63,7 +90,10 @@ class WindowSplit(TensorSplit):
 
     def to(self, device: torch.device) -> WindowSplit:
         starts = None if self.starts is None else self.starts.to(device)
-        return WindowSplit(self.series.to(device), self.history, self.horizon, starts, self.fill)
+        has_targets = self.target is not None
+        return WindowSplit(
+            self.series.to(device), self.history, self.horizon, starts, self.fill, self.index, has_targets
+        )
 
 
 def interpolate_gaps(x: Tensor) -> Tensor:
@@ -82,7 +112,12 @@ def interpolate_gaps(x: Tensor) -> Tensor:
 
 
 def chronological_splits(
-    series: Tensor, ends: Sequence[int], history: int, horizon: int, fill: bool = False
+    series: Tensor,
+    ends: Sequence[int],
+    history: int,
+    horizon: int,
+    fill: bool = False,
+    index: SeriesIndex = ROW_NUMBERS,
 ) -> tuple[WindowSplit, WindowSplit, WindowSplit]:
     """Return training, validation and test windows of a series (T, F); each split predicts the rows up to its end.
 
@@ -96,6 +131,7 @@ def chronological_splits(
         history: Number of input steps.
         horizon: Number of target steps.
         fill: Whether missing inputs are interpolated.
+        index: Names of the steps of the series.
 
     Raises:
         DataError: A split has too few rows for one window, or no usable window.
@@ -109,28 +145,41 @@ def chronological_splits(
             )
     starts = (0, train - history, val - history)
     train_split, val_split, test_split = (
-        _find_usable_starts(series[start:end], history, horizon, fill, name)
+        _make_usable_windows(series[start:end], history, horizon, fill, name, index.shift(start))
         for start, end, name in zip(starts, ends, SPLITS, strict=True)
     )
     return train_split, val_split, test_split
 
 
-def _find_usable_starts(series: Tensor, history: int, horizon: int, fill: bool, name: str) -> WindowSplit:
+def _make_usable_windows(
+    series: Tensor, history: int, horizon: int, fill: bool, name: str, index: SeriesIndex
+) -> WindowSplit:
     """Return the windows without missing values, or with ``fill``, without those that cannot be interpolated."""
-    is_known = series.isfinite()
-    if is_known.all():
-        return WindowSplit(series, history, horizon)
-    is_complete = is_known.all(1)
-    if fill:
-        has_inputs = is_known[:-horizon].unfold(0, history, 1).any(-1).all(1)
-        is_usable = has_inputs & is_complete[history:].unfold(0, horizon, 1).all(1)
-    else:
-        is_usable = is_complete.unfold(0, history + horizon, 1).all(1)
-    starts = is_usable.nonzero().squeeze(1)
+    if series.isfinite().all():
+        return WindowSplit(series, history, horizon, index=index)
+    starts = find_usable_starts(series, history, horizon, fill)
     if not len(starts):
         reason = "has a missing target or a column without values" if fill else "has a missing value"
         raise DataError(f"every window of {history + horizon} steps in the {name} split {reason}")
-    return WindowSplit(series, history, horizon, starts, fill)
+    return WindowSplit(series, history, horizon, starts, fill, index)
+
+
+def find_usable_starts(series: Tensor, history: int, horizon: int, fill: bool) -> Tensor:
+    """Return the first step (N,) of each window without missing values.
+
+    Args:
+        series: Series (T, F), NaN for missing values.
+        history: Number of input steps.
+        horizon: Number of target steps; 0 for windows without targets.
+        fill: Whether missing inputs are interpolated; windows with a missing target or a column without values are not.
+    """
+    is_known = series.isfinite()
+    if not fill:
+        return is_known.all(1).unfold(0, history + horizon, 1).all(1).nonzero().squeeze(1)
+    is_usable = is_known[: len(series) - horizon].unfold(0, history, 1).any(-1).all(1)
+    if horizon:
+        is_usable = is_usable & is_known.all(1)[history:].unfold(0, horizon, 1).all(1)
+    return is_usable.nonzero().squeeze(1)
 
 
 def column_moments(series: np.ndarray) -> dict[str, list[float]]:

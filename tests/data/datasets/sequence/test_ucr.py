@@ -177,3 +177,36 @@ def test_bigru_classifies_japanese_vowels() -> None:
         "optimizer.lr=1e-2",
     )
     assert lab(*overrides).test()["accuracy"] > 0.9
+
+
+def test_series_in_memory_are_standardized_like_training_rows(tmp_path: Path) -> None:
+    data = UCR("Small", 0.3, 0, str(write_dataset(tmp_path, rows=30)))
+    cases = ts_format.read(tmp_path / "ucr" / "Small" / "Small_TEST.ts")
+    expected = data.test.batch(torch.arange(30), 0)
+    longest = max(map(len, cases.series))
+    padded = torch.stack(
+        [torch.cat((case, case.new_full((longest - len(case), 2), torch.nan))) for case in cases.series]
+    )
+    for rows in (cases.series, [case.tolist() for case in cases.series], padded.numpy()):
+        batch = data.encode_rows(rows).batch(torch.arange(30), 0)
+        assert torch.equal(batch.inputs["x"], expected.inputs["x"])
+        assert torch.equal(batch.inputs["lengths"], expected.inputs["lengths"])
+        assert batch.target is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([[1.0, 2.0]], r"rows: series 1 has 1 dimension; this run was trained on series with 2"),
+        ([[[1.0, 2.0]], [[[3.0]]]], r"series 2 has the shape \(1, 1, 1\); it must be \(T,\) or \(T, F\)"),
+        ([[[1.0, 2.0]], []], r"series 2 is empty"),
+        ([[[float("nan"), 2.0], [1.0, 2.0]]], r"series 1: step 1, dimension 1 is missing or not finite"),
+        ([[["x", 2.0]]], r"series 1 is not an array of numbers"),
+        ([], r"list without series given"),
+        ({"a": [1.0]}, r"dict without series given"),
+    ],
+)
+def test_other_objects_are_refused(tmp_path: Path, rows: object, message: str) -> None:
+    data = UCR("Small", 0.3, 0, str(write_dataset(tmp_path, rows=30)))
+    with pytest.raises(DataError, match=message):
+        data.encode_rows(rows)

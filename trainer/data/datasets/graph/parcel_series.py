@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,16 +16,19 @@ from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
-from trainer.data.encoding import correlation
-from trainer.data.readers import class_folders, delimited, download
+from trainer.data.encoding import correlation, region_rows
+from trainer.data.readers import class_folders, region_files
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.region_tables import FILE_EXTENSIONS, RegionTable, RegionTableFormat
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import SplitWithSharedInputs
 from trainer.data.splits.ragged import Ragged, RaggedSplit
 from trainer.utils.errors import DataError
+from trainer.utils.suggest import did_you_mean
+from trainer.utils.text import join_names
 
-LABELS_FILE = "labels.csv"
+CHUNK_RUNS = 32
+"""Number of runs that are in memory at once."""
 
 
 class ParcelSeries(Dataset):
@@ -71,10 +74,12 @@ class ParcelSeries(Dataset):
             paths: Those of them that are ``DataPath``.
         """
         folder = paths["path"]
-        if not os.path.isfile(folder / LABELS_FILE):
+        if not os.path.isfile(folder / region_files.LABELS_FILE):
             return dict(paths)
-        table = _read_labels(folder)
-        candidates = [_table_path(folder, name) for name in table.columns[table.find_column("file", "path")]]
+        table = region_files.read_labels(folder)
+        candidates = [
+            region_files.table_path(folder, name) for name in table.columns[table.find_column("file", "path")]
+        ]
         files = [path for path in candidates if path and os.path.isfile(path)]
         return dict(paths) | {f"path/{path.relative_to(folder).as_posix()}": path for path in files}
 
@@ -97,10 +102,11 @@ class ParcelSeries(Dataset):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
-        fmt = CellFormat.from_options({"missing": missing, "decimal": decimal, "thousands": thousands})
-        table_format = RegionTableFormat(delimiter, header, encoding, fmt)
+        cells = {"missing": missing, "decimal": decimal, "thousands": thousands}
+        self.options = {"delimiter": delimiter, "header": header, "encoding": encoding, "columns": columns, **cells}
+        table_format = self.table_format
         folder = Path(path).expanduser()
-        tables, class_of_table, names = _find_labeled_tables(folder)
+        tables, class_of_table, names = region_files.find_labeled_tables(folder)
         names, tables, labels = class_folders.restore_class_order(fitted, names, tables, class_of_table)
         splits = torch.tensor([split for _, split in tables])
         keys = class_folders.file_keys(folder, tables)
@@ -119,73 +125,100 @@ class ParcelSeries(Dataset):
             return {"edge_index": edges[0], "edge_weight": edges[1], "roles": roles}
 
         graph_state = fitted.get_or_fit("links", fit_graph)
-        scale = fitted.get_or_fit(
-            "scale", lambda: _region_moments(torch.cat(training)) if standardize == "training" else None
-        )
+        fitted.get_or_fit("scale", lambda: _region_moments(torch.cat(training)) if standardize == "training" else None)
         roles = graph_state["roles"]
-        x = Ragged.from_rows(
-            correlation.node_features(_standardize(run, scale or _region_moments(run)), roles) for run in runs
-        )
-        shared = {"edge_index": graph_state["edge_index"], "edge_weight": graph_state["edge_weight"]}
+        file_names = [table.relative_to(folder).as_posix() for table, _ in tables]
         self.train, self.val, self.test = (
-            SplitWithSharedInputs(RaggedSplit({"x": x.select_rows(part)}, labels[part]), shared) for part in rows
+            self._make_split(
+                [runs[row] for row in part.tolist()], labels[part], [file_names[row] for row in part.tolist()]
+            )
+            for part in rows
         )
         self.info = DatasetInfo(
             sizes={
                 "in_features": 1 + roles.shape[1],
                 "num_nodes": len(roles),
-                "seq_len": int(x.lengths.max()),
+                "seq_len": max(map(len, runs)),
                 **class_sizes(len(names)),
             },
             baseline=baselines.majority_class(self.train, self.test, len(names)),
             class_names=names,
         )
 
+    @property
+    def table_format(self) -> RegionTableFormat:
+        """Format of the tables of runs."""
+        options = self.options
+        cell_format = CellFormat.from_options(options)
+        return RegionTableFormat(options["delimiter"], options["header"], options["encoding"], cell_format)
 
-def _find_labeled_tables(folder: Path) -> tuple[list[tuple[Path, int]], Sequence[str], list[str]]:
-    """Return tables with their splits (0..2, from the directory), the class of each and the names of the classes."""
-    if not os.path.isfile(folder / LABELS_FILE):
-        if folder.is_dir() and class_folders.list_files(folder, FILE_EXTENSIONS):
-            raise DataError(
-                f"path: {folder.absolute()} has tables but no {LABELS_FILE}; add it, with columns file and"
-                " label, or one folder of tables per class"
+    def read(self, path: str) -> SplitWithSharedInputs:
+        return next(self.read_chunks(path))
+
+    def read_chunks(self, path: str, with_targets: bool = False) -> Iterator[SplitWithSharedInputs]:
+        """Read runs of the regions of training, from a folder of tables or one table.
+
+        Args:
+            path: Folder with tables, in subfolders or not, or with ``labels.csv``; or a table.
+            with_targets: Read the classes too, from the subfolders or from ``labels.csv``.
+
+        Raises:
+            DataError: A table has other regions, text or missing values, or with targets an unknown class.
+        """
+        files, labels = region_files.list_runs(path, with_labels=with_targets)
+        target = None if labels is None else self._index_labels([name for _, name in files], labels)
+        for chunk in torch.arange(len(files)).split(CHUNK_RUNS):
+            tables = [self.table_format.read(files[row][0], "input", self.options["columns"]) for row in chunk.tolist()]
+            runs = [torch.from_numpy(self._align(table).values) for table in tables]
+            yield self._make_split(
+                runs, None if target is None else target[chunk], [files[row][1] for row in chunk.tolist()]
             )
-        tables, names = class_folders.find_labeled_files(folder, FILE_EXTENSIONS)
-        return tables, [path.parent.name for path, _ in tables], names
-    table = _read_labels(folder)
-    file_column, label_column = (table.find_column(name, "path") for name in ("file", "label"))
-    file_names, labels = table.columns[file_column], table.columns[label_column]
-    paths: dict[Path, int] = {}
-    for row, (name, label) in enumerate(zip(file_names, labels, strict=True)):
-        if not name or not label:
-            raise DataError(f"{table.describe_cell(row, label_column if name else file_column)}: missing value")
-        path = _table_path(folder, name)
-        if path is None:
+
+    def encode_rows(self, rows: Any) -> SplitWithSharedInputs:
+        """Encode runs in memory.
+
+        Args:
+            rows: Array or data frame (T, N) of one run, or a list of them; columns of data frames are matched by name.
+
+        Raises:
+            DataError: A run has other regions, or values that are not finite.
+        """
+        tables = region_rows.to_tables(rows)
+        return self._make_split([torch.from_numpy(self._align(table).values) for table in tables], None, None)
+
+    def row_schema(self) -> dict[str, Any]:
+        regions = self.info.sizes["num_nodes"]
+        step = {"type": "array", "items": {"type": "number"}, "minItems": regions, "maxItems": regions}
+        return {"type": "array", "items": step, "minItems": 2}
+
+    def _index_labels(self, names: Sequence[str], labels: Sequence[str]) -> Tensor:
+        """Return the class (N,) of each run. Raises DataError for an unknown one."""
+        classes = list(self.info.class_names)
+        unknown = [row for row, label in enumerate(labels) if label not in classes]
+        if unknown:
+            name, label = names[unknown[0]], labels[unknown[0]]
             raise DataError(
-                f"{table.describe_cell(row, file_column)}: {name!r} is outside of {folder.absolute()}; every table "
-                "must be in this folder, so that a run can identify it; move or link it there, or set data.path to a"
-                " parent folder"
+                f"input: {name}: {label!r} is not a class of this run ({join_names(classes, 10)})"
+                f"{did_you_mean(label, classes)}; {len(unknown)} such runs"
             )
-        if paths.setdefault(path, row) != row:
-            raise DataError(f"{table.describe_cell(row, file_column)}: duplicate file {name!r}")
-        if not os.path.isfile(path):
-            raise download.missing_file_error(path)
-    names = sorted(set(labels))
-    if len(names) < 2:
-        raise DataError(f"path: {table.path} has a single label, {names[0]!r}; at least two are needed")
-    return [(path, 0) for path in paths], labels, names
+        return torch.tensor([classes.index(label) for label in labels])
 
+    def _align(self, table: RegionTable) -> RegionTable:
+        """Return a table with the regions of training, in their order. Raises DataError if some are missing."""
+        assert self.fitted is not None
+        return table.select_regions(self.fitted.get("regions"), len(self.fitted.get("links")["roles"]), "input")
 
-def _read_labels(folder: Path) -> delimited.Table:
-    return delimited.read(str(folder / LABELS_FILE), "path", None, "auto", "utf-8", ("file",))
-
-
-def _table_path(folder: Path, name: str) -> Path | None:
-    """Return the path of a table by its relative or absolute name in ``labels.csv``; None outside of the folder."""
-    relative_path = os.path.relpath(folder / name, folder)
-    if relative_path.split(os.sep)[0] == os.pardir:
-        return None
-    return folder / (relative_path if os.path.isabs(name) else name)
+    def _make_split(
+        self, runs: Sequence[Tensor], target: Tensor | None, names: Sequence[str] | None
+    ) -> SplitWithSharedInputs:
+        """Return runs (T, N) with node features, on the graph of training."""
+        assert self.fitted is not None
+        links, scale = self.fitted.get("links"), self.fitted.get("scale")
+        x = Ragged.from_rows(
+            correlation.node_features(_standardize(run, scale or _region_moments(run)), links["roles"]) for run in runs
+        )
+        shared = {"edge_index": links["edge_index"], "edge_weight": links["edge_weight"]}
+        return SplitWithSharedInputs(RaggedSplit({"x": x}, target, None if names is None else ("file", names)), shared)
 
 
 def _align_regions(fitted: Preprocessing, runs: list[RegionTable]) -> list[RegionTable]:

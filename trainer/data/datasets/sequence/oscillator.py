@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from trainer.data.encoding.forecast_dataset import HorizonDataset
 from trainer.data.reference import baselines
 from trainer.data.splits.splitting import split_by_order
 from trainer.utils.errors import DataError
 
 
-class DampedOscillator(Dataset):
+class DampedOscillator(HorizonDataset):
     """Damped harmonic oscillator, observed at irregular times.
 
     ``s'' + 2 damping s' + frequency^2 s = 0`` with a standard normal initial state. The target is the state (s, s') at

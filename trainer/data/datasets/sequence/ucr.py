@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,16 @@ from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing, make_content_keys
 from trainer.core.types import Fraction, NonNegativeInt
+from trainer.data.encoding import ragged_rows
 from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, tensor_mean_and_scale
-from trainer.data.readers import ts_format
+from trainer.data.readers import series_files, ts_format
 from trainer.data.readers.download import Source, data_root, fetch_files
 from trainer.data.reference import baselines
 from trainer.data.splits.ragged import Ragged, RaggedSplit
 from trainer.data.splits.splitting import stratified_order
 from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
+from trainer.utils.text import format_count
 
 URL = "https://raw.githubusercontent.com/sktime/sktime/7bd7d1620c0656f3210eeb850bb1c0034159ee47/sktime/datasets/data/"
 SHA256 = {
@@ -108,9 +110,8 @@ class UCR(Dataset):
         scale = fitted.get_or_fit("scale", lambda: _channel_moments([series[row] for row in split_rows[0]]))
 
         def split(index: Tensor) -> RaggedSplit:
-            rows = [((series[row] - scale["mean"]) / scale["std"]).float() for row in index]
-            _check_range(rows, index, name)
-            return RaggedSplit({"x": Ragged.from_rows(rows)}, labels[index])
+            names = [f"name: case {row + 1} of {name}" for row in index.tolist()]
+            return RaggedSplit({"x": _standardize([series[row] for row in index], scale, names)}, labels[index])
 
         self.train, self.val, self.test = map(split, split_rows)
         self.info = DatasetInfo(
@@ -123,15 +124,75 @@ class UCR(Dataset):
             class_names=train.classes,
         )
 
+    def read(self, path: str) -> RaggedSplit:
+        return next(self.read_chunks(path))
 
-def _check_range(rows: Sequence[Tensor], index: Tensor, name: str) -> None:
-    """Raise DataError for a standardized row (T, F) with a value far outside the training distribution."""
-    for i, row in zip(index.tolist(), rows, strict=True):
+    def read_chunks(self, path: str, with_targets: bool = False, labels: bool | None = None) -> Iterator[RaggedSplit]:
+        """Read series from a .ts file, a text file with one series per line, or a folder of such files.
+
+        Args:
+            path: File or folder; series may be of other lengths than those of training.
+            with_targets: Read the classes too.
+            labels: Whether the lines of text files begin with a class; None if all of them begin with one of this run.
+
+        Raises:
+            DataError: A series has other dimensions or an invalid value, or with targets an unknown class.
+        """
+        assert self.fitted is not None
+        classes, files = self.fitted.get("classes"), series_files.list_files(path, "input")
+        for file in files:
+            cases = series_files.read_cases(file, "input", classes, labels)
+            target = torch.tensor(series_files.index_classes(cases, classes, file, "input")) if with_targets else None
+            places = [f"input: {file}:{line}" for line in cases.lines]
+            x = _standardize(cases.series, self.fitted.get("scale"), places)
+            names = [f"{file.name}:{case}" for case in range(1, len(cases.series) + 1)]
+            yield RaggedSplit({"x": x}, target, ("case", names) if Path(path).expanduser().is_dir() else None)
+
+    def encode_rows(self, rows: Any) -> RaggedSplit:
+        """Encode series in memory.
+
+        Args:
+            rows: List of series (T,) or (T, F) of any lengths, or an array (N, T) or (N, T, F) padded with NaN.
+
+        Raises:
+            DataError: A series has other dimensions or an invalid value.
+        """
+        assert self.fitted is not None
+        series = ragged_rows.to_series(rows)
+        places = [f"rows: series {row}" for row in range(1, len(series) + 1)]
+        return RaggedSplit({"x": _standardize(series, self.fitted.get("scale"), places)}, None)
+
+    def row_schema(self) -> dict[str, Any]:
+        number = {"type": "number"}
+        dims = self.info.sizes["in_features"]
+        step = number if dims == 1 else {"type": "array", "items": number, "minItems": dims, "maxItems": dims}
+        return {"type": "array", "items": step, "minItems": 1}
+
+
+def _standardize(series: Sequence[Tensor], scale: Mapping[str, Tensor], places: Sequence[str]) -> Ragged:
+    """Standardize series (T, F) by the mean and standard deviation (F,) of the training rows.
+
+    Args:
+        series: The series.
+        scale: Mean and standard deviation.
+        places: Where each series is from, for messages.
+
+    Raises:
+        DataError: A series has other dimensions, or a value far outside of the training distribution.
+    """
+    dims = len(scale["mean"])
+    for place, row in zip(places, series, strict=True):
+        if row.shape[1] != dims:
+            raise DataError(
+                f"{place} has {format_count(row.shape[1], 'dimension')}; this run was trained on series with {dims}"
+            )
+    rows = [((row - scale["mean"]) / scale["std"]).float() for row in series]
+    for place, row in zip(places, rows, strict=True):
         if row.abs().max() > MAX_STANDARDIZED_VALUE:
             raise DataError(
-                f"name: case {i + 1} of {name} has a value more than {MAX_STANDARDIZED_VALUE:g} standard"
-                " deviations from the training mean"
+                f"{place} has a value more than {MAX_STANDARDIZED_VALUE:g} standard deviations from the training mean"
             )
+    return Ragged.from_rows(rows)
 
 
 def _channel_moments(series: Sequence[Tensor]) -> dict[str, Tensor]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from trainer.core.dataset import Dataset
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import Fraction, PositiveInt
-from trainer.data.encoding import series
+from trainer.data.encoding import series, timestamps
+from trainer.data.encoding.forecast_dataset import ForecastDataset, SeriesFileFormat
+from trainer.data.encoding.series_index import SeriesIndex
+from trainer.data.encoding.series_schema import SeriesSchema
+from trainer.data.encoding.time_grid import Rhythm
 from trainer.data.readers import delimited, download
 from trainer.data.readers.cell_parsing import CellFormat
 
 URL = "https://raw.githubusercontent.com/jbrownlee/Datasets/d20fcb6402ae34e653d4513b00f39257bb37ed7f/"
-CELL_FORMAT = CellFormat(frozenset({"na"}), has_decimal_comma=False)
+FILE_FORMAT = SeriesFileFormat("comma", True, "utf-8", CellFormat(frozenset({"na"}), has_decimal_comma=False))
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class SeriesSpec:
         history: Input length in steps.
         horizon: Forecast horizon in steps.
         period: Seasonal period in steps.
+        time: Name of the time column; None for columns of year, month, day and hour.
+        names: Names of all columns.
     """
 
     file: str
@@ -35,6 +41,8 @@ class SeriesSpec:
     history: int
     horizon: int
     period: int
+    time: str | None
+    names: Sequence[str]
 
 
 SERIES_SPECS = {
@@ -45,6 +53,8 @@ SERIES_SPECS = {
         history=24,
         horizon=12,
         period=12,
+        time="Month",
+        names=("Month", "Passengers"),
     ),
     "sunspots": SeriesSpec(
         "monthly-sunspots.csv",
@@ -53,6 +63,8 @@ SERIES_SPECS = {
         history=264,
         horizon=12,
         period=132,
+        time="Month",
+        names=("Month", "Sunspots"),
     ),
     "pollution": SeriesSpec(
         "pollution.csv",
@@ -61,11 +73,13 @@ SERIES_SPECS = {
         history=72,
         horizon=24,
         period=24,
+        time=None,
+        names=("No", "year", "month", "day", "hour", "pm2.5", "DEWP", "TEMP", "PRES", "cbwd", "Iws", "Is", "Ir"),
     ),
 }
 
 
-class ClassicSeries(Dataset):
+class ClassicSeries(ForecastDataset):
     """Airline passengers, sunspots and PM2.5 air pollution.
 
     ``airline``: passengers in thousands, 144 months. ``sunspots``: 2820 months, with a cycle of about 11 years.
@@ -104,13 +118,30 @@ class ClassicSeries(Dataset):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted or Preprocessing()
+        self.options = {"name": name, "gaps": gaps, "columns": columns}
         spec = SERIES_SPECS[name]
         folder = download.fetch_files(
             "classic_series", [download.Source(spec.file, spec.sha256, URL + spec.file)], data_dir
         )
-        table = delimited.read(str(folder / spec.file), "name", "comma", True, "utf-8")
+        table = delimited.read(
+            str(folder / spec.file), "name", FILE_FORMAT.delimiter, FILE_FORMAT.header, FILE_FORMAT.encoding
+        )
         column_indices = series.choose_columns(table, columns or [spec.column], time=None)
-        values = series.read_numeric_columns(table, column_indices, CELL_FORMAT)
+        values = series.read_numeric_columns(table, column_indices, FILE_FORMAT.cell_format)
+        time = None if spec.time is None else table.find_column(spec.time, "name")
+        index = SeriesIndex(None if time is None else timestamps.read_time_grid(table, time, None))
         lengths = history or spec.history, horizon or spec.horizon
         fill, names = gaps == "interpolate", [table.names[column] for column in column_indices]
-        series.set_splits(self, self.fitted, values, *lengths, val, test, spec.period, fill, names=names)
+        series.set_splits(self, self.fitted, values, *lengths, val, test, spec.period, fill, names=names, index=index)
+
+    @property
+    def file_format(self) -> SeriesFileFormat:
+        return FILE_FORMAT
+
+    @property
+    def schema(self) -> SeriesSchema:
+        assert self.fitted is not None
+        spec = SERIES_SPECS[self.options["name"]]
+        rhythm = None if spec.time is None else Rhythm("month", 1)
+        columns = self.options["columns"] or [spec.column]
+        return SeriesSchema(columns, self.fitted.get("scale"), spec.time, rhythm=rhythm, names=spec.names)

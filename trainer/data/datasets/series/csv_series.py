@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
-
-from trainer.core.dataset import Dataset
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, PositiveInt, Thousands
 from trainer.data.encoding import column_checks, series, timestamps
+from trainer.data.encoding.forecast_dataset import ForecastDataset, SeriesFileFormat
+from trainer.data.encoding.series_index import SeriesIndex
+from trainer.data.encoding.series_schema import SeriesSchema, collect_error
+from trainer.data.encoding.time_grid import Rhythm, TimeGrid
 from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.cell_parsing import CellFormat
+from trainer.data.readers.delimited import Table
 from trainer.utils.errors import DataError
 
 
-class CSVSeries(Dataset):
+class CSVSeries(ForecastDataset):
     """Univariate or multivariate time series, read from a delimited text file.
 
     The selected columns are both inputs and targets, standardized by the training rows. Splits are chronological:
@@ -69,8 +71,11 @@ class CSVSeries(Dataset):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
+        cells = {"missing": missing, "decimal": decimal, "thousands": thousands}
+        self.options = {"time": time, "time_format": time_format, "gaps": gaps, **cells}
+        self.options |= {"delimiter": delimiter, "header": header, "encoding": encoding}
         table = delimited.read(path, "path", delimiter, header, encoding, (time, *(columns or ())))
-        cell_format = CellFormat.from_options({"missing": missing, "decimal": decimal, "thousands": thousands})
+        cell_format = CellFormat.from_options(cells)
         if not fitted.is_stored:
             column_checks.warn_about_absent_codes([table], cell_format)
         time_column = None if time is None else table.find_column(time, "time")
@@ -79,17 +84,15 @@ class CSVSeries(Dataset):
             "columns", lambda: [table.names[column] if table.has_header else column for column in selected]
         )
         errors: list[str] = []
-        values = _collect_error(errors, lambda: series.read_numeric_columns(table, selected, cell_format))
-        steps = None
-        if time_column is not None:
-            steps = _collect_error(errors, lambda: timestamps.grid_steps(table, time_column, time_format))
+        values = collect_error(errors, lambda: series.read_numeric_columns(table, selected, cell_format))
+        grid = None if time_column is None else collect_error(errors, lambda: self._read_grid(table, time_column))
         if errors or values is None:
             raise DataError(*errors)
         problems = series.describe_missing_values(table, selected, time_column, values)
         lines = table_summary.summarize_series(table, selected, time_column, values)
-        if time_column is not None and steps is not None:
-            problems = series.describe_missing_rows(table, time_column, steps) + problems
-            values = series.reindex_to_grid(values, steps)
+        if time_column is not None and grid is not None:
+            problems = series.describe_missing_rows(table, time_column, grid.steps) + problems
+            values = series.reindex_to_grid(values, grid.steps)
         if problems and gaps == "error":
             raise DataError(
                 *problems,
@@ -97,13 +100,42 @@ class CSVSeries(Dataset):
                 " windows that contain one",
             )
         fill, names = gaps == "interpolate", [table.names[column] for column in selected]
-        series.set_splits(self, fitted, values, history, horizon, val, test, period, fill, lines, names)
+        index = SeriesIndex(grid)
+        series.set_splits(self, fitted, values, history, horizon, val, test, period, fill, lines, names, index)
+        if not fitted.is_stored:
+            fitted.get_or_fit("schema", lambda: {"names": list(table.names), "header": table.has_header})
 
+    def _read_grid(self, table: Table, time: int) -> TimeGrid:
+        """Read the time column, and store its rhythm; runs that store none take every day for a step."""
+        assert self.fitted is not None
+        grid = timestamps.read_time_grid(
+            table,
+            time,
+            self.options["time_format"],
+            rhythm=Rhythm.from_state(self.fitted.values.get("rhythm")),
+            finds_business_days=not self.fitted.is_stored,
+        )
+        if not self.fitted.is_stored:
+            self.fitted.get_or_fit("rhythm", lambda: None if grid.rhythm is None else grid.rhythm.state_dict())
+        return grid
 
-def _collect_error(problems: list[str], make: Callable[[], np.ndarray]) -> np.ndarray | None:
-    """Return the result of ``make``, or None after adding the messages of its DataError to ``problems``."""
-    try:
-        return make()
-    except DataError as error:
-        problems += error.problems
-        return None
+    @property
+    def file_format(self) -> SeriesFileFormat:
+        options = self.options
+        return SeriesFileFormat(
+            options["delimiter"], options["header"], options["encoding"], CellFormat.from_options(options)
+        )
+
+    @property
+    def schema(self) -> SeriesSchema:
+        assert self.fitted is not None
+        layout = self.fitted.values.get("schema", {"names": (), "header": True})
+        return SeriesSchema(
+            self.fitted.get("columns"),
+            self.fitted.get("scale"),
+            self.options["time"],
+            self.options["time_format"],
+            Rhythm.from_state(self.fitted.values.get("rhythm")),
+            layout["names"],
+            layout["header"],
+        )

@@ -8,9 +8,11 @@ from typing import Literal
 
 import torch
 
-from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo, TargetInfo
+from trainer.core.prediction import DecodedPrediction, Prediction
+from trainer.core.split import Split
 from trainer.core.types import Fraction, PositiveInt
+from trainer.data.encoding.forecast_dataset import HorizonDataset
 from trainer.data.readers import download
 from trainer.data.reference import baselines
 from trainer.data.splits import windows
@@ -26,7 +28,7 @@ FILES = {
 }
 
 
-class GraphSeries(Dataset):
+class GraphSeries(HorizonDataset):
     """Chickenpox Hungary and Pedal Me London.
 
     ``chickenpox``: cases in the 20 counties of Hungary over 521 weeks, with edges between adjacent counties.
@@ -77,5 +79,9 @@ class GraphSeries(Dataset):
         self.info = DatasetInfo(
             sizes={**windows.forecast_sizes(parts[0]), "num_nodes": series.shape[1]},
             baseline=min(rules, key=lambda scores: scores["mse"]),
-            target=TargetInfo(unit=windows.STANDARDIZED_UNIT),
+            target=TargetInfo(unit=windows.STANDARDIZED_UNIT, channel_names=list(content.get("node_ids", ()))),
         )
+
+    def decode_prediction(self, prediction: Prediction, split: Split, first: int) -> DecodedPrediction:
+        rows = split.rows if isinstance(split, SplitWithSharedInputs) else split
+        return super().decode_prediction(prediction, rows, first)

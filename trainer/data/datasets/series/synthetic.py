@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from trainer.data.encoding.forecast_dataset import HorizonDataset
 from trainer.data.splits import windows
 from trainer.data.splits.splitting import split_by_order
 
 
-class SineTrend(Dataset):
+class SineTrend(HorizonDataset):
     """Sine with a linear trend and Gaussian noise.
 
     ``y_t = a sin(2 pi t / period) + b cos(2 pi t / period) + s t + c + noise`` with a, b, s and c drawn per row from

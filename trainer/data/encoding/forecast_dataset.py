@@ -1,0 +1,232 @@
+"""Base class of data sets whose models continue a series."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from trainer.core.dataset import Dataset
+from trainer.core.dataset_info import DatasetInfo
+from trainer.core.prediction import DecodedPrediction, Prediction
+from trainer.core.split import Split
+from trainer.core.types import PositiveInt
+from trainer.data.encoding import forecast_table, series_rows
+from trainer.data.encoding.series_index import SeriesIndex
+from trainer.data.encoding.series_rows import ToTime
+from trainer.data.encoding.series_schema import Gaps, SeriesSchema, encode_series
+from trainer.data.readers import delimited
+from trainer.data.readers.cell_parsing import CellFormat
+from trainer.data.readers.delimited import Table
+from trainer.data.splits import windows
+from trainer.data.splits.windows import WindowSplit
+from trainer.utils.errors import DataError
+from trainer.utils.text import format_count
+
+log = logging.getLogger(__name__)
+CHUNK_VALUES = 1 << 20
+"""Maximum number of predicted values per chunk."""
+
+
+@dataclass(frozen=True)
+class SeriesFileFormat:
+    """Format of the files of a series.
+
+    Attributes:
+        delimiter: Delimiter or its name; None to detect it.
+        header: Whether the first row is a header.
+        encoding: Text encoding.
+        cell_format: Format of the cells.
+    """
+
+    delimiter: str | None
+    header: Literal["auto"] | bool
+    encoding: str
+    cell_format: CellFormat
+
+
+class HorizonDataset(Dataset):
+    """Base class of data sets with targets (B, P, F), whose predictions are tables with one row per step."""
+
+    def decode_prediction(self, prediction: Prediction, split: Split, first: int) -> DecodedPrediction:
+        return DecodedPrediction(forecast_table.make_table(prediction, split, self.info, first))
+
+
+class ForecastDataset(HorizonDataset):
+    """Base class of data sets whose models predict the next steps of a series from the last ones.
+
+    A prediction has one row per predicted step: ``origin``, the time of the last step of the history, ``step`` from 1
+    to the horizon, ``time`` (or ``row``, for a series without timestamps), and one column per series in the units of
+    the file.
+    """
+
+    has_independent_rows: ClassVar[bool] = False  # those of a request are one history
+
+    @property
+    @abstractmethod
+    def file_format(self) -> SeriesFileFormat:
+        """Format of other files."""
+
+    @property
+    @abstractmethod
+    def schema(self) -> SeriesSchema:
+        """Columns, scales and rhythm of the training series."""
+
+    @property
+    def gaps(self) -> Gaps:
+        """How missing values are treated."""
+        gaps: Gaps = self.options.get("gaps", "error")
+        return gaps
+
+    def complete_info(self, info: DatasetInfo) -> DatasetInfo:
+        if info.target.channel_names or self.fitted is None:
+            return info
+        # A checkpoint before format 4, which has no names and moments.
+        schema = self.schema
+        names = [str(key) if isinstance(key, str) else f"column {key}" for key in schema.columns]
+        target = windows.channel_info(names, schema.moments)
+        if len(names) == 1:
+            target = replace(target, scale=schema.moments["std"][0], mean=schema.moments["mean"][0])
+        return replace(info, target=target)
+
+    def read(self, path: str) -> WindowSplit:
+        return next(self.read_chunks(path))
+
+    def read_chunks(
+        self,
+        path: str,
+        with_targets: bool = False,
+        rolling: bool = False,
+        stride: PositiveInt = 1,
+        gaps: Literal["error", "interpolate", "drop"] | None = None,
+    ) -> Iterator[WindowSplit]:
+        """Read the history in another file: its last steps, or every window of it.
+
+        Args:
+            path: Delimited text file with the columns of the training file, in any order.
+            with_targets: Read every window with the steps that follow it, as in the test split.
+            rolling: Forecast from every step of the file that has a history, not only from the last one.
+            stride: Number of steps between the origins of rolling forecasts.
+            gaps: Missing values: refuse them, interpolate them linearly, or skip rolling forecasts from them; None does
+                as in training.
+
+        Raises:
+            DataError: The file is shorter than the history, is not a regularly sampled series with the same columns, or
+                has missing values.
+        """
+        table_format, schema = self.file_format, self.schema
+        table = delimited.read(
+            path,
+            "input",
+            table_format.delimiter,
+            table_format.header,
+            table_format.encoding,
+            (*schema.names, *schema.columns, schema.time),
+        )
+        return self._make_chunks(
+            schema,
+            table,
+            table_format.cell_format,
+            gaps or self.gaps,
+            horizon=self.info.sizes["horizon"] if with_targets else 0,
+            stride=stride if with_targets or rolling else None,
+        )
+
+    def encode_rows(self, rows: Any) -> WindowSplit:
+        """Encode a history in memory, from whose end a forecast is made.
+
+        Args:
+            rows: Array (T, F) or (T,), data frame, mapping of columns, or list of mappings, one per step. The index of
+                a data frame, or the time column of the training file, has the timestamps, if any.
+
+        Raises:
+            DataError: The rows are fewer than the history, or as for a file.
+        """
+        memory = series_rows.make_series(rows, self.schema, self.file_format.cell_format)
+        return next(
+            self._make_chunks(memory.schema, memory.table, memory.cell_format, self.gaps, to_time=memory.to_time)
+        )
+
+    def row_schema(self) -> dict[str, Any]:
+        schema = self.schema
+        names = [str(schema.name_column(key)) for key in schema.columns]
+        properties: dict[str, Any] = {name: {"type": ["number", "null"]} for name in names}
+        if schema.time is not None:
+            properties |= {str(schema.name_column(schema.time)): {"type": ["string", "number"]}}
+        return {"type": "object", "properties": properties, "required": names, "description": "one step of the history"}
+
+    def _make_chunks(
+        self,
+        schema: SeriesSchema,
+        table: Table,
+        cell_format: CellFormat,
+        gaps: Gaps,
+        *,
+        horizon: int = 0,
+        stride: int | None = None,
+        to_time: ToTime | None = None,
+    ) -> Iterator[WindowSplit]:
+        """Yield the windows of a table in chunks.
+
+        Args:
+            schema: Schema of the training series.
+            table: The table.
+            cell_format: Format of its cells.
+            gaps: How missing values are treated.
+            horizon: Number of target steps of a window; 0 for windows without targets.
+            stride: Number of steps between windows; None for the last window alone.
+            to_time: Conversion of timestamps to the names of steps; None keeps their text.
+        """
+        history, horizon_steps = self.info.sizes["seq_len"], self.info.sizes["horizon"]
+        fill = gaps == "interpolate"
+        checked_gaps: Gaps = "error" if stride is None and gaps == "drop" else gaps
+        series, index = encode_series(
+            schema, table, cell_format, checked_gaps, history, horizon, uses_all=stride is not None
+        )
+        index = replace(index, to_time=None if to_time is None else partial(to_time, index.grid))
+        if not horizon:
+            _check_continuation(table, index, len(series), horizon_steps)
+        if stride is None:
+            _check_values(table, schema, series[-history:])
+            starts = torch.tensor([len(series) - history])
+        else:
+            starts = _select_starts(table, series, history, horizon, stride, fill=fill)
+        chunk_size = max(1, CHUNK_VALUES // (horizon_steps * series.shape[1]))
+        for part in starts.split(chunk_size):
+            yield WindowSplit(series, history, horizon_steps, part, fill, index, has_targets=horizon > 0)
+
+
+def _select_starts(table: Table, series: Tensor, history: int, horizon: int, stride: int, *, fill: bool) -> Tensor:
+    """Return the starts of usable windows, and log how many are skipped. Raises DataError if none is left."""
+    usable = windows.find_usable_starts(series, history, horizon, fill)
+    starts = usable[usable % stride == 0]
+    num_windows = (len(series) - history - horizon) // stride + 1
+    if not len(starts):
+        raise DataError(f"input: every window of {history + horizon} rows in {table.path} has missing values")
+    if len(starts) < num_windows:
+        skipped = format_count(num_windows - len(starts), "window")
+        log.warning("%s: %s of %s skipped because of missing values", table.path, skipped, f"{num_windows:,}")
+    return starts
+
+
+def _check_values(table: Table, schema: SeriesSchema, history: Tensor) -> None:
+    """Raise DataError for a column of a history (T, F) without any value to interpolate from."""
+    is_empty = history.isnan().all(0)
+    if is_empty.any():
+        name = schema.columns[int(is_empty.int().argmax())]
+        raise DataError(f"input: {table.path}: column {name!r} has no value in the last {len(history)} rows")
+
+
+def _check_continuation(table: Table, index: SeriesIndex, num_steps: int, horizon: int) -> None:
+    """Raise DataError if timestamps cannot be continued."""
+    try:
+        index.get_names(num_steps, num_steps + horizon)
+    except (ValueError, OverflowError) as error:
+        last = index.get_names(num_steps - 1, num_steps)[0]
+        raise DataError(f"input: {table.path}: the timestamps cannot be continued after {last}: {error}") from error
