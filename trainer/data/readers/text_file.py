@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import shlex
@@ -26,6 +27,9 @@ BINARY_SIGNATURES = {
 BARE_VALUE = re.compile(r"(?!(?:true|false|null|nan|inf)\Z)[a-z_][a-z0-9_]*|0|[1-9]\d{,17}", re.ASCII | re.I)
 """Values that need no quotes in a Hydra override: identifiers, and integers, which also select columns."""
 
+BYTE_ORDER_MARK = "\ufeff"
+BLOCK_BYTES = 1 << 20
+"""Bytes that ``iter_lines`` reads at once."""
 SPECIAL_FILE_TYPES = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
@@ -139,19 +143,72 @@ def read(path: str | Path, option: str, encoding: str = "utf-8", expected_conten
     path = check_regular_file(path, option)
     with convert_os_errors(path, option):
         raw = path.read_bytes()
+    _refuse_binary(raw, path, option, encoding, expected_content)
+    try:
+        return _normalize_newlines(raw.decode(encoding).removeprefix(BYTE_ORDER_MARK))
+    except LookupError as error:
+        raise _unknown_encoding_error(encoding) from error
+    except UnicodeDecodeError as error:
+        raise _undecodable_error(path, option, encoding, raw.count(b"\n", 0, error.start) + 1) from error
+
+
+def iter_lines(path: str | Path, option: str, encoding: str = "utf-8", expected_content: str = "text") -> Iterator[str]:
+    """Yield the lines of a text file without their line ends, in memory for a few blocks.
+
+    Lines end at line feeds alone (or at carriage returns in a file without line feeds), as in the text of ``read``.
+
+    Args:
+        path: File to read.
+        option: Option named in error messages.
+        encoding: Text encoding.
+        expected_content: Expected content, for the error message.
+
+    Raises:
+        DataError: The file is missing or not text; the message names ``option`` and the file type or line.
+        SystemFault: The file cannot be read.
+    """
+    path = check_regular_file(path, option)
+    try:
+        decoder = codecs.getincrementaldecoder(encoding)()
+    except LookupError as error:
+        raise _unknown_encoding_error(encoding) from error
+    line_end, pending, num_lines = "", "", 0
+    with convert_os_errors(path, option), path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            if not line_end:
+                _refuse_binary(block, path, option, encoding, expected_content)
+            try:
+                decoded = decoder.decode(block)
+            except UnicodeDecodeError as error:
+                line = num_lines + error.object.count(b"\n", 0, error.start) + 1
+                raise _undecodable_error(path, option, encoding, line) from error
+            if not line_end:
+                line_end = "\r" if "\r" in decoded and "\n" not in decoded else "\n"
+                decoded = decoded.removeprefix(BYTE_ORDER_MARK)
+            *lines, pending = (pending + decoded).split(line_end)
+            num_lines += len(lines)
+            yield from (line.removesuffix("\r") for line in lines)
+        if decoder.getstate()[0]:
+            raise _undecodable_error(path, option, encoding, num_lines + 1)
+    if pending:
+        yield pending.removesuffix("\r")
+
+
+def _refuse_binary(raw: bytes, path: Path, option: str, encoding: str, expected_content: str) -> None:
     detected_type = next((words for magic, words in BINARY_SIGNATURES.items() if raw.startswith(magic)), None)
     if detected_type is None and b"\0" in raw[:4096] and "16" not in encoding:
         detected_type = "UTF-16 text; data.encoding=utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "binary"
     if detected_type is not None:
         raise DataError(f"{option}: {path.absolute()} is not {expected_content} but {detected_type}")
-    try:
-        return _normalize_newlines(raw.decode(encoding).removeprefix("\ufeff"))
-    except LookupError as error:
-        raise DataError(f"encoding: unknown encoding {encoding!r}; common ones: utf-8, latin-1, cp1252") from error
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        hint = "; older files are often data.encoding=latin-1" if encoding == "utf-8" else ""
-        raise DataError(f"{option}: {path.absolute()} is not {encoding} text at line {line}{hint}") from error
+
+
+def _unknown_encoding_error(encoding: str) -> DataError:
+    return DataError(f"encoding: unknown encoding {encoding!r}; common ones: utf-8, latin-1, cp1252")
+
+
+def _undecodable_error(path: Path, option: str, encoding: str, line: int) -> DataError:
+    hint = "; older files are often data.encoding=latin-1" if encoding == "utf-8" else ""
+    return DataError(f"{option}: {path.absolute()} is not {encoding} text at line {line}{hint}")
 
 
 def _normalize_newlines(text: str) -> str:

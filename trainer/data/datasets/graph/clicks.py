@@ -17,7 +17,7 @@ from trainer.core.preprocessing import Preprocessing
 from trainer.core.split import Split
 from trainer.core.types import DataPath, NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.readers import delimited, table_summary
-from trainer.data.readers.delimited import ColumnFinder, Table
+from trainer.data.readers.table import ColumnFinder, Table
 from trainer.data.readers.text_file import quote_cell
 from trainer.data.reference import baselines, bayes_optimal
 from trainer.data.splits.graph_batches import SplitWithSharedInputs
