@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -53,13 +54,15 @@ class Evaluator:
     Args:
         task: The task; it is set to evaluation mode.
         settings: Global keys of the configuration, for seed and precision.
+        resamples: Number of resamples; 0 for no intervals.
 
     References:
         Efron and Tibshirani, An Introduction to the Bootstrap, Chapman and Hall 1993, section 13.3 (percentiles).
     """
 
-    def __init__(self, task: Task, settings: Settings):
-        self._task, self._settings = task.eval(), settings
+    def __init__(self, task: Task, settings: Settings, resamples: int = DEFAULT_RESAMPLES):
+        self._task, self._settings, self._resamples = task.eval(), settings, resamples
+        self._num_rows = 0
         self._totals = ScoreAccumulator()
         self._outputs: list[Tensor] = []
         self._targets: list[Tensor] = []
@@ -74,7 +77,7 @@ class Evaluator:
             make_loader: Function that returns a loader of the split for a batch size; None is that of evaluation.
         """
         self._for_each_batch(make_loader(None), self._add_batch)
-        if not self._outputs:
+        if self._resamples and not self._outputs:
             self._for_each_batch(make_loader(1), lambda batch: self._row_scores.append(self._task.score(batch)))
 
     def _for_each_batch(self, loader: Loader, use: Callable[[Batch], None]) -> None:
@@ -90,40 +93,42 @@ class Evaluator:
                 self._outputs.append(batch.output)
                 self._targets.append(batch.require_target())
         self._totals.update(self._task.score(batch))
+        self._num_rows += len(batch)
         if batch.target is not None and not batch.target.is_floating_point():
             counts = batch.target[batch.target >= 0].flatten().cpu().bincount(minlength=len(self._class_counts))
             counts[: len(self._class_counts)] += self._class_counts
             self._class_counts = counts
 
     @torch.no_grad()
-    def compute(self, resamples: int = DEFAULT_RESAMPLES) -> Evaluation:
-        """Return the metrics of all rows.
-
-        Args:
-            resamples: Number of resamples; 0 for no intervals.
-        """
+    def compute(self) -> Evaluation:
+        """Return the metrics of all rows."""
         scores = self._task.metrics(self._totals.compute_totals())
+        num_rows = sum(map(len, self._outputs)) or self._num_rows
+        values = {name: list[float]() for name in scores}
+        for totals in self._iter_resampled_totals(num_rows):
+            for name, value in self._task.metrics(totals).items():
+                values[name].append(value)
+        intervals = {name: _compute_interval(sample) for name, sample in values.items()}
+        known = {name: bounds for name, bounds in intervals.items() if bounds is not None}
+        return Evaluation(scores, known, num_rows, self._class_counts.tolist())
+
+    def _iter_resampled_totals(self, num_rows: int) -> Iterator[dict[str, Tensor]]:
+        if not self._resamples or num_rows == 1:
+            return
         resampler = (
             _OutputResampler(self._task, torch.cat(self._outputs), torch.cat(self._targets))
             if self._outputs
             else _RowResampler(self._row_scores)
         )
-        values = {name: list[float]() for name in scores}
         generator = rng.make_generator(SEED)
-        for _ in range(resamples if resampler.num_rows > 1 else 0):
-            rows = torch.randint(resampler.num_rows, (resampler.num_rows,), generator=generator)
-            for name, value in self._task.metrics(resampler.compute_totals(rows)).items():
-                values[name].append(value)
-        intervals = {name: _compute_interval(sample) for name, sample in values.items()}
-        known = {name: bounds for name, bounds in intervals.items() if bounds is not None}
-        return Evaluation(scores, known, resampler.num_rows, self._class_counts.tolist())
+        for _ in range(self._resamples):
+            yield resampler.compute_totals(torch.randint(num_rows, (num_rows,), generator=generator))
 
 
 class _OutputResampler:
     """Totals of resampled rows, of which the outputs (N, C) and targets (N, ...) are known."""
 
     def __init__(self, task: Task, outputs: Tensor, targets: Tensor):
-        self.num_rows = len(outputs)
         self._task, self._outputs, self._targets = task, outputs, targets
 
     def compute_totals(self, rows: Tensor) -> dict[str, Tensor]:
@@ -137,21 +142,21 @@ class _RowResampler:
     """Totals of resampled rows, of which the scores are known."""
 
     def __init__(self, scores: Sequence[Score]):
-        self.num_rows = len(scores)
         self._values: dict[str, list[Tensor]] = {}
-        self._sums: dict[str, Tensor] = {}
-        self._dtypes: dict[str, torch.dtype] = {}
-        for name, value in scores[0].items():
-            if isinstance(value, RowValues):
-                self._values[name] = [score[name].values.cpu() for score in scores]
-            else:
-                self._sums[name] = torch.stack([score[name] for score in scores]).double().cpu()
-                self._dtypes[name] = value.dtype
+        sums: dict[str, list[Tensor]] = {}
+        for score in scores:
+            for name, value in score.items():
+                if isinstance(value, RowValues):
+                    self._values.setdefault(name, []).append(value.values.cpu())
+                else:
+                    sums.setdefault(name, []).append(value.cpu())
+        self._sums = {name: torch.stack(values) for name, values in sums.items()}
 
     def compute_totals(self, rows: Tensor) -> dict[str, Tensor]:
-        counts = torch.bincount(rows, minlength=self.num_rows).double()
+        counts = torch.bincount(rows, minlength=len(rows)).double()
         sums = {
-            name: torch.tensordot(counts, values, dims=1).to(self._dtypes[name]) for name, values in self._sums.items()
+            name: torch.tensordot(counts, values.double(), dims=1).to(values.dtype)
+            for name, values in self._sums.items()
         }
         index = rows.tolist()
         return sums | {name: torch.cat([values[row] for row in index]) for name, values in self._values.items()}
@@ -159,7 +164,7 @@ class _RowResampler:
 
 def _compute_interval(sample: list[float]) -> tuple[float, float] | None:
     """Return the percentiles of a sample that hold ``LEVEL`` of it; None without finite values."""
-    values = torch.tensor([value for value in sample if value == value], dtype=torch.float64)
+    values = torch.tensor(list(filter(math.isfinite, sample)), dtype=torch.float64)
     if not len(values):
         return None
     low, high = torch.quantile(values, torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)).tolist()

@@ -54,7 +54,7 @@ def evaluate_file(
     prediction_files.check_output(file, Path(config.run_dir), inputs, (SUFFIX,))
     task, data = load_run(config, reads_files=False)
     task.report_all_metrics()
-    evaluator, count = Evaluator(task, config.settings), 0
+    evaluator, count = Evaluator(task, config.settings, resamples), 0
     with show_warnings():
         with explain_errors(config.tree, "data"):
             for split in data.read_chunks(input_path, with_targets=True, **(read_options or {})):
@@ -65,7 +65,7 @@ def evaluate_file(
                 count += len(split)
         if not count:
             raise ConfigError(f"input: {input_path} has no rows")
-        evaluation = evaluator.compute(resamples)
+        evaluation = evaluator.compute()
     class_names = get_class_names(data.info, data.info.sizes.get("num_classes", 0))
     members = group_class_scores(evaluation, class_names)
     for table in interval_tables.build_interval_tables(evaluation, class_names, members):
