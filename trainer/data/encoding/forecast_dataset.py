@@ -23,7 +23,7 @@ from trainer.data.encoding.series_rows import ToTime
 from trainer.data.encoding.series_schema import Gaps, SeriesSchema, encode_series
 from trainer.data.readers import delimited
 from trainer.data.readers.cell_parsing import CellFormat
-from trainer.data.readers.delimited import Table
+from trainer.data.readers.table import Table
 from trainer.data.splits import windows
 from trainer.data.splits.windows import WindowSplit
 from trainer.utils.errors import DataError

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.core.preprocessing import Preprocessing
-from trainer.data.readers.delimited import Table
+from trainer.data.readers.table import Table
 from trainer.utils.errors import DataError
 from trainer.utils.text import join_names
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trainer.data.encoding.text_rows import SkippedRows
 from trainer.data.readers import delimited
-from trainer.data.readers.delimited import Table
+from trainer.data.readers.table import Table
 from trainer.data.readers.text_file import quote_cell
 from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean

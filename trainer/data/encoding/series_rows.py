@@ -16,7 +16,7 @@ from trainer.data.encoding.series_schema import SeriesSchema
 from trainer.data.encoding.time_grid import SECONDS_PER_UNIT, TimeGrid
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.data_frames import ARGUMENT, is_data_frame, is_series
-from trainer.data.readers.delimited import Table
+from trainer.data.readers.table import Table
 from trainer.utils.errors import DataError
 from trainer.utils.text import join_names, shorten_repr
 

@@ -16,7 +16,7 @@ from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE
 from trainer.data.encoding.time_grid import Rhythm, TimeGrid
 from trainer.data.encoding.timestamps import NO_ADVICE
 from trainer.data.readers.cell_parsing import CellFormat
-from trainer.data.readers.delimited import ColumnFinder, Table
+from trainer.data.readers.table import ColumnFinder, Table
 from trainer.data.splits import windows
 from trainer.utils.errors import DataError
 from trainer.utils.text import format_count, join_names

@@ -15,8 +15,8 @@ from trainer.data.encoding.grid_fit import GridFit, Stamps
 from trainer.data.encoding.time_formats import find_format, parse_cells, parse_iso, parse_with_format
 from trainer.data.encoding.time_formatting import find_formatter
 from trainer.data.encoding.time_grid import SIZES, Rhythm, TimeGrid, format_duration
-from trainer.data.readers.delimited import Table
 from trainer.data.readers.header_detection import is_number
+from trainer.data.readers.table import Table
 from trainer.data.readers.text_file import quote_cell
 from trainer.utils.errors import DataError
 from trainer.utils.text import join_names

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from trainer.core.preprocessing import Preprocessing
-from trainer.data.encoding import cell_messages, column_checks, table_encoder, table_schema, targets
+from trainer.data.encoding import cell_messages, column_checks, row_encoder, table_encoder, table_schema, targets
 from trainer.data.encoding.table_encoder import TargetKind
 from trainer.data.encoding.targets import EncodedTarget, Target
 from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.cell_parsing import CellFormat
-from trainer.data.readers.delimited import Table
 from trainer.data.readers.edge_table_options import TableDefaults, TableOptions
+from trainer.data.readers.table import Table
 from trainer.data.readers.text_file import check_folder, quote_cell
 from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
@@ -150,7 +150,7 @@ class GraphTables(TableDefaults):
             DataError: Columns are missing, or cells are not numbers where all training rows have numbers.
         """
         schema = self.fitted.values["edges" if table is self.edges else "nodes"]
-        return table_schema.encode(schema, table, self.cell_format) if schema["columns"] else None
+        return row_encoder.encode_table(table, schema, self.cell_format) if schema["columns"] else None
 
     def encode_features(self, table: Table, train: np.ndarray) -> Tensor | None:
         """Encode the feature columns as (N, F) float32; None if there are none.

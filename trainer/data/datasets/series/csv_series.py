@@ -14,7 +14,7 @@ from trainer.data.encoding.series_schema import SeriesSchema, collect_error
 from trainer.data.encoding.time_grid import Rhythm, TimeGrid
 from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.cell_parsing import CellFormat
-from trainer.data.readers.delimited import Table
+from trainer.data.readers.table import Table
 from trainer.utils.errors import DataError
 
 

@@ -15,7 +15,7 @@ from trainer.data.encoding.series_schema import SeriesSchema
 from trainer.data.encoding.time_grid import Rhythm
 from trainer.data.readers import download
 from trainer.data.readers.cell_parsing import CellFormat
-from trainer.data.readers.delimited import Table
+from trainer.data.readers.table import Table
 from trainer.data.splits import windows
 
 SOURCE = download.Source(
