@@ -193,8 +193,8 @@ class ForecastDataset(HorizonDataset):
         if not horizon:
             _check_continuation(table, index, len(series), horizon_steps)
         if stride is None:
-            _check_values(table, schema, series[-history:])
-            starts = torch.tensor([len(series) - history])
+            _check_values(table, schema, series)
+            starts = torch.zeros(1, dtype=torch.long)
         else:
             starts = _select_starts(table, series, history, horizon, stride, fill=fill)
         chunk_size = max(1, CHUNK_VALUES // (horizon_steps * series.shape[1]))

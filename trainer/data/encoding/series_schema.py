@@ -124,7 +124,7 @@ def encode_series(
         uses_all: Whether all steps are used, or only the last ones, whose missing values alone are refused.
 
     Returns:
-        Standardized series (T, F) float32 on the time grid, and the names of its steps.
+        Standardized series (T, F) float32 of the used steps, NaN where a value is missing, and the names of its steps.
 
     Raises:
         DataError: There are too few rows, columns are missing, cells are not numbers, timestamps are uneven, or values
@@ -141,43 +141,38 @@ def encode_series(
     if num_steps < history + horizon:
         need = f"history {history} and horizon {horizon} of this run need" if horizon else "the history of this run is"
         raise DataError(f"input: {table.path} has {format_count(num_steps, 'row')}; {need} {history + horizon}")
-    if not uses_all and (num_empty := count_empty_rows(values)):
+    if not uses_all and (num_empty := _count_empty_rows(values)):
         last = "the last row has" if num_empty == 1 else f"the last {num_empty} rows have"
         raise DataError(f"input: {table.path}: {last} no values; remove such rows")
     first_used = 0 if uses_all else num_steps - history
-    if gaps == "error":
-        problems = describe_gaps(table, columns, time, values, steps, first_used)
-        if problems:
-            raise DataError(*problems, GAP_ADVICE)
+    problems = _describe_gaps(table, columns, time, values, steps, first_used)
+    if problems and gaps == "error":
+        raise DataError(*problems, GAP_ADVICE)
     scaled = (values - schema.moments["mean"]) / np.asarray(schema.moments["std"])
     outliers = np.argwhere(np.abs(scaled) > MAX_STANDARDIZED_VALUE)
     if len(outliers):
         row, column = outliers[0].tolist()
         raise DataError(cell_messages.describe_outlier_cell(table, columns[column], np.arange(len(values)) == row))
-    grid_values = series.reindex_to_grid(values, steps)
-    return windows.standardize_series(grid_values, schema.moments)[0], SeriesIndex(grid)
+    is_used = steps >= first_used
+    used = np.full((num_steps - first_used, values.shape[1]), np.nan)
+    used[steps[is_used] - first_used] = values[is_used]
+    return windows.standardize_series(used, schema.moments)[0], SeriesIndex(grid, first_used)
 
 
-def count_empty_rows(values: np.ndarray) -> int:
+def _count_empty_rows(values: np.ndarray) -> int:
     """Return the number of rows (T, C) at the end that have no values."""
     known = np.flatnonzero(~np.isnan(values).all(axis=1))
     return len(values) - (int(known[-1]) + 1 if len(known) else 0)
 
 
-def describe_gaps(
-    table: Table, columns: Sequence[int], time: int | None, values: np.ndarray, steps: np.ndarray, first_used: int = 0
+def _describe_gaps(
+    table: Table, columns: Sequence[int], time: int | None, values: np.ndarray, steps: np.ndarray, first_used: int
 ) -> list[str]:
-    """Describe the missing rows and values of a series from a step on.
-
-    Args:
-        table: Table of the series.
-        columns: Positions of the columns.
-        time: Position of the time column, if any.
-        values: Numbers of the columns, (T, C).
-        steps: Time step (T,) of each row.
-        first_used: First step that matters.
-    """
-    rows = [] if time is None else series.describe_missing_rows(table, time, steps.clip(first_used - 1), NO_ADVICE)
+    """Describe the missing rows and values from a step on. Raises DataError if nearly all rows are missing."""
+    rows: list[str] = []
+    if time is not None:
+        series.describe_missing_rows(table, time, steps, NO_ADVICE)
+        rows = series.describe_missing_rows(table, time, steps.clip(first_used - 1), NO_ADVICE)
     used = np.where((steps >= first_used)[:, None], values, 0.0)
     return rows + series.describe_missing_values(table, columns, time, used)
 

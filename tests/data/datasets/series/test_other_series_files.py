@@ -271,3 +271,13 @@ def test_names_and_units_missing_in_old_checkpoints_come_from_the_preprocessing(
     former = DatasetInfo(sizes=one.info.sizes, target=TargetInfo(scale=one.info.target.scale))
     assert one.complete_info(former).target == one.info.target
     assert one.complete_info(one.info) is one.info
+
+
+@pytest.mark.parametrize(("old", "new"), [("2020-01-01 00", "0020-01-01 00"), ("2020-01-02 15", "9020-01-02 15")])
+def test_a_wrong_timestamp_is_refused_however_gaps_are_treated(
+    data: CSVSeries, tmp_path: Path, old: str, new: str
+) -> None:
+    path = write_file(tmp_path, [line.replace(old, new) for line in hourly_lines(40)])
+    for gaps in ("error", "interpolate", "drop"):
+        assert "rows missing between" in (message := refusal(data, path, gaps=gaps))
+        assert "and only 40 present" in message
