@@ -192,9 +192,17 @@ class FullBatchSplit(Split):
         inputs: ``{"x": (N, ...), ...}``.
         target: Targets (K, ...) of the output rows at ``output_index``, or (N, ...) of all; None without targets.
         output_index: Rows (K,) of the output, such as labeled nodes; None for all.
+        names: Columns (N,) that identify the rows, by title; None for their numbers.
     """
 
-    def __init__(self, inputs: Mapping[str, Tensor], target: Tensor | None, output_index: Tensor | None = None):
+    def __init__(
+        self,
+        inputs: Mapping[str, Tensor],
+        target: Tensor | None,
+        output_index: Tensor | None = None,
+        names: Mapping[str, Sequence[object]] | None = None,
+    ):
+        self.names = names
         self.full_batch = Batch(dict(inputs), target, torch.zeros(1, dtype=torch.long), output_index)
 
     def __len__(self) -> int:
@@ -215,11 +223,14 @@ class FullBatchSplit(Split):
 
     def get_output_columns(self, first: int) -> dict[str, Column]:
         output_index, inputs = self.full_batch.output_index, next(iter(self.full_batch.inputs.values()))
-        return {"node": range(len(inputs)) if output_index is None else output_index.tolist()}
+        rows = range(len(inputs)) if output_index is None else output_index.tolist()
+        if self.names is None:
+            return {"node": rows}
+        return {title: [names[row] for row in rows] for title, names in self.names.items()}
 
     def count_bytes(self) -> int:
         return 0
 
     def to(self, device: torch.device) -> FullBatchSplit:
         moved = self.full_batch.to(device)
-        return FullBatchSplit(moved.inputs, moved.target, moved.output_index)
+        return FullBatchSplit(moved.inputs, moved.target, moved.output_index, self.names)

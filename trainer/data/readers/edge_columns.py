@@ -46,7 +46,17 @@ class Edges(NamedTuple):
             tables: Tables of the graph.
             train: Rows of the edge table that features are standardized by.
         """
-        edge_attr = tables.encode_features(tables.edges, train)
+        return self._make_inputs(tables.encode_features(tables.edges, train))
+
+    def edge_inputs_as_stored(self, tables: GraphTables) -> dict[str, Tensor]:
+        """Return weight, features and type of the edges of another graph, encoded as a run stores them.
+
+        Args:
+            tables: Tables of the graph.
+        """
+        return self._make_inputs(tables.encode_as_stored(tables.edges))
+
+    def _make_inputs(self, edge_attr: Tensor | None) -> dict[str, Tensor]:
         edge_attr = torch.ones(len(self.line), 1) if edge_attr is None else edge_attr[self.line]
         return {"edge_weight": self.weight, "edge_attr": edge_attr, "edge_type": self.edge_type}
 
@@ -119,7 +129,8 @@ def _find_equal_id(cell: str, ids: set[str]) -> str | None:
 
 
 def _read_weights(tables: GraphTables) -> np.ndarray:
-    if "weight" not in tables.edges.names or "weight" in tables.options["drop_columns"]:
+    is_unused = tables.fitted.is_stored and "weight" not in tables.get_stored_columns("edges")
+    if "weight" not in tables.edges.names or "weight" in tables.options["drop_columns"] or is_unused:
         return np.ones(len(tables.edges), np.float32)
     index = tables.edges.names.index("weight")
     with np.errstate(over="ignore"):  # overflow to infinity is reported below
@@ -140,7 +151,9 @@ def _read_weights(tables: GraphTables) -> np.ndarray:
 
 def _read_edge_types(tables: GraphTables) -> tuple[int, Tensor]:
     """Return the number of edge types and the type of each edge, indexed by sorted name; 0 without a type column."""
-    if "type" not in tables.edges.names:
+    is_unused = tables.fitted.is_stored and "edge_types" not in tables.fitted.values
+    is_required = tables.fitted.is_stored and not is_unused
+    if is_unused or ("type" not in tables.edges.names and not is_required):
         return 1, torch.zeros(len(tables.edges), dtype=torch.long)
     cells = read_full_column(tables.edges, "type")
     names = tables.fitted.get_or_fit("edge_types", lambda: sorted(set(cells)))

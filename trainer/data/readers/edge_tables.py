@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal, TypedDict
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from trainer.core.preprocessing import Preprocessing
-from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
 from trainer.data.encoding import cell_messages, column_checks, table_encoder, table_schema, targets
 from trainer.data.encoding.table_encoder import TargetKind
 from trainer.data.encoding.targets import EncodedTarget, Target
 from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.delimited import Table
+from trainer.data.readers.edge_table_options import TableDefaults, TableOptions
 from trainer.data.readers.text_file import check_folder, quote_cell
 from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
@@ -26,75 +25,27 @@ EDGE_COLUMNS: set[str | int] = {"source", "target", "type", "graph"}
 """Columns with a reserved name; all others are features."""
 
 
-class TableSource(TypedDict):
-    """Paths of the tables of a graph and its target column."""
-
-    path: DataPath
-    target: str | int
-
-
-class ReadingOptions(TypedDict, total=False):
-    """Options for reading and splitting the tables of a graph."""
-
-    directed: bool
-    delimiter: str | None
-    encoding: str
-    decimal: Literal["point", "comma"]
-    thousands: Thousands | None
-    missing: list[str | float]
-    nan: Literal["error", "fill"]
-    categorical: list[str | int]
-    drop_columns: list[str | int]
-    val: Fraction
-    test: Fraction
-    max_categories: PositiveInt
-    min_count: PositiveInt
-    seed: NonNegativeInt
-
-
-class TableOptions(TableSource, ReadingOptions):
-    """Options of data sets from tables of a graph: ``**options: Unpack[TableOptions]``."""
-
-
-class TableDefaults:
-    """Defaults of ``ReadingOptions``."""
-
-    option_defaults: ClassVar[ReadingOptions] = {
-        "directed": False,
-        "delimiter": None,
-        "encoding": "utf-8",
-        "decimal": "point",
-        "thousands": None,
-        "missing": ["", "?", "na", "n/a", "nan", "null", "none", "-"],
-        "nan": "error",
-        "categorical": [],
-        "drop_columns": [],
-        "val": 0.2,
-        "test": 0.2,
-        "max_categories": 50,
-        "min_count": 2,
-        "seed": 0,
-    }
-
-
 class GraphTables(TableDefaults):
-    """The tables of a graph in a folder.
+    """The tables of a graph in a folder or in memory.
 
     Args:
         options: Options of the data set.
         fitted: Preprocessing, which stores the schemas of a run.
+        in_memory: Tables by file name; None for those in the folder ``path``.
 
     Raises:
         DataError: The folder or a table is missing, or ``drop_columns`` or ``categorical`` has an unknown column.
     """
 
-    def __init__(self, options: TableOptions, fitted: Preprocessing):
+    def __init__(self, options: TableOptions, fitted: Preprocessing, in_memory: Mapping[str, Table] | None = None):
         options = {**self.option_defaults, **options}
         self.options = options
         self.target = str(options["target"])
         """Column name, which may be a number such as a year, but not a position."""
         self.fitted = fitted
-        self.folder = check_folder(options["path"], "give the folder of edges.csv and nodes.csv")
+        self.in_memory = in_memory
+        if in_memory is None:
+            self.folder = check_folder(options["path"], "give the folder of edges.csv and nodes.csv")
         self.cell_format = CellFormat.from_options(options)
         self.lines: list[str] = []
         self.nodes, self.edges = self.read_table("nodes.csv"), self.read_table("edges.csv")
@@ -108,10 +59,21 @@ class GraphTables(TableDefaults):
             for name in options[option]
             if name not in all_names and str(name) not in all_names
         ]
-        if unknown:
+        if unknown and not fitted.is_stored:
             raise DataError(*unknown)
 
+    def has_table(self, name: str) -> bool:
+        """Return whether there is a table of this name."""
+        return (self.folder / name).exists() if self.in_memory is None else name in self.in_memory
+
     def read_table(self, name: str) -> Table:
+        """Return the table of a name.
+
+        Raises:
+            DataError: The file does not exist, or is not a table.
+        """
+        if self.in_memory is not None:
+            return self.in_memory[name]
         options = self.options
         return delimited.read(str(self.folder / name), "path", options["delimiter"], True, options["encoding"])
 
@@ -172,6 +134,23 @@ class GraphTables(TableDefaults):
         encoded_target = targets.fit_target(target, train, self.fitted.values.get("target"))
         self.fitted.get_or_fit("target", lambda: dict(encoded_target.schema))
         return encoded_target
+
+    def get_stored_columns(self, name: str) -> Sequence[str]:
+        """Return the columns of the table ``nodes`` or ``edges`` that the run was trained on."""
+        names: Sequence[str] = self.fitted.values[name]["names"]
+        return names
+
+    def encode_as_stored(self, table: Table) -> Tensor | None:
+        """Encode the feature columns of another graph as (N, F) float32; None if the run has none.
+
+        Args:
+            table: Table of nodes or edges.
+
+        Raises:
+            DataError: Columns are missing, or cells are not numbers where all training rows have numbers.
+        """
+        schema = self.fitted.values["edges" if table is self.edges else "nodes"]
+        return table_schema.encode(schema, table, self.cell_format) if schema["columns"] else None
 
     def encode_features(self, table: Table, train: np.ndarray) -> Tensor | None:
         """Encode the feature columns as (N, F) float32; None if there are none.

@@ -15,15 +15,21 @@ from trainer.data.splits.ragged import Ragged
 from trainer.utils.errors import DataError
 
 
-def make_node_splits(inputs: Mapping[str, Tensor], target: Tensor, rows: Sequence[Tensor]) -> list[FullBatchSplit]:
+def make_node_splits(
+    inputs: Mapping[str, Tensor],
+    target: Tensor,
+    rows: Sequence[Tensor],
+    names: Mapping[str, Sequence[object]] | None = None,
+) -> list[FullBatchSplit]:
     """Return a full-batch split for each of ``rows``, with outputs and targets (N, ...) at those nodes.
 
     Args:
         inputs: Inputs of the whole graph.
         target: Target of each node, (N, ...).
         rows: Nodes of each split.
+        names: Columns (N,) that identify the nodes, by title; None for their numbers.
     """
-    return [FullBatchSplit(inputs, target[index], index) for index in rows]
+    return [FullBatchSplit(inputs, target[index], index, names) for index in rows]
 
 
 def consecutive_node_split(nodes: int, train_nodes: int, val_nodes: int) -> tuple[Tensor, ...]:
@@ -69,13 +75,22 @@ class GraphsSplit(Split):
         nodes: Node inputs ``{"x": Ragged, ...}``; the first gives the number of nodes of each graph.
         edges: Ragged (E, 2) of source and target, indexed within their graph.
         edge_inputs: Edge inputs ``{"edge_attr": Ragged, ...}``.
-        target: Targets (G, ...).
+        target: Targets (G, ...); None if there are none.
+        names: Title and names of the graphs; None for their numbers.
 
     Raises:
         DataError: A graph has no nodes.
     """
 
-    def __init__(self, nodes: Mapping[str, Ragged], edges: Ragged, edge_inputs: Mapping[str, Ragged], target: Tensor):
+    def __init__(
+        self,
+        nodes: Mapping[str, Ragged],
+        edges: Ragged,
+        edge_inputs: Mapping[str, Ragged],
+        target: Tensor | None,
+        names: tuple[str, Sequence[object]] | None = None,
+    ):
+        self.names = names
         self.nodes = dict(nodes)
         self.edges = edges
         self.edge_inputs = dict(edge_inputs)
@@ -83,28 +98,58 @@ class GraphsSplit(Split):
         self.sizes = next(iter(self.nodes.values())).lengths
         assert all(torch.equal(part.lengths, self.sizes) for part in self.nodes.values()), "nodes differ in number"
         assert all(torch.equal(part.lengths, edges.lengths) for part in self.edge_inputs.values()), "edges differ"
-        assert len(target) == len(edges) == len(self.sizes), "parts of one split differ in graphs"
+        assert len(edges) == len(self.sizes), "nodes and edges differ in graphs"
+        assert target is None or len(target) == len(self.sizes), "targets differ in graphs"
         if len(self.sizes) and not self.sizes.min():
             raise DataError(f"graph {int(self.sizes.argmin())} has no node")
 
     def __len__(self) -> int:
-        return len(self.target)
+        return len(self.sizes)
 
-    def get_targets(self) -> Tensor:
+    def get_targets(self) -> Tensor | None:
         return self.target
+
+    def require_target(self) -> Tensor:
+        """Return the targets.
+
+        Raises:
+            ValueError: There are none.
+        """
+        if self.target is None:
+            raise ValueError("these graphs have no targets")
+        return self.target
+
+    def get_row_names(self, first: int) -> tuple[str, Sequence[object]]:
+        return super().get_row_names(first) if self.names is None else self.names
+
+    def select_graphs(self, index: Tensor) -> GraphsSplit:
+        """Return the split of some graphs.
+
+        Args:
+            index: Their numbers (K,).
+        """
+        return GraphsSplit(
+            {name: part.select_rows(index) for name, part in self.nodes.items()},
+            self.edges.select_rows(index),
+            {name: part.select_rows(index) for name, part in self.edge_inputs.items()},
+            None if self.target is None else self.target[index],
+            None if self.names is None else (self.names[0], [self.names[1][graph] for graph in index.tolist()]),
+        )
 
     def _parts(self) -> list[Ragged]:
         return [*self.nodes.values(), self.edges, *self.edge_inputs.values()]
 
     def count_bytes(self) -> int:
-        return self.target.nbytes + sum(part.values.nbytes for part in self._parts())
+        size = 0 if self.target is None else self.target.nbytes
+        return size + sum(part.values.nbytes for part in self._parts())
 
     def to(self, device: torch.device) -> GraphsSplit:
         def move_all(parts: Mapping[str, Ragged]) -> dict[str, Ragged]:
             return {name: Ragged(part.values.to(device), part.lengths) for name, part in parts.items()}
 
         edges = move_all({"": self.edges})[""]
-        return GraphsSplit(move_all(self.nodes), edges, move_all(self.edge_inputs), self.target.to(device))
+        target = None if self.target is None else self.target.to(device)
+        return GraphsSplit(move_all(self.nodes), edges, move_all(self.edge_inputs), target, self.names)
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
         index = index.cpu()
@@ -115,7 +160,8 @@ class GraphsSplit(Split):
         inputs = {name: part.select_rows(index).values for name, part in self.nodes.items()}
         inputs["edge_index"] = (edges.values + first[:, None]).t().contiguous()
         inputs |= {name: part.select_rows(index).values for name, part in self.edge_inputs.items()}
-        return Batch(inputs | {"sizes": sizes.to(device)}, self.target[index.to(device)], index)
+        target = None if self.target is None else self.target[index.to(device)]
+        return Batch(inputs | {"sizes": sizes.to(device)}, target, index)
 
 
 class SplitWithSharedInputs(Split):

@@ -17,15 +17,7 @@ def make_graph_splits(graphs: GraphsSplit, rows: Iterable[Tensor]) -> list[Graph
         graphs: All graphs.
         rows: Graphs of each split.
     """
-    return [
-        GraphsSplit(
-            {name: part.select_rows(index) for name, part in graphs.nodes.items()},
-            graphs.edges.select_rows(index),
-            {name: part.select_rows(index) for name, part in graphs.edge_inputs.items()},
-            graphs.target[index],
-        )
-        for index in rows
-    ]
+    return [graphs.select_graphs(index) for index in rows]
 
 
 def graph_sizes(graphs: GraphsSplit, cardinalities: Sequence[int] | None = None) -> dict[str, Any]:

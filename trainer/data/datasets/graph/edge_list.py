@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.core.dataset import Dataset
 from trainer.core.preprocessing import Preprocessing
+from trainer.core.split import FullBatchSplit
 from trainer.core.types import PositiveInt
 from trainer.data.encoding import table_encoder
+from trainer.data.encoding.tabular_graphs import TabularGraphs
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.edge_columns import Edges, read_edges
-from trainer.data.readers.edge_tables import GraphTables, TableDefaults, TableOptions, index_rows, read_full_column
+from trainer.data.readers.edge_table_options import TableDefaults, TableOptions
+from trainer.data.readers.edge_tables import GraphTables, index_rows, read_full_column
 from trainer.data.splits.graph_batches import GraphsSplit, make_node_splits, node_graph_sizes
 from trainer.data.splits.neighbor_sampler import neighbor_batches
 from trainer.data.splits.ragged import Ragged
@@ -23,7 +26,7 @@ from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
 
 
-class EdgeList(TableDefaults, Dataset):
+class EdgeList(TableDefaults, TabularGraphs):
     """Node classification or regression on one graph, read from nodes.csv and edges.csv.
 
     nodes.csv has ``id``, the target and features. A column ``split`` assigns nodes to splits; without it, labeled nodes
@@ -52,6 +55,7 @@ class EdgeList(TableDefaults, Dataset):
         **options: Unpack[TableOptions],
     ):
         self.fitted = fitted or Preprocessing()
+        self.options = options
         tables = GraphTables(options, self.fitted)
         edges = read_edges(tables)
         labels = tables.read_target(tables.nodes, target_kind, task_target, gaps=True)
@@ -60,16 +64,29 @@ class EdgeList(TableDefaults, Dataset):
         x = tables.encode_features(tables.nodes, parts[0])
         inputs = {"x": edges.node_degrees(len(tables.nodes)) if x is None else x, "edge_index": edges.endpoints}
         inputs |= edges.edge_inputs(tables, np.arange(len(tables.edges)))
-        train, self.val, self.test = make_node_splits(
-            inputs, encoded.values, [torch.from_numpy(part) for part in parts]
-        )
+        rows = [torch.from_numpy(part) for part in parts]
+        train, self.val, self.test = make_node_splits(inputs, encoded.values, rows, _name_nodes(tables.nodes))
         self.train = neighbor_batches(train, num_neighbors, tables.options["seed"])
         edge_sizes = {"edge_features": inputs["edge_attr"].shape[1], "num_relations": edges.num_edge_types}
         sizes = node_graph_sizes(inputs["x"]) | edge_sizes
         self.info = table_encoder.make_info(labels, encoded, self.train, self.test, sizes, tables.lines)
 
+    def encode_graph(self, tables: GraphTables, with_targets: bool) -> FullBatchSplit:
+        edges = read_edges(tables)
+        x = tables.encode_as_stored(tables.nodes)
+        inputs = {"x": edges.node_degrees(len(tables.nodes)) if x is None else x, "edge_index": edges.endpoints}
+        inputs |= edges.edge_inputs_as_stored(tables)
+        names = _name_nodes(tables.nodes)
+        if not with_targets:
+            return FullBatchSplit(inputs, None, None, names)
+        labels = tables.read_target(tables.nodes, None, None, gaps=True)
+        rows = torch.from_numpy(labels.known_mask).nonzero()[:, 0]
+        if not len(rows):
+            raise DataError(f"input: {tables.nodes.path} has no node with a target")
+        return FullBatchSplit(inputs, tables.fit_target(labels, rows.numpy()).values[rows], rows, names)
 
-class EdgeListGraphs(TableDefaults, Dataset):
+
+class EdgeListGraphs(TableDefaults, TabularGraphs):
     """Graph classification or regression, with the tables of ``EdgeList``.
 
     nodes.csv has a column ``graph``. The target of each graph and its ``split`` are in graphs.csv with a column
@@ -95,12 +112,12 @@ class EdgeListGraphs(TableDefaults, Dataset):
         **options: Unpack[TableOptions],
     ):
         self.fitted = fitted or Preprocessing()
+        self.options = options
         tables = GraphTables(options, self.fitted)
-        has_graph_table = (tables.folder / "graphs.csv").exists()
         graphs = (
             tables.read_table("graphs.csv")
-            if has_graph_table
-            else _graph_table_from_nodes(tables.nodes, str(options["target"]))
+            if tables.has_table("graphs.csv")
+            else _graph_table_from_nodes(tables.nodes, [str(options["target"])])
         )
         edges, graph_of_node = read_edges(tables), _graph_of_nodes(tables.nodes, graphs)
         graph_of_edge = _graph_of_edges(tables.edges, edges, graph_of_node)
@@ -111,22 +128,61 @@ class EdgeListGraphs(TableDefaults, Dataset):
         in_train = torch.zeros(len(graphs), dtype=torch.bool)
         in_train[parts[0]] = True
         x = tables.encode_features(tables.nodes, in_train[graph_of_node].nonzero()[:, 0].numpy())
-        inputs = {"x": edges.node_degrees(len(graph_of_node)) if x is None else x}
+        x = edges.node_degrees(len(graph_of_node)) if x is None else x
         edge_inputs = edges.edge_inputs(tables, edges.line[in_train[graph_of_edge]].unique().numpy())
-        nodes = _group_by_graph(inputs["x"], graph_of_node, len(graphs))
-        node_index = _index_within_graph(graph_of_node, nodes.lengths)
-        endpoints = _group_by_graph(node_index[edges.endpoints].t(), graph_of_edge, len(graphs))
-        edge_values = {name: _group_by_graph(value, graph_of_edge, len(graphs)) for name, value in edge_inputs.items()}
-        all_graphs = GraphsSplit({"x": nodes}, endpoints, edge_values, encoded.values)
+        all_graphs = _split_graphs(graphs, x, graph_of_node, edges, edge_inputs, encoded.values)
         self.train, self.val, self.test = make_graph_splits(all_graphs, map(torch.from_numpy, parts))
         sizes = graph_sizes(all_graphs) | {"num_relations": edges.num_edge_types}
         self.info = table_encoder.make_info(labels, encoded, self.train, self.test, sizes, tables.lines)
 
+    def encode_graph(self, tables: GraphTables, with_targets: bool) -> GraphsSplit:
+        target_columns = [str(self.options["target"])] if with_targets else []
+        graphs = (
+            tables.read_table("graphs.csv")
+            if tables.has_table("graphs.csv")
+            else _graph_table_from_nodes(tables.nodes, target_columns)
+        )
+        edges, graph_of_node = read_edges(tables), _graph_of_nodes(tables.nodes, graphs)
+        _graph_of_edges(tables.edges, edges, graph_of_node)
+        x = tables.encode_as_stored(tables.nodes)
+        x = edges.node_degrees(len(graph_of_node)) if x is None else x
+        edge_inputs, target = edges.edge_inputs_as_stored(tables), None
+        if with_targets:
+            labels = tables.read_target(graphs, None, None, gaps=False)
+            if not labels.known_mask.all():
+                row = int(labels.known_mask.argmin())
+                raise DataError(f"input: {graphs.describe_cell(row, labels.column)}: this run has no such target")
+            target = tables.fit_target(labels, np.arange(len(graphs))).values
+        return _split_graphs(graphs, x, graph_of_node, edges, edge_inputs, target)
 
-def _graph_table_from_nodes(nodes: Table, target: str) -> Table:
+
+def _name_nodes(nodes: Table) -> dict[str, Sequence[str]]:
+    """Return the columns that identify nodes: their id and, where ids are unique only within a graph, its name."""
+    titles = [title for title in ("graph", "id") if title in nodes.names]
+    return {title: nodes.columns[nodes.names.index(title)] for title in titles}
+
+
+def _split_graphs(
+    graphs: Table,
+    x: Tensor,
+    graph_of_node: Tensor,
+    edges: Edges,
+    edge_inputs: Mapping[str, Tensor],
+    target: Tensor | None,
+) -> GraphsSplit:
+    """Return the split of all graphs from the inputs of all nodes and edges."""
+    count, graph_of_edge = len(graphs), graph_of_node[edges.endpoints[0]]
+    nodes = _group_by_graph(x, graph_of_node, count)
+    node_index = _index_within_graph(graph_of_node, nodes.lengths)
+    endpoints = _group_by_graph(node_index[edges.endpoints].t(), graph_of_edge, count)
+    edge_values = {name: _group_by_graph(value, graph_of_edge, count) for name, value in edge_inputs.items()}
+    return GraphsSplit({"x": nodes}, endpoints, edge_values, target, ("graph", read_full_column(graphs, "graph")))
+
+
+def _graph_table_from_nodes(nodes: Table, targets: Sequence[str]) -> Table:
     """Return one row per graph, from its first node. Raises DataError where target or split differ within a graph."""
     graph_columns = [
-        nodes.find_column(target, "target"),
+        *(nodes.find_column(target, "target") for target in targets),
         *(column for column, name in enumerate(nodes.names) if name == "split"),
     ]
     first: dict[str, int] = {}
