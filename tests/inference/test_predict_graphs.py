@@ -166,3 +166,43 @@ def test_other_columns_and_categories_are_named(
     err = capsys.readouterr().err
     assert "columns that are not in the training table are ignored: age" in err
     assert "categories in column 'colour' that no training row has: violet" in err
+
+
+def cut_collection(folder: Path, count: int) -> Path:
+    """Write the first graphs of the training collection, without their classes."""
+    source, folder = Path(own_files.collection()), folder / "FEW"
+    folder.mkdir(parents=True)
+    for part, lines in {"graph_indicator": 5 * count, "node_labels": 5 * count}.items():
+        text = (source / f"RINGS_{part}.txt").read_text().splitlines()[:lines]
+        (folder / f"FEW_{part}.txt").write_text("\n".join(text))
+    edges = [line for line in (source / "RINGS_A.txt").read_text().splitlines() if int(line.split(",")[0]) <= 5 * count]
+    (folder / "FEW_A.txt").write_text("\n".join(edges))
+    return folder
+
+
+def test_graphs_of_another_collection_are_numbered(runs: MovedRuns, tmp_path: Path) -> None:
+    run = runs["tu"]
+    rows = {row["graph"]: row for row in predict(run.path, f"input={own_files.collection()}")}
+    assert list(rows) == list(range(1, 31))
+    for row in run.test_rows:
+        assert row["p_1"] == pytest.approx(rows[row["graph"]]["p_1"], rel=1e-6)
+    few = predict(run.path, f"input={cut_collection(tmp_path, 7)}", "batch_size=2")
+    assert are_close(few, [rows[graph] for graph in range(1, 8)])
+    (tmp_path / "FEW" / "FEW_node_labels.txt").unlink()
+    with pytest.raises(ConfigError, match="input: 0 columns of node_labels; this run has 1"):
+        predict(run.path, f"input={tmp_path / 'FEW'}")
+
+
+@pytest.mark.slow
+def test_collection_in_memory_is_that_of_files(runs: MovedRuns) -> None:
+    graphs, rings = [], [range(5 * graph, 5 * graph + 5) for graph in range(30)]
+    for number, ring in enumerate(rings):
+        edges = [(i, (i - 1) % 5) for i in range(5)] + [(0, 2)] * (number % 2 == 0)
+        ends = torch.tensor(edges + [(b, a) for a, b in edges]).t()
+        graphs.append({"x": torch.eye(3)[[node % 3 for node in ring]], "edge_index": ends})
+    model = trained_model.load(runs["tu"].path, "cpu")
+    expected = [row["p_1"] for row in predict(runs["tu"].path, f"input={own_files.collection()}")]
+    np.testing.assert_allclose(model.predict_proba(graphs)[:, 1], expected, rtol=1e-5)
+    graphs[1].pop("x")
+    with pytest.raises(ConfigError, match="graph 2: x is missing"):
+        model.predict(graphs)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, cast
 
 from trainer.core.dataset import Dataset
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.split import Split
 from trainer.data.encoding import graph_objects
+from trainer.data.encoding.input_errors import name_input
 from trainer.data.readers.edge_table_options import TableOptions
 from trainer.data.readers.edge_tables import GraphTables
-from trainer.utils.errors import DataError
 
 
 class TabularGraphs(Dataset):
@@ -35,7 +34,7 @@ class TabularGraphs(Dataset):
             path: Folder with files of the same names as those of training.
             with_targets: Read the targets too.
         """
-        with _name_input():
+        with name_input():
             tables = GraphTables(cast(TableOptions, {**self.options, "path": path}), self._copy_fitted())
             yield self.encode_graph(tables, with_targets)
 
@@ -55,17 +54,3 @@ class TabularGraphs(Dataset):
         """Return the preprocessing as that of a saved run, which is not fitted again."""
         assert self.fitted is not None
         return Preprocessing(self.fitted.values, self.fitted.version)
-
-
-@contextmanager
-def _name_input() -> Iterator[None]:
-    """Replace the argument ``path`` in messages, which is that of the training files."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError(
-            *(
-                f"input: {problem.removeprefix('path: ')}" if problem.startswith("path: ") else problem
-                for problem in error.problems
-            )
-        ) from None

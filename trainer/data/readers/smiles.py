@@ -41,7 +41,10 @@ def parse_smiles(smiles: str) -> tuple[Tensor, Tensor, Tensor]:
         ValueError: The text is not a molecule, or an atom has no code in ``CARDINALITIES``.
     """
     chem = import_rdkit()
-    molecule = chem.MolFromSmiles(smiles.strip())
+    from rdkit import rdBase
+
+    with rdBase.BlockLogs():  # the error below says it in one line
+        molecule = chem.MolFromSmiles(smiles.strip())
     if molecule is None or not molecule.GetNumAtoms():
         raise ValueError(f"{smiles!r} is not a valid SMILES string")
     atoms = torch.tensor([_atom_codes(atom) for atom in molecule.GetAtoms()])

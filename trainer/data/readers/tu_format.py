@@ -34,7 +34,7 @@ class GraphCollection:
         edges: Node indices within the graph, (E, 2).
         edge_codes: One-hot edge labels, (E, L).
         edge_values: Edge attributes, (E, A).
-        label: Index into ``classes``, (G,).
+        label: Index into ``classes``, (G,); None if the labels were not read.
         classes: Class names.
     """
 
@@ -43,13 +43,23 @@ class GraphCollection:
     edges: Ragged
     edge_codes: Ragged
     edge_values: Ragged
-    label: Tensor
+    label: Tensor | None
     classes: list[str]
+
+    def require_label(self) -> Tensor:
+        """Return the labels.
+
+        Raises:
+            ValueError: They were not read.
+        """
+        if self.label is None:
+            raise ValueError("these graphs have no labels")
+        return self.label
 
     def graph_keys(self) -> RowKeys:
         """Return a key (G,) for each graph from its edges, nodes and class."""
         parts = (self.node_codes, self.node_values, self.edges, self.edge_codes, self.edge_values)
-        rows = zip(self.label, *(part.values.split(part.lengths.tolist()) for part in parts), strict=True)
+        rows = zip(self.require_label(), *(part.values.split(part.lengths.tolist()) for part in parts), strict=True)
         return make_content_keys(b"|".join(part.numpy().tobytes() for part in row) for row in rows)
 
 
@@ -83,7 +93,7 @@ def _list_collections(folder: Path) -> list[str]:
     return sorted(name.removesuffix("_A.txt") for name in names if not name.startswith("."))
 
 
-def read(folder: Path, name: str, fitted: Preprocessing) -> GraphCollection:
+def read(folder: Path, name: str, fitted: Preprocessing, *, with_labels: bool = True) -> GraphCollection:
     """Read the data set ``name`` in a folder.
 
     ``_A`` has one edge per line, ``source, target``, with nodes numbered from 1 over all graphs; ``_graph_indicator``
@@ -95,6 +105,7 @@ def read(folder: Path, name: str, fitted: Preprocessing) -> GraphCollection:
         folder: Folder with the files.
         name: Name of the data set.
         fitted: Preprocessing, which stores the labels of a run.
+        with_labels: Read ``_graph_labels``; otherwise it may be missing.
 
     Raises:
         DataError: A file violates this format; the message has file and line.
@@ -102,33 +113,40 @@ def read(folder: Path, name: str, fitted: Preprocessing) -> GraphCollection:
     paths = {part: folder / f"{name}_{part}.txt" for part in ("A", "graph_indicator", "graph_labels")}
     pairs = _read_numbers(paths["A"], integers=True, columns=2) - 1
     graph = _read_numbers(paths["graph_indicator"], integers=True, columns=1)[:, 0] - 1
-    label = _read_numbers(paths["graph_labels"], integers=True, columns=1)[:, 0]
-    _check_graphs(paths["graph_indicator"], graph, len(label))
+    label = _read_numbers(paths["graph_labels"], integers=True, columns=1)[:, 0] if with_labels else None
+    num_graphs = int(graph[-1]) + 1 if label is None else len(label)
+    _check_graphs(paths["graph_indicator"], graph, num_graphs)
     _check_edges(paths["A"], pairs, graph)
 
-    sizes = graph.bincount(minlength=len(label))
+    sizes = graph.bincount(minlength=num_graphs)
     order = graph[pairs[:, 0]].argsort(stable=True)
-    edges_of = graph[pairs[:, 0]].bincount(minlength=len(label))
+    edges_of = graph[pairs[:, 0]].bincount(minlength=num_graphs)
     first = sizes.cumsum(0) - sizes
 
     def read_part(part: str, integers: bool, rows: int) -> Tensor:
         return _read_optional(folder / f"{name}_{part}.txt", integers, rows)
 
     nodes, edges = len(graph), len(pairs)
-    classes = fitted.get_or_fit("classes", lambda: [str(int(value)) for value in label.unique()])
-    unknown = sorted({str(int(value)) for value in label.unique()} - set(classes))
-    if unknown:
-        raise DataError(f"path: {paths['graph_labels']}: this run has no class {', '.join(unknown)}")
-    label = torch.tensor([classes.index(str(value)) for value in label.tolist()])
+    classes = _find_classes(fitted, label, paths["graph_labels"])
     return GraphCollection(
         Ragged(_one_hot(fitted, "node_labels", read_part("node_labels", True, nodes)), sizes),
         Ragged(read_part("node_attributes", False, nodes).float(), sizes),
         Ragged((pairs - first[graph[pairs[:, 0]]][:, None])[order], edges_of),
         Ragged(_one_hot(fitted, "edge_labels", read_part("edge_labels", True, edges))[order], edges_of),
         Ragged(read_part("edge_attributes", False, edges).float()[order], edges_of),
-        label,
+        None if label is None else torch.tensor([classes.index(str(value)) for value in label.tolist()]),
         classes,
     )
+
+
+def _find_classes(fitted: Preprocessing, label: Tensor | None, path: Path) -> list[str]:
+    """Return the class names. Raises DataError for labels that a saved run does not have."""
+    found = [] if label is None else [str(int(value)) for value in label.unique()]
+    classes: list[str] = fitted.get_or_fit("classes", lambda: found)
+    unknown = sorted(set(found) - set(classes))
+    if unknown:
+        raise DataError(f"path: {path}: this run has no class {', '.join(unknown)}")
+    return classes
 
 
 def _read_numbers(path: Path, integers: bool, columns: int | None = None) -> Tensor:

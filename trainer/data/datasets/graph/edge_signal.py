@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.split import FullBatchSplit
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt
+from trainer.data.encoding.graph_dataset import GraphDataset
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import node_graph_sizes
 from trainer.utils.errors import DataError
 
 
-class EdgeSignal(Dataset):
+class EdgeSignal(GraphDataset):
     """Node regression on the edge-weighted mean of neighbor features.
 
     ``y_i = mean_j e_ji x_j + noise`` over the edges j -> i, with one standard normal feature per node and per edge; the

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo, TargetInfo
+from trainer.core.split import Split
 from trainer.core.types import NonNegativeInt
+from trainer.data.encoding import text_rows
+from trainer.data.encoding.graph_dataset import GraphDataset
+from trainer.data.encoding.text_rows import SkippedRows
 from trainer.data.readers import delimited, smiles
 from trainer.data.readers.download import Source, fetch_files
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import GraphsSplit
 from trainer.data.splits.ragged import Ragged
 from trainer.data.splits.whole_graphs import graph_sizes, make_graph_splits
+from trainer.utils.errors import DataError
 
 URL = (
     "https://raw.githubusercontent.com/csjtx1021/DGBO/8b0f28bd3ffd0ee9eadf2361d53f0740010c83de/datasets/"
@@ -26,10 +34,12 @@ SOURCES = (
     Source("esol/raw/delaney-processed.csv", "111f0548e337a8003d914f42d3dd5a7d86de096fa93dbf5451eb2a3f8e3b0eeb", None),
     Source("delaney-processed.csv", "a51dcc10593a9f5b11fbf94bfc7504f7ef13eb133066fa5baf02e509efaae0b4", URL),
 )
+CHUNK_ROWS = 5000
+"""Molecules per chunk."""
 TARGET = "measured log solubility in mols per litre"
 
 
-class ESOL(Dataset):
+class ESOL(GraphDataset):
     """Regression of the measured log solubility (mol/l) of 1128 molecules.
 
     Nine integer features per atom and eleven per bond (``smiles.parse_smiles``). Errors are in log mol/l. Random splits
@@ -63,6 +73,7 @@ class ESOL(Dataset):
             Ragged.from_rows(bonds),
             {"edge_attr": Ragged.from_rows(bond_features)},
             (target - mean) / std,
+            ("smiles", column["smiles"]),
         )
         self.train, self.val, self.test = make_graph_splits(graphs, order)
         scale = float(std)
@@ -71,6 +82,90 @@ class ESOL(Dataset):
             baseline=baselines.mean_prediction(self.train, self.test, scale),
             target=TargetInfo(scale=scale, mean=float(mean)),
         )
+
+    def read_chunks(
+        self, path: str, with_targets: bool = False, on_error: Literal["error", "skip"] = "error"
+    ) -> Iterator[Split]:
+        """Read molecules: a table with a column ``smiles``, or a text file with one SMILES string per line.
+
+        Args:
+            path: Table (.csv, .tsv), or text file.
+            with_targets: Read the column of the measured solubility too, named as in the published table.
+            on_error: Refuse a string that is not a molecule, or skip it.
+
+        Raises:
+            DataError: The file cannot be read, or a string is not a molecule.
+        """
+        smiles.import_rdkit()
+        rows = _read_table(path, with_targets) if Path(path).suffix.lower() in (".csv", ".tsv") else _read_lines(path)
+        if with_targets and Path(path).suffix.lower() not in (".csv", ".tsv"):
+            raise DataError(f"input: {path} has no column {TARGET!r}; give a table (.csv)")
+        skipped, num_rows = SkippedRows("input"), 0
+        while chunk := list(islice(rows, CHUNK_ROWS)):
+            molecules = list(_parse_molecules(chunk, skipped if on_error == "skip" else None))
+            num_rows += len(molecules)
+            if molecules:
+                yield self._make_split(molecules)
+        skipped.report(num_rows)
+
+    def encode_rows(self, rows: Any) -> Split:
+        """Encode molecules.
+
+        Args:
+            rows: List of SMILES strings, or of graphs with ``x``, ``edge_index`` and ``edge_attr``.
+        """
+        if not isinstance(rows, str) and isinstance(rows, Sequence) and all(isinstance(row, str) for row in rows):
+            texts = [(f"row {number}", text, None) for number, text in enumerate(rows, 1)]
+            return self._make_split(list(_parse_molecules(texts, None, "rows")))
+        return super().encode_rows(rows)
+
+    def _make_split(self, molecules: Sequence[tuple[str, tuple[Tensor, ...], float | None]]) -> GraphsSplit:
+        atoms, bonds, bond_features = zip(*(graph for _, graph, _ in molecules), strict=True)
+        values = [value for _, _, value in molecules if value is not None]
+        info = self.info.target
+        target = (torch.tensor(values)[:, None] - (info.mean or 0.0)) / info.scale if values else None
+        return GraphsSplit(
+            {"x": Ragged.from_rows(atoms)},
+            Ragged.from_rows(bonds),
+            {"edge_attr": Ragged.from_rows(bond_features)},
+            target,
+            ("smiles", [text for text, _, _ in molecules]),
+        )
+
+
+def _read_lines(path: str) -> Iterator[tuple[str, str, None]]:
+    """Yield location and SMILES string, the first word, of each line."""
+    for row in text_rows.read_lines(path, "utf-8"):
+        words = row.text.split()
+        yield row.location, words[0] if words else "", None
+
+
+def _read_table(path: str, with_targets: bool) -> Iterator[tuple[str, str, float | None]]:
+    """Yield location, SMILES string and solubility of each row."""
+    table = delimited.read(path, "input", None, True, "utf-8")
+    column = table.find_column("smiles", "input")
+    target = table.find_column(TARGET, "input") if with_targets else None
+    for row, text in enumerate(table.columns[column]):
+        value = None
+        if target is not None:
+            try:
+                value = float(table.columns[target][row])
+            except ValueError:
+                raise DataError(f"input: {table.describe_cell(row, target)}: this is not a number") from None
+        yield table.describe_cell(row, column), text, value
+
+
+def _parse_molecules(
+    rows: Iterable[tuple[str, str, float | None]], skipped: SkippedRows | None, source: str = "input"
+) -> Iterator[tuple[str, tuple[Tensor, ...], float | None]]:
+    """Yield SMILES string, graph and solubility of each row. Raises DataError unless invalid ones are skipped."""
+    for location, text, value in rows:
+        try:
+            yield text, smiles.parse_smiles(text), value
+        except ValueError as error:
+            if skipped is None:
+                raise DataError(f"{source}: {location}: {error}") from None
+            skipped.add(f"{location}: {error}")
 
 
 def find_table(data_dir: str | None) -> Path:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import warnings
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
+from trainer.data.encoding.graph_dataset import GraphDataset
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import make_node_splits, node_graph_sizes
 from trainer.utils.errors import DataError
 
 
-class Karate(Dataset):
+class Karate(GraphDataset):
     """Zachary's karate club: node classification of 34 members with 78 edges into 4 communities.
 
     Features are one-hot node ids. One member of each community is for training, ``val_nodes`` random others for

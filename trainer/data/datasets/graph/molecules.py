@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt
+from trainer.data.encoding.graph_dataset import GraphDataset
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import GraphsSplit
 from trainer.data.splits.ragged import Ragged
@@ -28,7 +28,7 @@ ATOMS = 0.78
 """Standard deviation of the contribution of atoms; that of bonds is the option ``bonds``."""
 
 
-class MoleculeLike(Dataset):
+class MoleculeLike(GraphDataset):
     """Graph regression on random trees and rings that resemble molecules.
 
     Trees of 5 to 25 atoms, some grown on a ring of 5 or 6, with at most four bonds per atom. Nine integer features per

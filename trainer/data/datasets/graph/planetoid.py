@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX
-from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
+from trainer.data.encoding.graph_dataset import GraphDataset
 from trainer.data.readers.download import Source, fetch_files
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import make_node_splits, node_graph_sizes
@@ -48,7 +48,7 @@ NUM_VAL_NODES = 500
 """Validation nodes; they follow the labeled ones in the files."""
 
 
-class Planetoid(Dataset):
+class Planetoid(GraphDataset):
     """Cora and Citeseer citation networks with the public split.
 
     20 training nodes per class, 500 for validation, 1000 for test. Edges are undirected; duplicates and self-loops in

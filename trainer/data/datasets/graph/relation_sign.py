@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeInt, PositiveInt
+from trainer.data.encoding.graph_dataset import GraphDataset
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import consecutive_node_split, make_node_splits, node_graph_sizes
 
 
-class RelationSign(Dataset):
+class RelationSign(GraphDataset):
     """Node classification by the sign of a relation-weighted sum over neighbors.
 
     ``y_i = [sum_(j -> i) w_r x_j0 > 0]`` with r the relation of the edge and w evenly spaced from -1 to 1. Each node

@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
+from trainer.data.encoding.graph_dataset import GraphDataset
 from trainer.data.generators.stochastic_block_model import block_graph
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import consecutive_node_split, make_node_splits, node_graph_sizes
 
 
-class StochasticBlockModel(Dataset):
+class StochasticBlockModel(GraphDataset):
     """Stochastic block model with block-dependent features.
 
     Two nodes are linked with probability ``p_within`` in the same block and ``p_across`` otherwise; features are

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from trainer.core.class_sizes import class_sizes
-from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing
+from trainer.core.split import Split
 from trainer.core.types import DataPath, NonNegativeInt, PositiveInt
+from trainer.data.encoding.graph_dataset import GraphDataset
+from trainer.data.encoding.graph_objects import list_graphs
+from trainer.data.encoding.input_errors import name_input
 from trainer.data.encoding.standardization import tensor_mean_and_scale
 from trainer.data.readers import tu_format
 from trainer.data.readers.download import Source, fetch_files
@@ -44,7 +49,7 @@ SHA256 = {
 }
 
 
-class TU(Dataset):
+class TU(GraphDataset):
     """Graph classification data set in the TU format.
 
     Node and edge labels are one-hot, attributes have mean 0 and standard deviation 1 over the training graphs; nodes
@@ -81,22 +86,19 @@ class TU(Dataset):
         fitted: Preprocessing | None = None,
     ):
         self.fitted = fitted = fitted or Preprocessing()
+        self.options = {"name": name}
         collection = tu_format.read(*tu_format.find_collection(path, name), fitted)
-        num_graphs = len(collection.label)
+        label = collection.require_label()
+        num_graphs = len(label)
         if folds < 3 or folds > num_graphs:
             raise DataError(f"folds: {folds} given; it must be 3 (train, validation, test) to {num_graphs} (graphs)")
         if fold >= folds:
             raise DataError(f"fold: {fold} given; it must be in 0..{folds - 1} for {folds} folds")
         rows = fitted.split_rows(
             collection.graph_keys(),
-            lambda: splitting.split_by_fold(splitting.make_folds(collection.label, folds, seed), fold),
+            lambda: splitting.split_by_fold(splitting.make_folds(label, folds, seed), fold),
         )
-
-        has_features = collection.node_codes.values.shape[1] + collection.node_values.values.shape[1]
-        values = collection.node_values if has_features else _node_degrees(collection)
-        x = _node_features(fitted, "node_scale", collection.node_codes, values, rows[0])
-        edge_attr = _node_features(fitted, "edge_scale", collection.edge_codes, collection.edge_values, rows[0])
-        graph_split = GraphsSplit({"x": x}, collection.edges, {"edge_attr": edge_attr}, collection.label)
+        graph_split = _encode_graphs(collection, fitted, rows[0])
         self.train, self.val, self.test = make_graph_splits(graph_split, rows)
         classes = len(collection.classes)
         self.info = DatasetInfo(
@@ -104,6 +106,78 @@ class TU(Dataset):
             baseline=baselines.majority_class(self.train, self.test, classes),
             class_names=collection.classes,
         )
+
+    def read_chunks(self, path: str, with_targets: bool = False) -> Iterator[Split]:
+        """Read another data set in the TU format.
+
+        Args:
+            path: Directory with files as those of training; if it has several data sets, that of the same name is read.
+            with_targets: Read the classes too; otherwise NAME_graph_labels.txt may be missing.
+        """
+        assert self.fitted is not None
+        fitted = Preprocessing(self.fitted.values, self.fitted.version)
+        with name_input():
+            collection = tu_format.read(*self._find_collection(path), fitted, with_labels=with_targets)
+            yield _encode_graphs(collection, fitted, torch.zeros(0, dtype=torch.long))
+
+    def _find_collection(self, path: str) -> tuple[Path, str]:
+        name = self.options.get("name")
+        try:
+            return tu_format.find_collection(path, None)
+        except DataError:
+            if name is None:
+                raise
+            return tu_format.find_collection(path, name)
+
+    def encode_rows(self, rows: Any) -> Split:
+        """Encode graphs as those of ``torch_geometric.datasets.TUDataset``.
+
+        Args:
+            rows: List of graphs with ``edge_index``, and ``x`` and ``edge_attr`` if the training graphs have labels or
+                attributes: attributes first, then one-hot labels in ascending order.
+        """
+        graphs = [
+            {
+                "edge_index": torch.as_tensor(graph["edge_index"]),
+                "x": self._encode_matrix(graph, "x", "node", number),
+                "edge_attr": self._encode_matrix(graph, "edge_attr", "edge", number),
+            }
+            for number, graph in enumerate(list_graphs(rows), 1)
+        ]
+        return super().encode_rows(graphs)
+
+    def _encode_matrix(self, graph: Any, name: str, kind: Literal["node", "edge"], number: int) -> Tensor:
+        """Return one-hot labels, followed by standardized attributes or by the degree of nodes without either."""
+        assert self.fitted is not None
+        edges, scale = torch.as_tensor(graph["edge_index"]), self.fitted.values.get(f"{kind}_scale")
+        num_labels = sum(map(len, self.fitted.get(f"{kind}_labels")))
+        num_values = 0 if scale is None else len(scale["mean"])
+        if name not in graph and not num_labels and kind == "node":
+            count = int(graph["num_nodes"]) if "num_nodes" in graph else int(edges.max()) + 1
+            values = edges[1].bincount(minlength=count).float()[:, None]
+        elif not num_labels + num_values:
+            return torch.zeros(edges.shape[1], 0)
+        elif name not in graph:
+            raise DataError(f"rows: graph {number}: {name} is missing")
+        else:
+            values = torch.as_tensor(graph[name]).float()
+        if values.shape[1:] != (num_values + num_labels,):
+            raise DataError(
+                f"rows: graph {number}: {name} has the shape {tuple(values.shape)}; it must have {num_values}"
+                f" attributes and {num_labels} labels"
+            )
+        values, codes = values.split([num_values, num_labels], 1)
+        return codes if scale is None else torch.cat((codes, (values - scale["mean"]) / scale["std"]), 1)
+
+
+def _encode_graphs(collection: tu_format.GraphCollection, fitted: Preprocessing, train: Tensor) -> GraphsSplit:
+    """Encode graphs, with scales fitted on the graphs ``train`` unless they are stored."""
+    has_features = collection.node_codes.values.shape[1] + collection.node_values.values.shape[1]
+    values = collection.node_values if has_features else _node_degrees(collection)
+    x = _node_features(fitted, "node_scale", collection.node_codes, values, train)
+    edge_attr = _node_features(fitted, "edge_scale", collection.edge_codes, collection.edge_values, train)
+    names = ("graph", range(1, len(x) + 1))
+    return GraphsSplit({"x": x}, collection.edges, {"edge_attr": edge_attr}, collection.label, names)
 
 
 class PinnedTU(TU):
@@ -153,6 +227,8 @@ def _node_degrees(collection: tu_format.GraphCollection) -> Ragged:
 
 def _node_features(fitted: Preprocessing, name: str, codes: Ragged, values: Ragged, train: Tensor) -> Ragged:
     """Concatenate codes with values, which are standardized by the training graphs."""
+    if fitted.is_stored:
+        _check_width(values.values.shape[1], name, fitted)
     if not values.values.shape[1]:
         return codes
 
@@ -163,3 +239,11 @@ def _node_features(fitted: Preprocessing, name: str, codes: Ragged, values: Ragg
     scale = fitted.get_or_fit(name, fit_scale)
     scaled = (values.values - scale["mean"]) / scale["std"]
     return Ragged(torch.cat((codes.values, scaled), 1), codes.lengths)
+
+
+def _check_width(width: int, name: str, fitted: Preprocessing) -> None:
+    """Raise DataError if the graphs have other attributes than those of a saved run."""
+    expected = len(fitted.values[name]["mean"]) if name in fitted.values else 0
+    if width != expected:
+        kind = name.partition("_")[0]
+        raise DataError(f"path: {width} {kind} attributes; this run has {expected}")
