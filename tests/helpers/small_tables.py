@@ -49,6 +49,12 @@ def people(count: int = 40) -> list[str]:
     return ["size,colour,y", *(f"{i * 0.5}, {kinds[i % 3]},{'yes' if i % 2 else 'no'}" for i in range(count))]
 
 
+def with_gaps(count: int = 99) -> list[str]:
+    """Return the lines of a table whose number and category are sometimes missing."""
+    rows = (f"{i * 0.5 if i % 5 else '?'},{'ab'[i % 2] if i % 7 else ''},{i % 2}" for i in range(count))
+    return ["size,colour,y", *rows]
+
+
 def problem(path: Path, target: str | int = "y", **changes: Any) -> str:
     with pytest.raises(DataError) as caught:
         load(path, target, **changes)

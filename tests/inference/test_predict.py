@@ -33,7 +33,7 @@ def test_predicted_labels_have_the_reported_accuracy(run: Path, tmp_path: Path) 
 
 def test_unknown_suffix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"output: .* given; the suffix must be one of \.csv, \.parquet"):
-        prediction_files.check_output(tmp_path / "labels.xlsx")
+        prediction_files.check_output(tmp_path / "labels.xlsx", tmp_path)
 
 
 def test_nothing_is_written_on_an_error(run: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from trainer.cli import argv, show
+from trainer.cli import argv, evaluate, show
 from trainer.utils import signals, stdio
 from trainer.utils.errors import ConfigError, SystemFault, UserError
 from trainer.utils.gc_pause import pause_gc
@@ -72,7 +72,7 @@ def run_command(arguments: Sequence[str]) -> int:
         "list": show.list_options,
         "show": show.show_details,
         "resume": resume_run,
-        "evaluate": evaluate_run,
+        "evaluate": evaluate.evaluate_run,
         "predict": predict_run,
         "sample": sample_run,
         "score": score_run,
@@ -175,19 +175,6 @@ def resume_run(arguments: Sequence[str]) -> int:
     with pause_gc(freeze=True):
         from trainer.runs import train
     train.resume_run(saved)
-    return 0
-
-
-def evaluate_run(arguments: Sequence[str]) -> int:
-    """Run ``train evaluate RUN [key=value ...]``."""
-    from trainer.cli import verb_args
-    from trainer.runs import run_overrides
-
-    saved, rest = run_overrides.load_from_args("evaluate", arguments)
-    verb_args.parse_verb_args("evaluate", rest, {})
-    with pause_gc(freeze=True):
-        from trainer.inference import evaluate
-    evaluate.evaluate_run(saved)
     return 0
 
 

@@ -48,7 +48,10 @@ def parse_verb_args(verb: str, words: Sequence[str], parameters: Mapping[str, Pa
         if not equals or key not in parameters:
             problems.append(_describe_unknown_key(verb, word, parameters))
             continue
-        value = text if is_valid_value(text, parameters[key].kind) else _parse_value(text)
+        parsed, kind = _parse_value(text), parameters[key].kind
+        # A column is given by its name or its number.
+        is_literal = not is_valid_value(text, kind) or (type(parsed) is int and is_valid_value(parsed, kind))
+        value = parsed if is_literal else text
         if not is_valid_value(value, parameters[key].kind):
             problems.append(f"{verb} {key}: {text!r} given; it must be {describe_type(parameters[key].kind)}")
         values[key] = value

@@ -24,12 +24,15 @@ class Batch:
         index: Row numbers (B,) within the split, int64, for error messages and captions.
         output_index: Rows (K,) of the model output that the K targets belong to, if the model needs more inputs than it
             is scored on, such as all nodes of a graph. None for all rows.
+        output: Output of the model (B, ...) or (K, ...) that was computed before, instead of the inputs; None computes
+            it.
     """
 
     inputs: dict[str, Tensor]
     target: Tensor | None
     index: Tensor
     output_index: Tensor | None = None
+    output: Tensor | None = None
 
     def __len__(self) -> int:
         return self.index.numel()

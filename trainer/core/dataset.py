@@ -120,9 +120,13 @@ class Dataset(ABC):
         if self.has_label_maps(prediction):
             return self._decode_label_maps(prediction, split, first)
         fields = {name: values for name, values in prediction.items() if name != "target"}
-        columns = split.get_output_columns(first) | predictions.decode(fields, self.info)
+        decoded = predictions.decode(fields, self.info)
         target = predictions.decode_target(prediction["target"], self.info) if "target" in prediction else None
-        return DecodedPrediction(columns if target is None else columns | {"target": target})
+        decoded |= {} if target is None else {"target": target}
+        # An identifier may have the name of a prediction: a table of labels to be predicted again.
+        identifiers = split.get_output_columns(first).items()
+        named = {f"{title} (input)" if title in decoded else title: cells for title, cells in identifiers}
+        return DecodedPrediction(named | decoded)
 
     def has_label_maps(self, prediction: Prediction) -> bool:
         """Return whether a prediction has the class of each pixel of images, (K, H, W), which are decoded to masks."""

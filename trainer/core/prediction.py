@@ -139,7 +139,7 @@ def to_plain_cells(column: Column) -> list[Any]:
 
 
 def _to_plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, list):
         return [_to_plain(item) for item in value]

@@ -77,6 +77,9 @@ class Task(nn.Module, ABC):
     predicts_classes: ClassVar[bool] = False
     """Whether the model returns the logits of the class of each row, so that ``task.classifier`` may name a run."""
 
+    scores_outputs: ClassVar[bool] = False
+    """Whether ``score`` depends on a batch only through ``forward_batch`` and the targets."""
+
     needs_targets_to_score: bool = False
     """Whether ``score_rows`` needs targets, because the model is conditioned on them."""
 
@@ -183,6 +186,9 @@ class Task(nn.Module, ABC):
             totals: Totals of ``score`` over all batches, on the CPU.
         """
 
+    def report_all_metrics(self) -> None:
+        """Report every metric that the task can compute from now on, for a complete evaluation."""
+
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
         """Return the validation loss, on the scale of the training loss; None if it is not among the metrics.
 
@@ -228,6 +234,8 @@ class Task(nn.Module, ABC):
 
     def forward_batch(self, batch: Batch) -> Tensor:
         """Return the model output (B, ...) for a batch, or its rows (K, ...) at ``batch.output_index`` if given."""
+        if batch.output is not None:
+            return batch.output
         output: Tensor = self.model(**self.select_model_inputs(batch))
         return output if batch.output_index is None else output.index_select(0, batch.output_index)
 

@@ -126,6 +126,11 @@ def find_user_paths(kind: type[Dataset], options: Mapping[str, Any]) -> dict[str
     )
 
 
+def list_user_paths(config: Config) -> list[Path]:
+    """Return the user's files and folders that the data set of a configuration reads."""
+    return list(_find_user_files(config)[1].values())
+
+
 def _resolve_paths(config: Config) -> dict[str, Any]:
     """Return the configuration with data paths relative to the directory where the run was started.
 

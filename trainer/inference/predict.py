@@ -14,12 +14,14 @@ from trainer.core.dataset import Dataset
 from trainer.core.prediction import DecodedPrediction
 from trainer.core.split import Split
 from trainer.core.task import Task
-from trainer.engine import evaluation, factory
+from trainer.engine import dataset_loading, evaluation, factory
 from trainer.engine.config_errors import explain_errors
 from trainer.inference import best_rows, prediction_output
 from trainer.inference.load_run import load_run
+from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_count
-from trainer.viz.console import print_line, show_warnings
+from trainer.viz import preview_table
+from trainer.viz.console import console, print_line, show_warnings
 
 
 def predict_run(
@@ -46,7 +48,8 @@ def predict_run(
     Raises:
         ConfigError: The data set cannot read the file, or the output cannot be written; no file is left.
     """
-    prediction_output.check_suffix(output)
+    inputs = [*dataset_loading.list_user_paths(config), *([] if input_path is None else [Path(input_path)])]
+    prediction_output.check_file(output, Path(config.run_dir), inputs)
     task, data = load_run(config, reads_files=input_path is None and not read_options)
     count = 0
     with (
@@ -55,13 +58,16 @@ def predict_run(
             _predict_chunks(config, task, data, input_path, batch_size, read_options or {}, predict_options or {})
         ) as chunks,
     ):
-        first_chunk = next(chunks)
+        first_chunk = next(chunks, None)
+        if first_chunk is None:
+            raise ConfigError(f"input: {input_path} has no rows")
         has_images = bool(first_chunk.images)
         path = prediction_output.choose_path(output, Path(config.run_dir), has_images=has_images)
         with prediction_output.open_writer(path, has_images=has_images) as writer:
             for decoded in chain((first_chunk,), chunks):
                 writer.write(decoded)
                 count += len(next(iter(decoded.columns.values())))
+    console.print(preview_table.build_preview_table(first_chunk.columns, console.width))
     print_line(f"{format_count(count, 'row')} predicted, written to {path}")
     return path
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
 from trainer.core.prediction import Column, to_plain_cells
+from trainer.inference.column_arrays import make_arrow_array, make_numpy_array, make_ragged_error
 from trainer.utils import atomic_write
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import ConfigError, SystemFault
 from trainer.utils.paths import describe_missing_path
 from trainer.utils.suggest import did_you_mean
+from trainer.utils.text import escape_unencodable
 
 DEFAULT_NAME = "predictions.csv"
 
@@ -31,35 +35,56 @@ class PredictionWriter(ABC):
     def __init__(self, path: Path):
         self.path = path
 
-    @abstractmethod
     def write(self, columns: Mapping[str, Column]) -> None:
         """Append rows.
 
         Args:
             columns: Cells (K, ...) of each column, by title; the same titles in every call.
         """
+        self._append({escape_unencodable(name, "utf-8"): _escape_surrogates(cells) for name, cells in columns.items()})
+
+    @abstractmethod
+    def _append(self, columns: Mapping[str, Column]) -> None:
+        """Append rows whose texts can be encoded."""
 
     @abstractmethod
     def close(self) -> None:
         """Finish the file."""
 
+    @abstractmethod
+    def abort(self) -> None:
+        """Release the file, which will be removed."""
+
+
+class _LineFeedFile:
+    """Text file that ends lines with a line feed; csv quotes a carriage return only if it is part of its line end."""
+
+    def __init__(self, file: TextIO):
+        self._file = file
+
+    def write(self, line: str) -> int:
+        return self._file.write(f"{line[:-2]}\n")
+
 
 class CSVWriter(PredictionWriter):
-    """Comma-separated text with a header; cells of several values are JSON lists."""
+    """Comma-separated text with a header: missing values are empty, cells of several values are JSON lists."""
 
     def __init__(self, path: Path):
         super().__init__(path)
         self._file = path.open("w", newline="", encoding="utf-8")
-        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._writer = csv.writer(_LineFeedFile(self._file), lineterminator="\r\n")
         self._has_header = False
 
-    def write(self, columns: Mapping[str, Column]) -> None:
+    def _append(self, columns: Mapping[str, Column]) -> None:
         if not self._has_header:
             self._writer.writerow(columns)
             self._has_header = True
         self._writer.writerows(zip(*map(_format_cells, columns.values()), strict=True))
 
     def close(self) -> None:
+        self._file.close()
+
+    def abort(self) -> None:
         self._file.close()
 
 
@@ -70,7 +95,7 @@ class JSONLinesWriter(PredictionWriter):
         super().__init__(path)
         self._file = path.open("w", encoding="utf-8")
 
-    def write(self, columns: Mapping[str, Column]) -> None:
+    def _append(self, columns: Mapping[str, Column]) -> None:
         cells = [to_plain_cells(column) for column in columns.values()]
         for row in zip(*cells, strict=True):
             self._file.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) + "\n")
@@ -78,12 +103,15 @@ class JSONLinesWriter(PredictionWriter):
     def close(self) -> None:
         self._file.close()
 
+    def abort(self) -> None:
+        self._file.close()
+
 
 class ParquetWriter(PredictionWriter):
-    """Apache Parquet, one row group per chunk.
+    """Apache Parquet, one row group per chunk, whose types are those of the first chunk.
 
     Raises:
-        ConfigError: pyarrow is not installed.
+        ConfigError: pyarrow is not installed, or a column changes its type.
     """
 
     def __init__(self, path: Path):
@@ -96,18 +124,17 @@ class ParquetWriter(PredictionWriter):
             ) from None
         self._writer: Any = None
 
-    def write(self, columns: Mapping[str, Column]) -> None:
+    def _append(self, columns: Mapping[str, Column]) -> None:
         import pyarrow
         import pyarrow.parquet
 
-        arrays = {
-            name: list(column) if isinstance(column, np.ndarray) and column.ndim > 1 else column
-            for name, column in columns.items()
-        }
         if self._writer is None:
+            arrays = {name: make_arrow_array(name, column) for name, column in columns.items()}
             table = pyarrow.table(arrays)
             self._writer = pyarrow.parquet.ParquetWriter(self.path, table.schema)
         else:
+            types = {field.name: field.type for field in self._writer.schema}
+            arrays = {name: make_arrow_array(name, column, types[name]) for name, column in columns.items()}
             table = pyarrow.table(arrays, schema=self._writer.schema)
         self._writer.write_table(table)
 
@@ -115,28 +142,35 @@ class ParquetWriter(PredictionWriter):
         if self._writer is not None:
             self._writer.close()
 
+    def abort(self) -> None:
+        self.close()
+
 
 class NPZWriter(PredictionWriter):
-    """Compressed NumPy arrays, one per column, without pickled objects."""
+    """Compressed NumPy arrays, one per column, without pickled objects; they are in memory until the end.
+
+    A missing text is empty, a missing number is NaN.
+    """
 
     def __init__(self, path: Path):
         super().__init__(path)
-        self._chunks: list[Mapping[str, Column]] = []
+        self._chunks: dict[str, list[np.ndarray]] = {}
 
-    def write(self, columns: Mapping[str, Column]) -> None:
-        self._chunks.append(columns)
+    def _append(self, columns: Mapping[str, Column]) -> None:
+        for name, column in columns.items():
+            self._chunks.setdefault(name, []).append(make_numpy_array(name, column))
 
     def close(self) -> None:
-        arrays: dict[str, Any] = {}
-        for name in self._chunks[0] if self._chunks else ():
-            try:
-                arrays[name] = np.concatenate([np.asarray(_to_array(chunk[name])) for chunk in self._chunks])
-            except ValueError:
-                raise ConfigError(
-                    f"output: cells of {name!r} differ in length, which .npz cannot hold; use .jsonl or .parquet"
-                ) from None
-        with self.path.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+        # Not np.savez, of which an argument has the name of a column: file.
+        with zipfile.ZipFile(self.path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, chunks in self._chunks.items():
+                if len({chunk.shape[1:] for chunk in chunks}) > 1:
+                    raise make_ragged_error(name)
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, np.concatenate(chunks), allow_pickle=False)
+
+    def abort(self) -> None:
+        self._chunks.clear()
 
 
 WRITERS: Mapping[str, type[PredictionWriter]] = {
@@ -147,19 +181,37 @@ WRITERS: Mapping[str, type[PredictionWriter]] = {
 }
 
 
-def check_output(path: Path) -> None:
-    """Check that predictions can be written to a path.
+def check_output(
+    path: Path, run_dir: Path, inputs: Iterable[Path] = (), suffixes: Collection[str] = tuple(WRITERS)
+) -> None:
+    """Check that a file can be written; an existing one is replaced.
+
+    Args:
+        path: File to write.
+        run_dir: Run directory, whose files are not replaced.
+        inputs: Files that are read.
+        suffixes: Suffixes of the formats.
 
     Raises:
-        ConfigError: The suffix is unknown, or the directory does not exist.
+        ConfigError: The suffix is unknown, the directory does not exist, or the file must not be replaced.
+        SystemFault: The directory is not writable.
     """
-    if path.suffix.lower() not in WRITERS:
-        suggestion = did_you_mean(path.suffix.lower(), WRITERS)
-        raise ConfigError(f"output: {str(path)!r} given; the suffix must be one of {', '.join(WRITERS)}{suggestion}")
+    if path.suffix.lower() not in suffixes:
+        suggestion = did_you_mean(path.suffix.lower(), suffixes)
+        names = f"one of {', '.join(suffixes)}" if len(suffixes) > 1 else next(iter(suffixes))
+        raise ConfigError(f"output: {str(path)!r} given; the suffix must be {names}{suggestion}")
+    directory = path.absolute().parent
     if path.is_dir():
         raise ConfigError(f"output: {path.absolute()} is a directory")
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f"output: {describe_missing_path(path.absolute().parent)}")
+    if not directory.is_dir():
+        raise ConfigError(f"output: {describe_missing_path(directory)}")
+    if path.exists():
+        if any(source.exists() and source.samefile(path) for source in inputs):
+            raise ConfigError(f"output: {path.absolute()} is a file that is read; give another name")
+        if directory.samefile(run_dir):
+            raise ConfigError(f"output: {path.absolute()} exists in the run directory; give another name")
+    if not os.access(directory, os.W_OK):
+        raise SystemFault(f"output: {directory} is not writable")
 
 
 @contextmanager
@@ -173,21 +225,34 @@ def open_writer(path: Path) -> Iterator[PredictionWriter]:
         SystemFault: The file cannot be written.
     """
     with atomic_write.replace_file(path) as temporary:
-        with atomic_write.catch_write_errors(path):
-            writer = WRITERS[path.suffix.lower()](temporary)
-        with closing(writer):
+        writer = WRITERS[path.suffix.lower()](temporary)
+        try:
             yield writer
+        except BaseException:
+            with suppress(Exception):
+                writer.abort()
+            raise
+        writer.close()
 
 
-def _format_cells(column: Column) -> list[Any]:
-    """Return cells as text; a float32 has the digits that identify it, not those of the nearest float64."""
-    if isinstance(column, np.ndarray) and column.ndim == 1:
-        return column.astype(str).tolist() if column.dtype.kind == "f" else column.tolist()
-    return [json.dumps(cell, ensure_ascii=False) if isinstance(cell, list) else cell for cell in to_plain_cells(column)]
-
-
-def _to_array(column: Column) -> np.ndarray:
-    if isinstance(column, np.ndarray):
+def _escape_surrogates(column: Column) -> Column:
+    """Escape the bytes of file names that are not UTF-8, which no format can hold."""
+    if isinstance(column, np.ndarray | range):
         return column
-    is_text = any(isinstance(cell, str) for cell in column)
-    return np.array([str(cell) for cell in column]) if is_text else np.array(list(column))
+    try:
+        "".join(cell for cell in column if isinstance(cell, str)).encode()
+    except UnicodeEncodeError:
+        return [escape_unencodable(cell, "utf-8") if isinstance(cell, str) else cell for cell in column]
+    return column
+
+
+def _format_cells(column: Column) -> Iterable[Any]:
+    """Return cells as text; a float32 has the digits that identify it, not those of the nearest float64."""
+    if isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype.kind == "f":
+        texts: list[Any] = column.astype(str).tolist()
+        for row in np.flatnonzero(np.isnan(column)).tolist():
+            texts[row] = None
+        return texts
+    if isinstance(column, range):
+        return column
+    return [json.dumps(cell, ensure_ascii=False) if isinstance(cell, list) else cell for cell in to_plain_cells(column)]

@@ -6,7 +6,7 @@ output is a directory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -82,17 +82,20 @@ def save_image(image: np.ndarray | IndexedImage, path: Path) -> None:
     picture.save(path, "PNG")
 
 
-def check_suffix(output: str | None) -> None:
-    """Check the suffix of an output before anything is predicted: that of a table, or none for a directory.
+def check_file(output: str | None, run_dir: Path, inputs: Sequence[Path]) -> None:
+    """Check an output before anything is predicted: it is a table, which may be replaced, or has no suffix.
 
     Args:
         output: Path from the user; None for the default.
+        run_dir: Directory of the run.
+        inputs: Files that are read.
 
     Raises:
-        ConfigError: The suffix is unknown, or the directory of a file does not exist.
+        ConfigError: The suffix is unknown, the directory of a file does not exist, or it must not be replaced.
+        SystemFault: The directory of a file is not writable.
     """
     if output is not None and Path(output).suffix:
-        prediction_files.check_output(Path(output).expanduser())
+        prediction_files.check_output(Path(output).expanduser(), run_dir, inputs)
 
 
 def choose_path(output: str | None, run_dir: Path, *, has_images: bool) -> Path:
@@ -110,7 +113,7 @@ def choose_path(output: str | None, run_dir: Path, *, has_images: bool) -> Path:
         return find_unused_path(run_dir / (DEFAULT_DIRECTORY if has_images else prediction_files.DEFAULT_NAME))
     path = Path(output).expanduser()
     if not has_images:
-        prediction_files.check_output(path)
+        prediction_files.check_output(path, run_dir)
         return path
     if path.suffix.lower() in prediction_files.WRITERS:
         raise ConfigError(

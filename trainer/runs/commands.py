@@ -21,6 +21,10 @@ OVERRIDABLE_KEYS = {
 """Keys that depend on the machine and the command, so that a subcommand may override them."""
 
 
+OUTPUT_OPTIONS = {"id_column"}
+"""Options with which a data set reads another file that only concern the file of predictions."""
+
+
 class Command(NamedTuple):
     """A subcommand.
 
@@ -63,7 +67,17 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "resume": Command({"RUN": "resume a stopped run, bit for bit"}, f"{_RUN}lstm-adding", takes_run=True),
     "evaluate": Command(
-        {"RUN": "evaluate the best weights of a run on its test rows"}, f"{_RUN}lstm-adding", takes_run=True
+        {
+            "RUN": "evaluate the best weights of a run on its test rows",
+            "RUN input=PATH": "every metric of the task on a labeled file, with 95 % bootstrap intervals",
+        },
+        f"{_RUN}mlp-csv input=labeled.csv",
+        {
+            "input": "labeled file or folder; without it the test rows of the run",
+            "output": "file to write: .json; by default evaluation.json in the run directory",
+            "resamples": "number of resamples of the bootstrap, default 1000; 0 for no intervals",
+        },
+        takes_run=True,
     ),
     "predict": Command(
         {"RUN [input=PATH]": "labels, probabilities, numbers or forecasts for the rows of a file (default: test rows)"},

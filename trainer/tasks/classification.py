@@ -54,6 +54,8 @@ class Classification(ScoredTask):
     predicts_classes = True
 
     optional_scores = ("accuracy", "nll", "perplexity", "f1", "auc", "mean_iou", "pixel_accuracy", "token_accuracy")
+    evaluation_scores = ("accuracy", "nll", "perplexity", "f1", "auc", "f1_per_class")
+    scores_outputs = True
 
     def __init__(
         self,
@@ -71,7 +73,6 @@ class Classification(ScoredTask):
         self.label_smoothing = label_smoothing
         self.class_names = [str(c) for c in range(num_classes)]
         self.image_input: classification_plots.ImageInput | None = None
-        self.needs_confusion = not {"f1", "f1_per_class", "mean_iou"}.isdisjoint(self.scores)
         self.class_counts: dict[str, Tensor] = {}
         self.has_ignored_targets = True
 
@@ -179,7 +180,7 @@ class Classification(ScoredTask):
         predicted, target = predicted[valid], target[valid]
         score["count"] = torch.tensor(target.numel(), device=target.device)
         score["correct"] = (predicted == target).sum()
-        if self.needs_confusion:
+        if not {"f1", "f1_per_class", "mean_iou"}.isdisjoint(self.scores):
             score["confusion"] = confusion_matrix(predicted.flatten(), target.flatten(), self.num_classes)
         if "auc" in self.scores and self.num_classes == 2:
             score["margin"] = RowValues((logits[:, 1] - logits[:, 0])[valid].flatten())

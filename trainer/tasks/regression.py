@@ -43,6 +43,8 @@ class Regression(ScoredTask):
     shapes = "(B, ...) -> (B, ...)"
 
     optional_scores = ("mse", "rmse", "mae", "r2")
+    evaluation_scores = optional_scores
+    scores_outputs = True
 
     def __init__(
         self,

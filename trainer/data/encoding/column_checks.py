@@ -10,7 +10,7 @@ import numpy as np
 from trainer.data.encoding.column_encoding import Column, category_coverage, is_number
 from trainer.data.encoding.time_formats import find_format
 from trainer.data.readers.cell_parsing import CellFormat
-from trainer.data.readers.delimited import Table
+from trainer.data.readers.table import Table
 from trainer.data.readers.text_file import quote_cell
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ imputed by the mean, with an indicator column.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -75,9 +75,29 @@ def encode(column: Column, values: np.ndarray) -> np.ndarray:
         is_known = np.isfinite(values)
         scaled = np.where(is_known, (np.where(is_known, values, 0.0) - column["mean"]) / column["std"], 0.0)
         return np.stack([scaled, ~is_known] if column["gaps"] else [scaled], axis=1).astype(np.float32)
+    indices = index_categories(column, values)
+    return encode_categories(column, np.fromiter(map(indices.__getitem__, values), np.int64, len(values)))
+
+
+def index_categories(column: Column, texts: Iterable[str]) -> dict[str, int]:
+    """Return the index of the category of each distinct text; that after the last category for an unseen one.
+
+    Args:
+        column: Encoding of a categorical column.
+        texts: Texts.
+    """
     index_by_category = {text: index for index, text in enumerate(column["categories"])}
-    other_index = len(index_by_category)
-    index = np.fromiter((index_by_category.get(text, other_index) for text in values), np.int64, len(values))
+    return {text: index_by_category.get(text, len(index_by_category)) for text in set(texts)}
+
+
+def encode_categories(column: Column, index: np.ndarray) -> np.ndarray:
+    """Encode a categorical column as (N, width) float32.
+
+    Args:
+        column: Encoding.
+        index: Index (N,) of the category of each row, from ``index_categories``.
+    """
+    other_index = len(column["categories"])
     return np.eye(other_index + 1, other_index + bool(column["other"]), dtype=np.float32)[index]
 
 

@@ -16,7 +16,7 @@ from trainer.data.encoding.cell_messages import describe_bad_cell
 from trainer.data.encoding.time_formats import find_format
 from trainer.data.readers import table_summary
 from trainer.data.readers.cell_parsing import CellFormat
-from trainer.data.readers.delimited import Table
+from trainer.data.readers.table import Table
 from trainer.data.readers.text_file import quote_cell
 from trainer.data.splits import split_boundaries, windows
 from trainer.utils.errors import DataError

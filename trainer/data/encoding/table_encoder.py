@@ -23,7 +23,7 @@ from trainer.data.encoding.column_encoding import Column
 from trainer.data.encoding.targets import EncodedTarget, Target
 from trainer.data.readers import text_file
 from trainer.data.readers.cell_parsing import CellFormat
-from trainer.data.readers.delimited import Table
+from trainer.data.readers.table import Table
 from trainer.data.reference import baselines
 from trainer.data.splits.splitting import SPLIT_NAMES, split_by_order, stratified_order
 from trainer.utils.errors import DataError

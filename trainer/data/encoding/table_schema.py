@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data.encoding import cell_messages, column_encoding
+from trainer.data.encoding import column_encoding
+from trainer.data.encoding.cell_problems import CellProblems
 from trainer.data.encoding.class_names import index_classes
 from trainer.data.encoding.column_encoding import Column
 from trainer.data.encoding.targets import EncodedTarget, Target
+from trainer.data.encoding.unseen_categories import UnseenCategories
 from trainer.data.readers.cell_parsing import CellFormat
-from trainer.data.readers.delimited import Table
 from trainer.data.readers.header_detection import is_number
+from trainer.data.readers.table import Table
 from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import join_names
@@ -60,36 +62,16 @@ def read_feature_columns(schema: Schema, table: Table, cell_format: CellFormat) 
         DataError: Columns are missing.
     """
     cells_by_index = {}
-    for column, index in zip(schema["columns"], _find_feature_columns(schema, table), strict=True):
+    for column, index in zip(schema["columns"], find_feature_columns(schema, table), strict=True):
         cells = table.columns[index]
         cells_by_index[index] = (
             cell_format.parse_numbers(cells) if column["kind"] == "number" else cell_format.parse_texts(cells)
         )
         if column["kind"] == "category":
-            _warn_about_unseen_categories(column, cells_by_index[index], table)
+            unseen = UnseenCategories(column)
+            unseen.add(cells_by_index[index])
+            unseen.log(table, logging.INFO if column["other"] else logging.WARNING)
     return cells_by_index
-
-
-def encode(schema: Schema, table: Table, cell_format: CellFormat) -> Tensor:
-    """Encode the rows of a table as features (N, F) float32; columns are matched by name or by order.
-
-    Columns and categories that do not occur in the training rows are logged.
-
-    Args:
-        schema: Schema of the training table.
-        table: Table to encode.
-        cell_format: Format of the cells.
-
-    Raises:
-        DataError: Columns are missing, or cells are not numbers where all training rows have numbers.
-    """
-    cells_by_index = read_feature_columns(schema, table, cell_format)
-    check_cells(schema, table, cells_by_index, cell_format, np.arange(len(table)))
-    parts = [
-        column_encoding.encode(column, cells)
-        for column, cells in zip(schema["columns"], cells_by_index.values(), strict=True)
-    ]
-    return torch.from_numpy(np.concatenate(parts, axis=1))
 
 
 def check_cells(
@@ -107,20 +89,14 @@ def check_cells(
     Raises:
         DataError: Cells are not numbers where all training rows have numbers, or are far outside of their range.
     """
-    problems = []
+    problems = CellProblems(cell_format)
+    is_used = np.zeros(len(table), dtype=bool)
+    is_used[used] = True
+    problems.start_chunk(table, is_used)
     for column, (index, cells) in zip(schema["columns"], cells_by_index.items(), strict=True):
-        if column["kind"] != "number":
-            continue
-        is_valid, is_outlier = np.ones(len(cells), dtype=bool), np.zeros(len(cells), dtype=bool)
-        is_valid[used], is_outlier[used] = np.isfinite(cells[used]), column_encoding.outlier_mask(column, cells[used])
-        if not (column["gaps"] or is_valid.all()):
-            problems.append(cell_messages.describe_bad_cell(table, index, is_valid, cell_format))
-        elif is_outlier.any():
-            problems.append(cell_messages.describe_outlier_cell(table, index, is_outlier))
-        else:
-            cell_messages.warn_about_unparsed_cells(table, index, np.where(is_valid, 0.0, cells), "the mean is imputed")
-    if problems:
-        raise DataError(*cell_messages.join_problems(problems), "the training rows have a number in every such cell")
+        if column["kind"] == "number":
+            problems.check_numbers(column, index, cells)
+    problems.finish()
 
 
 def read_labels(schema: Schema, table: Table, cell_format: CellFormat) -> Tensor | None:
@@ -131,12 +107,26 @@ def read_labels(schema: Schema, table: Table, cell_format: CellFormat) -> Tensor
         table: Table to read.
         cell_format: Format of the cells.
     """
-    target = schema.get("target", {})
-    if "classes" not in target or target["name"] not in table.names:
+    index = find_target_column(schema, table)
+    if index is None or "classes" not in schema["target"]:
         return None
-    cells = table.columns[table.names.index(target["name"])]
-    indices = index_classes(target["classes"], cells, cell_format)
-    return torch.from_numpy(indices) if (indices >= 0).all() else None
+    labels = index_classes(schema["target"]["classes"], table.columns[index], cell_format)
+    return torch.from_numpy(labels) if (labels >= 0).all() else None
+
+
+def find_target_column(schema: Schema, table: Table) -> int | None:
+    """Return the position of the target: by name where both tables have a header, else by order; None if it has none.
+
+    Args:
+        schema: Schema of the training table.
+        table: Table to read.
+    """
+    target = schema.get("target")
+    if target is None:
+        return None
+    if schema["header"] and table.has_header:
+        return table.names.index(target["name"]) if target["name"] in table.names else None
+    return int(target["index"]) if len(table.names) == len(schema["names"]) else None
 
 
 def decode(schema: Schema, x: Tensor, label: Tensor | None) -> tuple[list[str], list[list[Any]]]:
@@ -159,6 +149,24 @@ def decode(schema: Schema, x: Tensor, label: Tensor | None) -> tuple[list[str], 
     return names, list(map(list, zip(*cells, strict=True)))
 
 
+def describe_row(schema: Schema) -> dict[str, Any]:
+    """Return the JSON schema of a row: an object by column name, or an array if the training table has no header.
+
+    Args:
+        schema: Schema of the training table.
+    """
+    cells = {column["name"]: _describe_cell(column) for column in schema["columns"]}
+    if schema["header"]:
+        return {"type": "object", "properties": cells, "required": list(cells)}
+    return {"type": "array", "prefixItems": list(cells.values()), "minItems": len(cells)}
+
+
+def _describe_cell(column: Column) -> dict[str, Any]:
+    if column["kind"] == "number":
+        return {"type": ["number", "null"] if column["gaps"] else "number"}
+    return {"type": ["string", "number", "boolean", "null"], "examples": list(filter(None, column["categories"]))[:10]}
+
+
 def feature_names(schema: Schema) -> list[str]:
     """Return the names of the features (N, F)."""
     return [name for column in schema["columns"] for name in column_encoding.output_names(column)]
@@ -172,8 +180,16 @@ def header_names(schema: Schema) -> Collection[str]:
     return [name for name in schema["names"] if name in feature_columns or not is_number(name)]
 
 
-def _find_feature_columns(schema: Schema, table: Table) -> Sequence[int]:
-    """Return the position of each feature column: by name where both tables have a header, else by order."""
+def find_feature_columns(schema: Schema, table: Table) -> Sequence[int]:
+    """Return the position of each feature column: by name where both tables have a header, else by order.
+
+    Args:
+        schema: Schema of the training table.
+        table: Table to read; columns that are not in the training table are logged.
+
+    Raises:
+        DataError: Columns are missing.
+    """
     feature_columns = [column["name"] for column in schema["columns"]]
     if schema["header"] and table.has_header:
         missing = [name for name in feature_columns if name not in table.names]
@@ -197,14 +213,3 @@ def _find_feature_columns(schema: Schema, table: Table) -> Sequence[int]:
         f"{table.path} has {len(table.names)} columns; the training table has {len(schema['names'])},"
         f" of which {len(feature_columns)} are features: {join_names(feature_columns)}"
     )
-
-
-def _warn_about_unseen_categories(column: Column, values: np.ndarray, table: Table) -> None:
-    """Log categories that no training row has, as a warning unless there is a feature for other categories."""
-    train_categories = set(column["categories"])
-    unseen = [text or "missing value" for text in values if text not in train_categories]
-    if unseen:
-        level = logging.INFO if column["other"] else logging.WARNING
-        names = join_names(sorted(set(unseen)), 5)
-        text = "%s: categories in column %r that no training row has: %s (%d rows)"
-        log.log(level, text, table.path, column["name"], names, len(unseen))

@@ -16,7 +16,7 @@ from trainer.data.encoding import column_checks
 from trainer.data.encoding.class_names import index_classes, map_class_names
 from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, mean_and_scale
 from trainer.data.readers.cell_parsing import CellFormat
-from trainer.data.readers.delimited import Table
+from trainer.data.readers.table import Table
 from trainer.data.readers.text_file import quote_cell
 from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
@@ -91,12 +91,8 @@ def encode(table: Table, column: int, cell_format: CellFormat, schema: Mapping[s
         schema: Schema of the target.
     """
     cells = table.columns[column]
-    if schema["kind"] == "number":
-        values = cell_format.parse_numbers(cells)
-        known_mask = np.isfinite(values)
-    else:
-        values = index_classes(schema["classes"], cells, cell_format)
-        known_mask = values >= 0
+    values = parse_stored(table, column, cell_format, schema)
+    known_mask = np.isfinite(values) if schema["kind"] == "number" else values >= 0
     unknown = [
         cell for cell, is_known in zip(cells, known_mask, strict=True) if not is_known and not cell_format.is_gap(cell)
     ]
@@ -105,6 +101,23 @@ def encode(table: Table, column: int, cell_format: CellFormat, schema: Mapping[s
         text = "%s: rows dropped: %d; this run has no %r %s"
         log.warning(text, table.path, len(unknown), table.names[column], unknown_names)
     return Target(table=table, column=column, values=values, known_mask=known_mask, names=schema.get("classes", ()))
+
+
+def parse_stored(table: Table, column: int, cell_format: CellFormat, schema: Mapping[str, Any]) -> np.ndarray:
+    """Parse a target column with the schema of a saved run.
+
+    Args:
+        table: Table.
+        column: Position of the target column.
+        cell_format: Format of the cells.
+        schema: Schema of the target.
+
+    Returns:
+        Numbers (N,), which are not finite for other cells, or classes (N,), which are -1 for unknown ones.
+    """
+    if schema["kind"] == "number":
+        return cell_format.parse_numbers(table.columns[column])
+    return index_classes(schema["classes"], table.columns[column], cell_format)
 
 
 def fit_target(target: Target, train: np.ndarray, schema: Mapping[str, Any] | None = None) -> EncodedTarget:
@@ -258,8 +271,19 @@ def fit_numbers(target: Target, train: np.ndarray, schema: Mapping[str, Any] | N
             f"{MAX_STANDARDIZED_VALUE:g} standard deviations from the"
             " mean of the training rows; if it encodes a missing value, add it to data.missing"
         )
-    with np.errstate(invalid="ignore"):  # unused rows hold NaN and infinity
-        values = torch.from_numpy((target.values - mean) / std).float()[:, None]
+    values = standardize(target.values, mean, std)
     return EncodedTarget(
         values=values, sizes={"out_features": 1}, schema={"kind": "number", "mean": mean, "std": std}, scale=std
     )
+
+
+def standardize(values: np.ndarray, mean: float, std: float) -> Tensor:
+    """Return standardized numbers (N, 1) float32; unused rows may hold NaN and infinity.
+
+    Args:
+        values: Numbers (N,).
+        mean: Mean of the training rows.
+        std: Standard deviation of the training rows.
+    """
+    with np.errstate(invalid="ignore"):
+        return torch.from_numpy((values - mean) / std).float()[:, None]

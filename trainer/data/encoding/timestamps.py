@@ -19,8 +19,8 @@ from trainer.data.encoding.time_formats import (
     parse_with_format,
     smallest_unit,
 )
-from trainer.data.readers.delimited import Table
 from trainer.data.readers.header_detection import is_number
+from trainer.data.readers.table import Table
 from trainer.data.readers.text_file import quote_cell
 from trainer.utils.errors import DataError
 from trainer.utils.text import join_names

@@ -144,15 +144,36 @@ class CellFormat:
         value = self.canonicalize_number(cell)
         return cell if value is None else f"{value.normalize():f}"
 
+    def localize_number(self, text: str) -> str:
+        """Return the text of a Python number with the decimal sign of this format."""
+        return text.replace(".", ",") if self.has_decimal_comma else text
+
     def parse_numbers(self, cells: Sequence[str]) -> np.ndarray:
         """Parse cells as numbers (N,) float64; every distinct text is parsed once."""
-        numbers = {cell: self.parse_number(cell) for cell in set(cells)}
+        distinct = list(set(cells))
+        values = self._parse_plain_numbers(distinct) or map(self.parse_number, distinct)
+        numbers = dict(zip(distinct, values, strict=True))
         return np.fromiter(map(numbers.__getitem__, cells), np.float64, len(cells))
+
+    def _parse_plain_numbers(self, cells: Sequence[str]) -> list[float] | None:
+        """Parse cells as ``parse_number`` does, ten times as fast; None unless all are plain numbers."""
+        joined = "".join(cells)
+        if self.has_decimal_comma or self.thousands or self.numeric_gaps or "_" in joined or not joined.isascii():
+            return None
+        try:
+            values = list(map(float, cells))
+        except ValueError:
+            return None
+        return None if is_too_large(np.array(values)).any() else values
 
     def parse_texts(self, cells: Sequence[str]) -> np.ndarray:
         """Parse cells as texts (N,), NFC-normalized; a missing value is empty."""
-        texts = {cell: "" if self.is_gap(cell) else word_splitting.normalize_unicode(cell) for cell in set(cells)}
+        texts = self.parse_distinct_texts(cells)
         return np.array([texts[cell] for cell in cells], dtype=object)
+
+    def parse_distinct_texts(self, cells: Iterable[str]) -> dict[str, str]:
+        """Return the text of each distinct cell, NFC-normalized; a missing value is empty."""
+        return {cell: "" if self.is_gap(cell) else word_splitting.normalize_unicode(cell) for cell in set(cells)}
 
     def parse_column(self, cells: Sequence[str]) -> np.ndarray:
         """Parse cells as numbers if most non-missing ones are numbers but not codes, else as texts."""

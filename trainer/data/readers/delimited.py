@@ -1,167 +1,38 @@
-"""Delimited text files as columns of text, with error messages that name file, row and column."""
+"""Delimited text files as tables of text cells, read whole or in chunks."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, islice
+from collections.abc import Collection, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from trainer.core.preprocessing import RowKeys, make_content_keys
 from trainer.data.readers import text_file
-from trainer.data.readers.header_detection import SAMPLE_ROWS, has_column_names, is_row_number_column, looks_like_header
+from trainer.data.readers.header_detection import SAMPLE_ROWS, has_column_names, looks_like_header
+from trainer.data.readers.skipped_rows import SkippedRows
+from trainer.data.readers.table import Table
 from trainer.utils.errors import DataError
-from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import format_count, join_names
 
 DELIMITERS = {"tab": "\t", "semicolon": ";", "bar": "|", "comma": ",", "space": " "}
 """Delimiters in the order of detection: a comma may also be a decimal sign, and a space also separates words."""
-CELL_MARK = "\x1f"
-"""Separator of cells in row keys."""
 SEPARATOR_LINE = re.compile(r'\A"?sep=(.)"?[ \t]*(?=\r?\n)', re.IGNORECASE)
 """First line in which Excel declares the delimiter."""
+CHUNK_CELLS, CHUNK_CHARS = 1 << 19, 1 << 25
+"""Maximum number of cells of a chunk, and of characters by the mean length of the first lines: below 150 MB."""
+ROW_MULTIPLE = 1 << 12
+"""Larger chunks have a multiple of this number of rows."""
+MAX_CELL_CHARS = 1 << 25
+"""Maximum length of a cell of a file that is read in chunks; without it an unclosed quote would fill the memory."""
 
+BLOCK_ROWS = 256
+"""Rows that are parsed before they are appended to columns."""
 
-@dataclass(frozen=True)
-class Table:
-    """Table of text cells, stripped of surrounding whitespace.
-
-    Args:
-        names: Column names from the header, or ``column 0``, ``column 1``, ...
-        columns: Cells of each column.
-        lines: Line of each row in its file, from 1.
-        has_header: Whether the names are from a header.
-        sources: Files of the table, each with its number of rows.
-    """
-
-    names: list[str]
-    columns: list[tuple[str, ...]]
-    lines: Sequence[int]
-    has_header: bool
-    sources: tuple[tuple[Path, int], ...]
-
-    @property
-    def path(self) -> Path:
-        return self.sources[0][0]
-
-    def __len__(self) -> int:
-        return len(self.lines)
-
-    def describe_cell(self, row: int, column: int) -> str:
-        """Return the location of a cell for messages; rows count from 1, without the header.
-
-        Args:
-            row: Row index, from 0.
-            column: Column position, from 0.
-        """
-        ends = list(accumulate(rows for _, rows in self.sources))
-        index = bisect_right(ends, row)
-        row_in_file = row - (ends[index - 1] if index else 0)
-        path = self.sources[index][0]
-        return f"{path}: row {row_in_file + 1} (line {self.lines[row]}), column {self.names[column]!r}"
-
-    def find_column(self, key: str | int, option: str) -> int:
-        """Return the position of a column given by name or by number, from 0 or from the end (-1 is the last).
-
-        Args:
-            key: Column name or number.
-            option: Option named in the error message.
-
-        Raises:
-            DataError: Unknown column, with the nearest name and all names.
-        """
-        if str(key) in self.names:
-            return self.names.index(str(key))
-        if isinstance(key, int) and -len(self.names) <= key < len(self.names):
-            return key % len(self.names)
-        if isinstance(key, int):
-            raise DataError(f"{option}: no column {key}; {self.path} has {len(self.names)}, 0 to {len(self.names) - 1}")
-        if not self.has_header:
-            first = join_names(column[0] for column in self.columns)
-            raise DataError(
-                f"{option}: no column {key!r}: {self.path} has no header (first row: {first}); give a number,"
-                f" 0 to {len(self.names) - 1} or -1 for the last, or set data.header=true"
-            )
-        suggestion = did_you_mean(key, self.names)
-        raise DataError(f"{option}: no column {key!r} in {self.path}{suggestion} (columns: {join_names(self.names)})")
-
-    def column_keys(self, columns: Iterable[int]) -> str:
-        """Format columns as a list for the command line."""
-        return text_file.quote_for_shell(f"[{','.join(map(self._make_column_key, columns))}]")
-
-    def column_key(self, column: int) -> str:
-        """Format one column for the command line."""
-        return text_file.quote_for_shell(self._make_column_key(column))
-
-    def _make_column_key(self, column: int) -> str:
-        """Return a key for ``find_column``; positions that equal the name of another column count from the end."""
-        if self.has_header and not self.is_unnamed(column):
-            return text_file.format_override_value(self.names[column])
-        return str(column if str(column) not in self.names else column - len(self.names))
-
-    def row_keys(self, columns: Iterable[int], normalize: Callable[[str], str] = str) -> RowKeys:
-        """Return a key for each row from the normalized cells of some columns.
-
-        Args:
-            columns: Positions of the columns.
-            normalize: Function that maps equal cells to one spelling.
-        """
-        normalized = []
-        for column in columns:
-            normalized_cells = {cell: normalize(cell) for cell in set(self.columns[column])}
-            normalized.append([normalized_cells[cell] for cell in self.columns[column]])
-        return make_content_keys(map(CELL_MARK.join, zip(*normalized, strict=True)))
-
-    def is_unnamed(self, column: int) -> bool:
-        """Return whether the header has no name for a column, or the one that pandas generates."""
-        return self.has_header and self.names[column] in (f"column {column}", f"Unnamed: {column}")
-
-    def is_index_column(self, column: int) -> bool:
-        """Return whether an unnamed column holds distinct integers, as the index written by pandas."""
-        return self.is_unnamed(column) and is_row_number_column(self.columns[column])
-
-    def append_rows(self, other: Table) -> Table:
-        """Append the rows of another table, whose columns are matched by name where both have a header.
-
-        Raises:
-            DataError: Columns are missing.
-        """
-        by_name = self.has_header and other.has_header
-        missing_names = [name for name in self.names if name not in other.names] if by_name else []
-        if missing_names:
-            raise DataError(f"{other.path} is missing columns of {self.path}: {join_names(missing_names)}")
-        if not by_name and len(self.names) != len(other.names):
-            raise DataError(f"{other.path} has {len(other.names)} columns, {self.path} has {len(self.names)}")
-        indices = [other.names.index(name) if by_name else i for i, name in enumerate(self.names)]
-        columns = [column + other.columns[index] for column, index in zip(self.columns, indices, strict=True)]
-        sources = self.sources + other.sources
-        return Table(self.names, columns, [*self.lines, *other.lines], self.has_header, sources)
-
-
-class ColumnFinder:
-    """Column lookup that collects all unknown columns into one error."""
-
-    def __init__(self, table: Table):
-        self._table = table
-        self._problems: list[str] = []
-
-    def __call__(self, key: str | int, option: str) -> int:
-        """Return the position of a column; 0 for an unknown one."""
-        try:
-            return self._table.find_column(key, option)
-        except DataError as error:
-            self._problems += error.problems
-            return 0
-
-    def raise_missing(self) -> None:
-        """Raise DataError if any column was unknown."""
-        if self._problems:
-            raise DataError(*self._problems)
+Row = tuple[int, list[str]]
+"""Line on which a row ends, and its cells."""
 
 
 def read(
@@ -185,47 +56,177 @@ def read(
     Raises:
         DataError: The file is missing, not a rectangular table of text, or ``header=auto`` is undecidable.
     """
+    (table,) = read_chunks(path, option, delimiter, header, encoding, expected, is_whole=True)
+    return table
+
+
+def read_chunks(
+    path: str,
+    option: str,
+    delimiter: str | None,
+    header: Literal["auto"] | bool,
+    encoding: str,
+    expected: Collection[str | int | None] = (),
+    skipped: SkippedRows | None = None,
+    *,
+    is_whole: bool = False,
+) -> Iterator[Table]:
+    """Yield the rows of a delimited text file as tables that fit in memory, with the same names.
+
+    Args:
+        path: File to read.
+        option: Option named in error messages.
+        delimiter: Delimiter or its name; None to detect it.
+        header: Whether the first row is a header.
+        encoding: Text encoding.
+        expected: Columns that the caller will look up; a first row with one of them is a header.
+        skipped: Collects the rows with another number of cells than the first, which are left out; None refuses them.
+        is_whole: Yield all rows as one table.
+
+    Raises:
+        DataError: As for ``read``, perhaps after some tables.
+    """
     file_path = Path(path).expanduser()
-    text = text_file.read(file_path, option, encoding, expected_content="a table of text")
-    # The limit is global to the process; a cell cannot be longer than its file.
-    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-    separator = SEPARATOR_LINE.match(text)
-    if separator:
-        text = text[separator.end() :]  # keeps an empty line, so that line numbers stay correct
-        delimiter = delimiter or separator[1]
-    separator_char = detect_delimiter(text) if delimiter is None else DELIMITERS.get(delimiter, delimiter)
-    if len(separator_char) != 1:
-        delimiter_names = ", ".join(DELIMITERS)
-        raise DataError(f"delimiter: {delimiter!r} given; it must be one character, or one of {delimiter_names}")
-    rows, lines = _parse_rows(file_path, text, separator_char)
-    if not rows:
+    lines = _iter_lines(file_path, option, encoding)
+    sample = list(islice(lines, SAMPLE_ROWS))
+    _raise_cell_limit(file_path, is_whole=is_whole)
+    separator = _find_separator(sample, delimiter)
+    rows = _parse_rows(file_path, chain(sample, lines), separator)
+    head = list(islice(rows, SAMPLE_ROWS + 1))
+    if not head:
         raise DataError(f"{option}: {file_path.absolute()} is empty")
-    ragged = [i for i, row in enumerate(rows) if len(row) != len(rows[0])]
-    if ragged:
-        count_note = f"; {len(ragged)} such lines" if len(ragged) > 1 else ""
-        raise DataError(
-            f"{file_path}: line {lines[ragged[0]]} has {format_count(len(rows[ragged[0]]), 'cell')}, the first has"
-            f" {len(rows[0])}{count_note} (delimiter {separator_char!r}; data.delimiter sets another)"
-        )
-    first = rows[0]
-    has_header = _has_header(file_path, rows, option, expected) if header == "auto" else header
+    first = head[0][1]
+    widths = _WidthCheck(file_path, len(first), separator, skipped)
+    widths.refuse_others(head, rows)
+    has_header = header
+    if header == "auto":
+        has_header = _has_header(file_path, [cells for _, cells in head if len(cells) == len(first)], option, expected)
     if has_header:
-        rows, lines = rows[1:], lines[1:]
         _check_unique_names(file_path, first)
-    if not rows:
+        head = head[1:]
+    if not head:
         raise DataError(f"{option}: {file_path.absolute()} has a header but no rows")
     names = [name if has_header and name else f"column {i}" for i, name in enumerate(first)]
-    return Table(names, list(zip(*rows, strict=True)), lines, has_header, ((file_path, len(rows)),))
+    rows, size = chain(head, rows), None if is_whole else _choose_chunk_rows(len(first), sample)
+    first_number = 1
+    while (chunk := _take_rows(rows, size, widths, first_number)).num_rows:
+        first_number += chunk.num_rows
+        if chunk.numbers:
+            source = (file_path, len(chunk.numbers))
+            yield Table(names, chunk.columns, chunk.lines, bool(has_header), (source,), chunk.numbers)
 
 
-def detect_delimiter(text: str) -> str:
-    """Return the first delimiter that splits the first rows into an equal number of cells greater than one."""
-    sample = list(islice(io.StringIO(text, newline=""), SAMPLE_ROWS))
+class _WidthCheck:
+    """Check that rows have as many cells as the first one; others are refused or left out.
+
+    Args:
+        path: File of the rows.
+        width: Number of cells of the first row.
+        separator: Separator of cells, for messages.
+        skipped: Collects the rows that are left out; None refuses them.
+    """
+
+    def __init__(self, path: Path, width: int, separator: str, skipped: SkippedRows | None):
+        self.width = width
+        self._path, self._separator, self._skipped = path, separator, skipped
+
+    def refuse_others(self, rows: Sequence[Row], following: Iterator[Row]) -> None:
+        """Raise DataError for a row with another number of cells; the count is that of the whole file."""
+        ragged = [] if self._skipped is not None else [row for row in rows if len(row[1]) != self.width]
+        if ragged:
+            count = len(ragged) + sum(len(cells) != self.width for _, cells in following)
+            count_note = f"; {count} such lines" if count > 1 else ""
+            hint = f" (delimiter {self._separator!r}; data.delimiter sets another)"
+            raise DataError(f"{self._path}: {self._describe(ragged[0])}{count_note}{hint}")
+
+    def skip_others(self, rows: Sequence[Row], numbers: Sequence[int]) -> tuple[Sequence[int], list[Row]]:
+        """Return the rows with the right number of cells, and their numbers."""
+        kept_numbers, kept = list[int](), list[Row]()
+        for number, row in zip(numbers, rows, strict=True):
+            if len(row[1]) == self.width:
+                kept_numbers.append(number)
+                kept.append(row)
+            elif self._skipped is not None:
+                self._skipped.add(number, f"{self._path}: row {number}: {self._describe(row)}")
+        return kept_numbers, kept
+
+    def _describe(self, row: Row) -> str:
+        line, cells = row
+        return f"line {line} has {format_count(len(cells), 'cell')}, the first has {self.width}"
+
+
+class _Chunk(NamedTuple):
+    """Rows of a chunk by column; ``num_rows`` includes the rows that were left out."""
+
+    num_rows: int
+    numbers: list[int]
+    lines: list[int]
+    columns: list[tuple[str, ...]]
+
+
+def _take_rows(rows: Iterator[Row], size: int | None, widths: _WidthCheck, first_number: int) -> _Chunk:
+    """Return the next rows; None for all.
+
+    Few rows are kept as lists at a time, of which the garbage collector would visit all again and again.
+    """
+    count, numbers, lines = 0, list[int](), list[int]()
+    columns: list[list[str]] = [[] for _ in range(widths.width)]
+    while block := list(islice(rows, BLOCK_ROWS if size is None else min(BLOCK_ROWS, size - count))):
+        block_numbers: Sequence[int] = range(first_number + count, first_number + count + len(block))
+        count += len(block)
+        if {len(cells) for _, cells in block} != {widths.width}:
+            widths.refuse_others(block, rows)
+            block_numbers, block = widths.skip_others(block, block_numbers)
+        numbers += block_numbers
+        lines += [line for line, _ in block]
+        for column, values in zip(columns, zip(*(cells for _, cells in block), strict=True), strict=bool(block)):
+            column.extend(values)
+    return _Chunk(count, numbers, lines, list(map(tuple, columns)))
+
+
+def detect_delimiter(sample: Sequence[str]) -> str:
+    """Return the first delimiter that splits the first lines into an equal number of cells greater than one."""
     for delimiter in DELIMITERS.values():
         widths = {len(row) for row in csv.reader(sample, delimiter=delimiter, skipinitialspace=True) if row}
         if len(widths) == 1 and max(widths) > 1:
             return delimiter
     return max(",;\t|", key="".join(sample).count)
+
+
+def _iter_lines(path: Path, option: str, encoding: str) -> Iterator[str]:
+    """Yield the lines of a file with a line feed; those with other line ends inside, as in quotes, are split there."""
+    for line in text_file.iter_lines(path, option, encoding, "a table of text"):
+        if "\r" in line:
+            yield from io.StringIO(f"{line}\n", newline="")
+        else:
+            yield f"{line}\n"
+
+
+def _find_separator(sample: list[str], delimiter: str | None) -> str:
+    """Return the separator, by option, declaration or detection; a declaration is removed from the sample."""
+    declaration = SEPARATOR_LINE.match(sample[0]) if sample else None
+    if declaration:
+        sample[0] = sample[0][declaration.end() :]  # keeps an empty line, so that line numbers stay correct
+        delimiter = delimiter or declaration[1]
+    separator = detect_delimiter(sample) if delimiter is None else DELIMITERS.get(delimiter, delimiter)
+    if len(separator) != 1:
+        delimiter_names = ", ".join(DELIMITERS)
+        raise DataError(f"delimiter: {delimiter!r} given; it must be one character, or one of {delimiter_names}")
+    return separator
+
+
+def _raise_cell_limit(path: Path, *, is_whole: bool) -> None:
+    """Raise the maximum length of a cell, which is global to the process; a cell is not longer than its file."""
+    size = path.stat().st_size
+    csv.field_size_limit(max(csv.field_size_limit(), size if is_whole else min(size, MAX_CELL_CHARS)))
+
+
+def _choose_chunk_rows(width: int, sample: Sequence[str]) -> int:
+    """Return the number of rows of a chunk, at least as many as the detection of a header looks at."""
+    line_chars = sum(map(len, sample)) / len(sample)
+    rows = min(CHUNK_CELLS // width, int(CHUNK_CHARS / line_chars))
+    # A multiple of the usual batch sizes, so that batches, and sums over them, are those of a file that is read whole.
+    return max(SAMPLE_ROWS + 1, rows - rows % ROW_MULTIPLE if rows > ROW_MULTIPLE else rows)
 
 
 def _has_header(path: Path, rows: Sequence[Sequence[str]], option: str, expected: Collection[str | int | None]) -> bool:
@@ -241,22 +242,20 @@ def _has_header(path: Path, rows: Sequence[Sequence[str]], option: str, expected
     return bool(is_header)
 
 
-def _parse_rows(path: Path, text: str, delimiter: str) -> tuple[list[list[str]], list[int]]:
-    """Return the non-empty rows and the line on which each ends."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
-    rows, lines, start_line = [], [], 1
+def _parse_rows(path: Path, lines: Iterator[str], delimiter: str) -> Iterator[Row]:
+    """Yield the non-empty rows, with cells stripped of surrounding whitespace."""
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+    start_line = 1
     try:
         for row in reader:
             start_line = reader.line_num + 1
             cells = list(map(str.strip, row))
             if any(cells):
-                rows.append(cells)
-                lines.append(reader.line_num)
+                yield reader.line_num, cells
     except csv.Error as error:
         if start_line < reader.line_num:
             raise DataError(f"{path}: line {start_line} cannot be read as CSV: unclosed quotation mark") from error
         raise DataError(f"{path}: line {reader.line_num} cannot be read as CSV: {error}") from error
-    return rows, lines
 
 
 def _check_unique_names(path: Path, names: Sequence[str]) -> None:

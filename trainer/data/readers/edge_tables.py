@@ -16,7 +16,7 @@ from trainer.data.encoding.table_encoder import TargetKind
 from trainer.data.encoding.targets import EncodedTarget, Target
 from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.cell_parsing import CellFormat
-from trainer.data.readers.delimited import Table
+from trainer.data.readers.table import Table
 from trainer.data.readers.text_file import check_folder, quote_cell
 from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean

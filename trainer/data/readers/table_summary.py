@@ -9,7 +9,7 @@ import numpy as np
 
 from trainer.data.encoding.column_encoding import Column
 from trainer.data.encoding.targets import Target
-from trainer.data.readers.delimited import Table
+from trainer.data.readers.table import Table
 from trainer.utils.text import escape_control_chars
 
 MAX_LOGGED_LINES = 200

@@ -152,7 +152,7 @@ def read(path: str | Path, option: str, encoding: str = "utf-8", expected_conten
         raise _undecodable_error(path, option, encoding, raw.count(b"\n", 0, error.start) + 1) from error
 
 
-def iter_lines(path: str | Path, option: str, encoding: str = "utf-8") -> Iterator[str]:
+def iter_lines(path: str | Path, option: str, encoding: str = "utf-8", expected_content: str = "text") -> Iterator[str]:
     """Yield the lines of a text file without their line ends, in memory for a few blocks.
 
     Lines end at line feeds alone (or at carriage returns in a file without line feeds), as in the text of ``read``.
@@ -161,6 +161,7 @@ def iter_lines(path: str | Path, option: str, encoding: str = "utf-8") -> Iterat
         path: File to read.
         option: Option named in error messages.
         encoding: Text encoding.
+        expected_content: Expected content, for the error message.
 
     Raises:
         DataError: The file is missing or not text; the message names ``option`` and the file type or line.
@@ -175,7 +176,7 @@ def iter_lines(path: str | Path, option: str, encoding: str = "utf-8") -> Iterat
     with convert_os_errors(path, option), path.open("rb") as file:
         while block := file.read(BLOCK_BYTES):
             if not line_end:
-                _refuse_binary(block, path, option, encoding, "text")
+                _refuse_binary(block, path, option, encoding, expected_content)
             try:
                 decoded = decoder.decode(block)
             except UnicodeDecodeError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -25,6 +25,9 @@ class ScoredTask(Task):
         ValueError: There are no metrics, a name occurs twice, or an entry is not a metric.
     """
 
+    evaluation_scores: ClassVar[Sequence[str]] = ()
+    """Names of the built-in metrics of a complete evaluation, each under one name."""
+
     def __init__(self, model: nn.Module, scores: Sequence[Any]):
         super().__init__(model)
         self.scores: list[Any] = [score if isinstance(score, str) else as_computed_metric(score) for score in scores]
@@ -34,6 +37,9 @@ class ScoredTask(Task):
         check_unique_names(self.computed_metrics)
         self.reported_metrics = self.computed_metrics
         self.monitor = self.scores[0]
+
+    def report_all_metrics(self) -> None:
+        self.scores += [name for name in self.evaluation_scores if name not in self.scores]
 
     @property
     def selected_scores(self) -> Sequence[str | Metric]:

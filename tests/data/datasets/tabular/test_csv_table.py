@@ -14,7 +14,8 @@ from tests.helpers.lab import lab
 from tests.helpers.real_data import FOLDER, needs
 from tests.helpers.small_tables import GAPS, load, people, problem, write
 from trainer.data.datasets.tabular.csv_table import CSV
-from trainer.data.encoding import column_encoding, table_schema
+from trainer.data.encoding import column_encoding
+from trainer.data.encoding.row_encoder import RowEncoder
 from trainer.data.readers import delimited
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.splits.splitting import stratified_order
@@ -40,7 +41,7 @@ def test_schema_is_json_serializable_and_reproduces_encoding(tmp_path: Path) -> 
     path = write(tmp_path, people())
     data = load(path)
     table = delimited.read(str(path), "data.path", None, "auto", "utf-8")
-    encoded = table_schema.encode(data.schema, table, CellFormat.from_options(data.options)).numpy()
+    encoded = RowEncoder(data.schema, CellFormat.from_options(data.options)).encode(table).x.numpy()
     rows = torch.cat([split.inputs["x"] for split in (data.train, data.val, data.test)])
     assert sorted(map(tuple, encoded.tolist())) == sorted(map(tuple, rows.tolist()))
 

@@ -19,7 +19,7 @@ from trainer.core.types import DataPath, NonNegativeInt, PositiveFloat, Positive
 from trainer.data.encoding.node_names import NodeNames, TableFormat
 from trainer.data.encoding.pair_reader import NodePairs, PairReader
 from trainer.data.readers import delimited, table_summary
-from trainer.data.readers.delimited import ColumnFinder, Table
+from trainer.data.readers.table import ColumnFinder, Table
 from trainer.data.readers.text_file import quote_cell
 from trainer.data.reference import baselines, bayes_optimal
 from trainer.data.splits.candidate_pairs import PairSplit, get_graph_inputs

@@ -12,9 +12,9 @@ from trainer.core.dataset import Dataset
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import PositiveInt
 from trainer.data.encoding import table_encoder
-from trainer.data.readers.delimited import Table
 from trainer.data.readers.edge_columns import Edges, read_edges
 from trainer.data.readers.edge_tables import GraphTables, TableDefaults, TableOptions, index_rows, read_full_column
+from trainer.data.readers.table import Table
 from trainer.data.splits.graph_batches import GraphsSplit, make_node_splits, node_graph_sizes
 from trainer.data.splits.neighbor_sampler import neighbor_batches
 from trainer.data.splits.ragged import Ragged

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
-from typing import Literal, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,13 +14,24 @@ import torch
 from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo, TableInfo
 from trainer.core.preprocessing import Preprocessing
-from trainer.core.split import TensorSplit
+from trainer.core.split import Split, TensorSplit
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
-from trainer.data.encoding import column_checks, table_encoder, table_schema, targets
+from trainer.data.encoding import (
+    column_checks,
+    parquet_table,
+    row_encoder,
+    row_objects,
+    table_encoder,
+    table_schema,
+    targets,
+)
 from trainer.data.encoding.column_encoding import Column
+from trainer.data.encoding.row_encoder import RowEncoder
 from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.cell_parsing import CellFormat
-from trainer.data.readers.delimited import ColumnFinder, Table
+from trainer.data.readers.skipped_rows import SkippedRows
+from trainer.data.readers.table import ColumnFinder, Table
+from trainer.data.splits.named_rows import NamedRows
 from trainer.utils.errors import DataError
 
 
@@ -127,8 +139,15 @@ class CSV(Dataset):
         self.info = self.complete_info(table_encoder.make_info(labels, encoded, self.train, self.test, sizes, lines))
 
     def _read(self, path: str, option: str, expected: Collection[str | int | None]) -> Table:
-        delimiter, header, encoding = (self.options[key] for key in ("delimiter", "header", "encoding"))
-        return delimited.read(path, option, delimiter, header, encoding, expected=expected)
+        return delimited.read(path, option, *self._dialect, expected=expected)
+
+    @property
+    def _dialect(self) -> tuple[str | None, Literal["auto"] | bool, str]:
+        return self.options["delimiter"], self.options["header"], self.options["encoding"]
+
+    @property
+    def _cell_format(self) -> CellFormat:
+        return CellFormat.from_options(self.options)
 
     def complete_info(self, info: DatasetInfo) -> DatasetInfo:
         table = TableInfo(
@@ -145,9 +164,56 @@ class CSV(Dataset):
 
     def read(self, path: str) -> TensorSplit:
         table = self._read(path, "input", table_schema.header_names(self.schema))
-        fmt = CellFormat.from_options(self.options)
-        x = table_schema.encode(self.schema, table, fmt)
-        return TensorSplit({"x": x}, table_schema.read_labels(self.schema, table, fmt))
+        x = row_encoder.encode_table(table, self.schema, self._cell_format)
+        return TensorSplit({"x": x}, table_schema.read_labels(self.schema, table, self._cell_format))
+
+    def read_chunks(
+        self,
+        path: str,
+        with_targets: bool = False,
+        on_error: Literal["error", "skip"] = "error",
+        id_column: str | int | None = None,
+    ) -> Iterator[Split]:
+        """Read another table in chunks that fit in memory.
+
+        Args:
+            path: Delimited text file, or Parquet file.
+            with_targets: Read the target column too.
+            on_error: ``error`` refuses rows with a cell that cannot be read; ``skip`` leaves them out and lists them.
+            id_column: Column that identifies the rows in the output, by name or index; None for their numbers.
+
+        Raises:
+            DataError: The file is not such a table, columns are missing, or cells cannot be read.
+        """
+        skipped = SkippedRows() if on_error == "skip" else None
+        encoder = RowEncoder(self.schema, self._cell_format, with_targets=with_targets, skipped=skipped)
+        num_rows = 0
+        for table in self._read_tables(path, skipped):
+            id_position = None if id_column is None else table.find_column(id_column, "id_column")
+            encoded = encoder.encode(table)
+            if encoded is not None and len(encoded.rows):
+                num_rows += len(encoded.rows)
+                title = "row" if id_position is None else table.names[id_position]
+                names = table.numbers if id_position is None else table.columns[id_position]
+                yield NamedRows({"x": encoded.x}, encoded.target, title, [names[row] for row in encoded.rows.tolist()])
+        encoder.finish("on_error=skip leaves these rows out")
+        if skipped is not None:
+            skipped.log_warnings()
+        if not num_rows:
+            raise DataError(f"input: no row of {path} can be read")
+
+    def _read_tables(self, path: str, skipped: SkippedRows | None) -> Iterator[Table]:
+        if Path(path).suffix.lower() == parquet_table.SUFFIX:
+            return parquet_table.read_chunks(path, "input", self.schema, self._cell_format)
+        names = table_schema.header_names(self.schema)
+        return delimited.read_chunks(path, "input", *self._dialect, expected=names, skipped=skipped)
+
+    def encode_rows(self, rows: Any) -> TensorSplit:
+        table = row_objects.make_table(rows, self.schema, self._cell_format)
+        return TensorSplit({"x": row_encoder.encode_table(table, self.schema, self._cell_format)})
+
+    def row_schema(self) -> dict[str, Any]:
+        return table_schema.describe_row(self.schema)
 
 
 def _encode_splits(

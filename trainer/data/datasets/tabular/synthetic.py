@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,12 +13,28 @@ from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.split import TensorSplit
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt, Probability
+from trainer.data.encoding import number_rows, table_schema
+from trainer.data.encoding.table_schema import Schema
 from trainer.data.reference import baselines
 from trainer.data.reference.bayes_optimal import flip_optimum, logistic_optimum, moon_points, moons_optimum
 from trainer.data.splits.splitting import split_by_order
 
 
-class SyntheticTabular(Dataset):
+class _NumberTable(Dataset):
+    """Table of numbers that are used as they are."""
+
+    def encode_rows(self, rows: Any) -> TensorSplit:
+        return number_rows.encode(rows, self._make_schema())
+
+    def row_schema(self) -> dict[str, Any]:
+        return table_schema.describe_row(self._make_schema())
+
+    def _make_schema(self) -> Schema:
+        width = self.info.sizes["in_features"]
+        return number_rows.make_schema([0.0] * width, [1.0] * width)
+
+
+class SyntheticTabular(_NumberTable):
     """Linear binary classification with logistic label noise.
 
     ``y ~ Bernoulli(sigmoid(scale w.x))`` with x standard normal and |w| = 1. Logistic regression is the correct model;
@@ -48,7 +65,7 @@ class SyntheticTabular(Dataset):
         self.info = _make_info(self.train, self.test, logistic_optimum(scale))
 
 
-class XOR(Dataset):
+class XOR(_NumberTable):
     """XOR of the signs of two features, with label noise.
 
     ``y = [x_0 x_1 > 0]`` with x standard normal and labels flipped with probability ``flips``. No single feature is
@@ -78,7 +95,7 @@ class XOR(Dataset):
         self.info = _make_info(self.train, self.test, flip_optimum(flips))
 
 
-class Moons(Dataset):
+class Moons(_NumberTable):
     """Two interleaving half circles with Gaussian noise, which are not linearly separable.
 
     Args:

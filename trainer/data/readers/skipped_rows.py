@@ -1,0 +1,42 @@
+"""Rows of a file that are left out because they cannot be read."""
+
+from __future__ import annotations
+
+import logging
+from bisect import insort
+
+from trainer.utils.text import format_count
+
+MAX_DESCRIBED = 5
+"""Maximum number of rows that are described."""
+log = logging.getLogger(__name__)
+
+
+class SkippedRows:
+    """Number of the rows of a file that are left out, and descriptions of the first ones."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: list[tuple[int, str]] = []
+
+    def add(self, number: int, problem: str) -> None:
+        """Add a row.
+
+        Args:
+            number: Number of the row in its file, by which the descriptions are sorted.
+            problem: Location of the row and what is wrong.
+        """
+        self.count += 1
+        insort(self._first, (number, problem))
+        del self._first[MAX_DESCRIBED:]
+
+    def describe(self) -> list[str]:
+        """Return one line for each of the first rows, and one with the number of the others."""
+        lines = [problem for _, problem in self._first]
+        remaining = self.count - len(lines)
+        return [*lines, *([f"and {format_count(remaining, 'more row')}"] if remaining else [])]
+
+    def log_warnings(self) -> None:
+        """Log the rows, if there are any."""
+        for line in self.describe():
+            log.warning("left out: %s", line)
