@@ -71,7 +71,12 @@ def evaluate_file(
     for table in interval_tables.build_interval_tables(evaluation, class_names, members):
         console.print(table)
     results = make_results(evaluation, class_names, members)
-    context = {"run": config.run_dir, "input": str(Path(input_path).absolute()), "resamples": resamples, "level": LEVEL}
+    context = {
+        "run": str(Path(config.run_dir).absolute()),
+        "input": str(Path(input_path).absolute()),
+        "resamples": resamples,
+        "level": LEVEL,
+    }
     atomic_write.write_text(file, json.dumps(context | results, indent=2, allow_nan=False) + "\n")
     print_line(f"{format_count(evaluation.num_rows, 'row')} evaluated, written to {file}")
     return file
