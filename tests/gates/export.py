@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -35,19 +36,17 @@ def export_model(model: str) -> dict[str, str]:
             except ExportError as error:
                 cells[name] = f"ERROR: {error}"
             else:
-                cells[name] = f"{report['formats'][name]['largest_difference']:.1e}"
-                fixed = ", ".join(report["fixed_sizes"])
-                cells["sizes"] = f"{describe_sizes(report)}{f'; fixed: {fixed}' if fixed else ''}"
+                result = report["formats"][name]
+                cells[name] = f"{result['largest_difference']:.1e}"
+                cells["sizes"] = describe_sizes(result)
     return cells
 
 
-def describe_sizes(report: dict[str, object]) -> str:
-    """Return the names of the sizes that may change."""
-    inputs = report["inputs"]
-    assert isinstance(inputs, dict)
-    return ", ".join(
-        dict.fromkeys(size for value in inputs.values() for size in value["shape"] if isinstance(size, str))
-    )
+def describe_sizes(result: dict[str, Any]) -> str:
+    """Return the names of the sizes that may change, and of those that cannot."""
+    shapes = [value["shape"] for value in result["inputs"].values()]
+    sizes = ", ".join(dict.fromkeys(size for shape in shapes for size in shape if isinstance(size, str)))
+    return f"{sizes}; fixed: {', '.join(result['fixed_sizes'])}" if result["fixed_sizes"] else sizes
 
 
 def main() -> int:

@@ -79,30 +79,33 @@ def compute_difference(output: Tensor, expected: Tensor) -> float:
     return float(difference.masked_fill(is_same, 0).nan_to_num(nan=torch.inf).max())
 
 
-def make_report(
-    exportable: Exportable, results: Mapping[str, list[dict[str, Any]]], files: Mapping[str, str]
-) -> dict[str, Any]:
-    """Return the contents of ``check.json``: versions, inputs, sizes that may change, and the cases of each format.
+def describe_format(exportable: Exportable, file: str, cases: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the part of ``check.json`` about a format: inputs, sizes that cannot change, and the checked cases.
 
     Args:
-        exportable: The module.
-        results: Results of ``check_outputs`` by format.
-        files: File of each format.
+        exportable: The module as it was written.
+        file: Name of the file.
+        cases: Result of ``check_outputs``.
     """
     inputs = {
         name: {"dtype": format_dtype(value.dtype), "shape": _describe_shape(exportable, name)}
         for name, value in exportable.inputs.items()
     }
-    formats = {
-        name: {"file": files[name], "largest_difference": max(case["difference"] for case in cases), "cases": cases}
-        for name, cases in results.items()
+    return {
+        "file": file,
+        "inputs": inputs,
+        "fixed_sizes": {SIZE_NAMES[dim]: reason for dim, reason in exportable.fixed.items()},
+        "largest_difference": max(case["difference"] for case in cases),
+        "cases": cases,
     }
+
+
+def make_report(formats: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the contents of ``check.json`` from those of each format."""
     return {
         "format_version": FORMAT_VERSION,
         "versions": _list_versions(),
         "max_difference": MAX_DIFFERENCE,
-        "inputs": inputs,
-        "fixed_sizes": {SIZE_NAMES[dim]: reason for dim, reason in exportable.fixed.items()},
         "formats": formats,
     }
 

@@ -13,9 +13,9 @@ from trainer.core.dataset import Dataset
 from trainer.core.task import Task
 from trainer.engine.config_errors import explain_errors
 from trainer.export import checking
-from trainer.export.exportable import make_exportable
-from trainer.export.formats import import_formats
-from trainer.export.tracing import silence_exporter, trace
+from trainer.export.exportable import Exportable, make_exportable
+from trainer.export.formats import ExportFormat, import_formats
+from trainer.export.tracing import find_refusal, silence_exporter, trace
 from trainer.inference.load_run import load_run
 from trainer.utils.atomic_write import catch_write_errors, create_directory
 from trainer.utils.errors import ConfigError
@@ -84,11 +84,22 @@ def export_task(task: Task, data: Dataset, model: str, formats: Sequence[str], d
     with silence_exporter():
         exportable = make_exportable(task, data, signature.shapes if signature else "")
         if any(module.NEEDS_PROGRAM for module in modules.values()):
-            exportable.traced = trace(exportable)
-        results = {}
-        for name, module in modules.items():
-            module.write(exportable, directory)
-            results[name] = checking.check_outputs(exportable, module.load(exportable, directory), name)
-    report = checking.make_report(exportable, results, {name: module.FILE for name, module in modules.items()})
+            exportable = trace(exportable)
+        formats_report = {name: _write_format(exportable, module, name, directory) for name, module in modules.items()}
+    report = checking.make_report(formats_report)
     (directory / checking.FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
+
+
+def _write_format(exportable: Exportable, module: ExportFormat, name: str, directory: Path) -> dict[str, Any]:
+    """Write and check a file; a size that it cannot leave open, though the program can, is fixed and written again."""
+    module.write(exportable, directory)
+    run = module.load(exportable, directory)
+    reasons = {
+        dim: f"the file takes the size of its example only: {reason}"
+        for dim, (size, *_) in exportable.second_sizes.items()
+        if (reason := find_refusal(run, exportable.make_case(dim, size)))
+    }
+    if reasons:
+        return _write_format(trace(exportable.fix_sizes(reasons)), module, name, directory)
+    return checking.describe_format(exportable, module.FILE, checking.check_outputs(exportable, run, name))

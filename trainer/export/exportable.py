@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +86,15 @@ class Exportable:
     def resize_batch(self, size: int) -> Inputs:
         """Return inputs with another number of rows."""
         return resize(self.inputs, self.dims, self.batch_dim, size)
+
+    def fix_sizes(self, reasons: Mapping[str, str]) -> Exportable:
+        """Return the module without a program, with further sizes that cannot change.
+
+        Args:
+            reasons: Reason why the size of a dimension cannot change.
+        """
+        second_sizes = {dim: sizes for dim, sizes in self.second_sizes.items() if dim not in reasons}
+        return replace(self, second_sizes=second_sizes, fixed={**self.fixed, **reasons}, traced=None)
 
     def make_case(self, dim: str, size: int) -> Inputs:
         """Return inputs with another size of a dimension, in a batch of the second of ``BATCH_SIZES``.

@@ -65,7 +65,10 @@ def load(exportable: Exportable, directory: Path) -> Callable[[Inputs], Tensor]:
     names = [value.name for value in session.get_inputs()]
 
     def run(inputs: Inputs) -> Tensor:
-        (output,) = session.run([OUTPUT], {name: inputs[name].numpy() for name in names})
+        try:
+            (output,) = session.run([OUTPUT], {name: inputs[name].numpy() for name in names})
+        except Exception as error:  # its classes are those of the extension
+            raise RuntimeError(str(error)) from error
         return torch.from_numpy(output)
 
     return run

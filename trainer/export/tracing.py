@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from trainer.export.exportable import BATCH_SIZES, REFUSALS, Exportable, run_seeded
@@ -23,8 +24,8 @@ MAX_REASON_LENGTH = 300
 """Maximum number of characters of an exporter's message."""
 
 
-def trace(exportable: Exportable) -> ExportedProgram:
-    """Return the program of a module; sizes that it cannot leave open are added to ``exportable.fixed``.
+def trace(exportable: Exportable) -> Exportable:
+    """Return the module with its program; sizes that the program cannot leave open are fixed.
 
     Args:
         exportable: The module, its inputs and the sizes that may change.
@@ -32,28 +33,35 @@ def trace(exportable: Exportable) -> ExportedProgram:
     Raises:
         ConfigError: The module cannot be traced, or only for one batch size.
     """
-    while True:
-        program = _trace_once(exportable)
-        module = program.module()
-        for size in BATCH_SIZES:
-            if reason := _find_refusal(module, exportable.resize_batch(size)):
-                raise ConfigError(f"this model cannot be exported for any batch size: {reason}")
-        reasons = {}
-        for dim, sizes in exportable.second_sizes.items():
-            refusals = {size: _find_refusal(module, exportable.make_case(dim, size)) for size in sizes}
-            exportable.second_sizes[dim] = [size for size, reason in refusals.items() if reason is None]
-            if not exportable.second_sizes[dim]:
-                reasons[dim] = f"the traced program takes the size of its example only: {refusals[sizes[0]]}"
-        exportable.second_sizes = {dim: sizes for dim, sizes in exportable.second_sizes.items() if sizes}
-        if not reasons:
-            return program
-        exportable.fixed |= reasons
+    program = _trace_once(exportable)
+    module = program.module()
+
+    def run(inputs: Inputs) -> Tensor:
+        return run_seeded(module, inputs)
+
+    for size in BATCH_SIZES:
+        if reason := find_refusal(run, exportable.resize_batch(size)):
+            raise ConfigError(f"this model cannot be exported for any batch size: {reason}")
+    reasons, second_sizes = {}, {}
+    for dim, sizes in exportable.second_sizes.items():
+        refusals = {size: find_refusal(run, exportable.make_case(dim, size)) for size in sizes}
+        second_sizes[dim] = [size for size, reason in refusals.items() if reason is None]
+        if not second_sizes[dim]:
+            reasons[dim] = f"the traced program takes the size of its example only: {refusals[sizes[0]]}"
+    if reasons:
+        return trace(exportable.fix_sizes(reasons))
+    return replace(exportable, second_sizes=second_sizes, traced=program)
 
 
-def _find_refusal(module: nn.Module, inputs: Inputs) -> str | None:
-    """Return why a program does not take inputs; None if it does."""
+def find_refusal(run: Callable[[Inputs], Tensor], inputs: Inputs) -> str | None:
+    """Return why a program does not take inputs; None if it does.
+
+    Args:
+        run: Function from inputs to the output.
+        inputs: Inputs, by name.
+    """
     try:
-        run_seeded(module, inputs)
+        run(inputs)
     except REFUSALS as error:
         return shorten(error)
     return None
