@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config import introspection
-from trainer.config.compose import Config
+from trainer.config.run_config import Config
 from trainer.core.dataset import Dataset
 from trainer.core.task import Task
 from trainer.engine.config_errors import explain_errors

@@ -12,8 +12,9 @@ from torch.export import ExportedProgram
 
 from trainer.core import rng
 from trainer.core.batch import Batch
-from trainer.core.dataset import Dataset, Split
+from trainer.core.dataset import Dataset
 from trainer.core.shapes import Dims
+from trainer.core.split import Split
 from trainer.core.task import Task
 from trainer.export.input_dims import find_batch_dim, find_input_dims, find_sizes
 from trainer.export.resizing import Inputs, resize

@@ -105,6 +105,8 @@ def create_directory(path: Path, *, replaces: bool = False) -> Iterator[Path]:
             shutil.rmtree(previous, ignore_errors=True)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        if previous.is_dir() and not path.exists():
+            os.replace(previous, path)
         raise
 
 
