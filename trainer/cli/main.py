@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from trainer.cli import argv, show
+from trainer.cli import argv, export, show
 from trainer.utils import signals, stdio
 from trainer.utils.errors import ConfigError, SystemFault, UserError
 from trainer.utils.gc_pause import pause_gc
@@ -77,7 +77,7 @@ def run_command(arguments: Sequence[str]) -> int:
         "sample": sample_run,
         "score": score_run,
         "serve": serve_run,
-        "export": export_run,
+        "export": export.export_run,
         "report": print_leaderboard,
     }
     if first and "=" not in first and first[0] not in "-+~":
@@ -277,30 +277,6 @@ def serve_run(arguments: Sequence[str]) -> int:
     serve.serve_model(
         model, options.get("host", "127.0.0.1"), options.get("port", 8000), options.get("max_megabytes", 32.0)
     )
-    return 0
-
-
-def export_run(arguments: Sequence[str]) -> int:
-    """Run ``train export RUN format=FORMAT [output=DIR]``.
-
-    Args:
-        arguments: Words after ``train export``.
-
-    Raises:
-        ConfigError: No format is given, or it does not exist.
-    """
-    from trainer.cli import verb_args
-    from trainer.export import formats
-    from trainer.runs import run_overrides
-
-    saved, rest = run_overrides.load_from_args("export", arguments)
-    options = verb_args.parse_verb_args(
-        "export", rest, verb_args.make_parameters("export", {"format": str, "output": str})
-    )
-    names = formats.parse_formats(options.get("format", ""))
-    with pause_gc(freeze=True):
-        from trainer.export import export_run as exporting
-    exporting.export_run(saved, names, options.get("output"))
     return 0
 
 

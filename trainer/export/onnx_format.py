@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,13 +63,13 @@ def load(exportable: Exportable, directory: Path) -> Callable[[Inputs], Tensor]:
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(directory / FILE, options, providers=["CPUExecutionProvider"])
+    return lambda inputs: _run_session(session, inputs)
+
+
+def _run_session(session: Any, inputs: Inputs) -> Tensor:
     names = [value.name for value in session.get_inputs()]
-
-    def run(inputs: Inputs) -> Tensor:
-        try:
-            (output,) = session.run([OUTPUT], {name: inputs[name].numpy() for name in names})
-        except Exception as error:  # its classes are those of the extension
-            raise RuntimeError(str(error)) from error
-        return torch.from_numpy(output)
-
-    return run
+    try:
+        (output,) = session.run([OUTPUT], {name: inputs[name].numpy() for name in names})
+    except Exception as error:  # its classes are those of an extension module
+        raise RuntimeError(str(error)) from error
+    return torch.from_numpy(output)
