@@ -8,7 +8,7 @@ CONSTRAINTS ?= constraints.txt
 PIP = $(BIN)/pip install --constraint $(CONSTRAINTS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install install-dev train test test-fast gates lint format docs bench sweep clean
+.PHONY: help install install-dev train test test-fast gates exports lint format docs bench sweep clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ test-fast: $(DEV) ## run the quick tests, about a minute and a half on 2 cores
 
 gates: $(DEV) ## train every gate at full size and write docs/scores.md
 	$(BIN)/python -m tests.gates.run
+
+exports: $(DEV) ## export every model, and print how far each file is from its model
+	$(BIN)/python -m tests.gates.export
 
 lint: $(DEV) ## check style and types
 	$(BIN)/ruff check .

@@ -128,3 +128,12 @@ def test_a_full_context_is_reencoded_from_its_second_half() -> None:
     )
     assert len(tokens) == 12
     assert model.input_lengths == [3, 1, 1, 1, 3, 1, 1, 1, 3, 1, 1, 1]
+
+
+def test_uniform_noise_selects_by_cumulative_probability() -> None:
+    probs = torch.tensor([0.25, 0.0, 0.5, 0.25]).expand(6, -1)
+    noise = torch.tensor([0.0, 0.2, 0.25, 0.74, 0.75, 0.999])
+    assert token_selection.select_by_noise(probs, noise).tolist() == [0, 0, 2, 2, 3, 3]
+    assert int(token_selection.select_by_noise(torch.tensor([0.5, 0.499]), torch.tensor(0.9999))) == 1, (
+        "rounding of the sum"
+    )

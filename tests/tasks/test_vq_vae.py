@@ -234,3 +234,20 @@ def test_image_codes_reconstruct_images_and_are_learned_by_prior() -> None:
     assert found["mse"] < baseline["mse"] / 2
     assert found["bits"] < baseline["bits"] - 0.5
     assert found["codebook_perplexity"] > 30
+
+
+def test_sampler_of_uniform_noise_draws_from_the_prior() -> None:
+    torch.manual_seed(0)
+    task, count = make_task().eval(), 4000
+    task.shape = (6,)
+    model: Any = task.model
+    with torch.no_grad():
+        noise = task.draw_noise(count)
+        assert noise["noise"].shape == (count, 2)
+        rows = task.transform_noise(noise, None)
+        vectors = model.decode_codes(torch.cartesian_prod(torch.arange(4), torch.arange(4)))
+        pair = torch.cdist(rows, vectors).argmin(1)
+        frequency = torch.bincount(pair, minlength=16) / count
+        first = model.code_scores(torch.zeros(1, 2, dtype=torch.long))[0, 0].softmax(0)
+        second = model.code_scores(torch.arange(4)[:, None].expand(-1, 2))[:, 1].softmax(1)
+        torch.testing.assert_close(frequency, (first[:, None] * second).flatten(), atol=0.03, rtol=0)

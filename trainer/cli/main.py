@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from trainer.cli import argv, evaluate, show
+from trainer.cli import argv, evaluate, export, show
 from trainer.utils import signals, stdio
 from trainer.utils.errors import ConfigError, SystemFault, UserError
 from trainer.utils.gc_pause import pause_gc
@@ -77,6 +77,7 @@ def run_command(arguments: Sequence[str]) -> int:
         "sample": sample_run,
         "score": score_run,
         "serve": serve_run,
+        "export": export.export_run,
         "report": print_leaderboard,
     }
     if first and "=" not in first and first[0] not in "-+~":

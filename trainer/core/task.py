@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import Batch, Score
 from trainer.core.dataset import Dataset
+from trainer.core.inference_module import InferenceModule
 from trainer.core.metric import Metric
 from trainer.core.prediction import Prediction
 
@@ -246,3 +247,11 @@ class Task(nn.Module, ABC):
             for name, value in batch.inputs.items()
             if self._accepts_kwargs or name in self._forward_parameters
         }
+
+    def make_inference_module(self) -> InferenceModule:
+        """Return what the task computes for new rows, which ``train export`` writes; by default the model.
+
+        Raises:
+            ConfigError: The task or the model cannot be exported; the sentence says why.
+        """
+        return InferenceModule(self.model, self.select_model_inputs)

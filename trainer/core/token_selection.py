@@ -79,6 +79,16 @@ def _truncate_distribution(
     return probs, tokens
 
 
+def select_by_noise(probs: Tensor, noise: Tensor) -> Tensor:
+    """Return the classes (...) that uniform noise selects by inversion of the cumulative probabilities.
+
+    Args:
+        probs: Probabilities (..., K).
+        noise: Uniform noise (...) in [0, 1).
+    """
+    return (probs.cumsum(-1) <= noise[..., None]).sum(-1).clamp(max=probs.shape[-1] - 1)
+
+
 def exclude_token(select_token: TokenSelector, token: int) -> TokenSelector:
     """Return a selector like ``select_token`` that never selects one token.
 

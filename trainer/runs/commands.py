@@ -111,5 +111,16 @@ COMMANDS: Mapping[str, Command] = {
         takes_run=True,
         note="It needs the packages of: pip install 'train-zoo[serve]'. It has no authentication.",
     ),
+    "export": Command(
+        {"RUN format=FORMAT [output=DIR]": "write the best weights as files that other programs load, and check them"},
+        f"{_RUN}lstm-adding format=[torch_export,onnx]",
+        {
+            "format": "one or several of safetensors, torch_export (a program for torch), onnx (for onnxruntime)",
+            "output": "directory of the files; without it export/ in the run directory",
+        },
+        takes_run=True,
+        note="Each file is compared with the model on stored rows, at batches of 1, 7 and 64 and at two lengths. The"
+        " largest difference stands in check.json; above 1e-4 no file is kept.",
+    ),
     "report": Command({"[DIR]": "leaderboard of all runs in a directory (default: outputs)"}, "outputs/sweeps"),
 }

@@ -116,8 +116,11 @@ class Density(Generative):
     def _flow(self) -> NormalizingFlow:
         return cast(NormalizingFlow, self.model)
 
-    def draw(self, count: int, label: Tensor | None) -> Tensor:
-        z = torch.randn(count, math.prod(self.shape), device=self.progress.device)
+    def draw_noise(self, count: int) -> dict[str, Tensor]:
+        return {"noise": torch.randn(count, math.prod(self.shape), device=self.progress.device)}
+
+    def transform_noise(self, noise: Mapping[str, Tensor], label: Tensor | None) -> Tensor:
+        z = noise["noise"]
         return self._flow.generate(z) if label is None else self._flow.generate(z, label)
 
     def score_rows(self, batch: Batch) -> dict[str, Tensor]:

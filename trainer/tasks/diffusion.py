@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal, Unpack
 
 import torch
@@ -62,17 +63,29 @@ class Diffusion(Denoising):
         return self.noise_schedule.signal[timestep], self.noise_schedule.noise[timestep], timestep / self.timesteps
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
-        def denoise(x: Tensor, timestep: int) -> Tensor:
+        noise = torch.randn(count, *self.shape, device=self.progress.device)
+        return self.transform_noise({"noise": noise}, label)  # the noise of the steps is drawn one by one
+
+    def draw_noise(self, count: int) -> dict[str, Tensor]:
+        steps = self.timesteps if self.sampler == "ddpm" else self.steps
+        diffusion_process.list_timesteps(self.timesteps, steps)  # cached before the sampler is traced
+        noise = {"noise": torch.randn(count, *self.shape, device=self.progress.device)}
+        if self.sampler == "ddpm" or self.eta:
+            noise["step_noise"] = torch.randn(count, steps, *self.shape, device=self.progress.device)
+        return noise
+
+    def transform_noise(self, noise: Mapping[str, Tensor], label: Tensor | None) -> Tensor:
+        def denoise(x: Tensor, timestep: Tensor | int) -> Tensor:
             output = self.predict_with_guidance(x, timestep / self.timesteps, label)
-            a, b = self.noise_schedule.signal[timestep], self.noise_schedule.noise[timestep]
+            a, b = self.noise_schedule.get_scales(timestep)
             x0 = diffusion_process.predict_x0(self.prediction, output, x, a, b)
             return x0.clamp(*self.value_range) if self.is_scaled else x0
 
-        noise = torch.randn(count, *self.shape, device=self.progress.device)
+        x, alpha_bar, step_noise = noise["noise"], self.noise_schedule.alpha_bar, noise.get("step_noise")
         if self.sampler == "ddpm":
-            return diffusion_process.sample_ddpm(denoise, noise, self.noise_schedule.alpha_bar)
+            return diffusion_process.sample_ddpm(denoise, x, alpha_bar, step_noise)
         if self.steps > self.timesteps:
             raise ConfigError(
                 f"task.steps: {self.steps} given; at most {self.timesteps} (task.timesteps) are available"
             )
-        return diffusion_process.sample_ddim(denoise, noise, self.noise_schedule.alpha_bar, self.steps, self.eta)
+        return diffusion_process.sample_ddim(denoise, x, alpha_bar, self.steps, self.eta, step_noise)

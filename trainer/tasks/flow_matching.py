@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal, Unpack
 
 import torch
@@ -39,8 +40,10 @@ class FlowMatching(Denoising):
     def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return t, 1 - t, t
 
-    def draw(self, count: int, label: Tensor | None) -> Tensor:
-        noise = torch.randn(count, *self.shape, device=self.progress.device)
+    def draw_noise(self, count: int) -> dict[str, Tensor]:
+        return {"noise": torch.randn(count, *self.shape, device=self.progress.device)}
+
+    def transform_noise(self, noise: Mapping[str, Tensor], label: Tensor | None) -> Tensor:
         return diffusion_process.integrate_flow(
-            lambda x, time: self.predict_with_guidance(x, time, label), noise, self.sampler, self.steps
+            lambda x, time: self.predict_with_guidance(x, time, label), noise["noise"], self.sampler, self.steps
         )

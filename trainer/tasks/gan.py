@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import ClassVar, Literal, Unpack, cast
 
@@ -139,9 +139,11 @@ class Adversarial(Generative):
         x, label = self.normalize(batch), self.get_labels(batch)
         return self.critic_loss(x, label) if group == "critic" else self.generator_loss(x, label)
 
-    def draw(self, count: int, label: Tensor | None) -> Tensor:
-        noise = torch.randn(count, self._adversarial_model.latent, device=self.progress.device)
-        return self._adversarial_model.generate(noise, label).float()
+    def draw_noise(self, count: int) -> dict[str, Tensor]:
+        return {"noise": torch.randn(count, self._adversarial_model.latent, device=self.progress.device)}
+
+    def transform_noise(self, noise: Mapping[str, Tensor], label: Tensor | None) -> Tensor:
+        return self._adversarial_model.generate(noise["noise"], label).float()
 
     def critic_loss(self, real: Tensor, label: Tensor | None) -> Tensor:
         """Return the loss of the critic with its penalties.

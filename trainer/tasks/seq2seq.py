@@ -14,12 +14,14 @@ from trainer.core.artifacts import Artifact, LazyArtifact, Table
 from trainer.core.batch import IGNORE_INDEX, Batch, Score
 from trainer.core.dataset import Dataset
 from trainer.core.decoding import DecoderState
+from trainer.core.inference_module import InferenceModule
 from trainer.core.prediction import Prediction
 from trainer.core.token_selection import TokenSelector
 from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PluginMetric, PositiveInt, Probability
 from trainer.tasks.base import prompts, token_targets
 from trainer.tasks.base.model_protocols import EncoderDecoder
+from trainer.tasks.base.next_token_module import NextTokenModule
 from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.base.teacher_forcing import forcing_ratio
 from trainer.tasks.evaluation.sequence_metrics import SequenceMetrics
@@ -281,3 +283,9 @@ class Seq2Seq(ScoredTask):
         tokens = prompts.encode_prompt(prompt, tokenizer)
         inputs = {"x": torch.tensor([tokens]), "lengths": torch.tensor([len(tokens)])}
         return Batch(inputs, None, torch.zeros(1, dtype=torch.long)).to(self.progress.device)
+
+    def make_inference_module(self) -> InferenceModule:
+        def make_inputs(batch: Batch) -> dict[str, Tensor]:
+            return {"tokens": self.shift_targets_right(batch.require_target())} | self.select_model_inputs(batch)
+
+        return InferenceModule(NextTokenModule(self._encoder_decoder), make_inputs, NextTokenModule.shapes)

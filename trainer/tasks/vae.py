@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar, Literal, NamedTuple, Unpack, cast
+from typing import ClassVar, Literal, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from trainer.metrics.double_precision import to_double
 from trainer.tasks.base.generative import Generative, GenerativeOptions
 from trainer.tasks.base.model_protocols import LatentVariableModel
 from trainer.tasks.evaluation.sample_metrics import load_rows, load_subsample
+from trainer.tasks.losses.elbo_terms import ElboTerms
 from trainer.tasks.losses.likelihoods import make_likelihood
 from trainer.utils.errors import ConfigError
 
@@ -29,17 +30,6 @@ MAX_BASELINE_ROWS = 10000
 """Rows per split used to fit and evaluate a decoder without latent variables."""
 MAX_RECONSTRUCTIONS, INTERPOLATION_STEPS = 10, 10
 """Columns of the reconstructions grid, and images per interpolation."""
-
-
-class ElboTerms(NamedTuple):
-    """Terms of the evidence lower bound (ELBO) in nats, (B,) each."""
-
-    reconstruction: Tensor
-    """``-E_q log p(x|z)``, estimated from posterior samples."""
-    kl: Tensor
-    """``KL(q(z|x) || p(z))``, in closed form."""
-    bound: Tensor
-    """Importance-weighted bound ``log 1/k sum_i p(x, z_i) / q(z_i|x)`` of the same samples."""
 
 
 class VariationalInference(Generative):
@@ -203,6 +193,18 @@ class VariationalInference(Generative):
         z = torch.randn(count, self.latent, device=self.progress.device)
         params = self.decode_latent(z, label)
         return self.likelihood.compute_mean(params) if self.is_image_data else self.likelihood.draw(params)
+
+    def draw_noise(self, count: int) -> dict[str, Tensor]:
+        noise = {"noise": torch.randn(count, self.latent, device=self.progress.device)}
+        if not self.is_image_data:
+            noise["value_noise"] = self.likelihood.draw_noise(noise["noise"].new_empty(count, math.prod(self.shape)))
+        return noise
+
+    def transform_noise(self, noise: Mapping[str, Tensor], label: Tensor | None) -> Tensor:
+        params = self.decode_latent(noise["noise"], label)
+        if self.is_image_data:
+            return self.likelihood.compute_mean(params)
+        return self.likelihood.transform_noise(params, noise["value_noise"])
 
     def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
         if not self.is_image_data:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Unpack, cast
 
 import torch
@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import Batch, Score
+from trainer.core.token_selection import select_by_noise
 from trainer.core.types import NonNegativeFloat, Probability
 from trainer.metrics.double_precision import to_double
 from trainer.models.layers.generative.vector_quantizer import straight_through
+from trainer.models.layers.sequence.step_scan import State, scan_steps
 from trainer.tasks.base.generative import Generative, GenerativeOptions
 from trainer.tasks.base.model_protocols import CodebookModel
 from trainer.tasks.evaluation.sample_metrics import load_subsample
@@ -145,6 +147,31 @@ class VectorQuantization(Generative):
 
     def draw(self, count: int, label: Tensor | None) -> Tensor:
         return self._codebook_model.generate(count, label)
+
+    def draw_noise(self, count: int) -> dict[str, Tensor]:
+        x = torch.zeros(1, *self.shape, device=self.progress.device)
+        _, codes = self._codebook_model.quantize(self._codebook_model.encode(x), update_codebook=False)
+        return {"noise": torch.rand(count, codes.shape[1], device=self.progress.device)}
+
+    def transform_noise(self, noise: Mapping[str, Tensor], label: Tensor | None) -> Tensor:
+        """Return the rows decoded from codes that uniform noise selects one after another.
+
+        Args:
+            noise: Uniform noise (B, L).
+            label: Labels (B,); None for an unconditional model.
+        """
+        uniform = noise["noise"]
+        positions = torch.arange(uniform.shape[1], device=uniform.device)
+
+        def select_code(state: State, position: Tensor, uniform: Tensor) -> tuple[State, State]:
+            (codes,) = state  # those from ``position`` on have no effect: the prior is causal
+            scores = self._codebook_model.code_scores(codes, label).index_select(1, position[None]).squeeze(1)
+            code = select_by_noise(scores.float().softmax(-1), uniform)
+            return (torch.where(positions == position, code[:, None], codes),), ()
+
+        start = (torch.zeros_like(uniform, dtype=torch.long),)
+        (codes,), _ = scan_steps(select_code, start, positions, uniform.t())
+        return self._codebook_model.decode_codes(codes)
 
     def score_rows(self, batch: Batch) -> dict[str, Tensor]:
         errors, _, neg_log_prob = self.evaluate_codes(batch)

@@ -79,16 +79,18 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def create_directory(path: Path) -> Iterator[Path]:
+def create_directory(path: Path, *, replaces: bool = False) -> Iterator[Path]:
     """Yield a temporary directory that becomes ``path`` once all files in it are on the disk.
 
     Args:
-        path: Directory to create, which must not exist or be empty; its parent must exist.
+        path: Directory to create; its parent must exist.
+        replaces: Whether it replaces an existing directory; otherwise that must be empty.
 
     Raises:
         SystemFault: A file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    previous = path.with_name(f".{path.name}.{os.getpid()}.previous.tmp")
     shutil.rmtree(temporary, ignore_errors=True)  # of a killed process with the same number
     try:
         with catch_write_errors(path):
@@ -96,10 +98,15 @@ def create_directory(path: Path) -> Iterator[Path]:
             yield temporary
             for entry in [*temporary.rglob("*"), temporary]:
                 sync_to_disk(entry)
+            if replaces and path.is_dir():
+                os.replace(path, previous)
             os.replace(temporary, path)
             sync_to_disk(path.parent)
+            shutil.rmtree(previous, ignore_errors=True)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        if previous.is_dir() and not path.exists():
+            os.replace(previous, path)
         raise
 
 

@@ -51,6 +51,10 @@ class NonFiniteError(UserError):
     exit_code = 3
 
 
+class ExportError(UserError):
+    """Exported file that computes something else than the model; it is not kept."""
+
+
 class SystemFault(UserError):
     """Failure of disk, memory, device or permissions; the same command may work on another machine."""
 

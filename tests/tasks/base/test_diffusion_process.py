@@ -153,3 +153,14 @@ def test_flow_solver_has_expected_convergence_order(solver: str, order: int) -> 
 
     assert std_error(100) < 0.02
     assert math.log2(std_error(100) / std_error(200)) == pytest.approx(order, abs=0.25)
+
+
+def test_given_step_noise_replaces_what_is_drawn() -> None:
+    alpha_bar = diffusion_process.NoiseSchedule("linear", 8).alpha_bar
+    x, step_noise = torch.randn(4, 3), torch.randn(4, 8, 3)
+    draws = iter(step_noise.unbind(1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "randn_like", lambda _: next(draws))
+        expected = diffusion_process.sample_ddpm(lambda x, _: x / 2, x, alpha_bar)
+    given = diffusion_process.sample_ddpm(lambda x, _: x / 2, x, alpha_bar, step_noise)
+    assert torch.equal(given, expected)

@@ -109,3 +109,15 @@ def test_categorical_input_is_rounded_to_nearest_level() -> None:
 def test_incompatible_likelihood_options_raise(name: Any, levels: int, binarize: bool, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make_likelihood(name, levels, binarize)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_transformed_noise_has_the_distribution_of_samples(name: str) -> None:
+    torch.manual_seed(0)
+    likelihood, params = LIKELIHOODS[name], random_params(name, 1).expand(20000, -1)
+    with torch.no_grad():
+        noise = likelihood.draw_noise(torch.empty(20000, D))
+        transformed, drawn = likelihood.transform_noise(params, noise), likelihood.draw(params)
+    assert transformed.shape == drawn.shape
+    torch.testing.assert_close(transformed.mean(0), drawn.mean(0), atol=0.02, rtol=0)
+    torch.testing.assert_close(transformed.std(0), drawn.std(0), atol=0.02, rtol=0)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trainer.core.types import PositiveInt, Probability
 from trainer.models.layers.attention.transformer import BlockOptions, TransformerConfig, TransformerStack
 from trainer.models.layers.sequence.instance_norm import compute_loc_and_scale
+from trainer.models.layers.sequence.recurrent import apply_rnn
 
 
 class GRUForecaster(nn.Module):
@@ -77,7 +78,7 @@ class GRUForecaster(nn.Module):
         x = (x - loc) / scale
         # Fold channels into the batch if channel-independent: (B * groups, T, channels).
         x = x.transpose(1, 2).reshape(-1, self.channels, x.shape[1]).transpose(1, 2)
-        _, state = self.gru(self._split_segments(x))  # (layers, B * groups, H)
+        _, state = apply_rnn(self.gru, self._split_segments(x))  # (layers, B * groups, H)
         y = self.head(self.dropout(state[-1])).view(-1, self.horizon, self.channels)
         y = y.transpose(1, 2).reshape(rows, features, self.horizon).transpose(1, 2)
         return y * scale + loc
@@ -85,7 +86,7 @@ class GRUForecaster(nn.Module):
     def _split_segments(self, x: Tensor) -> Tensor:
         """Reshape (B, T, C) to (B, T / segment, segment * C), dropping the oldest steps that fill no segment."""
         steps = x.shape[1] // self.segment
-        return x[:, x.shape[1] - steps * self.segment :].reshape(len(x), steps, -1)
+        return x[:, x.shape[1] - steps * self.segment :].reshape(x.shape[0], steps, -1)
 
 
 class DLinear(nn.Module):

@@ -59,7 +59,9 @@ class _BaseVAE(nn.Module):
         """Concatenate the one-hot label to x (B, F) in a class-conditional model; zeros without a label."""
         if self.num_classes is None:
             return x
-        one_hot = x.new_zeros(len(x), self.num_classes) if label is None else F.one_hot(label, self.num_classes).to(x)
+        one_hot = (
+            x.new_zeros(x.shape[0], self.num_classes) if label is None else F.one_hot(label, self.num_classes).to(x)
+        )
         return torch.cat((x, one_hot), dim=1)
 
 

@@ -75,7 +75,10 @@ class _BaseVQVAE(nn.Module, ABC):
             count: number of samples.
             label: class labels (count) of a class-conditional prior.
         """
-        codes = self.prior.write(count, label)
+        return self.decode_codes(self.prior.write(count, label))
+
+    def decode_codes(self, codes: Tensor) -> Tensor:
+        """Decode codes (B, L) to (B, ...)."""
         return self.decode(F.embedding(codes, self.quantizer.codebook))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ class LinkPredictor(_LinkAutoencoder):
             Embeddings (N, W), and KL terms (N), which are zero in this deterministic model.
         """
         nodes = self.encoder(x, edge_index)
-        return nodes, nodes.new_zeros(len(nodes))
+        return nodes, nodes.new_zeros(nodes.shape[0])
 
 
 class GraphVAE(_LinkAutoencoder):

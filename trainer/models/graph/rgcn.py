@@ -51,6 +51,6 @@ class RGCN(nn.Module):
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_type: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         graph = self.body.cache(
-            RelationalGraph, len(x), edge_index, edge_type, self.num_relations, edge_weight, x.dtype
+            RelationalGraph, x.shape[0], edge_index, edge_type, self.num_relations, edge_weight, x.dtype
         )
         return self.body.forward_graph(x, graph)

@@ -84,6 +84,9 @@ class SpatiotemporalGNN(nn.Module):
         valid = make_valid_mask(x, lengths)
         if valid is None:
             valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        if torch.compiler.is_exporting():  # encode padded steps too, because their number depends on the data
+            steps = self.encode_steps(x.flatten(0, 1), graph).unflatten(0, x.shape[:2])
+            return self.head(self.rnn(steps, lengths)[1])
         pooled = self.encode_steps(x[valid], graph)
         steps = pooled.new_zeros(*valid.shape, pooled.shape[1]).masked_scatter(valid[..., None], pooled)
         _, ends = self.rnn(steps, lengths)
@@ -96,7 +99,7 @@ class SpatiotemporalGNN(nn.Module):
             x: graph signals (R, N, F).
             graph: graph of the N nodes.
         """
-        repeated = RepeatedGraph(graph, len(x))
+        repeated = RepeatedGraph(graph, x.shape[0])
         h = F.relu(self.conv(x.flatten(0, 1), repeated))
         h = F.relu(self.attention(h, repeated)).view(*x.shape[:2], -1)
         return self.pool(h, h[:, 0], None)

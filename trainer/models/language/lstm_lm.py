@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from trainer.core.decoding import DecoderState
 from trainer.core.types import PositiveInt, Probability
+from trainer.models.layers.sequence.recurrent import apply_rnn
 
 
 class LSTMLanguage(nn.Module):
@@ -57,7 +58,7 @@ class LSTMLanguage(nn.Module):
             state: state after the earlier tokens; None at the start.
         """
         initial = None if state is None else tuple(part.transpose(0, 1).contiguous() for part in state)
-        steps, final = self.lstm(self.dropout(self.embedding(tokens)), initial)
+        steps, final = apply_rnn(self.lstm, self.dropout(self.embedding(tokens)), initial)
         return self.head(self.dropout(steps)), tuple(part.transpose(0, 1) for part in final)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ from trainer.core.decoding import DecoderState
 from trainer.core.types import PositiveInt, Probability
 from trainer.models.layers.padding import find_valid_steps
 from trainer.models.layers.sequence.greedy_decoding import GreedyEncoderDecoder
-from trainer.models.layers.sequence.recurrent import run_rnn
+from trainer.models.layers.sequence.recurrent import apply_rnn, run_rnn
+from trainer.models.layers.sequence.step_scan import scan_rnn
 from trainer.utils.choices import get_choice
 
 RNN_CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
@@ -143,7 +144,9 @@ class Seq2Seq(GreedyEncoderDecoder):
         """
         embedded = self.dropout(self.source_embedding(x))
         if lengths is None:
-            steps, state = self.encoder(embedded)
+            steps, state = apply_rnn(self.encoder, embedded)
+        elif torch.compiler.is_exporting():
+            steps, state = scan_rnn(self.encoder, embedded, lengths)
         elif not isinstance(self.encoder, nn.LSTM):
             steps, state = run_rnn(self.encoder, embedded, lengths)
         else:  # torch returns the cell state at the end of each sequence only for packed sequences
@@ -153,7 +156,7 @@ class Seq2Seq(GreedyEncoderDecoder):
         valid_mask = find_valid_steps(x, lengths)
         parts = state if isinstance(state, tuple) else (state,)
         keys = steps if self.attention is None else self.attention.key_proj(steps)
-        return steps, keys, valid_mask, *(self._merge_directions(part, len(x)) for part in parts)
+        return steps, keys, valid_mask, *(self._merge_directions(part, x.shape[0]) for part in parts)
 
     def _merge_directions(self, state: Tensor, rows: int) -> Tensor:
         layers = self.encoder.num_layers  # (L * directions, B, H / directions) -> (B, L, H), directions concatenated
@@ -176,9 +179,8 @@ class Seq2Seq(GreedyEncoderDecoder):
         """
         steps, keys, valid_mask, *initial = memory
         hidden = tuple(part.transpose(0, 1).contiguous() for part in (initial if state is None else state))
-        output, final = self.decoder(
-            self.dropout(self.target_embedding(tokens)), hidden if isinstance(self.decoder, nn.LSTM) else hidden[0]
-        )
+        start = hidden if isinstance(self.decoder, nn.LSTM) else hidden[0]
+        output, final = apply_rnn(self.decoder, self.dropout(self.target_embedding(tokens)), start)
         if self.attention is not None:
             output = self.attention(output, steps, keys, valid_mask)
         parts = final if isinstance(final, tuple) else (final,)

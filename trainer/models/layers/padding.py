@@ -28,6 +28,18 @@ def find_valid_steps(x: Tensor, lengths: Tensor | None) -> Tensor:
     return torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if valid is None else valid
 
 
+def reverse_sequences(x: Tensor, lengths: Tensor) -> Tensor:
+    """Reverse the valid steps of each sequence (B, T, F) and leave its padding in place.
+
+    Args:
+        x: padded sequences (B, T, F).
+        lengths: number of valid steps (B).
+    """
+    positions = torch.arange(x.shape[1], device=x.device)
+    reversed_index = lengths[:, None] - 1 - positions
+    return x.gather(1, reversed_index.where(reversed_index >= 0, positions)[..., None].expand_as(x))
+
+
 def pad_to_multiple(x: Tensor, size: int, dim: int) -> Tensor:
     """Pad x with zeros (False) at the end of dimension ``dim`` to a multiple of ``size``.
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.core.types import PositiveFloat, PositiveInt
+from trainer.models.layers.sequence.step_scan import State, scan_steps
 
 VectorField = Callable[[Tensor], Tensor]
 """Derivative (B, F) at states (B, F)."""
@@ -31,7 +32,7 @@ class NeuralODE(nn.Module):
         tolerance: relative and absolute error tolerance of ``dopri5``.
 
     Raises:
-        ValueError: ``dopri5`` without the package torchdiffeq.
+        ValueError: ``dopri5`` without the package torchdiffeq, or in an export.
 
     References:
         Chen et al. 2018, Neural Ordinary Differential Equations.
@@ -61,14 +62,18 @@ class NeuralODE(nn.Module):
             "dopri5": partial(solve_dopri5, tolerance=tolerance),
         }
         self.solve_interval = solvers[solver]
+        self.is_adaptive = solver == "dopri5"
 
     def forward(self, x: Tensor, times: Tensor) -> Tensor:
+        if self.is_adaptive and torch.compiler.is_exporting():
+            raise ValueError("solver: dopri5 takes as many steps as the data requires and cannot be exported; rk4 can")
         intervals = times.diff(dim=1, prepend=torch.zeros_like(times[:, :1]))
-        states = []
-        for interval in intervals.unbind(1):
-            x = self.solve_interval(self.field, x, interval[:, None])
-            states.append(x)
-        return torch.stack(states, 1)
+        _, (states,) = scan_steps(self._advance, (x,), intervals[..., None], dim=1)
+        return states
+
+    def _advance(self, state: State, gap: Tensor) -> tuple[State, State]:
+        state = (self.solve_interval(self.field, *state, gap),)
+        return state, state
 
 
 def solve_rk4(field: VectorField, y: Tensor, gap: Tensor, steps: int) -> Tensor:

@@ -78,7 +78,9 @@ class Transformer(nn.Module):
         steps, _ = self.encoder(embedded, valid_mask)
         if self.decoder is not None:
             steps, _ = self.decoder(embedded, valid_mask, memory=self.decoder.project_kv(steps), memory_mask=valid_mask)
-        ends = steps[:, -1] if lengths is None else steps[torch.arange(len(steps), device=steps.device), lengths - 1]
+        ends = (
+            steps[:, -1] if lengths is None else steps[torch.arange(steps.shape[0], device=steps.device), lengths - 1]
+        )
         return self.head(self.pool(steps, ends, lengths))
 
 

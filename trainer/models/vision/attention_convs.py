@@ -241,6 +241,9 @@ class DynamicConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         kernel_weights = self.compute_kernel_weights(x)
         kernels = kernel_weights.shape[1]
+        if torch.compiler.is_exporting():  # the number of groups of a convolution is fixed in an exported program
+            outputs = self.conv(x).unflatten(1, (kernels, -1))  # (B, K, D, H, W)
+            return (outputs * kernel_weights[:, :, None, None, None]).sum(1)
         weight = kernel_weights @ self.conv.weight.unflatten(0, (kernels, -1)).flatten(1)
         assert self.conv.bias is not None
         bias = kernel_weights @ self.conv.bias.unflatten(0, (kernels, -1))

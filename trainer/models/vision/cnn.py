@@ -9,10 +9,11 @@ from typing import Literal, TypeVar
 from torch import Tensor, nn
 
 from trainer.core.types import NonNegativeInt, PositiveInt, Probability
+from trainer.models.layers.conv.adaptive_pool import AdaptiveAvgPool, AdaptiveMaxPool
 from trainer.utils.choices import get_choice
 
 POOLS: dict[str, type[nn.Module]] = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
-ADAPTIVE_POOLS: dict[str, type[nn.Module]] = {"max": nn.AdaptiveMaxPool2d, "avg": nn.AdaptiveAvgPool2d}
+ADAPTIVE_POOLS: dict[str, type[nn.Module]] = {"max": AdaptiveMaxPool, "avg": AdaptiveAvgPool}
 
 T = TypeVar("T")
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.core.types import PositiveInt, Probability
+from trainer.models.layers.sequence.step_scan import State, scan_steps
 
 
 class ConvLSTMLayer(nn.Module):
@@ -34,14 +35,17 @@ class ConvLSTMLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the hidden states (B, T, D, H, W) of x (B, T, C, H, W)."""
         input_gates = self.input_conv(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # all steps in one call
-        hidden = cell = torch.zeros_like(input_gates[:, 0].chunk(4, 1)[0])
-        states = []
-        for gates in input_gates.unbind(1):
-            i, f, g, o = (gates + self.hidden_conv(hidden)).chunk(4, 1)
-            cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
-            hidden = o.sigmoid() * cell.tanh()
-            states.append(hidden)
-        return torch.stack(states, 1)
+        zeros = torch.zeros_like(input_gates[:, 0].chunk(4, 1)[0])
+        _, (states,) = scan_steps(self._update_state, (zeros, zeros), input_gates, dim=1)
+        return states
+
+    def _update_state(self, state: State, input_gates: Tensor) -> tuple[State, State]:
+        """Return the next hidden state and cell (B, D, H, W) for the gates (B, 4 D, H, W) of a step, and the output."""
+        hidden, cell = state
+        i, f, g, o = (input_gates + self.hidden_conv(hidden)).chunk(4, 1)
+        cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
+        hidden = o.sigmoid() * cell.tanh()
+        return (hidden, cell), (hidden,)
 
 
 class ConvLSTM(nn.Module):

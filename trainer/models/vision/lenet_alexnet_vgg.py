@@ -12,6 +12,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from trainer.core.types import PositiveFloat, PositiveInt, Probability
+from trainer.models.layers.conv.adaptive_pool import AdaptiveAvgPool
 from trainer.models.layers.mlp import make_mlp
 from trainer.utils.choices import get_choice
 
@@ -194,7 +195,7 @@ def _make_head(
     """Create the head (B, C, H, W) -> (B, widths[-1]): average pooling to at most ``max_side`` and an MLP."""
     height, width = (min(side, max_side) for side in sides)
     mlp = make_mlp([channels * height * width, *widths], activation)
-    return nn.Sequential(nn.AdaptiveAvgPool2d((height, width)), nn.Flatten(), mlp)
+    return nn.Sequential(AdaptiveAvgPool((height, width)), nn.Flatten(), mlp)
 
 
 def _make_relu_dropout(dropout: float) -> Callable[[], nn.Module]:

@@ -60,7 +60,7 @@ class _BaseViT(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.embed(x).flatten(2).transpose(1, 2)  # (B, h * w, D), row-major
         if self.class_token is not None:
-            tokens = torch.cat((self.class_token.expand(len(x), -1, -1), tokens), 1)
+            tokens = torch.cat((self.class_token.expand(x.shape[0], -1, -1), tokens), 1)
         steps, _ = self.encoder(tokens)
         return self.head(steps.mean(1) if self.class_token is None else steps[:, 0])
 

@@ -183,18 +183,18 @@ class Denoising(Generative):
         p, q = diffusion_process.PREDICTION_COEFFICIENTS[self.prediction](a, b)
         return float((variance * (q * b - p * a) ** 2 / (a**2 * variance + b**2)).mean())
 
-    def predict_with_guidance(self, x: Tensor, time: float, label: Tensor | None) -> Tensor:
+    def predict_with_guidance(self, x: Tensor, time: Tensor | float, label: Tensor | None) -> Tensor:
         """Return the model output (B, ...) with classifier-free guidance.
 
         Args:
             x: Noisy rows (B, ...).
-            time: Time input, the same for all rows.
+            time: Time input, the same for all rows: a number or a scalar tensor.
             label: Labels (B,); None for an unconditional model.
 
         Raises:
             ConfigError: Guidance needs unconditional outputs, but no labels were dropped in training.
         """
-        times = torch.full((len(x),), time, device=x.device)
+        times = torch.as_tensor(time, dtype=torch.float32, device=x.device).expand(x.shape[0])
         if label is None or self.guidance in (0.0, 1.0):
             return self.predict_target(x, times, label if self.guidance else None)
         if not self.label_dropout:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from trainer.models.layers.sequence.step_scan import scan_steps
 from trainer.utils.choices import get_choice
 
 MAX_BETA = 0.999
@@ -71,6 +73,13 @@ class NoiseSchedule(nn.Module):
         self.register_buffer("signal", alpha_bar.sqrt().float(), persistent=False)
         self.register_buffer("noise", (1 - alpha_bar).sqrt().float(), persistent=False)
 
+    def get_scales(self, timestep: Tensor | int) -> tuple[Tensor, Tensor]:
+        """Return the signal and noise scale at a timestep, a number or a scalar tensor."""
+        if isinstance(timestep, int):
+            return self.signal[timestep], self.noise[timestep]
+        index = timestep.view(1)  # an exported program cannot turn a tensor into a number
+        return self.signal.index_select(0, index), self.noise.index_select(0, index)
+
 
 TargetCoefficients = tuple[Tensor | float, Tensor | float]
 """Coefficients of noise and data in a prediction target."""
@@ -116,8 +125,52 @@ def predict_x0(prediction: str, output: Tensor, x_t: Tensor, a: Tensor, b: Tenso
     return (p * x_t - b * output) / (p * a - q * b)
 
 
+class DdimStep(NamedTuple):
+    """Step of DDIM: its timestep, the scales of data and noise before and after it, and the scale of new noise."""
+
+    timestep: int
+    signal: float
+    noise: float
+    next_signal: float
+    next_noise: float
+    new_noise: float
+
+
+@cache
+def list_timesteps(count: int, steps: int) -> tuple[int, ...]:
+    """Return ``steps`` + 1 evenly spaced timesteps from ``count`` down to 0; export reads them from the cache.
+
+    Args:
+        count: Number of timesteps T.
+        steps: Number of steps.
+    """
+    return tuple(torch.linspace(count, 0, steps + 1).round().long().tolist())
+
+
+def list_ddim_steps(alpha_bar: list[float], steps: int, eta: float) -> list[DdimStep]:
+    """Return the steps of DDIM at evenly spaced timesteps, from noise to data.
+
+    Args:
+        alpha_bar: Values of the noise schedule at steps 0 to T.
+        steps: Number of steps, at most T.
+        eta: Noise of a step: 0 is deterministic given x, 1 has the noise of DDPM.
+    """
+    ddim_steps = []
+    for t, next_t in pairwise(list_timesteps(len(alpha_bar) - 1, steps)):
+        alpha_bar_t, alpha_bar_next = alpha_bar[t], alpha_bar[next_t]
+        variance = eta**2 * (1 - alpha_bar_next) / (1 - alpha_bar_t) * (1 - alpha_bar_t / alpha_bar_next)
+        squares = alpha_bar_t, 1 - alpha_bar_t, alpha_bar_next, 1 - alpha_bar_next - variance, variance
+        ddim_steps.append(DdimStep(t, *map(math.sqrt, squares)))
+    return ddim_steps
+
+
 def sample_ddim(
-    denoise: Callable[[Tensor, int], Tensor], x: Tensor, alpha_bar: list[float], steps: int, eta: float
+    denoise: Callable[[Tensor, Any], Tensor],
+    x: Tensor,
+    alpha_bar: list[float],
+    steps: int,
+    eta: float,
+    step_noise: Tensor | None = None,
 ) -> Tensor:
     """Return samples (B, ...) of DDIM, which uses evenly spaced timesteps.
 
@@ -127,23 +180,34 @@ def sample_ddim(
         alpha_bar: Values of the noise schedule at steps 0 to T.
         steps: Number of steps, at most T.
         eta: Noise of a step: 0 is deterministic given x, 1 has the noise of DDPM.
+        step_noise: Gaussian noise (B, steps, ...) of the steps, if eta is not 0; None draws it.
 
     References:
         Song et al., Denoising Diffusion Implicit Models, ICLR 2021, eq. 12 and 16.
     """
-    timesteps = torch.linspace(len(alpha_bar) - 1, 0, steps + 1).round().long().tolist()
-    for t, next_t in pairwise(timesteps):
-        alpha_bar_t, alpha_bar_next = alpha_bar[t], alpha_bar[next_t]
+
+    def take_step(x: Tensor, t: Any, signal: Any, noise: Any, next_signal: Any, next_noise: Any) -> Tensor:
         x0 = denoise(x, t)
-        noise = (x - math.sqrt(alpha_bar_t) * x0) / math.sqrt(1 - alpha_bar_t)
-        variance = eta**2 * (1 - alpha_bar_next) / (1 - alpha_bar_t) * (1 - alpha_bar_t / alpha_bar_next)
-        x = math.sqrt(alpha_bar_next) * x0 + math.sqrt(1 - alpha_bar_next - variance) * noise
-        if variance:
-            x = x + math.sqrt(variance) * torch.randn_like(x)
+        return next_signal * x0 + next_noise * ((x - signal * x0) / noise)
+
+    ddim_steps = list_ddim_steps(alpha_bar, steps, eta)
+    if torch.compiler.is_exporting():
+        columns = [torch.tensor(column, device=x.device) for column in zip(*ddim_steps, strict=True)]
+        added = columns.pop().view(-1, *[1] * x.dim()) * (0 if step_noise is None else step_noise.transpose(0, 1))
+        (x,), _ = scan_steps(
+            lambda state, added, *scales: ((take_step(*state, *scales) + added,), ()), (x,), added, *columns
+        )
+        return x
+    for number, (*scales, new_noise) in enumerate(ddim_steps):
+        x = take_step(x, *scales)
+        if new_noise:
+            x = x + new_noise * (torch.randn_like(x) if step_noise is None else step_noise[:, number])
     return x
 
 
-def sample_ddpm(denoise: Callable[[Tensor, int], Tensor], x: Tensor, alpha_bar: list[float]) -> Tensor:
+def sample_ddpm(
+    denoise: Callable[[Tensor, Any], Tensor], x: Tensor, alpha_bar: list[float], step_noise: Tensor | None = None
+) -> Tensor:
     """Return samples (B, ...) of DDPM, which samples ``q(x_{t-1} | x_t, x_0)`` from t = T to 1.
 
     It equals DDIM in all T steps with eta 1.
@@ -152,18 +216,19 @@ def sample_ddpm(denoise: Callable[[Tensor, int], Tensor], x: Tensor, alpha_bar: 
         denoise: Function from x_t (B, ...) and t to an estimate of the data (B, ...).
         x: Gaussian noise (B, ...).
         alpha_bar: Values of the noise schedule at steps 0 to T.
+        step_noise: Gaussian noise (B, T, ...) of the steps; None draws it.
 
     References:
         Ho et al., Denoising Diffusion Probabilistic Models, NeurIPS 2020, eq. 6 and 7.
     """
-    return sample_ddim(denoise, x, alpha_bar, len(alpha_bar) - 1, eta=1.0)
+    return sample_ddim(denoise, x, alpha_bar, len(alpha_bar) - 1, 1.0, step_noise)
 
 
-VelocityField = Callable[[Tensor, float], Tensor]
+VelocityField = Callable[[Tensor, Any], Tensor]
 """Function from x (B, ...) and a time to the velocity (B, ...)."""
 
 
-def euler_step(velocity: VelocityField, x: Tensor, time: float, step_size: float) -> Tensor:
+def euler_step(velocity: VelocityField, x: Tensor, time: Tensor | float, step_size: float) -> Tensor:
     """Return x (B, ...) after one Euler step of ``dx/dt = velocity(x, t)``, of first order.
 
     Args:
@@ -175,7 +240,7 @@ def euler_step(velocity: VelocityField, x: Tensor, time: float, step_size: float
     return x + step_size * velocity(x, time)
 
 
-def heun_step(velocity: VelocityField, x: Tensor, time: float, step_size: float) -> Tensor:
+def heun_step(velocity: VelocityField, x: Tensor, time: Tensor | float, step_size: float) -> Tensor:
     """Return x (B, ...) after one step of Heun's method, of second order, with the mean of the velocities at both ends.
 
     Args:
@@ -201,6 +266,10 @@ def integrate_flow(velocity: VelocityField, x: Tensor, solver: str, steps: int) 
         steps: Number of equal steps.
     """
     take_step = get_choice("solver", solver, SOLVERS)
+    if torch.compiler.is_exporting():
+        times = torch.arange(steps, device=x.device) / steps
+        (x,), _ = scan_steps(lambda state, time: ((take_step(velocity, state[0], time, 1 / steps),), ()), (x,), times)
+        return x
     for step in range(steps):
         x = take_step(velocity, x, step / steps, 1 / steps)
     return x

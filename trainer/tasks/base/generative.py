@@ -15,10 +15,10 @@ from trainer.core.artifacts import ArrayFile, Artifact, Bounds, ImageGrid, Image
 from trainer.core.batch import Batch, RowValues, Score
 from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
-from trainer.core.task import Task
 from trainer.core.types import NonNegativeInt, PluginMetric, PositiveInt
 from trainer.metrics.computed import as_computed_metric, check_unique_names
 from trainer.tasks.base.model_protocols import get_num_classes
+from trainer.tasks.base.sampling_task import SamplingTask
 from trainer.tasks.evaluation.sample_metrics import SampleMetrics, load_subsample, subsample_indices
 from trainer.utils.errors import ConfigError
 
@@ -45,7 +45,7 @@ class GenerativeOptions(TypedDict, total=False):
     scores: NotRequired[Sequence[PluginMetric]]
 
 
-class Generative(Task):
+class Generative(SamplingTask):
     """Base class of tasks that generate rows x (B, ...) like those of the data set.
 
     Images are normalized to ``value_range``, other data are unchanged. A class-conditional model is a
@@ -120,15 +120,6 @@ class Generative(Task):
         num_data_classes = self.sample_metrics.data.info.sizes.get("num_classes", self.num_classes)
         if num_data_classes != self.num_classes:
             raise ConfigError(f"model.num_classes: {self.num_classes} given; the data has {num_data_classes} classes")
-
-    @abstractmethod
-    def draw(self, count: int, label: Tensor | None) -> Tensor:
-        """Return generated rows (count, ...) in the range of the model, using torch's global generator.
-
-        Args:
-            count: Number of rows.
-            label: Labels (count,); None for an unconditional model.
-        """
 
     @abstractmethod
     def score_rows(self, batch: Batch) -> dict[str, Tensor]:

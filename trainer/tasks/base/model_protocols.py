@@ -88,6 +88,9 @@ class CodebookModel(Protocol):
     def decode(self, vectors: Tensor) -> Tensor:
         """Return the reconstruction (B, ...) of codebook vectors (B, L, D)."""
 
+    def decode_codes(self, codes: Tensor) -> Tensor:
+        """Return the reconstruction (B, ...) of code indices (B, L), for exported samplers."""
+
     def code_scores(self, codes: Tensor, label: Tensor | None) -> Tensor:
         """Return the logits (B, L, codes) of the prior for each code, which depend on the codes before it.
 

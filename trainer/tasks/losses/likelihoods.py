@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from trainer.core.token_selection import select_by_noise
 from trainer.utils.errors import ConfigError
 
 
@@ -55,6 +56,19 @@ class Likelihood(nn.Module, ABC):
     def draw(self, params: Tensor) -> Tensor:
         """Return a sample x (..., D) from torch's global generator, given the decoder outputs (..., D * levels)."""
 
+    def draw_noise(self, x: Tensor) -> Tensor:
+        """Return the noise of ``transform_noise``, of the shape of x: uniform in [0, 1), unless overridden."""
+        return torch.rand_like(x)
+
+    @abstractmethod
+    def transform_noise(self, params: Tensor, noise: Tensor) -> Tensor:
+        """Return the sample x (..., D) that noise is transformed to, distributed as those of ``draw``.
+
+        Args:
+            params: Decoder outputs (..., D * levels).
+            noise: Noise (..., D).
+        """
+
 
 class Gaussian(Likelihood):
     """Gaussian likelihood with the decoder output as mean and one learned standard deviation sigma.
@@ -86,7 +100,13 @@ class Gaussian(Likelihood):
         return params
 
     def draw(self, params: Tensor) -> Tensor:
-        return params + torch.exp(self.log_sigma) * torch.randn_like(params)
+        return self.transform_noise(params, self.draw_noise(params))
+
+    def draw_noise(self, x: Tensor) -> Tensor:
+        return torch.randn_like(x)
+
+    def transform_noise(self, params: Tensor, noise: Tensor) -> Tensor:
+        return params + torch.exp(self.log_sigma) * noise
 
 
 class Bernoulli(Likelihood):
@@ -121,6 +141,9 @@ class Bernoulli(Likelihood):
 
     def draw(self, params: Tensor) -> Tensor:
         return torch.bernoulli(params.sigmoid())
+
+    def transform_noise(self, params: Tensor, noise: Tensor) -> Tensor:
+        return (noise < params.sigmoid()).to(params)
 
 
 class Categorical(Likelihood):
@@ -159,6 +182,9 @@ class Categorical(Likelihood):
         probs = self._log_probs(params).exp()
         levels = torch.multinomial(probs.flatten(0, -2), 1)
         return self.get_buffer("values")[levels].view(probs.shape[:-1])
+
+    def transform_noise(self, params: Tensor, noise: Tensor) -> Tensor:
+        return self.get_buffer("values")[select_by_noise(self._log_probs(params).exp(), noise)]
 
     def _round_to_level(self, x: Tensor) -> Tensor:
         """Return the indices of the nearest levels, as floats."""

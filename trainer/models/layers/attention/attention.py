@@ -32,7 +32,7 @@ def make_attention_mask(q: Tensor, k: Tensor, valid_mask: Tensor | None, causal:
     """
     queries, keys = q.shape[2], k.shape[2]
     causal_mask = None
-    if causal and queries > 1:
+    if causal and (torch.compiler.is_exporting() or queries > 1):
         causal_mask = torch.ones(queries, keys, dtype=torch.bool, device=q.device).tril(keys - queries)
     if valid_mask is None:
         return causal_mask

@@ -91,7 +91,7 @@ class CodebookPrior(nn.Module):
         return (start if label is None else start + label)[:, None]
 
     def forward(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.decode(torch.cat((self.make_start_tokens(len(codes), label), codes[:, :-1]), 1))[0]
+        return self.decode(torch.cat((self.make_start_tokens(codes.shape[0], label), codes[:, :-1]), 1))[0]
 
     def write(self, count: int, label: Tensor | None = None) -> Tensor:
         """Sample new codes (count, L) with torch's global generator.

@@ -79,7 +79,7 @@ class StyledLayer(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         x = self.conv(x, style)
-        noise = self.noise_scale * torch.randn(len(x), 1, *x.shape[2:], device=x.device)
+        noise = self.noise_scale * torch.randn(x.shape[0], 1, *x.shape[2:], device=x.device)
         # The factor restores unit variance after the activation.
         return F.leaky_relu(x + noise + self.bias[:, None, None], LEAKY_SLOPE) * 2**0.5
 
@@ -157,8 +157,8 @@ class StyleGenerator(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         style = self.mapping(F.normalize(z, dim=1) * z.shape[1] ** 0.5)
-        x = self.constant.expand(len(z), -1, -1, -1)
-        image = x.new_zeros(len(z), self.channels, *x.shape[2:])
+        x = self.constant.expand(z.shape[0], -1, -1, -1)
+        image = x.new_zeros(z.shape[0], self.channels, *x.shape[2:])
         for stage in self.stages:
             x, image = stage(x, image, style)
         return image

@@ -67,9 +67,10 @@ class Graph:
         edge_attr: Tensor | None = None,
         dtype: torch.dtype = torch.float32,
     ):
-        validate_edges(edge_index, edge_weight, nodes)
-        if edge_attr is not None and len(edge_attr) != edge_index.shape[1]:
-            raise ValueError(f"edge_attr: features of {len(edge_attr)} edges for {edge_index.shape[1]} edges")
+        if not torch.compiler.is_exporting():
+            validate_edges(edge_index, edge_weight, nodes)
+        if edge_attr is not None and edge_attr.shape[0] != edge_index.shape[1]:
+            raise ValueError(f"edge_attr: features of {edge_attr.shape[0]} edges for {edge_index.shape[1]} edges")
         self.num_nodes = nodes
         # Detached copies: TensorCache keeps this graph until the original tensors are freed, so it must not hold them.
         self.edge_index = edge_index.detach()
@@ -100,7 +101,7 @@ class Graph:
             self.add_self_loops() if loops else (self.edge_index[1], self.edge_index[0], self.edge_weight)
         )
         one = torch.ones((), dtype=self.dtype, device=rows.device)
-        weight = one.expand(len(rows)) if weight is None else weight.to(self.dtype)
+        weight = one.expand(rows.shape[0]) if weight is None else weight.to(self.dtype)
         if norm != "sum":
             degree = weight.new_zeros(self.num_nodes).index_add(0, rows, weight)
             degree = torch.where(degree > 0, degree, torch.inf)
@@ -122,6 +123,12 @@ class Graph:
         """
         source, target = self.edge_index
         loop, nodes = source == target, torch.arange(self.num_nodes, device=source.device)
+        if torch.compiler.is_exporting():  # keep the number of edges: a weight of 0 removes existing self-loops
+            weight = torch.ones_like(source, dtype=self.dtype) if self.edge_weight is None else self.edge_weight
+            node_of_loop = torch.where(loop, source, self.num_nodes)  # the last entry collects all other edges
+            loop_weight = weight.new_ones(self.num_nodes + 1).scatter(0, node_of_loop, weight)[:-1]
+            weight = torch.cat((weight.masked_fill(loop, 0), loop_weight))
+            return torch.cat((target, nodes)), torch.cat((source, nodes)), weight
         targets, sources = torch.cat((target[~loop], nodes)), torch.cat((source[~loop], nodes))
         if self.edge_weight is None:
             return targets, sources, None

@@ -168,7 +168,7 @@ class EdgeMessageConv(_TransposedWeights):
         edge = F.linear(graph.edge_attr.to(at_target.dtype), edge_weight, self.message.bias)
         message = F.relu(at_target.index_select(0, target) + at_source.index_select(0, source) + edge)
         total = message.new_zeros(graph.num_nodes, message.shape[1]).index_add(0, target, message)
-        count = torch.bincount(target, minlength=graph.num_nodes).clamp(min=1)
+        count = target.new_zeros(graph.num_nodes).index_add(0, target, torch.ones_like(target)).clamp(min=1)
         return self._project_self(x) + total / count[:, None]
 
     def _project_self(self, x: Tensor | SparseMatrix) -> Tensor:

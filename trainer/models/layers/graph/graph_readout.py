@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core.weight_matrices import HasWeightMatrices, MatricesByName
+from trainer.models.layers.graph.groups import group_softmax, max_groups, sum_groups
 from trainer.models.layers.graph.sparse import SparsePattern, row_softmax, sparse_matmul
 
 
@@ -40,12 +41,27 @@ class GraphPool(HasWeightMatrices):
         return {} if self.score is None else {"score": [self.score.data[None]]}
 
     def forward(self, h: Tensor, sizes: Tensor) -> Tensor:
+        if torch.compiler.is_exporting():
+            return self._pool_groups(h, sizes)
         starts = F.pad(sizes.cumsum(0), (1, 0))
         if self.score is None:
             return torch.segment_reduce(h, self.kind, offsets=starts, axis=0)
         membership = _make_membership(sizes, starts, len(h))
         # Elementwise product and sum, because autocast would run a matrix product in half precision.
         return sparse_matmul(membership, row_softmax(membership, (h * self.score).sum(1)), h)
+
+    def _pool_groups(self, h: Tensor, sizes: Tensor) -> Tensor:
+        """Pool in an exported program, by the index of the graph of each node."""
+        nodes, graphs = h.shape[0], sizes.shape[0]
+        # A graph begins where the nodes of those before it end; the last entry is the end of the last graph.
+        begins = sizes.new_zeros(nodes + 1).index_add(0, sizes.cumsum(0), torch.ones_like(sizes))
+        graph = begins.cumsum(0)[:-1]
+        if self.kind == "max":
+            return max_groups(h, graph, graphs)
+        if self.score is not None:
+            h = h * group_softmax((h * self.score).sum(1), graph, graphs)[:, None]
+        total = sum_groups(h, graph, graphs)
+        return total / sizes[:, None] if self.kind == "mean" else total
 
 
 def _make_membership(sizes: Tensor, starts: Tensor, nodes: int) -> SparsePattern:

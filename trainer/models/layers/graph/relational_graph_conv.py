@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from trainer.core.weight_matrices import HasWeightMatrices, MatricesByName
 from trainer.models.layers.graph.graph import Graph
+from trainer.models.layers.graph.groups import sum_groups
 from trainer.models.layers.graph.sparse import SparseMatrix, SparsePattern, sparse_dropout
 from trainer.utils.text import format_dtype
 
@@ -64,8 +65,14 @@ class RelationalGraph(Graph):
         dtype: torch.dtype = torch.float32,
     ):
         super().__init__(nodes, edge_index, edge_weight, dtype=dtype)
-        validate_edge_types(edge_type, edge_index.shape[1], relations)
         source, target = self.edge_index
+        if torch.compiler.is_exporting():
+            self.slot = edge_type * nodes + target
+            weight = torch.ones_like(source, dtype=dtype) if edge_weight is None else edge_weight.to(dtype)
+            total = sum_groups(weight, self.slot, relations * nodes)
+            self.normalized = weight / torch.where(total > 0, total, torch.inf)[self.slot]
+            return
+        validate_edge_types(edge_type, edge_index.shape[1], relations)
         node_relation, row = (edge_type * nodes + target).unique(return_inverse=True)
         weight = torch.ones_like(row, dtype=dtype) if edge_weight is None else edge_weight.to(dtype)
         total = weight.new_zeros(len(node_relation)).index_add(0, row, weight)
@@ -79,6 +86,16 @@ class RelationalGraph(Graph):
             (nodes, len(node_relation)),
         )
         self.sums = SparseMatrix(pattern, torch.ones_like(total))
+
+    def average_neighbors(self, x: Tensor, relations: int) -> Tensor:
+        """Return the mean of the neighbors of each relation and node (R, N, F), in an exported program.
+
+        Args:
+            x: node features (N, F).
+            relations: number of relations R.
+        """
+        messages = self.normalized[:, None] * x.index_select(0, self.edge_index[0])
+        return sum_groups(messages, self.slot, relations * self.num_nodes).unflatten(0, (relations, self.num_nodes))
 
 
 class RGCNConv(HasWeightMatrices):
@@ -131,6 +148,9 @@ class RGCNConv(HasWeightMatrices):
         )
 
     def forward(self, x: Tensor, graph: RelationalGraph) -> Tensor:
+        weights = self.compute_relation_weights()
+        if torch.compiler.is_exporting():
+            return x @ self.weight + (graph.average_neighbors(x, weights.shape[0]) @ weights).sum(0) + self.bias
         means = sparse_dropout(graph.means, self.edge_dropout, self.training) @ x  # (M, F)
-        parts = zip(means.split(graph.counts), self.compute_relation_weights().unbind(), strict=True)
+        parts = zip(means.split(graph.counts), weights.unbind(), strict=True)
         return x @ self.weight + graph.sums @ torch.cat([part @ matrix for part, matrix in parts]) + self.bias

@@ -44,10 +44,14 @@ def repeat_pattern(pattern: SparsePattern, count: int) -> SparsePattern:
         pattern: pattern (R, C) of K entries.
         count: number of repetitions.
     """
-    (rows, cols), entries = pattern.shape, len(pattern.rows)
+    (rows, cols), entries = pattern.shape, pattern.rows.shape[0]
 
     def repeat_with_offset(index: Tensor, offset: int) -> Tensor:
         return (index + offset * torch.arange(count, device=index.device)[:, None]).flatten()
+
+    if torch.compiler.is_exporting():
+        repeated_rows, repeated_cols = repeat_with_offset(pattern.rows, rows), repeat_with_offset(pattern.cols, cols)
+        return SparsePattern.unsorted(repeated_rows, repeated_cols, (rows * count, cols * count))
 
     def repeat_pointers(index: Tensor) -> Tensor:
         return torch.cat((repeat_with_offset(index[:-1], entries), index.new_tensor([entries * count])))

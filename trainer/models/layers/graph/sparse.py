@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from trainer.models.layers.graph.groups import group_softmax, sum_groups
+
 MAX_SPARSE_DENSITY = 0.1
 """Largest share of non-zeros at which a matrix is stored sparse."""
 
@@ -56,12 +58,26 @@ class SparsePattern:
             cols: column of each entry (K,), int64.
             shape: (R, C).
         """
+        if torch.compiler.is_exporting():
+            return cls.unsorted(rows, cols, shape), torch.arange(rows.shape[0], device=rows.device)
         order = (rows * shape[1] + cols).argsort(stable=True)
         rows, cols = rows[order], cols[order]
         by_col = cols.argsort(stable=True)
         return cls(
             shape, rows, cols, _make_offsets(rows, shape[0]), by_col, rows[by_col], _make_offsets(cols, shape[1])
         ), order
+
+    @classmethod
+    def unsorted(cls, rows: Tensor, cols: Tensor, shape: tuple[int, int]) -> SparsePattern:
+        """Build the pattern of an exported program, whose entries may have any order: its other tensors are empty.
+
+        Args:
+            rows: row of each entry (K,), int64.
+            cols: column of each entry (K,), int64.
+            shape: (R, C).
+        """
+        empty = rows[:0]
+        return cls(shape, rows, cols, empty, empty, empty, empty)
 
 
 def _make_offsets(index: Tensor, groups: int) -> Tensor:
@@ -120,6 +136,8 @@ def sparse_matmul(pattern: SparsePattern, values: Tensor, dense: Tensor, by_col:
     Returns:
         The product (R, W).
     """
+    if torch.compiler.is_exporting():
+        return sum_groups(values[:, None] * dense.index_select(0, pattern.cols), pattern.rows, pattern.shape[0])
     dtype = torch.promote_types(values.dtype, dense.dtype)  # under autocast one of them may be in half precision
     if not torch.is_grad_enabled():
         return _weighted_sums(dense.to(dtype), pattern.cols, pattern.rowptr, values.to(dtype))
@@ -166,6 +184,8 @@ def row_softmax(pattern: SparsePattern, scores: Tensor) -> Tensor:
         pattern: pattern of K entries.
         scores: score of each entry (K,).
     """
+    if torch.compiler.is_exporting():
+        return group_softmax(scores, pattern.rows, pattern.shape[0])
     return _RowSoftmax.apply(pattern, scores)
 
 
@@ -189,8 +209,11 @@ def to_sparse_if_mostly_zero(x: Tensor) -> SparseMatrix | None:
     """Convert a matrix (R, C), dense or in a torch sparse layout, to a ``SparseMatrix`` if that multiplies faster.
 
     Returns:
-        The sparse matrix, or None for a dense matrix above ``MAX_SPARSE_DENSITY`` or one that requires a gradient.
+        The sparse matrix, or None for a dense matrix above ``MAX_SPARSE_DENSITY``, one that requires a gradient, and
+        any matrix of an exported program.
     """
+    if torch.compiler.is_exporting():
+        return None
     if x.layout != torch.strided:
         x = x.to_sparse_coo().coalesce()
         index, values = x.indices(), x.values()

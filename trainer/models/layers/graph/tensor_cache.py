@@ -24,6 +24,8 @@ class TensorCache:
 
     def __call__(self, make: Callable[..., ResultT], *args: Any) -> ResultT:
         """Return ``make(*args)``, or its cached result for the same arguments."""
+        if torch.compiler.is_exporting():
+            return make(*args)
         tensors = [value for value in args if isinstance(value, Tensor)]
         if torch.is_inference_mode_enabled() or any(t.requires_grad or t.is_inference() for t in tensors):
             return make(*args)

@@ -37,4 +37,6 @@ class GreedyEncoderDecoder(nn.Module, ABC):
         """
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return decode_greedy_scores(self, self.encode(x, lengths), x.new_full((len(x), 1), self.start), self.horizon)
+        return decode_greedy_scores(
+            self, self.encode(x, lengths), x.new_full((x.shape[0], 1), self.start), self.horizon
+        )

@@ -9,24 +9,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.models.layers.padding import find_valid_steps
+from trainer.models.layers.padding import find_valid_steps, reverse_sequences
+from trainer.models.layers.sequence.step_scan import list_directions, scan_rnn
 from trainer.utils.choices import get_choice
 
 RNN_CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 RNN_FUNCTIONS: dict[str, Callable[..., Any]] = {"RNN_TANH": torch.rnn_tanh, "LSTM": torch.lstm, "GRU": torch.gru}
-WEIGHT_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-def reverse_sequences(x: Tensor, lengths: Tensor) -> Tensor:
-    """Reverse the valid steps of each sequence (B, T, F) and leave its padding in place.
+def apply_rnn(cells: nn.RNNBase, x: Tensor, initial: Any = None) -> tuple[Tensor, Any]:
+    """Run a multi-layer RNN over sequences without padding, as calling it does.
 
     Args:
-        x: padded sequences (B, T, F).
-        lengths: number of valid steps (B).
+        cells: torch's RNN, LSTM or GRU, with ``batch_first``.
+        x: sequences (B, T, F).
+        initial: initial state (layers * directions, B, H), a pair of them for an LSTM; None for zeros.
+
+    Returns:
+        Outputs of the last layer (B, T, D) and the final state, in the form of ``initial``.
     """
-    positions = torch.arange(x.shape[1], device=x.device)
-    reversed_index = lengths[:, None] - 1 - positions
-    return x.gather(1, reversed_index.where(reversed_index >= 0, positions)[..., None].expand_as(x))
+    if not torch.compiler.is_exporting():
+        return cells(x, initial)
+    parts = None if initial is None else initial if isinstance(initial, tuple) else (initial,)
+    steps, final = scan_rnn(cells, x, None, parts)
+    return steps, final if cells.mode == "LSTM" else final[0]
 
 
 def run_rnn(cells: nn.RNNBase, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,16 +52,18 @@ def run_rnn(cells: nn.RNNBase, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tens
         Outputs of the last layer (B, T, D), zero in the padding, and the final hidden state of every layer and
         direction (layers * directions, B, H).
     """
-    rows, final_states = torch.arange(len(x), device=x.device), []
+    if torch.compiler.is_exporting():
+        steps, final = scan_rnn(cells, x, lengths)
+        return steps, final[0]
+    rows, final_states = torch.arange(x.shape[0], device=x.device), []
     padding = ~find_valid_steps(x, lengths)[..., None]
     x = x.masked_fill(padding, 0)  # the padding may hold NaN
     for layer in range(cells.num_layers):
         if layer:
             x = F.dropout(x, cells.dropout, cells.training)
         directions = []
-        for suffix in ("", "_reverse")[: 1 + cells.bidirectional]:
-            weights = [getattr(cells, f"{name}_l{layer}{suffix}") for name in WEIGHT_NAMES]
-            zeros = x.new_zeros(1, len(x), cells.hidden_size)
+        for suffix, weights in list_directions(cells, layer):
+            zeros = x.new_zeros(1, x.shape[0], cells.hidden_size)
             initial = (zeros, zeros) if cells.mode == "LSTM" else zeros
             inputs = reverse_sequences(x, lengths) if suffix else x
             steps = RNN_FUNCTIONS[cells.mode](inputs, initial, weights, True, 1, 0.0, cells.training, False, True)[0]
@@ -124,6 +132,6 @@ class RecurrentStack(nn.Module):
                 parameter.data.chunk(4)[1].fill_(forget_bias if "ih" in name else 0.0)
 
     def forward(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-        steps, state = self.cells(x) if lengths is None else run_rnn(self.cells, x, lengths)
+        steps, state = apply_rnn(self.cells, x) if lengths is None else run_rnn(self.cells, x, lengths)
         ends = state[0] if isinstance(state, tuple) else state  # (layers * directions, B, H)
         return steps, ends[-1] if not self.cells.bidirectional else torch.cat((ends[-2], ends[-1]), -1)

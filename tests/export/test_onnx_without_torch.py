@@ -1,0 +1,41 @@
+"""Exported ONNX files in a process that cannot import torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers.exports import export_pair, make_export_pair
+from trainer.export.exportable import make_exportable
+
+SCRIPT = """
+import sys
+sys.modules["torch"] = sys.modules["trainer"] = None  # importing them fails
+import numpy, onnxruntime
+folder = sys.argv[1]
+inputs = dict(numpy.load(f"{folder}/inputs.npz"))
+session = onnxruntime.InferenceSession(f"{folder}/model.onnx")
+(output,) = session.run(None, {value.name: inputs[value.name] for value in session.get_inputs()})
+expected = numpy.load(f"{folder}/expected.npy")
+assert output.shape == expected.shape, (output.shape, expected.shape)
+print(abs(output - expected).max())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["mlp", "bilstm_tagger"])
+def test_onnx_needs_only_numpy_and_onnxruntime(model: str, tmp_path: Path) -> None:
+    pair = make_export_pair(model)
+    export_pair(pair, tmp_path, "onnx")
+    exportable = make_exportable(pair.task, pair.data, pair.task.model.shapes)  # type: ignore[arg-type]
+    inputs = exportable.resize_batch(5)
+    np.savez(tmp_path / "inputs.npz", **{name: value.numpy() for name, value in inputs.items()})
+    np.save(tmp_path / "expected.npy", exportable.run(inputs).numpy())
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) <= 1e-4

@@ -1,0 +1,40 @@
+"""Exports of untrained models of ``conf/model`` on a fitting small data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.helpers.pairs import Pair, first_dataset, make_pair
+from trainer.core import rng
+from trainer.export.export_run import export_task
+
+ONE_LAYER = ("model.layers=1",)
+SMALLER: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("gpt", "vit_tiny", "hybrid_cnn_transformer", "transformer", "token_transformer"), ONE_LAYER),
+    "patch_transformer": ONE_LAYER,
+    "transformer_seq2seq": (*ONE_LAYER, "model.decoder_layers=1"),
+    "brain": ("model.num_layers=1",),
+    "nested_rnn": ("model.num_layers=2",),
+    "real_nvp": ("model.blocks=2",),
+    "efficientnet": ("model.phi=-20",),
+    "vq_vae_conv": ("model.prior_layers=1",),
+}
+"""Options that shorten a model, because the time of an export grows with its number of operations."""
+
+
+def make_export_pair(model: str, *overrides: str, data: str | None = None) -> Pair:
+    """Build a model with its first compatible data set; no parameter is zero, which would hide errors."""
+    pair = make_pair(model, data or first_dataset(model), *overrides)
+    with torch.no_grad(), rng.fork_rng(0, torch.device("cpu")):
+        for parameter in pair.task.parameters():
+            if not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.1)
+    return pair
+
+
+def export_pair(pair: Pair, directory: Path, *formats: str) -> dict[str, Any]:
+    """Export the untrained model of a pair; return ``check.json``."""
+    return export_task(pair.task, pair.data, pair.config.tree["model"]["_target_"], formats, directory)
