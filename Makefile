@@ -50,6 +50,7 @@ test-fast: $(DEV) ## run the quick tests, about a minute and a half on 2 cores
 
 gates: $(DEV) ## train every gate at full size and write docs/scores.md
 	$(BIN)/python -m tests.gates.run
+	$(BIN)/python -m tests.gates.rare_class
 
 lint: $(DEV) ## check style and types
 	$(BIN)/ruff check .
