@@ -50,6 +50,7 @@ test-fast: $(DEV) ## run the quick tests, about a minute and a half on 2 cores
 
 gates: $(DEV) ## train every gate at full size and write docs/scores.md
 	$(BIN)/python -m tests.gates.run
+	$(BIN)/python -m tests.gates.rare_class
 
 exports: $(DEV) ## export every model, and print how far each file is from its model
 	$(BIN)/python -m tests.gates.export

@@ -46,11 +46,11 @@ def test_finer_score_is_restored_and_optional() -> None:
     best = BestCheckpoint(BUILTIN_METRICS["f1"])
     best.replace_weights({"f1": 0.5, "nll": 0.7}, 1, 1, {})
     again = BestCheckpoint(BUILTIN_METRICS["f1"])
-    again.load_state_dict(best.state_dict(), {})
+    again.load_state_dict(best.state_dict(), None)
     assert [again.is_improvement({"f1": 0.5, "nll": value}) for value in (0.6, 0.7, 0.8)] == [True, False, False]
     state: dict[str, Any] = best.state_dict()
     del state["tiebreak_score"]
-    again.load_state_dict(state, {})
+    again.load_state_dict(state, None)
     assert not again.is_improvement({"f1": 0.5, "nll": 0.1})
 
 

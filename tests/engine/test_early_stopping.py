@@ -30,6 +30,6 @@ def test_resumed_trainer_stops_by_the_history_of_an_older_state() -> None:
     trainer = make_trainer(2)
     trainer.fit()
     again = make_trainer(2)
-    again.load_state_dict(trainer.state_dict() | {"should_stop": False}, {"task": trainer.best.weights})
+    again.load_state_dict(trainer.state_dict() | {"should_stop": False}, trainer.best.make_checkpoint())
     again.fit()
     assert (again.epoch, again.step) == (trainer.epoch, trainer.step)

@@ -47,7 +47,10 @@ def test_resumed_run_equals_uninterrupted_run() -> None:
     assert (results["run_dir"], results["working_dir"]) == ("stopped", "/tmp/checkpoint_5")
     assert not {"folder", "home"} & results.keys()
     state = checkpoint.load_checkpoint(Path("stopped", checkpoint.LAST))
-    assert (state["format_version"], state["run_metadata"]["working_dir"]) == (6, "/tmp/checkpoint_5")
+    assert (state["format_version"], state["run_metadata"]["working_dir"]) == (
+        checkpoint.FORMAT_VERSION,
+        "/tmp/checkpoint_5",
+    )
     for split in ("val", "test"):
         assert_equal(results[split], EXPECTED[split])
     events = accumulators.EventAccumulator("boards/stopped", size_guidance={"scalars": 0}).Reload()
@@ -86,7 +89,7 @@ def test_completed_run_has_the_current_keys_and_is_read_again() -> None:
     result = train.resume_run(saved_run.load(Path("finished")))
     results = json.loads(file.read_text())
     renamed = {"folder": "run_dir", "home": "working_dir"}
-    assert results == {renamed.get(key, key): value for key, value in saved_results.items()}
+    assert results == {renamed.get(key, key): value for key, value in saved_results.items()} | {"decisions": {}}
     assert Result.read(Path("finished")) == result
 
 

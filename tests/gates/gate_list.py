@@ -44,6 +44,20 @@ NODE_MODELS = ("gcn", "gat", "gnn", "mean_gnn", "sage", "gin")
 LINK_MODELS = ("link_predictor", "graph_generator", "graph_vae")
 CLICK_MODELS = ("matrix_factorization", "bipartite_gnn")
 FORCING = ("1.0", "0.5", "0.0", "linear", "exponential", "inverse_sigmoid")
+ADULT = (
+    "model=mlp data=csv data.path={data}/adult/adult-train.csv data.test_path={data}/adult/adult-test.csv"
+    " data.target=-1"
+)
+CONFORMAL = (
+    (ADULT, 3, 60),
+    ("model=cnn data=digits data.size=8 augment=none", 10, 60),
+    ("model=mlp data=synthetic_tabular", 5, 60),
+    ("model=mlp data=moons", 5, 60),
+    ("model=lstm data=synthetic_seq", 3, 60),
+    ("model=dlinear data=sine_trend", 3, 60),
+    ("model=gru data=adding", 2, 120),
+)
+"""Commands, seeds and seconds of conformal sets and intervals."""
 GATES = [
     Gate("model=mlp data=synthetic_tabular", (at_least("accuracy", 0.88), at_most("nll", 0.29))),
     Gate("model=mlp data=moons", (at_least("accuracy", 0.96),)),
@@ -259,9 +273,10 @@ GATES = [
     Gate("model=mlp data=breast_cancer", (at_least("accuracy", 0.9725),), seeds=3),
     Gate("model=mlp data=wine", (at_least("accuracy", 0.9622),), seeds=3),
     Gate("model=mlp data=diabetes", (at_least("r2", 0.4301),), seeds=3),
-    Gate(
-        "model=mlp data=csv data.path={data}/adult/adult-train.csv data.test_path={data}/adult/adult-test.csv"
-        " data.target=-1",
-        (at_least("accuracy", 0.845),),
+    Gate(ADULT, (at_least("accuracy", 0.845),)),
+    # Coverage is a promise about new splits of the rows, so that every seed splits them anew.
+    *(
+        Gate(f"{command} task.coverage=0.9 data.seed=${{{{seed}}}}", (("coverage", 0.885, 0.915),), seconds, seeds)
+        for command, seeds, seconds in CONFORMAL
     ),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -12,9 +13,16 @@ from hypothesis import strategies as st
 
 from trainer.metrics.classification import (
     average_precision,
+    average_precision_macro,
+    balanced_accuracy,
     confusion_matrix,
     f1_macro,
     iou_per_class,
+    matthews_correlation,
+    precision_macro,
+    precision_per_class,
+    recall_macro,
+    recall_per_class,
     roc_auc,
     roc_auc_macro,
     threshold_curves,
@@ -38,6 +46,26 @@ def test_confusion_f1_and_iou_by_counting(pairs: list[tuple[int, int]]) -> None:
             f1.append(2 * hits / (either + hits))
     assert f1_macro(counts) == pytest.approx(sum(f1) / len(f1))
     assert iou_per_class(counts).tolist() == pytest.approx(iou, nan_ok=True)
+
+
+@given(labels)
+@settings(deadline=None, max_examples=30)
+def test_metrics_of_the_confusion_matrix_match_scikit_learn(pairs: list[tuple[int, int]]) -> None:
+    from sklearn import metrics
+
+    truth, guess = torch.tensor(pairs).T
+    counts = confusion_matrix(guess, truth, 4)
+    expected = metrics.precision_recall_fscore_support(truth, guess, labels=range(4), zero_division=0)
+    present = [c in truth or c in guess for c in range(4)]
+    for values, reference in zip((precision_per_class(counts), recall_per_class(counts)), expected, strict=False):
+        assert values.tolist() == pytest.approx(np.where(present, reference, math.nan), nan_ok=True)
+    averages = {"average": "macro", "zero_division": 0}
+    assert precision_macro(counts) == pytest.approx(metrics.precision_score(truth, guess, **averages))
+    assert recall_macro(counts) == pytest.approx(metrics.recall_score(truth, guess, **averages))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a single class, or a predicted one that never occurs
+        assert matthews_correlation(counts) == pytest.approx(metrics.matthews_corrcoef(truth, guess), abs=1e-12)
+        assert balanced_accuracy(counts) == pytest.approx(metrics.balanced_accuracy_score(truth, guess))
 
 
 def test_counts_of_many_pixels_stay_exact() -> None:
@@ -92,6 +120,20 @@ def test_macro_auc_matches_one_vs_rest_of_scikit_learn() -> None:
     assert roc_auc_macro(logits, target) == pytest.approx(expected)
     assert roc_auc_macro(logits, target.clamp(max=2)) > 0, "a class without a row is left out"
     assert math.isnan(roc_auc_macro(logits, torch.zeros(200, dtype=torch.long)))
+
+
+def test_average_precision_matches_scikit_learn() -> None:
+    from sklearn.metrics import average_precision_score
+
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(200, 4, generator=generator).round(decimals=1)
+    target = torch.randint(0, 3, (200,), generator=generator)
+    probabilities = logits.double().softmax(1)
+    one_hot = torch.nn.functional.one_hot(target, 3)
+    expected = average_precision_score(one_hot, probabilities[:, :3], average="macro")
+    assert average_precision_macro(logits, target) == pytest.approx(expected), "a class without a row is left out"
+    margin = logits[:, 0]
+    assert average_precision(margin, target == 1) == pytest.approx(average_precision_score(target == 1, margin))
 
 
 def test_operating_points_match_scikit_learn() -> None:

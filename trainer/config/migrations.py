@@ -10,7 +10,7 @@ from typing import Any
 from trainer.config.moved_classes import get_current_path
 from trainer.utils.errors import ConfigError
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """Format version of ``config.yaml`` and ``results.json``; files of train 0.1.0, which state none, are of version 1."""
 KEY = "format_version"
 _IDENTITY_VERSION = 3
@@ -52,6 +52,14 @@ _RENAMED_OPTIONS: Mapping[str, Mapping[str, str]] = {
     "model": {"matrix_factorisation": "matrix_factorization"},
 }
 """Current name of each option that was renamed in version 3, by group."""
+ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
+    "tasks.classification.Classification": {
+        **{"class_weights": None, "focal_gamma": 0.0, "threshold": None, "costs": None},
+        **{"calibration": None, "coverage": None},
+    },
+    "tasks.regression.Regression": {"coverage": None},
+}
+"""Keys that were added in version 5, by class below ``trainer``, with the values that change nothing."""
 _RENAMED_RESULT_KEYS = {"folder": "run_dir", "home": "working_dir"}
 """Current name of each key of results, and of the metadata of checkpoints, that was renamed in version 4."""
 
@@ -176,6 +184,26 @@ def _replace_text(node: Any, replacements: Mapping[str, str]) -> Any:
     return reduce(lambda text, pair: text.replace(*pair), replacements.items(), node) if isinstance(node, str) else node
 
 
+def _add_keys(config: dict[str, Any]) -> dict[str, Any]:
+    """Version 5: tasks have keys of decisions; before, there were none."""
+
+    def add(node: Any) -> Any:
+        added = {key: value for key, value in find_added_keys(node).items() if key not in node}
+        return {**node, **added} if added else node
+
+    return {group: add(node) for group, node in config.items()}
+
+
+def find_added_keys(node: Any) -> Mapping[str, Any]:
+    """Return the keys that the class of a node did not always have, with the values that change nothing.
+
+    Args:
+        node: Node of a group of the configuration.
+    """
+    path = str(node.get("_target_")) if isinstance(node, Mapping) else ""
+    return ADDED_KEYS.get(path.removeprefix("trainer."), {}) if path.startswith("trainer.") else {}
+
+
 def migrate_results(results: Mapping[str, Any]) -> dict[str, Any]:
     """Return results, or the metadata of a checkpoint, with the current names of their keys and options.
 
@@ -237,5 +265,6 @@ _MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     1: _from_0_1_0,
     2: _rename_keys,
     3: _rename_keys,
+    4: _add_keys,
 }
 """Migration of each version to the next one."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from trainer.config import migrations
 from trainer.config.registry import OBJECT_GROUPS
 from trainer.config.schema import Settings
 
@@ -45,6 +46,20 @@ def repeats_runtime_key(key: str, value: object, tree: Mapping[str, Any]) -> boo
         tree: Configuration with the global keys.
     """
     return key in RUNTIME_ONLY_KEYS and key in tree and value in (tree[key], f"${{{key}}}")
+
+
+def drop_neutral_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration without the keys that earlier versions did not have, where they change nothing.
+
+    Args:
+        tree: Configuration with a node for each group.
+    """
+    return {
+        group: {key: value for key, value in node.items() if key not in added or value != added[key]}
+        if (added := migrations.find_added_keys(node))
+        else node
+        for group, node in tree.items()
+    }
 
 
 def drop_runtime_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,7 +121,7 @@ class Config:
         Args:
             data_digest: Digest of the contents; None if there are no files.
         """
-        training_config = drop_runtime_keys(self.tree)
+        training_config = drop_neutral_keys(drop_runtime_keys(self.tree))
         if not training_config["callbacks"]:  # as in runs that were saved before there was this group
             del training_config["callbacks"]
         training_config["plugins"] = self._list_training_plugins()

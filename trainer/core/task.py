@@ -95,6 +95,8 @@ class Task(nn.Module, ABC):
         self._accepts_kwargs = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
         self.frozen_norms: tuple[nn.Module, ...] = ()
         """Normalization layers of frozen parameters, whose running statistics must not change."""
+        self.decisions: dict[str, Tensor] = {}
+        """Values fitted on validation rows after training, by name, on the CPU; empty until then."""
 
     @property
     def selected_scores(self) -> Sequence[str | Metric] | None:
@@ -154,6 +156,39 @@ class Task(nn.Module, ABC):
         Raises:
             ConfigError: The targets do not suit the task; the message has the split, the invalid value and its row.
         """
+
+    def example_decisions(self) -> dict[str, Tensor]:
+        """Return values of the names, shapes and dtypes that ``fit_decisions`` fits; empty if it fits none."""
+        return {}
+
+    def validate_decision_targets(self, targets: Tensor | None) -> None:
+        """Validate the targets of the validation rows before training, if decisions are to be fitted on them.
+
+        Raises:
+            ConfigError: The decisions cannot be fitted on them.
+        """
+
+    def collect_decision_rows(self, batch: Batch) -> Score:
+        """Return what ``fit_decisions`` needs of a batch of validation rows.
+
+        Args:
+            batch: Batch of validation rows, on the device of the task.
+        """
+        return {}
+
+    def fit_decisions(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        """Fit what turns outputs into decisions, such as a threshold, into ``decisions``.
+
+        It is called after training, with the best weights. ``score`` and ``predict`` use the values from then on, so
+        that they are part of the test scores, but not of the validation scores that selected the weights.
+
+        Args:
+            totals: Totals of ``collect_decision_rows`` over all validation batches, on the CPU.
+
+        Returns:
+            The values as numbers, by name, with scores on the validation rows ``NAME_before`` and ``NAME_after``.
+        """
+        return {}
 
     @abstractmethod
     def loss(self, batch: Batch, group: str) -> Tensor:

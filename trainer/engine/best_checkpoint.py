@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from trainer.core.metric import Metric
+from trainer.core.task import Task
 from trainer.metrics.registry import NLL, is_better
 
 TIEBREAK_METRIC = NLL
@@ -30,6 +31,7 @@ class BestCheckpoint:
         self.epoch: int | None = None
         self.step: int | None = None
         self.weights: dict[str, Tensor] | None = None
+        self.decisions: dict[str, Tensor] = {}
         self.is_saved = True
 
     def is_improvement(self, scores: Mapping[str, float]) -> bool:
@@ -57,7 +59,18 @@ class BestCheckpoint:
         self.score, self.tiebreak_score = scores[self.monitor.name], scores.get(TIEBREAK_METRIC.name)
         self.epoch, self.step = epoch, step
         self.weights = {name: value.clone() for name, value in weights.items()}
+        self.decisions = {}
         self.is_saved = False
+
+    def load_into(self, task: Task) -> None:
+        """Load the best weights and their decisions into a task."""
+        assert self.weights is not None, "no validation has had a finite score"
+        task.load_state_dict(self.weights)
+        task.decisions = dict(self.decisions)
+
+    def make_checkpoint(self) -> dict[str, Any]:
+        """Return the best weights with their scores, and the decisions that were fitted with them."""
+        return {"task": self.weights, **self.state_dict(), "decisions": self.decisions}
 
     def count_validations_since(self, history: Sequence[Mapping[str, float]]) -> int:
         """Return the number of rows of the history after the best one."""
@@ -68,13 +81,14 @@ class BestCheckpoint:
         position = {"epoch": self.epoch, "step": self.step, "higher_is_better": self.monitor.higher_is_better}
         return {"score": self.score, "tiebreak_score": self.tiebreak_score} | position
 
-    def load_state_dict(self, state: Mapping[str, Any], weights: dict[str, Tensor] | None) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], checkpoint: Mapping[str, Any] | None) -> None:
         """Restore a state.
 
         Args:
             state: State from ``state_dict``.
-            weights: Best weights; None if there are none.
+            checkpoint: Checkpoint of the best weights; None if there are none.
         """
         self.score, self.epoch, self.step = state["score"], state["epoch"], state["step"]
         self.tiebreak_score = state.get("tiebreak_score")
-        self.weights = weights
+        self.weights = None if checkpoint is None else checkpoint["task"]
+        self.decisions = {} if checkpoint is None else checkpoint["decisions"]

@@ -28,14 +28,15 @@ from trainer.utils.paths import describe_missing_path
 log = logging.getLogger(__name__)
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 """Format version of both files.
 
 Version 1 had no data; 1 and 2 (as ``format``) contain configurations of version 1. Before 3, optimizer states were flat
 vectors (``resume.split_flat_states``); before 4, some parameters had other names (``renamed_state``);
-before 5, some keys (``renamed_keys``); before 6, a key of the run metadata and of configurations (``migrations``).
+before 5, some keys (``renamed_keys``); before 6, a key of the run metadata and of configurations (``migrations``);
+before 7, configurations had no keys of decisions, and the best weights none.
 """
-_CONFIG_VERSIONS = {1: 1, 2: 1, 3: 2, 4: 3, 5: 3}
+_CONFIG_VERSIONS = {1: 1, 2: 1, 3: 2, 4: 3, 5: 3, 6: 4}
 """Version of the configuration in earlier checkpoints."""
 
 _LOAD_ERRORS = (RuntimeError, ValueError, LookupError, EOFError, TypeError, AttributeError, AssertionError)
@@ -164,6 +165,10 @@ def migrate_state(state: dict[str, Any], path: Path) -> dict[str, Any]:
         state["data"] = None
     if version < 3 and "position" in state:  # the last state, not the best weights
         state |= {"should_stop": False, "callbacks": {}}
+    if version < 7 and "position" not in state:
+        if "decisions" in state:
+            raise ConfigError(f"{path}: it contains decisions, but format {version} has none; the file was edited")
+        state["decisions"] = {}
     key = "about" if version < 5 else "run_metadata"
     metadata = state.get(key)
     if version < FORMAT_VERSION and isinstance(metadata, dict) and isinstance(metadata.get("config"), dict):

@@ -53,7 +53,7 @@ class CheckpointCallback(Callback):
     def save(self, trainer: Trainer) -> None:
         """Save the state of a trainer, and its best weights if they have changed."""
         best = trainer.best
-        self.manager.save(trainer.state_dict(), None if best.is_saved else {"task": best.weights, **best.state_dict()})
+        self.manager.save(trainer.state_dict(), None if best.is_saved else best.make_checkpoint())
         best.is_saved = True
         self._saved_at = time.monotonic()
         trainer.last_checkpoint_step = trainer.step

@@ -69,7 +69,7 @@ def check_plain_state(state: Mapping[str, Any], file: Path) -> None:
         ConfigError: A key is missing, unknown or invalid.
     """
     schema = (
-        {**BEST_SCHEMA, "task": object}
+        {**BEST_SCHEMA, "task": object, "decisions": dict[str, object]}
         if file.name == checkpoint.BEST
         else {**STATE_SCHEMA, **dict.fromkeys(TRAINED_KEYS, object)}
     )

@@ -1,4 +1,4 @@
-"""Metrics of a split, and scores of each of its rows."""
+"""Metrics of a split, decisions fitted on it, and scores of each of its rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer.config.schema import Settings
 from trainer.core import rng
-from trainer.core.batch import ScoreAccumulator
+from trainer.core.batch import Batch, Score, ScoreAccumulator
 from trainer.core.prediction import Prediction
 from trainer.core.task import Predictor, RowScorer, Task
 from trainer.engine import precision
@@ -33,15 +33,50 @@ def evaluate_split(
         settings: Global keys of the configuration, for seed and precision.
         on_batch_end: Called after every batch.
     """
+    with rng.fork_rng(settings.seed, loader.device):
+        return task.metrics(_compute_totals(task, task.score, loader, settings, on_batch_end))
+
+
+@torch.no_grad()
+def fit_decisions(
+    task: Task, loader: Loader, settings: Settings, on_batch_end: Callable[[], None] | None = None
+) -> dict[str, float]:
+    """Fit the decisions of a task, such as a threshold, with its current weights.
+
+    Args:
+        task: The task; it is set to evaluation mode.
+        loader: Loader of the validation split.
+        settings: Global keys of the configuration, for seed and precision.
+        on_batch_end: Called after every batch.
+
+    Returns:
+        The values with scores before and after, by name, as ``Task.fit_decisions`` returns them; empty for a task that
+        fits none.
+    """
+    task.decisions = {}
+    if not task.example_decisions():
+        return {}
+    with rng.fork_rng(settings.seed, loader.device):
+        return task.fit_decisions(_compute_totals(task, task.collect_decision_rows, loader, settings, on_batch_end))
+
+
+def _compute_totals(
+    task: Task,
+    score: Callable[[Batch], Score],
+    loader: Loader,
+    settings: Settings,
+    on_batch_end: Callable[[], None] | None,
+) -> dict[str, Tensor]:
+    """Return the totals of a score over all batches of a split, with the task in evaluation mode."""
     task.eval()
     totals = ScoreAccumulator()
-    with rng.fork_rng(settings.seed, loader.device), closing(loader.iter_epoch(0)) as batches:
+    with closing(loader.iter_epoch(0)) as batches:
         for batch in batches:
             with precision.autocast_context(loader.device, settings.precision):
-                totals.update(task.score(batch))
+                totals.update(score(batch))
             if on_batch_end is not None:
                 on_batch_end()
-        return task.metrics(totals.compute_totals())
+    return totals.compute_totals()
 
 
 @torch.no_grad()

@@ -170,7 +170,7 @@ def make_task(
     try:
         task = instantiate_node(options, Task, model=model)
     except ValueError as error:
-        raise ConfigError(f"task: {error}") from error
+        raise ConfigError(*add_keys(error, "task", options)) from error
     task.setup(dataset)
     task.frozen_norms = tuple(freeze_parameters(task, config["freeze"]))
     for split in SPLITS:

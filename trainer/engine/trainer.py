@@ -248,9 +248,9 @@ class Trainer:
                 group.swap_ema()
 
     def load_best_weights(self) -> None:
-        """Load the best weights for testing. They are EMA weights if there is an EMA, which is dropped."""
+        """Load the best weights and decisions. The weights are those of the EMA if there is one, which is dropped."""
         if self.best.weights is not None:
-            self.task.load_state_dict(self.best.weights)
+            self.best.load_into(self.task)
             for group in self.param_groups.values():
                 group.drop_ema()
 
@@ -294,7 +294,7 @@ class Trainer:
         self.nan_guard.reset(tuple(state["running_totals"]["sums"]), state["running_totals"]["steps"])
         self.previous_seconds = state["running_totals"]["seconds"]
         self.history = list(state["history"])
-        self.best.load_state_dict(state["best"], None if best is None else best["task"])
+        self.best.load_state_dict(state["best"], best)
         self.should_stop = state["should_stop"]
         self.callbacks.load_state_dict(state["callbacks"])
         rng.set_rng_state(state["random"], self.device)

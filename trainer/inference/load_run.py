@@ -40,7 +40,7 @@ def load_run(config: Config, *, reads_files: bool = True, to_score: bool = False
         _attach_feature_network(config, best, data)
     with show_warnings():
         target_device = device.select_available_device(config.settings.device)
-    return load_task(config, best, data).to(target_device), data
+        return load_task(config, best, data).to(target_device), data
 
 
 def load_data(config: Config, best: Mapping[str, Any], *, reads_files: bool) -> Dataset:
@@ -59,7 +59,7 @@ def load_data(config: Config, best: Mapping[str, Any], *, reads_files: bool) -> 
 
 
 def load_task(config: Config, best: Mapping[str, Any], data: Dataset) -> Task:
-    """Build the task of a saved run with its best weights, on the CPU and in evaluation mode.
+    """Build the task of a saved run with its best weights and decisions, on the CPU and in evaluation mode.
 
     Args:
         config: Configuration of the run.
@@ -67,11 +67,13 @@ def load_task(config: Config, best: Mapping[str, Any], data: Dataset) -> Task:
         data: Its data set.
 
     Raises:
-        ConfigError: The weights do not fit the model.
+        ConfigError: The weights do not fit the model, or the decisions do not fit the task.
     """
     with explain_errors(config.tree, "model"):
         task = factory.make_task(config.tree, data, config.names, best["run_metadata"].get("architecture"))
-    consistency.load_weights(task, best, Path(config.run_dir) / checkpoint.BEST)
+    file = Path(config.run_dir) / checkpoint.BEST
+    consistency.load_weights(task, best, file)
+    consistency.load_decisions(task, best, file)
     return task.eval()
 
 

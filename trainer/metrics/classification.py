@@ -1,8 +1,9 @@
-"""Classification metrics: accuracy, confusion matrix, F1, IoU, ROC and precision-recall curves."""
+"""Classification metrics of a confusion matrix, and those of ranked scores (ROC and precision-recall curves)."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -40,8 +41,29 @@ def f1_macro(counts: Tensor) -> float:
     Args:
         counts: Confusion matrix ``(C, C)``.
     """
-    scores = f1_per_class(counts)
-    return float(scores[~scores.isnan()].mean())
+    return _average_defined(f1_per_class(counts))
+
+
+def precision_macro(counts: Tensor) -> float:
+    """Return the unweighted mean of the precisions of the classes that occur or are predicted.
+
+    Args:
+        counts: Confusion matrix ``(C, C)``.
+    """
+    return _average_defined(precision_per_class(counts))
+
+
+def recall_macro(counts: Tensor) -> float:
+    """Return the unweighted mean of the recalls of the classes that occur or are predicted.
+
+    Args:
+        counts: Confusion matrix ``(C, C)``.
+    """
+    return _average_defined(recall_per_class(counts))
+
+
+def _average_defined(values: Tensor) -> float:
+    return float(values[~values.isnan()].mean())
 
 
 def f1_per_class(counts: Tensor) -> Tensor:
@@ -52,6 +74,65 @@ def f1_per_class(counts: Tensor) -> Tensor:
     """
     counts = counts.double()
     return 2 * counts.diag() / (counts.sum(1) + counts.sum(0))
+
+
+def precision_per_class(counts: Tensor) -> Tensor:
+    """Return the precision of each class ``(C,)``: the share of its predictions that are correct.
+
+    It is 0 for a class that occurs but is never predicted, and NaN for one that neither occurs nor is predicted.
+
+    Args:
+        counts: Confusion matrix ``(C, C)``.
+    """
+    return _divide_hits(counts, counts.sum(0))
+
+
+def recall_per_class(counts: Tensor) -> Tensor:
+    """Return the recall of each class ``(C,)``: the share of its rows that are found.
+
+    It is 0 for a class that is predicted but never occurs, and NaN for one that neither occurs nor is predicted.
+
+    Args:
+        counts: Confusion matrix ``(C, C)``.
+    """
+    return _divide_hits(counts, counts.sum(1))
+
+
+def _divide_hits(counts: Tensor, totals: Tensor) -> Tensor:
+    """Divide the correct predictions of each class by totals (C,) that may be 0."""
+    is_present = counts.sum(0) + counts.sum(1) > 0
+    ratio = counts.diag().double() / totals.clamp(min=1)
+    return ratio.masked_fill(~is_present, math.nan)
+
+
+def balanced_accuracy(counts: Tensor) -> float:
+    """Return the mean recall of the classes that occur.
+
+    Args:
+        counts: Confusion matrix ``(C, C)``.
+
+    References:
+        Brodersen et al., The Balanced Accuracy and Its Posterior Distribution, ICPR 2010.
+    """
+    return float(recall_per_class(counts)[counts.sum(1) > 0].mean())
+
+
+def matthews_correlation(counts: Tensor) -> float:
+    """Return Matthews' correlation coefficient of true and predicted classes, in [-1, 1].
+
+    It is 0 if all rows have one true class, or one predicted class.
+
+    Args:
+        counts: Confusion matrix ``(C, C)``.
+
+    References:
+        Gorodkin, Comparing Two K-category Assignments by a K-category Correlation Coefficient, 2004.
+    """
+    counts = counts.double()
+    true_counts, predicted_counts, total = counts.sum(1), counts.sum(0), counts.sum()
+    covariance = counts.diag().sum() * total - true_counts @ predicted_counts
+    variances = (total**2 - true_counts @ true_counts) * (total**2 - predicted_counts @ predicted_counts)
+    return float(covariance / variances.sqrt()) if variances > 0 else 0.0
 
 
 def iou_per_class(counts: Tensor) -> Tensor:
@@ -101,6 +182,16 @@ def average_precision(margin: Tensor, positive: Tensor) -> float:
     return float((precision * true_positives).sum() / true_positives.sum())
 
 
+def average_precision_macro(logits: Tensor, target: Tensor) -> float:
+    """Return the mean of the one-vs-rest average precision of the classes that occur, by their probabilities.
+
+    Args:
+        logits: Logits ``(N, C)``.
+        target: True classes ``(N,)``.
+    """
+    return _average_over_classes(average_precision, logits, target)
+
+
 def threshold_curves(margin: Tensor, positive: Tensor, max_points: int = 500) -> tuple[Tensor, Tensor, Tensor]:
     """Return the points of the ROC and precision-recall curves at decreasing thresholds.
 
@@ -141,7 +232,18 @@ def roc_auc_macro(logits: Tensor, target: Tensor) -> float:
     Returns:
         The mean; NaN if only one class occurs.
     """
+    return _average_over_classes(roc_auc, logits, target)
+
+
+def _average_over_classes(score: Callable[[Tensor, Tensor], float], logits: Tensor, target: Tensor) -> float:
+    """Return the mean of a one-vs-rest score over the classes where it is defined; NaN if it is nowhere.
+
+    Args:
+        score: Function from scores (N,) and positives (N,) to a number.
+        logits: Logits (N, C).
+        target: True classes (N,).
+    """
     probabilities = logits.double().softmax(1)
-    areas = [roc_auc(probabilities[:, label], target == label) for label in range(probabilities.shape[1])]
-    defined = [area for area in areas if not math.isnan(area)]
+    values = [score(probabilities[:, label], target == label) for label in range(probabilities.shape[1])]
+    defined = [value for value in values if not math.isnan(value)]
     return sum(defined) / len(defined) if defined else math.nan

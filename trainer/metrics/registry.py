@@ -68,8 +68,10 @@ class MetricFamily:
 
 IOU_PER_CLASS = MetricFamily("iou_", higher_is_better=True)
 F1_PER_CLASS = MetricFamily("f1_", higher_is_better=True)
+PRECISION_PER_CLASS = MetricFamily("precision_", higher_is_better=True)
+RECALL_PER_CLASS = MetricFamily("recall_", higher_is_better=True)
 HITS_AT_K = MetricFamily("hits_at_", higher_is_better=True)
-FAMILIES = (IOU_PER_CLASS, F1_PER_CLASS, HITS_AT_K)
+FAMILIES = (IOU_PER_CLASS, F1_PER_CLASS, PRECISION_PER_CLASS, RECALL_PER_CLASS, HITS_AT_K)
 
 NLL = BuiltinMetric("nll", higher_is_better=False)
 _HIGHER = (
@@ -77,10 +79,12 @@ _HIGHER = (
     *("beam_token_accuracy", "beam_exact_match", "beam_bleu"),
     *("elbo", "iw_bound", "log_likelihood", "codebook_perplexity"),
     *("modes", "within", "label_accuracy", "precision", "recall"),
+    *("balanced_accuracy", "macro_precision", "macro_recall", "mcc", "coverage"),
 )
 _LOWER = (
     *("loss", "bits", "bits_per_dim", "perplexity", "mse", "rmse", "mae", "kl", "reconstruction"),
     *("gap", "forcing_gap", "energy_distance", "frechet", "copies"),
+    *("ece", "set_size", "interval_width"),
 )
 BUILTIN_METRICS: Mapping[str, BuiltinMetric] = {
     metric.name: metric

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,13 @@ from trainer.engine import checkpoint, checkpoint_schema, renamed_state
 from trainer.engine.checkpoint import LAST
 from trainer.runs import recovery, run_dir, saved_run
 from trainer.utils.errors import ConfigError
+from trainer.utils.text import join_names
+
+log = logging.getLogger(__name__)
 
 MAX_PROBLEMS = 5
+DECISIONS = f"the decisions in {checkpoint.BEST}"
+"""Name of the decisions in messages about what a run has lost."""
 
 
 def check_run(path: Path, state: Mapping[str, Any], file: Path) -> None:
@@ -107,12 +113,32 @@ def is_best_lost(path: Path, state: Mapping[str, Any] | None, epoch: int | None)
 
 
 def extract_best(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Extract the checkpoint of the best weights from a last state that contains them."""
+    """Extract the checkpoint of the best weights, without decisions, from a last state that contains them."""
     return {
         "task": state["task"],
         **state["best"],
+        "decisions": {},
         **{key: state[key] for key in (migrations.KEY, "run_metadata", "data")},
     }
+
+
+def find_missing_weights(
+    path: Path, state: Mapping[str, Any] | None, epoch: int | None, decisions: Mapping[str, float]
+) -> list[str]:
+    """Return what is missing of the best weights of a finished run: their file, or the decisions in it.
+
+    Args:
+        path: The run directory.
+        state: The last state; None if there is none.
+        epoch: Epoch of the best weights; None if all scores were NaN, so that none were saved.
+        decisions: Decisions that the results of the run list.
+
+    Raises:
+        ConfigError: As ``is_best_lost``.
+    """
+    if is_best_lost(path, state, epoch):
+        return [checkpoint.BEST]
+    return [DECISIONS] if decisions and not load_best(path)["decisions"] else []
 
 
 def _best_position(best: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,6 +176,46 @@ def load_weights(task: Task, state: Mapping[str, Any], file: Path) -> None:
     task.load_state_dict(state["task"])
 
 
+def load_decisions(task: Task, best: Mapping[str, Any], file: Path) -> None:
+    """Load the decisions of a checkpoint into a task, and warn if they have not been fitted yet.
+
+    Args:
+        task: The task.
+        best: Checkpoint of the best weights.
+        file: Its file, for messages.
+
+    Raises:
+        ConfigError: They are not those of the task.
+    """
+    check_decisions(task, best, file)
+    task.decisions = dict(best["decisions"])
+    missing = task.example_decisions().keys() - task.decisions.keys()
+    if missing:
+        names = join_names(sorted(missing))
+        log.warning(
+            "%s contains no %s, which the end of training fits on the validation rows: train resume %s",
+            file,
+            names,
+            file.parent,
+        )
+
+
+def check_decisions(task: Task, best: Mapping[str, Any], file: Path) -> None:
+    """Check that the decisions of a checkpoint are those that a task fits, or that none are fitted yet.
+
+    Args:
+        task: The task.
+        best: Checkpoint of the best weights.
+        file: Its file, for messages.
+
+    Raises:
+        ConfigError: A value is missing, unknown, not finite, or has another shape or dtype.
+    """
+    if best["decisions"]:
+        problems = _find_tensor_problems(best["decisions"], task.example_decisions(), "task")
+        _raise_problems(file, "decisions", problems, "its decisions do not belong to the task of its run")
+
+
 def check_weights(task: Task, state: Mapping[str, Any], file: Path) -> None:
     """Check that the weights of a checkpoint fit a task.
 
@@ -164,23 +230,31 @@ def check_weights(task: Task, state: Mapping[str, Any], file: Path) -> None:
     weights, model_state = state.get("task"), task.state_dict()
     if not isinstance(weights, Mapping):
         raise ConfigError(f"{file}: it contains no weights (task)")
-    problems = [f"{file}: task.{name}: {problem}" for name, problem in _find_weight_problems(weights, model_state)]
-    if problems:
-        raise ConfigError(*problems[:MAX_PROBLEMS], "its weights do not belong to the model of its run")
+    problems = _find_tensor_problems(weights, model_state, "model")
+    _raise_problems(file, "task", problems, "its weights do not belong to the model of its run")
 
 
-def _find_weight_problems(weights: Mapping[Any, Any], model_state: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
-    for name, value in model_state.items():
+def _raise_problems(file: Path, key: str, problems: Iterable[tuple[str, str]], conclusion: str) -> None:
+    messages = [f"{file}: {key}.{name}: {problem}" for name, problem in problems]
+    if messages:
+        raise ConfigError(*messages[:MAX_PROBLEMS], conclusion)
+
+
+def _find_tensor_problems(
+    weights: Mapping[Any, Any], expected: Mapping[str, Tensor], owner: str
+) -> Iterator[tuple[str, str]]:
+    """Yield name and problem of each tensor that does not match an expected one of a model or task."""
+    for name, value in expected.items():
         weight = weights.get(name)
         if not isinstance(weight, Tensor):
             yield name, "missing" if weight is None else "not a tensor"
         elif weight.shape != value.shape or weight.dtype != value.dtype:
-            yield name, f"{_describe_tensor(weight)}; the model has {_describe_tensor(value)}"
+            yield name, f"{_describe_tensor(weight)}; the {owner} has {_describe_tensor(value)}"
         elif weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
             yield name, "contains values that are not finite"
     for name in weights:
-        if name not in model_state:
-            yield str(name), "the model has no such tensor"
+        if name not in expected:
+            yield str(name), f"the {owner} has no such tensor"
 
 
 def _describe_tensor(value: Tensor) -> str:

@@ -50,6 +50,8 @@ class Result:
         test: Test metrics of the best weights.
         baseline: Test metrics of a trivial predictor.
         best_possible: Bounds on the test metrics that no model can beat on average, where they are known.
+        decisions: Values that were fitted on the validation rows after training, such as a threshold, with scores on
+            these rows before and after.
         versions: Versions of Python and of the packages.
         git: Commit of the working directory; None outside a repository.
         working_dir: Directory where the run was started, to which relative paths refer.
@@ -81,6 +83,7 @@ class Result:
     test: dict[str, float] = field(default_factory=dict)
     baseline: dict[str, float] = field(default_factory=dict)
     best_possible: dict[str, float] = field(default_factory=dict)
+    decisions: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     git: str | None = None
     working_dir: str = ""

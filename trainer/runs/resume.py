@@ -64,6 +64,7 @@ def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> N
     if last_best["step"]:
         best = renamed_state.rename_parameters(consistency.load_best(path), trainer.task)
         consistency.check_weights(trainer.task, best, path / checkpoint.BEST)
+        consistency.check_decisions(trainer.task, best, path / checkpoint.BEST)
         checkpoint_schema.check_best(best, state, path / checkpoint.BEST)
         if best["step"] > last_best["step"]:
             # The run was killed between writing the two files, so that the best weights of this state are lost. The

@@ -35,7 +35,7 @@ CHECKPOINT_FILES = ("last.pt", "previous.pt")
 """Names of checkpoints, as in engine/checkpoint.py, known without importing torch."""
 IDENTIFYING_FILES = (RESULTS_FILE, *CHECKPOINT_FILES)
 """Files that identify the run of a directory; the first may be lost."""
-SCORE_GROUPS = ("val", "test", "baseline", "best_possible")
+SCORE_GROUPS = ("val", "test", "baseline", "best_possible", "decisions")
 """Groups of scores in the results."""
 RUNS_ROOT, LATEST_LINK, CLASSIFIERS_DIR = "outputs", "latest", "classifiers"
 LOCK_POLL_SECONDS = 0.05

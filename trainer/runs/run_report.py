@@ -21,6 +21,7 @@ from trainer.viz.progress_bar import ThroughputMeter, format_duration
 from trainer.viz.score_tables import (
     build_score_table,
     explain_better_than_best,
+    format_decisions,
     format_metric_name,
     format_number,
     format_score_comparison,
@@ -199,8 +200,11 @@ class RunReporter(Callback):
             if metric_name != "loss"
         )
         self.print_line(
-            f"chosen: epoch {result.best_epoch} of {result.epochs} by val {format_metric_name(name)}; val {scores}\n"
+            f"chosen: epoch {result.best_epoch} of {result.epochs} by val {format_metric_name(name)}; val {scores}"
         )
+        if result.decisions:
+            self.print_line(f"fitted on the validation rows: {format_decisions(result.decisions)}")
+        self.print_line("")
         console.print(build_score_table(result))
         for name in dict.fromkeys((get_monitor_name(trainer.task), result.monitor)):
             self.print_line(

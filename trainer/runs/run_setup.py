@@ -116,7 +116,9 @@ def _make_task(
     config: Config, data: Dataset, target_device: torch.device, architecture: Mapping[str, str] | None
 ) -> Task:
     with device.explain_model_memory():
-        return factory.make_task(config.tree, data, config.names, architecture).to(target_device)
+        task = factory.make_task(config.tree, data, config.names, architecture).to(target_device)
+    task.validate_decision_targets(data.val.get_targets())
+    return task
 
 
 def _add_task_info(result: Result, task: Task, data: Dataset, reported: Sequence[str]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -13,7 +15,7 @@ from omegaconf import OmegaConf
 from trainer.config import migrations, plugins, secret_masking
 from trainer.config.run_config import Config
 from trainer.core import rng
-from trainer.engine import checkpoint, dataset_loading
+from trainer.engine import checkpoint, dataset_loading, evaluation
 from trainer.engine.config_errors import explain_errors
 from trainer.engine.dataloader import Loader
 from trainer.engine.trainer import Trainer
@@ -149,7 +151,7 @@ def complete_run(config: Config, path: Path, lock_wait: float = 0.0, *, quiet: b
     result = Result.read(path)
     # The previous state is not that of a finished run.
     state = load_saved_state(path, fall_back=False) if (path / checkpoint.LAST).exists() else None
-    missing = [checkpoint.BEST] if consistency.is_best_lost(path, state, result.best_epoch) else []
+    missing = consistency.find_missing_weights(path, state, result.best_epoch, result.decisions)
     missing += run_artifacts.find_missing_artifacts(
         path, result, has_metrics_file=run_callbacks.has_metrics_file(config)
     )
@@ -169,13 +171,18 @@ def complete_run(config: Config, path: Path, lock_wait: float = 0.0, *, quiet: b
             csv_logger.write_rows(path / run_dir.METRICS_FILE, state["history"])
         if run_dir.CURVES_FILE in missing:
             run_artifacts.draw_curves(path, state["history"], result)
-        if not set(missing) <= {checkpoint.BEST, run_dir.METRICS_FILE, run_dir.CURVES_FILE}:
+        refits_decisions = bool(result.decisions) and not {checkpoint.BEST, consistency.DECISIONS}.isdisjoint(missing)
+        draws = not set(missing) <= {checkpoint.BEST, consistency.DECISIONS, run_dir.METRICS_FILE, run_dir.CURVES_FILE}
+        if refits_decisions or draws:
             components = build_components(
                 with_saved_fingerprint(config, state), replace(result), reporter, state, train_nested_run
             )
             components.trainer.load_best_weights()
+            if refits_decisions:
+                _fit_decisions(components, reporter.flag.raise_if_stopped)
             components.trainer.task.eval()
-            _draw_artifacts(components, result, reporter)
+            if draws:
+                _draw_artifacts(components, result, reporter)
         print_text(f"{path} is complete")
     return result
 
@@ -190,6 +197,8 @@ def _train_and_test(
     trainer = components.trainer
     with run_callbacks.close_loggers(components.loggers):
         _train(components, result, reporter, config)
+        trainer.load_best_weights()
+        result.decisions = _fit_decisions(components, partial(trainer.callbacks.on_evaluation_batch_end, trainer))
         _test(trainer, components.loaders["test"], result)
         reporter.show_scores(trainer, result)
         result.status = "finished"
@@ -220,9 +229,23 @@ def _train(components: RunComponents, result: Result, reporter: run_report.RunRe
         result.update_progress(trainer)
 
 
+def _fit_decisions(components: RunComponents, on_batch_end: Callable[[], None]) -> dict[str, float]:
+    """Fit the decisions of the best weights on the validation split, save both together, and return their values.
+
+    A run that is killed before it is finished fits them again.
+    """
+    trainer, best = components.trainer, components.trainer.best
+    if best.weights is None:  # no validation score was finite
+        return {}
+    report = evaluation.fit_decisions(trainer.task, components.loaders["val"], trainer.settings, on_batch_end)
+    if report:
+        best.decisions = trainer.task.decisions
+        components.checkpoints.save_best(best.make_checkpoint())
+    return report
+
+
 def _test(trainer: Trainer, test: Loader, result: Result) -> None:
     """Evaluate the best weights on the test split, and add baseline and best possible scores."""
-    trainer.load_best_weights()
     result.test = trainer.evaluate_loader(test, notify=True)
     with rng.fork_rng(result.seed, test.device):
         baseline, best = trainer.task.reference_scores()

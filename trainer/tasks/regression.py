@@ -10,18 +10,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.core.artifacts import Artifact, LazyArtifact
-from trainer.core.batch import Batch, Score
+from trainer.core.batch import Batch, RowValues, Score
 from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.prediction import Prediction
-from trainer.core.types import PluginMetric
+from trainer.core.types import Fraction, PluginMetric
 from trainer.metrics.double_precision import to_double
 from trainer.tasks.base.scored_task import ScoredTask
-from trainer.tasks.evaluation import regression_plots
+from trainer.tasks.evaluation import conformal, regression_plots
 from trainer.utils.choices import get_choice
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_dtype
 
+RESIDUAL_QUANTILE = "residual_quantile"
+"""Name of the fitted quantile of absolute residuals, scaled like the targets."""
 _LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.smooth_l1_loss}
 
 
@@ -31,13 +33,18 @@ class Regression(ScoredTask):
     Predictions must have the shape of the targets; (B, 1) is not broadcast against (B,). Metrics are in the original
     units if the data set reports how its targets were scaled.
 
+    Intervals are predictions plus or minus a quantile of the absolute residuals of the validation rows, one for each
+    output, such as each step and channel of a forecast. They are fitted after training.
+
     Args:
         model: Model with predictions (B, ...).
         loss: ``mse``, ``mae``, or ``huber`` with threshold 1, each on scaled targets.
+        coverage: Probability with which the interval of a prediction contains its target; null for no intervals.
         scores: Reported metrics; the first one selects the best weights.
 
     References:
         Huber, Robust Estimation of a Location Parameter, Annals of Mathematical Statistics 1964.
+        Angelopoulos and Bates, A Gentle Introduction to Conformal Prediction, 2021 (intervals).
     """
 
     shapes = "(B, ...) -> (B, ...)"
@@ -50,16 +57,22 @@ class Regression(ScoredTask):
         self,
         model: nn.Module,
         loss: Literal["mse", "mae", "huber"] = "mse",
+        coverage: Fraction | None = None,
         scores: Sequence[Literal["mse", "rmse", "mae", "r2"] | PluginMetric] = optional_scores,
     ):
         super().__init__(model, scores)
         self._loss = get_choice("loss", loss, _LOSSES)
         self.loss_name = loss
+        self.coverage = coverage
+        self.output_shape = torch.Size()
         self.target_scale = 1.0
         self.info = DatasetInfo(sizes={})
 
     def setup(self, data: Dataset) -> None:
         self.info, self.target_scale = data.info, data.info.target.scale
+        if self.coverage is not None:
+            first = data.train.to_model_inputs(data.train.batch(torch.zeros(1, dtype=torch.long), 0))
+            self.output_shape = first.require_target().shape[1:]
 
     def validate_targets(self, targets: Tensor | None, split: str) -> None:
         if targets is None or not targets.is_floating_point():
@@ -76,7 +89,12 @@ class Regression(ScoredTask):
         return batch.require_target().numel()
 
     def predict(self, batch: Batch) -> Prediction:
-        return {"value": self.forward_batch(batch).float()}
+        value = self.forward_batch(batch).float()
+        if RESIDUAL_QUANTILE not in self.decisions:
+            return {"value": value}
+        wide = to_double(value)
+        half_width = self.decisions[RESIDUAL_QUANTILE].to(wide)
+        return {"value": value, "lower": wide - half_width, "upper": wide + half_width}
 
     def predict_values(self, batch: Batch) -> Tensor:
         """Return the predictions (B, ...) of a batch, in the shape of the targets.
@@ -107,6 +125,8 @@ class Regression(ScoredTask):
             "target": target.sum(),
             "target_squared": target.square().sum(),
         }
+        if RESIDUAL_QUANTILE in self.decisions:
+            score["covered"] = (error.abs() <= self.decisions[RESIDUAL_QUANTILE].to(error)).sum()
         mean = self.info.target.mean or 0.0
         return score | self.collect_rows(prediction * self.target_scale + mean, target * self.target_scale + mean)
 
@@ -120,7 +140,29 @@ class Regression(ScoredTask):
             "mae": float(totals["absolute"] / count) * self.target_scale,
             "r2": float(1 - totals["squared"] / total_variation),
         }
-        return self.select_scores(scores, totals)
+        selected = self.select_scores(scores, totals)
+        if "covered" in totals:
+            width = 2 * float(self.decisions[RESIDUAL_QUANTILE].mean()) * self.target_scale
+            selected |= {"coverage": float(totals["covered"] / count), "interval_width": width}
+        return selected
+
+    def example_decisions(self) -> dict[str, Tensor]:
+        shape = self.output_shape
+        return {} if self.coverage is None else {RESIDUAL_QUANTILE: torch.zeros(shape, dtype=torch.float64)}
+
+    def validate_decision_targets(self, targets: Tensor | None) -> None:
+        if self.coverage is not None and targets is not None:
+            conformal.check_rows(len(targets), self.coverage)
+
+    def collect_decision_rows(self, batch: Batch) -> Score:
+        error = to_double(self.predict_values(batch)) - to_double(batch.require_target())
+        return {"residuals": RowValues(error.abs())}
+
+    def fit_decisions(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        assert self.coverage is not None
+        quantile = conformal.conformal_quantile(totals["residuals"].double(), self.coverage)
+        self.decisions = {RESIDUAL_QUANTILE: quantile}
+        return {RESIDUAL_QUANTILE: float(quantile.mean()) * self.target_scale}
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
         """Return the validation loss on the scale of the training targets; None for ``huber``."""

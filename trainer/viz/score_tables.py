@@ -64,6 +64,23 @@ def format_score_comparison(result: TestScores, name: str) -> str:
     return " | ".join(f"{label} {format_number(scores[name])}" for label, scores in parts if name in scores)
 
 
+def format_decisions(decisions: Mapping[str, float]) -> str:
+    """Format fitted values, such as ``threshold 0.31 (f1 0.52 before, 0.61 after)``.
+
+    Args:
+        decisions: Values by name, each followed by its scores ``NAME_before`` and ``NAME_after``.
+    """
+    parts: dict[str, list[str]] = {}
+    for name, value in decisions.items():
+        metric = name.removesuffix("_after")
+        if metric != name:
+            before, after = (format_number(number) for number in (decisions[f"{metric}_before"], value))
+            parts[next(reversed(parts))].append(f"{metric} {before} before, {after} after")
+        elif not name.endswith("_before"):
+            parts[f"{name.replace('_', ' ')} {format_number(value)}"] = []
+    return ", ".join(f"{value} ({'; '.join(scores)})" if scores else value for value, scores in parts.items())
+
+
 def explain_better_than_best(result: TestScores, name: str, num_rows: int) -> str | None:
     """Explain how a test score can exceed the best possible one; None if it does not.
 

@@ -34,8 +34,8 @@ MAX_CLASSES = 60
 MAX_MISTAKES, GRID_COLUMNS, MAX_OVERLAYS = 24, 8, 6
 MISTAKE_COLUMNS = ("row", "true", "predicted", "probability", "nll")
 
-PredictLogits = Callable[[Batch], Tensor]
-"""Function from a batch to logits (B, C, ...)."""
+PredictClasses = Callable[[Batch], tuple[Tensor, Tensor]]
+"""Function from a batch to logits (B, C, ...) and predicted classes (B, ...)."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,12 @@ class ClassificationResults:
 
 
 def make_plots(
-    predict: PredictLogits, batches: Iterable[Batch], names: Sequence[str], image_input: ImageInput | None = None
+    predict: PredictClasses, batches: Iterable[Batch], names: Sequence[str], image_input: ImageInput | None = None
 ) -> Iterator[Artifact | LazyArtifact]:
     """Yield a confusion matrix, misclassified rows, ROC curves of two classes, and saliency maps or overlays of images.
 
     Args:
-        predict: Function from a batch to logits (B, C, ...).
+        predict: Function from a batch to logits (B, C, ...) and predicted classes (B, ...).
         batches: Batches of a split; they are iterated once, when the first artifact is drawn.
         names: Names of the C classes.
         image_input: Image input to plot; None if there is none.
@@ -134,22 +134,22 @@ def make_plots(
 
 @torch.no_grad()
 def _evaluate(
-    predict: PredictLogits, batches: Iterable[Batch], names: Sequence[str], image_input: ImageInput | None
+    predict: PredictClasses, batches: Iterable[Batch], names: Sequence[str], image_input: ImageInput | None
 ) -> ClassificationResults:
     results = ClassificationResults(torch.zeros(len(names), len(names), dtype=torch.long))
     for batch in batches:
         if results.first_batch is None:
             results.first_batch = batch
-        logits, target = predict(batch).float(), batch.require_target()
-        predicted, valid = logits.argmax(1), target != IGNORE_INDEX
+        (logits, predicted), target = predict(batch), batch.require_target()
+        valid = target != IGNORE_INDEX
         results.confusion += confusion_matrix(predicted[valid], target[valid], len(names)).cpu()
         if target.dim() != 1:
             continue
         if image_input is None:
-            rows = [*results.mistake_rows, *_tabulate_mistakes(batch, logits, names)]
+            rows = [*results.mistake_rows, *_tabulate_mistakes(batch, logits, predicted, names)]
             results.mistake_rows = sorted(rows, key=lambda mistake: -mistake[0])[:MAX_MISTAKES]
         else:
-            tiles = [*results.mistake_tiles, *_draw_mistakes(batch, image_input, logits, names)]
+            tiles = [*results.mistake_tiles, *_draw_mistakes(batch, image_input, logits, predicted, names)]
             results.mistake_tiles = sorted(tiles, key=lambda mistake: -mistake[0])[:MAX_MISTAKES]
         if len(names) == 2:
             results.margins.append((logits[:, 1] - logits[:, 0])[valid].cpu())
@@ -177,19 +177,26 @@ def _plot_roc(results: ClassificationResults, names: Sequence[str]) -> LineChart
     return LineChart("roc", [roc, recall], 2)
 
 
-def _rank_mistakes(target: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+def _rank_mistakes(target: Tensor, logits: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor]:
     """Return the loss (B,) of each misclassified row, 0 for other rows, and the rows with the largest losses."""
     loss = F.cross_entropy(logits, target, reduction="none", ignore_index=IGNORE_INDEX)
-    loss = loss.masked_fill(logits.argmax(1) == target, 0)
+    loss = loss.masked_fill(predicted == target, 0)
     order = loss.argsort(descending=True)[:MAX_MISTAKES]
     return loss, order[loss[order] > 0]
 
 
-def _tabulate_mistakes(batch: Batch, logits: Tensor, names: Sequence[str]) -> list[tuple[float, tuple[object, ...]]]:
+def _get_confidence(logits: Tensor, predicted: Tensor) -> Tensor:
+    """Return the probability (B,) of the predicted classes."""
+    return logits.softmax(1).gather(1, predicted.unsqueeze(1)).squeeze(1)
+
+
+def _tabulate_mistakes(
+    batch: Batch, logits: Tensor, predicted: Tensor, names: Sequence[str]
+) -> list[tuple[float, tuple[object, ...]]]:
     """Return the loss and table cells of the misclassified rows (or nodes) of a batch with the largest loss."""
     target = batch.require_target()
-    loss, order = _rank_mistakes(target, logits)
-    confidence, predicted = logits.softmax(1).max(1)
+    loss, order = _rank_mistakes(target, logits, predicted)
+    confidence = _get_confidence(logits, predicted)
     index = batch.index if batch.output_index is None else batch.output_index
     mistakes: list[tuple[float, tuple[object, ...]]] = []
     for row in order.tolist():
@@ -200,12 +207,12 @@ def _tabulate_mistakes(batch: Batch, logits: Tensor, names: Sequence[str]) -> li
 
 
 def _draw_mistakes(
-    batch: Batch, image_input: ImageInput, logits: Tensor, names: Sequence[str]
+    batch: Batch, image_input: ImageInput, logits: Tensor, predicted: Tensor, names: Sequence[str]
 ) -> list[tuple[float, ImageTile]]:
     """Return the loss and image of the misclassified rows of a batch with the largest loss."""
     target = batch.require_target()
-    confidence, predicted = logits.softmax(1).max(1)
-    loss, order = _rank_mistakes(target, logits)
+    confidence = _get_confidence(logits, predicted)
+    loss, order = _rank_mistakes(target, logits, predicted)
     mistakes = []
     for row in order.tolist():
         truth, predicted_name = names[int(target[row])], names[int(predicted[row])]
@@ -224,7 +231,7 @@ def _select_rows(batch: Batch, rows: list[int]) -> Batch:
 
 
 def _draw_saliency(
-    predict: PredictLogits, batch: Batch, image_input: ImageInput, names: Sequence[str]
+    predict: PredictClasses, batch: Batch, image_input: ImageInput, names: Sequence[str]
 ) -> list[ImageTile]:
     """Draw SmoothGrad saliency maps of the predicted class, for one image per true class.
 
@@ -237,8 +244,8 @@ def _draw_saliency(
     batch = _select_rows(batch, first_rows[:MAX_MISTAKES])
     x = batch.inputs[image_input.name]
     with torch.no_grad():
-        predicted = predict(batch).argmax(1, keepdim=True)
-    heatmap = smoothgrad(predict, batch, image_input.name, predicted)
+        predicted = predict(batch)[1].unsqueeze(1)
+    heatmap = smoothgrad(lambda noisy: predict(noisy)[0], batch, image_input.name, predicted)
     captions = [f"Predicted: {names[label]}" for label in predicted[:, 0].tolist()]
     return [
         image_input.make_tile(image, caption, saliency)
@@ -247,12 +254,12 @@ def _draw_saliency(
 
 
 def _draw_overlays(
-    predict: PredictLogits, batch: Batch, image_input: ImageInput, names: Sequence[str]
+    predict: PredictClasses, batch: Batch, image_input: ImageInput, names: Sequence[str]
 ) -> list[ImageTile]:
     """Draw image, true classes and predicted classes of the first rows, with the IoU of each class that occurs."""
     batch = _select_rows(batch, list(range(min(MAX_OVERLAYS, len(batch)))))
     with torch.no_grad():
-        predicted = predict(batch).argmax(1)
+        _, predicted = predict(batch)
     tiles = []
     for x, truth, prediction, row in zip(
         batch.inputs[image_input.name], batch.require_target(), predicted, batch.index, strict=True
