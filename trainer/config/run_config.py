@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from trainer.config import init_keys
 from trainer.config.registry import OBJECT_GROUPS
 from trainer.config.schema import Settings
 
@@ -75,6 +76,7 @@ class Config:
         fingerprint: Fingerprint of the user's data files; None before it is computed.
         fingerprint_time: Time at which it was computed, in seconds.
         fitted: Preprocessing of another run, if rows are to be encoded in the same way.
+        source_digest: Digest of what ``init_from`` names; None without it, or before it is computed.
     """
 
     tree: Mapping[str, Any]
@@ -89,6 +91,7 @@ class Config:
     fingerprint: Mapping[str, Any] | None = field(default=None, repr=False)
     fingerprint_time: float = field(default=0.0, repr=False)
     fitted: Preprocessing | None = field(default=None, repr=False, compare=False)
+    source_digest: str | None = None
 
     @property
     def data_digest(self) -> str | None:
@@ -106,7 +109,7 @@ class Config:
         Args:
             data_digest: Digest of the contents; None if there are no files.
         """
-        training_config = drop_runtime_keys(self.tree)
+        training_config = init_keys.select_identity(drop_runtime_keys(self.tree), self.source_digest)
         if not training_config["callbacks"]:  # as in runs that were saved before there was this group
             del training_config["callbacks"]
         training_config["plugins"] = self._list_training_plugins()

@@ -155,6 +155,31 @@ def make_task(
     """
     if compatibility.has_targets(config["task"]["_target_"]) and not _has_targets(dataset):
         raise ConfigError(f"data {names['data']} has no targets, which task {names['task']} needs")
+    task = instantiate_task(config, dataset, names, architecture)
+    task.setup(dataset)
+    task.frozen_norms = tuple(freeze_parameters(task, config["freeze"]))
+    for split in SPLITS:
+        task.validate_targets(getattr(dataset, split).get_targets(), split)
+    return task
+
+
+def instantiate_task(
+    config: Mapping[str, Any],
+    dataset: Dataset,
+    names: Mapping[str, str],
+    architecture: Mapping[str, str] | None = None,
+) -> Task:
+    """Build the model and its task with the sizes of a data set, without its statistics.
+
+    Args:
+        config: Checked configuration.
+        dataset: The data set.
+        names: Selected option of each group, for messages.
+        architecture: Description of the model that a saved run has stored, if any.
+
+    Raises:
+        ConfigError: Sizes or options are missing or invalid.
+    """
     options = fill_missing_sizes("model", config["model"], dataset, names["data"])
     is_stored = issubclass(find_class(options, nn.Module), HasStoredArchitecture)
     if is_stored and config["init"] != "default":
@@ -168,14 +193,9 @@ def make_task(
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     options = load_metrics("task", fill_missing_sizes("task", config["task"], dataset, names["data"]))
     try:
-        task = instantiate_node(options, Task, model=model)
+        return instantiate_node(options, Task, model=model)
     except ValueError as error:
         raise ConfigError(f"task: {error}") from error
-    task.setup(dataset)
-    task.frozen_norms = tuple(freeze_parameters(task, config["freeze"]))
-    for split in SPLITS:
-        task.validate_targets(getattr(dataset, split).get_targets(), split)
-    return task
 
 
 def _has_targets(dataset: Dataset) -> bool:

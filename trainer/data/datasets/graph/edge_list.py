@@ -14,7 +14,14 @@ from trainer.core.types import PositiveInt
 from trainer.data.encoding import table_encoder
 from trainer.data.readers.delimited import Table
 from trainer.data.readers.edge_columns import Edges, read_edges
-from trainer.data.readers.edge_tables import GraphTables, TableDefaults, TableOptions, index_rows, read_full_column
+from trainer.data.readers.edge_tables import (
+    REUSABLE_VALUES,
+    GraphTables,
+    TableDefaults,
+    TableOptions,
+    index_rows,
+    read_full_column,
+)
 from trainer.data.splits.graph_batches import GraphsSplit, make_node_splits, node_graph_sizes
 from trainer.data.splits.neighbor_sampler import neighbor_batches
 from trainer.data.splits.ragged import Ragged
@@ -42,6 +49,7 @@ class EdgeList(TableDefaults, Dataset):
     shapes = "x (N, F), edge_index (2, E), edge_weight (E), edge_attr (E, D), edge_type (E) -> (N, ...)"
 
     file_suffixes = ("nodes.csv", "edges.csv")
+    reusable_values = REUSABLE_VALUES
 
     def __init__(
         self,
@@ -86,6 +94,7 @@ class EdgeListGraphs(TableDefaults, Dataset):
     shapes = "x (N, F), edge_index (2, E), edge_weight (E), edge_attr (E, D), edge_type (E), sizes (G) -> (G, ...)"
 
     file_suffixes = ("nodes.csv", "edges.csv", "graphs.csv")
+    reusable_values = REUSABLE_VALUES
 
     def __init__(
         self,

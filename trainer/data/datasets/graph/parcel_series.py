@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -61,6 +63,9 @@ class ParcelSeries(Dataset):
     shapes = "x (B, T, N, F), edge_index (2, E), edge_weight (E), lengths (B) -> (B)"
 
     file_suffixes = FILE_EXTENSIONS
+    reusable_values = MappingProxyType(
+        {"regions": ("columns",), "links": ("columns", "graph", "top_k"), "scale": ("columns", "standardize")}
+    )
 
     @classmethod
     def get_user_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:
@@ -118,9 +123,10 @@ class ParcelSeries(Dataset):
             roles = correlation.node_roles(strength, edges[0])
             return {"edge_index": edges[0], "edge_weight": edges[1], "roles": roles}
 
-        graph_state = fitted.get_or_fit("links", fit_graph)
+        find_mismatch = partial(_find_region_mismatch, fitted, runs[0].shape[1])
+        graph_state = fitted.get_or_fit("links", fit_graph, find_mismatch)
         scale = fitted.get_or_fit(
-            "scale", lambda: _region_moments(torch.cat(training)) if standardize == "training" else None
+            "scale", lambda: _region_moments(torch.cat(training)) if standardize == "training" else None, find_mismatch
         )
         roles = graph_state["roles"]
         x = Ragged.from_rows(
@@ -140,6 +146,13 @@ class ParcelSeries(Dataset):
             baseline=baselines.majority_class(self.train, self.test, len(names)),
             class_names=names,
         )
+
+
+def _find_region_mismatch(fitted: Preprocessing, num_regions: int, state: Mapping[str, Tensor]) -> str:
+    """Describe how regions differ from those of another run, whose graph or moments are ``state``; empty if equal."""
+    num_saved = len(state["roles" if "roles" in state else "mean"])
+    mismatch = "" if num_regions == num_saved else f"{num_regions} regions instead of {num_saved}"
+    return fitted.rejections.get("regions", mismatch)
 
 
 def _find_labeled_tables(folder: Path) -> tuple[list[tuple[Path, int]], Sequence[str], list[str]]:
@@ -194,8 +207,12 @@ def _align_regions(fitted: Preprocessing, runs: list[RegionTable]) -> list[Regio
     if too_short is not None:
         raise DataError(f"path: {too_short.path} has 1 step; correlations need at least 2")
     first = next((run for run in runs if run.names is not None), runs[0])
-    names = fitted.get_or_fit("regions", lambda: first.names)
-    if fitted.is_stored and names is not None:
+
+    def find_mismatch(saved_names: Sequence[str]) -> str:
+        return "" if first.names is not None and {*saved_names} == {*first.names} else "other regions"
+
+    names = fitted.get_or_fit("regions", lambda: first.names, find_mismatch)
+    if (fitted.is_stored or "regions" in fitted.reused) and names is not None:
         first = replace(first.reorder_like(replace(first, names=names), "path"), names=names)
     return [run.reorder_like(first, "path") for run in runs]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from trainer.core.dataset import Dataset
@@ -90,6 +91,8 @@ class ClassicSeries(Dataset):
     """
 
     shapes = "x (B, T, F) -> (B, P, F)"
+
+    reusable_values = MappingProxyType({"scale": ("name", "columns")})
 
     def __init__(
         self,

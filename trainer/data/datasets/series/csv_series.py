@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -48,6 +49,8 @@ class CSVSeries(Dataset):
 
     shapes = "x (B, T, F) -> (B, P, F)"
 
+    reusable_values = MappingProxyType(dict.fromkeys(("columns", "scale"), ()))
+
     def __init__(
         self,
         path: DataPath,
@@ -75,9 +78,7 @@ class CSVSeries(Dataset):
             column_checks.warn_about_absent_codes([table], cell_format)
         time_column = None if time is None else table.find_column(time, "time")
         selected = series.choose_columns(table, fitted.values.get("columns", columns), time_column)
-        fitted.get_or_fit(
-            "columns", lambda: [table.names[column] if table.has_header else column for column in selected]
-        )
+        selected = series.get_or_fit_columns(fitted, table, selected, time_column)
         errors: list[str] = []
         values = _collect_error(errors, lambda: series.read_numeric_columns(table, selected, cell_format))
         steps = None
