@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -36,8 +35,6 @@ from trainer.utils.errors import ConfigError, SystemFault
 
 EVAL_BATCH_FACTOR = 4
 """Size of evaluation batches relative to training batches; without gradients they fit into memory."""
-MAX_CHECKED_STEPS = 1000
-"""Number of steps whose active groups are counted one by one, to validate ``count_active_steps``."""
 SIZES_OF_ONE_KIND = ("vocab_size", "pixel_bounds")
 """Sizes that only texts or only images have."""
 T = TypeVar("T")
@@ -282,7 +279,7 @@ def make_param_groups(
         task: The task.
         train: Loader of the training split.
     """
-    num_updates = count_updates(task, count_total_steps(train, settings))
+    num_updates = optimizer_factory.count_updates(task, count_total_steps(train, settings))
     node, rates = config["optimizer"], task.learning_rates()
     groups = optimizer_factory.flatten_param_groups(task, node.get("groups", ()))
     kind = find_class(node, Optimizer, torch.optim.Optimizer)
@@ -297,20 +294,3 @@ def make_param_groups(
         )
         param_groups[name] = ParamGroup(name, params, optimizer, schedule, settings.ema, is_only_group=len(groups) == 1)
     return param_groups
-
-
-def count_updates(task: Task, steps: int) -> Counter[str]:
-    """Return the number of updates of each parameter group.
-
-    Args:
-        task: The task.
-        steps: Number of steps of the run.
-
-    Raises:
-        ConfigError: ``count_active_steps`` of the task contradicts its ``active_groups``.
-    """
-    num_checked = min(steps, MAX_CHECKED_STEPS)
-    counted = Counter(name for step in range(num_checked) for name in task.active_groups(step))
-    if +Counter(task.count_active_steps(num_checked)) != counted:
-        raise ConfigError(f"task: {type(task).__name__}.count_active_steps({num_checked}) contradicts active_groups()")
-    return Counter(task.count_active_steps(steps))
