@@ -136,7 +136,7 @@ def test_documented_python_script_runs(page: str, docs_dir: Path) -> None:
 @pytest.mark.parametrize("line", RUNS)
 @pytest.mark.slow
 def test_documented_command_composes(line: str) -> None:
-    words = [word for word in line.split("#")[0].split() if not word.startswith("data_dir=")]
+    words = [word for word in line.split("#")[0].split() if not word.startswith(("data_dir=", "init_"))]
     assert compose.compose([word.strip("'") for word in words]).names["model"]
 
 

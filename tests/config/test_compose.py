@@ -69,7 +69,7 @@ def _no_plugins() -> Iterator[None]:
         ("model.dropout=1.5", "model.dropout: 1.5 given; it must be a number >= 0 and <= 1"),
         ("grad_clip=-1", "grad_clip: -1 given; it must be a number > 0 or null"),
         ("batch_size=0", "batch_size: 0 given; it must be a whole number >= 1"),
-        ("epochs=0", "epochs: 0 given"),
+        ("epochs=-1", "epochs: -1 given"),
         ("epochs=???", "epochs: no value given"),
         ("optimizer.betas=[0.9]", "optimizer.betas: [0.9] given; it must be a list ["),
         ("debug=1", "debug: 1 given; it must be true or false"),

@@ -20,7 +20,7 @@ from trainer.utils.errors import ConfigError, SystemFault
 )
 def test_an_unknown_device_is_reported_with_all_other_problems(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        compose.compose([f"device={name}", "epochs=0"])
+        compose.compose([f"device={name}", "epochs=-1"])
     problems = dict(problem.split(": ", 1) for problem in caught.value.problems)
     assert set(problems) == {"device", "epochs"}
     assert problems["device"].endswith("given; it must be one of auto, cpu, cuda, mps or text like cuda:1")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.pairs import make_pair
 from trainer.config import compose
-from trainer.engine import factory
+from trainer.engine import factory, optimizer_factory
 from trainer.utils.errors import ConfigError, SystemFault
 
 
@@ -31,14 +31,16 @@ def test_an_unlistable_folder_is_a_system_fault(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("steps", [0, 1, 7, 1000, 1003, 10**12])
 def test_active_steps_are_counted_without_iterating(steps: int) -> None:
     task = make_pair("wgan_gp", "ring", "task.critic_steps=3").task
-    assert factory.count_updates(task, steps) == {"critic": steps, "generator": steps // 3}
+    assert optimizer_factory.count_updates(task, steps) == {"critic": steps, "generator": steps // 3}
     if steps < 2000:
         listed = [name for step in range(steps) for name in task.active_groups(step)]
-        assert factory.count_updates(task, steps) == {name: listed.count(name) for name in ("critic", "generator")}
+        assert optimizer_factory.count_updates(task, steps) == {
+            name: listed.count(name) for name in ("critic", "generator")
+        }
 
 
 def test_a_task_that_miscounts_its_active_steps_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     task = make_pair("mlp", "moons").task
     monkeypatch.setattr(task, "active_groups", lambda step: ("model",) if step % 2 else ())
     with pytest.raises(ConfigError, match=r"count_active_steps\(10\) contradicts"):
-        factory.count_updates(task, 10)
+        optimizer_factory.count_updates(task, 10)

@@ -17,7 +17,9 @@ import torch
 from tests.helpers import hostile
 from tests.helpers.commands import write
 from tests.helpers.hostile import marker_fixture  # noqa: F401
+from trainer.config import compose
 from trainer.engine import checkpoint
+from trainer.runs import train
 from trainer.utils import hf_hub
 from trainer.utils.errors import ConfigError
 
@@ -127,3 +129,35 @@ def test_code_in_a_checkpoint_is_executed_by_torch_load(tmp_path: Path) -> None:
     torch.save({"more": payloads(marker)["open"]}, tmp_path / "best.pt")
     torch.load(tmp_path / "best.pt", weights_only=False)["more"].close()
     assert marker.exists()
+
+
+# Sources of initial weights.
+
+
+@pytest.mark.parametrize("form", ["checkpoint", "configuration", "safetensors", "hub"])
+def test_a_hostile_source_of_weights_runs_nothing(form: str, marker: Path) -> None:
+    words = ["model=mlp", "data=moons", "data.rows=60", "epochs=1", "threads=1", "draw=false", "hydra.run.dir=source"]
+    source = Path(train.run(compose.compose(words)).run_dir)
+    best, name = source / checkpoint.BEST, str(source)
+    if form == "checkpoint":
+        torch.save({"task": {"w": torch.zeros(2)}, "more": payloads(marker)["open"]}, best)
+    elif form == "configuration":  # in both places, so that they agree
+        state = torch.load(best, weights_only=True)
+        state["run_metadata"]["config"] |= {"plugins": ["evil"], "data": {"_target_": "evil.Foo"}}
+        torch.save(state, best)
+        text = (source / "config.yaml").read_text().replace("plugins: []", "plugins: [evil]")
+        start, end = text.index("data:\n"), text.index("model:\n")
+        (source / "config.yaml").write_text(f"{text[:start]}data:\n  _target_: evil.Foo\n{text[end:]}")
+    else:
+        write(
+            marker.parent / "hub", {"config.json": json.dumps(SAVED["model"]["config.json"]), "evil.py": hostile.EVIL}
+        )
+        name = "hub" if form == "hub" else "hub/model.safetensors"
+        Path("hub/model.safetensors").write_bytes(pickle.dumps(payloads(marker)["open"]))
+    message = ""
+    try:
+        train.run(compose.compose(["model=mlp", "data=moons", "data.rows=60", "epochs=0", f"init_from={name}"]))
+    except ConfigError as error:
+        message = str(error)
+    assert bool(message) == (form != "configuration")
+    assert not message or message.startswith("init_from: ")

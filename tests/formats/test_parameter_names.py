@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,10 @@ from tests.helpers.stored_runs import assert_equal, copy_runs, read_metrics
 from trainer.config import compose, renamed_parameters
 from trainer.config.introspection import read_signature
 from trainer.config.renamed_parameters import find_former_names
-from trainer.engine import checkpoint, renamed_state
+from trainer.engine import checkpoint, dataset_loading, factory, renamed_state, weight_transfer
 from trainer.inference import evaluate
 from trainer.models.layers.attention.attention import FullAttention, MultiHeadAttention
-from trainer.runs import saved_run, train
+from trainer.runs import initial_weights, saved_run, train
 
 SAVED = Path(__file__).with_name("train_checkpoint_3")
 RUNS = sorted(path.name for path in SAVED.iterdir() if path.is_dir())
@@ -116,3 +117,16 @@ def test_current_name_is_not_taken_for_a_former_one() -> None:
         "project.weight": "in_proj.weight",
         "project.bias": "in_proj.bias",
     }
+
+
+@pytest.mark.usefixtures("_copied_runs")
+@pytest.mark.parametrize("name", mark_slow_after(1, ["canvas_unet", "reverse_seq2seq", "text_gpt", "ring_vq_vae"]))
+def test_weights_with_former_names_initialize_a_run(name: str) -> None:
+    config = saved_run.load(Path(name))
+    config = replace(config, settings=replace(config.settings, init_from=str(Path(name).resolve())))
+    source = initial_weights.load_source(config)
+    assert source is not None
+    task = factory.make_task(config.tree, dataset_loading.load_dataset(config), config.names)
+    transfer = weight_transfer.transfer_weights(task, source, {}, [])
+    assert (transfer.mismatches, transfer.missing, transfer.unused) == ([], [], [])
+    assert transfer.num_copied == (sum(parameter.numel() for parameter in task.parameters()),) * 2

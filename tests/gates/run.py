@@ -37,12 +37,15 @@ MARKERS = "<!-- scores -->", "<!-- end of scores -->"
 def measure(gate: Gate, data_dir: str | None, directory: str) -> tuple[dict[str, float], dict[str, object], bool]:
     """Return mean test scores over seeds and folds, details for the table, and True if every bound is met."""
     runs, seconds = [], []
+    run_overrides = ["threads=1", f"hydra.run.dir={directory}", *([] if data_dir is None else [f"data_dir={data_dir}"])]
     for seed, fold in itertools.product(range(gate.seeds), range(gate.folds)):
-        overrides = gate.command.format(data=data_dir).split()
+        overrides = gate.command.replace("{data}", str(data_dir)).split()
         overrides += [f"data.fold={fold}"] if gate.folds > 1 else []
-        run_overrides = [f"hydra.run.dir={directory}"] + ([] if data_dir is None else [f"data_dir={data_dir}"])
+        if gate.source:
+            source = trainer.run(trainer.compose([*gate.source.split(), f"seed={seed}", *run_overrides]))
+            overrides = [word.replace("=RUN", f"={source.run_dir}") for word in overrides]
         started = time.perf_counter()
-        runs.append(trainer.run(trainer.compose([*overrides, f"seed={seed}", "threads=1", *run_overrides])))
+        runs.append(trainer.run(trainer.compose([*overrides, f"seed={seed}", *run_overrides])))
         seconds.append(time.perf_counter() - started)
     scores = {name: statistics.fmean(run.test[name] for run in runs) for name in runs[0].test}
     passed = max(seconds) <= gate.seconds and all(
@@ -58,7 +61,8 @@ def format_name(gate: Gate) -> str:
     """Return the first cells of a gate's line: model, data and other options."""
     overrides = gate.command.split()
     model, data = (word.split("=")[-1] for word in overrides[:2])
-    return " | ".join([model, data, " ".join(word for word in overrides[2:] if "{data}" not in word)])
+    options = " ".join(word for word in overrides[2:] if "{data}" not in word)
+    return " | ".join([model, data, options.replace("*", r"\*")])
 
 
 def describe_measurement() -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from trainer.config import migrations
+from trainer.config import init_keys, migrations
 from trainer.config.registry import OBJECT_GROUPS
 from trainer.config.schema import Settings
 
@@ -90,6 +90,7 @@ class Config:
         fingerprint: Fingerprint of the user's data files; None before it is computed.
         fingerprint_time: Time at which it was computed, in seconds.
         fitted: Preprocessing of another run, if rows are to be encoded in the same way.
+        source_digest: Digest of what ``init_from`` names; None without it, or before it is computed.
     """
 
     tree: Mapping[str, Any]
@@ -104,6 +105,7 @@ class Config:
     fingerprint: Mapping[str, Any] | None = field(default=None, repr=False)
     fingerprint_time: float = field(default=0.0, repr=False)
     fitted: Preprocessing | None = field(default=None, repr=False, compare=False)
+    source_digest: str | None = None
 
     @property
     def data_digest(self) -> str | None:
@@ -122,6 +124,7 @@ class Config:
             data_digest: Digest of the contents; None if there are no files.
         """
         training_config = drop_neutral_keys(drop_runtime_keys(self.tree))
+        training_config = init_keys.select_identity(training_config, self.source_digest)
         if not training_config["callbacks"]:  # as in runs that were saved before there was this group
             del training_config["callbacks"]
         training_config["plugins"] = self._list_training_plugins()

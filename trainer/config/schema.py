@@ -30,7 +30,7 @@ Seconds = Annotated[float, Range(gt=0, le=100_000)]
 class Settings:
     """Types and ranges of the global keys, which are described in ``conf/train.yaml``."""
 
-    epochs: PositiveInt
+    epochs: NonNegativeInt
     max_steps: PositiveInt | None
     batch_size: Count
     drop_last: bool
@@ -42,6 +42,9 @@ class Settings:
     compile: bool
     channels_last: bool
     init: Literal["default", "kaiming", "xavier", "orthogonal"]
+    init_from: DataPath | None
+    init_skip: list[str]
+    init_preprocessing: Literal["auto", "fit"]
     freeze: list[str]
     accumulate: Count
     grad_clip: PositiveFloat | None

@@ -44,6 +44,14 @@ class Dataset(ABC):
     """True if a saved run can encode changed files; False where the model has an embedding of each user or entity."""
     has_independent_rows: ClassVar[bool] = True
     """Whether each row given to ``encode_rows`` is an example; False for a history, whose rows belong together."""
+    reusable_values: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType({})
+    """Fitted values that encode inputs, each with the options that it depends on: ``init_from`` reuses those of a run
+    with the same class and options. Splits, classes and targets belong to the rows and are fitted anew.
+    """
+    counted_values: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Fitted value whose entries a size counts, such as ``{"vocab_size": "tokenizer"}``. With other entries, parameters
+    of this size mean something else, so that ``init_from`` does not copy them.
+    """
     file_suffixes: ClassVar[Sequence[str]] = ()
     """Suffixes, in lower case, of the files of a user directory that are read; empty for all."""
 

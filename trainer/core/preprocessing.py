@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from trainer.utils.errors import ConfigError
+from trainer.utils.text import join_names
 
 log = logging.getLogger(__name__)
 
@@ -50,27 +51,63 @@ class Preprocessing:
     Args:
         saved_values: Values of a saved run; None fits them.
         version: Version of their layout.
+        reusable: Values of another run, used in place of fitting where the columns are the same.
+
+    Attributes:
+        reused: Names of the reusable values that were used.
+        rejections: Why other reusable values were not, by name.
     """
 
-    def __init__(self, saved_values: Mapping[str, Any] | None = None, version: int = VERSION):
+    def __init__(
+        self,
+        saved_values: Mapping[str, Any] | None = None,
+        version: int = VERSION,
+        *,
+        reusable: Mapping[str, Any] | None = None,
+    ):
         self.is_stored = saved_values is not None
         self.version = version
         self.values: dict[str, Any] = dict(saved_values or {})
+        self.reusable = _with_current_names(reusable or {})
+        self.reused: list[str] = []
+        self.rejections: dict[str, str] = {}
 
-    def get_or_fit(self, name: str, fit: Callable[[], Any]) -> Any:
-        """Return the stored value of a name or, in training, fit and store it.
+    def get_or_fit(self, name: str, fit: Callable[[], Any], find_mismatch: Callable[[Any], str] = lambda _: "") -> Any:
+        """Return the stored value of a name or, in training, reuse or fit it and store it.
 
         Args:
             name: Unique name of the value.
             fit: Function that computes it from the training rows.
+            find_mismatch: Function that describes why a value of another run does not suit this data; empty if it does.
 
         Raises:
             ConfigError: The saved run has no such value.
         """
         if not self.is_stored:
             assert name not in self.values, f"{name} is fitted twice"
-            self.values[name] = fit()
+            reusable = self.find_reusable(name, find_mismatch)
+            self.values[name] = fit() if reusable is None else reusable
         return self.get(name)
+
+    def find_reusable(self, name: str, find_mismatch: Callable[[Any], str]) -> Any:
+        """Return the value of another run, which is then reused; None if there is none or it does not suit this data.
+
+        Args:
+            name: Name of the value.
+            find_mismatch: Function that describes why it does not suit this data; empty if it does.
+        """
+        value = self.reusable.get(name)
+        mismatch = "" if value is None else find_mismatch(value)
+        if value is None or mismatch:
+            self.rejections |= {name: mismatch} if mismatch else {}
+            return None
+        if name not in self.reused:
+            self.reused.append(name)
+        return value
+
+    def copy(self) -> Preprocessing:
+        """Return the same values as those of a saved run."""
+        return Preprocessing(self.values, self.version)
 
     def get(self, name: str) -> Any:
         """Return the value of a name; one that was stored by a former name gets the current one.
@@ -138,6 +175,22 @@ class Preprocessing:
             if not part:
                 raise ConfigError(f"data: none of the {name} rows of this run is left in the data")
         return [torch.tensor(part, dtype=torch.long) for part in split_rows]
+
+
+def describe_new_names(names: Iterable[str], known_names: Iterable[str]) -> str:
+    """Describe the names that the vocabulary of another run does not have; empty if it has all.
+
+    Args:
+        names: Names in this data.
+        known_names: Names of the other run.
+    """
+    new_names = sorted({*names} - {*known_names})
+    return f"new: {join_names(new_names, 5)}" if new_names else ""
+
+
+def _with_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    current_names = {former: name for name, former in FORMER_NAMES.items()}
+    return {current_names.get(name, name): value for name, value in values.items()}
 
 
 def make_content_keys(contents: Iterable[str | bytes]) -> RowKeys:

@@ -30,14 +30,15 @@ OPTIONAL_RUN_SCHEMA = {
     "versions": dict[str, str],
     "data": dict[str, str],
     "data_digest": str | None,
+    "source_digest": str | None,
     "architecture": dict[str, str],
 }
 """Keys of the description that format 1 may lack; ``architecture`` describes a model that was saved elsewhere."""
 BEST_SCHEMA = {
     "score": Number | None,
     "tiebreak_score": Number | None,
-    "epoch": PositiveInt | None,
-    "step": PositiveInt | None,
+    "epoch": NonNegativeInt | None,
+    "step": NonNegativeInt | None,
     "higher_is_better": bool,
 }
 STATE_SCHEMA = {
@@ -51,7 +52,12 @@ STATE_SCHEMA = {
 """Parts of the last state that do not depend on what is trained."""
 TRAINED_KEYS = ("task", "param_groups", "scaler", "random")
 """Parts of the last state whose schema depends on the objects of the run."""
-HISTORY_ROW_SCHEMA = {"epoch": PositiveInt, "step": PositiveInt, "seconds": NonNegativeFloat, "train_loss": Number}
+HISTORY_ROW_SCHEMA = {
+    "epoch": NonNegativeInt,
+    "step": NonNegativeInt,
+    "seconds": NonNegativeFloat,
+    "train_loss": Number,
+}
 """Columns of every row of the history."""
 OPTIONAL_KEYS = {"tiebreak_score", "higher_is_better"}
 """Keys that older versions did not save."""

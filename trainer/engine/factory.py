@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -36,8 +35,6 @@ from trainer.utils.errors import ConfigError, SystemFault
 
 EVAL_BATCH_FACTOR = 4
 """Size of evaluation batches relative to training batches; without gradients they fit into memory."""
-MAX_CHECKED_STEPS = 1000
-"""Number of steps whose active groups are counted one by one, to validate ``count_active_steps``."""
 SIZES_OF_ONE_KIND = ("vocab_size", "pixel_bounds")
 """Sizes that only texts or only images have."""
 T = TypeVar("T")
@@ -155,6 +152,31 @@ def make_task(
     """
     if compatibility.has_targets(config["task"]["_target_"]) and not _has_targets(dataset):
         raise ConfigError(f"data {names['data']} has no targets, which task {names['task']} needs")
+    task = instantiate_task(config, dataset, names, architecture)
+    task.setup(dataset)
+    task.frozen_norms = tuple(freeze_parameters(task, config["freeze"]))
+    for split in SPLITS:
+        task.validate_targets(getattr(dataset, split).get_targets(), split)
+    return task
+
+
+def instantiate_task(
+    config: Mapping[str, Any],
+    dataset: Dataset,
+    names: Mapping[str, str],
+    architecture: Mapping[str, str] | None = None,
+) -> Task:
+    """Build the model and its task with the sizes of a data set, without its statistics.
+
+    Args:
+        config: Checked configuration.
+        dataset: The data set.
+        names: Selected option of each group, for messages.
+        architecture: Description of the model that a saved run has stored, if any.
+
+    Raises:
+        ConfigError: Sizes or options are missing or invalid.
+    """
     options = fill_missing_sizes("model", config["model"], dataset, names["data"])
     is_stored = issubclass(find_class(options, nn.Module), HasStoredArchitecture)
     if is_stored and config["init"] != "default":
@@ -168,14 +190,9 @@ def make_task(
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     options = load_metrics("task", fill_missing_sizes("task", config["task"], dataset, names["data"]))
     try:
-        task = instantiate_node(options, Task, model=model)
+        return instantiate_node(options, Task, model=model)
     except ValueError as error:
         raise ConfigError(*add_keys(error, "task", options)) from error
-    task.setup(dataset)
-    task.frozen_norms = tuple(freeze_parameters(task, config["freeze"]))
-    for split in SPLITS:
-        task.validate_targets(getattr(dataset, split).get_targets(), split)
-    return task
 
 
 def _has_targets(dataset: Dataset) -> bool:
@@ -262,7 +279,7 @@ def make_param_groups(
         task: The task.
         train: Loader of the training split.
     """
-    num_updates = count_updates(task, count_total_steps(train, settings))
+    num_updates = optimizer_factory.count_updates(task, count_total_steps(train, settings))
     node, rates = config["optimizer"], task.learning_rates()
     groups = optimizer_factory.flatten_param_groups(task, node.get("groups", ()))
     kind = find_class(node, Optimizer, torch.optim.Optimizer)
@@ -277,20 +294,3 @@ def make_param_groups(
         )
         param_groups[name] = ParamGroup(name, params, optimizer, schedule, settings.ema, is_only_group=len(groups) == 1)
     return param_groups
-
-
-def count_updates(task: Task, steps: int) -> Counter[str]:
-    """Return the number of updates of each parameter group.
-
-    Args:
-        task: The task.
-        steps: Number of steps of the run.
-
-    Raises:
-        ConfigError: ``count_active_steps`` of the task contradicts its ``active_groups``.
-    """
-    num_checked = min(steps, MAX_CHECKED_STEPS)
-    counted = Counter(name for step in range(num_checked) for name in task.active_groups(step))
-    if +Counter(task.count_active_steps(num_checked)) != counted:
-        raise ConfigError(f"task: {type(task).__name__}.count_active_steps({num_checked}) contradicts active_groups()")
-    return Counter(task.count_active_steps(steps))

@@ -71,9 +71,9 @@ class NanGuard(ABC):
         """
 
     def compute_means(self) -> tuple[float, float]:
-        """Return the mean loss and the mean gradient norm since the last ``reset``."""
+        """Return the mean loss and the mean gradient norm since the last ``reset``; NaN if there was no step."""
         loss, norm = self.totals()
-        return loss / max(1, self.steps), norm / max(1, self.steps)
+        return (loss / self.steps, norm / self.steps) if self.steps else (math.nan, math.nan)
 
 
 class CpuNanGuard(NanGuard):

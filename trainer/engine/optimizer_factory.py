@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,9 @@ from trainer.optim.param_patterns import find_former_parameter_names, name_param
 from trainer.optim.torch_optimizers import TorchOptimizer
 from trainer.optim.torch_schedules import TorchSchedule
 from trainer.utils.errors import ConfigError
+
+MAX_CHECKED_STEPS = 1000
+"""Number of steps whose active groups are counted one by one, to validate ``count_active_steps``."""
 
 
 def flatten_param_groups(task: Task, entries: Sequence[Mapping[str, Any]]) -> dict[str, FlatParameters]:
@@ -102,6 +106,23 @@ def make_schedule(
     if schedule(0)[1] is not None and not optimizer.has_momentum:
         raise ConfigError("scheduler.cycle_momentum: the optimizer has no momentum; set it to false")
     return schedule
+
+
+def count_updates(task: Task, steps: int) -> Counter[str]:
+    """Return the number of updates of each parameter group.
+
+    Args:
+        task: The task.
+        steps: Number of steps of the run.
+
+    Raises:
+        ConfigError: ``count_active_steps`` of the task contradicts its ``active_groups``.
+    """
+    num_checked = min(steps, MAX_CHECKED_STEPS)
+    counted = Counter(name for step in range(num_checked) for name in task.active_groups(step))
+    if +Counter(task.count_active_steps(num_checked)) != counted:
+        raise ConfigError(f"task: {type(task).__name__}.count_active_steps({num_checked}) contradicts active_groups()")
+    return Counter(task.count_active_steps(steps))
 
 
 def _without_lists(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -100,6 +100,8 @@ class Trainer:
                 self.epoch += 1
                 self.batch = 0
                 self.callbacks.on_epoch_end(self)
+            if not self.total_steps and not self.history:
+                self.run_validation()  # the initial weights are the best ones
         except BaseException as error:
             self.callbacks.on_exception(self, error)
             raise
@@ -132,9 +134,8 @@ class Trainer:
         try:
             self.nan_guard.check()
         except NonFiniteStepError:
-            raise NonFiniteError(
-                f"not finite at or before step {self.step}; {self.describe_last_checkpoint()}"
-            ) from None
+            text = f"not finite at or before step {self.step}; {self.describe_last_checkpoint()}"
+            raise NonFiniteError(text) from None
 
     def has_steps_left(self) -> bool:
         """Return whether another step should be taken."""
@@ -192,8 +193,7 @@ class Trainer:
             group: The parameter group.
             norm: Norm of its gradient, a scalar.
         """
-        grad = group.params.grad
-        limit = self.settings.grad_clip
+        grad, limit = group.params.grad, self.settings.grad_clip
         if limit is not None and self.settings.grad_clip_mode == "value":
             grad.clamp_(-limit, limit)
         elif limit is not None:
@@ -208,9 +208,9 @@ class Trainer:
         """Evaluate the validation split, and keep the weights if they are the best so far."""
         scores = self.evaluate_loader(self.val_loader, notify=True)
         loss, norm = self.nan_guard.compute_means()
-        position = {"epoch": self.epoch + 1, "step": self.step, "seconds": round(self.elapsed_seconds, 3)}
-        row = {**position, "train_loss": loss, "grad_norm": norm}
-        row |= {f"lr_{group.name}": group.lr for group in self.param_groups.values()}
+        epoch = self.epoch + 1 if self.total_steps else 0
+        row = {"epoch": epoch, "step": self.step, "seconds": round(self.elapsed_seconds, 3), "train_loss": loss}
+        row |= {"grad_norm": norm} | {f"lr_{group.name}": group.lr for group in self.param_groups.values()}
         # Runs started by an older version have no such column.
         has_val_loss = all("val_loss" in first_row for first_row in self.history[:1])
         val_loss = self.task.validation_loss(scores) if has_val_loss else None
@@ -219,7 +219,7 @@ class Trainer:
         self.nan_guard.reset()
         if self.best.is_improvement(scores):
             with self.ema_weights():
-                self.best.replace_weights(scores, self.epoch + 1, self.step, self.task.state_dict())
+                self.best.replace_weights(scores, epoch, self.step, self.task.state_dict())
         for group in self.param_groups.values():
             group.schedule.update_score(scores[self.monitor], self.monitor_metric)
         self.callbacks.on_validation_end(self, self.history[-1])
@@ -290,7 +290,7 @@ class Trainer:
             group.load_state_dict(state["param_groups"][name])
         self.scaler.load_state_dict(state["scaler"])
         self.epoch, self.batch, self.step = (state["position"][key] for key in ("epoch", "batch", "step"))
-        self.task.progress.fill_(max(0, self.step - 1) / self.total_steps)
+        self.task.progress.fill_(max(0, self.step - 1) / max(1, self.total_steps))
         self.nan_guard.reset(tuple(state["running_totals"]["sums"]), state["running_totals"]["steps"])
         self.previous_seconds = state["running_totals"]["seconds"]
         self.history = list(state["history"])

@@ -270,6 +270,6 @@ def _make_training_config(config: Config, data: Dataset) -> Config:
         settings=replace(train_config.settings, **{key: config.tree[key] for key in INHERITED_KEYS}),
         working_dir=config.working_dir,
         moved_paths=config.moved_paths,
-        # For a new run, the classifier fits the same preprocessing on the same files.
-        fitted=data.fitted if data.fitted is not None and data.fitted.is_stored else None,
+        # For a new run, the classifier fits the same preprocessing on the same files, unless that of another is reused.
+        fitted=None if data.fitted is None or not (data.fitted.is_stored or data.fitted.reused) else data.fitted.copy(),
     )

@@ -33,14 +33,16 @@ def load_saved_state(path: Path, *, fall_back: bool) -> dict[str, Any] | None:
 
 
 def with_saved_fingerprint(config: Config, state: Mapping[str, Any] | None) -> Config:
-    """Return the configuration with the fingerprint of the data that its run was trained on.
+    """Return the configuration with the digests of the inputs of its run: its data, and its initial weights.
 
     Args:
         config: Configuration of the run.
         state: State or best weights of the run; None for a new run.
     """
-    data = state and state["data"]
-    return replace(config, fingerprint=data["fingerprint"]) if data else config
+    if state is None:
+        return config
+    config = replace(config, source_digest=state["run_metadata"].get("source_digest"))
+    return replace(config, fingerprint=state["data"]["fingerprint"]) if state["data"] else config
 
 
 def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> None:
@@ -61,7 +63,7 @@ def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> N
     checkpoint_schema.check_trained_state(state, trainer, file)
     best, last_best = None, state["best"]
     _check_direction(trainer.monitor_metric, last_best)
-    if last_best["step"]:
+    if last_best["step"] is not None:
         best = renamed_state.rename_parameters(consistency.load_best(path), trainer.task)
         consistency.check_weights(trainer.task, best, path / checkpoint.BEST)
         consistency.check_decisions(trainer.task, best, path / checkpoint.BEST)

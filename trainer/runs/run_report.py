@@ -91,6 +91,12 @@ class RunReporter(Callback):
         if not self.quiet:
             console.print(text, style=style, soft_wrap=True)
 
+    def announce_lines(self, lines: Sequence[str]) -> None:
+        """Print lines about the setup of the run, and write them to the log."""
+        for line in lines:
+            self.print_line(line)
+            log.info("%s", line)
+
     def announce_start(
         self,
         trainer: Trainer,
@@ -167,7 +173,7 @@ class RunReporter(Callback):
     def on_validation_end(self, trainer: Trainer, row: dict[str, float]) -> None:
         log.info("%s", "  ".join(f"{name} {format_number(value)}" for name, value in row.items()))
         self.meter.record_step(trainer)
-        self._print_epoch(trainer, trainer.epoch + 1, row)
+        self._print_epoch(trainer, int(row["epoch"]), row)
 
     def _print_epoch(self, trainer: Trainer, epoch: int, row: Mapping[str, float] | None) -> None:
         """Print the line of an epoch, with its validation if there was one."""
@@ -199,9 +205,8 @@ class RunReporter(Callback):
             for metric_name, value in result.val.items()
             if metric_name != "loss"
         )
-        self.print_line(
-            f"chosen: epoch {result.best_epoch} of {result.epochs} by val {format_metric_name(name)}; val {scores}"
-        )
+        chosen = f"chosen: epoch {result.best_epoch} of {result.epochs} by val {format_metric_name(name)}"
+        self.print_line(f"{chosen if trainer.total_steps else 'initial weights, without training'}; val {scores}")
         if result.decisions:
             self.print_line(f"fitted on the validation rows: {format_decisions(result.decisions)}")
         self.print_line("")

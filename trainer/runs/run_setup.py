@@ -23,7 +23,8 @@ from trainer.engine.early_stopping import EarlyStopping
 from trainer.engine.monitor import collect_directions, select_monitor
 from trainer.engine.signal_callback import SignalCallback
 from trainer.engine.trainer import Trainer
-from trainer.runs import consistency, fid_feature_network, run_callbacks, run_report
+from trainer.engine.weight_source import WeightSource
+from trainer.runs import consistency, fid_feature_network, initial_weights, run_callbacks, run_report
 from trainer.runs.results import Result
 from trainer.runs.resume import load_trainer_state
 from trainer.utils import digests
@@ -72,13 +73,13 @@ def build_components(
     target_device = select(settings.device)
     torch.set_num_threads(1)
     device.keep_freed_memory()
-    data = (
-        dataset_loading.load_dataset(config) if state is None else dataset_loading.reload_dataset(config, state["data"])
-    )
+    source = initial_weights.load_source(config) if state is None else None
+    data = _load_data(config, state, source)
     fid_feature_network.attach_feature_extractor(config, data, train)
     # After loading the data: its imports may draw random numbers, once per process.
     rng.seed_everything(settings.seed)
     task = _make_task(config, data, target_device, state and state["run_metadata"].get("architecture"))
+    reporter.announce_lines([] if source is None else initial_weights.initialize_task(task, config, data, source))
     loaders = factory.make_loaders(config.tree, data, settings, target_device)
     reported = sanity_check.run_sanity_check(task, loaders["train"], config.tree["model"], settings.precision)
     monitor = select_monitor(task, settings.monitor, reported)
@@ -104,12 +105,24 @@ def build_components(
     trainer = Trainer(task, param_groups, loaders["train"], loaders["val"], settings, callbacks)
     if state is not None:
         load_trainer_state(trainer, state, path)
-        if state["data"] and state["data"]["fingerprint"] != dataset_state["fingerprint"] and state["best"]["step"]:
+        if _has_changed(state, dataset_state):
             # With allow_changed_data the run continues on the current data, so that the best weights belong to it.
             checkpoints.save_best(consistency.load_best(path))
     sizes = {name: loader.split.count_examples() for name, loader in loaders.items()}
     reporter.announce_start(trainer, result, sizes, data.info.file_summary, data.info.baseline_rule)
     return RunComponents(trainer, loaders, snapshots, checkpoints, loggers)
+
+
+def _load_data(config: Config, state: Mapping[str, Any] | None, source: WeightSource | None) -> Dataset:
+    if state is None:
+        return initial_weights.load_dataset(config, source)
+    return dataset_loading.reload_dataset(config, state["data"])
+
+
+def _has_changed(state: Mapping[str, Any], dataset_state: Mapping[str, Any]) -> bool:
+    """Return whether the files of the data set have changed since the best weights of a state were saved."""
+    is_changed = bool(state["data"]) and state["data"]["fingerprint"] != dataset_state["fingerprint"]
+    return is_changed and state["best"]["step"] is not None
 
 
 def _make_task(
@@ -140,6 +153,7 @@ def _run_metadata(config: Config, result: Result, task: Task) -> dict[str, Any]:
         "overrides": result.overrides,
         "working_dir": config.working_dir,
         "data_digest": result.data_digest,
+        "source_digest": config.source_digest,
         "versions": result.versions,
         **({} if architecture is None else {"architecture": architecture}),
     }

@@ -111,20 +111,18 @@ def _find_earlier_run(item: Config, name: str) -> Path | None:
     """Find the directory of this job in an earlier sweep, for ``resume=auto``; single runs do not count."""
     if item.settings.resume != "auto":
         return None
-    from trainer.engine import dataset_loading
-    from trainer.runs import matching_run
+    from trainer.runs import initial_weights, matching_run
 
-    return matching_run.find_matching_run(dataset_loading.add_fingerprint(item), Path(item.sweep_dir, name), name)
+    return matching_run.find_matching_run(initial_weights.with_input_digests(item), Path(item.sweep_dir, name), name)
 
 
 def _describe_other_data(configs: Sequence[Config | IncompatibleError], names: Sequence[str]) -> str:
     """Describe the earlier sweep of the first runnable job whose data was different."""
-    from trainer.engine import dataset_loading
-    from trainer.runs import matching_run
+    from trainer.runs import initial_weights, matching_run
 
     item, name = next(pair for pair in zip(configs, names, strict=True) if isinstance(pair[0], Config))
     assert isinstance(item, Config)
-    return matching_run.describe_other_data(dataset_loading.add_fingerprint(item), Path(item.sweep_dir, name), name)
+    return matching_run.describe_other_data(initial_weights.with_input_digests(item), Path(item.sweep_dir, name), name)
 
 
 def _claim_sweep_dir(item: Config) -> Path:

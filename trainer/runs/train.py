@@ -21,6 +21,7 @@ from trainer.engine.dataloader import Loader
 from trainer.engine.trainer import Trainer
 from trainer.runs import (
     consistency,
+    initial_weights,
     matching_run,
     run_artifacts,
     run_callbacks,
@@ -57,14 +58,14 @@ def run(config: Config) -> Result:
     # Composing another configuration since has replaced the declarations.
     plugins.declare_plugins(settings.plugins, Path(config.working_dir))
     if settings.resume is None:
-        return _start_new_run(dataset_loading.add_fingerprint(config))
+        return _start_new_run(initial_weights.with_input_digests(config))
     if settings.resume != "auto":
         saved_config = saved_run.load(Path(settings.resume), settings.plugins)
         conflicts = run_overrides.find_conflicting_overrides(config, saved_config)
         if conflicts:
             raise ConfigError(*conflicts, "the configuration of a resumed run is fixed; start a new run to change it")
         return resume_run(run_overrides.with_runtime_overrides(saved_config, config))
-    config = dataset_loading.add_fingerprint(config)
+    config = initial_weights.with_input_digests(config)
     path = matching_run.find_matching_run(config, Path(config.run_dir))
     if path is None:
         other_data = matching_run.describe_other_data(config, Path(config.run_dir))
@@ -114,6 +115,8 @@ def execute_run(
     with open_run(config, path, lock_wait, quiet=quiet, lock=lock) as reporter:
         state = load_saved_state(path, fall_back=fall_back)
         config = with_saved_fingerprint(config, state)
+        if state is None and config.source_digest is None:  # killed before its first checkpoint
+            config = initial_weights.add_source_digest(config)
         result = create_result(config, path)
         if state is not None and config.settings.allow_changed_data:  # the run continues on the current data
             config = dataset_loading.add_fingerprint(config)

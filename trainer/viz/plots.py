@@ -107,7 +107,7 @@ def draw_training_curves(
         if best_step is not None:
             axes.axvline(best_step, color="0.4", linestyle="--", linewidth=1, label=f"chosen: epoch {best_epoch}")
     for axes in (loss_axes, score_axes, lr_axes):
-        axes.set_xlim(0, max(steps) * 1.03)
+        axes.set_xlim(0, max(1, *steps) * 1.03)
         if axes.get_legend_handles_labels()[1]:
             axes.legend(fontsize="small", frameon=False)
     save_figure(figure, path)
@@ -116,7 +116,7 @@ def draw_training_curves(
 def _draw_history(axes: Axes, steps: Sequence[int], values: Sequence[float], label: str) -> None:
     marker = "o" if len(steps) < MAX_MARKERS else ""
     axes.plot(steps, values, marker=marker, markersize=4, label=label or None)
-    if len(steps) == 1:
+    if len(steps) == 1 and math.isfinite(values[0]):
         axes.annotate(f"{values[0]:.4g}", (steps[0], values[0]), (-6, 6), textcoords="offset points", ha="right")
 
 

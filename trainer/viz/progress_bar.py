@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Sequence
@@ -92,7 +93,7 @@ class ThroughputMeter:
             trainer: Trainer of the run.
             epoch: The epoch, counted from 1.
         """
-        stride = -(-self.epochs // MAX_EPOCH_LINES)
+        stride = max(1, -(-self.epochs // MAX_EPOCH_LINES))
         is_last = trainer.step >= trainer.total_steps
         return epoch % stride == 0 or is_last or time.monotonic() - self._last_line_at > MAX_QUIET_SECONDS
 
@@ -122,7 +123,9 @@ class ThroughputMeter:
             loss: Training loss.
             score: Validation score of the monitored metric, if there was a validation.
         """
-        parts = [self.get_position(trainer, epoch=epoch).format_position(), f"loss {format_number(loss)}"]
+        parts = [self.get_position(trainer, epoch=epoch).format_position()]
+        if math.isfinite(loss):  # without a step there is none
+            parts.append(f"loss {format_number(loss)}")
         if score is not None:
             parts.append(f"val {format_metric_name(trainer.monitor)} {format_number(score)}")
         steps = trainer.step - self._last_line_step

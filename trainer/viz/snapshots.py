@@ -40,28 +40,26 @@ class SampleSnapshots(Callback):
         if not self.is_enabled:
             return
         previous_step = trainer.history[-2]["step"] if len(trainer.history) > 1 else -1
-        if (
-            int(MAX_SNAPSHOTS * row["step"] / trainer.total_steps)
-            > int(MAX_SNAPSHOTS * previous_step / trainer.total_steps)
-            or previous_step < 0
+        if previous_step < 0 or int(MAX_SNAPSHOTS * row["step"] / trainer.total_steps) > int(
+            MAX_SNAPSHOTS * previous_step / trainer.total_steps
         ):
-            self._save_snapshot(trainer)
+            self._save_snapshot(trainer, int(row["epoch"]))
 
     @torch.no_grad()
-    def _save_snapshot(self, trainer: Trainer) -> None:
+    def _save_snapshot(self, trainer: Trainer, epoch: int) -> None:
         with trainer.ema_weights(), rng.fork_rng(self.seed, trainer.device):
             trainer.task.eval()
             samples = trainer.task.sample_preview()
         if samples is None:
             return
-        name = f"epoch-{trainer.epoch + 1:04d}"
+        name = f"epoch-{epoch:04d}"
         with atomic_write.catch_write_errors(self.snapshot_dir):
             self.snapshot_dir.mkdir(exist_ok=True)
             atomic_write.remove_leftovers(self.snapshot_dir)
         with atomic_write.replace_file(self.snapshot_dir / f"{name}.npy") as temporary:
             artifact_writer.save_array(samples.cpu(), temporary)
         artifact_writer.write_artifacts(
-            trainer.task.render_preview(name, [(f"epoch {trainer.epoch + 1}", samples)]), self.snapshot_dir
+            trainer.task.render_preview(name, [(f"epoch {epoch}", samples)]), self.snapshot_dir
         )
 
     def draw_snapshot_strip(self, trainer: Trainer) -> list[Path]:

@@ -22,6 +22,7 @@ from trainer.data.readers.table import Table
 from trainer.data.readers.text_file import quote_cell
 from trainer.data.splits import split_boundaries, windows
 from trainer.utils.errors import DataError
+from trainer.utils.text import join_names
 
 MAX_MISSING_RATIO = 10
 """Maximum ratio of time steps to rows; beyond it, a timestamp is more likely wrong than rows missing."""
@@ -45,6 +46,25 @@ def choose_columns(table: Table, columns: Sequence[str | int] | None, time: int 
     if len({*selected, time}) <= len(selected):
         raise DataError("columns and time: the same column is given twice")
     return selected
+
+
+def get_or_fit_columns(fitted: Preprocessing, table: Table, selected: Sequence[int], time: int | None) -> list[int]:
+    """Return the positions of the columns in the order of a run, or else as selected, and store their names.
+
+    Args:
+        fitted: Preprocessing, which stores the columns of a run.
+        table: Table of the series.
+        selected: Positions of the selected columns.
+        time: Position of the time column, if any.
+    """
+    names = [table.names[column] if table.has_header else column for column in selected]
+
+    def find_mismatch(saved_names: Sequence[str | int]) -> str:
+        saved_texts, texts = [str(name) for name in saved_names], [str(name) for name in names]
+        is_same = sorted(saved_texts) == sorted(texts)
+        return "" if is_same else f"columns {join_names(texts, 5)} instead of {join_names(saved_texts, 5)}"
+
+    return choose_columns(table, fitted.get_or_fit("columns", lambda: names, find_mismatch), time)
 
 
 def read_numeric_columns(table: Table, columns: Collection[int], cell_format: CellFormat) -> np.ndarray:
@@ -221,7 +241,9 @@ def set_splits(
     ends = (first_val, first_test, rows)
     if np.isnan(values[: ends[0]]).all(0).any():
         raise DataError(f"a column has no number in the {ends[0]} training rows")
-    moments = fitted.get_or_fit("scale", lambda: windows.column_moments(values[: ends[0]]))
+    moments = fitted.get_or_fit(
+        "scale", lambda: windows.column_moments(values[: ends[0]]), lambda _: fitted.rejections.get("columns", "")
+    )
     series, std = windows.standardize_series(values, moments)
     train_split, val_split, test_split = windows.chronological_splits(series, ends, history, horizon, fill, index)
     data.train, data.val, data.test = train_split, val_split, test_split

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.core.preprocessing import Preprocessing
 from trainer.data.encoding import column_encoding
 from trainer.data.encoding.cell_problems import CellProblems
 from trainer.data.encoding.class_names import index_classes
@@ -48,6 +49,52 @@ def make_schema(
     if target is None or encoded_target is None:
         return schema
     return schema | {"target": {"index": target.column, "name": table.names[target.column], **encoded_target.schema}}
+
+
+def find_reusable(fitted: Preprocessing, name: str, table: Table, features: Set[int]) -> Schema | None:
+    """Return the schema of another run for a new table, if the feature columns are the same.
+
+    Args:
+        fitted: Preprocessing of the table.
+        name: Name of the schema in it.
+        table: Table to read.
+        features: Positions of its feature columns.
+    """
+
+    def find_mismatch(schema: Schema) -> str:
+        has_names = schema["header"] and table.has_header
+        saved = {str(column["name" if has_names else "index"]) for column in schema["columns"]}
+        current = {table.names[index] if has_names else str(index) for index in features}
+        parts = (("missing", saved - current), ("new", current - saved))
+        return "; ".join(f"{word} columns: {join_names(sorted(names), 5)}" for word, names in parts if names)
+
+    schema: Schema | None = fitted.find_reusable(name, find_mismatch)
+    return schema
+
+
+def place_columns(schema: Schema, indices: Iterable[int]) -> dict[int, Column]:
+    """Return the encoding of each column by its position in another table.
+
+    Args:
+        schema: Schema whose columns are used.
+        indices: Positions of its columns in the other table, in their order.
+    """
+    return {
+        index: {key: value for key, value in column.items() if key != "index"}
+        for index, column in zip(indices, schema["columns"], strict=True)
+    }
+
+
+def find_number_target(schema: Schema | None, target: Target) -> Mapping[str, Any] | None:
+    """Return the number target of another run, if it has the same name; None otherwise, as classes are read anew.
+
+    Args:
+        schema: Schema of the other run, if any.
+        target: Parsed target.
+    """
+    saved: Mapping[str, Any] = {} if schema is None else schema.get("target", {})
+    is_same = saved.get("kind") == "number" and not target.names and saved["name"] == target.table.names[target.column]
+    return saved if is_same else None
 
 
 def read_feature_columns(schema: Schema, table: Table, cell_format: CellFormat) -> dict[int, np.ndarray]:

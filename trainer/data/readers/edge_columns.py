@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.core.preprocessing import describe_new_names
 from trainer.data.readers.cell_parsing import FLOAT_MAX
 from trainer.data.readers.edge_tables import GraphTables, index_rows, read_full_column, row_keys
 from trainer.data.readers.header_detection import is_number
@@ -156,7 +158,7 @@ def _read_edge_types(tables: GraphTables) -> tuple[int, Tensor]:
     if is_unused or ("type" not in tables.edges.names and not is_required):
         return 1, torch.zeros(len(tables.edges), dtype=torch.long)
     cells = read_full_column(tables.edges, "type")
-    names = tables.fitted.get_or_fit("edge_types", lambda: sorted(set(cells)))
+    names = tables.fitted.get_or_fit("edge_types", lambda: sorted(set(cells)), partial(describe_new_names, cells))
     type_index = {name: number for number, name in enumerate(names)}
     unknown_rows = [row for row, cell in enumerate(cells) if cell not in type_index]
     if unknown_rows:

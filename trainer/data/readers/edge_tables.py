@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -23,6 +24,12 @@ from trainer.utils.suggest import did_you_mean
 NODE_COLUMNS: set[str | int] = {"id", "graph", "split"}
 EDGE_COLUMNS: set[str | int] = {"source", "target", "type", "graph"}
 """Columns with a reserved name; all others are features."""
+
+
+SCHEMA_OPTIONS = ("categorical", "max_categories", "min_count")
+"""Options that the schemas of the tables depend on."""
+REUSABLE_VALUES = MappingProxyType({"nodes": SCHEMA_OPTIONS, "edges": SCHEMA_OPTIONS, "edge_types": ()})
+"""Fitted values that encode nodes and edges, with these options."""
 
 
 class GraphTables(TableDefaults):
@@ -172,7 +179,11 @@ class GraphTables(TableDefaults):
         }
         limits = options["max_categories"], options["min_count"]
         name = "edges" if table is self.edges else "nodes"
-        stored_schema = self.fitted.values.get(name)
+        stored_schema = (
+            self.fitted.get(name)
+            if self.fitted.is_stored
+            else table_schema.find_reusable(self.fitted, name, table, feature_positions)
+        )
         values = (
             table_schema.read_feature_columns(stored_schema, table, self.cell_format)
             if stored_schema
@@ -187,10 +198,12 @@ class GraphTables(TableDefaults):
             table, values, self.cell_format, options["nan"], None, may_drop=False, problems=problems
         )
 
-        def fit_schema() -> table_schema.Schema:
-            return table_schema.make_schema(table, table_encoder.fit(table, values, train, *limits), None, None)
-
-        columns = dict(zip(values, self.fitted.get_or_fit(name, fit_schema)["columns"], strict=True))
+        if stored_schema is None:
+            columns = table_encoder.fit(table, values, train, *limits)
+        else:
+            columns = table_schema.place_columns(stored_schema, values)
+        if not self.fitted.is_stored:
+            self.fitted.values[name] = table_schema.make_schema(table, columns, None, None)
         self.lines += table_summary.summarize_table(table, columns, values, None, other_summary=None)
         return torch.from_numpy(table_encoder.encode(columns, values, rows)) if columns else None
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from trainer.core.preprocessing import Preprocessing
+from trainer.core.preprocessing import Preprocessing, describe_new_names
 from trainer.data.readers import text_file
 from trainer.utils.errors import DataError
 
 Column = Literal["head", "relation", "tail"]
 Triple = tuple[str, ...]
 """Head, relation and tail."""
+COUNTED_VALUES = MappingProxyType(
+    {"num_relations": "relations", **dict.fromkeys(("num_entities", "num_classes", "out_features"), "entities")}
+)
+"""Fitted value that each size of a knowledge graph counts."""
 
 
 def read(path: str | Path, columns: Sequence[Column], delimiter: str | None = None) -> list[Triple]:
@@ -71,10 +77,12 @@ def encode_triples(parts: Sequence[Sequence[Triple]], fitted: Preprocessing) -> 
         parts: Triples of each split.
         fitted: Preprocessing, which stores the ids of a run.
     """
-    entities = fitted.get_or_fit(
-        "entities", lambda: sorted({name for part in parts for head, _, tail in part for name in (head, tail)})
+    entity_names = {name for part in parts for head, _, tail in part for name in (head, tail)}
+    relation_names = {relation for part in parts for _, relation, _ in part}
+    entities, relations = (
+        fitted.get_or_fit(key, partial(sorted, names), partial(describe_new_names, names))
+        for key, names in (("entities", entity_names), ("relations", relation_names))
     )
-    relations = fitted.get_or_fit("relations", lambda: sorted({relation for part in parts for _, relation, _ in part}))
     entity_index, relation_index = (
         {name: index for index, name in enumerate(names)} for names in (entities, relations)
     )

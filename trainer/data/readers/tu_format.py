@@ -196,7 +196,14 @@ def _read_optional(path: Path, integers: bool, rows: int) -> Tensor:
 
 def _one_hot(fitted: Preprocessing, name: str, labels: Tensor) -> Tensor:
     """One-hot encode each column of labels (N, K) to (N, L); labels unknown to a saved run are zeros."""
-    known_codes = fitted.get_or_fit(name, lambda: [column.unique() for column in labels.unbind(1)])
+
+    def find_mismatch(codes: list[Tensor]) -> str:
+        if len(codes) != labels.shape[1]:
+            return f"{labels.shape[1]} columns instead of {len(codes)}"
+        is_new = (~torch.isin(*pair) for pair in zip(labels.unbind(1), codes, strict=True))
+        return "new labels" if any(bool(each.any()) for each in is_new) else ""
+
+    known_codes = fitted.get_or_fit(name, lambda: [column.unique() for column in labels.unbind(1)], find_mismatch)
     if len(known_codes) != labels.shape[1]:
         raise DataError(f"path: {labels.shape[1]} columns of {name}; this run has {len(known_codes)}")
     encoded = [(column[:, None] == codes).float() for column, codes in zip(labels.unbind(1), known_codes, strict=True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from trainer.core import rng
 from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
-from trainer.core.preprocessing import Preprocessing
+from trainer.core.preprocessing import Preprocessing, describe_new_names
 from trainer.core.split import Split
 from trainer.core.types import DataPath, NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.data.encoding.node_names import NodeNames, TableFormat
@@ -146,6 +147,8 @@ class ClickFile(_ClickDataset):
     shapes = "pairs (P, 2), edge_index (2, E) -> (P)"
 
     can_encode_changed_files = False
+    reusable_values = MappingProxyType(dict.fromkeys(("users", "items"), ()))
+    counted_values = MappingProxyType({"num_users": "users", "num_items": "items"})
 
     def __init__(
         self,
@@ -170,8 +173,8 @@ class ClickFile(_ClickDataset):
         _refuse_index(table, id_columns)
         user_ids, item_ids = (_read_ids(table, column) for column in id_columns)
         names_by_side = [
-            fitted.get_or_fit("users", lambda: list(dict.fromkeys(user_ids))),
-            fitted.get_or_fit("items", lambda: list(dict.fromkeys(item_ids))),
+            fitted.get_or_fit(key, partial(list, dict.fromkeys(ids)), partial(describe_new_names, ids))
+            for key, ids in (("users", user_ids), ("items", item_ids))
         ]
         nodes = [{name: node for node, name in enumerate(names)} for names in names_by_side]
         users, items = map(len, nodes)

@@ -16,7 +16,7 @@ from trainer.data.encoding import table_encoder
 from trainer.data.encoding.tabular_graphs import TabularGraphs
 from trainer.data.readers.edge_columns import Edges, read_edges
 from trainer.data.readers.edge_table_options import TableDefaults, TableOptions
-from trainer.data.readers.edge_tables import GraphTables, index_rows, read_full_column
+from trainer.data.readers.edge_tables import REUSABLE_VALUES, GraphTables, index_rows, read_full_column
 from trainer.data.readers.table import Table
 from trainer.data.splits.graph_batches import GraphsSplit, make_node_splits, node_graph_sizes
 from trainer.data.splits.neighbor_sampler import neighbor_batches
@@ -45,6 +45,7 @@ class EdgeList(TableDefaults, TabularGraphs):
     shapes = "x (N, F), edge_index (2, E), edge_weight (E), edge_attr (E, D), edge_type (E) -> (N, ...)"
 
     file_suffixes = ("nodes.csv", "edges.csv")
+    reusable_values = REUSABLE_VALUES
 
     def __init__(
         self,
@@ -103,6 +104,7 @@ class EdgeListGraphs(TableDefaults, TabularGraphs):
     shapes = "x (N, F), edge_index (2, E), edge_weight (E), edge_attr (E, D), edge_type (E), sizes (G) -> (G, ...)"
 
     file_suffixes = ("nodes.csv", "edges.csv", "graphs.csv")
+    reusable_values = REUSABLE_VALUES
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Literal
 
 from trainer.core.preprocessing import Preprocessing
@@ -46,6 +47,9 @@ class WN18RR(KnowledgeGraph):
 
     shapes = "head (B), relation (B), known (B, K), edge_index (2, E), edge_type (E) -> (B)"
 
+    reusable_values = MappingProxyType(dict.fromkeys(("entities", "relations"), ()))
+    counted_values = triples_file.COUNTED_VALUES
+
     def __init__(self, data_dir: str | None = None, fitted: Preprocessing | None = None):
         self.fitted = fitted or Preprocessing()
         sources = [
@@ -73,6 +77,9 @@ class SmallKnowledgeGraph(KnowledgeGraph):
     """
 
     shapes = "head (B), relation (B), known (B, K), edge_index (2, E), edge_type (E) -> (B)"
+
+    reusable_values = MappingProxyType(dict.fromkeys(("entities", "relations"), ("name",)))
+    counted_values = triples_file.COUNTED_VALUES
 
     def __init__(
         self, name: Literal["kinship", "nations"], data_dir: str | None = None, fitted: Preprocessing | None = None

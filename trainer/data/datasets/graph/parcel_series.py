@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -64,6 +66,9 @@ class ParcelSeries(Dataset):
     shapes = "x (B, T, N, F), edge_index (2, E), edge_weight (E), lengths (B) -> (B)"
 
     file_suffixes = FILE_EXTENSIONS
+    reusable_values = MappingProxyType(
+        {"regions": ("columns",), "links": ("columns", "graph", "top_k"), "scale": ("columns", "standardize")}
+    )
 
     @classmethod
     def get_user_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:
@@ -124,8 +129,11 @@ class ParcelSeries(Dataset):
             roles = correlation.node_roles(strength, edges[0])
             return {"edge_index": edges[0], "edge_weight": edges[1], "roles": roles}
 
-        graph_state = fitted.get_or_fit("links", fit_graph)
-        fitted.get_or_fit("scale", lambda: _region_moments(torch.cat(training)) if standardize == "training" else None)
+        find_mismatch = partial(_find_region_mismatch, fitted, runs[0].shape[1])
+        graph_state = fitted.get_or_fit("links", fit_graph, find_mismatch)
+        fitted.get_or_fit(
+            "scale", lambda: _region_moments(torch.cat(training)) if standardize == "training" else None, find_mismatch
+        )
         roles = graph_state["roles"]
         file_names = [table.relative_to(folder).as_posix() for table, _ in tables]
         self.train, self.val, self.test = (
@@ -221,14 +229,25 @@ class ParcelSeries(Dataset):
         return SplitWithSharedInputs(RaggedSplit({"x": x}, target, None if names is None else ("file", names)), shared)
 
 
+def _find_region_mismatch(fitted: Preprocessing, num_regions: int, state: Mapping[str, Tensor]) -> str:
+    """Describe how regions differ from those of another run, whose graph or moments are ``state``; empty if equal."""
+    num_saved = len(state["roles" if "roles" in state else "mean"])
+    mismatch = "" if num_regions == num_saved else f"{num_regions} regions instead of {num_saved}"
+    return fitted.rejections.get("regions", mismatch)
+
+
 def _align_regions(fitted: Preprocessing, runs: list[RegionTable]) -> list[RegionTable]:
     """Reorder regions as in the first table with region names, or as stored by a run."""
     too_short = next((run for run in runs if len(run.values) < 2), None)
     if too_short is not None:
         raise DataError(f"path: {too_short.path} has 1 step; correlations need at least 2")
     first = next((run for run in runs if run.names is not None), runs[0])
-    names = fitted.get_or_fit("regions", lambda: first.names)
-    if fitted.is_stored and names is not None:
+
+    def find_mismatch(saved_names: Sequence[str]) -> str:
+        return "" if first.names is not None and {*saved_names} == {*first.names} else "other regions"
+
+    names = fitted.get_or_fit("regions", lambda: first.names, find_mismatch)
+    if (fitted.is_stored or "regions" in fitted.reused) and names is not None:
         first = replace(first.reorder_like(replace(first, names=names), "path"), names=names)
     return [run.reorder_like(first, "path") for run in runs]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from trainer.core import rng
@@ -47,6 +48,8 @@ class Triples(KnowledgeGraph):
 
     file_suffixes = (".txt",)
     can_encode_changed_files = False
+    reusable_values = MappingProxyType(dict.fromkeys(("entities", "relations"), ()))
+    counted_values = triples_file.COUNTED_VALUES
 
     def __init__(
         self,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -27,6 +28,8 @@ from trainer.data.splits.ragged import Ragged
 from trainer.data.splits.whole_graphs import graph_sizes, make_graph_splits
 from trainer.utils.errors import DataError
 
+FEATURE_VALUES = ("node_labels", "edge_labels", "node_scale", "edge_scale")
+"""Fitted values that encode nodes and edges."""
 URL = (
     "https://raw.githubusercontent.com/XuelinHu/Matrix-ResGNN-GraphClassificatio/"
     "f76543d8bd82c7ebe1c16f59d9219d038c62ac8e/data/TUDataset/"
@@ -75,6 +78,7 @@ class TU(GraphDataset):
     shapes = "x (N, F), edge_index (2, E), sizes (G), edge_attr (E, D) -> (G)"
 
     file_suffixes = (".txt",)
+    reusable_values = MappingProxyType(dict.fromkeys(FEATURE_VALUES, ("name",)))
 
     def __init__(
         self,
@@ -236,7 +240,11 @@ def _node_features(fitted: Preprocessing, name: str, codes: Ragged, values: Ragg
         mean, std = tensor_mean_and_scale(values.select_rows(train).values)
         return {"mean": mean, "std": std}
 
-    scale = fitted.get_or_fit(name, fit_scale)
+    def find_mismatch(scale: Mapping[str, Tensor]) -> str:
+        columns, saved_columns = values.values.shape[1], len(scale["mean"])
+        return "" if columns == saved_columns else f"{columns} columns instead of {saved_columns}"
+
+    scale = fitted.get_or_fit(name, fit_scale, find_mismatch)
     scaled = (values.values - scale["mean"]) / scale["std"]
     return Ragged(torch.cat((codes.values, scaled), 1), codes.lengths)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -33,6 +34,11 @@ class Digits(FixedSizeImageDataset):
     Args:
         size: Height and width in pixels.
         seed: Random seed of the split.
+        classes: Digits to classify, in the order of the classes; None for all ten.
+        train_rows: Number of training rows, stratified by class; None for all. Validation and test rows stay the same.
+
+    Raises:
+        DataError: Fewer than two classes, an unknown or a repeated one, or fewer training rows than ``train_rows``.
 
     References:
         Alpaydin and Kaynak 1998, Cascading Classifiers, Kybernetika 34(4).
@@ -40,12 +46,23 @@ class Digits(FixedSizeImageDataset):
 
     shapes = "x (B, C, H, W) -> (B)"
 
-    def __init__(self, size: PositiveInt = 28, seed: NonNegativeInt = 0):
+    def __init__(
+        self,
+        size: PositiveInt = 28,
+        seed: NonNegativeInt = 0,
+        classes: list[NonNegativeInt] | None = None,
+        train_rows: PositiveInt | None = None,
+    ):
         x, y = load_digits(size)
-        self.train, self.val, self.test = split_by_order({"x": x}, y, stratified_order(y, seed))
+        if classes is not None:
+            x, y = select_classes(x, y, classes)
+        train, self.val, self.test = split_by_order({"x": x}, y, stratified_order(y, seed))
+        self.train = train if train_rows is None else keep_first_rows(train, train_rows)
+        num_classes = NUM_CLASSES if classes is None else len(classes)
         self.info = DatasetInfo(
-            sizes=image_patterns.image_sizes(x, NUM_CLASSES),
-            baseline=baselines.majority_class(self.train, self.test, NUM_CLASSES),
+            sizes=image_patterns.image_sizes(x, num_classes),
+            baseline=baselines.majority_class(self.train, self.test, num_classes),
+            class_names=[] if classes is None else [str(digit) for digit in classes],
             image=ImageInfo(bounds=([0.0], [1.0])),
         )
 
@@ -112,6 +129,39 @@ def load_digits(size: int) -> tuple[Tensor, Tensor]:
     if size != x.shape[-1]:
         x = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
     return x, torch.from_numpy(bunch.target).long()
+
+
+def select_classes(x: Tensor, y: Tensor, classes: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return the images of some digits (M, C, H, W), and their positions (M,) in ``classes``.
+
+    Args:
+        x: Images, (N, C, H, W).
+        y: Digits, (N,).
+        classes: Digits to select.
+
+    Raises:
+        DataError: Fewer than two digits, an unknown or a repeated one.
+    """
+    if len(classes) < 2 or len(set(classes)) < len(classes) or not set(classes) <= set(range(NUM_CLASSES)):
+        raise DataError(f"classes: {list(classes)} given; it must be two or more different digits of 0 to 9")
+    matches = y[:, None] == torch.tensor(list(classes))
+    is_selected = matches.any(1)
+    return x[is_selected], matches[is_selected].long().argmax(1)
+
+
+def keep_first_rows(split: TensorSplit, rows: int) -> TensorSplit:
+    """Return a split of the first rows, which are stratified by class if all are.
+
+    Args:
+        split: The split.
+        rows: Number of rows.
+
+    Raises:
+        DataError: The split has fewer rows.
+    """
+    if rows > len(split):
+        raise DataError(f"train_rows: {rows} given; the training split has {len(split)} rows")
+    return TensorSplit({name: value[:rows] for name, value in split.inputs.items()}, split.require_target()[:rows])
 
 
 def make_canvases(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
@@ -43,6 +44,8 @@ class IdxFiles(FixedSizeImageDataset):
     """
 
     shapes = "x (B, C, H, W) -> (B)"
+
+    reusable_values = MappingProxyType({"scale": ()})
 
     def __init__(
         self,

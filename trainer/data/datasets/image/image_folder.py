@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -48,6 +49,7 @@ class ImageFolder(FixedSizeImageDataset):
     shapes = "x (B, C, H, W) -> (B)"
 
     file_suffixes = image_file.FILE_EXTENSIONS
+    reusable_values = MappingProxyType(dict.fromkeys(("view", "scale"), ("size", "fit", "channels")))
 
     def __init__(
         self,

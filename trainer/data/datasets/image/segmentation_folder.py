@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -202,6 +203,7 @@ class SegmentationFolder(_SegmentationDataset):
     shapes = "x (B, C, H, W) -> (B, H, W)"
 
     file_suffixes = image_file.FILE_EXTENSIONS
+    reusable_values = MappingProxyType(dict.fromkeys(("view", "scale"), ("size", "fit", "channels")))
 
     def __init__(
         self,
@@ -257,6 +259,8 @@ class ISBI2012(_SegmentationDataset):
     """
 
     shapes = "x (B, C, H, W) -> (B, H, W)"
+
+    reusable_values = MappingProxyType(dict.fromkeys(("view", "scale"), ("size",)))
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -64,6 +65,7 @@ class UCR(Dataset):
     shapes = "x (B, T, F), lengths (B) -> (B)"
 
     file_suffixes = ("_train.ts", "_test.ts")
+    reusable_values = MappingProxyType({"scale": ("name",)})
 
     @classmethod
     def get_user_paths(cls, options: Mapping[str, Any], paths: Mapping[str, Path]) -> dict[str, Path]:

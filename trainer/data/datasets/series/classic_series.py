@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from trainer.core.preprocessing import Preprocessing
@@ -104,6 +105,8 @@ class ClassicSeries(ForecastDataset):
     """
 
     shapes = "x (B, T, F) -> (B, P, F)"
+
+    reusable_values = MappingProxyType({"scale": ("name", "columns")})
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Literal
 
 from trainer.core.preprocessing import Preprocessing
@@ -50,6 +51,8 @@ class CSVSeries(ForecastDataset):
 
     shapes = "x (B, T, F) -> (B, P, F)"
 
+    reusable_values = MappingProxyType(dict.fromkeys(("columns", "scale"), ()))
+
     def __init__(
         self,
         path: DataPath,
@@ -80,9 +83,7 @@ class CSVSeries(ForecastDataset):
             column_checks.warn_about_absent_codes([table], cell_format)
         time_column = None if time is None else table.find_column(time, "time")
         selected = series.choose_columns(table, fitted.values.get("columns", columns), time_column)
-        fitted.get_or_fit(
-            "columns", lambda: [table.names[column] if table.has_header else column for column in selected]
-        )
+        selected = series.get_or_fit_columns(fitted, table, selected, time_column)
         errors: list[str] = []
         values = collect_error(errors, lambda: series.read_numeric_columns(table, selected, cell_format))
         grid = None if time_column is None else collect_error(errors, lambda: self._read_grid(table, time_column))

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -68,6 +69,8 @@ class CSV(Dataset):
 
     shapes = "x (B, F) -> (B, ...)"
 
+    reusable_values = MappingProxyType({"schema": ("categorical", "max_categories", "min_count")})
+
     def __init__(
         self,
         path: DataPath,
@@ -95,44 +98,42 @@ class CSV(Dataset):
         self.fitted = fitted = fitted or Preprocessing()
         cells = {"missing": missing, "decimal": decimal, "thousands": thousands}
         self.options = {"delimiter": delimiter, "header": header, "encoding": encoding, **cells}
-        schema = fitted.values.get("schema")
-        expected = [
-            target,
-            split_column,
-            *drop_columns,
-            *categorical,
-            *(table_schema.header_names(schema) if schema else ()),
-        ]
+        schema = fitted.get("schema") if fitted.is_stored else None
+        header_names = () if schema is None else table_schema.header_names(schema)
+        expected = [target, split_column, *drop_columns, *categorical, *header_names]
         main = self._read(path, "path", expected)
         table = main if test_path is None else main.append_rows(self._read(test_path, "test_path", expected))
         fmt, problems = CellFormat.from_options(self.options), dict[int, str]()
         if schema is None:
             roles = _find_column_roles(table, target, split_column, drop_columns, categorical)
             column_checks.warn_about_absent_codes([table], fmt)
+            feature_schema = table_schema.find_reusable(fitted, "schema", table, roles.features)
+        else:
+            # A saved run stores its feature names and the split of each row, so the other columns may be missing.
+            roles, feature_schema = _find_column_roles(table, target, None, (), ()), schema
+        if feature_schema is None:
             values = table_encoder.read_columns(table, fmt, roles.features, roles.texts)
             problems = table_encoder.find_unfit_columns(table, values, fmt, roles.texts, max_categories, min_count)
         else:
-            # A saved run stores its feature names and the split of each row, so the other columns may be missing.
-            roles = _find_column_roles(table, target, None, (), ())
-            values = table_schema.read_feature_columns(schema, table, fmt)
+            values = table_schema.read_feature_columns(feature_schema, table, fmt)
         labels = _read_target(table, roles.target, fmt, (target_kind, task_target), schema, problems)
         rows = table_encoder.select_complete_rows(
             table, values, fmt, nan, labels, problems=problems, is_stored=fitted.is_stored
         )
-        if schema is not None:
-            table_schema.check_cells(schema, table, values, fmt, rows)
+        if feature_schema is not None:
+            table_schema.check_cells(feature_schema, table, values, fmt, rows)
         groups = _split_of_rows(table, len(main), roles.split, test_path)
         normalize = fmt.normalize_cell if fitted.version > 1 else str
         keys = table.row_keys([*values, *([] if labels is None else [labels.column])], normalize)
         split = fitted.split_rows(keys, lambda: table_encoder.split_rows(groups, rows, labels, val, test, seed), rows)
         parts = [part.numpy() for part in split]
-        encoded = None if labels is None else targets.fit_target(labels, parts[0], schema and schema["target"])
-
-        def fit_schema() -> table_schema.Schema:
+        encoded = None if labels is None else _encode_target(labels, parts[0], schema, feature_schema)
+        if feature_schema is None:
             columns = table_encoder.fit(table, values, parts[0], max_categories, min_count)
-            return table_schema.make_schema(table, columns, labels, encoded)
-
-        columns = dict(zip(values, fitted.get_or_fit("schema", fit_schema)["columns"], strict=True))
+        else:
+            columns = table_schema.place_columns(feature_schema, values)
+        if schema is None:
+            fitted.values["schema"] = table_schema.make_schema(table, columns, labels, encoded)
         self.train, self.val, self.test = (_encode_splits(columns, values, encoded, part) for part in parts)
         sizes = dict.fromkeys(("in_features", "flat_features"), self.train.inputs["x"].shape[1])
         lines = table_summary.summarize_table(table, columns, values, labels)
@@ -248,6 +249,17 @@ def _read_target(
     except DataError as error:
         problems[column] = str(error)
         return None
+
+
+def _encode_target(
+    labels: targets.Target,
+    train: np.ndarray,
+    schema: table_schema.Schema | None,
+    feature_schema: table_schema.Schema | None,
+) -> targets.EncodedTarget:
+    """Encode the target as in a saved run, or a number as in the run whose features are reused, or else fit it."""
+    saved = table_schema.find_number_target(feature_schema, labels) if schema is None else schema["target"]
+    return targets.fit_target(labels, train, saved)
 
 
 class _ColumnRoles(NamedTuple):

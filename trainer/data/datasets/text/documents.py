@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -38,10 +39,14 @@ REVIEW_PATTERN = re.compile(r"txt_sentoken/(neg|pos)/cv(\d)\d\d_\d+\.txt")
 NUM_REVIEWS = 2000
 FILE_SUFFIX = ".txt"
 VAL_FOLD, TEST_FOLD = 8, 9
+TOKENIZER_OPTIONS = ("tokens", "tokenizer", "vocab_limit", "min_count", "max_length", "keep")
+"""Options that a fitted tokenizer depends on."""
 
 
 class _DocumentDataset(TextDataset):
     """Base class for documents as variable-length token sequences; the vocabulary is fitted on the training split."""
+
+    counted_values = MappingProxyType({"vocab_size": "tokenizer"})
 
     def set_splits(
         self,
@@ -141,6 +146,8 @@ class ReviewPolarity(_DocumentDataset):
 
     shapes = "x (B, S), lengths (B) -> (B)"
 
+    reusable_values = MappingProxyType({"tokenizer": TOKENIZER_OPTIONS})
+
     def __init__(
         self,
         tokens: Literal["characters", "words", "bytepair", "pretrained"] = "words",
@@ -233,6 +240,7 @@ class TextFolder(_DocumentDataset):
     shapes = "x (B, S), lengths (B) -> (B)"
 
     file_suffixes = (FILE_SUFFIX,)
+    reusable_values = MappingProxyType({"tokenizer": (*TOKENIZER_OPTIONS, "lowercase")})
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -34,6 +35,8 @@ SOURCE = download.Source(
 
 class _LanguageModelingDataset(TextDataset):
     """Base class for texts that are split in order into training, validation and test."""
+
+    counted_values = MappingProxyType({"vocab_size": "tokenizer"})
 
     def set_splits(
         self, text: str, val: float, test: float, seq_len: int, fit_tokenizer: Callable[[list[str]], Tokenizer]
@@ -122,6 +125,8 @@ class TinyShakespeare(_LanguageModelingDataset):
 
     shapes = "x (B, S) -> (B, S)"
 
+    reusable_values = MappingProxyType({"tokenizer": ()})
+
     def __init__(self, seq_len: PositiveInt = 128, data_dir: str | None = None, fitted: Preprocessing | None = None):
         self.fitted = fitted or Preprocessing()
         text = text_file.read(download.fetch_files("tinyshakespeare", [SOURCE], data_dir) / SOURCE.path, "data")
@@ -153,6 +158,8 @@ class TextFile(_LanguageModelingDataset):
     """
 
     shapes = "x (B, S) -> (B, S)"
+
+    reusable_values = MappingProxyType({"tokenizer": ("tokens", "vocab_limit", "min_count", "lowercase")})
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from torch import Tensor
@@ -43,6 +44,8 @@ SentenceSplits = Sequence[Sequence[str]]
 
 class _TranslationDataset(TextDataset):
     """Base class for variable-length source and target sequences; targets end with an end token, the last id."""
+
+    counted_values = MappingProxyType({"source_vocab_size": "tokenizer", "vocab_size": "target_tokenizer"})
 
     def set_splits(
         self,
@@ -134,6 +137,13 @@ class Multi30k(_TranslationDataset):
 
     shapes = "x (B, S), lengths (B) -> (B, T)"
 
+    reusable_values = MappingProxyType(
+        {
+            "tokenizer": ("source", "tokens", "vocab_limit", "min_count", "lowercase"),
+            "target_tokenizer": ("target", "tokens", "vocab_limit", "min_count", "lowercase"),
+        }
+    )
+
     def __init__(
         self,
         source: Literal["en", "de"] = "en",
@@ -184,6 +194,13 @@ class SentencePairs(_TranslationDataset):
     """
 
     shapes = "x (B, S), lengths (B) -> (B, T)"
+
+    reusable_values = MappingProxyType(
+        {
+            "tokenizer": ("tokens", "vocab_limit", "min_count", "lowercase"),
+            "target_tokenizer": ("tokens", "target_tokens", "vocab_limit", "min_count", "lowercase"),
+        }
+    )
 
     def __init__(
         self,
