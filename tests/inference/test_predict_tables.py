@@ -17,6 +17,7 @@ from tests.helpers.in_process import call_main, run_main
 from tests.helpers.table_runs import make_rows, read_rows, train_on_table, write_rows
 from trainer.cli import main
 from trainer.data.readers import delimited
+from trainer.viz.console import console
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,7 @@ def test_rows_that_cannot_be_read_are_left_out(
 def test_preview_fits_the_terminal(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "36")
+    monkeypatch.setattr(console, "_width", 36)
     arguments = ("predict", str(folder / "label"), f"input={folder / 'test.csv'}", f"output={folder / 'q.csv'}")
     _, out, _ = call_main(capsys, monkeypatch, *arguments)
     *table, last = out.splitlines()

@@ -14,7 +14,7 @@ import yaml
 
 from tests.helpers.commands import SMALL, find_runs, train, write
 from tests.helpers.in_process import read_metrics, run
-from trainer.config import compose, validation
+from trainer.config import compose, migrations, validation
 from trainer.runs import run_dir, saved_run
 from trainer.runs import train as runner
 from trainer.runs.results import Result
@@ -114,7 +114,7 @@ def test_curves_are_saved_as_an_image() -> None:
 def test_the_saved_configuration_builds_the_same_run() -> None:
     result = run("seed=3")
     tree = yaml.safe_load((Path(result.run_dir) / "config.yaml").read_text())
-    assert tree.pop("format_version") == 4
+    assert tree.pop("format_version") == migrations.FORMAT_VERSION
     assert tree["seed"] == 3
     assert tree["model"]["hidden"] == [4]
     assert validation.check_config(tree, result.options) == []

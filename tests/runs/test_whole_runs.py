@@ -243,9 +243,9 @@ def test_a_run_without_stored_preprocessing_is_encoded_again() -> None:
 def test_a_state_of_a_later_version_is_refused() -> None:
     path = train_run("csv")
     checkpoint.save_checkpoint(
-        checkpoint.load_checkpoint(path / checkpoint.BEST) | {"format_version": 7}, path / checkpoint.BEST
+        checkpoint.load_checkpoint(path / checkpoint.BEST) | {"format_version": 8}, path / checkpoint.BEST
     )
-    with pytest.raises(ConfigError, match="has format_version 7; this version of train reads 1 to 6"):
+    with pytest.raises(ConfigError, match="has format_version 8; this version of train reads 1 to 7"):
         evaluate_scores(path)
 
 

@@ -61,9 +61,10 @@ def get_file_colors(captions: list[str], is_gray: bool = False) -> list[list[int
     return [[SHADES[kind][0]] * 3 if is_gray else list(SHADES[kind]) for kind in kinds]
 
 
-def predict_equal_logits(batch: Batch) -> torch.Tensor:
-    """Return equal logits (B, 3) for all classes."""
-    return 0 * batch.inputs["x"].mean((1, 2, 3))[:, None].expand(-1, 3)
+def predict_equal_logits(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return equal logits (B, 3) for all classes, and the first class."""
+    logits = 0 * batch.inputs["x"].mean((1, 2, 3))[:, None].expand(-1, 3)
+    return logits, logits.argmax(1)
 
 
 @pytest.mark.parametrize("is_gray", [False, True])
@@ -162,8 +163,9 @@ def test_overlay_grid_shows_the_original_image(tmp_path: Path) -> None:
     batch = data.test.to_model_inputs(data.test.batch(torch.arange(1), 0))
     assert batch.target is not None
 
-    def predict_zeros(inputs: Batch) -> torch.Tensor:
-        return torch.zeros(len(inputs), 3, *inputs.inputs["x"].shape[2:])
+    def predict_zeros(inputs: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = torch.zeros(len(inputs), 3, *inputs.inputs["x"].shape[2:])
+        return logits, logits.argmax(1)
 
     grid = make_artifacts(make_plots(predict_zeros, [batch], ["a", "b", "c"], ImageInput("x", data.pixel_bounds())))[
         "overlays"

@@ -172,6 +172,9 @@ class Classification(ScoredTask):
             raise ConfigError(self._describe_width_mismatch(logits))
         return torch.cat((torch.zeros_like(logits), logits), dim=1) if logits.shape[1] == 1 else logits
 
+    def choose_labels(self, probabilities: Tensor) -> Tensor:
+        return class_decisions.decide(probabilities.log(), self.decisions)
+
     def predict(self, batch: Batch) -> Prediction:
         """Return predicted classes (K, ...), probabilities (K, C, ...), and the conformal sets of single classes."""
         scaled = class_decisions.scale_logits(self.compute_logits(batch), self.decisions)

@@ -27,7 +27,7 @@ def build_preview_table(columns: Mapping[str, Column], width: int) -> Table:
     """
     cells = {title: list(map(_format_cell, islice(column, MAX_ROWS))) for title, column in columns.items()}
     table = score_tables.new_table(None)
-    used, shown = -COLUMN_GAP, list[str]()
+    used, shown = 0, list[str]()
     for title, texts in cells.items():
         used += max(len(text) for text in (shorten_label(title, MAX_CELL_LENGTH), *texts)) + COLUMN_GAP
         if shown and used > width:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,16 @@ from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.tasks.evaluation.classification_plots import ImageInput, make_plots
 
 NAMES = ["sky", "sea", "sand"]
+
+
+def with_classes(predict: Callable[[Batch], Tensor]) -> Callable[[Batch], tuple[Tensor, Tensor]]:
+    """Add the most likely classes to the logits of a function."""
+
+    def predict_classes(batch: Batch) -> tuple[Tensor, Tensor]:
+        logits = predict(batch)
+        return logits, logits.argmax(1)
+
+    return predict_classes
 
 
 def predict_by_center(batch: Batch) -> Tensor:
@@ -26,7 +38,7 @@ def make_batch(values: list[float], target: list[int]) -> Batch:
 
 
 def plot_batches(*batches: Batch, names: list[str] = NAMES) -> dict[str, Artifact]:
-    return make_artifacts(make_plots(predict_by_center, batches, names, ImageInput("x")))
+    return make_artifacts(make_plots(with_classes(predict_by_center), batches, names, ImageInput("x")))
 
 
 def test_confusion_counts_all_batches_and_skips_ignored_targets() -> None:
@@ -41,7 +53,7 @@ def predict_two_classes(batch: Batch) -> Tensor:
 
 def test_binary_classes_get_confusion_and_roc_curves() -> None:
     batch = make_batch([-2, -1, 1, 2], [0, 1, 0, 1])
-    found = make_artifacts(make_plots(predict_two_classes, [batch], NAMES[:2], ImageInput("x")))
+    found = make_artifacts(make_plots(with_classes(predict_two_classes), [batch], NAMES[:2], ImageInput("x")))
     assert isinstance(found["confusion"], ConfusionMatrix)
     assert found["confusion"].counts.tolist() == [[1, 1], [1, 1]]
     assert isinstance(found["roc"], LineChart)
@@ -49,7 +61,9 @@ def test_binary_classes_get_confusion_and_roc_curves() -> None:
     assert roc.title == "ROC, area 0.7500"
     assert torch.stack(roc.lines[0][1:], 1).tolist() == [[0, 0], [0, 0.5], [0.5, 0.5], [0.5, 1], [1, 1]]
     assert torch.stack(recall.lines[0][1:], 1)[:2].tolist() == [[0.5, 1], [0.5, 0.5]]
-    one = make_artifacts(make_plots(predict_two_classes, [make_batch([-2, -1], [0, 0])], NAMES[:2], ImageInput("x")))
+    one = make_artifacts(
+        make_plots(with_classes(predict_two_classes), [make_batch([-2, -1], [0, 0])], NAMES[:2], ImageInput("x"))
+    )
     assert "roc" not in one, "a single class has no curve"
 
 
@@ -73,7 +87,7 @@ def test_saliency_disables_cudnn_for_input_gradients() -> None:
         return predict_by_center(batch)
 
     assert "saliency" in make_artifacts(
-        make_plots(record_state, [make_batch([1.0, -1.0], [1, 0])], NAMES, ImageInput("x"))
+        make_plots(with_classes(record_state), [make_batch([1.0, -1.0], [1, 0])], NAMES, ImageInput("x"))
     )
     assert len(used_cudnn_with_gradient) > 2
     assert not any(used_cudnn_with_gradient)
@@ -97,7 +111,9 @@ def test_saliency_is_high_at_the_relevant_input() -> None:
 def test_unused_image_has_zero_saliency() -> None:
     batch = make_batch([-1, 1], [0, 1])
     batch.inputs["z"] = torch.eye(3)[:2].requires_grad_()
-    grid = make_artifacts(make_plots(lambda b: b.inputs["z"] * 1, [batch], NAMES, ImageInput("x")))["saliency"]
+    grid = make_artifacts(make_plots(with_classes(lambda b: b.inputs["z"] * 1), [batch], NAMES, ImageInput("x")))[
+        "saliency"
+    ]
     assert isinstance(grid, ImageGrid)
     assert [tile.heatmap.abs().sum() for tile in grid.tiles if tile.heatmap is not None] == [0, 0]
 
@@ -110,7 +126,7 @@ def test_segmentation_overlays_show_iou_of_each_class() -> None:
 
     truth = torch.tensor([[[0, 1], [1, 1]], [[0, IGNORE_INDEX], [0, IGNORE_INDEX]]])
     batch = Batch({"x": torch.rand(2, 1, 2, 2)}, truth, torch.arange(2))
-    matrix, grid = make_artifacts(make_plots(predict_halves, [batch], NAMES, ImageInput("x"))).values()
+    matrix, grid = make_artifacts(make_plots(with_classes(predict_halves), [batch], NAMES, ImageInput("x"))).values()
     assert isinstance(matrix, ConfusionMatrix)
     assert matrix.counts.tolist() == [[3, 0, 0], [1, 2, 0], [0, 0, 0]]
     assert isinstance(grid, ImageGrid)
@@ -126,7 +142,7 @@ def test_errors_on_non_images_are_listed_in_a_table() -> None:
     series = torch.rand(4, 3, 5, 2)  # four dims are not always an image, such as steps of nodes
     batch = Batch({"x": series}, torch.tensor([0, 1, 2, 2]), torch.arange(4))
     logits = torch.tensor([[9.0, 0, 0], [0, 9, 0], [0, 1, 0], [2, 0, 0]])
-    found = make_artifacts(make_plots(lambda _: logits, [batch], NAMES))
+    found = make_artifacts(make_plots(with_classes(lambda _: logits), [batch], NAMES))
     assert [*found] == ["confusion", "mistakes"]
     assert isinstance(found["mistakes"], Table)
     assert [row[:3] for row in found["mistakes"].rows] == [(3, "sand", "sky"), (2, "sand", "sea")]

@@ -90,7 +90,8 @@ def list_runs(path: str, *, with_labels: bool) -> tuple[list[tuple[Path, str]], 
         return [(file, file.name)], None
     if os.path.isfile(given / LABELS_FILE):
         return _list_labeled_runs(given, with_labels=with_labels)
-    files = class_folders.list_files(given, FILE_EXTENSIONS) + class_folders.list_nested_files(given, FILE_EXTENSIONS)
+    nested = class_folders.list_nested_files(given, FILE_EXTENSIONS)
+    files = [*class_folders.list_files(given, FILE_EXTENSIONS), *sorted(nested)]
     if not files:
         raise DataError(f"input: {given.absolute()} has no {'/'.join(FILE_EXTENSIONS)} files")
     unlabeled = next((file for file in files if file.parent == given), None)

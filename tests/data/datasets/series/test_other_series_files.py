@@ -133,6 +133,7 @@ def test_columns_of_a_training_file_that_are_no_series_are_not_reported(
 ) -> None:
     path = write_lines(tmp_path, hourly_lines())
     data = make_data(path, columns=["b"])
+    caplog.clear()
     with caplog.at_level(logging.WARNING):
         assert len(data.read(str(path))) == 1
         only_b = write_file(tmp_path, [line.split(",")[2] for line in hourly_lines()])

@@ -118,7 +118,6 @@ class ParcelSeries(Dataset):
         rows = fitted.split_rows(keys, lambda: class_folders.split_every_class(splits, labels, names, val, test, seed))
         regions = _align_regions(fitted, [table_format.read(table, "path", columns) for table, _ in tables])
         runs = [torch.from_numpy(table.values) for table in regions]
-
         training = [runs[row] for row in rows[0].tolist()]
 
         def fit_graph() -> dict[str, Tensor]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from trainer.core.split import Split, TensorSplit
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
 from trainer.data.encoding import (
     column_checks,
+    column_roles,
     parquet_table,
     row_encoder,
     row_objects,
@@ -31,7 +32,7 @@ from trainer.data.encoding.row_encoder import RowEncoder
 from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.skipped_rows import SkippedRows
-from trainer.data.readers.table import ColumnFinder, Table
+from trainer.data.readers.table import Table
 from trainer.data.splits.named_rows import NamedRows
 from trainer.utils.errors import DataError
 
@@ -105,12 +106,12 @@ class CSV(Dataset):
         table = main if test_path is None else main.append_rows(self._read(test_path, "test_path", expected))
         fmt, problems = CellFormat.from_options(self.options), dict[int, str]()
         if schema is None:
-            roles = _find_column_roles(table, target, split_column, drop_columns, categorical)
+            roles = column_roles.find_column_roles(table, target, split_column, drop_columns, categorical)
             column_checks.warn_about_absent_codes([table], fmt)
             feature_schema = table_schema.find_reusable(fitted, "schema", table, roles.features)
         else:
             # A saved run stores its feature names and the split of each row, so the other columns may be missing.
-            roles, feature_schema = _find_column_roles(table, target, None, (), ()), schema
+            roles, feature_schema = column_roles.find_column_roles(table, target, None, (), ()), schema
         if feature_schema is None:
             values = table_encoder.read_columns(table, fmt, roles.features, roles.texts)
             problems = table_encoder.find_unfit_columns(table, values, fmt, roles.texts, max_categories, min_count)
@@ -260,45 +261,6 @@ def _encode_target(
     """Encode the target as in a saved run, or a number as in the run whose features are reused, or else fit it."""
     saved = table_schema.find_number_target(feature_schema, labels) if schema is None else schema["target"]
     return targets.fit_target(labels, train, saved)
-
-
-class _ColumnRoles(NamedTuple):
-    """Positions of columns by role.
-
-    Attributes:
-        target: Target column.
-        split: Column of train, val or test.
-        features: Feature columns.
-        texts: Feature columns that are categorical even if their cells are numbers.
-    """
-
-    target: int | None
-    split: int | None
-    features: Set[int]
-    texts: Set[int]
-
-
-def _find_column_roles(
-    table: Table,
-    target: str | int | None,
-    split_column: str | int | None,
-    drop_columns: Collection[str | int],
-    categorical: Collection[str | int],
-) -> _ColumnRoles:
-    """Resolve the columns named by options. Raises DataError for a missing column and for one with two roles."""
-    find = ColumnFinder(table)
-    target_index = None if target is None else find(target, "target")
-    split_index = None if split_column is None else find(split_column, "split_column")
-    dropped = {find(key, "drop_columns") for key in drop_columns}
-    texts = {find(key, "categorical") for key in categorical}
-    find.raise_missing()
-    reserved = [column for column in (target_index, split_index) if column is not None]
-    if len(set(reserved)) < len(reserved) or dropped & set(reserved):
-        raise DataError("target, split_column and drop_columns: the same column is given twice")
-    features = set(range(len(table.names))) - dropped - set(reserved)
-    if not features:
-        raise DataError(f"path: {table.path} has no feature columns left")
-    return _ColumnRoles(target_index, split_index, features, texts)
 
 
 def _split_of_rows(table: Table, main: int, column: int | None, test_path: str | None) -> np.ndarray:

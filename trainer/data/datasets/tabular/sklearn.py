@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +25,8 @@ from trainer.utils.errors import DataError
 
 class _StandardizedTable(Dataset):
     """Table of numbers whose features are standardized; runs of earlier versions do not store by which moments."""
+
+    reusable_values = MappingProxyType({"feature_mean": ("name",), "feature_std": ("name",)})
 
     def encode_rows(self, rows: Any) -> TensorSplit:
         return number_rows.encode(rows, self._make_schema())

@@ -80,7 +80,7 @@ class ImageFeatures(nn.Module):
         if pixel_bounds is None:
             raise ValueError(
                 "pixel_bounds: the data set reports no values of black and white pixels, by which images are"
-                " normalized for the model; set model.pixel_bounds=[[BLACK],[WHITE]]"
+                " normalized for the model; set pixel_bounds=[[BLACK],[WHITE]]"
             )
         self.preprocessing = ImagePreprocessing(preprocessor, pixel_bounds, getattr(body.config, "num_channels", 3))
         self.pool = pool
@@ -88,7 +88,7 @@ class ImageFeatures(nn.Module):
         output = _run_probe(body, pixel_values=self.preprocessing(blank))
         has_class_token = any(name.endswith("cls_token") for name, _ in body.named_parameters())
         if pool == "first" and output.last_hidden_state.dim() == 3 and not has_class_token:
-            raise ValueError("pool: the model has no class token as its first token; set model.pool=mean")
+            raise ValueError("pool: the model has no class token as its first token; set pool=mean")
         self.num_features = self._pool_output(output).shape[1]
 
     def forward(self, body: nn.Module, x: Tensor, lengths: Tensor | None = None) -> Tensor:
