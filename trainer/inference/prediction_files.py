@@ -101,7 +101,7 @@ class ParquetWriter(PredictionWriter):
         import pyarrow.parquet
 
         arrays = {
-            name: list(column) if isinstance(column, np.ndarray) and column.ndim > 1 else column
+            name: column.tolist() if isinstance(column, np.ndarray) and column.ndim > 1 else column
             for name, column in columns.items()
         }
         if self._writer is None:

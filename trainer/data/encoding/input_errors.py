@@ -10,7 +10,11 @@ from trainer.utils.errors import DataError
 
 @contextmanager
 def name_input() -> Iterator[None]:
-    """Replace the argument ``path`` in messages, which is that of the training files."""
+    """Replace the argument ``path`` in messages, which is that of the training files.
+
+    Raises:
+        DataError: As in the block, with ``input`` in place of ``path``.
+    """
     try:
         yield
     except DataError as error:
