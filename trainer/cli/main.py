@@ -184,33 +184,15 @@ def predict_run(arguments: Sequence[str]) -> int:
 
     Args:
         arguments: Words after ``train predict``.
-
-    Raises:
-        ConfigError: An argument is invalid, or an option of the file is given without a file.
     """
     from trainer.cli import verb_args
-    from trainer.core.types import PositiveInt
-    from trainer.inference import method_options
     from trainer.runs import run_overrides
 
     saved, rest = run_overrides.load_from_args("predict", arguments)
-    predict_keys = method_options.find_task_options(saved.tree["task"]["_target_"], "predict")
-    read_keys = method_options.find_read_options(saved.tree["data"]["_target_"])
-    keys = verb_args.make_parameters("predict", {"input": str, "output": str, "batch_size": PositiveInt})
-    options = verb_args.parse_verb_args("predict", rest, keys | read_keys | predict_keys)
-    needs_file = not method_options.reads_without_file(saved.tree["data"]["_target_"])
-    if unused := sorted(options.keys() & read_keys.keys()) if needs_file and "input" not in options else []:
-        raise ConfigError(f"predict {unused[0]}: it is about the file that input=PATH names, which is missing")
+    given = verb_args.parse_file_args("predict", rest, saved.tree)
     with pause_gc(freeze=True):
         from trainer.inference import predict
-    predict.predict_run(
-        saved,
-        options.get("input"),
-        options.get("output"),
-        options.get("batch_size"),
-        {key: options[key] for key in read_keys if key in options},
-        {key: options[key] for key in predict_keys if key in options},
-    )
+    predict.predict_run(saved, *given)
     return 0
 
 
@@ -222,27 +204,27 @@ def sample_run(arguments: Sequence[str]) -> int:
 
     saved, rest = run_overrides.load_from_args("sample", arguments)
     parameters = method_options.find_task_options(saved.tree["task"]["_target_"], "sample")
-    options = verb_args.parse_verb_args("sample", rest, parameters)
+    keys = verb_args.make_parameters("sample", {"output": str})
+    options = verb_args.parse_verb_args("sample", rest, keys | parameters)
+    output = options.pop("output", None)
     with pause_gc(freeze=True):
         from trainer.inference import sample
-    for piece in sample.sample_run(saved, options):
+    for piece in sample.sample_run(saved, options, output):
         print(escape_unencodable(escape_control_chars(piece)), end="", flush=True)
     print()
     return 0
 
 
 def score_run(arguments: Sequence[str]) -> int:
-    """Run ``train score RUN [input=PATH]``."""
+    """Run ``train score RUN [input=PATH] [output=PATH] [key=value ...]``."""
     from trainer.cli import verb_args
-    from trainer.inference import method_options
     from trainer.runs import run_overrides
 
     saved, rest = run_overrides.load_from_args("score", arguments)
-    method_options.find_task_options(saved.tree["task"]["_target_"], "score", "score_rows")
-    options = verb_args.parse_verb_args("score", rest, verb_args.make_parameters("score", {"input": str}))
+    given = verb_args.parse_file_args("score", rest, saved.tree, "score_rows")
     with pause_gc(freeze=True):
         from trainer.inference import score
-    score.score_run(saved, options.get("input"))
+    score.score_run(saved, given.input_path, given.output, given.batch_size, given.read_options)
     return 0
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainer.config import registry
 from trainer.config.introspection import Parameter
 from trainer.config.schema import Settings
-from trainer.core.types import describe_type, is_valid_value
+from trainer.core.types import PositiveInt, describe_type, is_valid_value
+from trainer.inference import method_options
 from trainer.runs.commands import COMMANDS, OVERRIDABLE_KEYS
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
@@ -26,6 +27,54 @@ def make_parameters(verb: str, kinds: Mapping[str, Any]) -> dict[str, Parameter]
     """
     assert kinds.keys() <= COMMANDS[verb].keys.keys()
     return {key: Parameter(kind, default="") for key, kind in kinds.items()}
+
+
+class FileArguments(NamedTuple):
+    """Arguments of a subcommand that reads rows and writes a file.
+
+    Attributes:
+        input_path: File with the rows; None for the test rows.
+        output: File to write; None for the default.
+        batch_size: Rows per batch; None for that of evaluation.
+        read_options: Options with which the data set reads the file.
+        task_options: Options of the method of the task.
+    """
+
+    input_path: str | None
+    output: str | None
+    batch_size: int | None
+    read_options: dict[str, Any]
+    task_options: dict[str, Any]
+
+
+def parse_file_args(
+    verb: str, words: Sequence[str], tree: Mapping[str, Any], method: str | None = None
+) -> FileArguments:
+    """Parse the arguments of a subcommand that reads rows and writes a file.
+
+    Args:
+        verb: Subcommand; also the name of the method of the task, unless ``method`` is given.
+        words: Arguments of the form ``key=value``.
+        tree: Configuration of the run.
+        method: Name of the method, if it differs.
+
+    Raises:
+        ConfigError: An argument is invalid, or an option of the file is given without a file.
+    """
+    task_keys = method_options.find_task_options(tree["task"]["_target_"], verb, method)
+    read_keys = method_options.find_read_options(tree["data"]["_target_"])
+    keys = make_parameters(verb, {"input": str, "output": str, "batch_size": PositiveInt})
+    options = parse_verb_args(verb, words, keys | read_keys | task_keys)
+    unused = sorted(options.keys() & read_keys.keys())
+    if unused and "input" not in options and not method_options.reads_without_file(tree["data"]["_target_"]):
+        raise ConfigError(f"{verb} {unused[0]}: it is about the file that input=PATH names, which is missing")
+    return FileArguments(
+        options.get("input"),
+        options.get("output"),
+        options.get("batch_size"),
+        {key: options[key] for key in read_keys if key in options},
+        {key: options[key] for key in task_keys if key in options},
+    )
 
 
 def parse_verb_args(verb: str, words: Sequence[str], parameters: Mapping[str, Parameter]) -> dict[str, Any]:

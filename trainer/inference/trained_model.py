@@ -27,7 +27,8 @@ from trainer.core.task import Sampler, Task
 from trainer.engine import device, evaluation, factory
 from trainer.engine.config_errors import explain_errors
 from trainer.engine.dataloader import Loader
-from trainer.inference import best_rows, embedding, load_run, method_options
+from trainer.inference import embedding, load_run, method_options
+from trainer.inference.best_rows import Predicted, select_best
 from trainer.runs import consistency, saved_run
 from trainer.utils.errors import ConfigError
 
@@ -210,15 +211,11 @@ class TrainedModel:
         self.task.to(device.select_available_device(device_name))
         return self
 
-    def _predict_splits(
-        self, rows: Any, batch_size: int | None, options: Mapping[str, Any]
-    ) -> Iterator[best_rows.Predicted]:
+    def _predict_splits(self, rows: Any, batch_size: int | None, options: Mapping[str, Any]) -> Iterator[Predicted]:
         """Yield the predictions of each chunk of rows, without their targets, and the chunk."""
-        return best_rows.select_best(self._predict_all_splits(rows, batch_size, options))
+        return select_best(self._predict_chunks(rows, batch_size, options))
 
-    def _predict_all_splits(
-        self, rows: Any, batch_size: int | None, options: Mapping[str, Any]
-    ) -> Iterator[best_rows.Predicted]:
+    def _predict_chunks(self, rows: Any, batch_size: int | None, options: Mapping[str, Any]) -> Iterator[Predicted]:
         predict_keys = self._find_task_options("predict")
         read_keys = method_options.find_read_options(self.config.tree["data"]["_target_"])
         method_options.check_options("predict", options, read_keys | predict_keys)

@@ -92,12 +92,17 @@ COMMANDS: Mapping[str, Command] = {
     "sample": Command(
         {"RUN [prompt=TEXT ...]": "generate with the best weights: text, a translation, images, a graph"},
         f'{_RUN}char_lstm-tinyshakespeare prompt="To be"',
+        {"output": ".csv, .parquet, .jsonl or .npz file of samples, without figures; default: the run directory"},
         takes_run=True,
     ),
     "score": Command(
         {"RUN [input=PATH]": "likelihood or anomaly score of each row of a file (default: its test rows)"},
         f"{_RUN}vae-digits input=digits.csv",
-        {"input": "file with the rows; without it the test rows of the run"},
+        {
+            "input": "file or folder with the rows; without it the test rows of the run",
+            "output": ".csv, .parquet, .jsonl or .npz file; by default scores.csv in the run directory",
+            "batch_size": "rows per batch",
+        },
         takes_run=True,
     ),
     "serve": Command(

@@ -13,7 +13,7 @@ def name_input() -> Iterator[None]:
     """Replace the argument ``path`` in messages, which is that of the training files.
 
     Raises:
-        DataError: The block has raised one.
+        DataError: As in the block, with ``input`` in place of ``path``.
     """
     try:
         yield
