@@ -36,7 +36,7 @@ def sample_run(config: Config, options: Mapping[str, Any], output: str | None = 
     """
     file = None if output is None else Path(output).expanduser()
     if file is not None:
-        prediction_files.check_output(file)
+        prediction_files.check_output(file, Path(config.run_dir))
     has_row_options = not options.keys().isdisjoint(factory.find_class(config.tree["task"], Task).row_options)
     task, _ = load_run(config, reads_files=has_row_options)
     with show_warnings(), explain_errors(config.tree, "model"):

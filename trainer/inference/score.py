@@ -12,7 +12,7 @@ from torch import Tensor
 from trainer.config.run_config import Config
 from trainer.core.dataset import Dataset
 from trainer.core.split import Split
-from trainer.engine import evaluation, factory
+from trainer.engine import dataset_loading, evaluation, factory
 from trainer.engine.config_errors import explain_errors
 from trainer.inference import prediction_files
 from trainer.inference.load_run import load_run
@@ -49,7 +49,8 @@ def score_run(
             them; no file is left.
     """
     file = Path(output).expanduser() if output else find_unused_path(Path(config.run_dir, DEFAULT_NAME))
-    prediction_files.check_output(file)
+    inputs = [*dataset_loading.list_user_paths(config), *([] if path is None else [Path(path)])]
+    prediction_files.check_output(file, Path(config.run_dir), inputs)
     task, data = load_run(config, reads_files=path is None)
     row_title, names, parts = "row", list[object](), list[dict[str, Tensor]]()
     with show_warnings(), prediction_files.open_writer(file) as writer:
