@@ -18,6 +18,12 @@ def test_wrong_number_of_dims_is_not_taken() -> None:
     assert find_input_dims({"x": torch.zeros(2, 3)}, DATA)["x"] == ("B", "")
 
 
+def test_alternatives_differ_in_their_number_of_dims() -> None:
+    line = "x (B, S), lengths (B) -> (B, C) or x (B, C, H, W) -> (B, C)"
+    assert find_input_dims({"x": torch.zeros(2, 3, 8, 8)}, line) == {"x": ("B", "C", "H", "W")}
+    assert find_input_dims({"x": torch.zeros(2, 9)}, line) == {"x": ("B", "S")}
+
+
 def test_p_counts_pairs_at_the_front_and_steps_elsewhere() -> None:
     pairs = {"pairs": torch.zeros(5, 2), "times": torch.zeros(3, 7)}
     dims = find_input_dims(pairs, "pairs (P, 2), times (B, P) -> (P, C)")

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers.exports import export_pair, make_export_pair
-from trainer.export.exportable import make_exportable
+from tests.helpers.exports import export_pair, make_export_pair, trace_pair
 
 SCRIPT = """
 import sys
@@ -31,7 +30,7 @@ print(abs(output - expected).max())
 def test_onnx_needs_only_numpy_and_onnxruntime(model: str, tmp_path: Path) -> None:
     pair = make_export_pair(model)
     export_pair(pair, tmp_path, "onnx")
-    exportable = make_exportable(pair.task, pair.data, pair.task.model.shapes)  # type: ignore[arg-type]
+    exportable = trace_pair(pair)
     inputs = exportable.resize_batch(5)
     np.savez(tmp_path / "inputs.npz", **{name: value.numpy() for name, value in inputs.items()})
     np.save(tmp_path / "expected.npy", exportable.run(inputs).numpy())

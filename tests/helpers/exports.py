@@ -8,8 +8,11 @@ from typing import Any
 import torch
 
 from tests.helpers.pairs import Pair, first_dataset, make_pair
+from trainer.config import introspection
 from trainer.core import rng
 from trainer.export.export_run import export_task
+from trainer.export.exportable import Exportable, make_exportable
+from trainer.export.tracing import silence_exporter, trace
 
 ONE_LAYER = ("model.layers=1",)
 SMALLER: dict[str, tuple[str, ...]] = {
@@ -38,3 +41,11 @@ def make_export_pair(model: str, *overrides: str, data: str | None = None) -> Pa
 def export_pair(pair: Pair, directory: Path, *formats: str) -> dict[str, Any]:
     """Export the untrained model of a pair; return ``check.json``."""
     return export_task(pair.task, pair.data, pair.config.tree["model"]["_target_"], formats, directory)
+
+
+def trace_pair(pair: Pair) -> Exportable:
+    """Trace the untrained model of a pair, without writing a file."""
+    signature = introspection.read_signature(pair.config.tree["model"]["_target_"])
+    assert signature is not None
+    with silence_exporter():
+        return trace(make_exportable(pair.task, pair.data, signature.shapes))

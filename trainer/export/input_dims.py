@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from trainer.core.shapes import Dims, parse_shapes
+from trainer.core.shapes import Dims, parse_alternatives
 
 SIZE_NAMES = {
     "B": "batch",
@@ -31,7 +31,7 @@ def find_input_dims(inputs: Mapping[str, Tensor], *declarations: str) -> dict[st
         inputs: Example inputs, by name.
         declarations: Shapes of the module and of the data set, the most specific one first.
     """
-    parsed = [shapes.inputs for line in declarations if (shapes := parse_shapes(line)) is not None]
+    parsed = [shapes.inputs for line in declarations for shapes in parse_alternatives(line)]
     found = {}
     for name, value in inputs.items():
         declared = (inputs.get(name, ()) for inputs in parsed)
@@ -50,11 +50,8 @@ def find_batch_dim(dims: Mapping[str, Dims], *declarations: str) -> str:
         declarations: Shapes of the module and of the data set.
     """
     of_inputs = {dim for names in dims.values() for dim in names}
-    for line in declarations:
-        shapes = parse_shapes(line)
-        if shapes is not None and shapes.output and shapes.output[0] in of_inputs:
-            return shapes.output[0]
-    return "B"
+    outputs = [shapes.output for line in declarations for shapes in parse_alternatives(line)]
+    return next((output[0] for output in outputs if output and output[0] in of_inputs), "B")
 
 
 def find_sizes(inputs: Mapping[str, Tensor], dims: Mapping[str, Dims]) -> dict[str, int]:
