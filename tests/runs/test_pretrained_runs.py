@@ -26,7 +26,7 @@ from trainer.utils.errors import ConfigError, Interrupted
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 SAVED = Path("saved")
-COMMON = ["model=pretrained", f"model.name=./{SAVED}", "threads=1", "draw=false", "save_every=0"]
+COMMON = ["model=pretrained", f"model.name=./{SAVED}", "threads=1", "draw=false"]
 IMAGES = [*COMMON, "data=digits", "data.size=8", "augment=none", "batch_size=256", "optimizer.lr=0.003", "max_steps=6"]
 LORA = "model.lora_rank=2"
 

@@ -82,10 +82,10 @@ def load_pretrained(kind: str, folder: Path, key: str = "model.name", **options:
     Raises:
         ConfigError: The directory cannot be loaded this way.
     """
-    remote_code = _find_remote_code(folder)
+    remote_code, transformers = _find_remote_code(folder), import_transformers()
     try:
-        with _silence_transformers():
-            return getattr(import_transformers(), kind).from_pretrained(
+        with _silence_logs(transformers):
+            return getattr(transformers, kind).from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False, **options
             )
     except Exception as error:  # transformers documents no list of exceptions for damaged files
@@ -96,9 +96,9 @@ def load_pretrained(kind: str, folder: Path, key: str = "model.name", **options:
 
 
 @contextmanager
-def _silence_transformers() -> Iterator[None]:
+def _silence_logs(transformers: ModuleType) -> Iterator[None]:
     """Suppress what transformers logs below errors, such as its table of weights that a model does not use."""
-    logging = import_transformers().utils.logging
+    logging = transformers.utils.logging
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     try:

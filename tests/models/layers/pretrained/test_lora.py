@@ -16,6 +16,7 @@ from tests.helpers import saved_model
 from tests.helpers.marks import mark_slow_after
 from trainer.core.adapters import merge_adapters
 from trainer.models.language.pretrained import Pretrained
+from trainer.models.layers.pretrained import lora
 from trainer.utils.errors import ConfigError
 
 KINDS = [*saved_model.IMAGE_MODELS, "bert"]
@@ -92,6 +93,11 @@ def test_unknown_targets_raise() -> None:
         ValueError, match=r"lora_targets: '\*\.fc9' matches no linear .* did you mean \*\.fc\d\? there are"
     ):
         make("vit", lora_rank=2, lora_targets=["*.fc9"])
+
+
+def test_model_without_layers_for_adapters_raises() -> None:
+    with pytest.raises(ValueError, match="lora_rank: the model has no linear layer and no convolution for adapters"):
+        lora.add_adapters(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2), nn.ReLU()), 2, 16.0, None)
 
 
 def test_alpha_scales_the_adapters() -> None:

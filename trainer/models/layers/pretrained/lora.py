@@ -26,11 +26,11 @@ def add_adapters(body: nn.Module, rank: int, alpha: float, targets: Sequence[str
         rank: Rank of each adapter.
         alpha: Scale of the adapters, relative to the rank.
         targets: Patterns of the names of linear layers and convolutions; None for all linear layers or, in a network
-            without any, all convolutions.
+            without any, all convolutions that are not grouped.
 
     Raises:
         ConfigError: The package peft is not installed.
-        ValueError: A pattern matches no layer.
+        ValueError: A pattern matches no layer, or there is none.
 
     References:
         Hu et al. 2022, LoRA: Low-Rank Adaptation of Large Language Models, section 4.1
@@ -47,9 +47,12 @@ def _find_layers(body: nn.Module, targets: Sequence[str] | None) -> list[str]:
     linear, convolutions = (
         [name for name, module in used.items() if isinstance(module, kind)] for kind in (nn.Linear, nn.Conv2d)
     )
-    if targets is None:
-        return linear or convolutions
     names = [*linear, *convolutions]
+    if targets is None:
+        dense = linear or [name for name in convolutions if used[name].groups == 1]
+        if not dense:
+            raise ValueError("lora_rank: the model has no linear layer and no convolution for adapters")
+        return dense
     for pattern in targets:
         if not any(fnmatchcase(name, pattern) for name in names):
             endings = sorted({f"*.{name.rpartition('.')[2]}" for name in names})
