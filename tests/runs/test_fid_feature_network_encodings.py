@@ -180,7 +180,7 @@ def test_classifier_run_with_other_split_needs_a_known_scale(name: str, *, is_ac
         fid_feature_network.attach_feature_extractor(config, data, train.train_nested_run)
         assert data.info.classifier is not None
     else:
-        with pytest.raises(ConfigError, match=r"encoded in another way: data\.seed differ"):
+        with pytest.raises(ConfigError, match=r"encoded in another way: feature_mean, feature_std differ"):
             fid_feature_network.attach_feature_extractor(config, data, train.train_nested_run)
 
 
