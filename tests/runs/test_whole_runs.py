@@ -235,7 +235,8 @@ def test_a_run_without_stored_preprocessing_is_encoded_again() -> None:
     path = train_run("csv")
     state = checkpoint.load_checkpoint(path / checkpoint.BEST)
     state |= {"about": state.pop("run_metadata"), "finer": state.pop("tiebreak_score")}
-    del state["format_version"], state["data"], state["about"]["data"], state["about"]["format_version"]
+    del state["format_version"], state["data"], state["decisions"]
+    del state["about"]["data"], state["about"]["format_version"]
     checkpoint.save_checkpoint(state, path / checkpoint.BEST)
     assert evaluate_scores(path) == Result.read(path).test
 
