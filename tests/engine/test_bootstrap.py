@@ -104,13 +104,12 @@ def test_intervals_contain_the_true_value_with_the_stated_probability() -> None:
     truth = float((logits.argmax(1) == target).double().mean())
     draw = torch.Generator().manual_seed(2)
     hits = 0
-    for _ in range(200):
+    for _ in range(100):
         rows = torch.randint(len(target), (300,), generator=draw)
-        low, high = evaluate(classify(2), TensorSplit({"x": logits[rows]}, target[rows]), resamples=200).intervals[
-            "accuracy"
-        ]
+        found = evaluate(classify(2), TensorSplit({"x": logits[rows]}, target[rows]), resamples=100)
+        low, high = found.intervals["accuracy"]
         hits += low <= truth <= high
-    assert 180 <= hits <= 199  # of 200: 95 % +- 2 standard deviations, and a bit for few resamples
+    assert 88 <= hits <= 99  # of 100: 95 +- 2 standard deviations, and a bit for few resamples
 
 
 def test_class_without_rows_has_no_interval() -> None:
