@@ -35,6 +35,7 @@ def list_setting(path: Path) -> list[str]:
     return [word for word in saved_run.load(path).overrides if not word.startswith(("hydra.", "seed="))]
 
 
+@pytest.mark.slow
 def test_resumed_run_equals_uninterrupted_run() -> None:
     result = train.resume_run(saved_run.load(Path("stopped")))
     found, expected = (read_metrics(Path("stopped", file)) for file in ("metrics.csv", "expected_metrics.csv"))

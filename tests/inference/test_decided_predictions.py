@@ -63,6 +63,7 @@ def score_classes(rows: list[dict[str, str]], threshold: float) -> dict[str, flo
     }
 
 
+@pytest.mark.slow
 def test_scores_of_predicted_classes_are_the_reported_ones() -> None:
     result = run(*DECISIONS, f"task.scores={SCORES}")
     rows = predict(result)

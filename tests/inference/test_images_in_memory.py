@@ -46,6 +46,7 @@ def copy_test_files(names: Iterable[str], source: Path, target: Path, folders: t
     return target
 
 
+@pytest.mark.slow
 def test_python_returns_the_pixels_of_the_masks(folder: Path, tmp_path: Path) -> None:
     model = trainer.load(train_image_run("segmenter"))
     files = sorted((folder / "maps" / "images").iterdir())

@@ -62,6 +62,7 @@ def test_pairs_in_memory_are_those_of_a_file(runs: MovedRuns) -> None:
         model.predict([{"user": "u1"}])
 
 
+@pytest.mark.slow
 def test_best_new_links_are_the_most_probable_of_all_unlinked_pairs(
     runs: MovedRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,7 @@ def refuse(run: Path, path: Path, folder: Path, *words: str) -> str:
 # Series of unequal length.
 
 
+@pytest.mark.slow
 def test_predicted_classes_of_a_test_file_have_the_reported_accuracy(waves: Path) -> None:
     path = waves.parent / "WAVES_TEST.ts"
     found = predict(waves, f"input={path}")
@@ -187,6 +188,7 @@ def test_numbers_of_sequences_are_predicted(data: str) -> None:
 # Runs of regions.
 
 
+@pytest.mark.slow
 def test_runs_of_a_folder_are_classified_by_file(brain: Path) -> None:
     tables = brain.parent / "tables"
     found = predict(brain, f"input={tables}")
@@ -215,6 +217,7 @@ def test_test_runs_have_their_files_and_the_reported_accuracy() -> None:
     assert all(file.split("/")[0] == kind for file, kind in zip(found["file"], found["target"], strict=True))
 
 
+@pytest.mark.slow
 def test_tables_without_the_regions_of_training_are_refused(brain: Path, tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=(8, 6))
     np.save(tmp_path / "a.npy", values)

@@ -89,6 +89,7 @@ def check_scores(run: Path, truth: np.ndarray, predicted: np.ndarray, rel: float
     assert r2_score(truth, predicted) == pytest.approx(scores["r2"], rel=rel)
 
 
+@pytest.mark.slow
 def test_forecast_continues_the_file(two_series: Path, tmp_path: Path) -> None:
     found = predict(two_series, f"input={write_series(tmp_path)}")
     assert list(found) == ["origin", "step", "time", "sales", "price"]
@@ -100,6 +101,7 @@ def test_forecast_continues_the_file(two_series: Path, tmp_path: Path) -> None:
     assert found["price"].between(-10, 20).all()
 
 
+@pytest.mark.slow
 def test_scores_outside_are_those_of_the_run(one_series: Path, two_series: Path, tmp_path: Path) -> None:
     """In the units of the file for one series, in standard deviations of the training rows for several."""
     frame = make_frame()

@@ -14,6 +14,7 @@ import pytest
 
 from tests.helpers.commands import argv
 from tests.helpers.in_process import call_main, run_main
+from tests.helpers.marks import mark_slow_after
 from tests.helpers.table_runs import make_rows, read_rows, train_on_table, write_rows
 from trainer.cli import main
 from trainer.data.readers import delimited
@@ -51,6 +52,7 @@ def labels(folder: Path) -> list[dict[str, str]]:
     return predict(folder, "label", f"input={folder / 'test.csv'}")
 
 
+@pytest.mark.slow
 def test_scikit_learn_computes_the_reported_scores_of_classes(folder: Path, labels: list[dict[str, str]]) -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     reported = json.loads((folder / "label" / "results.json").read_text())["test"]
@@ -173,7 +175,7 @@ def test_wrong_arguments_are_refused(
 
 
 @pytest.mark.usefixtures("in_tmp")
-@pytest.mark.parametrize("data", ["wine", "diabetes"])
+@pytest.mark.parametrize("data", mark_slow_after(1, ["wine", "diabetes"]))
 def test_built_in_tables_predict_their_test_rows(data: str) -> None:
     from trainer.config import compose
     from trainer.runs import train

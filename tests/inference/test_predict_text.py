@@ -50,7 +50,7 @@ def average(rows: Rows) -> float:
     return float(np.mean([row["target"] == row.get("label", row.get("text")) for row in rows]))
 
 
-@pytest.mark.parametrize("name", mark_slow_after(3, RUNS))
+@pytest.mark.parametrize("name", mark_slow_after(1, RUNS))
 def test_predictions_of_a_line_do_not_depend_on_the_others(name: str, runs: MovedRuns) -> None:
     path, options = runs[name].path, OPTIONS.get(name, [])
     rows = predict_lines(path, LINES, *options)
@@ -89,6 +89,7 @@ def test_documents_of_a_folder_are_named_by_their_path(runs: MovedRuns, tmp_path
     assert are_close([rows[name] for name in names], [lines[name] for name in names])
 
 
+@pytest.mark.slow
 def test_a_file_of_two_columns_is_read_without_its_targets(runs: MovedRuns) -> None:
     for name in ("pairs", "text_folder"):
         with_targets = [f"{line}\twhatever" for line in LINES]

@@ -52,6 +52,7 @@ def test_tables_are_read_by_their_header(runs: MovedRuns, tmp_path: Path) -> Non
     assert are_close(predict(run.path, f"input={file}"), run.test_rows)
 
 
+@pytest.mark.slow
 def test_best_answers_are_new_and_ordered_by_their_score(runs: MovedRuns, tmp_path: Path) -> None:
     run = runs["distmult"]
     values = trained_model.load(run.path, "cpu").data.fitted.values

@@ -33,6 +33,7 @@ def test_image_scores_do_not_depend_on_changed_training_files() -> None:
         score.score_run(saved_run.load(path), None)
 
 
+@pytest.mark.slow
 def test_scores_are_written_in_any_format_and_do_not_depend_on_the_rows_around(tmp_path: Path) -> None:
     path = train_run("csv", "model=real_nvp", "data.target=null", "task.classifier=null", "task.samples=20")
     table = next(Path("files").iterdir())
@@ -53,6 +54,7 @@ def test_scores_are_written_in_any_format_and_do_not_depend_on_the_rows_around(t
     assert not (tmp_path / "never.csv").exists()
 
 
+@pytest.mark.slow
 def test_samples_are_written_in_any_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = train_run("text_file", "data.seq_len=16")
     capsys.readouterr()

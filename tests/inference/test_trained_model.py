@@ -116,6 +116,7 @@ def test_directory_of_no_run_is_refused(tmp_path: Path) -> None:
         trainer.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_generative_models_sample_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = trainer.compose(["model=real_nvp", "data=ring", "max_steps=2", "val_every=9", "draw=false", "threads=1"])

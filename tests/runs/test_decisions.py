@@ -39,6 +39,7 @@ def assert_equal_decisions(first: dict[str, Tensor], second: dict[str, Tensor]) 
     assert all(torch.equal(first[name], value) for name, value in second.items())
 
 
+@pytest.mark.slow
 def test_decisions_change_the_test_scores_and_not_the_training(capsys: pytest.CaptureFixture[str]) -> None:
     plain, decided = run(SCORES), run(*DECISIONS)
     assert "fitted on the validation rows: temperature" in capsys.readouterr().out

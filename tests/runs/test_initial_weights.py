@@ -59,6 +59,7 @@ def test_without_training_the_scores_are_those_of_the_source(base: str) -> None:
     assert read_test_scores(Path(copied)) != read_test_scores(Path(fresh))
 
 
+@pytest.mark.slow
 def test_the_head_stays_fresh_for_as_many_other_classes(capsys: pytest.CaptureFixture[str]) -> None:
     source = read_weights(train_digits("data.classes=[0,1,2]", "hydra.run.dir=source"))
     capsys.readouterr()
@@ -107,6 +108,7 @@ def test_a_safetensors_file_and_a_folder_with_one(capsys: pytest.CaptureFixture[
         assert "classes: taken for those of the source" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_resumed_run_needs_its_source_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     source = run().run_dir
     key = f"init_from={source}"
@@ -169,6 +171,7 @@ def assert_refused(
     assert list_files() == before
 
 
+@pytest.mark.slow
 def test_refused_sources(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     source = Path(run("hydra.run.dir=source").run_dir)
     Path("empty").mkdir()

@@ -134,6 +134,7 @@ def test_new_image_gets_size_channels_and_scale_of_training(tmp_path: Path) -> N
     assert float(torch.corrcoef(torch.stack((image.flatten(), row.flatten())))[0, 1]) > 0.99
 
 
+@pytest.mark.slow
 def test_pixel_scale_is_restored_from_pixel_bounds() -> None:
     x = torch.randint(256, (20, 3, 4, 4), dtype=torch.uint8)
     scale = PixelScale.from_images(x)
