@@ -69,19 +69,20 @@ def check_plain_state(state: Mapping[str, Any], file: Path) -> None:
 
     Args:
         state: The checkpoint.
-        file: Its file; ``best.pt`` has other keys than ``last.pt``.
+        file: Its file; that of the best weights has other keys than ``last.pt``.
 
     Raises:
         ConfigError: A key is missing, unknown or invalid.
     """
+    is_last = file.name in (checkpoint.LAST, checkpoint.PREVIOUS)
     schema = (
-        {**BEST_SCHEMA, "task": object, "decisions": dict[str, object]}
-        if file.name == checkpoint.BEST
-        else {**STATE_SCHEMA, **dict.fromkeys(TRAINED_KEYS, object)}
+        {**STATE_SCHEMA, **dict.fromkeys(TRAINED_KEYS, object)}
+        if is_last
+        else {**BEST_SCHEMA, "task": object, "decisions": dict[str, object]}
     )
     expected = {migrations.KEY: object, "run_metadata": object, "data": object, **schema}
     raise_problems(file, [*_find_problems(state, expected), *_find_run_problems(state), *_find_data_problems(state)])
-    if file.name != checkpoint.BEST:
+    if is_last:
         raise_problems(file, list(_find_history_problems(state)))
 
 

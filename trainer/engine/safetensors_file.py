@@ -1,7 +1,8 @@
-"""Reading of safetensors files: a JSON header with names, types and shapes, and the bytes of the tensors."""
+"""Safetensors files: a JSON header with names, types and shapes, and the bytes of the tensors."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -12,7 +13,37 @@ from trainer.utils.errors import ConfigError
 SUFFIX = ".safetensors"
 
 
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], version: int) -> None:
+    """Write tensors by name; those that share memory are written separately.
+
+    Args:
+        path: The file.
+        tensors: Tensors by name.
+        version: Version of the format, which is written as metadata.
+    """
+    from safetensors.torch import save_file
+
+    separate = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    save_file(separate, path, metadata={"format": "pt", "version": str(version)})
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the weights that ``init_from`` names.
+
+    Args:
+        path: The file, which is not trusted.
+
+    Raises:
+        ConfigError: As ``read_tensors``, or a tensor contains values that are not finite.
+    """
+    try:
+        weights = read_tensors(path)
+    except ConfigError as error:
+        raise ConfigError(*(f"init_from: {problem}" for problem in error.problems)) from error
+    return check_tensors(weights, path)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a safetensors file, which cannot contain code.
 
     Args:
@@ -25,13 +56,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ImportError as error:
-        raise ConfigError(
-            f"init_from: {path} needs the package safetensors: pip install 'train-zoo[safetensors]'"
-        ) from error
+        raise ConfigError(f"{path} needs the package safetensors: pip install 'train-zoo[safetensors]'") from error
     try:
-        weights = load_file(path)
+        return load_file(path)
     # Besides its own error, KeyError for a type that torch does not have, and ValueError for a name that is not UTF-8.
     except (SafetensorError, OSError, LookupError, ValueError, TypeError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"init_from: {path} is not a safetensors file, or it is damaged: {reason}") from error
-    return check_tensors(weights, path)
+        raise ConfigError(f"{path} is not a safetensors file, or it is damaged: {reason}") from error

@@ -46,7 +46,7 @@ def export_run(config: Config, formats: Sequence[str], output: str | None) -> Pa
         directory.parent.mkdir(parents=True, exist_ok=True)
     task, data = load_run(config, reads_files=False)
     with explain_errors(config.tree, "model"), create_directory(directory, replaces=True) as temporary:
-        report = export_task(task, data, config.tree["model"]["_target_"], formats, temporary)
+        report = export_task(task, data, config.tree["model"]["_target_"], formats, temporary, config)
     for name, result in report["formats"].items():
         largest = result["largest_difference"]
         print_line(f"{directory / result['file']}: {name}, largest difference {largest:.1e}")
@@ -65,7 +65,9 @@ def check_directory(path: Path) -> None:
         raise ConfigError(f"export output: {path} has files that no export wrote; choose another directory")
 
 
-def export_task(task: Task, data: Dataset, model: str, formats: Sequence[str], directory: Path) -> dict[str, Any]:
+def export_task(
+    task: Task, data: Dataset, model: str, formats: Sequence[str], directory: Path, config: Config | None = None
+) -> dict[str, Any]:
     """Write the inference module of a task in each format, check the files, and write and return ``check.json``.
 
     Args:
@@ -74,6 +76,7 @@ def export_task(task: Task, data: Dataset, model: str, formats: Sequence[str], d
         model: Class path of the model.
         formats: Names of the formats.
         directory: Existing directory.
+        config: Configuration of the run of the task; None for a task that no run has saved.
 
     Raises:
         ConfigError: The model cannot be exported; the sentence says why.
@@ -82,7 +85,7 @@ def export_task(task: Task, data: Dataset, model: str, formats: Sequence[str], d
     signature = introspection.read_signature(model)
     modules = import_formats(formats)
     with silence_exporter():
-        exportable = make_exportable(task, data, signature.shapes if signature else "")
+        exportable = make_exportable(task, data, signature.shapes if signature else "", config)
         if any(module.NEEDS_PROGRAM for module in modules.values()):
             exportable = trace(exportable)
         formats_report = {name: _write_format(exportable, module, name, directory) for name, module in modules.items()}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from trainer.config.run_config import Config
 from trainer.core import rng
 from trainer.core.batch import Batch
 from trainer.core.dataset import Dataset
@@ -63,6 +64,7 @@ class Exportable:
         second_sizes: Other sizes that the module takes of each other dimension, at least one if it may change.
         fixed: Reason why the size of a dimension cannot change.
         traced: Program with symbolic sizes, once a format has asked for it.
+        config: Configuration of the run of the task; None for a task that no run has saved.
     """
 
     task: Task
@@ -73,6 +75,7 @@ class Exportable:
     second_sizes: dict[str, list[int]] = field(default_factory=dict)
     fixed: dict[str, str] = field(default_factory=dict)
     traced: ExportedProgram | None = None
+    config: Config | None = None
 
     @property
     def program(self) -> ExportedProgram:
@@ -119,13 +122,14 @@ def run_seeded(module: nn.Module, inputs: Inputs) -> Tensor:
         return output
 
 
-def make_exportable(task: Task, data: Dataset, model_shapes: str) -> Exportable:
+def make_exportable(task: Task, data: Dataset, model_shapes: str, config: Config | None = None) -> Exportable:
     """Return the inference module of a task with its inputs, and find the sizes that may change.
 
     Args:
         task: Task with the weights to export; it is moved to the CPU.
         data: Data set of the task, or what is stored of it.
         model_shapes: Shapes of the model.
+        config: Configuration of the run of the task; None for a task that no run has saved.
 
     Raises:
         ConfigError: The task or the model cannot be exported; the sentence says why.
@@ -137,7 +141,7 @@ def make_exportable(task: Task, data: Dataset, model_shapes: str) -> Exportable:
     declarations = inference.shapes or model_shapes, data.shapes
     dims = find_input_dims(inputs, *declarations)
     module = NamedForward(inference.module, tuple(inputs)).eval()
-    exportable = Exportable(task, module, inputs, dims, find_batch_dim(dims, *declarations))
+    exportable = Exportable(task, module, inputs, dims, find_batch_dim(dims, *declarations), config=config)
     _find_second_sizes(exportable)
     return exportable
 

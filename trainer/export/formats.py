@@ -22,7 +22,7 @@ class ExportFormat(Protocol):
     """Protocol of the modules that write a format.
 
     Attributes:
-        FILE: Name of the file.
+        FILE: Name of the file or folder.
         NEEDS_PROGRAM: Whether the module must be traced to a program first.
     """
 
@@ -58,6 +58,7 @@ FORMATS = {
     "safetensors": _Entry("safetensors_format", ("safetensors",), "safetensors"),
     "torch_export": _Entry("torch_export_format"),
     "onnx": _Entry("onnx_format", ("onnx", "onnxscript", "onnxruntime"), "onnx"),
+    "hub": _Entry("hub_format", ("safetensors",), "safetensors"),
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from trainer.engine import safetensors_file
 from trainer.export.exportable import Exportable, run_seeded
 from trainer.export.resizing import Inputs
 
@@ -23,10 +24,7 @@ def write(exportable: Exportable, directory: Path) -> None:
         exportable: The module.
         directory: Existing directory.
     """
-    from safetensors.torch import save_file
-
-    tensors = {name: value.detach().clone().contiguous() for name, value in exportable.task.model.state_dict().items()}
-    save_file(tensors, directory / FILE, metadata={"format": "pt", "version": str(FORMAT_VERSION)})
+    safetensors_file.write_tensors(directory / FILE, exportable.task.model.state_dict(), FORMAT_VERSION)
 
 
 def load(exportable: Exportable, directory: Path) -> Callable[[Inputs], Tensor]:

@@ -11,7 +11,7 @@ import torch
 from trainer.config.run_config import Config
 from trainer.core.dataset import Dataset
 from trainer.core.task import Task
-from trainer.engine import checkpoint, dataset_loading, device, factory
+from trainer.engine import dataset_loading, device, factory
 from trainer.engine.config_errors import explain_errors
 from trainer.runs import consistency
 
@@ -71,7 +71,7 @@ def load_task(config: Config, best: Mapping[str, Any], data: Dataset) -> Task:
     """
     with explain_errors(config.tree, "model"):
         task = factory.make_task(config.tree, data, config.names, best["run_metadata"].get("architecture"))
-    file = Path(config.run_dir) / checkpoint.BEST
+    file = consistency.find_best(Path(config.run_dir))
     consistency.load_weights(task, best, file)
     consistency.load_decisions(task, best, file)
     return task.eval()

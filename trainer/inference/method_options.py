@@ -26,7 +26,7 @@ def find_task_options(target: str, verb: str, method: str | None = None) -> dict
     Raises:
         ConfigError: The task has no such method; the message has the subcommands that it implements.
     """
-    methods, name = _read_methods(target), method or verb
+    methods, name = read_methods(target), method or verb
     if name not in methods:
         raise ConfigError(_describe_missing_method(verb, name, methods))
     return _without_arguments(methods[name])
@@ -38,7 +38,7 @@ def find_read_options(target: str) -> dict[str, Parameter]:
     Args:
         target: Class path of the data set.
     """
-    return _without_arguments(_read_methods(target).get("read_chunks", {}))
+    return _without_arguments(read_methods(target).get("read_chunks", {}))
 
 
 def reads_without_file(target: str) -> bool:
@@ -47,7 +47,7 @@ def reads_without_file(target: str) -> bool:
     Args:
         target: Class path of the data set.
     """
-    path = _read_methods(target).get("read_chunks", {}).get("path")
+    path = read_methods(target).get("read_chunks", {}).get("path")
     return path is not None and path.default is not None
 
 
@@ -75,7 +75,12 @@ def check_options(verb: str, options: Mapping[str, Any], parameters: Mapping[str
         raise ConfigError(*problems)
 
 
-def _read_methods(target: str) -> Mapping[str, Mapping[str, Parameter]]:
+def read_methods(target: str) -> Mapping[str, Mapping[str, Parameter]]:
+    """Return the parameters of each method of a class, by name.
+
+    Args:
+        target: Class path.
+    """
     signature = introspection.read_signature(target)
     return {} if signature is None else signature.parameters_by_method
 
@@ -89,6 +94,6 @@ def _describe_missing_method(verb: str, method: str, methods: Mapping[str, Any])
     forms = {"predict": "predict RUN input=PATH", "sample": "sample RUN", "score_rows": "score RUN input=PATH"}
     implemented = [f"train {form}" for name, form in forms.items() if name in methods]
     options = registry.list_options("task").values()
-    tasks = [option.name for option in options if option.class_path and method in _read_methods(option.class_path)]
+    tasks = [option.name for option in options if option.class_path and method in read_methods(option.class_path)]
     remedy = f"; use {' or '.join(implemented)}" if implemented else ""
     return f"the task of this run cannot {verb}; these can: {', '.join(tasks)}{remedy}"

@@ -16,7 +16,7 @@ from trainer.config.run_config import drop_runtime_keys
 from trainer.core.task import Task
 from trainer.engine import checkpoint, checkpoint_schema, renamed_state
 from trainer.engine.checkpoint import LAST
-from trainer.runs import recovery, run_dir, saved_run
+from trainer.runs import hub_folder, recovery, run_dir, saved_run
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import join_names
 
@@ -44,8 +44,10 @@ def check_run(path: Path, state: Mapping[str, Any], file: Path) -> None:
     results = recovery.read_results(path)
     config, saved_config = (drop_runtime_keys(secret_masking.mask_tree(tree)) for tree in (raw, metadata["config"]))
     problems = [
-        *_find_differences(path / run_dir.CONFIG_FILE, config, saved_config, file),
-        *_find_differences(path / run_dir.RESULTS_FILE, *_select_common_keys(results, metadata), file),
+        *_find_differences(recovery.find_file(path, run_dir.CONFIG_FILE), config, saved_config, file),
+        *_find_differences(
+            recovery.find_file(path, run_dir.RESULTS_FILE), *_select_common_keys(results, metadata), file
+        ),
     ]
     if problems:
         more = [f"and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
@@ -70,10 +72,17 @@ def _select_common_keys(
     return {key: results.get(key) for key in expected}, expected
 
 
+def find_best(path: Path) -> Path:
+    """Return the file of a run directory or hub folder with the best weights, which may not exist."""
+    return path / (hub_folder.WEIGHTS_FILE if hub_folder.is_hub_folder(path) else checkpoint.BEST)
+
+
 def load_best(path: Path) -> dict[str, Any]:
-    """Load the checkpoint of the best weights, checked as by ``check_run``."""
-    file = path / checkpoint.BEST
-    best = checkpoint.migrate_state(checkpoint.load_checkpoint(file), file)
+    """Load the state of the best weights of a run directory or hub folder, checked as by ``check_run``."""
+    file = find_best(path)
+    is_checkpoint = file.name == checkpoint.BEST
+    state = checkpoint.load_checkpoint(file) if is_checkpoint else hub_folder.load_state(path)
+    best = checkpoint.migrate_state(state, file)
     check_run(path, best, file)
     return best
 

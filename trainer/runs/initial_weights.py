@@ -10,7 +10,6 @@ from trainer.config.run_config import Config
 from trainer.core.dataset import Dataset
 from trainer.core.task import Task
 from trainer.engine import (
-    checkpoint,
     dataset_loading,
     factory,
     preprocessing_transfer,
@@ -19,12 +18,10 @@ from trainer.engine import (
     weight_transfer,
 )
 from trainer.engine.weight_source import WeightSource, check_tensors
-from trainer.runs import consistency, recovery
+from trainer.runs import consistency, hub_folder, recovery
 from trainer.utils.errors import ConfigError
 from trainer.utils.paths import describe_missing_path
 
-HUB_FILE = "model.safetensors"
-"""Weights in a folder of another program or of ``train export format=hub``."""
 FIT_HINT = "init_preprocessing=fit fits the preprocessing on this data instead of reusing that of the source"
 
 
@@ -53,22 +50,22 @@ def load_source(config: Config) -> WeightSource | None:
         return WeightSource(path, "file", safetensors_file.read_weights(path))
     if path.is_dir() and recovery.read_results(path):
         return _load_run(path)
-    if (path / HUB_FILE).is_file():
-        return WeightSource(path, HUB_FILE, safetensors_file.read_weights(path / HUB_FILE))
+    if (file := path / hub_folder.WEIGHTS_FILE).is_file():  # of another program
+        return WeightSource(path, file.name, safetensors_file.read_weights(file))
     if not path.exists():
         raise ConfigError(f"init_from: {describe_missing_path(path)}")
     is_in_run = path.is_file() and bool(recovery.read_results(path.parent))
     hint = f"; init_from={path.parent} takes the best weights of its run" if is_in_run else ""
     raise ConfigError(
         f"init_from: {path} is neither a run directory, nor a file FILE{safetensors_file.SUFFIX}, nor a folder with"
-        f" {HUB_FILE}{hint}"
+        f" {hub_folder.WEIGHTS_FILE}{hint}"
     )
 
 
 def _load_run(path: Path) -> WeightSource:
     """Load the best weights of a run, by which it is evaluated; an unfinished run has those of its validations."""
     status = recovery.read_results(path).get("status")
-    if not (path / checkpoint.BEST).exists():
+    if not consistency.find_best(path).exists():
         raise ConfigError(
             f"init_from: {path} ({status}) has no best weights, as no validation was completed; train resume {path}"
             " continues it"
@@ -79,7 +76,7 @@ def _load_run(path: Path) -> WeightSource:
         raise ConfigError(*(f"init_from: {problem}" for problem in error.problems)) from error
     status_text = "" if status == "finished" else f" so far, as the run is {status}"
     description = f"best weights, epoch {best['epoch']}{status_text}"
-    weights = check_tensors(best["task"], path / checkpoint.BEST)
+    weights = check_tensors(best["task"], consistency.find_best(path))
     data_options = best["run_metadata"]["config"].get("data")
     return WeightSource(
         path, description, weights, data_options if isinstance(data_options, Mapping) else {}, best["data"] or {}

@@ -1,4 +1,7 @@
-"""Results and configuration of a run whose files are lost, recovered from its newest checkpoint."""
+"""Results and configuration of a run that are not in files of their own: in a hub folder, or because they are lost.
+
+Lost ones are recovered from the newest checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,39 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config import migrations
-from trainer.runs import run_dir
+from trainer.runs import hub_folder, run_dir
 from trainer.utils.errors import UserError
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """Read the results of a run, from its newest checkpoint if the file is lost; empty if neither can be read."""
-    return run_dir.read_results(path) or _results_from_checkpoint(path)
+    """Read the results of a run, from its newest checkpoint if the file is lost; empty if neither can be read.
+
+    Raises:
+        ConfigError: The directory is a hub folder that cannot be read.
+    """
+    return run_dir.read_results(path) or hub_folder.read_results(path) or _results_from_checkpoint(path)
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read the configuration of a run whose ``config.yaml`` is lost from its newest checkpoint; empty without one."""
+    """Read the configuration of a run without ``config.yaml``, with its format version; empty if there is none.
+
+    Raises:
+        ConfigError: The directory is a hub folder that cannot be read.
+    """
+    if hub_folder.is_hub_folder(path):
+        return hub_folder.read_config(path)
     config = _load_checkpoint_metadata(path).get("config")
     return {migrations.KEY: migrations.FORMAT_VERSION} | config if isinstance(config, dict) else {}
+
+
+def find_file(path: Path, name: str) -> Path:
+    """Return the file of a run directory, or that of a hub folder which has its contents, for messages.
+
+    Args:
+        path: The directory.
+        name: Name of the file in a run directory.
+    """
+    return path / (hub_folder.CONFIG_FILE if hub_folder.is_hub_folder(path) else name)
 
 
 def _load_checkpoint_metadata(path: Path) -> dict[str, Any]:

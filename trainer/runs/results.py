@@ -102,9 +102,10 @@ class Result:
         values = recovery.read_results(path) | {"run_dir": str(path)}
         problems = find_problems(values)
         if problems:
-            file = path / (run_dir.RESULTS_FILE if run_dir.read_results(path) else run_dir.CHECKPOINT_FILES[0])
+            name = run_dir.RESULTS_FILE if run_dir.read_results(path) else run_dir.CHECKPOINT_FILES[0]
+            file = recovery.find_file(path, name)
             raise ConfigError(f"{file} is not a results file of a run: {'; '.join(problems[:MAX_PROBLEMS])}")
-        migrations.check_version(values.get(migrations.KEY, 1), path / run_dir.RESULTS_FILE)
+        migrations.check_version(values.get(migrations.KEY, 1), recovery.find_file(path, run_dir.RESULTS_FILE))
         return cls(**{name: values[name] for name in FIELD_TYPES if name in values})
 
     def write(self) -> None:
@@ -127,12 +128,15 @@ class Result:
         """Path of ``results.json``."""
         return Path(self.run_dir) / run_dir.RESULTS_FILE
 
-    def _to_json(self) -> str:
-        """Return JSON, with null for scores that are not finite, which ``run_dir.read_results`` reads as NaN."""
+    def to_plain_values(self) -> dict[str, Any]:
+        """Return values of JSON, with None for scores that are not finite, which ``run_dir.parse_results`` reads."""
         values = asdict(self)
         for name in run_dir.SCORE_GROUPS:
             values[name] = {key: value if math.isfinite(value) else None for key, value in values[name].items()}
-        return json.dumps(values, indent=2, allow_nan=False) + "\n"
+        return values
+
+    def _to_json(self) -> str:
+        return json.dumps(self.to_plain_values(), indent=2, allow_nan=False) + "\n"
 
     def update_progress(self, trainer: Trainer) -> None:
         """Update the position and the best scores from a trainer."""

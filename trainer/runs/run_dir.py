@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -218,8 +218,11 @@ def read_results(path: Path) -> dict[str, Any]:
         results = json.loads((path / RESULTS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    if not isinstance(results, dict):
-        return {}
+    return parse_results(results) if isinstance(results, dict) else {}
+
+
+def parse_results(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return results with NaN for null scores, and with the current names of their keys."""
     scores = {name: results[name] for name in SCORE_GROUPS if isinstance(results.get(name), dict)}
     return migrations.migrate_results(results) | {
         name: {key: math.nan if value is None else value for key, value in values.items()}

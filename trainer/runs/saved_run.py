@@ -1,4 +1,4 @@
-"""Saved runs: the configuration in a run directory, read back without importing torch."""
+"""Saved runs: the configuration in a run directory or hub folder, read back without importing torch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
     """Load and check the configuration of a run directory, which is data and not trusted.
 
     Args:
-        path: The run directory.
+        path: The run directory, or a hub folder.
         modules: Plugins of the run that may be imported.
 
     Raises:
@@ -46,10 +46,8 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
     names = dict(result.options)
     if not names.keys() <= {*OBJECT_GROUPS} or not names.keys() >= {*CORE_GROUPS}:
         present, expected = ", ".join(names), ", ".join(OBJECT_GROUPS)
-        raise ConfigError(
-            f"{path / run_dir.RESULTS_FILE} is not a results file of a run: it has options of {present},"
-            f" not of {expected}"
-        )
+        file = recovery.find_file(path, run_dir.RESULTS_FILE)
+        raise ConfigError(f"{file} is not a results file of a run: it has options of {present}, not of {expected}")
     tree, names = _with_defaults(tree, names)
     unnamed = plugins.find_undeclared_plugins(tree["plugins"], modules)
     if unnamed:
@@ -61,21 +59,22 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
         for key in secret_masking.find_masked_keys(tree)
     ]
     if problems:
-        raise ConfigError(*(f"{path / run_dir.CONFIG_FILE}: {problem}" for problem in problems))
+        file = recovery.find_file(path, run_dir.CONFIG_FILE)
+        raise ConfigError(*(f"{file}: {problem}" for problem in problems))
     flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})
     overrides = migrations.migrate_overrides(result.overrides, tree)
     return Config(tree, raw, names, overrides, str(path), str(path), flat, result.working_dir)
 
 
 def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read the configuration of a run directory, as written and resolved; a lost one from the newest checkpoint.
+    """Read the configuration of a run directory, as written and resolved; from another file if it has no own one.
 
     Raises:
         ConfigError: It does not exist, cannot be read, or is not a configuration.
     """
-    file = path / run_dir.CONFIG_FILE
+    file = recovery.find_file(path, run_dir.CONFIG_FILE)
     try:
-        if os.path.lexists(file):
+        if file.name == run_dir.CONFIG_FILE and os.path.lexists(file):
             yaml_limits.read_yaml(file)
             loaded = OmegaConf.load(file)
         else:
@@ -93,16 +92,22 @@ def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return raw, tree
 
 
+def read_global_defaults() -> dict[str, Any]:
+    """Read the built-in values of the global keys."""
+    return _read_yaml(get_builtin_dir() / "train.yaml")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path), resolve=False))
+
+
 def _with_defaults(tree: dict[str, Any], names: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     """Add the global keys and groups that did not exist when a configuration was saved, with their defaults."""
 
-    def read(path: Path) -> dict[str, Any]:
-        return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path), resolve=False))
-
-    defaults = read(get_builtin_dir() / "train.yaml")
+    defaults = read_global_defaults()
     default_options = {group: registry.get_default_option(group) for group in OBJECT_GROUPS if group not in names}
     lists = {group: registry.get_default_option(group) for group in LIST_GROUPS if group not in tree}
     options = default_options | lists
-    groups = {group: read(get_builtin_dir() / group / f"{name}.yaml") for group, name in options.items()}
+    groups = {group: _read_yaml(get_builtin_dir() / group / f"{name}.yaml") for group, name in options.items()}
     flat = {key: defaults[key] for key in Settings.__dataclass_fields__ if key not in tree}
     return flat | groups | tree, {**names, **default_options}
