@@ -13,18 +13,19 @@ from trainer.utils.errors import ConfigError
 SUFFIX = ".safetensors"
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], version: int) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], version: int | None = None) -> None:
     """Write tensors by name; those that share memory are written separately.
 
     Args:
         path: The file.
         tensors: Tensors by name.
-        version: Version of the format, which is written as metadata.
+        version: Version of the format, which is written as metadata; with None, equal tensors make equal files.
     """
     from safetensors.torch import save_file
 
     separate = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-    save_file(separate, path, metadata={"format": "pt", "version": str(version)})
+    # The package writes several entries in random order.
+    save_file(separate, path, metadata={"format": "pt"} | ({} if version is None else {"version": str(version)}))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

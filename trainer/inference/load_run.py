@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from trainer.core.dataset import Dataset
 from trainer.core.task import Task
 from trainer.engine import dataset_loading, device, factory
 from trainer.engine.config_errors import explain_errors
-from trainer.runs import consistency
+from trainer.runs import consistency, hub_folder
+from trainer.utils.errors import ConfigError, UserError
 
 
 def load_run(config: Config, *, reads_files: bool = True, to_score: bool = False) -> tuple[Task, Dataset]:
@@ -55,7 +57,8 @@ def load_data(config: Config, best: Mapping[str, Any], *, reads_files: bool) -> 
         ConfigError: The data has changed or cannot be read.
     """
     load = dataset_loading.reload_dataset if reads_files else dataset_loading.restore_dataset
-    return load(config, best["data"])
+    with _refuse_invalid_values(config):
+        return load(config, best["data"])
 
 
 def load_task(config: Config, best: Mapping[str, Any], data: Dataset) -> Task:
@@ -69,12 +72,33 @@ def load_task(config: Config, best: Mapping[str, Any], data: Dataset) -> Task:
     Raises:
         ConfigError: The weights do not fit the model, or the decisions do not fit the task.
     """
-    with explain_errors(config.tree, "model"):
+    with _refuse_invalid_values(config), explain_errors(config.tree, "model"):
         task = factory.make_task(config.tree, data, config.names, best["run_metadata"].get("architecture"))
     file = consistency.find_best(Path(config.run_dir))
     consistency.load_weights(task, best, file)
     consistency.load_decisions(task, best, file)
     return task.eval()
+
+
+@contextmanager
+def _refuse_invalid_values(config: Config) -> Iterator[None]:
+    """Convert errors inside the block, which are caused by the values of a hub folder that anyone can have written.
+
+    Those of a run directory are the values that this package has saved, so that an error is its own.
+
+    Raises:
+        ConfigError: The values of a hub folder are not those of a run.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        path = Path(config.run_dir)
+        if not hub_folder.is_hub_folder(path):
+            raise
+        reason = next(iter(str(error).splitlines()), "")[:200]
+        raise ConfigError(f"{path}: its values are not those of a run ({type(error).__name__}: {reason})") from error
 
 
 def _attach_feature_network(config: Config, best: Mapping[str, Any], data: Dataset) -> None:

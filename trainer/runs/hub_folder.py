@@ -77,10 +77,10 @@ def load_state(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError(f"{path / CONFIG_FILE}: state: {error}") from error
     metadata = state.get("run_metadata")
-    if isinstance(metadata, dict):
-        config = {key: value for key, value in content["config"].items() if key != migrations.KEY}
-        state["run_metadata"] = {**metadata, "config": config}
-    return {**state, "task": weights}
+    if not isinstance(metadata, dict) or "config" in metadata or "task" in state:
+        raise ConfigError(f"{path / CONFIG_FILE}: state is not what a run saves there")
+    config = {key: value for key, value in content["config"].items() if key != migrations.KEY}
+    return {**state, "task": weights, "run_metadata": {**metadata, "config": config}}
 
 
 def write(path: Path, results: Mapping[str, Any], state: Mapping[str, Any]) -> None:
@@ -104,7 +104,7 @@ def write(path: Path, results: Mapping[str, Any], state: Mapping[str, Any]) -> N
     except ValueError as error:
         raise ConfigError(f"the state of this run cannot be written to {CONFIG_FILE}: {error}") from error
     assert not any(name.startswith("/") for name in state["task"])
-    safetensors_file.write_tensors(path / WEIGHTS_FILE, {**state["task"], **tensors}, FORMAT_VERSION)
+    safetensors_file.write_tensors(path / WEIGHTS_FILE, {**state["task"], **tensors})
     content = {
         "library": LIBRARY,
         migrations.KEY: FORMAT_VERSION,

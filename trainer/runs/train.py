@@ -21,6 +21,7 @@ from trainer.engine.dataloader import Loader
 from trainer.engine.trainer import Trainer
 from trainer.runs import (
     consistency,
+    hub_folder,
     initial_weights,
     matching_run,
     run_artifacts,
@@ -85,9 +86,12 @@ def resume_run(saved_config: Config) -> Result:
     """Resume a saved run, with the same results to the bit as without the interruption; complete a finished run.
 
     Raises:
-        ConfigError: The last checkpoint is damaged; the user must decide whether to resume from the previous one.
+        ConfigError: The last checkpoint is damaged; the user must decide whether to resume from the previous one. Or
+            it is a hub folder, which has none.
     """
     path = Path(saved_config.run_dir)
+    if hub_folder.is_hub_folder(path):
+        raise ConfigError(f"{path} is a hub folder, which cannot be resumed; init_from={path} starts from its weights")
     if run_dir.read_results(path).get("status") == "finished":
         return complete_run(saved_config, path)
     return execute_run(saved_config, path, fall_back=False)
