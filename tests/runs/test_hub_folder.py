@@ -173,13 +173,14 @@ def test_changed_configuration_is_refused(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("{", "not JSON"),
+        ('{"library": "train-zoo"', "not JSON"),
         ('{"library": "train-zoo", "x": NaN}', "NaN is not a value of JSON"),
         ('{"library": "train-zoo", "x": ' + "[" * 100_000 + "]" * 100_000 + "}", "not JSON: .*recursion"),
         ('{"library": "train-zoo", "x": ' + "9" * 5000 + "}", "not JSON: .*digits"),
-        ("\udc80", "not JSON: .*utf-8"),
+        ('{"library": "train-zoo", "\udc80": 0}', "not JSON: .*utf-8"),
+        ('{"x": {"library": "train-zoo"}}', "is not a run directory"),
     ],
-    ids=["incomplete", "NaN", "deep", "long number", "not UTF-8"],
+    ids=["incomplete", "NaN", "deep", "long number", "not UTF-8", "inside"],
 )
 def test_text_that_is_no_json_is_refused(folder: Path, text: str, match: str) -> None:
     (folder / "config.json").write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -268,7 +269,7 @@ def test_errors_of_a_run_directory_are_not_taken_for_its_values(trained: Path, m
     monkeypatch.setattr("trainer.engine.dataset_state.restore_from_state", fail)
     with pytest.raises(KeyError):
         trainer.load(trained / "run")
-    with pytest.raises(ConfigError, match="its values are not those of a run .KeyError: 'a bug'"):
+    with pytest.raises(ConfigError, match=r"its values are not those of a run .KeyError: 'a bug'"):
         trainer.load(trained / "hub")
 
 

@@ -65,6 +65,7 @@ def describe_use(model: TrainedModel) -> list[str]:
         commands.append(f"train score {FOLDER}{input_word}")
     lines = _make_block([*commands, f"train export {FOLDER} format=torch_export"])
     lines += ["", "The file has these columns:", "", *_make_block(_make_file(model))] if rows else []
+    code = code or ["network = model.task.model"]
     return [*lines, "", *_make_block(["import trainer", "", f'model = trainer.load("{FOLDER}")', *code], "python")]
 
 

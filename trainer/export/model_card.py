@@ -17,6 +17,7 @@ from trainer.inference.trained_model import TrainedModel
 from trainer.metrics import registry
 from trainer.metrics.registry import find_metric
 from trainer.runs.results import Result
+from trainer.utils import digests
 from trainer.utils.text import escape_markdown, format_count, join_names
 from trainer.viz.score_tables import format_decisions, format_number
 
@@ -42,18 +43,16 @@ def make_card(model: TrainedModel, result: Result, data_state: Mapping[str, Any]
 
 
 def _make_front_matter(result: Result) -> str:
-    """Return the test scores as a ``model-index``; nothing for a run that was not tested."""
-    metrics = [
-        {"type": name, "name": f"Test {registry.get_label(name)}", "value": value}
-        for name, value in result.test.items()
-        if math.isfinite(value)
-    ]
-    if not metrics:
-        return ""
+    """Return the scores as a ``model-index``, those of the validation rows for a run that was not tested."""
+    split, split_scores = ("test", result.test) if result.test else ("validation", result.val)
     scores = {
         "task": {"type": result.task, "name": result.task},
-        "dataset": {"type": result.data, "name": result.data, "split": "test"},
-        "metrics": metrics,
+        "dataset": {"type": result.data, "name": result.data, "split": split},
+        "metrics": [
+            {"type": name, "name": f"{registry.get_label(name)} of the {split} rows", "value": value}
+            for name, value in split_scores.items()
+            if math.isfinite(value)
+        ],
     }
     index = {"model-index": [{"name": f"{result.model}-{result.data}", "results": [scores]}]}
     return f"---\n{yaml.safe_dump(index, sort_keys=False, allow_unicode=True)}---\n\n"
@@ -72,11 +71,10 @@ def _describe_scores(result: Result) -> list[str]:
         better = "" if metric is None else "higher" if metric.higher_is_better else "lower"
         return name, better, *(format_number(scores[name]) if name in scores else "" for scores in groups)
 
-    if not result.test:
-        return [f"The run is {result.status}: it has no test scores."]
     header = ("metric", "better", "test rows", "baseline", "best possible", "validation rows")
     return [
-        *_make_table(header, [make_row(name) for name in result.test]),
+        *([] if result.test else [f"The run is {result.status}: it was not tested.", ""]),
+        *_make_table(header, [make_row(name) for name in result.test or result.val]),
         "",
         "The baseline is a trivial predictor. The best possible score is a bound that no model can beat on average,"
         " where it is known. The scores are those of one seed; their spread over seeds is not part of them.",
@@ -96,11 +94,17 @@ def _describe_training(result: Result) -> list[str]:
 
 
 def _describe_data(model: TrainedModel, result: Result, data_state: Mapping[str, Any]) -> list[str]:
-    contents = data_state["contents"]
+    contents, has_rows = data_state["contents"], data_state["excerpts"]["train"]["is_divisible"]
+    (digest,) = digests.digest_parts({"data": [data_state]}).values()
+    sizes = {name: size for name, size in model.data.info.sizes.items() if isinstance(size, int)}
     rows = {
         "data set": result.data,
-        "rows": f"{contents['rows']:,} for training, validation and test",
-        "fingerprint": result.data_digest or "none: the options of the data set determine its rows",
+        "rows": f"{contents['rows']:,} of training, validation and test"
+        if has_rows
+        else "one example, such as a graph",
+        "fingerprint of the files": result.data_digest or "none, as no own files were read",
+        "digest of encodings and first rows": digest,
+        "sizes": join_names(f"{name} {size}" for name, size in sizes.items()),
     }
     names = {"columns": contents["columns"], "classes": model.class_names}
     rows |= {key: join_names(map(str, values)) for key, values in names.items() if len(values)}
@@ -112,8 +116,11 @@ def _describe_limits(model: TrainedModel, result: Result, data_state: Mapping[st
     if len(model.class_names):
         lines.append("Every row gets one of the classes above, also one that belongs to none of them.")
     lines += describe_inputs(model)
-    decided = "Fitted on the validation rows: " + format_decisions(result.decisions) if result.decisions else ""
-    lines.append(f"{decided or 'No threshold, temperature or coverage was fitted'}.")
+    if result.decisions:
+        decisions = escape_markdown(format_decisions(result.decisions))
+        lines.append(f"Predictions use what was fitted on the validation rows: {decisions}.")
+    elif len(model.class_names):
+        lines.append("The label is the most probable class; no threshold and no calibration was fitted.")
     lines += _describe_private_parts(data_state)
     return [f"- {line}" for line in lines]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from trainer.utils.errors import ConfigError
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 LIBRARY = "train-zoo"
 """Value of ``library``, by which a folder is told from those of other programs."""
+_LIBRARY_PATTERN = re.compile(rb'"library"\s*:\s*"%s"' % LIBRARY.encode())
 FORMAT_VERSION = 1
 MAX_CONFIG_BYTES = 1 << 28
 """Maximum size of ``config.json``; vocabularies of a million words are smaller."""
@@ -32,22 +34,33 @@ _KINDS = {"library": str, migrations.KEY: int, "weights_sha256": str, "config": 
 
 
 def is_hub_folder(path: Path) -> bool:
-    """Return whether a directory is a hub folder, and not a run directory.
+    """Return whether a directory is a hub folder: neither a run directory, nor a folder of another program."""
+    file = path / CONFIG_FILE
+    if not os.path.isfile(file) or any(os.path.lexists(path / name) for name in run_dir.IDENTIFYING_FILES):
+        return False
+    try:
+        with open(file, "rb") as stream:
+            return _LIBRARY_PATTERN.search(stream.read(MAX_CONFIG_BYTES)) is not None
+    except OSError:
+        return False
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Read the results of the run of a hub folder; empty if it is none.
 
     Raises:
         ConfigError: It is one, but cannot be read.
     """
-    return bool(_read(path))
-
-
-def read_results(path: Path) -> dict[str, Any]:
-    """Read the results of the run of a hub folder; empty if it is none."""
     content = _read(path)
     return run_dir.parse_results(content["results"]) if content else {}
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read the configuration of the run of a hub folder, with its format version; empty if it is none."""
+    """Read the configuration of the run of a hub folder, with its format version; empty if it is none.
+
+    Raises:
+        ConfigError: It is one, but cannot be read.
+    """
     config: dict[str, Any] = _read(path).get("config", {})
     return config
 
@@ -123,14 +136,14 @@ def _compute_sha256(path: Path) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Read ``config.json``; empty in a run directory, and in a folder of another program.
+    """Read ``config.json``; empty if the directory is no hub folder.
 
     Raises:
         ConfigError: It is not JSON or too large, or is invalid.
     """
-    file = path / CONFIG_FILE
-    if not os.path.isfile(file) or any(os.path.lexists(path / name) for name in run_dir.IDENTIFYING_FILES):
+    if not is_hub_folder(path):
         return {}
+    file = path / CONFIG_FILE
     if (size := os.path.getsize(file)) > MAX_CONFIG_BYTES:
         raise ConfigError(f"{file}: {size:,} bytes; that of a run has at most {MAX_CONFIG_BYTES:,}")
     constants: list[str] = []
