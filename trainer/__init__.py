@@ -246,7 +246,7 @@ def load(run: str | Path, device: str = "auto", plugins: Sequence[str] = ()) -> 
     It needs neither the training data nor Hydra, and leaves random states and the number of threads as they are.
 
     Args:
-        run: Run directory, such as ``outputs/latest``.
+        run: Run directory, such as ``outputs/latest``, or hub folder of ``train export format=hub``.
         device: Device of the model: ``auto``, ``cpu``, ``cuda``, ...
         plugins: Modules of your own classes that the run was trained with.
 

@@ -269,7 +269,7 @@ def load(path: Path, device_name: str, plugins: Sequence[str] = ()) -> TrainedMo
     """Load the model of a saved run.
 
     Args:
-        path: Run directory.
+        path: Run directory or hub folder.
         device_name: Device of the model, such as ``cpu``, ``cuda`` or ``auto``.
         plugins: Plugins of the run that may be imported.
 
