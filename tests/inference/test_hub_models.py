@@ -57,14 +57,13 @@ def test_folder_computes_what_its_run_computed(name: str, tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     shutil.copytree(STORED / name, "run")
     model = trainer.load("run", "cpu")
-    folder = export_hub(Path("run"), tmp_path / "hub")
+    folder = export_hub(Path("run"), tmp_path / "exported")
     shutil.rmtree("run")
-    assert_same(trainer.load(folder.rename("moved"), "cpu"), model)
-    card = Path("moved/README.md").read_text()
+    assert_same(trainer.load(folder.rename("hub"), "cpu"), model)
+    card = Path("hub/README.md").read_text()
     assert card.startswith("---\nmodel-index:\n")
-    code = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    assert len(code) == 1
-    assert 'trainer.load("hub")' in code[0]
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    exec(code.partition("predictions = " if "PATH" in code else "\0")[0])
 
 
 @pytest.mark.slow

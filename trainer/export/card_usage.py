@@ -56,8 +56,8 @@ def describe_use(model: TrainedModel) -> list[str]:
     if "predict" in methods:
         commands.append(f"train predict {FOLDER}{input_word}")
         if rows or has_file:
-            method = "forecast" if "horizon" in model.data.info.sizes else "predict"
-            code.append(f"predictions = model.{method}({rows or 'PATH'})")
+            method = "predict" if model.data.has_independent_rows else "forecast"
+            code.append(f"predictions = model.{method}({rows or repr('PATH')})")
     if "sample" in methods:
         commands.append(f"train sample {FOLDER}")
         code.append("samples = model.sample()")
@@ -87,9 +87,9 @@ def _get_columns(model: TrainedModel) -> Mapping[str, Any]:
 
 
 def _make_rows(model: TrainedModel) -> str:
-    """Return Python code of a list with an example row; empty unless rows have columns."""
+    """Return Python code of a list with an example row; empty unless rows have columns and one is enough."""
     columns = _get_columns(model)
-    return repr([_make_row(columns)]) if columns else ""
+    return repr([_make_row(columns)]) if columns and model.data.has_independent_rows else ""
 
 
 def _make_row(columns: Mapping[str, Any]) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def _describe_data(model: TrainedModel, result: Result, data_state: Mapping[str,
 def _describe_limits(model: TrainedModel, result: Result, data_state: Mapping[str, Any]) -> list[str]:
     lines = ["The scores hold for rows drawn like those of training; for other rows nothing was measured."]
     if len(model.class_names):
-        lines.append("Every row gets one of the classes above, also one that belongs to none of them.")
+        lines.append("Every prediction is one of the classes above, also for an input that belongs to none of them.")
     lines += describe_inputs(model)
     if result.decisions:
         decisions = escape_markdown(format_decisions(result.decisions))
