@@ -228,3 +228,12 @@ def test_card_of_an_untested_run_has_the_scores_of_validation(export: Path) -> N
     assert index["dataset"]["split"] == "validation"
     assert {metric["type"]: metric["value"] for metric in index["metrics"]} == result.val
     assert "The run is interrupted: it was not tested." in text
+
+
+def test_card_of_a_model_of_plugins_names_their_modules(export: Path) -> None:
+    model = load_model(export / "hub", "cpu")
+    model.config = replace(model.config, settings=replace(model.config.settings, plugins=["mine", "other"]))
+    text = model_card.make_card(model, Result.read(export / "hub"), hub_folder.load_state(export / "hub")["data"])
+    assert "It needs classes of the modules mine, other, which are not part of the files." in text
+    assert "train predict hub input=rows.csv plugins=[mine,other]" in text
+    assert "trainer.load(\"hub\", plugins=['mine', 'other'])" in text

@@ -19,17 +19,18 @@ MAX_EXAMPLES = 3
 
 
 def describe_inputs(model: TrainedModel) -> list[str]:
-    """Return sentences about the inputs that are refused.
+    """Return sentences about the inputs that are refused, and about code that is needed.
 
     Args:
         model: The model.
     """
-    columns = _get_columns(model)
+    columns, plugins = _get_columns(model), model.config.settings.plugins
+    lines = [f"It needs classes of the modules {join_names(plugins)}, which are not part of the files."] * bool(plugins)
     if not columns:
-        lines = ["Inputs of another kind or size than those of training are refused with the reason."]
+        lines.append("Inputs of another kind or size than those of training are refused with the reason.")
         return lines if _reads_files(model) else [*lines, "Only the rows of the data set itself can be predicted."]
     required = join_names(map(escape_markdown, columns))
-    lines = [f"These columns are required, and further ones are ignored: {required}. A missing one is refused."]
+    lines.append(f"These columns are required, and further ones are ignored: {required}. A missing one is refused.")
     numbers = [name for name, cell in columns.items() if "examples" not in cell]
     lines += ["A cell of a number that cannot be read is refused with its row and column."] * bool(numbers)
     categories = [
@@ -50,6 +51,7 @@ def describe_use(model: TrainedModel) -> list[str]:
         model: The model.
     """
     methods = method_options.read_methods(model.config.tree["task"]["_target_"])
+    plugins = model.config.settings.plugins
     commands, code = [], []
     rows, has_file = _make_rows(model), _reads_files(model)
     input_word = " input=rows.csv" if rows else " input=PATH" if has_file else ""
@@ -63,10 +65,12 @@ def describe_use(model: TrainedModel) -> list[str]:
         code.append("samples = model.sample()")
     if "score_rows" in methods:
         commands.append(f"train score {FOLDER}{input_word}")
-    lines = _make_block([*commands, f"train export {FOLDER} format=torch_export"])
+    commands.append(f"train export {FOLDER} format=torch_export")
+    lines = _make_block([f"{command} plugins=[{','.join(plugins)}]" if plugins else command for command in commands])
     lines += ["", "The file has these columns:", "", *_make_block(_make_file(model))] if rows else []
     code = code or ["network = model.task.model"]
-    return [*lines, "", *_make_block(["import trainer", "", f'model = trainer.load("{FOLDER}")', *code], "python")]
+    arguments = f'"{FOLDER}"' + (f", plugins={list(plugins)}" if plugins else "")
+    return [*lines, "", *_make_block(["import trainer", "", f"model = trainer.load({arguments})", *code], "python")]
 
 
 def _make_block(lines: list[str], language: str = "") -> list[str]:
