@@ -32,7 +32,7 @@ import torch
 
 from tests.helpers import mutations
 from tests.helpers.bases import BASES, SHORT, write_files
-from tests.helpers.run_folders import foreign, runs, states
+from tests.helpers.run_folders import foreign, hub_folders, runs, states
 from trainer.cli import main as cli
 from trainer.config import compose, plugins, registry
 from trainer.utils.errors import UserError
@@ -129,7 +129,7 @@ def texts(rng: random.Random) -> list[str]:
 
 
 KINDS: dict[str, Callable[[random.Random], list[str]]] = {
-    kind.__name__: kind for kind in (overrides, folders, tables, pictures, texts, runs, states, foreign)
+    kind.__name__: kind for kind in (overrides, folders, tables, pictures, texts, runs, states, foreign, hub_folders)
 }
 REFUSED = {"foreign"}
 """Kinds whose every case must be refused."""

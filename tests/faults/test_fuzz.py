@@ -24,6 +24,7 @@ CASES = {
     "runs": 16,
     "states": 30,
     "foreign": 30,
+    "hub_folders": 24,
 }
 
 

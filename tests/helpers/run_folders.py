@@ -90,6 +90,29 @@ def foreign(rng: random.Random) -> list[str]:
     return ["evaluate", "run"] if rng.random() < 0.5 else ["show", "run"]
 
 
+def hub_folders(rng: random.Random) -> list[str]:
+    """Corrupt bytes of files of a hub folder, or change values that stay readable; return a command."""
+    base = rng.choice(["mlp", "text", "csv", "vae"])
+    shutil.copytree(export_base(base), "run")
+    if rng.random() < 0.4:
+        mutations.mutate_file(rng, Path("run", rng.choice(["config.json", "model.safetensors"])))
+    for _ in range(rng.randrange(1, 3)):
+        with contextlib.suppress(ValueError):  # no JSON anymore
+            edit_values(rng, Path("run", "config.json"))
+    return choose_command(rng, base)
+
+
+def export_base(base: str) -> Path:
+    """Return the hub folder of a run of a base, exported once."""
+    key = ("hub", base)
+    if key not in RUNS:
+        folder = Path(tempfile.mkdtemp())
+        with contextlib.redirect_stdout(io.StringIO()):
+            main.run_command(["export", str(train_base(base)), "format=hub", f"output={folder}/export"])
+        RUNS[key] = folder / "export" / "hub"
+    return RUNS[key]
+
+
 def choose_command(rng: random.Random, base: str) -> list[str]:
     """Return a command that reads the directory ``run`` of a base."""
     verb = rng.choice(
