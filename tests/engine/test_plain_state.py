@@ -70,5 +70,5 @@ def test_invalid_marks_are_refused(value: Any) -> None:
 
 
 def test_tensor_that_no_value_names_is_refused() -> None:
-    with pytest.raises(ValueError, match="no value refers to the tensor /b"):
+    with pytest.raises(ValueError, match="no value refers to the tensor '/b'"):
         plain_state.join_tensors({"$tensor": "/a"}, {"/a": torch.zeros(1), "/b": torch.zeros(1)})

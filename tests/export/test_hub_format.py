@@ -137,19 +137,21 @@ def test_folder_has_no_directory_of_this_machine(trained: Path, export: Path) ->
     assert not {"device", "data_dir", "logger", "num_workers"} & content["config"].keys()
 
 
-def make_config(trained: Path, **values: Mapping[str, Any]) -> dict[str, Any]:
+def make_config(trained: Path, **values: Any) -> dict[str, Any]:
+    """Return the configuration that is written of the run with other values of keys or of nodes."""
     config = saved_run.load(trained / "run")
-    raw = {group: {**config.raw[group], **node} for group, node in values.items()}
+    raw = {key: {**config.raw[key], **value} if isinstance(value, dict) else value for key, value in values.items()}
     return hub_format.make_portable_config(replace(config, raw={**config.raw, **raw}))
 
 
 def test_values_of_the_environment_and_secrets_are_left_out(trained: Path) -> None:
-    assert make_config(trained, data={"data_dir": None})["data"]["data_dir"] is None
+    assert make_config(trained, data={"data_dir": "/x"})["data"]["data_dir"] is None
+    assert make_config(trained, init_from="/home/me/run")["init_from"] == "run"
     assert make_config(trained, logger={"wandb": {"entity": "${oc.env:NAME}"}}).get("logger") is None
     assert make_config(trained, callbacks={"x": {"api_key": "abc"}})["callbacks"]["x"]["api_key"] == "***"
     assert make_config(trained, data={"path": "${oc.env:HOME}/rows.csv"})["data"]["path"].endswith(".csv")
     assert make_config(trained, data={"delimiter": "/"})["data"]["delimiter"] == "/"
-    with pytest.raises(ConfigError, match=r"format=hub: model.dropout depends on the environment"):
+    with pytest.raises(ConfigError, match=r"format=hub: model.dropout: a value of the environment"):
         make_config(trained, model={"dropout": "${oc.env:DROPOUT}"})
 
 

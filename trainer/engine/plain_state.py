@@ -16,6 +16,8 @@ from typing import Any
 
 from torch import Tensor
 
+from trainer.utils.text import shorten_repr
+
 MARK = "$"
 TENSOR, TUPLE, FLOAT, ITEMS = (f"{MARK}{name}" for name in ("tensor", "tuple", "float", "items"))
 NON_FINITE = {repr(value): value for value in (math.nan, math.inf, -math.inf)}
@@ -80,7 +82,7 @@ def join_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     remaining = dict(tensors)
     joined = _join(value, remaining)
     if remaining:
-        raise ValueError(f"no value refers to the tensor {min(remaining)}")
+        raise ValueError(f"no value refers to the tensor {shorten_repr(min(remaining))}")
     return joined
 
 
@@ -108,4 +110,6 @@ def _join_marked(mark: str, node: dict[str, Any], tensors: dict[str, Tensor]) ->
             pairs = _join(content, tensors)
             if all(isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], KEY_TYPES) for pair in pairs):
                 return dict(pairs)
-    raise ValueError(f"{mark} has a value that no run saves there, or names a tensor that is missing or used twice")
+    raise ValueError(
+        f"{shorten_repr(mark)} has a value that no run saves there, or names a tensor that is missing or used twice"
+    )

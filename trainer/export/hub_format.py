@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.config import introspection, secret_masking
-from trainer.config.run_config import RUNTIME_ONLY_KEYS, Config, repeats_runtime_key
+from trainer.config import init_keys, introspection, secret_masking
+from trainer.config.run_config import RUNTIME_ONLY_KEYS, Config
 from trainer.core.task import Task
 from trainer.export import model_card
 from trainer.export.exportable import Exportable, run_seeded
 from trainer.export.resizing import Inputs
 from trainer.inference import trained_model
 from trainer.inference.trained_model import TrainedModel
-from trainer.runs import consistency, hub_folder, saved_run
+from trainer.runs import consistency, hub_folder
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError, ExportError
 from trainer.utils.text import join_names
@@ -110,19 +110,16 @@ def make_portable_config(config: Config) -> dict[str, Any]:
     Raises:
         ConfigError: A value depends on the environment.
     """
-    raw = secret_masking.mask_tree(config.raw)
-    defaults = saved_run.read_global_defaults()
-    data_paths = introspection.find_data_paths(config.tree["data"]["_target_"])
-    portable = {key: value for key, value in raw.items() if key not in RUNTIME_ONLY_KEYS}
-    for group, node in portable.items():
-        if isinstance(node, Mapping):
-            repeated = {key: defaults[key] for key, value in node.items() if repeats_runtime_key(key, value, raw)}
-            portable[group] = {**node, **repeated}
-    names = {key: _get_name(config.tree["data"][key]) for key in data_paths if key in portable["data"]}
-    portable = _drop_directories({**portable, "data": {**portable["data"], **names}})
+    portable = secret_masking.mask_tree(config.raw)
+    portable = _drop_directories({key: value for key, value in portable.items() if key not in RUNTIME_ONLY_KEYS})
+    node, keys = portable["data"], introspection.find_data_paths(config.tree["data"]["_target_"])
+    node |= {key: _get_name(config.tree["data"][key]) for key in keys if node.get(key)}
+    node |= dict.fromkeys({"data_dir"} & node.keys())
+    if source := portable.get(init_keys.SOURCE_KEY):
+        portable[init_keys.SOURCE_KEY] = _get_name(source)
     if references := sorted(_find_references(portable)):
         raise ConfigError(
-            f"format={FILE}: {join_names(references)} depends on the environment, which a folder for others has not"
+            f"format={FILE}: {join_names(references)}: a value of the environment, which other machines do not have"
         )
     return portable
 
@@ -133,13 +130,12 @@ def _drop_directories(value: Any) -> Any:
         return {key: _drop_directories(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_drop_directories(item) for item in value]
-    return _get_name(value) if isinstance(value, str) and os.path.exists(os.path.expanduser(value)) else value
+    path = os.path.expanduser(value) if isinstance(value, str) else ""
+    return _get_name(path) or value if os.path.isabs(path) and os.path.exists(path) else value
 
 
-def _get_name(path: Any) -> Any:
-    """Return the last part of an absolute path; anything else is returned as it is."""
-    is_absolute = isinstance(path, str) and os.path.isabs(os.path.expanduser(path))
-    return (os.path.basename(os.path.normpath(path)) or path) if is_absolute else path
+def _get_name(path: str) -> str:
+    return os.path.basename(os.path.abspath(path))
 
 
 def _find_references(value: Any, key: str = "") -> list[str]:

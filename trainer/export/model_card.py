@@ -7,7 +7,7 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -121,16 +121,15 @@ def _describe_limits(model: TrainedModel, result: Result, data_state: Mapping[st
         lines.append(f"Predictions use what was fitted on the validation rows: {decisions}.")
     elif len(model.class_names):
         lines.append("The label is the most probable class; no threshold and no calibration was fitted.")
-    lines += _describe_private_parts(data_state)
-    return [f"- {line}" for line in lines]
+    return [f"- {line}" for line in [*lines, _describe_private_parts(data_state)]]
 
 
-def _describe_private_parts(data_state: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what the files contain of the training data, for whoever publishes them."""
+def _describe_private_parts(data_state: Mapping[str, Any]) -> str:
+    """Return what the files contain of the training data, for whoever publishes them."""
     excerpt = data_state["excerpts"]["train"]
     count = len(excerpt["index"])
     held = f"the first {format_count(count, 'row')} of training" if excerpt["is_divisible"] else "a whole example"
-    yield (
+    return (
         f"The files hold a part of the data: {held} as encoded, with names of files, columns, categories and words."
         " Publish them only if you may publish these."
     )

@@ -15,9 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer.config import migrations, yaml_limits
+from trainer.config import introspection, migrations, yaml_limits
+from trainer.config.run_config import RUNTIME_ONLY_KEYS
 from trainer.runs import run_dir
 from trainer.utils.errors import ConfigError
+from trainer.utils.text import shorten_repr
 
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
 LIBRARY = "train-zoo"
@@ -63,6 +65,25 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     config: dict[str, Any] = _read(path).get("config", {})
     return config
+
+
+def find_path_problems(data: Mapping[str, Any]) -> list[str]:
+    """Return the problems of the paths in a configuration, which names files without their directories.
+
+    A folder of others must not choose which files are read, or where data sets are downloaded.
+
+    Args:
+        data: Keys of the data set, already checked.
+    """
+    keys = introspection.find_data_paths(data["_target_"])
+    values = {key: data[key] for key in keys if isinstance(data.get(key), str)}
+    problems = [
+        f"data.{key}: {value!r} given; a hub folder names files without their directories"
+        for key, value in values.items()
+        if value in (os.curdir, os.pardir) or value.startswith("~") or os.path.basename(value) != value
+    ]
+    has_directory = data.get("data_dir") is not None
+    return [*problems, *["data.data_dir: a hub folder has no directory of data sets"] * has_directory]
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -116,7 +137,8 @@ def write(path: Path, results: Mapping[str, Any], state: Mapping[str, Any]) -> N
         plain, tensors = plain_state.split_tensors(others)
     except ValueError as error:
         raise ConfigError(f"the state of this run cannot be written to {CONFIG_FILE}: {error}") from error
-    assert not any(name.startswith("/") for name in state["task"])
+    if reserved := [name for name in state["task"] if name.startswith("/")]:
+        raise ConfigError(f"the parameter {reserved[0]} cannot be written: names with / at first are those of the data")
     safetensors_file.write_tensors(path / WEIGHTS_FILE, {**state["task"], **tensors})
     content = {
         "library": LIBRARY,
@@ -161,13 +183,17 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _check(content: Mapping[str, Any], file: Path) -> None:
     migrations.check_version(content.get(migrations.KEY), file, FORMAT_VERSION)
-    problems = [
-        f"{file}: {key} is {'unknown' if key not in _KINDS else 'missing, or not what a run saves there'}"
-        for key in dict.fromkeys((*_KINDS, *content))
-        if key not in _KINDS or not isinstance(content.get(key), _KINDS[key])
+    problems = [f"{shorten_repr(key)} is unknown" for key in content if key not in _KINDS]
+    problems += [
+        f"{key} is missing, or not what a run saves there"
+        for key, kind in _KINDS.items()
+        if not isinstance(content.get(key), kind)
     ]
+    if not problems:
+        keys = sorted(content["config"].keys() & RUNTIME_ONLY_KEYS)
+        problems += [f"config has {key}, which belongs to a machine" for key in keys]
     if problems:
-        raise ConfigError(*problems[:MAX_PROBLEMS])
+        raise ConfigError(*(f"{file}: {problem}" for problem in problems[:MAX_PROBLEMS]))
     _check_depth(content, file)
     config = json.dumps(content["config"])
     if len(config) > yaml_limits.MAX_CHARS:

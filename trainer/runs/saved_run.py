@@ -21,7 +21,7 @@ from trainer.config.validation import (
     check_config,
     declare_config_plugins,
 )
-from trainer.runs import recovery, run_dir
+from trainer.runs import hub_folder, recovery, run_dir
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
 from trainer.utils.paths import describe_missing_path
@@ -58,6 +58,8 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
         " its name"
         for key in secret_masking.find_masked_keys(tree)
     ]
+    if not problems and hub_folder.is_hub_folder(path):
+        problems = hub_folder.find_path_problems(tree["data"])
     if problems:
         file = recovery.find_file(path, run_dir.CONFIG_FILE)
         raise ConfigError(*(f"{file}: {problem}" for problem in problems))
@@ -92,22 +94,16 @@ def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return raw, tree
 
 
-def read_global_defaults() -> dict[str, Any]:
-    """Read the built-in values of the global keys."""
-    return _read_yaml(get_builtin_dir() / "train.yaml")
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path), resolve=False))
-
-
 def _with_defaults(tree: dict[str, Any], names: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     """Add the global keys and groups that did not exist when a configuration was saved, with their defaults."""
 
-    defaults = read_global_defaults()
+    def read(path: Path) -> dict[str, Any]:
+        return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path), resolve=False))
+
+    defaults = read(get_builtin_dir() / "train.yaml")
     default_options = {group: registry.get_default_option(group) for group in OBJECT_GROUPS if group not in names}
     lists = {group: registry.get_default_option(group) for group in LIST_GROUPS if group not in tree}
     options = default_options | lists
-    groups = {group: _read_yaml(get_builtin_dir() / group / f"{name}.yaml") for group, name in options.items()}
+    groups = {group: read(get_builtin_dir() / group / f"{name}.yaml") for group, name in options.items()}
     flat = {key: defaults[key] for key in Settings.__dataclass_fields__ if key not in tree}
     return flat | groups | tree, {**names, **default_options}
