@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def export_task(
     signature = introspection.read_signature(model)
     modules = import_formats(formats)
     with silence_exporter():
-        exportable = make_exportable(task, data, signature.shapes if signature else "", config)
+        exportable = replace(make_exportable(task, data, signature.shapes if signature else ""), config=config)
         if any(module.NEEDS_PROGRAM for module in modules.values()):
             exportable = trace(exportable)
         formats_report = {name: _write_format(exportable, module, name, directory) for name, module in modules.items()}

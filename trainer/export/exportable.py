@@ -122,14 +122,13 @@ def run_seeded(module: nn.Module, inputs: Inputs) -> Tensor:
         return output
 
 
-def make_exportable(task: Task, data: Dataset, model_shapes: str, config: Config | None = None) -> Exportable:
+def make_exportable(task: Task, data: Dataset, model_shapes: str) -> Exportable:
     """Return the inference module of a task with its inputs, and find the sizes that may change.
 
     Args:
         task: Task with the weights to export; it is moved to the CPU.
         data: Data set of the task, or what is stored of it.
         model_shapes: Shapes of the model.
-        config: Configuration of the run of the task; None for a task that no run has saved.
 
     Raises:
         ConfigError: The task or the model cannot be exported; the sentence says why.
@@ -141,7 +140,7 @@ def make_exportable(task: Task, data: Dataset, model_shapes: str, config: Config
     declarations = inference.shapes or model_shapes, data.shapes
     dims = find_input_dims(inputs, *declarations)
     module = NamedForward(inference.module, tuple(inputs)).eval()
-    exportable = Exportable(task, module, inputs, dims, find_batch_dim(dims, *declarations), config=config)
+    exportable = Exportable(task, module, inputs, dims, find_batch_dim(dims, *declarations))
     _find_second_sizes(exportable)
     return exportable
 
