@@ -239,3 +239,33 @@ def test_card_of_a_model_of_plugins_names_their_modules(export: Path) -> None:
     assert "It needs classes of the modules mine, other, which are not part of the files." in text
     assert "train predict hub input=rows.csv plugins=[mine,other]" in text
     assert "trainer.load(\"hub\", plugins=['mine', 'other'])" in text
+
+
+def test_rows_limits_the_rows_of_the_data(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, hub = trained / "run", tmp_path / "out" / "hub"
+    arguments = ("export", str(run), "format=hub", f"output={hub.parent}", "rows=2")
+    assert run_main(capsys, monkeypatch, *arguments) == (0, "")
+    state, full = hub_folder.load_state(hub)["data"], consistency.load_best(run)["data"]
+    for split in ("train", "val", "test"):
+        values, expected = (each["excerpts"][split]["inputs"]["x"] for each in (state, full))
+        assert torch.equal(values, expected[:2])
+    assert "the first 2 rows of training as encoded" in (hub / "README.md").read_text()
+    rows = [{"a": 0.5, "b": 0.25, "kind": kind} for kind in ("x", "y", "new")]
+    model, other = load_model(run, "cpu"), load_model(hub, "cpu")
+    assert (model.predict_proba(rows) == other.predict_proba(rows)).all()
+    code, err = run_main(capsys, monkeypatch, *arguments[:2], "format=safetensors", *arguments[3:])
+    assert (code, err) == (2, "error: export rows: it is about format=hub, the only one that contains rows\n")
+
+
+@pytest.mark.slow
+def test_rows_that_a_task_needs_cannot_be_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = train_run("csv", "model=real_nvp", "task=density")
+    code, err = run_main(capsys, monkeypatch, "export", str(path), "format=hub", "rows=3")
+    assert (code, err) == (2, "error: export rows: 3 given; step of this task is computed from more rows\n")
+    assert not (path / "export").exists()
+    assert run_main(capsys, monkeypatch, "export", str(path), "format=hub") == (0, "")

@@ -116,6 +116,23 @@ def make_dataset_state(data: Dataset) -> dict[str, Any]:
     }
 
 
+def _load_excerpt(state: Mapping[str, Any]) -> SplitExcerpt:
+    batch = Batch(state["inputs"], state["target"], state["index"], state["output_index"])
+    return SplitExcerpt(batch, is_divisible=state["is_divisible"])
+
+
+def limit_rows(state: Mapping[str, Any], rows: int) -> dict[str, Any]:
+    """Return the state of a data set with fewer rows of each split; an example that is not divisible stays whole.
+
+    Args:
+        state: State from ``make_dataset_state``, with all excerpts.
+        rows: Maximum number of rows.
+    """
+    splits = {name: _load_excerpt(excerpt) for name, excerpt in state["excerpts"].items()}
+    limited = {name: make_excerpt(split, rows) if split.is_divisible else split for name, split in splits.items()}
+    return {**state, "excerpts": {name: excerpt and excerpt.state_dict() for name, excerpt in limited.items()}}
+
+
 def load_preprocessing(state: Mapping[str, Any]) -> Preprocessing | None:
     """Return the preprocessing in a state; None if the data set has none.
 
@@ -154,7 +171,6 @@ def restore_from_state(kind: type[D], state: Mapping[str, Any], options: Mapping
         excerpt = state["excerpts"][name]
         if excerpt is None:
             raise ConfigError("a row of this run's data was too large to be saved; the original data is needed")
-        batch = Batch(excerpt["inputs"], excerpt["target"], excerpt["index"], excerpt["output_index"])
-        setattr(data, name, SplitExcerpt(batch, is_divisible=excerpt["is_divisible"]))
+        setattr(data, name, _load_excerpt(excerpt))
     data.info = data.complete_info(info_from_state(state["dataset_info"]))
     return data

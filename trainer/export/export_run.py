@@ -26,7 +26,7 @@ DIRECTORY = "export"
 """Directory of an export within the run directory, unless ``output`` names another one."""
 
 
-def export_run(config: Config, formats: Sequence[str], output: str | None) -> Path:
+def export_run(config: Config, formats: Sequence[str], output: str | None, max_rows: int | None = None) -> Path:
     """Export the best weights of a saved run and check the files on its stored rows; return their directory.
 
     An earlier export in the directory is replaced once the new one has passed its checks.
@@ -35,6 +35,7 @@ def export_run(config: Config, formats: Sequence[str], output: str | None) -> Pa
         config: Configuration of the run.
         formats: Names of the formats.
         output: Directory to write; None for ``export`` in the run directory.
+        max_rows: Maximum number of rows of each split that a file contains; None for all that are stored.
 
     Raises:
         ConfigError: The model cannot be exported, or the directory has other files; the sentence says why.
@@ -47,7 +48,7 @@ def export_run(config: Config, formats: Sequence[str], output: str | None) -> Pa
         directory.parent.mkdir(parents=True, exist_ok=True)
     task, data = load_run(config, reads_files=False)
     with explain_errors(config.tree, "model"), create_directory(directory, replaces=True) as temporary:
-        report = export_task(task, data, config.tree["model"]["_target_"], formats, temporary, config)
+        report = export_task(task, data, config.tree["model"]["_target_"], formats, temporary, config, max_rows)
     for name, result in report["formats"].items():
         largest = result["largest_difference"]
         print_line(f"{directory / result['file']}: {name}, largest difference {largest:.1e}")
@@ -67,7 +68,13 @@ def check_directory(path: Path) -> None:
 
 
 def export_task(
-    task: Task, data: Dataset, model: str, formats: Sequence[str], directory: Path, config: Config | None = None
+    task: Task,
+    data: Dataset,
+    model: str,
+    formats: Sequence[str],
+    directory: Path,
+    config: Config | None = None,
+    max_rows: int | None = None,
 ) -> dict[str, Any]:
     """Write the inference module of a task in each format, check the files, and write and return ``check.json``.
 
@@ -78,6 +85,7 @@ def export_task(
         formats: Names of the formats.
         directory: Existing directory.
         config: Configuration of the run of the task; None for a task that no run has saved.
+        max_rows: Maximum number of rows of each split that a file contains; None for all that are stored.
 
     Raises:
         ConfigError: The model cannot be exported; the sentence says why.
@@ -86,7 +94,8 @@ def export_task(
     signature = introspection.read_signature(model)
     modules = import_formats(formats)
     with silence_exporter():
-        exportable = replace(make_exportable(task, data, signature.shapes if signature else ""), config=config)
+        exportable = make_exportable(task, data, signature.shapes if signature else "")
+        exportable = replace(exportable, config=config, max_rows=max_rows)
         if any(module.NEEDS_PROGRAM for module in modules.values()):
             exportable = trace(exportable)
         formats_report = {name: _write_format(exportable, module, name, directory) for name, module in modules.items()}

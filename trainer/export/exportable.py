@@ -65,6 +65,7 @@ class Exportable:
         fixed: Reason why the size of a dimension cannot change.
         traced: Program with symbolic sizes, once a format has asked for it.
         config: Configuration of the run of the task; None for a task that no run has saved.
+        max_rows: Maximum number of rows of each split that a file contains; None for all that are stored.
     """
 
     task: Task
@@ -76,6 +77,7 @@ class Exportable:
     fixed: dict[str, str] = field(default_factory=dict)
     traced: ExportedProgram | None = None
     config: Config | None = None
+    max_rows: int | None = None
 
     @property
     def program(self) -> ExportedProgram:

@@ -17,6 +17,7 @@ from torch import Tensor
 from trainer.config import init_keys, introspection, secret_masking
 from trainer.config.run_config import RUNTIME_ONLY_KEYS, Config
 from trainer.core.task import Task
+from trainer.engine import dataset_state
 from trainer.export import model_card
 from trainer.export.exportable import Exportable, run_seeded
 from trainer.export.resizing import Inputs
@@ -24,6 +25,7 @@ from trainer.inference import trained_model
 from trainer.inference.trained_model import TrainedModel
 from trainer.runs import consistency, hub_folder
 from trainer.runs.results import Result
+from trainer.utils import digests
 from trainer.utils.errors import ConfigError, ExportError
 from trainer.utils.text import join_names
 
@@ -43,7 +45,7 @@ def write(exportable: Exportable, directory: Path) -> None:
     """
     assert exportable.config is not None, "only a saved run has the results and the data that the folder holds"
     config, folder = exportable.config, directory / FILE
-    state = make_portable_state(config, exportable.task)
+    state = make_portable_state(config, exportable.task, exportable.max_rows)
     result = Result.read(Path(config.run_dir))
     result = replace(result, run_dir="", working_dir="", overrides=[], git=None, reason=None, artifacts=None)
     folder.mkdir(exist_ok=True)
@@ -60,14 +62,20 @@ def load(exportable: Exportable, directory: Path) -> Callable[[Inputs], Tensor]:
         directory: Directory of the folder.
 
     Raises:
+        ConfigError: The task computes values from more rows than the folder may contain.
         ExportError: A tensor in the folder is not that of the run.
     """
     assert exportable.config is not None
     task = _load_model(exportable.config, directory / FILE).task
-    expected, found = (each.state_dict() | each.decisions for each in (exportable.task, task))
-    wrong = [name for name in expected.keys() | found.keys() if not _is_same(expected.get(name), found.get(name))]
+    expected, found = (
+        each.state_dict() | dict(each.named_buffers()) | each.decisions for each in (exportable.task, task)
+    )
+    wrong = {name for name in expected.keys() | found.keys() if not _is_same(expected.get(name), found.get(name))}
+    names = join_names(sorted(wrong), 5)
+    if wrong and exportable.max_rows is not None and wrong.isdisjoint(task.state_dict()):
+        raise ConfigError(f"export rows: {exportable.max_rows} given; {names} of this task is computed from more rows")
     if wrong:
-        raise ExportError(f"format={FILE}: read back, the folder has other values of {join_names(sorted(wrong), 5)}")
+        raise ExportError(f"format={FILE}: read back, the folder has other values of {names}")
     module = task.make_inference_module().module
     return lambda inputs: run_seeded(module, inputs)
 
@@ -80,12 +88,13 @@ def _is_same(one: Tensor | None, other: Tensor | None) -> bool:
     return one is not None and other is not None and one.dtype == other.dtype and torch.equal(one.cpu(), other)
 
 
-def make_portable_state(config: Config, task: Task) -> dict[str, Any]:
+def make_portable_state(config: Config, task: Task, max_rows: int | None = None) -> dict[str, Any]:
     """Return the state of the best weights of a run without what belongs to its machine.
 
     Args:
         config: Configuration of the run.
         task: Its task with the best weights and decisions.
+        max_rows: Maximum number of rows of each split; None for all that are stored.
 
     Raises:
         ConfigError: Decisions have not been fitted, the data has no state, or a value depends on the environment.
@@ -97,8 +106,10 @@ def make_portable_state(config: Config, task: Task) -> dict[str, Any]:
         raise ConfigError(f"format={FILE}: no {join_names(sorted(missing))} is fitted yet: train resume {path}")
     if best["data"] is None:
         raise ConfigError(f"format={FILE}: the version that saved this run stored no preprocessing; train a new run")
-    metadata = best["run_metadata"] | {"config": make_portable_config(config), "overrides": [], "working_dir": ""}
-    return best | {"task": task.state_dict(), "run_metadata": metadata}
+    data = best["data"] if max_rows is None else dataset_state.limit_rows(best["data"], max_rows)
+    own = {"config": make_portable_config(config), "overrides": [], "working_dir": ""}
+    metadata = best["run_metadata"] | own | {"data": digests.digest_parts(data)}
+    return best | {"task": task.state_dict(), "data": data, "run_metadata": metadata}
 
 
 def make_portable_config(config: Config) -> dict[str, Any]:

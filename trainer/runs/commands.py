@@ -123,6 +123,7 @@ COMMANDS: Mapping[str, Command] = {
             "format": "one or several of safetensors, torch_export (a program for torch), onnx (for onnxruntime), hub"
             " (a folder with a model card, used like the run)",
             "output": "directory of the files; without it export/ in the run directory",
+            "rows": "maximum number of rows of each split that hub contains; without it those that the run has stored",
         },
         takes_run=True,
         note="Each file is compared with the model on stored rows, at batches of 1, 7 and 64 and at two lengths. The"
