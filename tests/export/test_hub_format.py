@@ -79,6 +79,7 @@ def test_weights_have_the_names_of_the_model(trained: Path, export: Path) -> Non
     assert all(torch.equal(value, tensors[name]) for name, value in task.state_dict().items())
 
 
+@pytest.mark.slow
 def test_model_index_is_that_of_the_hub(trained: Path, export: Path) -> None:
     hub = pytest.importorskip("huggingface_hub")
     card = hub.ModelCard.load(export / "hub" / "README.md", ignore_metadata_errors=False)
@@ -241,6 +242,7 @@ def test_card_of_a_model_of_plugins_names_their_modules(export: Path) -> None:
     assert "trainer.load(\"hub\", plugins=['mine', 'other'])" in text
 
 
+@pytest.mark.slow
 def test_rows_limits_the_rows_of_the_data(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
