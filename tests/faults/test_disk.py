@@ -113,7 +113,7 @@ def run_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
 
 def select_indices(count: int) -> list[int]:
     """Return some of ``count`` indices, including the first and the last."""
-    selected = min(count, int(os.environ.get("TRAIN_TEST_WRITES", "12")))
+    selected = min(count, int(os.environ.get("TRAIN_TEST_WRITES", "8")))
     return sorted({round(number * (count - 1) / (selected - 1)) for number in range(selected)})
 
 
