@@ -113,6 +113,18 @@ def test_no_test_module_imports_another() -> None:
     assert violations(lambda path: pattern.findall(read_source(path)), PACKAGE.parent.glob("tests/**/*.py")) == {}
 
 
+def test_forward_takes_the_number_of_rows_from_the_shape() -> None:
+    """``len(x)`` is a constant in an exported program, which then takes one batch size only."""
+
+    def find_lengths(path: Path) -> set[str]:
+        methods = [node for node in ast.walk(parse_source(path)) if getattr(node, "name", "") == "forward"]
+        names = [(node, {a.arg for a in node.args.args}) for node in methods if isinstance(node, ast.FunctionDef)]
+        calls = [(ast.unparse(call), found) for node, found in names for call in ast.walk(node)]
+        return {text for text, found in calls if text in {f"len({name})" for name in found}}
+
+    assert violations(find_lengths, [path for path in FILES if path.is_relative_to(PACKAGE / "models")]) == {}
+
+
 def test_heavy_libraries_are_imported_where_they_are_used() -> None:
     assert violations(lambda path: {i.split(".")[0] for i in find_imports(path, at_top=True)} & set(HEAVY)) == {}
 

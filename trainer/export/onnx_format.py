@@ -37,7 +37,8 @@ def write(exportable: Exportable, directory: Path) -> None:
     Raises:
         ConfigError: The module cannot be expressed in ONNX; the sentence says why.
     """
-    with explain_exporter_errors("this model cannot be expressed in ONNX"):
+    # With gradients the exporter differentiates the loops of a program that has them, and fails on integers.
+    with torch.no_grad(), explain_exporter_errors("this model cannot be expressed in ONNX"):
         program = torch.onnx.export(exportable.program, dynamo=True, verbose=False, output_names=[OUTPUT])
     assert program is not None
     if any(node.op_type in RANDOM_OPERATORS for node in program.model.graph.all_nodes()):

@@ -161,5 +161,5 @@ class RGCNDistMult(nn.Module):
         self, head: Tensor, relation: Tensor, edge_index: Tensor, edge_type: Tensor, candidates: Tensor | None = None
     ) -> Tensor:
         x = self.entities.weight
-        graph = self.body.cache(RelationalGraph, len(x), edge_index, edge_type, self.num_relations, None, x.dtype)
+        graph = self.body.cache(RelationalGraph, x.shape[0], edge_index, edge_type, self.num_relations, None, x.dtype)
         return self.decoder(self.body.forward_graph(x, graph), head, relation, candidates)

@@ -249,7 +249,8 @@ class DynamicConv(nn.Module):
         bias = kernel_weights @ self.conv.bias.unflatten(0, (kernels, -1))
         grouped = x.reshape(1, -1, *x.shape[2:])
         filters = weight.view(-1, x.shape[1], 3, 3)  # (B * D, C, 3, 3)
-        return F.conv2d(grouped, filters, bias.flatten(), padding=1, groups=len(x)).view(len(x), -1, *x.shape[2:])
+        outputs = F.conv2d(grouped, filters, bias.flatten(), padding=1, groups=x.shape[0])
+        return outputs.view(x.shape[0], -1, *x.shape[2:])
 
 
 class DynamicCNN(_SmallCNN):

@@ -147,7 +147,7 @@ class MBConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.has_skip:
             return self.branch(x)
-        keep = F.dropout(x.new_ones(len(x), 1, 1, 1), self.drop_path_rate, self.training)
+        keep = F.dropout(x.new_ones(x.shape[0], 1, 1, 1), self.drop_path_rate, self.training)
         return x + keep * self.branch(x)
 
 

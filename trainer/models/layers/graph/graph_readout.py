@@ -46,7 +46,7 @@ class GraphPool(HasWeightMatrices):
         starts = F.pad(sizes.cumsum(0), (1, 0))
         if self.score is None:
             return torch.segment_reduce(h, self.kind, offsets=starts, axis=0)
-        membership = _make_membership(sizes, starts, len(h))
+        membership = _make_membership(sizes, starts, h.shape[0])
         # Elementwise product and sum, because autocast would run a matrix product in half precision.
         return sparse_matmul(membership, row_softmax(membership, (h * self.score).sum(1)), h)
 
