@@ -38,3 +38,14 @@ def test_existing_directory_with_equals_sign_is_a_path(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x=y").mkdir()
     assert paths.is_path_argument("x=y")
+
+
+def test_missing_file_error_names_similar_file_or_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "table.csv").touch()
+    monkeypatch.chdir(tmp_path)
+    message = str(paths.missing_file_error("tabel.csv"))
+    assert message.startswith(f"path: {tmp_path}/tabel.csv does not exist")
+    assert "did you mean table.csv" in message
+    assert f"deep/er/x.csv does not exist; the nearest directory that exists is {tmp_path}" in str(
+        paths.missing_file_error(tmp_path / "deep/er/x.csv")
+    )

@@ -7,6 +7,9 @@ import re
 from itertools import chain, count
 from pathlib import Path
 
+from trainer.utils.errors import DataError
+from trainer.utils.suggest import did_you_mean
+
 _KEY_PATTERN = re.compile(r"[+~]*\w[\w.]*", re.ASCII)
 
 
@@ -39,6 +42,21 @@ def describe_missing_path(path: Path) -> str:
     if os.path.lexists(absolute):
         return f"{absolute} is a file"
     return f"{absolute} does not exist; the nearest directory that exists is {nearest}"
+
+
+def missing_file_error(path: str | Path, key: str = "path") -> DataError:
+    """Return the error for a missing file, with its absolute path and a similar name.
+
+    Args:
+        path: Missing path.
+        key: Option named in the message.
+    """
+    absolute = Path(os.path.abspath(Path(path).expanduser()))
+    parent = find_nearest_dir(absolute.parent)
+    missing_name = absolute.relative_to(parent).parts[0]
+    suggestion = did_you_mean(missing_name, sorted(os.listdir(parent))) if os.access(parent, os.R_OK) else ""
+    nearest = "" if parent == absolute.parent else f"; the nearest directory that exists is {parent}"
+    return DataError(f"{key}: {absolute} does not exist{nearest}{suggestion}")
 
 
 def find_unused_path(path: Path) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from trainer.data.readers import download
-from trainer.data.readers.download import Source, fetch_files, missing_file_error
+from trainer.data.readers.download import Source, fetch_files
 from trainer.utils.errors import DataError, SystemFault
 
 CONTENT = bytes(range(256)) * 2000
@@ -241,14 +241,3 @@ def test_missing_data_root_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("TRAIN_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match=r"^TRAIN_DATA: "):
         fetch_files("blobs", [source(None)], None)
-
-
-def test_missing_file_error_names_similar_file_or_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "table.csv").touch()
-    monkeypatch.chdir(tmp_path)
-    message = str(missing_file_error("tabel.csv"))
-    assert message.startswith(f"path: {tmp_path}/tabel.csv does not exist")
-    assert "did you mean table.csv" in message
-    assert f"deep/er/x.csv does not exist; the nearest directory that exists is {tmp_path}" in str(
-        missing_file_error(tmp_path / "deep/er/x.csv")
-    )

@@ -143,7 +143,7 @@ def _is_row(row: Any) -> bool:
 
 
 def match_encodings(columns: Columns, schema: Schema) -> Mapping[int, Column]:
-    """Return the encoding of each feature column by position, matched as ``table_schema.find_feature_columns`` does.
+    """Return the encoding of each feature column by position, matched as ``feature_encoder.find_feature_columns`` does.
 
     Args:
         columns: Columns of the input.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_STANDARDIZED_VALUE = 1e15
 """Maximum number of standard deviations from the mean; beyond it squares approach the range of float32."""
@@ -35,5 +36,7 @@ def mean_and_scale(values: np.ndarray) -> tuple[float, float]:
 
 def tensor_mean_and_scale(values: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and scale of each column of a tensor (N, F), see ``mean_and_scale``."""
+    import torch
+
     std, mean = torch.std_mean(values, 0, correction=0)
     return mean, std.where(~is_constant(std, mean, len(values), torch.finfo(values.dtype).eps), 1.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,12 @@ from trainer.data.encoding import column_encoding
 from trainer.data.encoding.cell_problems import CellProblems
 from trainer.data.encoding.class_names import index_classes
 from trainer.data.encoding.column_encoding import Column
+from trainer.data.encoding.feature_encoder import find_feature_columns
 from trainer.data.encoding.targets import EncodedTarget, Target
 from trainer.data.encoding.unseen_categories import UnseenCategories
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.header_detection import is_number
 from trainer.data.readers.table import Table
-from trainer.utils.errors import DataError
-from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import join_names
 
 Schema = Mapping[str, Any]
@@ -225,38 +224,3 @@ def header_names(schema: Schema) -> Collection[str]:
         return ()
     feature_columns = {column["name"] for column in schema["columns"]}
     return [name for name in schema["names"] if name in feature_columns or not is_number(name)]
-
-
-def find_feature_columns(schema: Schema, table: Table) -> Sequence[int]:
-    """Return the position of each feature column: by name where both tables have a header, else by order.
-
-    Args:
-        schema: Schema of the training table.
-        table: Table to read; columns that are not in the training table are logged.
-
-    Raises:
-        DataError: Columns are missing.
-    """
-    feature_columns = [column["name"] for column in schema["columns"]]
-    if schema["header"] and table.has_header:
-        missing = [name for name in feature_columns if name not in table.names]
-        if missing:
-            suggestion = did_you_mean(missing[0], [name for name in table.names if name not in feature_columns])
-            raise DataError(
-                f"{table.path} is missing columns of the training data: {join_names(missing)}{suggestion}"
-                f" (its columns: {join_names(table.names)})"
-            )
-        unknown = [name for name in table.names if name not in schema["names"]]
-        if unknown:
-            log.warning(
-                "%s: columns that are not in the training table are ignored: %s", table.path, join_names(unknown)
-            )
-        return [table.names.index(name) for name in feature_columns]
-    if len(table.names) == len(schema["names"]):
-        return [column["index"] for column in schema["columns"]]
-    if len(table.names) == len(feature_columns):
-        return range(len(feature_columns))
-    raise DataError(
-        f"{table.path} has {len(table.names)} columns; the training table has {len(schema['names'])},"
-        f" of which {len(feature_columns)} are features: {join_names(feature_columns)}"
-    )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
+
+import torch
+from torch import Tensor
 
 from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
@@ -13,7 +16,7 @@ from trainer.core.split import Split
 from trainer.core.tokenizer import Tokenizer
 from trainer.data.encoding import text_rows, tokenizers
 from trainer.data.encoding.text_rows import EncodedRow, TextRow
-from trainer.data.splits.ragged import RaggedSplit
+from trainer.data.splits.ragged import Ragged, RaggedSplit
 from trainer.utils.errors import DataError
 
 
@@ -86,4 +89,21 @@ class TextDataset(Dataset):
         encode = self.make_row_encoder(tokenizer)
         source, chunk_rows = ("rows", None) if title is None else ("input", text_rows.CHUNK_ROWS)
         chunks = text_rows.encode_chunks(rows, encode, tokenizer, source, on_error, chunk_rows)
-        return (text_rows.to_split(chunk, title) for chunk in chunks)
+        return (to_split(chunk, title) for chunk in chunks)
+
+
+def to_split(chunk: Sequence[EncodedRow], title: str | None) -> RaggedSplit:
+    """Return encoded rows as a split.
+
+    Args:
+        chunk: Rows, all with classes, all with target tokens, or all without a target.
+        title: Title of the column of names; None numbers the rows.
+    """
+    targets = [row.target for row in chunk]
+    target: Ragged | Tensor | None = None
+    if isinstance(targets[0], int):
+        target = torch.tensor(targets)
+    elif targets[0] is not None:
+        target = Ragged.from_rows(targets)
+    row_names = None if title is None else (title, [row.name for row in chunk])
+    return RaggedSplit({"x": Ragged.from_rows(row.tokens for row in chunk)}, target, row_names)

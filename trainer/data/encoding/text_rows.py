@@ -7,13 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import torch
-from torch import Tensor
-
 from trainer.core.tokenizer import Tokenizer
 from trainer.data.encoding.unknown_tokens import UnknownTokenCounter
-from trainer.data.readers import class_folders, text_file
-from trainer.data.splits.ragged import Ragged, RaggedSplit
+from trainer.data.readers import file_listing, text_file
 from trainer.utils.errors import DataError
 from trainer.utils.text import join_names
 
@@ -85,7 +81,7 @@ def read_folder(path: str | Path, suffix: str, encoding: str, with_targets: bool
         DataError: The folder has no such file.
     """
     folder = text_file.check_folder(path, "give a folder of documents", "input")
-    files = [*class_folders.list_files(folder, [suffix]), *class_folders.list_nested_files(folder, [suffix])]
+    files = [*file_listing.list_files(folder, [suffix]), *file_listing.list_nested_files(folder, [suffix])]
     if not files:
         raise DataError(f"input: {folder.absolute()} has no {suffix} files")
     for name, file in sorted((file.relative_to(folder).as_posix(), file) for file in files):
@@ -216,23 +212,6 @@ class SkippedRows:
             raise DataError(f"{self.source}: no row is left; the first problem: {self.problems[0]}")
         if self.problems:
             log.warning("%s: rows skipped: %d: %s", self.source, len(self.problems), join_names(self.problems, 10))
-
-
-def to_split(chunk: Sequence[EncodedRow], title: str | None) -> RaggedSplit:
-    """Return encoded rows as a split.
-
-    Args:
-        chunk: Rows, all with classes, all with target tokens, or all without a target.
-        title: Title of the column of names; None numbers the rows.
-    """
-    targets = [row.target for row in chunk]
-    target: Ragged | Tensor | None = None
-    if isinstance(targets[0], int):
-        target = torch.tensor(targets)
-    elif targets[0] is not None:
-        target = Ragged.from_rows(targets)
-    row_names = None if title is None else (title, [row.name for row in chunk])
-    return RaggedSplit({"x": Ragged.from_rows(row.tokens for row in chunk)}, target, row_names)
 
 
 def check_length(text: str, location: str, max_length: int | None = None) -> None:

@@ -11,7 +11,6 @@ from typing import Any, Literal, cast
 
 from trainer.core.tokenizer import UNKNOWN_TOKEN, Tokenizer
 from trainer.data.encoding import word_splitting
-from trainer.data.encoding.pretrained_tokenizer import PretrainedTokenizer
 from trainer.data.readers.text_file import quote_cell
 from trainer.utils.errors import DataError
 
@@ -239,6 +238,8 @@ def fit_tokenizer(
     if kind == "pretrained":
         if tokenizer is None:
             raise DataError("tokenizer: tokens=pretrained needs the name or directory of a pretrained model")
+        from trainer.data.encoding.pretrained_tokenizer import PretrainedTokenizer
+
         return PretrainedTokenizer(tokenizer, max_length, keep)
     if lowercase:
         lowercased = [word_splitting.to_lowercase(text) for text in texts]
@@ -257,10 +258,13 @@ TOKENIZERS: Mapping[str, Any] = {
     "words": WordTokenizer,
     "bytepair": BPETokenizer,
     "lowercased": LowercaseTokenizer,
-    "pretrained": PretrainedTokenizer,
 }
 
 
 def tokenizer_from_state(state: Mapping[str, Any]) -> Tokenizer:
     """Restore a tokenizer from its state."""
+    if state["kind"] == "pretrained":
+        from trainer.data.encoding.pretrained_tokenizer import PretrainedTokenizer
+
+        return PretrainedTokenizer.from_state(state)
     return TOKENIZERS[state["kind"]].from_state(state)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from trainer.core.tokenizer import Tokenizer
 from trainer.data.encoding import word_splitting
 from trainer.data.encoding.tokenizers import CharacterTokenizer, LowercaseTokenizer, WordTokenizer
 from trainer.data.readers.text_file import quote_cell
 from trainer.utils.text import format_count
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_UNKNOWN_FRACTION = 0.3
 """Fraction of unknown tokens from which a warning is logged; hapax legomena of a small text are about a tenth."""

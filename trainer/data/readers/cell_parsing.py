@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from itertools import islice
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.core.types import Thousands
 from trainer.data.encoding import word_splitting
 from trainer.data.readers.text_file import quote_cell
 from trainer.utils.errors import DataError
 
-GROUP_SIGNS = {"comma": ",", "point": ".", "space": " \u00a0\u2009\u202f", "apostrophe": "'\u2019"}
+if TYPE_CHECKING:
+    from trainer.core.types import Thousands
+
+GROUP_SIGNS: Mapping[Thousands, str] = {"comma": ",", "point": ".", "space": " \u00a0\u2009\u202f", "apostrophe": "'\u2019"}
 MAX_MAGNITUDE = 1e100
 """Beyond it, sums of squares overflow float64; such a cell is a code (e.g. DBL_MAX) rather than a measurement."""
 FLOAT_MAX = float(np.finfo(np.float32).max)
@@ -260,7 +262,7 @@ class CellFormat:
         return f"numbers such as {quote_cell(example)}: {', '.join(advice)}"
 
     def _alternatives(self) -> list[CellFormat]:
-        pairs = [(comma, sign) for comma in (False, True) for sign in (None, *get_args(Thousands))]
+        pairs = [(comma, sign) for comma in (False, True) for sign in (None, *GROUP_SIGNS)]
         signs = [(comma, sign) for comma, sign in pairs if sign != ("comma" if comma else "point")]
         return [
             CellFormat(self.gaps, comma, sign)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from trainer.core.preprocessing import SPLITS, Preprocessing, RowKeys, make_content_keys
-from trainer.data.readers import text_file
+from trainer.data.readers import file_listing, text_file
 from trainer.data.splits.splitting import SPLIT_NAMES, split_by_order, stratified_order
 from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import join_names
 
-IGNORED_FILES = ("thumbs.db", "desktop.ini")
 log = logging.getLogger(__name__)
 
 
@@ -47,7 +44,7 @@ def find_labeled_files(folder: Path, endings: Sequence[str]) -> tuple[list[tuple
                 f"path: {split_folders[split].absolute()} has the classes {join_names(class_files)};"
                 f" {split_folders[0].absolute()} has {join_names(names)}"
             )
-    warn_about_ignored_files(
+    file_listing.warn_about_ignored_files(
         folder,
         [split_folder / name for split_folder in split_folders.values() for name in names],
         endings,
@@ -68,7 +65,7 @@ def find_split_folders(folder: Path, requirement: str) -> dict[int, Path]:
     Raises:
         DataError: The folder is missing or not a folder, or there is a folder next to ``train`` that is not a split.
     """
-    subfolders = _list_subfolders(text_file.check_folder(folder, requirement))
+    subfolders = file_listing.list_subfolders(text_file.check_folder(folder, requirement))
     splits_by_name = {name: SPLIT_NAMES[name.lower()] for name in subfolders if name.lower() in SPLIT_NAMES}
     if 0 not in splits_by_name.values() or len(set(splits_by_name.values())) < 2:
         return {0: folder}
@@ -89,74 +86,12 @@ def find_split_folders(folder: Path, requirement: str) -> dict[int, Path]:
     return {split: subfolders[name] for name, split in sorted(splits_by_name.items(), key=lambda pair: pair[1])}
 
 
-def list_files(folder: Path, endings: Sequence[str]) -> list[Path]:
-    """List the files in a folder with these extensions (case-insensitive), without hidden ones.
-
-    Args:
-        folder: Folder to list.
-        endings: File extensions, in lowercase.
-    """
-    return [path for path in text_file.list_folder(folder) if path.suffix.lower() in endings]
-
-
-def _list_subfolders(folder: Path) -> dict[str, Path]:
-    return {path.name: path for path in text_file.list_folder(folder) if os.path.isdir(path)}
-
-
-def list_nested_files(folder: Path, endings: Sequence[str]) -> list[Path]:
-    """List the files in subfolders with these extensions, recursively, without following links.
-
-    Args:
-        folder: Folder whose subfolders are searched.
-        endings: File extensions, in lowercase.
-    """
-    files: list[Path] = []
-    remaining = [folder]
-    while remaining:
-        # A link may be cyclic.
-        subfolders = [each for each in _list_subfolders(remaining.pop()).values() if not each.is_symlink()]
-        for subfolder in subfolders:
-            files += list_files(subfolder, endings)
-        remaining += subfolders
-    return files
-
-
-def warn_about_ignored_files(
-    root: Path, folders: Iterable[Path], endings: Sequence[str], parents: Iterable[Path] = ()
-) -> None:
-    """Log the files in folders that are not read.
-
-    Args:
-        root: Root folder of the data set, to which logged paths are relative.
-        folders: Folders whose files with these extensions are read.
-        endings: File extensions, in lowercase.
-        parents: Parent folders, whose own files are not read.
-    """
-    nested_files: list[Path] = []
-    outside_files = [path for folder in parents for path in list_files(folder, endings) if not os.path.isdir(path)]
-    by_suffix = defaultdict(list)
-    for folder in folders:
-        nested_files += list_nested_files(folder, endings)
-        for path in text_file.list_folder(folder):
-            if (
-                path.suffix.lower() not in endings
-                and path.name.lower() not in IGNORED_FILES
-                and not os.path.isdir(path)
-            ):
-                by_suffix[path.suffix.lower() or "files without an extension"].append(path)
-    groups = {
-        "in subfolders": nested_files,
-        "outside of class folders": outside_files,
-        **dict(sorted(by_suffix.items())),
-    }
-    counts = [f"{len(paths)} {kind} ({paths[0].relative_to(root)}, ...)" for kind, paths in groups.items() if paths]
-    if counts:
-        log.warning("files ignored in %s: %s; extensions read: %s", root, "; ".join(counts), " ".join(endings))
-
-
 def _find_class_files(folder: Path, endings: Sequence[str]) -> dict[str, list[Path]]:
     """Find the files of each class. Raises DataError for fewer than two classes, and for one without files."""
-    files_by_class = {name: list_files(subfolder, endings) for name, subfolder in _list_subfolders(folder).items()}
+    files_by_class = {
+        name: file_listing.list_files(subfolder, endings)
+        for name, subfolder in file_listing.list_subfolders(folder).items()
+    }
     absolute = folder.absolute()
     if len(files_by_class) < 2:
         contents = f"only one class, {next(iter(files_by_class))!r}" if files_by_class else "no class folders"
@@ -164,7 +99,7 @@ def _find_class_files(folder: Path, endings: Sequence[str]) -> dict[str, list[Pa
     empty_class = next((name for name, files in files_by_class.items() if not files), None)
     if empty_class is not None:
         contents = join_names(path.name for path in text_file.list_folder(folder / empty_class)) or "it is empty"
-        num_nested = len(list_nested_files(folder / empty_class, endings))
+        num_nested = len(file_listing.list_nested_files(folder / empty_class, endings))
         more = f"; {num_nested} are in subfolders, which are not searched" if num_nested else ""
         raise DataError(f"path: {absolute / empty_class} has no {'/'.join(endings)} files ({contents}){more}")
     return files_by_class

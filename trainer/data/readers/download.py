@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from trainer.utils.errors import DataError, SystemFault
-from trainer.utils.paths import find_nearest_dir
-from trainer.utils.suggest import did_you_mean
+from trainer.utils.errors import SystemFault
+from trainer.utils.paths import missing_file_error
 
 ALLOWED_SCHEMES = ("https",)
 TIMEOUT_SECONDS = 30
@@ -71,21 +70,6 @@ def fetch_files(name: str, sources: Sequence[Source], data_dir: str | None) -> P
         else:
             _verify(name, source, folder / source.path)
     return folder
-
-
-def missing_file_error(path: str | Path, key: str = "path") -> DataError:
-    """Return the error for a missing file, with its absolute path and a similar name.
-
-    Args:
-        path: Missing path.
-        key: Option named in the message.
-    """
-    absolute = Path(os.path.abspath(Path(path).expanduser()))
-    parent = find_nearest_dir(absolute.parent)
-    missing_name = absolute.relative_to(parent).parts[0]
-    suggestion = did_you_mean(missing_name, sorted(os.listdir(parent))) if os.access(parent, os.R_OK) else ""
-    nearest = "" if parent == absolute.parent else f"; the nearest directory that exists is {parent}"
-    return DataError(f"{key}: {absolute} does not exist{nearest}{suggestion}")
 
 
 def data_root(data_dir: str | None) -> Path:

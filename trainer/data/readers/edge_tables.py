@@ -16,6 +16,7 @@ from trainer.data.encoding.targets import EncodedTarget, Target
 from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.edge_table_options import TableDefaults, TableOptions
+from trainer.data.readers.row_keys import make_row_keys
 from trainer.data.readers.table import Table
 from trainer.data.readers.text_file import check_folder, quote_cell
 from trainer.utils.errors import DataError
@@ -125,7 +126,7 @@ class GraphTables(TableDefaults):
         def divide() -> table_encoder.Rows:
             return table_encoder.split_rows(group, rows, target, options["val"], options["test"], options["seed"])
 
-        keys = table.row_keys([table.find_column(key, "path")])
+        keys = make_row_keys(table, [table.find_column(key, "path")])
         return [part.numpy() for part in self.fitted.split_rows(keys, divide, rows)]
 
     def fit_target(self, target: Target, train: np.ndarray) -> EncodedTarget:

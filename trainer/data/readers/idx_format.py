@@ -8,14 +8,15 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from trainer.data.readers import text_file
 from trainer.utils.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 UNSIGNED_BYTE = 0x08
 GZIP_SUFFIX = ".gz"
@@ -35,6 +36,8 @@ def read_images_and_labels(images: Path, labels: Path) -> tuple[Tensor, Tensor]:
     Raises:
         DataError: The files have different numbers of items, or are not IDX files of this kind.
     """
+    import torch
+
     x, y = read(images, dims=3), read(labels, dims=1)
     if len(x) != len(y):
         raise DataError(f"path: {len(x)} images in {images} but {len(y)} labels in {labels.name}")

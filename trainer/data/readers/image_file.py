@@ -1,4 +1,4 @@
-"""Image files: header inspection and decoding to uint8 tensors."""
+"""Image files: header inspection and decoding to uint8 arrays and tensors."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from trainer.data.readers import text_file
 from trainer.data.readers.image_conversion import resize_image, to_8_bit
@@ -22,6 +20,7 @@ from trainer.utils.text import escape_control_chars
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
 FILE_EXTENSIONS = (
     *(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
@@ -232,13 +231,32 @@ def decode_with_size(path: Path, view: ImageView) -> tuple[Tensor, tuple[int, in
     Raises:
         DataError: The image is truncated, or has floating-point values.
     """
+    import torch
+
+    pixels, size = _decode_file(path, view)
+    return torch.from_numpy(pixels), size
+
+
+def decode_pixels(path: Path, view: ImageView) -> np.ndarray:
+    """Decode as ``decode`` does, to an array.
+
+    Args:
+        path: Image file.
+        view: Channels, size and intensity window of the result.
+
+    Raises:
+        DataError: The image is truncated, or has floating-point values.
+    """
+    return _decode_file(path, view)[0]
+
+
+def _decode_file(path: Path, view: ImageView) -> tuple[np.ndarray, tuple[int, int]]:
     with open_image(path) as image:
         size = image.size
         if view.shape is not None:
             # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice the target size leaves the rest to the filter.
             image.draft(None, (2 * view.shape[1], 2 * view.shape[0]))
-        pixels = convert_image(image, view)
-        return pixels, get_upright_size(image, size)
+        return _convert_to_array(image, view), get_upright_size(image, size)
 
 
 def get_upright_size(image: Image, size: tuple[int, int] | None = None) -> tuple[int, int]:
@@ -265,9 +283,15 @@ def convert_image(image: Image, view: ImageView) -> Tensor:
     Raises:
         ValueError: The image has floating-point values.
     """
+    import torch
+
+    return torch.from_numpy(_convert_to_array(image, view))
+
+
+def _convert_to_array(image: Image, view: ImageView) -> np.ndarray:
     from PIL import ImageOps
 
     upright = ImageOps.exif_transpose(image)
     small = resize_image(to_8_bit(upright, view.window).convert("L" if view.channels == 1 else "RGB"), view)
-    pixels = torch.from_numpy(np.array(small))
-    return pixels[None] if view.channels == 1 else pixels.permute(2, 0, 1)
+    pixels = np.array(small)
+    return pixels[None] if view.channels == 1 else pixels.transpose(2, 0, 1)

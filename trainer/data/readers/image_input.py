@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
-from trainer.data.readers import class_folders, download, image_file, text_file
+from trainer.data.readers import file_listing, image_file, text_file
 from trainer.utils.errors import DataError
+from trainer.utils.paths import missing_file_error
 from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import escape_control_chars, join_names
 
@@ -65,14 +66,14 @@ def find_images(path: str) -> ImageFiles:
     """
     root = Path(path).expanduser()
     if not os.path.lexists(root):  # not Path.exists, which raises for a name that is too long
-        raise download.missing_file_error(root, OPTION)
+        raise missing_file_error(root, OPTION)
     if special_type := text_file.describe_special_file(root):
         raise DataError(f"{OPTION}: {root.absolute()} is {special_type}")
     if not os.path.isdir(root):
         return ImageFiles([root], [format_file_name(root.name)])
     found = [
-        *class_folders.list_files(root, image_file.FILE_EXTENSIONS),
-        *class_folders.list_nested_files(root, image_file.FILE_EXTENSIONS),
+        *file_listing.list_files(root, image_file.FILE_EXTENSIONS),
+        *file_listing.list_nested_files(root, image_file.FILE_EXTENSIONS),
     ]
     paths = sorted(file for file in found if not os.path.isdir(file))
     if not paths:
@@ -102,11 +103,11 @@ def find_labeled_images(path: str, class_names: Sequence[str]) -> tuple[ImageFil
         )
     files_by_class = {
         folder.name: [
-            file for file in class_folders.list_files(folder, image_file.FILE_EXTENSIONS) if not os.path.isdir(file)
+            file for file in file_listing.list_files(folder, image_file.FILE_EXTENSIONS) if not os.path.isdir(file)
         ]
         for folder in folders
     }
-    class_folders.warn_about_ignored_files(root, folders, image_file.FILE_EXTENSIONS, [root])
+    file_listing.warn_about_ignored_files(root, folders, image_file.FILE_EXTENSIONS, [root])
     paths = [file for files in files_by_class.values() for file in files]
     if not paths:
         raise DataError(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainer.data.readers import class_folders, image_file, text_file
+from trainer.data.readers import file_listing, image_file, text_file
 from trainer.data.readers.mask_file import NUM_LEVELS, ImageMaskPair, read_values, resize_mask
 from trainer.utils.errors import DataError
 from trainer.utils.text import join_names
@@ -66,7 +66,7 @@ def find_pairs(folder: Path, option: str = "path") -> list[ImageMaskPair]:
         if not subfolder.is_dir():
             entries = join_names(path.name for path in text_file.list_folder(folder, option)) or "nothing"
             raise DataError(f"{option}: {folder.absolute()} must have images/ and masks/; found: {entries}")
-        files = class_folders.list_files(subfolder, image_file.FILE_EXTENSIONS)
+        files = file_listing.list_files(subfolder, image_file.FILE_EXTENSIONS)
         if not files:
             raise DataError(f"{option}: {subfolder.absolute()} has no {'/'.join(image_file.FILE_EXTENSIONS)} files")
         paths_by_stem.append({path.stem: path for path in files})
@@ -75,7 +75,7 @@ def find_pairs(folder: Path, option: str = "path") -> list[ImageMaskPair]:
             raise DataError(
                 f"{option}: {duplicate.absolute()} and {paths_by_stem[-1][duplicate.stem].name} have the same name"
             )
-    class_folders.warn_about_ignored_files(folder, (folder / "images", folder / "masks"), image_file.FILE_EXTENSIONS)
+    file_listing.warn_about_ignored_files(folder, (folder / "images", folder / "masks"), image_file.FILE_EXTENSIONS)
     images, masks = paths_by_stem
     unmatched = sorted(
         str(paths[stem]) for paths in paths_by_stem for stem in images.keys() ^ masks.keys() if stem in paths

@@ -6,9 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.data.readers import class_folders, delimited, download, text_file
+from trainer.data.readers import class_folders, delimited, file_listing, text_file
 from trainer.data.readers.region_tables import FILE_EXTENSIONS
 from trainer.utils.errors import DataError
+from trainer.utils.paths import missing_file_error
 
 LABELS_FILE = "labels.csv"
 
@@ -26,7 +27,7 @@ def find_labeled_tables(folder: Path) -> tuple[list[tuple[Path, int]], Sequence[
         DataError: A table has no label or is outside of the folder, or there are fewer than two classes.
     """
     if not os.path.isfile(folder / LABELS_FILE):
-        if folder.is_dir() and class_folders.list_files(folder, FILE_EXTENSIONS):
+        if folder.is_dir() and file_listing.list_files(folder, FILE_EXTENSIONS):
             raise DataError(
                 f"path: {folder.absolute()} has tables but no {LABELS_FILE}; add it, with columns file and"
                 " label, or one folder of tables per class"
@@ -50,7 +51,7 @@ def find_labeled_tables(folder: Path) -> tuple[list[tuple[Path, int]], Sequence[
         if paths.setdefault(path, row) != row:
             raise DataError(f"{table.describe_cell(row, file_column)}: duplicate file {name!r}")
         if not os.path.isfile(path):
-            raise download.missing_file_error(path)
+            raise missing_file_error(path)
     names = sorted(set(labels))
     if len(names) < 2:
         raise DataError(f"path: {table.path} has a single label, {names[0]!r}; at least two are needed")
@@ -90,8 +91,8 @@ def list_runs(path: str, *, with_labels: bool) -> tuple[list[tuple[Path, str]], 
         return [(file, file.name)], None
     if os.path.isfile(given / LABELS_FILE):
         return _list_labeled_runs(given, with_labels=with_labels)
-    nested = class_folders.list_nested_files(given, FILE_EXTENSIONS)
-    files = [*class_folders.list_files(given, FILE_EXTENSIONS), *sorted(nested)]
+    nested = file_listing.list_nested_files(given, FILE_EXTENSIONS)
+    files = [*file_listing.list_files(given, FILE_EXTENSIONS), *sorted(nested)]
     if not files:
         raise DataError(f"input: {given.absolute()} has no {'/'.join(FILE_EXTENSIONS)} files")
     unlabeled = next((file for file in files if file.parent == given), None)
@@ -113,7 +114,7 @@ def _list_labeled_runs(folder: Path, *, with_labels: bool) -> tuple[list[tuple[P
             reason = f"{name!r} is outside of {folder.absolute()}" if name else "missing value"
             raise DataError(f"{table.describe_cell(row, file_column)}: {reason}")
         if not os.path.isfile(path):
-            raise download.missing_file_error(path, "input")
+            raise missing_file_error(path, "input")
         runs.append((path, name))
     return runs, None if labels is None else list(labels)
 

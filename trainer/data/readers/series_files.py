@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.data.readers import class_folders, text_file, ts_format
+from trainer.data.readers import file_listing, text_file, ts_format
 from trainer.data.readers.ts_format import GAPS, UNKNOWN_CLASS, SeriesCases
 from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
@@ -28,7 +28,7 @@ def list_files(path: str, option: str) -> list[Path]:
     """
     given = Path(path).expanduser()
     if given.is_dir():
-        files = class_folders.list_files(given, SUFFIXES)
+        files = file_listing.list_files(given, SUFFIXES)
         if not files:
             raise DataError(f"{option}: {given.absolute()} has no {'/'.join(SUFFIXES)} files")
         return files

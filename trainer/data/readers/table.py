@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from trainer.core.preprocessing import RowKeys, make_content_keys
 from trainer.data.readers import text_file
 from trainer.data.readers.header_detection import is_row_number_column
 from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import join_names
-
-CELL_MARK = "\x1f"
-"""Separator of cells in row keys."""
 
 
 @dataclass(frozen=True)
@@ -109,19 +105,6 @@ class Table:
         if self.has_header and not self.is_unnamed(column):
             return text_file.format_override_value(self.names[column])
         return str(column if str(column) not in self.names else column - len(self.names))
-
-    def row_keys(self, columns: Iterable[int], normalize: Callable[[str], str] = str) -> RowKeys:
-        """Return a key for each row from the normalized cells of some columns.
-
-        Args:
-            columns: Positions of the columns.
-            normalize: Function that maps equal cells to one spelling.
-        """
-        normalized = []
-        for column in columns:
-            normalized_cells = {cell: normalize(cell) for cell in set(self.columns[column])}
-            normalized.append([normalized_cells[cell] for cell in self.columns[column]])
-        return make_content_keys(map(CELL_MARK.join, zip(*normalized, strict=True)))
 
     def is_unnamed(self, column: int) -> bool:
         """Return whether the header has no name for a column, or the one that pandas generates."""

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trainer.data.readers.download import missing_file_error
 from trainer.utils.errors import DataError, SystemFault
+from trainer.utils.paths import missing_file_error
 from trainer.utils.text import join_names
 
 BINARY_SIGNATURES = {

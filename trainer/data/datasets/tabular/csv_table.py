@@ -31,6 +31,7 @@ from trainer.data.encoding.column_encoding import Column
 from trainer.data.encoding.row_encoder import RowEncoder
 from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.cell_parsing import CellFormat
+from trainer.data.readers.row_keys import make_row_keys
 from trainer.data.readers.skipped_rows import SkippedRows
 from trainer.data.readers.table import Table
 from trainer.data.splits.named_rows import NamedRows
@@ -125,7 +126,7 @@ class CSV(Dataset):
             table_schema.check_cells(feature_schema, table, values, fmt, rows)
         groups = _split_of_rows(table, len(main), roles.split, test_path)
         normalize = fmt.normalize_cell if fitted.version > 1 else str
-        keys = table.row_keys([*values, *([] if labels is None else [labels.column])], normalize)
+        keys = make_row_keys(table, [*values, *([] if labels is None else [labels.column])], normalize)
         split = fitted.split_rows(keys, lambda: table_encoder.split_rows(groups, rows, labels, val, test, seed), rows)
         parts = [part.numpy() for part in split]
         encoded = None if labels is None else _encode_target(labels, parts[0], schema, feature_schema)
