@@ -117,6 +117,14 @@ class Dataset(ABC):
         """
         return {}
 
+    def describe_encoding(self) -> dict[str, Any]:
+        """Return how rows of files become inputs, as values of JSON, for programs without this package.
+
+        ``program`` names the program that an export has as ``predict.py``, in ``trainer/export/standalone``. Empty if
+        there is none for this data set. Uses only ``info`` and ``fitted``: the training files may not exist anymore.
+        """
+        return {}
+
     def decode_prediction(self, prediction: Prediction, split: Split, first: int) -> DecodedPrediction:
         """Convert the predictions of a split to columns, and to images such as segmentation masks.
 

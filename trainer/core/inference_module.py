@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -19,8 +20,11 @@ class InferenceModule:
         make_inputs: Function from a batch of rows to the inputs, by name. The noise of a sampler is drawn from torch's
             global generator, for as many rows.
         shapes: Dimensions of inputs and output, such as ``noise (B, Z) -> (B, ...)``; empty for those of the model.
+        outputs: What the outputs are, as values of JSON, by which a program without this package makes predictions of
+            them: ``kind`` is ``classes`` or ``numbers``. Empty for other outputs.
     """
 
     module: nn.Module
     make_inputs: Callable[[Batch], dict[str, Tensor]]
     shapes: str = ""
+    outputs: Mapping[str, Any] = field(default_factory=dict)

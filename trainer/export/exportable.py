@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,24 +58,28 @@ class Exportable:
 
     Attributes:
         task: The task.
+        data: Its data set, or what is stored of it.
         module: The module.
         inputs: Inputs made of the stored training rows.
         dims: Dimensions of each input, as in ``shapes``.
         batch_dim: Dimension that counts the rows of a batch.
         second_sizes: Other sizes that the module takes of each other dimension, at least one if it may change.
         fixed: Reason why the size of a dimension cannot change.
+        outputs: What the outputs are, from the task.
         traced: Program with symbolic sizes, once a format has asked for it.
         config: Configuration of the run of the task; None for a task that no run has saved.
         max_rows: Maximum number of rows of each split that a file contains; None for all that are stored.
     """
 
     task: Task
+    data: Dataset
     module: NamedForward
     inputs: Inputs
     dims: dict[str, Dims]
     batch_dim: str
     second_sizes: dict[str, list[int]] = field(default_factory=dict)
     fixed: dict[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, Any] = field(default_factory=dict)
     traced: ExportedProgram | None = None
     config: Config | None = None
     max_rows: int | None = None
@@ -142,7 +147,9 @@ def make_exportable(task: Task, data: Dataset, model_shapes: str) -> Exportable:
     declarations = inference.shapes or model_shapes, data.shapes
     dims = find_input_dims(inputs, *declarations)
     module = NamedForward(inference.module, tuple(inputs)).eval()
-    exportable = Exportable(task, module, inputs, dims, find_batch_dim(dims, *declarations))
+    exportable = Exportable(
+        task, data, module, inputs, dims, find_batch_dim(dims, *declarations), outputs=inference.outputs
+    )
     _find_second_sizes(exportable)
     return exportable
 

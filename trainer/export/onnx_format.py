@@ -1,4 +1,4 @@
-"""Export to ONNX, which onnxruntime and others run without torch: ``model.onnx``."""
+"""Export to ONNX, which onnxruntime and others run without torch: ``model.onnx`` and a program that applies it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from trainer.export.exportable import Exportable
+from trainer.export.preprocessing_file import write_preprocessing
 from trainer.export.resizing import Inputs
 from trainer.export.tracing import explain_exporter_errors, name_symbols
 from trainer.utils.errors import ConfigError
@@ -28,7 +29,7 @@ RANDOM_OPERATORS = {
 
 
 def write(exportable: Exportable, directory: Path) -> None:
-    """Write the graph, with names for the sizes that may change.
+    """Write the graph, with names for the sizes that may change, and how it is applied to files.
 
     Args:
         exportable: The traced module.
@@ -49,6 +50,7 @@ def write(exportable: Exportable, directory: Path) -> None:
             for axis, size in enumerate(value.shape):
                 value.shape[axis] = names.get(str(size), size)
     program.save(directory / FILE)
+    write_preprocessing(exportable, directory)
 
 
 def load(exportable: Exportable, directory: Path) -> Callable[[Inputs], Tensor]:  # noqa: ARG001

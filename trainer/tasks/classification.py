@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import IGNORE_INDEX, Batch, RowValues, Score
 from trainer.core.dataset import Dataset
+from trainer.core.inference_module import InferenceModule
 from trainer.core.prediction import Prediction
 from trainer.core.types import Fraction, NonNegativeFloat, PluginMetric, PositiveInt, Probability
 from trainer.metrics.double_precision import to_double
@@ -160,6 +162,11 @@ class Classification(ScoredTask):
         if self.class_weights is not None:
             return sum_target_weights(target, self.class_weights)
         return (target != IGNORE_INDEX).sum()
+
+    def make_inference_module(self) -> InferenceModule:
+        decisions = {name: float(value) for name, value in self.decisions.items()}
+        outputs = {"kind": "classes", "class_names": self.class_names, **decisions}
+        return replace(super().make_inference_module(), outputs=outputs)
 
     def compute_logits(self, batch: Batch) -> Tensor:
         """Return the logits (B, C, ...) of a batch, with C at least 2; it needs no targets.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -13,6 +14,7 @@ from trainer.core.artifacts import Artifact, LazyArtifact
 from trainer.core.batch import Batch, RowValues, Score
 from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
+from trainer.core.inference_module import InferenceModule
 from trainer.core.prediction import Prediction
 from trainer.core.types import Fraction, PluginMetric
 from trainer.metrics.double_precision import to_double
@@ -95,6 +97,13 @@ class Regression(ScoredTask):
         wide = to_double(value)
         half_width = self.decisions[RESIDUAL_QUANTILE].to(wide)
         return {"value": value, "lower": wide - half_width, "upper": wide + half_width}
+
+    def make_inference_module(self) -> InferenceModule:
+        target = self.info.target
+        mean, scale = target.channel_moments or (target.mean or 0.0, target.scale)
+        outputs = {"kind": "numbers", "mean": mean, "scale": scale, "channels": list(target.channel_names)}
+        decisions = {name: value.tolist() for name, value in self.decisions.items()}
+        return replace(super().make_inference_module(), outputs={**outputs, **decisions})
 
     def predict_values(self, batch: Batch) -> Tensor:
         """Return the predictions (B, ...) of a batch, in the shape of the targets.

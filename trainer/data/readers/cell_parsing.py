@@ -20,7 +20,12 @@ from trainer.utils.errors import DataError
 if TYPE_CHECKING:
     from trainer.core.types import Thousands
 
-GROUP_SIGNS: Mapping[Thousands, str] = {"comma": ",", "point": ".", "space": " \u00a0\u2009\u202f", "apostrophe": "'\u2019"}
+GROUP_SIGNS: Mapping[Thousands, str] = {
+    "comma": ",",
+    "point": ".",
+    "space": " \u00a0\u2009\u202f",
+    "apostrophe": "'\u2019",
+}
 MAX_MAGNITUDE = 1e100
 """Beyond it, sums of squares overflow float64; such a cell is a code (e.g. DBL_MAX) rather than a measurement."""
 FLOAT_MAX = float(np.finfo(np.float32).max)

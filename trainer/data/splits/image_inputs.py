@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -50,6 +51,9 @@ class NamedPixelSplit(PixelMixin, TensorSplit):
 class FixedSizeImageDataset(Dataset):
     """Base class of image classification data sets, which read images of any size in the size of their own."""
 
+    reads_idx_files: ClassVar[bool] = True
+    """Whether a file of images may be an IDX file."""
+
     def get_view(self) -> ImageView:
         """Return the decoding options; by default the longer side of an image is resized, and the shorter padded."""
         sizes = self.info.sizes
@@ -87,6 +91,16 @@ class FixedSizeImageDataset(Dataset):
             yield from read_idx_chunks(Path(path).expanduser(), self.get_view(), self.get_scale(), class_names)
         else:
             yield from read_chunks(path, self.get_view(), self.get_scale(), on_error, class_names)
+
+    def describe_encoding(self) -> dict[str, Any]:
+        scale = self.get_scale()
+        return {
+            "program": "images",
+            "view": asdict(self.get_view()),
+            "mean": scale.mean.flatten().tolist(),
+            "std": scale.std.flatten().tolist(),
+            "reads_idx_files": self.reads_idx_files,
+        }
 
     def encode_rows(self, rows: Any) -> NamedPixelSplit:
         view = self.get_view()

@@ -49,6 +49,7 @@ class ImageFolder(FixedSizeImageDataset):
     shapes = "x (B, C, H, W) -> (B)"
 
     file_suffixes = image_file.FILE_EXTENSIONS
+    reads_idx_files = False
     reusable_values = MappingProxyType(dict.fromkeys(("view", "scale"), ("size", "fit", "channels")))
 
     def __init__(

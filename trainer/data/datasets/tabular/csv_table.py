@@ -215,6 +215,17 @@ class CSV(Dataset):
         table = row_objects.make_table(rows, self.schema, self._cell_format)
         return TensorSplit({"x": row_encoder.encode_table(table, self.schema, self._cell_format)})
 
+    def describe_encoding(self) -> dict[str, Any]:
+        delimiter, header, text_encoding = self._dialect
+        cells = {name: self.options[name] for name in ("missing", "decimal", "thousands")}
+        return {
+            "program": "tables",
+            "schema": self.schema,
+            "header_names": list(table_schema.header_names(self.schema)),
+            "cells": cells | {"missing": list(cells["missing"])},
+            **{"delimiter": delimiter, "header": header, "text_encoding": text_encoding},
+        }
+
     def row_schema(self) -> dict[str, Any]:
         return table_schema.describe_row(self.schema)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -101,6 +101,19 @@ class _DocumentDataset(TextDataset):
             return EncodedRow(row.name, tokenizer.encode(row.text)[token_slice], target)
 
         return encode
+
+    def describe_encoding(self) -> dict[str, Any]:
+        state = self.restore_tokenizer().state_dict()
+        if state["kind"] == "pretrained":  # needs the package transformers
+            return {}
+        token_slice = _truncation_slice(self.options["keep"], self.options["max_length"])
+        return {
+            "program": "texts",
+            "tokenizer": state,
+            "token_slice": [token_slice.start, token_slice.stop],
+            "suffix": FILE_SUFFIX,
+            "text_encoding": self.options.get("encoding", "utf-8"),
+        }
 
     def read_rows(self, path: str, with_targets: bool) -> tuple[str, Iterable[TextRow | DataError]]:
         """Return the documents of a folder, named by their file and labeled by its folder, or the lines of a file.
