@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -45,7 +49,26 @@ def export_pair(pair: Pair, directory: Path, *formats: str) -> dict[str, Any]:
 
 def trace_pair(pair: Pair) -> Exportable:
     """Trace the untrained model of a pair, without writing a file."""
+    with silence_exporter():
+        return trace(make_pair_exportable(pair))
+
+
+def make_pair_exportable(pair: Pair) -> Exportable:
+    """Return the inference module of the untrained model of a pair with its inputs."""
     signature = introspection.read_signature(pair.config.tree["model"]["_target_"])
     assert signature is not None
-    with silence_exporter():
-        return trace(make_exportable(pair.task, pair.data, signature.shapes))
+    return make_exportable(pair.task, pair.data, signature.shapes)
+
+
+@contextmanager
+def record_own_paths() -> Iterator[set[str]]:
+    """Record the names of the modules that take a path of their own in an export inside the block."""
+    is_exporting, names = torch.compiler.is_exporting, set[str]()
+
+    def record() -> bool:
+        if is_exporting():
+            names.add(Path(sys._getframe(1).f_code.co_filename).stem)
+        return is_exporting()
+
+    with patch.object(torch.compiler, "is_exporting", record):
+        yield names
