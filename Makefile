@@ -52,7 +52,7 @@ gates: $(DEV) ## train every gate at full size and write docs/scores.md
 	$(BIN)/python -m tests.gates.run
 	$(BIN)/python -m tests.gates.rare_class
 
-exports: $(DEV) ## export every model, and print how far each file is from its model
+exports: $(DEV) ## export every model, check the files and write docs/exports.md
 	$(BIN)/python -m tests.gates.export
 
 lint: $(DEV) ## check style and types
