@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import random
 import subprocess
 import sys
@@ -52,9 +53,28 @@ def train_on_gaps(*overrides: str) -> Path:
     return Path(train.run(compose.compose([*BASE, *SETTINGS, *TABLE, *overrides])).run_dir).absolute()
 
 
+def write_series(path: Path, count: int, first: int = 0) -> Path:
+    """Write two monthly series in different units; one has a gap near its end."""
+    lines = ["month,sales,price"]
+    for step in range(first, first + count):
+        sales = "" if step == first + count - 4 else f"{1e5 + 900 * step + 2e4 * math.sin(step):.2f}"
+        lines.append(f"28.{step % 12 + 1:02d}.{1990 + step // 12},{sales},{3 + math.cos(step):.4f}")
+    path.write_text("\n".join(lines))
+    return path
+
+
+def train_on_series() -> Path:
+    write_series(Path("series.csv"), 150)
+    keys = ("data.path=series.csv", "data.time=month", "data.time_format=%d.%m.%Y", "data.gaps=interpolate")
+    sizes = ("data.history=12", "data.horizon=5", "task.coverage=0.5", "max_steps=3", "draw=false", "threads=1")
+    overrides = ["model=dlinear", "data=csv_series", *keys, *sizes, "hydra.run.dir=run"]
+    return Path(train.run(compose.compose(overrides)).run_dir).absolute()
+
+
 RUNS: dict[str, Callable[[], Path]] = {
     "classes": lambda: train_on_gaps(*CLASSES),
     "numbers": lambda: train_on_gaps(*NUMBERS),
+    "series": train_on_series,
     "images": lambda: train_image_run("classifier"),
     "texts": lambda: train_run("text_folder").absolute(),
 }
@@ -97,7 +117,7 @@ def check_equal(run: Path, export: Path, source: str, tmp_path: Path) -> tuple[l
     assert [list(row) for row in found] == [list(row) for row in expected]
     for row, twin in zip(found, expected, strict=True):
         for title, cell in row.items():
-            if title.startswith(("p_", "value", "lower", "upper")):
+            if title.startswith(("p_", "value", "lower", "upper", "sales", "price")):
                 assert float(cell) == pytest.approx(float(twin[title]), rel=1e-5, abs=1e-5)
             else:
                 assert cell == twin[title]
@@ -115,6 +135,14 @@ def test_tables(name: str, exports: Exports, tmp_path: Path) -> None:
     assert list(found[0]) == titles.get(name, ["row", "value", "lower", "upper"])
     assert "categories in column 'colour' that no training row has: violet (1 row)" in warnings
     assert "columns that are not in the training table are ignored: more" in warnings
+
+
+def test_series_with_a_gap(exports: Exports, tmp_path: Path) -> None:
+    source = write_series(tmp_path / "more.csv", 40, 120)
+    found, _ = check_equal(*exports["series"], str(source), tmp_path)
+    titles = ["sales", "price", "lower_sales", "lower_price", "upper_sales", "upper_price"]
+    assert list(found[0]) == ["origin", "step", "time", *titles]
+    assert [row["time"] for row in found] == [f"28.{month:02d}.2003" for month in range(5, 10)]
 
 
 def test_images_of_other_sizes_and_modes(exports: Exports, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 PAGE, README = ROOT / "docs" / "exports.md", ROOT / "README.md"
 GATES = {"safetensors": 72, "torch_export": 65, "onnx": 45}
 """Smallest number of models that must export in each format."""
-PROGRAMS = {"csv": "tables", "image_folder": "images", "text_folder": "texts"}
+PROGRAMS = {"csv": "tables", "csv_series": "series", "image_folder": "images", "text_folder": "texts"}
 """Data sets that ``predict.py`` of an ONNX export reads files of, and what these are."""
 FAMILIES = {
     "tabular": "tables",
@@ -106,9 +107,13 @@ def add_result(export: ModelExport, name: str, result: dict[str, Any]) -> None:
 
 def list_programs(model: str) -> list[str]:
     """Return the kinds of files that ``predict.py`` of a model reads."""
-    fitting = [data for data in PROGRAMS if (model, data) in FITTING]
-    pairs = {data: make_pair_exportable(make_export_pair(model, data=data)) for data in fitting}
-    return [PROGRAMS[data] for data, exportable in pairs.items() if find_missing_program(exportable) is None]
+    kinds = []
+    for data in PROGRAMS:
+        with suppress(ConfigError):  # such as pixels that are no probabilities
+            if (model, data) in FITTING:
+                reason = find_missing_program(make_pair_exportable(make_export_pair(model, data=data)))
+                kinds += [PROGRAMS[data]] if reason is None else []
+    return kinds
 
 
 def format_model(export: ModelExport) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from trainer.export.exportable import Exportable
 from trainer.export.program_files import copy_program, remove_program
+from trainer.export.resizing import LENGTHS
 from trainer.export.standalone.program import FORMAT_VERSION, PREPROCESSING
 from trainer.utils.text import format_dtype
 
@@ -47,11 +48,12 @@ def find_missing_program(exportable: Exportable) -> str | None:
         exportable: The module, whose sizes are those of the exported file.
     """
     arrays = "the inputs of model.onnx are arrays"
-    if not exportable.data.describe_encoding():
-        return f"{arrays}: predict.py reads tables, images and texts, and the data of this run is none that it can read"
-    if not exportable.outputs or exportable.run(exportable.resize_batch(2)).dim() > 2:
+    encoding = exportable.data.describe_encoding()
+    if not encoding:
+        return f"{arrays}: predict.py reads tables, series, images and texts, and the data of this run is none of these"
+    output_dims = exportable.run(exportable.resize_batch(2)).dim()
+    if not exportable.outputs or output_dims > encoding.get("output_dims", 2):
         return f"{arrays}: predict.py writes a class or numbers for each row, and this model has other outputs"
-    steps = [dim for names in exportable.dims.values() for dim in names if dim in STEPS and dim in exportable.fixed]
-    if steps:
+    if LENGTHS in exportable.inputs and any(dim in exportable.fixed for dim in STEPS):
         return f"{arrays}: model.onnx takes rows of one length, and those of this run differ in length"
     return None

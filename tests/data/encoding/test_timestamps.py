@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.data.encoding import series, timestamps
+from trainer.data.encoding import series_gaps, timestamps
 from trainer.data.readers import delimited
 from trainer.utils.errors import DataError
 
@@ -24,7 +24,7 @@ def read(folder: Path, times: Sequence[str], pattern: str | None = None) -> tupl
     table = delimited.read(str(path), "data.path", "semicolon", True, "utf-8")
     steps = timestamps.read_time_grid(table, 0, pattern).steps
     assert steps.dtype == np.int64
-    return steps.tolist(), series.describe_missing_rows(table, 0, steps)
+    return steps.tolist(), series_gaps.describe_missing_rows(table, 0, steps)
 
 
 def problem(folder: Path, times: Sequence[str], pattern: str | None = None) -> str:

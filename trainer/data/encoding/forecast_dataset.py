@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -18,9 +18,8 @@ from trainer.core.prediction import DecodedPrediction, Prediction
 from trainer.core.split import Split
 from trainer.core.types import PositiveInt
 from trainer.data.encoding import forecast_table, series_rows
-from trainer.data.encoding.series_index import SeriesIndex
 from trainer.data.encoding.series_rows import ToTime
-from trainer.data.encoding.series_schema import Gaps, SeriesSchema, encode_series
+from trainer.data.encoding.series_schema import Gaps, SeriesSchema, check_continuation, check_values, encode_series
 from trainer.data.readers import delimited
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.table import Table
@@ -138,6 +137,23 @@ class ForecastDataset(HorizonDataset):
             stride=stride if with_targets or rolling else None,
         )
 
+    def describe_encoding(self) -> dict[str, Any]:
+        file_format, schema, sizes = self.file_format, self.schema, self.info.sizes
+        cells = file_format.cell_format
+        decimal = "comma" if cells.has_decimal_comma else "point"
+        return {
+            "program": "series",
+            "output_dims": 3,
+            "schema": asdict(schema),
+            "cells": {"missing": sorted(cells.gaps), "decimal": decimal, "thousands": cells.thousands},
+            "delimiter": file_format.delimiter,
+            "header": file_format.header,
+            "text_encoding": file_format.encoding,
+            "gaps": self.gaps,
+            "history": sizes["seq_len"],
+            "horizon": sizes["horizon"],
+        }
+
     def encode_rows(self, rows: Any) -> WindowSplit:
         """Encode a history in memory, from whose end a forecast is made.
 
@@ -186,14 +202,15 @@ class ForecastDataset(HorizonDataset):
         history, horizon_steps = self.info.sizes["seq_len"], self.info.sizes["horizon"]
         fill = gaps == "interpolate"
         checked_gaps: Gaps = "error" if stride is None and gaps == "drop" else gaps
-        series, index = encode_series(
+        values, index = encode_series(
             schema, table, cell_format, checked_gaps, history, horizon, uses_all=stride is not None
         )
+        series = torch.from_numpy(values)
         index = replace(index, to_time=None if to_time is None else partial(to_time, index.grid))
         if not horizon:
-            _check_continuation(table, index, len(series), horizon_steps)
+            check_continuation(table, index, len(values), horizon_steps)
         if stride is None:
-            _check_values(table, schema, series)
+            check_values(table, schema, values)
             starts = torch.zeros(1, dtype=torch.long)
         else:
             starts = _select_starts(table, series, history, horizon, stride, fill=fill)
@@ -213,20 +230,3 @@ def _select_starts(table: Table, series: Tensor, history: int, horizon: int, str
         skipped = format_count(num_windows - len(starts), "window")
         log.warning("%s: %s of %s skipped because of missing values", table.path, skipped, f"{num_windows:,}")
     return starts
-
-
-def _check_values(table: Table, schema: SeriesSchema, history: Tensor) -> None:
-    """Raise DataError for a column of a history (T, F) without any value to interpolate from."""
-    is_empty = history.isnan().all(0)
-    if is_empty.any():
-        name = schema.columns[int(is_empty.int().argmax())]
-        raise DataError(f"input: {table.path}: column {name!r} has no value in the last {len(history)} rows")
-
-
-def _check_continuation(table: Table, index: SeriesIndex, num_steps: int, horizon: int) -> None:
-    """Raise DataError if timestamps cannot be continued."""
-    try:
-        index.get_names(num_steps, num_steps + horizon)
-    except (ValueError, OverflowError) as error:
-        last = index.get_names(num_steps - 1, num_steps)[0]
-        raise DataError(f"input: {table.path}: the timestamps cannot be continued after {last}: {error}") from error

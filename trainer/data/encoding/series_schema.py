@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import numpy as np
-from torch import Tensor
 
-from trainer.data.encoding import cell_messages, series, timestamps
+from trainer.data.encoding import cell_messages, series_gaps, timestamps
 from trainer.data.encoding.series_index import SeriesIndex
 from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE
 from trainer.data.encoding.time_grid import Rhythm, TimeGrid
 from trainer.data.encoding.timestamps import NO_ADVICE
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.table import ColumnFinder, Table
-from trainer.data.splits import windows
 from trainer.utils.errors import DataError
 from trainer.utils.text import format_count, join_names
 
@@ -111,7 +109,7 @@ def encode_series(
     horizon: int,
     *,
     uses_all: bool,
-) -> tuple[Tensor, SeriesIndex]:
+) -> tuple[np.ndarray, SeriesIndex]:
     """Encode the rows of another series like the training rows.
 
     Args:
@@ -154,9 +152,45 @@ def encode_series(
         row, column = outliers[0].tolist()
         raise DataError(cell_messages.describe_outlier_cell(table, columns[column], np.arange(len(values)) == row))
     is_used = steps >= first_used
-    used = np.full((num_steps - first_used, values.shape[1]), np.nan)
-    used[steps[is_used] - first_used] = values[is_used]
-    return windows.standardize_series(used, schema.moments)[0], SeriesIndex(grid, first_used)
+    used = np.full((num_steps - first_used, values.shape[1]), np.nan, np.float32)
+    used[steps[is_used] - first_used] = scaled[is_used]
+    return used, SeriesIndex(grid, first_used)
+
+
+def check_values(table: Table, schema: SeriesSchema, history: np.ndarray) -> None:
+    """Check that each column of a history has a value to interpolate from.
+
+    Args:
+        table: Table of the series.
+        schema: Schema of the training series.
+        history: History (T, F), NaN where a value is missing.
+
+    Raises:
+        DataError: A column has none.
+    """
+    is_empty = np.isnan(history).all(axis=0)
+    if is_empty.any():
+        name = schema.columns[int(is_empty.argmax())]
+        raise DataError(f"input: {table.path}: column {name!r} has no value in the last {len(history)} rows")
+
+
+def check_continuation(table: Table, index: SeriesIndex, num_steps: int, horizon: int) -> None:
+    """Check that timestamps can be continued.
+
+    Args:
+        table: Table of the series.
+        index: Names of its steps.
+        num_steps: Number of its steps.
+        horizon: Number of steps that follow.
+
+    Raises:
+        DataError: They cannot.
+    """
+    try:
+        index.get_names(num_steps, num_steps + horizon)
+    except (ValueError, OverflowError) as error:
+        last = index.get_names(num_steps - 1, num_steps)[0]
+        raise DataError(f"input: {table.path}: the timestamps cannot be continued after {last}: {error}") from error
 
 
 def _count_empty_rows(values: np.ndarray) -> int:
@@ -171,10 +205,10 @@ def _describe_gaps(
     """Describe the missing rows and values from a step on. Raises DataError if nearly all rows are missing."""
     rows: list[str] = []
     if time is not None:
-        series.describe_missing_rows(table, time, steps, NO_ADVICE)
-        rows = series.describe_missing_rows(table, time, steps.clip(first_used - 1), NO_ADVICE)
+        series_gaps.describe_missing_rows(table, time, steps, NO_ADVICE)
+        rows = series_gaps.describe_missing_rows(table, time, steps.clip(first_used - 1), NO_ADVICE)
     used = np.where((steps >= first_used)[:, None], values, 0.0)
-    return rows + series.describe_missing_values(table, columns, time, used)
+    return rows + series_gaps.describe_missing_values(table, columns, time, used)
 
 
 def collect_error(problems: list[str], make: Callable[[], T]) -> T | None:

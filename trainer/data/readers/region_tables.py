@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from trainer.data.encoding import series
+from trainer.data.encoding import series, series_gaps
 from trainer.data.encoding.cell_messages import join_problems
 from trainer.data.readers import delimited, text_file
 from trainer.data.readers.cell_parsing import CellFormat, is_too_large
@@ -127,7 +127,7 @@ class RegionTableFormat:
             values = series.read_numeric_columns(table, selected, self.cell_format)
         except DataError as error:
             raise DataError(*_join_problems(error.problems)) from error
-        problems = series.describe_missing_values(table, selected, None, values)
+        problems = series_gaps.describe_missing_values(table, selected, None, values)
         if problems:
             raise DataError(*_join_problems(problems), MISSING_VALUE_HINT)
         return RegionTable(path, values, [table.names[place] for place in selected] if table.has_header else None)

@@ -10,14 +10,21 @@ import numpy as np
 Column = Sequence[Any] | np.ndarray
 
 
-def decode_outputs(outputs: np.ndarray, options: Mapping[str, Any]) -> dict[str, Column]:
-    """Return the columns of predictions, by title.
+Predict = Callable[[Mapping[str, Column], np.ndarray, Mapping[str, Any]], dict[str, Column]]
+"""Function from the names of rows, their outputs and what these are, to the columns of their predictions."""
+
+
+def predict_rows(names: Mapping[str, Column], outputs: np.ndarray, options: Mapping[str, Any]) -> dict[str, Column]:
+    """Return the columns of predictions of independent rows, by title.
 
     Args:
+        names: Columns that identify the rows (N); one that has the title of a prediction gets another title.
         outputs: Outputs of the model (N, ...).
         options: What the outputs are, from ``preprocess.json``.
     """
-    return DECODERS[options["kind"]](outputs, options)
+    predictions = DECODERS[options["kind"]](outputs, options)
+    named = {f"{title} (input)" if title in predictions else title: cells for title, cells in names.items()}
+    return {**named, **predictions}
 
 
 def decode_logits(logits: np.ndarray, options: Mapping[str, Any]) -> dict[str, Column]:
@@ -55,21 +62,31 @@ def decode_numbers(values: np.ndarray, options: Mapping[str, Any]) -> dict[str, 
 
     Args:
         values: Scaled numbers (N,) or (N, F).
-        options: ``mean`` and ``scale``, one or F each, names of the F ``channels``, and ``residual_quantile``, if any.
+        options: As for ``unscale_numbers``, with the names of the F ``channels``.
+    """
+    columns: dict[str, Column] = {}
+    for title, numbers in unscale_numbers(values.reshape(len(values), -1), options).items():
+        width = numbers.shape[1]
+        names = options["channels"] if len(options["channels"]) == width else range(width)
+        titles = [title] if width == 1 else [f"{title}_{name}" for name in names]
+        columns |= {name: numbers[:, index] for index, name in enumerate(titles)}
+    return columns
+
+
+def unscale_numbers(values: np.ndarray, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return ``value``, and ``lower`` and ``upper`` if the run has fitted intervals, in their own units.
+
+    Args:
+        values: Scaled numbers (N, F).
+        options: ``mean`` and ``scale``, one or F each, and ``residual_quantile``, if any: half the width of the scaled
+            intervals.
     """
     bounds = {"value": values.astype(np.float64)}
     if "residual_quantile" in options:
-        half_width = np.asarray(options["residual_quantile"])
+        half_width = np.asarray(options["residual_quantile"]).reshape(-1, values.shape[1])
         bounds |= {"lower": bounds["value"] - half_width, "upper": bounds["value"] + half_width}
-    columns: dict[str, Column] = {}
-    for title, scaled in bounds.items():
-        numbers = scaled * np.asarray(options["scale"]) + np.asarray(options["mean"])
-        if numbers.ndim == 1 or numbers.shape[1] == 1:
-            columns[title] = numbers.reshape(len(numbers))
-        else:
-            names = options["channels"] if len(options["channels"]) == numbers.shape[1] else range(numbers.shape[1])
-            columns |= {f"{title}_{name}": numbers[:, index] for index, name in enumerate(names)}
-    return columns
+    scale, mean = np.asarray(options["scale"]), np.asarray(options["mean"])
+    return {title: scaled * scale + mean for title, scaled in bounds.items()}
 
 
 DECODERS: Mapping[str, Callable[[np.ndarray, Mapping[str, Any]], dict[str, Column]]] = {

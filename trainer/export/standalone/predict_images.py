@@ -37,7 +37,7 @@ def read_rows(path: str, encoding: Mapping[str, Any]) -> Iterator[Rows]:
         batches = _read_image_files(path, view)
     mean, std = (np.array(encoding[name], np.float32)[:, None, None] for name in ("mean", "std"))
     for title, names, pixels in batches:
-        yield Rows(title, names, {"x": (pixels.astype(np.float32) - mean) / std})
+        yield Rows({title: names}, {"x": (pixels.astype(np.float32) - mean) / std})
 
 
 def _to_pair(value: Any) -> Any:

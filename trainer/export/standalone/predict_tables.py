@@ -28,7 +28,8 @@ def read_rows(path: str, encoding: Mapping[str, Any]) -> Iterator[Rows]:
     for table in delimited.read_chunks(path, "input", *dialect, expected=encoding["header_names"]):
         encoded = encoder.encode(table)
         if encoded is not None:
-            yield Rows("row", [table.get_row_number(row) for row in encoded.rows.tolist()], {"x": encoded.x})
+            numbers = [table.get_row_number(row) for row in encoded.rows.tolist()]
+            yield Rows({"row": numbers}, {"x": encoded.x})
     encoder.finish()
 
 

@@ -43,7 +43,7 @@ def read_rows(path: str, encoding: Mapping[str, Any]) -> Iterator[Rows]:
     for chunk in text_rows.encode_chunks(rows, encode, tokenizer, "input"):
         for start in range(0, len(chunk), BATCH_SIZE):
             batch = chunk[start : start + BATCH_SIZE]
-            yield Rows(title, [row.name for row in batch], pad_rows([row.tokens for row in batch]))
+            yield Rows({title: [row.name for row in batch]}, pad_rows([row.tokens for row in batch]))
 
 
 def pad_rows(rows: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer.export.standalone.outputs import Column, decode_outputs
+from trainer.export.standalone.outputs import Column, Predict, predict_rows
 from trainer.utils.atomic_write import replace_file
 from trainer.utils.errors import DataError, SystemFault
 from trainer.utils.paths import describe_missing_path
@@ -31,14 +31,15 @@ class Rows(NamedTuple):
     """Rows of a file as inputs of the model.
 
     Attributes:
-        title: Title of the column of names.
-        names: Name of each row (N): its number, or its file.
+        names: Columns that identify the predictions, by title, such as the numbers (N) of the rows.
         inputs: Arrays (N, ...), by the name of the input.
     """
 
-    title: str
-    names: Sequence[int | str]
+    names: Mapping[str, Sequence[Any]]
     inputs: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
 
 
 ReadRows = Callable[[str, Mapping[str, Any]], Iterator[Rows]]
@@ -46,12 +47,13 @@ ReadRows = Callable[[str, Mapping[str, Any]], Iterator[Rows]]
 Model = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 
-def main(read_rows: ReadRows, folder: Path) -> int:
+def main(read_rows: ReadRows, folder: Path, predict: Predict = predict_rows) -> int:
     """Predict the rows of a file and write a table; return the exit code.
 
     Args:
         read_rows: Reader of the kind of files of the run.
         folder: Folder of ``model.onnx`` and ``preprocess.json``.
+        predict: Function from the names of rows and their outputs to columns.
     """
     parser = argparse.ArgumentParser(description="Predict each row of a file, as train predict does.")
     parser.add_argument("input", help="file or folder with the rows")
@@ -60,7 +62,7 @@ def main(read_rows: ReadRows, folder: Path) -> int:
     logging.addLevelName(logging.WARNING, "warning")
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
-        count = predict_file(read_rows, folder, arguments.input, arguments.output)
+        count = predict_file(read_rows, predict, folder, arguments.input, arguments.output)
     except (DataError, SystemFault) as error:
         print(f"error: {escape_control_chars(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, DataError) else error.exit_code
@@ -68,11 +70,12 @@ def main(read_rows: ReadRows, folder: Path) -> int:
     return 0
 
 
-def predict_file(read_rows: ReadRows, folder: Path, input_path: str, output: str) -> int:
+def predict_file(read_rows: ReadRows, predict: Predict, folder: Path, input_path: str, output: str) -> int:
     """Predict the rows of a file, write them to a CSV file, and return their number.
 
     Args:
         read_rows: Reader of the kind of files of the run.
+        predict: Function from the names of rows and their outputs to columns.
         folder: Folder of ``model.onnx`` and ``preprocess.json``.
         input_path: File or folder with the rows.
         output: File to write; it is complete, or as it was before.
@@ -87,20 +90,18 @@ def predict_file(read_rows: ReadRows, folder: Path, input_path: str, output: str
         raise DataError(f"{folder / PREPROCESSING}: version {options['format_version']}; this program reads 1")
     model = load_model(folder / MODEL)
     count = 0
-    batches = (
-        batch for rows in read_rows(input_path, options["encoding"]) for batch in split_rows(rows) if len(batch.names)
-    )
+    batches = (batch for rows in read_rows(input_path, options["encoding"]) for batch in split_rows(rows))
     first = next(batches, None)
     if first is None:
         raise DataError(f"input: {input_path} has no rows")
     with replace_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         for batch in chain((first,), batches):
-            columns = make_columns(batch, decode_outputs(model(batch.inputs), options["outputs"]))
+            columns = predict(batch.names, model(batch.inputs), options["outputs"])
             if not count:
                 writer.writerow(escape_unencodable(title, "utf-8") for title in columns)
             writer.writerows(zip(*map(format_cells, columns.values()), strict=True))
-            count += len(batch.names)
+            count += len(next(iter(columns.values())))
     return count
 
 
@@ -147,21 +148,14 @@ def load_model(path: Path) -> Model:
 
 
 def split_rows(rows: Rows) -> Iterator[Rows]:
-    """Yield rows in batches."""
-    for start in range(0, len(rows.names), BATCH_SIZE):
+    """Yield rows in batches of at most ``BATCH_SIZE``."""
+    if 0 < len(rows) <= BATCH_SIZE:
+        yield rows
+        return
+    for start in range(0, len(rows), BATCH_SIZE):
         part = slice(start, start + BATCH_SIZE)
-        yield Rows(rows.title, rows.names[part], {name: value[part] for name, value in rows.inputs.items()})
-
-
-def make_columns(rows: Rows, predictions: Mapping[str, Column]) -> dict[str, Column]:
-    """Return the names of rows and their predictions; names that have the title of a prediction get another one.
-
-    Args:
-        rows: The rows.
-        predictions: Columns of their predictions, by title.
-    """
-    title = f"{rows.title} (input)" if rows.title in predictions else rows.title
-    return {title: rows.names, **predictions}
+        names = {title: cells[part] for title, cells in rows.names.items()}
+        yield Rows(names, {name: value[part] for name, value in rows.inputs.items()})
 
 
 def format_cells(column: Column) -> Sequence[Any]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, PositiveInt, Thousands
-from trainer.data.encoding import column_checks, series, timestamps
+from trainer.data.encoding import column_checks, series, series_gaps, timestamps
 from trainer.data.encoding.forecast_dataset import ForecastDataset, SeriesFileFormat
 from trainer.data.encoding.series_index import SeriesIndex
 from trainer.data.encoding.series_schema import SeriesSchema, collect_error
@@ -89,10 +89,10 @@ class CSVSeries(ForecastDataset):
         grid = None if time_column is None else collect_error(errors, lambda: self._read_grid(table, time_column))
         if errors or values is None:
             raise DataError(*errors)
-        problems = series.describe_missing_values(table, selected, time_column, values)
+        problems = series_gaps.describe_missing_values(table, selected, time_column, values)
         lines = table_summary.summarize_series(table, selected, time_column, values)
         if time_column is not None and grid is not None:
-            problems = series.describe_missing_rows(table, time_column, grid.steps) + problems
+            problems = series_gaps.describe_missing_rows(table, time_column, grid.steps) + problems
             values = series.reindex_to_grid(values, grid.steps)
         if problems and gaps == "error":
             raise DataError(
