@@ -75,6 +75,7 @@ RUNS: dict[str, Callable[[], Path]] = {
     "classes": lambda: train_on_gaps(*CLASSES),
     "numbers": lambda: train_on_gaps(*NUMBERS),
     "series": train_on_series,
+    "cases": lambda: train_run("ucr", "model=gru").absolute(),
     "images": lambda: train_image_run("classifier"),
     "texts": lambda: train_run("text_folder").absolute(),
 }
@@ -143,6 +144,15 @@ def test_series_with_a_gap(exports: Exports, tmp_path: Path) -> None:
     titles = ["sales", "price", "lower_sales", "lower_price", "upper_sales", "upper_price"]
     assert list(found[0]) == ["origin", "step", "time", *titles]
     assert [row["time"] for row in found] == [f"28.{month:02d}.2003" for month in range(5, 10)]
+
+
+def test_series_of_unequal_length(exports: Exports, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    lines = [" ".join(f"{value:.3f}" for value in draw.normal(size=draw.integers(3, 20))) for _ in range(70)]
+    (tmp_path / "waves").mkdir()
+    (tmp_path / "waves" / "new.txt").write_text("\n".join(lines))
+    found, _ = check_equal(*exports["cases"], str(tmp_path / "waves"), tmp_path)
+    assert [row["case"] for row in found] == [f"new.txt:{number}" for number in range(1, 71)]
 
 
 def test_images_of_other_sizes_and_modes(exports: Exports, tmp_path: Path) -> None:

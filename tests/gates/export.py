@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 PAGE, README = ROOT / "docs" / "exports.md", ROOT / "README.md"
 GATES = {"safetensors": 72, "torch_export": 65, "onnx": 45}
 """Smallest number of models that must export in each format."""
-PROGRAMS = {"csv": "tables", "csv_series": "series", "image_folder": "images", "text_folder": "texts"}
+PROGRAMS = {"csv": "tables", "csv_series": "series", "ucr": "cases", "image_folder": "images", "text_folder": "texts"}
 """Data sets that ``predict.py`` of an ONNX export reads files of, and what these are."""
 FAMILIES = {
     "tabular": "tables",

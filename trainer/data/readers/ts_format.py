@@ -6,14 +6,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from trainer.data.readers import text_file
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.header_detection import is_number
 from trainer.utils.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 GAPS = ("?", "nan", "")
 CELL_FORMAT = CellFormat(frozenset())
@@ -47,7 +50,7 @@ class SeriesCases:
         classes: Class names in order of the header; empty where there is none.
     """
 
-    series: list[Tensor]
+    series: list[np.ndarray]
     class_names: list[str] | None
     lines: list[int]
     classes: list[str]
@@ -59,10 +62,12 @@ def read(path: Path) -> LabeledSeries:
     Raises:
         DataError: The file has no classes, or as ``read_cases``.
     """
+    import torch
+
     cases = read_cases(path, "data", needs_classes=True)
     assert cases.class_names is not None
     labels = torch.tensor(list(map(cases.classes.index, cases.class_names)))
-    return LabeledSeries(cases.series, labels, cases.classes)
+    return LabeledSeries(list(map(torch.from_numpy, cases.series)), labels, cases.classes)
 
 
 def read_cases(path: Path, option: str, *, needs_classes: bool) -> SeriesCases:
@@ -116,7 +121,7 @@ def read_cases(path: Path, option: str, *, needs_classes: bool) -> SeriesCases:
 
 def _parse_case(
     line: str, classes: Sequence[str], dims: int | None, steps: int | None, *, needs_class: bool
-) -> tuple[Tensor, str]:
+) -> tuple[np.ndarray, str]:
     """Parse a series (T, F) and its class, which is empty if the header has no classes. Raises ValueError."""
     if not classes:
         return parse_series(line.split(":"), dims, steps, has_class=False), ""
@@ -143,8 +148,8 @@ def _parse_header_number(header: dict[str, list[str]], key: str) -> int | None:
 
 def parse_series(
     columns: Sequence[str], dims: int | None, steps: int | None = None, *, has_class: bool = True
-) -> Tensor:
-    """Parse one series (T, F).
+) -> np.ndarray:
+    """Parse one series (T, F) float64.
 
     Args:
         columns: Values of each dimension, separated by commas.
@@ -164,7 +169,7 @@ def parse_series(
         raise ValueError(f"dimensions differ in length: {', '.join(map(str, lengths))} steps")
     if steps not in (None, lengths[0]):
         raise ValueError(f"{lengths[0]} steps, but @seriesLength is {steps}")
-    return torch.tensor(values, dtype=torch.float64).T
+    return np.array(values, np.float64).T
 
 
 def _parse_value(word: str, dimension: int) -> float:

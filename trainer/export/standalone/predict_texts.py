@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,8 @@ import numpy as np
 
 from trainer.data.encoding import text_rows, tokenizers
 from trainer.data.encoding.text_rows import EncodedRow, TextRow
+from trainer.export.standalone.padding import BATCH_SIZE, pad_rows
 from trainer.export.standalone.program import Rows, main
-
-BATCH_SIZE = 64
-"""Texts that are padded to one length."""
 
 
 def read_rows(path: str, encoding: Mapping[str, Any]) -> Iterator[Rows]:
@@ -43,16 +41,7 @@ def read_rows(path: str, encoding: Mapping[str, Any]) -> Iterator[Rows]:
     for chunk in text_rows.encode_chunks(rows, encode, tokenizer, "input"):
         for start in range(0, len(chunk), BATCH_SIZE):
             batch = chunk[start : start + BATCH_SIZE]
-            yield Rows({title: [row.name for row in batch]}, pad_rows([row.tokens for row in batch]))
-
-
-def pad_rows(rows: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
-    """Return token ids (B, S), padded with zeros, and the length (B) of each row."""
-    lengths = np.array([len(row) for row in rows], np.int64)
-    x = np.zeros((len(rows), lengths.max()), np.int64)
-    for tokens, row in zip(x, rows, strict=True):
-        tokens[: len(row)] = row
-    return {"x": x, "lengths": lengths}
+            yield Rows({title: [row.name for row in batch]}, pad_rows([np.array(row.tokens) for row in batch]))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,8 +16,8 @@ from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.preprocessing import Preprocessing, make_content_keys
 from trainer.core.types import Fraction, NonNegativeInt
-from trainer.data.encoding import ragged_rows
-from trainer.data.encoding.standardization import MAX_STANDARDIZED_VALUE, tensor_mean_and_scale
+from trainer.data.encoding import ragged_rows, ragged_series
+from trainer.data.encoding.standardization import tensor_mean_and_scale
 from trainer.data.readers import series_files, ts_format
 from trainer.data.readers.download import Source, data_root, fetch_files
 from trainer.data.reference import baselines
@@ -24,7 +25,6 @@ from trainer.data.splits.ragged import Ragged, RaggedSplit
 from trainer.data.splits.splitting import stratified_order
 from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
-from trainer.utils.text import format_count
 
 URL = "https://raw.githubusercontent.com/sktime/sktime/7bd7d1620c0656f3210eeb850bb1c0034159ee47/sktime/datasets/data/"
 SHA256 = {
@@ -164,6 +164,16 @@ class UCR(Dataset):
         places = [f"rows: series {row}" for row in range(1, len(series) + 1)]
         return RaggedSplit({"x": _standardize(series, self.fitted.get("scale"), places)}, None)
 
+    def describe_encoding(self) -> dict[str, Any]:
+        assert self.fitted is not None
+        scale = self.fitted.get("scale")
+        return {
+            "program": "cases",
+            "classes": list(self.fitted.get("classes")),
+            "mean": scale["mean"].tolist(),
+            "std": scale["std"].tolist(),
+        }
+
     def row_schema(self) -> dict[str, Any]:
         number = {"type": "number"}
         dims = self.info.sizes["in_features"]
@@ -171,30 +181,11 @@ class UCR(Dataset):
         return {"type": "array", "items": step, "minItems": 1}
 
 
-def _standardize(series: Sequence[Tensor], scale: Mapping[str, Tensor], places: Sequence[str]) -> Ragged:
-    """Standardize series (T, F) by the mean and standard deviation (F,) of the training rows.
-
-    Args:
-        series: The series.
-        scale: Mean and standard deviation.
-        places: Where each series is from, for messages.
-
-    Raises:
-        DataError: A series has other dimensions, or a value far outside of the training distribution.
-    """
-    dims = len(scale["mean"])
-    for place, row in zip(places, series, strict=True):
-        if row.shape[1] != dims:
-            raise DataError(
-                f"{place} has {format_count(row.shape[1], 'dimension')}; this run was trained on series with {dims}"
-            )
-    rows = [((row - scale["mean"]) / scale["std"]).float() for row in series]
-    for place, row in zip(places, rows, strict=True):
-        if row.abs().max() > MAX_STANDARDIZED_VALUE:
-            raise DataError(
-                f"{place} has a value more than {MAX_STANDARDIZED_VALUE:g} standard deviations from the training mean"
-            )
-    return Ragged.from_rows(rows)
+def _standardize(series: Sequence[Tensor | np.ndarray], scale: Mapping[str, Tensor], places: Sequence[str]) -> Ragged:
+    """Standardize series (T, F) by the training rows, see ``ragged_series.standardize_rows``."""
+    moments = {name: value.numpy() for name, value in scale.items()}
+    rows = ragged_series.standardize_rows(list(map(np.asarray, series)), moments, places)
+    return Ragged.from_rows(map(torch.from_numpy, rows))
 
 
 def _channel_moments(series: Sequence[Tensor]) -> dict[str, Tensor]:
