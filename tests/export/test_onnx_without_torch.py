@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,10 @@ print(abs(output - expected).max())
 def test_onnx_needs_only_numpy_and_onnxruntime(tmp_path: Path) -> None:
     pair = make_export_pair("bilstm_tagger")
     export_pair(pair, tmp_path, "onnx")
+    contents = json.loads((tmp_path / "preprocess.json").read_text())
+    assert contents["program"] is None
+    assert contents["reason"].startswith("the inputs of model.onnx are arrays: predict.py reads tables, ")
+    assert not (tmp_path / "predict.py").exists()
     exportable = make_pair_exportable(pair)
     inputs = exportable.resize_batch(5)
     np.savez(tmp_path / "inputs.npz", **{name: value.numpy() for name, value in inputs.items()})
