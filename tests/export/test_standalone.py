@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from tests.helpers.idx_files import idx
+from tests.helpers.pairs import build_dataset
 from trainer.core import prediction
 from trainer.core.dataset_info import DatasetInfo, TargetInfo
 from trainer.data.splits import windows
-from trainer.export.standalone import outputs, program
+from trainer.export.standalone import outputs, predict_images, program
 from trainer.export.standalone.predict_series import interpolate_gaps
 from trainer.export.standalone.program import Rows
 from trainer.tasks.evaluation import class_decisions
@@ -71,6 +73,22 @@ def test_gaps_are_interpolated_like_those_of_windows() -> None:
     history[[0, 1, 7, 8, 9, 29], [0, 0, 1, 1, 1, 2]] = np.nan
     expected = windows.interpolate_gaps(torch.from_numpy(history)[None])[0].numpy()
     assert np.allclose(interpolate_gaps(history), expected, atol=1e-6)
+
+
+def test_idx_files_are_read_like_those_of_the_data_set(tmp_path: Path) -> None:
+    data = build_dataset("idx")
+    pixels = np.random.default_rng(0).integers(0, 256, (300, data.info.sizes["height"], data.info.sizes["width"]))
+    path = tmp_path / "new-images-idx3-ubyte"
+    path.write_bytes(idx(pixels.astype(np.uint8).tobytes(), *pixels.shape))
+    (split,) = data.read_chunks(str(path))
+    expected = split.to_model_inputs(split.batch(torch.arange(300), 0)).inputs["x"].numpy()
+    encoding = json.loads(json.dumps(data.describe_encoding()))
+    parts = list(predict_images.read_rows(str(path), encoding))
+    assert np.array_equal(np.concatenate([part.inputs["x"] for part in parts]), expected)
+    assert [name for part in parts for name in part.names["row"]] == [*range(1, 301)]
+    path.write_bytes(idx(bytes(12), 1, 3, 4))
+    with pytest.raises(DataError, match=r"images in .* are 4 x 3; this run was trained on"):
+        list(predict_images.read_rows(str(path), encoding))
 
 
 def read_nothing(*_: Any) -> Any:

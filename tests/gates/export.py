@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from tests.helpers.exports import export_pair, make_export_pair, make_pair_exportable
+from tests.helpers.own_files import OWN_SETS
 from tests.helpers.pairs import FITTING, MODELS
 from trainer.export.preprocessing_file import find_missing_program
 from trainer.utils.errors import ConfigError, ExportError
@@ -29,7 +30,13 @@ ROOT = Path(__file__).parents[2]
 PAGE, README = ROOT / "docs" / "exports.md", ROOT / "README.md"
 GATES = {"safetensors": 72, "torch_export": 65, "onnx": 45}
 """Smallest number of models that must export in each format."""
-PROGRAMS = {"csv": "tables", "csv_series": "series", "ucr": "cases", "image_folder": "images", "text_folder": "texts"}
+PROGRAMS = {
+    "csv": "tables",
+    "csv_series": "forecasts",
+    "ucr": "series",
+    "image_folder": "images",
+    "text_folder": "texts",
+}
 """Data sets that ``predict.py`` of an ONNX export reads files of, and what these are."""
 FAMILIES = {
     "tabular": "tables",
@@ -111,7 +118,8 @@ def list_programs(model: str) -> list[str]:
     for data in PROGRAMS:
         with suppress(ConfigError):  # such as pixels that are no probabilities
             if (model, data) in FITTING:
-                reason = find_missing_program(make_pair_exportable(make_export_pair(model, data=data)))
+                keys = [f"data.{key}={value()}" for key, value in OWN_SETS.get(data, {}).items()]
+                reason = find_missing_program(make_pair_exportable(make_export_pair(model, *keys, data=data)))
                 kinds += [PROGRAMS[data]] if reason is None else []
     return kinds
 
