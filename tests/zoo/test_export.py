@@ -25,7 +25,7 @@ OMITTED = {
     *("gnn", "gin", "sage", "mean_gnn", "graph_vae", "gcn_lstm", "gru_forecaster", "patch_transformer"),
     *("conv_vae", "dcgan", "diffusion_unet", "style_gan", "vq_vae_conv"),
 }
-"""Models that only the gate exports: all of their layers are those of another model or of ``OPTIONS``."""
+"""Models that only the gate exports: they take no path in an export that no other model or ``OPTIONS`` takes."""
 ELSEWHERE = {"bag_of_words", "cnn", "dlinear", "gru", "mlp"}
 """Models whose files the tests of ``tests/export`` write."""
 QUICK = {"matrix_factorization", "gcn", "binary_vae"}

@@ -120,8 +120,8 @@ COMMANDS: Mapping[str, Command] = {
         {"RUN format=FORMAT [output=DIR]": "write the best weights as files that other programs load, and check them"},
         f"{_RUN}lstm-adding format=[torch_export,onnx]",
         {
-            "format": "one or several of safetensors, torch_export (a program for torch), onnx (for onnxruntime), hub"
-            " (a folder with a model card, used like the run)",
+            "format": "one or several of safetensors, torch_export (a program for torch), onnx (for"
+            " onnxruntime, with predict.py), hub (a folder with a model card, used like the run)",
             "output": "directory of the files; without it export/ in the run directory",
             "rows": "maximum number of rows of each split that hub contains; without it those that the run has stored",
         },
