@@ -110,8 +110,12 @@ def test_outputs_and_versions_are_checked(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(program, "load_model", lambda _: None)
-    Path("in.csv").touch()
+    for name in ("in.csv", "model.onnx"):
+        Path(name).touch()
     Path("preprocess.json").write_text(json.dumps({"format_version": version, "encoding": {}, "outputs": {}}))
     with pytest.raises(DataError, match=message):
         program.predict_file(read_nothing, outputs.predict_rows, Path(), "in.csv", output)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "preprocess.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "model.onnx", "preprocess.json"]
+    Path("model.onnx").unlink()
+    with pytest.raises(DataError, match="model.onnx does not exist; predict.py belongs to the folder of its export"):
+        program.predict_file(read_nothing, outputs.predict_rows, Path(), "in.csv", "out.csv")

@@ -37,7 +37,8 @@ def write_preprocessing(exportable: Exportable, directory: Path) -> None:
         name: {"dtype": format_dtype(value.dtype), "dims": len(value.shape)}
         for name, value in exportable.inputs.items()
     }
-    text = json.dumps(contents, indent=2, ensure_ascii=False, allow_nan=False)
+    # ASCII, because names of folders may have bytes that are not UTF-8.
+    text = json.dumps(contents, indent=2, allow_nan=False)
     (directory / PREPROCESSING).write_text(f"{text}\n", encoding="utf-8")
 
 

@@ -85,6 +85,11 @@ def predict_file(read_rows: ReadRows, predict: Predict, folder: Path, input_path
         SystemFault: The disk is full, or a file is not accessible.
     """
     path = check_output(output, input_path)
+    for name in (PREPROCESSING, MODEL):
+        if not (folder / name).is_file():
+            raise DataError(
+                f"{(folder / name).absolute()} does not exist; predict.py belongs to the folder of its export"
+            )
     options = json.loads((folder / PREPROCESSING).read_text(encoding="utf-8"))
     if options["format_version"] != FORMAT_VERSION:
         raise DataError(f"{folder / PREPROCESSING}: version {options['format_version']}; this program reads 1")
