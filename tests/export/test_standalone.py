@@ -117,5 +117,5 @@ def test_outputs_and_versions_are_checked(
         program.predict_file(read_nothing, outputs.predict_rows, Path(), "in.csv", output)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "model.onnx", "preprocess.json"]
     Path("model.onnx").unlink()
-    with pytest.raises(DataError, match="model.onnx does not exist; predict.py belongs to the folder of its export"):
+    with pytest.raises(DataError, match=r"model\.onnx does not exist; predict\.py belongs to the folder of its export"):
         program.predict_file(read_nothing, outputs.predict_rows, Path(), "in.csv", "out.csv")
