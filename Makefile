@@ -8,7 +8,7 @@ CONSTRAINTS ?= constraints.txt
 PIP = $(BIN)/pip install --constraint $(CONSTRAINTS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install install-dev train test test-fast gates exports lint format docs bench sweep clean
+.PHONY: help install install-dev train test test-fast gates exports predictions lint format docs bench sweep clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ gates: $(DEV) ## train every gate at full size and write docs/scores.md
 
 exports: $(DEV) ## export every model, check the files and write docs/exports.md
 	$(BIN)/python -m tests.gates.export
+
+predictions: $(DEV) ## predict with runs of every family, and score the files by scikit-learn
+	$(BIN)/python -m tests.gates.predictions
 
 lint: $(DEV) ## check style and types
 	$(BIN)/ruff check .

@@ -152,7 +152,7 @@ class Regression(ScoredTask):
         selected = self.select_scores(scores, totals)
         if "covered" in totals:
             width = 2 * float(self.decisions[RESIDUAL_QUANTILE].mean()) * self.target_scale
-            selected |= {"coverage": float(totals["covered"] / count), "interval_width": width}
+            selected |= {"coverage": float(totals["covered"]) / float(count), "interval_width": width}
         return selected
 
     def example_decisions(self) -> dict[str, Tensor]:
