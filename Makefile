@@ -50,7 +50,7 @@ test-fast: $(DEV) ## run the quick tests, about a minute and a half on 2 cores
 
 gates: $(DEV) ## train every gate at full size and write docs/scores.md
 	$(BIN)/python -m tests.gates.run
-	$(BIN)/python -m tests.gates.rare_class
+	for script in rare_class coverage finetuning; do $(BIN)/python -m tests.gates.$$script || exit 1; done
 
 exports: $(DEV) ## export every model, check the files and write docs/exports.md
 	$(BIN)/python -m tests.gates.export

@@ -3,8 +3,8 @@
     python -m tests.gates.rare_class [--rows N] [--seeds N]
 
 Exits with 1 unless average precision and F1 score of the rare class on the test rows are higher for every seed. The
-logistic regression has balanced weights; its F1 score is the better one of its own decision and of the threshold with
-the best F1 score on the validation rows.
+logistic regression has balanced weights; its F1 scores are those of its own decision and of the threshold with the best
+F1 score on the validation rows. The table is as large as the mammography data set.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ OVERRIDES = (
 )
 
 
-def compare(folder: Path, rows: int, seed: int, *overrides: str) -> dict[str, tuple[float, float]]:
+def compare(folder: Path, rows: int, seed: int, *overrides: str) -> dict[str, tuple[float, ...]]:
     """Return average precision and F1 score of the rare class, of the network and of the logistic regression.
+
+    There are two F1 scores of the regression: of its own decision, and of a threshold chosen on the validation rows.
 
     Args:
         folder: Folder for the table and the run.
@@ -38,21 +40,22 @@ def compare(folder: Path, rows: int, seed: int, *overrides: str) -> dict[str, tu
     result = trainer.run(trainer.compose([*OVERRIDES, *paths, f"seed={seed}", *overrides]), quiet=True)
     return {
         "average_precision": (result.test["average_precision"], reference["average_precision"]),
-        "f1": (result.test["f1_yes"], max(reference["f1"], reference["f1_chosen"])),
+        "f1": (result.test["f1_yes"], reference["f1"], reference["f1_chosen"]),
     }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--rows", type=int, default=11_000)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     is_missed = False
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(options.seeds):
-            for name, (score, reference) in compare(Path(folder), options.rows, seed, "epochs=30").items():
-                is_missed |= score <= reference
-                print(f"seed {seed}: {name} {score:.3f}, logistic regression {reference:.3f}", flush=True)
+            for name, (score, *references) in compare(Path(folder), options.rows, seed, "epochs=30").items():
+                is_missed |= score <= max(references)
+                others = ", with a chosen threshold ".join(f"{reference:.3f}" for reference in references)
+                print(f"seed {seed}: {name} {score:.3f}, logistic regression {others}", flush=True)
     return int(is_missed)
 
 

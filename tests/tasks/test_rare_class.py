@@ -13,8 +13,8 @@ from tests.helpers.rare_class import SHARE, make_rare_class_table
 
 @pytest.mark.slow
 def test_scores_are_above_those_of_logistic_regression(tmp_path: Path) -> None:
-    for score, reference in compare(tmp_path, 4000, 0, "epochs=6", "optimizer.lr=1e-2").values():
-        assert score > reference + 0.05
+    for score, *references in compare(tmp_path, 4000, 0, "epochs=6", "optimizer.lr=1e-2").values():
+        assert score > max(references) + 0.05
 
 
 def test_table_has_a_rare_class_in_every_part(tmp_path: Path) -> None:
