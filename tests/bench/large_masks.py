@@ -76,7 +76,7 @@ def compare_on_test_slices(run: str, folder: Path, directory: Path) -> bool:
         print(f"{name}: IoU membrane {membrane:.4f}, cell {cell:.4f}, mean {(membrane + cell) / 2:.4f}")
     difference = float(np.abs(scores["whole"] - scores["windows"]).max())
     equal = float((masks["whole"] == masks["windows"]).mean())
-    print(f"largest difference of an IoU: {difference:.4f} (at most {MAX_DIFFERENCE}); equal pixels: {equal:.4f}")
+    print(f"largest difference of an IoU: {difference:.5f} (at most {MAX_DIFFERENCE}); equal pixels: {equal:.5f}")
     return difference <= MAX_DIFFERENCE
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tests.helpers.tiny import CPU, LeastSquares, Linear, defaults
 from trainer.core.split import FullBatchSplit, TensorSplit
 from trainer.core.task import Task
-from trainer.engine import evaluation
+from trainer.engine import bootstrap, evaluation
 from trainer.engine.bootstrap import Evaluation, Evaluator
 from trainer.engine.dataloader import Loader
 from trainer.tasks.classification import Classification
@@ -135,6 +135,30 @@ def test_maps_are_resampled_by_image() -> None:
     found = evaluate(classify(2, "mean_iou", "pixel_accuracy"), TensorSplit({"x": logits}, target), resamples=20)
     assert found.num_rows == 20
     assert found.intervals["pixel_accuracy"][0] < found.scores["pixel_accuracy"]
+
+
+def test_part_of_the_pixels_gives_the_intervals_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = torch.Generator().manual_seed(0)
+    target = torch.randint(2, (16, 30, 30), generator=draw)
+    noise = torch.linspace(0.5, 2, 16).view(16, 1, 1) * torch.randn(16, 30, 30, generator=draw)
+    logits = torch.stack((torch.zeros(16, 30, 30), target + noise), dim=1)
+    split, task = TensorSplit({"x": logits}, target), classify(2, "auc", "average_precision", "pixel_accuracy")
+    exact = evaluate(task, split, resamples=100)
+    monkeypatch.setattr(bootstrap, "MAX_ROW_VALUES", 6000)
+    part = evaluate(task, split, resamples=100)
+    assert part.scores == exact.scores
+    assert part.intervals["pixel_accuracy"] == pytest.approx(exact.intervals["pixel_accuracy"], abs=1e-12)
+    for name in ("auc", "average_precision"):
+        assert part.intervals[name] != exact.intervals[name]
+        assert part.intervals[name] == pytest.approx(exact.intervals[name], abs=0.01)
+
+
+def test_part_of_the_values_of_a_row_has_the_same_positions() -> None:
+    margin = torch.arange(5000.0)
+    row = {"margin": margin, "positive": margin > 2500}
+    part = bootstrap._draw_part(row, 0.1, torch.Generator().manual_seed(0))
+    assert len(part["margin"]) == 500
+    assert torch.equal(part["positive"], part["margin"] > 2500)
 
 
 def test_nodes_of_a_graph_are_resampled() -> None:

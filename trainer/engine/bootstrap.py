@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -22,6 +22,8 @@ LEVEL = 0.95
 DEFAULT_RESAMPLES = 1000
 SEED = 0
 """Seed of the resamples, so that an evaluation is repeatable."""
+MAX_ROW_VALUES = 1 << 17
+"""Number of values, such as pixels, that all rows together have in a resample; of more, each row has a random part."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Evaluator:
     """Evaluator of labeled rows that are given in chunks.
 
     The metrics are those of ``evaluate_split``. The interval of a metric has the percentiles of its values over
-    resamples of the rows with replacement.
+    resamples of the rows with replacement. Of rows with many values, such as the pixels of images, resamples have a
+    fixed random part; their metrics are shifted by the difference between all values and this part.
 
     Args:
         task: The task; it is set to evaluation mode.
@@ -105,14 +108,14 @@ class Evaluator:
         scores = self._task.metrics(self._totals.compute_totals())
         num_rows = sum(map(len, self._outputs)) or self._num_rows
         values = {name: list[float]() for name in scores}
-        for totals in self._iter_resampled_totals(num_rows):
-            for name, value in self._task.metrics(totals).items():
+        for resampled in self._iter_resampled_scores(num_rows, scores):
+            for name, value in resampled.items():
                 values[name].append(value)
         intervals = {name: _compute_interval(sample) for name, sample in values.items()}
         known = {name: bounds for name, bounds in intervals.items() if bounds is not None}
         return Evaluation(scores, known, num_rows, self._class_counts.tolist())
 
-    def _iter_resampled_totals(self, num_rows: int) -> Iterator[dict[str, Tensor]]:
+    def _iter_resampled_scores(self, num_rows: int, scores: Mapping[str, float]) -> Iterator[dict[str, float]]:
         if not self._resamples or num_rows == 1:
             return
         resampler = (
@@ -120,13 +123,20 @@ class Evaluator:
             if self._outputs
             else _RowResampler(self._row_scores)
         )
+        shifts = dict.fromkeys(scores, 0.0)
+        if resampler.is_part:
+            part = self._task.metrics(resampler.compute_totals(torch.arange(num_rows)))
+            shifts = {name: value - part[name] for name, value in scores.items()}
         generator = rng.make_generator(SEED)
         for _ in range(self._resamples):
-            yield resampler.compute_totals(torch.randint(num_rows, (num_rows,), generator=generator))
+            totals = resampler.compute_totals(torch.randint(num_rows, (num_rows,), generator=generator))
+            yield {name: value + shifts[name] for name, value in self._task.metrics(totals).items()}
 
 
 class _OutputResampler:
     """Totals of resampled rows, of which the outputs (N, C) and targets (N, ...) are known."""
+
+    is_part = False
 
     def __init__(self, task: Task, outputs: Tensor, targets: Tensor):
         self._task, self._outputs, self._targets = task, outputs, targets
@@ -139,18 +149,30 @@ class _OutputResampler:
 
 
 class _RowResampler:
-    """Totals of resampled rows, of which the scores are known."""
+    """Totals of resampled rows, of which the scores are known.
+
+    Args:
+        scores: Score of each row.
+
+    Attributes:
+        is_part: Whether only a part of the values of each row is kept.
+    """
 
     def __init__(self, scores: Sequence[Score]):
-        self._values: dict[str, list[Tensor]] = {}
         sums: dict[str, list[Tensor]] = {}
+        rows: list[dict[str, Tensor]] = []
         for score in scores:
+            rows.append({name: value.values.cpu() for name, value in score.items() if isinstance(value, RowValues)})
             for name, value in score.items():
-                if isinstance(value, RowValues):
-                    self._values.setdefault(name, []).append(value.values.cpu())
-                else:
+                if not isinstance(value, RowValues):
                     sums.setdefault(name, []).append(value.cpu())
         self._sums = {name: torch.stack(values) for name, values in sums.items()}
+        num_values = sum(max(map(len, row.values()), default=0) for row in rows)
+        self.is_part = num_values > max(MAX_ROW_VALUES, len(rows))
+        if self.is_part:
+            generator = rng.make_generator(SEED)
+            rows = [_draw_part(row, MAX_ROW_VALUES / num_values, generator) for row in rows]
+        self._values = {name: [row[name] for row in rows] for name in rows[0]}
 
     def compute_totals(self, rows: Tensor) -> dict[str, Tensor]:
         counts = torch.bincount(rows, minlength=len(rows)).double()
@@ -160,6 +182,15 @@ class _RowResampler:
         }
         index = rows.tolist()
         return sums | {name: torch.cat([values[row] for row in index]) for name, values in self._values.items()}
+
+
+def _draw_part(row: Mapping[str, Tensor], share: float, generator: torch.Generator) -> dict[str, Tensor]:
+    """Return a random share of the values of a row, of the same positions in tensors of the same length."""
+    positions: dict[int, Tensor] = {}
+    for count in map(len, row.values()):
+        if count not in positions:
+            positions[count] = torch.randperm(count, generator=generator)[: math.ceil(share * count)]
+    return {name: values[positions[len(values)]] for name, values in row.items()}
 
 
 def _compute_interval(sample: list[float]) -> tuple[float, float] | None:
