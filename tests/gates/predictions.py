@@ -40,7 +40,19 @@ from trainer.cli import main as cli
 BATCHES = (1, 7, 64)
 CHANGES = (*(f"batch {size}" for size in BATCHES), "shuffled", "moved")
 MAX_CHANGE, COUNT_TOLERANCE, SUM_TOLERANCE = 1e-6, 1e-12, 1e-6
-SUMS = ("nll", "mse", "rmse", "mae", "r2", "interval_width", "log_likelihood", "elbo", "kl", "reconstruction")
+SUMS = (
+    "nll",
+    "perplexity",
+    "mse",
+    "rmse",
+    "mae",
+    "r2",
+    "interval_width",
+    "log_likelihood",
+    "elbo",
+    "kl",
+    "reconstruction",
+)
 """Metrics whose terms the run computes in float32."""
 TRAINING = ("epochs=3", "patience=null", "batch_size=32", "optimizer.lr=3e-3", "threads=1", "draw=false")
 IDENTIFIERS = ("row", "line", "file", "graph", "id", "mask")

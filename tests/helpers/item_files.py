@@ -18,6 +18,7 @@ import pandas as pd
 from PIL import Image
 
 from tests.helpers import palette_masks
+from tests.helpers.idx_files import idx
 from tests.helpers.real_data import FOLDER
 
 CLASSES = ("blue", "green", "red")
@@ -132,6 +133,28 @@ def make_images(folder: Path) -> TestItems:
         return save_images(path / "images", (items[i] for i in order))
 
     return TestItems((f"data.path={folder / 'images'}", "data.size=16"), truth, write)
+
+
+def make_idx_files(folder: Path) -> TestItems:
+    """Write gray images of ten classes in the format of MNIST."""
+    draw, parts = np.random.default_rng(14), {}
+    (folder / "idx").mkdir(parents=True)
+    for part, count in (("train", 300), ("t10k", 80)):
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        pixels = draw.integers(0, 200, (count, 12, 12)).astype(np.uint8)
+        pixels[np.arange(count), labels] += 55
+        (folder / f"idx/{part}-images").write_bytes(idx(pixels.tobytes(), *pixels.shape))
+        (folder / f"idx/{part}-labels").write_bytes(idx(labels.tobytes(), count))
+        parts[part] = pixels, labels
+    pixels, labels = parts["t10k"]
+
+    def write(path: Path, order: Sequence[int]) -> Path:
+        path.mkdir(parents=True)
+        chosen = pixels[list(order)]
+        (path / "rows-images").write_bytes(idx(chosen.tobytes(), *chosen.shape))
+        return path / "rows-images"
+
+    return TestItems((f"data.path={folder / 'idx'}",), labels.tolist(), write)
 
 
 def make_masks(folder: Path) -> TestItems:

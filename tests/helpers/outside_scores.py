@@ -28,7 +28,11 @@ def score_classes(rows: pd.DataFrame, truth: Sequence[Any]) -> Scores:
         "f1": metrics.f1_score(true, label, average="macro"),
         "balanced_accuracy": metrics.balanced_accuracy_score(true, label),
         "mcc": metrics.matthews_corrcoef(true, label),
+        "macro_precision": metrics.precision_score(true, label, average="macro", zero_division=0),
+        "macro_recall": metrics.recall_score(true, label, average="macro", zero_division=0),
         "nll": float(-np.log(hits).mean()),
+        "perplexity": float(np.exp(-np.log(hits).mean())),
+        "ece": _compute_calibration_error(probabilities, [names.index(name) for name in true]),
     }
     if len(names) == 2:
         positive = [name == names[1] for name in true]
@@ -39,6 +43,14 @@ def score_classes(rows: pd.DataFrame, truth: Sequence[Any]) -> Scores:
         scores["coverage"] = float(np.mean([name in cell for name, cell in zip(true, members, strict=True)]))
         scores["set_size"] = float(np.mean(list(map(len, members))))
     return scores
+
+
+def _compute_calibration_error(probabilities: np.ndarray, true: Sequence[int], num_bins: int = 15) -> float:
+    """Return the expected calibration error (Guo et al. 2017, equation 3)."""
+    confidence, hits = probabilities.max(1), probabilities.argmax(1) == np.array(true)
+    bins = np.digitize(confidence, np.linspace(0, 1, num_bins + 1), right=True)
+    gaps = [abs(float((hits[bins == k] - confidence[bins == k]).sum())) for k in np.unique(bins)]
+    return sum(gaps) / len(hits)
 
 
 def score_numbers(rows: pd.DataFrame, truth: Sequence[Any]) -> Scores:

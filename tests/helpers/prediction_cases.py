@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ import pandas as pd
 from tests.helpers import item_files as files
 from tests.helpers import linked_item_files as linked
 from tests.helpers import outside_scores as outside
-from tests.helpers import real_data
+from tests.helpers import real_data, saved_model
 from tests.helpers.item_files import TestItems
 
 
@@ -43,7 +44,7 @@ class PredictionCase(NamedTuple):
 CSV_MLP = ("model=mlp", "data=csv")
 LONGER = ("epochs=12", "batch_size=16")
 """Overrides of runs that would score 0 after the epochs of the others."""
-CLASS_SCORES = "task.scores=[accuracy,nll,f1,balanced_accuracy,mcc]"
+CLASS_SCORES = "task.scores=[accuracy,nll,f1,balanced_accuracy,mcc,macro_precision,macro_recall,perplexity,ece]"
 PAIR_SCORES = "task.scores=[auc,accuracy,nll,f1,average_precision]"
 LABELS, PRICES = (partial(files.make_table, target=target) for target in ("label", "price"))
 
@@ -54,6 +55,13 @@ def _make_unlabeled_table(folder: Path) -> TestItems:
     keys = [key for key in items.overrides if "target" not in key and "drop" not in key]
     drop = "data.drop_columns=[label,price]"
     return TestItems((*keys, "data.target=null", drop), ["row"] * len(items.truth), items.write)
+
+
+def _add_saved_model(folder: Path, save: Callable[[Path], Path], make: Callable[[Path], TestItems]) -> TestItems:
+    """Write files and, beside them, a pretrained model, which is deleted with them."""
+    items = make(folder)
+    (folder / "pretrained").mkdir()
+    return replace(items, overrides=(*items.overrides, f"model.name={save(folder / 'pretrained')}"))
 
 
 CLASSES = {
@@ -74,6 +82,23 @@ CLASSES = {
     ),
     "image_cnn_lstm": ("images, CNN-LSTM", ("model=cnn_lstm", "data=image_folder", CLASS_SCORES), files.make_images),
     "image_multimodal": ("images, multimodal", ("model=multimodal", "data=image_folder"), files.make_images),
+    "idx_lenet": ("images, IDX files", ("model=lenet", "data=idx", CLASS_SCORES), files.make_idx_files),
+    "image_pretrained": (
+        "images, pretrained",
+        ("model=pretrained", "data=image_folder"),
+        partial(_add_saved_model, save=partial(saved_model.save_images, kind="vit"), make=files.make_images),
+    ),
+    "text_pretrained": (
+        "text, pretrained",
+        # No ranks: to the few words of its vocabulary many texts are the same, and rounding decides their order.
+        ("model=pretrained", "data=text_folder", "data.max_length=16"),
+        partial(_add_saved_model, save=saved_model.save, make=partial(files.make_documents, as_lines=True)),
+    ),
+    "text_transformer": (
+        "text, transformer",
+        ("model=token_transformer", "data=text_folder", PAIR_SCORES),
+        partial(files.make_documents, as_lines=True),
+    ),
     "text_bag": (
         "text, lines",
         ("model=bag_of_words", "data=text_folder", PAIR_SCORES),

@@ -80,7 +80,7 @@ def compute(names: Collection[Any], totals: Mapping[str, Tensor]) -> dict[str, f
     count = float(totals["count"])
     share, nll = metrics.accuracy(totals["correct"], totals["count"]), float(totals["nll"]) / count
     scores = {"accuracy": share, "pixel_accuracy": share, "token_accuracy": share, "nll": nll}
-    scores["perplexity"] = float(torch.tensor(nll).exp())
+    scores["perplexity"] = float(torch.tensor(nll, dtype=torch.float64).exp())
     for name, (of_two_classes, of_more_classes) in RANKED_SCORES.items():
         if name not in names:
             continue
