@@ -14,6 +14,7 @@ import pytest
 from tests.helpers.changed_files import CHANGED_DATA, append_rows, rename_classes
 from tests.helpers.own_runs import train_run
 from trainer.cli import main
+from trainer.data.readers import delimited
 from trainer.inference import score
 from trainer.runs import saved_run
 from trainer.utils.errors import ConfigError
@@ -34,11 +35,15 @@ def test_image_scores_do_not_depend_on_changed_training_files() -> None:
 
 
 @pytest.mark.slow
-def test_scores_are_written_in_any_format_and_do_not_depend_on_the_rows_around(tmp_path: Path) -> None:
+def test_scores_are_written_in_any_format_and_do_not_depend_on_the_rows_around(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = train_run("csv", "model=real_nvp", "data.target=null", "task.classifier=null", "task.samples=20")
     table = next(Path("files").iterdir())
     arguments = ["score", str(path), f"input={table}"]
+    capsys.readouterr()
     main.run_command(arguments)
+    tables = capsys.readouterr().out
     default = list(csv.DictReader((path / "scores.csv").read_text().splitlines()))
     assert [row["row"] for row in default] == [str(number) for number in range(1, 121)]
     expected = [float(row["log_likelihood"]) for row in default]
@@ -47,6 +52,14 @@ def test_scores_are_written_in_any_format_and_do_not_depend_on_the_rows_around(t
     lines = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
     np.testing.assert_allclose([line["log_likelihood"] for line in lines], expected, rtol=1e-5)
     np.testing.assert_allclose(np.load(tmp_path / "scores.npz")["log_likelihood"], expected, rtol=1e-5)
+    lowest = sorted(range(120), key=expected.__getitem__)[:10]
+    listed = tables[tables.index("most unusual") :].split("─\n")[1].splitlines()[:10]
+    assert [int(line.split()[0]) for line in listed] == [row + 1 for row in lowest]
+    monkeypatch.setattr(delimited, "CHUNK_CELLS", 60)
+    monkeypatch.setattr(delimited, "SAMPLE_ROWS", 5)
+    capsys.readouterr()
+    main.run_command([*arguments, f"output={tmp_path}/chunks.csv"])
+    assert capsys.readouterr().out.splitlines()[:-1] == tables.splitlines()[:-1]
     with pytest.raises(ConfigError, match=r"output: .* the suffix must be one of"):
         main.run_command([*arguments, f"output={tmp_path}/scores.xlsx"])
     with pytest.raises(ConfigError, match="does not exist"):

@@ -52,21 +52,24 @@ def score_run(
     inputs = [*dataset_loading.list_user_paths(config), *([] if path is None else [Path(path)])]
     prediction_files.check_output(file, Path(config.run_dir), inputs)
     task, data = load_run(config, reads_files=path is None)
-    row_title, names, parts = "row", list[object](), list[dict[str, Tensor]]()
+    row_title, count, parts = "row", 0, list[dict[str, Tensor]]()
+    unusual_names: dict[int, object] = {}  # not those of all rows, so that memory hardly grows with the file
     with show_warnings(), prediction_files.open_writer(file) as writer:
         for split in _read_splits(config, data, path, read_options or {}, with_targets=task.needs_targets_to_score):
             test = factory.make_eval_loader(data, split, "test", config.settings, task.progress.device, batch_size)
             with explain_errors(config.tree, "model"):
                 parts.append(evaluation.score_rows(task, test, config.settings))
-            row_title, chunk_names = split.get_row_names(first=len(names) + (path is not None))
+            row_title, names = split.get_row_names(first=count + (path is not None))
             columns = {name: values.double().numpy() for name, values in parts[-1].items()}
-            writer.write({row_title: list(chunk_names), **columns})
-            names += chunk_names
+            writer.write({row_title: list(names), **columns})
+            ranking, values = next(iter(parts[-1].items()))
+            metric = find_task_metric(task, ranking)
+            unusual_names |= {count + row: names[row] for row in score_tables.find_unusual_rows(values, metric)}
+            count += len(names)
     scores = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    metric = find_task_metric(task, next(iter(scores)))
-    for table in score_tables.build_rating_tables(row_title, names, scores, metric):
+    for table in score_tables.build_rating_tables(row_title, unusual_names, scores, metric):
         console.print(table)
-    print_line(f"{format_count(len(names), 'row')} scored, written to {file}")
+    print_line(f"{format_count(count, 'row')} scored, written to {file}")
     return file
 
 

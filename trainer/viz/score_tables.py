@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from rich import box
@@ -123,17 +123,30 @@ def build_score_table(result: TestScores) -> Table:
     return table
 
 
+def find_unusual_rows(rating: Tensor, metric: Metric | None) -> list[int]:
+    """Return the indices of the most unusual rows, which ``build_rating_tables`` lists, the most unusual one first.
+
+    Args:
+        rating: Score (N,) of the rows.
+        metric: Metric of the score; if None, higher values are more usual.
+    """
+    unusualness = -rating if metric is None or metric.higher_is_better else rating
+    return unusualness.nan_to_num(math.inf).argsort(descending=True, stable=True)[:MAX_UNUSUAL_ROWS].tolist()
+
+
 def build_rating_tables(
-    row_title: str, names: Sequence[object], ratings: Mapping[str, Tensor], metric: Metric | None
+    row_title: str, names: Mapping[int, object], ratings: Mapping[str, Tensor], metric: Metric | None
 ) -> Iterator[Table]:
     """Build a table with quantiles of row scores, and one with the most unusual rows.
 
     Args:
         row_title: Noun for a row, for the header.
-        names: Names of the rows.
+        names: Names of the most unusual rows at least, by index.
         ratings: Scores (N,) of the rows, by name; the first one ranks the rows.
         metric: Metric of the first rating; if None, higher values are more usual.
     """
+    import numpy as np
+
     distribution = new_table("rows rated")
     distribution.add_column("score", overflow="fold")
     for quantile in QUANTILES:
@@ -141,7 +154,9 @@ def build_rating_tables(
             {0.0: "least", 0.5: "median", 1.0: "most"}.get(quantile, f"{quantile:.0%}"), justify="right"
         )
     for name, values in ratings.items():
-        quantile_values = values.double().sort().values[[round(quantile * (len(values) - 1)) for quantile in QUANTILES]]
+        places = [round(quantile * (len(values) - 1)) for quantile in QUANTILES]
+        # Not sorted by torch, whose indices would take twice the memory of the values.
+        quantile_values = np.partition(values.cpu().numpy(), places)[places].astype(float)
         distribution.add_row(name, *map(format_number, quantile_values.tolist()))
     yield distribution
     first = next(iter(ratings.values()))
@@ -149,7 +164,7 @@ def build_rating_tables(
     unusual.add_column(row_title, overflow="fold")
     for rating in ratings:
         unusual.add_column(rating, justify="right", overflow="fold")
-    unusualness = -first if metric is None or metric.higher_is_better else first
-    for index in unusualness.nan_to_num(math.inf).argsort(descending=True, stable=True)[:MAX_UNUSUAL_ROWS].tolist():
+    candidates = sorted(names)
+    for index in (candidates[place] for place in find_unusual_rows(first[candidates], metric)):
         unusual.add_row(str(names[index]), *(format_number(float(values[index])) for values in ratings.values()))
     yield unusual
