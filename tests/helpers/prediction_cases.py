@@ -27,7 +27,6 @@ class PredictionCase(NamedTuple):
         score: Function of predictions and targets to scores.
         command: Command that writes a row for each item.
         options: Options of the command.
-        is_random: Whether the scores of the rows are random estimates, whose noise depends on the batches.
         writes_masks: Whether the output is a directory with masks.
     """
 
@@ -37,7 +36,6 @@ class PredictionCase(NamedTuple):
     score: Callable[[pd.DataFrame, Sequence[Any]], outside.Scores]
     command: str = "predict"
     options: tuple[str, ...] = ()
-    is_random: bool = False
     writes_masks: bool = False
 
 
@@ -206,17 +204,16 @@ OTHERS = {
     ),
 }
 GENERATIVE = {
-    name: PredictionCase(
-        f"generative, {name}", (f"model={model}", f"data={data}"), make, score, command="score", is_random=is_random
-    )
-    for name, model, data, make, score, is_random in (
-        ("csv_flow", "real_nvp", "csv", _make_unlabeled_table, outside.score_nothing, False),
-        ("csv_vae", "vae", "csv", _make_unlabeled_table, outside.score_likelihoods, True),
-        ("csv_diffusion", "diffusion", "csv", _make_unlabeled_table, outside.score_nothing, True),
-        ("csv_gan", "gan", "csv", _make_unlabeled_table, outside.score_nothing, False),
-        ("csv_vq_vae", "vq_vae", "csv", _make_unlabeled_table, outside.score_reconstructions, False),
-        ("image_gan", "dcgan", "image_folder", files.make_images, outside.score_nothing, False),
-        ("image_vae", "conv_vae", "image_folder", files.make_images, outside.score_likelihoods, True),
+    name: PredictionCase(f"generative, {model}", (f"model={model}", f"data={data}"), make, score, command="score")
+    for name, model, data, make, score in (
+        ("csv_flow", "real_nvp", "csv", _make_unlabeled_table, outside.score_nothing),
+        ("csv_vae", "vae", "csv", _make_unlabeled_table, outside.score_divergences),
+        ("csv_diffusion", "diffusion", "csv", _make_unlabeled_table, outside.score_nothing),
+        ("csv_gan", "gan", "csv", _make_unlabeled_table, outside.score_nothing),
+        ("csv_vq_vae", "vq_vae", "csv", _make_unlabeled_table, outside.score_reconstructions),
+        ("image_diffusion", "diffusion_unet", "image_folder", files.make_images, outside.score_nothing),
+        ("image_gan", "dcgan", "image_folder", files.make_images, outside.score_nothing),
+        ("image_vae", "conv_vae", "image_folder", files.make_images, outside.score_divergences),
     )
 }
 CLASSES |= {name: case for name, (folder, case) in REAL.items() if real_data.missing_reason(folder) is None}

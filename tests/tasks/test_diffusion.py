@@ -139,6 +139,13 @@ def test_guidance_without_label_dropout_raises() -> None:
         )
 
 
+def test_score_of_a_row_does_not_depend_on_its_batch() -> None:
+    task, batch = diffusion(OptimalDenoiser(RING, "eps")), make_batch(20)
+    order = torch.randperm(20)[:7]
+    part = Batch({"x": batch.inputs["x"][order]}, None, order)
+    torch.testing.assert_close(task.score_rows(part)["loss"], task.score_rows(batch)["loss"][order])
+
+
 def test_samples_have_requested_class() -> None:
     task = diffusion(OptimalDenoiser(RING, "eps", is_conditional=True))
     assert evaluate_test_split(task, RING)["label_accuracy"] > 0.99

@@ -225,6 +225,15 @@ def test_samples_include_observation_noise(trained: tuple[Lab, dict[str, float]]
     assert float(samples.var(0).sum() - decoded_variance) == pytest.approx(20 * 0.25, abs=2.5)
 
 
+@torch.no_grad()
+def test_score_of_a_row_does_not_depend_on_its_batch() -> None:
+    task, x = lab(*SMALL).task.eval(), torch.randn(20, 20)
+    order = torch.randperm(20)[:7]
+    scores, part = task.score_rows(make_batch(x)), task.score_rows(make_batch(x[order]))
+    for name, values in part.items():
+        torch.testing.assert_close(values, scores[name][order])
+
+
 @pytest.mark.slow
 def test_a_conditional_model_depends_on_the_label() -> None:
     overrides = ("model=vae", "data=ring", "task=vae", "data.rows=3000", "model.hidden=[32]", "model.latent=2")

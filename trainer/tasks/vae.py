@@ -15,7 +15,7 @@ from trainer.core.dataset import Dataset
 from trainer.core.divergences import standard_normal_kl
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 from trainer.metrics.double_precision import to_double
-from trainer.tasks.base.generative import Generative, GenerativeOptions
+from trainer.tasks.base.generative import Generative, GenerativeOptions, draw_score_noise
 from trainer.tasks.base.model_protocols import LatentVariableModel
 from trainer.tasks.evaluation.sample_metrics import load_rows, load_subsample
 from trainer.tasks.losses.elbo_terms import ElboTerms
@@ -105,24 +105,24 @@ class VariationalInference(Generative):
                     f" {name} split has {x[row].min():g} to {x[row].max():g} (gaussian accepts any value)"
                 )
 
-    def estimate_elbo_terms(self, batch: Batch, samples: int) -> ElboTerms:
+    def estimate_elbo_terms(self, batch: Batch, samples: int, noise: Tensor | None = None) -> ElboTerms:
         """Return estimates of the ELBO terms, computed sample by sample to limit memory.
 
         Args:
             batch: Batch of B rows.
             samples: Number of posterior samples per row.
+            noise: Noise (samples, latent) that all rows share; None draws other noise for each row.
         """
         x, label = self._get_decoder_target(batch), self.get_labels(batch)
-        mean, log_variance = self._latent_model.encode(x, label)
-        mean, log_variance = mean.float(), log_variance.float()
+        mean, log_variance = (values.float() for values in self._latent_model.encode(x, label))
         sigma = torch.exp(log_variance / 2)
         log_likelihoods, log_weights = [], []
-        for _ in range(samples):
-            noise = torch.randn_like(mean)
-            z = mean + sigma * noise
+        for sample in range(samples):
+            epsilon = torch.randn_like(mean) if noise is None else noise[sample].to(mean)
+            z = mean + sigma * epsilon
             log_likelihood = self.likelihood(self.decode_latent(z, label), x.flatten(1))
             # log p(z) - log q(z|x); the normalization constants of the two Gaussians cancel.
-            log_ratio = (noise.square() + log_variance - z.square()).sum(1) / 2
+            log_ratio = (epsilon.square() + log_variance - z.square()).sum(1) / 2
             log_likelihoods.append(log_likelihood)
             log_weights.append(log_likelihood + log_ratio)
         kl = standard_normal_kl(mean, log_variance)
@@ -149,11 +149,11 @@ class VariationalInference(Generative):
         return (terms.reconstruction + self.compute_kl_weight() * terms.kl).mean()
 
     def score_rows(self, batch: Batch) -> dict[str, Tensor]:
-        reconstruction, kl, bound = self.estimate_elbo_terms(batch, self.eval_samples)
-        return {"elbo": -reconstruction - kl, "iw_bound": bound, "reconstruction": reconstruction, "kl": kl}
+        noise = draw_score_noise(self.eval_samples, self.latent)
+        return self.estimate_elbo_terms(batch, len(noise), noise).name_scores()
 
     def score(self, batch: Batch) -> Score:
-        scores = self.score_rows(batch)
+        scores = self.estimate_elbo_terms(batch, self.eval_samples).name_scores()
         if self.info.density.log_likelihood is not None:
             scores["gap"] = self.info.density.log_likelihood(batch.inputs["x"]) - scores["elbo"]
         sums: Score = {name: to_double(value).sum() for name, value in scores.items()}

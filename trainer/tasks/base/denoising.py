@@ -15,7 +15,7 @@ from trainer.core.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Pr
 from trainer.metrics.double_precision import to_double
 from trainer.metrics.gaussian import MAX_COVARIANCE_FEATURES
 from trainer.tasks.base import diffusion_process
-from trainer.tasks.base.generative import Generative, GenerativeOptions
+from trainer.tasks.base.generative import Generative, GenerativeOptions, draw_score_noise
 from trainer.utils.choices import get_choice
 from trainer.utils.errors import ConfigError
 
@@ -90,14 +90,15 @@ class Denoising(Generative):
             t: Times (B,) in [0, 1), uniform in training.
         """
 
-    def add_noise(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def add_noise(self, x: Tensor, t: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Return noisy rows (B, ...), the time inputs (B,) of the model and the prediction targets (B, ...).
 
         Args:
             x: Rows (B, ...) in the range of the model.
             t: Times (B,) in [0, 1).
+            noise: Noise (1, ...), the same for all rows; None draws other noise for each row.
         """
-        noise = torch.randn_like(x)
+        noise = torch.randn_like(x) if noise is None else noise.to(x).expand_as(x)
         alpha, sigma, time = self.alpha_sigma(t)
         shape = (-1, *[1] * (x.dim() - 1))
         a, b = alpha.view(shape), sigma.view(shape)
@@ -120,15 +121,16 @@ class Denoising(Generative):
         inputs = {"x": x_t, "time": time}
         return inputs if label is None else inputs | {"label": label}
 
-    def compute_errors(self, x: Tensor, label: Tensor | None, t: Tensor) -> Tensor:
+    def compute_errors(self, x: Tensor, label: Tensor | None, t: Tensor, noise: Tensor | None = None) -> Tensor:
         """Return the mean squared error of the prediction for each row, (B,).
 
         Args:
             x: Rows (B, ...) in the range of the model.
             label: Labels (B,); None for an unconditional model.
             t: Times (B,) in [0, 1).
+            noise: Noise (1, ...), the same for all rows; None draws other noise for each row.
         """
-        x_t, time, target = self.add_noise(x, t)
+        x_t, time, target = self.add_noise(x, t, noise)
         return (self.predict_target(x_t, time, label) - target).square().flatten(1).mean(1)
 
     def loss(self, batch: Batch, group: str) -> Tensor:
@@ -155,10 +157,14 @@ class Denoising(Generative):
         return {"loss": float(totals["error"] / totals["rows"])} | self.compare_samples(totals)
 
     def score_rows(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the error of each row (B,), averaged over evenly spaced times."""
+        """Return the error of each row (B,), averaged over evenly spaced times.
+
+        The noise of a time is the same for all rows, so that a row scores alike in every batch.
+        """
         x, label = self.normalize(batch), self.get_labels(batch)
         times = (torch.arange(NUM_SCORE_TIMES, device=x.device) + 0.5) / NUM_SCORE_TIMES
-        errors = [self.compute_errors(x, label, t.expand(len(x))) for t in times]
+        noise = draw_score_noise(NUM_SCORE_TIMES, 1, *x.shape[1:])
+        errors = [self.compute_errors(x, label, t.expand(len(x)), e) for t, e in zip(times, noise, strict=True)]
         return {"loss": torch.stack(errors).mean(0)}
 
     def reference_scores(self) -> tuple[dict[str, float], dict[str, float]]:

@@ -26,6 +26,8 @@ GENERATION_BATCH_SIZE = 1024
 """Maximum number of rows generated at once."""
 PREVIEW_IMAGES, PREVIEW_POINTS = 40, 1000
 """Images or points of a preview."""
+SCORE_SEED = 0
+"""Seed of ``draw_score_noise``."""
 GRID_COLUMNS, MAX_GRID_IMAGES = 10, 400
 """Columns and maximum number of images of an image grid."""
 
@@ -43,6 +45,15 @@ class GenerativeOptions(TypedDict, total=False):
     samples: PositiveInt
     classifier: str | None
     scores: NotRequired[Sequence[PluginMetric]]
+
+
+def draw_score_noise(*shape: int) -> Tensor:
+    """Return Gaussian noise, the same in every call, so that the score of a row does not depend on its batch.
+
+    Args:
+        shape: Shape of the noise, which all rows share.
+    """
+    return torch.randn(shape, generator=rng.make_generator(SCORE_SEED))
 
 
 class Generative(SamplingTask):

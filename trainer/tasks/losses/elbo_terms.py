@@ -16,3 +16,8 @@ class ElboTerms(NamedTuple):
     """``KL(q(z|x) || p(z))``, in closed form."""
     bound: Tensor
     """Importance-weighted bound ``log 1/k sum_i p(x, z_i) / q(z_i|x)`` of the same samples."""
+
+    def name_scores(self) -> dict[str, Tensor]:
+        """Return the bound (B,) and its terms, by the names of the metrics that average them."""
+        elbo = -self.reconstruction - self.kl
+        return {"elbo": elbo, "iw_bound": self.bound, "reconstruction": self.reconstruction, "kl": self.kl}
