@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +21,8 @@ from PIL import Image
 from sklearn.metrics import jaccard_score
 
 import trainer
+from tests.helpers import commands
+from tests.helpers.peak_memory import run_and_measure
 from trainer.data.readers import download
 from trainer.data.splits.window_blending import place_windows
 
@@ -41,11 +41,7 @@ def read_image(path: Path) -> np.ndarray:
 
 def predict(run: str, source: Path, output: Path, *options: str) -> tuple[float, float]:
     """Run ``train predict`` in a process; return the seconds that it took and its peak memory in MB."""
-    command = [sys.executable, "-m", "trainer", "predict", run, f"input={source}", f"output={output}", *options]
-    started = time.perf_counter()
-    _, status, usage = os.wait4(subprocess.Popen(command).pid, 0)
-    assert status == 0, f"{' '.join(command)} failed"
-    return time.perf_counter() - started, usage.ru_maxrss / 1e3
+    return run_and_measure(commands.argv("predict", run, f"input={source}", f"output={output}", *options))
 
 
 def measure_seams(mask: np.ndarray, positions: list[int]) -> float:

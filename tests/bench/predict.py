@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +22,7 @@ from pathlib import Path
 
 import trainer
 from tests.helpers import census_tables, commands
+from tests.helpers.peak_memory import run_and_measure
 from trainer.cli import main as cli
 
 ROUNDS, SINGLE_ROWS, ROWS_PER_BATCH_OF_ONE = 5, 200, 5000
@@ -84,11 +83,7 @@ def measure_memory(run: Path, megabytes: int, directory: Path) -> bool:
             file.write(body)
     size = table.stat().st_size / 1e6
     words = commands.argv("predict", str(run), f"input={table}", f"output={directory / 'large-predictions.csv'}")
-    start = time.perf_counter()
-    process = subprocess.Popen(words, env=commands.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds, peak = time.perf_counter() - start, usage.ru_maxrss / 1e3
-    assert status == 0, f"{' '.join(words)} failed"
+    seconds, peak = run_and_measure(words)
     table.unlink()
     print(f"file of {size:.0f} MB: {peak:.0f} MB at the peak (at most {MAX_MEGABYTES}), {seconds:.0f} s")
     return peak <= MAX_MEGABYTES
