@@ -41,7 +41,7 @@ def test_state_passes_through_json_and_named_tensors() -> None:
     assert all(name.startswith("/") for name in tensors)
 
 
-@pytest.mark.parametrize("value", [b"bytes", 1j, {1, 2}, torch.float32, object()], ids=repr)
+@pytest.mark.parametrize("value", [b"bytes", 1j, {1, 2}, torch.float32, range(2)], ids=repr)
 def test_values_without_a_form_in_json_are_refused(value: Any) -> None:
     with pytest.raises(ValueError, match=f"/a/1 is of type {type(value).__name__}"):
         plain_state.split_tensors({"a": [0, value]})
