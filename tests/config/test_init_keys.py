@@ -74,3 +74,10 @@ def test_runs_without_a_source_keep_their_identity() -> None:
     config = compose.compose(MLP)
     former_tree = {key: value for key, value in config.tree.items() if not key.startswith("init_")}
     assert replace(config, tree=former_tree).config_hash == config.config_hash
+
+
+def test_file_that_is_a_link_keeps_its_suffix(tmp_path: Path) -> None:
+    Path("blob").write_bytes(b"weights")
+    Path("model.safetensors").symlink_to("blob")
+    config = compose.compose([*MLP, "init_from=model.safetensors"])
+    assert config.raw["init_from"] == str(tmp_path / "model.safetensors")

@@ -41,8 +41,14 @@ def find_init_problems(tree: Mapping[str, Any]) -> list[str]:
 
 
 def resolve_source(source: str) -> str:
-    """Return the absolute path of a source; links such as ``outputs/latest`` point at another run later."""
-    return os.path.realpath(os.path.expanduser(source))
+    """Return the absolute path of a source; links such as ``outputs/latest`` point at another run later.
+
+    The name of a file is kept: in the cache of a hub, ``model.safetensors`` is a link to a file without a suffix.
+    """
+    path = os.path.expanduser(source)
+    if not os.path.isfile(path):
+        return os.path.realpath(path)
+    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
 
 
 def with_resolved_source(tree: Mapping[str, Any], resolved: Mapping[str, Any]) -> dict[str, Any]:

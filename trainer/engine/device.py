@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import nn
@@ -117,11 +117,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def explain_model_memory() -> Iterator[None]:
-    """Convert the exhaustion of memory inside the block, which builds the model, to a user error.
+def explain_memory(remedy: str) -> Iterator[None]:
+    """Convert the exhaustion of memory inside the block to a user error.
+
+    Args:
+        remedy: What needs less memory.
 
     Raises:
-        SystemFault: The model does not fit in memory, for which no batch size is small enough.
+        SystemFault: Memory is exhausted.
     """
     try:
         yield
@@ -129,4 +132,13 @@ def explain_model_memory() -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         reason = str(error).split("\n")[0]
-        raise SystemFault(f"out of memory: {reason}; the model does not fit in memory, choose a smaller one") from error
+        raise SystemFault(f"out of memory: {reason}; {remedy}") from error
+
+
+def explain_model_memory() -> AbstractContextManager[None]:
+    """Convert the exhaustion of memory by a block that builds a model, for which no batch size is small enough.
+
+    Raises:
+        SystemFault: The model does not fit in memory.
+    """
+    return explain_memory("the model does not fit in memory, choose a smaller one")

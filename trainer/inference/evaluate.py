@@ -13,7 +13,7 @@ import torch
 from trainer.config.run_config import Config
 from trainer.core import rng
 from trainer.engine import evaluation, factory
-from trainer.engine.config_errors import explain_errors
+from trainer.inference.inference_errors import explain_inference_errors
 from trainer.inference.load_run import load_run
 from trainer.runs.results import Result
 from trainer.viz import score_tables
@@ -29,7 +29,7 @@ def evaluate_run(config: Config) -> dict[str, float]:
     """Evaluate the best weights of a saved run on its test rows, and print the scores."""
     task, data = load_run(config, to_score=True)
     test = factory.make_eval_loader(data, data.test, "test", config.settings, task.progress.device)
-    with explain_errors(config.tree, "model"):
+    with explain_inference_errors(config.tree):
         scores = evaluation.evaluate_split(task, test, config.settings)
     saved_result = Result.read(Path(config.run_dir))
     result = replace(saved_result, test=scores)

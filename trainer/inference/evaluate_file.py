@@ -15,6 +15,7 @@ from trainer.engine import dataset_loading, factory
 from trainer.engine.bootstrap import DEFAULT_RESAMPLES, LEVEL, Evaluation, Evaluator
 from trainer.engine.config_errors import explain_errors
 from trainer.inference import prediction_files
+from trainer.inference.inference_errors import explain_inference_errors
 from trainer.inference.load_run import load_run
 from trainer.metrics.registry import FAMILIES
 from trainer.utils import atomic_write
@@ -60,7 +61,7 @@ def evaluate_file(
             for split in data.read_chunks(input_path, with_targets=True, **(read_options or {})):
                 task.validate_targets(split.get_targets(), "input")
                 device = task.progress.device
-                with explain_errors(config.tree, "model"):
+                with explain_inference_errors(config.tree):
                     evaluator.add(partial(factory.make_eval_loader, data, split, "input", config.settings, device))
                 count += len(split)
         if not count:

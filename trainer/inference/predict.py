@@ -17,6 +17,7 @@ from trainer.core.task import Task
 from trainer.engine import dataset_loading, evaluation, factory
 from trainer.engine.config_errors import explain_errors
 from trainer.inference import best_rows, prediction_output
+from trainer.inference.inference_errors import explain_inference_errors
 from trainer.inference.load_run import load_run
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_count
@@ -92,7 +93,7 @@ def _predict_chunks(
         loader = factory.make_eval_loader(
             data, split, "input", settings, task.progress.device, batch_size, sort_by_length=True
         )
-        with explain_errors(config.tree, "model"):
+        with explain_inference_errors(config.tree):
             predicted = evaluation.predict_rows(task, loader, settings, predict_options)
         if not uses_test_rows:
             predicted.pop("target", None)

@@ -12,8 +12,8 @@ from trainer.core.artifacts import ArrayFile, Artifact, Table
 from trainer.core.prediction import Column
 from trainer.core.task import Sampler, Task
 from trainer.engine import factory
-from trainer.engine.config_errors import explain_errors
 from trainer.inference import prediction_files
+from trainer.inference.inference_errors import explain_inference_errors
 from trainer.inference.load_run import load_run
 from trainer.utils.text import format_count
 from trainer.viz import artifact_writer
@@ -39,7 +39,7 @@ def sample_run(config: Config, options: Mapping[str, Any], output: str | None = 
         prediction_files.check_output(file, Path(config.run_dir))
     has_row_options = not options.keys().isdisjoint(factory.find_class(config.tree["task"], Task).row_options)
     task, _ = load_run(config, reads_files=has_row_options)
-    with show_warnings(), explain_errors(config.tree, "model"):
+    with show_warnings(), explain_inference_errors(config.tree):
         pieces = iter(cast(Sampler, task).sample(**options))
         first = list(islice(pieces, 1))
     if file is not None:

@@ -15,6 +15,7 @@ from trainer.core.split import Split
 from trainer.engine import dataset_loading, evaluation, factory
 from trainer.engine.config_errors import explain_errors
 from trainer.inference import prediction_files
+from trainer.inference.inference_errors import explain_inference_errors
 from trainer.inference.load_run import load_run
 from trainer.metrics.registry import find_task_metric
 from trainer.utils.errors import ConfigError
@@ -57,7 +58,7 @@ def score_run(
     with show_warnings(), prediction_files.open_writer(file) as writer:
         for split in _read_splits(config, data, path, read_options or {}, with_targets=task.needs_targets_to_score):
             test = factory.make_eval_loader(data, split, "test", config.settings, task.progress.device, batch_size)
-            with explain_errors(config.tree, "model"):
+            with explain_inference_errors(config.tree):
                 parts.append(evaluation.score_rows(task, test, config.settings))
             row_title, names = split.get_row_names(first=count + (path is not None))
             columns = {name: values.double().numpy() for name, values in parts[-1].items()}

@@ -29,6 +29,7 @@ from trainer.engine.config_errors import explain_errors
 from trainer.engine.dataloader import Loader
 from trainer.inference import embedding, load_run, method_options
 from trainer.inference.best_rows import Predicted, select_best
+from trainer.inference.inference_errors import explain_inference_errors
 from trainer.runs import consistency, saved_run
 from trainer.utils.errors import ConfigError
 
@@ -250,7 +251,7 @@ class TrainedModel:
     @contextmanager
     def _prepare_process(self) -> Iterator[None]:
         """Hold the lock, keep the random generators of the caller, and explain errors of the model."""
-        with self._lock, rng.preserve_generators(), explain_errors(self.config.tree, "model"):
+        with self._lock, rng.preserve_generators(), explain_inference_errors(self.config.tree):
             yield
 
 

@@ -214,8 +214,11 @@ def link_latest(path: Path) -> None:
 
 def read_results(path: Path) -> dict[str, Any]:
     """Read ``results.json``, with NaN for null scores; empty if it cannot be read."""
+    file = path / RESULTS_FILE
+    if not os.path.isfile(file):  # such as a pipe, which would be waited for
+        return {}
     try:
-        results = json.loads((path / RESULTS_FILE).read_text(encoding="utf-8"))
+        results = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     return parse_results(results) if isinstance(results, dict) else {}

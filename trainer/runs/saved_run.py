@@ -37,8 +37,7 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: The directory is not a run directory, or its configuration is no longer valid.
     """
-    while os.path.islink(path):  # such as outputs/latest, which a resumed run points at itself
-        path = path.parent / os.readlink(path)
+    path = _follow_links(path)
     if not recovery.read_results(path):
         raise ConfigError(f"{path.absolute()} is not a run directory: {describe_missing_path(path)}")
     result = Result.read(path)
@@ -66,6 +65,15 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
     flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})
     overrides = migrations.migrate_overrides(result.overrides, tree)
     return Config(tree, raw, names, overrides, str(path), str(path), flat, result.working_dir)
+
+
+def _follow_links(path: Path) -> Path:
+    """Return the directory that a link points at, such as ``outputs/latest``, which a resumed run points at itself."""
+    links: set[Path] = set()
+    while os.path.islink(path) and path not in links:  # links may point at each other
+        links.add(path)
+        path = path.parent / os.readlink(path)
+    return path
 
 
 def read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -39,6 +39,8 @@ def describe_missing_path(path: Path) -> str:
     if nearest == absolute:
         entries = sorted(os.listdir(absolute))[:5] if os.access(absolute, os.R_OK) else ["entries that cannot be read"]
         return f"{absolute} is a directory, which contains {', '.join(entries) or 'nothing'}"
+    if os.path.islink(absolute) and not os.path.exists(absolute):
+        return f"{absolute} is a link to {os.readlink(absolute)}, which leads to nothing"
     if os.path.lexists(absolute):
         return f"{absolute} is a file"
     return f"{absolute} does not exist; the nearest directory that exists is {nearest}"
