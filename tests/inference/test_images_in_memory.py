@@ -96,6 +96,17 @@ def test_pixels_of_larger_labeled_images_are_scored_once(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+def test_windows_in_memory_are_those_of_the_file(folder: Path) -> None:
+    model = trainer.load(train_image_run("segmenter"))
+    file = next((folder / "maps" / "images").iterdir())
+    (expected,) = model.predict(file, window=16, overlap=0.25)
+    with Image.open(file) as image:
+        (found,) = model.predict([image], window=16, overlap=0.25)
+        with pytest.raises(ConfigError, match="overlap: 1 given"):
+            model.predict([image], overlap=1)
+    assert np.array_equal(found, expected)
+
+
 def test_requests_have_images_as_lists_or_files(folder: Path) -> None:
     from starlette.testclient import TestClient
 

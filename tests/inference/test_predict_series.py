@@ -158,6 +158,18 @@ def test_arrays_are_forecast(one_series: Path) -> None:
 
 
 @pytest.mark.slow
+def test_rolling_forecasts_in_memory_are_those_of_the_file(two_series: Path, tmp_path: Path) -> None:
+    model, frame = trainer.load(two_series), make_frame()
+    expected = predict(two_series, f"input={write_series(tmp_path)}", "rolling=true", "stride=50")
+    found = model.forecast(frame, rolling=True, stride=50)
+    assert len(expected) > HORIZON
+    np.testing.assert_allclose(found["sales"], expected["sales"])
+    assert list(map(str, found["time"])) == list(expected["time"])
+    for rows in (frame, tmp_path / "new.csv"):
+        with pytest.raises(UserError, match=r"stride is the distance of rolling forecasts; it needs rolling=true"):
+            model.forecast(rows, stride=50)
+
+
 def test_requests_are_histories(two_series: Path, tmp_path: Path) -> None:
     from starlette.testclient import TestClient
 

@@ -9,6 +9,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,6 +110,21 @@ def test_unknown_option_and_missing_ability_are_explained(model: TrainedModel, f
         model.sample(3)
     with pytest.raises(ConfigError, match="makes no forecasts"):
         model.forecast(folder / "rows.csv")
+
+
+def test_options_of_files_are_refused_for_rows_in_memory(model: TrainedModel, folder: Path) -> None:
+    columns = read_columns(folder / "rows.csv")
+    first = next(iter(columns))
+    assert first in model.predict_columns(folder / "rows.csv", id_column=first)
+    with pytest.raises(ConfigError, match="predict id_column: it is about a file, but the rows are in memory"):
+        model.predict_columns(columns, id_column=first)
+
+
+@pytest.mark.parametrize("batch_size", [0, -7, 2.5, "x", True])
+def test_invalid_batch_size_is_refused(model: TrainedModel, folder: Path, batch_size: Any) -> None:
+    for method in (model.predict, model.predict_proba, model.embed):
+        with pytest.raises(ConfigError, match=r"batch_size: .* given; it must be a whole number >= 1"):
+            method(folder / "rows.csv", batch_size)
 
 
 def test_directory_of_no_run_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from trainer.config import introspection, registry
@@ -11,7 +11,7 @@ from trainer.core.types import describe_type, is_valid_value
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 
-_ARGUMENTS = ("batch", "path", "with_targets")
+_ARGUMENTS = ("batch", "path", "rows", "with_targets")
 """Parameters of these methods that are not options."""
 
 
@@ -41,6 +41,15 @@ def find_read_options(target: str) -> dict[str, Parameter]:
     return _without_arguments(read_methods(target).get("read_chunks", {}))
 
 
+def find_row_options(target: str) -> dict[str, Parameter]:
+    """Return the options with which a data set encodes rows in memory.
+
+    Args:
+        target: Class path of the data set.
+    """
+    return _without_arguments(_read_methods(target).get("encode_rows", {}))
+
+
 def reads_without_file(target: str) -> bool:
     """Return whether ``read_chunks`` of a data set can do without a file, such as for new links of a graph.
 
@@ -51,20 +60,29 @@ def reads_without_file(target: str) -> bool:
     return path is not None and path.default is not None
 
 
-def check_options(verb: str, options: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> None:
+def check_options(
+    verb: str,
+    options: Mapping[str, Any],
+    parameters: Mapping[str, Parameter],
+    file_options: Collection[str] = (),
+) -> None:
     """Check options that are given from Python.
 
     Args:
         verb: Name of the method, for messages.
         options: Values by name.
         parameters: The options that exist.
+        file_options: Options that would exist if the rows were given as the path of a file.
 
     Raises:
         ConfigError: An option is unknown or its value is invalid; all problems are listed.
     """
     problems = [
-        f"{verb}: unknown option {key!r}{did_you_mean(key, parameters) or ';'} it has {', '.join(parameters) or 'none'}"
-        for key in options.keys() - parameters.keys()
+        f"{verb} {key}: it is about a file, but the rows are in memory"
+        if key in file_options
+        else f"{verb}: unknown option {key!r}{did_you_mean(key, parameters) or ';'}"
+        f" it has {', '.join(parameters) or 'none'}"
+        for key in sorted(options.keys() - parameters.keys())
     ]
     problems += [
         f"{verb} {key}: {value!r} given; it must be {describe_type(parameters[key].kind)}"

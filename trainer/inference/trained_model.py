@@ -24,14 +24,17 @@ from trainer.core.dataset import Dataset
 from trainer.core.prediction import Column
 from trainer.core.split import Split
 from trainer.core.task import Sampler, Task
+from trainer.core.types import PositiveInt
 from trainer.engine import device, evaluation, factory
-from trainer.engine.config_errors import explain_errors
 from trainer.engine.dataloader import Loader
-from trainer.inference import embedding, load_run, method_options
+from trainer.inference import embedding, load_run, method_options, row_inputs
 from trainer.inference.best_rows import Predicted, select_best
 from trainer.inference.inference_errors import explain_inference_errors
 from trainer.runs import consistency, saved_run
 from trainer.utils.errors import ConfigError
+
+BATCH_SIZE = Parameter(PositiveInt | None, "None")
+"""Type of the number of rows per batch."""
 
 
 class TrainedModel:
@@ -121,7 +124,8 @@ class TrainedModel:
             options: Options of ``train predict`` for this run, such as ``rolling``.
 
         Returns:
-            Cells (K) of each column, by title; rows are numbered from 0. Masks are arrays (H, W) of pixels.
+            Cells (K) of each column, by title; rows in memory are numbered from 0, those of a table file from 1. Masks
+            are arrays (H, W) of pixels.
 
         Raises:
             ConfigError: The rows cannot be encoded, or the model makes no predictions.
@@ -196,7 +200,7 @@ class TrainedModel:
         """
         parts = []
         with self._prepare_process():
-            for split in self._iter_splits(rows, {}):
+            for split in row_inputs.iter_splits(self.config.tree, self.data, rows, {}):
                 parts.append(embedding.embed_rows(self.task, self._make_loader(split, batch_size)))
         return torch.cat(parts).numpy()
 
@@ -218,31 +222,24 @@ class TrainedModel:
 
     def _predict_chunks(self, rows: Any, batch_size: int | None, options: Mapping[str, Any]) -> Iterator[Predicted]:
         predict_keys = self._find_task_options("predict")
-        read_keys = method_options.find_read_options(self.config.tree["data"]["_target_"])
-        method_options.check_options("predict", options, read_keys | predict_keys)
+        read_keys, file_keys = row_inputs.find_options(self.config.tree, rows)
+        method_options.check_options("predict", options, read_keys | predict_keys, file_keys)
+        read_options = {key: options[key] for key in read_keys.keys() & options.keys()}
         with self._prepare_process():
-            for split in self._iter_splits(rows, {key: options[key] for key in read_keys & options.keys()}):
+            for split in row_inputs.iter_splits(self.config.tree, self.data, rows, read_options):
                 fields = evaluation.predict_rows(
                     self.task,
                     self._make_loader(split, batch_size),
                     self.config.settings,
-                    {key: options[key] for key in predict_keys & options.keys()},
+                    {key: options[key] for key in predict_keys.keys() & options.keys()},
                 )
                 yield {name: values for name, values in fields.items() if name != "target"}, split
 
     def _find_task_options(self, verb: str) -> dict[str, Parameter]:
         return method_options.find_task_options(self.config.tree["task"]["_target_"], verb)
 
-    def _iter_splits(self, rows: Any, options: Mapping[str, Any]) -> Iterator[Split]:
-        with explain_errors(self.config.tree, "data"):
-            if isinstance(rows, str | os.PathLike):
-                yield from self.data.read_chunks(os.fspath(rows), **options)
-            elif rows is None and method_options.reads_without_file(self.config.tree["data"]["_target_"]):
-                yield from self.data.read_chunks(**options)
-            else:
-                yield self.data.encode_rows(rows)
-
     def _make_loader(self, split: Split, batch_size: int | None) -> Loader:
+        method_options.check_options("predict", {"batch_size": batch_size}, {"batch_size": BATCH_SIZE})
         settings = replace(self.config.settings, num_workers=0)
         return factory.make_eval_loader(
             self.data, split, "input", settings, self.task.progress.device, batch_size, sort_by_length=True

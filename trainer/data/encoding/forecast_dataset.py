@@ -102,7 +102,7 @@ class ForecastDataset(HorizonDataset):
         path: str,
         with_targets: bool = False,
         rolling: bool = False,
-        stride: PositiveInt = 1,
+        stride: PositiveInt | None = None,
         gaps: Literal["error", "interpolate", "drop"] | None = None,
     ) -> Iterator[WindowSplit]:
         """Read the history in another file: its last steps, or every window of it.
@@ -111,13 +111,13 @@ class ForecastDataset(HorizonDataset):
             path: Delimited text file with the columns of the training file, in any order.
             with_targets: Read every window with the steps that follow it, as in the test split.
             rolling: Forecast from every step of the file that has a history, not only from the last one.
-            stride: Number of steps between the origins of rolling forecasts.
+            stride: Number of steps between the origins of rolling forecasts; None for 1.
             gaps: Missing values: refuse them, interpolate them linearly, or skip rolling forecasts from them; None does
                 as in training.
 
         Raises:
             DataError: The file is shorter than the history, is not a regularly sampled series with the same columns, or
-                has missing values.
+                has missing values; or ``stride`` is given without rolling forecasts.
         """
         table_format, schema = self.file_format, self.schema
         table = delimited.read(
@@ -128,14 +128,15 @@ class ForecastDataset(HorizonDataset):
             table_format.encoding,
             (*schema.names, *schema.columns, schema.time),
         )
-        return self._make_chunks(
+        split = self._encode_windows(
             schema,
             table,
             table_format.cell_format,
             gaps or self.gaps,
             horizon=self.info.sizes["horizon"] if with_targets else 0,
-            stride=stride if with_targets or rolling else None,
+            stride=_choose_stride(stride, is_rolling=rolling or with_targets),
         )
+        return split.iter_chunks(max(1, CHUNK_VALUES // (split.horizon * split.series.shape[1])))
 
     def describe_encoding(self) -> dict[str, Any]:
         file_format, schema, sizes = self.file_format, self.schema, self.info.sizes
@@ -154,19 +155,33 @@ class ForecastDataset(HorizonDataset):
             "horizon": sizes["horizon"],
         }
 
-    def encode_rows(self, rows: Any) -> WindowSplit:
+    def encode_rows(
+        self,
+        rows: Any,
+        rolling: bool = False,
+        stride: PositiveInt | None = None,
+        gaps: Literal["error", "interpolate", "drop"] | None = None,
+    ) -> WindowSplit:
         """Encode a history in memory, from whose end a forecast is made.
 
         Args:
             rows: Array (T, F) or (T,), data frame, mapping of columns, or list of mappings, one per step. The index of
                 a data frame, or the time column of the training file, has the timestamps, if any.
+            rolling: Forecast from every step that has a history, not only from the last one.
+            stride: Number of steps between the origins of rolling forecasts; None for 1.
+            gaps: Missing values, as in ``read_chunks``.
 
         Raises:
             DataError: The rows are fewer than the history, or as for a file.
         """
         memory = series_rows.make_series(rows, self.schema, self.file_format.cell_format)
-        return next(
-            self._make_chunks(memory.schema, memory.table, memory.cell_format, self.gaps, to_time=memory.to_time)
+        return self._encode_windows(
+            memory.schema,
+            memory.table,
+            memory.cell_format,
+            gaps or self.gaps,
+            stride=_choose_stride(stride, is_rolling=rolling),
+            to_time=memory.to_time,
         )
 
     def row_schema(self) -> dict[str, Any]:
@@ -177,7 +192,7 @@ class ForecastDataset(HorizonDataset):
             properties |= {str(schema.name_column(schema.time)): {"type": ["string", "number"]}}
         return {"type": "object", "properties": properties, "required": names, "description": "one step of the history"}
 
-    def _make_chunks(
+    def _encode_windows(
         self,
         schema: SeriesSchema,
         table: Table,
@@ -187,8 +202,8 @@ class ForecastDataset(HorizonDataset):
         horizon: int = 0,
         stride: int | None = None,
         to_time: ToTime | None = None,
-    ) -> Iterator[WindowSplit]:
-        """Yield the windows of a table in chunks.
+    ) -> WindowSplit:
+        """Return the windows of a table.
 
         Args:
             schema: Schema of the training series.
@@ -214,9 +229,14 @@ class ForecastDataset(HorizonDataset):
             starts = torch.zeros(1, dtype=torch.long)
         else:
             starts = _select_starts(table, series, history, horizon, stride, fill=fill)
-        chunk_size = max(1, CHUNK_VALUES // (horizon_steps * series.shape[1]))
-        for part in starts.split(chunk_size):
-            yield WindowSplit(series, history, horizon_steps, part, fill, index, has_targets=horizon > 0)
+        return WindowSplit(series, history, horizon_steps, starts, fill, index, has_targets=horizon > 0)
+
+
+def _choose_stride(stride: int | None, *, is_rolling: bool) -> int | None:
+    """Return the number of steps between forecasts; None for one forecast from the end."""
+    if stride is not None and not is_rolling:
+        raise DataError("input: stride is the distance of rolling forecasts; it needs rolling=true")
+    return (stride or 1) if is_rolling else None
 
 
 def _select_starts(table: Table, series: Tensor, history: int, horizon: int, stride: int, *, fill: bool) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -89,11 +89,16 @@ class WindowSplit(TensorSplit):
         return replace(batch, inputs=inputs, index=index)
 
     def to(self, device: torch.device) -> WindowSplit:
-        starts = None if self.starts is None else self.starts.to(device)
+        return self._copy(self.series.to(device), None if self.starts is None else self.starts.to(device))
+
+    def iter_chunks(self, size: int) -> Iterator[WindowSplit]:
+        """Yield the windows in splits of at most ``size`` windows, which share the series."""
+        starts = torch.arange(len(self)) if self.starts is None else self.starts
+        return (self._copy(self.series, part) for part in starts.split(size))
+
+    def _copy(self, series: Tensor, starts: Tensor | None) -> WindowSplit:
         has_targets = self.target is not None
-        return WindowSplit(
-            self.series.to(device), self.history, self.horizon, starts, self.fill, self.index, has_targets
-        )
+        return WindowSplit(series, self.history, self.horizon, starts, self.fill, self.index, has_targets)
 
 
 def interpolate_gaps(x: Tensor) -> Tensor:

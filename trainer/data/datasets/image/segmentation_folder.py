@@ -141,8 +141,15 @@ class _SegmentationDataset(Dataset):
             return
         yield from inputs.read_labeled_chunks(path, on_error, self._get_class_map(), self.options.get("ignore"))
 
-    def encode_rows(self, rows: Any) -> ImageWindows:
-        return self._make_inputs().encode_images(rows)
+    def encode_rows(self, rows: Any, window: PositiveInt | None = None, overlap: Decay = 0.5) -> ImageWindows:
+        """Encode images in memory like their files.
+
+        Args:
+            rows: Images, see ``image_objects.convert_all``.
+            window: Side of a window in pixels; None for the size of the training images.
+            overlap: Fraction of a window that the next one overlaps.
+        """
+        return self._make_inputs(window, overlap).encode_images(rows)
 
     def row_schema(self) -> dict[str, Any]:
         return dict(image_objects.ROW_SCHEMA)
