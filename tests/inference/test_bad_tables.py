@@ -80,8 +80,11 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "gzip": (write_bytes(gzip.compress(HEADER.encode())), "is not a table of text but a gzip archive; unpack it"),
     "zip": (write_archive, "is not a table of text but a zip archive or an Office document"),
     "Parquet": (write_bytes(b"PAR1\0\0"), "is not a table of text but a Parquet file"),
-    "UTF-16": (write_bytes((HEADER + GOOD_ROW).encode("utf-16")), "but UTF-16 text; data.encoding=utf-16"),
-    "latin-1": (write_bytes((HEADER + "0.5,grün,3,low,9\n").encode("latin-1")), "is not utf-8 text at line 2; older"),
+    "UTF-16": (write_bytes((HEADER + GOOD_ROW).encode("utf-16")), "but UTF-16 text; convert it to utf-8"),
+    "latin-1": (
+        write_bytes((HEADER + "0.5,grün,3,low,9\n").encode("latin-1")),
+        "text at line 2; convert it to utf-8",
+    ),
     "array": (write_array, "is not a table of text but binary"),
 }
 LABELS: dict[str, tuple[Callable[[Path], object], str]] = {

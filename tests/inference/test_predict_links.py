@@ -101,7 +101,7 @@ def test_best_new_items_of_a_user_are_those_without_training_click(runs: MovedRu
     ("lines", "message"),
     [
         (["u1,i1", "u77,i2"], r"row 2 \(line 2\), column 'column 0': this run has no user 'u77'; did you mean u7"),
-        (["u1", "u2"], r"no column 1"),
+        (["u1", "u2"], "has 1 column, without item"),
         (["user,item"], r"has a header but no rows"),
     ],
 )

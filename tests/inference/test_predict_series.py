@@ -153,11 +153,10 @@ def test_arrays_are_forecast(one_series: Path) -> None:
     values = make_frame()["sales"].to_numpy()
     found = trainer.load(one_series).forecast(values)
     assert list(found) == ["origin", "step", "row", "sales"]
-    assert found["row"].tolist() == list(range(COUNT + 1, COUNT + 1 + HORIZON))
+    assert list(found["row"]) == list(range(COUNT + 1, COUNT + 1 + HORIZON))
     assert trainer.load(one_series).predict(values).shape == (1, HORIZON)
 
 
-@pytest.mark.slow
 def test_rolling_forecasts_in_memory_are_those_of_the_file(two_series: Path, tmp_path: Path) -> None:
     model, frame = trainer.load(two_series), make_frame()
     expected = predict(two_series, f"input={write_series(tmp_path)}", "rolling=true", "stride=50")
@@ -170,6 +169,7 @@ def test_rolling_forecasts_in_memory_are_those_of_the_file(two_series: Path, tmp
             model.forecast(rows, stride=50)
 
 
+@pytest.mark.slow
 def test_requests_are_histories(two_series: Path, tmp_path: Path) -> None:
     from starlette.testclient import TestClient
 

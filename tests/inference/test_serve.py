@@ -137,3 +137,18 @@ def test_server_stops_cleanly_on_sigterm(folder: Path, rows: list[dict[str, str]
         process.send_signal(signal.SIGTERM)
         output, errors = process.communicate(timeout=60)
     assert (process.returncode, output, errors) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "name", ["..", ".", "../../rows.csv", "/rows.csv", "\\rows.csv", f"{'a' * 300}.csv", "r\0ws.csv"]
+)
+def test_name_of_an_uploaded_file_is_no_path(client: Any, folder: Path, name: str) -> None:
+    body = (folder / "rows.csv").read_bytes()
+    content = f'--b\r\ncontent-disposition: form-data; name="file"; filename="{name}"\r\n\r\n'.encode()
+    response = client.post(
+        "/predict",
+        content=content + body + b"\r\n--b--\r\n",
+        headers={"content-type": "multipart/form-data; boundary=b"},
+    )
+    assert response.status_code == 200, response.text
+    assert len(response.json()["predictions"]) == body.count(b"\n") - 1

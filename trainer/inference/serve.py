@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI, Request, Response
 
 MEGABYTE = 1 << 20
+MAX_NAME_BYTES, MAX_SUFFIX_LENGTH = 255, 16
+"""Limits of the name of an uploaded file, by which file systems refuse longer ones."""
 JSON_TYPE, MULTIPART_TYPE = "application/json", "multipart/form-data"
 
 
@@ -181,9 +183,8 @@ async def _predict_file(model: TrainedModel, request: Request, body: bytes) -> l
         file = next((value for value in form.values() if not isinstance(value, str)), None)
         if file is None:
             raise ConfigError("body: the form has no file")
-        name = Path(file.filename or "upload").name or "upload"
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, name)
+            path = Path(folder, _make_file_name(file.filename or ""))
             path.write_bytes(await file.read())
             try:
                 columns = await asyncio.get_running_loop().run_in_executor(None, model.predict_columns, path)
@@ -193,6 +194,14 @@ async def _predict_file(model: TrainedModel, request: Request, body: bytes) -> l
         return to_records(columns)
     finally:
         await form.close()
+
+
+def _make_file_name(name: str) -> str:
+    """Return a name for an uploaded file: that of the client, if it is one, or else one with its suffix."""
+    base = name.replace("\0", "").replace("\\", "/").rpartition("/")[2]
+    if base in ("", ".", "..") or len(base.encode("utf-8", "surrogateescape")) > MAX_NAME_BYTES:
+        return f"upload{Path(base).suffix[:MAX_SUFFIX_LENGTH]}"
+    return base
 
 
 def _describe_body(model: TrainedModel) -> dict[str, Any]:

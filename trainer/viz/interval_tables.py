@@ -53,22 +53,24 @@ def build_interval_tables(
 def _build_class_table(
     evaluation: EvaluatedRows, class_names: Sequence[object], members: Mapping[str, Sequence[str]]
 ) -> Table:
-    """Build a table with two lines for each class: values and intervals."""
+    """Build a table with the values of each class and, below them, their intervals, if there are any."""
     table = score_tables.new_table(None)
     table.add_column("class", overflow="fold")
     for kind in members:
         table.add_column(kind, justify="right")
     table.add_column("rows", justify="right")
     for place, class_name in enumerate(class_names[:MAX_CLASSES]):
-        cells = [
-            f"{score_tables.format_number(evaluation.scores[names[place]])}\n"
-            f"{_format_interval(evaluation.intervals.get(names[place]), '-', decimals=3)}"
-            for names in members.values()
-        ]
+        cells = [_format_cell(evaluation, names[place]) for names in members.values()]
         table.add_row(str(class_name), *cells, f"{evaluation.count_class(place):,}")
     if len(class_names) > MAX_CLASSES:
         table.caption = f"and {len(class_names) - MAX_CLASSES} more classes"
     return table
+
+
+def _format_cell(evaluation: EvaluatedRows, name: str) -> str:
+    value = score_tables.format_number(evaluation.scores[name])
+    interval = _format_interval(evaluation.intervals.get(name), "-", decimals=3)
+    return f"{value}\n{interval}" if interval else value
 
 
 def _format_interval(interval: tuple[float, float] | None, separator: str, decimals: int | None = None) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from trainer.core.prediction import Column
-from trainer.utils.text import format_count, shorten_label
+from trainer.utils.text import escape_control_chars, format_count, shorten_label
 from trainer.viz import score_tables
 
 MAX_ROWS, MAX_CELL_LENGTH = 5, 24
@@ -48,4 +48,4 @@ def _format_cell(cell: Any) -> str:
         return ""
     if isinstance(cell, float | np.floating):
         return score_tables.format_number(float(cell))
-    return shorten_label(str(cell), MAX_CELL_LENGTH)
+    return shorten_label(escape_control_chars(str(cell), one_line=True), MAX_CELL_LENGTH)

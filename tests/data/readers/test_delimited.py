@@ -108,7 +108,7 @@ def test_messages_name_the_line_and_the_number_of_ragged_lines(tmp_path: Path) -
         read_chunks(write(tmp_path, BAD_FILES["ragged"]))
     with pytest.raises(DataError, match=r"t\.csv: line 1002 cannot be read as CSV: unclosed quotation mark"):
         read_chunks(write(tmp_path, BAD_FILES["unclosed quote"]))
-    with pytest.raises(DataError, match=r"t\.csv is not utf-8 text at line 1002; older files are often"):
+    with pytest.raises(DataError, match=r"t\.csv is not utf-8 text at line 1002; convert it to utf-8"):
         read_chunks(write(tmp_path, BAD_FILES["latin-1"]))
 
 

@@ -12,7 +12,7 @@ from trainer.core.batch import Batch
 from trainer.core.dataset import Dataset
 from trainer.core.shapes import parse_shapes
 from trainer.core.split import FullBatchSplit, Split
-from trainer.data.encoding.graph_objects import list_graphs
+from trainer.data.encoding.graph_objects import ROW_SCHEMA, list_graphs
 from trainer.data.splits.graph_batches import GraphsSplit
 from trainer.data.splits.ragged import Ragged
 from trainer.utils.errors import DataError
@@ -49,6 +49,9 @@ class GraphDataset(Dataset):
         values = {name: Ragged.from_rows(part[name] for part in parts) for name in counted}
         nodes = {name: value for name, value in values.items() if counted[name] == "N"}
         return GraphsSplit(nodes, edges, {name: values[name] for name in values.keys() - nodes.keys()}, None)
+
+    def row_schema(self) -> dict[str, Any]:
+        return dict(ROW_SCHEMA)
 
     def _load_example(self) -> Batch:
         return self.test.to_model_inputs(self.test.batch(torch.zeros(1, dtype=torch.long), 0))

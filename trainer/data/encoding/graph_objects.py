@@ -13,6 +13,21 @@ from trainer.utils.text import join_names
 
 EDGE_ATTRIBUTES = {"weight": "edge_weight"}
 """Attribute of a graph that holds a column of edges."""
+ROW_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "description": "graph: features of the nodes, and the numbers of the two ends of each edge",
+    "properties": {
+        "x": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
+        "edge_index": {
+            "type": "array",
+            "items": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+            "minItems": 2,
+            "maxItems": 2,
+        },
+    },
+    "required": ["edge_index"],
+}
+"""JSON schema of a graph."""
 Columns = dict[str, list[str]]
 """Cells of each column, by title."""
 

@@ -70,6 +70,9 @@ class KnowledgeGraph(Dataset):
         table = TripleTable(columns, lambda row, _: f"row {row + 1}")
         return self._encode(table, self._collect_known_tails(), "rows", None)
 
+    def row_schema(self) -> dict[str, Any]:
+        return node_names.describe_row(PARTS, PARTS[2:])
+
     def decode_prediction(self, prediction: Prediction, split: Split, first: int) -> DecodedPrediction:
         assert isinstance(split, QuerySplit)
         if "candidate" in prediction:

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from trainer.data.encoding.text_rows import SkippedRows
 from trainer.data.readers import delimited
+from trainer.data.readers.skipped_rows import SKIP_HINT
 from trainer.data.readers.table import Table
 from trainer.data.readers.text_file import quote_cell
 from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
+from trainer.utils.text import format_count
 
 MAX_GUESSED_NAMES = 20_000
 """Maximum number of names among which the nearest one is searched for a message."""
@@ -92,7 +94,8 @@ def find_nodes(
         column = int(is_unknown[row].int().argmax())
         problem = sides[column].describe_unknown(columns[column][row], describe(row, column))
         if skipped is None:
-            raise DataError(f"{source}: {problem}{f' ({len(rows)} such rows)' if len(rows) > 1 else ''}")
+            count_note = f" ({len(rows)} such rows)" if len(rows) > 1 else ""
+            raise DataError(f"{source}: {problem}{count_note}", *([SKIP_HINT] if source == "input" else []))
         skipped.add(problem)
     index = (~is_unknown.any(1)).nonzero()[:, 0]
     return nodes[index], index
@@ -150,7 +153,20 @@ def find_column(table: Table, keys: Sequence[str | int], position: int) -> int:
     """
     known = [key for key in keys if (key in table.names if isinstance(key, str) else not table.has_header)]
     key = known[0] if known else keys[0] if table.has_header else position
+    if isinstance(key, int) and key >= len(table.columns):
+        raise DataError(f"input: {table.path} has {format_count(len(table.columns), 'column')}, without {keys[-1]}")
     return table.find_column(key, "input")
+
+
+def describe_row(titles: Sequence[str], optional: Collection[str] = ()) -> dict[str, Any]:
+    """Return the JSON schema of a row of names.
+
+    Args:
+        titles: Titles of the columns.
+        optional: Titles of those that may be missing.
+    """
+    required = [title for title in titles if title not in optional]
+    return {"type": "object", "properties": {title: {"type": "string"} for title in titles}, "required": required}
 
 
 def list_rows(rows: Any, titles: Sequence[str]) -> list[tuple[str, ...]]:

@@ -120,6 +120,10 @@ class PairReader:
         nodes, _ = node_names.find_nodes(self.names, columns, lambda row, _: f"row {row + 1}", "rows")
         return PairSplit(nodes, None, self.graph, self.names.describe)
 
+    def describe_row(self) -> dict[str, Any]:
+        """Return the JSON schema of a pair."""
+        return node_names.describe_row(self.names.titles)
+
     def _iter_candidates(self, first: Tensor, top_k: int, *, is_file: bool) -> Iterator[PairSplit]:
         second = self.names.second
         nodes = range(second.first, second.first + len(second.names))

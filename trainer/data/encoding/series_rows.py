@@ -65,10 +65,11 @@ def make_series(rows: Any, schema: SeriesSchema, cell_format: CellFormat) -> Mem
         DataError: The rows are of another kind, or the columns differ in length.
     """
     columns, times = _split_times(rows, schema)
+    own_title = [] if schema.time is None else [str(schema.name_column(schema.time))]
     cells = {name: _format_numbers(values, cell_format) for name, values in columns.items()}
     schema, to_time = replace(schema, time=None), None
     if times is not None:
-        title = next(name for name in ("time", "index", "index of the rows") if name not in cells)
+        title = next(name for name in (*own_title, "time", "index", "index of the rows") if name not in cells)
         cells[title], to_time = _format_times(times)
         schema = replace(schema, time=title, time_format=None if to_time else schema.time_format)
     lengths = sorted({len(column) for column in cells.values()})

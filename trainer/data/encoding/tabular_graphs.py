@@ -50,6 +50,9 @@ class TabularGraphs(Dataset):
         tables = graph_objects.make_tables(rows, fitted)
         return self.encode_graph(GraphTables(cast(TableOptions, options), fitted, tables), with_targets=False)
 
+    def row_schema(self) -> dict[str, Any]:
+        return dict(graph_objects.ROW_SCHEMA)
+
     def _copy_fitted(self) -> Preprocessing:
         """Return the preprocessing as that of a saved run, which is not fitted again."""
         assert self.fitted is not None

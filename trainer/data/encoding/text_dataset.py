@@ -75,6 +75,9 @@ class TextDataset(Dataset):
         (split,) = self.encode_chunks(text_rows.list_texts(rows), None)
         return split
 
+    def row_schema(self) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1}
+
     def encode_chunks(
         self, rows: Iterable[TextRow | DataError], title: str | None, on_error: text_rows.OnError = "error"
     ) -> Iterator[RaggedSplit]:

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from trainer.core.tokenizer import Tokenizer
 from trainer.data.encoding.unknown_tokens import UnknownTokenCounter
 from trainer.data.readers import file_listing, text_file
+from trainer.data.readers.skipped_rows import SKIP_HINT
 from trainer.utils.errors import DataError
 from trainer.utils.text import join_names
 
@@ -86,9 +87,11 @@ def read_folder(path: str | Path, suffix: str, encoding: str, with_targets: bool
         raise DataError(f"input: {folder.absolute()} has no {suffix} files")
     for name, file in sorted((file.relative_to(folder).as_posix(), file) for file in files):
         try:
-            yield TextRow(name, text_file.read(file, name, encoding), name, file.parent.name if with_targets else None)
+            text = text_file.read(file, "input", encoding)
         except DataError as error:
             yield error
+        else:
+            yield TextRow(name, text, name, file.parent.name if with_targets else None)
 
 
 def list_texts(texts: Any) -> list[TextRow]:
@@ -167,9 +170,10 @@ def encode_chunks(
                 raise row
             encoded = encode(row)
         except DataError as error:
+            problem = str(error).removeprefix(f"{source}: ")
             if on_error == "error":
-                raise DataError(f"{source}: {error}") from None
-            skipped.add(str(error))
+                raise DataError(f"{source}: {problem}", *([SKIP_HINT] if source == "input" else [])) from None
+            skipped.add(problem)
             continue
         unknown.update(row.text, encoded.tokens)
         num_rows += 1

@@ -14,6 +14,7 @@ from trainer.data.readers import text_file
 from trainer.data.readers.header_detection import SAMPLE_ROWS, has_column_names, looks_like_header
 from trainer.data.readers.skipped_rows import SkippedRows
 from trainer.data.readers.table import Table
+from trainer.data.readers.text_file import INPUT_OPTION
 from trainer.utils.errors import DataError
 from trainer.utils.text import format_count, join_names
 
@@ -96,7 +97,7 @@ def read_chunks(
     if not head:
         raise DataError(f"{option}: {file_path.absolute()} is empty")
     first = head[0][1]
-    widths = _WidthCheck(file_path, len(first), separator, skipped)
+    widths = _WidthCheck(file_path, len(first), separator, skipped, is_input=option == INPUT_OPTION)
     widths.refuse_others(head, rows)
     has_header = header
     if header == "auto":
@@ -124,11 +125,12 @@ class _WidthCheck:
         width: Number of cells of the first row.
         separator: Separator of cells, for messages.
         skipped: Collects the rows that are left out; None refuses them.
+        is_input: Whether the file is read for a trained run, whose delimiter is fixed.
     """
 
-    def __init__(self, path: Path, width: int, separator: str, skipped: SkippedRows | None):
+    def __init__(self, path: Path, width: int, separator: str, skipped: SkippedRows | None, *, is_input: bool = False):
         self.width = width
-        self._path, self._separator, self._skipped = path, separator, skipped
+        self._path, self._separator, self._skipped, self._is_input = path, separator, skipped, is_input
 
     def refuse_others(self, rows: Sequence[Row], following: Iterator[Row]) -> None:
         """Raise DataError for a row with another number of cells; the count is that of the whole file."""
@@ -136,7 +138,7 @@ class _WidthCheck:
         if ragged:
             count = len(ragged) + sum(len(cells) != self.width for _, cells in following)
             count_note = f"; {count} such lines" if count > 1 else ""
-            hint = f" (delimiter {self._separator!r}; data.delimiter sets another)"
+            hint = f" (delimiter {self._separator!r}{'' if self._is_input else '; data.delimiter sets another'})"
             raise DataError(f"{self._path}: {self._describe(ragged[0])}{count_note}{hint}")
 
     def skip_others(self, rows: Sequence[Row], numbers: Sequence[int]) -> tuple[Sequence[int], list[Row]]:

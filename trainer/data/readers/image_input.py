@@ -16,6 +16,7 @@ from trainer.utils.text import escape_control_chars, join_names
 
 OnError = Literal["error", "skip"]
 """What is done about files that cannot be read: ``error`` refuses all, ``skip`` leaves these out and lists them."""
+SKIP_HINT = "on_error=skip leaves these files out"
 MAX_SKIPPED_NAMES = 50
 """Maximum number of skipped files that are named."""
 OPTION = "input"
@@ -175,7 +176,8 @@ class ImageReader:
     def _fail(self, remaining: Sequence[int]) -> None:
         """Raise an error that names the files that cannot be read, also among those that were not decoded yet."""
         self._read(remaining, _check_contents)
-        raise image_file.make_files_error(self.errors.values(), len(self.files.paths), OPTION)
+        error = image_file.make_files_error(self.errors.values(), len(self.files.paths), OPTION)
+        raise DataError(*error.problems, *([SKIP_HINT] if len(self.errors) < len(self.files.paths) else []))
 
     def _report_skipped(self, num_read: int) -> None:
         if not num_read:

@@ -9,6 +9,8 @@ from trainer.utils.text import format_count
 
 MAX_DESCRIBED = 5
 """Maximum number of rows that are described."""
+SKIP_HINT = "on_error=skip leaves these rows out"
+"""Remedy for rows of a file that cannot be read."""
 log = logging.getLogger(__name__)
 
 

@@ -28,6 +28,8 @@ BARE_VALUE = re.compile(r"(?!(?:true|false|null|nan|inf)\Z)[a-z_][a-z0-9_]*|0|[1
 """Values that need no quotes in a Hydra override: identifiers, and integers, which also select columns."""
 
 BYTE_ORDER_MARK = "\ufeff"
+INPUT_OPTION = "input"
+"""Option of the file that a trained run is applied to."""
 BLOCK_BYTES = 1 << 20
 """Bytes that ``iter_lines`` reads at once."""
 SPECIAL_FILE_TYPES = {
@@ -197,7 +199,8 @@ def iter_lines(path: str | Path, option: str, encoding: str = "utf-8", expected_
 def _refuse_binary(raw: bytes, path: Path, option: str, encoding: str, expected_content: str) -> None:
     detected_type = next((words for magic, words in BINARY_SIGNATURES.items() if raw.startswith(magic)), None)
     if detected_type is None and b"\0" in raw[:4096] and "16" not in encoding:
-        detected_type = "UTF-16 text; data.encoding=utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "binary"
+        is_utf_16 = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
+        detected_type = f"UTF-16 text; {_suggest_encoding(option, encoding, 'utf-16')}" if is_utf_16 else "binary"
     if detected_type is not None:
         raise DataError(f"{option}: {path.absolute()} is not {expected_content} but {detected_type}")
 
@@ -207,8 +210,14 @@ def _unknown_encoding_error(encoding: str) -> DataError:
 
 
 def _undecodable_error(path: Path, option: str, encoding: str, line: int) -> DataError:
-    hint = "; older files are often data.encoding=latin-1" if encoding == "utf-8" else ""
+    suggestion = _suggest_encoding(option, encoding, "latin-1")
+    hint = "" if encoding != "utf-8" else f"; {'' if option == INPUT_OPTION else 'older files are often '}{suggestion}"
     return DataError(f"{option}: {path.absolute()} is not {encoding} text at line {line}{hint}")
+
+
+def _suggest_encoding(option: str, encoding: str, actual: str) -> str:
+    """Return what to do about a file in another encoding: set the key of the data or, for a trained run, convert it."""
+    return f"convert it to {encoding}" if option == INPUT_OPTION else f"data.encoding={actual}"
 
 
 def _normalize_newlines(text: str) -> str:

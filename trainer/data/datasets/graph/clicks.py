@@ -62,6 +62,9 @@ class _ClickDataset(Dataset):
         """
         return self._make_reader().encode(rows)
 
+    def row_schema(self) -> dict[str, Any]:
+        return self._make_reader().describe_row()
+
     def _make_reader(self) -> PairReader:
         values, options = {} if self.fitted is None else self.fitted.values, self.options
         table_format = TableFormat(**{key: options[key] for key in TableFormat._fields if key in options})

@@ -19,6 +19,7 @@ from trainer.data.encoding.graph_dataset import GraphDataset
 from trainer.data.encoding.text_rows import SkippedRows
 from trainer.data.readers import delimited, smiles
 from trainer.data.readers.download import Source, fetch_files
+from trainer.data.readers.skipped_rows import SKIP_HINT
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import GraphsSplit
 from trainer.data.splits.ragged import Ragged
@@ -164,7 +165,7 @@ def _parse_molecules(
             yield text, smiles.parse_smiles(text), value
         except ValueError as error:
             if skipped is None:
-                raise DataError(f"{source}: {location}: {error}") from None
+                raise DataError(f"{source}: {location}: {error}", *([SKIP_HINT] if source == "input" else [])) from None
             skipped.add(f"{location}: {error}")
 
 

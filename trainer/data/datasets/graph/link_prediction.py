@@ -98,6 +98,9 @@ class SBMLinkPrediction(Dataset):
         """
         return self._make_reader().encode(rows)
 
+    def row_schema(self) -> dict[str, Any]:
+        return self._make_reader().describe_row()
+
     def _make_reader(self) -> PairReader:
         names = _name_nodes(self.info.sizes["num_nodes"])
         return PairReader(names, get_graph_inputs(self.train), TableFormat(), target="link")

@@ -32,7 +32,7 @@ from trainer.data.encoding.row_encoder import RowEncoder
 from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.row_keys import make_row_keys
-from trainer.data.readers.skipped_rows import SkippedRows
+from trainer.data.readers.skipped_rows import SKIP_HINT, SkippedRows
 from trainer.data.readers.table import Table
 from trainer.data.splits.named_rows import NamedRows
 from trainer.utils.errors import DataError
@@ -199,7 +199,7 @@ class CSV(Dataset):
                 title = "row" if id_position is None else table.names[id_position]
                 names = table.numbers if id_position is None else table.columns[id_position]
                 yield NamedRows({"x": encoded.x}, encoded.target, title, [names[row] for row in encoded.rows.tolist()])
-        encoder.finish("on_error=skip leaves these rows out")
+        encoder.finish(SKIP_HINT)
         if skipped is not None:
             skipped.log_warnings()
         if not num_rows:
