@@ -127,6 +127,13 @@ def test_invalid_batch_size_is_refused(model: TrainedModel, folder: Path, batch_
             method(folder / "rows.csv", batch_size)
 
 
+@pytest.mark.parametrize("device", ["gpu", "cpu:9", 5])
+def test_invalid_device_is_refused(model: TrainedModel, folder: Path, device: Any) -> None:
+    for call in (model.to, lambda name: trainer.load(folder / "moved", device=name)):
+        with pytest.raises(ConfigError, match=r"device: .* given; it must be one of auto, cpu, cuda"):
+            call(device)
+
+
 def test_directory_of_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not a run directory"):
         trainer.load(tmp_path)

@@ -73,7 +73,7 @@ def load_task(config: Config, best: Mapping[str, Any], data: Dataset) -> Task:
         ConfigError: The weights do not fit the model, or the decisions do not fit the task.
         SystemFault: The model does not fit in memory.
     """
-    with device.explain_model_memory(), _refuse_invalid_values(config), explain_errors(config.tree, "model"):
+    with _refuse_invalid_values(config), device.explain_model_memory(), explain_errors(config.tree, "model"):
         task = factory.make_task(config.tree, data, config.names, best["run_metadata"].get("architecture"))
     file = consistency.find_best(Path(config.run_dir))
     consistency.load_weights(task, best, file)

@@ -7,7 +7,8 @@ from typing import Any
 
 from trainer.config import introspection, registry
 from trainer.config.introspection import Parameter
-from trainer.core.types import describe_type, is_valid_value
+from trainer.config.schema import Device
+from trainer.core.types import PositiveInt, describe_type, is_valid_value
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 
@@ -47,7 +48,7 @@ def find_row_options(target: str) -> dict[str, Parameter]:
     Args:
         target: Class path of the data set.
     """
-    return _without_arguments(_read_methods(target).get("encode_rows", {}))
+    return _without_arguments(read_methods(target).get("encode_rows", {}))
 
 
 def reads_without_file(target: str) -> bool:
@@ -91,6 +92,16 @@ def check_options(
     ]
     if problems:
         raise ConfigError(*problems)
+
+
+def check_batch_size(batch_size: Any) -> None:
+    """Raise ConfigError for an invalid number of rows per batch; None is valid."""
+    check_options("predict", {"batch_size": batch_size}, {"batch_size": Parameter(PositiveInt | None, "None")})
+
+
+def check_device(name: Any) -> None:
+    """Raise ConfigError for an invalid name of a device."""
+    check_options("load", {"device": name}, {"device": Parameter(Device, None)})
 
 
 def read_methods(target: str) -> Mapping[str, Mapping[str, Parameter]]:

@@ -37,7 +37,9 @@ def iter_splits(config: Mapping[str, Any], data: Dataset, rows: Any, options: Ma
     Raises:
         ConfigError: The rows cannot be read or encoded.
     """
-    with explain_errors(config, "data"):
+    # ``rows`` is the argument of ``encode_rows`` here, though a data set may have an option of that name.
+    data_options = {key: value for key, value in config["data"].items() if key != "rows"}
+    with explain_errors({**config, "data": data_options}, "data"):
         if not _is_read(config, rows):
             yield data.encode_rows(rows, **options)
         elif rows is None:

@@ -24,7 +24,6 @@ from trainer.core.dataset import Dataset
 from trainer.core.prediction import Column
 from trainer.core.split import Split
 from trainer.core.task import Sampler, Task
-from trainer.core.types import PositiveInt
 from trainer.engine import device, evaluation, factory
 from trainer.engine.dataloader import Loader
 from trainer.inference import embedding, load_run, method_options, row_inputs
@@ -32,9 +31,6 @@ from trainer.inference.best_rows import Predicted, select_best
 from trainer.inference.inference_errors import explain_inference_errors
 from trainer.runs import consistency, saved_run
 from trainer.utils.errors import ConfigError
-
-BATCH_SIZE = Parameter(PositiveInt | None, "None")
-"""Type of the number of rows per batch."""
 
 
 class TrainedModel:
@@ -213,6 +209,7 @@ class TrainedModel:
         Raises:
             ConfigError: This machine has no such device.
         """
+        method_options.check_device(device_name)
         self.task.to(device.select_available_device(device_name))
         return self
 
@@ -239,7 +236,7 @@ class TrainedModel:
         return method_options.find_task_options(self.config.tree["task"]["_target_"], verb)
 
     def _make_loader(self, split: Split, batch_size: int | None) -> Loader:
-        method_options.check_options("predict", {"batch_size": batch_size}, {"batch_size": BATCH_SIZE})
+        method_options.check_batch_size(batch_size)
         settings = replace(self.config.settings, num_workers=0)
         return factory.make_eval_loader(
             self.data, split, "input", settings, self.task.progress.device, batch_size, sort_by_length=True
@@ -287,6 +284,7 @@ def load_from_config(config: Config, device_name: str | None = None) -> TrainedM
     Raises:
         ConfigError: The files of the run directory belong to different runs.
     """
+    method_options.check_device(device_name or config.settings.device)
     with rng.preserve_generators():
         best = consistency.load_best(Path(config.run_dir))
         data = load_run.load_data(config, best, reads_files=False)

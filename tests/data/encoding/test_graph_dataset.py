@@ -42,6 +42,12 @@ def test_several_graphs_in_memory_are_a_split() -> None:
         ({"edge_attr": torch.zeros(3, 1)}, r"graph 1: edge_attr has \d+ rows instead of|edge_attr has the shape"),
         ({"edge_index": torch.tensor([[0], [10**6]])}, "edge_index has a node outside of|rows instead of 1"),
         ({"edge_index": None}, "graph 1 is a dict without edge_index"),
+        ({"edge_index": [0, 1]}, r"graph 1: edge_index has the shape \(2,\); it must be \(2, E\)"),
+        ({"edge_index": [[0.5], [1]]}, "graph 1: edge_index has torch.float32 values; it must have whole numbers"),
+        ({"edge_index": [[2**70], [1]]}, "graph 1: edge_index is no array of numbers"),
+        ({"x": [[1], [1, 2]]}, "graph 1: x is no array of numbers"),
+        ({"x": "text"}, "graph 1: x is no array of numbers"),
+        ({"x": 5}, r"graph 1: x has the shape \(\)"),
     ],
 )
 def test_invalid_graphs_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -65,12 +65,24 @@ def _read_inputs(graph: Any, example: Mapping[str, Tensor], location: str) -> di
             continue
         if name not in graph:
             raise DataError(f"rows: {location}: {name} is missing")
-        inputs[name] = torch.as_tensor(graph[name]).to(value.dtype)
+        inputs[name] = _to_tensor(graph[name], value.dtype, f"{location}: {name}")
         shape, width = tuple(inputs[name].shape), tuple(value.shape[1:])
-        if name != EDGES and shape[1:] != width:
+        if name == EDGES and len(shape) != 2:
+            raise DataError(f"rows: {location}: {name} has the shape {shape}; it must be (2, E)")
+        if name != EDGES and (shape[1:] != width or not shape):
             expected = ", ".join(["*", *map(str, width)])
             raise DataError(f"rows: {location}: {name} has the shape {shape}; it must be ({expected})")
     return inputs
+
+
+def _to_tensor(values: Any, dtype: torch.dtype, location: str) -> Tensor:
+    try:
+        tensor = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise DataError(f"rows: {location} is no array of numbers: {error}") from None
+    if not dtype.is_floating_point and (tensor.is_floating_point() and tensor.numel()):
+        raise DataError(f"rows: {location} has {tensor.dtype} values; it must have whole numbers")
+    return tensor.to(dtype)
 
 
 def _check_lengths(inputs: Mapping[str, Tensor], counted: Mapping[str, str], location: str) -> None:

@@ -28,6 +28,8 @@ ROW_SCHEMA: Mapping[str, Any] = {
     "required": ["edge_index"],
 }
 """JSON schema of a graph."""
+MAX_NODES = 100_000_000
+"""Maximum number of a node, so that a request cannot ask for more memory than there is."""
 Columns = dict[str, list[str]]
 """Cells of each column, by title."""
 
@@ -51,9 +53,9 @@ def make_tables(rows: Any, fitted: Preprocessing) -> dict[str, Table]:
     is_single = len(graphs) == 1 and "graph" not in fitted.values["nodes"]["names"]
     nodes, edges = [], []
     for number, graph in enumerate(graphs):
-        ends = [list(map(int, end)) for end in graph["edge_index"]]
+        ends = _read_ends(graph, f"graph {number + 1}: edge_index")
         node_columns = _read_columns(graph, fitted.values["nodes"], "x", {}, f"graph {number + 1}")
-        count = _count_nodes(graph, node_columns)
+        count = _count_nodes(graph, node_columns, ends, f"graph {number + 1}")
         names = [str(node) if is_single else f"{number}/{node}" for node in range(count)]
         if any(not 0 <= node < count for end in ends for node in end):
             raise DataError(f"rows: graph {number + 1}: edge_index has a node outside of 0..{count - 1}")
@@ -100,15 +102,16 @@ def _read_columns(
     """Return the feature columns, from attributes of their name or from the columns of a matrix."""
     titles = [column["name"] for column in schema["columns"]]
     keys = {title: next((key for key in (title, attributes.get(title)) if key in graph), None) for title in titles}
-    columns = {title: _to_cells(graph[key]) for title, key in keys.items() if key is not None}
+    columns = {title: _to_cells(graph[key], f"{location}: {key}") for title, key in keys.items() if key is not None}
     others = [title for title, key in keys.items() if key is None]
     if others:
         if matrix not in graph:
             raise DataError(f"rows: {location}: {matrix} is missing; it must have the columns {join_names(others)}")
-        cells = list(map(_to_cells, graph[matrix]))
-        if cells and len(cells[0]) != len(others):
+        cells = [_to_cells(row, f"{location}: {matrix}") for row in _to_list(graph[matrix], f"{location}: {matrix}")]
+        width = next((len(row) for row in cells if len(row) != len(others)), None)
+        if width is not None:
             raise DataError(
-                f"rows: {location}: {matrix} has {len(cells[0])} columns instead of {len(others)}: {join_names(others)}"
+                f"rows: {location}: {matrix} has {width} columns instead of {len(others)}: {join_names(others)}"
             )
         columns |= dict(zip(others, map(list, zip(*cells, strict=True)), strict=True)) if cells else {}
     return {title: columns.get(title, []) for title in titles}
@@ -119,25 +122,44 @@ def _read_types(graph: Any, names: Sequence[str] | None, location: str) -> Colum
         return {}
     if "edge_type" not in graph:
         raise DataError(f"rows: {location}: edge_type is missing; the types of this run are {join_names(names)}")
-    types = _to_cells(graph["edge_type"])
+    types = _to_cells(graph["edge_type"], f"{location}: edge_type")
     numbers = {str(number): name for number, name in enumerate(names)}
     return {"type": [cell if cell in names else numbers.get(cell, cell) for cell in types]}
 
 
-def _count_nodes(graph: Any, columns: Columns) -> int:
+def _count_nodes(graph: Any, columns: Columns, ends: Sequence[Sequence[int]], location: str) -> int:
     if columns:
         return len(next(iter(columns.values())))
-    return int(graph["num_nodes"]) if "num_nodes" in graph else len(graph["x"]) if "x" in graph else _count_ends(graph)
+    if "num_nodes" in graph:
+        return _check_nodes([graph["num_nodes"]], f"{location}: num_nodes")[0]
+    if "x" in graph:
+        return len(_to_list(graph["x"], f"{location}: x"))
+    return 1 + max((node for end in ends for node in end), default=0)
 
 
-def _count_ends(graph: Any) -> int:
-    return 1 + max((int(node) for end in graph["edge_index"] for node in end), default=0)
+def _read_ends(graph: Any, location: str) -> list[list[int]]:
+    return [_check_nodes(_to_list(end, location), location) for end in graph["edge_index"]]
 
 
-def _to_cells(values: Any) -> list[str]:
+def _check_nodes(numbers: list[Any], location: str) -> list[int]:
+    """Return numbers of nodes. Raises DataError for what is no whole number, or more nodes than a graph can have."""
+    invalid = next((number for number in numbers if type(number) is not int or number > MAX_NODES), None)
+    if invalid is not None:
+        raise DataError(f"rows: {location} has {invalid!r}; it must have whole numbers to {MAX_NODES:,}")
+    return numbers
+
+
+def _to_list(values: Any, location: str) -> list[Any]:
+    """Return the elements of an array or a sequence."""
+    elements = values.tolist() if hasattr(values, "tolist") else values
+    if not isinstance(elements, Sequence) or isinstance(elements, str):
+        raise DataError(f"rows: {location} has {elements!r} in the place of a list")
+    return list(elements)
+
+
+def _to_cells(values: Any, location: str) -> list[str]:
     """Return numbers or texts as cells of a table."""
-    cells = values.tolist() if hasattr(values, "tolist") else list(values)
-    return [_to_cell(cell) for cell in cells]
+    return [_to_cell(cell) for cell in _to_list(values, location)]
 
 
 def _to_cell(value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -103,7 +103,7 @@ def list_texts(texts: Any) -> list[TextRow]:
     Raises:
         DataError: They are not a list of texts, or there are none.
     """
-    if isinstance(texts, str | bytes | Path) or getattr(texts, "ndim", 1) != 1:
+    if isinstance(texts, str | bytes | Path | Mapping) or getattr(texts, "ndim", 1) != 1:
         raise DataError(f"rows: a {type(texts).__name__} given; give a list of texts")
     try:
         rows = list(texts)

@@ -82,7 +82,10 @@ def _convert(item: Any, number: int, convert: Callable[[Image], T], decode: Call
     try:
         if isinstance(item, Path):
             return decode(Path(item))
-        return convert(item if _is_pillow_image(item) else _make_image(item))
+        image: Image = item if _is_pillow_image(item) else _make_image(item)
+        if 0 in image.size:
+            raise DataError("it has no pixels")
+        return convert(image)
     except DataError as error:
         raise DataError(f"rows: image {number}: {error}") from error
     except Exception as error:  # decoders raise arbitrary errors for corrupt files: SyntaxError, struct.error, ...
