@@ -65,6 +65,22 @@ def compose_table(path: str, *more: str) -> compose.Config:
     return compose.compose([*words, *length, "draw=false", *more])
 
 
+def test_features_in_another_order_are_reported_unless_they_are_reused(capsys: pytest.CaptureFixture[str]) -> None:
+    write_table("source.csv", 0, "ab")
+    source = train.run(compose_table("source.csv", "hydra.run.dir=source")).run_dir
+    rows = [line.split(",") for line in Path("source.csv").read_text().splitlines()]
+    Path("moved.csv").write_text("".join(f"{kind},{size},{label}\n" for size, kind, label in rows))
+
+    def report(*words: str) -> str:
+        capsys.readouterr()
+        train.run(compose_table("moved.csv", f"init_from={source}", "epochs=0", *words))
+        return capsys.readouterr().out
+
+    line = "other features in the place of those of the source: kind = x instead of size, kind = y instead of kind = x"
+    assert line not in report()
+    assert line in report("init_preprocessing=fit")
+
+
 @pytest.mark.slow
 def test_cells_that_the_source_cannot_encode_are_refused_with_the_remedy() -> None:
     write_table("a.csv", 0, "pq")

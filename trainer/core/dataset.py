@@ -55,6 +55,15 @@ class Dataset(ABC):
     file_suffixes: ClassVar[Sequence[str]] = ()
     """Suffixes, in lower case, of the files of a user directory that are read; empty for all."""
 
+    @classmethod
+    def get_feature_names(cls, fitted_values: Mapping[str, Any]) -> Sequence[str]:
+        """Return the names of the features in the order of the inputs; empty if they have none.
+
+        Args:
+            fitted_values: Values of the preprocessing, also of another run.
+        """
+        return ()
+
     def input_shapes(self) -> dict[str, list[int]]:
         """Return the shape of one row of each input, by name."""
         row = self.train.to_model_inputs(self.train.batch(torch.zeros(1, dtype=torch.long), 0))

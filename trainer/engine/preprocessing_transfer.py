@@ -99,6 +99,22 @@ def describe_unknown_classes(source: WeightSource, data: Dataset) -> list[str]:
     return ["classes: taken for those of the source, as not both have class names (init_skip leaves the head fresh)"]
 
 
+def describe_moved_features(source: WeightSource, data: Dataset) -> list[str]:
+    """Return a line if weights are copied that belong to other features, as those of a first layer do by position.
+
+    Args:
+        source: The source.
+        data: The data set.
+    """
+    saved_names = type(data).get_feature_names(source.fitted_values)
+    names = type(data).get_feature_names({} if data.fitted is None else data.fitted.values)
+    moved = [(name, saved) for name, saved in zip(names, saved_names, strict=False) if name != saved]
+    if len(names) != len(saved_names) or not moved:
+        return []
+    examples = join_names((f"{name} instead of {saved}" for name, saved in moved), MAX_LISTED_CLASSES)
+    return [f"other features in the place of those of the source: {examples}; init_skip leaves their weights fresh"]
+
+
 def _format_classes(names: Sequence[str], num_classes: int | None) -> str:
     if num_classes is None:
         return "none"

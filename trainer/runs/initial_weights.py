@@ -130,4 +130,5 @@ def initialize_task(task: Task, config: Config, data: Dataset, source: WeightSou
     first, *others = transfer.describe()
     others += preprocessing_transfer.describe_unknown_classes(source, data)
     others += preprocessing_transfer.describe_preprocessing(data.fitted)
+    others += preprocessing_transfer.describe_moved_features(source, data)
     return [f"init_from: {first} from {source.path} ({source.description})", *(f"  {line}" for line in others)]

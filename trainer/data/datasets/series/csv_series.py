@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.types import DataPath, Fraction, PositiveInt, Thousands
@@ -52,6 +52,10 @@ class CSVSeries(ForecastDataset):
     shapes = "x (B, T, F) -> (B, P, F)"
 
     reusable_values = MappingProxyType(dict.fromkeys(("columns", "scale"), ()))
+
+    @classmethod
+    def get_feature_names(cls, fitted_values: Mapping[str, Any]) -> Sequence[str]:
+        return [str(column) for column in fitted_values.get("columns", ())]
 
     def __init__(
         self,

@@ -141,6 +141,10 @@ class CSV(Dataset):
         lines = table_summary.summarize_table(table, columns, values, labels)
         self.info = self.complete_info(table_encoder.make_info(labels, encoded, self.train, self.test, sizes, lines))
 
+    @classmethod
+    def get_feature_names(cls, fitted_values: Mapping[str, Any]) -> Sequence[str]:
+        return table_schema.feature_names(fitted_values["schema"]) if "schema" in fitted_values else ()
+
     def _read(self, path: str, option: str, expected: Collection[str | int | None]) -> Table:
         return delimited.read(path, option, *self._dialect, expected=expected)
 
