@@ -47,6 +47,22 @@ def test_exit_on_interrupt_ends_the_process_at_once() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=str)
+@pytest.mark.parametrize("is_directory", [False, True])
+def test_unfinished_output_is_removed(tmp_path: Path, number: signal.Signals, is_directory: bool) -> None:
+    output = tmp_path / "output"
+    file = output / "file" if is_directory else output
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("half")
+    pid = os.fork()
+    if not pid:
+        with signals.remove_on_stop(output):
+            os.kill(os.getpid(), number)
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 128 + number
+    assert not output.exists()
+
+
 def test_signal_interrupts_at_once_without_defer_stop() -> None:
     def wait() -> None:
         with signals.capture_signals():

@@ -16,7 +16,7 @@ import numpy as np
 
 from trainer.core.prediction import Column, to_plain_cells
 from trainer.inference.column_arrays import make_arrow_array, make_numpy_array, make_ragged_error
-from trainer.utils import atomic_write
+from trainer.utils import atomic_write, signals
 from trainer.utils.errors import ConfigError, SystemFault
 from trainer.utils.paths import describe_missing_path
 from trainer.utils.suggest import did_you_mean
@@ -224,7 +224,7 @@ def open_writer(path: Path) -> Iterator[PredictionWriter]:
     Raises:
         SystemFault: The file cannot be written.
     """
-    with atomic_write.replace_file(path) as temporary:
+    with atomic_write.replace_file(path) as temporary, signals.remove_on_stop(temporary):
         writer = WRITERS[path.suffix.lower()](temporary)
         try:
             yield writer

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from trainer.utils.errors import SystemFault
 from trainer.utils.paths import find_nearest_dir
+from trainer.utils.signals import remove_on_stop
 
 TEMP_FILE_PATTERN = ".*.tmp*"
 """Glob pattern of temporary files that a killed process may leave."""
@@ -95,7 +96,8 @@ def create_directory(path: Path, *, replaces: bool = False) -> Iterator[Path]:
     try:
         with catch_write_errors(path):
             temporary.mkdir()
-            yield temporary
+            with remove_on_stop(temporary):
+                yield temporary
             for entry in [*temporary.rglob("*"), temporary]:
                 sync_to_disk(entry)
             if replaces and path.is_dir():

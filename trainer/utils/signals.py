@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -174,6 +175,24 @@ def exit_on_interrupt() -> Iterator[None]:
         os._exit(128 + number)
 
     with signal_handler(exit_now, (signal.SIGINT,)):
+        yield
+
+
+@contextmanager
+def remove_on_stop(path: Path) -> Iterator[None]:
+    """Remove an unfinished file or directory if a signal ends the process inside the block.
+
+    Args:
+        path: The file or directory.
+    """
+
+    def remove_and_exit(number: int, _: object) -> None:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(path, ignore_errors=True)
+        os._exit(128 + number)
+
+    with signal_handler(remove_and_exit):
         yield
 
 
