@@ -14,8 +14,8 @@ from trainer.core.prediction import Column, DecodedPrediction, Prediction
 from trainer.core.split import Split
 from trainer.data.encoding import node_names, triple_table
 from trainer.data.encoding.node_names import NodeNames
-from trainer.data.encoding.text_rows import SkippedRows
 from trainer.data.encoding.triple_table import PARTS, TripleTable
+from trainer.data.readers.skipped_rows import SkippedRows
 from trainer.data.splits.candidate_pairs import get_graph_inputs
 from trainer.data.splits.triple_queries import KnownTails, QuerySplit, collect_known_tails
 from trainer.utils.errors import DataError
@@ -45,7 +45,7 @@ class KnowledgeGraph(Dataset):
         table = triple_table.read(path, self.options.get("columns", PARTS), self.options.get("delimiter"))
         if with_targets and len(table.columns) < len(PARTS):
             raise DataError(f"input: {path} has no {', '.join(part for part in PARTS if part not in table.columns)}")
-        skipped, num_rows, known = SkippedRows("input"), 0, self._collect_known_tails()
+        skipped, num_rows, known = SkippedRows(), 0, self._collect_known_tails()
         for rows in torch.arange(len(table)).split(CHUNK_ROWS):
             chunk = table.select(range(int(rows[0]), int(rows[-1]) + 1))
             split = self._encode(chunk, known, "input", skipped if on_error == "skip" else None)

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data.encoding.text_rows import SkippedRows
 from trainer.data.readers import delimited
-from trainer.data.readers.skipped_rows import SKIP_HINT
+from trainer.data.readers.skipped_rows import SKIP_HINT, SkippedRows
 from trainer.data.readers.table import Table
 from trainer.data.readers.text_file import quote_cell
 from trainer.utils.errors import DataError
@@ -96,7 +95,7 @@ def find_nodes(
         if skipped is None:
             count_note = f" ({len(rows)} such rows)" if len(rows) > 1 else ""
             raise DataError(f"{source}: {problem}{count_note}", *([SKIP_HINT] if source == "input" else []))
-        skipped.add(problem)
+        skipped.add(skipped.count, problem)
     index = (~is_unknown.any(1)).nonzero()[:, 0]
     return nodes[index], index
 

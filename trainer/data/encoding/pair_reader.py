@@ -11,7 +11,8 @@ from torch import Tensor
 from trainer.core.prediction import Column
 from trainer.data.encoding import node_names
 from trainer.data.encoding.node_names import NodeNames, TableFormat
-from trainer.data.encoding.text_rows import OnError, SkippedRows
+from trainer.data.encoding.text_rows import OnError
+from trainer.data.readers.skipped_rows import SkippedRows
 from trainer.data.readers.table import Table
 from trainer.data.readers.text_file import quote_cell
 from trainer.data.splits.candidate_pairs import PairSplit, iter_candidates
@@ -83,7 +84,7 @@ class PairReader:
         Raises:
             DataError: The table cannot be read, or neither a table nor ``top_k`` is given.
         """
-        skipped = SkippedRows("input")
+        skipped = SkippedRows()
         if path is None and top_k is None:
             raise DataError("input: missing; give the file of pairs, or top_k=K for the most probable new links")
         collected = skipped if on_error == "skip" else None

@@ -10,9 +10,8 @@ from typing import Any, Literal, NamedTuple
 from trainer.core.tokenizer import Tokenizer
 from trainer.data.encoding.unknown_tokens import UnknownTokenCounter
 from trainer.data.readers import file_listing, text_file
-from trainer.data.readers.skipped_rows import SKIP_HINT
+from trainer.data.readers.skipped_rows import SKIP_HINT, SkippedRows
 from trainer.utils.errors import DataError
-from trainer.utils.text import join_names
 
 CHUNK_ROWS = 10_000
 """Maximum number of rows of a chunk, which are sorted by length together."""
@@ -161,7 +160,7 @@ def encode_chunks(
     Raises:
         DataError: A row cannot be read or encoded, or all are skipped.
     """
-    unknown, skipped = UnknownTokenCounter(tokenizer, source), SkippedRows(source)
+    unknown, skipped = UnknownTokenCounter(tokenizer, source), SkippedRows()
     chunk: list[EncodedRow] = []
     num_tokens = num_rows = 0
     for row in rows:
@@ -173,7 +172,7 @@ def encode_chunks(
             problem = str(error).removeprefix(f"{source}: ")
             if on_error == "error":
                 raise DataError(f"{source}: {problem}", *([SKIP_HINT] if source == "input" else [])) from None
-            skipped.add(problem)
+            skipped.add(skipped.count, problem)
             continue
         unknown.update(row.text, encoded.tokens)
         num_rows += 1
@@ -186,36 +185,6 @@ def encode_chunks(
     skipped.report(num_rows)
     unknown.log_warning()
     yield chunk
-
-
-class SkippedRows:
-    """Rows that could not be used.
-
-    Args:
-        source: Argument that the rows are from, for messages.
-    """
-
-    def __init__(self, source: str):
-        self.source = source
-        self.problems: list[str] = []
-
-    def add(self, problem: str) -> None:
-        """Add the problem of a row."""
-        self.problems.append(problem)
-
-    def report(self, num_used: int) -> None:
-        """Log the skipped rows, if there are any.
-
-        Args:
-            num_used: Number of rows that were used.
-
-        Raises:
-            DataError: All rows were skipped.
-        """
-        if self.problems and not num_used:
-            raise DataError(f"{self.source}: no row is left; the first problem: {self.problems[0]}")
-        if self.problems:
-            log.warning("%s: rows skipped: %d: %s", self.source, len(self.problems), join_names(self.problems, 10))
 
 
 def check_length(text: str, location: str, max_length: int | None = None) -> None:

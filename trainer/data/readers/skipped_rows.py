@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from bisect import insort
 
+from trainer.utils.errors import DataError
 from trainer.utils.text import format_count
 
 MAX_DESCRIBED = 5
@@ -37,6 +38,19 @@ class SkippedRows:
         lines = [problem for _, problem in self._first]
         remaining = self.count - len(lines)
         return [*lines, *([f"and {format_count(remaining, 'more row')}"] if remaining else [])]
+
+    def report(self, num_used: int) -> None:
+        """Log the rows, if there are any.
+
+        Args:
+            num_used: Number of rows that were used.
+
+        Raises:
+            DataError: All rows were left out.
+        """
+        if self.count and not num_used:
+            raise DataError(f"input: no row is left; the first problem: {self._first[0][1]}")
+        self.log_warnings()
 
     def log_warnings(self) -> None:
         """Log the rows, if there are any."""

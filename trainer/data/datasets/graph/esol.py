@@ -16,10 +16,9 @@ from trainer.core.split import Split
 from trainer.core.types import NonNegativeInt
 from trainer.data.encoding import text_rows
 from trainer.data.encoding.graph_dataset import GraphDataset
-from trainer.data.encoding.text_rows import SkippedRows
 from trainer.data.readers import delimited, smiles
 from trainer.data.readers.download import Source, fetch_files
-from trainer.data.readers.skipped_rows import SKIP_HINT
+from trainer.data.readers.skipped_rows import SKIP_HINT, SkippedRows
 from trainer.data.reference import baselines
 from trainer.data.splits.graph_batches import GraphsSplit
 from trainer.data.splits.ragged import Ragged
@@ -101,7 +100,7 @@ class ESOL(GraphDataset):
         rows = _read_table(path, with_targets) if Path(path).suffix.lower() in (".csv", ".tsv") else _read_lines(path)
         if with_targets and Path(path).suffix.lower() not in (".csv", ".tsv"):
             raise DataError(f"input: {path} has no column {TARGET!r}; give a table (.csv)")
-        skipped, num_rows = SkippedRows("input"), 0
+        skipped, num_rows = SkippedRows(), 0
         while chunk := list(islice(rows, CHUNK_ROWS)):
             molecules = list(_parse_molecules(chunk, skipped if on_error == "skip" else None))
             num_rows += len(molecules)
@@ -166,7 +165,7 @@ def _parse_molecules(
         except ValueError as error:
             if skipped is None:
                 raise DataError(f"{source}: {location}: {error}", *([SKIP_HINT] if source == "input" else [])) from None
-            skipped.add(f"{location}: {error}")
+            skipped.add(skipped.count, f"{location}: {error}")
 
 
 def find_table(data_dir: str | None) -> Path:
