@@ -107,6 +107,15 @@ def test_windows_in_memory_are_those_of_the_file(folder: Path) -> None:
     assert np.array_equal(found, expected)
 
 
+def test_embeddings_are_one_vector_for_each_image() -> None:
+    images = np.zeros((3, 20, 20), np.uint8)
+    assert len(trainer.load(train_image_run("classifier")).embed(images)) == 3
+    model = trainer.load(train_image_run("segmenter"))
+    size = model.data.info.sizes["height"] * 2
+    with pytest.raises(ConfigError, match=r"embed: the model reads \d+ parts of 1 rows, such as windows of images"):
+        model.embed(np.zeros((size, size), np.uint8))
+
+
 def test_requests_have_images_as_lists_or_files(folder: Path) -> None:
     from starlette.testclient import TestClient
 

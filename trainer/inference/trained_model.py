@@ -197,7 +197,7 @@ class TrainedModel:
         parts = []
         with self._prepare_process():
             for split in row_inputs.iter_splits(self.config.tree, self.data, rows, {}):
-                parts.append(embedding.embed_rows(self.task, self._make_loader(split, batch_size)))
+                parts.append(embedding.embed_rows(self.task, self._make_loader(split, batch_size), self.data.shapes))
         return torch.cat(parts).numpy()
 
     def to(self, device_name: str) -> TrainedModel:
