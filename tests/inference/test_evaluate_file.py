@@ -13,9 +13,11 @@ from tests.helpers.in_process import call_main, run_main
 from tests.helpers.own_runs import train_run
 from tests.helpers.table_runs import make_rows, read_rows, train_on_table, write_rows
 from trainer.cli import main
+from trainer.config import registry
 from trainer.data.readers import delimited
-from trainer.inference import evaluate_file
+from trainer.inference import evaluate_file, method_options
 from trainer.runs import saved_run
+from trainer.runs.commands import OUTPUT_OPTIONS
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +125,13 @@ def test_wrong_arguments_are_refused(
     assert code == 2
     assert message in err
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_options_without_effect_on_scores_are_not_taken() -> None:
+    targets = [option.class_path for option in registry.list_options("data").values() if option.class_path]
+    keys = {key for target in targets for key in method_options.find_read_options(target)}
+    assert keys >= OUTPUT_OPTIONS
+    assert keys - OUTPUT_OPTIONS == {"stride", "gaps", "on_error", "window", "overlap", "labels"}
 
 
 @pytest.mark.slow

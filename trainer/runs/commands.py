@@ -21,8 +21,8 @@ OVERRIDABLE_KEYS = {
 """Keys that depend on the machine and the command, so that a subcommand may override them."""
 
 
-OUTPUT_OPTIONS = {"id_column"}
-"""Options with which a data set reads another file that only concern the file of predictions."""
+OUTPUT_OPTIONS = {"id_column", "overlay", "rolling", "top_k"}
+"""Options with which a data set reads another file that only concern which predictions are written, and how."""
 
 
 class Command(NamedTuple):
