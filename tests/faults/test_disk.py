@@ -138,6 +138,9 @@ def test_failed_write_is_reported_and_the_run_resumes(
         disk.calls, disk.fails_at = [], index
         code, stderr = run_command(capsys, monkeypatch)
         message = f"call {index}, {calls[index]}: {stderr}"
+        if calls[index] == "link" and not forever:  # the checkpoint is copied instead
+            assert (code, outcome(path)) == (0, whole), message
+            continue
         assert code == 4, message
         assert (len(stderr.splitlines()), os.strerror(number) in stderr, "Traceback" in stderr) == (1, True, False), (
             message
