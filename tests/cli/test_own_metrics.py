@@ -66,6 +66,7 @@ def test_a_run_with_a_user_metric_resumes_bit_exactly(kind: str, monkeypatch: py
         assert read_outcome(stopped) == read_outcome(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", mark_slow_after(1, KINDS))
 def test_best_checkpoint_and_early_stop_follow_the_lowest_value(kind: str) -> None:
     path, name = train_run(kind, "run", "epochs=40"), MONITORS[kind]

@@ -208,6 +208,7 @@ def schedule_layers(tmp_path: Path) -> Path:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["cycled", "heir"])
 def test_keys_apply_only_to_the_option_their_file_selects(schedule_layers: Path, model: str) -> None:
     default = compose_from(schedule_layers, f"model={model}", "data=moons").tree

@@ -98,6 +98,7 @@ def test_user_options_match_what_hydra_composes(folder: Path, group: str, name: 
             assert OmegaConf.create(f"a: {value}") == {"a": node[key]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", mark_slow_after(2, registry.GROUPS))
 def test_built_in_options_match_what_hydra_composes(group: str) -> None:
     for place, (name, option) in enumerate(registry.list_options(group).items()):
@@ -130,6 +131,7 @@ def test_an_inheriting_option_has_the_class_and_shapes_of_its_base(
         compose.compose(["model=grand", "data=cora"], [folder])
 
 
+@pytest.mark.slow
 def test_keys_of_an_inheriting_option_override_its_base(folder: Path) -> None:
     def read_run_length(name: str) -> tuple[object, object]:
         tree = compose.compose([f"model={name}", "data=diabetes", "task=regression"], [folder]).tree

@@ -51,6 +51,7 @@ def test_images_of_user_files_are_captioned_with_file_names(words: tuple[str, ..
     assert captions <= set(map(str, files))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_tmp")
 def test_class_and_file_names_are_escaped_in_figures() -> None:
     for label, class_name in enumerate(("$$", "a_{", "[red]x")):

@@ -11,6 +11,7 @@ from trainer.core.class_sizes import class_sizes
 from trainer.core.divergences import standard_normal_kl
 
 
+@pytest.mark.slow
 def test_standard_normal_kl_matches_torch() -> None:
     mean, log_variance = torch.randn(2, 7, 5, dtype=torch.float64)
     posterior = Independent(Normal(mean, torch.exp(log_variance / 2)), 1)

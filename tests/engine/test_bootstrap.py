@@ -137,6 +137,7 @@ def test_maps_are_resampled_by_image() -> None:
     assert found.intervals["pixel_accuracy"][0] < found.scores["pixel_accuracy"]
 
 
+@pytest.mark.slow
 def test_part_of_the_pixels_gives_the_intervals_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = torch.Generator().manual_seed(0)
     target = torch.randint(2, (16, 30, 30), generator=draw)

@@ -65,6 +65,7 @@ def set_value(value: Any, *keys: Any) -> Change:
     return change
 
 
+@pytest.mark.slow
 def test_unedited_files_are_accepted(run: Path) -> None:
     evaluate.evaluate_run(saved_run.load(run))
     assert train.resume_run(saved_run.load(run)).status == "finished"
@@ -172,6 +173,7 @@ def test_reordered_preprocessing_raises(tmp_path: Path) -> None:
         list(sample.sample_run(saved_run.load(path), {}))
 
 
+@pytest.mark.slow
 def test_checkpoint_of_another_run_raises(run: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     trainer.run(trainer.compose([*OVERRIDES, "scheduler=plateau", "seed=1", f"hydra.run.dir={other}"]))

@@ -51,6 +51,7 @@ class Fussy(nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_models_do_not_raise_config_errors() -> None:
     nodes = [
         (f"{path}:{getattr(node, 'lineno', 0)}", node)
@@ -169,6 +170,7 @@ class Rows(Dataset):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "expected"),
     [

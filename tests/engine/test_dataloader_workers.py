@@ -171,6 +171,7 @@ def test_workers_that_are_still_reading_are_killed() -> None:
     assert -signal.SIGKILL in [worker.exitcode for worker in loader.worker_monitor.workers]
 
 
+@pytest.mark.slow
 def test_epochs_of_one_loader_may_be_nested() -> None:
     split = FaultySplit(lambda: None)
     loader = Loader(split, "train", batch_size=4, device=torch.device("cpu"), workers=2, timeout=30.0)

@@ -32,6 +32,7 @@ def test_a_graph_is_never_split() -> None:
     assert len(excerpt.full_batch.inputs["x"]) == 5
 
 
+@pytest.mark.slow
 def test_interpolation_between_rows_outside_the_excerpt_reads_the_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,6 +112,7 @@ def test_model_that_cannot_be_exported_is_refused_in_a_sentence(
     assert not (path / "export").exists()
 
 
+@pytest.mark.slow
 def test_directory_with_other_files_is_refused(
     run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,7 @@ def test_overrides_and_flags_that_configure_hydra_raise(
         main.run_command([*sweeper, *SMALL, *formatted])
 
 
+@pytest.mark.slow
 def test_files_of_a_combination_are_checked_together(marker: Path) -> None:
     """One file alone is harmless; the sweep combines them."""
     extra = "/extra: none"

@@ -73,6 +73,7 @@ def test_keys_are_renamed_and_the_identity_is_kept(name: str, lost: tuple[str, .
     assert saved.compute_config_hash(saved_results["data_digest"]) == result.identity == saved_results["identity"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["stopped", "finished"])
 def test_resume_auto_finds_the_run(name: str) -> None:
     identity = json.loads(Path(name, "results.json").read_text())["identity"]
@@ -93,6 +94,7 @@ def test_completed_run_has_the_current_keys_and_is_read_again() -> None:
     assert Result.read(Path("finished")) == result
 
 
+@pytest.mark.slow
 def test_leaderboard_ranks_the_run_with_a_new_one_of_the_same_setting() -> None:
     overrides = list_setting(Path("finished"))
     train.run(compose.compose([*overrides, "seed=1", "hydra.run.dir=new"]))

@@ -64,6 +64,7 @@ def test_python_returns_the_pixels_of_the_masks(folder: Path, tmp_path: Path) ->
         assert classifier.predict([first, np.asarray(first)]).tolist() == classifier.predict(paths[0]).tolist() * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", mark_slow_after(1, ["segmenter", "resized", "classifier"]))
 def test_labeled_test_files_have_the_reported_scores(folder: Path, tmp_path: Path, run: str) -> None:
     data, folders = ("kinds", ()) if run == "classifier" else ("maps", ("images", "masks"))
@@ -107,6 +108,7 @@ def test_windows_in_memory_are_those_of_the_file(folder: Path) -> None:
     assert np.array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_embeddings_are_one_vector_for_each_image() -> None:
     images = np.zeros((3, 20, 20), np.uint8)
     assert len(trainer.load(train_image_run("classifier")).embed(images)) == 3

@@ -22,6 +22,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return train_run("csv").absolute()
 
 
+@pytest.mark.slow
 def test_predicted_labels_have_the_reported_accuracy(run: Path, tmp_path: Path) -> None:
     file = tmp_path / "labels.csv"
     assert main.run_command(["predict", str(run), f"output={file}"]) == 0

@@ -55,6 +55,7 @@ def copy_tables(folder: Path, *graphs: str, drop: tuple[str, ...] = ()) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mark_slow_after(2, RUNS))
 def test_scores_of_the_predicted_test_rows_are_reported(name: str, runs: MovedRuns) -> None:
     rows, scores = runs[name].test_rows, runs[name].scores
@@ -180,6 +181,7 @@ def cut_collection(folder: Path, count: int) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_graphs_of_another_collection_are_numbered(runs: MovedRuns, tmp_path: Path) -> None:
     run = runs["tu"]
     rows = {row["graph"]: row for row in predict(run.path, f"input={own_files.collection()}")}

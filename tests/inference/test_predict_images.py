@@ -23,6 +23,7 @@ def folder() -> Path:
     return write_images()
 
 
+@pytest.mark.slow
 def test_class_of_each_file_has_the_reported_accuracy(folder: Path, tmp_path: Path) -> None:
     rows = predict(train_image_run("classifier"), tmp_path / "all.csv", f"input={folder / 'kinds'}")
     assert list(rows[0]) == ["file", "label", "p_bad", "p_good"]
@@ -49,6 +50,7 @@ def test_predictions_do_not_depend_on_the_batch_size(folder: Path, tmp_path: Pat
         assert np.array_equal(read_mask(file), read_mask(tmp_path / "masks" / "masks" / file.name))
 
 
+@pytest.mark.slow
 def test_masks_have_the_palette_of_the_training_masks_and_the_reported_iou(folder: Path, tmp_path: Path) -> None:
     rows = predict(train_image_run("segmenter"), tmp_path / "out", f"input={folder / 'maps' / 'images'}")
     assert list(rows[0]) == ["file", "mask", "width", "height", "share_low", "share_mid", "share_high"]

@@ -25,6 +25,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> MovedRuns:
     return MovedRuns(RUNS, tmp_path_factory.mktemp)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_scores_of_the_predicted_test_pairs_are_reported(name: str, runs: MovedRuns) -> None:
     rows, scores = runs[name].test_rows, runs[name].scores
@@ -33,6 +34,7 @@ def test_scores_of_the_predicted_test_pairs_are_reported(name: str, runs: MovedR
     assert accuracy_score(target, [row["label"] for row in rows]) == scores["accuracy"]
 
 
+@pytest.mark.slow
 def test_pairs_do_not_depend_on_the_others(runs: MovedRuns) -> None:
     run = runs["clicks"]
     titles, *pairs = VISITS
@@ -82,6 +84,7 @@ def test_best_new_links_are_the_most_probable_of_all_unlinked_pairs(
     assert are_close(of_node, sorted(to_node, key=lambda row: -row["p_1"])[:3])
 
 
+@pytest.mark.slow
 def test_best_new_items_of_a_user_are_those_without_training_click(runs: MovedRuns) -> None:
     path = runs["clicks"].path
     model = trained_model.load(path, "cpu")
@@ -110,6 +113,7 @@ def test_invalid_pairs_are_refused(lines: list[str], message: str, runs: MovedRu
         predict_lines(runs["clicks"].path, lines)
 
 
+@pytest.mark.slow
 def test_unknown_users_are_skipped_on_request(runs: MovedRuns, capsys: pytest.CaptureFixture[str]) -> None:
     rows = predict_lines(runs["clicks"].path, ["u1,i1", "u77,i2", "u3,i4"], "on_error=skip")
     assert [row["user"] for row in rows] == ["u1", "u3"]

@@ -106,6 +106,7 @@ def test_classes_are_not_needed_and_every_format_is_read_alike(waves: Path, tmp_
     assert trainer.load(waves).predict(arrays).tolist() == expected["label"].tolist()
 
 
+@pytest.mark.slow
 def test_series_may_be_longer_than_those_of_training(waves: Path, tmp_path: Path) -> None:
     path = tmp_path / "long.ts"
     path.write_text("@problemName L\n@data\n" + ",".join(map(str, range(90))) + "\n3\n")
@@ -137,6 +138,7 @@ def test_bad_series_are_refused(waves: Path, tmp_path: Path, name: str, text: st
     assert message in refuse(waves, tmp_path / name, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", mark_slow_after(1, SEQUENCE_MODELS))
 def test_predictions_of_series_of_unequal_length_do_not_depend_on_the_batch(folder: Path, model: str) -> None:
     """Padding is never read, neither the noise of ``var_len_sum`` nor that of other lengths in a batch."""
@@ -153,6 +155,7 @@ def test_predictions_of_series_of_unequal_length_do_not_depend_on_the_batch(fold
         assert np.allclose(other, found[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_model_that_reads_the_padding_would_be_found(waves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control of the test above: with the length of the longest series for all, the batch matters."""
     make_batch = RaggedSplit.batch

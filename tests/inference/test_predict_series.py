@@ -130,6 +130,7 @@ def test_test_rows_have_exactly_the_reported_scores(folder: Path) -> None:
     check_scores(run, found["target"], found["price"], rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", mark_slow_after(1, MODELS))
 def test_predictions_depend_on_the_history_alone(folder: Path, two_series: Path, tmp_path: Path, model: str) -> None:
     """Whatever the batch size, with other windows around it, from a file that ends there, from a table in memory."""

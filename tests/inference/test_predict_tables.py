@@ -63,6 +63,7 @@ def test_scikit_learn_computes_the_reported_scores_of_classes(folder: Path, labe
     assert metrics.log_loss(truth, read_numbers(labels)) == pytest.approx(reported["nll"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_scikit_learn_computes_the_reported_scores_of_numbers(folder: Path) -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     reported = json.loads((folder / "price" / "results.json").read_text())["test"]
@@ -83,6 +84,7 @@ def test_predictions_do_not_depend_on_the_batch_size(folder: Path, run: str, siz
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_predictions_do_not_depend_on_the_order_and_the_chunks_of_rows(
     folder: Path, labels: list[dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +176,7 @@ def test_wrong_arguments_are_refused(
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_tmp")
 @pytest.mark.parametrize("data", mark_slow_after(1, ["wine", "diabetes"]))
 def test_built_in_tables_predict_their_test_rows(data: str) -> None:

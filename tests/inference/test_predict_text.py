@@ -50,6 +50,7 @@ def average(rows: Rows) -> float:
     return float(np.mean([row["target"] == row.get("label", row.get("text")) for row in rows]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mark_slow_after(1, RUNS))
 def test_predictions_of_a_line_do_not_depend_on_the_others(name: str, runs: MovedRuns) -> None:
     path, options = runs[name].path, OPTIONS.get(name, [])
@@ -70,12 +71,14 @@ def test_bleu_and_exact_match_of_the_predicted_file_are_reported(runs: MovedRuns
     assert average(run.test_rows) == run.scores["exact_match"]
 
 
+@pytest.mark.slow
 def test_accuracy_of_the_predicted_classes_is_reported(runs: MovedRuns) -> None:
     run = runs["text_folder"]
     assert average(run.test_rows) == run.scores["accuracy"]
     assert {"label", "p_bad", "p_good", "target"} < run.test_rows[0].keys()
 
 
+@pytest.mark.slow
 def test_documents_of_a_folder_are_named_by_their_path(runs: MovedRuns, tmp_path: Path) -> None:
     names = [f"{'deep/' * (k % 3)}{k:02d}.TXT" for k in range(len(LINES))]
     for name, line in zip(names, LINES, strict=True):
@@ -123,6 +126,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "text", "message"), [(name, *case) for name, cases in REFUSED.items() for case in cases.items()]
 )

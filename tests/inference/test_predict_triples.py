@@ -25,6 +25,7 @@ def write_lines(rows: Rows, parts: tuple[str, ...] = PARTS, separator: str = "\t
     return [separator.join(row[part] for part in parts) for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mark_slow_after(1, RUNS))
 def test_metrics_of_the_predicted_ranks_are_reported(name: str, runs: MovedRuns) -> None:
     run = runs[name]
@@ -33,6 +34,7 @@ def test_metrics_of_the_predicted_ranks_are_reported(name: str, runs: MovedRuns)
     assert np.mean(ranks <= 3) == pytest.approx(run.scores["hits_at_3"], rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mark_slow_after(1, RUNS))
 def test_ranks_of_the_test_triples_in_a_file_are_those_of_the_run(name: str, runs: MovedRuns) -> None:
     run = runs[name]
@@ -42,6 +44,7 @@ def test_ranks_of_the_test_triples_in_a_file_are_those_of_the_run(name: str, run
     assert are_close(predict_lines(run.path, lines[::-1], "batch_size=7"), run.test_rows[::-1])
 
 
+@pytest.mark.slow
 def test_tables_are_read_by_their_header(runs: MovedRuns, tmp_path: Path) -> None:
     run = runs["distmult"]
     file = tmp_path / "triples.csv"

@@ -43,6 +43,7 @@ def read_columns(path: Path) -> dict[str, list[str]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
+@pytest.mark.slow
 def test_predictions_are_those_of_the_command(model: TrainedModel, folder: Path, tmp_path: Path) -> None:
     rows, file = folder / "rows.csv", tmp_path / "predictions.csv"
     main.run_command(["predict", str(folder / "moved"), f"input={rows}", f"output={file}"])

@@ -48,6 +48,7 @@ def test_copies_of_rows_are_in_the_same_split(capsys: pytest.CaptureFixture[str]
     assert "rows: 120 copies are in the split of the original" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mark_slow_after(1, ["text_file", "csv_series"]))
 def test_prepended_rows_do_not_move_training_rows_to_test(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = train_run(name, *(["data.time=null", "data.columns=[a,b]"] if name == "csv_series" else []))
@@ -75,6 +76,7 @@ def test_unlocatable_split_start_raises(name: str, num_unchanged: int) -> None:
         evaluate_scores(path, ALLOWED)
 
 
+@pytest.mark.slow
 def test_an_older_run_matches_rows_by_their_text(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(preprocessing.Preprocessing.__init__, "__defaults__", (None, 1))
@@ -156,6 +158,7 @@ def test_verbs_that_need_no_data_are_reported(model: str, verbs: str) -> None:
     assert caught.value.problems[-1] == verbs
 
 
+@pytest.mark.slow
 def test_a_renamed_file_is_reported_as_new(capsys: pytest.CaptureFixture[str]) -> None:
     path = train_run("image_folder")
     first = min(Path("files/kinds/dark").iterdir())

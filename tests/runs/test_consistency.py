@@ -24,6 +24,7 @@ from trainer.utils.errors import ConfigError
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine may have the device")
 def test_missing_device_falls_back_to_cpu(caplog: pytest.LogCaptureFixture) -> None:
     path = train_run("csv")

@@ -42,6 +42,7 @@ def read_test_scores(path: Path) -> dict[str, float]:
     return scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "base", mark_slow_after(1, sorted(RUN_BASES.keys() - {"pictures"}, key=lambda name: (name != "mlp", name)))
 )

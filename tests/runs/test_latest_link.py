@@ -15,6 +15,7 @@ from trainer.utils.errors import Interrupted
 OVERRIDES = ("model=mlp", "data=moons", "data.rows=40", "epochs=4", "draw=false", "hydra.run.dir=outputs/day/a")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("link", ["outputs/latest", "absolute"])
 def test_interrupted_run_is_resumed_through_the_latest_link(
     link: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

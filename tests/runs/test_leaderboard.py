@@ -150,6 +150,7 @@ def test_data_digest_is_shown_only_if_a_path_has_several(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.slow
 def test_table_too_wide_for_the_console_is_stacked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ def edit_step(file: Path) -> None:
     torch.save(best | {"epoch": 2, "step": 6}, file)
 
 
+@pytest.mark.slow
 def test_weights_in_the_last_checkpoint_are_restored(capsys: pytest.CaptureFixture[str]) -> None:
     path = Path(run(*LAST_IS_BEST).run_dir)
     before, curves = checkpoint.load_checkpoint(path / "best.pt"), (path / "curves.png").read_bytes()

@@ -68,6 +68,7 @@ def interrupt_run(monkeypatch: pytest.MonkeyPatch, number: int = 7) -> Path:
     return Path("outputs/cut")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_tmp")
 @pytest.mark.parametrize("text", mark_slow_after(1, [None, "", '{"identity": "']))
 @pytest.mark.parametrize("resume_by", ["auto", "verb", pytest.param("key", marks=pytest.mark.slow)])
@@ -92,6 +93,7 @@ def test_results_are_rebuilt_from_the_checkpoint(
     assert run_dir.read_results(cut)["status"] == "finished"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_tmp")
 def test_inference_needs_no_results_file(capsys: pytest.CaptureFixture[str]) -> None:
     result = run()

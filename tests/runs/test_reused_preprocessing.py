@@ -65,6 +65,7 @@ def compose_table(path: str, *more: str) -> compose.Config:
     return compose.compose([*words, *length, "draw=false", *more])
 
 
+@pytest.mark.slow
 def test_features_in_another_order_are_reported_unless_they_are_reused(capsys: pytest.CaptureFixture[str]) -> None:
     write_table("source.csv", 0, "ab")
     source = train.run(compose_table("source.csv", "hydra.run.dir=source")).run_dir

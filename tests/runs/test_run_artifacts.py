@@ -62,6 +62,7 @@ def kill_before_call(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) ->
     return Path("outputs/cut")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "place",
     [
@@ -83,6 +84,7 @@ def test_a_run_killed_while_drawing_is_completed(place: tuple[Any, str], monkeyp
         assert result[key] == before[key], key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mark_slow_after(1, ["curves.png", "metrics.csv", "confusion.png"]))
 def test_removed_files_are_recreated(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = train_with_figures()

@@ -144,6 +144,7 @@ def test_invalid_loggers_and_callbacks_are_refused(overrides: tuple[str, ...], p
     assert any(problem in text for text in collect_problems(*overrides)), collect_problems(*overrides)
 
 
+@pytest.mark.slow
 def test_callback_error_fails_the_run_with_its_name() -> None:
     with pytest.raises(
         CallbackError, match=r"^callbacks\.my_stop: own_callbacks\.StopAt\.on_step_end raised LookupError"
@@ -157,6 +158,7 @@ def test_callback_error_fails_the_run_with_its_name() -> None:
         run("plugins=[own_callbacks]", "+logger.a={_target_: own_callbacks.StopAt, step: 3}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", ["OSError", "SystemExit"])
 @pytest.mark.parametrize("after", mark_slow_after(1, [0, 4]))
 def test_a_failing_logger_is_disabled_without_side_effects(

@@ -103,6 +103,7 @@ def test_monitoring_unmeasured_auc_names_the_task_scores_key(
     assert "task.scores=[accuracy,nll,f1,auc]" in err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_tmp")
 def test_class_names_are_escaped_in_figures_and_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

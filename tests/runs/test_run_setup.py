@@ -76,6 +76,7 @@ def best_steps(saved_states: Path) -> list[int]:
     return sorted(int(path.name.split("-")[1]) for path in saved_states.glob(f"{BEST}-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [0, 1, STEPS, 2 * STEPS - 1])
 def test_best_weights_newer_than_last_checkpoint_are_recomputed(steps: int, saved_states: Path, tmp_path: Path) -> None:
     """best.pt is written before last.pt, so a kill between them leaves a last.pt of an earlier step."""

@@ -32,6 +32,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mark_slow_after(1, FAMILIES))
 def test_initial_weights_are_evaluated_in_a_complete_run(name: str) -> None:
     config = compose.compose([*FAMILIES[name], "epochs=0", "threads=1", "optimizer.lr=1e-3"])

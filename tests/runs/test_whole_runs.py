@@ -28,6 +28,7 @@ from trainer.utils.errors import ConfigError, Interrupted
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mark_slow_after(2, USER_FILES))
 def test_a_saved_run_scores_the_same_also_with_moved_files(name: str) -> None:
     path = train_run(name)
@@ -139,6 +140,7 @@ def test_results_and_checkpoints_contain_the_data_digest() -> None:
     assert train.run(compose.compose(["model=mlp", "data=moons", "max_steps=1"])).data_digest is None
 
 
+@pytest.mark.slow
 def test_duplicate_rows_have_distinct_keys() -> None:
     Path("files").mkdir()
     Path("files/t.csv").write_text("a,kind\n" + "1,x\n2,y\n" * 40)
@@ -159,6 +161,7 @@ def interrupt_run(monkeypatch: pytest.MonkeyPatch, *overrides: str) -> Path:
     return Path("outputs/stopped")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", mark_slow_after(1, [halve_files, rename_classes]))
 @pytest.mark.parametrize("name", mark_slow_after(1, ["csv", "text_folder", "image_folder"]))
 def test_resuming_with_changed_data_raises(

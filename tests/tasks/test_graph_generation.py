@@ -157,6 +157,7 @@ def test_samples_are_saved_as_a_table_and_a_figure(trained: Lab, tmp_path: Path)
     assert path.read_text().splitlines()[:2] == ["source,target", ",".join(map(str, links[0].tolist()))]
 
 
+@pytest.mark.slow
 def test_large_graph_is_not_plotted(trained: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph_generation, "MAX_DRAWN_NODES", 299)
     assert [type(item) for item in trained.task.sample()] == [Table]  # type: ignore[operator]

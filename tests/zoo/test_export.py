@@ -63,6 +63,7 @@ def check_program(pair: Pair, name: str) -> None:
     assert len(check_outputs(exportable, lambda inputs: run_seeded(module, inputs), "torch_export")) >= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model", [pytest.param(m, marks=[pytest.mark.slow] * (m not in QUICK)) for m in sorted(TRACED)]
 )

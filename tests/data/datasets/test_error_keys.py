@@ -26,6 +26,7 @@ def get_message(dataset: type[Dataset], **options: Any) -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow
 def test_error_names_the_configuration_key() -> None:
     assert get_message(VarLenSum, shortest=9, longest=4) == "data.shortest: 9 is more than data.longest, 4"
     assert get_message(Karate, val_nodes=30).startswith("data.val_nodes: 30 of the 30 members")

@@ -56,6 +56,7 @@ def test_frames_move_by_the_velocity_of_the_class() -> None:
         torch.testing.assert_close(clips[:, 1:], clips[:, :-1].roll((down, across), (2, 3)), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_position_is_independent_of_class_in_every_frame() -> None:
     x, y = frames_and_class(noise=0.0, rows=5000)
     brightest = x.flatten(2).argmax(2)
