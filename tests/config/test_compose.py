@@ -284,7 +284,6 @@ def test_incompatible_data_set_is_reported_with_compatible_ones() -> None:
         assert compatibility.explain_incompatibility(targets, {"model": "", "data": "", "task": ""}) is None
 
 
-@pytest.mark.slow
 def test_listed_data_sets_are_compatible_with_the_task_override() -> None:
     (problem,) = collect_problems("model=lstm", "data=synthetic_seq", "task=regression")
     compatible = problem.split("lstm with task regression works with: ")[1].split(", ")
