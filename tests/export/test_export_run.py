@@ -118,10 +118,12 @@ def test_directory_with_other_files_is_refused(
 ) -> None:
     Path("mine").mkdir()
     Path("mine/notes.txt").write_text("keep")
+    monkeypatch.setenv("HOME", str(Path.cwd()))
     code, err = run_main(capsys, monkeypatch, "export", str(run_dir), "format=torch_export", "output=mine")
     assert (code, err) == (2, "error: export output: mine has files that no export wrote; choose another directory\n")
-    code, err = run_main(capsys, monkeypatch, "export", str(run_dir), "format=onnx", "output=mine/notes.txt")
-    assert (code, err) == (2, "error: export output: mine/notes.txt is a file, not a directory\n")
+    code, err = run_main(capsys, monkeypatch, "export", str(run_dir), "format=onnx", "output=~/mine/notes.txt")
+    path = Path.cwd() / "mine/notes.txt"
+    assert (code, err) == (2, f"error: export output: {path} is a file, not a directory\n")
     assert Path("mine/notes.txt").read_text() == "keep"
 
 

@@ -101,6 +101,7 @@ def read_nothing(*_: Any) -> Any:
         (1, "out.txt", "the suffix must be .csv"),
         (1, "nowhere/out.csv", "nowhere does not exist"),
         (1, "in.csv", "is a file that is read"),
+        (1, "~/in.csv", "is a file that is read"),
         (2, "out.csv", "version 2; this program reads 1"),
         (1, "out.csv", "has no rows"),
     ],
@@ -109,13 +110,14 @@ def test_outputs_and_versions_are_checked(
     version: int, output: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(program, "load_model", lambda _: None)
     for name in ("in.csv", "model.onnx"):
         Path(name).touch()
     Path("preprocess.json").write_text(json.dumps({"format_version": version, "encoding": {}, "outputs": {}}))
     with pytest.raises(DataError, match=message):
-        program.predict_file(read_nothing, outputs.predict_rows, Path(), "in.csv", output)
+        program.predict_file(read_nothing, Path(), outputs.predict_rows, "~/in.csv", output)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "model.onnx", "preprocess.json"]
     Path("model.onnx").unlink()
     with pytest.raises(DataError, match=r"model\.onnx does not exist; predict\.py belongs to the folder of its export"):
-        program.predict_file(read_nothing, outputs.predict_rows, Path(), "in.csv", "out.csv")
+        program.predict_file(read_nothing, Path(), outputs.predict_rows, "in.csv", "out.csv")

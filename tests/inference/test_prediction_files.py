@@ -183,7 +183,8 @@ def test_full_disk_is_a_system_fault(tmp_path: Path, suffix: str, monkeypatch: p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_outputs_that_would_destroy_a_file_are_refused(tmp_path: Path) -> None:
+def test_outputs_that_would_destroy_a_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     run_dir, data = tmp_path / "run", tmp_path / "rows.csv"
     run_dir.mkdir()
     data.write_text("a")
@@ -200,7 +201,7 @@ def test_outputs_that_would_destroy_a_file_are_refused(tmp_path: Path) -> None:
         (tmp_path / "p.parq", "the suffix must be .*did you mean .parquet"),
     ):
         with pytest.raises(ConfigError, match=message):
-            prediction_files.check_output(path, run_dir, [data])
+            prediction_files.check_output(path, run_dir, [Path("~/rows.csv")])
 
 
 def test_directory_without_permission_is_a_system_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

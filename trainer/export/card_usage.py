@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 from trainer.core.dataset import Dataset
 from trainer.inference import method_options
 from trainer.inference.trained_model import TrainedModel
+from trainer.utils.csv_lines import make_csv_writer
 from trainer.utils.text import escape_markdown, join_names
 
 FOLDER = "hub"
@@ -105,5 +105,5 @@ def _make_file(model: TrainedModel) -> list[str]:
     """Return the lines of a file with the columns of the model."""
     row = _make_row(_get_columns(model))
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([row, row.values()])
+    make_csv_writer(stream).writerows([row, row.values()])
     return stream.getvalue().splitlines()

@@ -42,7 +42,7 @@ def export_run(config: Config, formats: Sequence[str], output: str | None, max_r
         ExportError: An exported file computes something else than the model.
         SystemFault: The files cannot be written.
     """
-    directory = Path(config.run_dir) / DIRECTORY if output is None else Path(output)
+    directory = Path(config.run_dir) / DIRECTORY if output is None else Path(output).expanduser()
     check_directory(directory)
     with catch_write_errors(directory):
         directory.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import zipfile
@@ -10,13 +9,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from trainer.core.prediction import Column, to_plain_cells
 from trainer.inference.column_arrays import make_arrow_array, make_numpy_array, make_ragged_error
 from trainer.utils import atomic_write, signals
+from trainer.utils.csv_lines import make_csv_writer
 from trainer.utils.errors import ConfigError, SystemFault
 from trainer.utils.paths import describe_missing_path
 from trainer.utils.suggest import did_you_mean
@@ -56,23 +56,13 @@ class PredictionWriter(ABC):
         """Release the file, which will be removed."""
 
 
-class _LineFeedFile:
-    """Text file that ends lines with a line feed; csv quotes a carriage return only if it is part of its line end."""
-
-    def __init__(self, file: TextIO):
-        self._file = file
-
-    def write(self, line: str) -> int:
-        return self._file.write(f"{line[:-2]}\n")
-
-
 class CSVWriter(PredictionWriter):
     """Comma-separated text with a header: missing values are empty, cells of several values are JSON lists."""
 
     def __init__(self, path: Path):
         super().__init__(path)
         self._file = path.open("w", newline="", encoding="utf-8")
-        self._writer = csv.writer(_LineFeedFile(self._file), lineterminator="\r\n")
+        self._writer = make_csv_writer(self._file)
         self._has_header = False
 
     def _append(self, columns: Mapping[str, Column]) -> None:
@@ -206,7 +196,7 @@ def check_output(
     if not directory.is_dir():
         raise ConfigError(f"output: {describe_missing_path(directory)}")
     if path.exists():
-        if any(source.exists() and source.samefile(path) for source in inputs):
+        if any(source.exists() and source.samefile(path) for source in map(Path.expanduser, inputs)):
             raise ConfigError(f"output: {path.absolute()} is a file that is read; give another name")
         if directory.samefile(run_dir):
             raise ConfigError(f"output: {path.absolute()} exists in the run directory; give another name")

@@ -45,7 +45,7 @@ def load_source(config: Config) -> WeightSource | None:
     name = config.settings.init_from
     if name is None:
         return None
-    path = Path(config.working_dir, name).expanduser()
+    path = Path(config.working_dir, Path(name).expanduser())
     if path.is_file() and path.suffix == safetensors_file.SUFFIX:
         return WeightSource(path, "file", safetensors_file.read_weights(path))
     if path.is_dir() and recovery.read_results(path):

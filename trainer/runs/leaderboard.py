@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 import statistics
@@ -17,6 +16,7 @@ from trainer.core.metric import Metric
 from trainer.runs.finished_runs import FinishedRun, read_runs
 from trainer.runs.run_groups import average_score, group_by_data, group_by_setting, label_settings
 from trainer.utils import atomic_write
+from trainer.utils.csv_lines import make_csv_writer
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import escape_markdown, format_count
 from trainer.viz.console import console, print_line
@@ -128,7 +128,7 @@ def _save_tables(entries: Sequence[Entry], path: Path) -> None:
     columns = [field.name for field in fields(Entry)]
     cells = [_list_cells(entry) for entry in entries]
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *cells])
+    make_csv_writer(text).writerows([columns, *cells])
     atomic_write.write_text(path / "leaderboard.csv", text.getvalue())
     rows = [[escape_markdown(_format_cell(value)) for value in row] for row in cells]
     table = [columns, ["---"] * len(columns), *rows]

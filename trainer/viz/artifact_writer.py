@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -22,6 +21,7 @@ from trainer.core.artifacts import (
     Table,
 )
 from trainer.utils import atomic_write
+from trainer.utils.csv_lines import make_csv_writer
 from trainer.utils.paths import find_unused_path
 from trainer.viz import image_grid, network_plots, plots, scatter_plots
 
@@ -80,7 +80,7 @@ def write_csv(artifact: Table, path: Path) -> None:
         path: File to write.
     """
     with open(path, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows((artifact.columns, *artifact.rows))
+        make_csv_writer(file).writerows((artifact.columns, *artifact.rows))
 
 
 WRITERS: dict[type, Callable[[Any, Path], None]] = {  # by type of artifact

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import logging
 import sys
@@ -16,6 +15,7 @@ import numpy as np
 
 from trainer.export.standalone.outputs import Column, Predict, predict_rows
 from trainer.utils.atomic_write import replace_file
+from trainer.utils.csv_lines import make_csv_writer
 from trainer.utils.errors import DataError, SystemFault
 from trainer.utils.paths import describe_missing_path
 from trainer.utils.text import escape_control_chars, escape_unencodable, format_count
@@ -62,7 +62,7 @@ def main(read_rows: ReadRows, folder: Path, predict: Predict = predict_rows) -> 
     logging.addLevelName(logging.WARNING, "warning")
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
-        count = predict_file(read_rows, predict, folder, arguments.input, arguments.output)
+        count = predict_file(read_rows, folder, predict, arguments.input, arguments.output)
     except (DataError, SystemFault) as error:
         print(f"error: {escape_control_chars(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, DataError) else error.exit_code
@@ -70,13 +70,13 @@ def main(read_rows: ReadRows, folder: Path, predict: Predict = predict_rows) -> 
     return 0
 
 
-def predict_file(read_rows: ReadRows, predict: Predict, folder: Path, input_path: str, output: str) -> int:
+def predict_file(read_rows: ReadRows, folder: Path, predict: Predict, input_path: str, output: str) -> int:
     """Predict the rows of a file, write them to a CSV file, and return their number.
 
     Args:
         read_rows: Reader of the kind of files of the run.
-        predict: Function from the names of rows and their outputs to columns.
         folder: Folder of ``model.onnx`` and ``preprocess.json``.
+        predict: Function from the names of rows and their outputs to columns.
         input_path: File or folder with the rows.
         output: File to write; it is complete, or as it was before.
 
@@ -91,8 +91,9 @@ def predict_file(read_rows: ReadRows, predict: Predict, folder: Path, input_path
                 f"{(folder / name).absolute()} does not exist; predict.py belongs to the folder of its export"
             )
     options = json.loads((folder / PREPROCESSING).read_text(encoding="utf-8"))
-    if options["format_version"] != FORMAT_VERSION:
-        raise DataError(f"{folder / PREPROCESSING}: version {options['format_version']}; this program reads 1")
+    version = options["format_version"]
+    if version != FORMAT_VERSION:
+        raise DataError(f"{folder / PREPROCESSING}: version {version}; this program reads {FORMAT_VERSION}")
     model = load_model(folder / MODEL)
     count = 0
     batches = (batch for rows in read_rows(input_path, options["encoding"]) for batch in split_rows(rows))
@@ -100,7 +101,7 @@ def predict_file(read_rows: ReadRows, predict: Predict, folder: Path, input_path
     if first is None:
         raise DataError(f"input: {input_path} has no rows")
     with replace_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = make_csv_writer(file)
         for batch in chain((first,), batches):
             columns = predict(batch.names, model(batch.inputs), options["outputs"])
             if not count:
@@ -125,7 +126,8 @@ def check_output(output: str, input_path: str) -> Path:
         raise DataError(f"output: {output!r} given; the suffix must be .csv")
     if not path.absolute().parent.is_dir() or path.is_dir():
         raise DataError(f"output: {describe_missing_path(path if path.is_dir() else path.absolute().parent)}")
-    if path.exists() and Path(input_path).exists() and path.samefile(input_path):
+    source = Path(input_path).expanduser()
+    if path.exists() and source.exists() and path.samefile(source):
         raise DataError(f"output: {path.absolute()} is a file that is read; give another name")
     return path
 
