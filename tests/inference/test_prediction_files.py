@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer.core.prediction import Column
+from trainer.core.prediction_columns import Column
 from trainer.inference import prediction_files
 from trainer.utils.errors import ConfigError, SystemFault
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer.core.prediction import Column
+from trainer.core.prediction_columns import Column
 from trainer.inference.request_batching import RequestBatcher, to_records
 from trainer.utils.errors import ConfigError
 

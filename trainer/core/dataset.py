@@ -17,6 +17,7 @@ from trainer.core import prediction as predictions
 from trainer.core import shapes as shape_lines
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.prediction import DecodedPrediction, IndexedImage, Prediction, get_class_names
+from trainer.core.prediction_columns import join_identifiers
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.split import Split
 from trainer.utils.errors import DataError
@@ -148,10 +149,7 @@ class Dataset(ABC):
         decoded = predictions.decode(fields, self.info)
         target = predictions.decode_target(prediction["target"], self.info) if "target" in prediction else None
         decoded |= {} if target is None else {"target": target}
-        # An identifier may have the name of a prediction: a table of labels to be predicted again.
-        identifiers = split.get_output_columns(first).items()
-        named = {f"{title} (input)" if title in decoded else title: cells for title, cells in identifiers}
-        return DecodedPrediction(named | decoded)
+        return DecodedPrediction(join_identifiers(split.get_output_columns(first), decoded))
 
     def has_label_maps(self, prediction: Prediction) -> bool:
         """Return whether a prediction has the class of each pixel of images, (K, H, W), which are decoded to masks."""

@@ -45,6 +45,11 @@ class TargetInfo:
     channel_names: Sequence[str] = ()
     channel_moments: tuple[Sequence[float], Sequence[float]] | None = None
 
+    @property
+    def moments(self) -> tuple[float | Sequence[float], float | Sequence[float]]:
+        """Mean and divisor of all stored targets, or of each column."""
+        return self.channel_moments or (self.mean or 0.0, self.scale)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextInfo:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from trainer.core import class_colors
 from trainer.core.batch import IGNORE_INDEX
-from trainer.core.prediction import Column, DecodedPrediction, IndexedImage
+from trainer.core.prediction import DecodedPrediction, IndexedImage
+from trainer.core.prediction_columns import Column
 
 MASK_DIR, SUFFIX = "masks", ".png"
 EncodeMask = Callable[[np.ndarray], np.ndarray | IndexedImage]

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.core import prediction_columns
 from trainer.core.batch import IGNORE_INDEX
 from trainer.core.dataset_info import DatasetInfo, TargetInfo
+from trainer.core.prediction_columns import Column
 
 Prediction = Mapping[str, Tensor]
 """Predictions (K, ...) for the K outputs of a batch, by name, as the model scales them:
@@ -25,7 +27,6 @@ Prediction = Mapping[str, Tensor]
 
 A task may add fields of its own with numbers (K, ...), which are not converted.
 """
-Column = Sequence[Any] | np.ndarray
 ChooseLabels = Callable[[Tensor], Tensor]
 """Function from class probabilities (B, C, ...) to labels (B, ...)."""
 
@@ -163,9 +164,7 @@ def unscale(values: Tensor, target: TargetInfo) -> np.ndarray:
         values: Scaled numbers; with ``channel_moments`` the last dimension is that of the channels.
         target: Units of the targets.
     """
-    numbers: np.ndarray = values.double().numpy()
-    mean, scale = target.channel_moments or (target.mean or 0.0, target.scale)
-    return np.asarray(numbers * np.asarray(scale) + np.asarray(mean))
+    return prediction_columns.unscale(values.double().numpy(), *target.moments)
 
 
 def _decode_labels(name: str, values: Tensor, info: DatasetInfo) -> dict[str, Column]:
@@ -178,23 +177,15 @@ def _decode_labels(name: str, values: Tensor, info: DatasetInfo) -> dict[str, Co
 
 
 def _decode_probabilities(_: str, values: Tensor, info: DatasetInfo) -> dict[str, Column]:
-    names = get_class_names(info, values.shape[1])
-    return {f"p_{label}": values[:, index].numpy() for index, label in enumerate(names)}
+    return prediction_columns.make_probability_columns(values.numpy(), get_class_names(info, values.shape[1]))
 
 
 def _decode_class_sets(_: str, values: Tensor, info: DatasetInfo) -> dict[str, Column]:
-    names = get_class_names(info, values.shape[1])
-    members = [np.flatnonzero(row).tolist() for row in values.numpy()]
-    return {"set": ["|".join(str(names[index]) for index in row) for row in members]}
+    return prediction_columns.make_class_set_column(values.numpy(), get_class_names(info, values.shape[1]))
 
 
 def _decode_values(name: str, values: Tensor, info: DatasetInfo) -> dict[str, Column]:
-    numbers = unscale(values, info.target)
-    if numbers.ndim == 1 or numbers.shape[-1] == 1:
-        return {name: numbers[..., 0] if numbers.ndim > 1 else numbers}
-    width = numbers.shape[-1]
-    channel_names = info.target.channel_names if len(info.target.channel_names) == width else range(width)
-    return {f"{name}_{channel}": numbers[..., index] for index, channel in enumerate(channel_names)}
+    return prediction_columns.make_number_columns(name, unscale(values, info.target), info.target.channel_names)
 
 
 def _decode_tokens(name: str, values: Tensor, info: DatasetInfo) -> dict[str, Column]:

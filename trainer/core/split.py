@@ -10,7 +10,8 @@ from torch import Tensor
 
 from trainer.core import label_maps, prediction
 from trainer.core.batch import IGNORE_INDEX, Batch
-from trainer.core.prediction import ChooseLabels, Column, Prediction
+from trainer.core.prediction import ChooseLabels, Prediction
+from trainer.core.prediction_columns import Column
 
 CHUNK_BYTES = 1 << 24
 """Bytes gathered by one indexing call, which serves several small batches or one large one."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.core import prediction
 from trainer.core.batch import Batch
-from trainer.core.prediction import Column
+from trainer.core.prediction_columns import Column
 from trainer.core.split import Split
 
 Predicted = tuple[Mapping[str, Tensor], Split]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.core.prediction import Column
+from trainer.core.prediction_columns import Column
 from trainer.utils.errors import ConfigError
 
 

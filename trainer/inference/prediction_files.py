@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer.core.prediction import Column, to_plain_cells
+from trainer.core.prediction import to_plain_cells
+from trainer.core.prediction_columns import Column
 from trainer.inference.column_arrays import make_arrow_array, make_numpy_array, make_ragged_error
 from trainer.utils import atomic_write, signals
 from trainer.utils.csv_lines import make_csv_writer

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from trainer.core.prediction import Column, to_plain_cells
+from trainer.core.prediction import to_plain_cells
+from trainer.core.prediction_columns import Column
 
 Predict = Callable[[list[Any]], Mapping[str, Column]]
 """Function from rows to the cells of each column, one per row."""

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from trainer.config.run_config import Config
 from trainer.core.artifacts import ArrayFile, Artifact, Table
-from trainer.core.prediction import Column
+from trainer.core.prediction_columns import Column
 from trainer.core.task import Sampler, Task
 from trainer.engine import factory
 from trainer.inference import prediction_files

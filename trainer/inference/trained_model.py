@@ -21,7 +21,7 @@ from trainer.config.introspection import Parameter
 from trainer.config.run_config import Config
 from trainer.core import artifacts, prediction, rng
 from trainer.core.dataset import Dataset
-from trainer.core.prediction import Column
+from trainer.core.prediction_columns import Column
 from trainer.core.split import Split
 from trainer.core.task import Sampler, Task
 from trainer.engine import device, evaluation, factory

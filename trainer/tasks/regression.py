@@ -100,7 +100,7 @@ class Regression(ScoredTask):
 
     def make_inference_module(self) -> InferenceModule:
         target = self.info.target
-        mean, scale = target.channel_moments or (target.mean or 0.0, target.scale)
+        mean, scale = target.moments
         outputs = {"kind": "numbers", "mean": mean, "scale": scale, "channels": list(target.channel_names)}
         decisions = {name: value.tolist() for name, value in self.decisions.items()}
         return replace(super().make_inference_module(), outputs={**outputs, **decisions})

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from rich.table import Table
 
-from trainer.core.prediction import Column
+from trainer.core.prediction_columns import Column
 from trainer.utils.text import escape_control_chars, format_count, shorten_label
 from trainer.viz import score_tables
 

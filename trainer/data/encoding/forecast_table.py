@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TypeGuard
 
 import numpy as np
-from torch import Tensor
 
 from trainer.core import prediction as predictions
 from trainer.core.dataset_info import DatasetInfo
-from trainer.core.prediction import Column, Prediction
+from trainer.core.prediction import Prediction
+from trainer.core.prediction_columns import Column, make_series_columns
 from trainer.core.split import Split
 from trainer.data.splits.windows import WindowSplit
 
@@ -39,7 +39,8 @@ def make_table(prediction: Prediction, split: Split, info: DatasetInfo, first: i
     table: dict[str, Column] = dict(columns)
     for field in SCALED_FIELDS:
         if field in prediction:
-            _add_field(table, field, prediction[field], info)
+            numbers = predictions.unscale(prediction[field], info.target).reshape(num_windows * horizon, -1)
+            table |= make_series_columns(field, numbers, info.target.channel_names, table)
     others = {name: values for name, values in prediction.items() if name not in SCALED_FIELDS}
     for name, cells in predictions.decode(others, info).items():
         values = _to_array(cells)
@@ -50,19 +51,6 @@ def make_table(prediction: Prediction, split: Split, info: DatasetInfo, first: i
 
 def _is_object(cells: Column) -> TypeGuard[np.ndarray]:
     return isinstance(cells, np.ndarray) and cells.dtype == object
-
-
-def _add_field(table: dict[str, Column], field: str, values: Tensor, info: DatasetInfo) -> None:
-    """Add a column for each series of a field (K, P, F), in original units."""
-    numbers = predictions.unscale(values, info.target)
-    numbers = numbers.reshape(numbers.shape[0] * numbers.shape[1], -1)
-    width, names = numbers.shape[1], [str(name) for name in info.target.channel_names]
-    if len(names) != width:
-        names = [field] if width == 1 else [f"{field}_{index}" for index in range(width)]
-    elif field != "value":
-        names = [field] if width == 1 else [f"{field}_{name}" for name in names]
-    for index, name in enumerate(names):
-        table[f"{field}_{name}" if name in table else name] = numbers[:, index]
 
 
 def _to_array(cells: Column) -> np.ndarray:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from trainer.core.dataset import Dataset
-from trainer.core.prediction import Column, DecodedPrediction, Prediction
+from trainer.core.prediction import DecodedPrediction, Prediction
+from trainer.core.prediction_columns import Column
 from trainer.core.split import Split
 from trainer.data.encoding import node_names, triple_table
 from trainer.data.encoding.node_names import NodeNames

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trainer.core.prediction import Column
+from trainer.core.prediction_columns import Column
 from trainer.data.encoding import node_names
 from trainer.data.encoding.node_names import NodeNames, TableFormat
 from trainer.data.encoding.text_rows import OnError

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from trainer.core.prediction import Column
+from trainer.core.prediction_columns import Column
 from trainer.core.split import Split, TensorSplit
 from trainer.data.splits.graph_batches import SplitWithSharedInputs
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.core.batch import Batch
 from trainer.core.class_sizes import class_sizes
-from trainer.core.prediction import Column
+from trainer.core.prediction_columns import Column
 from trainer.core.split import FullBatchSplit, Split
 from trainer.data.splits.ragged import Ragged
 from trainer.utils.errors import DataError

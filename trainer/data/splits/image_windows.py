@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX, Batch
-from trainer.core.prediction import ChooseLabels, Column, Prediction
+from trainer.core.prediction import ChooseLabels, Prediction
+from trainer.core.prediction_columns import Column
 from trainer.core.split import Split
 from trainer.data.splits import window_blending
 from trainer.data.splits.pixel_scale import PixelScale

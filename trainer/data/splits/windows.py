@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer.core.batch import Batch
 from trainer.core.dataset_info import TargetInfo
-from trainer.core.prediction import Column
+from trainer.core.prediction_columns import Column
 from trainer.core.preprocessing import SPLITS
 from trainer.core.split import TensorSplit
 from trainer.data.encoding.series_index import ROW_NUMBERS, SeriesIndex

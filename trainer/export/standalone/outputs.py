@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-Column = Sequence[Any] | np.ndarray
-
+from trainer.core import prediction_columns
+from trainer.core.prediction_columns import Column
 
 Predict = Callable[[Mapping[str, Column], np.ndarray, Mapping[str, Any]], dict[str, Column]]
 """Function from the names of rows, their outputs and what these are, to the columns of their predictions."""
@@ -22,9 +22,7 @@ def predict_rows(names: Mapping[str, Column], outputs: np.ndarray, options: Mapp
         outputs: Outputs of the model (N, ...).
         options: What the outputs are, from ``preprocess.json``.
     """
-    predictions = DECODERS[options["kind"]](outputs, options)
-    named = {f"{title} (input)" if title in predictions else title: cells for title, cells in names.items()}
-    return {**named, **predictions}
+    return prediction_columns.join_identifiers(names, DECODERS[options["kind"]](outputs, options))
 
 
 def decode_logits(logits: np.ndarray, options: Mapping[str, Any]) -> dict[str, Column]:
@@ -44,10 +42,10 @@ def decode_logits(logits: np.ndarray, options: Mapping[str, Any]) -> dict[str, C
         label = scaled.argmax(axis=1)
     names = options["class_names"]
     columns: dict[str, Column] = {"label": [names[index] for index in label.tolist()]}
-    columns |= {f"p_{name}": probabilities[:, index] for index, name in enumerate(names)}
+    columns |= prediction_columns.make_probability_columns(probabilities, names)
     if "score_quantile" in options:
         members = 1 - probabilities <= options["score_quantile"]
-        columns["set"] = ["|".join(str(names[index]) for index in np.flatnonzero(row)) for row in members]
+        columns |= prediction_columns.make_class_set_column(members, names)
     return columns
 
 
@@ -65,11 +63,8 @@ def decode_numbers(values: np.ndarray, options: Mapping[str, Any]) -> dict[str, 
         options: As for ``unscale_numbers``, with the names of the F ``channels``.
     """
     columns: dict[str, Column] = {}
-    for title, numbers in unscale_numbers(values.reshape(len(values), -1), options).items():
-        width = numbers.shape[1]
-        names = options["channels"] if len(options["channels"]) == width else range(width)
-        titles = [title] if width == 1 else [f"{title}_{name}" for name in names]
-        columns |= {name: numbers[:, index] for index, name in enumerate(titles)}
+    for field, numbers in unscale_numbers(values.reshape(len(values), -1), options).items():
+        columns |= prediction_columns.make_number_columns(field, numbers, options["channels"])
     return columns
 
 
@@ -85,8 +80,9 @@ def unscale_numbers(values: np.ndarray, options: Mapping[str, Any]) -> dict[str,
     if "residual_quantile" in options:
         half_width = np.asarray(options["residual_quantile"]).reshape(-1, values.shape[1])
         bounds |= {"lower": bounds["value"] - half_width, "upper": bounds["value"] + half_width}
-    scale, mean = np.asarray(options["scale"]), np.asarray(options["mean"])
-    return {title: scaled * scale + mean for title, scaled in bounds.items()}
+    return {
+        field: prediction_columns.unscale(scaled, options["mean"], options["scale"]) for field, scaled in bounds.items()
+    }
 
 
 DECODERS: Mapping[str, Callable[[np.ndarray, Mapping[str, Any]], dict[str, Column]]] = {

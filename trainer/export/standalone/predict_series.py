@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from trainer.core.prediction_columns import Column, make_series_columns
 from trainer.data.encoding.series_schema import Gaps, SeriesSchema, check_continuation, check_values, encode_series
 from trainer.data.encoding.time_grid import Rhythm
 from trainer.data.readers import delimited
 from trainer.data.readers.cell_parsing import CellFormat
-from trainer.export.standalone.outputs import Column, unscale_numbers
+from trainer.export.standalone.outputs import unscale_numbers
 from trainer.export.standalone.program import Rows, main
 
 
@@ -61,14 +62,9 @@ def predict_steps(names: Mapping[str, Column], outputs: np.ndarray, options: Map
         outputs: Scaled forecast (1, P, F).
         options: Units of the series, and the names ``channels`` (F).
     """
-    columns, channels = dict(names), options["channels"]
+    columns = dict(names)
     for field, numbers in unscale_numbers(outputs[0].reshape(outputs.shape[1], -1), options).items():
-        width = numbers.shape[1]
-        titles = channels if field == "value" else [field] if width == 1 else [f"{field}_{name}" for name in channels]
-        if len(channels) != width:
-            titles = [field] if width == 1 else [f"{field}_{index}" for index in range(width)]
-        for index, title in enumerate(titles):
-            columns[f"{field}_{title}" if title in columns else title] = numbers[:, index]
+        columns |= make_series_columns(field, numbers, options["channels"], columns)
     return columns
 
 

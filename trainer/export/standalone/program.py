@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer.export.standalone.outputs import Column, Predict, predict_rows
+from trainer.core.prediction_columns import Column
+from trainer.export.standalone.outputs import Predict, predict_rows
 from trainer.utils.atomic_write import replace_file
 from trainer.utils.csv_lines import make_csv_writer
 from trainer.utils.errors import DataError, SystemFault
