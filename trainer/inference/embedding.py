@@ -7,6 +7,7 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from trainer.core.shapes import parse_shapes
 from trainer.core.task import Task
@@ -60,7 +61,7 @@ class HeadInput:
         layers: list[nn.Module] = [module for module in modules if isinstance(module, LAYERS)]
         self._layers = layers or [module for module in modules if any(True for _ in module.parameters(recurse=False))]
         self._last_input: Tensor | None = None
-        self._hooks: list[object] = []
+        self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Self:
         self._handles = [layer.register_forward_hook(self._capture) for layer in self._layers]

@@ -85,11 +85,11 @@ class TrainedModel:
         Raises:
             ConfigError: The rows cannot be encoded, or the model makes no predictions.
         """
-        fields = [(fields, split) for fields, split in self._predict_splits(rows, batch_size, options)]
-        if self.data.has_label_maps(fields[0][0]):
-            return [mask for part, _ in fields for mask in self.data.decode_masks(part["label"])]
-        first = {name: [part[name] for part, _ in fields] for name in list(fields[0][0])[:1]}
-        joined = prediction.concatenate([{name: part} for name, parts in first.items() for part in parts])
+        parts = [fields for fields, _ in self._predict_splits(rows, batch_size, options)]
+        if self.data.has_label_maps(parts[0]):
+            return [mask for part in parts for mask in self.data.decode_masks(part["label"])]
+        name = next(iter(parts[0]))
+        joined = prediction.concatenate([{name: part[name]} for part in parts])
         columns = list(prediction.decode(joined, self.data.info).values())
         cells = columns[0] if len(columns) == 1 else np.stack([np.asarray(column) for column in columns], axis=-1)
         is_ragged = isinstance(cells, list) and any(isinstance(cell, list) for cell in cells)

@@ -140,7 +140,7 @@ def find_feature_columns(schema: Mapping[str, Any], table: Table) -> Sequence[in
     """Return the position of each feature column: by name where both tables have a header, else by order.
 
     Args:
-        schema: Mapping[str, Any] of the training table.
+        schema: Schema of the training table.
         table: Table to read; columns that are not in the training table are logged.
 
     Raises:

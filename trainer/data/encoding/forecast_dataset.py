@@ -140,13 +140,11 @@ class ForecastDataset(HorizonDataset):
 
     def describe_encoding(self) -> dict[str, Any]:
         file_format, schema, sizes = self.file_format, self.schema, self.info.sizes
-        cells = file_format.cell_format
-        decimal = "comma" if cells.has_decimal_comma else "point"
         return {
             "program": "series",
             "output_dims": 3,
             "schema": asdict(schema),
-            "cells": {"missing": sorted(cells.gaps), "decimal": decimal, "thousands": cells.thousands},
+            "cells": file_format.cell_format.to_options(),
             "delimiter": file_format.delimiter,
             "header": file_format.header,
             "text_encoding": file_format.encoding,

@@ -11,8 +11,7 @@ from torch import Tensor
 from trainer.core.prediction_columns import Column
 from trainer.data.encoding import node_names
 from trainer.data.encoding.node_names import NodeNames, TableFormat
-from trainer.data.encoding.text_rows import OnError
-from trainer.data.readers.skipped_rows import SkippedRows
+from trainer.data.readers.skipped_rows import OnError, SkippedRows
 from trainer.data.readers.table import Table
 from trainer.data.readers.text_file import quote_cell
 from trainer.data.splits.candidate_pairs import PairSplit, iter_candidates

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from torch import Tensor
 
+from trainer.data.encoding import cell_objects
 from trainer.data.encoding.series_schema import SeriesSchema
 from trainer.data.encoding.time_grid import SECONDS_PER_UNIT, TimeGrid
 from trainer.data.readers.cell_parsing import CellFormat
@@ -144,13 +145,13 @@ def _format_numbers(values: Iterable[Any], cell_format: CellFormat) -> tuple[str
     def format_cell(value: Any) -> str:
         if isinstance(value, str):
             return value.strip()
-        if value is None or type(value).__name__ == "NAType" or value != value:
+        if cell_objects.is_missing(value):
             return ""
         try:
             text = repr(float(value))
         except (TypeError, ValueError):
             return str(value)
-        return text.replace(".", ",") if cell_format.has_decimal_comma else text
+        return cell_format.localize_number(text)
 
     return tuple(map(format_cell, values))
 

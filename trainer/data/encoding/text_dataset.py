@@ -16,6 +16,7 @@ from trainer.core.split import Split
 from trainer.core.tokenizer import Tokenizer
 from trainer.data.encoding import text_rows, tokenizers
 from trainer.data.encoding.text_rows import EncodedRow, TextRow
+from trainer.data.readers.skipped_rows import OnError
 from trainer.data.splits.ragged import Ragged, RaggedSplit
 from trainer.utils.errors import DataError
 
@@ -79,7 +80,7 @@ class TextDataset(Dataset):
         return {"type": "string", "minLength": 1}
 
     def encode_chunks(
-        self, rows: Iterable[TextRow | DataError], title: str | None, on_error: text_rows.OnError = "error"
+        self, rows: Iterable[TextRow | DataError], title: str | None, on_error: OnError = "error"
     ) -> Iterator[RaggedSplit]:
         """Encode rows in chunks that fit in memory.
 

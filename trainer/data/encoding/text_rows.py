@@ -5,19 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from trainer.core.tokenizer import Tokenizer
 from trainer.data.encoding.unknown_tokens import UnknownTokenCounter
 from trainer.data.readers import file_listing, text_file
-from trainer.data.readers.skipped_rows import SKIP_HINT, SkippedRows
+from trainer.data.readers.skipped_rows import SKIP_HINT, OnError, SkippedRows
 from trainer.utils.errors import DataError
 
 CHUNK_ROWS = 10_000
 """Maximum number of rows of a chunk, which are sorted by length together."""
 CHUNK_TOKENS = 1 << 22
 """Maximum number of tokens of a chunk, unless a single row has more."""
-OnError = Literal["error", "skip"]
 log = logging.getLogger(__name__)
 
 

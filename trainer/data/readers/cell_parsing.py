@@ -66,6 +66,11 @@ class CellFormat:
         gaps = frozenset(str(gap).lower() for gap in options["missing"])
         return cls(gaps, options["decimal"] == "comma", options.get("thousands") or None)
 
+    def to_options(self) -> dict[str, Any]:
+        """Return the options that ``from_options`` takes, as values of JSON."""
+        decimal = "comma" if self.has_decimal_comma else "point"
+        return {"missing": sorted(self.gaps), "decimal": decimal, "thousands": self.thousands}
+
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
         sign = "," if self.has_decimal_comma else r"\."

@@ -6,15 +6,15 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from trainer.data.readers import file_listing, image_file, text_file
+from trainer.data.readers.skipped_rows import OnError
 from trainer.utils.errors import DataError
 from trainer.utils.paths import missing_file_error
 from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import escape_control_chars, join_names
 
-OnError = Literal["error", "skip"]
 """What is done about files that cannot be read: ``error`` refuses all, ``skip`` leaves these out and lists them."""
 SKIP_HINT = "on_error=skip leaves these files out"
 MAX_SKIPPED_NAMES = 50

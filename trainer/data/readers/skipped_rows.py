@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from bisect import insort
+from typing import Literal
 
 from trainer.utils.errors import DataError
 from trainer.utils.text import format_count
 
 MAX_DESCRIBED = 5
 """Maximum number of rows that are described."""
+OnError = Literal["error", "skip"]
+"""What is done about rows or files that cannot be read."""
 SKIP_HINT = "on_error=skip leaves these rows out"
 """Remedy for rows of a file that cannot be read."""
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from trainer.core.prediction import get_class_names
 from trainer.core.split import TensorSplit
 from trainer.data.readers import idx_format, image_file, image_input, image_objects
 from trainer.data.readers.image_file import ImageView
-from trainer.data.readers.image_input import OnError
+from trainer.data.readers.skipped_rows import OnError
 from trainer.data.splits.image_splits import PixelMixin
 from trainer.data.splits.pixel_scale import PixelScale
 from trainer.utils.errors import DataError

@@ -14,8 +14,9 @@ from trainer.core import class_colors, label_maps
 from trainer.core.label_maps import make_mask_paths
 from trainer.data.readers import image_file, image_input, image_objects, mask_file, masks, text_file
 from trainer.data.readers.image_file import ImageHeader, ImageView
-from trainer.data.readers.image_input import ImageFiles, ImageReader, OnError
+from trainer.data.readers.image_input import ImageFiles, ImageReader
 from trainer.data.readers.mask_file import ClassMap, ImageMaskPair
+from trainer.data.readers.skipped_rows import OnError
 from trainer.data.splits.image_windows import ImageWindows, MapImage
 from trainer.data.splits.pixel_scale import PixelScale
 

@@ -221,12 +221,11 @@ class CSV(Dataset):
 
     def describe_encoding(self) -> dict[str, Any]:
         delimiter, header, text_encoding = self._dialect
-        cells = {name: self.options[name] for name in ("missing", "decimal", "thousands")}
         return {
             "program": "tables",
             "schema": self.schema,
             "header_names": list(table_schema.header_names(self.schema)),
-            "cells": cells | {"missing": list(cells["missing"])},
+            "cells": self._cell_format.to_options(),
             **{"delimiter": delimiter, "header": header, "text_encoding": text_encoding},
         }
 
