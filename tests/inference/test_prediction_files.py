@@ -189,19 +189,24 @@ def test_outputs_that_would_destroy_a_file_are_refused(tmp_path: Path, monkeypat
     run_dir.mkdir()
     data.write_text("a")
     (run_dir / "metrics.csv").write_text("a")
+    graph = tmp_path / "graph"
+    (graph / "parts").mkdir(parents=True)
+    (graph / "parts/nodes.csv").write_text("a")
     (tmp_path / "link.csv").symlink_to(data)
     prediction_files.check_output(tmp_path / "new.csv", run_dir, [data])
     prediction_files.check_output(run_dir / "new.csv", run_dir, [data])
     for path, message in (
         (data, "rows.csv is a file that is read; give another name"),
         (tmp_path / "link.csv", "link.csv is a file that is read"),
+        (graph / "parts/nodes.csv", "nodes.csv is a file that is read"),
         (run_dir / "metrics.csv", "metrics.csv exists in the run directory"),
         (tmp_path, "the suffix must be one of .csv, .parquet, .jsonl, .npz"),
         (tmp_path / "nope" / "p.csv", "does not exist; the nearest directory that exists is"),
         (tmp_path / "p.parq", "the suffix must be .*did you mean .parquet"),
     ):
         with pytest.raises(ConfigError, match=message):
-            prediction_files.check_output(path, run_dir, [Path("~/rows.csv")])
+            prediction_files.check_output(path, run_dir, [Path("~/rows.csv"), graph])
+    prediction_files.check_output(graph / "parts/new.csv", run_dir, [graph])
 
 
 def test_directory_without_permission_is_a_system_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ class Scores(NamedTuple):
     scores: dict[str, float]
     intervals: dict[str, tuple[float, float]]
 
-    def count_class(self, place: int) -> int:
-        return place + 1
+    def count_class(self, index: int) -> int:
+        return index + 1
 
 
 def render(table: Table) -> list[str]:

@@ -42,9 +42,9 @@ class Evaluation:
     num_rows: int
     class_counts: list[int]
 
-    def count_class(self, place: int) -> int:
+    def count_class(self, index: int) -> int:
         """Return the number of targets of a class, given by its index."""
-        return self.class_counts[place] if place < len(self.class_counts) else 0
+        return self.class_counts[index] if index < len(self.class_counts) else 0
 
 
 class Evaluator:

@@ -117,8 +117,8 @@ def make_results(
     }
     if members:
         results["classes"] = [
-            {"name": name, "rows": evaluation.count_class(place)}
-            | {kind: describe(names[place]) for kind, names in members.items()}
-            for place, name in enumerate(class_names)
+            {"name": name, "rows": evaluation.count_class(index)}
+            | {kind: describe(names[index]) for kind, names in members.items()}
+            for index, name in enumerate(class_names)
         ]
     return results

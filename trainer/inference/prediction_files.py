@@ -19,7 +19,7 @@ from trainer.inference.column_arrays import make_arrow_array, make_numpy_array, 
 from trainer.utils import atomic_write, signals
 from trainer.utils.csv_lines import make_csv_writer
 from trainer.utils.errors import ConfigError, SystemFault
-from trainer.utils.paths import describe_missing_path
+from trainer.utils.paths import describe_missing_path, is_read
 from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import escape_unencodable
 
@@ -180,7 +180,7 @@ def check_output(
     Args:
         path: File to write.
         run_dir: Run directory, whose files are not replaced.
-        inputs: Files that are read.
+        inputs: Files and folders that are read, whose files are not replaced.
         suffixes: Suffixes of the formats.
 
     Raises:
@@ -196,11 +196,10 @@ def check_output(
         raise ConfigError(f"output: {path.absolute()} is a directory")
     if not directory.is_dir():
         raise ConfigError(f"output: {describe_missing_path(directory)}")
-    if path.exists():
-        if any(source.exists() and source.samefile(path) for source in map(Path.expanduser, inputs)):
-            raise ConfigError(f"output: {path.absolute()} is a file that is read; give another name")
-        if directory.samefile(run_dir):
-            raise ConfigError(f"output: {path.absolute()} exists in the run directory; give another name")
+    if any(is_read(path, source) for source in inputs):
+        raise ConfigError(f"output: {path.absolute()} is a file that is read; give another name")
+    if path.exists() and directory.samefile(run_dir):
+        raise ConfigError(f"output: {path.absolute()} exists in the run directory; give another name")
     if not os.access(directory, os.W_OK):
         raise SystemFault(f"output: {directory} is not writable")
 

@@ -18,7 +18,7 @@ from trainer.engine import checkpoint, checkpoint_schema, renamed_state
 from trainer.engine.checkpoint import LAST
 from trainer.runs import hub_folder, recovery, run_dir, saved_run
 from trainer.utils.errors import ConfigError
-from trainer.utils.text import join_names
+from trainer.utils.text import format_dtype, join_names
 
 log = logging.getLogger(__name__)
 
@@ -267,7 +267,7 @@ def _find_tensor_problems(
 
 
 def _describe_tensor(value: Tensor) -> str:
-    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    return f"{format_dtype(value.dtype)} {list(value.shape)}"
 
 
 def _find_differences(file: Path, value: Any, other_value: Any, other_file: Path, path: str = "") -> Iterator[str]:

@@ -61,6 +61,19 @@ def missing_file_error(path: str | Path, key: str = "path") -> DataError:
     return DataError(f"{key}: {absolute} does not exist{nearest}{suggestion}")
 
 
+def is_read(file: Path, source: Path) -> bool:
+    """Return whether a file that exists is one that is read, or is in a folder that is read.
+
+    Args:
+        file: The file.
+        source: File or folder that is read.
+    """
+    source = source.expanduser()
+    if not file.exists() or not source.exists():
+        return False
+    return any(path.samefile(source) for path in (file, *file.resolve().parents))
+
+
 def find_unused_path(path: Path) -> Path:
     """Return the path, or the first of ``name-2``, ``name-3``, ... that does not exist."""
     names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))

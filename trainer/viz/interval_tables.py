@@ -22,7 +22,7 @@ class EvaluatedRows(Protocol):
     @property
     def intervals(self) -> Mapping[str, tuple[float, float]]: ...
 
-    def count_class(self, place: int) -> int:
+    def count_class(self, index: int) -> int:
         """Return the number of rows of a class."""
 
 
@@ -59,9 +59,9 @@ def _build_class_table(
     for kind in members:
         table.add_column(kind, justify="right")
     table.add_column("rows", justify="right")
-    for place, class_name in enumerate(class_names[:MAX_CLASSES]):
-        cells = [_format_cell(evaluation, names[place]) for names in members.values()]
-        table.add_row(str(class_name), *cells, f"{evaluation.count_class(place):,}")
+    for index, class_name in enumerate(class_names[:MAX_CLASSES]):
+        cells = [_format_cell(evaluation, names[index]) for names in members.values()]
+        table.add_row(str(class_name), *cells, f"{evaluation.count_class(index):,}")
     if len(class_names) > MAX_CLASSES:
         table.caption = f"and {len(class_names) - MAX_CLASSES} more classes"
     return table

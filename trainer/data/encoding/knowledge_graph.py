@@ -92,9 +92,9 @@ class KnowledgeGraph(Dataset):
         """Return a row for each candidate, without those that were excluded."""
         candidate, score = prediction["candidate"], prediction["score"]
         kept = score.isfinite()
-        query, place = kept.nonzero(as_tuple=True)
+        query, position = kept.nonzero(as_tuple=True)
         columns: dict[str, Column] = self._name_triples(split.subject[query], split.relation[query], candidate[kept])
-        return columns | {"rank": (place + 1).numpy(), "score": score[kept].numpy()}
+        return columns | {"rank": (position + 1).numpy(), "score": score[kept].numpy()}
 
     def _name_triples(self, subject: Tensor, relation: Tensor, answer: Tensor) -> dict[str, Column]:
         entities, relations = self._get_names("entity"), self._get_names("relation")

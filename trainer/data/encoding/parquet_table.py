@@ -64,10 +64,10 @@ def _make_table(batch: Any, path: Path, first: int, schema: Schema, cell_format:
     encodings = row_objects.match_encodings(columns, schema)
     cells = [
         cell_objects.format_column(
-            row_objects.read_arrow_column(column), encodings[place], cell_format, f"{path}: column {name!r}"
+            row_objects.read_arrow_column(column), encodings[index], cell_format, f"{path}: column {name!r}"
         )
-        if place in encodings
+        if index in encodings
         else cell_objects.format_texts(column.to_pylist())
-        for place, (name, column) in enumerate(zip(names, columns.values, strict=True))
+        for index, (name, column) in enumerate(zip(names, columns.values, strict=True))
     ]
     return Table(names, cells, (), True, ((path, len(batch)),), range(first, first + len(batch)))

@@ -12,28 +12,29 @@ from trainer.utils.text import format_count
 
 
 def standardize_rows(
-    series: Sequence[np.ndarray], scale: Mapping[str, np.ndarray], places: Sequence[str]
+    series: Sequence[np.ndarray], scale: Mapping[str, np.ndarray], locations: Sequence[str]
 ) -> list[np.ndarray]:
     """Standardize series (T, F) by the mean and standard deviation (F,) of the training rows, as float32.
 
     Args:
         series: The series.
         scale: Mean and standard deviation.
-        places: Where each series is from, for messages.
+        locations: Location of each series, for messages.
 
     Raises:
         DataError: A series has other dimensions, or a value far outside of the training distribution.
     """
     dims = len(scale["mean"])
-    for place, row in zip(places, series, strict=True):
+    for location, row in zip(locations, series, strict=True):
         if row.shape[1] != dims:
             raise DataError(
-                f"{place} has {format_count(row.shape[1], 'dimension')}; this run was trained on series with {dims}"
+                f"{location} has {format_count(row.shape[1], 'dimension')}; this run was trained on series with {dims}"
             )
     rows = [((row - scale["mean"]) / scale["std"]).astype(np.float32) for row in series]
-    for place, row in zip(places, rows, strict=True):
+    for location, row in zip(locations, rows, strict=True):
         if np.abs(row).max() > MAX_STANDARDIZED_VALUE:
             raise DataError(
-                f"{place} has a value more than {MAX_STANDARDIZED_VALUE:g} standard deviations from the training mean"
+                f"{location} has a value more than {MAX_STANDARDIZED_VALUE:g} standard deviations from the training"
+                " mean"
             )
     return rows

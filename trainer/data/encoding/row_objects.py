@@ -50,10 +50,10 @@ def make_table(rows: Any, schema: Schema, cell_format: CellFormat) -> Table:
     encodings = match_encodings(columns, schema)
     count = len(columns.values[0])
     cells = [
-        cell_objects.format_column(values, encodings[place], cell_format, f"{LABEL}: column {name!r}")
-        if place in encodings
+        cell_objects.format_column(values, encodings[index], cell_format, f"{LABEL}: column {name!r}")
+        if index in encodings
         else ("",) * count
-        for place, (name, values) in enumerate(zip(columns.names, columns.values, strict=True))
+        for index, (name, values) in enumerate(zip(columns.names, columns.values, strict=True))
     ]
     return Table(columns.names, cells, (), columns.has_names, ((Path(LABEL), count),))
 
@@ -102,7 +102,7 @@ def _read_frame(frame: Any) -> Columns:
     columns = (frame[label] for label in labels)
     values = [_read_series(column) for column in columns]
     has_names = not all(isinstance(label, int | np.integer) for label in labels)
-    names = [str(label) if has_names else f"column {place}" for place, label in enumerate(labels)]
+    names = [str(label) if has_names else f"column {index}" for index, label in enumerate(labels)]
     return Columns(names, values, has_names)
 
 
@@ -125,16 +125,16 @@ def _read_matrix(rows: Any) -> Columns:
     """Return the columns of cells (N, F), or raise DataError for another kind of object."""
     if isinstance(rows, Sequence) and not isinstance(rows, str | bytes) and all(map(_is_row, rows)):
         widths = [len(row) for row in rows]
-        place = next((place for place, width in enumerate(widths) if width != widths[0]), None)
-        if place is not None:
-            raise DataError(f"{LABEL}: row {place + 1} has {widths[place]} cells, the first has {widths[0]}")
+        row = next((row for row, width in enumerate(widths) if width != widths[0]), None)
+        if row is not None:
+            raise DataError(f"{LABEL}: row {row + 1} has {widths[row]} cells, the first has {widths[0]}")
         values: list[Any] = list(map(list, zip(*rows, strict=True)))
     elif hasattr(rows, "__array__") and np.ndim(rows) == 2:
         values = list(np.asarray(rows).T)
     else:
         shape = f" of shape {tuple(np.shape(rows))}" if hasattr(rows, "__array__") else ""
         raise DataError(f"{LABEL} is a {type(rows).__name__}{shape}; {ACCEPTED_KINDS}")
-    return Columns([f"column {place}" for place in range(len(values))], values, False)
+    return Columns([f"column {index}" for index in range(len(values))], values, False)
 
 
 def _is_row(row: Any) -> bool:

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.core.prediction import ChooseLabels, Prediction
-from trainer.core.prediction_columns import Column
 from trainer.core.split import Split
 from trainer.data.splits import window_blending
 from trainer.data.splits.pixel_scale import PixelScale
@@ -170,10 +169,6 @@ class ImageWindows(Split):
     def get_row_names(self, first: int) -> tuple[str, Sequence[object]]:
         names = [image.name for image in self.images if image.name is not None]
         return ("file", names) if names else ("row", range(first, first + len(self.images)))
-
-    def get_output_columns(self, first: int) -> dict[str, Column]:
-        title, names = self.get_row_names(first)
-        return {title: names}
 
     def get_mask_paths(self, first: int) -> Sequence[str]:
         return [image.mask_path for image in self.images]

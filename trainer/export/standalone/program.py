@@ -18,7 +18,7 @@ from trainer.export.standalone.outputs import Predict, predict_rows
 from trainer.utils.atomic_write import replace_file
 from trainer.utils.csv_lines import make_csv_writer
 from trainer.utils.errors import DataError, SystemFault
-from trainer.utils.paths import describe_missing_path
+from trainer.utils.paths import describe_missing_path, is_read
 from trainer.utils.text import escape_control_chars, escape_unencodable, format_count
 
 PREPROCESSING, MODEL = "preprocess.json", "model.onnx"
@@ -120,15 +120,14 @@ def check_output(output: str, input_path: str) -> Path:
         input_path: File or folder that is read.
 
     Raises:
-        DataError: It is not a CSV file, or its directory does not exist, or it is the input.
+        DataError: It is not a CSV file, or its directory does not exist, or it is a file that is read.
     """
     path = Path(output).expanduser()
     if path.suffix.lower() != ".csv":
         raise DataError(f"output: {output!r} given; the suffix must be .csv")
     if not path.absolute().parent.is_dir() or path.is_dir():
         raise DataError(f"output: {describe_missing_path(path if path.is_dir() else path.absolute().parent)}")
-    source = Path(input_path).expanduser()
-    if path.exists() and source.exists() and path.samefile(source):
+    if is_read(path, Path(input_path)):
         raise DataError(f"output: {path.absolute()} is a file that is read; give another name")
     return path
 

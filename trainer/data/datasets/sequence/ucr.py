@@ -145,8 +145,8 @@ class UCR(Dataset):
         for file in files:
             cases = series_files.read_cases(file, "input", classes, labels)
             target = torch.tensor(series_files.index_classes(cases, classes, file, "input")) if with_targets else None
-            places = [f"input: {file}:{line}" for line in cases.lines]
-            x = _standardize(cases.series, self.fitted.get("scale"), places)
+            locations = [f"input: {file}:{line}" for line in cases.lines]
+            x = _standardize(cases.series, self.fitted.get("scale"), locations)
             names = [f"{file.name}:{case}" for case in range(1, len(cases.series) + 1)]
             yield RaggedSplit({"x": x}, target, ("case", names) if Path(path).expanduser().is_dir() else None)
 
@@ -161,8 +161,8 @@ class UCR(Dataset):
         """
         assert self.fitted is not None
         series = ragged_rows.to_series(rows)
-        places = [f"rows: series {row}" for row in range(1, len(series) + 1)]
-        return RaggedSplit({"x": _standardize(series, self.fitted.get("scale"), places)}, None)
+        locations = [f"rows: series {row}" for row in range(1, len(series) + 1)]
+        return RaggedSplit({"x": _standardize(series, self.fitted.get("scale"), locations)}, None)
 
     def describe_encoding(self) -> dict[str, Any]:
         assert self.fitted is not None
@@ -181,10 +181,12 @@ class UCR(Dataset):
         return {"type": "array", "items": step, "minItems": 1}
 
 
-def _standardize(series: Sequence[Tensor | np.ndarray], scale: Mapping[str, Tensor], places: Sequence[str]) -> Ragged:
+def _standardize(
+    series: Sequence[Tensor | np.ndarray], scale: Mapping[str, Tensor], locations: Sequence[str]
+) -> Ragged:
     """Standardize series (T, F) by the training rows, see ``ragged_series.standardize_rows``."""
     moments = {name: value.numpy() for name, value in scale.items()}
-    rows = ragged_series.standardize_rows(list(map(np.asarray, series)), moments, places)
+    rows = ragged_series.standardize_rows(list(map(np.asarray, series)), moments, locations)
     return Ragged.from_rows(map(torch.from_numpy, rows))
 
 
