@@ -59,7 +59,7 @@ def check_program(pair: Pair, name: str) -> None:
     with exports.record_own_paths() as paths:
         exportable = exports.trace_pair(pair)
     assert OWN_PATHS.get(name, set()) <= paths
-    module = exportable.program.module()
+    module = exportable.exported_program.module()
     assert len(check_outputs(exportable, lambda inputs: run_seeded(module, inputs), "torch_export")) >= 3
 
 

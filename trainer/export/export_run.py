@@ -96,7 +96,7 @@ def export_task(
     with silence_exporter():
         exportable = make_exportable(task, data, signature.shapes if signature else "")
         exportable = replace(exportable, config=config, max_rows=max_rows)
-        if any(module.NEEDS_PROGRAM for module in modules.values()):
+        if any(module.NEEDS_TRACING for module in modules.values()):
             exportable = trace(exportable)
         formats_report = {name: _write_format(exportable, module, name, directory) for name, module in modules.items()}
     report = checking.make_report(formats_report)
@@ -105,7 +105,7 @@ def export_task(
 
 
 def _write_format(exportable: Exportable, module: ExportFormat, name: str, directory: Path) -> dict[str, Any]:
-    """Write and check a file; a size that it cannot leave open, though the program can, is fixed and written again."""
+    """Write and check a file; sizes that it cannot leave open, though the exported program can, are fixed in it."""
     module.write(exportable, directory)
     run = module.load(exportable, directory)
     reasons = {

@@ -26,7 +26,7 @@ BATCH_SIZES = (1, 7, 64)
 RESIZED_WITH = {"G": "NE", "N": "E"}
 """Dimensions whose size changes with that of another one: graphs bring their nodes and edges, nodes their edges."""
 REFUSALS = (RuntimeError, ValueError, IndexError, AssertionError)
-"""Errors by which a module or a program refuses a size."""
+"""Errors by which a module or an exported program refuses a size."""
 _CPU = torch.device("cpu")
 
 
@@ -66,7 +66,7 @@ class Exportable:
         second_sizes: Other sizes that the module takes of each other dimension, at least one if it may change.
         fixed: Reason why the size of a dimension cannot change.
         outputs: What the outputs are, from the task.
-        traced: Program with symbolic sizes, once a format has asked for it.
+        traced: Program of ``torch.export`` with symbolic sizes, once a format has asked for it.
         config: Configuration of the run of the task; None for a task that no run has saved.
         max_rows: Maximum number of rows of each split that a file contains; None for all that are stored.
     """
@@ -85,9 +85,9 @@ class Exportable:
     max_rows: int | None = None
 
     @property
-    def program(self) -> ExportedProgram:
-        """Program with symbolic sizes, for formats that need one."""
-        assert self.traced is not None, "this format does not declare that it needs a program"
+    def exported_program(self) -> ExportedProgram:
+        """Program of ``torch.export`` with symbolic sizes, for formats that declare that they need it."""
+        assert self.traced is not None, "this format does not declare that it needs tracing"
         return self.traced
 
     def run(self, inputs: Inputs) -> Tensor:
@@ -99,7 +99,7 @@ class Exportable:
         return resize(self.inputs, self.dims, self.batch_dim, size)
 
     def fix_sizes(self, reasons: Mapping[str, str]) -> Exportable:
-        """Return the module without a program, with further sizes that cannot change.
+        """Return the module without an exported program, with further sizes that cannot change.
 
         Args:
             reasons: Reason why the size of a dimension cannot change.

@@ -23,11 +23,11 @@ class ExportFormat(Protocol):
 
     Attributes:
         FILE: Name of the file or folder.
-        NEEDS_PROGRAM: Whether the module must be traced to a program first.
+        NEEDS_TRACING: Whether the module must be traced to an exported program first.
     """
 
     FILE: str
-    NEEDS_PROGRAM: bool
+    NEEDS_TRACING: bool
 
     def write(self, exportable: Exportable, directory: Path) -> None:
         """Write the file.

@@ -30,7 +30,7 @@ from trainer.utils.errors import ConfigError, ExportError
 from trainer.utils.text import join_names
 
 FILE = "hub"
-NEEDS_PROGRAM = False
+NEEDS_TRACING = False
 
 
 def write(exportable: Exportable, directory: Path) -> None:

@@ -16,7 +16,7 @@ from trainer.export.tracing import explain_exporter_errors, name_symbols
 from trainer.utils.errors import ConfigError
 
 FILE = "model.onnx"
-NEEDS_PROGRAM = True
+NEEDS_TRACING = True
 OUTPUT = "output"
 RANDOM_OPERATORS = {
     "Bernoulli",
@@ -40,16 +40,16 @@ def write(exportable: Exportable, directory: Path) -> None:
     """
     # With gradients the exporter differentiates the loops of a program that has them, and fails on integers.
     with torch.no_grad(), explain_exporter_errors("this model cannot be expressed in ONNX"):
-        program = torch.onnx.export(exportable.program, dynamo=True, verbose=False, output_names=[OUTPUT])
-    assert program is not None
-    if any(node.op_type in RANDOM_OPERATORS for node in program.model.graph.all_nodes()):
+        onnx_program = torch.onnx.export(exportable.exported_program, dynamo=True, verbose=False, output_names=[OUTPUT])
+    assert onnx_program is not None
+    if any(node.op_type in RANDOM_OPERATORS for node in onnx_program.model.graph.all_nodes()):
         raise ConfigError("this model draws random numbers while it runs, which no two ONNX runtimes draw alike")
     names = name_symbols(exportable)
-    for value in (*program.model.graph.inputs, *program.model.graph.outputs):
+    for value in (*onnx_program.model.graph.inputs, *onnx_program.model.graph.outputs):
         if value.shape is not None:
             for axis, size in enumerate(value.shape):
                 value.shape[axis] = names.get(str(size), size)
-    program.save(directory / FILE)
+    onnx_program.save(directory / FILE)
     write_preprocessing(exportable, directory)
 
 

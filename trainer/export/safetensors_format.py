@@ -13,7 +13,7 @@ from trainer.export.exportable import Exportable, run_seeded
 from trainer.export.resizing import Inputs
 
 FILE = "model.safetensors"
-NEEDS_PROGRAM = False
+NEEDS_TRACING = False
 FORMAT_VERSION = 1
 
 

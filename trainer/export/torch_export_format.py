@@ -12,7 +12,7 @@ from trainer.export.exportable import Exportable, run_seeded
 from trainer.export.resizing import Inputs
 
 FILE = "model.pt2"
-NEEDS_PROGRAM = True
+NEEDS_TRACING = True
 
 
 def write(exportable: Exportable, directory: Path) -> None:
@@ -22,7 +22,7 @@ def write(exportable: Exportable, directory: Path) -> None:
         exportable: The traced module.
         directory: Existing directory.
     """
-    torch.export.save(exportable.program, directory / FILE)
+    torch.export.save(exportable.exported_program, directory / FILE)
 
 
 def load(exportable: Exportable, directory: Path) -> Callable[[Inputs], Tensor]:  # noqa: ARG001

@@ -1,4 +1,4 @@
-"""Tracing of an exportable module to a program with symbolic sizes, by ``torch.export``."""
+"""Tracing of an exportable module to an exported program with symbolic sizes, by ``torch.export``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_REASON_LENGTH = 300
 
 
 def trace(exportable: Exportable) -> Exportable:
-    """Return the module with its program; sizes that the program cannot leave open are fixed.
+    """Return the module with its exported program; sizes that the program cannot leave open are fixed.
 
     Args:
         exportable: The module, its inputs and the sizes that may change.
@@ -54,7 +54,7 @@ def trace(exportable: Exportable) -> Exportable:
 
 
 def find_refusal(run: Callable[[Inputs], Tensor], inputs: Inputs) -> str | None:
-    """Return why a program does not take inputs; None if it does.
+    """Return why a module or an exported program does not take inputs; None if it does.
 
     Args:
         run: Function from inputs to the output.
@@ -81,8 +81,8 @@ def _trace_once(exportable: Exportable) -> ExportedProgram:
 
 
 def name_symbols(exportable: Exportable) -> dict[str, str]:
-    """Return the name of each symbol that the program has for a size, such as ``batch`` for ``s77``."""
-    placeholders = {node.name: node for node in exportable.program.graph.find_nodes(op="placeholder")}
+    """Return the name of each symbol that the exported program has for a size, such as ``batch`` for ``s77``."""
+    placeholders = {node.name: node for node in exportable.exported_program.graph.find_nodes(op="placeholder")}
     names: dict[str, str] = {}
     for name, dims in exportable.dims.items():
         for dim, size in zip(dims, placeholders[name].meta["val"].shape, strict=True):
