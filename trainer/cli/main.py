@@ -189,10 +189,10 @@ def predict_run(arguments: Sequence[str]) -> int:
     from trainer.runs import run_overrides
 
     saved, rest = run_overrides.load_from_args("predict", arguments)
-    given = verb_args.parse_file_args("predict", rest, saved.tree)
+    file_arguments = verb_args.parse_file_args("predict", rest, saved.tree)
     with pause_gc(freeze=True):
         from trainer.inference import predict
-    predict.predict_run(saved, *given)
+    predict.predict_run(saved, *file_arguments)
     return 0
 
 
@@ -221,10 +221,10 @@ def score_run(arguments: Sequence[str]) -> int:
     from trainer.runs import run_overrides
 
     saved, rest = run_overrides.load_from_args("score", arguments)
-    given = verb_args.parse_file_args("score", rest, saved.tree, "score_rows")
+    file_arguments = verb_args.parse_file_args("score", rest, saved.tree, "score_rows")
     with pause_gc(freeze=True):
         from trainer.inference import score
-    score.score_run(saved, given.input_path, given.output, given.batch_size, given.read_options)
+    score.score_run(saved, *file_arguments[:-1])  # the method of the task has no options
     return 0
 
 

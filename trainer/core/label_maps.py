@@ -94,11 +94,11 @@ def make_mask_paths(names: Sequence[object]) -> list[str]:
     Args:
         names: Names of the images: paths relative to a folder, or numbers.
     """
-    full = [_clean_path(str(name)) or f"image-{number}" for number, name in enumerate(names)]
-    paths = [_strip_suffix(path) for path in full]
+    full_paths = [_clean_path(str(name)) or f"image-{number}" for number, name in enumerate(names)]
+    paths = [_strip_suffix(path) for path in full_paths]
     while len(set(map(str.lower, paths))) < len(paths):
         counts = Counter(map(str.lower, paths))
-        changed = [whole if counts[path.lower()] > 1 else path for path, whole in zip(paths, full, strict=True)]
+        changed = [longer if counts[path.lower()] > 1 else path for path, longer in zip(paths, full_paths, strict=True)]
         if changed == paths:
             return [f"{path}-{number}" if counts[path.lower()] > 1 else path for number, path in enumerate(paths)]
         paths = changed

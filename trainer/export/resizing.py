@@ -60,8 +60,8 @@ def _resize_nodes(inputs: Mapping[str, Tensor], dims: Mapping[str, Dims], size: 
     for name, value in inputs.items():
         if dims[name] == EDGES:
             edges = (value[:, None] + offsets).flatten(1)
-            kept = (edges < size).all(0).nonzero().flatten()
-            index["E"], resized[name] = kept % value.shape[1], edges[:, kept]
+            inner = (edges < size).all(0).nonzero().flatten()
+            index["E"], resized[name] = inner % value.shape[1], edges[:, inner]
         elif is_node_index(dims[name]):
             resized[name] = value % size
     return {name: resized.get(name, _select(value, dims[name], index)) for name, value in inputs.items()}
@@ -73,13 +73,13 @@ def _resize_graphs(inputs: Mapping[str, Tensor], dims: Mapping[str, Dims], size:
     (edges,) = (value for name, value in inputs.items() if dims[name] == EDGES)
     starts = sizes.cumsum(0) - sizes
     graphs = torch.arange(size) % len(sizes)
-    nodes, kept, shifts, count = [], [], [], 0
+    nodes, edge_numbers, shifts, count = [], [], [], 0
     for start, length in zip(starts[graphs].tolist(), sizes[graphs].tolist(), strict=True):
         inside = ((edges[0] >= start) & (edges[0] < start + length)).nonzero().flatten()
         nodes.append(torch.arange(start, start + length))
-        kept.append(inside)
+        edge_numbers.append(inside)
         shifts.append(torch.full_like(inside, count - start))
         count += length
-    index = {"N": torch.cat(nodes), "E": torch.cat(kept), "G": graphs}
+    index = {"N": torch.cat(nodes), "E": torch.cat(edge_numbers), "G": graphs}
     resized = {name: _select(value, dims[name], index) for name, value in inputs.items()}
     return {name: value + torch.cat(shifts) if dims[name] == EDGES else value for name, value in resized.items()}

@@ -41,7 +41,7 @@ def embed_rows(task: Task, loader: Loader, shapes: str = "") -> Tensor:
         for batch in loader.iter_epoch(0):
             task.forward_batch(batch)
             count = num_outputs if is_graph else len(batch)
-            features.append(head.get_features(count, is_whole=is_ragged or shares_inputs).cpu())
+            features.append(head.get_features(count, needs_vectors=is_ragged or shares_inputs).cpu())
             index.append(batch.index.cpu())
     rows = torch.cat(features)
     if len(rows) != num_outputs:
@@ -77,12 +77,12 @@ class HeadInput:
         if inputs and isinstance(inputs[0], Tensor) and inputs[0].is_floating_point():
             self._last_input = inputs[0]
 
-    def get_features(self, rows: int, *, is_whole: bool) -> Tensor:
+    def get_features(self, rows: int, *, needs_vectors: bool) -> Tensor:
         """Return the features (B, D) float32 of the last forward pass, with all other dimensions in D.
 
         Args:
             rows: Number of rows B of the batch.
-            is_whole: Whether a row must have one vector of features, not one for each of its steps.
+            needs_vectors: Whether a row must have one vector of features, not one for each of its steps.
 
         Raises:
             ConfigError: No layer was called, or its input has no dimension of the rows, or one of their steps.
@@ -90,7 +90,7 @@ class HeadInput:
         if self._last_input is None:
             raise ConfigError("embed: the model of this run has no layer with weights that reads features")
         has_vectors = self._last_input.dim() == 2 and len(self._last_input) == rows
-        if (is_whole and not has_vectors) or len(self._last_input) % rows:
+        if (needs_vectors and not has_vectors) or len(self._last_input) % rows:
             raise ConfigError(
                 f"embed: the last layer reads {tuple(self._last_input.shape)}, not features of {rows} rows"
             )

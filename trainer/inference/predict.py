@@ -112,6 +112,6 @@ def _read_splits(
     if input_path is None and not options:
         yield data.test
         return
-    given = dict(options) if input_path is None else {"path": input_path, **options}
+    arguments = dict(options) if input_path is None else {"path": input_path, **options}
     with explain_errors(config.tree, "data"):
-        yield from data.read_chunks(**given)
+        yield from data.read_chunks(**arguments)

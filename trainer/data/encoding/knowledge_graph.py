@@ -91,10 +91,12 @@ class KnowledgeGraph(Dataset):
     def _tabulate_candidates(self, prediction: Prediction, split: QuerySplit) -> dict[str, Column]:
         """Return a row for each candidate, without those that were excluded."""
         candidate, score = prediction["candidate"], prediction["score"]
-        kept = score.isfinite()
-        query, position = kept.nonzero(as_tuple=True)
-        columns: dict[str, Column] = self._name_triples(split.subject[query], split.relation[query], candidate[kept])
-        return columns | {"rank": (position + 1).numpy(), "score": score[kept].numpy()}
+        is_valid = score.isfinite()
+        query, position = is_valid.nonzero(as_tuple=True)
+        columns: dict[str, Column] = self._name_triples(
+            split.subject[query], split.relation[query], candidate[is_valid]
+        )
+        return columns | {"rank": (position + 1).numpy(), "score": score[is_valid].numpy()}
 
     def _name_triples(self, subject: Tensor, relation: Tensor, answer: Tensor) -> dict[str, Column]:
         entities, relations = self._get_names("entity"), self._get_names("relation")

@@ -98,12 +98,12 @@ class PairReader:
         for rows in torch.arange(len(table)).split(CHUNK_ROWS):
             first, end = int(rows[0]), int(rows[-1]) + 1
             cells = [table.columns[position][first:end] for position in positions]
-            nodes, kept = node_names.find_nodes(sides, cells, _locate(table, positions, first), "input", collected)
-            num_rows += len(kept)
-            if not len(kept):
+            nodes, index = node_names.find_nodes(sides, cells, _locate(table, positions, first), "input", collected)
+            num_rows += len(index)
+            if not len(index):
                 continue
             if top_k is None:
-                target = self._read_targets(table, first + kept) if with_targets else None
+                target = self._read_targets(table, first + index) if with_targets else None
                 yield PairSplit(nodes, target, self.graph, self.names.describe)
             else:
                 yield from self._iter_candidates(nodes[:, 0], top_k, is_file=True)
