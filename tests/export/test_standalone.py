@@ -116,8 +116,8 @@ def test_outputs_and_versions_are_checked(
         Path(name).touch()
     Path("preprocess.json").write_text(json.dumps({"format_version": version, "encoding": {}, "outputs": {}}))
     with pytest.raises(DataError, match=message):
-        program.predict_file(read_nothing, Path(), outputs.predict_rows, "~/in.csv", output)
+        program.predict_file(read_nothing, outputs.predict_rows, Path(), "~/in.csv", output)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "model.onnx", "preprocess.json"]
     Path("model.onnx").unlink()
     with pytest.raises(DataError, match=r"model\.onnx does not exist; predict\.py belongs to the folder of its export"):
-        program.predict_file(read_nothing, Path(), outputs.predict_rows, "in.csv", "out.csv")
+        program.predict_file(read_nothing, outputs.predict_rows, Path(), "in.csv", "out.csv")

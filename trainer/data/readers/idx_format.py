@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -79,22 +79,26 @@ def read_labels_of(images: Path, option: str) -> np.ndarray:
     return values
 
 
-def iter_images(path: Path, count: int, option: str) -> Iterator[np.ndarray]:
+def iter_images(path: Path, count: int, size: Sequence[int], option: str) -> Iterator[np.ndarray]:
     """Yield the images of an IDX file, gzipped or not, as bytes (N, H, W) with at most ``count`` images.
 
     Args:
         path: File to read.
         count: Number of images that are read at once.
+        size: Height and width that the images must have.
         option: Option named in error messages.
 
     Raises:
-        DataError: The file has no images, is truncated, longer than declared, not such an array, or a decompression
-            bomb.
+        DataError: The file has no images or those of another size, is truncated, longer than declared, not such an
+            array, or a decompression bomb.
         SystemFault: The file cannot be read.
     """
     with _open_array(path, 3, option) as (file, shape, declared):
         if not math.prod(shape):
             raise DataError(f"{option}: {path.absolute()} has no images")
+        if tuple(shape[1:]) != tuple(size):
+            found, needed = (f"{width} x {height}" for height, width in (shape[1:], size))
+            raise DataError(f"{option}: images in {path.absolute()} are {found}; this run was trained on {needed}")
         for start in range(0, shape[0], count):
             values = np.empty((min(count, shape[0] - start), *shape[1:]), np.uint8)
             _fill(values, file, declared, start * math.prod(shape[1:]))

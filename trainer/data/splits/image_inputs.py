@@ -163,10 +163,7 @@ def read_idx_chunks(
     size = view.shape
     labels = None if class_names is None else idx_format.read_labels_of(path, image_input.OPTION)
     start = 0
-    for images in idx_format.iter_images(path, _count_chunk_rows(1, *size), image_input.OPTION):
-        if images.shape[1:] != size:
-            given, needed = (f"{width} x {height}" for height, width in (images.shape[1:], size))
-            raise DataError(f"input: images in {path.absolute()} are {given}; this run was trained on {needed}")
+    for images in idx_format.iter_images(path, _count_chunk_rows(1, *size), size, image_input.OPTION):
         target = None if labels is None else _index_labels(labels[start : start + len(images)], class_names or (), path)
         yield NamedPixelSplit(torch.from_numpy(images)[:, None], scale, None, target)
         start += len(images)

@@ -56,11 +56,9 @@ def _read_image_files(path: str, view: ImageView) -> Iterator[tuple[str, list[in
 
 
 def _read_idx_file(path: Path, view: ImageView) -> Iterator[tuple[str, list[int | str], np.ndarray]]:
+    assert view.shape is not None, "classifiers have inputs of one size"
     first = 1
-    for images in idx_format.iter_images(path, BATCH_SIZE, "input"):
-        if images.shape[1:] != view.shape:
-            given, needed = (f"{width} x {height}" for height, width in (images.shape[1:], view.shape or ()))
-            raise DataError(f"input: images in {path.absolute()} are {given}; this run was trained on {needed}")
+    for images in idx_format.iter_images(path, BATCH_SIZE, view.shape, image_input.OPTION):
         yield "row", [*range(first, first + len(images))], images[:, None]
         first += len(images)
 

@@ -63,7 +63,7 @@ def main(read_rows: ReadRows, folder: Path, predict: Predict = predict_rows) -> 
     logging.addLevelName(logging.WARNING, "warning")
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
-        count = predict_file(read_rows, folder, predict, arguments.input, arguments.output)
+        count = predict_file(read_rows, predict, folder, arguments.input, arguments.output)
     except (DataError, SystemFault) as error:
         print(f"error: {escape_control_chars(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, DataError) else error.exit_code
@@ -71,13 +71,13 @@ def main(read_rows: ReadRows, folder: Path, predict: Predict = predict_rows) -> 
     return 0
 
 
-def predict_file(read_rows: ReadRows, folder: Path, predict: Predict, input_path: str, output: str) -> int:
+def predict_file(read_rows: ReadRows, predict: Predict, folder: Path, input_path: str, output: str) -> int:
     """Predict the rows of a file, write them to a CSV file, and return their number.
 
     Args:
         read_rows: Reader of the kind of files of the run.
-        folder: Folder of ``model.onnx`` and ``preprocess.json``.
         predict: Function from the names of rows and their outputs to columns.
+        folder: Folder of ``model.onnx`` and ``preprocess.json``.
         input_path: File or folder with the rows.
         output: File to write; it is complete, or as it was before.
 
