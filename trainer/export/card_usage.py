@@ -86,8 +86,9 @@ def _reads_files(model: TrainedModel) -> bool:
 
 
 def _get_columns(model: TrainedModel) -> Mapping[str, Any]:
+    """Return the schema of the cell of each column; empty for rows that are no rows of a table, such as graphs."""
     columns: Mapping[str, Any] = model.data.row_schema().get("properties", {})
-    return columns
+    return {} if any(cell.get("type") == "array" for cell in columns.values()) else columns
 
 
 def _make_rows(model: TrainedModel) -> str:
