@@ -10,7 +10,7 @@ from tests.helpers.in_process import run_main
 from trainer.cli import main
 from trainer.config import registry
 from trainer.inference import method_options
-from trainer.runs.commands import COMMANDS, OVERRIDABLE_KEYS
+from trainer.runs.commands import COMMANDS, DATA_OPTIONS, OUTPUT_OPTIONS, OVERRIDABLE_KEYS
 from trainer.utils.paths import is_path_argument
 
 
@@ -33,10 +33,10 @@ def test_command_help_lists_its_forms_keys_and_an_example(name: str, capsys: pyt
     assert len(forms) == len(command.forms) > 0
     assert forms == [line for line in text.splitlines() if line.startswith("  train ")]
     assert text.endswith(f"\n\nExample: train {name} {command.example}\n")
-    for key, meaning in command.keys.items():
+    for key, meaning in (*command.keys.items(), *command.options.items()):
         assert any(line.split(maxsplit=1) == [key, meaning] for line in text.splitlines())
     assert all((key in text) == command.takes_run for key in OVERRIDABLE_KEYS)
-    assert len(text.splitlines()) < 30
+    assert len(text.splitlines()) < 32
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,20 @@ def test_sample_help_lists_the_options_of_each_task(capsys: pytest.CaptureFixtur
         parameters = method_options.find_task_options(tasks[task], "sample")
         assert {key for key, name in listed if name == task} == parameters.keys()
     assert not {key for key, name in listed if name == "classification"}
+
+
+def test_predict_help_has_the_options_of_every_data_set_and_task(capsys: pytest.CaptureFixture[str]) -> None:
+    targets = {
+        group: [option.class_path for option in registry.list_options(group).values() if option.class_path]
+        for group in ("data", "task")
+    }
+    read_keys = {key for target in targets["data"] for key in method_options.find_read_options(target)}
+    methods = [method_options.read_methods(target).get("predict", {}) for target in targets["task"]]
+    task_keys = {key for parameters in methods for key in parameters} - {"batch"}
+    assert DATA_OPTIONS.keys() == read_keys
+    assert COMMANDS["predict"].options.keys() == read_keys | task_keys
+    assert COMMANDS["evaluate"].options.keys() == read_keys - OUTPUT_OPTIONS
+    assert "id_column" in read_help(capsys, "predict", "--help")
 
 
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.takes_run])

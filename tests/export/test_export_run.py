@@ -130,7 +130,7 @@ def test_directory_with_other_files_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "export format: '' given; one or more of safetensors, torch_export, onnx"),
+        ((), "export format: missing; one or more of safetensors, torch_export, onnx"),
         (("format=onxx",), "export format: 'onxx' given; did you mean onnx?"),
         (("format=onnx", "ouput=x"), "export ouput: unknown key; did you mean output?"),
     ],

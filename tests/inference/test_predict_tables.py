@@ -159,6 +159,8 @@ def test_preview_fits_the_terminal(
         (("input=test.csv", "output=label/metrics.csv"), "metrics.csv exists in the run directory"),
         (("input=test.csv", "output=p.xlsx"), "the suffix must be one of .csv, .parquet, .jsonl, .npz"),
         (("inptu=test.csv",), "predict inptu: unknown key; did you mean input?"),
+        (("test.csv",), "predict takes one run directory and keys; did you mean input=test.csv? as in: "),
+        (("--input", "test.csv"), "did you mean input=test.csv?"),
     ],
 )
 def test_wrong_arguments_are_refused(

@@ -21,6 +21,24 @@ def test_links_that_lead_nowhere_are_refused(tmp_path: Path, links: dict[str, st
         saved_run.load(tmp_path / "run")
 
 
+@pytest.mark.usefixtures("in_tmp")
+def test_run_directory_that_was_probably_meant_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("outputs", "first").mkdir(parents=True)
+    Path("outputs", "latest").symlink_to("first")
+    for path in ("latest", "outputs"):
+        with pytest.raises(ConfigError) as excinfo:
+            saved_run.load(Path(path))
+        assert "did you mean" not in str(excinfo.value)
+    monkeypatch.setattr(
+        saved_run.recovery,
+        "read_results",
+        lambda path: {"status": "complete"} if "first" in os.path.realpath(path) else {},
+    )
+    for path in ("latest", "outputs"):
+        with pytest.raises(ConfigError, match=r"did you mean outputs/latest\?$"):
+            saved_run.load(Path(path))
+
+
 def test_results_that_are_no_file_are_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "results.json")
     assert run_dir.read_results(tmp_path) == {}

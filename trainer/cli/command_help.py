@@ -39,6 +39,8 @@ def print_command_help(name: str) -> None:
         print_text(command.note)
     if command.keys:
         print_table([("KEY", "MEANING"), *command.keys.items()])
+    if command.options:
+        print_table([("KEY", "FOR SOME KINDS OF DATA"), *command.options.items()])
     if name == "sample":
         print_table([("KEY", "DEFAULT", "TYPE", "TASKS"), *_list_sample_keys()])
     if command.takes_run:

@@ -73,9 +73,11 @@ def parse_formats(text: str) -> list[str]:
     """
     names = list(dict.fromkeys(name.strip(" '\"") for name in text.strip("[] ").split(",")))
     problems = []
+    allowed = ", ".join(FORMATS)
+    if names == [""]:
+        raise ConfigError(f"export format: missing; one or more of {allowed}, such as format=onnx")
     for name in names:
         if name not in FORMATS:
-            allowed = ", ".join(FORMATS)
             problems.append(
                 f"export format: {name!r} given{did_you_mean(name, FORMATS) or ';'} one or more of {allowed}"
             )

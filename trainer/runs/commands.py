@@ -25,6 +25,29 @@ OUTPUT_OPTIONS = {"id_column", "overlay", "rolling", "top_k"}
 """Options with which a data set reads another file that only concern which predictions are written, and how."""
 
 
+DATA_OPTIONS: Mapping[str, str] = {
+    "on_error": "error (default) refuses a file with rows or images that cannot be read, skip leaves them out",
+    "id_column": "tables: name or number of the column that names the rows of the output",
+    "rolling": "series: true forecasts from every step of the file, not only from its end",
+    "stride": "series: a forecast from every N-th step only",
+    "gaps": "series: missing steps are an error, or interpolate or drop; by default as in training",
+    "labels": "series of unequal length: whether the first number of each row is its class",
+    "window": "masks: side of the windows in which larger images are predicted",
+    "overlap": "masks: share of a window that the next one covers too (default: 0.5)",
+    "overlay": "masks: true also writes each image with its mask drawn over it",
+    "top_k": "links and interactions: the best N new ones; triples: the best N answers; next words: the best N",
+}
+"""Options with which data sets read another file, by kind of data; each data set has some of them."""
+TASK_OPTIONS: Mapping[str, str] = {
+    "beam_size": "translations: number of beams (default: 1, greedy)",
+    "length": "continuations: number of tokens (default: 100)",
+    "temperature": "continuations: randomness (default: 0, none)",
+    "top_p": "continuations: only the most likely tokens of this total probability (default: 1)",
+    "seed": "continuations: seed of the random numbers (default: 0)",
+}
+"""Further options of ``predict``; each task has some of them."""
+
+
 class Command(NamedTuple):
     """A subcommand.
 
@@ -33,6 +56,7 @@ class Command(NamedTuple):
         example: Arguments of an example.
         keys: Meaning of each key that only this subcommand has.
         takes_run: Whether it takes a run directory, and with it ``OVERRIDABLE_KEYS``.
+        options: Meaning of each key that only some data sets and tasks have.
         note: Sentences about it, for its help.
     """
 
@@ -40,6 +64,7 @@ class Command(NamedTuple):
     example: str
     keys: Mapping[str, str] = {}
     takes_run: bool = False
+    options: Mapping[str, str] = {}
     note: str = ""
 
 
@@ -78,6 +103,7 @@ COMMANDS: Mapping[str, Command] = {
             "resamples": "number of resamples of the bootstrap, default 1000; 0 for no intervals",
         },
         takes_run=True,
+        options={key: meaning for key, meaning in DATA_OPTIONS.items() if key not in OUTPUT_OPTIONS},
     ),
     "predict": Command(
         {"RUN [input=PATH]": "labels, probabilities, numbers or forecasts for the rows of a file (default: test rows)"},
@@ -88,6 +114,7 @@ COMMANDS: Mapping[str, Command] = {
             "batch_size": "rows per batch; it does not change the predictions",
         },
         takes_run=True,
+        options={**DATA_OPTIONS, **TASK_OPTIONS},
     ),
     "sample": Command(
         {"RUN [prompt=TEXT ...]": "generate with the best weights: text, a translation, images, a graph"},

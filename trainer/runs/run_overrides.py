@@ -38,7 +38,7 @@ def load_from_args(verb: str, arguments: Sequence[str]) -> tuple[Config, list[st
     words, modules = plugins.split_plugin_args(arguments)
     run_dirs = [word for word in words if is_path_argument(word)]
     if len(run_dirs) != 1:
-        raise ConfigError(f"train {verb} takes one run directory, as in: train {verb} {COMMANDS[verb].example}")
+        raise ConfigError(_describe_run_dirs(verb, run_dirs))
     words = [word for word in words if word not in run_dirs]
     overrides = [word for word in words if word.partition("=")[0] in OVERRIDABLE_KEYS or word.startswith("data.")]
     config = saved_run.load(Path(run_dirs[0]), modules)
@@ -46,6 +46,16 @@ def load_from_args(verb: str, arguments: Sequence[str]) -> tuple[Config, list[st
     if unused_modules:
         raise ConfigError(f"plugins: this run was trained without the module {', '.join(unused_modules)}")
     return with_verb_overrides(config, overrides), [word for word in words if word not in overrides]
+
+
+def _describe_run_dirs(verb: str, words: Sequence[str]) -> str:
+    """Describe a command line without a run directory, or with further paths, of which one may be the input."""
+    example = f"as in: train {verb} {COMMANDS[verb].example}"
+    run_dir = next((word for word in words if saved_run.is_run_dir(Path(word))), None)
+    others = [word for word in words if word != run_dir and not word.startswith("-")]
+    if run_dir is None or len(others) != 1 or "input" not in COMMANDS[verb].keys:
+        return f"train {verb} takes one run directory, {example}"
+    return f"train {verb} takes one run directory and keys; did you mean input={others[0]}? {example}"
 
 
 def with_verb_overrides(config: Config, words: Sequence[str]) -> Config:

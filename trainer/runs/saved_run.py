@@ -39,7 +39,8 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
     """
     path = _follow_links(path)
     if not recovery.read_results(path):
-        raise ConfigError(f"{path.absolute()} is not a run directory: {describe_missing_path(path)}")
+        reason = f"{describe_missing_path(path)}{_suggest_run_dir(path)}"
+        raise ConfigError(f"{path.absolute()} is not a run directory: {reason}")
     result = Result.read(path)
     raw, tree = read_config(path)
     names = dict(result.options)
@@ -65,6 +66,19 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
     flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})
     overrides = migrations.migrate_overrides(result.overrides, tree)
     return Config(tree, raw, names, overrides, str(path), str(path), flat, result.working_dir)
+
+
+def is_run_dir(path: Path) -> bool:
+    """Return whether a path is a run directory or a hub folder."""
+    # Not Path.is_dir, which raises for names that are too long.
+    return os.path.isdir(path) and bool(recovery.read_results(path))
+
+
+def _suggest_run_dir(path: Path) -> str:
+    """Return a question that names the run directory that was probably meant: one in ``outputs``, or its latest."""
+    candidates = (Path(run_dir.RUNS_ROOT, path), path / run_dir.LATEST_LINK)
+    candidate = next((directory for directory in candidates if is_run_dir(directory)), None)
+    return f"; did you mean {candidate}?" if candidate else ""
 
 
 def _follow_links(path: Path) -> Path:
