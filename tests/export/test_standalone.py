@@ -14,7 +14,9 @@ from tests.helpers.idx_files import idx
 from tests.helpers.pairs import build_dataset
 from trainer.core import prediction
 from trainer.core.dataset_info import DatasetInfo, TargetInfo
+from trainer.data.readers.skipped_rows import SKIP_HINT
 from trainer.data.splits import windows
+from trainer.export.preprocessing_file import describe_program
 from trainer.export.standalone import outputs, predict_images, program
 from trainer.export.standalone.predict_series import interpolate_gaps
 from trainer.export.standalone.program import Rows
@@ -121,3 +123,43 @@ def test_outputs_and_versions_are_checked(
     Path("model.onnx").unlink()
     with pytest.raises(DataError, match=r"model\.onnx does not exist; predict\.py belongs to the folder of its export"):
         program.predict_file(read_nothing, outputs.predict_rows, Path(), "in.csv", "out.csv")
+
+
+def raise_data_error(*_: Any) -> Any:
+    raise DataError("bad.csv: row 1: 'x' is not a number", SKIP_HINT)
+
+
+def press_ctrl_c(*_: Any) -> Any:
+    yield Rows({"row": [1]}, {"x": np.zeros((1, 2), np.float32)})
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("read_rows", "code", "message"),
+    [(raise_data_error, 2, "error: bad.csv: row 1: 'x' is not a number\n"), (press_ctrl_c, 130, "")],
+)
+def test_program_ends_without_a_traceback_a_file_or_options_that_it_lacks(
+    read_rows: Any,
+    code: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(program, "load_model", lambda _: lambda inputs: inputs["x"])
+    monkeypatch.setattr("sys.argv", ["predict.py", "in.csv", "out.csv"])
+    options = {"format_version": 1, "encoding": {}, "outputs": {"kind": "classes", "class_names": ["a", "b"]}}
+    Path("preprocess.json").write_text(json.dumps(options))
+    Path("model.onnx").touch()
+    assert program.main(read_rows, tmp_path) == code
+    assert capsys.readouterr() == ("", message)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "preprocess.json"]
+
+
+def test_export_says_whether_there_is_a_program(tmp_path: Path) -> None:
+    file = tmp_path / "preprocess.json"
+    file.write_text(json.dumps({"program": "tables"}))
+    assert describe_program(tmp_path).startswith(f"{tmp_path / 'predict.py'}: predicts files without torch")
+    file.write_text(json.dumps({"program": None, "reason": "the inputs are arrays"}))
+    assert describe_program(tmp_path) == f"{file}: no predict.py, because the inputs are arrays"

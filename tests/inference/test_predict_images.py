@@ -104,6 +104,14 @@ def test_large_image_is_as_accurate_as_training_images(tmp_path: Path) -> None:
     assert float((rows["blended"] == rows["whole"]).mean()) > 0.98
 
 
+def test_masks_beside_the_images_are_not_predicted(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = predict(train_image_run("segmenter"), tmp_path / "out", f"input={folder / 'maps'}")
+    assert sorted(row["file"] for row in rows) == sorted(file.name for file in (folder / "maps" / "images").iterdir())
+    assert "has images/ and masks/; only images/ is read" in caplog.text
+
+
 @pytest.mark.slow
 def test_masks_of_files_that_differ_in_their_suffix_do_not_collide(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()

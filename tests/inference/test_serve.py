@@ -89,6 +89,17 @@ def test_invalid_rows_have_the_message_of_the_command(
     assert missing in response.json()["detail"]
 
 
+def test_message_names_no_option_that_a_request_lacks(
+    client: Any, model: TrainedModel, rows: list[dict[str, str]]
+) -> None:
+    columns = model.data.row_schema()["properties"]
+    number = next(name for name, column in columns.items() if column["type"] == "number")
+    text = "\n".join(",".join(cells) for cells in (rows[0], {**rows[0], number: "many"}.values()))
+    detail = client.post("/predict", files={"file": ("bad.csv", text)}).json()["detail"]
+    assert f"column '{number}': 'many' is not" in detail
+    assert "on_error" not in detail
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [(b"{", "not JSON"), (b"[]", "list of rows"), (b'{"row": 1}', "list of rows"), (b"[NaN]", "NaN is no JSON")],

@@ -49,6 +49,7 @@ def test_predictions_are_those_of_the_command(model: TrainedModel, folder: Path,
     main.run_command(["predict", str(folder / "moved"), f"input={rows}", f"output={file}"])
     written = read_columns(file)
     assert model.predict(rows).tolist() == written["label"]
+    assert repr(model).endswith(f"; classes: {', '.join(model.class_names)}>")
     probabilities = np.stack([written[f"p_{name}"] for name in model.class_names], axis=1).astype(float)
     np.testing.assert_allclose(model.predict_proba(rows), probabilities, rtol=1e-6)
     assert list(model.predict_columns(rows)) == list(written)

@@ -16,6 +16,8 @@ from trainer.engine.config_errors import explain_errors
 from trainer.export import checking
 from trainer.export.exportable import Exportable, make_exportable
 from trainer.export.formats import ExportFormat, import_formats
+from trainer.export.preprocessing_file import describe_program
+from trainer.export.standalone.program import PREPROCESSING
 from trainer.export.tracing import find_refusal, silence_exporter, trace
 from trainer.inference.load_run import load_run
 from trainer.utils.atomic_write import catch_write_errors, create_directory
@@ -52,6 +54,8 @@ def export_run(config: Config, formats: Sequence[str], output: str | None, max_r
     for name, result in report["formats"].items():
         largest = result["largest_difference"]
         print_line(f"{directory / result['file']}: {name}, largest difference {largest:.1e}")
+    if (directory / PREPROCESSING).is_file():
+        print_line(describe_program(directory))
     return directory
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.export.exportable import Exportable
-from trainer.export.program_files import copy_program, remove_program
+from trainer.export.program_files import PROGRAM, copy_program, remove_program
 from trainer.export.resizing import LENGTHS
 from trainer.export.standalone.program import FORMAT_VERSION, PREPROCESSING
 from trainer.utils.text import format_dtype
@@ -42,6 +42,18 @@ def write_preprocessing(exportable: Exportable, directory: Path) -> None:
     (directory / PREPROCESSING).write_text(f"{text}\n", encoding="utf-8")
 
 
+def describe_program(directory: Path) -> str:
+    """Return a line about the program of an export, or why there is none.
+
+    Args:
+        directory: Directory that ``write_preprocessing`` has written.
+    """
+    contents = json.loads((directory / PREPROCESSING).read_text(encoding="utf-8"))
+    if contents["program"] is None:
+        return f"{directory / PREPROCESSING}: no {PROGRAM}, because {contents['reason']}"
+    return f"{directory / PROGRAM}: predicts files without torch, with the other files of this directory"
+
+
 def find_missing_program(exportable: Exportable) -> str | None:
     """Return why there is no program for an exported model, in a sentence; None if there is one.
 
@@ -51,7 +63,7 @@ def find_missing_program(exportable: Exportable) -> str | None:
     arrays = "the inputs of model.onnx are arrays"
     encoding = exportable.data.describe_encoding()
     if not encoding:
-        return f"{arrays}: predict.py reads tables, series, images and texts, and the data of this run is none of these"
+        return f"{arrays}: predict.py is for tables, series, texts and classes of images, and this run is for others"
     output_dims = exportable.run(exportable.resize_batch(2)).dim()
     if not exportable.outputs or output_dims > encoding.get("output_dims", 2):
         return f"{arrays}: predict.py writes a class or numbers for each row, and this model has other outputs"

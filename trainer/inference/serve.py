@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trainer
+from trainer.data.readers.skipped_rows import drop_skip_hint
 from trainer.inference.request_batching import RequestBatcher, to_records
 from trainer.inference.trained_model import TrainedModel
 from trainer.utils.errors import ConfigError, SystemFault, UserError
@@ -119,7 +120,7 @@ async def _answer(
     except SystemFault as error:
         return JSONResponse({"detail": str(error)}, 503)
     except UserError as error:
-        return JSONResponse({"detail": str(error)}, 422)
+        return JSONResponse({"detail": drop_skip_hint(str(error))}, 422)
 
 
 async def _read_body(request: Request, limit: int) -> bytes | None:

@@ -31,6 +31,7 @@ from trainer.inference.best_rows import Predicted, select_best
 from trainer.inference.inference_errors import explain_inference_errors
 from trainer.runs import consistency, saved_run
 from trainer.utils.errors import ConfigError
+from trainer.utils.text import join_names
 
 
 class TrainedModel:
@@ -56,6 +57,11 @@ class TrainedModel:
         self.data = data
         self._lock = threading.RLock()
         _prepare_after_fork(weakref.ref(self))
+
+    def __repr__(self) -> str:
+        names, classes = self.config.names, self.class_names
+        shown = f"; classes: {join_names(classes)}" if classes else ""
+        return f"<{type(self).__name__}: {names['model']} on {names['data']}{shown}>"
 
     def _prepare_forked_process(self) -> None:
         """Make the model usable in a forked process, such as a web worker, which has none of the threads of its parent.

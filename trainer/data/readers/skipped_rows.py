@@ -18,6 +18,15 @@ SKIP_HINT = "on_error=skip leaves these rows out"
 log = logging.getLogger(__name__)
 
 
+def drop_skip_hint(message: str) -> str:
+    """Return a message without the lines about ``on_error=skip``, for a reader who has no such option.
+
+    Args:
+        message: Message of an error.
+    """
+    return "\n".join(line for line in message.splitlines() if not line.startswith("on_error=skip "))
+
+
 class SkippedRows:
     """Number of the rows of a file that are left out, and descriptions of the first ones."""
 

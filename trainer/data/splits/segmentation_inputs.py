@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,7 @@ from trainer.data.splits.pixel_scale import PixelScale
 CHUNK_PIXELS, MAX_CHUNK_IMAGES = 1 << 23, 1 << 8
 """Maximum number of pixels and of images in a chunk of several images."""
 OVERLAY_DIR = "overlays"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class SegmentationInputs:
         return replace(self.view, fit="cover") if self.view.fit == "cut" else self.view
 
     def read_chunks(self, path: str, on_error: OnError) -> Iterator[ImageWindows]:
-        """Read an image file, or all images in a folder and its subfolders.
+        """Read an image file, or all images in a folder and its subfolders; beside ``masks/`` those in ``images/``.
 
         Args:
             path: File or folder.
@@ -61,7 +65,7 @@ class SegmentationInputs:
         Raises:
             DataError: The path is missing, a folder without images, or has images that cannot be read.
         """
-        files = image_input.find_images(path)
+        files = image_input.find_images(_leave_out_masks(path))
         mask_paths = make_mask_paths(files.names)
         reader = ImageReader(files, on_error)
         groups = group_by_pixels(reader.read_headers(), self.view)
@@ -133,6 +137,15 @@ class SegmentationInputs:
     def _make_split(self, images: Sequence[MapImage]) -> ImageWindows:
         stride = [max(1, round(length * (1 - self.overlap))) for length in self.window]
         return ImageWindows(images, self.scale, self.window, (stride[0], stride[1]), overlay=self.overlay)
+
+
+def _leave_out_masks(path: str) -> str:
+    """Return ``images/`` of a folder in the layout of training: its masks are no images to predict."""
+    folders = [Path(path, name).expanduser() for name in ("images", "masks")]
+    if not all(map(os.path.isdir, folders)):
+        return path
+    log.warning("input: %s has images/ and masks/; only images/ is read", path)
+    return str(folders[0])
 
 
 def group_by_pixels(headers: Mapping[int, ImageHeader], view: ImageView) -> list[Sequence[int]]:

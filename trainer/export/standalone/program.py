@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trainer.core.prediction_columns import Column
+from trainer.data.readers.skipped_rows import drop_skip_hint
 from trainer.export.standalone.outputs import Predict, predict_rows
 from trainer.utils.atomic_write import replace_file
 from trainer.utils.csv_lines import make_csv_writer
@@ -65,8 +66,10 @@ def main(read_rows: ReadRows, folder: Path, predict: Predict = predict_rows) -> 
     try:
         count = predict_file(read_rows, predict, folder, arguments.input, arguments.output)
     except (DataError, SystemFault) as error:
-        print(f"error: {escape_control_chars(str(error))}", file=sys.stderr)
+        print(f"error: {escape_control_chars(drop_skip_hint(str(error)))}", file=sys.stderr)
         return 2 if isinstance(error, DataError) else error.exit_code
+    except KeyboardInterrupt:
+        return 130
     print(f"{format_count(count, 'row')} predicted, written to {arguments.output}")
     return 0
 
