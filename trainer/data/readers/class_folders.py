@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,9 +15,10 @@ from trainer.data.readers import file_listing, text_file
 from trainer.data.splits.splitting import SPLIT_NAMES, split_by_order, stratified_order
 from trainer.utils.errors import DataError
 from trainer.utils.suggest import did_you_mean
-from trainer.utils.text import join_names
+from trainer.utils.text import format_count, join_names
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def find_labeled_files(folder: Path, endings: Sequence[str]) -> tuple[list[tuple[Path, int]], list[str]]:
@@ -106,8 +108,8 @@ def _find_class_files(folder: Path, endings: Sequence[str]) -> dict[str, list[Pa
 
 
 def restore_class_order(
-    fitted: Preprocessing, names: Sequence[str], files: Sequence[tuple[Path, int]], file_classes: Sequence[str]
-) -> tuple[list[str], list[tuple[Path, int]], Tensor]:
+    fitted: Preprocessing, names: Sequence[str], files: Sequence[T], file_classes: Sequence[str]
+) -> tuple[list[str], list[T], Tensor]:
     """Return the classes in the order stored by a run, their files and labels (N,).
 
     Files of unknown classes are logged and dropped.
@@ -115,7 +117,7 @@ def restore_class_order(
     Args:
         fitted: Preprocessing, which stores the class names of a run.
         names: Class names found.
-        files: Files with their splits.
+        files: Files with their splits, or what else a row is.
         file_classes: Class of each file.
     """
     class_names = fitted.get_or_fit("classes", lambda: list(names))
@@ -183,7 +185,7 @@ def split_every_class(
     if missing:
         split, index = missing[0]
         raise DataError(
-            f"path: class {names[index]!r} has {int(counts[:, index].sum())} files, none of them in the"
+            f"path: class {names[index]!r} has {format_count(int(counts[:, index].sum()), 'row')}, none of them in the"
             f" {SPLITS[split]} split; every class needs one in each split (data.val, data.test)"
         )
     return rows

@@ -178,7 +178,7 @@ def test_paths_that_are_not_folders_are_reported(tmp_path: Path) -> None:
     assert "ugly has no .png/.jpg/.jpeg/" in read_error(tmp_path / "pets")
     assert "files (a.heic)" in read_error(tmp_path / "pets")
     write(tmp_path / "pets", 2, ("ugly",))
-    assert "class 'ugly' has 2 files, none of them in the test split" in read_error(tmp_path / "pets")
+    assert "class 'ugly' has 2 rows, none of them in the test split" in read_error(tmp_path / "pets")
 
 
 def test_an_image_in_two_splits_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

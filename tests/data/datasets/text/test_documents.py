@@ -107,13 +107,10 @@ def test_long_document_is_truncated_at_the_chosen_end(tmp_path: Path, keep: str,
     assert expected in texts or expected.replace("9", "⁇") in texts
 
 
-def test_a_path_that_is_not_a_folder_is_reported(tmp_path: Path) -> None:
+def test_a_path_without_documents_is_reported(tmp_path: Path) -> None:
     write(tmp_path / "reviews")
     assert "review does not exist" in get_error(tmp_path / "review")
     assert "did you mean reviews?" in get_error(tmp_path / "review")
-    assert "is a file; it must be a folder with one subfolder per class" in get_error(
-        tmp_path / "reviews" / "bad" / "000.txt"
-    )
     assert "has only one class, 'reviews'" in get_error(tmp_path)
     (tmp_path / "empty").mkdir()
     assert "has no class folders; it must have CLASS/*.txt, at least two" in get_error(tmp_path / "empty")
@@ -131,7 +128,7 @@ def test_incompatible_classes_are_reported(tmp_path: Path) -> None:
 def test_a_class_too_small_for_three_splits_is_reported(tmp_path: Path) -> None:
     write(tmp_path, 20)
     write(tmp_path, 2, "rare")
-    assert "class 'rare' has 2 files, none of them in the test split" in get_error(tmp_path)
+    assert "class 'rare' has 2 rows, none of them in the test split" in get_error(tmp_path)
 
 
 def test_documents_without_text_are_reported(tmp_path: Path) -> None:
@@ -204,3 +201,44 @@ def test_bag_of_words_learns_words_of_a_class(tmp_path: Path) -> None:
     assert lab(*overrides, f"data.path={tmp_path}").test()["accuracy"] == 1.0
     scores = lab(*overrides, f"data.path={tmp_path}", "data.max_length=1", "data.keep=first").test()
     assert scores["accuracy"] < 0.8, "the word of the class is truncated"
+
+
+def write_lines(path: Path, folder: Path) -> Path:
+    """Write the documents of class folders as the lines of a file, one class after the other."""
+    files = sorted(folder.rglob("*.txt"))
+    path.write_text("".join(f"{file.read_text()}\t{file.parent.name}\n" for file in files), encoding="utf-8")
+    return path
+
+
+def test_lines_with_classes_are_read_like_folders(tmp_path: Path) -> None:
+    folder = write(tmp_path / "folder")
+    data, expected = read(write_lines(tmp_path / "lines.txt", folder)), read(folder)
+    assert data.info.class_names == expected.info.class_names
+    for split, other in ((data.train, expected.train), (data.val, expected.val), (data.test, expected.test)):
+        assert rows(data, split) == rows(expected, other)
+
+
+def test_lines_of_a_saved_run_keep_its_classes_and_splits(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "lines.txt", write(tmp_path / "folder"))
+    data = read(path)
+    assert data.fitted is not None
+    path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))) + "more\tother\n")
+    again = read(path, fitted=data.fitted.copy())
+    assert again.info.class_names == data.info.class_names
+    assert sorted(rows(again, again.test)) == sorted(rows(data, data.test))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\tx\nb\n", "line 2 has 0 tabs; it must have one, between the text and its target"),
+        ("a\tx\n \ty\n", "line 2 has no text"),
+        ("a\tx\nb\t \n", "line 2 has no class"),
+        ("a\tx\nb\tx\n", "has only one class, 'x'; it must have at least two classes"),
+        ("", "has no lines; it must have at least two classes"),
+        ("a\tx\nb\ty\n", "class 'x' has 1 row, "),
+    ],
+)
+def test_lines_without_text_or_class_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "lines.txt").write_text(text)
+    assert message in get_error(tmp_path / "lines.txt")

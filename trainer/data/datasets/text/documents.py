@@ -18,11 +18,11 @@ from trainer.core.dataset_info import DatasetInfo, TextInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt
-from trainer.data.encoding import text_rows, tokenizers
+from trainer.data.encoding import labeled_documents, text_rows, tokenizers
 from trainer.data.encoding.text_dataset import TextDataset
 from trainer.data.encoding.text_rows import EncodedRow, TextRow
 from trainer.data.encoding.unknown_tokens import warn_about_unknown_tokens
-from trainer.data.readers import class_folders, download, text_file
+from trainer.data.readers import class_folders, download
 from trainer.data.reference import baselines
 from trainer.data.splits.ragged import Ragged, RaggedSplit
 from trainer.utils.errors import DataError
@@ -225,13 +225,14 @@ def _truncation_slice(keep: Literal["first", "last"], max_length: int | None) ->
 
 
 class TextFolder(_DocumentDataset):
-    """Document classification from text files in class folders.
+    """Document classification from text files in class folders, or from the lines of one file.
 
     Documents are in ``CLASS/*.txt``, with stratified random splits; or in ``train/CLASS`` and ``val/CLASS``,
-    ``test/CLASS`` or both, where a missing split is taken from the training documents.
+    ``test/CLASS`` or both, where a missing split is taken from the training documents. Each line of a file has a
+    document, a tab and its class.
 
     Args:
-        path: Directory of the class folders.
+        path: Directory of the class folders, or the file.
         encoding: Character encoding of the documents.
         tokens: Type of the tokenizer.
         tokenizer: Name or directory of a saved model, for ``tokens=pretrained``.
@@ -246,7 +247,7 @@ class TextFolder(_DocumentDataset):
         fitted: Preprocessing of a saved run; None fits it to the training rows.
 
     Raises:
-        DataError: The folder is missing or has another layout, a document is not text or empty, or a class has no
+        DataError: The path is missing or has another layout, a document is not text or empty, or a class has no
             document in some split.
     """
 
@@ -273,20 +274,10 @@ class TextFolder(_DocumentDataset):
     ):
         self.fitted = fitted = fitted or Preprocessing()
         self.options = {"encoding": encoding, "max_length": max_length, "keep": keep}
-        folder = Path(path).expanduser()
-        documents, names = class_folders.find_labeled_files(folder, self.file_suffixes)
-        class_of_file = [path.parent.name for path, _ in documents]
-        names, documents, labels = class_folders.restore_class_order(fitted, names, documents, class_of_file)
-        files = [file for file, _ in documents]
-        texts = [text_file.read(file, "path", encoding) for file in files]
-        empty = next((file for file, text in zip(files, texts, strict=True) if not text.split()), None)
-        if empty is not None:
-            raise DataError(f"path: {empty.absolute()} is empty")
-        folder_splits = torch.tensor([split for _, split in documents])
-        keys = class_folders.file_keys(folder, documents)
-        rows = fitted.split_rows(
-            keys, lambda: class_folders.split_every_class(folder_splits, labels, names, val, test, seed)
+        texts, labels, names, splits, keys = labeled_documents.read_documents(
+            Path(path).expanduser(), self.file_suffixes, encoding, fitted
         )
+        rows = fitted.split_rows(keys, lambda: class_folders.split_every_class(splits, labels, names, val, test, seed))
         fit_tokenizer = partial(
             tokenizers.fit_tokenizer,
             tokens,
