@@ -115,8 +115,10 @@ def compose_and_run(arguments: Sequence[str]) -> int:
     """Train one run, run a sweep, or let Hydra handle its own flags."""
     with pause_gc():
         from trainer.config import compose, hydra_sweep
+        from trainer.config.overrides import quote_letters
 
-    overrides, config_dirs, flags = argv.split_args(arguments)
+    words, config_dirs, flags = argv.split_args(arguments)
+    overrides = [quote_letters(word) for word in words]
     if "--version" in flags:
         return print_version()
     is_sweep = "--multirun" in flags

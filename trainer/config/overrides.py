@@ -29,6 +29,10 @@ CALL_ERROR = re.compile(r"\w+ while evaluating '(.*?)': (.*)")
 """Matches Hydra's error for a function that is unknown or has wrong arguments."""
 PLAIN_ENTRY = r"[A-Za-z0-9_.+-]+"
 """Matches entries of a list that need no quotes."""
+GRAMMAR_CHARS = frozenset("'\"\\(){}$")
+"""Characters with a meaning in Hydra's grammar, besides those of lists and sweeps."""
+NON_ASCII_ENTRY = re.compile(r"[^\[\],]*[^\x00-\x7f\[\],][^\[\],]*")
+"""Matches entries of a list or sweep with letters that Hydra's grammar takes in quotes alone."""
 CONTEXT_CHARS = 100
 """Characters shown on each side of a syntax error."""
 
@@ -45,7 +49,7 @@ def parse_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) 
     """
     parser = OverridesParser.create()
     items, problems = [], []
-    for text in overrides:
+    for text in map(quote_letters, overrides):
         if max(text.count(bracket) for bracket in "[{(") > MAX_DEPTH and _measure_depth(text) > MAX_DEPTH:
             problems.append(f"{shorten_repr(text)}: nested more than {MAX_DEPTH} deep")
             continue
@@ -73,6 +77,18 @@ def parse_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) 
     if problems:
         raise ConfigError(*problems)
     return items
+
+
+def quote_letters(text: str) -> str:
+    """Return an override in which entries with other letters than a to z are quoted, as Hydra's grammar requires.
+
+    Args:
+        text: Override, such as ``data.target=Größe``; one that has quotes, calls or interpolations is left as it is.
+    """
+    key, equals, value = text.partition("=")
+    if value.isascii() or not value.isprintable() or GRAMMAR_CHARS & {*value}:
+        return text
+    return f"{key}{equals}{NON_ASCII_ENTRY.sub(lambda entry: _quote_text(entry[0].strip()), value)}"
 
 
 def _quote_value(text: str, parser: OverridesParser) -> str:
