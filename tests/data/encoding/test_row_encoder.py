@@ -64,7 +64,7 @@ def test_errors_are_counted_over_all_chunks(data: CSV, tmp_path: Path) -> None:
         "new.csv: row 301 (line 302), column 'size': 'big' is not a finite number; 3 such cells in the column"
     )
     assert problems[1:] == (
-        "the training rows have a number in every such cell",
+        "the training rows have a number in every such cell, with a decimal point",
         "on_error=skip leaves these rows out",
     )
 

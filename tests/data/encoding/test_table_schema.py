@@ -48,6 +48,10 @@ def test_rows_without_target_are_read_with_or_without_header(data: CSV, tmp_path
 def test_missing_and_extra_columns_are_reported(data: CSV, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     message = read_error(data, write(tmp_path, ["size,color", "1,red"], "new.csv"))
     assert "new.csv is missing columns of the training data: colour; did you mean color?" in message
+    message = read_error(data, write(tmp_path, ["Size,color", "1,red"], "new.csv"))
+    assert "missing columns of the training data: size, colour; did you mean Size, color?" in message
+    message = read_error(data, write(tmp_path, ["size;colour", "1,5;red"], "new.csv"))
+    assert "the training rows have a number in every such cell, with a decimal point" in message
     message = read_error(data, write(tmp_path, ["1,2,3,4"], "new.csv"))
     assert "new.csv has 4 columns; the training table has 3, of which 2 are features: size, colour" in message
     with caplog.at_level(logging.WARNING):

@@ -130,5 +130,7 @@ class CellProblems:
                 cell_messages.log_unparsed_cells(cells.first, cells.count, "the mean is imputed")
         if problems:
             ordered = cell_messages.join_problems([problems[index] for index in sorted(problems)])
-            hints = ["the training rows have a number in every such cell"] if self._has_bad_features else []
+            sign = "comma" if self.cell_format.has_decimal_comma else "point"
+            hint = f"the training rows have a number in every such cell, with a decimal {sign}"
+            hints = [hint] if self._has_bad_features else []
             raise DataError(*ordered, *hints, *advice)

@@ -16,7 +16,7 @@ from trainer.data.readers.cell_parsing import CellFormat
 from trainer.data.readers.skipped_rows import SkippedRows
 from trainer.data.readers.table import Table
 from trainer.utils.errors import DataError
-from trainer.utils.suggest import did_you_mean
+from trainer.utils.suggest import find_nearest
 from trainer.utils.text import join_names
 
 log = logging.getLogger(__name__)
@@ -150,7 +150,9 @@ def find_feature_columns(schema: Mapping[str, Any], table: Table) -> Sequence[in
     if schema["header"] and table.has_header:
         missing = [name for name in feature_columns if name not in table.names]
         if missing:
-            suggestion = did_you_mean(missing[0], [name for name in table.names if name not in feature_columns])
+            others = [name for name in table.names if name not in feature_columns]
+            nearest = dict.fromkeys(found for name in missing if (found := find_nearest(name, others)))
+            suggestion = f"; did you mean {join_names(nearest)}?" if nearest else ""
             raise DataError(
                 f"{table.path} is missing columns of the training data: {join_names(missing)}{suggestion}"
                 f" (its columns: {join_names(table.names)})"
