@@ -81,7 +81,7 @@ def test_exported_files_equal_the_model(model: str, tmp_path: Path) -> None:
         assert len(report["formats"][name]["cases"]) >= 3
     contents = json.loads((tmp_path / "preprocess.json").read_text())
     assert contents["program"] is None
-    assert contents["reason"].startswith("the inputs of model.onnx are arrays: predict.py reads tables, ")
+    assert contents["reason"].startswith("the inputs of model.onnx are arrays: predict.py is for tables, ")
     assert not (tmp_path / "predict.py").exists()
 
 
