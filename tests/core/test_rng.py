@@ -120,6 +120,7 @@ def test_rng_state_restores_from_plain_values(tmp_path: Path) -> None:
     assert are_equal(expected[1], draw_from_all_generators())
 
 
+@pytest.mark.slow
 def test_fork_rng_restores_the_torch_state() -> None:
     torch.manual_seed(5)
     expected = torch.rand(4)

@@ -144,6 +144,7 @@ def test_best_checkpoint_with_a_wrong_value_raises(run: Path, key: str) -> None:
         assert f"{BEST}: {key}" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_reordered_preprocessing_raises(tmp_path: Path) -> None:
     """It has the right types and would be read without an error."""
     (tmp_path / "text.txt").write_text("the cat sat on the mat. " * 60)

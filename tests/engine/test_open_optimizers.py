@@ -193,6 +193,7 @@ def test_freezing_every_parameter_raises() -> None:
         tiny(task)
 
 
+@pytest.mark.slow
 def test_flat_optimizer_state_is_split_by_parameter_name() -> None:
     trainer = build("optimizer=adamw")
     trainer.fit()

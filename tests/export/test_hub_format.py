@@ -145,6 +145,7 @@ def make_config(trained: Path, **values: Any) -> dict[str, Any]:
     return hub_format.make_portable_config(replace(config, raw={**config.raw, **raw}))
 
 
+@pytest.mark.slow
 def test_values_of_the_environment_and_secrets_are_left_out(trained: Path) -> None:
     assert make_config(trained, data={"data_dir": "/x"})["data"]["data_dir"] is None
     assert make_config(trained, init_from="/home/me/run")["init_from"] == "run"

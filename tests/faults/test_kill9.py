@@ -62,9 +62,9 @@ def outcome(place: Path) -> tuple[str, list[dict[str, str]], dict[str, float], l
 
 KINDS: dict[str, tuple[int, float, tuple[str, ...]]] = {
     "anywhere": (30, 0.0, LSTM),
-    "during evaluation and drawing": (8, 0.8, LSTM),
-    "with workers": (6, 0.0, (*LSTM, "num_workers=2", "epochs=2")),
-    "with a feature network, which is trained first": (6, 0.0, VAE),
+    "during evaluation and drawing": (5, 0.8, LSTM),
+    "with workers": (4, 0.0, (*LSTM, "num_workers=2", "epochs=2")),
+    "with a feature network, which is trained first": (4, 0.0, VAE),
 }
 """Number of kills, fraction of a run before the first kill, and overrides."""
 

@@ -135,7 +135,7 @@ def stop_until_finished(
 @pytest.mark.parametrize("kind", KINDS)
 def test_resumed_sweep_matches_an_uninterrupted_one(kind: str, tmp_path: Path) -> None:
     choices, share, overrides = KINDS[kind]
-    kills = int(os.environ.get("TRAIN_TEST_KILLS", "4"))
+    kills = int(os.environ.get("TRAIN_TEST_KILLS", "3"))
     # Imports and composes once for all children.
     trainer.compose([text for text in (*OVERRIDES, *overrides) if not text.startswith("seed=")])
 

@@ -35,6 +35,7 @@ def list_setting(path: Path) -> list[str]:
     return [word for word in saved_run.load(path).overrides if not word.startswith(("hydra.", "logger", "seed="))]
 
 
+@pytest.mark.slow
 def test_resumed_run_equals_uninterrupted_run() -> None:
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     train.resume_run(saved_run.load(Path("stopped")))
@@ -83,6 +84,7 @@ def test_resume_auto_finds_the_run(name: str) -> None:
     assert (result.run_dir, result.status, result.identity) == (f"outputs/{name}", "finished", identity)
 
 
+@pytest.mark.slow
 def test_completed_run_has_the_current_keys_and_is_read_again() -> None:
     file = Path("finished", "results.json")
     saved_results = json.loads(file.read_text())

@@ -24,6 +24,7 @@ def _copied_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy_runs(SAVED, tmp_path, monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mark_slow_after(2, RUNS))
 def test_a_resumed_run_matches_an_uninterrupted_one(name: str) -> None:
     train.resume_run(saved_run.load(Path(name)))
@@ -138,6 +139,7 @@ def test_renamed_keys_of_results_are_read_by_their_current_names(version: int) -
     assert migrations.migrate_results(foreign) == foreign
 
 
+@pytest.mark.slow
 def test_override_of_a_renamed_key_raises_with_its_current_name() -> None:
     with pytest.raises(ConfigError, match=r"data\.labelled: unknown key; it is called data\.labeled_nodes now"):
         compose.compose(["model=gcn", "data=sbm", "data.labelled=20"])

@@ -118,6 +118,7 @@ def test_embeddings_are_one_vector_for_each_image() -> None:
         model.embed(np.zeros((size, size), np.uint8))
 
 
+@pytest.mark.slow
 def test_requests_have_images_as_lists_or_files(folder: Path) -> None:
     from starlette.testclient import TestClient
 

@@ -37,6 +37,7 @@ def test_unknown_suffix_is_refused(tmp_path: Path) -> None:
         prediction_files.check_output(tmp_path / "labels.xlsx", tmp_path)
 
 
+@pytest.mark.slow
 def test_nothing_is_written_on_an_error(run: Path, tmp_path: Path) -> None:
     file = tmp_path / "labels.csv"
     with pytest.raises(ConfigError, match=r"does not exist"):

@@ -66,6 +66,7 @@ def test_scores_of_the_predicted_test_rows_are_reported(name: str, runs: MovedRu
         assert np.mean([row["label"] == row["target"] for row in rows]) == scores["accuracy"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "key"), [("nodes", "id"), ("graphs", "graph")])
 def test_graphs_of_another_folder_are_predicted_by_name(name: str, key: str, runs: MovedRuns, tmp_path: Path) -> None:
     run = runs[name]

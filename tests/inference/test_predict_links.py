@@ -49,6 +49,7 @@ def test_pairs_do_not_depend_on_the_others(runs: MovedRuns) -> None:
     np.testing.assert_allclose(*np.transpose(same), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_pairs_in_memory_are_those_of_a_file(runs: MovedRuns) -> None:
     import pandas as pd
 

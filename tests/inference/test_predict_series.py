@@ -150,6 +150,7 @@ def test_predictions_depend_on_the_history_alone(folder: Path, two_series: Path,
         assert np.allclose(each[["sales", "price"]], rows[["sales", "price"]], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_arrays_are_forecast(one_series: Path) -> None:
     values = make_frame()["sales"].to_numpy()
     found = trainer.load(one_series).forecast(values)
@@ -158,6 +159,7 @@ def test_arrays_are_forecast(one_series: Path) -> None:
     assert trainer.load(one_series).predict(values).shape == (1, HORIZON)
 
 
+@pytest.mark.slow
 def test_rolling_forecasts_in_memory_are_those_of_the_file(two_series: Path, tmp_path: Path) -> None:
     model, frame = trainer.load(two_series), make_frame()
     expected = predict(two_series, f"input={write_series(tmp_path)}", "rolling=true", "stride=50")

@@ -76,6 +76,7 @@ def test_scikit_learn_computes_the_reported_scores_of_numbers(folder: Path) -> N
     assert 800 < np.mean(values) < 1200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 7, 64])
 @pytest.mark.parametrize("run", ["label", "price"])
 def test_predictions_do_not_depend_on_the_batch_size(folder: Path, run: str, size: int) -> None:
@@ -198,6 +199,7 @@ def test_built_in_tables_predict_their_test_rows(data: str) -> None:
         assert np.mean(errors) == pytest.approx(result.test["mae"], rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_tmp")
 def test_run_without_targets_names_the_commands_that_it_has(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

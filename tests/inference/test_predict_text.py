@@ -63,6 +63,7 @@ def test_predictions_of_a_line_do_not_depend_on_the_others(name: str, runs: Move
     assert are_close(without_number(shuffled), without_number([rows[k] for k in order]))
 
 
+@pytest.mark.slow
 def test_bleu_and_exact_match_of_the_predicted_file_are_reported(runs: MovedRuns) -> None:
     run = runs["pairs"]
     pairs = [(split_words(row["text"]), split_words(row["target"])) for row in run.test_rows]

@@ -77,6 +77,7 @@ def test_best_answers_are_new_and_ordered_by_their_score(runs: MovedRuns, tmp_pa
     assert are_close(both, [*rows[:2], *heads])
 
 
+@pytest.mark.slow
 def test_triples_in_memory_are_those_of_a_file(runs: MovedRuns) -> None:
     import pandas as pd
 

@@ -54,6 +54,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))[:5]
 
 
+@pytest.mark.slow
 def test_json_rows_have_the_predictions_of_the_file(
     client: Any, model: TrainedModel, folder: Path, rows: list[dict[str, str]]
 ) -> None:

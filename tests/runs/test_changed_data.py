@@ -65,6 +65,7 @@ def test_prepended_rows_do_not_move_training_rows_to_test(name: str, capsys: pyt
     assert "data: validation now starts at " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "num_unchanged"), [("csv_series", 80), ("text_file", 150)])
 def test_unlocatable_split_start_raises(name: str, num_unchanged: int) -> None:
     path = train_run(name)
@@ -88,6 +89,7 @@ def test_an_older_run_matches_rows_by_their_text(monkeypatch: pytest.MonkeyPatch
     assert evaluate_scores(path, ALLOWED) == before
 
 
+@pytest.mark.slow
 def test_out_of_range_value_in_changed_data_raises() -> None:
     path = train_run("csv")
     data_file().write_text(data_file().read_text().rstrip("\n") + "\n1e20,0.1,x,yes\n")

@@ -125,6 +125,7 @@ def test_interrupt_while_the_network_trains_interrupts_the_run(monkeypatch: pyte
     assert [run_dir.read_results(path)["status"] for path in list_networks()] == ["finished"]
 
 
+@pytest.mark.slow
 def test_incompatibility_is_reported_before_training() -> None:
     with pytest.raises(ConfigError, match=r"task\.likelihood=categorical needs one output per gray level"):
         attach_network("task.likelihood=categorical")

@@ -44,6 +44,7 @@ def folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return hub_folders.copy_folder(trained / "hub", tmp_path / "hub")
 
 
+@pytest.mark.slow
 def test_state_is_that_of_the_run(trained: Path) -> None:
     one, other = (consistency.load_best(trained / name) for name in ("run", "hub"))
     other["task"] = {name: other["task"][name] for name in one["task"]}

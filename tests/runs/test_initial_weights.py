@@ -190,6 +190,7 @@ def test_refused_sources(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     assert_refused(capsys, monkeypatch, "init_from: the run has None", "resume=source", "init_from=other.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", mark_slow_after(1, ["code", "truncated", "no best", "edited", "mixed"]))
 def test_damaged_runs_are_refused(
     change: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -40,6 +40,7 @@ def read_results(path: Path) -> dict[str, Any]:
     return results
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mark_slow_after(1, MODELS))
 def test_the_source_is_reproduced_on_its_own_files(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     source = train_run(name)

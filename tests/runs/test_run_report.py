@@ -119,6 +119,7 @@ def test_class_names_are_escaped_in_figures_and_terminal(
     assert "\x1b" not in out + err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_tmp")
 def test_the_chosen_baseline_rule_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -91,6 +91,7 @@ def test_best_weights_newer_than_last_checkpoint_are_recomputed(steps: int, save
         assert outcome(path) == outcome(saved_states / "whole")
 
 
+@pytest.mark.slow
 def test_edited_newer_best_weights_are_recomputed(saved_states: Path, tmp_path: Path) -> None:
     """Their score is in their own file alone, which a resumed run does not trust."""
     step = best_steps(saved_states)[1]

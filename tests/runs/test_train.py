@@ -127,6 +127,7 @@ def test_run_log_contains_scores_and_baseline() -> None:
         assert part in text
 
 
+@pytest.mark.slow
 def test_secrets_are_never_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_SECRET", "SECRET123")
     run("data_dir=${oc.env:SOME_SECRET}")

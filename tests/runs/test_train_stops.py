@@ -240,6 +240,7 @@ def test_interrupts_do_not_wait_for_slow_data(building: str, tmp_path: Path) -> 
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.slow
 def test_failure_reason_contains_no_environment_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """In results and log, whether building the data set or a training step fails."""
     monkeypatch.setenv("DOOR", "hunter22")

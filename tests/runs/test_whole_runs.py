@@ -71,6 +71,7 @@ def shuffle_rows(path: Path) -> None:
     path.write_text("\n".join([first, *rest]) + "\n")
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_row_order() -> None:
     path = train_run("csv")
     before = evaluate_scores(path)

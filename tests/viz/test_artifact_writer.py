@@ -84,6 +84,7 @@ def test_any_number_of_channels_is_drawn(channels: int, tmp_path: Path) -> None:
     assert write_and_read(ImageGrid("f", [ImageTile(torch.rand(channels, 4, 9), "")], 1), tmp_path).std() > 10
 
 
+@pytest.mark.slow
 def test_graph_plot_aligns_nodes_and_sorts_them_by_class(tmp_path: Path) -> None:
     classes = torch.arange(20) % 2
     within = torch.combinations(torch.arange(0, 20, 2))  # all of class 0, which is sorted to the front

@@ -109,6 +109,7 @@ def test_show_of_image_data_names_the_samples_command(
     assert (f"train show data={data} augment=NAME samples=8" in capsys.readouterr().out) is is_named
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_tmp")
 def test_show_samples_draws_training_rows(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run_command(["show", "data=gratings", "data.rows=60", "augment=photos", "samples=3"]) == 0

@@ -102,6 +102,7 @@ def test_input_of_feature_maps_has_the_color_of_its_file(tmp_path: Path) -> None
         assert read_tile_colors(grid, tmp_path / "f.png")[:1] == get_file_colors([name])
 
 
+@pytest.mark.slow
 def test_unaugmented_rows_do_not_depend_on_the_augmentation(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "kinds")
     colors = []

@@ -42,6 +42,7 @@ def make_history(count: int, scale: float = 1.0, **more: float) -> list[dict[str
     ]
 
 
+@pytest.mark.slow
 def test_losses_share_a_panel_and_the_best_epoch_is_marked(draw_figure: Any) -> None:
     history = make_history(4, val_loss=0.5)
     figure = draw_figure(lambda path: plots.draw_training_curves(history, "mse", path, best_epoch=3))

@@ -42,6 +42,7 @@ def load(path: Path, values: np.ndarray, **changes: object) -> CSVSeries:
     return CSVSeries(**{k: v for k, v in keys.items() if k != "_target_"} | {"history": 48, "horizon": 12} | changes)
 
 
+@pytest.mark.slow
 def test_better_naive_forecast_is_the_baseline(tmp_path: Path) -> None:
     daily = load(tmp_path / "s.csv", make_sine(24))
     assert daily.info.baseline_rule == "the last 24 steps again"

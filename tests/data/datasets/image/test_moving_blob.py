@@ -68,6 +68,7 @@ def test_position_is_independent_of_class_in_every_frame() -> None:
         assert ((counts - expected) ** 2 / expected).sum() < 45, (label, frame)
 
 
+@pytest.mark.slow
 def test_the_matched_filter_needs_the_order_of_the_frames() -> None:
     x, y = frames_and_class(rows=2000)
     assert accuracy(x, y) == 1.0
