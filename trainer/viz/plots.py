@@ -60,7 +60,8 @@ def _draw_panel(axes: Axes, panel: PlotPanel) -> None:
         axes.plot((low, high), (low, high), color="0.6", linewidth=0.8, zorder=0)
         axes.set(xlim=(low, high), ylim=(low, high))
     if axes.get_legend_handles_labels()[1]:
-        axes.legend(fontsize="small", frameon=False)
+        # The position by its name: matplotlib warns of the default one where drawing it takes over a second.
+        axes.legend(loc="best", fontsize="small", frameon=False)
 
 
 def draw_training_curves(
@@ -109,7 +110,7 @@ def draw_training_curves(
     for axes in (loss_axes, score_axes, lr_axes):
         axes.set_xlim(0, max(1, *steps) * 1.03)
         if axes.get_legend_handles_labels()[1]:
-            axes.legend(fontsize="small", frameon=False)
+            axes.legend(loc="best", fontsize="small", frameon=False)
     save_figure(figure, path)
 
 
