@@ -33,7 +33,7 @@ class SelectedRows(Split):
         return self._length
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
-        raise NotImplementedError("selected rows are not predicted again")
+        raise AssertionError("selected rows are not predicted again")
 
     def get_output_columns(self, first: int) -> dict[str, Column]:
         return dict(self.columns)
