@@ -72,6 +72,19 @@ Score = dict[str, Tensor | RowValues]
 """Sums and row values of a batch, by name."""
 
 
+def move_score(score: Score, device: torch.device) -> Score:
+    """Return a score with its tensors on a device.
+
+    Args:
+        score: Score of a batch.
+        device: The device.
+    """
+    return {
+        name: RowValues(value.values.to(device)) if isinstance(value, RowValues) else value.to(device)
+        for name, value in score.items()
+    }
+
+
 class ScoreAccumulator:
     """Accumulator of the scores of batches: sums are added on the device, row values are concatenated.
 

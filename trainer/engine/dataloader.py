@@ -135,8 +135,17 @@ class Loader:
             epoch: Number of the epoch, from 0.
             start: Number of batches to skip without loading them, for a resumed epoch.
         """
-        order = [self._source_rows(index, epoch) for index in self.make_batch_order(epoch)[start:]]
-        with closing(self._iter_batches(order, epoch)) as batches:
+        return self.iter_rows(self.make_batch_order(epoch)[start:], epoch)
+
+    def iter_rows(self, order: Sequence[Tensor], epoch: int) -> Generator[Batch, None, None]:
+        """Iterate over batches of given rows; a loop that may end early closes the generator, to end its workers.
+
+        Args:
+            order: Row numbers (B,) of each batch.
+            epoch: Number of the epoch, from 0.
+        """
+        source_order = [self._source_rows(index, epoch) for index in order]
+        with closing(self._iter_batches(source_order, epoch)) as batches:
             for batch in batches:
                 yield self._augmented_batch(batch, epoch)
 

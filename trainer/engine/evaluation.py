@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
+from itertools import islice
 from typing import Any, cast
 
 import torch
@@ -11,16 +12,21 @@ from torch import Tensor
 
 from trainer.config.schema import Settings
 from trainer.core import rng
-from trainer.core.batch import Batch, Score, ScoreAccumulator
+from trainer.core.batch import Batch, Score, ScoreAccumulator, move_score
 from trainer.core.prediction import Prediction
 from trainer.core.task import Predictor, RowScorer, Task
 from trainer.engine import precision
 from trainer.engine.dataloader import Loader
+from trainer.engine.process_group import ProcessGroup
 
 
 @torch.no_grad()
 def evaluate_split(
-    task: Task, loader: Loader, settings: Settings, on_batch_end: Callable[[], None] | None = None
+    task: Task,
+    loader: Loader,
+    settings: Settings,
+    on_batch_end: Callable[[], None] | None = None,
+    process_group: ProcessGroup | None = None,
 ) -> dict[str, float]:
     """Return the metrics of a split by name; they do not depend on the batch size.
 
@@ -31,15 +37,20 @@ def evaluate_split(
         task: The task; it is set to evaluation mode.
         loader: Loader of the split.
         settings: Global keys of the configuration, for seed and precision.
-        on_batch_end: Called after every batch.
+        on_batch_end: Called after every batch; with several processes, after every batch of each of them.
+        process_group: Processes that share the batches and all get the same metrics; None for one.
     """
     with rng.fork_rng(settings.seed, loader.device):
-        return task.metrics(_compute_totals(task, task.score, loader, settings, on_batch_end))
+        return task.metrics(_compute_totals(task, task.score, loader, settings, on_batch_end, process_group))
 
 
 @torch.no_grad()
 def fit_decisions(
-    task: Task, loader: Loader, settings: Settings, on_batch_end: Callable[[], None] | None = None
+    task: Task,
+    loader: Loader,
+    settings: Settings,
+    on_batch_end: Callable[[], None] | None = None,
+    process_group: ProcessGroup | None = None,
 ) -> dict[str, float]:
     """Fit the decisions of a task, such as a threshold, with its current weights.
 
@@ -47,7 +58,8 @@ def fit_decisions(
         task: The task; it is set to evaluation mode.
         loader: Loader of the validation split.
         settings: Global keys of the configuration, for seed and precision.
-        on_batch_end: Called after every batch.
+        on_batch_end: Called after every batch; with several processes, after every batch of each of them.
+        process_group: Processes that share the batches and all fit the same decisions; None for one.
 
     Returns:
         The values with scores before and after, by name, as ``Task.fit_decisions`` returns them; empty for a task that
@@ -57,7 +69,9 @@ def fit_decisions(
     if not task.example_decisions():
         return {}
     with rng.fork_rng(settings.seed, loader.device):
-        return task.fit_decisions(_compute_totals(task, task.collect_decision_rows, loader, settings, on_batch_end))
+        return task.fit_decisions(
+            _compute_totals(task, task.collect_decision_rows, loader, settings, on_batch_end, process_group)
+        )
 
 
 def _compute_totals(
@@ -66,17 +80,63 @@ def _compute_totals(
     loader: Loader,
     settings: Settings,
     on_batch_end: Callable[[], None] | None,
+    process_group: ProcessGroup | None,
 ) -> dict[str, Tensor]:
     """Return the totals of a score over all batches of a split, with the task in evaluation mode."""
     task.eval()
     totals = ScoreAccumulator()
+    with closing(_score_batches(score, loader, settings, on_batch_end, process_group)) as scores:
+        for batch_score in scores:
+            totals.update(batch_score)
+    return totals.compute_totals()
+
+
+def _score_batches(
+    score: Callable[[Batch], Score],
+    loader: Loader,
+    settings: Settings,
+    on_batch_end: Callable[[], None] | None,
+    process_group: ProcessGroup | None,
+) -> Generator[Score, None, None]:
+    """Yield the score of each batch, in order."""
+
+    def score_batch(batch: Batch) -> Score:
+        with precision.autocast_context(loader.device, settings.precision):
+            return score(batch)
+
+    if process_group is not None and process_group.size > 1:
+        # The generator is left as by a single process: no score draws from it, but metrics may.
+        with rng.fork_rng(settings.seed, loader.device):
+            scores = _share_batches(score_batch, loader, on_batch_end, process_group)
+        yield from scores
+        return
     with closing(loader.iter_epoch(0)) as batches:
         for batch in batches:
-            with precision.autocast_context(loader.device, settings.precision):
-                totals.update(score(batch))
+            yield score_batch(batch)
             if on_batch_end is not None:
                 on_batch_end()
-    return totals.compute_totals()
+
+
+def _share_batches(
+    score_batch: Callable[[Batch], Score],
+    loader: Loader,
+    on_batch_end: Callable[[], None] | None,
+    process_group: ProcessGroup,
+) -> Iterator[Score]:
+    """Score every W-th batch on each of W processes, and return the scores of all batches in their order.
+
+    The batches and the order in which their scores are added are those of one process, so the metrics are, too.
+    """
+    order, size = loader.make_batch_order(0), process_group.size
+    own_scores: list[Score] = []
+    with closing(loader.iter_rows(order[process_group.rank :: size], 0)) as batches:
+        for _ in range(0, len(order), size):
+            for batch in islice(batches, 1):  # in the last round some processes have none
+                own_scores.append(move_score(score_batch(batch), torch.device("cpu")))
+            if on_batch_end is not None:
+                on_batch_end()
+    scores_by_rank: list[list[Score]] = process_group.all_gather_objects(own_scores)
+    return (scores_by_rank[number % size][number // size] for number in range(len(order)))
 
 
 @torch.no_grad()

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from trainer.core.batch import Batch
 from trainer.utils.errors import NonFiniteError
 
 if TYPE_CHECKING:
     from trainer.engine.param_group import ParamGroup
+    from trainer.engine.strategy import RowBatch
     from trainer.engine.trainer import Trainer
 
 CHECK_INTERVAL = 50
@@ -142,7 +142,7 @@ def make_nan_guard(device: torch.device) -> NanGuard:
 
 
 def make_nonfinite_error(
-    trainer: Trainer, group: ParamGroup, microbatches: Sequence[Batch], loss: Tensor, norm: Tensor
+    trainer: Trainer, group: ParamGroup, microbatches: Sequence[RowBatch], loss: Tensor, norm: Tensor
 ) -> NonFiniteError:
     """Return the error that describes an update that was skipped because its loss or gradient is not finite.
 

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from trainer.config.schema import Settings
 from trainer.core import rng
-from trainer.core.batch import Batch
 from trainer.core.task import Task
 from trainer.engine import evaluation, precision
 from trainer.engine.best_checkpoint import BestCheckpoint
@@ -27,6 +26,7 @@ from trainer.engine.dataloader import Loader, count_total_steps
 from trainer.engine.nan_guard import NonFiniteStepError, make_nan_guard, make_nonfinite_error
 from trainer.engine.param_group import ParamGroup
 from trainer.engine.step_metrics import StepMetrics
+from trainer.engine.strategy import SingleDevice, Strategy
 from trainer.metrics.registry import find_task_metric, get_monitor_name
 from trainer.utils.errors import ConfigError, NonFiniteError
 
@@ -41,6 +41,7 @@ class Trainer:
         val: Loader of the validation split.
         settings: Global keys of the configuration.
         callbacks: Callbacks in the order of their calls.
+        strategy: How gradients are computed; None for one process.
 
     Raises:
         ValueError: The direction of the monitored metric is unknown.
@@ -54,6 +55,7 @@ class Trainer:
         val: Loader,
         settings: Settings,
         callbacks: Sequence[Callback] = (),
+        strategy: Strategy[Any] | None = None,
     ):
         self.task = task
         self.param_groups = param_groups
@@ -62,6 +64,7 @@ class Trainer:
         self.settings = settings
         self.callbacks = CallbackList(callbacks)
         self.device = train.device
+        self.strategy: Strategy[Any] = strategy or SingleDevice()
         self.monitor = settings.monitor or get_monitor_name(task)
         metric = find_task_metric(task, self.monitor)
         if metric is None:
@@ -89,6 +92,7 @@ class Trainer:
     def fit(self) -> None:
         """Train to the last step, or until a callback sets ``should_stop``."""
         try:
+            self.strategy.start(self)
             with rng.preserve_generators():  # a resumed run calls this hook more often, but must draw the same numbers
                 self.callbacks.on_fit_start(self)
             self._started_at = time.monotonic()
@@ -118,7 +122,7 @@ class Trainer:
             NonFiniteError: A loss or gradient is not finite.
         """
         self.task.train()
-        with closing(self.train_loader.iter_epoch(self.epoch, start=self.batch)) as batches:
+        with closing(self.strategy.iter_epoch(self.train_loader, self.epoch, self.batch)) as batches:
             self.step_metrics.start_timer()
             while self.has_steps_left() and (microbatches := list(islice(batches, self.settings.accumulate))):
                 self.step_metrics.clear_updates()
@@ -141,26 +145,17 @@ class Trainer:
         """Return whether another step should be taken."""
         return self.step < self.total_steps and not self.should_stop
 
-    def update_param_group(self, group: ParamGroup, microbatches: list[Batch]) -> None:
+    def update_param_group(self, group: ParamGroup, microbatches: Sequence[Any]) -> None:
         """Take one optimizer step of a parameter group.
 
         Args:
             group: The parameter group.
-            microbatches: Batches over which gradients are accumulated.
+            microbatches: Batches of the strategy over which gradients are accumulated.
 
         Raises:
             NonFiniteError: The loss or the gradient is not finite; the weights were not updated.
         """
-        group.params.zero_grad()
-        total: Tensor | None = None
-        for batch, weight in self.microbatch_weights(microbatches):
-            with precision.autocast_context(self.device, self.settings.precision):
-                loss = self.loss_fn(batch, group.name)
-            if weight is not None:
-                loss = loss * weight
-            self.scaler.scale(loss).backward(inputs=group.backward_inputs)
-            total = loss.detach() if total is None else total + loss.detach()
-        assert total is not None
+        total = self.strategy.compute_gradient(self, group, microbatches)
         self.scaler.unscale_(group.optimizer)  # type: ignore[arg-type]
         norm = torch.linalg.vector_norm(group.params.grad)
         # Scaled gradients may overflow: the gradient scaler itself skips such a step.
@@ -172,19 +167,6 @@ class Trainer:
         self.step_metrics.record_update(group.name, total, norm)
         self.clip_gradient(group, norm)
         group.step(self.scaler, found_inf)
-
-    def microbatch_weights(self, microbatches: list[Batch]) -> Iterator[tuple[Batch, Tensor | float | None]]:
-        """Yield each micro-batch with its weight, so that the weighted sum is the mean loss of one large batch.
-
-        The weight is None for a single batch, and 0 if the loss has no terms at all.
-        """
-        if len(microbatches) == 1:
-            yield microbatches[0], None
-            return
-        weights = [self.task.num_loss_terms(batch) for batch in microbatches]
-        total = sum(weights[1:], start=weights[0])
-        for batch, weight in zip(microbatches, weights, strict=True):
-            yield batch, weight / (total + (total == 0))
 
     def clip_gradient(self, group: ParamGroup, norm: Tensor) -> None:
         """Clip the gradient of a group; after the NaN guard, because clipping would spread a NaN.
@@ -234,7 +216,9 @@ class Trainer:
         """
         with self.ema_weights():
             on_batch_end = partial(self.callbacks.on_evaluation_batch_end, self) if notify else None
-            return evaluation.evaluate_split(self.task, loader, self.settings, on_batch_end)
+            return evaluation.evaluate_split(
+                self.task, loader, self.settings, on_batch_end, self.strategy.process_group
+            )
 
     @contextmanager
     def ema_weights(self) -> Iterator[None]:

@@ -1,0 +1,81 @@
+"""Process groups: the processes that train one run together, and what they exchange."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class ProcessGroup(ABC):
+    """Base class of process groups.
+
+    Every method is collective: all processes call the same ones in the same order.
+
+    Attributes:
+        rank: Number of this process, from 0; process 0 writes the files of the run.
+        size: Number of processes.
+        local_rank: Number of this process on its machine, from 0, which is that of its accelerator.
+        local_size: Number of processes on its machine.
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is process 0."""
+        return self.rank == 0
+
+    @abstractmethod
+    def all_gather(self, values: Tensor) -> Tensor:
+        """Return the tensors (...) of all processes, which have one shape, stacked in their order (W, ...)."""
+
+    @abstractmethod
+    def all_gather_objects(self, value: Any) -> list[Any]:
+        """Return the values of all processes in their order; tensors must be on the CPU."""
+
+    @abstractmethod
+    def all_reduce_mean(self, values: Tensor) -> torch.futures.Future[Any] | None:
+        """Start to replace values by their means over the processes, and return what to wait for, if anything."""
+
+    @abstractmethod
+    def find_maximum(self, values: Sequence[int]) -> list[int]:
+        """Return the maximum of each of several numbers over the processes."""
+
+    @abstractmethod
+    def broadcast_object(self, value: Any) -> Any:
+        """Return the value of process 0; other processes pass anything."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave the group; nothing can be exchanged afterwards."""
+
+
+class SingleProcess(ProcessGroup):
+    """A group of one process, which needs no communication."""
+
+    rank, size, local_rank, local_size = 0, 1, 0, 1
+
+    def all_gather(self, values: Tensor) -> Tensor:
+        return values[None]
+
+    def all_gather_objects(self, value: Any) -> list[Any]:
+        return [value]
+
+    def all_reduce_mean(self, values: Tensor) -> None:
+        return
+
+    def find_maximum(self, values: Sequence[int]) -> list[int]:
+        return list(values)
+
+    def broadcast_object(self, value: Any) -> Any:
+        return value
+
+    def close(self) -> None:
+        return

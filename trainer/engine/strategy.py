@@ -1,0 +1,117 @@
+"""Strategies: which rows a process computes in a step, and how the gradient of the whole batch results from them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from torch import Tensor
+
+from trainer.core.batch import Batch
+from trainer.engine import precision
+from trainer.engine.dataloader import Loader
+from trainer.engine.process_group import ProcessGroup, SingleProcess
+
+if TYPE_CHECKING:
+    from trainer.core.task import Task
+    from trainer.engine.param_group import ParamGroup
+    from trainer.engine.trainer import Trainer
+
+
+class RowBatch(Protocol):
+    """Rows of a batch: their numbers ``index`` (B,), of which ``len`` is the count."""
+
+    index: Tensor
+
+    def __len__(self) -> int: ...
+
+
+BatchT = TypeVar("BatchT", bound=RowBatch)
+
+
+class Strategy(ABC, Generic[BatchT]):
+    """Base class of strategies.
+
+    Args:
+        process_group: Processes that train together.
+    """
+
+    def __init__(self, process_group: ProcessGroup):
+        self.process_group = process_group
+
+    @abstractmethod
+    def iter_epoch(self, loader: Loader, epoch: int, start: int) -> Generator[BatchT, None, None]:
+        """Iterate over the batches of an epoch, of which a process loads only its rows.
+
+        Args:
+            loader: Loader of the training split.
+            epoch: Number of the epoch, from 0.
+            start: Number of batches to skip.
+        """
+
+    @abstractmethod
+    def compute_gradient(self, trainer: Trainer, group: ParamGroup, batches: Sequence[BatchT]) -> Tensor:
+        """Compute the gradient of the mean loss of several batches, into ``group.params.grad``.
+
+        Args:
+            trainer: The trainer, for task, loss, precision and position.
+            group: Parameter group to update.
+            batches: Batches over which gradients are accumulated.
+
+        Returns:
+            Mean loss, a scalar.
+        """
+
+    def start(self, trainer: Trainer) -> None:
+        """Prepare a fit; the trainer is complete, and its state is loaded."""
+
+
+class SingleDevice(Strategy[Batch]):
+    """One process computes every row of a batch."""
+
+    def __init__(self) -> None:
+        super().__init__(SingleProcess())
+
+    def iter_epoch(self, loader: Loader, epoch: int, start: int) -> Generator[Batch, None, None]:
+        return loader.iter_epoch(epoch, start)
+
+    def compute_gradient(self, trainer: Trainer, group: ParamGroup, batches: Sequence[Batch]) -> Tensor:
+        group.params.zero_grad()
+        total: Tensor | None = None
+        for batch, weight in _weight_batches(trainer.task, batches):
+            loss = backward_weighted(trainer, group, batch, weight)
+            total = loss if total is None else total + loss
+        assert total is not None
+        return total
+
+
+def _weight_batches(task: Task, batches: Sequence[Batch]) -> Iterator[tuple[Batch, Tensor | float | None]]:
+    """Yield each batch with its weight, so that the weighted sum is the mean loss of one large batch.
+
+    The weight is None for a single batch, and 0 if the loss has no terms at all.
+    """
+    if len(batches) == 1:
+        yield batches[0], None
+        return
+    weights = [task.num_loss_terms(batch) for batch in batches]
+    total = sum(weights[1:], start=weights[0])
+    for batch, weight in zip(batches, weights, strict=True):
+        yield batch, weight / (total + (total == 0))
+
+
+def backward_weighted(trainer: Trainer, group: ParamGroup, batch: Batch, weight: Tensor | float | None) -> Tensor:
+    """Add the gradient of the weighted loss of a batch to ``group.params.grad``, and return that loss, a scalar.
+
+    Args:
+        trainer: The trainer, for loss and precision.
+        group: Parameter group to update.
+        batch: The batch.
+        weight: Factor of its mean loss; None for 1.
+    """
+    with precision.autocast_context(trainer.device, trainer.settings.precision):
+        loss = trainer.loss_fn(batch, group.name)
+    if weight is not None:
+        loss = loss * weight
+    trainer.scaler.scale(loss).backward(inputs=group.backward_inputs)
+    return loss.detach()
