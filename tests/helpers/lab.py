@@ -63,7 +63,7 @@ def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
     return hydra_compose.to_containers(composed)[1]
 
 
-def lab(*overrides: str, manager: Any = None, callback: Any = None) -> Lab:
+def lab(*overrides: str, manager: Any = None, callback: Any = None, strategy: Any = None) -> Lab:
     """Build a run as the command line does: ``lab("model=mlp", "data=moons", "epochs=1")``."""
     config = configure(*overrides)
     settings = Settings(**{f.name: config[f.name] for f in fields(Settings)})
@@ -75,5 +75,5 @@ def lab(*overrides: str, manager: Any = None, callback: Any = None) -> Lab:
     sanity_check.run_sanity_check(task, loaders["train"], config["model"])
     param_groups = factory.make_param_groups(config, settings, task, loaders["train"])
     callbacks = callbacks_of(settings, manager, callback)
-    trainer = Trainer(task, param_groups, loaders["train"], loaders["val"], settings, callbacks)
+    trainer = Trainer(task, param_groups, loaders["train"], loaders["val"], settings, callbacks, strategy)
     return Lab(config, settings, data, task, loaders, trainer)

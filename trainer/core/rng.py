@@ -174,6 +174,11 @@ def get_rng_state(device: torch.device) -> dict[str, object]:
     return state
 
 
+def get_torch_rng_states(device: torch.device) -> list[Tensor]:
+    """Return the states of torch's generators that a computation on a device may draw from."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
 def find_state_problems(state: Any) -> list[str]:
     """Return the problems of a saved state, one per generator, by loading it into new generators; empty if valid."""
     if not isinstance(state, dict):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from itertools import islice
 from typing import Any, cast
 
 import torch
@@ -98,45 +97,41 @@ def _score_batches(
     on_batch_end: Callable[[], None] | None,
     process_group: ProcessGroup | None,
 ) -> Generator[Score, None, None]:
-    """Yield the score of each batch, in order."""
+    """Yield the score of each batch, in order; several processes share the batches."""
 
-    def score_batch(batch: Batch) -> Score:
-        with precision.autocast_context(loader.device, settings.precision):
-            return score(batch)
+    def score_batches(order: Sequence[Tensor]) -> Generator[Score, None, None]:
+        with closing(loader.iter_rows(order, 0)) as batches:
+            for batch in batches:
+                with precision.autocast_context(loader.device, settings.precision):
+                    yield score(batch)
+                if on_batch_end is not None:
+                    on_batch_end()
 
-    if process_group is not None and process_group.size > 1:
-        # The generator is left as by a single process: no score draws from it, but metrics may.
-        with rng.fork_rng(settings.seed, loader.device):
-            scores = _share_batches(score_batch, loader, on_batch_end, process_group)
-        yield from scores
+    order = loader.make_batch_order(0)
+    if process_group is None or process_group.size == 1:
+        yield from score_batches(order)
         return
-    with closing(loader.iter_epoch(0)) as batches:
-        for batch in batches:
-            yield score_batch(batch)
-            if on_batch_end is not None:
-                on_batch_end()
+    before = rng.get_torch_rng_states(loader.device)
+    yield from score_batches(order[:1])
+    is_random = not all(map(torch.equal, before, rng.get_torch_rng_states(loader.device)))
+    # Random numbers continue from batch to batch, so that only a process which scores all batches draws the same ones.
+    yield from score_batches(order[1:]) if is_random else _share_batches(score_batches, order[1:], process_group)
 
 
 def _share_batches(
-    score_batch: Callable[[Batch], Score],
-    loader: Loader,
-    on_batch_end: Callable[[], None] | None,
-    process_group: ProcessGroup,
+    score_batches: Callable[[Sequence[Tensor]], Iterator[Score]], order: Sequence[Tensor], process_group: ProcessGroup
 ) -> Iterator[Score]:
-    """Score every W-th batch on each of W processes, and return the scores of all batches in their order.
+    """Score every W-th batch on each of W processes, and yield the scores of all batches in their order.
 
-    The batches and the order in which their scores are added are those of one process, so the metrics are, too.
+    The batches and the order in which their scores are added are those of one process, and so are the metrics.
     """
-    order, size = loader.make_batch_order(0), process_group.size
-    own_scores: list[Score] = []
-    with closing(loader.iter_rows(order[process_group.rank :: size], 0)) as batches:
-        for _ in range(0, len(order), size):
-            for batch in islice(batches, 1):  # in the last round some processes have none
-                own_scores.append(move_score(score_batch(batch), torch.device("cpu")))
-            if on_batch_end is not None:
-                on_batch_end()
+    size = process_group.size
+    # Processes call on_batch_end equally often: in the last round, some score the last batch once more.
+    rounds = -(-len(order) // size)
+    own_order = [order[min(number * size + process_group.rank, len(order) - 1)] for number in range(rounds)]
+    own_scores = [move_score(score, torch.device("cpu")) for score in score_batches(own_order)]
     scores_by_rank: list[list[Score]] = process_group.all_gather_objects(own_scores)
-    return (scores_by_rank[number % size][number // size] for number in range(len(order)))
+    yield from (scores_by_rank[number % size][number // size] for number in range(len(order)))
 
 
 @torch.no_grad()

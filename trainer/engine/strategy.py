@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class RowBatch(Protocol):
     """Rows of a batch: their numbers ``index`` (B,), of which ``len`` is the count."""
 
-    index: Tensor
+    @property
+    def index(self) -> Tensor: ...
 
     def __len__(self) -> int: ...
 
@@ -65,6 +66,13 @@ class Strategy(ABC, Generic[BatchT]):
 
     def start(self, trainer: Trainer) -> None:
         """Prepare a fit; the trainer is complete, and its state is loaded."""
+
+    def verify_replicas(self, trainer: Trainer) -> None:
+        """Compare the weights of all processes, before a validation.
+
+        Raises:
+            SystemFault: They differ.
+        """
 
 
 class SingleDevice(Strategy[Batch]):

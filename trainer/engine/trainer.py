@@ -188,6 +188,7 @@ class Trainer:
 
     def run_validation(self) -> None:
         """Evaluate the validation split, and keep the weights if they are the best so far."""
+        self.strategy.verify_replicas(self)
         scores = self.evaluate_loader(self.val_loader, notify=True)
         loss, norm = self.nan_guard.compute_means()
         epoch = self.epoch + 1 if self.total_steps else 0

@@ -1,0 +1,71 @@
+"""Process group of torch.distributed: gloo on the CPU, NCCL on CUDA devices."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from trainer.engine.process_group import ProcessGroup
+
+
+class TorchProcessGroup(ProcessGroup):
+    """Processes that torch.distributed connects; the constructor returns once all of them have joined.
+
+    Args:
+        rank: Number of this process, from 0.
+        size: Number of processes.
+        local_rank: Number of this process on its machine, from 0.
+        local_size: Number of processes on its machine.
+        store: Store by which the processes find each other; None for the environment variables of torchrun.
+        timeout: Seconds to wait for another process.
+    """
+
+    def __init__(
+        self, rank: int, size: int, local_rank: int, local_size: int, store: dist.Store | None, timeout: float
+    ):
+        self.rank, self.size = rank, size
+        self.local_rank, self.local_size = local_rank, local_size
+        # Objects and control values stay on the CPU, so that a step does not wait for the accelerator.
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        init_method = "env://" if store is None else None
+        dist.init_process_group(
+            backend, init_method, timedelta(seconds=timeout), world_size=size, rank=rank, store=store
+        )
+
+    def all_gather(self, values: Tensor) -> Tensor:
+        gathered = values.new_empty(self.size, *values.shape)
+        dist.all_gather(list(gathered.unbind()), values.contiguous())
+        return gathered
+
+    def all_gather_objects(self, value: Any) -> list[Any]:
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def all_reduce_mean(self, values: Tensor) -> Any:
+        values.div_(self.size)
+        return dist.all_reduce(values, async_op=True)
+
+    def find_maximum(self, values: Sequence[int]) -> list[int]:
+        maximum = torch.tensor(values, dtype=torch.int64)
+        dist.all_reduce(maximum, dist.ReduceOp.MAX)
+        return [int(value) for value in maximum]
+
+    def broadcast_object(self, value: Any) -> Any:
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def close(self) -> None:
+        dist.destroy_process_group()
+
+
+def is_launched_by_torchrun() -> bool:
+    """Return whether torchrun, or another launcher with its environment variables, has started several processes."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
