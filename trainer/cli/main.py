@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from trainer.cli import argv, evaluate, export, show
+from trainer.config import parallel_keys
 from trainer.utils import signals, stdio
 from trainer.utils.errors import ConfigError, SystemFault, UserError
 from trainer.utils.gc_pause import pause_gc
@@ -28,7 +29,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     try:
         with signals.exit_on_interrupt():
-            code = run_command(arguments)
+            code = run_process(arguments)
             stdio.raise_write_errors(streams)
     except UserError as error:
         if "debug=true" in [argument.lower() for argument in arguments] or os.environ.get("HYDRA_FULL_ERROR") == "1":
@@ -51,6 +52,23 @@ def format_error(error: UserError) -> str:
     return escape_control_chars(
         "\n".join(f"{'error: ' if not i else '       '}{line}" for i, line in enumerate([*visible, *remainder]))
     )
+
+
+def run_process(arguments: Sequence[str]) -> int:
+    """Run a command line in one process, or in process 0 of several; the others wait for what it trains.
+
+    Args:
+        arguments: Words after ``train``.
+    """
+    if parallel_keys.count_launched_processes() == 1:
+        return run_command(arguments)
+    with pause_gc(freeze=True):
+        from trainer.runs import process_groups, worker
+    if os.environ["RANK"] != "0":
+        worker.run_worker()
+    code = run_command(arguments)
+    process_groups.release_launched_workers()
+    return code
 
 
 def run_command(arguments: Sequence[str]) -> int:

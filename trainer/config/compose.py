@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from trainer.config import hydra_compose, init_keys, precedence, registry, target_overrides
+from trainer.config import hydra_compose, init_keys, parallel_keys, precedence, registry, target_overrides
 from trainer.config.overrides import (
     ALLOWED_HYDRA_GROUPS,
     find_conflicting_overrides,
@@ -75,6 +75,7 @@ def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> 
         ([], []) if interpolation_problems else find_problems(resolved, names, config_dirs, unchecked_groups)
     )
     problems += [*config_problems, *init_keys.find_init_problems(resolved)]
+    problems += [] if problems else parallel_keys.find_parallel_problems(resolved)
     if unknown_options or unknown_keys:
         raise UnknownNameError(*unknown_options, *unknown_keys, *dict.fromkeys([*problems, *conflicts]))
     if problems or conflicts:
@@ -108,6 +109,7 @@ def from_hydra(composed: DictConfig) -> Config:
     if not problems:
         problems = declare_config_plugins(resolved) + check_config(resolved, names)
         problems += init_keys.find_init_problems(resolved)
+        problems += [] if problems else parallel_keys.find_parallel_problems(resolved)
     if problems:
         raise ConfigError(*problems)
     return _make_config(merged, raw, resolved, list(hydra_config.overrides.task))
@@ -126,6 +128,7 @@ def _make_config(
     HydraConfig.instance().set_config(composed)
     hydra = composed.hydra
     raw, resolved = (init_keys.with_resolved_source(tree, resolved) for tree in (raw, resolved))
+    raw, resolved = (parallel_keys.with_resolved_shards(tree, resolved) for tree in (raw, resolved))
     names = {group: str(name) for group, name in hydra.runtime.choices.items() if group in OBJECT_GROUPS}
     global_values = {key: resolved[key] for key in get_type_hints(Settings)}
     try:

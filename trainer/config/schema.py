@@ -37,6 +37,10 @@ class Settings:
     bucket: Count
     seed: NonNegativeInt
     device: Device
+    devices: ProcessCount | Literal["auto"] | None
+    shards: ProcessCount | None
+    exact: bool
+    process_timeout: Seconds
     threads: ProcessCount | None
     precision: Literal[32, "bf16", "fp16"]
     compile: bool

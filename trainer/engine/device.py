@@ -14,6 +14,7 @@ from trainer.config.schema import Device
 from trainer.core.batch import Batch
 from trainer.core.task import Task
 from trainer.core.types import is_valid_value
+from trainer.engine.process_group import ProcessGroup
 from trainer.utils.cpu import count_cores
 from trainer.utils.errors import SystemFault
 
@@ -46,6 +47,28 @@ def select_device(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise SystemFault(f"device={name}: this torch ({torch.__version__}) has no MPS device; use cpu or auto")
     return device
+
+
+def select_process_device(device: torch.device, process_group: ProcessGroup) -> torch.device:
+    """Return the device of this process: of several processes on a machine, each has a CUDA device of its own.
+
+    Args:
+        device: Device of the run.
+        process_group: The processes.
+
+    Raises:
+        SystemFault: There are more processes than CUDA devices.
+    """
+    if process_group.size == 1 or device.type != "cuda":
+        return device
+    count = torch.cuda.device_count()
+    if process_group.local_size > count:
+        raise SystemFault(
+            f"devices: {process_group.local_size} processes on this machine need as many CUDA devices, but it has"
+            f" {count}; use devices={count}, or device=cpu"
+        )
+    torch.cuda.set_device(process_group.local_rank)
+    return torch.device("cuda", process_group.local_rank)
 
 
 def select_available_device(name: str) -> torch.device:
@@ -101,14 +124,15 @@ def count_macs(task: Task, batch: Batch) -> int:
     return total
 
 
-def choose_threads(task: Task, batch: Batch) -> int:
+def choose_threads(task: Task, batch: Batch, num_processes: int = 1) -> int:
     """Return the number of threads for a task: 1 for small models, the number of cores for large ones.
 
     Args:
         task: The task.
         batch: Small batch on its device, to count operations.
+        num_processes: Number of processes that share the cores.
     """
-    return count_cores() if count_macs(task, batch) > MULTITHREAD_MIN_MACS else 1
+    return max(1, count_cores() // num_processes) if count_macs(task, batch) > MULTITHREAD_MIN_MACS else 1
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -6,14 +6,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
+
+from trainer.utils.errors import SystemFault
+
+
+class ProcessGroupError(SystemFault):
+    """Another process has ended, or does not respond."""
 
 
 class ProcessGroup(ABC):
     """Base class of process groups.
 
-    Every method is collective: all processes call the same ones in the same order.
+    Every method is collective: all processes call the same ones in the same order, or a ProcessGroupError is raised.
 
     Attributes:
         rank: Number of this process, from 0; process 0 writes the files of the run.
@@ -41,16 +46,16 @@ class ProcessGroup(ABC):
         """Return the values of all processes in their order; tensors must be on the CPU."""
 
     @abstractmethod
-    def all_reduce_mean(self, values: Tensor) -> torch.futures.Future[Any] | None:
-        """Start to replace values by their means over the processes, and return what to wait for, if anything."""
-
-    @abstractmethod
     def find_maximum(self, values: Sequence[int]) -> list[int]:
         """Return the maximum of each of several numbers over the processes."""
 
     @abstractmethod
     def broadcast_object(self, value: Any) -> Any:
         """Return the value of process 0; other processes pass anything."""
+
+    @abstractmethod
+    def wait_for_main(self) -> None:
+        """Wait until process 0 has left: a process that leaves earlier may cut off the last exchange."""
 
     @abstractmethod
     def close(self) -> None:
@@ -68,14 +73,14 @@ class SingleProcess(ProcessGroup):
     def all_gather_objects(self, value: Any) -> list[Any]:
         return [value]
 
-    def all_reduce_mean(self, values: Tensor) -> None:
-        return
-
     def find_maximum(self, values: Sequence[int]) -> list[int]:
         return list(values)
 
     def broadcast_object(self, value: Any) -> Any:
         return value
+
+    def wait_for_main(self) -> None:
+        return
 
     def close(self) -> None:
         return

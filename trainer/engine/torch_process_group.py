@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from trainer.engine.process_group import ProcessGroup
+from trainer.engine.process_group import ProcessGroup, ProcessGroupError
 
 
 class TorchProcessGroup(ProcessGroup):
@@ -24,6 +25,9 @@ class TorchProcessGroup(ProcessGroup):
         local_size: Number of processes on its machine.
         store: Store by which the processes find each other; None for the environment variables of torchrun.
         timeout: Seconds to wait for another process.
+
+    Raises:
+        ProcessGroupError: Not all processes join in time.
     """
 
     def __init__(
@@ -34,38 +38,51 @@ class TorchProcessGroup(ProcessGroup):
         # Objects and control values stay on the CPU, so that a step does not wait for the accelerator.
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         init_method = "env://" if store is None else None
-        dist.init_process_group(
-            backend, init_method, timedelta(seconds=timeout), world_size=size, rank=rank, store=store
-        )
+        limit = timedelta(seconds=timeout)
+        with _explain_failure():
+            dist.init_process_group(backend, init_method, limit, world_size=size, rank=rank, store=store)
 
     def all_gather(self, values: Tensor) -> Tensor:
         gathered = values.new_empty(self.size, *values.shape)
-        dist.all_gather(list(gathered.unbind()), values.contiguous())
+        with _explain_failure():
+            dist.all_gather(list(gathered.unbind()), values.contiguous())
         return gathered
 
     def all_gather_objects(self, value: Any) -> list[Any]:
         values: list[Any] = [None] * self.size
-        dist.all_gather_object(values, value)
+        with _explain_failure():
+            dist.all_gather_object(values, value)
         return values
-
-    def all_reduce_mean(self, values: Tensor) -> Any:
-        values.div_(self.size)
-        return dist.all_reduce(values, async_op=True)
 
     def find_maximum(self, values: Sequence[int]) -> list[int]:
         maximum = torch.tensor(values, dtype=torch.int64)
-        dist.all_reduce(maximum, dist.ReduceOp.MAX)
+        with _explain_failure():
+            dist.all_reduce(maximum, dist.ReduceOp.MAX)
         return [int(value) for value in maximum]
 
     def broadcast_object(self, value: Any) -> Any:
         values = [value]
-        dist.broadcast_object_list(values, src=0)
+        with _explain_failure():
+            dist.broadcast_object_list(values, src=0)
         return values[0]
+
+    def wait_for_main(self) -> None:
+        with suppress(ProcessGroupError):  # its connection is closed
+            self.broadcast_object(None)
 
     def close(self) -> None:
         dist.destroy_process_group()
 
 
-def is_launched_by_torchrun() -> bool:
-    """Return whether torchrun, or another launcher with its environment variables, has started several processes."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+@contextmanager
+def _explain_failure() -> Iterator[None]:
+    """Convert the failure of an exchange: torch raises a plain RuntimeError or one of its subclasses.
+
+    Raises:
+        ProcessGroupError: The exchange has failed.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        reason = re.sub(r"^\[.*?\] ", "", str(error).splitlines()[0])  # without the source file of torch
+        raise ProcessGroupError(f"another process has ended or does not respond ({reason})") from error

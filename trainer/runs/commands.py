@@ -19,6 +19,11 @@ OVERRIDABLE_KEYS = {
     "debug",
 }
 """Keys that depend on the machine and the command, so that a subcommand may override them."""
+TRAINING_KEYS: Mapping[str, str] = {
+    "devices": "number of processes, which must divide the number of shards of the run",
+    "process_timeout": "timeout in seconds for another process that does not respond",
+}
+"""Further such keys of a command that trains, with their meanings."""
 
 
 OUTPUT_OPTIONS = {"id_column", "overlay", "rolling", "top_k"}
@@ -90,7 +95,9 @@ COMMANDS: Mapping[str, Command] = {
         takes_run=True,
         note="For options of your own: --config-dir DIR adds your YAML files, plugins=[your_module] your classes.",
     ),
-    "resume": Command({"RUN": "resume a stopped run, bit for bit"}, f"{_RUN}lstm-adding", takes_run=True),
+    "resume": Command(
+        {"RUN": "resume a stopped run, bit for bit"}, f"{_RUN}lstm-adding", TRAINING_KEYS, takes_run=True
+    ),
     "evaluate": Command(
         {
             "RUN": "evaluate the best weights of a run on its test rows",

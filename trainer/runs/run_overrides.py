@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from omegaconf import OmegaConf
 
-from trainer.config import introspection, plugins
+from trainer.config import introspection, parallel_keys, plugins
 from trainer.config.overrides import parse_overrides
 from trainer.config.registry import LIST_GROUPS
 from trainer.config.run_config import RUNTIME_ONLY_KEYS, Config
 from trainer.config.schema import Settings
 from trainer.config.validation import check_value
 from trainer.runs import saved_run
-from trainer.runs.commands import COMMANDS, OVERRIDABLE_KEYS
+from trainer.runs.commands import COMMANDS, OVERRIDABLE_KEYS, TRAINING_KEYS
 from trainer.utils.errors import ConfigError
 from trainer.utils.paths import is_path_argument
 from trainer.utils.suggest import did_you_mean
@@ -40,12 +40,16 @@ def load_from_args(verb: str, arguments: Sequence[str]) -> tuple[Config, list[st
     if len(run_dirs) != 1:
         raise ConfigError(_describe_run_dirs(verb, run_dirs))
     words = [word for word in words if word not in run_dirs]
-    overrides = [word for word in words if word.partition("=")[0] in OVERRIDABLE_KEYS or word.startswith("data.")]
+    keys = {*OVERRIDABLE_KEYS, *(TRAINING_KEYS.keys() & COMMANDS[verb].keys)}
+    overrides = [word for word in words if word.partition("=")[0] in keys or word.startswith("data.")]
     config = saved_run.load(Path(run_dirs[0]), modules)
     unused_modules = [name for name in modules if name not in config.settings.plugins]
     if unused_modules:
         raise ConfigError(f"plugins: this run was trained without the module {', '.join(unused_modules)}")
-    return with_verb_overrides(config, overrides), [word for word in words if word not in overrides]
+    config = with_verb_overrides(config, overrides, keys)
+    if keys > OVERRIDABLE_KEYS:
+        check_processes(config)
+    return config, [word for word in words if word not in overrides]
 
 
 def _describe_run_dirs(verb: str, words: Sequence[str]) -> str:
@@ -58,12 +62,13 @@ def _describe_run_dirs(verb: str, words: Sequence[str]) -> str:
     return f"train {verb} takes one run directory and keys; did you mean input={others[0]}? {example}"
 
 
-def with_verb_overrides(config: Config, words: Sequence[str]) -> Config:
+def with_verb_overrides(config: Config, words: Sequence[str], keys: Set[str] = OVERRIDABLE_KEYS) -> Config:
     """Apply overrides of a subcommand: another device or data directory, and new paths of moved data files.
 
     Args:
         config: Configuration of the run.
         words: The overrides.
+        keys: Global keys that they may set.
 
     Raises:
         ConfigError: A value is invalid, or a key is fixed for a trained run; all problems are reported.
@@ -79,7 +84,7 @@ def with_verb_overrides(config: Config, words: Sequence[str]) -> Config:
     moved_paths: dict[str, str] = {}
     for item in parse_overrides(words):
         key, value = item.key_or_group, item.value()
-        if key in OVERRIDABLE_KEYS:
+        if key in keys:
             problems += check_value(key, value, kinds[key])
             flat[key] = value
         elif key in path_keys:
@@ -92,9 +97,7 @@ def with_verb_overrides(config: Config, words: Sequence[str]) -> Config:
                 if is_known
                 else f"unknown key{did_you_mean(key, known_keys) or ';'}"
             )
-            problems.append(
-                f"{key}: {reason} for a run that is used again: {', '.join((*sorted(OVERRIDABLE_KEYS), *path_keys))}"
-            )
+            problems.append(f"{key}: {reason} for a run that is used again: {', '.join((*sorted(keys), *path_keys))}")
     if problems:
         raise ConfigError(*problems)
     return replace(_with_global_keys(config, flat), moved_paths=moved_paths)
@@ -126,7 +129,23 @@ def with_runtime_overrides(config: Config, new_config: Config) -> Config:
         new_config: Configuration of the command line.
     """
     keys = {item.key_or_group.split(".")[0] for item in parse_overrides(new_config.overrides)} & RUNTIME_ONLY_KEYS
-    return _with_global_keys(config, {key: new_config.tree[key] for key in keys})
+    config = _with_global_keys(config, {key: new_config.tree[key] for key in keys})
+    check_processes(config)
+    return config
+
+
+def check_processes(config: Config) -> None:
+    """Check that the processes of a resumed run can share its shards.
+
+    Args:
+        config: Configuration of the run; one without shards has a single one.
+
+    Raises:
+        ConfigError: They cannot.
+    """
+    problems = parallel_keys.find_parallel_problems({**config.tree, "shards": config.settings.shards or 1})
+    if problems:
+        raise ConfigError(*problems)
 
 
 def _with_global_keys(config: Config, new: Mapping[str, Any]) -> Config:

@@ -7,26 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from trainer.config import migrations, secret_masking
 from trainer.config.run_config import Config
-from trainer.core import rng
 from trainer.core.dataset import Dataset
 from trainer.core.stored_architecture import get_architecture
 from trainer.core.task import Task
-from trainer.engine import checkpoint, dataset_loading, device, factory, sanity_check
+from trainer.engine import checkpoint, dataset_loading
 from trainer.engine.callbacks import Callback
 from trainer.engine.checkpoint_callback import CheckpointCallback
 from trainer.engine.dataloader import Loader
-from trainer.engine.early_stopping import EarlyStopping
-from trainer.engine.monitor import collect_directions, select_monitor
-from trainer.engine.signal_callback import SignalCallback
+from trainer.engine.monitor import collect_directions
+from trainer.engine.process_group import ProcessGroup, SingleProcess
+from trainer.engine.signal_callback import make_signal_callback
 from trainer.engine.trainer import Trainer
-from trainer.engine.weight_source import WeightSource
-from trainer.runs import consistency, fid_feature_network, initial_weights, run_callbacks, run_report
+from trainer.runs import consistency, run_callbacks, run_report
 from trainer.runs.results import Result
 from trainer.runs.resume import load_trainer_state
+from trainer.runs.training_setup import build_training
 from trainer.utils import digests
 from trainer.viz.loggers.logger import Logger
 from trainer.viz.snapshots import SampleSnapshots
@@ -57,6 +54,7 @@ def build_components(
     reporter: run_report.RunReporter,
     state: dict[str, Any] | None,
     train: Callable[[Config, Path], object],
+    process_group: ProcessGroup | None = None,
 ) -> RunComponents:
     """Build the objects of a run, restore a state if there is one, and describe them in the result.
 
@@ -66,43 +64,24 @@ def build_components(
         reporter: Console output of the run.
         state: Last state of the run to resume; None for a new run.
         train: Trains a nested run, the feature network of sample metrics, if the task needs one.
+        process_group: Processes that train together, of which this is the first one; None for one process.
     """
-    settings, path = config.settings, Path(result.run_dir)
+    settings, path, process_group = config.settings, Path(result.run_dir), process_group or SingleProcess()
     loggers, user_callbacks = run_callbacks.make_loggers(config, path), run_callbacks.make_user_callbacks(config)
-    select = device.select_device if state is None else device.select_available_device
-    target_device = select(settings.device)
-    torch.set_num_threads(1)
-    device.keep_freed_memory()
-    source = initial_weights.load_source(config) if state is None else None
-    data = _load_data(config, state, source)
-    fid_feature_network.attach_feature_extractor(config, data, train)
-    # After loading the data: its imports may draw random numbers, once per process.
-    rng.seed_everything(settings.seed)
-    task = _make_task(config, data, target_device, state and state["run_metadata"].get("architecture"))
-    reporter.announce_lines([] if source is None else initial_weights.initialize_task(task, config, data, source))
-    loaders = factory.make_loaders(config.tree, data, settings, target_device)
-    reported = sanity_check.run_sanity_check(task, loaders["train"], config.tree["model"], settings.precision)
-    monitor = select_monitor(task, settings.monitor, reported)
-    result.threads = (
-        state["run_metadata"]["threads"]
-        if state
-        else settings.threads or device.choose_threads(task, sanity_check.make_small_batch(loaders["train"]))
-    )
-    torch.set_num_threads(result.threads)
-    result.device, result.monitor = str(target_device), monitor.name
-    _add_task_info(result, task, data, reported)
+    training = build_training(config, state, process_group, train, reporter.announce_lines)
+    task, data, loaders = training.task, training.data, training.loaders
+    result.threads, result.device, result.monitor = training.threads, str(task.progress.device), training.monitor.name
+    _add_task_info(result, task, data, training.reported)
 
     dataset_state = dataset_loading.get_dataset_state(config, data)
     metadata = _run_metadata(config, result, task) | {"data": digests.digest_parts(dataset_state)}
     checkpoints = checkpoint.CheckpointManager(path, metadata, dataset_state)
     snapshots = SampleSnapshots(path, settings.seed, is_enabled=settings.draw and not reporter.quiet)
     checkpoint_callback = CheckpointCallback(checkpoints, settings.save_every)
-    early_stopping = [] if settings.patience is None else [EarlyStopping(settings.patience)]
     # Checkpoints come after all callbacks with a state, and signals after every other callback.
-    callbacks: list[Callback] = [*loggers, reporter, snapshots, *user_callbacks, *early_stopping]
-    callbacks += [checkpoint_callback, SignalCallback(reporter.flag)]
-    param_groups = factory.make_param_groups(config.tree, settings, task, loaders["train"])
-    trainer = Trainer(task, param_groups, loaders["train"], loaders["val"], settings, callbacks)
+    callbacks: list[Callback] = [*loggers, reporter, snapshots, *user_callbacks, *training.make_early_stopping()]
+    callbacks += [checkpoint_callback, make_signal_callback(reporter.flag, process_group)]
+    trainer = training.make_trainer(callbacks)
     if state is not None:
         load_trainer_state(trainer, state, path)
         if _has_changed(state, dataset_state):
@@ -113,25 +92,10 @@ def build_components(
     return RunComponents(trainer, loaders, snapshots, checkpoints, loggers)
 
 
-def _load_data(config: Config, state: Mapping[str, Any] | None, source: WeightSource | None) -> Dataset:
-    if state is None:
-        return initial_weights.load_dataset(config, source)
-    return dataset_loading.reload_dataset(config, state["data"])
-
-
 def _has_changed(state: Mapping[str, Any], dataset_state: Mapping[str, Any]) -> bool:
     """Return whether the files of the data set have changed since the best weights of a state were saved."""
     is_changed = bool(state["data"]) and state["data"]["fingerprint"] != dataset_state["fingerprint"]
     return is_changed and state["best"]["step"] is not None
-
-
-def _make_task(
-    config: Config, data: Dataset, target_device: torch.device, architecture: Mapping[str, str] | None
-) -> Task:
-    with device.explain_model_memory():
-        task = factory.make_task(config.tree, data, config.names, architecture).to(target_device)
-    task.validate_decision_targets(data.val.get_targets())
-    return task
 
 
 def _add_task_info(result: Result, task: Task, data: Dataset, reported: Sequence[str]) -> None:

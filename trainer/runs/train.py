@@ -31,6 +31,7 @@ from trainer.runs import (
     run_report,
     saved_run,
 )
+from trainer.runs.process_groups import open_process_group
 from trainer.runs.results import Result, create_result
 from trainer.runs.resume import load_saved_state, with_saved_fingerprint
 from trainer.runs.run_context import open_run, record_outcome, record_stop
@@ -130,9 +131,10 @@ def execute_run(
                 saved = {migrations.KEY: migrations.FORMAT_VERSION} | secret_masking.mask_tree(config.raw)
                 atomic_write.write_text(path / run_dir.CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(saved)))
                 _mark_running(result)
-            components = build_components(config, result, reporter, state, train_nested_run)
-            _mark_running(result)
-            _train_and_test(components, result, reporter, config)
+            with open_process_group(config, path, state, is_nested=quiet) as process_group:
+                components = build_components(config, result, reporter, state, train_nested_run, process_group)
+                _mark_running(result)
+                _train_and_test(components, result, reporter, config)
     return result
 
 
@@ -244,7 +246,13 @@ def _fit_decisions(components: RunComponents, on_batch_end: Callable[[], None]) 
     trainer, best = components.trainer, components.trainer.best
     if best.weights is None:  # no validation score was finite
         return {}
-    report = evaluation.fit_decisions(trainer.task, components.loaders["val"], trainer.settings, on_batch_end)
+    report = evaluation.fit_decisions(
+        trainer.task,
+        components.loaders["val"],
+        trainer.settings,
+        on_batch_end,
+        trainer.strategy.process_group,
+    )
     if report:
         best.decisions = trainer.task.decisions
         components.checkpoints.save_best(best.make_checkpoint())

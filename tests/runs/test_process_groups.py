@@ -1,0 +1,168 @@
+"""Data parallel runs from the command line: their files, their errors, and torchrun."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import trainer
+from tests.helpers import commands
+from tests.helpers.digest import digest
+from tests.helpers.interruptions import read_table
+from trainer.engine import checkpoint
+from trainer.runs import run_dir
+from trainer.utils.errors import ConfigError
+
+RUN = (
+    *("model=mlp", "data=synthetic_tabular", "data.rows=300", "model.dropout=0.2", "batch_size=37"),
+    *("threads=1", "draw=false", "task.calibration=temperature", "patience=5", "hydra.run.dir=run"),
+)
+SHORT = (*RUN, "epochs=2")
+LONG = (*RUN, "max_steps=1000000", "val_every=1", "save_every=0")
+
+
+def outcome(run: Path) -> list[object]:
+    weights = [checkpoint.load_newest(run), checkpoint.load_checkpoint(run / checkpoint.BEST)]
+    results = run_dir.read_results(run)
+    return [digest(weights), read_table(run / run_dir.METRICS_FILE), results["test"], results["decisions"]]
+
+
+def torchrun(*words: str, cwd: Path, size: int = 2) -> subprocess.CompletedProcess[str]:
+    program = str(Path(sys.executable).with_name("torchrun"))
+    options = ("--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={size}", "-m", "trainer")
+    env = commands.environment(GLOO_SOCKET_IFNAME="lo")
+    return subprocess.run(
+        [program, *options, *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def wait_for_checkpoint(process: subprocess.Popen[str], cwd: Path) -> None:
+    while not (cwd / "run" / checkpoint.LAST).exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+def list_workers(process: subprocess.Popen[str]) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+@pytest.mark.slow
+def test_a_run_has_the_same_files_on_any_number_of_processes(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "two", "torchrun")]
+    for folder in folders:
+        folder.mkdir()
+    done = [
+        commands.train(*SHORT, "shards=2", "devices=1", cwd=folders[0]),
+        commands.train(*SHORT, "devices=2", cwd=folders[1]),
+        torchrun(*SHORT, cwd=folders[2]),
+    ]
+    assert [each.returncode for each in done] == [0, 0, 0], [each.stderr for each in done]
+    expected = outcome(folders[0] / "run")
+    assert [outcome(folder / "run") for folder in folders[1:]] == [expected] * 2
+    # No process but the first one prints or writes anything.
+    lines = [each.stdout.split("saved in")[0].splitlines() for each in done]
+    assert len(lines[0]) == len(lines[1]) == len(lines[2])
+    names = [sorted(path.name for path in (folder / "run").iterdir()) for folder in folders]
+    assert names[0] == names[1] == names[2]
+
+
+@pytest.mark.slow
+def test_torchrun_ends_when_there_is_nothing_to_train(tmp_path: Path) -> None:
+    done = torchrun("list", "models", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("lstm_forecaster") <= 1
+    refused = torchrun(*SHORT, "devices=4", cwd=tmp_path)
+    assert refused.returncode != 0
+    assert "devices: 4 given, but torchrun has started 2 processes; leave it out" in refused.stderr
+    assert "/trainer/" not in refused.stderr  # no traceback but that of torchrun
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+def test_a_process_that_is_lost_ends_the_run_and_is_named(number: signal.Signals, tmp_path: Path) -> None:
+    process = commands.start(*LONG, "devices=2", "process_timeout=2", cwd=tmp_path)
+    wait_for_checkpoint(process, tmp_path)
+    (worker,) = list_workers(process)
+    os.kill(worker, number)
+    _, error = process.communicate(timeout=15)
+    assert process.returncode == 4
+    expected = "process 1 was killed by signal 9" if number == signal.SIGKILL else "does not respond"
+    assert expected in error
+    assert "resume with: train resume run" in error
+    assert "Traceback" not in error
+    assert not Path(f"/proc/{worker}").exists()
+    step = checkpoint.load_newest(tmp_path / "run")["position"]["step"]
+    resumed = commands.start("resume", "run", "devices=1", cwd=tmp_path)
+    time.sleep(0.1)
+    while checkpoint.load_newest(tmp_path / "run")["position"]["step"] <= step:
+        assert resumed.poll() is None, resumed.communicate()
+        time.sleep(0.1)
+    resumed.kill()
+    resumed.communicate()
+
+
+@pytest.mark.slow
+def test_a_signal_stops_all_processes_at_one_step(tmp_path: Path) -> None:
+    process = commands.start(*LONG, "devices=2", cwd=tmp_path)
+    wait_for_checkpoint(process, tmp_path)
+    (worker,) = list_workers(process)
+    os.kill(worker, signal.SIGTERM)  # process 0 learns of it
+    _, error = process.communicate(timeout=15)
+    assert process.returncode == 128 + signal.SIGTERM, error
+    assert "stopped by SIGTERM; resume with: train resume run" in error
+    assert run_dir.read_results(tmp_path / "run")["status"] == "interrupted"
+
+
+PLUGIN = """
+import os
+from trainer import Callback
+
+class Fails(Callback):
+    def on_step_end(self, trainer, metrics):
+        if os.environ.get("RANK") == "1" and trainer.step == 3:
+            raise RuntimeError("out of order")
+"""
+
+
+@pytest.mark.slow
+def test_the_error_of_another_process_is_told_with_its_number(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(PLUGIN)
+    words = (*SHORT, "devices=2", "save_every=0", "plugins=[own]", "+callbacks.fails._target_=own.Fails")
+    done = commands.train(*words, cwd=tmp_path)
+    assert done.returncode == 4
+    assert "process 1 has failed" in done.stderr
+    assert "out of order" in done.stderr
+    assert run_dir.read_results(tmp_path / "run")["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("devices=3", "shards=4"), "devices must be one of 1, 2, 4"),
+        (("devices=0",), "devices: 0 given"),
+        (("devices=two",), "devices: 'two' given"),
+        (("devices=2", "device=cuda:1"), "device: cuda:1 cannot be used by 2 processes"),
+        (("devices=2", "shards=4", "exact=false"), "with exact=false each process has one part"),
+        (("device=2",), "device: 2 given"),
+    ],
+    ids=str,
+)
+def test_numbers_of_processes_and_shards_are_checked(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        trainer.compose([*SHORT, *words])
+
+
+def test_only_shards_are_part_of_the_identity_of_a_run() -> None:
+    one, two, shards, four = (
+        trainer.compose([*SHORT, *words]) for words in ((), ("devices=2",), ("shards=2",), ("shards=4", "devices=2"))
+    )
+    assert two.config_hash == shards.config_hash
+    assert len({one.config_hash, two.config_hash, four.config_hash}) == 3
+    assert one.config_hash == trainer.compose([*SHORT, "shards=1", "devices=1"]).config_hash
+    assert two.settings.shards == 2

@@ -1,0 +1,82 @@
+"""Keys of data parallel training: ``devices``, ``shards`` and ``exact``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+IDENTITY_KEYS = ("shards", "exact")
+"""Keys that affect training, but only with several shards."""
+
+
+def count_launched_processes() -> int:
+    """Return how many processes torchrun, or a launcher with its environment variables, has started; 1 without one."""
+    size = os.environ.get("WORLD_SIZE", "") if "RANK" in os.environ else ""
+    return int(size) if size.isdecimal() and int(size) else 1
+
+
+def count_processes(tree: Mapping[str, Any]) -> int:
+    """Return the number of processes of a run: those that torchrun has started, or else ``devices``.
+
+    Args:
+        tree: Resolved configuration; ``devices=auto`` counts the CUDA devices.
+    """
+    launched = count_launched_processes()
+    if launched > 1:
+        return launched
+    devices = tree.get("devices")
+    if devices != "auto":
+        return devices or 1
+    if tree.get("device") not in ("auto", "cuda"):
+        return 1
+    import torch  # only here: a configuration is checked without torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def find_parallel_problems(tree: Mapping[str, Any]) -> list[str]:
+    """Return the problems of these keys with each other, each of which has been checked on its own.
+
+    Args:
+        tree: Resolved configuration.
+    """
+    devices, device = tree.get("devices"), str(tree.get("device"))
+    size, launched = count_processes(tree), count_launched_processes()
+    shards = tree.get("shards") or size
+    problems = []
+    if launched > 1 and isinstance(devices, int) and devices != launched:
+        problems.append(f"devices: {devices} given, but torchrun has started {launched} processes; leave it out")
+    if size > 1 and device not in ("auto", "cpu", "cuda"):
+        problems.append(f"device: {device} cannot be used by {size} processes; it must be auto, cpu or cuda")
+    if shards % size:
+        divisors = [str(number) for number in range(1, shards + 1) if not shards % number]
+        problems.append(
+            f"shards: {shards} parts of a batch cannot be shared equally by {size} processes; with shards={shards},"
+            f" devices must be one of {', '.join(divisors)}"
+        )
+    elif shards != size and not tree.get("exact", True):
+        problems.append(f"shards: with exact=false each process has one part; {size} processes, shards={shards} given")
+    return problems
+
+
+def with_resolved_shards(tree: Mapping[str, Any], resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration with the number of shards, so that another number of processes can resume the run.
+
+    Args:
+        tree: Configuration as it is saved, or resolved.
+        resolved: The same with all interpolations resolved.
+    """
+    size = count_processes(resolved)
+    return {**tree, "shards": size} if size > 1 and resolved.get("shards") is None else dict(tree)
+
+
+def select_identity(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration that identifies a run: one shard counts as none, as in runs without these keys.
+
+    Args:
+        tree: Resolved configuration.
+    """
+    if (tree.get("shards") or 1) == 1:
+        return {key: value for key, value in tree.items() if key not in IDENTITY_KEYS}
+    return dict(tree)

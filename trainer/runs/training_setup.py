@@ -1,0 +1,125 @@
+"""Setup of the training of a run, the same in each of its processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.config.run_config import Config
+from trainer.core import rng
+from trainer.core.dataset import Dataset
+from trainer.core.metric import Metric
+from trainer.core.task import Task
+from trainer.engine import dataset_loading, device, factory, sanity_check
+from trainer.engine.callbacks import Callback
+from trainer.engine.data_parallel import DataParallel
+from trainer.engine.dataloader import Loader
+from trainer.engine.early_stopping import EarlyStopping
+from trainer.engine.monitor import select_monitor
+from trainer.engine.process_group import ProcessGroup
+from trainer.engine.strategy import SingleDevice, Strategy
+from trainer.engine.trainer import Trainer
+from trainer.engine.weight_source import WeightSource
+from trainer.runs import fid_feature_network, initial_weights
+
+
+@dataclass
+class TrainingObjects:
+    """Objects that a trainer is made of.
+
+    Args:
+        config: Configuration of the run.
+        data: The data set.
+        task: The task, on its device.
+        loaders: Loaders of the splits, by name.
+        monitor: Monitored metric.
+        reported: Names of the metrics that the task reports.
+        threads: Number of CPU threads.
+        process_group: Processes that train together.
+    """
+
+    config: Config
+    data: Dataset
+    task: Task
+    loaders: dict[str, Loader]
+    monitor: Metric
+    reported: Sequence[str]
+    threads: int
+    process_group: ProcessGroup
+
+    def make_trainer(self, callbacks: Sequence[Callback]) -> Trainer:
+        """Build the trainer, with optimizers and schedules."""
+        settings, train = self.config.settings, self.loaders["train"]
+        param_groups = factory.make_param_groups(self.config.tree, settings, self.task, train)
+        strategy = _make_strategy(self.process_group, settings.shards or self.process_group.size)
+        return Trainer(self.task, param_groups, train, self.loaders["val"], settings, callbacks, strategy)
+
+    def make_early_stopping(self) -> list[Callback]:
+        """Build the callback of early stopping, if there is one."""
+        patience = self.config.settings.patience
+        return [] if patience is None else [EarlyStopping(patience)]
+
+
+def build_training(
+    config: Config,
+    state: Mapping[str, Any] | None,
+    process_group: ProcessGroup,
+    train: Callable[[Config, Path], object],
+    announce: Callable[[Sequence[str]], None],
+) -> TrainingObjects:
+    """Build data set, task and loaders, and set device and threads of this process.
+
+    Args:
+        config: Configuration of the run.
+        state: Last state of the run to resume; None for a new run.
+        process_group: Processes that train together.
+        train: Trains a nested run, the feature network of sample metrics, if the task needs one.
+        announce: Prints lines about the initial weights.
+    """
+    settings = config.settings
+    select = device.select_device if state is None else device.select_available_device
+    target_device = device.select_process_device(select(settings.device), process_group)
+    torch.set_num_threads(1)
+    device.keep_freed_memory()
+    source = initial_weights.load_source(config) if state is None else None
+    if not process_group.is_main:
+        process_group.broadcast_object(None)  # process 0 downloads files and trains nested runs first
+    data = _load_data(config, state, source)
+    fid_feature_network.attach_feature_extractor(config, data, train)
+    if process_group.is_main:
+        process_group.broadcast_object(None)
+    # After loading the data: its imports may draw random numbers, once per process.
+    rng.seed_everything(settings.seed)
+    task = _make_task(config, data, target_device, state and state["run_metadata"].get("architecture"))
+    announce([] if source is None else initial_weights.initialize_task(task, config, data, source))
+    loaders = factory.make_loaders(config.tree, data, settings, target_device)
+    reported = sanity_check.run_sanity_check(task, loaders["train"], config.tree["model"], settings.precision)
+    monitor = select_monitor(task, settings.monitor, reported)
+    batch = sanity_check.make_small_batch(loaders["train"])
+    chosen = settings.threads or device.choose_threads(task, batch, process_group.local_size)
+    threads = process_group.broadcast_object(state["run_metadata"]["threads"] if state else chosen)
+    torch.set_num_threads(threads)
+    return TrainingObjects(config, data, task, loaders, monitor, reported, threads, process_group)
+
+
+def _load_data(config: Config, state: Mapping[str, Any] | None, source: WeightSource | None) -> Dataset:
+    if state is None:
+        return initial_weights.load_dataset(config, source)
+    return dataset_loading.reload_dataset(config, state["data"])
+
+
+def _make_task(
+    config: Config, data: Dataset, target_device: torch.device, architecture: Mapping[str, str] | None
+) -> Task:
+    with device.explain_model_memory():
+        task = factory.make_task(config.tree, data, config.names, architecture).to(target_device)
+    task.validate_decision_targets(data.val.get_targets())
+    return task
+
+
+def _make_strategy(process_group: ProcessGroup, num_shards: int) -> Strategy[Any]:
+    return SingleDevice() if num_shards == 1 else DataParallel(process_group, num_shards)
