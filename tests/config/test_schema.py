@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ import torch
 from tests.helpers.commands import SMALL
 from tests.helpers.in_process import read_metrics, run
 from tests.helpers.lab import lab
-from tests.helpers.tiny import losses_of
+from tests.helpers.tiny import defaults, losses_of
 from trainer.config import compose
 from trainer.config.schema import Settings
 from trainer.engine import dataset_loading, factory
 from trainer.inference import evaluate
 from trainer.runs import run_overrides, saved_run, train
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import ConfigError, SystemFault
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
@@ -44,6 +44,10 @@ CHANGES: dict[str, tuple[str, str]] = {
     "freeze": ("freeze=['head.*']", "metrics"),
     "monitor": ("monitor=nll", "monitor"),
     "val_every": ("val_every=2", "metrics"),
+    "shards": ("shards=2", "metrics"),
+    "devices": ("devices=2", "elsewhere"),
+    "exact": ("exact=false", "elsewhere"),
+    "process_timeout": ("process_timeout=7", "elsewhere"),
     "threads": ("threads=2", "threads"),
     "device": ("device=gpu", "refused: 'gpu' given; it must be one of auto, cpu, cuda, mps"),
     "data_dir": ("data_dir=/nope", "elsewhere"),
@@ -104,6 +108,33 @@ def test_grad_clip_mode_changes_the_metrics() -> None:
 def test_patience_stops_a_run_without_improvement() -> None:
     result = run("optimizer.lr=1e-12", "epochs=9", "patience=2")
     assert (result.epochs, result.best_epoch) == (3, 1)
+
+
+def test_devices_and_process_timeout_start_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainer.runs import process_groups
+
+    calls = []
+
+    def start(*arguments: object) -> None:
+        calls.append(arguments)
+        raise SystemFault("enough")
+
+    monkeypatch.setattr(process_groups, "start_worker", start)
+    with pytest.raises(SystemFault, match="enough"):
+        run("devices=2", "process_timeout=7")
+    rank, size, _, timeout = calls[0]
+    assert (rank, size, timeout) == (1, 2, 7)
+
+
+def test_exact_selects_the_strategy() -> None:
+    from trainer.engine.process_group import SingleProcess
+    from trainer.engine.strategy_factory import make_strategy
+
+    found = [
+        type(make_strategy(replace(defaults(), **options), SingleProcess())).__name__
+        for options in ({}, {"exact": False}, {"shards": 2}, {"shards": 2, "exact": False})
+    ]
+    assert found == ["SingleDevice", "SingleDevice", "DataParallel", "OverlappedDataParallel"]
 
 
 @pytest.mark.slow

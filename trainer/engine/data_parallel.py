@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.core.batch import Batch
 from trainer.engine.buffer_changes import BufferChanges
 from trainer.engine.dataloader import Loader
 from trainer.engine.process_group import ProcessGroup
@@ -65,19 +64,28 @@ class DataParallel(Strategy[ShardedBatch]):
 
     def compute_gradient(self, trainer: Trainer, group: ParamGroup, batches: Sequence[ShardedBatch]) -> Tensor:
         weights = self._compute_weights(trainer.task, batches)
+        self._buffers.save()
 
         def compute_shard(shard: int) -> Tensor:
-            parts = [(batch.parts[shard], weights[i, shard]) for i, batch in enumerate(batches) if shard in batch.parts]
-            return self._compute_shard(trainer, group, parts, shard)
+            group.params.zero_grad()
+            rest = self._backward_shard(trainer, group, batches, weights[:, shard], shard)
+            return torch.cat((group.params.grad, rest))
 
-        self._buffers.save()
         own_sums = [sum_tree(node, compute_shard, {}) for node in self._nodes_by_rank[self.process_group.rank]]
         total = self._sum_processes(own_sums)
-        loss: Tensor
-        gradient, loss, changes = total.split([group.params.grad.numel(), 1, self._buffers.numel])
-        group.params.grad.copy_(gradient)
-        self._buffers.apply(changes / max(batch.num_parts for batch in batches))
-        return loss.squeeze(0)
+        size = group.params.grad.numel()
+        group.params.grad.copy_(total[:size])
+        return self._apply_rest(total[size:], batches)
+
+    def _apply_rest(self, rest: Tensor, batches: Sequence[ShardedBatch]) -> Tensor:
+        """Change the buffers by the mean over the shards, and return the loss.
+
+        Args:
+            rest: Sum over the shards of the loss and of the changes of buffers (1 + D,).
+            batches: Batches of the step.
+        """
+        self._buffers.apply(rest[1:] / max(batch.num_parts for batch in batches))
+        return rest[0].clone()
 
     def _compute_weights(self, task: Task, batches: Sequence[ShardedBatch]) -> Tensor:
         """Return the share (A, S) of each shard of A batches in the terms of the loss; 0 for other processes."""
@@ -89,17 +97,34 @@ class DataParallel(Strategy[ShardedBatch]):
         total = self.process_group.all_gather(terms).sum(0).sum()
         return terms / (total + (total == 0))
 
-    def _compute_shard(
-        self, trainer: Trainer, group: ParamGroup, parts: Sequence[tuple[Batch, Tensor]], shard: int
+    def _backward_shard(
+        self,
+        trainer: Trainer,
+        group: ParamGroup,
+        batches: Sequence[ShardedBatch],
+        weights: Tensor,
+        shard: int,
+        before_last: Callable[[], None] | None = None,
     ) -> Tensor:
-        """Return gradient, loss and changes of buffers of a shard as one vector."""
-        group.params.zero_grad()
+        """Add the gradient of a shard to ``group.params.grad``; return its loss and changes of buffers (1 + D,).
+
+        Args:
+            trainer: The trainer.
+            group: Parameter group to update.
+            batches: Batches of the step.
+            weights: Weight (A,) of the loss of the shard in each of them.
+            shard: The shard.
+            before_last: Called before the backward pass of the last batch that has rows of this shard.
+        """
         loss = group.params.grad.new_zeros(1)
+        parts = [(batch.parts[shard], weights[i]) for i, batch in enumerate(batches) if shard in batch.parts]
         self._buffers.restore()
         with rng.fork_rng(self._hash_seed(trainer, group, shard), trainer.device):
-            for part, weight in parts:
+            for number, (part, weight) in enumerate(parts, start=1):
+                if number == len(parts) and before_last is not None:
+                    before_last()
                 loss += backward_weighted(trainer, group, part, weight)
-        return torch.cat((group.params.grad, loss, self._buffers.compute(loss)))
+        return torch.cat((loss, self._buffers.compute(loss)))
 
     def _hash_seed(self, trainer: Trainer, group: ParamGroup, shard: int) -> int:
         """Return the seed of the random numbers of a shard in the next update of a group."""

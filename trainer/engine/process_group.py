@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -13,6 +13,20 @@ from trainer.utils.errors import SystemFault
 
 class ProcessGroupError(SystemFault):
     """Another process has ended, or does not respond."""
+
+
+class Pending(Protocol):
+    """An exchange that is under way."""
+
+    def wait(self) -> object:
+        """Wait until it is complete."""
+
+
+class _Done:
+    """An exchange that needs no communication."""
+
+    def wait(self) -> None:
+        return
 
 
 class ProcessGroup(ABC):
@@ -42,6 +56,14 @@ class ProcessGroup(ABC):
         """Return the tensors (...) of all processes, which have one shape, stacked in their order (W, ...)."""
 
     @abstractmethod
+    def start_sum(self, values: Tensor) -> Pending:
+        """Start to replace a tensor by its sum over the processes, while this process goes on.
+
+        Args:
+            values: The tensor, which is complete after ``wait`` of the result.
+        """
+
+    @abstractmethod
     def all_gather_objects(self, value: Any) -> list[Any]:
         """Return the values of all processes in their order; tensors must be on the CPU."""
 
@@ -69,6 +91,9 @@ class SingleProcess(ProcessGroup):
 
     def all_gather(self, values: Tensor) -> Tensor:
         return values[None]
+
+    def start_sum(self, values: Tensor) -> Pending:
+        return _Done()
 
     def all_gather_objects(self, value: Any) -> list[Any]:
         return [value]

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from trainer.engine.process_group import ProcessGroup, ProcessGroupError
+from trainer.engine.process_group import Pending, ProcessGroup, ProcessGroupError
 
 
 class TorchProcessGroup(ProcessGroup):
@@ -48,6 +48,10 @@ class TorchProcessGroup(ProcessGroup):
             dist.all_gather(list(gathered.unbind()), values.contiguous())
         return gathered
 
+    def start_sum(self, values: Tensor) -> Pending:
+        with _explain_failure():
+            return _PendingWork(dist.all_reduce(values, async_op=True))
+
     def all_gather_objects(self, value: Any) -> list[Any]:
         values: list[Any] = [None] * self.size
         with _explain_failure():
@@ -72,6 +76,17 @@ class TorchProcessGroup(ProcessGroup):
 
     def close(self) -> None:
         dist.destroy_process_group()
+
+
+class _PendingWork:
+    """Exchange of torch.distributed whose failure is explained."""
+
+    def __init__(self, work: Any):
+        self._work = work
+
+    def wait(self) -> None:
+        with _explain_failure():
+            self._work.wait()
 
 
 @contextmanager

@@ -16,12 +16,11 @@ from trainer.core.metric import Metric
 from trainer.core.task import Task
 from trainer.engine import dataset_loading, device, factory, sanity_check
 from trainer.engine.callbacks import Callback
-from trainer.engine.data_parallel import DataParallel
 from trainer.engine.dataloader import Loader
 from trainer.engine.early_stopping import EarlyStopping
 from trainer.engine.monitor import select_monitor
 from trainer.engine.process_group import ProcessGroup
-from trainer.engine.strategy import SingleDevice, Strategy
+from trainer.engine.strategy_factory import make_strategy
 from trainer.engine.trainer import Trainer
 from trainer.engine.weight_source import WeightSource
 from trainer.runs import fid_feature_network, initial_weights
@@ -55,7 +54,7 @@ class TrainingObjects:
         """Build the trainer, with optimizers and schedules."""
         settings, train = self.config.settings, self.loaders["train"]
         param_groups = factory.make_param_groups(self.config.tree, settings, self.task, train)
-        strategy = _make_strategy(self.process_group, settings.shards or self.process_group.size)
+        strategy = make_strategy(settings, self.process_group)
         return Trainer(self.task, param_groups, train, self.loaders["val"], settings, callbacks, strategy)
 
     def make_early_stopping(self) -> list[Callback]:
@@ -119,7 +118,3 @@ def _make_task(
         task = factory.make_task(config.tree, data, config.names, architecture).to(target_device)
     task.validate_decision_targets(data.val.get_targets())
     return task
-
-
-def _make_strategy(process_group: ProcessGroup, num_shards: int) -> Strategy[Any]:
-    return SingleDevice() if num_shards == 1 else DataParallel(process_group, num_shards)

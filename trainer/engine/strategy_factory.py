@@ -1,0 +1,24 @@
+"""Selection of the strategy of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainer.config.schema import Settings
+from trainer.engine.data_parallel import DataParallel
+from trainer.engine.overlapped_data_parallel import OverlappedDataParallel
+from trainer.engine.process_group import ProcessGroup
+from trainer.engine.strategy import SingleDevice, Strategy
+
+
+def make_strategy(settings: Settings, process_group: ProcessGroup) -> Strategy[Any]:
+    """Return the strategy for a number of processes and shards.
+
+    Args:
+        settings: Global keys of the configuration: ``shards`` and ``exact``.
+        process_group: Processes that train together.
+    """
+    num_shards = settings.shards or process_group.size
+    if num_shards == 1:
+        return SingleDevice()
+    return DataParallel(process_group, num_shards) if settings.exact else OverlappedDataParallel(process_group)
