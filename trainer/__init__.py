@@ -222,11 +222,15 @@ def run(config: Config, *, quiet: bool = False) -> Result:
         quiet: Print nothing to the terminal.
 
     Raises:
-        ConfigError: The configuration does not fit the data, or another run is active in another thread.
+        ConfigError: The configuration does not fit the data, another run is active in another thread, or torchrun has
+            started this program: ``torchrun -m trainer`` trains one run, and ``devices`` starts processes by itself.
         TypeError: The argument is not a configuration.
     """
     _check_config(config)
+    from trainer.config import parallel_keys
     from trainer.core import rng
+
+    parallel_keys.check_not_launched()
 
     with rng.preserve_global_state():
         from trainer.engine import device  # here, because imports may draw random numbers

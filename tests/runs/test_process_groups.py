@@ -158,6 +158,26 @@ def test_numbers_of_processes_and_shards_are_checked(words: tuple[str, ...], mes
         trainer.compose([*SHORT, *words])
 
 
+def test_a_program_that_torchrun_starts_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = trainer.compose(SHORT)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert trainer.compose(SHORT).config_hash == config.config_hash  # nested runs do not depend on the launcher
+    with pytest.raises(ConfigError, match="torchrun starts the command alone"):
+        trainer.run(config)
+
+
+@pytest.mark.slow
+def test_other_processes_use_the_feature_network_of_the_first_one(tmp_path: Path) -> None:
+    words = (
+        *("model=vae", "data=digits", "data.size=8", "model.hidden=[8]", "task.classifier=auto", "task.samples=50"),
+        *("max_steps=5", "val_every=1", "draw=false", "threads=1", "hydra.run.dir=run", "optimizer.lr=1e-3"),
+    )
+    done = commands.train(*words, "devices=2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert run_dir.read_results(tmp_path / "run")["test"].keys() >= {"frechet", "elbo"}, done.stdout
+
+
 def test_only_shards_are_part_of_the_identity_of_a_run() -> None:
     one, two, shards, four = (
         trainer.compose([*SHORT, *words]) for words in ((), ("devices=2",), ("shards=2",), ("shards=4", "devices=2"))

@@ -130,16 +130,22 @@ def check_working_dir() -> None:
 
 
 def compose_and_run(arguments: Sequence[str]) -> int:
-    """Train one run, run a sweep, or let Hydra handle its own flags."""
+    """Train one run, run a sweep, or let Hydra handle its own flags.
+
+    Raises:
+        ConfigError: The command line is invalid.
+    """
     with pause_gc():
         from trainer.config import compose, hydra_sweep
         from trainer.config.overrides import quote_letters
 
     words, config_dirs, flags = argv.split_args(arguments)
-    overrides = [quote_letters(word) for word in words]
+    overrides = parallel_keys.with_launched_processes([quote_letters(word) for word in words])
     if "--version" in flags:
         return print_version()
     is_sweep = "--multirun" in flags
+    if is_sweep and parallel_keys.count_launched_processes() > 1:
+        raise ConfigError("-m: torchrun starts the processes of a single run; devices=2 gives each job of a sweep two")
     if flags & argv.HYDRA_FLAGS or any(text.startswith(("hydra/sweeper=", "hydra/launcher=")) for text in overrides):
         from trainer.runs import sweep
 
@@ -191,7 +197,7 @@ def resume_run(arguments: Sequence[str]) -> int:
     from trainer.cli import verb_args
     from trainer.runs import run_overrides
 
-    saved, rest = run_overrides.load_from_args("resume", arguments)
+    saved, rest = run_overrides.load_from_args("resume", parallel_keys.with_launched_processes(arguments))
     verb_args.parse_verb_args("resume", rest, {})
     with pause_gc(freeze=True):
         from trainer.runs import train

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from trainer.utils.errors import ConfigError
 
 IDENTITY_KEYS = ("shards", "exact")
 """Keys that affect training, but only with several shards."""
@@ -17,14 +19,11 @@ def count_launched_processes() -> int:
 
 
 def count_processes(tree: Mapping[str, Any]) -> int:
-    """Return the number of processes of a run: those that torchrun has started, or else ``devices``.
+    """Return the number of processes of a run.
 
     Args:
         tree: Resolved configuration; ``devices=auto`` counts the CUDA devices.
     """
-    launched = count_launched_processes()
-    if launched > 1:
-        return launched
     devices = tree.get("devices")
     if devices != "auto":
         return devices or 1
@@ -41,12 +40,9 @@ def find_parallel_problems(tree: Mapping[str, Any]) -> list[str]:
     Args:
         tree: Resolved configuration.
     """
-    devices, device = tree.get("devices"), str(tree.get("device"))
-    size, launched = count_processes(tree), count_launched_processes()
+    device, size = str(tree.get("device")), count_processes(tree)
     shards = tree.get("shards") or size
     problems = []
-    if launched > 1 and isinstance(devices, int) and devices != launched:
-        problems.append(f"devices: {devices} given, but torchrun has started {launched} processes; leave it out")
     if size > 1 and device not in ("auto", "cpu", "cuda"):
         problems.append(f"device: {device} cannot be used by {size} processes; it must be auto, cpu or cuda")
     if shards % size:
@@ -58,6 +54,32 @@ def find_parallel_problems(tree: Mapping[str, Any]) -> list[str]:
     elif shards != size and not tree.get("exact", True):
         problems.append(f"shards: with exact=false each process has one part; {size} processes, shards={shards} given")
     return problems
+
+
+def with_launched_processes(words: Sequence[str]) -> list[str]:
+    """Return a command line with the number of processes that torchrun has started, if it has.
+
+    Args:
+        words: Overrides of the command line.
+
+    Raises:
+        ConfigError: They name another number.
+    """
+    launched = count_launched_processes()
+    given = [word.partition("=")[2] for word in words if word.startswith("devices=")]
+    if launched == 1:
+        return [*words]
+    if given and given[-1] not in (str(launched), "auto", "null"):
+        raise ConfigError(f"devices: {given[-1]} given, but torchrun has started {launched} processes; leave it out")
+    return [*(word for word in words if not word.startswith("devices=")), f"devices={launched}"]
+
+
+def check_not_launched() -> None:
+    """Raise ConfigError if torchrun has started this program, which is not the command ``train``."""
+    if count_launched_processes() > 1:
+        raise ConfigError(
+            "devices: torchrun starts the command alone (-m trainer); in a program, set devices=N instead"
+        )
 
 
 def with_resolved_shards(tree: Mapping[str, Any], resolved: Mapping[str, Any]) -> dict[str, Any]:

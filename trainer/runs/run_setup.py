@@ -87,6 +87,7 @@ def build_components(
         if _has_changed(state, dataset_state):
             # With allow_changed_data the run continues on the current data, so that the best weights belong to it.
             checkpoints.save_best(consistency.load_best(path))
+    reporter.announce_lines(training.describe_processes())
     sizes = {name: loader.split.count_examples() for name, loader in loaders.items()}
     reporter.announce_start(trainer, result, sizes, data.info.file_summary, data.info.baseline_rule)
     return RunComponents(trainer, loaders, snapshots, checkpoints, loggers)

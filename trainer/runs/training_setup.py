@@ -24,6 +24,7 @@ from trainer.engine.strategy_factory import make_strategy
 from trainer.engine.trainer import Trainer
 from trainer.engine.weight_source import WeightSource
 from trainer.runs import fid_feature_network, initial_weights
+from trainer.utils.text import format_count
 
 
 @dataclass
@@ -56,6 +57,18 @@ class TrainingObjects:
         param_groups = factory.make_param_groups(self.config.tree, settings, self.task, train)
         strategy = make_strategy(settings, self.process_group)
         return Trainer(self.task, param_groups, train, self.loaders["val"], settings, callbacks, strategy)
+
+    def describe_processes(self) -> list[str]:
+        """Return lines about the processes that train together and the parts of a batch; none for one process."""
+        size, shards = self.process_group.size, self.config.settings.shards or self.process_group.size
+        if shards == 1:
+            return []
+        parts = "" if shards == size else f", {shards} shards"
+        processes = "1 process" if size == 1 else f"{size} processes"
+        lines = [f"{processes}{parts}, {format_count(self.threads, 'thread')} each"]
+        if size > 1 and len(self.loaders["train"].split) == 1:
+            lines.append("devices: a batch is one whole graph, which one process computes while the others wait")
+        return lines
 
     def make_early_stopping(self) -> list[Callback]:
         """Build the callback of early stopping, if there is one."""

@@ -44,28 +44,27 @@ def _run() -> int:
     if store is not None:
         signals.end_with_parent(os.getppid(), signal.SIGKILL)  # there is nothing to save
     timeout = float(os.environ.get(TIMEOUT_VARIABLE, process_groups.DEFAULT_TIMEOUT))
-    with signals.capture_signals() as flag:
-        flag.defer_stop()
-        try:
-            group = process_groups.join_process_group(
-                rank, size, dist.FileStore(store, size) if store else None, timeout
-            )
-            run = group.broadcast_object(None)
-            if run is not None:  # else there is nothing to train
-                config, path, state = run
+    try:
+        # Until there is something to train, signals end this process at once, also within a call that waits.
+        group = process_groups.join_process_group(rank, size, dist.FileStore(store, size) if store else None, timeout)
+        run = group.broadcast_object(None)
+        if run is not None:
+            config, path, state = run
+            with signals.capture_signals() as flag:
+                flag.defer_stop()
                 _train(config, path, state, group, flag)
-            group.wait_for_main()
-        except (Interrupted, NonFiniteError) as error:
-            group.wait_for_main()
-            return error.exit_code
-        except ProcessGroupError as error:
-            return error.exit_code
-        except UserError as error:
-            print(f"process {rank}: {error}", file=sys.stderr)
-            return error.exit_code
-        except Exception:
-            print(f"process {rank}: {traceback.format_exc()}", file=sys.stderr)
-            return 1
+        group.wait_for_main()
+    except (Interrupted, NonFiniteError) as error:
+        group.wait_for_main()
+        return error.exit_code
+    except ProcessGroupError as error:
+        return error.exit_code
+    except UserError as error:
+        print(f"process {rank}: {error}", file=sys.stderr)
+        return error.exit_code
+    except Exception:
+        print(f"process {rank}: {traceback.format_exc()}", file=sys.stderr)
+        return 1
     return 0
 
 
