@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from trainer.utils.errors import SystemFault
@@ -56,6 +58,10 @@ class ProcessGroup(ABC):
         """Return the tensors (...) of all processes, which have one shape, stacked in their order (W, ...)."""
 
     @abstractmethod
+    def gather(self, values: Tensor) -> Tensor | None:
+        """Return the tensors (...) of all processes (W, ...) in process 0; None in the others."""
+
+    @abstractmethod
     def start_sum(self, values: Tensor) -> Pending:
         """Start to replace a tensor by its sum over the processes, while this process goes on.
 
@@ -75,6 +81,15 @@ class ProcessGroup(ABC):
     def broadcast_object(self, value: Any) -> Any:
         """Return the value of process 0; other processes pass anything."""
 
+    def broadcast_state(self, state: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        """Return the state of a trainer in process 0, with tensors on the CPU; other processes pass anything."""
+        if self.size == 1:
+            return None if state is None else dict(state)
+        buffer = io.BytesIO()
+        torch.save(state if self.is_main else None, buffer)  # pickle does not know all types of tensors
+        received = io.BytesIO(self.broadcast_object(buffer.getvalue()))
+        return torch.load(received, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+
     @abstractmethod
     def wait_for_main(self) -> None:
         """Wait until process 0 has left: a process that leaves earlier may cut off the last exchange."""
@@ -90,6 +105,9 @@ class SingleProcess(ProcessGroup):
     rank, size, local_rank, local_size = 0, 1, 0, 1
 
     def all_gather(self, values: Tensor) -> Tensor:
+        return values[None]
+
+    def gather(self, values: Tensor) -> Tensor:
         return values[None]
 
     def start_sum(self, values: Tensor) -> Pending:

@@ -48,6 +48,12 @@ class TorchProcessGroup(ProcessGroup):
             dist.all_gather(list(gathered.unbind()), values.contiguous())
         return gathered
 
+    def gather(self, values: Tensor) -> Tensor | None:
+        gathered = values.new_empty(self.size, *values.shape) if self.is_main else None
+        with _explain_failure():
+            dist.gather(values.contiguous(), None if gathered is None else list(gathered.unbind()))
+        return gathered
+
     def start_sum(self, values: Tensor) -> Pending:
         with _explain_failure():
             return _PendingWork(dist.all_reduce(values, async_op=True))

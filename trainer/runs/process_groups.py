@@ -63,7 +63,8 @@ def open_process_group(
                     if store is not None:
                         watch.wait_for_start(lambda: store.check(list_ready_keys(size)), max(timeout, START_SECONDS))
                     group = join_process_group(0, size, store, timeout)
-                    group.broadcast_object((config, path, state))
+                    group.broadcast_object((config, path))
+                    group.broadcast_state(state)
                     yield group
                     if not is_launched:
                         group.close()

@@ -49,7 +49,8 @@ def _run() -> int:
         group = process_groups.join_process_group(rank, size, dist.FileStore(store, size) if store else None, timeout)
         run = group.broadcast_object(None)
         if run is not None:
-            config, path, state = run
+            config, path = run
+            state = group.broadcast_state(None)
             with signals.capture_signals() as flag:
                 flag.defer_stop()
                 _train(config, path, state, group, flag)
