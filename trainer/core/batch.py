@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from trainer.core.device_copy import copy_to_device
 
 IGNORE_INDEX = -100
 """Target of a position that is ignored (padding, an unlabeled node): it has no loss and no score."""
@@ -48,8 +51,8 @@ class Batch:
         return self.target
 
     def to(self, device: torch.device) -> Batch:
-        """Return a copy of the batch on a device; copies from pinned memory are asynchronous."""
-        return self._map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
+        """Return a copy of the batch on a device; the host does not wait for a copy to CUDA."""
+        return self._map_tensors(partial(copy_to_device, device=device))
 
     def pin_memory(self) -> Batch:
         """Return a copy of the batch in page-locked memory; called by torch's DataLoader."""

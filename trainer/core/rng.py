@@ -151,14 +151,17 @@ def _seed_cuda(seed: int, device: torch.device) -> None:
 
 @contextmanager
 def preserve_generators() -> Iterator[None]:
-    """Restore the CPU generators of Python, numpy and torch on exit."""
+    """Restore the generators of Python, numpy and torch on exit, on the CPU and on all CUDA devices in use."""
     state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     try:
         yield
     finally:
         random.setstate(state[0])
         np.random.set_state(state[1])
         torch.set_rng_state(state[2])
+        if cuda_states is not None:
+            torch.cuda.set_rng_state_all(cuda_states)
 
 
 def get_rng_state(device: torch.device) -> dict[str, object]:

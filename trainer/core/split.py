@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainer.core import label_maps, prediction
 from trainer.core.batch import IGNORE_INDEX, Batch
+from trainer.core.device_copy import copy_to_device
 from trainer.core.prediction import ChooseLabels, Prediction
 from trainer.core.prediction_columns import Column
 
@@ -160,7 +161,7 @@ class TensorSplit(Split):
         return TensorSplit({name: value.to(device) for name, value in self.inputs.items()}, target)
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
-        index = index.to(self._tensors()[0].device)
+        index = copy_to_device(index, self._tensors()[0].device)
         inputs = {name: value[index] for name, value in self.inputs.items()}
         target = None if self.target is None else self.target[index]
         return Batch(inputs, target, index)

@@ -135,6 +135,14 @@ class Trainer:
                 self.callbacks.on_step_end(self, self.step_metrics)
                 if not self.task.training:  # a callback has evaluated the task
                     self.task.train()
+        self.check_finite()
+
+    def check_finite(self) -> None:
+        """Wait for an accelerator, whose steps are checked together.
+
+        Raises:
+            NonFiniteError: A loss or gradient since the last check was not finite.
+        """
         try:
             self.nan_guard.check()
         except NonFiniteStepError:
@@ -240,7 +248,12 @@ class Trainer:
                 group.drop_ema()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that the rest of the run depends on, as tensors and plain values."""
+        """Return everything that the rest of the run depends on, as tensors and plain values.
+
+        Raises:
+            NonFiniteError: A loss or gradient was not finite; running statistics may hold it, although no weight does.
+        """
+        self.check_finite()
         return {
             "task": self.task.state_dict(),
             "param_groups": {name: group.state_dict() for name, group in self.param_groups.items()},

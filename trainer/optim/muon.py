@@ -56,7 +56,7 @@ class Muon(TorchOptimizer):
         adamw: Sequence[str] = (),
     ):
         Optimizer.__init__(self, params, lr, weight_decay, decay_norm_and_bias=True)
-        self.optimizers, self.slots = [], []
+        self.optimizers, self.slots, self._has_stepped = [], [], False
         adamw_names = set(find_matches("optimizer.adamw", adamw, params.names, params.former_names))
         matrices = {
             index for index, name in enumerate(params.names) if params.matrices[index] and name not in adamw_names

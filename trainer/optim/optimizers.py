@@ -36,6 +36,9 @@ class Optimizer(ABC):
 
     state_names: ClassVar[tuple[str, ...]] = ()
     has_momentum: bool = True
+    _step_supports_amp_scaling = True
+    """torch's gradient scaler then sets ``found_inf`` for a step, instead of reading it on the host in each step."""
+    found_inf: Tensor | None = None
 
     def __init__(self, params: FlatParameters, lr: float, weight_decay: float, decay_norm_and_bias: bool):
         self.params = params
@@ -60,6 +63,16 @@ class Optimizer(ABC):
             momentum: Momentum of the step; None for the configured one.
             found_inf: Scalar on the device, 1 to skip the step; None to never skip it.
         """
+
+    def merge_found_inf(self, found_inf: Tensor | None) -> Tensor | None:
+        """Return the scalar that skips a step if the caller or the gradient scaler has found a non-finite value.
+
+        Args:
+            found_inf: That of the caller; None if it has found none.
+        """
+        if found_inf is None or self.found_inf is None:
+            return self.found_inf if found_inf is None else found_inf
+        return torch.maximum(found_inf, self.found_inf)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of updates, and the running averages by parameter name."""
@@ -97,6 +110,7 @@ class _FusedOptimizer(Optimizer):
         """Make the kernel of one slice, given views of the vector and of its gradient."""
 
     def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
+        found_inf = self.merge_found_inf(found_inf)
         self.steps += 1
         for update, lr_scale in self._kernels:
             update(lr * lr_scale, momentum, found_inf)
@@ -257,7 +271,7 @@ class RMSprop(Optimizer):
         self.eps = eps
 
     def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
-        momentum = self.momentum if momentum is None else momentum
+        momentum, found_inf = self.momentum if momentum is None else momentum, self.merge_found_inf(found_inf)
         tensors = [self.steps, self.params.data, *self.averages.values()]
         saved = None if found_inf is None else [value.clone() for value in tensors]
         self.steps += 1

@@ -7,6 +7,7 @@ and those of plugins get the parameters.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +63,7 @@ class TorchOptimizer(Optimizer):
         super().__init__(params, 0.0, 0.0, decay_norm_and_bias=True)
         self.optimizers: list[torch.optim.Optimizer] = []
         self.slots: list[TorchSlot] = []
+        self._has_stepped = False
         if optimizer_class is torch.optim.Muon:
             check_all_matrices(params)
         is_elementwise = (
@@ -85,15 +87,17 @@ class TorchOptimizer(Optimizer):
         groups_with_options = [
             {"params": [t for t, _ in tensors], **defaults, **segment.options} for segment, tensors in groups
         ]
-        optimizer = optimizer_class(groups_with_options, **options)
+        device_options = choose_device_options(optimizer_class, self.params.data.device)
+        optimizer = optimizer_class(groups_with_options, **{**device_options, **options})
         self.optimizers.append(optimizer)
         for _, tensors in groups:
             for tensor, indices in tensors:
                 self.slots.append(TorchSlot(tensor, indices, are_slices, optimizer))
 
     def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
-        if found_inf is not None and not self._has_state() and bool(found_inf):
-            return  # without a state, the step could not be undone
+        found_inf = self.merge_found_inf(found_inf)
+        if found_inf is not None and not self._has_stepped and not self._has_state() and bool(found_inf):
+            return  # the first step, which creates the state, could not be undone
         tensors = [] if found_inf is None else [self.steps, self.params.data, *self._iter_state_tensors()]
         saved = None if found_inf is None else [value.clone() for value in tensors]
         self.steps += 1
@@ -102,6 +106,7 @@ class TorchOptimizer(Optimizer):
                 group["lr"] = lr * group["lr_scale"]
                 set_momentum(group, momentum)
             optimizer.step()
+        self._has_stepped = True
         restore_if_nonfinite(found_inf, tensors, saved)
 
     def _has_state(self) -> bool:
@@ -172,6 +177,18 @@ class TorchOptimizer(Optimizer):
             optimizer.state.clear()
             optimizer.load_state_dict(state)
         return example
+
+
+def choose_device_options(optimizer_class: type[torch.optim.Optimizer], device: torch.device) -> dict[str, Any]:
+    """Return the option that keeps step counts on a CUDA device, so that no step waits for the device.
+
+    Args:
+        optimizer_class: Class of the optimizer; those of plugins get no option.
+        device: Device of the parameters.
+    """
+    is_capturable = "capturable" in inspect.signature(optimizer_class).parameters
+    is_own = optimizer_class.__module__.startswith("torch.optim")
+    return {"capturable": True} if device.type == "cuda" and is_own and is_capturable else {}
 
 
 def _slice_groups(params: FlatParameters) -> list[SegmentTensors]:

@@ -112,7 +112,7 @@ class Ranking(ScoredTask):
             return {"rank": rank, "score": scores.gather(1, answer)[:, 0]}
         if known is not None:
             rows, columns = (known >= 0).nonzero(as_tuple=True)
-            scores = scores.index_put((rows, known[rows, columns]), scores.new_tensor(-math.inf))
+            scores = scores.index_put((rows, known[rows, columns]), scores.new_full((), -math.inf))
         best = scores.topk(min(top_k or DEFAULT_CANDIDATES, self.num_classes))
         return {"candidate": best.indices, "score": best.values}
 

@@ -182,7 +182,6 @@ class VectorQuantization(Generative):
 
     @torch.no_grad()
     def _plot_reconstructions(self, batch: Batch) -> Artifact:
-        reconstructions = self.denormalize(self.model(self.normalize(batch)))
-        return next(
-            self.render_preview("reconstructions", [("data", batch.inputs["x"]), ("reconstructed", reconstructions)])
-        )
+        reconstructions = self.denormalize(self.model(self.normalize(batch))).cpu()
+        rows = [("data", batch.inputs["x"].cpu()), ("reconstructed", reconstructions)]
+        return next(self.render_preview("reconstructions", rows))

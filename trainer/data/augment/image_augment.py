@@ -11,6 +11,7 @@ from torch import Tensor
 from trainer.core import rng
 from trainer.core.batch import Batch
 from trainer.core.dataset_info import DatasetInfo
+from trainer.core.device_copy import copy_to_device
 from trainer.core.types import Decay, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 from trainer.data.augment import image_ops
 from trainer.utils.errors import DataError
@@ -111,7 +112,7 @@ class ImageAugment(Augment):
 
     def __call__(self, batch: Batch, epoch: int) -> Batch:
         x, target = batch.inputs["x"], batch.target
-        index = batch.index.to(x.device)
+        index = copy_to_device(batch.index, x.device)
         draws = self._random_numbers(NUM_DRAWS, index, epoch, 0)
         if self.transform:
             x, target = self._apply_geometry(x, target, draws)
@@ -127,7 +128,7 @@ class ImageAugment(Augment):
         self, x: Tensor, target: Tensor | None, draws: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
         grid = self.transform.sampling_grid(draws, *x.shape[-2:])
-        blank = None if self.blank is None else self.blank.to(x.device)
+        blank = None if self.blank is None else copy_to_device(self.blank, x.device)
         if target is not None and target.dim() == 3:
             blank_class = None if blank is None else float(self.info.image.blank_class)
             classes = image_ops.resample_images(target[:, None].to(x.dtype), grid, "nearest", blank_class)
@@ -138,7 +139,8 @@ class ImageAugment(Augment):
         """Mix the second half of a batch into the first."""
         rows = len(batch) // 2
         draws = self._random_numbers(NUM_MIX_DRAWS, batch.index[:rows], epoch, 1)
-        weight = self.beta_quantiles.to(batch.index.device)[(draws["share"] * NUM_BETA_QUANTILES).long()]  # (B, 1)
+        quantiles = copy_to_device(self.beta_quantiles, batch.index.device)
+        weight = quantiles[(draws["share"] * NUM_BETA_QUANTILES).long()]  # (B, 1)
         first, second = batch.inputs["x"].split(rows)
         if self.mix == "mixup":
             x = _blend(first, second, weight)

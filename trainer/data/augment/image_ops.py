@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainer.core.device_copy import create_on_device
 from trainer.utils.errors import DataError
 
 Draws = Mapping[str, Tensor]
@@ -56,9 +57,9 @@ class GeometricTransform:
             raise DataError(f"window: {self.window} pixels exceed images of {height} x {width}")
         angle = to_signed(draws["angle"]) * math.radians(self.rotate)
         sides = (width, height) if self.window is None else (self.window, self.window)
-        in_size, out_size = angle.new_tensor([width, height]), angle.new_tensor(sides)
+        in_size, out_size = (create_on_device(size, angle.dtype, angle.device) for size in ((width, height), sides))
         scale = (1 - self.crop * draws["area"]).sqrt()
-        flips = 1 - 2 * (draws["flip"] < 0.5 * in_size.new_tensor(self.flips)).float()
+        flips = 1 - 2 * (draws["flip"] < 0.5 * create_on_device(self.flips, angle.dtype, angle.device)).float()
         rotation = torch.stack((angle.cos(), -angle.sin(), angle.sin(), angle.cos()), -1).view(-1, 2, 2)
         linear = scale[..., None] * rotation * flips[:, None]
         center = (
@@ -139,7 +140,7 @@ def random_boxes(x: Tensor, area: Tensor, position: Tensor) -> tuple[Tensor, Ten
         area: Approximate area fraction, (B, 1).
         position: Uniform random numbers for the position, (B, 2).
     """
-    sides = area.new_tensor([x.shape[-1], x.shape[-2]])
+    sides = create_on_device((x.shape[-1], x.shape[-2]), area.dtype, area.device)
     length = (area.sqrt() * sides).round()  # (B, 2)
     start = to_integer(position, sides - length + 1)
     column_mask, row_mask = (

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainer.core.batch import Batch
 from trainer.core.class_sizes import class_sizes
+from trainer.core.device_copy import copy_to_device
 from trainer.core.prediction_columns import Column
 from trainer.core.split import FullBatchSplit, Split
 from trainer.data.splits.ragged import Ragged
@@ -157,12 +158,12 @@ class GraphsSplit(Split):
         sizes = self.sizes[index]
         edges = self.edges.select_rows(index)
         device = edges.values.device
-        first = (sizes.cumsum(0) - sizes).repeat_interleave(edges.lengths).to(device)
+        first = copy_to_device((sizes.cumsum(0) - sizes).repeat_interleave(edges.lengths), device)
         inputs = {name: part.select_rows(index).values for name, part in self.nodes.items()}
         inputs["edge_index"] = (edges.values + first[:, None]).t().contiguous()
         inputs |= {name: part.select_rows(index).values for name, part in self.edge_inputs.items()}
-        target = None if self.target is None else self.target[index.to(device)]
-        return Batch(inputs | {"sizes": sizes.to(device)}, target, index)
+        target = None if self.target is None else self.target[copy_to_device(index, device)]
+        return Batch(inputs | {"sizes": copy_to_device(sizes, device)}, target, index)
 
 
 class SplitWithSharedInputs(Split):

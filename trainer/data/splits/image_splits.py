@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import Batch
+from trainer.core.device_copy import copy_to_device
 from trainer.core.prediction import ChooseLabels, Prediction
 from trainer.core.preprocessing import Preprocessing
 from trainer.core.split import Split, TensorSplit
@@ -143,7 +144,7 @@ class RepeatedSplit(Split):
     def iter_batches(self, order: Sequence[Tensor], epoch: int) -> Iterator[Batch]:
         rows = [index % len(self.split) for index in order]
         for index, batch in zip(order, self.split.iter_batches(rows, epoch), strict=True):
-            yield replace(batch, index=index.to(batch.index.device))
+            yield replace(batch, index=copy_to_device(index, batch.index.device))
 
     def to_model_inputs(self, batch: Batch) -> Batch:
         return self.split.to_model_inputs(batch)

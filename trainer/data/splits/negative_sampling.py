@@ -9,6 +9,7 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.batch import Batch
+from trainer.core.device_copy import copy_to_device
 from trainer.core.split import Split, TensorSplit
 from trainer.utils.errors import DataError
 
@@ -101,7 +102,7 @@ class LinkSplit(Split):
         return 2 * len(self.links)
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
-        index = index.to(self.links.device)
+        index = copy_to_device(index, self.links.device)
         linked = index < len(self.links)
         links = self.links[index.clamp(max=len(self.links) - 1)]
         pairs = torch.where(linked[:, None], links, self.non_edges.draw(index, self.seed, epoch))

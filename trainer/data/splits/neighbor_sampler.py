@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.batch import Batch
+from trainer.core.device_copy import copy_to_device
 from trainer.core.split import FullBatchSplit, Split
 from trainer.utils.errors import DataError
 
@@ -80,7 +81,7 @@ class NeighborSplit(Split):
         return NeighborSplit(self.graph.to(device), self.num_neighbors, self.seed)
 
     def batch(self, index: Tensor, epoch: int) -> Batch:
-        rows = index.to(self.rows.device)
+        rows = copy_to_device(index, self.rows.device)
         batch_nodes = self.rows[rows]
         local_index = torch.full_like(self.starts, -1)  # index of each node in the batch
         local_index[batch_nodes] = torch.arange(len(batch_nodes), device=batch_nodes.device)

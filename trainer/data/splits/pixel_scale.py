@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainer.core.device_copy import copy_to_device
 from trainer.core.preprocessing import Preprocessing
 
 NUM_LEVELS = 256
@@ -76,4 +77,4 @@ class PixelScale:
         return self.black_level, ((NUM_LEVELS - 1 - self.mean) / self.std).flatten().tolist()
 
     def __call__(self, x: Tensor) -> Tensor:
-        return (x.float() - self.mean.to(x.device)) / self.std.to(x.device)
+        return (x.float() - copy_to_device(self.mean, x.device)) / copy_to_device(self.std, x.device)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX, Batch
+from trainer.core.device_copy import copy_to_device
 from trainer.core.split import Split
 from trainer.utils.errors import DataError
 
@@ -39,7 +40,8 @@ class Ragged:
         starts = (self.lengths.cumsum(0) - self.lengths)[index]
         lengths = self.lengths[index]
         offsets = torch.arange(int(lengths.sum())) - (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
-        return Ragged(self.values[starts.repeat_interleave(lengths) + offsets], lengths)
+        positions = copy_to_device(starts.repeat_interleave(lengths) + offsets, self.values.device)
+        return Ragged(self.values[positions], lengths)
 
 
 class RaggedSplit(Split):
@@ -111,8 +113,8 @@ class RaggedSplit(Split):
         if isinstance(target, Ragged):
             target = self._pad_rows("", target, index, IGNORE_INDEX)
         elif target is not None:
-            target = target[index.to(device)]
-        return Batch(inputs | {"lengths": self._lengths[index].to(device)}, target, index)
+            target = target[copy_to_device(index, device)]
+        return Batch(inputs | {"lengths": copy_to_device(self._lengths[index], device)}, target, index)
 
     def _pad_rows(self, name: str, part: Ragged, index: Tensor, filler: int) -> Tensor:
         """Gather rows as (B, longest, ...), padded with ``filler``."""
@@ -121,5 +123,6 @@ class RaggedSplit(Split):
         mask = steps < lengths[:, None]
         positions = (self._starts[name][index][:, None] + steps).where(mask, 0)
         device = part.values.device
-        rows = part.values[positions.to(device)]
-        return rows.masked_fill_(~mask.to(device).view(*mask.shape, *[1] * (rows.ndim - 2)), filler)
+        rows = part.values[copy_to_device(positions, device)]
+        is_padding = copy_to_device(~mask, device).view(*mask.shape, *[1] * (rows.ndim - 2))
+        return rows.masked_fill_(is_padding, filler)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.batch import Batch
+from trainer.core.device_copy import copy_to_device
 from trainer.core.split import Split
 from trainer.utils.errors import DataError
 
@@ -47,7 +48,7 @@ class TokenWindows(Split):
     def batch(self, index: Tensor, epoch: int) -> Batch:
         start = rng.hash_seed(epoch) % self._phases
         windows = self.tokens[start:].unfold(0, self.length + 1, self.length)
-        rows = windows[index.to(windows.device)]
+        rows = windows[copy_to_device(index, windows.device)]
         return Batch({"x": rows[:, :-1].long()}, rows[:, 1:].long(), index)
 
     def get_targets(self) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
+from trainer.core.device_copy import copy_to_device
 from trainer.core.split import Split, TensorSplit
 from trainer.data.splits.graph_batches import SplitWithSharedInputs
 from trainer.data.splits.ragged import Ragged
@@ -61,7 +62,8 @@ class TripleQuerySplit(Split):
         tails = self.tails.select_rows(self.query_index[index.cpu()])
         mask = torch.arange(int(tails.lengths.max())) < tails.lengths[:, None]
         known = torch.full(mask.shape, IGNORE_INDEX, device=tails.values.device)
-        known[mask.to(known.device)] = tails.values
+        # Positions instead of the mask, whose number of entries a device would have to tell the host.
+        known.view(-1)[copy_to_device(mask.view(-1).nonzero()[:, 0], known.device)] = tails.values
         batch.inputs["known"] = known
         return batch
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trainer.core.batch import Batch
 from trainer.core.dataset_info import TargetInfo
+from trainer.core.device_copy import copy_to_device
 from trainer.core.prediction_columns import Column
 from trainer.core.preprocessing import SPLITS
 from trainer.core.split import TensorSplit
@@ -83,7 +84,7 @@ class WindowSplit(TensorSplit):
     def batch(self, index: Tensor, epoch: int) -> Batch:
         if self.starts is None:
             return super().batch(index, epoch)
-        index = index.to(self.starts.device)
+        index = copy_to_device(index, self.starts.device)
         batch = super().batch(self.starts[index], epoch)
         inputs = {"x": interpolate_gaps(batch.inputs["x"])} if self.fill else batch.inputs
         return replace(batch, inputs=inputs, index=index)

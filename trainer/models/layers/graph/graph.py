@@ -67,7 +67,9 @@ class Graph:
         edge_attr: Tensor | None = None,
         dtype: torch.dtype = torch.float32,
     ):
-        if not torch.compiler.is_exporting():
+        # A check of training batches on an accelerator would synchronize; there the indexing kernels fail.
+        is_checked = edge_index.device.type == "cpu" or not torch.is_grad_enabled()
+        if is_checked and not torch.compiler.is_exporting():
             validate_edges(edge_index, edge_weight, nodes)
         if edge_attr is not None and edge_attr.shape[0] != edge_index.shape[1]:
             raise ValueError(f"edge_attr: features of {edge_attr.shape[0]} edges for {edge_index.shape[1]} edges")

@@ -54,7 +54,7 @@ def repeat_pattern(pattern: SparsePattern, count: int) -> SparsePattern:
         return SparsePattern.unsorted(repeated_rows, repeated_cols, (rows * count, cols * count))
 
     def repeat_pointers(index: Tensor) -> Tensor:
-        return torch.cat((repeat_with_offset(index[:-1], entries), index.new_tensor([entries * count])))
+        return torch.cat((repeat_with_offset(index[:-1], entries), index.new_full((1,), entries * count)))
 
     return SparsePattern(
         (rows * count, cols * count),

@@ -81,7 +81,11 @@ class SparsePattern:
 
 
 def _make_offsets(index: Tensor, groups: int) -> Tensor:
-    return F.pad(torch.bincount(index, minlength=groups).cumsum(0), (1, 0))
+    if index.device.type == "cpu":
+        counts = torch.bincount(index, minlength=groups)
+    else:  # bincount would synchronize, to find the size of its result
+        counts = index.new_zeros(groups).scatter_add(0, index, torch.ones_like(index))
+    return F.pad(counts.cumsum(0), (1, 0))
 
 
 class _SparseMatmul(torch.autograd.Function):
@@ -118,10 +122,13 @@ def _weighted_sums(dense: Tensor, index: Tensor, starts: Tensor, weights: Tensor
 
 def _sampled_dots(pattern: SparsePattern, left: Tensor, right: Tensor) -> Tensor:
     """Compute ``left[rows] . right[cols]`` per entry, (K,), without materializing (K, width) rows."""
+    dtype = left.dtype
+    if left.device.type != "cpu" and dtype.itemsize < 4:  # cuSPARSE has no such product in half precision
+        left, right = left.float(), right.float()
     zeros = torch.sparse_csr_tensor(
         pattern.rowptr, pattern.cols, left.new_zeros(len(pattern.cols)), pattern.shape, check_invariants=False
     )
-    return torch.sparse.sampled_addmm(zeros, left.contiguous(), right.contiguous().t(), beta=0.0).values()
+    return torch.sparse.sampled_addmm(zeros, left.contiguous(), right.contiguous().t(), beta=0.0).values().to(dtype)
 
 
 def sparse_matmul(pattern: SparsePattern, values: Tensor, dense: Tensor, by_col: Tensor | None = None) -> Tensor:
