@@ -35,6 +35,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     "channels_last": ("channels_last=true", "refused: only for images .*; data moons gives x"),
     "seed": ("seed=1", "val"),
     "precision": ("precision=bf16", "metrics"),
+    "deterministic": ("deterministic=true", "elsewhere"),
     "accumulate": ("accumulate=2", "steps"),
     "grad_clip": ("grad_clip=1e-3", "metrics"),
     "ema": ("ema=0.9", "metrics"),
@@ -147,6 +148,25 @@ def test_compile_compiles_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not functions
     run("compile=true")
     assert [function.__name__ for function in functions] == ["loss"]
+
+
+def test_deterministic_holds_for_the_run_and_keeps_the_bits_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainer.engine.trainer import Trainer
+
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    settings = []
+    fit = Trainer.fit
+
+    def record_settings(trainer: Trainer) -> None:
+        settings.append((torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic))
+        fit(trainer)
+
+    monkeypatch.setattr(Trainer, "fit", record_settings)
+    scores = [run(override).test for override in ("deterministic=false", "deterministic=true")]
+    assert settings == [(False, False), (True, True)]
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert not torch.backends.cudnn.deterministic
+    assert scores[0] == scores[1]
 
 
 @pytest.mark.slow

@@ -44,7 +44,7 @@ def test_a_layer_without_half_precision_raises_with_a_message(monkeypatch: pytes
     monkeypatch.setattr(made.task.model, "forward", raise_error)
     batch = sanity_check.make_small_batch(made.loaders["train"])
     with pytest.raises(ConfigError) as caught:
-        sanity_check._train_in_half_precision(made.task, batch, "fp16")
+        sanity_check._compute_gradients(made.task, batch, "fp16")
     assert str(caught.value) == (
         "precision: RNN cannot be trained in fp16 on cpu (could not create a primitive); use precision=32, or another"
         " device"

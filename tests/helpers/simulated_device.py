@@ -25,6 +25,13 @@ CPU_ARGUMENTS = {aten._pack_padded_sequence: 1, aten._pad_packed_sequence: 1}
 SCALAR_ARGUMENTS = {aten.fill_, aten.masked_fill, aten.masked_fill_, aten.index_put_, aten.index_put, aten.lerp_}
 """Operators that take a scalar tensor of the CPU although they are not elementwise."""
 
+UNORDERED = {
+    *(aten._adaptive_avg_pool2d_backward, aten.adaptive_max_pool2d_backward, aten.upsample_bicubic2d_backward),
+    *(aten.upsample_linear1d_backward, aten.reflection_pad1d_backward, aten.reflection_pad2d_backward),
+    *(aten.grid_sampler_2d_backward, aten.histc, aten.put_, aten.kthvalue, aten._ctc_loss_backward),
+}
+"""Operators without a deterministic kernel on CUDA, see ``torch.use_deterministic_algorithms``."""
+
 
 class DeviceGenerator(torch.Generator):
     """Generator that knows whether it is on the device, in place of ``torch.Generator``."""
@@ -133,6 +140,12 @@ def _storage_key(tensor: Tensor) -> int:
         return 0  # a wrapper of torch.func, whose operators arrive with the tensor inside
 
 
+def _is_unordered(packet: Any, args: tuple[Any, ...]) -> bool:
+    if packet in (aten.cumsum, aten.cumsum_):
+        return bool(args[0].is_floating_point())
+    return packet in UNORDERED or (packet is aten.nll_loss2d_forward and args[3] != 0)
+
+
 class Operators(TorchDispatchMode):
     """Checks the devices of the tensors of every operator."""
 
@@ -161,6 +174,9 @@ class Operators(TorchDispatchMode):
 
     def _check(self, func: Any, args: tuple[Any, ...], others: list[Tensor]) -> None:
         packet = func.overloadpacket
+        if torch.are_deterministic_algorithms_enabled() and _is_unordered(packet, args):
+            name = packet.__name__
+            raise RuntimeError(f"{name}_cuda does not have a deterministic implementation, but you set ...")
         if packet in WAITING:
             self.device.record_wait(f"{packet}")
         if packet in CPU_ARGUMENTS:

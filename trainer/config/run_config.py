@@ -23,6 +23,7 @@ RUNTIME_ONLY_KEYS = {
     "device",
     "devices",
     "process_timeout",
+    "deterministic",
     "threads",
     "num_workers",
     "worker_timeout",

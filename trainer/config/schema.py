@@ -43,6 +43,7 @@ class Settings:
     process_timeout: Seconds
     threads: ProcessCount | None
     precision: Literal[32, "bf16", "fp16"]
+    deterministic: bool
     compile: bool
     channels_last: bool
     init: Literal["default", "kaiming", "xavier", "orthogonal"]

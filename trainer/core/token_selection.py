@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.core import rng
+from trainer.core.ordered_sums import cumulative_sum
 
 TokenSelector = Callable[[Tensor], Tensor]
 """Function from scores (B, V) to the next tokens (B)."""
@@ -59,7 +60,7 @@ def make_row_sampler(
 
     def sample_token(scores: Tensor) -> Tensor:
         probs, tokens = _truncate_distribution(scores, temperature, top_k, top_p)
-        cumulative = probs.double().cumsum(-1)
+        cumulative = cumulative_sum(probs.double(), -1)
         threshold = rng.draw_uniform(keys, 1, seed, next(steps)).double() * cumulative[:, -1:]
         return tokens.gather(-1, torch.searchsorted(cumulative, threshold, right=True)).squeeze(-1)
 
@@ -74,7 +75,7 @@ def _truncate_distribution(
     if top_k is not None:
         logits[:, top_k:] = -torch.inf
     probs = logits.softmax(-1)
-    probs = probs.masked_fill(probs.cumsum(-1) - probs >= top_p, 0.0)
+    probs = probs.masked_fill(cumulative_sum(probs, -1) - probs >= top_p, 0.0)
     probs[:, 0] += probs[:, 0] == 0  # a top_p of 0 keeps the most likely token
     return probs, tokens
 
@@ -86,7 +87,7 @@ def select_by_noise(probs: Tensor, noise: Tensor) -> Tensor:
         probs: Probabilities (..., K).
         noise: Uniform noise (...) in [0, 1).
     """
-    return (probs.cumsum(-1) <= noise[..., None]).sum(-1).clamp(max=probs.shape[-1] - 1)
+    return (cumulative_sum(probs, -1) <= noise[..., None]).sum(-1).clamp(max=probs.shape[-1] - 1)
 
 
 def exclude_token(select_token: TokenSelector, token: int) -> TokenSelector:

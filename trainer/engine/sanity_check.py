@@ -12,6 +12,7 @@ import torch
 from trainer.core import rng
 from trainer.core.batch import Batch, ScoreAccumulator
 from trainer.core.task import Task
+from trainer.engine import determinism
 from trainer.engine.dataloader import Loader
 from trainer.engine.precision import autocast_context
 from trainer.utils.errors import ConfigError
@@ -53,8 +54,9 @@ def run_sanity_check(
         raise ConfigError(f"model: forward({arguments}) cannot take this data ({shapes}): {reason}") from error
     if len(batch) == 1:
         _train_on_one_row(task, batch)
-    if precision != 32:
-        _train_in_half_precision(task, batch, precision)
+    is_deterministic = task.progress.is_cuda and torch.are_deterministic_algorithms_enabled()
+    if precision != 32 or is_deterministic:
+        _compute_gradients(task, batch, precision)
     return tuple(scores)
 
 
@@ -81,8 +83,13 @@ def _train_on_one_row(task: Task, batch: Batch) -> None:
         task.load_state_dict(initial_state)
 
 
-def _train_in_half_precision(task: Task, batch: Batch, precision: int | str) -> None:
-    """Raise ConfigError if a layer of the model cannot be trained in a precision on this device."""
+def _compute_gradients(task: Task, batch: Batch, precision: int | str) -> None:
+    """Compute the gradients of a batch.
+
+    Raises:
+        ConfigError: A layer of the model cannot be trained in a precision on this device.
+        RuntimeError: An operation has no deterministic kernel, and only those are allowed.
+    """
     initial_state = {name: value.clone() for name, value in task.state_dict().items()}
     device = task.progress.device
     task.train()
@@ -94,6 +101,8 @@ def _train_in_half_precision(task: Task, batch: Batch, precision: int | str) -> 
                 trainable = [parameter for parameter in parameters if parameter.requires_grad]
                 torch.autograd.grad(loss, trainable, allow_unused=True)
     except RuntimeError as error:
+        if precision == 32 or determinism.find_missing_kernel(error) is not None:
+            raise
         reason = str(error).split(". ")[0].splitlines()[0]
         raise ConfigError(
             f"precision: {type(task.model).__name__} cannot be trained in {precision} on {device.type} ({reason}); use"

@@ -230,6 +230,7 @@ class Classification(ScoredTask):
         if self.class_weights is not None:
             return weighted_cross_entropy(logits, target, self.class_weights, self.label_smoothing)
         if not self.has_ignored_targets:
+            logits, target = masked_cross_entropy.flatten_maps(logits, target)
             return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
         return masked_cross_entropy.cross_entropy(logits, target, self.label_smoothing)
 

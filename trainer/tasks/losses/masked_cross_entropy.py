@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -19,6 +20,7 @@ def cross_entropy(logits: Tensor, target: Tensor, label_smoothing: float = 0.0) 
         target: Class indices (B, ...).
         label_smoothing: Probability mass that is spread uniformly over all classes.
     """
+    logits, target = flatten_maps(logits, target)
     total = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing, reduction="sum")
     return total / (target != IGNORE_INDEX).sum().clamp(min=1)
 
@@ -32,4 +34,20 @@ def sum_nll(logits: Tensor, target: Tensor) -> Tensor:
         logits: Logits (B, C, ...).
         target: Class indices (B, ...).
     """
+    logits, target = flatten_maps(logits, target)
     return to_double(F.cross_entropy(logits.float(), target, ignore_index=IGNORE_INDEX, reduction="sum"))
+
+
+def flatten_maps(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logits (K, C) and class indices (K,) if torch is set to deterministic algorithms, on CUDA.
+
+    The kernel that sums the loss of maps is not deterministic there; that of rows is.
+
+    Args:
+        logits: Logits (B, C, ...).
+        target: Class indices (B, ...); class probabilities (B, C, ...) are returned as they are.
+    """
+    is_affected = logits.is_cuda and logits.dim() > 2 and not target.is_floating_point()
+    if not is_affected or not torch.are_deterministic_algorithms_enabled():
+        return logits, target
+    return logits.movedim(1, -1).flatten(0, -2), target.flatten()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX
 from trainer.tasks.losses.class_weights import sum_target_weights
+from trainer.tasks.losses.masked_cross_entropy import flatten_maps
 
 
 def weighted_cross_entropy(
@@ -23,8 +24,7 @@ def weighted_cross_entropy(
         label_smoothing: Probability mass that is spread uniformly over all classes.
     """
     total = F.cross_entropy(
-        logits,
-        target,
+        *flatten_maps(logits, target),
         weight=class_weights.to(logits.dtype),
         ignore_index=IGNORE_INDEX,
         label_smoothing=label_smoothing,

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.core.ordered_sums import cumulative_sum
+
 DEAD_CODE_THRESHOLD = 0.1
 """Codes used less than this fraction of the mean usage are reset."""
 MIN_CODE_USAGE = 1e-9
@@ -92,7 +94,7 @@ class VectorQuantizer(nn.Module):
         Returns:
             Mask of the codes to reset (K,), and the row index for each code (K,).
         """
-        count, mass = len(self.ema_cluster_size), error.cumsum(0)
+        count, mass = len(self.ema_cluster_size), cumulative_sum(error, 0)
         # searchsorted accepts non-finite values, which are left to the NaN guard to report.
         index = torch.searchsorted(mass, mass[-1] * torch.rand(count, device=mass.device)).clamp(max=len(rows) - 1)
         # The candidate itself is excluded, since its error always falls to zero.
