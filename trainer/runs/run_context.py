@@ -13,6 +13,7 @@ from trainer.config import secret_masking
 from trainer.config.run_config import Config
 from trainer.engine import checkpoint, device
 from trainer.engine.config_errors import explain_errors
+from trainer.engine.determinism import deterministic_kernels
 from trainer.runs import run_dir, run_log, run_report
 from trainer.runs.results import Result
 from trainer.utils import signals
@@ -52,6 +53,8 @@ def open_run(
 def record_outcome(result: Result, config: Config, *, is_new: bool) -> Iterator[None]:
     """Record in the results how the block ends, and convert errors of the model and of memory to user errors.
 
+    With ``deterministic``, torch uses deterministic kernels alone within the block.
+
     Args:
         result: Result of the run.
         config: Configuration of the run.
@@ -63,7 +66,7 @@ def record_outcome(result: Result, config: Config, *, is_new: bool) -> Iterator[
     """
     path = Path(result.run_dir)
     try:
-        with explain_errors(config.tree, "model"):
+        with explain_errors(config.tree, "model"), deterministic_kernels(enabled=config.settings.deterministic):
             yield
     except Interrupted as error:
         record_stop(result, error, config)

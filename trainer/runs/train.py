@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from trainer.config import migrations, plugins, secret_masking
 from trainer.config.run_config import Config
 from trainer.core import rng
-from trainer.engine import checkpoint, dataset_loading, determinism, evaluation
+from trainer.engine import checkpoint, dataset_loading, evaluation
 from trainer.engine.config_errors import explain_errors
 from trainer.engine.dataloader import Loader
 from trainer.engine.trainer import Trainer
@@ -126,11 +126,7 @@ def execute_run(
         if state is not None and config.settings.allow_changed_data:  # the run continues on the current data
             config = dataset_loading.add_fingerprint(config)
             result.data_digest = config.data_digest
-        with (
-            record_outcome(result, config, is_new=state is None),
-            determinism.deterministic_kernels(enabled=config.settings.deterministic),
-            signals.prefer_interrupt(reporter.flag),
-        ):
+        with record_outcome(result, config, is_new=state is None), signals.prefer_interrupt(reporter.flag):
             if state is None:
                 saved = {migrations.KEY: migrations.FORMAT_VERSION} | secret_masking.mask_tree(config.raw)
                 atomic_write.write_text(path / run_dir.CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(saved)))
@@ -175,7 +171,6 @@ def complete_run(config: Config, path: Path, lock_wait: float = 0.0, *, quiet: b
     with (
         open_run(config, path, lock_wait, quiet=quiet) as reporter,
         record_outcome(result, config, is_new=False),
-        determinism.deterministic_kernels(enabled=config.settings.deterministic),
         signals.prefer_interrupt(reporter.flag),
     ):
         print_text(f"{path} is finished, but without {', '.join(missing)}; restoring them")

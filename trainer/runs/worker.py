@@ -16,6 +16,7 @@ import torch.distributed as dist
 from trainer.config import plugins
 from trainer.config.run_config import Config
 from trainer.engine import evaluation
+from trainer.engine.determinism import deterministic_kernels
 from trainer.engine.process_group import ProcessGroup, ProcessGroupError
 from trainer.engine.signal_callback import make_signal_callback
 from trainer.runs import process_groups, run_callbacks
@@ -51,7 +52,8 @@ def _run() -> int:
         if run is not None:
             config, path = run
             state = group.broadcast_state(None)
-            with signals.capture_signals() as flag:
+            is_deterministic = config.settings.deterministic
+            with signals.capture_signals() as flag, deterministic_kernels(enabled=is_deterministic):
                 flag.defer_stop()
                 _train(config, path, state, group, flag)
         group.wait_for_main()
