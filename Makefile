@@ -8,7 +8,7 @@ CONSTRAINTS ?= constraints.txt
 PIP = $(BIN)/pip install --constraint $(CONSTRAINTS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install install-dev train test test-fast gates exports predictions lint format docs bench sweep clean
+.PHONY: help install install-dev train test test-fast test-gpu gates exports predictions lint format docs bench bench-gpu sweep clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test: $(DEV) ## run all tests, 10 to 14 minutes on 2 cores
 test-fast: $(DEV) ## run the quick tests, about a minute and a half on 2 cores
 	$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow"
 
+test-gpu: $(DEV) ## run the tests that need a GPU, about 6 minutes
+	CUBLAS_WORKSPACE_CONFIG=:4096:8 $(BIN)/pytest -q -rfE --durations=10 tests/gpu
+
 gates: $(DEV) ## train every gate at full size and write docs/scores.md
 	$(BIN)/python -m tests.gates.run
 	for script in rare_class coverage finetuning; do $(BIN)/python -m tests.gates.$$script || exit 1; done
@@ -72,6 +75,9 @@ docs: $(DOCS) ## build the documentation into site/, strictly
 
 bench: $(DEV) ## measure speed, as ratios within one interleaved run
 	for script in $(notdir $(wildcard tests/bench/*.py)); do $(BIN)/python -m tests.bench.$${script%.py} || exit 1; done
+
+bench-gpu: $(DEV) ## measure speed and memory on a GPU, into outputs/bench-gpu.json
+	$(BIN)/python -m tests.bench.gpu --output outputs/bench-gpu.json
 
 sweep: $(READY) ## demonstrate a sweep: 18 runs and their leaderboard
 	$(BIN)/train -m model=lstm,gru,rnn optimizer.lr=1e-3,1e-2 seed=0,1,2 epochs=5

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
+from tests.helpers.device_runs import build_trainer, move_to_cpu
 from tests.helpers.digest import digest
 from tests.helpers.families import COMMON, FAMILIES
 from tests.helpers.own_files import OWN_MODELS
@@ -18,9 +18,7 @@ from trainer.cli.main import run_command
 from trainer.config import compose
 from trainer.core import rng
 from trainer.core.batch import Batch
-from trainer.engine import checkpoint, factory, nan_guard, sanity_check
-from trainer.engine.checkpoint import CheckpointManager
-from trainer.engine.checkpoint_callback import CheckpointCallback
+from trainer.engine import factory, nan_guard
 from trainer.engine.trainer import Trainer
 from trainer.runs import train
 from trainer.utils.errors import Interrupted, NonFiniteError
@@ -37,21 +35,7 @@ WAITS = {
 STEPS = 3
 
 
-def build_trainer(*overrides: str, folder: Path | None = None, stop_at: int | None = None) -> Trainer:
-    """Build a run on the simulated device, within ``simulate_cuda``."""
-    config = compose.compose([*overrides])
-    data = factory.make_dataset(config.tree)
-    rng.seed_everything(config.settings.seed)
-    task = factory.make_task(config.tree, data, config.names).to(CUDA)
-    loaders = factory.make_loaders(config.tree, data, config.settings, CUDA)
-    sanity_check.run_sanity_check(task, loaders["train"], config.tree["model"], config.settings.precision)
-    groups = factory.make_param_groups(config.tree, config.settings, task, loaders["train"])
-    callbacks = [] if folder is None else [CheckpointCallback(CheckpointManager(folder, {}), 30.0)]
-    stops = [] if stop_at is None else [StopAt(stop_at)]
-    return Trainer(task, groups, loaders["train"], loaders["val"], config.settings, [*callbacks, *stops])
-
-
-def take_steps(trainer: Trainer, device: SimulatedCuda) -> list[str]:
+def take_and_watch_steps(trainer: Trainer, device: SimulatedCuda) -> list[str]:
     """Take a few steps after the first, and return where the host waited for the device."""
     trainer.task.train()
     batches = trainer.train_loader.iter_epoch(0)
@@ -74,7 +58,7 @@ def test_steps_mix_no_devices_and_do_not_wait(model: str) -> None:
         loaders = factory.make_loaders(config.tree, pair.data, config.settings, CUDA)
         groups = factory.make_param_groups(config.tree, config.settings, task, loaders["train"])
         trainer = Trainer(task, groups, loaders["train"], loaders["val"], config.settings)
-        waits = take_steps(trainer, device)
+        waits = take_and_watch_steps(trainer, device)
         trainer.run_validation()
         trainer.nan_guard.check()
     assert bool(waits) == (model in WAITS), waits
@@ -85,18 +69,10 @@ def test_steps_mix_no_devices_and_do_not_wait(model: str) -> None:
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", "rmsprop", "muon", "torch.optim.NAdam", "torch.optim.SGD"])
 def test_optimizers_and_precisions_do_not_wait(optimizer: str, precision: str) -> None:
     choice = f"optimizer._target_={optimizer}" if "." in optimizer else f"optimizer={optimizer}"
-    options = (
-        "model=mlp",
-        "data=synthetic_tabular",
-        "data.rows=200",
-        "batch_size=16",
-        "grad_clip=1",
-        "ema=0.9",
-        choice,
-    )
+    options = ("model=mlp", "data=synthetic_tabular", "data.rows=200", "batch_size=16", "grad_clip=1", "ema=0.9")
     with simulate_cuda() as device:
-        trainer = build_trainer(*options, f"precision={precision}", "accumulate=2")
-        assert not take_steps(trainer, device)
+        trainer = build_trainer((*options, choice, f"precision={precision}"), CUDA)
+        assert not take_and_watch_steps(trainer, device)
         assert all(value.isfinite().all() for value in trainer.task.parameters())
 
 
@@ -104,7 +80,7 @@ def test_optimizers_and_precisions_do_not_wait(optimizer: str, precision: str) -
 @pytest.mark.parametrize("family", ["images augmented and mixed", "masks augmented and mixed"])
 def test_augmentation_does_not_wait(family: str) -> None:
     with simulate_cuda() as device:
-        assert not take_steps(build_trainer(*FAMILIES[family]), device)
+        assert not take_and_watch_steps(build_trainer(FAMILIES[family], CUDA), device)
 
 
 @pytest.mark.slow
@@ -126,33 +102,22 @@ def test_whole_run_with_figures_and_inference(family: str, tmp_path: Path) -> No
 def test_resumed_run_restores_the_generator_of_the_device(family: str, tmp_path: Path) -> None:
     options = (*FAMILIES[family], *COMMON, "epochs=2")
     with simulate_cuda() as device:
-        whole = build_trainer(*options)
+        whole = build_trainer(options, CUDA)
         initial = device.generator_state
         whole.fit()
         assert not torch.equal(device.generator_state, initial)  # the noise is drawn on the device
         stop = whole.total_steps // 2 + 1
         with pytest.raises(Interrupted):
-            build_trainer(*options, folder=tmp_path, stop_at=stop).fit()
-        resumed = build_trainer(*options)
-        state = checkpoint.load_newest(tmp_path)
-        best = checkpoint.load_checkpoint(tmp_path / checkpoint.BEST) if state["best"]["step"] else None
-        resumed.load_state_dict(state, best)
+            build_trainer(options, CUDA, tmp_path, [StopAt(stop)]).fit()
+        resumed = build_trainer(options, CUDA, tmp_path)
         resumed.fit()
         assert digest(move_to_cpu(resumed.state_dict())) == digest(move_to_cpu(whole.state_dict()))
 
 
-def move_to_cpu(state: object) -> object:
-    if isinstance(state, Tensor):
-        return state.cpu()
-    if isinstance(state, dict):
-        return {key: move_to_cpu(value) for key, value in state.items()}
-    return [move_to_cpu(value) for value in state] if isinstance(state, list | tuple) else state
-
-
 def test_guard_of_the_device_finds_nan_at_its_interval_and_before_a_state() -> None:
     with simulate_cuda() as device:
-        trainer = build_trainer("model=mlp", "data=synthetic_tabular", "data.rows=200", "batch_size=16", "epochs=9")
-        take_steps(trainer, device)
+        trainer = build_trainer(("model=mlp", "data=synthetic_tabular", "data.rows=200", "batch_size=16"), CUDA)
+        take_and_watch_steps(trainer, device)
         before = weights(trainer).cpu()
         (group,) = trainer.param_groups.values()
         batch = next(trainer.train_loader.iter_epoch(0))
