@@ -19,6 +19,8 @@ from trainer.config import compose
 from trainer.core import rng
 from trainer.core.batch import Batch
 from trainer.engine import factory, nan_guard
+from trainer.engine.data_parallel import DataParallel
+from trainer.engine.process_group import SingleProcess
 from trainer.engine.trainer import Trainer
 from trainer.runs import train
 from trainer.utils.errors import Interrupted, NonFiniteError
@@ -156,3 +158,21 @@ def test_simulated_device_refuses_mixed_tensors() -> None:
         assert len(device.waits) == 4
         torch.ones(3).pin_memory().to("cuda", non_blocking=True)
         assert len(device.waits) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["mlp", "cnn with batch norm", "masks augmented and mixed", "wgan_gp", "graph_vae"])
+def test_shards_mix_no_devices_and_do_not_wait(family: str) -> None:
+    with simulate_cuda() as device:
+        strategy = DataParallel(SingleProcess(), 4)
+        trainer = build_trainer((*FAMILIES[family], "epochs=1"), CUDA, strategy=strategy)
+        strategy.start(trainer)
+        trainer.task.train()
+        for step, batch in enumerate(strategy.iter_epoch(trainer.train_loader, 0, 0)):
+            if step == 1:  # caches are filled
+                device.waits.clear()
+            for name in trainer.task.active_groups(step):
+                trainer.update_param_group(trainer.param_groups[name], [batch])
+        assert step > 1
+        assert not device.waits
+        trainer.check_finite()

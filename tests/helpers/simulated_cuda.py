@@ -55,7 +55,9 @@ class _Functions(TorchFunctionMode):
             return handler(*args, **kwargs)
         if func is torch._C._nn._parse_to:
             return func(*args, **kwargs)
-        if func is F.one_hot and len(args) + len(kwargs) > 1:  # CUDA checks the classes in the kernel
+        # CUDA checks the classes in the kernel, and fills with a number.
+        is_fill = func is Tensor.__setitem__ and not any(isinstance(value, Tensor) for value in tree_iter(args[1:]))
+        if is_fill or (func is F.one_hot and len(args) + len(kwargs) > 1):
             with self.device.unrecorded(on_device=self.device.owns(args[0])):
                 return func(*args, **kwargs)
         target = kwargs.get("device")
