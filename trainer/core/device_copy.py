@@ -19,9 +19,11 @@ def copy_to_device(tensor: Tensor, device: torch.device) -> Tensor:
         tensor: The tensor.
         device: The device.
     """
-    if device.type != "cuda" or tensor.is_cuda:
+    if device.type != "cuda" or tensor.is_cuda or tensor.layout != torch.strided:
         return tensor.to(device)
-    return (tensor if tensor.is_pinned() else tensor.pin_memory()).to(device, non_blocking=True)
+    # Expanded tensors, whose elements share memory, have no page-locked copy of their own layout.
+    pinned = tensor if tensor.is_pinned() else tensor.contiguous().pin_memory()
+    return pinned.to(device, non_blocking=True)
 
 
 def create_on_device(values: Sequence[float | int | bool], dtype: torch.dtype, device: torch.device) -> Tensor:

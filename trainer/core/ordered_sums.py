@@ -9,17 +9,21 @@ _FRACTION_BITS = 50
 """Bits of the fractions that are added as integers, more than a float32 has."""
 
 
+def needs_ordered_sums(tensor: Tensor) -> bool:
+    """Return whether torch refuses unordered sums of a tensor: on CUDA, if it is set to deterministic algorithms."""
+    return tensor.is_cuda and torch.are_deterministic_algorithms_enabled()
+
+
 def cumulative_sum(values: Tensor, dim: int) -> Tensor:
     """Return ``values.cumsum(dim)`` of non-negative numbers.
 
-    If torch is set to deterministic algorithms, it refuses this sum on CUDA. Fractions of the whole are then added as
-    integers, whose sum is exact in every order.
+    Where sums must be ordered, fractions of the whole are added as integers, whose sum is exact in every order.
 
     Args:
         values: The numbers.
         dim: Dimension of the sum.
     """
-    if not (values.is_cuda and torch.are_deterministic_algorithms_enabled()):
+    if not needs_ordered_sums(values):
         return values.cumsum(dim)
     total = values.double().sum(dim, keepdim=True)
     fractions = values.double() / total.where(total > 0, 1) * 2**_FRACTION_BITS

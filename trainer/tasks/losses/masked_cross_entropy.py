@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.core.batch import IGNORE_INDEX
+from trainer.core.ordered_sums import needs_ordered_sums
 from trainer.metrics.double_precision import to_double
 
 
@@ -39,15 +39,12 @@ def sum_nll(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def flatten_maps(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logits (K, C) and class indices (K,) if torch is set to deterministic algorithms, on CUDA.
-
-    The kernel that sums the loss of maps is not deterministic there; that of rows is.
+    """Return logits (K, C) and class indices (K,) where sums must be ordered, as those of maps on CUDA are not.
 
     Args:
         logits: Logits (B, C, ...).
         target: Class indices (B, ...); class probabilities (B, C, ...) are returned as they are.
     """
-    is_affected = logits.is_cuda and logits.dim() > 2 and not target.is_floating_point()
-    if not is_affected or not torch.are_deterministic_algorithms_enabled():
+    if logits.dim() == 2 or target.is_floating_point() or not needs_ordered_sums(logits):
         return logits, target
     return logits.movedim(1, -1).flatten(0, -2), target.flatten()

@@ -1,13 +1,16 @@
 """Adaptive pooling that stays adaptive in exported programs.
 
 Output i of n pools the pixels from ``floor(i H / n)`` up to ``ceil((i + 1) H / n)`` of H. Exported programs compute the
-windows from the size of the image, because other runtimes pool only with windows of one size.
+windows from the size of the image, because other runtimes pool only with windows of one size. So do deterministic runs
+on CUDA, where the gradients of torch's kernels are sums in a free order.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from trainer.core.ordered_sums import needs_ordered_sums
 
 
 class AdaptiveAvgPool(nn.AdaptiveAvgPool2d):
@@ -22,7 +25,7 @@ class AdaptiveAvgPool(nn.AdaptiveAvgPool2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not torch.compiler.is_exporting():
+        if not torch.compiler.is_exporting() and not needs_ordered_sums(x):
             return super().forward(x)
         rows, columns = find_windows(x, self.output_size)
         rows, columns = (windows / windows.sum(1, keepdim=True) for windows in (rows.to(x), columns.to(x)))
@@ -41,7 +44,7 @@ class AdaptiveMaxPool(nn.AdaptiveMaxPool2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not torch.compiler.is_exporting():
+        if not torch.compiler.is_exporting() and not needs_ordered_sums(x):
             return super().forward(x)
         rows, columns = find_windows(x, self.output_size)
         x = x[:, :, None].masked_fill(~rows[..., None], -torch.inf).amax(3)  # (B, C, h, W)
