@@ -25,8 +25,6 @@ themselves, so that rounding grows). Kernels in float32 differ by 1e-7 to 1e-5; 
 HALF_TOLERANCE = {"bf16": 0.05, "fp16": 0.02}
 """Relative difference of the first loss; a bf16 number has 8 bits, so one product is off by up to 0.4 percent."""
 SGD = ("optimizer=sgd", "optimizer.lr=1e-2", "grad_clip=1.0")
-WAITING = {"seq2seq with scheduled sampling", "translation with scheduled sampling"}
-"""Families whose steps may wait for the device: packed sequences and sampled tokens need values on the CPU."""
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -50,7 +48,7 @@ def test_losses_equal_those_of_the_cpu(family: str, device: torch.device) -> Non
 def test_steps_do_not_wait_for_the_device(family: str, device: torch.device, is_real: bool) -> None:
     trainer = build_trainer(FAMILIES[family], device)
     take_steps(trainer, 2)  # algorithms are chosen, and caches filled
-    if is_real and family not in WAITING:
+    if is_real:
         torch.cuda.set_sync_debug_mode("error")
     try:
         take_steps(trainer, 3, first=2)
