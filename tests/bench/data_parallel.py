@@ -15,14 +15,15 @@ import torch
 
 from tests.helpers.lab import lab
 from tests.helpers.process_groups import run_processes
+from trainer.engine import device
 from trainer.engine.data_parallel import DataParallel
 from trainer.engine.overlapped_data_parallel import OverlappedDataParallel
 from trainer.engine.process_group import ProcessGroup
 from trainer.engine.strategy import SingleDevice
 
 RUNS = {
-    "cnn": ("model=resnet", "data=digits", "data.size=32", "batch_size=64"),
-    "vit": ("model=vit_tiny", "data=digits", "data.size=32", "batch_size=64"),
+    "cnn": ("model=resnet", "data=digits", "data.size=32", "batch_size=128"),
+    "vit": ("model=vit_tiny", "data=digits", "data.size=32", "batch_size=256"),
 }
 CASES: dict[str, tuple[int, int, Any]] = {
     "1 process, 1 thread": (1, 1, lambda _: SingleDevice()),
@@ -37,6 +38,7 @@ CASES: dict[str, tuple[int, int, Any]] = {
 def measure(words: tuple[str, ...], steps: int, threads: int, make_strategy: Any, group: ProcessGroup) -> float:
     """Return the seconds of a step."""
     torch.set_num_threads(threads)
+    device.keep_freed_memory()
     trainer = lab(*words, "max_steps=1000", strategy=make_strategy(group)).trainer
     trainer.strategy.start(trainer)
     batches = trainer.strategy.iter_epoch(trainer.train_loader, 0, 0)

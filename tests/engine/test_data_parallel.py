@@ -141,8 +141,9 @@ def test_processes_add_the_same_tree(count: int, size: int) -> None:
     values = torch.randn(count, 50, generator=torch.Generator().manual_seed(0))
     root, each = Node(0, count), count // size
     nodes = [node for rank in range(size) for node in find_largest_nodes(root, range(rank * each, (rank + 1) * each))]
-    sums = {node: sum_tree(node, values.__getitem__, {}) for node in nodes}
-    assert torch.equal(sum_tree(root, values.__getitem__, {}), sum_tree(root, pytest.fail, sums))
+    sums = {node: sum_tree(node, lambda shard: values[shard].clone(), {}) for node in nodes}
+    expected = sum_tree(root, lambda shard: values[shard].clone(), {})
+    assert torch.equal(sum_tree(root, pytest.fail, sums), expected)
 
 
 def test_checksums_tell_different_weights_apart() -> None:

@@ -66,16 +66,18 @@ class DataParallel(Strategy[ShardedBatch]):
         weights = self._compute_weights(trainer.task, batches)
         self._buffers.save()
 
+        rests: dict[int, Tensor] = {}
+
         def compute_shard(shard: int) -> Tensor:
             group.params.zero_grad()
-            rest = self._backward_shard(trainer, group, batches, weights[:, shard], shard)
-            return torch.cat((group.params.grad, rest))
+            rests[shard] = self._backward_shard(trainer, group, batches, weights[:, shard], shard)
+            return group.params.grad if len(self.shards) == 1 else group.params.grad.clone()
 
-        own_sums = [sum_tree(node, compute_shard, {}) for node in self._nodes_by_rank[self.process_group.rank]]
-        total = self._sum_processes(own_sums)
-        size = group.params.grad.numel()
-        group.params.grad.copy_(total[:size])
-        return self._apply_rest(total[size:], batches)
+        own_nodes = self._nodes_by_rank[self.process_group.rank]
+        own_sums = [sum_tree(node, compute_shard, {}) for node in own_nodes]
+        own_rests = [sum_tree(node, rests.__getitem__, {}) for node in own_nodes]
+        group.params.grad.copy_(self._sum_processes(own_sums))
+        return self._apply_rest(self._sum_processes(own_rests), batches)
 
     def _apply_rest(self, rest: Tensor, batches: Sequence[ShardedBatch]) -> Tensor:
         """Change the buffers by the mean over the shards, and return the loss.
@@ -135,8 +137,11 @@ class DataParallel(Strategy[ShardedBatch]):
         """Return the sum over all shards, from the sums of the largest nodes of each process."""
         if self.process_group.size == 1:
             return own_sums[0]
-        padding = [torch.zeros_like(own_sums[0])] * (self._max_nodes - len(own_sums))
-        sums_by_rank = self.process_group.all_gather(torch.stack([*own_sums, *padding]))
+        if self._max_nodes == 1:
+            sums_by_rank = self.process_group.all_gather(own_sums[0])[:, None]
+        else:
+            padding = [torch.zeros_like(own_sums[0])] * (self._max_nodes - len(own_sums))
+            sums_by_rank = self.process_group.all_gather(torch.stack([*own_sums, *padding]))
         sums = {
             node: values
             for nodes, values_by_node in zip(self._nodes_by_rank, sums_by_rank, strict=True)

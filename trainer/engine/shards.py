@@ -32,7 +32,7 @@ class Node(NamedTuple):
 
 
 def sum_tree(node: Node, leaf: Callable[[int], Tensor], sums: Mapping[Node, Tensor]) -> Tensor:
-    """Return the sum over the shards of a node, added in the order of the tree.
+    """Return the sum over the shards of a node, added in the order of the tree, in place of values and known sums.
 
     Args:
         node: The node.
@@ -45,7 +45,7 @@ def sum_tree(node: Node, leaf: Callable[[int], Tensor], sums: Mapping[Node, Tens
         return leaf(node.first)
     left, right = node.split()
     total = sum_tree(left, leaf, sums)
-    return total + sum_tree(right, leaf, sums)
+    return total.add_(sum_tree(right, leaf, sums))
 
 
 def find_largest_nodes(node: Node, shards: range) -> list[Node]:

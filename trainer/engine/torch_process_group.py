@@ -14,6 +14,9 @@ from torch import Tensor
 
 from trainer.engine.process_group import Pending, ProcessGroup, ProcessGroupError
 
+_all_gather_into = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+"""Exchange into one tensor, by its name in the installed torch."""
+
 
 class TorchProcessGroup(ProcessGroup):
     """Processes that torch.distributed connects; the constructor returns once all of them have joined.
@@ -45,7 +48,7 @@ class TorchProcessGroup(ProcessGroup):
     def all_gather(self, values: Tensor) -> Tensor:
         gathered = values.new_empty(self.size, *values.shape)
         with _explain_failure():
-            dist.all_gather(list(gathered.unbind()), values.contiguous())
+            _all_gather_into(gathered.view(-1), values.contiguous().view(-1))
         return gathered
 
     def gather(self, values: Tensor) -> Tensor | None:
