@@ -62,6 +62,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     "draw": ("draw=false", "elsewhere"),
     "draw_seconds": ("draw_seconds=0", "elsewhere"),
     "jobs": ("jobs=1", "elsewhere"),
+    "jobs_per_device": ("jobs_per_device=2", "elsewhere"),
     "resume": ("resume=/nope", "refused: is not a run directory"),
     "fingerprint": ("fingerprint=exact", "elsewhere"),
     "allow_changed_data": ("allow_changed_data=true", "elsewhere"),
@@ -251,6 +252,10 @@ def test_debug_has_a_test_of_the_command() -> None:
 
 def test_jobs_has_a_test_of_the_sweep() -> None:
     assert "def test_jobs_" in (TESTS / "runs" / "test_sweep.py").read_text()
+
+
+def test_jobs_per_device_has_a_test_of_the_launchers() -> None:
+    assert "def test_jobs_per_device_" in (TESTS / "runs" / "launchers" / "test_device_slots.py").read_text()
 
 
 def test_bucket_reaches_every_loader() -> None:

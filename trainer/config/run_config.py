@@ -30,6 +30,7 @@ RUNTIME_ONLY_KEYS = {
     "save_every",
     "data_dir",
     "jobs",
+    "jobs_per_device",
     "fingerprint",
     "allow_changed_data",
     "draw",

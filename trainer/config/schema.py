@@ -65,6 +65,7 @@ class Settings:
     draw: bool
     draw_seconds: NonNegativeFloat
     jobs: ProcessCount | None
+    jobs_per_device: ProcessCount
     resume: str | None
     data_dir: DataPath | None
     fingerprint: Literal["sampled", "exact"]

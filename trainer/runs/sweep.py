@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,9 +27,11 @@ from trainer.config import compose, config_dir, registry, secret_masking
 from trainer.config.defaults_list import get_builtin_dir
 from trainer.config.overrides import parse_overrides
 from trainer.config.run_config import Config
+from trainer.config.schema import Settings
 from trainer.config.sweep_grid import expand_combinations
 from trainer.runs import run_dir
-from trainer.utils import atomic_write, signals
+from trainer.runs.launchers.capacity import Capacity
+from trainer.utils import atomic_write, gpus, signals
 from trainer.utils.cpu import count_cores, count_processors
 from trainer.utils.errors import ConfigError, IncompatibleError, Interrupted, UnknownNameError
 from trainer.utils.text import escape_control_chars, format_count
@@ -69,7 +71,9 @@ def run_sweep(overrides: Sequence[str], config_dirs: Sequence[Path]) -> int:
     )
     earlier_root = next((path.parent for path in earlier_runs if path), None)
     root = earlier_root or _claim_sweep_dir(compatible[0])
-    workers = compatible[0].settings.jobs or count_cores()
+    settings = [item.settings for item in compatible]
+    capacity = Capacity(count_cores(), _list_devices(settings), settings[0].jobs)
+    workers = capacity.count_parallel_jobs(settings)
     jobs = [_make_job(item, root / name, workers) for item, name in zip(configs, names, strict=True)]
     from trainer.viz.console import print_line  # imported here: invalid grids are reported without rich
 
@@ -81,10 +85,15 @@ def run_sweep(overrides: Sequence[str], config_dirs: Sequence[Path]) -> int:
     refused_text = f" ({refused} incompatible)" if refused else ""
     print_line(
         f"{format_count(len(compatible), 'job')}{refused_text}, {workers} at a time"
-        f"{_describe_worker_limit(workers)}, in {root}"
+        f"{capacity.describe_devices(settings) or _describe_worker_limit(workers)}, in {root}"
     )
-    stop_signal = _run_all(jobs, workers)
+    stop_signal = _run_all(jobs, capacity)
     return _summarize(jobs, root, stop_signal)
+
+
+def _list_devices(jobs: Sequence[Settings]) -> list[str]:
+    """Return the GPUs of this machine if any job may use one; otherwise torch is not asked."""
+    return gpus.list_cuda_devices() if any(settings.device not in ("cpu", "mps") for settings in jobs) else []
 
 
 def _describe_worker_limit(workers: int) -> str:
@@ -206,8 +215,8 @@ def _preimport(jobs: Sequence[Job]) -> None:
             importlib.import_module(module)
 
 
-def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
-    """Keep ``workers`` processes busy until every job has ended; return the signal that stopped them, if any."""
+def _run_all(jobs: Sequence[Job], capacity: Capacity) -> int | None:
+    """Run as many jobs at a time as there is room for until all have ended; return the signal that stopped them."""
     from trainer.runs.sweep_job import format_job_scores, job_outcome, read_job_position, start_job
     from trainer.viz.progress_bar import SweepProgress
 
@@ -228,8 +237,8 @@ def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
     progress = SweepProgress(total)
     with signals.signal_handler(stop_jobs, signals.STOP_SIGNALS):
         while running or (waiting and not received_signals):
-            while waiting and len(running) < workers and not received_signals:
-                job = waiting.pop(0)
+            while not received_signals and (job := _find_next_job(waiting, running.values(), capacity)):
+                waiting.remove(job)
                 with signals.block_signals():  # or a job that was just forked would be missed
                     running[start_job(job)] = job
             # Wait for each job by its process id, because the caller may have other children.
@@ -248,6 +257,12 @@ def _run_all(jobs: Sequence[Job], workers: int) -> int | None:
     for job in waiting:
         job.status, job.reason = "interrupted", "the sweep was stopped before it started"
     return received_signals[0] if received_signals else None
+
+
+def _find_next_job(waiting: Sequence[Job], running: Iterable[Job], capacity: Capacity) -> Job | None:
+    """Return the first job that there is room for; a job for the CPU may overtake one that waits for a GPU."""
+    busy = [job.config.settings for job in running if job.config is not None]
+    return next((job for job in waiting if job.config and capacity.has_room(busy, job.config.settings)), None)
 
 
 def run_with_hydra(words: Sequence[str], overrides: Sequence[str], config_dirs: Sequence[Path]) -> int:

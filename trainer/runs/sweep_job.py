@@ -13,6 +13,7 @@ from pathlib import Path
 
 from trainer.config.run_config import Config
 from trainer.runs import run_dir
+from trainer.runs.launchers import device_slots
 from trainer.runs.results import Result
 from trainer.utils import atomic_write, signals
 from trainer.utils.errors import ConfigError, SystemFault, UserError
@@ -95,7 +96,7 @@ def _run_child(job: Job) -> int:
         os.dup2(output, 1)
         os.dup2(output, 2)
         console.refresh_color_system()
-        with rewrite_output(hide):
+        with rewrite_output(hide), device_slots.occupy_devices(job.config.settings, job.path.parent):
             train.run(job.config)
     except UserError as error:
         print(hide(str(error)))
