@@ -136,7 +136,7 @@ def compose_and_run(arguments: Sequence[str]) -> int:
         ConfigError: The command line is invalid.
     """
     with pause_gc():
-        from trainer.config import compose, hydra_sweep
+        from trainer.config import compose, hydra_sweep, launcher_options
         from trainer.config.overrides import quote_letters
 
     words, config_dirs, flags = argv.split_args(arguments)
@@ -146,6 +146,7 @@ def compose_and_run(arguments: Sequence[str]) -> int:
     is_sweep = "--multirun" in flags
     if is_sweep and parallel_keys.count_launched_processes() > 1:
         raise ConfigError("-m: torchrun starts the processes of a single run; devices=2 gives each job of a sweep two")
+    launcher, overrides = launcher_options.split_launcher(overrides, config_dirs, is_sweep=is_sweep)
     if flags & argv.HYDRA_FLAGS or any(text.startswith(("hydra/sweeper=", "hydra/launcher=")) for text in overrides):
         from trainer.runs import sweep
 
@@ -159,7 +160,7 @@ def compose_and_run(arguments: Sequence[str]) -> int:
     if is_sweep:
         from trainer.runs import sweep
 
-        return sweep.run_sweep(overrides, config_dirs)
+        return sweep.run_sweep(overrides, config_dirs, launcher)
     composed = compose.compose(overrides, config_dirs)
     with pause_gc(freeze=True):
         from trainer.runs import train

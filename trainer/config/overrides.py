@@ -223,13 +223,20 @@ def find_unknown_option(item: Override, config_dirs: Sequence[Path]) -> str | No
 
 
 def _describe_missing_hydra_plugin(group: str, name: str) -> str | None:
-    """Return a problem if Hydra has no such launcher or sweeper installed."""
-    from trainer.config import hydra_compose
+    """Return a problem if there is no such launcher or sweeper."""
+    from trainer.config import hydra_compose, launcher_options
 
     installed = hydra_compose.list_hydra_options(group)
     if name in installed:
         return None
+    if group == launcher_options.LAUNCHER_GROUP:
+        own_names = {*launcher_options.LAUNCHERS, *installed}
+        if name not in own_names:
+            return (
+                f"{group} {name!r} does not exist{did_you_mean(name, own_names) or ';'} {', '.join(sorted(own_names))}"
+            )
+        return f"{group} {name!r} runs sweeps without hydra/sweeper; Hydra's sweepers run with {', '.join(installed)}"
     return (
         f"{group} {name!r} is not installed{did_you_mean(name, installed) or ';'} installed: {', '.join(installed)};"
-        " others come with packages such as hydra-joblib-launcher and hydra-optuna-sweeper"
+        " others come with packages such as hydra-optuna-sweeper"
     )

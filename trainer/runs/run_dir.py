@@ -30,6 +30,8 @@ RESULTS_FILE, CONFIG_FILE, METRICS_FILE, LOG_FILE, CURVES_FILE = (
 LOCK_FILE = ".lock"
 JOB_OUTPUT_SUFFIX = ".out"
 """Suffix of the file next to a job's directory with the output of the job."""
+JOBS_DIR = ".jobs"
+"""Folder in the directory of a sweep with a folder for each job, which says who runs it."""
 STARTUP_FILES = {LOCK_FILE, LOG_FILE, CONFIG_FILE, RESULTS_FILE}
 CHECKPOINT_FILES = ("last.pt", "previous.pt")
 """Names of checkpoints, as in engine/checkpoint.py, known without importing torch."""
@@ -131,7 +133,9 @@ def is_abandoned_run(path: Path) -> bool:
 
 def is_abandoned_sweep(path: Path) -> bool:
     """Return whether all jobs of the sweep in this directory were killed before they saved anything."""
-    return path.is_dir() and all(file.suffix == JOB_OUTPUT_SUFFIX or is_abandoned_run(file) for file in path.iterdir())
+    return path.is_dir() and all(
+        file.suffix == JOB_OUTPUT_SUFFIX or file.name == JOBS_DIR or is_abandoned_run(file) for file in path.iterdir()
+    )
 
 
 def _has_only_startup_files(path: Path) -> bool:

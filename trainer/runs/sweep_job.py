@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from trainer.config import secret_masking
 from trainer.config.run_config import Config
 from trainer.runs import run_dir
 from trainer.runs.launchers import device_slots
 from trainer.runs.results import Result
-from trainer.utils import atomic_write, signals
+from trainer.utils import signals
 from trainer.utils.errors import ConfigError, SystemFault, UserError
 from trainer.viz import score_tables
 from trainer.viz.console import console, rewrite_output
@@ -46,6 +46,11 @@ class Job:
         """File next to its directory with the output of the job."""
         return self.path.with_name(f"{self.path.name}{run_dir.JOB_OUTPUT_SUFFIX}")
 
+    @property
+    def folder(self) -> Path:
+        """Folder with the attempts to run it."""
+        return self.path.parent / run_dir.JOBS_DIR / self.path.name
+
 
 def read_job_position(job: Job) -> tuple[str, Position | None]:
     """Read the position of a running job from its output."""
@@ -57,47 +62,25 @@ def read_job_position(job: Job) -> tuple[str, Position | None]:
         return job.path.name, None
 
 
-def start_job(job: Job) -> int:
-    """Start a job in a child process, with its output redirected to a file."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    parent = os.getpid()
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        _detach_from_sweep(parent)
-        code = _run_child(job)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+def train_job(config: Config, *, shares_devices: bool) -> int:
+    """Run a job in this process, whose output is a file, and return its exit code.
 
-
-def _detach_from_sweep(parent: int) -> None:
-    """Reset signal handlers, and end with SIGTERM when the sweep ends, so that the job saves its state."""
-    for number in signals.STOP_SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)  # there is nothing to save until the run catches them
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.STOP_SIGNALS)
-    signals.end_with_parent(parent, signal.SIGTERM)
-
-
-def _run_child(job: Job) -> int:
-    from trainer.config import secret_masking
+    Args:
+        config: Its configuration.
+        shares_devices: Whether it must take a GPU that no other job of this machine uses.
+    """
     from trainer.runs import train
 
-    assert job.config is not None
-    hide = partial(secret_masking.hide_values, tree=job.config.raw)
+    hide = partial(secret_masking.hide_values, tree=config.raw)
+    path = Path(config.run_dir)
+    # A job resumes only in its own directory: the leaderboard would lack a run of another directory.
+    if config.settings.resume == "auto" and not path.is_dir():
+        config = replace(config, settings=replace(config.settings, resume=None))
+    devices = device_slots.occupy_devices(config.settings, path.parent) if shares_devices else nullcontext()
     try:
-        with atomic_write.catch_write_errors(job.output_path):
-            output = os.open(job.output_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
         console.refresh_color_system()
-        with rewrite_output(hide), device_slots.occupy_devices(job.config.settings, job.path.parent):
-            train.run(job.config)
+        with rewrite_output(hide), devices:
+            train.run(config)
     except UserError as error:
         print(hide(str(error)))
         return error.exit_code
@@ -107,25 +90,26 @@ def _run_child(job: Job) -> int:
     return 0
 
 
-def job_outcome(job: Job, code: int) -> tuple[str, str]:
+def job_outcome(job: Job, code: int, cause: str = "") -> tuple[str, str]:
     """Return status and reason of a job.
 
     Args:
         job: The job, which has ended.
         code: Its exit code; negative for a signal.
+        cause: What its launcher knows about the cause.
     """
     if code == 0:
         return "finished", ""
     if code < 0:
         # A stop signal kills a job that does not handle signals yet, because there is nothing to save.
         status = "interrupted" if -code in signals.STOP_SIGNALS else "failed"
-        reason = f"killed by {signals.describe_signal(-code)}"
+        reason = cause or f"killed by {signals.describe_signal(-code)}"
         _record_outcome(job, status, reason)
         return status, reason
     saved_reason = run_dir.read_results(job.path).get("reason")
     last_line = _read_last_line(job.output_path)
     status = "interrupted" if code in {128 + number for number in signals.STOP_SIGNALS} else "failed"
-    return status, str(saved_reason or last_line or f"exit code {code}")
+    return status, str(cause or saved_reason or last_line or f"exit code {code}")
 
 
 def _read_last_line(path: Path) -> str:

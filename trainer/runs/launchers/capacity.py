@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from trainer.config.schema import Settings
 from trainer.utils.text import format_count
+
+if TYPE_CHECKING:
+    from trainer.runs.sweep_job import Job
 
 
 def list_job_devices(settings: Settings, devices: Sequence[str]) -> list[str]:
@@ -42,6 +46,16 @@ class Capacity:
 
     def __init__(self, cores: int, devices: Sequence[str], limit: int | None = None):
         self.cores, self.devices, self.limit = cores, devices, limit
+
+    def find_next_job(self, waiting: Iterable[Job], running: Iterable[Job]) -> Job | None:
+        """Return the first job that there is room for; a job for the CPU may overtake one that waits for a GPU.
+
+        Args:
+            waiting: Jobs that have not been started.
+            running: Jobs that have not ended.
+        """
+        busy = [job.config.settings for job in running if job.config is not None]
+        return next((job for job in waiting if job.config and self.has_room(busy, job.config.settings)), None)
 
     def has_room(self, running: Sequence[Settings], settings: Settings) -> bool:
         """Return whether a job can start beside those that are running; one job always can.

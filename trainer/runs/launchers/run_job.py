@@ -1,0 +1,129 @@
+"""Run of one job on the machine that a launcher has chosen: a child process, and a record of who runs it.
+
+The state of a job is in the folder of the sweep, which the machines share: its configuration, its attempts, a file that
+asks it to stop. This function is all that a launcher calls, and returns nothing that the sweep depends on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer.runs import run_dir
+from trainer.runs.job_attempt import AttemptWatcher, OwnAttempt
+from trainer.runs.launchers import job_process
+from trainer.utils import atomic_write, process_identity, signals
+
+POLL_SECONDS = 0.2
+"""Seconds between checks of the job."""
+STOP_POLL_SECONDS = 1.0
+"""Seconds between checks of the file that asks it to stop."""
+
+
+@dataclass
+class JobRunner:
+    """Function that runs one job.
+
+    Args:
+        folder: Folder of the job.
+        scheduler: Name of the sweep command.
+        last_ended: Number of the last attempt that had ended when the command began.
+        shares_devices: Whether the job must take a GPU that no other job of its machine uses.
+        parent: Machine, process id and start time of the command, with which the job ends; None if it outlives it.
+    """
+
+    folder: str
+    scheduler: str
+    last_ended: int
+    shares_devices: bool
+    parent: tuple[str, int, int | None] | None = None
+
+    def __call__(self) -> int | None:
+        """Run the job, and return its exit code; None if it is stopped before, or another process runs it."""
+        folder = Path(self.folder)
+        self._attempt: OwnAttempt | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_stop_requested = False
+        if self._must_stop():
+            return None
+        self._attempt = AttemptWatcher(folder, self.scheduler, self.last_ended).begin()
+        if self._attempt is None:
+            return None
+        output_path = folder.parents[1] / f"{folder.name}{run_dir.JOB_OUTPUT_SUFFIX}"
+        # Only SIGTERM and Ctrl-C: the warning of a job scheduler has a handler of its own.
+        with (
+            signals.signal_handler(self._request_stop, (signal.SIGTERM, signal.SIGINT)),
+            atomic_write.catch_write_errors(output_path),
+            open(output_path, "wb") as output,
+        ):
+            self._process = self._start(output)
+            self._attempt.add_process(self._process.pid)
+            code = self._wait()
+        self._attempt.finish(code)
+        return code
+
+    def _start(self, output: Any) -> subprocess.Popen[bytes]:
+        flags = [job_process.SHARES_DEVICES] if self.shares_devices else []
+        # -P: the working directory is not on the import path.
+        command = [sys.executable, "-P", "-m", job_process.__name__, self.folder, str(os.getpid()), *flags]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+
+    def _wait(self) -> int:
+        assert self._process is not None
+        assert self._attempt is not None
+        next_check_at, is_stopped = 0.0, False
+        while (code := self._process.poll()) is None:
+            if time.monotonic() >= next_check_at:
+                next_check_at = time.monotonic() + STOP_POLL_SECONDS
+                self._is_stop_requested = self._is_stop_requested or self._must_stop()
+            if self._is_stop_requested and not is_stopped:
+                is_stopped = True
+                self._send_signal(signal.SIGTERM)
+            if not self._attempt.update():
+                self._send_signal(signal.SIGKILL)
+            time.sleep(POLL_SECONDS)
+        return code
+
+    def _must_stop(self) -> bool:
+        """Return whether the sweep asks for it, or has ended if the job must not outlive it."""
+        if get_stop_file(Path(self.folder).parent, self.scheduler).exists():
+            return True
+        if self.parent is None:
+            return False
+        machine, pid, start_time = self.parent
+        return machine == process_identity.get_machine_id() and not process_identity.is_running(pid, start_time)
+
+    def _request_stop(self, number: int, frame: object) -> None:
+        self._is_stop_requested = True
+
+    def _send_signal(self, number: int) -> None:
+        if self._process is not None and self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    def save_for_requeue(self) -> bool:
+        """Make the job save its state and end, because its launcher will continue it; return whether there is more."""
+        if self._process is None or self._attempt is None:
+            return True
+        self._send_signal(signal.SIGUSR1)
+        code = self._process.wait()
+        is_stopped = code in {128 + number for number in signals.STOP_SIGNALS}
+        self._attempt.finish(code, requeued=is_stopped)
+        return is_stopped
+
+
+def get_stop_file(jobs_dir: Path, scheduler: str) -> Path:
+    """Return the file that asks the jobs of a sweep command to stop.
+
+    Args:
+        jobs_dir: Folder with those of all jobs.
+        scheduler: Name of the command.
+    """
+    return jobs_dir / f".stop-{scheduler}"

@@ -1,0 +1,72 @@
+"""Which launcher a sweep has, by the options of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trainer.config.launcher_options import (
+    JoblibOptions,
+    LauncherOptions,
+    RayOptions,
+    SubmititLocalOptions,
+    SubmititSlurmOptions,
+)
+from trainer.config.schema import Settings
+from trainer.runs.launchers.capacity import Capacity, count_job_devices
+from trainer.runs.launchers.launcher import Launcher
+from trainer.runs.launchers.remote_launcher import Backend, RemoteLauncher
+from trainer.runs.sweep_job import Job
+
+
+def make_backend(options: LauncherOptions | None, jobs: Sequence[Settings], capacity: Capacity) -> Backend | None:
+    """Return the backend that runs the jobs; None for forks of this process.
+
+    Args:
+        options: Options of the launcher; None without one.
+        jobs: Global keys of each job.
+        capacity: Room for jobs on this machine.
+
+    Raises:
+        ConfigError: An option has an invalid value.
+        SystemFault: There is no cluster.
+    """
+    first = jobs[0]
+    match options:
+        case None:
+            return None
+        case JoblibOptions():
+            from trainer.runs.launchers.joblib_backend import JoblibBackend
+
+            return JoblibBackend(options, capacity.count_parallel_jobs(jobs))
+        case SubmititLocalOptions():
+            from trainer.runs.launchers.submitit_backend import SubmititLocalBackend
+
+            return SubmititLocalBackend(options)
+        case SubmititSlurmOptions():
+            from trainer.runs.launchers.submitit_backend import SubmititSlurmBackend
+
+            uses_cuda = any(settings.device.startswith("cuda") for settings in jobs)
+            return SubmititSlurmBackend(options, first.jobs, count_job_devices([]) if uses_cuda else None)
+        case RayOptions():
+            from trainer.runs.launchers.ray_backend import RayBackend
+
+            may_use_cuda = any(settings.device not in ("cpu", "mps") for settings in jobs)
+            gpus = count_job_devices([]) / first.jobs_per_device if may_use_cuda else 0
+            return RayBackend(options, gpus)
+    raise AssertionError(f"{options} are the options of no launcher")
+
+
+def make_launcher(jobs: Sequence[Job], scheduler: str, backend: Backend | None, capacity: Capacity) -> Launcher:
+    """Return the launcher of a sweep.
+
+    Args:
+        jobs: All jobs.
+        scheduler: Name of this command.
+        backend: Where they run; None for forks of this process.
+        capacity: Room for jobs on this machine.
+    """
+    if backend is None:
+        from trainer.runs.launchers.fork_launcher import ForkLauncher
+
+        return ForkLauncher(jobs, scheduler, capacity)
+    return RemoteLauncher(jobs, scheduler, backend, capacity)
