@@ -35,12 +35,12 @@ def train(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> s
     )
 
 
-def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+def start(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """Start the command in its own process group and leave it running."""
     return subprocess.Popen(
         argv(*arguments),
         cwd=cwd,
-        env=environment(),
+        env=environment(**(env or {})),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

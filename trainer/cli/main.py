@@ -12,6 +12,7 @@ from pathlib import Path
 
 from trainer.cli import argv, evaluate, export, show
 from trainer.config import parallel_keys
+from trainer.runs import slurm
 from trainer.utils import signals, stdio
 from trainer.utils.errors import ConfigError, SystemFault, UserError
 from trainer.utils.gc_pause import pause_gc
@@ -160,11 +161,13 @@ def compose_and_run(arguments: Sequence[str]) -> int:
     if is_sweep:
         from trainer.runs import sweep
 
-        return sweep.run_sweep(overrides, config_dirs, launcher)
+        with slurm.requeue_on_warning(is_resumable="resume=auto" in overrides):
+            return sweep.run_sweep(overrides, config_dirs, launcher)
     composed = compose.compose(overrides, config_dirs)
     with pause_gc(freeze=True):
         from trainer.runs import train
-    train.run(composed)
+    with slurm.requeue_on_warning(is_resumable=composed.settings.resume is not None):
+        train.run(composed)
     return 0
 
 
@@ -202,7 +205,8 @@ def resume_run(arguments: Sequence[str]) -> int:
     verb_args.parse_verb_args("resume", rest, {})
     with pause_gc(freeze=True):
         from trainer.runs import train
-    train.resume_run(saved)
+    with slurm.requeue_on_warning(is_resumable=True):
+        train.resume_run(saved)
     return 0
 
 

@@ -71,7 +71,8 @@ def record_outcome(result: Result, config: Config, *, is_new: bool) -> Iterator[
     except Interrupted as error:
         record_stop(result, error, config)
         # For a nested run, the outer run replaces the command: resuming it resumes both.
-        raise Interrupted(error.message, error.signal_number, resume_command(config, path)) from None
+        command, is_early_warning = resume_command(config, path), error.is_early_warning
+        raise Interrupted(error.message, error.signal_number, command, is_early_warning=is_early_warning) from None
     except UserError as error:
         record_stop(result, error, config)
         if is_new and isinstance(error, ConfigError | SystemFault):

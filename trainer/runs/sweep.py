@@ -219,7 +219,11 @@ def _summarize(jobs: Sequence[Job], root: Path, scheduler: str, stop_signal: int
     if any(job.status == "interrupted" for job in jobs):
         numbers = (number for number in signals.STOP_SIGNALS if any(number.name in job.reason for job in jobs))
         number = stop_signal or next(numbers, signal.SIGINT)
-        raise Interrupted("sweep stopped; the same command with resume=auto resumes it", signals.resolve_signal(number))
+        raise Interrupted(
+            "sweep stopped; the same command with resume=auto resumes it",
+            signals.resolve_signal(number),
+            is_early_warning=number == signal.SIGUSR1,
+        )
     statuses = {job.status for job in jobs} - {"finished"}
     return ConfigError.exit_code if statuses == {"refused"} else int(bool(statuses))
 

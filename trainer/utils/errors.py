@@ -68,10 +68,14 @@ class Interrupted(UserError):
         message: What was stopped, for the user.
         signal_number: Number of the signal; the exit code is 128 plus this number.
         command: Command that resumes it, if there is one.
+        is_early_warning: Whether a job scheduler has announced the end of the time or a preemption.
     """
 
-    def __init__(self, message: str, signal_number: int, command: str | None = None) -> None:
+    def __init__(
+        self, message: str, signal_number: int, command: str | None = None, *, is_early_warning: bool = False
+    ) -> None:
         super().__init__(f"{message}; resume with: {command}" if command else message)
         self.message = message
         self.signal_number = signal_number
+        self.is_early_warning = is_early_warning
         self.exit_code = 128 + signal_number

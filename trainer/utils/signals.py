@@ -105,7 +105,11 @@ class StopFlag:
         """
         if self.signal_number is None:
             return
-        raise Interrupted(f"stopped by {signal.Signals(self.signal_number).name}", resolve_signal(self.signal_number))
+        raise Interrupted(
+            f"stopped by {signal.Signals(self.signal_number).name}",
+            resolve_signal(self.signal_number),
+            is_early_warning=self.signal_number == signal.SIGUSR1,
+        )
 
 
 @contextmanager

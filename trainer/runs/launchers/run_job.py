@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.runs import run_dir
-from trainer.runs.job_attempt import AttemptWatcher, OwnAttempt
+from trainer.runs.job_attempt import INTERRUPTED_CODES, AttemptWatcher, OwnAttempt
 from trainer.runs.launchers import job_process
 from trainer.utils import atomic_write, process_identity, signals
 
@@ -114,7 +114,7 @@ class JobRunner:
             return True
         self._send_signal(signal.SIGUSR1)
         code = self._process.wait()
-        is_stopped = code in {128 + number for number in signals.STOP_SIGNALS}
+        is_stopped = code in INTERRUPTED_CODES
         self._attempt.finish(code, requeued=is_stopped)
         return is_stopped
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from trainer.config.launcher_options import LAUNCHER_GROUP, OPTION_PREFIX, SubmititLocalOptions, SubmititSlurmOptions
+from trainer.config.launcher_options import LAUNCHER_GROUP, SubmititLocalOptions, SubmititSlurmOptions
 from trainer.runs.launchers.capacity import Capacity
 from trainer.runs.launchers.run_job import JobRunner
-from trainer.utils.errors import ConfigError, SystemFault
+from trainer.utils.errors import SystemFault
 
 SIGNAL_VARIABLE, WARNING_SIGNAL = "SUBMITIT_PREEMPT_SIGNAL", "USR1"
 """Environment variable of submitit with the signal before a time limit, and the signal that a run expects."""
@@ -115,9 +115,15 @@ class SubmititSlurmBackend:
             )
         values = {field.name: getattr(options, field.name) for field in fields(options)}
         self._python, self._max_num_timeout = values.pop("python"), values.pop("max_num_timeout")
-        values["array_parallelism"] = options.array_parallelism or jobs_limit
-        values["gpus_per_node"] = options.gpus_per_node or gpus
-        values["setup"] = [f"export {SIGNAL_VARIABLE}={WARNING_SIGNAL}", *(options.setup or [])]
+        memory = values.pop("mem_gb")
+        values |= {
+            "job_name": "train",
+            "time": values.pop("timeout_min"),
+            "mem": None if memory is None else f"{round(memory * 1024)}MB",
+            "array_parallelism": options.array_parallelism or jobs_limit,
+            "gpus_per_node": options.gpus_per_node or gpus,
+            "setup": [f"export {SIGNAL_VARIABLE}={WARNING_SIGNAL}", *(options.setup or [])],
+        }
         self._parameters = {key: value for key, value in values.items() if value is not None}
 
     def limit_jobs(self, capacity: Capacity) -> None:
@@ -128,10 +134,7 @@ class SubmititSlurmBackend:
         executor = submitit.SlurmExecutor(
             _make_folder(runners), max_num_timeout=self._max_num_timeout, python=self._python
         )
-        try:
-            executor.update_parameters(**executor._convert_parameters({"name": "train", **self._parameters}))
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f"{OPTION_PREFIX.rstrip('.')}: {' '.join(str(error).split())}") from error
+        executor.update_parameters(**self._parameters)
         try:
             with executor.batch():
                 jobs = [executor.submit(_with_checkpoint(runner)) for runner in runners]

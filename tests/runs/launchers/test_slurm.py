@@ -1,0 +1,130 @@
+"""``hydra/launcher=submitit_slurm``, with commands in PATH that behave as those of Slurm."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import fake_slurm, sweeps
+from tests.helpers.commands import SMALL, find_runs, start, train
+from tests.helpers.digest import digest
+from trainer.engine import checkpoint
+from trainer.runs import run_dir
+
+pytest.importorskip("submitit")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux"),
+]
+
+SLURM = ("-m", "hydra/launcher=submitit_slurm", "resume=auto", "hydra.sweep.dir=outputs/sweep", "threads=1")
+LONG = (*SMALL[:3], "epochs=1000", "save_every=1000", "draw=false", "ema=0.9", "scheduler=cosine")
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> dict[str, str]:
+    return fake_slurm.install(tmp_path)
+
+
+def run_states(path: Path) -> list[str]:
+    return [digest(checkpoint.load_checkpoint(path / name)) for name in (checkpoint.LAST, checkpoint.BEST)]
+
+
+def test_a_sweep_is_an_array_with_the_options_of_the_command_line(slurm: dict[str, str], tmp_path: Path) -> None:
+    options = ("partition=gpu", "timeout_min=30", "gpus_per_node=2", "mem_gb=0.5", "cpus_per_task=3", "account=lab")
+    lists = ("setup=[touch prepared]", "additional_parameters={mail-type: END}")
+    words = [f"hydra.launcher.{text}" for text in (*options, *lists, "signal_delay_s=77")]
+    done = train(*SLURM, *words, *SMALL, "seed=0,1,2", "jobs=2", cwd=tmp_path, env=slurm)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 jobs, as jobs of Slurm, in outputs/sweep" in done.stdout
+    lines = fake_slurm.read_script(tmp_path).splitlines()
+    assert lines[0] == "#!/bin/bash"
+    parameters = dict(line.removeprefix("#SBATCH --").split("=", 1) for line in lines if line.startswith("#SBATCH"))
+    logs = tmp_path / "outputs/sweep/.jobs/.submitit"
+    expected = {
+        **{"partition": "gpu", "time": "30", "gpus-per-node": "2", "mem": "512MB", "cpus-per-task": "3"},
+        **{"account": "lab", "mail-type": "END", "array": "0-2%2", "signal": "USR1@77", "job-name": "train"},
+        **{"nodes": "1", "open-mode": "append", "wckey": "submitit"},
+        **{"output": f"{logs}/%A_%a_0_log.out", "error": f"{logs}/%A_%a_0_log.err"},
+    }
+    assert parameters == expected
+    assert "export SUBMITIT_PREEMPT_SIGNAL=USR1" in lines
+    assert (tmp_path / "prepared").exists()
+    assert [words[0] for words in fake_slurm.read_calls(tmp_path)].count("sbatch") == 1
+    assert sweeps.list_statuses(tmp_path) == ["finished"] * 3
+    again = train(*SLURM, *words, *SMALL, "seed=0,1,2", "jobs=2", cwd=tmp_path, env=slurm)
+    assert again.returncode == 0, again.stderr
+    assert [words[0] for words in fake_slurm.read_calls(tmp_path)].count("sbatch") == 1, (
+        "finished jobs are not submitted"
+    )
+
+
+@pytest.mark.parametrize("at_start", [False, True], ids=["in training", "during the imports"])
+def test_usr1_saves_and_requeues_and_the_run_goes_on_to_the_same_bits(
+    at_start: bool, slurm: dict[str, str], tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    unbroken = train("-m", *LONG, "threads=1", "seed=3", "hydra.sweep.dir=outputs/sweep", cwd=elsewhere)
+    assert unbroken.returncode == 0, unbroken.stderr
+    process = start(*SLURM, *LONG, "seed=3", cwd=tmp_path, env=slurm)
+    root = tmp_path / "outputs/sweep"
+    begin = root / ".jobs/0-/.attempt-0.json" if at_start else root / "0-/metrics.csv"
+    # The first record of an attempt has one process, the second one that of the job, too.
+    sweeps.wait_until(
+        lambda: begin.exists() and (not at_start or len(json.loads(begin.read_text())["processes"]) == 2), process
+    )
+    fake_slurm.signal_task("100", signal.SIGUSR1, tmp_path / "slurm-state")
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stdout + stderr
+    assert ["scontrol", "requeue", "100"] in fake_slurm.read_calls(tmp_path)
+    assert sweeps.list_attempts(root) == {"0-": 2}
+    if not at_start:
+        assert "from step" in (root / "0-.out").read_text()
+    assert run_states(root / "0-") == run_states(elsewhere / "outputs/sweep/0-")
+
+
+def test_jobs_outlive_a_killed_command_and_the_next_one_waits_for_them(slurm: dict[str, str], tmp_path: Path) -> None:
+    command = (*SLURM, *LONG, "seed=0,1", "hydra.launcher.array_parallelism=2")
+    process = start(*command, cwd=tmp_path, env=slurm)
+    running = [tmp_path / f"outputs/sweep/{seed}-seed={seed}/metrics.csv" for seed in (0, 1)]
+    sweeps.wait_until(lambda: all(path.exists() for path in running), process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = train(*command, cwd=tmp_path, env=slurm)
+    assert done.returncode == 0, done.stderr
+    assert sweeps.list_statuses(tmp_path) == ["finished"] * 2
+    assert sweeps.list_attempts(tmp_path) == {"0-seed=0": 1, "1-seed=1": 1}
+
+
+def test_a_stopped_sweep_saves_what_runs_and_cancels_what_waits(slurm: dict[str, str], tmp_path: Path) -> None:
+    process = start(
+        *SLURM, *SMALL[:3], "epochs=100000", "seed=0,1,2", "hydra.launcher.array_parallelism=1", cwd=tmp_path, env=slurm
+    )
+    sweeps.wait_until((tmp_path / "outputs/sweep/0-seed=0/metrics.csv").exists, process)
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143, stdout + stderr
+    cancelled = [words[1:] for words in fake_slurm.read_calls(tmp_path) if words[0] == "scancel"]
+    assert cancelled == [["100_1"], ["100_2"]]
+    (run,) = find_runs(tmp_path)
+    assert run_dir.read_results(run)["status"] == "interrupted"
+    assert (run / "last.pt").exists()
+
+
+def test_what_sbatch_refuses_is_told(slurm: dict[str, str], tmp_path: Path) -> None:
+    done = train(*SLURM, *SMALL, "seed=0,1", "hydra.launcher.partition=nope", cwd=tmp_path, env=slurm)
+    assert done.returncode == 4
+    assert "invalid partition specified: nope" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_machine_without_slurm_is_told(tmp_path: Path) -> None:
+    done = train(*SLURM, *SMALL, "seed=0,1", cwd=tmp_path, env={"PATH": "/nowhere"})
+    assert done.returncode == 4
+    assert "there is no sbatch and no srun in PATH" in done.stderr
+    assert not (tmp_path / "outputs").exists()
