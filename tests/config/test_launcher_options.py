@@ -100,3 +100,17 @@ def test_a_typo_is_refused_before_the_first_job(
     with pytest.raises(ConfigError):
         main.run_command(["-m", "data=moons", "model=mlp", *arguments, f"hydra/launcher={name}"])
     assert not (tmp_path / "outputs").exists()
+
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "cluster.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_every_option_is_in_the_guide_with_its_default(name: str) -> None:
+    assert f"| `{name}` |" in GUIDE
+    rows = [line for line in GUIDE.splitlines() if line.startswith("| `")]
+    for key, default in vars(LAUNCHERS[name]()).items():
+        own_rows = [row for row in rows if f"`{key}`" in row]
+        assert own_rows, key
+        if isinstance(default, int | str):
+            assert any(f"{default}" in row.split(" | ")[1] for row in own_rows), key

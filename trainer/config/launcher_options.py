@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
 
 from trainer.config.overrides import parse_overrides
-from trainer.config.schema import Count, ProcessCount, Seconds
+from trainer.config.schema import Count, ProcessCount
 from trainer.config.validation import check_value
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.utils.errors import ConfigError
@@ -115,16 +115,14 @@ class RayOptions(LauncherOptions):
 
     Attributes:
         address: Address of the cluster, or auto; null: $RAY_ADDRESS, else a cluster of this machine alone.
-        num_cpus: CPU cores of a job.
+        num_cpus: CPU cores of a job; null: 1, or `devices`.
         num_gpus: GPUs of a job, also a part of one; null: as without a launcher.
-        connect_seconds: Seconds to wait for the cluster.
     """
 
     package: ClassVar[str] = "ray"
     address: str | None = None
-    num_cpus: PositiveFloat = 1
+    num_cpus: PositiveFloat | None = None
     num_gpus: PositiveFloat | None = None
-    connect_seconds: Seconds = 60
 
 
 LAUNCHERS: dict[str, type[LauncherOptions]] = {

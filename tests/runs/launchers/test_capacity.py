@@ -39,6 +39,13 @@ def settings() -> Settings:
         (["0", "1"], {"device": "cuda:1", "jobs_per_device": 2}, None, 2),
         (["0", "1"], {"device": "cuda:7"}, None, 8),  # refused by each job
         ([], {"device": "cuda"}, None, 8),
+        (["0", "1", "2", "3", "4"], {"devices": 2}, None, 2),
+        (["0", "1", "2", "3"], {"devices": 2, "jobs_per_device": 2}, None, 4),
+        (["0", "1"], {"devices": 3}, None, 1),  # refused by each job
+        (["0", "1"], {"devices": "auto"}, None, 1),
+        ([], {"devices": "auto"}, None, 8),
+        ([], {"devices": 3}, None, 2),
+        ([], {"devices": 99}, None, 1),
     ],
 )
 def test_jobs_at_a_time_depend_on_devices_and_limit(

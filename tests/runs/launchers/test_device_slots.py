@@ -76,6 +76,29 @@ def test_jobs_per_device_sets_the_number_of_jobs_on_each_gpu() -> None:
     assert most == {"MIG-a": 2, "MIG-b": 2}
 
 
+def test_a_job_of_several_processes_takes_several_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpus, "count_cuda_devices", lambda: 5)
+    monkeypatch.setenv(gpus.VISIBLE_DEVICES, "0,1,2,3,4")
+    settings = replace(compose.compose(SMALL).settings, devices=2)
+    reader, writer = os.pipe()
+    ends = os.pipe()
+    pids = []
+    for _ in range(2):
+        if not (pid := fork()):
+            with device_slots.occupy_devices(settings, tmp_path):
+                os.write(writer, f"{os.environ[gpus.VISIBLE_DEVICES]}\n".encode())
+                os.read(ends[0], 1)
+            os._exit(0)
+        pids.append(pid)
+    with open(reader) as lines:
+        taken = sorted(lines.readline().strip() for _ in pids)
+    os.write(ends[1], b"xx")
+    for pid in pids:
+        os.waitpid(pid, 0)
+    assert [len(names.split(",")) for names in taken] == [2, 2]
+    assert len({name for names in taken for name in names.split(",")}) == 4
+
+
 @pytest.mark.slow
 def test_a_job_that_names_its_gpu_keeps_the_variable(capfd: pytest.CaptureFixture[str]) -> None:
     """Each fails because there is no such GPU, but one after the other."""

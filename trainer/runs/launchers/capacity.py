@@ -25,14 +25,15 @@ def list_job_devices(settings: Settings, devices: Sequence[str]) -> list[str]:
     return list(devices[int(index) : int(index) + 1] if index else devices)
 
 
-def count_job_devices(devices: Sequence[str]) -> int:
-    """Return the number of GPUs of a job, or of cores if it runs on the CPU; at most those of the machine.
+def count_job_devices(settings: Settings, devices: Sequence[str]) -> int:
+    """Return the number of GPUs of a job, or of cores if it runs on the CPU: one for each of its processes.
 
     Args:
-        devices: GPUs among which it may choose.
+        settings: Global keys of the job.
+        devices: GPUs among which it may choose; with fewer than it needs, it takes all and fails by itself.
     """
-    processes = 1
-    return min(processes, len(devices)) if devices else processes
+    processes = len(devices) if settings.devices == "auto" else settings.devices or 1
+    return min(processes, len(devices)) if devices else max(processes, 1)
 
 
 class Capacity:
@@ -73,14 +74,14 @@ class Capacity:
         choices = list_job_devices(settings, self.devices)
         if choices:
             free = [name for name in choices if loads[name] < settings.jobs_per_device]
-            return len(free) >= count_job_devices(choices)
+            return len(free) >= count_job_devices(settings, choices)
         # An explicit limit replaces that of the cores.
-        return self.limit is not None or cores + count_job_devices([]) <= self.cores
+        return self.limit is not None or cores + count_job_devices(settings, []) <= self.cores
 
     def _add_job(self, loads: dict[str, int], settings: Settings) -> int:
         """Add a job to the devices with the lowest load; return the number of its cores if it has no device."""
         choices = sorted(list_job_devices(settings, self.devices), key=lambda name: loads[name])
-        count = count_job_devices(choices)
+        count = count_job_devices(settings, choices)
         for name in choices[:count]:
             loads[name] += 1
         return 0 if choices else count

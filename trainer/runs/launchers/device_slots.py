@@ -44,7 +44,7 @@ def occupy_devices(settings: Settings, root: Path) -> Iterator[None]:
         return
     places = [_make_place(root, name, number) for number in range(settings.jobs_per_device) for name in choices]
     with ExitStack() as locks:
-        names = _wait_for_places(places, count_job_devices(choices), locks)
+        names = _wait_for_places(places, count_job_devices(settings, choices), locks)
         if ":" not in settings.device:
             os.environ[gpus.VISIBLE_DEVICES] = ",".join(sorted(names, key=devices.index))
         yield

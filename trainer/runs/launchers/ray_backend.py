@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+import socket
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainer.config.launcher_options import OPTION_PREFIX, RayOptions
@@ -12,8 +13,14 @@ from trainer.runs.launchers.capacity import Capacity
 from trainer.runs.launchers.run_job import JobRunner
 from trainer.utils.errors import SystemFault
 
-OBJECT_STORE_BYTES = 80 * 2**20
-"""Memory for the objects of a cluster of this machine: Ray's minimum, because files carry all state."""
+CONNECT_SECONDS = 10.0
+"""Seconds for a cluster to answer."""
+LOCAL_OPTIONS: Mapping[str, Any] = {
+    "_node_ip_address": "127.0.0.1",
+    "include_dashboard": False,
+    "object_store_memory": 80 * 2**20,
+}
+"""A cluster of this machine alone: not reachable from others, and with Ray's least memory, as files carry all state."""
 
 
 class RayTask:
@@ -54,6 +61,7 @@ class RayBackend:
 
     Args:
         options: Options of the command line.
+        cpus: Cores of a job without ``num_cpus``.
         gpus: GPUs of a job, also a part of one, if the cluster has any.
 
     Raises:
@@ -65,14 +73,14 @@ class RayBackend:
     shares_devices = False
     outlives_command = False
 
-    def __init__(self, options: RayOptions, gpus: float):
+    def __init__(self, options: RayOptions, cpus: float, gpus: float):
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
 
         address = options.address or os.environ.get("RAY_ADDRESS")
-        local: dict[str, Any] = (
-            {} if address else {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
-        )
+        local: Mapping[str, Any] = {} if address else LOCAL_OPTIONS
+        if address and address != "auto":
+            _check_address(address)
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -81,7 +89,7 @@ class RayBackend:
         has_gpus = ray.cluster_resources().get("GPU", 0) > 0
         num_gpus = options.num_gpus or (gpus if has_gpus else 0)
         # A lost task is not repeated by Ray, for which it would have to be known that its old process is dead.
-        self._remote = ray.remote(num_cpus=options.num_cpus, num_gpus=num_gpus, max_retries=0)(_call)
+        self._remote = ray.remote(num_cpus=options.num_cpus or cpus, num_gpus=num_gpus, max_retries=0)(_call)
 
     def limit_jobs(self, capacity: Capacity) -> Capacity | None:
         """Return the limit of the command line, if any: Ray queues what does not fit."""
@@ -94,6 +102,15 @@ class RayBackend:
         import ray
 
         ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Raise SystemFault if nothing listens at an address, for which Ray would wait for minutes."""
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise SystemFault(f"{OPTION_PREFIX}address: no Ray cluster at {address}: {error}") from error
 
 
 def _call(runner: JobRunner) -> int | None:

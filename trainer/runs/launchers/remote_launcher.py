@@ -169,10 +169,12 @@ class RemoteLauncher:
         return None if current is None else ForeignJob(self._watchers[job.path])
 
     def _make_runner(self, job: Job) -> JobRunner:
+        assert job.config is not None
         pid = os.getpid()
         parent = (process_identity.get_machine_id(), pid, process_identity.read_start_time(pid))
         return JobRunner(
             str(job.folder.absolute()),
+            job.config.working_dir,
             self._scheduler,
             self._watchers[job.path].last_ended,
             self._backend.shares_devices,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from trainer.runs import run_dir
 from trainer.runs.job_attempt import INTERRUPTED_CODES, AttemptWatcher, OwnAttempt
 from trainer.runs.launchers import job_process
 from trainer.utils import atomic_write, process_identity, signals
+from trainer.utils.errors import SystemFault
 
 POLL_SECONDS = 0.2
 """Seconds between checks of the job."""
@@ -33,6 +35,7 @@ class JobRunner:
 
     Args:
         folder: Folder of the job.
+        working_dir: Directory to which relative paths of its configuration refer.
         scheduler: Name of the sweep command.
         last_ended: Number of the last attempt that had ended when the command began.
         shares_devices: Whether the job must take a GPU that no other job of its machine uses.
@@ -40,6 +43,7 @@ class JobRunner:
     """
 
     folder: str
+    working_dir: str
     scheduler: str
     last_ended: int
     shares_devices: bool
@@ -63,17 +67,32 @@ class JobRunner:
             atomic_write.catch_write_errors(output_path),
             open(output_path, "wb") as output,
         ):
-            self._process = self._start(output)
-            self._attempt.add_process(self._process.pid)
-            code = self._wait()
+            code = self._run(output)
         self._attempt.finish(code)
         return code
+
+    def _run(self, output: Any) -> int:
+        assert self._attempt is not None
+        try:
+            self._process = self._start(output)
+        except OSError as error:  # such as a directory that this machine does not see
+            output.write(f"the job cannot be started on {socket.gethostname()}: {error}\n".encode())
+            return SystemFault.exit_code
+        self._attempt.add_process(self._process.pid)
+        return self._wait()
 
     def _start(self, output: Any) -> subprocess.Popen[bytes]:
         flags = [job_process.SHARES_DEVICES] if self.shares_devices else []
         # -P: the working directory is not on the import path.
         command = [sys.executable, "-P", "-m", job_process.__name__, self.folder, str(os.getpid()), *flags]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+        return subprocess.Popen(
+            command,
+            cwd=self.working_dir,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
 
     def _wait(self) -> int:
         assert self._process is not None

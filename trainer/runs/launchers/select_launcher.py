@@ -31,6 +31,7 @@ def make_backend(options: LauncherOptions | None, jobs: Sequence[Settings], capa
         SystemFault: There is no cluster.
     """
     first = jobs[0]
+    processes = max(count_job_devices(settings, []) for settings in jobs)
     match options:
         case None:
             return None
@@ -46,13 +47,12 @@ def make_backend(options: LauncherOptions | None, jobs: Sequence[Settings], capa
             from trainer.runs.launchers.submitit_backend import SubmititSlurmBackend
 
             uses_cuda = any(settings.device.startswith("cuda") for settings in jobs)
-            return SubmititSlurmBackend(options, first.jobs, count_job_devices([]) if uses_cuda else None)
+            return SubmititSlurmBackend(options, first.jobs, processes if uses_cuda else None)
         case RayOptions():
             from trainer.runs.launchers.ray_backend import RayBackend
 
             may_use_cuda = any(settings.device not in ("cpu", "mps") for settings in jobs)
-            gpus = count_job_devices([]) / first.jobs_per_device if may_use_cuda else 0
-            return RayBackend(options, gpus)
+            return RayBackend(options, processes, processes / first.jobs_per_device if may_use_cuda else 0)
     raise AssertionError(f"{options} are the options of no launcher")
 
 
