@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 from pathlib import Path
@@ -16,12 +17,17 @@ from trainer.runs import run_dir
 
 DATA = """
 import os
+import time
 from trainer.data.datasets.tabular.synthetic import Moons
 
 class Fragile(Moons):
     shapes = "x (B, F) -> (B)"
     def __init__(self, rows: int, end: str):
         print("the words of", end, flush=True)
+        if end.startswith("count"):
+            descriptor = os.open(end, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.write(descriptor, b".")
+            time.sleep(2)
         if end == "exit":
             os._exit(9)
         if end == "kill":
@@ -103,3 +109,22 @@ def test_a_stopped_sweep_saves_its_jobs_and_leaves_nothing_behind(
     remaining = [Path(f"/proc/{pid}/cmdline") for pid in started]
     jobs = [path for path in remaining if path.exists() and b"job_process" in path.read_bytes()]
     assert list(sweeps.stop_leftovers([int(path.parent.name) for path in jobs])) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_commands_with_different_launchers_share_a_sweep(name: str, tmp_path: Path) -> None:
+    write(tmp_path, OWN)
+    ends = [f"count{number}" for number in range(5)]
+    words = (*FRAGILE, f"data.end={','.join(ends)}")
+    commands = [launch(name), [word for word in launch(name) if not word.startswith("hydra/launcher")]]
+    processes = [start(*command, *words, cwd=tmp_path) for command in commands]
+    for process in processes:
+        stdout, stderr = process.communicate(timeout=180)
+        assert process.returncode == 0, stdout + stderr
+        assert stdout.count("] finished") == 5
+    assert [(tmp_path / end).stat().st_size for end in ends] == [1] * 5
+    schedulers = {
+        json.loads(path.read_text())["scheduler"]
+        for path in (tmp_path / "outputs/sweep/.jobs").glob("[0-9]*/.attempt-*.json")
+    }
+    assert len(schedulers) in (1, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -63,9 +64,13 @@ def test_a_sweep_is_an_array_with_the_options_of_the_command_line(slurm: dict[st
     )
 
 
-@pytest.mark.parametrize("at_start", [False, True], ids=["in training", "during the imports"])
-def test_usr1_saves_and_requeues_and_the_run_goes_on_to_the_same_bits(
-    at_start: bool, slurm: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("number", "at_start"),
+    [(signal.SIGUSR1, False), (signal.SIGUSR1, True), (signal.SIGTERM, False)],
+    ids=["time limit", "time limit during the imports", "preemption"],
+)
+def test_a_stopped_job_is_requeued_and_goes_on_to_the_same_bits(
+    number: signal.Signals, at_start: bool, slurm: dict[str, str], tmp_path: Path
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -78,10 +83,12 @@ def test_usr1_saves_and_requeues_and_the_run_goes_on_to_the_same_bits(
     sweeps.wait_until(
         lambda: begin.exists() and (not at_start or len(json.loads(begin.read_text())["processes"]) == 2), process
     )
-    fake_slurm.signal_task("100", signal.SIGUSR1, tmp_path / "slurm-state")
+    if number == signal.SIGTERM:  # Slurm requeues what it preempts itself
+        (tmp_path / "slurm-state" / "100.state").write_text("REQUEUED")
+    fake_slurm.signal_task("100", number, tmp_path / "slurm-state")
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stdout + stderr
-    assert ["scontrol", "requeue", "100"] in fake_slurm.read_calls(tmp_path)
+    assert (["scontrol", "requeue", "100"] in fake_slurm.read_calls(tmp_path)) == (number == signal.SIGUSR1)
     assert sweeps.list_attempts(root) == {"0-": 2}
     if not at_start:
         assert "from step" in (root / "0-.out").read_text()
@@ -114,6 +121,19 @@ def test_a_stopped_sweep_saves_what_runs_and_cancels_what_waits(slurm: dict[str,
     (run,) = find_runs(tmp_path)
     assert run_dir.read_results(run)["status"] == "interrupted"
     assert (run / "last.pt").exists()
+
+
+def test_a_job_that_someone_cancels_is_interrupted(slurm: dict[str, str], tmp_path: Path) -> None:
+    process = start(*SLURM, *SMALL[:3], "epochs=100000", "seed=0,1", cwd=tmp_path, env=slurm)
+    sweeps.wait_until((tmp_path / "outputs/sweep/0-seed=0/metrics.csv").exists, process)
+    subprocess.run([slurm["PATH"].partition(":")[0] + "/scancel", "100_0"], env=os.environ | slurm, check=True)
+    sweeps.wait_until((tmp_path / "outputs/sweep/1-seed=1/metrics.csv").exists, process)
+    subprocess.run([slurm["PATH"].partition(":")[0] + "/scancel", "100_1"], env=os.environ | slurm, check=True)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143, stdout + stderr
+    assert stderr.count("interrupted: ") == 2
+    assert "not continued: Slurm job 100_0 ended as CANCELLED" in stderr
+    assert [run_dir.read_results(run)["status"] for run in find_runs(tmp_path)] == ["interrupted"] * 2
 
 
 def test_what_sbatch_refuses_is_told(slurm: dict[str, str], tmp_path: Path) -> None:

@@ -101,8 +101,10 @@ class RemoteJob:
             and latest.scheduler != self._runner.scheduler
         ):
             return JobEnd(-signal.SIGTERM, "another command that ran it was stopped", is_abandoned=True)
-        code = FAILED_CODE if requeued is None else -signal.SIGTERM
-        return JobEnd(code, self._submission.describe_end())
+        if requeued is not None:
+            reason = f"stopped by SIGTERM, and not continued: {self._submission.describe_end()}"
+            return JobEnd(-signal.SIGTERM, reason)
+        return JobEnd(FAILED_CODE, self._submission.describe_end())
 
     def stop(self, number: int) -> None:
         self._is_stopped = True

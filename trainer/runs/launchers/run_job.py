@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.runs import run_dir
-from trainer.runs.job_attempt import INTERRUPTED_CODES, AttemptWatcher, OwnAttempt
+from trainer.runs.job_attempt import AttemptWatcher, OwnAttempt
 from trainer.runs.launchers import job_process
 from trainer.utils import atomic_write, process_identity, signals
 from trainer.utils.errors import SystemFault
@@ -68,8 +68,12 @@ class JobRunner:
             open(output_path, "wb") as output,
         ):
             code = self._run(output)
-        self._attempt.finish(code)
+        self._finish(code)
         return code
+
+    def _finish(self, code: int) -> None:
+        assert self._attempt is not None
+        self._attempt.finish(code)
 
     def _run(self, output: Any) -> int:
         assert self._attempt is not None
@@ -126,16 +130,6 @@ class JobRunner:
         if self._process is not None and self._process.poll() is None:
             with suppress(ProcessLookupError):
                 self._process.send_signal(number)
-
-    def save_for_requeue(self) -> bool:
-        """Make the job save its state and end, because its launcher will continue it; return whether there is more."""
-        if self._process is None or self._attempt is None:
-            return True
-        self._send_signal(signal.SIGUSR1)
-        code = self._process.wait()
-        is_stopped = code in INTERRUPTED_CODES
-        self._attempt.finish(code, requeued=is_stopped)
-        return is_stopped
 
 
 def get_stop_file(jobs_dir: Path, scheduler: str) -> Path:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config.launcher_options import LAUNCHER_GROUP, SubmititLocalOptions, SubmititSlurmOptions
+from trainer.runs.job_attempt import INTERRUPTED_CODES
 from trainer.runs.launchers.capacity import Capacity
 from trainer.runs.launchers.run_job import JobRunner
 from trainer.utils.errors import SystemFault
@@ -25,13 +27,29 @@ FOLDER_NAME = ".submitit"
 
 @dataclass
 class RequeuedJobRunner(JobRunner):
-    """Function that runs one job, and saves it for another call at a time limit or a preemption."""
+    """Function that runs one job, which its launcher may stop and run again: at a time limit or after a preemption."""
 
     def checkpoint(self) -> Any:
-        """Return the next call of submitit; None if the job has ended meanwhile."""
+        """Save the state at the warning, and return the next call of submitit; None if the job has ended meanwhile."""
         import submitit
 
-        return submitit.helpers.DelayedSubmission(replace(self)) if self.save_for_requeue() else None
+        if self._process is not None and self._attempt is not None:
+            self._send_signal(signal.SIGUSR1)
+            code = self._process.wait()
+            is_stopped = code in INTERRUPTED_CODES
+            self._attempt.finish(code, requeued=is_stopped)
+            if not is_stopped:
+                return None
+        return submitit.helpers.DelayedSubmission(replace(self))
+
+    def _finish(self, code: int) -> None:
+        if code not in INTERRUPTED_CODES or self._must_stop():
+            super()._finish(code)
+            return
+        assert self._attempt is not None
+        self._attempt.finish(code, requeued=True)
+        # Without a result, by which submitit would take the job as ended; Slurm knows whether it is requeued.
+        sys.exit(code)
 
 
 class SubmititJob:
