@@ -137,6 +137,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "Hydra sweeper": ("-m", "seed=0,1", "hydra/sweeper=basic"),
     "Hydra launcher": ("-m", "seed=0,1", "hydra/launcher=basic"),
     "launcher of the folder": ("-m", "seed=0,1", "hydra/launcher=own"),
+    "our launcher": ("-m", "seed=0,1", "hydra/launcher=joblib"),
     "run with launcher": ("hydra/launcher=basic",),
     "cfg": ("--cfg", "job"),
     "Hydra cfg": ("--cfg", "hydra", "--resolve"),

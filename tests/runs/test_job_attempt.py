@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.states import fork
+from trainer.runs import job_attempt
 from trainer.runs.job_attempt import AttemptWatcher, OwnAttempt, find_latest, hold_exclusively
 from trainer.utils import process_identity
 
@@ -113,6 +114,21 @@ def test_attempt_on_another_machine_is_judged_by_its_last_update(tmp_path: Path)
     other._next_update_at = 0.0
     assert not other.update(), "a process that was suspended is not told that it lost its job"
     assert sorted(path.name for path in tmp_path.iterdir()) == [".attempt-0.json", ".attempt-1.json"]
+
+
+@pytest.mark.parametrize("skew", [-3600.0, -60.0, 60.0, 3600.0])
+def test_the_clock_of_this_machine_does_not_matter(
+    skew: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The times of files are those of their server, here the real clock."""
+    other = begin(tmp_path)
+    assert other is not None
+    change_values(other, machine="elsewhere")
+    now = time.time
+    monkeypatch.setattr(job_attempt.time, "time", lambda: now() + skew)
+    assert begin(tmp_path) is None
+    os.utime(other.path, (now() - 1000, now() - 1000))
+    assert begin(tmp_path) is not None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"processes": 3}'])

@@ -44,13 +44,11 @@ class JobHandle(Protocol):
 
 
 class Launcher(Protocol):
-    """What starts the jobs of a sweep.
+    """What starts the jobs of a sweep."""
 
-    Attributes:
-        poll_seconds: Seconds between checks of the jobs.
-    """
-
-    poll_seconds: float
+    @property
+    def poll_seconds(self) -> float:
+        """Seconds between checks of the jobs."""
 
     def start_jobs(self, waiting: Sequence[Job]) -> list[tuple[Job, JobHandle]]:
         """Start as many of the jobs as there is room for, and return them with their handles.

@@ -18,6 +18,8 @@ from trainer.runs.sweep_job import Job
 from trainer.utils import atomic_write, process_identity
 from trainer.utils.errors import SystemFault, UserError
 
+JOBS_PER_POLL = 32
+"""Number of running jobs above which they are checked less often."""
 FAILED_CODE = 1
 """Exit code of a job of which only its backend knows the end."""
 
@@ -128,8 +130,12 @@ class RemoteLauncher:
     def __init__(self, jobs: Sequence[Job], scheduler: str, backend: Backend, capacity: Capacity):
         self._watchers, self._scheduler = watch_jobs(jobs, scheduler), scheduler
         self._backend, self._capacity = backend, backend.limit_jobs(capacity)
-        self.poll_seconds = backend.poll_seconds
         self._running: list[RemoteJob] = []
+
+    @property
+    def poll_seconds(self) -> float:
+        """Seconds between checks: longer for many jobs, because each costs requests to a file server."""
+        return self._backend.poll_seconds * max(1.0, len(self._running) / JOBS_PER_POLL)
 
     def start_jobs(self, waiting: Sequence[Job]) -> list[tuple[Job, JobHandle]]:
         self._running = [handle for handle in self._running if not handle.has_ended]
