@@ -41,8 +41,8 @@ KINDS: dict[str, tuple[tuple[signal.Signals, ...], float, tuple[str, ...]]] = {
     "with a feature network, which one job trains first": ((*KILL, *STOP), 1.0, (*VAE, "seed=0,1", "jobs=2")),
 }
 """Signals, the fraction of a whole sweep in which the first ones are sent, and overrides."""
-OPTIONAL_FILES = {"previous.pt"}
-"""Files whose existence depends on the number of saves, and so on the interruptions."""
+OPTIONAL_FILES = {"previous.pt", run_dir.JOBS_DIR}
+"""Files and folders whose contents depend on the number of saves or attempts, and so on the interruptions."""
 
 
 def start_sweep(place: Path, overrides: tuple[str, ...]) -> int:
@@ -94,7 +94,8 @@ def outcome(place: Path) -> tuple[dict[str, Any], list[dict[str, str]], list[str
         values = [results[name] for name in ("status", "steps", "val", "test", "baseline", "artifacts")]
         found[str(run.relative_to(place))] = (states, rows, values)
     board = read_table(place / "outputs/sweep/leaderboard.csv")
-    files = (str(path.relative_to(place)) for path in (place / "outputs").rglob("*") if path.name not in OPTIONAL_FILES)
+    paths = (path for path in (place / "outputs").rglob("*") if not OPTIONAL_FILES & {*path.parts})
+    files = (str(path.relative_to(place)) for path in paths)
     return found, board, sorted(files)
 
 

@@ -195,7 +195,7 @@ def test_job_outcomes_are_reported_before_a_table_error(
 
     monkeypatch.setattr(leaderboard, "show_leaderboard", raise_fault)
     with pytest.raises(SystemFault):
-        sweep._summarize([Job(None, tmp_path / "0-a=1", "failed", "on purpose")], tmp_path, None)
+        sweep._summarize([Job(None, tmp_path / "0-a=1", "failed", "on purpose")], tmp_path, "scheduler", None)
     assert capsys.readouterr().err == "failed: 0-a=1: on purpose\n"
 
 
