@@ -62,10 +62,10 @@ def docs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_documentation_has_the_expected_code_blocks() -> None:
-    assert len(FILES) == len(dict(FILES)) == 15
+    assert len(FILES) == len(dict(FILES)) == 17
     assert len(BLOCKS) == len(FILES) + sum(map(len, SCRIPTS.values())), "a block that is neither written nor run"
     assert {"README.md", "docs/guides/python.md"} <= SCRIPTS.keys()
-    assert len(PLUGIN_RUNS) == 10
+    assert len(PLUGIN_RUNS) == 11
     assert len(RUNS) > 30
     assert SAMPLES
 

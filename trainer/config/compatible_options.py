@@ -11,6 +11,8 @@ from trainer.config.registry import ConfigOption
 
 DEFAULT_TASK = "classification"
 """Task of a model and a data set that choose none."""
+BLOCKS_METHOD = "repeated_blocks"
+"""Method of a ``BlockModel``, by which its class is recognized without importing it."""
 
 
 def check_compatibility(tree: Mapping[str, Any], names: Mapping[str, str], config_dirs: Sequence[Path]) -> list[str]:
@@ -38,7 +40,18 @@ def check_compatibility(tree: Mapping[str, Any], names: Mapping[str, str], confi
         return [f"augment: {names['augment']} changes {mismatch[0]}; data {names['data']} gives {mismatch[1]}"]
     if tree["channels_last"] and (inputs := compatibility.describe_non_image_inputs(targets["data"])):
         return [f"channels_last: only for images (B, C, H, W); data {names['data']} gives {inputs}"]
+    if tree.get("checkpoint_activations") and not _has_blocks(targets["model"]):
+        options = registry.list_options("model", config_dirs).values()
+        others = [option.name for option in options if option.class_path and _has_blocks(option.class_path)]
+        reason = f"model {names['model']} has no repeated blocks"
+        return [f"checkpoint_activations: {reason}; these have: {', '.join(others)}"]
     return []
+
+
+def _has_blocks(model: str) -> bool:
+    """Return whether a class of models names its repeated blocks, or may do so in source that cannot be read."""
+    signature = introspection.read_signature(model)
+    return signature is None or signature.has_unknown_methods or BLOCKS_METHOD in signature.parameters_by_method
 
 
 def find_compatible_model(data: str, config_dirs: Sequence[Path] = ()) -> str | None:

@@ -24,6 +24,7 @@ RUNTIME_ONLY_KEYS = {
     "devices",
     "process_timeout",
     "deterministic",
+    "checkpoint_activations",
     "threads",
     "num_workers",
     "worker_timeout",

@@ -45,6 +45,7 @@ class Settings:
     precision: Literal[32, "bf16", "fp16"]
     deterministic: bool
     compile: bool
+    checkpoint_activations: bool
     channels_last: bool
     init: Literal["default", "kaiming", "xavier", "orthogonal"]
     init_from: DataPath | None

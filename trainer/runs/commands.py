@@ -21,6 +21,7 @@ OVERRIDABLE_KEYS = {
 """Keys that depend on the machine and the command, so that a subcommand may override them."""
 TRAINING_KEYS: Mapping[str, str] = {
     "devices": "number of processes, which must divide the number of shards of the run",
+    "checkpoint_activations": "compute activations of repeated blocks again in the backward pass, to save memory",
     "process_timeout": "timeout in seconds for another process that does not respond",
 }
 """Further such keys of a command that trains, with their meanings."""

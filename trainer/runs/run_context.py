@@ -82,7 +82,8 @@ def record_outcome(result: Result, config: Config, *, is_new: bool) -> Iterator[
         record_stop(result, error, config)
         if device.is_out_of_memory(error):
             reason = str(error).split("\n")[0]
-            raise SystemFault(f"out of memory: {reason}; try a smaller batch_size, or accumulate") from error
+            remedies = "a smaller batch_size, accumulate, or checkpoint_activations"
+            raise SystemFault(f"out of memory: {reason}; try {remedies}") from error
         with suppress(SystemFault):  # an error of the log must not hide the cause
             log.exception("failed")
         raise

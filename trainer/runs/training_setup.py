@@ -14,7 +14,7 @@ from trainer.core import rng
 from trainer.core.dataset import Dataset
 from trainer.core.metric import Metric
 from trainer.core.task import Task
-from trainer.engine import dataset_loading, device, factory, sanity_check
+from trainer.engine import activation_checkpointing, dataset_loading, device, factory, sanity_check
 from trainer.engine.callbacks import Callback
 from trainer.engine.dataloader import Loader
 from trainer.engine.early_stopping import EarlyStopping
@@ -130,4 +130,6 @@ def _make_task(
     with device.explain_model_memory():
         task = factory.make_task(config.tree, data, config.names, architecture).to(target_device)
     task.validate_decision_targets(data.val.get_targets())
+    if config.settings.checkpoint_activations:
+        activation_checkpointing.checkpoint_activations(task.model)
     return task

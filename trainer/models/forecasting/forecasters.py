@@ -6,6 +6,7 @@ Forecasts rarely depend on the level of a series, and test windows may have leve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal, Unpack
 
 import torch.nn.functional as F
@@ -190,6 +191,9 @@ class PatchTransformer(nn.Module):
         self.encoder = TransformerStack(config, layers)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(patches * config.width, horizon)
+
+    def repeated_blocks(self) -> Sequence[nn.Module]:
+        return tuple(self.encoder.blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         rows, _, features = x.shape

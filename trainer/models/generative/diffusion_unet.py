@@ -76,6 +76,10 @@ class DiffusionUNet(nn.Module):
         for parameter in self.conv_out[-1].parameters():
             nn.init.zeros_(parameter)
 
+    def repeated_blocks(self) -> Sequence[nn.Module]:
+        levels = (*self.down_blocks, self.mid_blocks, *self.up_blocks)
+        return tuple(block for level in levels for block in cast(nn.ModuleList, level))
+
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         cond = self.time_embedding(time, label)
         h, skips = self.conv_in(x), []

@@ -42,6 +42,9 @@ class _BaseVQVAE(nn.Module, ABC):
         prior = (options["prior_width"], options["prior_layers"], options["prior_dropout"])
         self.prior = CodebookPrior(options["codes"], num_positions, *prior, self.num_classes)
 
+    def repeated_blocks(self) -> Sequence[nn.Module]:
+        return tuple(self.prior.transformer.blocks)
+
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
         """Encode x (B, ...) to vectors (B, L, D)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Unpack
 
 import torch.nn.functional as F
@@ -69,6 +70,9 @@ class GPT(nn.Module):
                 nn.init.normal_(layer.weight, std=0.02 / (2 * layers) ** 0.5 if is_output_projection else 0.02)
             if isinstance(layer, nn.Linear) and layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+    def repeated_blocks(self) -> Sequence[nn.Module]:
+        return tuple(self.transformer.blocks)
 
     def decode(
         self, tokens: Tensor, memory: DecoderState = (), state: DecoderState | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from trainer.core.stored_architecture import HasStoredArchitecture
 from trainer.core.types import PositiveFloat, PositiveInt, Probability
 from trainer.models.layers.pretrained import lora
 from trainer.models.layers.pretrained.feature_extraction import ImageFeatures, TextFeatures
-from trainer.models.layers.pretrained.saved_model import load_saved_model
+from trainer.models.layers.pretrained.saved_model import find_repeated_layers, load_saved_model
 
 
 class Pretrained(HasStoredArchitecture, HasAdapters):
@@ -77,6 +77,9 @@ class Pretrained(HasStoredArchitecture, HasAdapters):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         logits: Tensor = self.head(self.dropout(self.features(self.body, x, lengths)))
         return logits
+
+    def repeated_blocks(self) -> Sequence[nn.Module]:
+        return find_repeated_layers(self.body)
 
     def merge_adapters(self) -> None:
         lora.merge_adapters(self.body)

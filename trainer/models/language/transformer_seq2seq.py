@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, Unpack
 
@@ -70,6 +71,9 @@ class TransformerSeq2Seq(GreedyEncoderDecoder):
         self.target_embedding = nn.Embedding(vocab_size + 1, config.width)
         self.decoder = TransformerStack(replace(config, seq_len=horizon), decoder_layers, causal=True, cross=True)
         self.head = nn.Linear(config.width, vocab_size)
+
+    def repeated_blocks(self) -> Sequence[nn.Module]:
+        return (*self.encoder.blocks, *self.decoder.blocks)
 
     def encode(self, x: Tensor, lengths: Tensor | None = None) -> DecoderState:
         """Encode a source x (B, S) to the memory of the decoder.

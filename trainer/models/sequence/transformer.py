@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal, Unpack
 
 import torch
@@ -69,6 +70,9 @@ class Transformer(nn.Module):
         self.decoder = TransformerStack(config, decoder_layers, cross=True) if decoder_layers else None
         self.pool = SequencePool(pool, config.width, None)
         self.head = nn.Linear(config.width, out_features)
+
+    def repeated_blocks(self) -> Sequence[nn.Module]:
+        return (*self.encoder.blocks, *(self.decoder.blocks if self.decoder else ()))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         valid_mask = make_valid_mask(x, lengths)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -103,6 +104,9 @@ class EfficientNet(nn.Module):
         last = make_divisible(HEAD_WIDTH * 1.1**phi)
         self.conv_head = nn.Sequential(*make_conv_norm(width_in, last, 1), nn.SiLU())
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(last, out_features))
+
+    def repeated_blocks(self) -> Sequence[nn.Module]:
+        return tuple(self.blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.conv_head(self.blocks(self.stem(x))).mean((2, 3)))

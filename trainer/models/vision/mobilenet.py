@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -56,6 +57,9 @@ class MobileNet(nn.Module):
         widths_in = (first, *widths[:-1])
         self.blocks = nn.Sequential(*map(make_separable_conv, widths_in, widths, strides, [with_norm] * len(widths)))
         self.head = nn.Linear(widths[-1], out_features)
+
+    def repeated_blocks(self) -> Sequence[nn.Module]:
+        return tuple(self.blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.blocks(self.stem(x)).mean((2, 3)))

@@ -72,5 +72,8 @@ class ResNet(nn.Module):
         )
         self.head = nn.Linear(self.trunk.out_channels, out_features)
 
+    def repeated_blocks(self) -> Sequence[nn.Module]:
+        return tuple(self.trunk.stages)
+
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.trunk(x).mean((2, 3)))

@@ -58,6 +58,9 @@ class UNet(nn.Module):
         )
         self.head = nn.Conv2d(inner[0], out_features, 1)
 
+    def repeated_blocks(self) -> Sequence[nn.Module]:
+        return (*self.down_blocks, self.bottleneck, *self.up_blocks)
+
     def forward(self, x: Tensor) -> Tensor:
         skips = []
         for down in self.down_blocks:

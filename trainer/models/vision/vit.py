@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, TypedDict, Unpack
+from typing import ClassVar, Literal, TypedDict, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +56,9 @@ class _BaseViT(nn.Module):
         )
         self.encoder = TransformerStack(config, options["layers"])
         self.head = nn.Linear(size, out_features)
+
+    def repeated_blocks(self) -> Sequence[nn.Module]:
+        return tuple(self.encoder.blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.embed(x).flatten(2).transpose(1, 2)  # (B, h * w, D), row-major
@@ -178,3 +181,7 @@ class HybridCNNTransformer(_BaseViT):
         encoder = self.option_defaults | encoder
         embed = nn.Sequential(trunk, nn.Conv2d(trunk.out_channels, encoder["embed_size"], 1))
         super().__init__(embed, rows * columns, out_features, encoder)
+
+    def repeated_blocks(self) -> Sequence[nn.Module]:
+        trunk = cast(ResNetTrunk, self.embed.get_submodule("0"))
+        return (*trunk.stages, *super().repeated_blocks())

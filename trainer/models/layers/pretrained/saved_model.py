@@ -58,6 +58,20 @@ def load_saved_model(name: str, stored_architecture: Mapping[str, str] | None, *
     return SavedModel(_load_weights(folder, options).float(), preprocessor, architecture)
 
 
+def find_repeated_layers(body: nn.Module) -> list[nn.Module]:
+    """Return the members of the outermost lists of layers of one class, such as the layers of a Transformer.
+
+    Args:
+        body: Layers of a saved model.
+    """
+    layers: list[nn.Module] = []
+    for child in body.children():
+        members = list(child.children()) if isinstance(child, nn.ModuleList) else []
+        is_repeated = len({type(member) for member in members}) == 1 and any(members[0].children())
+        layers += members if is_repeated else find_repeated_layers(child)
+    return layers
+
+
 def _rebuild(architecture: Mapping[str, str], *, takes_images: bool) -> SavedModel:
     """Build the layers of a saved model from its stored description, with random weights."""
     with TemporaryDirectory() as folder:
