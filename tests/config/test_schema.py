@@ -33,6 +33,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     "bucket": ("bucket=1", "elsewhere"),
     "init": ("init=orthogonal", "metrics"),
     "checkpoint_activations": ("checkpoint_activations=true", "refused: model mlp has no repeated blocks"),
+    "strategy": ("strategy=fsdp", "refused: model mlp has no repeated blocks"),
     "channels_last": ("channels_last=true", "refused: only for images .*; data moons gives x"),
     "seed": ("seed=1", "val"),
     "precision": ("precision=bf16", "metrics"),

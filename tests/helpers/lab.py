@@ -21,6 +21,7 @@ from trainer.engine.callbacks import Callback
 from trainer.engine.checkpoint_callback import CheckpointCallback
 from trainer.engine.early_stopping import EarlyStopping
 from trainer.engine.trainer import Trainer
+from trainer.optim.flat_params import FlatParameters
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -73,7 +74,10 @@ def lab(*overrides: str, manager: Any = None, callback: Any = None, strategy: An
     task = factory.make_task(config, data, names)
     loaders = factory.make_loaders(config, data, settings, torch.device("cpu"))
     sanity_check.run_sanity_check(task, loaders["train"], config["model"])
-    param_groups = factory.make_param_groups(config, settings, task, loaders["train"])
-    callbacks = callbacks_of(settings, manager, callback)
+    if strategy is not None:
+        strategy.shard_model(task)
+    params_class = FlatParameters if strategy is None else strategy.params_class
+    param_groups = factory.make_param_groups(config, settings, task, loaders["train"], params_class)
+    callbacks = callbacks_of(settings, manager, callback) + ([] if strategy is None else strategy.make_callbacks())
     trainer = Trainer(task, param_groups, loaders["train"], loaders["val"], settings, callbacks, strategy)
     return Lab(config, settings, data, task, loaders, trainer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import tempfile
 import traceback
 from collections.abc import Callable
@@ -25,7 +24,7 @@ def run_processes(size: int, function: Callable[[ProcessGroup], Any]) -> list[An
     with tempfile.TemporaryDirectory() as folder:
         children = [_fork_process(Path(folder), rank, size, function) for rank in range(size)]
         codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
-        results = [pickle.loads(path.read_bytes()) for path in sorted(Path(folder).glob("result-*"))]
+        results = [torch.load(path, weights_only=False) for path in sorted(Path(folder).glob("result-*"))]
         failures = [path.read_text() for path in sorted(Path(folder).glob("failure-*"))]
     assert codes == [0] * size, "\n".join(failures)
     return results
@@ -41,7 +40,7 @@ def _fork_process(folder: Path, rank: int, size: int, function: Callable[[Proces
         torch.set_num_threads(1)
         store = dist.FileStore(str(folder / "store"), size)
         group = TorchProcessGroup(rank, size, rank, size, store, TIMEOUT) if size > 1 else SingleProcess()
-        (folder / f"result-{rank}").write_bytes(pickle.dumps(function(group)))
+        torch.save(function(group), folder / f"result-{rank}")
         group.close()
         code = 0
     except BaseException:

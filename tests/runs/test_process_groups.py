@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import trainer
 from tests.helpers import commands
 from tests.helpers.digest import digest
 from tests.helpers.interruptions import read_table
+from tests.helpers.process_runs import list_workers, torchrun, wait_for_checkpoint
 from trainer.engine import checkpoint
 from trainer.runs import run_dir
 from trainer.utils.errors import ConfigError
@@ -31,25 +30,6 @@ def outcome(run: Path) -> list[object]:
     weights = [checkpoint.load_newest(run), checkpoint.load_checkpoint(run / checkpoint.BEST)]
     results = run_dir.read_results(run)
     return [digest(weights), read_table(run / run_dir.METRICS_FILE), results["test"], results["decisions"]]
-
-
-def torchrun(*words: str, cwd: Path, size: int = 2) -> subprocess.CompletedProcess[str]:
-    program = str(Path(sys.executable).with_name("torchrun"))
-    options = ("--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={size}", "-m", "trainer")
-    env = commands.environment(GLOO_SOCKET_IFNAME="lo")
-    return subprocess.run(
-        [program, *options, *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=120, check=False
-    )
-
-
-def wait_for_checkpoint(process: subprocess.Popen[str], cwd: Path) -> None:
-    while not (cwd / "run" / checkpoint.LAST).exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-
-
-def list_workers(process: subprocess.Popen[str]) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.config import compatibility, introspection, registry
+from trainer.config import compatibility, introspection, parallel_keys, registry
 from trainer.config.registry import ConfigOption
 
 DEFAULT_TASK = "classification"
@@ -40,11 +40,13 @@ def check_compatibility(tree: Mapping[str, Any], names: Mapping[str, str], confi
         return [f"augment: {names['augment']} changes {mismatch[0]}; data {names['data']} gives {mismatch[1]}"]
     if tree["channels_last"] and (inputs := compatibility.describe_non_image_inputs(targets["data"])):
         return [f"channels_last: only for images (B, C, H, W); data {names['data']} gives {inputs}"]
-    if tree.get("checkpoint_activations") and not _has_blocks(targets["model"]):
+    key = "checkpoint_activations" if tree.get("checkpoint_activations") else "strategy"
+    if (tree.get(key) in (True, "fsdp")) and not _has_blocks(targets["model"]):
         options = registry.list_options("model", config_dirs).values()
         others = [option.name for option in options if option.class_path and _has_blocks(option.class_path)]
-        reason = f"model {names['model']} has no repeated blocks"
-        return [f"checkpoint_activations: {reason}; these have: {', '.join(others)}"]
+        return [f"{key}: model {names['model']} has no repeated blocks; these have: {', '.join(others)}"]
+    if tree.get("strategy") == "fsdp" and parallel_keys.count_processes(tree) == 1:
+        return ["strategy: fsdp shards a model over several processes; set devices=2 or more"]
     return []
 
 

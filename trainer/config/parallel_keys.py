@@ -53,7 +53,17 @@ def find_parallel_problems(tree: Mapping[str, Any]) -> list[str]:
         )
     elif shards != size and not tree.get("exact", True):
         problems.append(f"shards: with exact=false each process has one part; {size} processes, shards={shards} given")
-    return problems
+    return problems + (_find_fsdp_problems(tree) if size > 1 and tree.get("strategy") == "fsdp" else [])
+
+
+def _find_fsdp_problems(tree: Mapping[str, Any]) -> list[str]:
+    reasons = {
+        "precision: fp16 scales the loss, which strategy=fsdp does not; use bf16 or 32": tree["precision"] == "fp16",
+        "compile: true cannot be combined with strategy=fsdp": tree["compile"],
+        "channels_last: true cannot be combined with strategy=fsdp": tree["channels_last"],
+        "keep_best: strategy=fsdp keeps only the best weights": (tree.get("keep_best") or 1) > 1,
+    }
+    return [reason for reason, applies in reasons.items() if applies]
 
 
 def with_launched_processes(words: Sequence[str]) -> list[str]:

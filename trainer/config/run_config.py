@@ -22,6 +22,7 @@ RUNTIME_ONLY_KEYS = {
     "verbose",
     "device",
     "devices",
+    "strategy",
     "process_timeout",
     "deterministic",
     "checkpoint_activations",

@@ -40,6 +40,7 @@ class Settings:
     devices: ProcessCount | Literal["auto"] | None
     shards: ProcessCount | None
     exact: bool
+    strategy: Literal["data_parallel", "fsdp"]
     process_timeout: Seconds
     threads: ProcessCount | None
     precision: Literal[32, "bf16", "fp16"]

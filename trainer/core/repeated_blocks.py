@@ -19,6 +19,17 @@ class BlockModel(Protocol):
         """
 
 
+@runtime_checkable
+class HasOtherMethods(Protocol):
+    """Protocol of blocks of which a model calls other methods than ``forward``, before it.
+
+    Attributes:
+        other_methods: Names of these methods.
+    """
+
+    other_methods: tuple[str, ...]
+
+
 def list_blocks(model: nn.Module) -> Sequence[nn.Module]:
     """Return the repeated blocks of a model; none for a model that is no ``BlockModel``."""
     return model.repeated_blocks() if isinstance(model, BlockModel) else ()

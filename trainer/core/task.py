@@ -70,6 +70,9 @@ class Task(nn.Module, ABC):
     row_options: ClassVar[tuple[str, ...]] = ()
     """Options of ``sample`` that refer to test rows, for which the files of the data set are read."""
 
+    required_model_methods: ClassVar[tuple[str, ...]] = ("forward",)
+    """Methods that the task calls on its model."""
+
     target_kind: ClassVar[Literal["class", "number"] | None] = None
     """Kind of target that a table column is read as. None infers it from ``shapes``: targets with the shape of the
     output are numbers, targets with one dimension less are classes.

@@ -39,12 +39,12 @@ class EMA:
         params = self.params.data.clone()
         self.params.data.copy_(self.average)
         self.average.copy_(params)
+        self.params.write_back()
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the average by parameter name."""
-        return self.params.split_by_name(self.average)
+        return self.params.gather_by_name(self.average)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Copy a saved average."""
-        for name, view in self.params.split_by_name(self.average).items():
-            view.copy_(state[name])
+        self.params.load_by_name(self.average, state)

@@ -23,12 +23,15 @@ MAX_CHECKED_STEPS = 1000
 """Number of steps whose active groups are counted one by one, to validate ``count_active_steps``."""
 
 
-def flatten_param_groups(task: Task, entries: Sequence[Mapping[str, Any]]) -> dict[str, FlatParameters]:
+def flatten_param_groups(
+    task: Task, entries: Sequence[Mapping[str, Any]], params_class: type[FlatParameters] = FlatParameters
+) -> dict[str, FlatParameters]:
     """Flatten the parameters of each parameter group of a task, with their options from ``optimizer.groups``.
 
     Args:
         task: The task; frozen parameters are left out.
         entries: Entries of ``optimizer.groups``.
+        params_class: Class that holds the parameters of a group.
 
     Returns:
         Flat parameters by the name of the group.
@@ -50,7 +53,7 @@ def flatten_param_groups(task: Task, entries: Sequence[Mapping[str, Any]]) -> di
     checkpoint_names = {parameter: own_names[0] for parameter, own_names in names.items()}
     try:
         return {
-            name: FlatParameters(parameters, decayed, checkpoint_names, options, matrices, former_names)
+            name: params_class(parameters, decayed, checkpoint_names, options, matrices, former_names)
             for name, parameters in groups.items()
         }
     except ValueError as error:

@@ -59,6 +59,7 @@ class ParamGroup:
         self.lr, momentum = self.schedule(self.num_updates)
         scaler.step(self.optimizer, self.lr, momentum, found_inf)  # type: ignore[arg-type]
         scaler.update()
+        self.params.write_back()
         self.num_updates += 1
         if self.ema is not None:
             self.ema.update(self.num_updates)

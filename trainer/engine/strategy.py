@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from torch import Tensor
 
 from trainer.core.batch import Batch
 from trainer.engine import precision
+from trainer.engine.callbacks import Callback
 from trainer.engine.dataloader import Loader
 from trainer.engine.process_group import ProcessGroup, SingleProcess
+from trainer.optim.flat_params import FlatParameters
 
 if TYPE_CHECKING:
     from trainer.core.task import Task
     from trainer.engine.param_group import ParamGroup
     from trainer.engine.trainer import Trainer
+
+
+STATE_KEYS = frozenset(
+    (
+        *("task", "param_groups", "scaler", "random", "position", "running_totals", "history", "best", "should_stop"),
+        "callbacks",
+    )
+)
+"""Keys of the state of a trainer, which one process may not be able to gather alone."""
 
 
 class RowBatch(Protocol):
@@ -38,8 +49,36 @@ class Strategy(ABC, Generic[BatchT]):
         process_group: Processes that train together.
     """
 
+    params_class: ClassVar[type[FlatParameters]] = FlatParameters
+    """Class that holds the parameters of a group."""
+    has_whole_model: ClassVar[bool] = True
+    """Whether one process alone can apply the model during training."""
+
     def __init__(self, process_group: ProcessGroup):
         self.process_group = process_group
+        self.evaluation_group = process_group
+        """Processes that share the batches of an evaluation."""
+
+    def shard_model(self, task: Task) -> None:
+        """Distribute the model of a task over the processes, before its parameter groups are made."""
+
+    def restore_model(self, task: Task) -> None:
+        """Give a task its whole model on every process, after training."""
+
+    def make_callbacks(self) -> list[Callback]:
+        """Return the callbacks that the strategy needs, after those of checkpoints and before those of signals."""
+        return []
+
+    def request_state(self) -> None:
+        """Prepare the processes for a ``state_dict`` of the trainer, which process 0 may call alone."""
+
+    def finish_exception(self, trainer: Trainer, error: BaseException) -> None:
+        """End a fit that an exception stops, after the callbacks have seen it.
+
+        Args:
+            trainer: The trainer.
+            error: The exception.
+        """
 
     @abstractmethod
     def iter_epoch(self, loader: Loader, epoch: int, start: int) -> Generator[BatchT, None, None]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from trainer.config.schema import Settings
 from trainer.engine.data_parallel import DataParallel
+from trainer.engine.fully_sharded import FullySharded
 from trainer.engine.overlapped_data_parallel import OverlappedDataParallel
 from trainer.engine.process_group import ProcessGroup
 from trainer.engine.strategy import SingleDevice, Strategy
@@ -15,10 +16,12 @@ def make_strategy(settings: Settings, process_group: ProcessGroup) -> Strategy[A
     """Return the strategy for a number of processes and shards.
 
     Args:
-        settings: Global keys of the configuration: ``shards`` and ``exact``.
+        settings: Global keys of the configuration: ``shards``, ``exact`` and ``strategy``.
         process_group: Processes that train together.
     """
     num_shards = settings.shards or process_group.size
     if num_shards == 1:
         return SingleDevice()
+    if settings.strategy == "fsdp" and process_group.size > 1:
+        return FullySharded(process_group, num_shards)
     return DataParallel(process_group, num_shards) if settings.exact else OverlappedDataParallel(process_group)

@@ -42,40 +42,40 @@ class TorchProcessGroup(ProcessGroup):
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         init_method = "env://" if store is None else None
         limit = timedelta(seconds=timeout)
-        with _explain_failure():
+        with explain_failure():
             dist.init_process_group(backend, init_method, limit, world_size=size, rank=rank, store=store)
 
     def all_gather(self, values: Tensor) -> Tensor:
         gathered = values.new_empty(self.size, *values.shape)
-        with _explain_failure():
+        with explain_failure():
             _all_gather_into(gathered.view(-1), values.contiguous().view(-1))
         return gathered
 
     def gather(self, values: Tensor) -> Tensor | None:
         gathered = values.new_empty(self.size, *values.shape) if self.is_main else None
-        with _explain_failure():
+        with explain_failure():
             dist.gather(values.contiguous(), None if gathered is None else list(gathered.unbind()))
         return gathered
 
     def start_sum(self, values: Tensor) -> Pending:
-        with _explain_failure():
+        with explain_failure():
             return _PendingWork(dist.all_reduce(values, async_op=True))
 
     def all_gather_objects(self, value: Any) -> list[Any]:
         values: list[Any] = [None] * self.size
-        with _explain_failure():
+        with explain_failure():
             dist.all_gather_object(values, value)
         return values
 
     def find_maximum(self, values: Sequence[int]) -> list[int]:
         maximum = torch.tensor(values, dtype=torch.int64)
-        with _explain_failure():
+        with explain_failure():
             dist.all_reduce(maximum, dist.ReduceOp.MAX)
         return [int(value) for value in maximum]
 
     def broadcast_object(self, value: Any) -> Any:
         values = [value]
-        with _explain_failure():
+        with explain_failure():
             dist.broadcast_object_list(values, src=0)
         return values[0]
 
@@ -94,12 +94,12 @@ class _PendingWork:
         self._work = work
 
     def wait(self) -> None:
-        with _explain_failure():
+        with explain_failure():
             self._work.wait()
 
 
 @contextmanager
-def _explain_failure() -> Iterator[None]:
+def explain_failure() -> Iterator[None]:
     """Convert the failure of an exchange: torch raises a plain RuntimeError or one of its subclasses.
 
     Raises:

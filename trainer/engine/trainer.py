@@ -26,7 +26,7 @@ from trainer.engine.dataloader import Loader, count_total_steps
 from trainer.engine.nan_guard import NonFiniteStepError, make_nan_guard, make_nonfinite_error
 from trainer.engine.param_group import ParamGroup
 from trainer.engine.step_metrics import StepMetrics
-from trainer.engine.strategy import SingleDevice, Strategy
+from trainer.engine.strategy import STATE_KEYS, SingleDevice, Strategy
 from trainer.metrics.registry import find_task_metric, get_monitor_name
 from trainer.utils.errors import ConfigError, NonFiniteError
 
@@ -74,7 +74,6 @@ class Trainer:
         self.loss_fn = torch.compile(task.loss) if settings.compile else task.loss
         self.scaler = precision.make_grad_scaler(self.device, settings.precision)
         self.nan_guard = make_nan_guard(self.device)
-
         self.epoch = self.batch = self.step = 0
         self.should_stop = False
         self.last_checkpoint_step: int | None = None
@@ -108,6 +107,7 @@ class Trainer:
                 self.run_validation()  # the initial weights are the best ones
         except BaseException as error:
             self.callbacks.on_exception(self, error)
+            self.strategy.finish_exception(self, error)
             raise
         self.callbacks.on_fit_end(self)
 
@@ -165,7 +165,7 @@ class Trainer:
         """
         total = self.strategy.compute_gradient(self, group, microbatches)
         self.scaler.unscale_(group.optimizer)  # type: ignore[arg-type]
-        norm = torch.linalg.vector_norm(group.params.grad)
+        norm = group.params.compute_grad_norm()
         # Scaled gradients may overflow: the gradient scaler itself skips such a step.
         finite_norm = norm.nan_to_num(0.0, 0.0, 0.0) if self.scaler.is_enabled() else norm
         try:
@@ -226,7 +226,7 @@ class Trainer:
         with self.ema_weights():
             on_batch_end = partial(self.callbacks.on_evaluation_batch_end, self) if notify else None
             return evaluation.evaluate_split(
-                self.task, loader, self.settings, on_batch_end, self.strategy.process_group
+                self.task, loader, self.settings, on_batch_end, self.strategy.evaluation_group
             )
 
     @contextmanager
@@ -242,6 +242,7 @@ class Trainer:
 
     def load_best_weights(self) -> None:
         """Load the best weights and decisions. The weights are those of the EMA if there is one, which is dropped."""
+        self.strategy.restore_model(self.task)
         if self.best.weights is not None:
             self.best.load_into(self.task)
             for group in self.param_groups.values():
@@ -253,6 +254,7 @@ class Trainer:
         Raises:
             NonFiniteError: A loss or gradient was not finite; running statistics may hold it, although no weight does.
         """
+        self.strategy.request_state()
         self.check_finite()
         return {
             "task": self.task.state_dict(),
@@ -281,7 +283,7 @@ class Trainer:
         Raises:
             ConfigError: A key of the state is missing.
         """
-        if missing := self.state_dict().keys() - state.keys():
+        if missing := STATE_KEYS - state.keys():
             raise ConfigError(f"the checkpoint lacks part of the state: {', '.join(sorted(missing))}")
         self.task.load_state_dict(state["task"])
         for name, group in self.param_groups.items():

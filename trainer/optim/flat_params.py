@@ -74,10 +74,10 @@ class FlatParameters:
         self.former_names = former_names or {}
         self.matrices = [p.ndim >= 2 and (matrices is None or p in matrices) for p in self.parameters]
         self._check_same_kind()
-        first = self.parameters[0]
-        lengths = [-(-p.numel() // _ALIGN) * _ALIGN for p in self.parameters]
+        tensors = [self.get_tensor(p) for p in self.parameters]
+        lengths = [-(-tensor.numel() // _ALIGN) * _ALIGN for tensor in tensors]
         self._offsets = [0, *accumulate(lengths)]
-        self.data = first.new_zeros(sum(lengths), requires_grad=False)
+        self.data = tensors[0].new_zeros(sum(lengths), requires_grad=False)
         self.grad = torch.zeros_like(self.data)
         self._shapes = [p.shape for p in self.parameters]
         self.num_decayed = sum(n for p, n in zip(self.parameters, lengths, strict=True) if is_decayed_by_param[p])
@@ -88,6 +88,11 @@ class FlatParameters:
             own_options = (options or {}).get(self.parameters[indices[0]], {})
             self.segments.append(Segment(range(indices[0], indices[-1] + 1), is_decayed, own_options))
         self._bind()
+
+    @staticmethod
+    def get_tensor(parameter: nn.Parameter) -> Tensor:
+        """Return the part of a parameter that is in the vector; here all of it."""
+        return parameter
 
     def _check_same_kind(self) -> None:
         kinds: dict[tuple[torch.dtype, torch.device], str] = {}
@@ -146,6 +151,17 @@ class FlatParameters:
         self.rebind()
         self.grad.zero_()
 
+    def write_back(self) -> None:
+        """Update the parameters after a change of ``data``; as views of it, they need nothing."""
+
+    def compute_grad_norm(self) -> Tensor:
+        """Return the norm of the gradient of all parameters, a scalar."""
+        return torch.linalg.vector_norm(self.grad)
+
+    def get_whole_parameters(self) -> Sequence[nn.Parameter]:
+        """Return the parameters for an optimizer that does not update each element by itself."""
+        return self.parameters
+
     def get_slice(self, indices: range) -> slice:
         """Return the slice of the vector with the parameters of consecutive indices."""
         return slice(self._offsets[indices[0]], self._offsets[indices[-1] + 1])
@@ -160,8 +176,29 @@ class FlatParameters:
         indices = range(len(self.parameters)) if indices is None else indices
         first_offset = self._offsets[indices[0]]
         return {
-            self.names[i]: self._view_like(vector, self._offsets[i] - first_offset, self.parameters[i]) for i in indices
+            self.names[i]: self._view_like(vector, self._offsets[i] - first_offset, self.get_tensor(self.parameters[i]))
+            for i in indices
         }
+
+    def gather_by_name(self, vector: Tensor, indices: range | None = None) -> dict[str, Tensor]:
+        """Return the parts of a vector with the shapes of the whole parameters, by name, for a checkpoint.
+
+        Args:
+            vector: Vector like ``data``, or like the slice of ``indices``.
+            indices: Consecutive indices of parameters; by default all.
+        """
+        return self.split_by_name(vector, indices)
+
+    def load_by_name(self, vector: Tensor, values: Mapping[str, Tensor], indices: range | None = None) -> None:
+        """Copy what ``gather_by_name`` has returned into a vector.
+
+        Args:
+            vector: Vector like ``data``, or like the slice of ``indices``.
+            values: Value of each parameter, by name.
+            indices: Consecutive indices of parameters; by default all.
+        """
+        for name, view in self.split_by_name(vector, indices).items():
+            view.copy_(values[name])
 
     def nonfinite_parameter_names(self, named_parameters: Iterable[tuple[str, nn.Parameter]]) -> list[str]:
         """Return the names of the parameters of the group whose gradient is not finite.

@@ -78,15 +78,14 @@ class Optimizer(ABC):
         """Return the number of updates, and the running averages by parameter name."""
         return {
             "steps": self.steps,
-            "averages": {name: self.params.split_by_name(average) for name, average in self.averages.items()},
+            "averages": {name: self.params.gather_by_name(average) for name, average in self.averages.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a state."""
         self.steps.copy_(state["steps"])
         for name, average in self.averages.items():
-            for key, view in self.params.split_by_name(average).items():
-                view.copy_(state["averages"][name][key])
+            self.params.load_by_name(average, state["averages"][name])
 
     def example_state_dict(self) -> dict[str, Any]:
         """Return a state with the keys, shapes and types of the state after the first step."""

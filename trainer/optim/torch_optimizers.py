@@ -132,7 +132,7 @@ class TorchOptimizer(Optimizer):
                     values = {self.params.names[index]: value for index in slot.indices}
                     state["others"].setdefault(key, {}).update(values)
                 elif slot.is_slice:
-                    state["averages"].setdefault(key, {}).update(self.params.split_by_name(value, slot.indices))
+                    state["averages"].setdefault(key, {}).update(self.params.gather_by_name(value, slot.indices))
                 else:
                     state["averages"].setdefault(key, {})[self.params.names[slot.indices[0]]] = value
         return state
@@ -155,8 +155,7 @@ class TorchOptimizer(Optimizer):
         for key, values_by_name in state["averages"].items():
             if first_name in values_by_name and slot.is_slice:
                 slot_state[key] = torch.zeros_like(slot.tensor.detach())
-                for name, view in self.params.split_by_name(slot_state[key], slot.indices).items():
-                    view.copy_(values_by_name[name])
+                self.params.load_by_name(slot_state[key], values_by_name, slot.indices)
             elif first_name in values_by_name:
                 slot_state[key] = values_by_name[first_name].clone()
         return slot_state
@@ -209,10 +208,11 @@ def parameter_groups(params: FlatParameters, selected: Container[int] | None = N
         params: Parameters of the group.
         selected: Indices of the parameters to include; by default all.
     """
+    parameters = params.get_whole_parameters()
     groups_with_options = [
         (
             segment,
-            [(params.parameters[i], range(i, i + 1)) for i in segment.indices if selected is None or i in selected],
+            [(parameters[i], range(i, i + 1)) for i in segment.indices if selected is None or i in selected],
         )
         for segment in params.segments
     ]

@@ -80,7 +80,8 @@ def build_components(
     checkpoint_callback = CheckpointCallback(checkpoints, settings.save_every)
     # Checkpoints come after all callbacks with a state, and signals after every other callback.
     callbacks: list[Callback] = [*loggers, reporter, snapshots, *user_callbacks, *training.make_early_stopping()]
-    callbacks += [checkpoint_callback, make_signal_callback(reporter.flag, process_group)]
+    callbacks += [checkpoint_callback, *training.strategy.make_callbacks()]
+    callbacks.append(make_signal_callback(reporter.flag, process_group))
     trainer = training.make_trainer(callbacks)
     if state is not None:
         load_trainer_state(trainer, state, path)

@@ -20,6 +20,7 @@ from trainer.engine.dataloader import Loader
 from trainer.engine.early_stopping import EarlyStopping
 from trainer.engine.monitor import select_monitor
 from trainer.engine.process_group import ProcessGroup
+from trainer.engine.strategy import Strategy
 from trainer.engine.strategy_factory import make_strategy
 from trainer.engine.trainer import Trainer
 from trainer.engine.weight_source import WeightSource
@@ -39,7 +40,7 @@ class TrainingObjects:
         monitor: Monitored metric.
         reported: Names of the metrics that the task reports.
         threads: Number of CPU threads.
-        process_group: Processes that train together.
+        strategy: How the processes train together.
     """
 
     config: Config
@@ -49,23 +50,29 @@ class TrainingObjects:
     monitor: Metric
     reported: Sequence[str]
     threads: int
-    process_group: ProcessGroup
+    strategy: Strategy[Any]
 
     def make_trainer(self, callbacks: Sequence[Callback]) -> Trainer:
         """Build the trainer, with optimizers and schedules."""
         settings, train = self.config.settings, self.loaders["train"]
-        param_groups = factory.make_param_groups(self.config.tree, settings, self.task, train)
-        strategy = make_strategy(settings, self.process_group)
-        return Trainer(self.task, param_groups, train, self.loaders["val"], settings, callbacks, strategy)
+        self.strategy.shard_model(self.task)
+        param_groups = factory.make_param_groups(
+            self.config.tree, settings, self.task, train, self.strategy.params_class
+        )
+        return Trainer(self.task, param_groups, train, self.loaders["val"], settings, callbacks, self.strategy)
 
     def describe_processes(self) -> list[str]:
         """Return lines about the processes that train together and the parts of a batch; none for one process."""
-        size, shards = self.process_group.size, self.config.settings.shards or self.process_group.size
+        size = self.strategy.process_group.size
+        shards = self.config.settings.shards or size
         if shards == 1:
             return []
         parts = "" if shards == size else f", {shards} shards"
         processes = "1 process" if size == 1 else f"{size} processes"
         lines = [f"{processes}{parts}, {format_count(self.threads, 'thread')} each"]
+        if not self.strategy.has_whole_model:
+            numel = sum(p.numel() for p in self.task.parameters())
+            lines.append(f"each process holds a shard of about {numel // size:,} parameters")
         if size > 1 and len(self.loaders["train"].split) == 1:
             lines.append("devices: a batch is one whole graph, which one process computes while the others wait")
         return lines
@@ -115,7 +122,8 @@ def build_training(
     chosen = settings.threads or device.choose_threads(task, batch, process_group.local_size)
     threads = process_group.broadcast_object(state["run_metadata"]["threads"] if state else chosen)
     torch.set_num_threads(threads)
-    return TrainingObjects(config, data, task, loaders, monitor, reported, threads, process_group)
+    strategy = make_strategy(settings, process_group)
+    return TrainingObjects(config, data, task, loaders, monitor, reported, threads, strategy)
 
 
 def _load_data(config: Config, state: Mapping[str, Any] | None, source: WeightSource | None) -> Dataset:

@@ -76,7 +76,8 @@ def _train(config: Config, path: Path, state: Mapping[str, Any] | None, group: P
     plugins.declare_plugins(config.settings.plugins, Path(config.working_dir))
     user_callbacks = run_callbacks.make_user_callbacks(config)
     training = build_training(config, state, group, _use_finished_run, _announce_nothing)
-    callbacks = [*user_callbacks, *training.make_early_stopping(), make_signal_callback(flag, group)]
+    callbacks = [*user_callbacks, *training.make_early_stopping(), *training.strategy.make_callbacks()]
+    callbacks.append(make_signal_callback(flag, group))
     trainer = training.make_trainer(callbacks)
     if state is not None:
         if not path.is_dir():

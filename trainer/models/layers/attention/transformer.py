@@ -165,6 +165,8 @@ class TransformerBlock(nn.Module):
         Xiong et al. 2020, On Layer Normalization in the Transformer Architecture (pre-norm).
     """
 
+    other_methods = ("project_kv",)
+
     def __init__(self, config: TransformerConfig, *, causal: bool = False, cross: bool = False):
         super().__init__()
         self.causal = causal
@@ -178,6 +180,10 @@ class TransformerBlock(nn.Module):
         )
         self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(3 if cross else 2))
         self.dropout = nn.Dropout(config.dropout)
+
+    def project_kv(self, memory: Tensor) -> KVCache:
+        """Project the encoder output (B, S, width) to keys and values; none without cross-attention."""
+        return () if self.cross_attention is None else self.cross_attention.project_kv(memory)
 
     def forward(
         self,
@@ -241,9 +247,7 @@ class TransformerStack(nn.Module):
     def project_kv(self, memory: Tensor) -> KVCache:
         """Project the encoder output (B, S, width) to keys and values for all blocks, in order."""
         blocks = cast("Iterable[TransformerBlock]", self.blocks)
-        return tuple(
-            part for block in blocks if block.cross_attention for part in block.cross_attention.project_kv(memory)
-        )
+        return tuple(part for block in blocks for part in block.project_kv(memory))
 
     def forward(
         self,

@@ -1,0 +1,113 @@
+"""Data parallel training of models whose parameters are sharded over the processes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.distributed.device_mesh import init_device_mesh
+
+from trainer.engine.callbacks import Callback
+from trainer.engine.data_parallel import DataParallel
+from trainer.engine.dataloader import Loader
+from trainer.engine.model_sharding import ShardedModel
+from trainer.engine.process_group import ProcessGroup, SingleProcess
+from trainer.engine.shards import ShardedBatch, split_rows
+from trainer.engine.state_requests import StateRequestCallback, StateRequests
+from trainer.engine.torch_process_group import explain_failure
+from trainer.optim.sharded_params import ShardedParameters
+from trainer.utils.errors import Interrupted
+
+if TYPE_CHECKING:
+    from trainer.core.task import Task
+    from trainer.engine.param_group import ParamGroup
+    from trainer.engine.trainer import Trainer
+
+
+class FullySharded(DataParallel):
+    """Keeps on each process only its shard of the parameters, gradients, averages and optimizer state.
+
+    Losses equal those of ``DataParallel`` with as many parts of a batch, up to rounding, because torch adds gradients
+    in another order.
+
+    Args:
+        process_group: The processes.
+        num_shards: Number of parts of a batch, a multiple of the number of processes.
+    """
+
+    params_class = ShardedParameters
+    has_whole_model = False
+
+    def __init__(self, process_group: ProcessGroup, num_shards: int):
+        super().__init__(process_group, num_shards)
+        # All processes gather a block together, so that each of them evaluates every batch.
+        self.evaluation_group = SingleProcess()
+        self._requests = StateRequests(process_group)
+
+    def shard_model(self, task: Task) -> None:
+        mesh = init_device_mesh(task.progress.device.type, (self.process_group.size,))
+        self._sharded_model = ShardedModel(task, mesh)
+
+    def restore_model(self, task: Task) -> None:
+        self._requests.close()
+        with explain_failure():
+            self._sharded_model.restore()
+        self.evaluation_group = self.process_group
+
+    def make_callbacks(self) -> list[Callback]:
+        return [StateRequestCallback(self._requests)]
+
+    def start(self, trainer: Trainer) -> None:
+        self._requests.serve(trainer)
+        super().start(trainer)
+
+    def request_state(self) -> None:
+        self._requests.request()
+
+    def finish_exception(self, trainer: Trainer, error: BaseException) -> None:
+        if isinstance(error, Interrupted):  # by all processes, at the same step
+            self._requests.serve(trainer)
+
+    def iter_epoch(self, loader: Loader, epoch: int, start: int) -> Generator[ShardedBatch, None, None]:
+        order = loader.make_batch_order(epoch)[start:]
+        parts_by_batch = [split_rows(index, self.root.last) for index in order]
+        # A part without rows gets those of the first one, because all processes take part in every computation.
+        own_rows = [parts[i] if len(parts[i]) else parts[0] for parts in parts_by_batch for i in self.shards]
+        with closing(loader.iter_rows(own_rows, epoch)) as loaded:
+            for index, parts in zip(order, parts_by_batch, strict=True):
+                own = {shard: next(loaded) for shard in self.shards}
+                yield ShardedBatch(index, own, sum(map(bool, map(len, parts))))
+
+    def compute_gradient(self, trainer: Trainer, group: ParamGroup, batches: Sequence[ShardedBatch]) -> Tensor:
+        own_batches = [_select_parts(batch, range(batch.num_parts)) for batch in batches]
+        other_batches = [_select_parts(batch, range(batch.num_parts, self.root.last)) for batch in batches]
+        weights = self._compute_weights(trainer.task, own_batches)
+        self._buffers.save()
+        group.params.zero_grad()
+        rest = group.params.grad.new_zeros(1 + self._buffers.numel)
+        with explain_failure(), _ignore_views():
+            for shard in self.shards:
+                rest += self._backward_shard(trainer, group, own_batches, weights[:, shard], shard)
+                self._backward_shard(trainer, group, other_batches, torch.zeros_like(weights[:, shard]), shard)
+        self.process_group.start_sum(rest).wait()
+        return self._apply_rest(rest, batches)
+
+    def verify_replicas(self, trainer: Trainer) -> None:
+        """Do nothing: no two processes have the same weights."""
+
+
+def _select_parts(batch: ShardedBatch, shards: range) -> ShardedBatch:
+    return replace(batch, parts={shard: part for shard, part in batch.parts.items() if shard in shards})
+
+
+@contextmanager
+def _ignore_views() -> Iterator[None]:
+    """Ignore the warning of torch that a view, such as the keys of a block, must not be changed in place."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module", UserWarning)
+        yield
