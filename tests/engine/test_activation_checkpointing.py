@@ -7,11 +7,11 @@ from typing import NamedTuple
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
 from tests.helpers.digest import digest
 from tests.helpers.pairs import MODELS, Pair, first_dataset, make_pair
+from tests.helpers.saved_tensors import record_saved_bytes
 from trainer.config import compose, introspection
 from trainer.config.compatible_options import BLOCKS_METHOD
 from trainer.core.repeated_blocks import list_blocks
@@ -58,26 +58,20 @@ def train_steps(pair: Pair, steps: int = STEPS) -> Training:
     settings = pair.config.settings
     param_groups = factory.make_param_groups(pair.config.tree, settings, pair.task, pair.loaders["train"])
     trainer = Trainer(pair.task, param_groups, pair.loaders["train"], pair.loaders["val"], settings)
-    weights = {p.untyped_storage().data_ptr() for p in pair.task.parameters()}
     pair.task.train()
     torch.manual_seed(1)
     losses: list[float] = []
-    saved: dict[int, int] = {}
-
-    def record(tensor: Tensor) -> Tensor:
-        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
+    saved_bytes = 0
     batch = pair.loaders["train"].load_rows(torch.arange(6))
     for step in range(steps):
         trainer.step_metrics.clear_updates()
         for name in pair.task.active_groups(step):
-            saved.clear()
-            with saved_tensors_hooks(record, lambda tensor: tensor):
+            with record_saved_bytes(pair.task) as saved:
                 trainer.update_param_group(trainer.param_groups[name], [batch])
+            saved_bytes = sum(saved.values())
         losses.append(trainer.step_metrics["loss"])
     state = {"state": pair.task.state_dict(), "losses": losses, "random": torch.get_rng_state()}
-    return Training(digest(state), sum(size for key, size in saved.items() if key not in weights))
+    return Training(digest(state), saved_bytes)
 
 
 def test_models_of_these_families_name_their_blocks() -> None:
