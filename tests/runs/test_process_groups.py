@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from tests.helpers.interruptions import read_table
 from tests.helpers.process_runs import list_workers, torchrun, wait_for_checkpoint
 from trainer.engine import checkpoint
 from trainer.runs import run_dir
+from trainer.runs.worker_processes import PARENT_VARIABLE, STORE_VARIABLE, TIMEOUT_VARIABLE
 from trainer.utils.errors import ConfigError
 
 RUN = (
@@ -85,6 +88,18 @@ def test_a_process_that_is_lost_ends_the_run_and_is_named(number: signal.Signals
         time.sleep(0.1)
     resumed.kill()
     resumed.communicate()
+
+
+@pytest.mark.slow
+def test_a_process_ends_whose_process_0_was_killed_while_it_started(tmp_path: Path) -> None:
+    variables = {"RANK": "1", "WORLD_SIZE": "2", STORE_VARIABLE: str(tmp_path / "store"), TIMEOUT_VARIABLE: "50"}
+    worker = subprocess.run(
+        [sys.executable, "-m", "trainer"],
+        env=commands.environment(**variables, **{PARENT_VARIABLE: str(2**22)}),  # above all process ids
+        timeout=40,
+        check=False,
+    )
+    assert worker.returncode == -signal.SIGKILL
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from trainer.engine.signal_callback import make_signal_callback
 from trainer.runs import process_groups, run_callbacks
 from trainer.runs.resume import load_trainer_state
 from trainer.runs.training_setup import build_training
-from trainer.runs.worker_processes import STORE_VARIABLE, TIMEOUT_VARIABLE
+from trainer.runs.worker_processes import PARENT_VARIABLE, STORE_VARIABLE, TIMEOUT_VARIABLE
 from trainer.utils import signals
 from trainer.utils.errors import Interrupted, NonFiniteError, SystemFault, UserError
 from trainer.utils.signals import StopFlag
@@ -43,7 +43,7 @@ def _run() -> int:
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     store = os.environ.get(STORE_VARIABLE)
     if store is not None:
-        signals.end_with_parent(os.getppid(), signal.SIGKILL)  # there is nothing to save
+        signals.end_with_parent(int(os.environ[PARENT_VARIABLE]), signal.SIGKILL)  # there is nothing to save
     timeout = float(os.environ.get(TIMEOUT_VARIABLE, process_groups.DEFAULT_TIMEOUT))
     try:
         # Until there is something to train, signals end this process at once, also within a call that waits.

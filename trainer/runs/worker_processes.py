@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 STORE_VARIABLE = "TRAIN_PROCESS_STORE"
 """Environment variable of workers: file by which the processes of a run on one machine find each other."""
+PARENT_VARIABLE = "TRAIN_PROCESS_PARENT"
+"""Environment variable of workers: process id of process 0, which may have ended before they ask for it."""
 TIMEOUT_VARIABLE = "TRAIN_PROCESS_TIMEOUT"
 """Environment variable of workers: ``process_timeout``, which they need before they receive the configuration."""
 POLL_SECONDS = 0.1
@@ -149,7 +151,7 @@ def start_worker(rank: int, size: int, store_path: Path, timeout: float) -> Work
     """
     variables = {
         **{"RANK": str(rank), "WORLD_SIZE": str(size)},
-        **{STORE_VARIABLE: str(store_path), TIMEOUT_VARIABLE: str(timeout)},
+        **{STORE_VARIABLE: str(store_path), TIMEOUT_VARIABLE: str(timeout), PARENT_VARIABLE: str(os.getpid())},
         "PYTHONPATH": os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")))),
     }
     output = tempfile.TemporaryFile()  # noqa: SIM115 - Worker.end closes it
