@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ import torch
 from tests.helpers.commands import SMALL
 from tests.helpers.in_process import read_metrics, run
 from tests.helpers.lab import lab
-from tests.helpers.tiny import defaults, losses_of
+from tests.helpers.tiny import losses_of
 from trainer.config import compose
 from trainer.config.schema import Settings
 from trainer.engine import dataset_loading, factory
 from trainer.inference import evaluate
 from trainer.runs import run_overrides, saved_run, train
-from trainer.utils.errors import ConfigError, SystemFault
+from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
@@ -33,6 +33,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     "bucket": ("bucket=1", "elsewhere"),
     "init": ("init=orthogonal", "metrics"),
     "checkpoint_activations": ("checkpoint_activations=true", "refused: model mlp has no repeated blocks"),
+    "shard_optimizer": ("shard_optimizer=true", "elsewhere"),
     "strategy": ("strategy=fsdp", "refused: model mlp has no repeated blocks"),
     "channels_last": ("channels_last=true", "refused: only for images .*; data moons gives x"),
     "seed": ("seed=1", "val"),
@@ -78,7 +79,7 @@ CHANGES: dict[str, tuple[str, str]] = {
 def test_every_global_key_has_a_test() -> None:
     assert set(CHANGES) == {field.name for field in fields(Settings)}
     separate = [key for key, (_, effect) in CHANGES.items() if effect == "elsewhere"]
-    source = Path(__file__).read_text()
+    source = "".join(path.read_text() for path in Path(__file__).parent.glob("test_schema*.py"))
     assert [key for key in separate if not re.search(rf"^def test_(\w+_)?{key}_", source, re.MULTILINE)] == []
 
 
@@ -112,33 +113,6 @@ def test_grad_clip_mode_changes_the_metrics() -> None:
 def test_patience_stops_a_run_without_improvement() -> None:
     result = run("optimizer.lr=1e-12", "epochs=9", "patience=2")
     assert (result.epochs, result.best_epoch) == (3, 1)
-
-
-def test_devices_and_process_timeout_start_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    from trainer.runs import process_groups
-
-    calls = []
-
-    def start(*arguments: object) -> None:
-        calls.append(arguments)
-        raise SystemFault("enough")
-
-    monkeypatch.setattr(process_groups, "start_worker", start)
-    with pytest.raises(SystemFault, match="enough"):
-        run("devices=2", "process_timeout=7")
-    rank, size, _, timeout = calls[0]
-    assert (rank, size, timeout) == (1, 2, 7)
-
-
-def test_exact_selects_the_strategy() -> None:
-    from trainer.engine.process_group import SingleProcess
-    from trainer.engine.strategy_factory import make_strategy
-
-    found = [
-        type(make_strategy(replace(defaults(), **options), SingleProcess())).__name__
-        for options in ({}, {"exact": False}, {"shards": 2}, {"shards": 2, "exact": False})
-    ]
-    assert found == ["SingleDevice", "SingleDevice", "DataParallel", "OverlappedDataParallel"]
 
 
 @pytest.mark.slow

@@ -21,7 +21,6 @@ from trainer.engine.callbacks import Callback
 from trainer.engine.checkpoint_callback import CheckpointCallback
 from trainer.engine.early_stopping import EarlyStopping
 from trainer.engine.trainer import Trainer
-from trainer.optim.flat_params import FlatParameters
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -76,8 +75,7 @@ def lab(*overrides: str, manager: Any = None, callback: Any = None, strategy: An
     sanity_check.run_sanity_check(task, loaders["train"], config["model"])
     if strategy is not None:
         strategy.shard_model(task)
-    params_class = FlatParameters if strategy is None else strategy.params_class
-    param_groups = factory.make_param_groups(config, settings, task, loaders["train"], params_class)
+    param_groups = factory.make_param_groups(config, settings, task, loaders["train"], strategy)
     callbacks = callbacks_of(settings, manager, callback) + ([] if strategy is None else strategy.make_callbacks())
     trainer = Trainer(task, param_groups, loaders["train"], loaders["val"], settings, callbacks, strategy)
     return Lab(config, settings, data, task, loaders, trainer)

@@ -106,7 +106,7 @@ def test_a_state_resumes_bit_exactly_and_is_saved_by_name(name: str) -> None:
 def test_the_example_state_has_the_structure_of_a_real_one(name: str) -> None:
     model, optimizer = build_optimizer(name)
     before, state = optimizer.params.data.clone(), copy.deepcopy(optimizer.state_dict())
-    example = optimizer.example_state_dict()
+    example = optimizer.example_state_dict(has_stepped=True)
     assert torch.equal(before, optimizer.params.data)
     assert str(optimizer.state_dict()) == str(state)
     run_steps(model, optimizer.params.zero_grad, lambda _: optimizer.step(LR))

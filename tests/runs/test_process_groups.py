@@ -56,6 +56,25 @@ def test_a_run_has_the_same_files_on_any_number_of_processes(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+def test_a_divided_optimizer_is_saved_and_resumed_as_a_whole(tmp_path: Path) -> None:
+    whole, divided = tmp_path / "whole", tmp_path / "divided"
+    words = (*RUN, "max_steps=60", "val_every=1", "ema=0.9", "scheduler=onecycle")
+    for folder in (whole, divided):
+        folder.mkdir()
+    assert commands.train(*words, "shards=2", cwd=whole).returncode == 0
+    words = (*words, "devices=2", "shard_optimizer=true", "save_every=0")
+    process = commands.start(*words, cwd=divided)
+    wait_for_checkpoint(process, divided)
+    os.kill(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=20)
+    assert process.returncode in (0, 130), error
+    for devices in (1, 2):
+        done = commands.train("resume", "run", f"devices={devices}", cwd=divided)
+        assert done.returncode == 0, done.stderr
+    assert outcome(divided / "run") == outcome(whole / "run")
+
+
+@pytest.mark.slow
 def test_torchrun_ends_when_there_is_nothing_to_train(tmp_path: Path) -> None:
     done = torchrun("list", "models", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

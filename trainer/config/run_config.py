@@ -25,6 +25,7 @@ RUNTIME_ONLY_KEYS = {
     "strategy",
     "process_timeout",
     "deterministic",
+    "shard_optimizer",
     "checkpoint_activations",
     "threads",
     "num_workers",

@@ -40,6 +40,7 @@ class Settings:
     devices: ProcessCount | Literal["auto"] | None
     shards: ProcessCount | None
     exact: bool
+    shard_optimizer: bool
     strategy: Literal["data_parallel", "fsdp"]
     process_timeout: Seconds
     threads: ProcessCount | None

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.engine.buffer_changes import BufferChanges
+from trainer.engine.callbacks import Callback
 from trainer.engine.dataloader import Loader
 from trainer.engine.process_group import ProcessGroup
 from trainer.engine.shards import Node, ShardedBatch, find_largest_nodes, split_rows, sum_tree
+from trainer.engine.state_requests import StateRequestCallback, StateRequests
 from trainer.engine.strategy import Strategy, backward_weighted
-from trainer.utils.errors import SystemFault
+from trainer.utils.errors import Interrupted, SystemFault
 
 if TYPE_CHECKING:
     from trainer.core.task import Task
@@ -34,10 +36,13 @@ class DataParallel(Strategy[ShardedBatch]):
     Args:
         process_group: The processes.
         num_shards: Number of shards, a multiple of the number of processes.
+        divides_optimizer: Whether each process has only a part of the states of the optimizers.
     """
 
-    def __init__(self, process_group: ProcessGroup, num_shards: int):
+    def __init__(self, process_group: ProcessGroup, num_shards: int, *, divides_optimizer: bool = False):
         super().__init__(process_group)
+        self.optimizer_group = process_group if divides_optimizer and process_group.size > 1 else None
+        self._requests = None if self.optimizer_group is None else StateRequests(process_group)
         assert num_shards % process_group.size == 0, "checked with the configuration"
         self.root = Node(0, num_shards)
         per_process = num_shards // process_group.size
@@ -50,7 +55,24 @@ class DataParallel(Strategy[ShardedBatch]):
         """Shards that this process computes."""
         return self._shards_by_rank[self.process_group.rank]
 
+    def make_callbacks(self) -> list[Callback]:
+        return [] if self._requests is None else [StateRequestCallback(self._requests)]
+
+    def request_state(self) -> None:
+        if self._requests is not None:
+            self._requests.request()
+
+    def finish_exception(self, trainer: Trainer, error: BaseException) -> None:
+        if self._requests is not None and isinstance(error, Interrupted):  # by all processes, at the same step
+            self._requests.serve(trainer)
+
+    def restore_model(self, task: Task) -> None:
+        if self._requests is not None:
+            self._requests.close()
+
     def start(self, trainer: Trainer) -> None:
+        if self._requests is not None:
+            self._requests.serve(trainer)
         self._buffers = BufferChanges(trainer.task)
         self.verify_replicas(trainer)
 

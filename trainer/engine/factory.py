@@ -27,7 +27,7 @@ from trainer.engine.config_errors import add_keys, explain_errors
 from trainer.engine.dataloader import Loader, count_total_steps
 from trainer.engine.metric_loading import load_metrics
 from trainer.engine.param_group import ParamGroup
-from trainer.optim.flat_params import FlatParameters
+from trainer.engine.strategy import SingleDevice, Strategy
 from trainer.optim.freeze import freeze_parameters
 from trainer.optim.lr_schedules import LRSchedule
 from trainer.optim.optimizers import Optimizer
@@ -267,11 +267,7 @@ def _loader_options(dataset: Dataset, settings: Settings) -> dict[str, Any]:
 
 
 def make_param_groups(
-    config: Mapping[str, Any],
-    settings: Settings,
-    task: Task,
-    train: Loader,
-    params_class: type[FlatParameters] = FlatParameters,
+    config: Mapping[str, Any], settings: Settings, task: Task, train: Loader, strategy: Strategy[Any] | None = None
 ) -> dict[str, ParamGroup]:
     """Build the parameter groups of a task, with optimizer, schedule and EMA.
 
@@ -283,17 +279,18 @@ def make_param_groups(
         settings: Global keys of the configuration.
         task: The task.
         train: Loader of the training split.
-        params_class: Class that holds the parameters of a group.
+        strategy: How the processes train together; None for one process.
     """
+    strategy = strategy or SingleDevice()
     num_updates = optimizer_factory.count_updates(task, count_total_steps(train, settings))
     node, rates = config["optimizer"], task.learning_rates()
-    groups = optimizer_factory.flatten_param_groups(task, node.get("groups", ()), params_class)
+    groups = optimizer_factory.flatten_param_groups(task, node.get("groups", ()), strategy.params_class)
     kind = find_class(node, Optimizer, torch.optim.Optimizer)
     schedule_kind = find_class(config["scheduler"], LRSchedule, torch.optim.lr_scheduler.LRScheduler)
     param_groups = {}
     for name, params in groups.items():
         own_node = node | ({"lr": rates[name]} if name in rates else {})
-        optimizer = optimizer_factory.make_optimizer(kind, own_node, params)
+        optimizer = optimizer_factory.make_optimizer(kind, own_node, params, strategy.optimizer_group)
         lr = node.get("lr", optimizer.lr)
         schedule = optimizer_factory.make_schedule(schedule_kind, config["scheduler"], optimizer, num_updates[name], lr)
         param_groups[name] = ParamGroup(name, params, optimizer, schedule, settings.ema, is_only_group=len(groups) == 1)

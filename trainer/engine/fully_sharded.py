@@ -12,16 +12,14 @@ import torch
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 
-from trainer.engine.callbacks import Callback
 from trainer.engine.data_parallel import DataParallel
 from trainer.engine.dataloader import Loader
 from trainer.engine.model_sharding import ShardedModel
 from trainer.engine.process_group import ProcessGroup, SingleProcess
 from trainer.engine.shards import ShardedBatch, split_rows
-from trainer.engine.state_requests import StateRequestCallback, StateRequests
+from trainer.engine.state_requests import StateRequests
 from trainer.engine.torch_process_group import explain_failure
 from trainer.optim.sharded_params import ShardedParameters
-from trainer.utils.errors import Interrupted
 
 if TYPE_CHECKING:
     from trainer.core.task import Task
@@ -54,24 +52,10 @@ class FullySharded(DataParallel):
         self._sharded_model = ShardedModel(task, mesh)
 
     def restore_model(self, task: Task) -> None:
-        self._requests.close()
+        super().restore_model(task)
         with explain_failure():
             self._sharded_model.restore()
         self.evaluation_group = self.process_group
-
-    def make_callbacks(self) -> list[Callback]:
-        return [StateRequestCallback(self._requests)]
-
-    def start(self, trainer: Trainer) -> None:
-        self._requests.serve(trainer)
-        super().start(trainer)
-
-    def request_state(self) -> None:
-        self._requests.request()
-
-    def finish_exception(self, trainer: Trainer, error: BaseException) -> None:
-        if isinstance(error, Interrupted):  # by all processes, at the same step
-            self._requests.serve(trainer)
 
     def iter_epoch(self, loader: Loader, epoch: int, start: int) -> Generator[ShardedBatch, None, None]:
         order = loader.make_batch_order(epoch)[start:]

@@ -10,11 +10,13 @@ import torch
 
 from trainer.core.task import Task
 from trainer.core.weight_matrices import find_decayed_parameters, find_matrix_parameters
+from trainer.engine.process_group import ProcessGroup
 from trainer.optim.flat_params import FlatParameters
 from trainer.optim.lr_schedules import LRSchedule
 from trainer.optim.optimizers import Optimizer
 from trainer.optim.param_group_options import resolve_group_options
 from trainer.optim.param_patterns import find_former_parameter_names, name_parameters
+from trainer.optim.sharded_optimizer import ShardedOptimizer
 from trainer.optim.torch_optimizers import TorchOptimizer
 from trainer.optim.torch_schedules import TorchSchedule
 from trainer.utils.errors import ConfigError
@@ -60,22 +62,32 @@ def flatten_param_groups(
         raise ConfigError(f"model: {error}") from error
 
 
-def make_optimizer(kind: type[Any], node: Mapping[str, Any], params: FlatParameters) -> Optimizer:
+def make_optimizer(
+    kind: type[Any], node: Mapping[str, Any], params: FlatParameters, process_group: ProcessGroup | None = None
+) -> Optimizer:
     """Build the optimizer of a parameter group.
 
     Args:
         kind: Class of the optimizer, of this package or of torch.
         node: Configuration of the optimizer.
         params: Parameters of the group.
+        process_group: Processes that divide the state of the optimizer; None if each has all of it.
 
     Raises:
         ConfigError: The class does not accept these values or parameters.
     """
     options = {key: value for key, value in node.items() if key not in ("_target_", "groups")}
+    if process_group is not None and not (issubclass(kind, Optimizer) and kind.is_elementwise):
+        raise ConfigError(
+            f"shard_optimizer: the state of {kind.__name__} cannot be divided among processes; choose adam, adamw, sgd"
+            " or rmsprop"
+        )
     try:
         if issubclass(kind, torch.optim.Optimizer):
             return TorchOptimizer(params, kind, _without_lists(options))
-        return kind(params=params, **options)  # type: ignore[no-any-return]
+        if process_group is None:
+            return kind(params=params, **options)  # type: ignore[no-any-return]
+        return ShardedOptimizer(params, lambda part: kind(params=part, **options), process_group)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"optimizer: {error}") from error
 

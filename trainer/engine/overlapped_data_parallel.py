@@ -28,13 +28,14 @@ class OverlappedDataParallel(DataParallel):
 
     Args:
         process_group: The processes.
+        divides_optimizer: Whether each process has only a part of the states of the optimizers.
 
     References:
         Li et al. 2020, PyTorch Distributed: Experiences on Accelerating Data Parallel Training, section 3.2.
     """
 
-    def __init__(self, process_group: ProcessGroup):
-        super().__init__(process_group, process_group.size)
+    def __init__(self, process_group: ProcessGroup, *, divides_optimizer: bool = False):
+        super().__init__(process_group, process_group.size, divides_optimizer=divides_optimizer)
 
     def start(self, trainer: Trainer) -> None:
         super().start(trainer)

@@ -85,7 +85,7 @@ class ParamGroup:
 
     def example_state_dict(self, *, has_stepped: bool) -> dict[str, Any]:
         """Return a state with the keys, shapes and types of the state before or after the first step."""
-        optimizer = self.optimizer.example_state_dict() if has_stepped else self.optimizer.state_dict()
+        optimizer = self.optimizer.example_state_dict(has_stepped=has_stepped)
         return self.state_dict() | {"optimizer": optimizer}
 
     def split_flat_state(self, state: Mapping[str, Any]) -> dict[str, Any]:

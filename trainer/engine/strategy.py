@@ -51,6 +51,8 @@ class Strategy(ABC, Generic[BatchT]):
 
     params_class: ClassVar[type[FlatParameters]] = FlatParameters
     """Class that holds the parameters of a group."""
+    optimizer_group: ProcessGroup | None = None
+    """Processes that divide the states of the optimizers; None if each process has all of them."""
     has_whole_model: ClassVar[bool] = True
     """Whether one process alone can apply the model during training."""
 

@@ -16,7 +16,7 @@ def make_strategy(settings: Settings, process_group: ProcessGroup) -> Strategy[A
     """Return the strategy for a number of processes and shards.
 
     Args:
-        settings: Global keys of the configuration: ``shards``, ``exact`` and ``strategy``.
+        settings: Global keys of the configuration: ``shards``, ``exact``, ``strategy`` and ``shard_optimizer``.
         process_group: Processes that train together.
     """
     num_shards = settings.shards or process_group.size
@@ -24,4 +24,7 @@ def make_strategy(settings: Settings, process_group: ProcessGroup) -> Strategy[A
         return SingleDevice()
     if settings.strategy == "fsdp" and process_group.size > 1:
         return FullySharded(process_group, num_shards)
-    return DataParallel(process_group, num_shards) if settings.exact else OverlappedDataParallel(process_group)
+    divides = settings.shard_optimizer
+    if settings.exact:
+        return DataParallel(process_group, num_shards, divides_optimizer=divides)
+    return OverlappedDataParallel(process_group, divides_optimizer=divides)

@@ -6,10 +6,10 @@ the step of a small network. For the model the parameters are unchanged; they be
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,16 @@ class Segment:
     indices: range
     is_decayed: bool
     options: ParamOptions = field(default_factory=dict)
+
+
+class FlatVector(Protocol):
+    """A flat vector ``data`` ``(P,)`` with its gradient ``grad`` ``(P,)``, in segments with the same options."""
+
+    data: Tensor
+    grad: Tensor
+
+    def iter_segments(self) -> Iterator[tuple[Segment, slice]]:
+        """Yield the segments in order, with their slices of the vector."""
 
 
 class FlatParameters:
@@ -162,6 +172,10 @@ class FlatParameters:
         """Return the parameters for an optimizer that does not update each element by itself."""
         return self.parameters
 
+    def iter_segments(self) -> Iterator[tuple[Segment, slice]]:
+        """Yield the segments in order, with their slices of the vector."""
+        return ((segment, self.get_slice(segment.indices)) for segment in self.segments)
+
     def get_slice(self, indices: range) -> slice:
         """Return the slice of the vector with the parameters of consecutive indices."""
         return slice(self._offsets[indices[0]], self._offsets[indices[-1] + 1])
@@ -229,21 +243,19 @@ class UpdateSlice:
     lr_scale: float
 
 
-def make_update_slices(params: FlatParameters, weight_decay: float, decay_norm_and_bias: bool) -> list[UpdateSlice]:
+def make_update_slices(params: FlatVector, weight_decay: float, decay_norm_and_bias: bool) -> list[UpdateSlice]:
     """Split the vector into the largest slices with constant weight decay and learning rate.
 
     Args:
-        params: Parameters of the group.
+        params: The vector of the group, or a part of it.
         weight_decay: Weight decay of parameters without their own option.
         decay_norm_and_bias: Whether it also applies to biases and scales of normalization layers.
     """
     slices: list[UpdateSlice] = []
-    for segment in params.segments:
+    for segment, part in params.iter_segments():
         default_decay = weight_decay if segment.is_decayed or decay_norm_and_bias else 0.0
         options = segment.options
-        new_slice = UpdateSlice(
-            params.get_slice(segment.indices), options.get("weight_decay", default_decay), options.get("lr_scale", 1.0)
-        )
+        new_slice = UpdateSlice(part, options.get("weight_decay", default_decay), options.get("lr_scale", 1.0))
         last_slice = slices[-1] if slices else None
         if last_slice and last_slice == replace(new_slice, part=last_slice.part):
             slices[-1] = replace(new_slice, part=slice(last_slice.part.start, new_slice.part.stop))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.core.types import Decay, NonNegativeFloat, PositiveFloat
-from trainer.optim.flat_params import FlatParameters, UpdateSlice, make_update_slices
+from trainer.optim.flat_params import FlatParameters, FlatVector, UpdateSlice, make_update_slices
 from trainer.optim.fused_kernels import Kernel, make_adam_kernel, make_sgd_kernel, restore_if_nonfinite
 
 
@@ -39,8 +39,10 @@ class Optimizer(ABC):
     _step_supports_amp_scaling = True
     """torch's gradient scaler then sets ``found_inf`` for a step, instead of reading it on the host in each step."""
     found_inf: Tensor | None = None
+    is_elementwise: ClassVar[bool] = False
+    """Whether the update of an element depends on no other one, so that parts of the vector can be updated alone."""
 
-    def __init__(self, params: FlatParameters, lr: float, weight_decay: float, decay_norm_and_bias: bool):
+    def __init__(self, params: FlatVector, lr: float, weight_decay: float, decay_norm_and_bias: bool):
         self.params = params
         self.lr = lr
         self.steps = torch.zeros((), dtype=torch.float32, device=params.data.device)
@@ -76,6 +78,7 @@ class Optimizer(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of updates, and the running averages by parameter name."""
+        assert isinstance(self.params, FlatParameters), "a part of the vector has no parameter names"
         return {
             "steps": self.steps,
             "averages": {name: self.params.gather_by_name(average) for name, average in self.averages.items()},
@@ -83,18 +86,20 @@ class Optimizer(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a state."""
+        assert isinstance(self.params, FlatParameters), "a part of the vector has no parameter names"
         self.steps.copy_(state["steps"])
         for name, average in self.averages.items():
             self.params.load_by_name(average, state["averages"][name])
 
-    def example_state_dict(self) -> dict[str, Any]:
-        """Return a state with the keys, shapes and types of the state after the first step."""
+    def example_state_dict(self, *, has_stepped: bool) -> dict[str, Any]:
+        """Return a state with the keys, shapes and types of the state before or after the first step."""
         return self.state_dict()
 
 
 class _FusedOptimizer(Optimizer):
     """Optimizer that updates each slice with a kernel of ``fused_kernels``."""
 
+    is_elementwise = True
     _kernels: list[tuple[Kernel, float]]
 
     def _make_kernels(self) -> list[tuple[Kernel, float]]:
@@ -125,7 +130,7 @@ class _AdamBase(_FusedOptimizer):
 
     def __init__(
         self,
-        params: FlatParameters,
+        params: FlatVector,
         lr: PositiveFloat = 0.001,
         betas: tuple[Decay, Decay] = (0.9, 0.999),
         eps: PositiveFloat = 1e-08,
@@ -187,7 +192,7 @@ class AdamW(_AdamBase):
 
     def __init__(
         self,
-        params: FlatParameters,
+        params: FlatVector,
         lr: PositiveFloat = 0.001,
         betas: tuple[Decay, Decay] = (0.9, 0.999),
         eps: PositiveFloat = 1e-08,
@@ -213,7 +218,7 @@ class SGD(_FusedOptimizer):
 
     def __init__(
         self,
-        params: FlatParameters,
+        params: FlatVector,
         lr: PositiveFloat = 0.1,
         momentum: Decay = 0.9,
         nesterov: bool = False,
@@ -253,10 +258,11 @@ class RMSprop(Optimizer):
     """
 
     state_names = ("square", "velocity")
+    is_elementwise = True
 
     def __init__(
         self,
-        params: FlatParameters,
+        params: FlatVector,
         lr: PositiveFloat = 0.001,
         alpha: Decay = 0.99,
         momentum: Decay = 0.0,

@@ -57,6 +57,8 @@ class TorchOptimizer(Optimizer):
         ValueError: The class does not accept these options or parameters.
     """
 
+    params: FlatParameters
+
     def __init__(
         self, params: FlatParameters, optimizer_class: type[torch.optim.Optimizer], options: Mapping[str, Any]
     ):
@@ -160,9 +162,9 @@ class TorchOptimizer(Optimizer):
                 slot_state[key] = values_by_name[first_name].clone()
         return slot_state
 
-    def example_state_dict(self) -> dict[str, Any]:
-        """Return an example of the state after a step; torch creates it in the first step, which is undone here."""
-        if self._has_state() and float(self.steps):
+    def example_state_dict(self, *, has_stepped: bool) -> dict[str, Any]:
+        """Return a state as before or after a step; torch creates it in the first step, which is undone here."""
+        if not has_stepped or (self._has_state() and float(self.steps)):
             return self.state_dict()
         data, grad = self.params.data.clone(), self.params.grad.clone()
         saved = [copy.deepcopy(optimizer.state_dict()) for optimizer in self.optimizers]

@@ -23,6 +23,7 @@ TRAINING_KEYS: Mapping[str, str] = {
     "devices": "number of processes, which must divide the number of shards of the run",
     "checkpoint_activations": "compute activations of repeated blocks again in the backward pass, to save memory",
     "strategy": "data_parallel; or fsdp: each process holds only its part of the model",
+    "shard_optimizer": "whether the processes divide the state of the optimizer",
     "process_timeout": "timeout in seconds for another process that does not respond",
 }
 """Further such keys of a command that trains, with their meanings."""

@@ -56,9 +56,7 @@ class TrainingObjects:
         """Build the trainer, with optimizers and schedules."""
         settings, train = self.config.settings, self.loaders["train"]
         self.strategy.shard_model(self.task)
-        param_groups = factory.make_param_groups(
-            self.config.tree, settings, self.task, train, self.strategy.params_class
-        )
+        param_groups = factory.make_param_groups(self.config.tree, settings, self.task, train, self.strategy)
         return Trainer(self.task, param_groups, train, self.loaders["val"], settings, callbacks, self.strategy)
 
     def describe_processes(self) -> list[str]:
@@ -70,6 +68,8 @@ class TrainingObjects:
         parts = "" if shards == size else f", {shards} shards"
         processes = "1 process" if size == 1 else f"{size} processes"
         lines = [f"{processes}{parts}, {format_count(self.threads, 'thread')} each"]
+        if self.strategy.optimizer_group is not None:
+            lines.append(f"each process holds 1/{size} of the state of the optimizer")
         if not self.strategy.has_whole_model:
             numel = sum(p.numel() for p in self.task.parameters())
             lines.append(f"each process holds a shard of about {numel // size:,} parameters")
