@@ -61,6 +61,10 @@ CHANGES: dict[str, tuple[str, str]] = {
     "num_workers": ("num_workers=1", "elsewhere"),
     "worker_timeout": ("worker_timeout=5", "elsewhere"),
     "save_every": ("save_every=0", "elsewhere"),
+    "save_every_steps": ("save_every_steps=2", "elsewhere"),
+    "keep_last": ("keep_last=2", "elsewhere"),
+    "keep_every": ("keep_every=2", "elsewhere"),
+    "keep_best": ("keep_best=2", "elsewhere"),
     "log_every": ("log_every=2", "elsewhere"),
     "draw": ("draw=false", "elsewhere"),
     "draw_seconds": ("draw_seconds=0", "elsewhere"),
@@ -172,6 +176,41 @@ def test_save_every_sets_the_interval_of_checkpoints(monkeypatch: pytest.MonkeyP
     run("save_every=0")
     assert count == 1
     assert names.count(checkpoint.LAST) >= 6
+
+
+def list_checkpoints(*overrides: str) -> list[str]:
+    """Run 6 steps and list the checkpoints of the run."""
+    path = Path(run("epochs=2", "save_every=null", *overrides).run_dir)
+    return sorted(file.stem for file in path.glob("*.pt"))
+
+
+def test_save_every_steps_sets_the_interval_of_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainer.engine import checkpoint
+
+    steps: list[int] = []
+    save = checkpoint.save_checkpoint
+
+    def record_step(state: dict[str, Any], path: Path) -> None:
+        steps.extend([state["position"]["step"]] if path.name == checkpoint.LAST else [])
+        save(state, path)
+
+    monkeypatch.setattr(checkpoint, "save_checkpoint", record_step)
+    run("epochs=2", "save_every=null", "save_every_steps=2")
+    assert steps == [2, 4, 6, 6]
+
+
+def test_keep_last_keeps_states_by_step() -> None:
+    assert list_checkpoints("save_every_steps=1", "keep_last=3") == [
+        *("best", "last", "previous", "step_4", "step_5", "step_6")
+    ]
+
+
+def test_keep_every_saves_and_keeps_states() -> None:
+    assert list_checkpoints("keep_every=2") == ["best", "last", "previous", "step_2", "step_4", "step_6"]
+
+
+def test_keep_best_keeps_weights_by_step() -> None:
+    assert list_checkpoints("keep_best=2") == ["best", "best_3", "best_6", "last"]
 
 
 def test_log_every_selects_the_logged_steps() -> None:

@@ -7,7 +7,6 @@ import os
 import resource
 import shutil
 import stat
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.helpers.kill_points import kill_at_call
 from tests.helpers.marks import mark_slow_after
 from tests.helpers.states import equal, load_step, make_state, run_in_child
 from trainer.engine import checkpoint
@@ -29,6 +29,7 @@ from trainer.engine.checkpoint import (
     save_checkpoint,
     verify_checkpoint,
 )
+from trainer.engine.checkpoint_space import check_disk_space, count_state_bytes
 from trainer.runs import run_dir
 from trainer.utils.atomic_write import remove_leftovers
 from trainer.utils.errors import ConfigError, SystemFault
@@ -105,32 +106,6 @@ def test_save_syncs_links_replaces_and_syncs_in_order(tmp_path: Path, monkeypatc
         ("replace", LAST),
         ("fsync", "folder"),
     ]
-
-
-CALLS = ((torch, "save"), (os, "fsync"), (os, "link"), (os, "replace"), (checkpoint, "verify_checkpoint"), (os, "open"))
-
-
-def kill_at_call(number: int, action: Callable[[], object]) -> int:
-    """Run an action in a child that ends before its ``number``-th disk call; return 9, or 0 if there are fewer."""
-
-    def run_until_call() -> None:
-        calls = 0
-
-        def count_calls(real: Callable[..., Any]) -> Callable[..., Any]:
-            def call(*args: Any, **options: Any) -> Any:
-                nonlocal calls
-                calls += 1
-                if calls == number:
-                    os._exit(9)
-                return real(*args, **options)
-
-            return call
-
-        for module, name in CALLS:
-            setattr(module, name, count_calls(getattr(module, name)))
-        action()
-
-    return run_in_child(run_until_call)
 
 
 @pytest.mark.parametrize("saved", mark_slow_after(1, [1, 2]))
@@ -247,28 +222,28 @@ def test_disk_space_is_checked_before_training(
     """Two states, a third while it is written, and the best weights need about 32 KB."""
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     whole = make_state(0, 2000)
-    assert 2000 * 4 + 8 < checkpoint.count_state_bytes(whole) < 8200
+    assert 2000 * 4 + 8 < count_state_bytes(whole) < 8200
     if warns is None:
         with pytest.raises(SystemFault, match=f"disk full: a checkpoint needs .* MB, .* MB free in {tmp_path}"):
-            checkpoint.check_disk_space(tmp_path, whole, {})
+            check_disk_space(CheckpointManager(tmp_path, {}), whole, 1)
         return
-    checkpoint.check_disk_space(tmp_path, whole, {})
+    check_disk_space(CheckpointManager(tmp_path, {}), whole, 1)
     assert ("will need" in caplog.text) == warns
     (tmp_path / PREVIOUS).write_bytes(bytes(20_000))
     caplog.clear()
-    checkpoint.check_disk_space(tmp_path, whole, {})
+    check_disk_space(CheckpointManager(tmp_path, {}), whole, 1)
     assert caplog.text == "", "existing files need no more space"
 
 
 def test_disk_space_check_includes_data_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     graph = torch.zeros(10_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=20_000))
-    checkpoint.check_disk_space(tmp_path, make_state(0), CheckpointManager(tmp_path, {}, None).shared_state)
+    check_disk_space(CheckpointManager(tmp_path, {}, None), make_state(0), 1)
     for data in ({"train": graph, "test": graph[:5000]}, {"words": {f"{number:09}": number for number in range(5000)}}):
-        common = CheckpointManager(tmp_path, {}, data).shared_state
-        assert 40_000 <= checkpoint.count_state_bytes(common) < 46_000, "what is shared is saved once"
+        manager = CheckpointManager(tmp_path, {}, data)
+        assert 40_000 <= count_state_bytes(manager.shared_state) < 46_000, "what is shared is saved once"
         with pytest.raises(SystemFault, match="disk full"):
-            checkpoint.check_disk_space(tmp_path, make_state(0), common)
+            check_disk_space(manager, make_state(0), 1)
 
 
 def test_a_missing_folder_is_reported(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def callbacks_of(settings: Settings, manager: Any = None, *callbacks: Callback |
     """Return the callbacks of a run: early stopping, checkpoints if there is a manager, and then the others."""
     found = [callback for callback in callbacks if callback is not None]
     stopping = [] if settings.patience is None else [EarlyStopping(settings.patience)]
-    saving = [] if manager is None else [CheckpointCallback(manager, settings.save_every)]
+    saving = [] if manager is None else [CheckpointCallback(manager, settings.save_every, settings.save_every_steps)]
     return [*stopping, *saving, *found]
 
 

@@ -63,7 +63,11 @@ class Settings:
     val_every: Count
     num_workers: Annotated[int, Range(ge=0, le=1024)]
     worker_timeout: Seconds
-    save_every: NonNegativeFloat
+    save_every: NonNegativeFloat | None
+    save_every_steps: Count | None
+    keep_last: Count
+    keep_every: Count | None
+    keep_best: Count
     log_every: Count
     draw: bool
     draw_seconds: NonNegativeFloat

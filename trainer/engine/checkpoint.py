@@ -10,9 +10,8 @@ import logging
 import os
 import pickle
 import re
-import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from typing import Any
 import torch
 
 from trainer.config import migrations
-from trainer.engine import checkpoint_nesting, renamed_keys
+from trainer.engine import checkpoint_nesting, kept_checkpoints, renamed_keys
+from trainer.engine.kept_checkpoints import STATE_PREFIX, WEIGHTS_PREFIX, Retention
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError, SystemFault
 from trainer.utils.paths import describe_missing_path
@@ -66,7 +66,7 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
             os.fsync(file.fileno())
         verify_checkpoint(temporary)
         if path.name == LAST and path.exists():
-            _link_previous(path)
+            kept_checkpoints.link_file(path, path.with_name(PREVIOUS))
         os.replace(temporary, path)
         atomic_write.sync_to_disk(path.parent)
     except (OSError, RuntimeError, ConfigError) as error:
@@ -80,21 +80,6 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
             f"cannot write {path}: {reason}; {num_bytes / 1e6:.1f} MB written,"
             f" {atomic_write.get_free_bytes(path.parent) / 1e6:.1f} MB free; {path.name} is unchanged"
         ) from error
-
-
-def _link_previous(path: Path) -> None:
-    """Add ``previous.pt`` as a second name of the last checkpoint, which never disappears meanwhile."""
-    previous = path.with_name(PREVIOUS)
-    if previous.exists() and previous.samefile(path):
-        return  # left by a crash before the rename; renaming between two names of one file does nothing
-    link = path.with_name(f".{PREVIOUS}.{os.getpid()}.tmp")
-    link.unlink(missing_ok=True)
-    try:
-        os.link(path, link)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(path, link)
-        atomic_write.sync_to_disk(link)
-    os.replace(link, previous)
 
 
 def verify_checkpoint(path: Path) -> None:
@@ -212,62 +197,26 @@ def load_newest(run_dir: Path, *, fall_back: bool = True) -> dict[str, Any]:
     return state
 
 
-def count_state_bytes(state: Any) -> int:
-    """Return the bytes of all tensors and strings in a nested state, with shared memory counted once, as when saved."""
-    return sum(dict(_iter_storage_sizes(state)).values())
-
-
-def _iter_storage_sizes(state: Any) -> Iterator[tuple[int, int]]:
-    """Yield address and size of the memory of each tensor and string; numbers are too few to matter."""
-    if isinstance(state, torch.Tensor):
-        storage = state.untyped_storage()
-        yield storage.data_ptr(), storage.nbytes()
-    elif isinstance(state, str | bytes):
-        yield id(state), len(state)
-    items = (*state, *state.values()) if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
-    for item in items:
-        yield from _iter_storage_sizes(item)
-
-
-def check_disk_space(run_dir: Path, state: dict[str, Any], shared_state: dict[str, Any]) -> None:
-    """Check before the first step whether the checkpoints of a run fit on the disk, and warn if not.
-
-    They are two states, the best weights, and a third state while it is written.
-
-    Args:
-        run_dir: The run directory.
-        state: State of the run.
-        shared_state: What every checkpoint contains in addition.
-
-    Raises:
-        SystemFault: Not even one state and the best weights fit.
-    """
-    shared_bytes = count_state_bytes(shared_state)
-    state_bytes, best_bytes = count_state_bytes(state) + shared_bytes, count_state_bytes(state["task"]) + shared_bytes
-    existing_bytes = sum(
-        path.stat().st_size for path in (run_dir / name for name in (LAST, PREVIOUS, BEST)) if path.exists()
-    )
-    free_bytes = atomic_write.get_free_bytes(run_dir)
-    text = f"{free_bytes / 1e6:.1f} MB free in {run_dir}"
-    if free_bytes < (state_bytes if existing_bytes else state_bytes + best_bytes):
-        raise SystemFault(f"disk full: a checkpoint needs {(state_bytes + best_bytes) / 1e6:.1f} MB, {text}")
-    needed_bytes = 3 * state_bytes + best_bytes - existing_bytes
-    if free_bytes < needed_bytes:
-        log.warning("%s; the checkpoints of this run will need %.1f MB", text, needed_bytes / 1e6)
-
-
 class CheckpointManager:
-    """Saves the last two states and the best weights of a run in its directory.
+    """Saves the last two states and the best weights of a run in its directory, and further ones that are kept.
 
     Args:
         run_dir: The run directory; temporary files left by a crash are removed.
         run_metadata: Description of the run, saved in every file.
         data: State of the data set, saved in every file.
+        retention: Which further checkpoints are kept.
     """
 
-    def __init__(self, run_dir: Path, run_metadata: dict[str, Any], data: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        run_dir: Path,
+        run_metadata: dict[str, Any],
+        data: dict[str, Any] | None = None,
+        retention: Retention | None = None,
+    ):
         self.run_dir = run_dir
         self.shared_state = {migrations.KEY: FORMAT_VERSION, "run_metadata": run_metadata, "data": data}
+        self.retention = retention or Retention()
         atomic_write.remove_leftovers(run_dir)
 
     @property
@@ -275,18 +224,53 @@ class CheckpointManager:
         """File of the last state."""
         return self.run_dir / LAST
 
-    def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
+    def save(self, state: dict[str, Any], best: dict[str, Any] | None, *, is_periodic: bool = False) -> None:
         """Save the last state, and the best weights if they have changed.
 
         Args:
             state: State of the trainer.
             best: Best weights with their scores; None if they have not changed.
+            is_periodic: Whether the state is one of those that may be kept, not that of an interruption or of the end.
+
+        Raises:
+            SystemFault: The disk is full or the directory is not writable.
         """
         # The best weights first: the last state must not refer to weights that are not on the disk.
         if best is not None:
             self.save_best(best)
         save_checkpoint(state | self.shared_state, self.last_path)
+        if is_periodic:
+            self._keep_state(state["position"]["step"])
 
     def save_best(self, best: dict[str, Any]) -> None:
         """Save the best weights."""
         save_checkpoint(best | self.shared_state, self.run_dir / BEST)
+
+    def _keep_state(self, step: int) -> None:
+        """Keep the last state under the name of its step, if it is one to keep, and then remove outdated ones."""
+        if not self.retention.keeps_state(step):
+            return
+        path = kept_checkpoints.get_path(self.run_dir, STATE_PREFIX, step)
+        with atomic_write.catch_write_errors(path):
+            kept_checkpoints.link_file(self.last_path, path)
+            atomic_write.sync_to_disk(self.run_dir)
+        steps = kept_checkpoints.find_steps(self.run_dir, STATE_PREFIX)
+        outdated = self.retention.select_outdated(steps, step)
+        kept_checkpoints.remove_steps(self.run_dir, STATE_PREFIX, outdated)
+
+    def save_ranked_weights(self, weights: dict[str, Any], step: int, ranked_steps: Sequence[int]) -> None:
+        """Save weights that are among the best so far, and then remove those that no longer are.
+
+        Args:
+            weights: Weights with their scores.
+            step: Their step.
+            ranked_steps: Steps of all validations, best first.
+
+        Raises:
+            SystemFault: The disk is full or the directory is not writable.
+        """
+        save_checkpoint(weights | self.shared_state, kept_checkpoints.get_path(self.run_dir, WEIGHTS_PREFIX, step))
+        outdated = set(kept_checkpoints.find_steps(self.run_dir, WEIGHTS_PREFIX)) - set(
+            ranked_steps[: self.retention.best]
+        )
+        kept_checkpoints.remove_steps(self.run_dir, WEIGHTS_PREFIX, sorted(outdated))

@@ -16,6 +16,7 @@ from trainer.engine import checkpoint, dataset_loading
 from trainer.engine.callbacks import Callback
 from trainer.engine.checkpoint_callback import CheckpointCallback
 from trainer.engine.dataloader import Loader
+from trainer.engine.kept_checkpoints import Retention
 from trainer.engine.monitor import collect_directions
 from trainer.engine.process_group import ProcessGroup, SingleProcess
 from trainer.engine.signal_callback import make_signal_callback
@@ -75,9 +76,10 @@ def build_components(
 
     dataset_state = dataset_loading.get_dataset_state(config, data)
     metadata = _run_metadata(config, result, task) | {"data": digests.digest_parts(dataset_state)}
-    checkpoints = checkpoint.CheckpointManager(path, metadata, dataset_state)
+    retention = Retention(settings.keep_last, settings.keep_every, settings.keep_best)
+    checkpoints = checkpoint.CheckpointManager(path, metadata, dataset_state, retention)
     snapshots = SampleSnapshots(path, settings.seed, is_enabled=settings.draw and not reporter.quiet)
-    checkpoint_callback = CheckpointCallback(checkpoints, settings.save_every)
+    checkpoint_callback = CheckpointCallback(checkpoints, settings.save_every, settings.save_every_steps)
     # Checkpoints come after all callbacks with a state, and signals after every other callback.
     callbacks: list[Callback] = [*loggers, reporter, snapshots, *user_callbacks, *training.make_early_stopping()]
     callbacks += [checkpoint_callback, *training.strategy.make_callbacks()]

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from trainer.config import migrations, plugins, secret_masking
 from trainer.config.run_config import Config
 from trainer.core import rng
-from trainer.engine import checkpoint, dataset_loading, evaluation
+from trainer.engine import checkpoint, checkpoint_space, dataset_loading, evaluation
 from trainer.engine.config_errors import explain_errors
 from trainer.engine.dataloader import Loader
 from trainer.engine.trainer import Trainer
@@ -222,7 +222,7 @@ def _train_and_test(
 def _train(components: RunComponents, result: Result, reporter: run_report.RunReporter, config: Config) -> None:
     """Train to the last step; an interrupted run gets its curves, too."""
     path, trainer = Path(result.run_dir), components.trainer
-    checkpoint.check_disk_space(path, trainer.state_dict(), components.checkpoints.shared_state)
+    checkpoint_space.check_disk_space(components.checkpoints, trainer.state_dict(), trainer.total_steps)
     if not reporter.quiet:
         run_dir.link_latest(path)
     try:
