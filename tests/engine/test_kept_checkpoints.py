@@ -18,6 +18,7 @@ from tests.helpers.states import load_step, make_state
 from tests.helpers.tiny import Formula, Numbers, StopAt, make_linear_loss, tiny
 from trainer.engine import checkpoint_space, kept_checkpoints
 from trainer.engine.checkpoint import BEST, LAST, PREVIOUS, CheckpointManager, load_checkpoint
+from trainer.engine.checkpoint_callback import CheckpointCallback
 from trainer.engine.kept_checkpoints import STATE_PREFIX, WEIGHTS_PREFIX, Retention, find_steps, rank_validations
 from trainer.engine.trainer import Trainer
 from trainer.metrics.registry import BUILTIN_METRICS
@@ -176,6 +177,9 @@ def test_the_best_weights_are_kept(tmp_path: Path) -> None:
 
     def record_files() -> None:
         run_validation()
+        for callback in trainer.callbacks:
+            if isinstance(callback, CheckpointCallback):
+                callback.writer.join()
         kept.append(tuple(find_steps(tmp_path, WEIGHTS_PREFIX)))
 
     trainer.run_validation = record_files  # type: ignore[method-assign]
@@ -227,7 +231,7 @@ def test_the_space_of_kept_checkpoints_is_checked(
     def needed(retention: Retention, total_steps: int = 100) -> str:
         caplog.clear()
         checkpoint_space.check_disk_space(CheckpointManager(tmp_path, {}, retention=retention), state, total_steps)
-        return caplog.text
+        return "".join(record.getMessage() for record in caplog.records if record.levelname == "WARNING")
 
     assert needed(Retention(last=50)) == ""
     text = f"10.0 MB free in {tmp_path}; a checkpoint needs 0.1 MB, and the checkpoints of this run will need "

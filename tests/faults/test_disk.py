@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ class Disk:
     def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.place = place
         self.calls: list[str] = []
+        self.lock = threading.Lock()
         self.fails_at: int | None = None
         self.number = errno.ENOSPC
         self.forever = True
@@ -48,9 +50,10 @@ class Disk:
             monkeypatch.setattr(module, "open", self.open_counted)
 
     def count(self, name: str) -> None:
-        self.calls.append(name)
-        at = self.fails_at
-        if at is not None and (len(self.calls) > at if self.forever else len(self.calls) == at + 1):
+        with self.lock:  # checkpoints are written in a thread
+            self.calls.append(name)
+            number, at = len(self.calls), self.fails_at
+        if at is not None and (number > at if self.forever else number == at + 1):
             raise OSError(self.number, os.strerror(self.number))
 
     def count_calls(self, name: str, real: Any) -> Any:
@@ -137,8 +140,9 @@ def test_failed_write_is_reported_and_the_run_resumes(
         shutil.rmtree("outputs")
         disk.calls, disk.fails_at = [], index
         code, stderr = run_command(capsys, monkeypatch)
-        message = f"call {index}, {calls[index]}: {stderr}"
-        if calls[index] == "link" and not forever:  # the checkpoint is copied instead
+        failed = disk.calls[index]  # the order of calls of two threads differs from run to run
+        message = f"call {index}, {failed}: {stderr}"
+        if failed == "link" and not forever:  # the checkpoint is copied instead
             assert (code, outcome(path)) == (0, whole), message
             continue
         assert code == 4, message

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,11 +106,16 @@ def link_file(source: Path, target: Path) -> None:
     link = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     link.unlink(missing_ok=True)
     try:
-        os.link(source, link)
+        try:
+            os.link(source, link)
+        except OSError:
+            shutil.copyfile(source, link)
+            atomic_write.sync_to_disk(link)
+        os.replace(link, target)
     except OSError:
-        shutil.copyfile(source, link)
-        atomic_write.sync_to_disk(link)
-    os.replace(link, target)
+        with suppress(OSError):
+            link.unlink(missing_ok=True)
+        raise
 
 
 def remove_steps(run_dir: Path, prefix: str, steps: Iterable[int]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -48,6 +48,8 @@ class ParamGroup:
         self.num_updates = 0
         self.lr = schedule(0)[0]
         self.ema = None if ema is None else EMA(params, ema)
+        self.before_change: Callable[[], object] | None = None
+        """Called before optimizer and EMA change: a checkpoint may be copying their state in another thread."""
 
     def step(self, scaler: torch.amp.GradScaler, found_inf: Tensor | None) -> None:
         """Update the parameters from the gradient, and the EMA from the parameters.
@@ -56,6 +58,8 @@ class ParamGroup:
             scaler: Gradient scaler that takes the step.
             found_inf: Scalar on the device, 1 to skip the update; None to always update.
         """
+        if self.before_change is not None:
+            self.before_change()
         self.lr, momentum = self.schedule(self.num_updates)
         scaler.step(self.optimizer, self.lr, momentum, found_inf)  # type: ignore[arg-type]
         scaler.update()
@@ -67,6 +71,8 @@ class ParamGroup:
     def swap_ema(self) -> None:
         """Exchange the parameters with their EMA."""
         if self.ema is not None:
+            if self.before_change is not None:
+                self.before_change()
             self.ema.swap()
 
     def drop_ema(self) -> None:

@@ -14,6 +14,7 @@ from trainer.core.batch import Batch, ScoreAccumulator
 from trainer.core.task import Task
 from trainer.engine import determinism
 from trainer.engine.dataloader import Loader
+from trainer.engine.device import is_out_of_memory
 from trainer.engine.precision import autocast_context
 from trainer.utils.errors import ConfigError
 
@@ -44,7 +45,7 @@ def run_sanity_check(
             totals.update(task.score(batch))
             scores = task.metrics(totals.compute_totals())
     except (RuntimeError, ValueError, LookupError, TypeError) as error:
-        if not _is_raised_by_network(error, task):
+        if is_out_of_memory(error) or not _is_raised_by_network(error, task):
             raise
         if str(error).partition(":")[0] in model_options:
             raise ConfigError(f"model.{error}") from error
@@ -101,7 +102,7 @@ def _compute_gradients(task: Task, batch: Batch, precision: int | str) -> None:
                 trainable = [parameter for parameter in parameters if parameter.requires_grad]
                 torch.autograd.grad(loss, trainable, allow_unused=True)
     except RuntimeError as error:
-        if precision == 32 or determinism.find_missing_kernel(error) is not None:
+        if is_out_of_memory(error) or precision == 32 or determinism.find_missing_kernel(error) is not None:
             raise
         reason = str(error).split(". ")[0].splitlines()[0]
         raise ConfigError(

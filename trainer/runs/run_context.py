@@ -14,6 +14,7 @@ from trainer.config.run_config import Config
 from trainer.engine import checkpoint, device
 from trainer.engine.config_errors import explain_errors
 from trainer.engine.determinism import deterministic_kernels
+from trainer.engine.memory_errors import describe_memory_error
 from trainer.runs import run_dir, run_log, run_report
 from trainer.runs.results import Result
 from trainer.utils import signals
@@ -79,11 +80,11 @@ def record_outcome(result: Result, config: Config, *, is_new: bool) -> Iterator[
             run_dir.remove_if_empty(path)
         raise
     except BaseException as error:
-        record_stop(result, error, config)
         if device.is_out_of_memory(error):
-            reason = str(error).split("\n")[0]
-            remedies = "a smaller batch_size, accumulate, or checkpoint_activations"
-            raise SystemFault(f"out of memory: {reason}; try {remedies}") from error
+            fault = SystemFault(describe_memory_error(error, config.settings))
+            record_stop(result, fault, config)
+            raise fault from error
+        record_stop(result, error, config)
         with suppress(SystemFault):  # an error of the log must not hide the cause
             log.exception("failed")
         raise
