@@ -56,6 +56,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     "device": ("device=gpu", "refused: 'gpu' given; it must be one of auto, cpu, cuda, mps"),
     "data_dir": ("data_dir=/nope", "elsewhere"),
     "grad_clip_mode": ("grad_clip_mode=value", "elsewhere"),
+    "on_nonfinite": ("on_nonfinite=skip", "elsewhere"),
     "patience": ("patience=1", "elsewhere"),
     "compile": ("compile=true", "elsewhere"),
     "num_workers": ("num_workers=1", "elsewhere"),
@@ -178,41 +179,6 @@ def test_save_every_sets_the_interval_of_checkpoints(monkeypatch: pytest.MonkeyP
     assert names.count(checkpoint.LAST) >= 6
 
 
-def list_checkpoints(*overrides: str) -> list[str]:
-    """Run 6 steps and list the checkpoints of the run."""
-    path = Path(run("epochs=2", "save_every=null", *overrides).run_dir)
-    return sorted(file.stem for file in path.glob("*.pt"))
-
-
-def test_save_every_steps_sets_the_interval_of_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
-    from trainer.engine import checkpoint
-
-    steps: list[int] = []
-    save = checkpoint.save_checkpoint
-
-    def record_step(state: dict[str, Any], path: Path) -> None:
-        steps.extend([state["position"]["step"]] if path.name == checkpoint.LAST else [])
-        save(state, path)
-
-    monkeypatch.setattr(checkpoint, "save_checkpoint", record_step)
-    run("epochs=2", "save_every=null", "save_every_steps=2")
-    assert steps == [2, 4, 6, 6]
-
-
-def test_keep_last_keeps_states_by_step() -> None:
-    assert list_checkpoints("save_every_steps=1", "keep_last=3") == [
-        *("best", "last", "previous", "step_4", "step_5", "step_6")
-    ]
-
-
-def test_keep_every_saves_and_keeps_states() -> None:
-    assert list_checkpoints("keep_every=2") == ["best", "last", "previous", "step_2", "step_4", "step_6"]
-
-
-def test_keep_best_keeps_weights_by_step() -> None:
-    assert list_checkpoints("keep_best=2") == ["best", "best_3", "best_6", "last"]
-
-
 def test_log_every_selects_the_logged_steps() -> None:
     result = run("logger.csv.steps=true", "log_every=2", "epochs=2")
     lines = Path(result.run_dir, "steps.csv").read_text().splitlines()
@@ -263,6 +229,12 @@ TESTS = Path(__file__).parents[1]
 
 def test_debug_has_a_test_of_the_command() -> None:
     assert "def test_debug_" in (TESTS / "cli" / "test_main.py").read_text()
+
+
+def test_save_every_steps_keep_last_keep_every_keep_best_and_on_nonfinite_have_tests() -> None:
+    text = "".join((TESTS / name).read_text() for name in ("runs/test_kept_files.py", "engine/test_nan_guard.py"))
+    keys = ("save_every_steps", "keep_last", "keep_every", "keep_best", "on_nonfinite")
+    assert [key for key in keys if f'"{key}=' not in text] == []
 
 
 def test_jobs_has_a_test_of_the_sweep() -> None:

@@ -44,6 +44,7 @@ RUNTIME_ONLY_KEYS = {
     "draw_seconds",
     "logger",
     "log_every",
+    "on_nonfinite",
 }
 """Keys that do not affect training: runs that differ only in these have the same configuration hash."""
 

@@ -56,6 +56,7 @@ class Settings:
     freeze: list[str]
     accumulate: Count
     grad_clip: PositiveFloat | None
+    on_nonfinite: Literal["stop", "skip"]
     grad_clip_mode: Literal["norm", "value"]
     ema: Fraction | None
     monitor: str | None

@@ -44,7 +44,12 @@ BEST_SCHEMA = {
 }
 STATE_SCHEMA = {
     "position": {"epoch": NonNegativeInt, "batch": NonNegativeInt, "step": NonNegativeInt},
-    "running_totals": {"sums": tuple[Number, Number], "steps": NonNegativeInt, "seconds": NonNegativeFloat},
+    "running_totals": {
+        "sums": tuple[Number, Number],
+        "steps": NonNegativeInt,
+        "seconds": NonNegativeFloat,
+        "skipped": {"total": NonNegativeInt, "in_row": dict[str, PositiveInt]},
+    },
     "history": list[dict[str, Number]],
     "best": BEST_SCHEMA,
     "should_stop": bool,
@@ -60,8 +65,8 @@ HISTORY_ROW_SCHEMA = {
     "train_loss": Number,
 }
 """Columns of every row of the history."""
-OPTIONAL_KEYS = {"tiebreak_score", "higher_is_better"}
-"""Keys that older versions did not save."""
+OPTIONAL_KEYS = {"tiebreak_score", "higher_is_better", "skipped"}
+"""Keys that older versions did not save, or that a state only has if there is something to save."""
 MAX_PROBLEMS = 5
 
 

@@ -1,5 +1,7 @@
 """Guard against NaN: a loss or gradient that is not finite must not update the weights.
 
+It stops training, or with ``on_nonfinite=skip`` the update is skipped, as are the changes of the buffers.
+
 The guard also sums up losses and gradient norms for the means that are logged. On the CPU every step is checked on the
 host. On an accelerator that would force a synchronization, so the device skips the update itself and the host checks
 only every ``CHECK_INTERVAL`` steps.
@@ -9,57 +11,63 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
-
-from trainer.utils.errors import NonFiniteError
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from trainer.engine.param_group import ParamGroup
-    from trainer.engine.strategy import RowBatch
-    from trainer.engine.trainer import Trainer
+    pass
 
 CHECK_INTERVAL = 50
 """Steps between two synchronizations with an accelerator."""
-MAX_SHOWN_ROWS = 8
+MAX_SKIPPED_IN_ROW = 10
+"""Updates of a parameter group in a row that are not finite and stop training also with ``on_nonfinite=skip``."""
 
 
 class NonFiniteStepError(Exception):
-    """A loss or gradient since the last check was NaN or infinite; its update was skipped."""
+    """Updates since the last check were skipped because of NaN or infinity, and no more may be."""
 
 
 class NanGuard(ABC):
-    """Base class: sums of losses and gradient norms since the last ``reset``."""
+    """Base class: sums of losses and gradient norms since the last ``reset``.
 
-    def __init__(self) -> None:
+    Args:
+        max_skipped: Number of updates of a parameter group in a row at which training stops; 1: none is skipped.
+    """
+
+    def __init__(self, max_skipped: int = 1) -> None:
+        self.max_skipped = max_skipped
         self.steps = 0
 
     @abstractmethod
-    def update(self, loss: Tensor, norm: Tensor) -> Tensor | None:
+    def update(self, loss: Tensor, norm: Tensor, group: str) -> Tensor | None:
         """Record one update before it is applied.
 
         Args:
             loss: Loss of the step, a scalar.
             norm: Norm of the gradient before clipping, a scalar.
+            group: Name of the parameter group.
 
         Returns:
-            Scalar on the device that is 1 if this and every later update must be skipped; None if the host has
-            checked this update.
+            Scalar on the device that is 1 if this update must be skipped; None if the host has found it finite.
 
         Raises:
-            NonFiniteStepError: The host has found a value that is not finite.
+            NonFiniteStepError: The host has found a value that is not finite, and it is the last one that may be.
         """
 
     @abstractmethod
     def check(self) -> None:
-        """Raise NonFiniteStepError if any value so far was not finite; synchronizes with an accelerator."""
+        """Raise NonFiniteStepError if too many values so far were not finite; synchronizes with an accelerator."""
 
     @abstractmethod
     def totals(self) -> tuple[float, float]:
-        """Return the sums of the losses and of the gradient norms before clipping."""
+        """Return the sums of the finite losses and of the gradient norms before clipping."""
+
+    @abstractmethod
+    def skipped(self) -> dict[str, Any]:
+        """Return the number of skipped updates, ``total``, and those in a row by parameter group, ``in_row``."""
 
     @abstractmethod
     def reset(self, sums: tuple[float, float] = (0.0, 0.0), steps: int = 0) -> None:
@@ -67,29 +75,65 @@ class NanGuard(ABC):
 
         Args:
             sums: Sums of losses and gradient norms, from ``totals``.
-            steps: Number of steps in the sums.
+            steps: Number of updates in the sums.
         """
 
+    @abstractmethod
+    def load_skipped(self, skipped: Mapping[str, Any]) -> None:
+        """Restore the result of ``skipped``."""
+
+    @abstractmethod
+    def count_steps(self) -> int:
+        """Return the number of updates in the sums."""
+
     def compute_means(self) -> tuple[float, float]:
-        """Return the mean loss and the mean gradient norm since the last ``reset``; NaN if there was no step."""
-        loss, norm = self.totals()
-        return (loss / self.steps, norm / self.steps) if self.steps else (math.nan, math.nan)
+        """Return the mean loss and the mean gradient norm since the last ``reset``; NaN if there was no update."""
+        (loss, norm), steps = self.totals(), self.count_steps()
+        return (loss / steps, norm / steps) if steps else (math.nan, math.nan)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums, and the numbers of skipped updates if there are any."""
+        skipped = {} if self.max_skipped == 1 else self.skipped()
+        return {"sums": self.totals(), "steps": self.count_steps()} | (
+            {"skipped": skipped} if any(skipped.values()) else {}
+        )
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a state."""
+        self.reset(tuple(state["sums"]), state["steps"])
+        self.load_skipped(state.get("skipped", {"total": 0, "in_row": {}}))
+
+    def copy_buffers(self, task: nn.Module) -> list[tuple[Tensor, Tensor]]:
+        """Return the buffers of a task with copies, if an update may be skipped: batch norm has already seen the batch.
+
+        Args:
+            task: The task, before the loss of an update is computed.
+        """
+        return [] if self.max_skipped == 1 else [(buffer, buffer.clone()) for buffer in task.buffers()]
 
 
 class CpuNanGuard(NanGuard):
     """Guard on the CPU, with sums as Python floats."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, max_skipped: int = 1) -> None:
+        super().__init__(max_skipped)
         self.loss = self.norm = 0.0
+        self.num_skipped = 0
+        self.skipped_in_row: dict[str, int] = {}
 
-    def update(self, loss: Tensor, norm: Tensor) -> None:
+    def update(self, loss: Tensor, norm: Tensor, group: str) -> Tensor | None:
         loss_value, norm_value = loss.item(), norm.item()
         if not math.isfinite(loss_value + norm_value):
-            raise NonFiniteStepError
+            self.num_skipped += 1
+            self.skipped_in_row[group] = self.skipped_in_row.get(group, 0) + 1
+            if self.skipped_in_row[group] >= self.max_skipped:
+                raise NonFiniteStepError
+            return torch.ones(())
+        self.skipped_in_row.pop(group, None)
         self.loss += loss_value
         self.norm += norm_value
         self.steps += 1
+        return None
 
     def check(self) -> None:
         return
@@ -97,9 +141,18 @@ class CpuNanGuard(NanGuard):
     def totals(self) -> tuple[float, float]:
         return self.loss, self.norm
 
+    def skipped(self) -> dict[str, Any]:
+        return {"total": self.num_skipped, "in_row": dict(self.skipped_in_row)}
+
     def reset(self, sums: tuple[float, float] = (0.0, 0.0), steps: int = 0) -> None:
         self.loss, self.norm = sums
         self.steps = steps
+
+    def load_skipped(self, skipped: Mapping[str, Any]) -> None:
+        self.num_skipped, self.skipped_in_row = skipped["total"], dict(skipped["in_row"])
+
+    def count_steps(self) -> int:
+        return self.steps
 
 
 class DeviceNanGuard(NanGuard):
@@ -107,21 +160,32 @@ class DeviceNanGuard(NanGuard):
 
     Args:
         device: The accelerator.
+        max_skipped: Number of updates of a parameter group in a row at which training stops; 1: none is skipped.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        super().__init__()
+    def __init__(self, device: torch.device, max_skipped: int = 1) -> None:
+        super().__init__(max_skipped)
         self.total = torch.zeros(2, device=device)
         self.found_nonfinite = torch.zeros((), device=device)
+        self.num_skipped = torch.zeros((), device=device)
+        self.num_omitted = torch.zeros((), device=device)
+        self.skipped_in_row: dict[str, Tensor] = {}
 
-    def update(self, loss: Tensor, norm: Tensor) -> Tensor:
+    def update(self, loss: Tensor, norm: Tensor, group: str) -> Tensor:
         values = torch.stack((loss, norm))
+        is_nonfinite = stops = 1.0 - values.sum().isfinite().float()
+        if self.max_skipped > 1:
+            values = torch.where(is_nonfinite.bool(), torch.zeros_like(values), values)
+            self.skipped_in_row[group] = (self.skipped_in_row.get(group, 0) + 1.0) * is_nonfinite
+            stops = (self.skipped_in_row[group] >= self.max_skipped).float()
+            self.num_skipped += is_nonfinite
+            self.num_omitted += is_nonfinite
         self.total += values
-        self.found_nonfinite = torch.maximum(self.found_nonfinite, 1.0 - values.sum().isfinite().float())
+        self.found_nonfinite = torch.maximum(self.found_nonfinite, stops)
         self.steps += 1
         if self.steps % CHECK_INTERVAL == 0:
             self.check()
-        return self.found_nonfinite
+        return self.found_nonfinite if self.max_skipped == 1 else torch.maximum(self.found_nonfinite, is_nonfinite)
 
     def check(self) -> None:
         if self.found_nonfinite.item():
@@ -131,36 +195,34 @@ class DeviceNanGuard(NanGuard):
         loss, norm = self.total.tolist()
         return loss, norm
 
+    def skipped(self) -> dict[str, Any]:
+        in_row = {group: int(count.item()) for group, count in self.skipped_in_row.items()}
+        return {
+            "total": int(self.num_skipped.item()),
+            "in_row": {group: count for group, count in in_row.items() if count},
+        }
+
     def reset(self, sums: tuple[float, float] = (0.0, 0.0), steps: int = 0) -> None:
         self.total.copy_(torch.tensor(sums))
+        self.num_omitted.zero_()
         self.steps = steps
 
+    def load_skipped(self, skipped: Mapping[str, Any]) -> None:
+        self.num_skipped.fill_(skipped["total"])
+        self.skipped_in_row = {
+            group: torch.full_like(self.num_skipped, float(count)) for group, count in skipped["in_row"].items()
+        }
 
-def make_nan_guard(device: torch.device) -> NanGuard:
-    """Return the guard for a device."""
-    return CpuNanGuard() if device.type == "cpu" else DeviceNanGuard(device)
+    def count_steps(self) -> int:
+        return self.steps - int(self.num_omitted.item())
 
 
-def make_nonfinite_error(
-    trainer: Trainer, group: ParamGroup, microbatches: Sequence[RowBatch], loss: Tensor, norm: Tensor
-) -> NonFiniteError:
-    """Return the error that describes an update that was skipped because its loss or gradient is not finite.
+def make_nan_guard(device: torch.device, on_nonfinite: str) -> NanGuard:
+    """Return the guard for a device.
 
     Args:
-        trainer: The trainer, for the position and the last checkpoint.
-        group: Parameter group whose update was skipped.
-        microbatches: Batches of the step.
-        loss: Loss of the step.
-        norm: Norm of the gradient, before clipping.
+        device: Device of the training.
+        on_nonfinite: ``stop`` or ``skip``.
     """
-    names = group.params.nonfinite_parameter_names(trainer.task.named_parameters())
-    gradient = f"first non-finite gradient: {names[0]}" if names else "no single non-finite gradient"
-    rows = torch.cat([batch.index for batch in microbatches]).tolist()
-    row_numbers = ", ".join(map(str, rows[:MAX_SHOWN_ROWS])) + (", ..." if len(rows) > MAX_SHOWN_ROWS else "")
-    return NonFiniteError(
-        f"loss {loss.item():g}, gradient norm {norm.item():g} at step {trainer.step}, epoch {trainer.epoch + 1}"
-        f" ({group.name}, lr {group.lr:g}); the weights were not updated\n"
-        f"rows of the batch: {row_numbers}\n"
-        f"{gradient}\n"
-        f"{trainer.describe_last_checkpoint()}; try a smaller optimizer.lr or grad_clip=1"
-    )
+    max_skipped = 1 if on_nonfinite == "stop" else MAX_SKIPPED_IN_ROW
+    return CpuNanGuard(max_skipped) if device.type == "cpu" else DeviceNanGuard(device, max_skipped)

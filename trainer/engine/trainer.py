@@ -23,7 +23,8 @@ from trainer.engine import evaluation, precision
 from trainer.engine.best_checkpoint import BestCheckpoint
 from trainer.engine.callbacks import Callback, CallbackList
 from trainer.engine.dataloader import Loader, count_total_steps
-from trainer.engine.nan_guard import NonFiniteStepError, make_nan_guard, make_nonfinite_error
+from trainer.engine.nan_guard import NonFiniteStepError, make_nan_guard
+from trainer.engine.nonfinite_updates import make_nonfinite_error, restore_skipped
 from trainer.engine.param_group import ParamGroup
 from trainer.engine.step_metrics import StepMetrics
 from trainer.engine.strategy import STATE_KEYS, SingleDevice, Strategy
@@ -73,7 +74,8 @@ class Trainer:
         self.total_steps = count_total_steps(train, settings)
         self.loss_fn = torch.compile(task.loss) if settings.compile else task.loss
         self.scaler = precision.make_grad_scaler(self.device, settings.precision)
-        self.nan_guard = make_nan_guard(self.device)
+        self.nan_guard = make_nan_guard(self.device, settings.on_nonfinite)
+
         self.epoch = self.batch = self.step = 0
         self.should_stop = False
         self.last_checkpoint_step: int | None = None
@@ -163,15 +165,18 @@ class Trainer:
         Raises:
             NonFiniteError: The loss or the gradient is not finite; the weights were not updated.
         """
+        buffers = self.nan_guard.copy_buffers(self.task)
         total = self.strategy.compute_gradient(self, group, microbatches)
         self.scaler.unscale_(group.optimizer)  # type: ignore[arg-type]
         norm = group.params.compute_grad_norm()
         # Scaled gradients may overflow: the gradient scaler itself skips such a step.
         finite_norm = norm.nan_to_num(0.0, 0.0, 0.0) if self.scaler.is_enabled() else norm
         try:
-            found_inf = self.nan_guard.update(total, finite_norm)
+            found_inf = self.nan_guard.update(total, finite_norm, group.name)
         except NonFiniteStepError:
             raise make_nonfinite_error(self, group, microbatches, total, norm) from None
+        if buffers and found_inf is not None:
+            restore_skipped(self, group, microbatches, buffers, found_inf)
         self.step_metrics.record_update(group.name, total, norm)
         self.clip_gradient(group, norm)
         group.step(self.scaler, found_inf)
@@ -262,11 +267,7 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "random": rng.get_rng_state(self.device),
             "position": {"epoch": self.epoch, "batch": self.batch, "step": self.step},
-            "running_totals": {
-                "sums": self.nan_guard.totals(),
-                "steps": self.nan_guard.steps,
-                "seconds": self.elapsed_seconds,
-            },
+            "running_totals": self.nan_guard.state_dict() | {"seconds": self.elapsed_seconds},
             "history": self.history,
             "best": self.best.state_dict(),
             "should_stop": self.should_stop,
@@ -291,7 +292,7 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         self.epoch, self.batch, self.step = (state["position"][key] for key in ("epoch", "batch", "step"))
         self.task.progress.fill_(max(0, self.step - 1) / max(1, self.total_steps))
-        self.nan_guard.reset(tuple(state["running_totals"]["sums"]), state["running_totals"]["steps"])
+        self.nan_guard.load_state_dict(state["running_totals"])
         self.previous_seconds = state["running_totals"]["seconds"]
         self.history = list(state["history"])
         self.best.load_state_dict(state["best"], best)

@@ -40,6 +40,7 @@ class Result:
         params: Number of parameters.
         epochs: Number of completed epochs.
         steps: Number of optimizer steps taken.
+        skipped_updates: Number of updates that were skipped because their loss or gradient was not finite.
         seconds: Seconds of training and validation.
         device: Device of the run.
         threads: Number of CPU threads.
@@ -73,6 +74,7 @@ class Result:
     params: int = 0
     epochs: int = 0
     steps: int = 0
+    skipped_updates: int = 0
     seconds: float = 0.0
     device: str = ""
     threads: int = 0
@@ -131,6 +133,8 @@ class Result:
     def to_plain_values(self) -> dict[str, Any]:
         """Return values of JSON, with None for scores that are not finite, which ``run_dir.parse_results`` reads."""
         values = asdict(self)
+        if not self.skipped_updates:
+            del values["skipped_updates"]
         for name in run_dir.SCORE_GROUPS:
             values[name] = {key: value if math.isfinite(value) else None for key, value in values[name].items()}
         return values
@@ -141,6 +145,7 @@ class Result:
     def update_progress(self, trainer: Trainer) -> None:
         """Update the position and the best scores from a trainer."""
         self.epochs, self.steps, self.seconds = trainer.epoch, trainer.step, round(trainer.elapsed_seconds, 3)
+        self.skipped_updates = trainer.nan_guard.skipped()["total"]
         self.update_best(trainer.history, trainer.best.epoch)
 
     def update_best(self, history: list[dict[str, Any]], epoch: int | None) -> None:
