@@ -10,20 +10,17 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers.commands import start, train, write
 from trainer.core.batch import Batch
 from trainer.core.split import TensorSplit
 from trainer.engine import dataloader_workers
 from trainer.engine.config_errors import explain_errors
 from trainer.engine.dataloader import Loader
 from trainer.engine.dataloader_workers import WorkerError
-from trainer.runs import run_dir
 from trainer.utils.errors import ConfigError, DataError, SystemFault, UserError
 
 
@@ -206,75 +203,3 @@ def test_other_errors_are_not_wrapped() -> None:
     assert monitor.next_batch(batches) is batch
     with pytest.raises(RuntimeError, match="something else"):
         monitor.next_batch(batches)
-
-
-PLUGIN = """
-import os, signal, time
-import torch
-from trainer.core.split import TensorSplit
-from trainer.data.datasets.tabular.synthetic import Moons
-
-class Deadly(TensorSplit):
-    def count_bytes(self):
-        return None
-    def batch(self, index, epoch):
-        if epoch == 1 and 7 in index and torch.utils.data.get_worker_info():
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().batch(index, epoch)
-
-class Own(Moons):
-    shapes = "x (B, F) -> (B)"
-    def __init__(self, rows: int):
-        super().__init__(rows, 0.2, 0)
-        self.train = Deadly(self.train.inputs, self.train.target)
-"""
-
-
-@pytest.mark.slow
-def test_cli_run_with_a_killed_worker_fails_and_resumes(tmp_path: Path) -> None:
-    write(tmp_path, {"own_deadly.py": PLUGIN, "c/data/deadly.yaml": "# own\n_target_: own_deadly.Own\nrows: 300\n"})
-    overrides = ("--config-dir", "c", "plugins=[own_deadly]", "model=mlp", "data=deadly", "epochs=3", "threads=1")
-    run = (*overrides, "batch_size=16", "save_every=0", "hydra.run.dir=outputs/run")
-    done = train(*run, "num_workers=2", cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: data worker ")
-    assert "killed by signal 9 (SIGKILL): often out of memory; its next batch was rows" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert run_dir.read_results(tmp_path / "outputs/run")["status"] == "failed"
-    assert (tmp_path / "outputs/run/curves.png").exists()
-    again = train(*run, "num_workers=0", "resume=auto", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
-
-
-def list_children(pid: int) -> list[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(word) for word in text.split()]
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
-def test_a_killed_run_leaves_no_worker_and_resumes_immediately(tmp_path: Path) -> None:
-    overrides = ("model=mlp", "data=moons", "num_workers=2", "threads=1", "save_every=0", "hydra.run.dir=outputs/run")
-    process = start(*overrides, "epochs=30", cwd=tmp_path)
-    path = tmp_path / "outputs/run"
-    deadline = time.monotonic() + 90
-    children: list[int] = []
-    while time.monotonic() < deadline and process.poll() is None and not children:
-        children = list_children(process.pid) if (path / "last.pt").exists() else []
-    process.kill()
-    process.wait()
-    killed = time.monotonic()
-    with run_dir.lock_run(path, timeout=1.0):
-        pass
-    while any(map(is_running, children)) and time.monotonic() < killed + 30:
-        time.sleep(0.01)
-    assert children
-    assert time.monotonic() - killed < 3, "workers, or the lock, outlived the run"
-    process.communicate()

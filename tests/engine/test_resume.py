@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import signal
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,10 @@ from tests.helpers.tiny import CYCLE, PLATEAU, Linear, NoisyLeastSquares, StopAt
 from trainer.core.batch import Batch, Score
 from trainer.engine import checkpoint
 from trainer.engine.checkpoint import CheckpointManager
+from trainer.engine.signal_callback import SignalCallback
 from trainer.engine.trainer import Trainer
-from trainer.utils.errors import ConfigError
+from trainer.utils import signals
+from trainer.utils.errors import ConfigError, Interrupted
 
 NETWORK = (
     *("model=lstm", "model.hidden_size=4", "model.num_layers=2", "model.dropout=0.3", "data=synthetic_seq"),
@@ -67,6 +71,34 @@ def test_resume_from_within_validation_is_bit_exact(tmp_path: Path, step: int) -
     chain = ResumedRun(network, tmp_path)
     chain.start(StopAt(step, training=False))
     assert hash_state(chain.resume()) == hash_uninterrupted_network()
+
+
+@pytest.mark.parametrize("call", [5, 6, 7])
+def test_a_signal_between_micro_batches_stops_after_the_step(call: int, tmp_path: Path) -> None:
+    """The signal arrives in the first, second or last of the three batches of the second step."""
+
+    def make(manager: Any, callback: Any = None, **_: Any) -> Trainer:
+        return make_noisy_trainer(accumulate=4, epochs=3, manager=manager, callback=callback)
+
+    flag = signals.StopFlag()
+    flag.defer_stop()
+    trainer = make(CheckpointManager(tmp_path, {}), SignalCallback(flag))
+    calls, inner = count(1), trainer.loss_fn
+
+    def send_signal(batch: Batch, group: str) -> Tensor:
+        if next(calls) == call:
+            flag.on_signal(signal.SIGTERM, None)
+        return inner(batch, group)
+
+    trainer.loss_fn = send_signal
+    with pytest.raises(Interrupted):
+        trainer.fit()
+    position = checkpoint.load_newest(tmp_path)["position"]
+    assert position == {"epoch": 0, "batch": 7, "step": 2}, "7 batches an epoch are 2 steps"
+    whole = make(CheckpointManager(tmp_path / "whole", {}))
+    (tmp_path / "whole").mkdir()
+    whole.fit()
+    assert hash_state(ResumedRun(make, tmp_path).resume()) == hash_state(whole)
 
 
 def test_resuming_a_finished_run_does_nothing(tmp_path: Path) -> None:
