@@ -72,6 +72,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     "jobs": ("jobs=1", "elsewhere"),
     "jobs_per_device": ("jobs_per_device=2", "elsewhere"),
     "resume": ("resume=/nope", "refused: is not a run directory"),
+    "resume_allow": ("resume_allow=[seed]", "refused: it has no effect without resume=RUN"),
     "fingerprint": ("fingerprint=exact", "elsewhere"),
     "allow_changed_data": ("allow_changed_data=true", "elsewhere"),
     "plugins": ("plugins=[nope_at_all]", "refused: no module"),

@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from trainer.config import hydra_compose, init_keys, parallel_keys, precedence, registry, target_overrides
+from trainer.config import hydra_compose, init_keys, parallel_keys, precedence, registry, resume_keys, target_overrides
 from trainer.config.overrides import (
     ALLOWED_HYDRA_GROUPS,
     find_conflicting_overrides,
@@ -74,7 +74,7 @@ def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> 
     config_problems, conflicts = (
         ([], []) if interpolation_problems else find_problems(resolved, names, config_dirs, unchecked_groups)
     )
-    problems += [*config_problems, *init_keys.find_init_problems(resolved)]
+    problems += [*config_problems, *init_keys.find_init_problems(resolved), *resume_keys.find_resume_problems(resolved)]
     problems += [] if problems else parallel_keys.find_parallel_problems(resolved)
     if unknown_options or unknown_keys:
         raise UnknownNameError(*unknown_options, *unknown_keys, *dict.fromkeys([*problems, *conflicts]))
@@ -108,7 +108,7 @@ def from_hydra(composed: DictConfig) -> Config:
     names = {group: str(name) for group, name in hydra_config.runtime.choices.items() if group in OBJECT_GROUPS}
     if not problems:
         problems = declare_config_plugins(resolved) + check_config(resolved, names)
-        problems += init_keys.find_init_problems(resolved)
+        problems += init_keys.find_init_problems(resolved) + resume_keys.find_resume_problems(resolved)
         problems += [] if problems else parallel_keys.find_parallel_problems(resolved)
     if problems:
         raise ConfigError(*problems)

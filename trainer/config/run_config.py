@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 RUNTIME_ONLY_KEYS = {
     "resume",
+    "resume_allow",
     "debug",
     "verbose",
     "device",
@@ -102,6 +103,7 @@ class Config:
         fingerprint: Fingerprint of the user's data files; None before it is computed.
         fingerprint_time: Time at which it was computed, in seconds.
         fitted: Preprocessing of another run, if rows are to be encoded in the same way.
+        changes: Changes with which the run continued another one, in order.
         source_digest: Digest of what ``init_from`` names; None without it, or before it is computed.
     """
 
@@ -118,6 +120,7 @@ class Config:
     fingerprint_time: float = field(default=0.0, repr=False)
     fitted: Preprocessing | None = field(default=None, repr=False, compare=False)
     source_digest: str | None = None
+    changes: Sequence[str] = ()
 
     @property
     def data_digest(self) -> str | None:
@@ -141,6 +144,8 @@ class Config:
         if not training_config["callbacks"]:  # as in runs that were saved before there was this group
             del training_config["callbacks"]
         training_config["plugins"] = self._list_training_plugins()
+        if self.changes:
+            training_config["changes"] = list(self.changes)
         if data_digest is not None:
             training_config["data_digest"] = data_digest
         return hashlib.sha256(json.dumps(training_config, sort_keys=True).encode()).hexdigest()[:16]

@@ -75,6 +75,7 @@ class Settings:
     jobs: ProcessCount | None
     jobs_per_device: ProcessCount
     resume: str | None
+    resume_allow: list[str]
     data_dir: DataPath | None
     fingerprint: Literal["sampled", "exact"]
     allow_changed_data: bool

@@ -33,6 +33,8 @@ OPTIONAL_RUN_SCHEMA = {
     "data_digest": str | None,
     "source_digest": str | None,
     "architecture": dict[str, str],
+    "changes": list[str],
+    "git": str | None,
 }
 """Keys of the description that format 1 may lack; ``architecture`` describes a model that was saved elsewhere."""
 BEST_SCHEMA = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from trainer.core.metric import Metric
 from trainer.core.types import Decay, Fraction, NonNegativeInt, PositiveFloat, PositiveInt
@@ -27,6 +27,9 @@ class LRSchedule(ABC):
     Raises:
         ConfigError: The warm-up is not shorter than the run.
     """
+
+    depends_on_length: ClassVar[bool] = True
+    """Whether the learning rate of a step depends on ``total``."""
 
     def __init__(self, lr: float, total: int, warmup: int = 0):
         if warmup >= total > 0:
@@ -79,6 +82,8 @@ class Constant(LRSchedule):
         total: Number of updates of the parameter group.
         warmup: Steps of linear warm-up.
     """
+
+    depends_on_length = False
 
     def __init__(self, lr: float, total: int, warmup: NonNegativeInt = 0):
         super().__init__(lr, total, warmup)
@@ -205,6 +210,8 @@ class Plateau(LRSchedule):
         min_lr: Lower bound of the learning rate.
         warmup: Steps of linear warm-up.
     """
+
+    depends_on_length = False
 
     def __init__(
         self,

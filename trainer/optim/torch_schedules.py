@@ -19,6 +19,18 @@ TOTAL_KEY = "total_steps"
 """Option of OneCycleLR for its number of steps; null means those of the run."""
 
 
+def depends_on_length(scheduler_class: type[Any], options: Mapping[str, Any]) -> bool:
+    """Return whether a scheduler of torch is given the number of steps of the run.
+
+    Args:
+        scheduler_class: Class of the scheduler.
+        options: Its keyword arguments.
+    """
+    parameters = inspect.signature(scheduler_class).parameters
+    keys = [key for key in (*LAST_STEP_KEYS, TOTAL_KEY) if key in parameters]
+    return any(options.get(key, parameters[key].default) is None for key in keys)
+
+
 class TorchSchedule(LRSchedule):
     """Runs a scheduler of torch on a dummy optimizer, from which learning rate and momentum are read.
 

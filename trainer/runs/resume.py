@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,10 @@ from trainer.core.metric import Metric
 from trainer.engine import checkpoint, checkpoint_schema, renamed_state
 from trainer.engine.trainer import Trainer
 from trainer.runs import consistency
+from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 
 def load_saved_state(path: Path, *, fall_back: bool) -> dict[str, Any] | None:
@@ -41,8 +45,30 @@ def with_saved_fingerprint(config: Config, state: Mapping[str, Any] | None) -> C
     """
     if state is None:
         return config
-    config = replace(config, source_digest=state["run_metadata"].get("source_digest"))
+    metadata = state["run_metadata"]
+    config = replace(config, source_digest=metadata.get("source_digest"), changes=metadata.get("changes", ()))
     return replace(config, fingerprint=state["data"]["fingerprint"]) if state["data"] else config
+
+
+def warn_of_changed_code(state: Mapping[str, Any] | None, result: Result) -> None:
+    """Log a warning if the packages or the commit have changed since a state was saved.
+
+    Args:
+        state: State of the run; None for a new run.
+        result: Result of the run, with the current versions.
+    """
+    if state is None:
+        return
+    metadata = state["run_metadata"]
+    saved = {**metadata.get("versions", {}), "commit": metadata.get("git")}
+    current = {**result.versions, "commit": result.git}
+    changes = [
+        f"{name} {saved[name]} -> {current[name]}"
+        for name in saved.keys() & current.keys()
+        if saved[name] is not None and saved[name] != current[name]
+    ]
+    if changes:
+        log.warning("the code has changed since the run was saved: %s", ", ".join(sorted(changes)))
 
 
 def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> None:

@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from omegaconf import OmegaConf
-
 from trainer.config import introspection, parallel_keys, plugins
 from trainer.config.overrides import parse_overrides
 from trainer.config.registry import LIST_GROUPS
@@ -101,24 +99,6 @@ def with_verb_overrides(config: Config, words: Sequence[str], keys: Set[str] = O
     if problems:
         raise ConfigError(*problems)
     return replace(_with_global_keys(config, flat), moved_paths=moved_paths)
-
-
-def find_conflicting_overrides(new_config: Config, saved_config: Config) -> list[str]:
-    """List the overrides of a command line that contradict the run it resumes.
-
-    Args:
-        new_config: Configuration of the command line.
-        saved_config: Configuration of the saved run.
-    """
-    problems = []
-    for key in (item.key_or_group for item in parse_overrides(new_config.overrides)):
-        saved_value, value = (
-            source.names[key] if key in source.names else OmegaConf.select(OmegaConf.create(dict(source.tree)), key)
-            for source in (saved_config, new_config)
-        )
-        if key.split(".")[0] not in RUNTIME_ONLY_KEYS and saved_value != value:
-            problems.append(f"{key}: the run has {saved_value!r}, {value!r} given")
-    return problems
 
 
 def with_runtime_overrides(config: Config, new_config: Config) -> Config:

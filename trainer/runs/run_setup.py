@@ -123,5 +123,7 @@ def _run_metadata(config: Config, result: Result, task: Task) -> dict[str, Any]:
         "data_digest": result.data_digest,
         "source_digest": config.source_digest,
         "versions": result.versions,
+        "git": result.git,
+        **({"changes": list(config.changes)} if config.changes else {}),
         **({} if architecture is None else {"architecture": architecture}),
     }

@@ -10,9 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from omegaconf import OmegaConf
-
-from trainer.config import migrations, plugins, secret_masking
+from trainer.config import plugins
 from trainer.config.run_config import Config
 from trainer.core import rng
 from trainer.engine import checkpoint, checkpoint_space, dataset_loading, evaluation
@@ -20,10 +18,12 @@ from trainer.engine.config_errors import explain_errors
 from trainer.engine.dataloader import Loader
 from trainer.engine.trainer import Trainer
 from trainer.runs import (
+    changed_run,
     consistency,
     hub_folder,
     initial_weights,
     matching_run,
+    resume_changes,
     run_artifacts,
     run_callbacks,
     run_dir,
@@ -33,10 +33,10 @@ from trainer.runs import (
 )
 from trainer.runs.process_groups import open_process_group
 from trainer.runs.results import Result, create_result
-from trainer.runs.resume import load_saved_state, with_saved_fingerprint
+from trainer.runs.resume import load_saved_state, warn_of_changed_code, with_saved_fingerprint
 from trainer.runs.run_context import open_run, record_outcome, record_stop
 from trainer.runs.run_setup import RunComponents, build_components
-from trainer.utils import atomic_write, signals
+from trainer.utils import signals
 from trainer.utils.errors import ConfigError, SystemFault, UserError
 from trainer.viz import time_limit
 from trainer.viz.console import print_line
@@ -63,10 +63,13 @@ def run(config: Config) -> Result:
         return _start_new_run(initial_weights.with_input_digests(config))
     if settings.resume != "auto":
         saved_config = saved_run.load(Path(settings.resume), settings.plugins)
-        conflicts = run_overrides.find_conflicting_overrides(config, saved_config)
-        if conflicts:
-            raise ConfigError(*conflicts, "the configuration of a resumed run is fixed; start a new run to change it")
-        return resume_run(run_overrides.with_runtime_overrides(saved_config, config))
+        changes = resume_changes.find_changes(config, saved_config)
+        resume_changes.check_changes(changes, config, saved_config)
+        saved_config = run_overrides.with_runtime_overrides(saved_config, config)
+        if not changes:
+            return resume_run(saved_config)
+        with changed_run.create_changed_run(saved_config, config, changes) as (changed, claimed):
+            return execute_run(changed, claimed.path, fall_back=False, lock=claimed.lock)
     config = initial_weights.with_input_digests(config)
     path = matching_run.find_matching_run(config, Path(config.run_dir))
     if path is None:
@@ -123,13 +126,13 @@ def execute_run(
         if state is None and config.source_digest is None:  # killed before its first checkpoint
             config = initial_weights.add_source_digest(config)
         result = create_result(config, path)
+        warn_of_changed_code(state, result)
         if state is not None and config.settings.allow_changed_data:  # the run continues on the current data
             config = dataset_loading.add_fingerprint(config)
             result.data_digest = config.data_digest
         with record_outcome(result, config, is_new=state is None), signals.prefer_interrupt(reporter.flag):
             if state is None:
-                saved = {migrations.KEY: migrations.FORMAT_VERSION} | secret_masking.mask_tree(config.raw)
-                atomic_write.write_text(path / run_dir.CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(saved)))
+                changed_run.write_config(config, path)
                 _mark_running(result)
             with open_process_group(config, path, state, is_nested=quiet) as process_group:
                 components = build_components(config, result, reporter, state, train_nested_run, process_group)
