@@ -103,6 +103,7 @@ class Config:
         fingerprint: Fingerprint of the user's data files; None before it is computed.
         fingerprint_time: Time at which it was computed, in seconds.
         fitted: Preprocessing of another run, if rows are to be encoded in the same way.
+        checkpoint: Checkpoint of the run whose weights a command uses; None for the best ones.
         changes: Changes with which the run continued another one, in order.
         source_digest: Digest of what ``init_from`` names; None without it, or before it is computed.
     """
@@ -121,6 +122,7 @@ class Config:
     fitted: Preprocessing | None = field(default=None, repr=False, compare=False)
     source_digest: str | None = None
     changes: Sequence[str] = ()
+    checkpoint: str | None = None
 
     @property
     def data_digest(self) -> str | None:

@@ -34,8 +34,9 @@ def evaluate_run(config: Config) -> dict[str, float]:
     saved_result = Result.read(Path(config.run_dir))
     result = replace(saved_result, test=scores)
     if not config.settings.allow_changed_data:
-        with show_warnings():
-            _warn_about_changed_scores(saved_result, scores, task.progress.device)
+        if config.checkpoint is None:  # otherwise these are other weights
+            with show_warnings():
+                _warn_about_changed_scores(saved_result, scores, task.progress.device)
     else:  # the test rows may have changed
         with rng.fork_rng(config.settings.seed, task.progress.device):
             baseline, best = task.reference_scores()

@@ -14,6 +14,7 @@ from trainer.core.dataset import Dataset
 from trainer.core.task import Task
 from trainer.engine import dataset_loading, device, factory
 from trainer.engine.config_errors import explain_errors
+from trainer.inference.weights_file import find_weights, load_weights
 from trainer.runs import consistency, hub_folder
 from trainer.utils.errors import ConfigError, UserError
 
@@ -33,7 +34,7 @@ def load_run(config: Config, *, reads_files: bool = True, to_score: bool = False
     """
     from trainer.viz.console import show_warnings
 
-    best = consistency.load_best(Path(config.run_dir))
+    best = load_weights(config)
     torch.set_num_threads(config.settings.threads or best["run_metadata"]["threads"])
     device.keep_freed_memory()
     with show_warnings():
@@ -75,7 +76,7 @@ def load_task(config: Config, best: Mapping[str, Any], data: Dataset) -> Task:
     """
     with _refuse_invalid_values(config), device.explain_model_memory(), explain_errors(config.tree, "model"):
         task = factory.make_task(config.tree, data, config.names, best["run_metadata"].get("architecture"))
-    file = consistency.find_best(Path(config.run_dir))
+    file = find_weights(config)
     consistency.load_weights(task, best, file)
     consistency.load_decisions(task, best, file)
     return task.eval()

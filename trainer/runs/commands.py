@@ -56,6 +56,10 @@ TASK_OPTIONS: Mapping[str, str] = {
 """Further options of ``predict``; each task has some of them."""
 
 
+CHECKPOINT_KEY = "checkpoint"
+_CHECKPOINT = {CHECKPOINT_KEY: "step_STEP or best_STEP of the run, or last (default: best)"}
+
+
 class Command(NamedTuple):
     """A subcommand.
 
@@ -111,6 +115,7 @@ COMMANDS: Mapping[str, Command] = {
             "input": "labeled file or folder; without it the test rows of the run",
             "output": "file to write: .json; by default evaluation.json in the run directory",
             "resamples": "number of resamples of the bootstrap, default 1000; 0 for no intervals",
+            **_CHECKPOINT,
         },
         takes_run=True,
         options={key: meaning for key, meaning in DATA_OPTIONS.items() if key not in OUTPUT_OPTIONS},
@@ -122,6 +127,7 @@ COMMANDS: Mapping[str, Command] = {
             "input": "file or folder with the rows; without it the test rows of the run",
             "output": ".csv, .parquet, .jsonl or .npz file, or a directory for masks; by default in the run directory",
             "batch_size": "rows per batch; it does not change the predictions",
+            **_CHECKPOINT,
         },
         takes_run=True,
         options={**DATA_OPTIONS, **TASK_OPTIONS},

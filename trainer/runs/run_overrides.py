@@ -14,7 +14,7 @@ from trainer.config.run_config import RUNTIME_ONLY_KEYS, Config
 from trainer.config.schema import Settings
 from trainer.config.validation import check_value
 from trainer.runs import saved_run
-from trainer.runs.commands import COMMANDS, OVERRIDABLE_KEYS, TRAINING_KEYS
+from trainer.runs.commands import CHECKPOINT_KEY, COMMANDS, OVERRIDABLE_KEYS, TRAINING_KEYS
 from trainer.utils.errors import ConfigError
 from trainer.utils.paths import is_path_argument
 from trainer.utils.suggest import did_you_mean
@@ -39,12 +39,16 @@ def load_from_args(verb: str, arguments: Sequence[str]) -> tuple[Config, list[st
         raise ConfigError(_describe_run_dirs(verb, run_dirs))
     words = [word for word in words if word not in run_dirs]
     keys = {*OVERRIDABLE_KEYS, *(TRAINING_KEYS.keys() & COMMANDS[verb].keys)}
+    checkpoints = [word for word in words if word.startswith(f"{CHECKPOINT_KEY}=")]
+    words = [word for word in words if word not in checkpoints or CHECKPOINT_KEY not in COMMANDS[verb].keys]
     overrides = [word for word in words if word.partition("=")[0] in keys or word.startswith("data.")]
     config = saved_run.load(Path(run_dirs[0]), modules)
     unused_modules = [name for name in modules if name not in config.settings.plugins]
     if unused_modules:
         raise ConfigError(f"plugins: this run was trained without the module {', '.join(unused_modules)}")
     config = with_verb_overrides(config, overrides, keys)
+    if checkpoints and CHECKPOINT_KEY in COMMANDS[verb].keys:
+        config = replace(config, checkpoint=checkpoints[-1].partition("=")[2])
     if keys > OVERRIDABLE_KEYS:
         check_processes(config)
     return config, [word for word in words if word not in overrides]
