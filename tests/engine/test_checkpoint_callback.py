@@ -20,6 +20,7 @@ from trainer.engine import checkpoint, host_snapshot
 from trainer.engine.callbacks import Callback, CallbackList
 from trainer.engine.checkpoint import LAST, CheckpointManager, load_checkpoint
 from trainer.engine.checkpoint_callback import CheckpointCallback
+from trainer.engine.kept_checkpoints import Retention
 from trainer.engine.step_metrics import StepMetrics
 from trainer.engine.trainer import Trainer
 from trainer.utils.errors import Interrupted, NonFiniteError, SystemFault
@@ -278,6 +279,9 @@ def test_without_memory_for_a_copy_training_waits(
 
     monkeypatch.setattr(host_snapshot.HostSnapshot, "copy", fail)
     manager = SlowManager(tmp_path)
+    manager.retention = Retention(last=2)
+    manager.released.set()
     make_trainer(manager, width=WIDE, save_every_steps=4).fit()
     assert manager.threads == [True, True, True]
+    assert [path.name for path in sorted(tmp_path.glob("step_*"))] == ["step_4.pt", "step_8.pt"]
     assert "no memory to copy the state" in caplog.text

@@ -103,11 +103,17 @@ class CheckpointCallback(Callback):
         self._finish_write(trainer)
         self.save(trainer)
 
-    def save(self, trainer: Trainer) -> None:
-        """Save the state of a trainer, and its best weights if they have changed, before returning."""
+    def save(self, trainer: Trainer, *, is_periodic: bool = False) -> None:
+        """Save the state of a trainer, and its best weights if they have changed, before returning.
+
+        Args:
+            trainer: The trainer.
+            is_periodic: Whether the state is one of those that may be kept.
+        """
         best = trainer.best
         with _name_last_checkpoint(trainer):
-            self.manager.save(trainer.state_dict(), None if best.is_saved else best.make_checkpoint())
+            new_best = None if best.is_saved else best.make_checkpoint()
+            self.manager.save(trainer.state_dict(), new_best, is_periodic=is_periodic)
         best.is_saved = True
         trainer.last_checkpoint_step = trainer.step
         self._saved_at = time.monotonic()
@@ -128,7 +134,7 @@ class CheckpointCallback(Callback):
             if not device.is_out_of_memory(error):
                 raise
             log.warning("no memory to copy the state: training waits while a checkpoint is written")
-            self.save(trainer)
+            self.save(trainer, is_periodic=True)
             return
         best = trainer.best
         new_best = None if best.is_saved else best.make_checkpoint()
