@@ -52,6 +52,11 @@ class BackgroundWriter:
         """Whether the last write has not ended."""
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last write has ended, but ``finish`` has not been called since."""
+        return self._thread is not None and not self._thread.is_alive()
+
     def wait_until_prepared(self) -> None:
         """Wait for ``prepare`` of the last write."""
         if not self._is_prepared.is_set():

@@ -78,9 +78,9 @@ class CheckpointCallback(Callback):
             self._reserve_memory(trainer)
 
     def on_step_end(self, trainer: Trainer, metrics: StepMetrics) -> None:
-        if not self.writer.is_busy:
+        if self.writer.has_ended:
             self._finish_write(trainer)
-        if self._is_due() or any(trainer.step % steps == 0 for steps in self.step_intervals):
+        if self._is_due() or (self.step_intervals and self._is_step_due(trainer.step)):
             self._start_save(trainer)
 
     def on_validation_end(self, trainer: Trainer, row: dict[str, float]) -> None:
@@ -124,6 +124,9 @@ class CheckpointCallback(Callback):
         if self.save_every is None or time.monotonic() - self._saved_at < self.save_every:
             return False
         return not self.save_every or not self.writer.is_busy
+
+    def _is_step_due(self, step: int) -> bool:
+        return any(step % steps == 0 for steps in self.step_intervals)
 
     def _start_save(self, trainer: Trainer) -> None:
         """Copy the state of a trainer, and start to write it, after the best weights if they have changed."""
