@@ -23,7 +23,6 @@ from trainer.runs import run_overrides, saved_run, train
 from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
-
 CHECKPOINT_KEYS = ("save_every_steps", "keep_last", "keep_every", "keep_best", "on_nonfinite")
 CHANGES: dict[str, tuple[str, str]] = {
     "epochs": ("epochs=3", "epochs"),
@@ -119,8 +118,6 @@ def test_patience_stops_a_run_without_improvement() -> None:
 
 @pytest.mark.slow
 def test_compile_compiles_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
     functions = []
     monkeypatch.setattr(torch, "compile", lambda function: functions.append(function) or function)
     run()
@@ -230,7 +227,7 @@ def test_debug_has_a_test_of_the_command() -> None:
 
 def test_save_every_steps_keep_last_keep_every_keep_best_and_on_nonfinite_have_tests() -> None:
     text = "".join((TESTS / name).read_text() for name in ("runs/test_kept_files.py", "engine/test_nan_guard.py"))
-    assert [key for key in CHECKPOINT_KEYS if f'"{key}=' not in text] == []
+    assert all(f'"{key}=' in text for key in CHECKPOINT_KEYS)
 
 
 def test_jobs_has_a_test_of_the_sweep() -> None:

@@ -75,7 +75,6 @@ class Trainer:
         self.loss_fn = torch.compile(task.loss) if settings.compile else task.loss
         self.scaler = precision.make_grad_scaler(self.device, settings.precision)
         self.nan_guard = make_nan_guard(self.device, settings.on_nonfinite)
-
         self.epoch = self.batch = self.step = 0
         self.should_stop = False
         self.last_checkpoint_step: int | None = None
