@@ -44,6 +44,9 @@ class SharedStopCallback(Callback):
         self.flag = flag
         self.process_group = process_group
 
+    def on_fit_start(self, trainer: Trainer) -> None:
+        self._share_stop(trainer)
+
     def on_step_end(self, trainer: Trainer, metrics: StepMetrics) -> None:
         self._raise_if_stopped(self._share_stop(trainer))
 
