@@ -108,5 +108,5 @@ def explain_failure() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = re.sub(r"^\[.*?\] ", "", str(error).splitlines()[0])  # without the source file of torch
+        reason = re.sub(r"^\[.*?\] |\. .*", "", str(error).splitlines()[0])  # without source file and advice of torch
         raise ProcessGroupError(f"another process has ended or does not respond ({reason})") from error
