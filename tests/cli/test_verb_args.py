@@ -87,3 +87,10 @@ def test_invalid_data_override_of_a_saved_run_is_reported() -> None:
 def test_show_row_without_features_raises() -> None:
     with pytest.raises(ConfigError, match=r"show row: .* features=LAYER"):
         main.run_command(["show", str(train_run("csv")), "row=3"])
+
+
+@pytest.mark.parametrize(("verb", "is_named"), [("resume", True), ("evaluate", False)])
+def test_a_fixed_key_names_the_keys_of_processes_where_they_are_allowed(verb: str, is_named: bool) -> None:
+    with pytest.raises(ConfigError) as caught:
+        verb_args.parse_verb_args(verb, ["epochs=3"], {})
+    assert (", devices, " in str(caught.value)) == (", process_timeout, " in str(caught.value)) == is_named

@@ -11,7 +11,7 @@ from trainer.config.introspection import Parameter
 from trainer.config.schema import Settings
 from trainer.core.types import PositiveInt, describe_type, is_valid_value
 from trainer.inference import method_options
-from trainer.runs.commands import COMMANDS, OVERRIDABLE_KEYS
+from trainer.runs.commands import COMMANDS, OVERRIDABLE_KEYS, TRAINING_KEYS
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 
@@ -114,7 +114,7 @@ def parse_verb_args(verb: str, words: Sequence[str], parameters: Mapping[str, Pa
 def _describe_unknown_key(verb: str, word: str, parameters: Mapping[str, Parameter]) -> str:
     """Describe an unknown key of a subcommand, with the keys that are allowed, including runtime keys."""
     key = word.partition("=")[0]
-    names = (*parameters, *sorted(OVERRIDABLE_KEYS))
+    names = (*parameters, *sorted(OVERRIDABLE_KEYS | (TRAINING_KEYS.keys() & COMMANDS[verb].keys)))
     if key in Settings.__dataclass_fields__ or key.split(".")[0] in registry.GROUPS:
         remedy = f"start a new run with {word}; {verb} accepts {', '.join(names)}"
         return f"{verb} {word}: the configuration of a trained run is fixed; {remedy}"
