@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 
 from trainer.config.run_config import Config
 from trainer.core import rng
+from trainer.core.batch import Batch
 from trainer.core.dataset import Dataset
 from trainer.core.metric import Metric
 from trainer.core.task import Task
@@ -25,6 +27,7 @@ from trainer.engine.strategy_factory import make_strategy
 from trainer.engine.trainer import Trainer
 from trainer.engine.weight_source import WeightSource
 from trainer.runs import fid_feature_network, initial_weights
+from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_count
 
 
@@ -119,11 +122,37 @@ def build_training(
     reported = sanity_check.run_sanity_check(task, loaders["train"], config.tree["model"], settings.precision)
     monitor = select_monitor(task, settings.monitor, reported)
     batch = sanity_check.make_small_batch(loaders["train"])
+    if settings.exact and process_group.size > 1:
+        compare_rows(batch, process_group)
     chosen = settings.threads or device.choose_threads(task, batch, process_group.local_size)
     threads = process_group.broadcast_object(state["run_metadata"]["threads"] if state else chosen)
     torch.set_num_threads(threads)
     strategy = make_strategy(settings, process_group)
     return TrainingObjects(config, data, task, loaders, monitor, reported, threads, strategy)
+
+
+def compare_rows(batch: Batch, process_group: ProcessGroup) -> None:
+    """Compare the first rows of all processes, each of which has loaded the data for itself.
+
+    Args:
+        batch: The rows.
+        process_group: Processes that train together.
+
+    Raises:
+        ConfigError: They differ.
+    """
+    tensors = [*batch.inputs.values(), *([] if batch.target is None else [batch.target])]
+    hasher = hashlib.sha256()
+    for tensor in tensors:
+        if tensor.layout == torch.strided:
+            hasher.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    digests = process_group.all_gather_objects(hasher.digest())
+    different = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
+    if different:
+        raise ConfigError(
+            f"data: process {different[0]} has loaded other rows than process 0; a data set must be the same in each"
+            " process: give its random numbers a seed, and sort what comes from a set"
+        )
 
 
 def _load_data(config: Config, state: Mapping[str, Any] | None, source: WeightSource | None) -> Dataset:
