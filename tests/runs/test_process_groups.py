@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch.distributed as dist
 
 import trainer
 from tests.helpers import commands
@@ -162,7 +163,7 @@ def test_the_error_of_another_process_is_told_with_its_number(tmp_path: Path) ->
         (("devices=0",), "devices: 0 given"),
         (("devices=two",), "devices: 'two' given"),
         (("devices=2", "device=cuda:1"), "device: cuda:1 cannot be used by 2 processes"),
-        (("devices=2", "shards=4", "exact=false"), "with exact=false each process has one part"),
+        (("devices=2", "shards=4", "exact=false"), "one part; 4 parts need devices=4, 2 given"),
         (("device=2",), "device: 2 given"),
     ],
     ids=str,
@@ -179,6 +180,17 @@ def test_a_program_that_torchrun_starts_is_refused(monkeypatch: pytest.MonkeyPat
     assert trainer.compose(SHORT).config_hash == config.config_hash  # nested runs do not depend on the launcher
     with pytest.raises(ConfigError, match="torchrun starts the command alone"):
         trainer.run(config)
+
+
+def test_a_program_with_a_process_group_of_its_own_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = trainer.compose([*SHORT, "devices=2"])
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        with pytest.raises(ConfigError, match="devices: this program has joined a process group"):
+            trainer.run(config)
+    finally:
+        dist.destroy_process_group()
 
 
 @pytest.mark.slow

@@ -52,7 +52,9 @@ def find_parallel_problems(tree: Mapping[str, Any]) -> list[str]:
             f" devices must be one of {', '.join(divisors)}"
         )
     elif shards != size and not tree.get("exact", True):
-        problems.append(f"shards: with exact=false each process has one part; {size} processes, shards={shards} given")
+        problems.append(
+            f"devices: with exact=false each process has one part; {shards} parts need devices={shards}, {size} given"
+        )
     return problems + (_find_fsdp_problems(tree) if size > 1 and tree.get("strategy") == "fsdp" else [])
 
 

@@ -18,7 +18,7 @@ from trainer.engine.process_group import ProcessGroup, ProcessGroupError, Single
 from trainer.engine.torch_process_group import TorchProcessGroup
 from trainer.runs.run_context import resume_command
 from trainer.runs.worker_processes import END_SECONDS, NOTICE_SECONDS, Worker, WorkerWatch, start_worker
-from trainer.utils.errors import SystemFault
+from trainer.utils.errors import ConfigError, SystemFault
 
 LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
 """Environment variables of processes on one machine: they need no other network than the loopback device."""
@@ -43,12 +43,15 @@ def open_process_group(
         is_nested: Whether the run is part of another one, whose other processes wait for it.
 
     Raises:
+        ConfigError: The program is part of another process group.
         SystemFault: Another process has failed, or does not respond.
     """
     size = 1 if is_nested else parallel_keys.count_processes(config.tree)
     if size == 1:
         yield SingleProcess()
         return
+    if dist.is_initialized():
+        raise ConfigError("devices: this program has joined a process group of torch.distributed; set devices=1")
     is_launched = parallel_keys.count_launched_processes() > 1
     timeout = config.settings.process_timeout
     workers: list[Worker] = []

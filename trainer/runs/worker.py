@@ -61,6 +61,8 @@ def _run() -> int:
         group.wait_for_main()
         return error.exit_code
     except ProcessGroupError as error:
+        if store is not None:  # process 0 decides whether to show it
+            print(f"process {rank}: {error}", file=sys.stderr)
         return error.exit_code
     except UserError as error:
         print(f"process {rank}: {error}", file=sys.stderr)
