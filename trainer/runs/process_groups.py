@@ -20,8 +20,8 @@ from trainer.runs.run_context import resume_command
 from trainer.runs.worker_processes import END_SECONDS, NOTICE_SECONDS, Worker, WorkerWatch, start_worker
 from trainer.utils.errors import ConfigError, SystemFault
 
-LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
-"""Environment variables of processes on one machine: they need no other network than the loopback device."""
+INTERFACE_VARIABLE = "GLOO_SOCKET_IFNAME"
+"""Environment variable by which gloo chooses its network."""
 START_SECONDS = 120.0
 """Minimum seconds that workers have to start, which takes longer than an exchange."""
 DEFAULT_TIMEOUT = 1800.0
@@ -103,10 +103,25 @@ def join_process_group(rank: int, size: int, store: dist.Store | None, timeout: 
     if store is None:
         local_rank, local_size = (int(os.environ[name]) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
         return TorchProcessGroup(rank, size, local_rank, local_size, None, timeout)
-    os.environ.update(LOOPBACK)
     if rank:
         store.set(list_ready_keys(size)[rank - 1], "")
-    return TorchProcessGroup(rank, size, rank, size, store, timeout)
+    with _select_loopback():
+        return TorchProcessGroup(rank, size, rank, size, store, timeout)
+
+
+@contextmanager
+def _select_loopback() -> Iterator[None]:
+    """Let gloo use the loopback device within the block: processes on one machine need no other network."""
+    before = os.environ.get(INTERFACE_VARIABLE)
+    if sys.platform == "linux":
+        os.environ[INTERFACE_VARIABLE] = "lo"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(INTERFACE_VARIABLE, None)
+        else:
+            os.environ[INTERFACE_VARIABLE] = before
 
 
 def release_launched_workers() -> None:

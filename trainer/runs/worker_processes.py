@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
@@ -152,8 +153,10 @@ def start_worker(rank: int, size: int, store_path: Path, timeout: float) -> Work
     variables = {
         **{"RANK": str(rank), "WORLD_SIZE": str(size)},
         **{STORE_VARIABLE: str(store_path), TIMEOUT_VARIABLE: str(timeout), PARENT_VARIABLE: str(os.getpid())},
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")))),
     }
+    folder = str(Path(__file__).parents[2])
+    if folder not in sysconfig.get_paths().values():  # a checkout that is only on the path of this process
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
     output = tempfile.TemporaryFile()  # noqa: SIM115 - Worker.end closes it
     # In a session of its own, so that Ctrl-C does not reach it: process 0 passes the request on after a step.
     process = subprocess.Popen(
