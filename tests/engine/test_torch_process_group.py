@@ -78,6 +78,6 @@ def test_the_death_of_a_process_is_an_error_in_the_others_at_once() -> None:
 
 def test_a_failure_is_told_without_the_source_file_and_the_advice_of_torch() -> None:
     text = "[/pytorch/pair.cc:525] Connection closed by peer [127.0.0.1]:2858. This is typically a crash. GLHF!\nMore"
-    with pytest.raises(ProcessGroupError) as caught, torch_process_group._explain_failure():
+    with pytest.raises(ProcessGroupError) as caught, torch_process_group.explain_failure():
         raise RuntimeError(text)
     assert str(caught.value).endswith("respond (Connection closed by peer [127.0.0.1]:2858)")

@@ -212,3 +212,25 @@ def test_only_shards_are_part_of_the_identity_of_a_run() -> None:
     assert len({one.config_hash, two.config_hash, four.config_hash}) == 3
     assert one.config_hash == trainer.compose([*SHORT, "shards=1", "devices=1"]).config_hash
     assert two.settings.shards == 2
+
+
+TWICE = """
+import trainer
+
+words = ["model=mlp", "data=moons", "data.rows=300", "max_steps=4", "threads=1", "draw=false", "devices=2"]
+try:
+    trainer.run(trainer.compose([*words, "optimizer=sgd", "optimizer.lr=1e30"]), quiet=True)
+except Exception as error:
+    print(type(error).__name__)
+print(trainer.run(trainer.compose(words), quiet=True).status)
+"""
+
+
+@pytest.mark.slow
+def test_a_program_trains_again_after_a_run_has_failed(tmp_path: Path) -> None:
+    (tmp_path / "twice.py").write_text(TWICE)
+    env = commands.environment()
+    done = subprocess.run(
+        [sys.executable, "twice.py"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.split() == ["NonFiniteError", "finished"], done.stderr

@@ -63,6 +63,8 @@ def _find_fsdp_problems(tree: Mapping[str, Any]) -> list[str]:
         "precision: fp16 scales the loss, which strategy=fsdp does not; use bf16 or 32": tree["precision"] == "fp16",
         "compile: true cannot be combined with strategy=fsdp": tree["compile"],
         "channels_last: true cannot be combined with strategy=fsdp": tree["channels_last"],
+        "shard_optimizer: true is part of strategy=fsdp; leave it out": tree.get("shard_optimizer"),
+        "exact: false cannot be combined with strategy=fsdp": not tree.get("exact", True),
         "keep_best: strategy=fsdp keeps only the best weights": (tree.get("keep_best") or 1) > 1,
     }
     return [reason for reason, applies in reasons.items() if applies]

@@ -60,7 +60,8 @@ def select_process_device(device: torch.device, process_group: ProcessGroup) -> 
         SystemFault: There are more processes than CUDA devices.
     """
     if process_group.size == 1 or device.type != "cuda":
-        return device
+        # Processes exchange nothing that is on an MPS device.
+        return device if process_group.size == 1 else torch.device("cpu")
     count = torch.cuda.device_count()
     if process_group.local_size > count:
         raise SystemFault(

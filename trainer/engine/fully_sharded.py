@@ -53,7 +53,7 @@ class FullySharded(DataParallel):
 
     def restore_model(self, task: Task) -> None:
         super().restore_model(task)
-        with explain_failure():
+        with explain_failure(is_exchange=False):
             self._sharded_model.restore()
         self.evaluation_group = self.process_group
 
@@ -74,7 +74,7 @@ class FullySharded(DataParallel):
         self._buffers.save()
         group.params.zero_grad()
         rest = group.params.grad.new_zeros(1 + self._buffers.numel)
-        with explain_failure(), _ignore_views():
+        with explain_failure(is_exchange=False), _ignore_views():
             for shard in self.shards:
                 rest += self._backward_shard(trainer, group, own_batches, weights[:, shard], shard)
                 self._backward_shard(trainer, group, other_batches, torch.zeros_like(weights[:, shard]), shard)

@@ -108,6 +108,11 @@ class Strategy(ABC, Generic[BatchT]):
     def start(self, trainer: Trainer) -> None:
         """Prepare a fit; the trainer is complete, and its state is loaded."""
 
+    def share_scores(self, scores: dict[str, float]) -> dict[str, float]:
+        """Return the metrics of process 0: what all have computed may differ in the last bits on an accelerator."""
+        shared: dict[str, float] = self.process_group.broadcast_object(scores)
+        return shared
+
     def verify_replicas(self, trainer: Trainer) -> None:
         """Compare the weights of all processes, before a validation.
 

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from trainer.engine.process_group import Pending, ProcessGroup, ProcessGroupError
 
+_CONNECTION = re.compile("gloo|NCCL|Connection|Timed out waiting|Broken pipe")
+"""Words of the errors of an exchange, among those that a model may raise."""
 _all_gather_into = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
 """Exchange into one tensor, by its name in the installed torch."""
 
@@ -99,8 +101,11 @@ class _PendingWork:
 
 
 @contextmanager
-def explain_failure() -> Iterator[None]:
+def explain_failure(*, is_exchange: bool = True) -> Iterator[None]:
     """Convert the failure of an exchange: torch raises a plain RuntimeError or one of its subclasses.
+
+    Args:
+        is_exchange: Whether the block does nothing but exchange; False converts only errors that name a connection.
 
     Raises:
         ProcessGroupError: The exchange has failed.
@@ -108,5 +113,8 @@ def explain_failure() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = re.sub(r"^\[.*?\] |\. .*", "", str(error).splitlines()[0])  # without source file and advice of torch
+        if not is_exchange and not isinstance(error, dist.DistError) and not _CONNECTION.search(str(error)):
+            raise
+        first_line = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = re.sub(r"^\[.*?\] |\. .*", "", first_line)  # without source file and advice of torch
         raise ProcessGroupError(f"another process has ended or does not respond ({reason})") from error

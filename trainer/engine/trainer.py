@@ -229,9 +229,9 @@ class Trainer:
         """
         with self.ema_weights():
             on_batch_end = partial(self.callbacks.on_evaluation_batch_end, self) if notify else None
-            return evaluation.evaluate_split(
-                self.task, loader, self.settings, on_batch_end, self.strategy.evaluation_group
-            )
+            group = self.strategy.evaluation_group
+            scores = evaluation.evaluate_split(self.task, loader, self.settings, on_batch_end, group)
+        return self.strategy.share_scores(scores)
 
     @contextmanager
     def ema_weights(self) -> Iterator[None]:

@@ -52,29 +52,44 @@ def open_process_group(
         return
     if dist.is_initialized():
         raise ConfigError("devices: this program has joined a process group of torch.distributed; set devices=1")
-    is_launched = parallel_keys.count_launched_processes() > 1
     timeout = config.settings.process_timeout
-    workers: list[Worker] = []
-    with tempfile.TemporaryDirectory(prefix="train-") as folder:
-        store_path = None if is_launched else Path(folder, "store")
+    with _run_workers(size, timeout) as (watch, store):
         try:
-            if store_path is not None:
-                workers += [start_worker(rank, size, store_path, timeout) for rank in range(1, size)]
+            if store is not None:
+                watch.wait_for_start(lambda: store.check(list_ready_keys(size)), max(timeout, START_SECONDS))
+            group = join_process_group(0, size, store, timeout)
+            try:
+                group.broadcast_object((config, path))
+                group.broadcast_state(state)
+                yield group
+            finally:
+                if store is not None:  # else release_launched_workers does so
+                    group.close()
+        except ProcessGroupError as error:
+            failed = watch.find_failure(NOTICE_SECONDS)
+            reason = str(error) if failed is None else failed.describe_failure()
+            raise SystemFault(f"{reason}\nresume with: {resume_command(config, path)}") from error
+
+
+@contextmanager
+def _run_workers(size: int, timeout: float) -> Iterator[tuple[WorkerWatch, dist.Store | None]]:
+    """Start the other processes and end them after the block, unless torchrun has started them.
+
+    Args:
+        size: Number of processes.
+        timeout: Seconds to wait for another process.
+    """
+    workers: list[Worker] = []
+    if parallel_keys.count_launched_processes() > 1:
+        yield WorkerWatch(workers), None
+        return
+    with tempfile.TemporaryDirectory(prefix="train-") as folder:
+        store_path = Path(folder, "store")
+        try:
+            for rank in range(1, size):
+                workers.append(start_worker(rank, size, store_path, timeout))
             with WorkerWatch(workers) as watch:
-                try:
-                    store = None if store_path is None else dist.FileStore(str(store_path), size)
-                    if store is not None:
-                        watch.wait_for_start(lambda: store.check(list_ready_keys(size)), max(timeout, START_SECONDS))
-                    group = join_process_group(0, size, store, timeout)
-                    group.broadcast_object((config, path))
-                    group.broadcast_state(state)
-                    yield group
-                    if not is_launched:
-                        group.close()
-                except ProcessGroupError as error:
-                    failed = watch.find_failure(NOTICE_SECONDS)
-                    reason = str(error) if failed is None else failed.describe_failure()
-                    raise SystemFault(f"{reason}\nresume with: {resume_command(config, path)}") from error
+                yield watch, dist.FileStore(str(store_path), size)
         except BaseException:
             for worker in workers:
                 worker.end(0)

@@ -122,7 +122,7 @@ def build_training(
     reported = sanity_check.run_sanity_check(task, loaders["train"], config.tree["model"], settings.precision)
     monitor = select_monitor(task, settings.monitor, reported)
     batch = sanity_check.make_small_batch(loaders["train"])
-    if settings.exact and process_group.size > 1:
+    if process_group.size > 1:
         compare_rows(batch, process_group)
     chosen = settings.threads or device.choose_threads(task, batch, process_group.local_size)
     threads = process_group.broadcast_object(state["run_metadata"]["threads"] if state else chosen)
