@@ -46,3 +46,18 @@ def test_entries_of_a_sweep_are_quoted_one_by_one() -> None:
     assert item.is_sweep_override()
     assert [str(value) for value in item.sweep_string_iterator()] == ['"Größe"', '"Fläche"', "price"]
     assert overrides.quote_letters("data.target=price,a b") == "data.target=price,a b"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], False),
+        (["resume=auto"], True),
+        (["resume='auto'", "seed=1"], True),
+        (["resume=auto", "resume=null"], False),
+        (["resume=auto,null"], False),
+        (["model.resume=auto"], False),
+    ],
+)
+def test_the_last_override_of_a_key_sets_it(words: list[str], expected: bool) -> None:
+    assert overrides.is_set(words, "resume", "auto") == expected

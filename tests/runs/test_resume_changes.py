@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.helpers.commands import SMALL
 from tests.helpers.digest import digest
 from tests.helpers.in_process import read_metrics, run, send_signal_at
+from trainer.config import compose
 from trainer.engine import checkpoint
-from trainer.runs import resume, run_dir, saved_run, train
+from trainer.runs import resume, resume_changes, run_dir, saved_run, train
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError, Interrupted, SystemFault
 
@@ -59,7 +61,7 @@ def test_every_change_is_listed_with_both_values() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("override", ["data.rows=200", "optimizer=sgd", "accumulate=2"])
+@pytest.mark.parametrize("override", ["data.rows=200", "optimizer=sgd", "accumulate=2", "bucket=1", "monitor=loss"])
 def test_changes_that_do_not_fit_the_state_are_never_allowed(override: str) -> None:
     interrupt()
     key = override.split("=")[0]
@@ -132,6 +134,51 @@ def test_a_schedule_of_the_length_is_not_stretched_silently() -> None:
     assert caught.value.problems[1].startswith("scheduler=onecycle depends on the length of the run")
     for overrides in (["scheduler=onecycle"], ["resume_allow=[epochs]"]):
         assert resume_with(*overrides).epochs == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [None, 6])
+def test_a_run_that_max_steps_ended_inside_an_epoch_continues_with_the_next(step: int | None) -> None:
+    """The changed run, and one that was interrupted again inside an epoch, lack the steps that were left out."""
+    run("max_steps=4", f"hydra.run.dir={RUN}")
+    words = ("max_steps=11", f"resume={RUN}", "hydra.run.dir=outputs/b")
+    if step is None:
+        assert run(*words).steps == 11
+    else:
+        with pytest.MonkeyPatch.context() as patch:
+            send_signal_at(patch, step, signal.SIGINT)
+            with pytest.raises(Interrupted):
+                run(*words)
+        assert train.resume_run(saved_run.load(Path("outputs/b"))).steps == 11
+    rows = read_metrics(Path("outputs/b"))
+    assert [(row["epoch"], row["step"]) for row in rows] == [
+        ("1", "3"),
+        ("2", "4"),
+        ("3", "7"),
+        ("4", "10"),
+        ("5", "11"),
+    ]
+
+
+@pytest.mark.slow
+def test_a_run_that_early_stopping_ended_continues_with_more_patience() -> None:
+    words = ("epochs=4", "optimizer.lr=1e-12")
+    assert run(*words, "patience=1", f"hydra.run.dir={RUN}").epochs == 2
+    more = ("patience=3", "resume_allow=[patience]", f"resume={RUN}", "hydra.run.dir=outputs/b")
+    assert run(*words, *more).epochs == 4
+    longer = ("patience=1", "epochs=6", f"resume={RUN}", "hydra.run.dir=outputs/c")
+    assert run(words[1], *longer).epochs == 2, "without more patience, it ends at once"
+
+
+@pytest.mark.slow
+def test_a_requeued_job_must_not_continue_the_same_run_with_changes_again() -> None:
+    interrupt()
+    words = [*SMALL, "epochs=4"]
+    found = [
+        resume_changes.continues_itself(compose.compose([*words, *more]))
+        for more in ([], ["resume=auto"], [f"resume={RUN}"], [f"resume={RUN}", "seed=5", "resume_allow=[seed]"])
+    ]
+    assert found == [False, True, True, False]
 
 
 @pytest.mark.slow

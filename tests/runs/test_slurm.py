@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from tests.helpers import fake_slurm, sweeps
 from tests.helpers.commands import SMALL, find_runs, start, train
 from tests.helpers.digest import digest
+from trainer.cli import main
 from trainer.engine import checkpoint
 from trainer.runs import run_dir, slurm
 from trainer.utils.errors import Interrupted
@@ -78,6 +81,33 @@ def test_a_job_is_requeued_only_by_its_first_process_after_the_warning(
     assert not (tmp_path / "slurm-state" / "calls").exists()
     stop()
     assert fake_slurm.read_calls(tmp_path) == [["scontrol", "requeue", "5"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "is_resumable"),
+    [
+        (["resume='auto'"], True),
+        (["resume=auto", "resume=null"], False),
+        (["-m", 'resume="auto"'], True),
+        (["-m"], False),
+    ],
+    ids=["quoted", "last", "sweep", "sweep without"],
+)
+def test_only_a_command_line_that_resumes_is_requeued(
+    words: list[str], is_resumable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[bool] = []
+
+    @contextmanager
+    def record(*, is_resumable: bool) -> Iterator[None]:
+        found.append(is_resumable)
+        yield
+
+    monkeypatch.setattr(slurm, "requeue_on_warning", record)
+    monkeypatch.setattr("trainer.runs.train.run", lambda *_: None)
+    monkeypatch.setattr("trainer.runs.sweep.run_sweep", lambda *_: 0)
+    assert main.compose_and_run([*SMALL, *words]) == 0
+    assert found == [is_resumable]
 
 
 def test_a_failure_of_slurm_is_told(

@@ -138,7 +138,7 @@ def compose_and_run(arguments: Sequence[str]) -> int:
     """
     with pause_gc():
         from trainer.config import compose, hydra_sweep, launcher_options
-        from trainer.config.overrides import quote_letters
+        from trainer.config.overrides import is_set, quote_letters
 
     words, config_dirs, flags = argv.split_args(arguments)
     overrides = parallel_keys.with_launched_processes([quote_letters(word) for word in words])
@@ -161,12 +161,12 @@ def compose_and_run(arguments: Sequence[str]) -> int:
     if is_sweep:
         from trainer.runs import sweep
 
-        with slurm.requeue_on_warning(is_resumable="resume=auto" in overrides):
+        with slurm.requeue_on_warning(is_resumable=is_set(overrides, "resume", "auto")):
             return sweep.run_sweep(overrides, config_dirs, launcher)
     composed = compose.compose(overrides, config_dirs)
     with pause_gc(freeze=True):
-        from trainer.runs import train
-    with slurm.requeue_on_warning(is_resumable=composed.settings.resume is not None):
+        from trainer.runs import resume_changes, train
+    with slurm.requeue_on_warning(is_resumable=resume_changes.continues_itself(composed)):
         train.run(composed)
     return 0
 

@@ -37,6 +37,18 @@ CONTEXT_CHARS = 100
 """Characters shown on each side of a syntax error."""
 
 
+def is_set(overrides: Sequence[str], key: str, value: object) -> bool:
+    """Return whether the last override of a key, however it is quoted, sets a value.
+
+    Args:
+        overrides: Words of a command line.
+        key: The key.
+        value: The value.
+    """
+    items = [item for item in parse_overrides(overrides) if item.key_or_group == key]
+    return bool(items) and not items[-1].is_sweep_override() and items[-1].value() == value
+
+
 def parse_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[Override]:
     """Parse overrides by Hydra's grammar.
 

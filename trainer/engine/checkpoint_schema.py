@@ -15,6 +15,7 @@ from trainer.config.schema import ProcessCount
 from trainer.core import rng
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, Number, PositiveInt, find_mismatches, format_value
 from trainer.engine import checkpoint
+from trainer.engine.checkpoint_position import find_position_problems
 from trainer.engine.kept_checkpoints import is_kept_state
 from trainer.utils import digests
 from trainer.utils.errors import ConfigError
@@ -111,7 +112,7 @@ def check_trained_state(state: Mapping[str, Any], trainer: Trainer, file: Path) 
     }
     problems = [problem for key, expected in schema.items() for problem in _find_problems(state[key], expected, key)]
     problems += [f"random: {problem}" for problem in rng.find_state_problems(state["random"])]
-    raise_problems(file, [*problems, *_find_position_problems(state, trainer), *_find_score_problems(state, trainer)])
+    raise_problems(file, [*problems, *find_position_problems(state, trainer), *_find_score_problems(state, trainer)])
 
 
 def check_best(best: Mapping[str, Any], state: Mapping[str, Any], file: Path) -> None:
@@ -274,17 +275,6 @@ def _find_history_problems(state: Mapping[str, Any]) -> Iterator[str]:
         missing_states == {False} and best_position not in [(row["epoch"], row["step"]) for row in history]
     ):
         yield f"best: there is no row of the history with epoch {best_position[0]} and step {best_position[1]}"
-
-
-def _find_position_problems(state: Mapping[str, Any], trainer: Trainer) -> Iterator[str]:
-    """Yield a position that a run of this length cannot have; with changed data the length may have been different."""
-    epoch, batch, step = (state["position"][key] for key in ("epoch", "batch", "step"))
-    settings, batches = trainer.settings, len(trainer.train_loader)
-    per_epoch = -(-batches // settings.accumulate)
-    expected_step = min(trainer.total_steps, epoch * per_epoch + -(-batch // settings.accumulate))
-    is_valid = step == expected_step or (state["should_stop"] and batch == 0 and step <= expected_step)
-    if not settings.allow_changed_data and (not is_valid or batch > batches or epoch > trainer.total_steps):
-        yield f"position.step is {step}; after epoch {epoch} and batch {batch} it is {expected_step}"
 
 
 def _find_score_problems(state: Mapping[str, Any], trainer: Trainer) -> Iterator[str]:

@@ -119,7 +119,9 @@ def _write_files(config: Config, path: Path, state: Mapping[str, Any], best: Map
         best = {**best, "run_metadata": best["run_metadata"] | metadata}
         checkpoint.save_checkpoint(best, path / checkpoint.BEST)
     write_config(config, path)
-    state = {**state, "callbacks": callbacks, "run_metadata": state["run_metadata"] | metadata}
+    # The callbacks of the new run decide whether it has ended, such as early stopping with another patience.
+    changed = {"callbacks": callbacks, "should_stop": False, "run_metadata": state["run_metadata"] | metadata}
+    state = {**state, **changed}
     checkpoint.save_checkpoint(state, path / checkpoint.LAST)
     result.write()
 

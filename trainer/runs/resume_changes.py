@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -14,16 +15,17 @@ from trainer.config.run_config import RUNTIME_ONLY_KEYS, Config
 from trainer.engine.factory import find_class
 from trainer.optim.lr_schedules import LRSchedule
 from trainer.optim.torch_schedules import depends_on_length
+from trainer.runs import saved_run
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
 
 LENGTH_KEYS = ("epochs", "max_steps")
 FIXED_KEYS = {
     *("model", "data", "task", "optimizer", "plugins"),
-    *("batch_size", "drop_last", "accumulate", "shards", "exact"),
+    *("batch_size", "bucket", "drop_last", "accumulate", "shards", "exact", "monitor"),
     *("init", "init_from", "init_skip", "init_preprocessing", "freeze"),
 }
-"""Keys on which the meaning of a saved state depends: its tensors, its position in the epoch, or its first weights."""
+"""Keys on which the meaning of a saved state depends: tensors, position in the epoch, best score, first weights."""
 
 
 class Change(NamedTuple):
@@ -67,6 +69,17 @@ def find_changes(new_config: Config, saved_config: Config) -> list[Change]:
     keys = dict.fromkeys(item.key_or_group for item in parse_overrides(new_config.overrides))
     changes = (Change(key, get(saved_config, key), get(new_config, key)) for key in keys)
     return [each for each in changes if each.key.split(".")[0] not in RUNTIME_ONLY_KEYS and each.old != each.new]
+
+
+def continues_itself(config: Config) -> bool:
+    """Return whether the same command line continues the run that it has started, and does not start another one.
+
+    Args:
+        config: Configuration of the command line.
+    """
+    if config.settings.resume in (None, "auto"):
+        return config.settings.resume == "auto"
+    return not find_changes(config, saved_run.load(Path(config.settings.resume), config.settings.plugins))
 
 
 def check_changes(changes: Sequence[Change], new_config: Config, saved_config: Config) -> None:
