@@ -130,7 +130,11 @@ def test_memory_error_of_a_model_does_not_mention_batch_size() -> None:
         raise RuntimeError("another")
 
 
-@pytest.mark.parametrize("error", [MemoryError("m"), torch.OutOfMemoryError("m")])
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError("m"), torch.OutOfMemoryError("m"), RuntimeError("CUDA error: out of memory\nCUDA kernel errors ...")],
+    ids=["python", "device", "page-locked"],
+)
 def test_memory_errors_of_python_and_torch_are_system_faults(error: Exception) -> None:
     with pytest.raises(SystemFault, match="does not fit"), device.explain_model_memory():
         raise error

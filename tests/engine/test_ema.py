@@ -28,6 +28,21 @@ def test_average_matches_the_recurrence_with_decay_warmup() -> None:
     assert torch.allclose(ema.state_dict()["weight"], expected, atol=1e-6)
 
 
+def test_a_skipped_update_leaves_the_average_as_it_is() -> None:
+    _, params = make_params()
+    averages = []
+    for found_inf in (torch.ones(()), torch.zeros(()), None):
+        ema = EMA(params, decay=0.5)
+        before = ema.average.clone()
+        ema.average.mul_(2)
+        ema.update(40, found_inf)
+        averages.append(ema.average / before)
+    skipped, updated, expected = averages
+    assert bool((skipped == 2)[params.data != 0].all())
+    assert torch.equal(updated.nan_to_num(), expected.nan_to_num())
+    assert not torch.equal(updated.nan_to_num(), skipped.nan_to_num())
+
+
 def test_swap_twice_restores_parameters_and_average() -> None:
     layer, params = make_params()
     ema = EMA(params, decay=0.9)

@@ -62,7 +62,8 @@ def get_state(trainer: Trainer) -> dict[str, Any]:
     """Return the parts of the state that a skipped update leaves as they are."""
     state = trainer.state_dict()
     task = {name: value.clone() for name, value in state["task"].items() if name != "progress"}
-    return {"task": task, "optimizer": digest(state["param_groups"]["model"]["optimizer"])}
+    group = state["param_groups"]["model"]
+    return {"task": task, "optimizer": digest(group["optimizer"]), "ema": digest(group["ema"])}
 
 
 def test_a_skipped_update_changes_nothing_but_the_position(caplog: pytest.LogCaptureFixture) -> None:

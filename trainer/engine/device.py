@@ -137,8 +137,12 @@ def choose_threads(task: Task, batch: Batch, num_processes: int = 1) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an exception means that memory is exhausted; on a CPU torch raises a plain RuntimeError."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    """Return whether an exception means that memory is exhausted.
+
+    For memory of the host torch raises another error: on a CPU, and for page-locked memory, which CUDA allocates.
+    """
+    texts = ("DefaultCPUAllocator", "CUDA error: out of memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in texts)
 
 
 @contextmanager

@@ -25,13 +25,16 @@ class EMA:
         self.decay = decay
         self.average = params.data.clone()
 
-    def update(self, num_updates: int) -> None:
+    def update(self, num_updates: int, found_inf: Tensor | None = None) -> None:
         """Move the average toward the parameters.
 
         Args:
             num_updates: Optimizer updates so far, this one included.
+            found_inf: Scalar on the device, 1 if the update was skipped, which keeps the average; None if it was not.
         """
-        self.average.lerp_(self.params.data, 1 - min(self.decay, (1 + num_updates) / (10 + num_updates)))
+        weight = 1 - min(self.decay, (1 + num_updates) / (10 + num_updates))
+        # The host does not know whether a device has skipped the update: it must not wait for it.
+        self.average.lerp_(self.params.data, weight if found_inf is None else (1 - found_inf.to(self.average)) * weight)
 
     def swap(self) -> None:
         """Exchange the parameters with their average."""

@@ -12,13 +12,10 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    pass
 
 CHECK_INTERVAL = 50
 """Steps between two synchronizations with an accelerator."""
@@ -104,7 +101,7 @@ class NanGuard(ABC):
         self.load_skipped(state.get("skipped", {"total": 0, "in_row": {}}))
 
     def copy_buffers(self, task: nn.Module) -> list[tuple[Tensor, Tensor]]:
-        """Return the buffers of a task with copies, if an update may be skipped: batch norm has already seen the batch.
+        """Return the buffers of a task with copies, if an update may be skipped: the loss changes those of batch norm.
 
         Args:
             task: The task, before the loss of an update is computed.

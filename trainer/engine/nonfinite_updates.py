@@ -1,4 +1,4 @@
-"""Descriptions of losses and gradients that are not finite, and the restoring of buffers that have seen them."""
+"""Descriptions of losses and gradients that are not finite, and the restoring of the buffers that they have changed."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class ParamGroup:
         self.params.write_back()
         self.num_updates += 1
         if self.ema is not None:
-            self.ema.update(self.num_updates)
+            self.ema.update(self.num_updates, found_inf)
 
     def swap_ema(self) -> None:
         """Exchange the parameters with their EMA."""
