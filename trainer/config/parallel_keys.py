@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainer.utils import gpus
 from trainer.utils.errors import ConfigError
 
 IDENTITY_KEYS = ("shards", "exact")
@@ -29,9 +30,7 @@ def count_processes(tree: Mapping[str, Any]) -> int:
         return devices or 1
     if tree.get("device") not in ("auto", "cuda"):
         return 1
-    import torch  # only here: a configuration is checked without torch
-
-    return max(1, torch.cuda.device_count())
+    return max(1, gpus.count_cuda_devices())
 
 
 def find_parallel_problems(tree: Mapping[str, Any]) -> list[str]:

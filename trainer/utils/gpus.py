@@ -22,11 +22,16 @@ def list_cuda_devices() -> list[str]:
 
 
 def count_cuda_devices() -> int:
-    """Return the number of CUDA devices that torch sees, counted in a child process; 0 for a torch without CUDA."""
+    """Return the number of CUDA devices that torch sees, counted in a child process; 0 for a torch without CUDA.
+
+    Where this process has initialized CUDA, it counts them itself: a child could not.
+    """
     import torch  # here, because it is slow and the command line is checked first
 
     if not torch.backends.cuda.is_built():
         return 0
+    if torch.cuda.is_initialized():
+        return torch.cuda.device_count()
     reader, writer = os.pipe()
     pid = os.fork()
     if not pid:

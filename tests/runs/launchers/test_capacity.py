@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -97,3 +98,24 @@ def test_devices_are_counted_in_a_child_process(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: calls.append(1) or 4)
     assert (gpus.count_cuda_devices(), calls) == (4, [])
+
+
+def test_auto_devices_are_counted_without_initializing_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    def initialize() -> int:
+        raise AssertionError("counted in this process")
+
+    monkeypatch.setattr(gpus, "count_cuda_devices", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "device_count", initialize)
+    assert compose.compose([*SMALL, "devices=auto"]).tree["shards"] == 4
+
+
+def test_a_process_that_has_initialized_cuda_counts_devices_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    parent = os.getpid()
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4 if os.getpid() == parent else 0)
+    assert gpus.count_cuda_devices() == 4

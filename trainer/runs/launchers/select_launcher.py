@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trainer.config.launcher_options import (
+    OPTION_PREFIX,
     JoblibOptions,
     LauncherOptions,
     RayOptions,
@@ -16,6 +17,7 @@ from trainer.runs.launchers.capacity import Capacity, count_job_devices
 from trainer.runs.launchers.launcher import Launcher
 from trainer.runs.launchers.remote_launcher import Backend, RemoteLauncher
 from trainer.runs.sweep_job import Job
+from trainer.utils.errors import ConfigError
 
 
 def make_backend(options: LauncherOptions | None, jobs: Sequence[Settings], capacity: Capacity) -> Backend | None:
@@ -27,11 +29,11 @@ def make_backend(options: LauncherOptions | None, jobs: Sequence[Settings], capa
         capacity: Room for jobs on this machine.
 
     Raises:
-        ConfigError: An option has an invalid value.
+        ConfigError: An option has an invalid value, or ``devices=auto`` depends on the machine that runs the job.
         SystemFault: There is no cluster.
     """
     first = jobs[0]
-    processes = max(count_job_devices(settings, []) for settings in jobs)
+    processes = max(_count_processes(settings, options) for settings in jobs)
     match options:
         case None:
             return None
@@ -54,6 +56,30 @@ def make_backend(options: LauncherOptions | None, jobs: Sequence[Settings], capa
             may_use_cuda = any(settings.device not in ("cpu", "mps") for settings in jobs)
             return RayBackend(options, processes, processes / first.jobs_per_device if may_use_cuda else 0)
     raise AssertionError(f"{options} are the options of no launcher")
+
+
+def _count_processes(settings: Settings, options: LauncherOptions | None) -> int:
+    """Return the number of processes of a job; ``devices=auto`` has one for each GPU that the launcher asks for.
+
+    Raises:
+        ConfigError: Other machines run the job, and would decide by their GPUs how it trains.
+    """
+    if settings.devices != "auto" or settings.device not in ("auto", "cuda"):
+        return count_job_devices(settings, [])
+    num_gpus: float | None
+    match options:
+        case SubmititSlurmOptions():
+            key, num_gpus = "gpus_per_node", options.gpus_per_node
+        case RayOptions():
+            key, num_gpus = "num_gpus", options.num_gpus
+        case _:
+            return count_job_devices(settings, [])
+    if settings.shards is None or num_gpus is None:
+        raise ConfigError(
+            "devices: auto counts the GPUs of this machine, but others may run the jobs; give devices=N, or both"
+            f" shards=N and {OPTION_PREFIX}{key}=N"
+        )
+    return max(1, int(num_gpus))
 
 
 def make_launcher(jobs: Sequence[Job], scheduler: str, backend: Backend | None, capacity: Capacity) -> Launcher:
