@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from trainer.config import compose
 from trainer.runs import sweep
 from trainer.runs.launchers import device_slots
 from trainer.utils import gpus
+from trainer.utils.errors import SystemFault
 
 DATA = """
 import json
@@ -124,3 +126,35 @@ def test_a_killed_job_frees_its_gpu(tmp_path: Path) -> None:
     assert os.read(reader, 100) == b"MIG-b"
     with device_slots.occupy_devices(settings, tmp_path):
         assert os.environ[gpus.VISIBLE_DEVICES] == "MIG-b"
+
+
+def test_only_locks_that_are_held_are_closed_in_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = replace(compose.compose(SMALL).settings, device="cuda", devices=2)
+    hooks: list[object] = []
+    monkeypatch.setattr(os, "register_at_fork", lambda *, after_in_child: hooks.append(after_in_child))
+    answers = iter([True, False, True, False, True, True])  # two attempts in vain: the second GPU is in use
+    lock = device_slots._try_lock
+    monkeypatch.setattr(device_slots, "_try_lock", lambda path: lock(path) if next(answers) else None)
+    with device_slots.occupy_devices(settings, tmp_path):
+        assert len(hooks) == 2
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EACCES], ids=["no locks", "no permission"])
+def test_a_file_that_cannot_be_locked_is_reported(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, "refused")
+
+    monkeypatch.setattr(device_slots.fcntl, "flock", refuse)
+    settings = replace(compose.compose(SMALL).settings, device="cuda")
+    with (
+        pytest.raises(SystemFault, match=r"-gpu-\w+.lock: .*cannot be locked \(refused\); set TMPDIR"),
+        device_slots.occupy_devices(settings, tmp_path),
+    ):
+        pass
+
+
+def test_a_directory_without_permission_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_slots.tempfile, "gettempdir", lambda: str(tmp_path / "missing"))
+    settings = replace(compose.compose(SMALL).settings, device="cuda")
+    with pytest.raises(SystemFault, match="No such file"), device_slots.occupy_devices(settings, tmp_path):
+        pass

@@ -20,6 +20,7 @@ from typing import IO
 from trainer.config.schema import Settings
 from trainer.runs.launchers.capacity import count_job_devices, list_job_devices
 from trainer.utils import gpus
+from trainer.utils.errors import SystemFault
 from trainer.viz.console import print_line
 
 WAIT_SECONDS = 0.05
@@ -36,6 +37,9 @@ def occupy_devices(settings: Settings, root: Path) -> Iterator[None]:
     Args:
         settings: Global keys of the job.
         root: Directory of the sweep, within which GPUs are shared out.
+
+    Raises:
+        SystemFault: The directory for temporary files does not let this user lock files.
     """
     devices = gpus.list_cuda_devices()
     choices = list_job_devices(settings, devices)
@@ -57,8 +61,12 @@ def _make_place(root: Path, name: str, number: int) -> tuple[str, Path]:
 
 
 def _wait_for_places(places: Sequence[tuple[str, Path]], count: int, locks: ExitStack) -> list[str]:
-    """Lock places on several GPUs, all or none, and return the names of the GPUs."""
-    is_told = False
+    """Lock places on several GPUs, all or none, and return the names of the GPUs.
+
+    Raises:
+        SystemFault: The directory for temporary files does not let this user lock files.
+    """
+    is_announced = False
     while True:
         held: dict[str, IO[bytes]] = {}
         for name, path in places:
@@ -67,23 +75,36 @@ def _wait_for_places(places: Sequence[tuple[str, Path]], count: int, locks: Exit
         if len(held) == count:
             for file in held.values():
                 locks.enter_context(file)
+                # A child's copy of the descriptor would hold the lock for as long as the child lives.
+                os.register_at_fork(after_in_child=file.close)
             return list(held)
         for file in held.values():
             file.close()
-        if not is_told:
+        if not is_announced:
             print_line("waiting for a GPU that no other job of the sweep uses")
-            is_told = True
+            is_announced = True
         time.sleep(random.uniform(0, 2 * WAIT_SECONDS))  # two jobs that each hold what the other needs
 
 
 def _try_lock(path: Path) -> IO[bytes] | None:
     """Lock a file; None if another process holds it."""
-    file = open(path, "ab")  # noqa: SIM115
+    try:
+        file = open(path, "ab")  # noqa: SIM115
+    except OSError as error:
+        raise _make_fault(path, error) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         return None
-    # A child's copy of the descriptor would hold the lock for as long as the child lives.
-    os.register_at_fork(after_in_child=file.close)
+    except OSError as error:
+        file.close()
+        raise _make_fault(path, error) from error
     return file
+
+
+def _make_fault(path: Path, error: OSError) -> SystemFault:
+    return SystemFault(
+        f"{path}: this file, by which jobs share GPUs, cannot be locked ({error.strerror}); set TMPDIR to a local"
+        " directory of yours"
+    )
