@@ -183,6 +183,23 @@ def test_blocks_are_executed_one_at_a_time(tmp_path: Path) -> None:
     assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0] * 4
 
 
+def test_a_long_block_is_not_executed_by_another_machine_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_attempt, "HEARTBEAT_SECONDS", 0.01)
+    with hold_exclusively(tmp_path, "a"):
+        attempt = find_latest(tmp_path)
+        assert attempt is not None
+        os.utime(attempt.path, (1000, 1000))
+        deadline = time.monotonic() + 10
+        while attempt.path.stat().st_mtime == 1000 and time.monotonic() < deadline:
+            time.sleep(0.005)
+        monkeypatch.setattr(process_identity, "get_machine_id", lambda: "another boot")
+        assert attempt.is_running
+        monkeypatch.undo()
+    os.utime(attempt.path, (1000, 1000))
+    time.sleep(0.03)
+    assert attempt.path.stat().st_mtime == 1000, "the heartbeat ends with the block"
+
+
 def test_machines_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_identity, "get_machine_id", lambda: "another boot")
     other = begin(tmp_path)

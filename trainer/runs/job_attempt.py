@@ -1,6 +1,6 @@
 """Attempts to run a job of a sweep: who runs it now, and how earlier attempts have ended.
 
-All state is in files of a folder that several machines may share, and nothing depends on ``flock``. Attempts are
+All state is in files of a directory that several machines may share, and nothing depends on ``flock``. Attempts are
 numbered. An attempt begins by creating the file of the next number, which one process alone can do, and is never
 removed: so a job that is abandoned is taken over by one process, even if several find it at once.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -107,19 +108,19 @@ def _is_valid(values: Mapping[str, Any]) -> bool:
     return isinstance(processes, list) and all(isinstance(item, list) and len(item) == 2 for item in processes)
 
 
-def find_latest(folder: Path) -> Attempt | None:
+def find_latest(directory: Path) -> Attempt | None:
     """Return the latest attempt of a job; None before the first one.
 
     Args:
-        folder: Folder of the job.
+        directory: Directory of the job.
     """
-    numbers = [int(path.stem.rpartition("-")[2]) for path in folder.glob(".attempt-*.json")]
-    return Attempt(_make_path(folder, max(numbers)), max(numbers)) if numbers else None
+    numbers = [int(path.stem.rpartition("-")[2]) for path in directory.glob(".attempt-*.json")]
+    return Attempt(_make_path(directory, max(numbers)), max(numbers)) if numbers else None
 
 
-def _make_path(folder: Path, number: int) -> Path:
+def _make_path(directory: Path, number: int) -> Path:
     # A hidden file is never part of the fingerprint of data above the sweep.
-    return folder / f".attempt-{number}.json"
+    return directory / f".attempt-{number}.json"
 
 
 class OwnAttempt:
@@ -148,9 +149,13 @@ class OwnAttempt:
         if time.monotonic() < self._next_update_at:
             return True
         self._next_update_at = time.monotonic() + HEARTBEAT_SECONDS
+        self.touch()
+        return not _make_path(self.path.parent, self.number + 1).exists()
+
+    def touch(self) -> None:
+        """Show that the attempt is running."""
         with suppress(OSError):  # the disk may come back before the attempt is considered dead
             os.utime(self.path)
-        return not _make_path(self.path.parent, self.number + 1).exists()
 
     def finish(self, code: int, *, requeued: bool = False) -> None:
         """Record the end.
@@ -173,21 +178,21 @@ class AttemptWatcher:
     How attempts ended before this command is not its business: with ``resume=auto``, what failed then is tried again.
 
     Args:
-        folder: Folder of the job.
+        directory: Directory of the job.
         scheduler: Name of the sweep command.
         last_ended: Number of the last attempt that had ended before; by default of those so far.
     """
 
-    def __init__(self, folder: Path, scheduler: str, last_ended: int | None = None):
-        self.folder, self.scheduler = folder, scheduler
+    def __init__(self, directory: Path, scheduler: str, last_ended: int | None = None):
+        self.directory, self.scheduler = directory, scheduler
         if last_ended is None:
-            latest = find_latest(folder)
+            latest = find_latest(directory)
             last_ended = -1 if latest is None else latest.number - latest.is_running
         self.last_ended = last_ended
 
     def find_current(self) -> Attempt | None:
         """Return the attempt that is running or has ended since; None if there is none, or it was abandoned."""
-        latest = find_latest(self.folder)
+        latest = find_latest(self.directory)
         if latest is None or latest.number <= self.last_ended:
             return None
         is_own = latest.scheduler == self.scheduler
@@ -207,8 +212,8 @@ class AttemptWatcher:
         if current is not None and not current.is_requeued:
             return None
         number = (self.last_ended if current is None else current.number) + 1
-        with atomic_write.catch_write_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write.catch_write_errors(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
         pid = os.getpid()
         values = {
             "format_version": FORMAT_VERSION,
@@ -216,24 +221,34 @@ class AttemptWatcher:
             "machine": process_identity.get_machine_id(),
             "processes": [[pid, process_identity.read_start_time(pid)]],
         }
-        path = _make_path(self.folder, number)
+        path = _make_path(self.directory, number)
         return OwnAttempt(path, number, values) if create_exclusive(path, json.dumps(values)) else None
 
 
 @contextmanager
-def hold_exclusively(folder: Path, scheduler: str) -> Iterator[None]:
-    """Let one process at a time execute the block, on all machines that share the folder.
+def hold_exclusively(directory: Path, scheduler: str) -> Iterator[None]:
+    """Let one process at a time execute the block, on all machines that share the directory.
 
     Args:
-        folder: Folder for the attempts to execute it.
+        directory: Directory for the attempts to execute it.
         scheduler: Name of this command.
 
     Raises:
         SystemFault: Nothing can be written.
     """
-    while (attempt := AttemptWatcher(folder, scheduler).begin()) is None:
+    while (attempt := AttemptWatcher(directory, scheduler).begin()) is None:
         time.sleep(POLL_SECONDS)
+    has_ended = threading.Event()
+    heartbeat = threading.Thread(target=_touch_repeatedly, args=(attempt, has_ended), daemon=True)
+    heartbeat.start()
     try:
         yield
     finally:
+        has_ended.set()
+        heartbeat.join()
         attempt.finish(0)
+
+
+def _touch_repeatedly(attempt: OwnAttempt, has_ended: threading.Event) -> None:
+    while not has_ended.wait(HEARTBEAT_SECONDS):
+        attempt.touch()

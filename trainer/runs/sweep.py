@@ -45,7 +45,7 @@ MAX_NAME_LENGTH, MAX_NAME_BYTES = 120, 240
 """Maximum characters and bytes of the name of a job; file systems allow 255 bytes, and ``.out`` is appended."""
 
 SUMMARY_DIR = ".summary"
-"""Folder beside those of the jobs, by which commands with the same jobs save the leaderboard one after the other."""
+"""Directory next to those of the jobs, by which commands with the same jobs save the leaderboard one at a time."""
 
 
 def run_sweep(

@@ -47,8 +47,8 @@ class Job:
         return self.path.with_name(f"{self.path.name}{run_dir.JOB_OUTPUT_SUFFIX}")
 
     @property
-    def folder(self) -> Path:
-        """Folder with the attempts to run it."""
+    def state_dir(self) -> Path:
+        """Directory with the attempts to run it."""
         return self.path.parent / run_dir.JOBS_DIR / self.path.name
 
 

@@ -59,7 +59,7 @@ class Capacity:
         return next((job for job in waiting if job.config and self.has_room(busy, job.config.settings)), None)
 
     def has_room(self, running: Sequence[Settings], settings: Settings) -> bool:
-        """Return whether a job can start beside those that are running; one job always can.
+        """Return whether a job can start in addition to those that are running; one job always can.
 
         Args:
             running: Global keys of each running job.

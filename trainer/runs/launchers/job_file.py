@@ -42,12 +42,12 @@ def check_secrets(configs: Sequence[Config]) -> None:
         raise ConfigError(*dict.fromkeys(problems))
 
 
-def write_job_file(config: Config, folder: Path) -> None:
+def write_job_file(config: Config, job_dir: Path) -> None:
     """Write the configuration of a job, with references to environment variables instead of their values.
 
     Args:
         config: Its configuration.
-        folder: Folder of the job.
+        job_dir: Directory of the job.
 
     Raises:
         SystemFault: The file cannot be written.
@@ -62,22 +62,22 @@ def write_job_file(config: Config, folder: Path) -> None:
         "working_dir": config.working_dir,
         "settings": {key: value for key, value in vars(config.settings).items() if key in SWEEP_SETTINGS},
     }
-    with atomic_write.catch_write_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    atomic_write.write_text(folder / JOB_FILE, json.dumps(values))
+    with atomic_write.catch_write_errors(job_dir):
+        job_dir.mkdir(parents=True, exist_ok=True)
+    atomic_write.write_text(job_dir / JOB_FILE, json.dumps(values))
 
 
-def read_job_file(folder: Path) -> Config:
+def read_job_file(job_dir: Path) -> Config:
     """Read and check the configuration of a job.
 
     Args:
-        folder: Folder of the job.
+        job_dir: Directory of the job.
 
     Raises:
         ConfigError: The file cannot be read, or the configuration is invalid here: the version of this program or an
             environment variable differs from those of the sweep.
     """
-    file = folder / JOB_FILE
+    file = job_dir / JOB_FILE
     try:
         values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         version, raw = values[migrations.KEY], values["config"]

@@ -19,16 +19,16 @@ def main(arguments: list[str]) -> int:
     """Run a job and return its exit code.
 
     Args:
-        arguments: Folder of the job, process id of the parent, and maybe ``SHARES_DEVICES``.
+        arguments: Directory of the job, process id of the parent, and maybe ``SHARES_DEVICES``.
     """
-    folder, parent, *flags = arguments
+    job_dir, parent, *flags = arguments
     # The job saves its state when the process that watches it ends.
     signals.end_with_parent(int(parent), signal.SIGTERM)
     with pause_gc(freeze=True):
         from trainer.runs.launchers.job_file import read_job_file
         from trainer.runs.sweep_job import train_job
     try:
-        config = read_job_file(Path(folder))
+        config = read_job_file(Path(job_dir))
     except UserError as error:
         print(error)
         return error.exit_code

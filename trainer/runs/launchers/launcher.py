@@ -105,4 +105,4 @@ def watch_jobs(jobs: Iterable[Job], scheduler: str) -> dict[Path, AttemptWatcher
         jobs: Jobs of the sweep.
         scheduler: Name of this command.
     """
-    return {job.path: AttemptWatcher(job.folder, scheduler) for job in jobs if job.config is not None}
+    return {job.path: AttemptWatcher(job.state_dir, scheduler) for job in jobs if job.config is not None}

@@ -1,4 +1,4 @@
-"""Launcher for backends that start processes elsewhere, which are followed by the files of the shared folder."""
+"""Launcher for backends that start processes elsewhere, which are followed by the files of the shared directory."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class RemoteJob:
         """Return how a job without a record has ended: stopped in the queue, lost by its backend, or foreign."""
         if self._is_stopped:
             return JobEnd(-signal.SIGTERM, "the sweep was stopped before it started")
-        latest = find_latest(self.job.folder)
+        latest = find_latest(self.job.state_dir)
         if (
             latest is not None
             and latest.number > self._runner.last_ended
@@ -110,8 +110,8 @@ class RemoteJob:
 
     def stop(self, number: int) -> None:
         self._is_stopped = True
-        with suppress(SystemFault), atomic_write.catch_write_errors(self.job.folder):
-            get_stop_file(self.job.folder.parent, self._runner.scheduler).touch()
+        with suppress(SystemFault), atomic_write.catch_write_errors(self.job.state_dir):
+            get_stop_file(self.job.state_dir.parent, self._runner.scheduler).touch()
         current = self._watcher.find_current()
         if current is None or current.is_requeued:
             self._submission.cancel()
@@ -170,7 +170,7 @@ class RemoteLauncher:
             if is_complete(job):
                 return EndedJob(JobEnd(0))
             assert job.config is not None
-            write_job_file(job.config, job.folder)
+            write_job_file(job.config, job.state_dir)
         except UserError as error:
             return EndedJob(JobEnd(error.exit_code, str(error)))
         current = self._watchers[job.path].find_current()
@@ -181,7 +181,7 @@ class RemoteLauncher:
         pid = os.getpid()
         parent = (process_identity.get_machine_id(), pid, process_identity.read_start_time(pid))
         return JobRunner(
-            str(job.folder.absolute()),
+            str(job.state_dir.absolute()),
             job.config.working_dir,
             self._scheduler,
             self._watchers[job.path].last_ended,

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -16,13 +17,13 @@ from typing import Any
 from trainer.config.launcher_options import LAUNCHER_GROUP, SubmititLocalOptions, SubmititSlurmOptions
 from trainer.runs.job_attempt import INTERRUPTED_CODES
 from trainer.runs.launchers.capacity import Capacity
-from trainer.runs.launchers.run_job import JobRunner
+from trainer.runs.launchers.run_job import POLL_SECONDS, JobRunner
 from trainer.utils.errors import SystemFault
 
 SIGNAL_VARIABLE, WARNING_SIGNAL = "SUBMITIT_PREEMPT_SIGNAL", "USR1"
 """Environment variable of submitit with the signal before a time limit, and the signal that a run expects."""
-FOLDER_NAME = ".submitit"
-"""Folder for the files of submitit, beside those of the jobs."""
+FILES_DIR = ".submitit"
+"""Directory for the files of submitit, in the one with the directories of the jobs."""
 
 
 @dataclass
@@ -35,12 +36,17 @@ class RequeuedJobRunner(JobRunner):
 
         if self._process is not None and self._attempt is not None:
             self._send_signal(signal.SIGUSR1)
-            code = self._process.wait()
+            code = self._wait_for_code()
             is_stopped = code in INTERRUPTED_CODES
             self._attempt.finish(code, requeued=is_stopped)
             if not is_stopped:
                 return None
         return submitit.helpers.DelayedSubmission(replace(self))
+
+    def _wait_for_code(self) -> int:
+        while self._code is None:
+            time.sleep(POLL_SECONDS)
+        return self._code
 
     def _finish(self, code: int) -> None:
         if code not in INTERRUPTED_CODES or self._must_stop():
@@ -98,7 +104,7 @@ class SubmititLocalBackend:
     def submit(self, runners: Sequence[JobRunner]) -> list[SubmititJob]:
         options = self._options
         submitit = _import_submitit()
-        executor = submitit.LocalExecutor(_make_folder(runners), max_num_timeout=options.max_num_timeout)
+        executor = submitit.LocalExecutor(_make_files_dir(runners), max_num_timeout=options.max_num_timeout)
         executor.update_parameters(timeout_min=options.timeout_min, signal_delay_s=options.signal_delay_s)
         with _ignored_interrupt():
             return [SubmititJob(executor.submit(_with_checkpoint(runner)), "local") for runner in runners]
@@ -150,7 +156,7 @@ class SubmititSlurmBackend:
     def submit(self, runners: Sequence[JobRunner]) -> list[SubmititJob]:
         submitit = _import_submitit()
         executor = submitit.SlurmExecutor(
-            _make_folder(runners), max_num_timeout=self._max_num_timeout, python=self._python
+            _make_files_dir(runners), max_num_timeout=self._max_num_timeout, python=self._python
         )
         executor.update_parameters(**self._parameters)
         try:
@@ -172,8 +178,8 @@ def _import_submitit() -> Any:
     return submitit
 
 
-def _make_folder(runners: Sequence[JobRunner]) -> Path:
-    return Path(runners[0].folder).parent / FOLDER_NAME
+def _make_files_dir(runners: Sequence[JobRunner]) -> Path:
+    return Path(runners[0].job_dir).parent / FILES_DIR
 
 
 def _with_checkpoint(runner: JobRunner) -> RequeuedJobRunner:
