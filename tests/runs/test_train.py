@@ -32,7 +32,8 @@ def read_results(result: Result) -> dict[str, Any]:
 def test_results_contain_every_field() -> None:
     result = run("epochs=3")
     results = read_results(result)
-    assert set(results) == {field.name for field in fields(Result)}
+    # Of most runs there is nothing to say about these.
+    assert set(results) == {field.name for field in fields(Result)} - {"changes", "skipped_updates"}
     assert (results["status"], results["model"], results["data"], results["task"]) == (
         "finished",
         "mlp",
