@@ -78,7 +78,7 @@ def test_a_process_that_is_killed_ends_the_run(tmp_path: Path) -> None:
     (worker,) = list_workers(process)
     os.kill(worker, signal.SIGKILL)
     _, error = process.communicate(timeout=15)
-    assert process.returncode == 4
+    assert process.returncode == 4, error
     assert "process 1 was killed by signal 9" in error
     assert "resume with: train resume run" in error
     assert "Traceback" not in error

@@ -187,7 +187,7 @@ def test_refused_sources(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     }
     for name, message in cases.items():
         assert_refused(capsys, monkeypatch, message, f"init_from={name}")
-    assert_refused(capsys, monkeypatch, "init_from: the run has None", "resume=source", "init_from=other.safetensors")
+    assert_refused(capsys, monkeypatch, "init_from: null -> ", "resume=source", "init_from=other.safetensors")
 
 
 @pytest.mark.slow

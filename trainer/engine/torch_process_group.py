@@ -100,6 +100,11 @@ class _PendingWork:
             self._work.wait()
 
 
+def is_connection_error(error: RuntimeError) -> bool:
+    """Return whether an error of torch is about the connection to another process."""
+    return isinstance(error, dist.DistError) or bool(_CONNECTION.search(str(error)))
+
+
 @contextmanager
 def explain_failure(*, is_exchange: bool = True) -> Iterator[None]:
     """Convert the failure of an exchange: torch raises a plain RuntimeError or one of its subclasses.
@@ -113,7 +118,7 @@ def explain_failure(*, is_exchange: bool = True) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not is_exchange and not isinstance(error, dist.DistError) and not _CONNECTION.search(str(error)):
+        if not is_exchange and not is_connection_error(error):
             raise
         first_line = next(iter(str(error).splitlines()), type(error).__name__)
         reason = re.sub(r"^\[.*?\] |\. .*", "", first_line)  # without source file and advice of torch

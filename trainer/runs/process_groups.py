@@ -15,7 +15,7 @@ import torch.distributed as dist
 from trainer.config import parallel_keys
 from trainer.config.run_config import Config
 from trainer.engine.process_group import ProcessGroup, ProcessGroupError, SingleProcess
-from trainer.engine.torch_process_group import TorchProcessGroup
+from trainer.engine.torch_process_group import TorchProcessGroup, is_connection_error
 from trainer.runs.run_context import resume_command
 from trainer.runs.worker_processes import END_SECONDS, NOTICE_SECONDS, Worker, WorkerWatch, start_worker
 from trainer.utils.errors import ConfigError, SystemFault
@@ -65,7 +65,10 @@ def open_process_group(
             finally:
                 if store is not None:  # else release_launched_workers does so
                     group.close()
-        except ProcessGroupError as error:
+        except (ProcessGroupError, RuntimeError) as error:
+            # Layers of a sharded model exchange tensors, too, and raise errors of torch.
+            if isinstance(error, RuntimeError) and not is_connection_error(error):
+                raise
             failed = watch.find_failure(NOTICE_SECONDS)
             reason = str(error) if failed is None else failed.describe_failure()
             raise SystemFault(f"{reason}\nresume with: {resume_command(config, path)}") from error
