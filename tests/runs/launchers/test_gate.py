@@ -45,12 +45,12 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_killed_sweep_continues_to_the_same_leaderboard(name: str, unbroken: Path, tmp_path: Path) -> None:
     command = (*COMMAND, f"hydra/launcher={name}")
     process = start(*command, cwd=tmp_path)
-    sweeps.wait_until(lambda: sweeps.count_finished(tmp_path) >= NUM_JOBS // 3, process, seconds=300)
+    sweeps.wait_until(lambda: sweeps.count_finished(tmp_path) >= NUM_JOBS // 2, process, seconds=300)
     sweeps.kill_tree(process)
     # The last one may have been killed before its figures, which are restored.
     complete = [path for path in find_runs(tmp_path) if run_dir.read_results(path).get("artifacts") is not None]
     written_at = {path: (path / "results.json").stat().st_mtime_ns for path in complete}
-    assert NUM_JOBS // 6 <= len(complete) < NUM_JOBS
+    assert 1 <= len(complete) < NUM_JOBS
     process = start(*command, cwd=tmp_path)
     stdout, stderr = process.communicate(timeout=600)
     assert process.returncode == 0, stdout + stderr
