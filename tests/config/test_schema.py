@@ -226,7 +226,7 @@ def test_debug_has_a_test_of_the_command() -> None:
 
 
 def test_save_every_steps_keep_last_keep_every_keep_best_and_on_nonfinite_have_tests() -> None:
-    text = "".join((TESTS / name).read_text() for name in ("runs/test_kept_files.py", "engine/test_nan_guard.py"))
+    text = "".join((TESTS / name).read_text() for name in ("runs/test_retained_files.py", "engine/test_nan_guard.py"))
     assert all(f'"{key}=' in text for key in CHECKPOINT_KEYS)
 
 

@@ -20,7 +20,7 @@ from trainer.engine import checkpoint, host_snapshot
 from trainer.engine.callbacks import Callback, CallbackList
 from trainer.engine.checkpoint import LAST, CheckpointManager, load_checkpoint
 from trainer.engine.checkpoint_callback import CheckpointCallback
-from trainer.engine.kept_checkpoints import Retention
+from trainer.engine.checkpoint_retention import Retention
 from trainer.engine.step_metrics import StepMetrics
 from trainer.engine.trainer import Trainer
 from trainer.utils.errors import Interrupted, NonFiniteError, SystemFault

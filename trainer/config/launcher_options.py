@@ -53,7 +53,7 @@ class SubmititLocalOptions(LauncherOptions):
 
     Attributes:
         timeout_min: Minutes after which a job is stopped.
-        signal_delay_s: Seconds before that at which it is told to save.
+        signal_delay_s: Seconds before that at which it receives the signal to save.
         max_num_timeout: How often it is continued after that.
     """
 

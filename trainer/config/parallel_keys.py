@@ -79,11 +79,11 @@ def with_launched_processes(words: Sequence[str]) -> list[str]:
         ConfigError: They name another number.
     """
     launched = count_launched_processes()
-    given = [word.partition("=")[2] for word in words if word.startswith("devices=")]
+    values = [word.partition("=")[2] for word in words if word.startswith("devices=")]
     if launched == 1:
         return [*words]
-    if given and given[-1] not in (str(launched), "auto", "null"):
-        raise ConfigError(f"devices: {given[-1]} given, but torchrun has started {launched} processes; leave it out")
+    if values and values[-1] not in (str(launched), "auto", "null"):
+        raise ConfigError(f"devices: {values[-1]} given, but torchrun has started {launched} processes; leave it out")
     return [*(word for word in words if not word.startswith("devices=")), f"devices={launched}"]
 
 

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 from trainer.config import migrations
-from trainer.engine import checkpoint_nesting, kept_checkpoints, renamed_keys
-from trainer.engine.kept_checkpoints import STATE_PREFIX, WEIGHTS_PREFIX, Retention
+from trainer.engine import checkpoint_nesting, checkpoint_retention, renamed_keys
+from trainer.engine.checkpoint_retention import STATE_PREFIX, WEIGHTS_PREFIX, Retention
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError, SystemFault
 from trainer.utils.paths import describe_missing_path
@@ -66,7 +66,7 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
             os.fsync(file.fileno())
         verify_checkpoint(temporary)
         if path.name == LAST and path.exists():
-            kept_checkpoints.link_file(path, path.with_name(PREVIOUS))
+            checkpoint_retention.link_file(path, path.with_name(PREVIOUS))
         os.replace(temporary, path)
         atomic_write.sync_to_disk(path.parent)
     except (OSError, RuntimeError, ConfigError) as error:
@@ -198,13 +198,13 @@ def load_newest(run_dir: Path, *, fall_back: bool = True) -> dict[str, Any]:
 
 
 class CheckpointManager:
-    """Saves the last two states and the best weights of a run in its directory, and further ones that are kept.
+    """Saves the last two states and the best weights of a run in its directory, and further ones by ``Retention``.
 
     Args:
         run_dir: The run directory; temporary files left by a crash are removed.
         run_metadata: Description of the run, saved in every file.
         data: State of the data set, saved in every file.
-        retention: Which further checkpoints are kept.
+        retention: Which further checkpoints are retained.
     """
 
     def __init__(
@@ -230,7 +230,7 @@ class CheckpointManager:
         Args:
             state: State of the trainer.
             best: Best weights with their scores; None if they have not changed.
-            is_periodic: Whether the state is one of those that may be kept, not that of an interruption or of the end.
+            is_periodic: Whether the state may be retained, unlike that of an interruption or of the end.
 
         Raises:
             SystemFault: The disk is full or the directory is not writable.
@@ -240,23 +240,23 @@ class CheckpointManager:
             self.save_best(best)
         save_checkpoint(state | self.shared_state, self.last_path)
         if is_periodic:
-            self._keep_state(state["position"]["step"])
+            self._retain_state(state["position"]["step"])
 
     def save_best(self, best: dict[str, Any]) -> None:
         """Save the best weights."""
         save_checkpoint(best | self.shared_state, self.run_dir / BEST)
 
-    def _keep_state(self, step: int) -> None:
-        """Keep the last state under the name of its step, if it is one to keep, and then remove outdated ones."""
-        if not self.retention.keeps_state(step):
+    def _retain_state(self, step: int) -> None:
+        """Retain the last state under the name of its step, if it is one of those, and then remove outdated ones."""
+        if not self.retention.retains_state(step):
             return
-        path = kept_checkpoints.get_path(self.run_dir, STATE_PREFIX, step)
+        path = checkpoint_retention.get_path(self.run_dir, STATE_PREFIX, step)
         with atomic_write.catch_write_errors(path):
-            kept_checkpoints.link_file(self.last_path, path)
+            checkpoint_retention.link_file(self.last_path, path)
             atomic_write.sync_to_disk(self.run_dir)
-        steps = kept_checkpoints.find_steps(self.run_dir, STATE_PREFIX)
+        steps = checkpoint_retention.find_steps(self.run_dir, STATE_PREFIX)
         outdated = self.retention.select_outdated(steps, step)
-        kept_checkpoints.remove_steps(self.run_dir, STATE_PREFIX, outdated)
+        checkpoint_retention.remove_steps(self.run_dir, STATE_PREFIX, outdated)
 
     def save_ranked_weights(self, weights: dict[str, Any], step: int, ranked_steps: Sequence[int]) -> None:
         """Save weights that are among the best so far, and then remove those that no longer are.
@@ -269,8 +269,8 @@ class CheckpointManager:
         Raises:
             SystemFault: The disk is full or the directory is not writable.
         """
-        save_checkpoint(weights | self.shared_state, kept_checkpoints.get_path(self.run_dir, WEIGHTS_PREFIX, step))
-        outdated = set(kept_checkpoints.find_steps(self.run_dir, WEIGHTS_PREFIX)) - set(
+        save_checkpoint(weights | self.shared_state, checkpoint_retention.get_path(self.run_dir, WEIGHTS_PREFIX, step))
+        outdated = set(checkpoint_retention.find_steps(self.run_dir, WEIGHTS_PREFIX)) - set(
             ranked_steps[: self.retention.best]
         )
-        kept_checkpoints.remove_steps(self.run_dir, WEIGHTS_PREFIX, sorted(outdated))
+        checkpoint_retention.remove_steps(self.run_dir, WEIGHTS_PREFIX, sorted(outdated))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from trainer.core import rng
-from trainer.engine import device, kept_checkpoints
+from trainer.engine import checkpoint_retention, device
 from trainer.engine.background_writer import BackgroundWriter
 from trainer.engine.best_checkpoint import BestCheckpoint
 from trainer.engine.callbacks import Callback
@@ -54,7 +54,7 @@ class CheckpointCallback(Callback):
     It must come after all callbacks that have a state, so that their states are saved as of the same step.
 
     Args:
-        manager: Writes the files, and knows which are kept.
+        manager: Writes the files, and knows which are retained.
         save_every: Seconds between checkpoints; None for none by time.
         save_every_steps: Steps between checkpoints; None for none by steps.
     """
@@ -108,7 +108,7 @@ class CheckpointCallback(Callback):
 
         Args:
             trainer: The trainer.
-            is_periodic: Whether the state is one of those that may be kept.
+            is_periodic: Whether the state may be retained.
         """
         best = trainer.best
         with _name_last_checkpoint(trainer):
@@ -172,7 +172,7 @@ class CheckpointCallback(Callback):
 
     def _save_if_ranked(self, trainer: Trainer) -> None:
         """Start to write the weights of the last validation if they are among the best so far."""
-        ranked_steps = kept_checkpoints.rank_validations(trainer.history, trainer.monitor_metric)
+        ranked_steps = checkpoint_retention.rank_validations(trainer.history, trainer.monitor_metric)
         if trainer.step not in ranked_steps[: self.manager.retention.best]:
             return
         self._finish_write(trainer)

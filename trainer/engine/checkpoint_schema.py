@@ -16,7 +16,7 @@ from trainer.core import rng
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, Number, PositiveInt, find_mismatches, format_value
 from trainer.engine import checkpoint
 from trainer.engine.checkpoint_position import find_position_problems
-from trainer.engine.kept_checkpoints import is_kept_state
+from trainer.engine.checkpoint_retention import is_retained_state
 from trainer.utils import digests
 from trainer.utils.errors import ConfigError
 
@@ -83,7 +83,7 @@ def check_plain_state(state: Mapping[str, Any], file: Path) -> None:
     Raises:
         ConfigError: A key is missing, unknown or invalid.
     """
-    is_last = file.name in (checkpoint.LAST, checkpoint.PREVIOUS) or is_kept_state(file.name)
+    is_last = file.name in (checkpoint.LAST, checkpoint.PREVIOUS) or is_retained_state(file.name)
     schema = (
         {**STATE_SCHEMA, **dict.fromkeys(TRAINED_KEYS, object)}
         if is_last

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from trainer.engine.checkpoint import BEST, LAST, PREVIOUS, CheckpointManager
-from trainer.engine.kept_checkpoints import is_kept
+from trainer.engine.checkpoint_retention import is_retained
 from trainer.utils import atomic_write
 from trainer.utils.errors import SystemFault
 
@@ -70,5 +70,5 @@ def check_disk_space(manager: CheckpointManager, state: dict[str, Any], total_st
 def _count_existing_bytes(run_dir: Path) -> int:
     """Return the bytes of all checkpoints in a run directory; files with several names are counted once."""
     names = {LAST, PREVIOUS, BEST}
-    entries = [entry for entry in os.scandir(run_dir) if entry.name in names or is_kept(entry.name)]
+    entries = [entry for entry in os.scandir(run_dir) if entry.name in names or is_retained(entry.name)]
     return sum({entry.inode(): entry.stat().st_size for entry in entries}.values())

@@ -87,29 +87,28 @@ class DataParallel(Strategy[ShardedBatch]):
     def compute_gradient(self, trainer: Trainer, group: ParamGroup, batches: Sequence[ShardedBatch]) -> Tensor:
         weights = self._compute_weights(trainer.task, batches)
         self._buffers.save()
-
-        rests: dict[int, Tensor] = {}
+        extras: dict[int, Tensor] = {}
 
         def compute_shard(shard: int) -> Tensor:
             group.params.zero_grad()
-            rests[shard] = self._backward_shard(trainer, group, batches, weights[:, shard], shard)
+            extras[shard] = self._backward_shard(trainer, group, batches, weights[:, shard], shard)
             return group.params.grad if len(self.shards) == 1 else group.params.grad.clone()
 
         own_nodes = self._nodes_by_rank[self.process_group.rank]
         own_sums = [sum_tree(node, compute_shard, {}) for node in own_nodes]
-        own_rests = [sum_tree(node, rests.__getitem__, {}) for node in own_nodes]
+        own_extras = [sum_tree(node, extras.__getitem__, {}) for node in own_nodes]
         group.params.grad.copy_(self._sum_processes(own_sums))
-        return self._apply_rest(self._sum_processes(own_rests), batches)
+        return self._apply_extras(self._sum_processes(own_extras), batches)
 
-    def _apply_rest(self, rest: Tensor, batches: Sequence[ShardedBatch]) -> Tensor:
+    def _apply_extras(self, extras: Tensor, batches: Sequence[ShardedBatch]) -> Tensor:
         """Change the buffers by the mean over the shards, and return the loss.
 
         Args:
-            rest: Sum over the shards of the loss and of the changes of buffers (1 + D,).
+            extras: Sum over the shards of the loss and of the changes of buffers (1 + D,).
             batches: Batches of the step.
         """
-        self._buffers.apply(rest[1:] / max(batch.num_parts for batch in batches))
-        return rest[0].clone()
+        self._buffers.apply(extras[1:] / max(batch.num_parts for batch in batches))
+        return extras[0].clone()
 
     def _compute_weights(self, task: Task, batches: Sequence[ShardedBatch]) -> Tensor:
         """Return the share (A, S) of each shard of A batches in the terms of the loss; 0 for other processes."""

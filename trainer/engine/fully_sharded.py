@@ -39,7 +39,7 @@ class FullySharded(DataParallel):
     """
 
     params_class = ShardedParameters
-    has_whole_model = False
+    has_full_model = False
 
     def __init__(self, process_group: ProcessGroup, num_shards: int):
         super().__init__(process_group, num_shards)
@@ -73,13 +73,13 @@ class FullySharded(DataParallel):
         weights = self._compute_weights(trainer.task, own_batches)
         self._buffers.save()
         group.params.zero_grad()
-        rest = group.params.grad.new_zeros(1 + self._buffers.numel)
+        extras = group.params.grad.new_zeros(1 + self._buffers.numel)
         with explain_failure(is_exchange=False), _ignore_views():
             for shard in self.shards:
-                rest += self._backward_shard(trainer, group, own_batches, weights[:, shard], shard)
+                extras += self._backward_shard(trainer, group, own_batches, weights[:, shard], shard)
                 self._backward_shard(trainer, group, other_batches, torch.zeros_like(weights[:, shard]), shard)
-        self.process_group.start_sum(rest).wait()
-        return self._apply_rest(rest, batches)
+        self.process_group.start_sum(extras).wait()
+        return self._apply_extras(extras, batches)
 
     def verify_replicas(self, trainer: Trainer) -> None:
         """Do nothing: no two processes have the same weights."""

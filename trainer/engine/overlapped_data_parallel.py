@@ -48,10 +48,10 @@ class OverlappedDataParallel(DataParallel):
         self._buffers.save()
         group.params.zero_grad()
         reducer, shard = self._reducers[group.name], self.process_group.rank
-        rest = self._backward_shard(trainer, group, batches, weights[:, shard], shard, reducer.start)
+        extras = self._backward_shard(trainer, group, batches, weights[:, shard], shard, reducer.start)
         reducer.finish()
-        self.process_group.start_sum(rest).wait()
-        return self._apply_rest(rest, batches)
+        self.process_group.start_sum(extras).wait()
+        return self._apply_extras(extras, batches)
 
 
 class BucketReducer:

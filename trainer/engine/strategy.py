@@ -53,7 +53,7 @@ class Strategy(ABC, Generic[BatchT]):
     """Class that holds the parameters of a group."""
     optimizer_group: ProcessGroup | None = None
     """Processes that divide the states of the optimizers; None if each process has all of them."""
-    has_whole_model: ClassVar[bool] = True
+    has_full_model: ClassVar[bool] = True
     """Whether one process alone can apply the model during training."""
 
     def __init__(self, process_group: ProcessGroup):

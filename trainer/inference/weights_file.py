@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config.run_config import Config
-from trainer.engine import checkpoint, kept_checkpoints
-from trainer.engine.kept_checkpoints import STATE_PREFIX, WEIGHTS_PREFIX
+from trainer.engine import checkpoint, checkpoint_retention
+from trainer.engine.checkpoint_retention import STATE_PREFIX, WEIGHTS_PREFIX
 from trainer.runs import consistency
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
@@ -27,7 +27,7 @@ def find_weights(config: Config) -> Path:
         return consistency.find_best(path)
     names = [file.stem for file in (path / checkpoint.BEST, path / checkpoint.LAST) if file.is_file()]
     for prefix in (STATE_PREFIX, WEIGHTS_PREFIX):
-        names += [f"{prefix}{step}" for step in kept_checkpoints.find_steps(path, prefix)]
+        names += [f"{prefix}{step}" for step in checkpoint_retention.find_steps(path, prefix)]
     if name not in names:
         hint = did_you_mean(name, names)
         raise ConfigError(f"checkpoint: {path} has no {name}.pt{hint or ''}; it has {', '.join(names) or 'none'}")

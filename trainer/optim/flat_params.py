@@ -168,7 +168,7 @@ class FlatParameters:
         """Return the norm of the gradient of all parameters, a scalar."""
         return torch.linalg.vector_norm(self.grad)
 
-    def get_whole_parameters(self) -> Sequence[nn.Parameter]:
+    def get_full_parameters(self) -> Sequence[nn.Parameter]:
         """Return the parameters for an optimizer that does not update each element by itself."""
         return self.parameters
 

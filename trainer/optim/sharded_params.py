@@ -52,7 +52,7 @@ class ShardedParameters(FlatParameters):
         dist.all_reduce(square, group=self.mesh.get_group())
         return square.sqrt()
 
-    def get_whole_parameters(self) -> NoReturn:
+    def get_full_parameters(self) -> NoReturn:
         raise ValueError("it updates whole parameters, of which a process has only a shard; use adam, adamw or sgd")
 
     def gather_by_name(self, vector: Tensor, indices: range | None = None) -> dict[str, Tensor]:

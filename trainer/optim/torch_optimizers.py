@@ -210,7 +210,7 @@ def parameter_groups(params: FlatParameters, selected: Container[int] | None = N
         params: Parameters of the group.
         selected: Indices of the parameters to include; by default all.
     """
-    parameters = params.get_whole_parameters()
+    parameters = params.get_full_parameters()
     groups_with_options = [
         (
             segment,

@@ -15,8 +15,8 @@ from trainer.core.task import Task
 from trainer.engine import checkpoint, dataset_loading
 from trainer.engine.callbacks import Callback
 from trainer.engine.checkpoint_callback import CheckpointCallback
+from trainer.engine.checkpoint_retention import Retention
 from trainer.engine.dataloader import Loader
-from trainer.engine.kept_checkpoints import Retention
 from trainer.engine.monitor import collect_directions
 from trainer.engine.process_group import ProcessGroup, SingleProcess
 from trainer.engine.signal_callback import make_signal_callback

@@ -73,7 +73,7 @@ class TrainingObjects:
         lines = [f"{processes}{parts}, {format_count(self.threads, 'thread')} each"]
         if self.strategy.optimizer_group is not None:
             lines.append(f"each process holds 1/{size} of the state of the optimizer")
-        if not self.strategy.has_whole_model:
+        if not self.strategy.has_full_model:
             numel = sum(p.numel() for p in self.task.parameters())
             lines.append(f"each process holds a shard of about {numel // size:,} parameters")
         if size > 1 and len(self.loaders["train"].split) == 1:

@@ -31,7 +31,7 @@ from trainer.utils.signals import StopFlag
 def run_worker() -> NoReturn:
     """Run this process, whose number and connection are in environment variables, and end it.
 
-    Errors that all processes raise are told by process 0 alone.
+    Errors that all processes raise are reported by process 0 alone.
     """
     code = _run()
     sys.stdout.flush()

@@ -37,7 +37,7 @@ class SampleSnapshots(Callback):
         self.is_enabled = is_enabled
 
     def on_validation_end(self, trainer: Trainer, row: dict[str, float]) -> None:
-        if not self.is_enabled or not trainer.strategy.has_whole_model:
+        if not self.is_enabled or not trainer.strategy.has_full_model:
             return
         previous_step = trainer.history[-2]["step"] if len(trainer.history) > 1 else -1
         if previous_step < 0 or int(MAX_SNAPSHOTS * row["step"] / trainer.total_steps) > int(

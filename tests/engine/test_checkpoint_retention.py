@@ -16,10 +16,10 @@ from tests.helpers.kill_points import kill_at_call
 from tests.helpers.resumed_runs import ResumedRun, hash_state, make_noisy_trainer
 from tests.helpers.states import load_step, make_state
 from tests.helpers.tiny import Formula, Numbers, StopAt, make_linear_loss, tiny
-from trainer.engine import checkpoint_space, kept_checkpoints
+from trainer.engine import checkpoint_retention, checkpoint_space
 from trainer.engine.checkpoint import BEST, LAST, PREVIOUS, CheckpointManager, load_checkpoint
 from trainer.engine.checkpoint_callback import CheckpointCallback
-from trainer.engine.kept_checkpoints import STATE_PREFIX, WEIGHTS_PREFIX, Retention, find_steps, rank_validations
+from trainer.engine.checkpoint_retention import STATE_PREFIX, WEIGHTS_PREFIX, Retention, find_steps, rank_validations
 from trainer.engine.trainer import Trainer
 from trainer.metrics.registry import BUILTIN_METRICS
 from trainer.utils.errors import SystemFault
@@ -242,6 +242,6 @@ def test_the_space_of_kept_checkpoints_is_checked(
 
 def test_names_of_kept_checkpoints() -> None:
     names = {"step_0.pt": True, "step_12.pt": True, "step_012.pt": False, "step_.pt": False, "step_1.pt.tmp": False}
-    assert {name: kept_checkpoints.is_kept(name) for name in names} == names
-    assert kept_checkpoints.is_kept_state("step_3.pt")
-    assert not kept_checkpoints.is_kept_state("best_3.pt")
+    assert {name: checkpoint_retention.is_retained(name) for name in names} == names
+    assert checkpoint_retention.is_retained_state("step_3.pt")
+    assert not checkpoint_retention.is_retained_state("best_3.pt")

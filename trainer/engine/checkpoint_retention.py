@@ -1,4 +1,4 @@
-"""Checkpoints that are kept besides the last and the best one: which ones, under which names, and their removal."""
+"""Retention of checkpoints other than the last and the best one: which ones, their names, and their removal."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from trainer.utils import atomic_write
 log = logging.getLogger(__name__)
 
 STATE_PREFIX, WEIGHTS_PREFIX = "step_", "best_"
-"""Prefixes of the names of kept states and of kept best weights, before the number of the step."""
+"""Prefixes of the names of retained states and of retained best weights, before the number of the step."""
 _NAME = re.compile(r"(step_|best_)(0|[1-9][0-9]*)\.pt")
 
 
 @dataclass(frozen=True)
 class Retention:
-    """Which checkpoints a run keeps besides ``last.pt``, ``previous.pt`` and ``best.pt``.
+    """Which checkpoints a run retains in addition to ``last.pt``, ``previous.pt`` and ``best.pt``.
 
     Args:
-        last: Number of last periodic states, in ``step_STEP.pt``; 1 for none besides ``last.pt``.
+        last: Number of last periodic states, in ``step_STEP.pt``; 1 for ``last.pt`` alone.
         every: Steps between states that are never removed; None for none.
-        best: Number of best weights by the monitored metric, in ``best_STEP.pt``; 1 for none besides ``best.pt``.
+        best: Number of best weights by the monitored metric, in ``best_STEP.pt``; 1 for ``best.pt`` alone.
     """
 
     last: int = 1
@@ -41,8 +41,8 @@ class Retention:
         """Return whether the state of a step is never removed."""
         return self.every is not None and step % self.every == 0
 
-    def keeps_state(self, step: int) -> bool:
-        """Return whether the periodic state of a step is kept when it is saved."""
+    def retains_state(self, step: int) -> bool:
+        """Return whether the periodic state of a step is retained when it is saved."""
         return self.last > 1 or self.is_permanent(step)
 
     def select_outdated(self, steps: Sequence[int], step: int) -> list[int]:
@@ -51,7 +51,7 @@ class Retention:
         Later states are those of a run that was resumed from an earlier one, which will replace them.
 
         Args:
-            steps: Steps of the kept states.
+            steps: Steps of the retained states.
             step: Step of the new state.
         """
         older = sorted(each for each in steps if each <= step)
@@ -59,7 +59,7 @@ class Retention:
 
 
 def get_path(run_dir: Path, prefix: str, step: int) -> Path:
-    """Return the file of a kept checkpoint.
+    """Return the file of a retained checkpoint.
 
     Args:
         run_dir: The run directory.
@@ -69,19 +69,19 @@ def get_path(run_dir: Path, prefix: str, step: int) -> Path:
     return run_dir / f"{prefix}{step}.pt"
 
 
-def is_kept(name: str) -> bool:
-    """Return whether a file name is that of a kept checkpoint."""
+def is_retained(name: str) -> bool:
+    """Return whether a file name is that of a retained checkpoint."""
     return _NAME.fullmatch(name) is not None
 
 
-def is_kept_state(name: str) -> bool:
-    """Return whether a file name is that of a kept state."""
+def is_retained_state(name: str) -> bool:
+    """Return whether a file name is that of a retained state."""
     match = _NAME.fullmatch(name)
     return match is not None and match.group(1) == STATE_PREFIX
 
 
 def find_steps(run_dir: Path, prefix: str) -> list[int]:
-    """Return the steps of the kept checkpoints of a run, in numeric order.
+    """Return the steps of the retained checkpoints of a run, in numeric order.
 
     Args:
         run_dir: The run directory.
@@ -119,7 +119,7 @@ def link_file(source: Path, target: Path) -> None:
 
 
 def remove_steps(run_dir: Path, prefix: str, steps: Iterable[int]) -> None:
-    """Remove kept checkpoints; one that cannot be removed is reported and stays.
+    """Remove retained checkpoints; one that cannot be removed is reported and stays.
 
     Args:
         run_dir: The run directory.
