@@ -144,7 +144,7 @@ def _find_root(jobs: Sequence[tuple[str, Config]]) -> tuple[Path, str | None]:
 
 
 def _list_devices(jobs: Sequence[Settings]) -> list[str]:
-    """Return the GPUs of this machine if any job may use one; otherwise torch is not asked."""
+    """Return the GPUs of this machine if any job may use one; otherwise torch does not look for any."""
     return gpus.list_cuda_devices() if any(settings.device not in ("cpu", "mps") for settings in jobs) else []
 
 
