@@ -110,7 +110,9 @@ def describe(state: Any) -> Any:
 def test_precision_and_optimizers(change: str) -> None:
     (whole,) = run_processes(1, train((*VIT, change), DataParallel))
     first, _ = run_processes(2, train((*VIT, change), FullySharded))
-    assert compare_losses(first["history"], whole["history"]) < (1e-3 if change == "precision=bf16" else 1e-5)
+    # Processors add bf16 products in different orders: the losses agree to a rounding of that type.
+    limit = torch.finfo(torch.bfloat16).eps / 2 if change == "precision=bf16" else 1e-5
+    assert compare_losses(first["history"], whole["history"]) < limit
 
 
 @pytest.mark.slow

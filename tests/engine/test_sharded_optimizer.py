@@ -20,9 +20,8 @@ OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 FAMILY = FAMILIES["cnn with batch norm"]
 
 
-def train(overrides: tuple[str, ...], group: ProcessGroup, count: int = 6, threads: int = 1) -> Any:
+def train(overrides: tuple[str, ...], group: ProcessGroup, count: int = 6) -> Any:
     """Train, resume from the whole state of process 0, and return the digest of the states and bytes of averages."""
-    torch.set_num_threads(threads)
     states: list[Any] = [None]
     for steps in (count, 2 * count):
         strategy = DataParallel(group, 4, divides_optimizer=group.size > 1)
@@ -51,8 +50,8 @@ def test_divided_state_gives_the_same_bits(optimizer: str) -> None:
 @pytest.mark.slow
 def test_divided_state_of_several_groups_with_options_gives_the_same_bits() -> None:
     words = (*FAMILIES["dcgan with spectral norm"], *COMMON, "optimizer=adamw")
-    ((expected, _),) = run_processes(1, lambda group: train(words, group, 3, 2))
-    found = run_processes(4, lambda group: train(words, group, 3, 2))
+    ((expected, _),) = run_processes(1, lambda group: train(words, group, 3))
+    found = run_processes(4, lambda group: train(words, group, 3))
     assert [value for value, _ in found] == [expected] * 4
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -17,17 +19,31 @@ from trainer.engine.process_group import ProcessGroup, SingleProcess
 from trainer.engine.torch_process_group import TorchProcessGroup
 
 TIMEOUT = 60.0
+DEADLINE = 240.0
 
 
 def run_processes(size: int, function: Callable[[ProcessGroup], Any]) -> list[Any]:
-    """Return what a function returns in each of several connected processes, in the order of their ranks."""
+    """Return what a function returns in each of several connected processes, in the order of their ranks.
+
+    The function must compute with one thread: those of OpenMP do not survive a fork, and a child would wait for them.
+    """
     with tempfile.TemporaryDirectory() as folder:
         children = [_fork_process(Path(folder), rank, size, function) for rank in range(size)]
-        codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
+        deadline = time.monotonic() + DEADLINE
+        codes = [_wait_for(pid, deadline) for pid in children]
         results = [torch.load(path, weights_only=False) for path in sorted(Path(folder).glob("result-*"))]
         failures = [path.read_text() for path in sorted(Path(folder).glob("failure-*"))]
     assert codes == [0] * size, "\n".join(failures)
     return results
+
+
+def _wait_for(pid: int, deadline: float) -> int:
+    """Return the exit code of a child, which is killed at the deadline."""
+    while not (found := os.waitpid(pid, os.WNOHANG))[0]:
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+    return os.waitstatus_to_exitcode(found[1])
 
 
 def _fork_process(folder: Path, rank: int, size: int, function: Callable[[ProcessGroup], Any]) -> int:

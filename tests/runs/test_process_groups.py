@@ -41,10 +41,11 @@ def test_a_run_has_the_same_files_on_any_number_of_processes(tmp_path: Path) -> 
     folders = [tmp_path / name for name in ("one", "two", "torchrun")]
     for folder in folders:
         folder.mkdir()
+    words = [word.replace("threads=1", "threads=2") for word in SHORT]
     done = [
-        commands.train(*SHORT, "shards=2", "devices=1", cwd=folders[0]),
-        commands.train(*SHORT, "devices=2", cwd=folders[1]),
-        torchrun(*SHORT, cwd=folders[2]),
+        commands.train(*words, "shards=2", "devices=1", cwd=folders[0]),
+        commands.train(*words, "devices=2", cwd=folders[1]),
+        torchrun(*words, cwd=folders[2]),
     ]
     assert [each.returncode for each in done] == [0, 0, 0], [each.stderr for each in done]
     expected = outcome(folders[0] / "run")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +39,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
 SUFFIXES = {"array": ".npy", "packed idx": ".gz", "picture": ".png"}
 
 
-@pytest.fixture(autouse=True)
-def _fail_if_blocked() -> Iterator[None]:
-    """Interrupt a reader that blocks."""
-
-    def raise_timeout(*_: object) -> None:
-        raise TimeoutError("a reader blocks")
-
-    previous_handler = signal.signal(signal.SIGALRM, raise_timeout)
-    signal.alarm(20)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, previous_handler)
+pytestmark = pytest.mark.timeout(20)  # a reader that blocks
 
 
 @pytest.mark.parametrize("kind", READERS)
