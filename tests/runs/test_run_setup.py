@@ -19,6 +19,7 @@ from trainer.engine import checkpoint
 from trainer.engine.checkpoint import BEST, LAST
 from trainer.runs import saved_run, train
 from trainer.runs.results import Result
+from trainer.utils.atomic_write import TEMP_FILE_PATTERN
 from trainer.utils.errors import ConfigError, Interrupted
 
 OVERRIDES = ("epochs=6", "val_every=2", "model.dropout=0.2", "draw=false", "save_every=0", "optimizer.lr=0.01")
@@ -38,7 +39,8 @@ def saved_states(tmp_path_factory: pytest.TempPathFactory) -> Path:
         step = state["step"] if path.name == BEST else state["position"]["step"]
         copy = root / f"{path.name}-{step}"
         if not copy.exists():
-            shutil.copytree(path.parent, copy)
+            # The loop goes on while this file is written, and its temporary files come and go.
+            shutil.copytree(path.parent, copy, ignore=shutil.ignore_patterns(TEMP_FILE_PATTERN))
 
     checkpoint.save_checkpoint = save_and_copy
     try:
