@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import signal
 import subprocess
@@ -9,8 +11,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.helpers.command_server import CommandServer
+
 SMALL = ("model=mlp", "data=moons", "data.rows=300", "epochs=2", "model.hidden=[4]", "threads=1")
 """A run of a few hundredths of a second."""
+TIMEOUT = 120.0
 
 
 def argv(*arguments: str) -> list[str]:
@@ -19,18 +24,30 @@ def argv(*arguments: str) -> list[str]:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("TRAIN_", "HYDRA_"))}
+    unrelated = ("TRAIN_", "HYDRA_", "PYTEST_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(unrelated)}
     return kept | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | extra
 
 
+@functools.cache
+def start_server() -> CommandServer:
+    server = CommandServer(environment())
+    atexit.register(server.close)
+    return server
+
+
 def train(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command; in an interpreter of its own if its environment is not that of the other commands."""
+    server = start_server()
+    if env is None and server.env == environment():
+        return server.run(argv(*arguments), cwd, TIMEOUT)
     return subprocess.run(
         argv(*arguments),
         cwd=cwd,
         env=environment(**(env or {})),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=TIMEOUT,
         check=False,
     )
 
