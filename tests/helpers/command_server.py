@@ -64,7 +64,7 @@ class CommandServer:
             tempfile.TemporaryFile("w+", encoding="utf-8") as stdout,
             tempfile.TemporaryFile("w+", encoding="utf-8") as stderr,
         ):
-            request = json.dumps({"argv": list(argv), "cwd": str(cwd)}).encode()
+            request = json.dumps({"argv": list(argv), "cwd": str(cwd.resolve())}).encode()
             fds = [each.fileno() for each in (other_end, stdout, stderr)]
             socket.send_fds(self._control, [b"."], fds)
             other_end.close()
