@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +16,9 @@ from tests.helpers.process_groups import run_processes
 from trainer.engine.activation_checkpointing import checkpoint_activations
 from trainer.engine.data_parallel import DataParallel
 from trainer.engine.fully_sharded import FullySharded
+from trainer.engine.param_group import ParamGroup
 from trainer.engine.process_group import ProcessGroup
+from trainer.engine.shards import ShardedBatch
 from trainer.engine.trainer import Trainer
 from trainer.optim.sharded_params import ShardedParameters
 from trainer.utils.errors import ConfigError
@@ -106,13 +109,32 @@ def describe(state: Any) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", ["precision=bf16", "optimizer=sgd", "optimizer=nadam"])
+@pytest.mark.parametrize("change", ["precision=bf16", "precision=fp16", "optimizer=sgd", "optimizer=nadam"])
 def test_precision_and_optimizers(change: str) -> None:
     (whole,) = run_processes(1, train((*VIT, change), DataParallel))
     first, _ = run_processes(2, train((*VIT, change), FullySharded))
-    # Processors add bf16 products in different orders: the losses agree to a rounding of that type.
-    limit = torch.finfo(torch.bfloat16).eps / 2 if change == "precision=bf16" else 1e-5
-    assert compare_losses(first["history"], whole["history"]) < limit
+    # Processors add products of 16 bits in different orders: the losses agree to a rounding of that type.
+    limit = {"precision=bf16": torch.finfo(torch.bfloat16).eps / 2, "precision=fp16": torch.finfo(torch.float16).eps}
+    assert compare_losses(first["history"], whole["history"]) < limit.get(change, 1e-5)
+
+
+@pytest.mark.slow
+def test_an_overflow_in_one_shard_of_the_gradient_skips_the_update_in_all_processes() -> None:
+    class OneOverflow(FullySharded):
+        def compute_gradient(self, trainer: Trainer, group: ParamGroup, batches: Sequence[ShardedBatch]) -> Tensor:
+            total = super().compute_gradient(trainer, group, batches)
+            if trainer.step == 3 and self.process_group.rank == 1:
+                group.params.grad[0] = torch.inf
+            return total
+
+    results = {kind: run_processes(2, train((*VIT, "precision=fp16"), kind)) for kind in (FullySharded, OneOverflow)}
+    (usual, _), (first, second) = results.values()
+    assert first["scores"] == second["scores"]
+    assert all(map(math.isfinite, first["scores"].values()))
+    for state, scale, steps in ((usual, 1, 0), (first, 0.5, 1)):
+        assert state["state"]["scaler"]["scale"] == usual["state"]["scaler"]["scale"] * scale
+        optimizer = state["state"]["param_groups"]["model"]["optimizer"]
+        assert optimizer["steps"] == usual["state"]["param_groups"]["model"]["optimizer"]["steps"] - steps
 
 
 @pytest.mark.slow

@@ -96,7 +96,6 @@ def test_a_loss_that_is_not_finite_ends_all_processes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("precision=fp16",), "precision: fp16 scales the loss, which strategy=fsdp does not; use bf16 or 32"),
         (("compile=true",), "compile: true cannot be combined with strategy=fsdp"),
         (("channels_last=true",), "channels_last: true cannot be combined with strategy=fsdp"),
         (("strategy=zero",), "strategy: 'zero' given; it must be one of data_parallel, fsdp"),

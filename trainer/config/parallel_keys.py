@@ -59,7 +59,6 @@ def find_parallel_problems(tree: Mapping[str, Any]) -> list[str]:
 
 def _find_fsdp_problems(tree: Mapping[str, Any]) -> list[str]:
     reasons = {
-        "precision: fp16 scales the loss, which strategy=fsdp does not; use bf16 or 32": tree["precision"] == "fp16",
         "compile: true cannot be combined with strategy=fsdp": tree["compile"],
         "channels_last: true cannot be combined with strategy=fsdp": tree["channels_last"],
         "shard_optimizer: true is part of strategy=fsdp; leave it out": tree.get("shard_optimizer"),

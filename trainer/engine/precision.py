@@ -20,11 +20,16 @@ def autocast_context(device: torch.device, precision: int | str) -> AbstractCont
     return torch.autocast(device.type, dtype=torch.bfloat16 if precision == "bf16" else torch.float16)
 
 
-def make_grad_scaler(device: torch.device, precision: int | str) -> torch.amp.GradScaler:
+def make_grad_scaler(device: torch.device, precision: int | str, is_sharded: bool = False) -> torch.amp.GradScaler:
     """Return a gradient scaler, which is enabled for ``fp16`` only.
 
     Args:
         device: Device of the training.
         precision: 32, ``bf16`` or ``fp16``.
+        is_sharded: Whether each process has only a shard of the gradient: an overflow in one of them is one for all.
     """
+    if is_sharded:
+        from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler  # only where it is used
+
+        return ShardedGradScaler(device.type, enabled=precision == "fp16")
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
