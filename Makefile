@@ -42,7 +42,7 @@ train: $(READY) ## train an LSTM on synthetic sequences and show its scores
 test test-fast: export OMP_NUM_THREADS := 1
 test test-fast: export PYTHONDONTWRITEBYTECODE :=
 
-test: $(DEV) ## run all tests, 10 to 14 minutes on 2 cores
+test: $(DEV) ## run all tests, about half an hour on 2 cores
 	$(BIN)/pytest -q -n 2 --dist worksteal
 
 test-fast: $(DEV) ## run the quick tests, about a minute and a half on 2 cores
