@@ -60,6 +60,11 @@ def test_verb_without_parameters_lists_global_keys() -> None:
     assert second.startswith("evaluate devcie: unknown key; did you mean device? allow_changed_data=..., ")
 
 
+def test_resume_with_another_configuration_names_the_command_that_continues_as_a_new_run() -> None:
+    with pytest.raises(ConfigError, match="command line of the run with resume=RUN epochs=9 continues it as a new run"):
+        verb_args.parse_verb_args("resume", ["epochs=9"], {})
+
+
 def test_verb_with_parameters_also_lists_global_keys() -> None:
     with pytest.raises(ConfigError) as excinfo:
         verb_args.parse_verb_args("score", ["inptu=x", "thraeds=2"], {"input": Parameter(str, "")})

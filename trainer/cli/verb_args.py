@@ -116,8 +116,10 @@ def _describe_unknown_key(verb: str, word: str, parameters: Mapping[str, Paramet
     key = word.partition("=")[0]
     names = (*parameters, *sorted(OVERRIDABLE_KEYS | (TRAINING_KEYS.keys() & COMMANDS[verb].keys)))
     if key in Settings.__dataclass_fields__ or key.split(".")[0] in registry.GROUPS:
-        remedy = f"start a new run with {word}; {verb} accepts {', '.join(names)}"
-        return f"{verb} {word}: the configuration of a trained run is fixed; {remedy}"
+        remedy = f"start a new run with {word}"
+        if verb == "resume":
+            remedy = f"the command line of the run with resume=RUN {word} continues it as a new run"
+        return f"{verb} {word}: the configuration of a trained run is fixed; {remedy}; {verb} accepts {', '.join(names)}"
     return f"{verb} {key}: unknown key{did_you_mean(key, names) or ';'} {', '.join(f'{name}=...' for name in names)}"
 
 
