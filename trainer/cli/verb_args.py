@@ -119,7 +119,8 @@ def _describe_unknown_key(verb: str, word: str, parameters: Mapping[str, Paramet
         remedy = f"start a new run with {word}"
         if verb == "resume":
             remedy = f"the command line of the run with resume=RUN {word} continues it as a new run"
-        return f"{verb} {word}: the configuration of a trained run is fixed; {remedy}; {verb} accepts {', '.join(names)}"
+        reason = f"the configuration of a trained run is fixed; {remedy}"
+        return f"{verb} {word}: {reason}; {verb} accepts {', '.join(names)}"
     return f"{verb} {key}: unknown key{did_you_mean(key, names) or ';'} {', '.join(f'{name}=...' for name in names)}"
 
 
