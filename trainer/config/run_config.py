@@ -130,6 +130,11 @@ class Config:
         return None if self.fingerprint is None else str(self.fingerprint["digest"])
 
     @property
+    def exact_data_digest(self) -> str | None:
+        """Digest of every byte of the files; None if there are none, or with ``fingerprint=sampled``."""
+        return None if self.fingerprint is None else self.fingerprint.get("exact_digest")
+
+    @property
     def config_hash(self) -> str:
         """Hash of everything that affects training: the keys and the contents of the user's data files."""
         return self.compute_config_hash(self.data_digest)

@@ -32,6 +32,7 @@ OPTIONAL_RUN_SCHEMA = {
     "versions": dict[str, str],
     "data": dict[str, str],
     "data_digest": str | None,
+    "exact_data_digest": str | None,
     "source_digest": str | None,
     "architecture": dict[str, str],
     "changes": list[str],

@@ -1,8 +1,8 @@
 """Fingerprints of the files of a data set: digests of names and contents, without modification times.
 
-By default only the size and sixteen blocks of a file over 4 MB are read, so that changes of its length or of large
-parts are detected, but not of a few bytes between the blocks. ``fingerprint=exact`` also reads every byte. The sampled
-digest is computed in both cases and identifies the data of a run.
+By default every byte is read. With ``fingerprint=sampled``, only the size and sixteen blocks of a file over 4 MB are,
+so that changes of its length or of large parts are detected, but not of a few bytes between the blocks. The sampled
+digest is computed in both cases; it is part of the identity of a run, so that runs of both modes find each other.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def compute_fingerprint(
 
     Returns:
         Mapping with the ``digest`` of all files, ``exact``, ``version``, ``count``, and ``files``: for each file (or
-        folder, if there are many files) its size and digest, and if ``exact`` the digest of every byte of a large file.
+        folder, if there are many files) its size and digest, and if ``exact`` the digest of every byte of a large file;
+        then there is an ``exact_digest`` of all of them, too.
 
     Raises:
         SystemFault: A file cannot be read.
@@ -62,12 +63,11 @@ def compute_fingerprint(
         except OSError as error:
             unreadable_path = Path(os.fsdecode(error.filename or file)).absolute()
             raise SystemFault(f"data.{key}: cannot read {unreadable_path}: {error.strerror}") from error
-    entries = sorted((name, entry[:2]) for name, entry in files.items())
-    digest = hashlib.sha256(repr(entries).encode("utf-8", "surrogateescape")).hexdigest()
     return {
         "version": VERSION,
         "exact": exact,
-        "digest": digest[:32],
+        "digest": _digest_entries({name: entry[:2] for name, entry in files.items()}),
+        **({"exact_digest": _digest_entries(files)} if exact else {}),
         "count": len(files),
         "files": _digest_by_dir(files) if len(files) > MAX_LISTED_FILES else files,
     }
@@ -218,6 +218,10 @@ def _describe_file(path: Path, exact: bool) -> list[Any]:
             sample_hash.update(file.read(BLOCK_BYTES))
         file.seek(0)
         return [size, sample_hash.hexdigest()[:32], *([_digest_all(file)] if exact else [])]
+
+
+def _digest_entries(files: Mapping[str, list[Any]]) -> str:
+    return hashlib.sha256(repr(sorted(files.items())).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def _digest_all(file: BufferedReader) -> str:

@@ -15,7 +15,7 @@ from trainer.config import introspection
 from trainer.config.run_config import Config
 from trainer.core.dataset import Dataset
 from trainer.core.types import MISSING
-from trainer.engine import dataset_fingerprint, dataset_state, factory
+from trainer.engine import dataset_fingerprint, dataset_state, factory, split_digests
 from trainer.engine.config_errors import explain_errors
 from trainer.utils.errors import ConfigError
 from trainer.utils.paths import describe_missing_path
@@ -82,6 +82,7 @@ def reload_dataset(config: Config, state: Mapping[str, Any] | None) -> Dataset:
     except ConfigError as error:
         raise ConfigError(*error.problems, *[FIXED_OPTIONS_HINT] * bool(change)) from error
     _check_unchanged(current)
+    _check_same_rows(config, state, data)
     _check_same_sizes(config, state["dataset_info"]["sizes"], data.info.sizes)
     return data
 
@@ -107,10 +108,11 @@ def get_dataset_state(config: Config, data: Dataset) -> dict[str, Any]:
         config: Configuration with the fingerprint of the files.
         data: The data set.
     """
-    return dataset_state.make_dataset_state(data) | {
-        "fingerprint": config.fingerprint,
-        "contents": _describe_size(data),
-    }
+    state = dataset_state.make_dataset_state(data)
+    state |= {"fingerprint": config.fingerprint, "contents": _describe_size(data)}
+    # The other data sets of the package are functions of their keys, up to the rounding of another machine.
+    has_unknown_source = config.fingerprint is None and not type(data).__module__.startswith("trainer.")
+    return state | ({"row_digests": split_digests.digest_splits(data)} if has_unknown_source else {})
 
 
 def find_user_paths(kind: type[Dataset], options: Mapping[str, Any]) -> dict[str, Path]:
@@ -191,6 +193,22 @@ def _describe_changed_files(config: Config, state: Mapping[str, Any]) -> str:
         current = dataset_fingerprint.compute_fingerprint(paths, kind.file_suffixes, exact=saved["exact"])
     files = dataset_fingerprint.describe_changes(saved, current, paths)
     return f"the data is not what this run was trained on: files: {'; '.join(files)}" if files else ""
+
+
+def _check_same_rows(config: Config, state: Mapping[str, Any], data: Dataset) -> None:
+    """Raise ConfigError if rows of a data set whose files are unknown have changed, unless that is allowed."""
+    saved = state.get("row_digests")
+    different = [] if saved is None else split_digests.find_differences(saved, split_digests.digest_splits(data))
+    if not different:
+        return
+    change = f"the data is not what this run was trained on: other {' and '.join(different)} rows"
+    if not config.settings.allow_changed_data:
+        raise ConfigError(
+            change,
+            f"{type(data).__name__} names no file (DataPath) that could be compared: its code, a file that it reads or"
+            " a random number without a seed has changed; allow_changed_data=true continues anyway",
+        )
+    log.warning("%s", change)
 
 
 def _suggest_remedy(tree: Mapping[str, Any], state: Mapping[str, Any]) -> str:

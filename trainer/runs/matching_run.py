@@ -19,7 +19,11 @@ def find_matching_run(config: Config, preferred: Path, name: str | None = None) 
         preferred: Only this directory is searched if it exists, else all runs.
         name: Name that the directory must have.
     """
-    return run_dir.find_run(lambda results: _identity(results) == config.config_hash, preferred, name)
+
+    def is_match(results: dict[str, Any]) -> bool:
+        return _identity(results) == config.config_hash and _may_have_same_data(results, config)
+
+    return run_dir.find_run(is_match, preferred, name)
 
 
 def describe_other_data(config: Config, preferred: Path, name: str | None = None) -> str:
@@ -33,8 +37,8 @@ def describe_other_data(config: Config, preferred: Path, name: str | None = None
 
     def is_of_other_data(results: dict[str, Any]) -> bool:
         digest = results.get("data_digest")
-        is_other = isinstance(digest, str) and digest != config.data_digest
-        return is_other and _identity(results) == config.compute_config_hash(digest)
+        is_other = digest != config.data_digest or not _may_have_same_data(results, config)
+        return isinstance(digest, str) and is_other and _identity(results) == config.compute_config_hash(digest)
 
     path = None if config.data_digest is None else run_dir.find_run(is_of_other_data, preferred, name)
     if path is None:
@@ -42,6 +46,12 @@ def describe_other_data(config: Config, preferred: Path, name: str | None = None
     status = run_dir.read_results(path).get("status")
     hint = "" if status == "finished" else f": train resume {path} describes what has changed"
     return f" ({path}, {status}, has this configuration on different data{hint})"
+
+
+def _may_have_same_data(results: dict[str, Any], config: Config) -> bool:
+    """Return whether every byte of the data files is the same, as far as it was recorded."""
+    saved, current = results.get("exact_data_digest"), config.exact_data_digest
+    return saved is None or current is None or saved == current
 
 
 def _identity(results: dict[str, Any]) -> str | None:

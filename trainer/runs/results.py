@@ -59,6 +59,7 @@ class Result:
         reason: Why the run did not finish.
         artifacts: Names of the figures and tables of a finished run; None until all are written.
         data_digest: Digest of the user's data files; None if the data set reads none.
+        exact_data_digest: Digest of every byte of them; None with ``fingerprint=sampled``.
         changes: Changes with which the run continued another one, in order.
         format_version: Version of the identity and of ``results.json``.
     """
@@ -93,6 +94,7 @@ class Result:
     reason: str | None = None
     artifacts: list[str] | None = None
     data_digest: str | None = None
+    exact_data_digest: str | None = None
     changes: list[str] = field(default_factory=list)
     format_version: int = 1
 
@@ -171,7 +173,7 @@ class Result:
 Status = Literal["waiting", "running", "finished", "interrupted", "failed"]
 FIELD_TYPES = get_type_hints(Result) | dict.fromkeys(run_dir.SCORE_GROUPS, dict[str, Number]) | {"status": Status}
 REQUIRED_FIELDS = [f.name for f in fields(Result) if f.default is MISSING and f.default_factory is MISSING]
-OPTIONAL_FIELDS = ("skipped_updates", "changes")
+OPTIONAL_FIELDS = ("skipped_updates", "exact_data_digest", "changes")
 """Fields that are only saved if there is something to save."""
 MAX_PROBLEMS = 5
 
@@ -238,6 +240,7 @@ def create_result(config: Config, path: Path) -> Result:
         git=get_git_commit(),
         working_dir=config.working_dir,
         data_digest=config.data_digest,
+        exact_data_digest=config.exact_data_digest,
         changes=list(config.changes),
         format_version=migrations.FORMAT_VERSION,
     )

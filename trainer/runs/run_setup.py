@@ -98,7 +98,8 @@ def build_components(
 
 def _has_changed(state: Mapping[str, Any], dataset_state: Mapping[str, Any]) -> bool:
     """Return whether the files of the data set have changed since the best weights of a state were saved."""
-    is_changed = bool(state["data"]) and state["data"]["fingerprint"] != dataset_state["fingerprint"]
+    keys = ("fingerprint", "row_digests")
+    is_changed = bool(state["data"]) and any(state["data"].get(key) != dataset_state.get(key) for key in keys)
     return is_changed and state["best"]["step"] is not None
 
 
@@ -121,6 +122,7 @@ def _run_metadata(config: Config, result: Result, task: Task) -> dict[str, Any]:
         "overrides": result.overrides,
         "working_dir": config.working_dir,
         "data_digest": result.data_digest,
+        "exact_data_digest": result.exact_data_digest,
         "source_digest": config.source_digest,
         "versions": result.versions,
         "git": result.git,

@@ -129,7 +129,7 @@ def execute_run(
         warn_of_changed_code(state, result)
         if state is not None and config.settings.allow_changed_data:  # the run continues on the current data
             config = dataset_loading.add_fingerprint(config)
-            result.data_digest = config.data_digest
+            result.data_digest, result.exact_data_digest = config.data_digest, config.exact_data_digest
         with record_outcome(result, config, is_new=state is None), signals.prefer_interrupt(reporter.flag):
             if state is None:
                 changed_run.write_config(config, path)

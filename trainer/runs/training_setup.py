@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,10 @@ import torch
 
 from trainer.config.run_config import Config
 from trainer.core import rng
-from trainer.core.batch import Batch
 from trainer.core.dataset import Dataset
 from trainer.core.metric import Metric
 from trainer.core.task import Task
-from trainer.engine import activation_checkpointing, dataset_loading, device, factory, sanity_check
+from trainer.engine import activation_checkpointing, dataset_loading, device, factory, sanity_check, split_digests
 from trainer.engine.callbacks import Callback
 from trainer.engine.dataloader import Loader
 from trainer.engine.early_stopping import EarlyStopping
@@ -123,7 +121,7 @@ def build_training(
     monitor = select_monitor(task, settings.monitor, reported)
     batch = sanity_check.make_small_batch(loaders["train"])
     if process_group.size > 1:
-        compare_rows(batch, process_group)
+        compare_rows(data, process_group)
     chosen = settings.threads or device.choose_threads(task, batch, process_group.local_size)
     threads = process_group.broadcast_object(state["run_metadata"]["threads"] if state else chosen)
     torch.set_num_threads(threads)
@@ -131,28 +129,24 @@ def build_training(
     return TrainingObjects(config, data, task, loaders, monitor, reported, threads, strategy)
 
 
-def compare_rows(batch: Batch, process_group: ProcessGroup) -> None:
-    """Compare the first rows of all processes, each of which has loaded the data for itself.
+def compare_rows(data: Dataset, process_group: ProcessGroup) -> None:
+    """Compare the rows of all processes, each of which has loaded the data for itself.
 
     Args:
-        batch: The rows.
+        data: The data set of this process.
         process_group: Processes that train together.
 
     Raises:
         ConfigError: They differ.
     """
-    tensors = [*batch.inputs.values(), *([] if batch.target is None else [batch.target])]
-    hasher = hashlib.sha256()
-    for tensor in tensors:
-        if tensor.layout == torch.strided:
-            hasher.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    digests = process_group.all_gather_objects(hasher.digest())
-    different = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
-    if different:
-        raise ConfigError(
-            f"data: process {different[0]} has loaded other rows than process 0; a data set must be the same in each"
-            " process: give its random numbers a seed, and sort what comes from a set"
-        )
+    digests = process_group.all_gather_objects(split_digests.digest_splits(data))
+    for rank, digest in enumerate(digests):
+        different = split_digests.find_differences(digests[0], digest)
+        if different:
+            raise ConfigError(
+                f"data: process {rank} has loaded other {' and '.join(different)} rows than process 0; a data set must"
+                " be the same in each process: give its random numbers a seed, and sort what comes from a set"
+            )
 
 
 def _load_data(config: Config, state: Mapping[str, Any] | None, source: WeightSource | None) -> Dataset:

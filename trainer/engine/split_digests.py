@@ -1,0 +1,79 @@
+"""Digests of the rows of each split, for data whose files are unknown and for data that several processes load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from trainer.core.dataset import Dataset
+from trainer.core.preprocessing import SPLITS
+from trainer.core.split import Split, TensorSplit
+from trainer.utils import digests
+
+NOUNS = dict(zip(SPLITS, ("training", "validation", "test"), strict=True))
+CHUNK_BYTES = 1 << 26
+"""Bytes of rows that are gathered at a time."""
+MAX_BYTES = 1 << 30
+"""Maximum bytes that are gathered from one split: windows of a series may be many times its size."""
+NUM_SAMPLED_ROWS = 8
+"""Rows that are read of a split that is not in memory, the first and the last one among them."""
+
+
+def digest_splits(data: Dataset) -> dict[str, str]:
+    """Return a digest of the rows of each split, as they are before the first epoch.
+
+    All rows count that are in memory, up to ``MAX_BYTES`` that must be gathered; of larger splits and of those that are
+    read row by row, rows at even distances do.
+
+    Args:
+        data: The data set.
+    """
+    return {name: _digest_split(getattr(data, name)) for name in SPLITS}
+
+
+def find_differences(saved: Mapping[str, str], current: Mapping[str, str]) -> list[str]:
+    """Return the nouns of the splits whose digests differ.
+
+    Args:
+        saved: Digests of one data set.
+        current: Digests of another one.
+    """
+    return [noun for name, noun in NOUNS.items() if saved.get(name) != current.get(name)]
+
+
+def _digest_split(split: Split) -> str:
+    values = [len(split), split.get_targets(), *_read_rows(split)]
+    (digest,) = digests.digest_parts({"": values}).values()
+    return digest
+
+
+def _read_rows(split: Split) -> Iterator[Tensor]:
+    """Yield tensors with the rows of a split."""
+    if not len(split):
+        return
+    if isinstance(split, TensorSplit):
+        yield from split.inputs.values()
+    row_bytes = max(1, sum(value.nbytes for value in _gather_row_tensors(split, torch.zeros(1, dtype=torch.long))))
+    is_sampled = split.count_bytes() is None or isinstance(split, TensorSplit)
+    count = NUM_SAMPLED_ROWS if is_sampled else max(NUM_SAMPLED_ROWS, MAX_BYTES // row_bytes)
+    rows = torch.arange(len(split))
+    if len(rows) > count:
+        rows = torch.linspace(0, len(split) - 1, count, dtype=torch.float64).long()
+    for index in rows.split(max(1, CHUNK_BYTES // row_bytes)):
+        yield from _gather_row_tensors(split, index)
+
+
+def _gather_row_tensors(split: Split, index: Tensor) -> list[Tensor]:
+    batch = split.batch(index, 0)
+    values = [value for value in (*batch.inputs.values(), batch.target, batch.output_index) if value is not None]
+    return [part for value in values for part in _list_strided_parts(value)]
+
+
+def _list_strided_parts(value: Tensor) -> list[Tensor]:
+    """Return the indices and values of a sparse tensor."""
+    if value.layout == torch.strided:
+        return [value]
+    coalesced = value.to_sparse_coo().coalesce()
+    return [torch.tensor(value.shape), coalesced.indices(), coalesced.values()]
