@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +15,11 @@ from trainer.config import parallel_keys
 from trainer.config.run_config import Config
 from trainer.engine.process_group import ProcessGroup, ProcessGroupError, SingleProcess
 from trainer.engine.torch_process_group import TorchProcessGroup, is_connection_error
+from trainer.runs import process_store
 from trainer.runs.run_context import resume_command
 from trainer.runs.worker_processes import END_SECONDS, NOTICE_SECONDS, Worker, WorkerWatch, start_worker
 from trainer.utils.errors import ConfigError, SystemFault
+from trainer.utils.signals import StopFlag
 
 INTERFACE_VARIABLE = "GLOO_SOCKET_IFNAME"
 """Environment variable by which gloo chooses its network."""
@@ -30,7 +31,7 @@ DEFAULT_TIMEOUT = 1800.0
 
 @contextmanager
 def open_process_group(
-    config: Config, path: Path, state: Mapping[str, Any] | None, *, is_nested: bool = False
+    config: Config, path: Path, state: Mapping[str, Any] | None, flag: StopFlag, *, is_nested: bool = False
 ) -> Iterator[ProcessGroup]:
     """Connect the processes of a run within the block; this one has number 0.
 
@@ -40,6 +41,7 @@ def open_process_group(
         config: Configuration of the run.
         path: The run directory, which every process can read.
         state: Last state of the run to resume; None for a new run.
+        flag: Flag that records signals; a second one ends this process at once.
         is_nested: Whether the run is part of another one, whose other processes wait for it.
 
     Raises:
@@ -53,7 +55,7 @@ def open_process_group(
     if dist.is_initialized():
         raise ConfigError("devices: this program has joined a process group of torch.distributed; set devices=1")
     timeout = config.settings.process_timeout
-    with _run_workers(size, timeout) as (watch, store):
+    with _run_workers(size, timeout, flag) as (watch, store):
         try:
             if store is not None:
                 watch.wait_for_start(lambda: store.check(list_ready_keys(size)), max(timeout, START_SECONDS))
@@ -75,23 +77,24 @@ def open_process_group(
 
 
 @contextmanager
-def _run_workers(size: int, timeout: float) -> Iterator[tuple[WorkerWatch, dist.Store | None]]:
+def _run_workers(size: int, timeout: float, flag: StopFlag) -> Iterator[tuple[WorkerWatch, dist.Store | None]]:
     """Start the other processes and end them after the block, unless torchrun has started them.
 
     Args:
         size: Number of processes.
         timeout: Seconds to wait for another process.
+        flag: Flag that records signals.
     """
     workers: list[Worker] = []
     if parallel_keys.count_launched_processes() > 1:
-        yield WorkerWatch(workers), None
+        yield WorkerWatch(workers, None), None
         return
-    with tempfile.TemporaryDirectory(prefix="train-") as folder:
-        store_path = Path(folder, "store")
+    with process_store.create_store_dir() as folder, flag.remove_on_exit(folder):
+        store_path = folder / "store"
         try:
             for rank in range(1, size):
                 workers.append(start_worker(rank, size, store_path, timeout))
-            with WorkerWatch(workers) as watch:
+            with WorkerWatch(workers, folder) as watch:
                 yield watch, dist.FileStore(str(store_path), size)
         except BaseException:
             for worker in workers:

@@ -134,7 +134,7 @@ def execute_run(
             if state is None:
                 changed_run.write_config(config, path)
                 _mark_running(result)
-            with open_process_group(config, path, state, is_nested=quiet) as process_group:
+            with open_process_group(config, path, state, reporter.flag, is_nested=quiet) as process_group:
                 components = build_components(config, result, reporter, state, train_nested_run, process_group)
                 _mark_running(result)
                 _train_and_test(components, result, reporter, config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -86,10 +87,12 @@ class WorkerWatch:
 
     Args:
         workers: The workers.
+        store_dir: Temporary directory of their store, which is removed then; None if torchrun has started them.
     """
 
-    def __init__(self, workers: Sequence[Worker]):
+    def __init__(self, workers: Sequence[Worker], store_dir: Path | None):
         self.workers = workers
+        self.store_dir = store_dir
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -136,6 +139,9 @@ class WorkerWatch:
             failed = self.find_failure(0)
             if failed is not None:
                 if not self._is_over.wait(GRACE_SECONDS):
+                    if self.store_dir is not None:
+                        shutil.rmtree(self.store_dir, ignore_errors=True)
+                    # A file that is being written stays unfinished under a temporary name.
                     print(f"error: {failed.describe_failure()}", file=sys.stderr, flush=True)
                     os._exit(SystemFault.exit_code)
                 return

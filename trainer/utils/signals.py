@@ -46,6 +46,7 @@ class StopFlag:
         self._received_at = 0.0
         self._checkpoint = ""
         self._exit_message = b""
+        self._temporary_dirs: list[Path] = []
 
     def print_on_exit(self, checkpoint: Path, command: str) -> None:
         """Print how to resume when the process exits at once, provided that the checkpoint exists by then.
@@ -79,10 +80,25 @@ class StopFlag:
             if self._exit_message and os.path.exists(self._checkpoint):
                 with suppress(OSError):  # the reader is gone
                     os.write(STDERR_FD, self._exit_message)
+            for path in self._temporary_dirs:
+                shutil.rmtree(path, ignore_errors=True)
             os._exit(128 + resolve_signal(number))
         self.signal_number, self._received_at = number, time.monotonic()
         if not self.is_deferred:
             self.raise_if_stopped()
+
+    @contextmanager
+    def remove_on_exit(self, path: Path) -> Iterator[None]:
+        """Remove a temporary directory if a second signal ends the process within the block.
+
+        Args:
+            path: The directory.
+        """
+        self._temporary_dirs.append(path)
+        try:
+            yield
+        finally:
+            self._temporary_dirs.remove(path)
 
     def defer_stop(self) -> None:
         """Only record signals from now on, until ``raise_if_stopped``."""
