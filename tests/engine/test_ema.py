@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from typing import Any
 
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.helpers.device_runs import build_trainer
+from tests.helpers.simulated_cuda import CUDA, simulate_cuda
+from tests.helpers.tiny import CPU
 from trainer.engine.ema import EMA
 from trainer.optim.flat_params import FlatParameters
 
@@ -64,3 +70,33 @@ def test_state_is_copied_by_parameter_name() -> None:
     assert ema.state_dict().keys() == {"weight", "bias"}
     other.load_state_dict(ema.state_dict())
     assert torch.equal(other.average[other.average != 0], torch.full((8,), 2.0))
+
+
+@pytest.mark.parametrize("device", [CPU, CUDA], ids=str)
+@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop", "nadam"])
+def test_an_update_that_the_gradient_scaler_skips_changes_nothing(optimizer: str, device: torch.device) -> None:
+    """The average differs from the parameters, so that it would move."""
+    options = ("model=mlp", "data=synthetic_tabular", "data.rows=200", "model.hidden=[4]", f"optimizer={optimizer}")
+    with simulate_cuda() as simulated:
+        trainer = build_trainer((*options, "batch_size=16", "precision=fp16", "ema=0.5"), device)
+        ((group,), batches) = trainer.param_groups.values(), trainer.train_loader.iter_epoch(0)
+        trainer.update_param_group(group, [next(batches)])
+        assert group.ema is not None
+        group.ema.average.mul_(2)
+
+        def copy_state() -> list[Tensor]:
+            assert group.ema is not None
+            return [value.clone() for value in (group.ema.average, group.params.data, group.optimizer.steps)]
+
+        def update(batch: Any) -> list[bool]:
+            before = copy_state()
+            simulated.waits.clear()
+            trainer.update_param_group(group, [batch])
+            assert device == CPU or not simulated.waits
+            return [torch.equal(a, b) for a, b in zip(before, copy_state(), strict=True)]
+
+        scale = trainer.scaler.get_scale()
+        trainer.scaler.update(2.0**60)
+        assert update(next(batches)) == [True, True, True]
+        trainer.scaler.update(scale)
+        assert update(next(batches)) == [False, False, False]

@@ -29,7 +29,7 @@ class EMA:
         """Move the average toward the parameters.
 
         Args:
-            num_updates: Optimizer updates so far, this one included.
+            num_updates: Optimizer updates so far, this one and skipped ones included.
             found_inf: Scalar on the device, 1 if the update was skipped, which keeps the average; None if it was not.
         """
         weight = 1 - min(self.decay, (1 + num_updates) / (10 + num_updates))

@@ -19,7 +19,8 @@ class ParamGroup:
     """Parameters with their optimizer, schedule and exponential moving average.
 
     ``num_updates`` counts the updates of this group. The schedule depends on it, so that it ends with the last update
-    of the group however steps are distributed among groups.
+    of the group however steps are distributed among groups. It includes skipped updates, which the host does not know
+    of; ``optimizer.steps`` does not.
 
     Args:
         name: Name of the group in the task and in checkpoints.
@@ -61,12 +62,13 @@ class ParamGroup:
         if self.before_change is not None:
             self.before_change()
         self.lr, momentum = self.schedule(self.num_updates)
-        scaler.step(self.optimizer, self.lr, momentum, found_inf)  # type: ignore[arg-type]
+        # The gradient scaler may skip the update, too.
+        is_skipped = scaler.step(self.optimizer, self.lr, momentum, found_inf)  # type: ignore[arg-type]
         scaler.update()
         self.params.write_back()
         self.num_updates += 1
         if self.ema is not None:
-            self.ema.update(self.num_updates, found_inf)
+            self.ema.update(self.num_updates, is_skipped)  # type: ignore[arg-type]
 
     def swap_ema(self) -> None:
         """Exchange the parameters with their EMA."""

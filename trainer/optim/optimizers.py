@@ -57,13 +57,16 @@ class Optimizer(ABC):
         return [{"params": [vector]}]
 
     @abstractmethod
-    def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
+    def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> Tensor | None:
         """Update the parameters from their gradient.
 
         Args:
             lr: Learning rate of the step.
             momentum: Momentum of the step; None for the configured one.
             found_inf: Scalar on the device, 1 to skip the step; None to never skip it.
+
+        Returns:
+            ``found_inf``, also of the gradient scaler: a scalar that is 1 if the step was skipped; None if it was not.
         """
 
     def merge_found_inf(self, found_inf: Tensor | None) -> Tensor | None:
@@ -115,13 +118,14 @@ class _FusedOptimizer(Optimizer):
     def _make_kernel(self, data: Tensor, grad: Tensor, update_slice: UpdateSlice) -> Kernel:
         """Make the kernel of one slice, given views of the vector and of its gradient."""
 
-    def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
+    def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> Tensor | None:
         found_inf = self.merge_found_inf(found_inf)
         self.steps += 1
         for update, lr_scale in self._kernels:
             update(lr * lr_scale, momentum, found_inf)
         if found_inf is not None:
             self.steps -= found_inf
+        return found_inf
 
 
 class _AdamBase(_FusedOptimizer):
@@ -277,7 +281,7 @@ class RMSprop(Optimizer):
         self.momentum = momentum
         self.eps = eps
 
-    def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
+    def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> Tensor | None:
         momentum, found_inf = self.momentum if momentum is None else momentum, self.merge_found_inf(found_inf)
         tensors = [self.steps, self.params.data, *self.averages.values()]
         saved = None if found_inf is None else [value.clone() for value in tensors]
@@ -293,3 +297,4 @@ class RMSprop(Optimizer):
             data.sub_(update, alpha=lr * update_slice.lr_scale)
         # There is no fused kernel with found_inf, so the step is undone.
         restore_if_nonfinite(found_inf, tensors, saved)
+        return found_inf

@@ -54,7 +54,7 @@ class ShardedOptimizer(Optimizer):
         self.lr, self.has_momentum = self._optimizer.lr, self._optimizer.has_momentum
         self.steps, self.averages = self._optimizer.steps, self._optimizer.averages
 
-    def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
+    def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> Tensor | None:
         found_inf = self.merge_found_inf(found_inf)
         if self._part.start < self._part.stop:
             self._optimizer.step(lr, momentum, found_inf)
@@ -62,6 +62,7 @@ class ShardedOptimizer(Optimizer):
             self.steps += 1 if found_inf is None else 1 - found_inf
         parts = self._exchange.all_gather(self._pad(self.params.data[self._part]))
         self.params.data.copy_(parts.view(-1)[: len(self.params.data)])
+        return found_inf
 
     def _pad(self, values: Tensor) -> Tensor:
         """Return a part with the length of all others."""

@@ -96,10 +96,10 @@ class TorchOptimizer(Optimizer):
             for tensor, indices in tensors:
                 self.slots.append(TorchSlot(tensor, indices, are_slices, optimizer))
 
-    def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> None:
+    def step(self, lr: float, momentum: float | None = None, found_inf: Tensor | None = None) -> Tensor | None:
         found_inf = self.merge_found_inf(found_inf)
         if found_inf is not None and not self._has_stepped and not self._has_state() and bool(found_inf):
-            return  # the first step, which creates the state, could not be undone
+            return found_inf  # the first step, which creates the state, could not be undone
         tensors = [] if found_inf is None else [self.steps, self.params.data, *self._iter_state_tensors()]
         saved = None if found_inf is None else [value.clone() for value in tensors]
         self.steps += 1
@@ -110,6 +110,7 @@ class TorchOptimizer(Optimizer):
             optimizer.step()
         self._has_stepped = True
         restore_if_nonfinite(found_inf, tensors, saved)
+        return found_inf
 
     def _has_state(self) -> bool:
         return all(slot.optimizer.state.get(slot.tensor) for slot in self.slots)
