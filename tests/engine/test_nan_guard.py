@@ -15,6 +15,7 @@ from tests.helpers.digest import digest
 from tests.helpers.in_process import run
 from tests.helpers.lab import lab
 from tests.helpers.resumed_runs import ResumedRun, hash_state
+from tests.helpers.simulated_cuda import simulate_cuda
 from tests.helpers.tiny import CPU, MOMENTUM, LeastSquares, StopAt, rows, tiny, weights
 from trainer.core.batch import Batch
 from trainer.core.split import TensorSplit
@@ -199,8 +200,10 @@ def test_both_networks_of_a_gan_are_skipped_separately() -> None:
     assert changed == {*trainer.param_groups} - {names[0]}
 
 
-@pytest.mark.usefixtures("in_tmp")
-def test_a_run_may_be_resumed_to_skip(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def nan_in_epoch_2(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Change to a temporary folder, and make an input of the second epoch NaN."""
+    monkeypatch.chdir(tmp_path)
     make_batch: Callable[..., Batch] = TensorSplit.batch
 
     def batch_with_nan(split: TensorSplit, index: Tensor, epoch: int) -> Batch:
@@ -209,8 +212,34 @@ def test_a_run_may_be_resumed_to_skip(monkeypatch: pytest.MonkeyPatch) -> None:
         return batch
 
     monkeypatch.setattr(TensorSplit, "batch", batch_with_nan)
+
+
+@pytest.mark.usefixtures("nan_in_epoch_2")
+def test_a_run_may_be_resumed_to_skip() -> None:
     with pytest.raises(NonFiniteError):
         run("epochs=3", "save_every=0", "hydra.run.dir=outputs/a")
     result = run("epochs=3", "resume=outputs/a", "on_nonfinite=skip")
     assert (result.status, result.skipped_updates) == ("finished", 1)
     assert run_dir.read_results(Path("outputs/a"))["skipped_updates"] == 1
+
+
+@pytest.mark.usefixtures("nan_in_epoch_2")
+def test_updates_that_a_device_skips_are_counted_without_waiting_and_reported_after_the_epoch(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[int] = []
+    update = Trainer.update_param_group
+    with simulate_cuda() as device:
+
+        def update_and_record(*args: Any) -> None:
+            before = len(device.waits)
+            update(*args)
+            waits.append(len(device.waits) - before)
+
+        monkeypatch.setattr(Trainer, "update_param_group", update_and_record)
+        result = run("epochs=3", "device=cuda", "on_nonfinite=skip", "hydra.run.dir=outputs/a")
+    assert waits[1:] == [0] * (3 * 3 - 1)
+    assert (result.status, result.skipped_updates) == ("finished", 1)
+    assert run_dir.read_results(Path("outputs/a"))["skipped_updates"] == 1
+    text = "1 update skipped in epoch 2, because the loss or a gradient was not finite; 1 in all"
+    assert capsys.readouterr().out.count(text) == Path("outputs/a/train.log").read_text().count(text) == 1

@@ -68,7 +68,7 @@ class RunReporter(Callback):
         self._handler = ConsoleHandler(console, logging.INFO if verbose else logging.WARNING)
         self._next_draw = 0.0
         self._test_rows = 0
-        self._reported_epoch = 0
+        self._reported_epoch = self._num_skipped = 0
         self._has_announced_time = False
 
     def __enter__(self) -> RunReporter:
@@ -143,6 +143,7 @@ class RunReporter(Callback):
 
     def on_fit_start(self, trainer: Trainer) -> None:
         self.meter = ThroughputMeter(trainer, *self._unit)
+        self._num_skipped = self._count_skipped_on_device(trainer)
 
     def on_step_end(self, trainer: Trainer, metrics: StepMetrics) -> None:
         if trainer.epoch > self._reported_epoch:  # an epoch without a validation has ended
@@ -174,6 +175,22 @@ class RunReporter(Callback):
         log.info("%s", "  ".join(f"{name} {format_number(value)}" for name, value in row.items()))
         self.meter.record_step(trainer)
         self._print_epoch(trainer, int(row["epoch"]), row)
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        total = self._count_skipped_on_device(trainer)
+        if total > self._num_skipped:
+            updates = format_count(total - self._num_skipped, "update")
+            text = "%s skipped in epoch %d, because the loss or a gradient was not finite; %d in all"
+            log.warning(text, updates, trainer.epoch, total)
+        self._num_skipped = total
+
+    def _count_skipped_on_device(self, trainer: Trainer) -> int:
+        """Return the number of updates that an accelerator has skipped, for which the host waits.
+
+        On the CPU each is logged when it is skipped.
+        """
+        may_skip = trainer.device.type != "cpu" and trainer.nan_guard.max_skipped > 1
+        return int(trainer.nan_guard.skipped()["total"]) if may_skip else 0
 
     def _print_epoch(self, trainer: Trainer, epoch: int, row: Mapping[str, float] | None) -> None:
         """Print the line of an epoch, with its validation if there was one."""
