@@ -19,7 +19,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Return the arguments of each backend that is made."""
     calls: list[tuple[Any, ...]] = []
     for module, name in ((submitit_backend, "SubmititSlurmBackend"), (ray_backend, "RayBackend")):
-        monkeypatch.setattr(module, name, lambda *arguments: calls.append(arguments[1:]))
+        monkeypatch.setattr(module, name, lambda *arguments, **more: calls.append((*arguments[1:], *more.values())))
     return calls
 
 
@@ -52,9 +52,9 @@ def test_auto_devices_are_those_that_the_launcher_asks_for(made: list[tuple[Any,
     settings = {"devices": "auto", "device": "cuda", "shards": 4}
     make_backend(SubmititSlurmOptions(gpus_per_node=2), **settings)
     make_backend(RayOptions(num_gpus=2), **settings)
-    assert made == [(None, 2), (2, 2.0)]
+    assert made == [(None, 2, True), (2, 2.0)]
 
 
 def test_auto_devices_of_a_job_on_the_cpu_are_one_process(made: list[tuple[Any, ...]]) -> None:
     make_backend(SubmititSlurmOptions(), devices="auto", device="cpu")
-    assert made == [(None, None)]
+    assert made == [(None, 1, False)]

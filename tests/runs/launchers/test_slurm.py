@@ -64,6 +64,20 @@ def test_a_sweep_is_an_array_with_the_options_of_the_command_line(slurm: dict[st
     )
 
 
+def test_a_job_of_several_processes_asks_for_a_core_each_and_auto_is_refused(
+    slurm: dict[str, str], tmp_path: Path
+) -> None:
+    command = (*SLURM, *SMALL, "draw=false")
+    refused = train(*command, "devices=auto", cwd=tmp_path, env=slurm)
+    assert refused.returncode == 2
+    assert "give devices=N, or both shards=N and hydra.launcher.gpus_per_node=N" in refused.stderr
+    assert not (tmp_path / "slurm-state" / "calls").exists()
+    done = train(*command, "devices=2", "device=cpu", cwd=tmp_path, env=slurm)
+    assert done.returncode == 0, done.stderr
+    assert "#SBATCH --cpus-per-task=2" in fake_slurm.read_script(tmp_path).splitlines()
+    assert "2 processes, 1 thread each" in (tmp_path / "outputs/sweep/0-.out").read_text()
+
+
 @pytest.mark.parametrize(
     ("number", "at_start"),
     [(signal.SIGUSR1, False), (signal.SIGUSR1, True), (signal.SIGTERM, False)],

@@ -49,7 +49,7 @@ def make_backend(options: LauncherOptions | None, jobs: Sequence[Settings], capa
             from trainer.runs.launchers.submitit_backend import SubmititSlurmBackend
 
             uses_cuda = any(settings.device.startswith("cuda") for settings in jobs)
-            return SubmititSlurmBackend(options, first.jobs, processes if uses_cuda else None)
+            return SubmititSlurmBackend(options, first.jobs, processes, uses_cuda=uses_cuda)
         case RayOptions():
             from trainer.runs.launchers.ray_backend import RayBackend
 

@@ -119,7 +119,8 @@ class SubmititSlurmBackend:
     Args:
         options: Options of the command line.
         jobs_limit: Maximum number of jobs at a time; None for as many as Slurm starts.
-        gpus: Number of GPUs of a job that trains on CUDA; None if none does.
+        processes: Number of processes of a job, each of which needs a core, and a GPU if it trains on CUDA.
+        uses_cuda: Whether a job trains on CUDA.
 
     Raises:
         SystemFault: This machine cannot submit jobs.
@@ -130,7 +131,7 @@ class SubmititSlurmBackend:
     shares_devices = False
     outlives_command = True
 
-    def __init__(self, options: SubmititSlurmOptions, jobs_limit: int | None, gpus: int | None):
+    def __init__(self, options: SubmititSlurmOptions, jobs_limit: int | None, processes: int, *, uses_cuda: bool):
         missing = [command for command in ("sbatch", "srun") if shutil.which(command) is None]
         if missing:
             raise SystemFault(
@@ -145,7 +146,8 @@ class SubmititSlurmBackend:
             "time": values.pop("timeout_min"),
             "mem": None if memory is None else f"{round(memory * 1024)}MB",
             "array_parallelism": options.array_parallelism or jobs_limit,
-            "gpus_per_node": options.gpus_per_node or gpus,
+            "gpus_per_node": options.gpus_per_node or (processes if uses_cuda else None),
+            "cpus_per_task": options.cpus_per_task or (processes if processes > 1 else None),
             "setup": [f"export {SIGNAL_VARIABLE}={WARNING_SIGNAL}", *(options.setup or [])],
         }
         self._parameters = {key: value for key, value in values.items() if value is not None}
