@@ -26,6 +26,9 @@ class Callback:
     training by setting ``trainer.should_stop``. State that must survive an interruption is returned by ``state_dict``
     and restored by ``load_state_dict``. A resumed run repeats only ``on_evaluation_batch_end``, because an interrupted
     validation starts again.
+
+    Each of several processes has its own object and calls its hooks, except ``on_checkpoint`` and ``state_dict``, which
+    process 0 alone calls; ``trainer.strategy.process_group.is_main`` says which one this is.
     """
 
     name = ""
@@ -57,7 +60,9 @@ class Callback:
         """Run after an epoch and its validation, if any; ``trainer.epoch`` epochs are complete."""
 
     def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
-        """Run after a checkpoint has been saved.
+        """Run after a checkpoint has been saved, in process 0 alone.
+
+        It must neither evaluate nor read the state of the trainer, for which other processes are needed.
 
         Args:
             trainer: The trainer.
@@ -76,11 +81,11 @@ class Callback:
         """Run after the last step and validation; the weights are still the last ones, not the best ones."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state to save in the checkpoint: tensors and plain values only."""
+        """Return the state to save in the checkpoint: tensors and plain values only; in process 0 alone."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the state that ``state_dict`` returned when the checkpoint was saved."""
+        """Restore the state that ``state_dict`` of process 0 returned for the checkpoint, in every process."""
 
 
 HOOKS = (
