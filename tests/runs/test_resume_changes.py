@@ -221,3 +221,27 @@ def test_changed_packages_are_a_warning(caplog: pytest.LogCaptureFixture) -> Non
     resume.warn_of_changed_code(state, result)
     version = state["run_metadata"]["versions"]["torch"]
     assert f"the code has changed since the run was saved: torch {version} -> 9.9" in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("overrides", "schedule"),
+    [
+        (("model=vae", "model.hidden=[4]", "data=moons", "task.beta_warmup=0.7"), "task.beta_warmup=0.7"),
+        (("model=vae", "model.hidden=[4]", "data=moons", "task.beta_warmup=0.4"), ""),
+        (("model=seq2seq", "data=reverse", "task.teacher_forcing=linear"), "task.teacher_forcing=linear"),
+        (("model=seq2seq", "data=reverse", "task.teacher_forcing=0.5"), ""),
+    ],
+    ids=["during warm-up", "after warm-up", "schedule", "constant"],
+)
+def test_a_longer_run_says_which_schedules_of_its_task_go_back(
+    overrides: tuple[str, ...], schedule: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (*overrides, "data.rows=100", "max_steps=3", "scheduler=constant", "threads=1", "draw=false")
+    train.run(compose.compose([*words, f"hydra.run.dir={RUN}"]))
+    longer = [*words, "max_steps=6", "hydra.run.dir=outputs/b"]
+    train.run(compose.compose([*longer, f"resume={RUN}"]))
+    text = f"{schedule} is a schedule over the length of the run, which has changed: it continues at 50% of the new"
+    output = capsys.readouterr().out
+    assert output.count("is a schedule over the length of the run") == bool(schedule)
+    assert not schedule or text in output

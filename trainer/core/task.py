@@ -70,6 +70,9 @@ class Task(nn.Module, ABC):
     row_options: ClassVar[tuple[str, ...]] = ()
     """Options of ``sample`` that refer to test rows, for which the files of the data set are read."""
 
+    progress_options: tuple[str, ...] = ()
+    """Options with a schedule over ``progress``: its fraction of training, or its name for one over all of training."""
+
     required_model_methods: ClassVar[tuple[str, ...]] = ("forward",)
     """Methods that the task calls on its model."""
 

@@ -63,12 +63,12 @@ class ParamGroup:
             self.before_change()
         self.lr, momentum = self.schedule(self.num_updates)
         # The gradient scaler may skip the update, too.
-        is_skipped = scaler.step(self.optimizer, self.lr, momentum, found_inf)  # type: ignore[arg-type]
+        is_skipped: Any = scaler.step(self.optimizer, self.lr, momentum, found_inf)  # type: ignore[arg-type]
         scaler.update()
         self.params.write_back()
         self.num_updates += 1
         if self.ema is not None:
-            self.ema.update(self.num_updates, is_skipped)  # type: ignore[arg-type]
+            self.ema.update(self.num_updates, is_skipped)
 
     def swap_ema(self) -> None:
         """Exchange the parameters with their EMA."""

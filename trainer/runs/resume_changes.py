@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from omegaconf import OmegaConf
@@ -18,6 +18,9 @@ from trainer.optim.torch_schedules import depends_on_length
 from trainer.runs import saved_run
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from trainer.engine.trainer import Trainer
 
 LENGTH_KEYS = ("epochs", "max_steps")
 FIXED_KEYS = {
@@ -131,6 +134,26 @@ def check_changes(changes: Sequence[Change], new_config: Config, saved_config: C
             " from its best weights"
         )
     raise ConfigError(*map(str, [*fixed, *refused]), *hints)
+
+
+def describe_moved_schedules(trainer: Trainer, config: Config) -> list[str]:
+    """Describe the schedules of the task that a new length of the run has moved, if it has just changed.
+
+    Args:
+        trainer: Trainer of the run, with its state.
+        config: Configuration of the run, with its changes.
+    """
+    suffix = f" at step {trainer.step}"
+    if not any(text.partition(":")[0] in LENGTH_KEYS and text.endswith(suffix) for text in config.changes):
+        return []
+    done = trainer.step / max(1, trainer.total_steps)
+    ends = {name: config.tree["task"][name] for name in trainer.task.progress_options}
+    return [
+        f"task.{name}={end} is a schedule over the length of the run, which has changed: it continues at {done:.0%} of"
+        " the new length"
+        for name, end in ends.items()
+        if done < (1.0 if isinstance(end, str) else end)
+    ]
 
 
 def _is_named(change: Change, names: Sequence[str]) -> bool:

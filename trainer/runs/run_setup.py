@@ -21,7 +21,7 @@ from trainer.engine.monitor import collect_directions
 from trainer.engine.process_group import ProcessGroup, SingleProcess
 from trainer.engine.signal_callback import make_signal_callback
 from trainer.engine.trainer import Trainer
-from trainer.runs import consistency, run_callbacks, run_report
+from trainer.runs import consistency, resume_changes, run_callbacks, run_report
 from trainer.runs.results import Result
 from trainer.runs.resume import load_trainer_state
 from trainer.runs.training_setup import build_training
@@ -87,6 +87,7 @@ def build_components(
     trainer = training.make_trainer(callbacks)
     if state is not None:
         load_trainer_state(trainer, state, path)
+        reporter.announce_lines(resume_changes.describe_moved_schedules(trainer, config))
         if _has_changed(state, dataset_state):
             # With allow_changed_data the run continues on the current data, so that the best weights belong to it.
             checkpoints.save_best(consistency.load_best(path))

@@ -97,6 +97,7 @@ class Seq2Seq(ScoredTask):
         super().__init__(model, scores)
         self.vocab_size = vocab_size
         self.teacher_forcing = teacher_forcing
+        self.progress_options = ("teacher_forcing",) if isinstance(teacher_forcing, str) else ()
         self.forcing_end = teacher_forcing_end
         self.teacher_forcing_per = teacher_forcing_per
         self.horizon = horizon

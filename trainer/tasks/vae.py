@@ -65,6 +65,7 @@ class VariationalInference(Generative):
     monitor = "elbo"
     required_model_methods: ClassVar[tuple[str, ...]] = ("encode", "decode")
     row_options = ("start", "end")
+    progress_options = ("beta_warmup",)
 
     def __init__(
         self,
@@ -140,9 +141,7 @@ class VariationalInference(Generative):
 
     def compute_kl_weight(self) -> Tensor | float:
         """Return the weight of the KL term at the current training progress."""
-        if not self.beta_warmup:
-            return self.beta
-        return self.beta * (self.progress / self.beta_warmup).clamp(max=1.0)
+        return self.beta * (self.progress / self.beta_warmup).clamp(max=1.0) if self.beta_warmup else self.beta
 
     def loss(self, batch: Batch, group: str) -> Tensor:
         terms = self.estimate_elbo_terms(batch, 1)

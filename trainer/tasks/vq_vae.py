@@ -47,6 +47,7 @@ class VectorQuantization(Generative):
 
     monitor = "mse"
     required_model_methods: ClassVar[tuple[str, ...]] = ("encode", "quantize", "decode", "code_scores", "generate")
+    progress_options = ("warmup",)
 
     def __init__(
         self,
