@@ -17,7 +17,7 @@ from trainer.engine.activation_checkpointing import checkpoint_activations
 from trainer.engine.data_parallel import DataParallel
 from trainer.engine.fully_sharded import FullySharded
 from trainer.engine.param_group import ParamGroup
-from trainer.engine.process_group import ProcessGroup
+from trainer.engine.process_group import ProcessGroup, SingleProcess
 from trainer.engine.shards import ShardedBatch
 from trainer.engine.trainer import Trainer
 from trainer.optim.sharded_params import ShardedParameters
@@ -99,6 +99,32 @@ def test_losses_are_those_of_one_process(name: str) -> None:
     for sharded in (first, second):
         assert sharded["bytes"] < 0.54 * whole["bytes"]
     assert describe(first["state"]) == describe(whole["state"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "is_shared"), [("vit", True), ("gpt", True), ("transformer_seq2seq", False)])
+def test_processes_share_the_batches_of_an_evaluation(name: str, is_shared: bool) -> None:
+    def evaluate(group: ProcessGroup) -> tuple[dict[str, float], dict[str, float], int, int]:
+        run = build(MODELS[name], FullySharded(group, 2))
+        trainer, loader, counts = run.trainer, run.loaders["train"], [0]
+        trainer.strategy.start(trainer)
+        score = trainer.task.score
+
+        def count_score(batch: Any) -> Any:
+            counts[-1] += 1
+            return score(batch)
+
+        trainer.task.score = count_score  # type: ignore[method-assign]
+        shared = trainer.evaluate_loader(loader)
+        counts.append(0)
+        trainer.strategy.evaluation_group = SingleProcess()
+        return (shared, trainer.evaluate_loader(loader), *counts)
+
+    results = run_processes(2, evaluate)
+    for scores, whole_scores, count, whole_count in results:
+        assert scores == whole_scores == results[0][0]
+        assert count == (1 + whole_count // 2 if is_shared else whole_count)
+        assert whole_count > 3
 
 
 def describe(state: Any) -> Any:

@@ -85,7 +85,7 @@ class Task(nn.Module, ABC):
     """Whether the model returns the logits of the class of each row, so that ``task.classifier`` may name a run."""
 
     scores_outputs: ClassVar[bool] = False
-    """Whether ``score`` depends on a batch only through ``forward_batch`` and the targets."""
+    """Whether ``score`` depends on a batch only through ``forward_batch``, called once, and the targets."""
 
     needs_targets_to_score: bool = False
     """Whether ``score_rows`` needs targets, because the model is conditioned on them."""

@@ -43,13 +43,15 @@ class FullySharded(DataParallel):
 
     def __init__(self, process_group: ProcessGroup, num_shards: int):
         super().__init__(process_group, num_shards)
-        # All processes gather a block together, so that each of them evaluates every batch.
+        # All processes gather a block together: each evaluates every batch, unless they call the model equally often.
         self.evaluation_group = SingleProcess()
         self._requests = StateRequests(process_group)
 
     def shard_model(self, task: Task) -> None:
         mesh = init_device_mesh(task.progress.device.type, (self.process_group.size,))
         self._sharded_model = ShardedModel(task, mesh)
+        if task.scores_outputs:
+            self.evaluation_group = self.process_group
 
     def restore_model(self, task: Task) -> None:
         super().restore_model(task)

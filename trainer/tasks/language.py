@@ -46,6 +46,7 @@ class Language(ScoredTask):
 
     optional_scores = ("nll", "bits", "perplexity", "token_accuracy")
     required_model_methods: ClassVar[tuple[str, ...]] = ("forward", "decode")
+    scores_outputs = True
 
     def __init__(
         self,
