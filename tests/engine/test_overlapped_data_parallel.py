@@ -12,7 +12,8 @@ from tests.helpers.families import COMMON, FAMILIES
 from tests.helpers.lab import lab
 from tests.helpers.process_groups import run_processes
 from trainer.engine import overlapped_data_parallel
-from trainer.engine.data_parallel import DataParallel, compute_checksum
+from trainer.engine.checksum import compute_checksum
+from trainer.engine.data_parallel import DataParallel
 from trainer.engine.overlapped_data_parallel import OverlappedDataParallel
 from trainer.engine.process_group import ProcessGroup, SingleProcess
 

@@ -28,6 +28,7 @@ def exchange(group: ProcessGroup) -> dict[str, Any]:
     received = group.broadcast_state(state if group.is_main else None)
     return {
         "all_gather": group.all_gather(values).tolist(),
+        "all_to_all": group.all_to_all(values[: group.size, None]).tolist(),
         "gather": None if (gathered := group.gather(values)) is None else gathered.tolist(),
         "sum": summed.tolist(),
         "objects": [each["rows"].values.tolist() for each in group.all_gather_objects(score)],
@@ -42,6 +43,7 @@ def test_two_processes_exchange_tensors_objects_and_states() -> None:
     first, second = run_processes(2, exchange)
     assert first["gather"] == first["all_gather"] == second["all_gather"] == [[0, 1, 2], [10, 11, 12]]
     assert second["gather"] is None
+    assert (first["all_to_all"], second["all_to_all"]) == ([[0], [10]], [[1], [11]])
     shared = {
         "sum": [10, 12, 14],
         "objects": [[0], [0, 1]],
@@ -57,6 +59,7 @@ def test_two_processes_exchange_tensors_objects_and_states() -> None:
 def test_a_single_process_exchanges_with_itself() -> None:
     found = exchange(SingleProcess())
     assert found["all_gather"] == found["gather"] == [[0, 1, 2]]
+    assert found["all_to_all"] == [[0]]
     assert (found["sum"], found["maximum"], found["broadcast"]) == ([0, 1, 2], [0, 5], ("run", 0))
 
 

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -61,7 +62,7 @@ class FullySharded(DataParallel):
 
     def iter_epoch(self, loader: Loader, epoch: int, start: int) -> Generator[ShardedBatch, None, None]:
         order = loader.make_batch_order(epoch)[start:]
-        parts_by_batch = [split_rows(index, self.root.last) for index in order]
+        parts_by_batch = [split_rows(index, self.num_shards) for index in order]
         # A part without rows gets those of the first one, because all processes take part in every computation.
         own_rows = [parts[i] if len(parts[i]) else parts[0] for parts in parts_by_batch for i in self.shards]
         with closing(loader.iter_rows(own_rows, epoch)) as loaded:
@@ -71,15 +72,15 @@ class FullySharded(DataParallel):
 
     def compute_gradient(self, trainer: Trainer, group: ParamGroup, batches: Sequence[ShardedBatch]) -> Tensor:
         own_batches = [_select_parts(batch, range(batch.num_parts)) for batch in batches]
-        other_batches = [_select_parts(batch, range(batch.num_parts, self.root.last)) for batch in batches]
-        weights = self._compute_weights(trainer.task, own_batches)
+        other_batches = [_select_parts(batch, range(batch.num_parts, self.num_shards)) for batch in batches]
+        weights = self._start_weights(trainer.task, own_batches)()
         self._buffers.save()
         group.params.zero_grad()
         extras = group.params.grad.new_zeros(1 + self._buffers.numel)
         with explain_failure(is_exchange=False), _ignore_views():
             for shard in self.shards:
-                extras += self._backward_shard(trainer, group, own_batches, weights[:, shard], shard)
-                self._backward_shard(trainer, group, other_batches, torch.zeros_like(weights[:, shard]), shard)
+                extras += self._backward_shard(trainer, group, own_batches, lambda: weights, shard)
+                self._backward_shard(trainer, group, other_batches, partial(torch.zeros_like, weights), shard)
         self.process_group.start_sum(extras).wait()
         return self._apply_extras(extras, batches)
 

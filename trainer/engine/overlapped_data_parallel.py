@@ -44,11 +44,11 @@ class OverlappedDataParallel(DataParallel):
         }
 
     def compute_gradient(self, trainer: Trainer, group: ParamGroup, batches: Sequence[ShardedBatch]) -> Tensor:
-        weights = self._compute_weights(trainer.task, batches)
+        weights = self._start_weights(trainer.task, batches)
         self._buffers.save()
         group.params.zero_grad()
         reducer, shard = self._reducers[group.name], self.process_group.rank
-        extras = self._backward_shard(trainer, group, batches, weights[:, shard], shard, reducer.start)
+        extras = self._backward_shard(trainer, group, batches, weights, shard, reducer.start)
         reducer.finish()
         self.process_group.start_sum(extras).wait()
         return self._apply_extras(extras, batches)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -53,9 +53,17 @@ class ProcessGroup(ABC):
         """Whether this is process 0."""
         return self.rank == 0
 
-    @abstractmethod
     def all_gather(self, values: Tensor) -> Tensor:
         """Return the tensors (...) of all processes, which have one shape, stacked in their order (W, ...)."""
+        return self.start_all_gather(values)()
+
+    @abstractmethod
+    def start_all_gather(self, values: Tensor) -> Callable[[], Tensor]:
+        """Start an ``all_gather`` while this process goes on; return a function that waits for its result."""
+
+    @abstractmethod
+    def all_to_all(self, values: Tensor) -> Tensor:
+        """Send ``values[r]`` (W, ...) to each process r, and return the tensors received, in their order (W, ...)."""
 
     @abstractmethod
     def gather(self, values: Tensor) -> Tensor | None:
@@ -104,8 +112,11 @@ class SingleProcess(ProcessGroup):
 
     rank, size, local_rank, local_size = 0, 1, 0, 1
 
-    def all_gather(self, values: Tensor) -> Tensor:
-        return values[None]
+    def start_all_gather(self, values: Tensor) -> Callable[[], Tensor]:
+        return lambda: values[None]
+
+    def all_to_all(self, values: Tensor) -> Tensor:
+        return values
 
     def gather(self, values: Tensor) -> Tensor:
         return values[None]

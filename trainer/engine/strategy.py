@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from torch import Tensor
@@ -132,40 +132,39 @@ class SingleDevice(Strategy[Batch]):
 
     def compute_gradient(self, trainer: Trainer, group: ParamGroup, batches: Sequence[Batch]) -> Tensor:
         group.params.zero_grad()
-        total: Tensor | None = None
-        for batch, weight in _weight_batches(trainer.task, batches):
-            loss = backward_weighted(trainer, group, batch, weight)
-            total = loss if total is None else total + loss
-        assert total is not None
-        return total
+        if len(batches) == 1:
+            return backward(trainer, group, compute_loss(trainer, group, batches[0]))
+        terms = [trainer.task.num_loss_terms(batch) for batch in batches]
+        total_terms = sum(terms[1:], start=terms[0])
+        # The weighted sum is the mean loss of one large batch, and 0 if the loss has no terms at all.
+        weights = [count / (total_terms + (total_terms == 0)) for count in terms]
+        losses = [
+            backward(trainer, group, compute_loss(trainer, group, batch) * weight)
+            for batch, weight in zip(batches, weights, strict=True)
+        ]
+        return sum(losses[1:], start=losses[0])
 
 
-def _weight_batches(task: Task, batches: Sequence[Batch]) -> Iterator[tuple[Batch, Tensor | float | None]]:
-    """Yield each batch with its weight, so that the weighted sum is the mean loss of one large batch.
-
-    The weight is None for a single batch, and 0 if the loss has no terms at all.
-    """
-    if len(batches) == 1:
-        yield batches[0], None
-        return
-    weights = [task.num_loss_terms(batch) for batch in batches]
-    total = sum(weights[1:], start=weights[0])
-    for batch, weight in zip(batches, weights, strict=True):
-        yield batch, weight / (total + (total == 0))
-
-
-def backward_weighted(trainer: Trainer, group: ParamGroup, batch: Batch, weight: Tensor | float | None) -> Tensor:
-    """Add the gradient of the weighted loss of a batch to ``group.params.grad``, and return that loss, a scalar.
+def compute_loss(trainer: Trainer, group: ParamGroup, batch: Batch) -> Tensor:
+    """Return the mean loss of a batch, a scalar.
 
     Args:
         trainer: The trainer, for loss and precision.
         group: Parameter group to update.
         batch: The batch.
-        weight: Factor of its mean loss; None for 1.
     """
     with precision.autocast_context(trainer.device, trainer.settings.precision):
-        loss = trainer.loss_fn(batch, group.name)
-    if weight is not None:
-        loss = loss * weight
+        loss: Tensor = trainer.loss_fn(batch, group.name)
+    return loss
+
+
+def backward(trainer: Trainer, group: ParamGroup, loss: Tensor) -> Tensor:
+    """Add the gradient of a loss to ``group.params.grad``, and return the loss without its graph.
+
+    Args:
+        trainer: The trainer, for the loss scaling.
+        group: Parameter group to update.
+        loss: The loss, a scalar.
+    """
     trainer.scaler.scale(loss).backward(inputs=group.backward_inputs)
     return loss.detach()

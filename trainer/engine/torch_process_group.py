@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -47,11 +47,23 @@ class TorchProcessGroup(ProcessGroup):
         with explain_failure():
             dist.init_process_group(backend, init_method, limit, world_size=size, rank=rank, store=store)
 
-    def all_gather(self, values: Tensor) -> Tensor:
+    def start_all_gather(self, values: Tensor) -> Callable[[], Tensor]:
         gathered = values.new_empty(self.size, *values.shape)
         with explain_failure():
-            _all_gather_into(gathered.view(-1), values.contiguous().view(-1))
-        return gathered
+            work = _all_gather_into(gathered.view(-1), values.contiguous().view(-1), async_op=True)
+
+        def wait() -> Tensor:
+            with explain_failure():
+                work.wait()
+            return gathered
+
+        return wait
+
+    def all_to_all(self, values: Tensor) -> Tensor:
+        received = torch.empty_like(values, memory_format=torch.contiguous_format)
+        with explain_failure():
+            dist.all_to_all_single(received, values.contiguous())
+        return received
 
     def gather(self, values: Tensor) -> Tensor | None:
         gathered = values.new_empty(self.size, *values.shape) if self.is_main else None
