@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,6 +56,18 @@ def test_a_run_has_the_same_files_on_any_number_of_processes(tmp_path: Path) -> 
     assert len(lines[0]) == len(lines[1]) == len(lines[2])
     names = [sorted(path.name for path in (folder / "run").iterdir()) for folder in folders]
     assert names[0] == names[1] == names[2]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_model_has_the_same_files_on_two_processes(tmp_path: Path) -> None:
+    words = (*commands.SMALL, "data.rows=60", "shards=2", "compile=true", "draw=false", "hydra.run.dir=run")
+    for devices in (1, 2):
+        folder = tmp_path / str(devices)
+        folder.mkdir()
+        done = commands.train(*words, f"devices={devices}", cwd=folder)
+        assert done.returncode == 0, done.stderr
+    assert outcome(tmp_path / "1/run") == outcome(tmp_path / "2/run")
 
 
 @pytest.mark.slow
