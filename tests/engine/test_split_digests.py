@@ -76,6 +76,22 @@ def test_few_rows_are_read_of_a_split_that_is_not_in_memory() -> None:
     assert split_digests.find_differences(before, after) == ["test"]
 
 
+def test_rows_of_different_lengths_are_gathered_in_small_chunks() -> None:
+    """A batch is padded to its longest row, whatever the length of the first one."""
+    lengths = torch.ones(5000, dtype=torch.long)
+    lengths[-1] = 1000
+    sizes: list[int] = []
+
+    class Padded(RowSplit):
+        def batch(self, index: Tensor, epoch: int) -> Batch:
+            sizes.append(len(index) * int(lengths[index].max()))
+            return super().batch(index, epoch)
+
+    split = Padded(lengths[:, None], in_memory=True)
+    split_digests.digest_splits(Splits(split, split, split))  # type: ignore[arg-type]
+    assert max(sizes) <= split_digests.MAX_CHUNK_ROWS * 1000 < len(lengths) * 1000
+
+
 def test_the_type_and_the_order_of_rows_count() -> None:
     rows = torch.arange(10)
     digests = {

@@ -69,8 +69,8 @@ class CommandServer:
             socket.send_fds(self._control, [b"."], fds)
             other_end.close()
             connection.sendall(NUMBER.pack(len(request)) + request)
-            pid = _receive_number(connection)
             connection.settimeout(timeout)
+            pid = _receive_number(connection)
             try:
                 code = _receive_number(connection)
             except TimeoutError:
@@ -136,4 +136,6 @@ def _reap() -> int:
 
 
 def _receive_number(connection: socket.socket) -> int:
-    return int(NUMBER.unpack(connection.recv(NUMBER.size, socket.MSG_WAITALL))[0])
+    message = connection.recv(NUMBER.size, socket.MSG_WAITALL)
+    assert len(message) == NUMBER.size, "the other process has ended, see stderr"
+    return int(NUMBER.unpack(message)[0])

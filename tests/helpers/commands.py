@@ -38,9 +38,8 @@ def start_server() -> CommandServer:
 
 def train(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command; in an interpreter of its own if its environment is not that of the other commands."""
-    server = start_server()
-    if env is None and server.env == environment():
-        return server.run(argv(*arguments), cwd, TIMEOUT)
+    if env is None and start_server().env == environment():
+        return start_server().run(argv(*arguments), cwd, TIMEOUT)
     return subprocess.run(
         argv(*arguments),
         cwd=cwd,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -245,3 +247,11 @@ def test_a_longer_run_says_which_schedules_of_its_task_go_back(
     output = capsys.readouterr().out
     assert output.count("is a schedule over the length of the run") == bool(schedule)
     assert not schedule or text in output
+
+
+def test_an_option_of_a_schedule_may_be_missing_in_the_configuration() -> None:
+    task = SimpleNamespace(progress_options=("warmup", "beta_warmup"))
+    trainer: Any = SimpleNamespace(step=3, total_steps=6, task=task)
+    config: Any = SimpleNamespace(changes=["max_steps: 3 -> 6 at step 3"], tree={"task": {"warmup": 0.8}})
+    (line,) = resume_changes.describe_moved_schedules(trainer, config)
+    assert line.startswith("task.warmup=0.8 is a schedule")

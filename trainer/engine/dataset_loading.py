@@ -50,12 +50,13 @@ def load_dataset(config: Config) -> Dataset:
     return data
 
 
-def reload_dataset(config: Config, state: Mapping[str, Any] | None) -> Dataset:
+def reload_dataset(config: Config, state: Mapping[str, Any] | None, *, compares_files: bool = True) -> Dataset:
     """Load the data set of a saved run from its files, encoded with the saved preprocessing.
 
     Args:
         config: Configuration of the run.
         state: State of the data set in the checkpoint; None for runs of format 1, which have none.
+        compares_files: Compare the files with those of the training; else another process does.
 
     Raises:
         ConfigError: Files are missing, or have changed without ``allow_changed_data``, or they cannot be encoded or no
@@ -66,7 +67,7 @@ def reload_dataset(config: Config, state: Mapping[str, Any] | None) -> Dataset:
         return load_dataset(config)
     kind, tree = factory.find_dataset_class(config.tree), _resolve_paths(config)
     _check_missing_files(kind, tree, config.moved_paths)
-    current = config if state["fingerprint"] is None else add_fingerprint(config)
+    current = add_fingerprint(config) if compares_files and state["fingerprint"] is not None else config
     change = _describe_changed_files(current, state)
     if change and not kind.can_encode_changed_files:
         raise ConfigError(
@@ -82,7 +83,7 @@ def reload_dataset(config: Config, state: Mapping[str, Any] | None) -> Dataset:
     except ConfigError as error:
         raise ConfigError(*error.problems, *[FIXED_OPTIONS_HINT] * bool(change)) from error
     _check_unchanged(current)
-    _check_same_rows(config, state, data)
+    _compare_rows(state, data)
     _check_same_sizes(config, state["dataset_info"]["sizes"], data.info.sizes)
     return data
 
@@ -195,20 +196,17 @@ def _describe_changed_files(config: Config, state: Mapping[str, Any]) -> str:
     return f"the data is not what this run was trained on: files: {'; '.join(files)}" if files else ""
 
 
-def _check_same_rows(config: Config, state: Mapping[str, Any], data: Dataset) -> None:
-    """Raise ConfigError if rows of a data set whose files are unknown have changed, unless that is allowed."""
+def _compare_rows(state: Mapping[str, Any], data: Dataset) -> None:
+    """Warn if rows of a data set whose files are unknown differ: its numbers may be rounded differently here."""
     saved = state.get("row_digests")
     different = [] if saved is None else split_digests.find_differences(saved, split_digests.digest_splits(data))
-    if not different:
-        return
-    change = f"the data is not what this run was trained on: other {' and '.join(different)} rows"
-    if not config.settings.allow_changed_data:
-        raise ConfigError(
-            change,
-            f"{type(data).__name__} names no file (DataPath) that could be compared: its code, a file that it reads or"
-            " a random number without a seed has changed; allow_changed_data=true continues anyway",
+    if different:
+        log.warning(
+            "the %s rows are not those that this run was trained on: the code of %s, a file that it reads (it names no"
+            " DataPath), a random number without a seed, or the rounding of this machine differs",
+            " and ".join(different),
+            type(data).__name__,
         )
-    log.warning("%s", change)
 
 
 def _suggest_remedy(tree: Mapping[str, Any], state: Mapping[str, Any]) -> str:

@@ -46,6 +46,7 @@ class FullySharded(DataParallel):
         super().__init__(process_group, num_shards)
         # All processes gather a block together: each evaluates every batch, unless they call the model equally often.
         self.evaluation_group = SingleProcess()
+        self.gradient_group = process_group
         self._requests = StateRequests(process_group)
 
     def shard_model(self, task: Task) -> None:

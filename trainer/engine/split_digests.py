@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -15,8 +16,10 @@ from trainer.utils import digests
 NOUNS = dict(zip(SPLITS, ("training", "validation", "test"), strict=True))
 CHUNK_BYTES = 1 << 26
 """Bytes of rows that are gathered at a time."""
+MAX_CHUNK_ROWS = 1024
+"""Maximum rows that are gathered at a time: they are padded to the longest of them."""
 MAX_BYTES = 1 << 30
-"""Maximum bytes that are gathered from one split: windows of a series may be many times its size."""
+"""Bytes from which only some rows of a split are read: windows of a series may be many times its size."""
 NUM_SAMPLED_ROWS = 8
 """Rows that are read of a split that is not in memory, the first and the last one among them."""
 
@@ -24,8 +27,8 @@ NUM_SAMPLED_ROWS = 8
 def digest_splits(data: Dataset) -> dict[str, str]:
     """Return a digest of the rows of each split, as they are before the first epoch.
 
-    All rows count that are in memory, up to ``MAX_BYTES`` that must be gathered; of larger splits and of those that are
-    read row by row, rows at even distances do.
+    All rows count of a split in memory of up to ``MAX_BYTES``; of larger ones and of those that are read row by row,
+    rows at even distances do.
 
     Args:
         data: The data set.
@@ -44,24 +47,25 @@ def find_differences(saved: Mapping[str, str], current: Mapping[str, str]) -> li
 
 
 def _digest_split(split: Split) -> str:
-    values = [len(split), split.get_targets(), *_read_rows(split)]
-    (digest,) = digests.digest_parts({"": values}).values()
-    return digest
+    return digests.digest_values(chain([len(split), split.get_targets()], _read_rows(split)))
 
 
 def _read_rows(split: Split) -> Iterator[Tensor]:
     """Yield tensors with the rows of a split."""
     if not len(split):
         return
-    if isinstance(split, TensorSplit):
+    num_bytes = split.count_bytes()
+    first_row_bytes = sum(value.nbytes for value in _gather_row_tensors(split, torch.zeros(1, dtype=torch.long)))
+    # Rows may be of different lengths, and overlap in memory.
+    row_bytes = max(1, first_row_bytes, (num_bytes or 0) // len(split))
+    count = NUM_SAMPLED_ROWS if num_bytes is None else max(NUM_SAMPLED_ROWS, MAX_BYTES // row_bytes)
+    if isinstance(split, TensorSplit) and num_bytes is not None and num_bytes <= MAX_BYTES:
         yield from split.inputs.values()
-    row_bytes = max(1, sum(value.nbytes for value in _gather_row_tensors(split, torch.zeros(1, dtype=torch.long))))
-    is_sampled = split.count_bytes() is None or isinstance(split, TensorSplit)
-    count = NUM_SAMPLED_ROWS if is_sampled else max(NUM_SAMPLED_ROWS, MAX_BYTES // row_bytes)
+        count = NUM_SAMPLED_ROWS
     rows = torch.arange(len(split))
     if len(rows) > count:
         rows = torch.linspace(0, len(split) - 1, count, dtype=torch.float64).long()
-    for index in rows.split(max(1, CHUNK_BYTES // row_bytes)):
+    for index in rows.split(min(MAX_CHUNK_ROWS, max(1, CHUNK_BYTES // row_bytes))):
         yield from _gather_row_tensors(split, index)
 
 

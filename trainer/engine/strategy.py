@@ -53,6 +53,8 @@ class Strategy(ABC, Generic[BatchT]):
     """Class that holds the parameters of a group."""
     optimizer_group: ProcessGroup | None = None
     """Processes that divide the states of the optimizers; None if each process has all of them."""
+    gradient_group: ProcessGroup | None = None
+    """Processes that each have a shard of the gradient; None if each process has all of it."""
     has_full_model: ClassVar[bool] = True
     """Whether one process alone can apply the model during training."""
 

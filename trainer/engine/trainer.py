@@ -73,7 +73,7 @@ class Trainer:
         self.monitor_metric = metric
         self.total_steps = count_total_steps(train, settings)
         self.loss_fn = torch.compile(task.loss) if settings.compile else task.loss
-        self.scaler = precision.make_grad_scaler(self.device, settings.precision, not self.strategy.has_full_model)
+        self.scaler = precision.make_grad_scaler(self.device, settings.precision, self.strategy.gradient_group)
         self.nan_guard = make_nan_guard(self.device, settings.on_nonfinite)
         self.epoch = self.batch = self.step = 0
         self.should_stop = False

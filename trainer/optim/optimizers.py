@@ -75,11 +75,9 @@ class Optimizer(ABC):
         Args:
             found_inf: That of the caller; None if it has found none.
         """
-        # The gradient scaler of sharded gradients adds the values of all processes, in a vector of one element.
-        scaler_found_inf = None if self.found_inf is None else self.found_inf.clamp(max=1.0).reshape(())
-        if found_inf is None or scaler_found_inf is None:
-            return scaler_found_inf if found_inf is None else found_inf
-        return torch.maximum(found_inf, scaler_found_inf)
+        if found_inf is None or self.found_inf is None:
+            return self.found_inf if found_inf is None else found_inf
+        return torch.maximum(found_inf, self.found_inf)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of updates, and the running averages by parameter name."""

@@ -147,7 +147,8 @@ def describe_moved_schedules(trainer: Trainer, config: Config) -> list[str]:
     if not any(text.partition(":")[0] in LENGTH_KEYS and text.endswith(suffix) for text in config.changes):
         return []
     done = trainer.step / max(1, trainer.total_steps)
-    ends = {name: config.tree["task"][name] for name in trainer.task.progress_options}
+    options = config.tree["task"]  # a plugin may leave the default of an option to its class
+    ends = {name: options[name] for name in trainer.task.progress_options if name in options}
     return [
         f"task.{name}={end} is a schedule over the length of the run, which has changed: it continues at {done:.0%} of"
         " the new length"

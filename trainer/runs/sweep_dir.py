@@ -57,7 +57,7 @@ def _find_records(jobs: Sequence[tuple[str, Config]]) -> list[Path]:
 
 def _name_records(jobs: Sequence[tuple[str, Config]]) -> str:
     """Return the name of the records of a sweep; they are hidden, because data may be in a folder above them."""
-    text = json.dumps([(name, config.config_hash) for name, config in jobs])
+    text = json.dumps([(name, config.config_hash, config.exact_data_digest) for name, config in jobs])
     return f".{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
 
 

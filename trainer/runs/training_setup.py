@@ -108,7 +108,7 @@ def build_training(
     source = initial_weights.load_source(config) if state is None else None
     if not process_group.is_main:
         process_group.broadcast_object(None)  # process 0 downloads files and trains nested runs first
-    data = _load_data(config, state, source)
+    data = _load_data(config, state, source, process_group)
     fid_feature_network.attach_feature_extractor(config, data, train)
     if process_group.is_main:
         process_group.broadcast_object(None)
@@ -149,10 +149,13 @@ def compare_rows(data: Dataset, process_group: ProcessGroup) -> None:
             )
 
 
-def _load_data(config: Config, state: Mapping[str, Any] | None, source: WeightSource | None) -> Dataset:
+def _load_data(
+    config: Config, state: Mapping[str, Any] | None, source: WeightSource | None, process_group: ProcessGroup
+) -> Dataset:
     if state is None:
         return initial_weights.load_dataset(config, source)
-    return dataset_loading.reload_dataset(config, state["data"])
+    # One process reads every byte of the files; the rows of all are compared later.
+    return dataset_loading.reload_dataset(config, state["data"], compares_files=process_group.is_main)
 
 
 def _make_task(

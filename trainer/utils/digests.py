@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -25,6 +25,18 @@ def digest_parts(data: Mapping[str, Any]) -> dict[str, str]:
             _update_hash(hasher, value)
             digests[f"{name}.{key}" if key != "" else str(name)] = hasher.hexdigest()
     return digests
+
+
+def digest_values(values: Iterable[Any]) -> str:
+    """Compute a digest of several values, of which one at a time needs to be in memory.
+
+    Args:
+        values: Tensors, mappings, lists and plain values.
+    """
+    hasher = hashlib.blake2b(digest_size=8)
+    for value in values:
+        _update_hash(hasher, value)
+    return hasher.hexdigest()
 
 
 def _update_hash(hasher: Any, value: Any) -> None:
