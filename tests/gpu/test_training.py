@@ -150,11 +150,13 @@ def test_commands_train_evaluate_predict_and_resume(tmp_path: Path, is_real: boo
     assert "nothing to do" in run_command("resume", f"{tmp_path}/run", folder=tmp_path)
 
 
-def test_two_devices_give_the_weights_of_one(tmp_path: Path, is_real: bool) -> None:
+@pytest.mark.parametrize("hidden", ["[16]", "[1200,1200]"], ids=["gathered gradient", "gradient in chunks"])
+def test_two_devices_give_the_weights_of_one(tmp_path: Path, is_real: bool, hidden: str) -> None:
     if is_real and torch.cuda.device_count() < 2:
         pytest.skip("one GPU")
     name = "cuda" if is_real else "cpu"
-    options = (*FAMILIES["mlp"], f"device={name}", "deterministic=true", "shards=2", "epochs=2", "draw=false")
+    options = (*FAMILIES["mlp"], f"model.hidden={hidden}", f"device={name}", "deterministic=true", "shards=2")
+    options = (*options, "epochs=2", "draw=false")
     scores = []
     for devices in (1, 2):
         folder = tmp_path / str(devices)

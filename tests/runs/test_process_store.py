@@ -38,7 +38,7 @@ def hold_store_until_killed(temp_dir: Path) -> tuple[int, Path]:
 
 def test_only_directories_of_killed_processes_are_removed(temp_dir: Path) -> None:
     child, folder = hold_store_until_killed(temp_dir)
-    others = [temp_dir / f"train-{os.getuid()}-store-{name}" for name in ("link", "unlocked", "young")]
+    others = [temp_dir / f"{process_store._make_prefix()}{name}" for name in ("link", "unlocked", "young")]
     target = temp_dir / "target"
     for directory in (target, *others[1:]):
         directory.mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import shutil
 import stat
 import tempfile
@@ -61,4 +62,5 @@ def _is_locked(folder: Path) -> bool:
 
 
 def _make_prefix() -> str:
-    return f"train-{os.getuid()}-store-"
+    # Another machine, whose locks this one does not see, may have the same temporary directory.
+    return f"train-{os.getuid()}-{platform.node()}-store-"
