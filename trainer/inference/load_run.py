@@ -35,10 +35,11 @@ def load_run(config: Config, *, reads_files: bool = True, to_score: bool = False
     from trainer.viz.console import show_warnings
 
     best = load_weights(config)
-    torch.set_num_threads(config.settings.threads or best["run_metadata"]["threads"])
+    torch.set_num_threads(1)  # as in training: more threads add the numbers of a data set in another order
     device.keep_freed_memory()
     with show_warnings():
         data = load_data(config, best, reads_files=reads_files)
+    torch.set_num_threads(config.settings.threads or best["run_metadata"]["threads"])
     if to_score:
         _attach_feature_network(config, best, data)
     with show_warnings():
