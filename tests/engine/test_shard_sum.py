@@ -26,10 +26,10 @@ def test_chunks_have_the_bits_of_one_process(size: int, count: int) -> None:
         sums = []
         for limit in (1 << 30, 0):
             shard_sum.MAX_GATHERED_BYTES = limit
-            sums.append(ShardSum(group, count).compute(compute_parts).tolist())
+            sums.append(ShardSum(group, count).sum_shards(compute_parts).tolist())
         return sums
 
-    expected = ShardSum(SingleProcess(), count).compute(compute_parts)
+    expected = ShardSum(SingleProcess(), count).sum_shards(compute_parts)
     assert expected.shape == (LENGTH,)
     assert run_processes(size, compute) == [[expected.tolist()] * 2] * size
     in_turn = sum(torch.cat(compute_parts(shard)) for shard in range(count))
@@ -58,5 +58,5 @@ def test_long_vectors_are_not_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
     for limit, received in ((4 * vector.nbytes, [4 * vector.nbytes]), (4 * vector.nbytes - 1, [vector.nbytes] * 2)):
         monkeypatch.setattr(shard_sum, "MAX_GATHERED_BYTES", limit)
         group = LoopbackGroup()
-        ShardSum(group, 4).compute(lambda _: (vector,))
+        ShardSum(group, 4).sum_shards(lambda _: (vector,))
         assert group.received == received

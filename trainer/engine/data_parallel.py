@@ -92,7 +92,7 @@ class DataParallel(Strategy[ShardedBatch]):
             extras = self._backward_shard(trainer, group, batches, weights, shard)
             return group.params.grad, extras
 
-        total = self._shard_sum.compute(compute_shard)
+        total = self._shard_sum.sum_shards(compute_shard)
         gradient, extras = total.split([len(group.params.grad), len(total) - len(group.params.grad)])
         group.params.grad.copy_(gradient)
         return self._apply_extras(extras, batches)

@@ -35,7 +35,7 @@ class ShardSum:
         self._nodes_by_rank = [find_largest_nodes(self.root, shards) for shards in shards_by_rank]
         self._max_nodes = max(map(len, self._nodes_by_rank))
 
-    def compute(self, compute_parts: Callable[[int], Sequence[Tensor]]) -> Tensor:
+    def sum_shards(self, compute_parts: Callable[[int], Sequence[Tensor]]) -> Tensor:
         """Return the sum (P,) over all shards.
 
         Args:

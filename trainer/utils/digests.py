@@ -21,9 +21,7 @@ def digest_parts(data: Mapping[str, Any]) -> dict[str, str]:
     digests = {}
     for name, part in data.items():
         for key, value in part.items() if isinstance(part, Mapping) and part else [("", part)]:
-            hasher = hashlib.blake2b(digest_size=8)
-            _update_hash(hasher, value)
-            digests[f"{name}.{key}" if key != "" else str(name)] = hasher.hexdigest()
+            digests[f"{name}.{key}" if key != "" else str(name)] = digest_values([value])
     return digests
 
 
