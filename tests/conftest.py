@@ -1,4 +1,4 @@
-"""Shared fixtures: one thread, a fixed seed and a temporary working folder."""
+"""Shared fixtures: one thread, a fixed seed, no process left running, and a temporary working folder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.helpers import commands
 from trainer.core import rng
 
 
@@ -16,6 +17,13 @@ def _reset_threads_and_seed() -> None:
     """Set one thread and a fixed seed before each test."""
     torch.set_num_threads(1)
     rng.seed_everything(0)
+
+
+@pytest.fixture(autouse=True)
+def _end_processes() -> Iterator[None]:
+    """End the commands that a failed test has left running."""
+    yield
+    commands.end_started()
 
 
 @pytest.fixture

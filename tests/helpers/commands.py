@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from tests.helpers.command_server import CommandServer
 
+_started: list[subprocess.Popen[str]] = []
 SMALL = ("model=mlp", "data=moons", "data.rows=300", "epochs=2", "model.hidden=[4]", "threads=1")
 """A run of a few hundredths of a second."""
 TIMEOUT = 120.0
@@ -52,8 +54,8 @@ def train(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> s
 
 
 def start(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """Start the command in its own process group and leave it running."""
-    return subprocess.Popen(
+    """Start the command in its own process group and leave it running, at most until the end of the test."""
+    process = subprocess.Popen(
         argv(*arguments),
         cwd=cwd,
         env=environment(**(env or {})),
@@ -63,6 +65,21 @@ def start(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> s
         start_new_session=True,
         preexec_fn=_restore_signals,  # noqa: PLW1509  no threads run here
     )
+    _started.append(process)
+    return process
+
+
+def end_started() -> None:
+    """Kill what ``start`` has started and close its pipes, so that a failed test does not disturb the next one."""
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        for pipe in (process.stdout, process.stderr):
+            assert pipe is not None
+            pipe.close()
 
 
 def _restore_signals() -> None:

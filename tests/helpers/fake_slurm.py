@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 COMMANDS = ("sbatch", "srun", "sacct", "scontrol", "scancel")
@@ -134,11 +135,16 @@ def signal_task(task: str, number: signal.Signals, folder: Path | None = None) -
     """Send a signal to all processes of a task but its shell, as Slurm does before a time limit."""
     shell = int(((folder or state_folder()) / f"{task}.pid").read_text())
     for pid in find_children(shell):
-        os.kill(pid, number)
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def find_children(pid: int) -> list[int]:
-    children = [int(text) for path in Path(f"/proc/{pid}/task").glob("*/children") for text in path.read_text().split()]
+    """Return the processes below one; any of them may end meanwhile."""
+    children: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            children += map(int, path.read_text().split())
     return [*children, *(other for child in children for other in find_children(child))]
 
 
