@@ -80,7 +80,7 @@ def test_auto_finds_no_run_after_a_change_that_samples_do_not_detect(monkeypatch
 
     def find_run(*more: str) -> tuple[Path | None, str]:
         config, nowhere = initial_weights.with_input_digests(compose.compose([*words, *more])), Path("nowhere")
-        return matching_run.find_matching_run(config, nowhere), matching_run.describe_other_data(config, nowhere)
+        return matching_run.find_matching_run(config, nowhere), matching_run.describe_similar_run(config, nowhere)
 
     train.run(compose.compose([*words, "hydra.run.dir=outputs/first"]))
     assert find_run()[0] == Path("outputs/first")

@@ -51,6 +51,24 @@ def test_an_interrupted_run_on_other_data_is_reported(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.slow
+def test_an_unfinished_run_with_other_shards_is_reported_and_found_by_them(capsys: pytest.CaptureFixture[str]) -> None:
+    write_rows(60)
+    main.run_command([*OVERRIDES, "shards=2", "hydra.run.dir=outputs/a"])
+    capsys.readouterr()
+    main.run_command([*OVERRIDES, "hydra.run.dir=outputs/b", "max_steps=1"])
+    main.run_command([*OVERRIDES, "hydra.run.dir=outputs/c"])
+    assert capsys.readouterr().out.count("starting one\n") == 2, "it is finished"
+    mark_interrupted(Path("outputs/a"))
+    mark_interrupted(Path("outputs/c"))
+    main.run_command([*OVERRIDES, "shards=3", "hydra.run.dir=outputs/d"])
+    message = "starting one (outputs/c, unfinished, has this configuration with shards=1: add that to continue it)"
+    assert message in capsys.readouterr().out
+    main.run_command([*OVERRIDES, "shards=2", "hydra.run.dir=outputs/e"])
+    assert capsys.readouterr().out.startswith("resume=auto: continuing outputs/a\n")
+    assert not Path("outputs/e").exists()
+
+
+@pytest.mark.slow
 def test_run_of_another_configuration_is_not_reported(capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(60)
     main.run_command(OVERRIDES)

@@ -63,6 +63,22 @@ def test_every_change_is_listed_with_both_values() -> None:
 
 
 @pytest.mark.slow
+def test_a_change_of_shapes_is_explained_before_and_after_it_is_allowed() -> None:
+    interrupt()
+    hint = f"model.hidden: a resumed run needs weights of the same shapes; init_from={RUN} starts a new run"
+    with pytest.raises(ConfigError) as caught:
+        resume_with("model.hidden=[5]")
+    assert caught.value.problems[-1].startswith(hint)
+    with pytest.raises(ConfigError) as caught:
+        run("epochs=4", f"resume={RUN}", "hydra.run.dir=outputs/day/b", "model.hidden=[5]", "resume_allow=[model]")
+    assert caught.value.problems[-1].startswith(hint)
+    assert not Path("outputs/day").exists(), "what the rejected run has created is removed"
+    with pytest.raises(ConfigError) as caught:
+        resume_with("optimizer.lr=0.5")
+    assert not any("shapes" in problem for problem in caught.value.problems)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("override", ["data.rows=200", "optimizer=sgd", "accumulate=2", "bucket=1", "monitor=loss"])
 def test_changes_that_do_not_fit_the_state_are_never_allowed(override: str) -> None:
     interrupt()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +21,7 @@ from trainer.engine import checkpoint
 from trainer.runs import consistency, run_dir
 from trainer.runs.results import create_result
 from trainer.runs.resume import load_saved_state, with_saved_fingerprint
-from trainer.runs.resume_changes import Change
+from trainer.runs.resume_changes import Change, explain_model_change, list_model_keys
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError, SystemFault
 from trainer.viz.console import print_line
@@ -69,9 +68,11 @@ def create_changed_run(
         _write_files(config, claimed.path, state, best)
         first_state = last_path.stat()
         yield config, claimed
-    except (ConfigError, SystemFault):
+    except (ConfigError, SystemFault) as error:
         if first_state is None or os.path.samestat(first_state, last_path.stat()):
-            shutil.rmtree(claimed.path, ignore_errors=True)
+            run_dir.remove_rejected(claimed.path)
+            if isinstance(error, ConfigError) and (keys := list_model_keys(changes)):
+                raise ConfigError(*error.problems, explain_model_change(keys, source)) from error
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ from trainer.config import migrations
 from trainer.config.run_config import Config
 from trainer.runs import run_dir, saved_run
 from trainer.utils.errors import UserError
+
+MAX_SHARDS = 64
+"""Largest number of shards of a run that is recognized as one of the same configuration with other shards."""
 
 
 def find_matching_run(config: Config, preferred: Path, name: str | None = None) -> Path | None:
@@ -26,15 +30,18 @@ def find_matching_run(config: Config, preferred: Path, name: str | None = None) 
     return run_dir.find_run(is_match, preferred, name)
 
 
-def describe_other_data(config: Config, preferred: Path, name: str | None = None) -> str:
-    """Describe a run of this configuration on different data, and how to resume it; empty if there is none.
+def describe_similar_run(config: Config, preferred: Path, name: str | None = None) -> str:
+    """Describe a run that only its data or its number of shards distinguishes, and how to resume it; empty if none is.
 
     Args:
         config: Configuration with the fingerprint of the data.
         preferred: Only this directory is searched if it exists, else all runs.
         name: Name that the directory must have.
     """
+    return _describe_other_data(config, preferred, name) or _describe_other_shards(config, preferred, name)
 
+
+def _describe_other_data(config: Config, preferred: Path, name: str | None) -> str:
     def is_of_other_data(results: dict[str, Any]) -> bool:
         digest = results.get("data_digest")
         is_other = digest != config.data_digest or not _may_have_same_data(results, config)
@@ -46,6 +53,31 @@ def describe_other_data(config: Config, preferred: Path, name: str | None = None
     status = run_dir.read_results(path).get("status")
     hint = "" if status == "finished" else f": train resume {path} describes what has changed"
     return f" ({path}, {status}, has this configuration on different data{hint})"
+
+
+def _describe_other_shards(config: Config, preferred: Path, name: str | None) -> str:
+    """Describe an unfinished run with another number of shards, which by default is that of its processes."""
+    own = config.settings.shards or 1
+    shards_by_identity = {
+        replace(config, tree={**config.tree, "shards": shards}).compute_config_hash(config.data_digest): shards
+        for shards in range(1, MAX_SHARDS + 1)
+        if shards != own
+    }
+
+    shards_by_path: dict[Path, int] = {}
+
+    def is_unfinished(results: dict[str, Any]) -> bool:
+        shards = None if results.get("status") == "finished" else shards_by_identity.get(str(_identity(results)))
+        if shards is None or not _may_have_same_data(results, config):
+            return False
+        shards_by_path[Path(results["run_dir"])] = shards
+        return True
+
+    path = run_dir.find_run(is_unfinished, preferred, name)
+    if path is None:
+        return ""
+    shards = shards_by_path[path]
+    return f" ({path}, unfinished, has this configuration with shards={shards}: add that to continue it)"
 
 
 def _may_have_same_data(results: dict[str, Any], config: Config) -> bool:

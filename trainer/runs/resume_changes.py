@@ -127,6 +127,8 @@ def check_changes(changes: Sequence[Change], new_config: Config, saved_config: C
             f"a resumed run continues as it was configured; resume_allow=[{keys}] continues it with"
             f" {'this change' if len(refused) == 1 else 'these changes'} as a new run"
         )
+    if model_keys := list_model_keys(refused):
+        hints.append(explain_model_change(model_keys, saved_config.run_dir))
     if fixed:
         keys = ", ".join(each.key for each in fixed)
         hints.append(
@@ -134,6 +136,24 @@ def check_changes(changes: Sequence[Change], new_config: Config, saved_config: C
             " from its best weights"
         )
     raise ConfigError(*map(str, [*fixed, *refused]), *hints)
+
+
+def list_model_keys(changes: Sequence[Change]) -> list[str]:
+    """Return the changed options of the model, on which the shapes of its weights may depend."""
+    return [each.key for each in changes if each.key.startswith("model.")]
+
+
+def explain_model_change(keys: Sequence[str], source: Path | str) -> str:
+    """Return what to do with a change of the model.
+
+    Args:
+        keys: The changed options.
+        source: Directory of the run to continue.
+    """
+    return (
+        f"{', '.join(keys)}: a resumed run needs weights of the same shapes; init_from={source} starts a new run from"
+        " those of its best weights that fit"
+    )
 
 
 def describe_moved_schedules(trainer: Trainer, config: Config) -> list[str]:

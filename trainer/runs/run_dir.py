@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -268,11 +269,24 @@ def remove_if_empty(path: Path) -> bool:
         for file in path.iterdir():
             file.unlink()
         path.rmdir()
-        for parent in path.parents:
-            if RUNS_ROOT not in parent.parts or any(parent.iterdir()):
-                break
-            parent.rmdir()
+        _remove_empty_parents(path)
     except OSError as error:
         log.info("%s stays: %s", path, error)
         return False
     return True
+
+
+def remove_rejected(path: Path) -> None:
+    """Remove the directory of a run that was rejected, with its files and the parents created for it."""
+    try:
+        shutil.rmtree(path)
+        _remove_empty_parents(path)
+    except OSError as error:
+        log.info("%s stays: %s", path, error)
+
+
+def _remove_empty_parents(path: Path) -> None:
+    for parent in path.parents:
+        if RUNS_ROOT not in parent.parts or any(parent.iterdir()):
+            break
+        parent.rmdir()

@@ -79,7 +79,7 @@ def run_sweep(
 
     backend = select_launcher.make_backend(launcher_options, settings, capacity)
     try:
-        root, other_data = _find_root(compatible)
+        root, similar_run = _find_root(compatible)
         # With several processes on a machine, further threads would compete for the same cores.
         at_a_time = capacity.count_parallel_jobs(settings) if backend is None or backend.shares_devices else 1
         jobs = [_make_job(item, root / name, at_a_time) for item, name in zip(configs, names, strict=True)]
@@ -87,18 +87,18 @@ def run_sweep(
         place = (
             place or f"{at_a_time} at a time{capacity.describe_devices(settings) or _describe_worker_limit(at_a_time)}"
         )
-        _announce(jobs, f"{place}, in {root}", other_data)
+        _announce(jobs, f"{place}, in {root}", similar_run)
         return _run_jobs(jobs, root, partial(select_launcher.make_launcher, backend=backend, capacity=capacity))
     finally:
         if backend is not None:
             backend.close()
 
 
-def _announce(jobs: Sequence[Job], place: str, other_data: str | None) -> None:
+def _announce(jobs: Sequence[Job], place: str, similar_run: str | None) -> None:
     from trainer.viz.console import print_line
 
-    if other_data is not None:
-        print_line(f"resume=auto: no sweep of these jobs on this data yet; starting one{other_data}")
+    if similar_run is not None:
+        print_line(f"resume=auto: no sweep of these jobs on this data yet; starting one{similar_run}")
     refused = sum(job.config is None for job in jobs)
     refused_text = f" ({refused} incompatible)" if refused else ""
     print_line(f"{format_count(len(jobs) - refused, 'job')}{refused_text}, {place}")
@@ -119,7 +119,7 @@ def _find_root(jobs: Sequence[tuple[str, Config]]) -> tuple[Path, str | None]:
         jobs: Name and configuration of each job that can run.
 
     Returns:
-        The directory, and for the first command with these jobs a description of runs on different data, else None.
+        The directory, and for the first command with these jobs a description of a similar run, else None.
     """
     _, first = jobs[0]
     if first.settings.resume != "auto":
@@ -139,8 +139,8 @@ def _find_root(jobs: Sequence[tuple[str, Config]]) -> tuple[Path, str | None]:
     if root is not None:
         return root, None
     name, item = digested[0]
-    other_data = matching_run.describe_other_data(item, Path(item.sweep_dir, name), name)
-    return sweep_dir.claim_sweep_dir(digested), other_data
+    similar_run = matching_run.describe_similar_run(item, Path(item.sweep_dir, name), name)
+    return sweep_dir.claim_sweep_dir(digested), similar_run
 
 
 def _list_devices(jobs: Sequence[Settings]) -> list[str]:

@@ -73,11 +73,12 @@ def run(config: Config) -> Result:
     config = initial_weights.with_input_digests(config)
     path = matching_run.find_matching_run(config, Path(config.run_dir))
     if path is None:
-        other_data = matching_run.describe_other_data(config, Path(config.run_dir))
-        print_line(f"resume=auto: no run of this configuration on this data yet; starting one{other_data}")
+        similar_run = matching_run.describe_similar_run(config, Path(config.run_dir))
+        print_line(f"resume=auto: no run of this configuration on this data yet; starting one{similar_run}")
         return _start_new_run(config, may_reuse=True)
     if run_dir.read_results(path).get("status") == "finished":
         return complete_run(config, path, lock_wait=LOCK_WAIT_SECONDS)
+    print_line(f"resume=auto: continuing {path}")
     return execute_run(config, path, lock_wait=LOCK_WAIT_SECONDS)
 
 
