@@ -91,3 +91,31 @@ def test_other_changes_are_refused(change: Callable[[Counter], None], message: s
     change(counter)
     with pytest.raises(ConfigError, match=message):
         buffers.compute(torch.zeros(1))
+
+
+def share_mean() -> tuple[nn.Sequential, Counter, Counter]:
+    """Return a module with two counters of one mean."""
+    root = nn.Sequential(first := Counter(), second := Counter())
+    second.mean = first.mean
+    return root, first, second
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_shared_buffer_that_one_module_replaces_is_named(number: int) -> None:
+    root, *counters = share_mean()
+    buffers = BufferChanges(root)
+    counters[number].mean = counters[number].mean + 1
+    message = f"buffer {number}.mean was replaced by a tensor of its own, but not in {1 - number}.mean, which shares it"
+    with pytest.raises(ConfigError, match=message):
+        buffers.compute(torch.zeros(1))
+
+
+def test_a_shared_buffer_that_all_modules_replace_stays_shared() -> None:
+    root, first, second = share_mean()
+    buffers = BufferChanges(root)
+    for step in (1, 2):
+        buffers.save()
+        first.mean = second.mean = first.mean + 1
+        buffers.apply(buffers.compute(torch.zeros(1)))
+        assert first.mean is second.mean
+        assert first.mean.tolist() == [float(step)] * 2

@@ -15,7 +15,8 @@ BufferKey = tuple[nn.Module, str]
 class BufferChanges:
     """Saved buffers of a module, and how they have changed since.
 
-    A forward pass may change them in place, or replace them by tensors of the same shape and type.
+    A forward pass may change them in place, or replace them by tensors of the same shape and type. A buffer that
+    several modules share must stay shared.
 
     Args:
         module: The module; only buffers that are part of its ``state_dict`` and hold numbers count.
@@ -23,7 +24,11 @@ class BufferChanges:
 
     def __init__(self, module: nn.Module):
         self._children = dict(module.named_modules())
-        self._buffers = self._find_buffers()
+        self._places = self._find_buffers()
+        first_places: dict[int, BufferKey] = {}
+        self._first_places = {key: first_places.setdefault(id(buffer), key) for key, buffer in self._places.items()}
+        """First place of each buffer, by each of its places: several modules may share it."""
+        self._buffers = {key: self._places[key] for key in first_places.values()}
         types = dict.fromkeys((buffer.dtype, buffer.device) for buffer in self._buffers.values())
         self._keys_by_type = [
             [key for key, buffer in self._buffers.items() if (buffer.dtype, buffer.device) == each] for each in types
@@ -36,7 +41,8 @@ class BufferChanges:
         """Save the buffers.
 
         Raises:
-            ConfigError: A buffer was registered, removed, or replaced by one of another shape or type.
+            ConfigError: A buffer was registered, removed, or replaced by one of another shape or type, or is no longer
+                shared.
         """
         self._before = self._flatten_buffers()
 
@@ -48,7 +54,8 @@ class BufferChanges:
         """Return the changes since ``save`` as a vector (D,), of the dtype and on the device of a tensor.
 
         Raises:
-            ConfigError: A buffer was registered, removed, or replaced by one of another shape or type.
+            ConfigError: A buffer was registered, removed, or replaced by one of another shape or type, or is no longer
+                shared.
         """
         changes = [
             (after - before).to(like) for before, after in zip(self._before, self._flatten_buffers(), strict=True)
@@ -67,14 +74,14 @@ class BufferChanges:
         self._set_buffers(values)
 
     def _find_buffers(self) -> dict[BufferKey, Tensor]:
-        """Return the current buffers that count; one that several modules share is listed once."""
-        found: dict[int, tuple[BufferKey, Tensor]] = {}
-        for child in self._children.values():
-            if child._buffers:  # faster than named_buffers, which takes longer than a step of a small model
-                for name, buffer in child._buffers.items():
-                    if buffer is not None and name not in child._non_persistent_buffers_set:
-                        found.setdefault(id(buffer), ((child, name), buffer))
-        return {key: buffer for key, buffer in found.values() if buffer.dtype != torch.bool}
+        """Return the current buffers that count, by each of their places."""
+        return {
+            (child, name): buffer
+            for child in self._children.values()
+            if child._buffers  # faster than named_buffers, which takes longer than a step of a small model
+            for name, buffer in child._buffers.items()
+            if buffer is not None and name not in child._non_persistent_buffers_set and buffer.dtype != torch.bool
+        }
 
     def _flatten_buffers(self) -> list[Tensor]:
         """Return the values of the current buffers, those of one type as one vector."""
@@ -84,26 +91,41 @@ class BufferChanges:
 
     def _set_buffers(self, values_by_type: list[Tensor]) -> None:
         # The first tensors are put back: one that replaces them may share its memory with something else.
+        for (child, name), buffer in self._places.items():
+            child._buffers[name] = buffer
         for keys, sizes, values in zip(self._keys_by_type, self._sizes_by_type, values_by_type, strict=True):
             for key, part in zip(keys, values.split(sizes), strict=True):
-                child, name = key
-                buffer = child._buffers[name] = self._buffers[key]
-                buffer.copy_(part.view(buffer.shape))
+                self._buffers[key].copy_(part.view(self._buffers[key].shape))
 
     def _validate(self, buffers: Mapping[BufferKey, Tensor]) -> None:
         """Raise ConfigError if the buffers are not those of the first time, up to their values."""
-        for key in self._buffers.keys() | buffers.keys():
-            first, current = self._buffers.get(key), buffers.get(key)
-            if first is not None and first is current:
-                continue
+        for key in self._places.keys() | buffers.keys():
+            first, current = self._places.get(key), buffers.get(key)
             if first is None or current is None:
                 change = "removed" if current is None else "registered"
-            elif (first.shape, first.dtype, first.device) != (current.shape, current.dtype, current.device):
+            elif first is not current and _get_kind(first) != _get_kind(current):
                 change = f"replaced by a tensor of type {current.dtype} and shape {tuple(current.shape)}"
             else:
                 continue
-            name = next(name for name, child in self._children.items() if child is key[0])
-            raise ConfigError(
-                f"devices: buffer {'.'.join(filter(None, (name, key[1])))} was {change} during training, and cannot be"
-                " averaged over the parts of a batch; register it in __init__ with its final shape, or use devices=1"
-            )
+            raise _make_error(self._format_name(key), change)
+        for key, first_key in self._first_places.items():
+            if buffers[key] is not buffers[first_key]:
+                is_first = buffers[first_key] is not self._buffers[first_key]
+                changed, other = (first_key, key) if is_first else (key, first_key)
+                change = f"replaced by a tensor of its own, but not in {self._format_name(other)}, which shares it,"
+                raise _make_error(self._format_name(changed), change)
+
+    def _format_name(self, key: BufferKey) -> str:
+        name = next(name for name, child in self._children.items() if child is key[0])
+        return ".".join(filter(None, (name, key[1])))
+
+
+def _get_kind(buffer: Tensor) -> tuple[object, ...]:
+    return buffer.shape, buffer.dtype, buffer.device
+
+
+def _make_error(name: str, change: str) -> ConfigError:
+    return ConfigError(
+        f"devices: buffer {name} was {change} during training, and cannot be averaged over the parts of a batch;"
+        " register it in __init__ with its final shape and change it in place, or use devices=1"
+    )
