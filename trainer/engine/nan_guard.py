@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainer.engine.saved_buffers import SavedBuffers
+
 CHECK_INTERVAL = 50
 """Steps between two synchronizations with an accelerator."""
 MAX_SKIPPED_IN_ROW = 10
@@ -100,13 +102,13 @@ class NanGuard(ABC):
         self.reset(tuple(state["sums"]), state["steps"])
         self.load_skipped(state.get("skipped", {"total": 0, "in_row": {}}))
 
-    def copy_buffers(self, task: nn.Module) -> list[tuple[Tensor, Tensor]]:
-        """Return the buffers of a task with copies, if an update may be skipped: the loss changes those of batch norm.
+    def save_buffers(self, task: nn.Module) -> SavedBuffers | None:
+        """Return the buffers of a task if an update may be skipped: the loss changes those of batch norm.
 
         Args:
             task: The task, before the loss of an update is computed.
         """
-        return [] if self.max_skipped == 1 else [(buffer, buffer.clone()) for buffer in task.buffers()]
+        return None if self.max_skipped == 1 else SavedBuffers(task)
 
 
 class CpuNanGuard(NanGuard):

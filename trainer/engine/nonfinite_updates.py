@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from trainer.engine.saved_buffers import SavedBuffers
 from trainer.engine.strategy import RowBatch
 from trainer.utils.errors import NonFiniteError
 
@@ -50,7 +51,7 @@ def restore_skipped(
     trainer: Trainer,
     group: ParamGroup,
     microbatches: Sequence[RowBatch],
-    buffers: Sequence[tuple[Tensor, Tensor]],
+    buffers: SavedBuffers,
     is_skipped: Tensor,
 ) -> None:
     """Restore the buffers of a task if an update is skipped, and log it if the host knows.
@@ -59,11 +60,10 @@ def restore_skipped(
         trainer: The trainer, for the position.
         group: Parameter group of the update.
         microbatches: Batches of the step.
-        buffers: Result of ``NanGuard.copy_buffers``.
+        buffers: Result of ``NanGuard.save_buffers``.
         is_skipped: Result of ``NanGuard.update``.
     """
-    for buffer, saved in buffers:
-        buffer.copy_(torch.where(is_skipped.bool(), saved, buffer))
+    buffers.restore(is_skipped)
     if is_skipped.device.type == "cpu":
         position = f"{_format_position(trainer)} ({group.name})"
         log.warning("loss or gradient not finite at %s: skipped; %s", position, _format_rows(microbatches))

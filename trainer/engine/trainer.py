@@ -164,7 +164,7 @@ class Trainer:
         Raises:
             NonFiniteError: The loss or the gradient is not finite; the weights were not updated.
         """
-        buffers = self.nan_guard.copy_buffers(self.task)
+        buffers = self.nan_guard.save_buffers(self.task)
         total = self.strategy.compute_gradient(self, group, microbatches)
         self.scaler.unscale_(group.optimizer)  # type: ignore[arg-type]
         norm = group.params.compute_grad_norm()
@@ -174,7 +174,7 @@ class Trainer:
             found_inf = self.nan_guard.update(total, finite_norm, group.name)
         except NonFiniteStepError:
             raise make_nonfinite_error(self, group, microbatches, total, norm) from None
-        if buffers and found_inf is not None:
+        if buffers is not None and found_inf is not None:
             restore_skipped(self, group, microbatches, buffers, found_inf)
         self.step_metrics.record_update(group.name, total, norm)
         self.clip_gradient(group, norm)
