@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from trainer.engine.buffer_changes import BufferChanges
 from trainer.engine.callbacks import Callback
 from trainer.engine.checksum import compute_checksum
 from trainer.engine.dataloader import Loader
-from trainer.engine.process_group import ProcessGroup
+from trainer.engine.process_group import ProcessGroup, ProcessGroupError
 from trainer.engine.shard_sum import ShardSum
 from trainer.engine.shards import ShardedBatch, split_rows
 from trainer.engine.state_requests import StateRequestCallback, StateRequests
@@ -84,15 +84,14 @@ class DataParallel(Strategy[ShardedBatch]):
                 yield ShardedBatch(index, {shard: next(loaded) for shard in own}, sum(map(bool, map(len, parts))))
 
     def compute_gradient(self, trainer: Trainer, group: ParamGroup, batches: Sequence[ShardedBatch]) -> Tensor:
-        weights = self._start_weights(trainer.task, batches)
-        self._buffers.save()
+        with self._start_step(trainer.task, batches) as weights:
 
-        def compute_shard(shard: int) -> tuple[Tensor, Tensor]:
-            group.params.zero_grad()
-            extras = self._backward_shard(trainer, group, batches, weights, shard)
-            return group.params.grad, extras
+            def compute_shard(shard: int) -> tuple[Tensor, Tensor]:
+                group.params.zero_grad()
+                extras = self._backward_shard(trainer, group, batches, weights, shard)
+                return group.params.grad, extras
 
-        total = self._shard_sum.sum_shards(compute_shard)
+            total = self._shard_sum.sum_shards(compute_shard)
         gradient, extras = total.split([len(group.params.grad), len(total) - len(group.params.grad)])
         group.params.grad.copy_(gradient)
         return self._apply_extras(extras, batches)
@@ -106,6 +105,22 @@ class DataParallel(Strategy[ShardedBatch]):
         """
         self._buffers.apply(extras[1:] / max(batch.num_parts for batch in batches))
         return extras[0].clone()
+
+    @contextmanager
+    def _start_step(self, task: Task, batches: Sequence[ShardedBatch]) -> Iterator[Callable[[], Tensor]]:
+        """Save the buffers, and start to count the terms of the loss; yield the result of ``_start_weights``.
+
+        If the block raises, the buffers are restored and the exchange is completed, because the caller may go on.
+        """
+        weights = self._start_weights(task, batches)
+        self._buffers.save()
+        try:
+            yield weights
+        except Exception:
+            self._buffers.restore()
+            with suppress(ProcessGroupError):  # the first error is reported
+                weights()
+            raise
 
     def _start_weights(self, task: Task, batches: Sequence[ShardedBatch]) -> Callable[[], Tensor]:
         """Start to count the terms of the loss of A batches, which the first forward pass does not wait for.

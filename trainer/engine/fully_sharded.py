@@ -74,11 +74,14 @@ class FullySharded(DataParallel):
     def compute_gradient(self, trainer: Trainer, group: ParamGroup, batches: Sequence[ShardedBatch]) -> Tensor:
         own_batches = [_select_parts(batch, range(batch.num_parts)) for batch in batches]
         other_batches = [_select_parts(batch, range(batch.num_parts, self.num_shards)) for batch in batches]
-        weights = self._start_weights(trainer.task, own_batches)()
-        self._buffers.save()
-        group.params.zero_grad()
-        extras = group.params.grad.new_zeros(1 + self._buffers.numel)
-        with explain_failure(is_exchange=False), _ignore_views():
+        with (
+            self._start_step(trainer.task, own_batches) as compute_weights,
+            explain_failure(is_exchange=False),
+            _ignore_views(),
+        ):
+            weights = compute_weights()
+            group.params.zero_grad()
+            extras = group.params.grad.new_zeros(1 + self._buffers.numel)
             for shard in self.shards:
                 extras += self._backward_shard(trainer, group, own_batches, lambda: weights, shard)
                 self._backward_shard(trainer, group, other_batches, partial(torch.zeros_like, weights), shard)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from trainer.engine.data_parallel import DataParallel
-from trainer.engine.process_group import Pending, ProcessGroup
+from trainer.engine.process_group import Pending, ProcessGroup, ProcessGroupError
 from trainer.engine.shards import ShardedBatch
 from trainer.optim.flat_params import FlatParameters
 
@@ -44,13 +45,17 @@ class OverlappedDataParallel(DataParallel):
         }
 
     def compute_gradient(self, trainer: Trainer, group: ParamGroup, batches: Sequence[ShardedBatch]) -> Tensor:
-        weights = self._start_weights(trainer.task, batches)
-        self._buffers.save()
-        group.params.zero_grad()
         reducer, shard = self._reducers[group.name], self.process_group.rank
-        extras = self._backward_shard(trainer, group, batches, weights, shard, reducer.start)
-        reducer.finish()
-        self.process_group.start_sum(extras).wait()
+        with self._start_step(trainer.task, batches) as weights:
+            group.params.zero_grad()
+            try:
+                extras = self._backward_shard(trainer, group, batches, weights, shard, reducer.start)
+            except Exception:
+                with suppress(ProcessGroupError):  # the first error is reported
+                    reducer.finish()
+                raise
+            reducer.finish()
+            self.process_group.start_sum(extras).wait()
         return self._apply_extras(extras, batches)
 
 
