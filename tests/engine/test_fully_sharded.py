@@ -243,3 +243,33 @@ def test_what_cannot_be_sharded_is_refused(overrides: tuple[str, ...], message: 
         return str(caught.value)
 
     assert all(found.startswith(message) for found in run_processes(2, find_message))
+
+
+def count_whole(value: Any, names: Sequence[str], name: str = "") -> int:
+    """Return the number of tensors with values and the name of a parameter in a nested state."""
+    if isinstance(value, Tensor):
+        return name in names and not value.is_meta
+    return sum(count_whole(item, names, key) for key, item in value.items()) if isinstance(value, dict) else 0
+
+
+@pytest.mark.slow
+def test_only_process_0_has_the_whole_tensors_of_a_state() -> None:
+    """The others have neither those of a state that is saved, nor the best weights, also of a resumed run."""
+
+    def collect(group: ProcessGroup) -> list[tuple[Any, float]]:
+        trainer = build(MODELS["resnet"], FullySharded(group, 2)).trainer
+        names = [name for name, _ in trainer.task.named_parameters()]
+        trainer.best.replace_weights({trainer.monitor: 0.0}, 1, 1, trainer.task.state_dict())
+        best = trainer.best.weights or {}
+        trainer.best.weights = {name: torch.zeros_like(value, device="cpu") for name, value in best.items()}
+        trainer.strategy.start(trainer)
+        trainer.strategy._requests.close()
+        loaded = trainer.best.weights
+        return [
+            (describe(state), count_whole(state, names) / len(names)) for state in (best, loaded, trainer.state_dict())
+        ]
+
+    first, second = run_processes(2, collect)
+    assert [state for state, _ in first] == [state for state, _ in second]
+    assert [count for _, count in first] == [1, 1, 4]  # weights, their average, and two of Adam
+    assert [count for _, count in second] == [0, 0, 0]

@@ -24,6 +24,7 @@ from trainer.optim.sharded_params import ShardedParameters
 
 if TYPE_CHECKING:
     from trainer.core.task import Task
+    from trainer.engine.best_checkpoint import BestCheckpoint
     from trainer.engine.param_group import ParamGroup
     from trainer.engine.trainer import Trainer
 
@@ -60,6 +61,21 @@ class FullySharded(DataParallel):
         with explain_failure(is_exchange=False):
             self._sharded_model.restore()
         self.evaluation_group = self.process_group
+
+    def start(self, trainer: Trainer) -> None:
+        super().start(trainer)
+        best = trainer.best
+        if best.weights is not None and not self.process_group.is_main:  # of a resumed run, which all have read
+            names = {name for name, _ in trainer.task.named_parameters(remove_duplicate=False)}
+            best.weights = {name: value.to("meta") if name in names else value for name, value in best.weights.items()}
+
+    def load_best(self, best: BestCheckpoint, task: Task) -> None:
+        assert best.weights is not None, "no validation has had a finite score"
+        known = {name: value for name, value in best.weights.items() if not value.is_meta}
+        task.load_state_dict(task.state_dict() | known)
+        task.decisions = dict(best.decisions)
+        for parameter in task.parameters():  # only process 0 has their values
+            self.process_group.broadcast(parameter.data)
 
     def iter_epoch(self, loader: Loader, epoch: int, start: int) -> Generator[ShardedBatch, None, None]:
         order = loader.make_batch_order(epoch)[start:]

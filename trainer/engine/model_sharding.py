@@ -21,8 +21,8 @@ from trainer.utils.errors import ConfigError
 class ShardedModel:
     """The model of a task, of whose parameters each process holds a shard.
 
-    A block has its whole parameters only while it is computed. The ``state_dict`` of the task is the ordinary one: it
-    has whole tensors, gathered on the CPU, and all processes must call it together.
+    A block has its whole parameters only while it is computed. The ``state_dict`` of the task is the ordinary one with
+    whole tensors, as by ``gather_tensor``: process 0 alone has their values. All processes must call it together.
 
     Args:
         task: The task; its model is modified.
@@ -56,13 +56,19 @@ class ShardedModel:
 
     def restore(self) -> None:
         """Give the task its model with whole parameters on every process, as before."""
-        state = self.task.state_dict()
         for hook in self._hooks:
             hook.remove()
+        sharded_state = self.task.state_dict()
         norms = [name for name, module in self.task.model.named_modules() if module in self.task.frozen_norms]
         _allocate_parameters(self._plain_model, self.task.progress.device)
         self.task.model = self._plain_model
         self.task.frozen_norms = tuple(map(self._plain_model.get_submodule, norms))
+        state = self.task.state_dict()
+        for name, value in sharded_state.items():
+            if isinstance(value, DTensor):  # one after the other, into the parameter itself
+                state[name].copy_(value.full_tensor())
+            else:
+                state[name] = value
         self.task.load_state_dict(state)
 
 

@@ -70,6 +70,10 @@ class ProcessGroup(ABC):
         """Return the tensors (...) of all processes (W, ...) in process 0; None in the others."""
 
     @abstractmethod
+    def broadcast(self, values: Tensor) -> None:
+        """Replace a tensor by that of process 0."""
+
+    @abstractmethod
     def start_sum(self, values: Tensor) -> Pending:
         """Start to replace a tensor by its sum over the processes, while this process goes on.
 
@@ -120,6 +124,9 @@ class SingleProcess(ProcessGroup):
 
     def gather(self, values: Tensor) -> Tensor:
         return values[None]
+
+    def broadcast(self, values: Tensor) -> None:
+        return
 
     def start_sum(self, values: Tensor) -> Pending:
         return _Done()

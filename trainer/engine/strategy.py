@@ -17,6 +17,7 @@ from trainer.optim.flat_params import FlatParameters
 
 if TYPE_CHECKING:
     from trainer.core.task import Task
+    from trainer.engine.best_checkpoint import BestCheckpoint
     from trainer.engine.param_group import ParamGroup
     from trainer.engine.trainer import Trainer
 
@@ -68,6 +69,15 @@ class Strategy(ABC, Generic[BatchT]):
 
     def restore_model(self, task: Task) -> None:
         """Give a task its whole model on every process, after training."""
+
+    def load_best(self, best: BestCheckpoint, task: Task) -> None:
+        """Load the best weights and their decisions into a task on every process, after ``restore_model``.
+
+        Args:
+            best: The best weights, which only process 0 may have.
+            task: The task.
+        """
+        best.load_into(task)
 
     def make_callbacks(self) -> list[Callback]:
         """Return the callbacks that the strategy needs, after those of checkpoints and before those of signals."""

@@ -71,6 +71,13 @@ class TorchProcessGroup(ProcessGroup):
             dist.gather(values.contiguous(), None if gathered is None else list(gathered.unbind()))
         return gathered
 
+    def broadcast(self, values: Tensor) -> None:
+        dense = values.contiguous()
+        with explain_failure():
+            dist.broadcast(dense, src=0)
+        if dense is not values:
+            values.copy_(dense)
+
     def start_sum(self, values: Tensor) -> Pending:
         with explain_failure():
             return _PendingWork(dist.all_reduce(values, async_op=True))

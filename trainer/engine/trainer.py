@@ -248,7 +248,7 @@ class Trainer:
         """Load the best weights and decisions. The weights are those of the EMA if there is one, which is dropped."""
         self.strategy.restore_model(self.task)
         if self.best.weights is not None:
-            self.best.load_into(self.task)
+            self.strategy.load_best(self.best, self.task)
             for group in self.param_groups.values():
                 group.drop_ema()
 

@@ -56,7 +56,7 @@ class ShardedParameters(FlatParameters):
         raise ValueError("it updates whole parameters, of which a process has only a shard; use adam, adamw or sgd")
 
     def gather_by_name(self, vector: Tensor, indices: range | None = None) -> dict[str, Tensor]:
-        """Return the parts of a vector with the shapes of the whole parameters, by name, on the CPU.
+        """Return the parts of a vector with the shapes of the whole parameters, by name, as by ``gather_tensor``.
 
         All processes call it together.
 
@@ -98,8 +98,12 @@ def like_parameter(local: Tensor, parameter: Tensor) -> DTensor:
 
 
 def gather_tensor(tensor: DTensor) -> Tensor:
-    """Return a whole tensor on the CPU; all processes call it together."""
-    return tensor.full_tensor().cpu()
+    """Return a whole tensor on the CPU in process 0, and one without values (of device ``meta``) in the others.
+
+    All processes call it together.
+    """
+    whole = tensor.full_tensor()
+    return whole.to("meta") if dist.get_rank() else whole.cpu()
 
 
 def shard_tensor(tensor: Tensor, parameter: DTensor) -> DTensor:
