@@ -101,8 +101,12 @@ def verify_checkpoint(path: Path) -> None:
         raise ConfigError(f"{path}: corrupt checkpoint: {problem}")
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     """Load and verify a state, which contains only tensors and plain values.
+
+    Args:
+        path: The file.
+        mmap: Whether tensors are mapped from the file, which takes no memory but that of the pages in use.
 
     Raises:
         ConfigError: The file is missing or damaged, contains code, or is nested too deeply to be traversed.
@@ -111,7 +115,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise ConfigError(f"no checkpoint: {describe_missing_path(path)}")
     verify_checkpoint(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except (pickle.UnpicklingError, *_LOAD_ERRORS) as error:
         raise ConfigError(f"{path} refused: {_describe_load_error(error)}") from error
     if not isinstance(state, dict):
@@ -167,12 +171,13 @@ def has_checkpoint(run_dir: Path) -> bool:
     return any((run_dir / name).exists() for name in (LAST, PREVIOUS))
 
 
-def load_newest(run_dir: Path, *, fall_back: bool = True) -> dict[str, Any]:
+def load_newest(run_dir: Path, *, fall_back: bool = True, mmap: bool = False) -> dict[str, Any]:
     """Load the last state of a run: ``last.pt``, or ``previous.pt`` with a warning if it is damaged or missing.
 
     Args:
         run_dir: The run directory.
         fall_back: Whether ``previous.pt`` may be loaded.
+        mmap: As in ``load_checkpoint``.
 
     Raises:
         ConfigError: There is no valid state.
@@ -180,7 +185,7 @@ def load_newest(run_dir: Path, *, fall_back: bool = True) -> dict[str, Any]:
     if not has_checkpoint(run_dir):
         raise ConfigError(f"no checkpoint in {run_dir.absolute()}")
     try:
-        return load_checkpoint(run_dir / LAST)
+        return load_checkpoint(run_dir / LAST, mmap=mmap)
     except ConfigError as error:
         problem = error
     previous = run_dir / PREVIOUS
@@ -190,7 +195,7 @@ def load_newest(run_dir: Path, *, fall_back: bool = True) -> dict[str, Any]:
             f"to resume from the state before it: mv {previous} {run_dir / LAST}; resume=auto does that by itself",
         )
     try:
-        state = load_checkpoint(previous)
+        state = load_checkpoint(previous, mmap=mmap)
     except ConfigError as error:
         raise ConfigError(*problem.problems, *error.problems) from error
     log.warning("%s; resuming from %s", problem, previous)

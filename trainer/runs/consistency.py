@@ -77,11 +77,16 @@ def find_best(path: Path) -> Path:
     return path / (hub_folder.WEIGHTS_FILE if hub_folder.is_hub_folder(path) else checkpoint.BEST)
 
 
-def load_best(path: Path) -> dict[str, Any]:
-    """Load the state of the best weights of a run directory or hub folder, checked as by ``check_run``."""
+def load_best(path: Path, *, mmap: bool = False) -> dict[str, Any]:
+    """Load the state of the best weights of a run directory or hub folder, checked as by ``check_run``.
+
+    Args:
+        path: The run directory or hub folder.
+        mmap: Whether the tensors of a run directory are mapped, as in ``checkpoint.load_checkpoint``.
+    """
     file = find_best(path)
     is_checkpoint = file.name == checkpoint.BEST
-    state = checkpoint.load_checkpoint(file) if is_checkpoint else hub_folder.load_state(path)
+    state = checkpoint.load_checkpoint(file, mmap=mmap) if is_checkpoint else hub_folder.load_state(path)
     best = checkpoint.migrate_state(state, file)
     check_run(path, best, file)
     return best

@@ -16,6 +16,7 @@ from trainer.config.run_config import Config
 from trainer.engine.process_group import ProcessGroup, ProcessGroupError, SingleProcess
 from trainer.engine.torch_process_group import TorchProcessGroup, is_connection_error
 from trainer.runs import process_store
+from trainer.runs.resume import share_state
 from trainer.runs.run_context import resume_command
 from trainer.runs.worker_processes import END_SECONDS, NOTICE_SECONDS, Worker, WorkerWatch, start_worker
 from trainer.utils.errors import ConfigError, SystemFault
@@ -62,7 +63,7 @@ def open_process_group(
             group = join_process_group(0, size, store, timeout)
             try:
                 group.broadcast_object((config, path))
-                group.broadcast_state(state)
+                share_state(config, path, state, group)
                 yield group
             finally:
                 if store is not None:  # else release_launched_workers does so

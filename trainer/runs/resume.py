@@ -11,29 +11,62 @@ from typing import Any
 from trainer.config.run_config import Config
 from trainer.core.metric import Metric
 from trainer.engine import checkpoint, checkpoint_schema, renamed_state
+from trainer.engine.process_group import ProcessGroup
 from trainer.engine.trainer import Trainer
 from trainer.runs import consistency
 from trainer.runs.results import Result
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import ConfigError, SystemFault
 
 log = logging.getLogger(__name__)
 
 
-def load_saved_state(path: Path, *, fall_back: bool) -> dict[str, Any] | None:
+def load_saved_state(path: Path, *, fall_back: bool, mmap: bool = False) -> dict[str, Any] | None:
     """Load the last state of a run; None if it has none.
 
     Args:
         path: The run directory.
         fall_back: Whether the previous state may be loaded if the last one is damaged.
+        mmap: Whether its tensors are mapped, as in ``checkpoint.load_checkpoint``.
 
     Raises:
         ConfigError: The state is damaged or belongs to another run.
     """
     if not checkpoint.has_checkpoint(path):
         return None
-    state = checkpoint.migrate_state(checkpoint.load_newest(path, fall_back=fall_back), path / checkpoint.LAST)
+    state = checkpoint.load_newest(path, fall_back=fall_back, mmap=mmap)
+    state = checkpoint.migrate_state(state, path / checkpoint.LAST)
     consistency.check_run(path, state, path / checkpoint.LAST)
     return state
+
+
+def share_state(
+    config: Config, path: Path, state: Mapping[str, Any] | None, process_group: ProcessGroup
+) -> Mapping[str, Any] | None:
+    """Return the last state of a run in each process.
+
+    One with a sharded model may be too large for the memory of every process: each maps the file, and reads its shards.
+
+    Args:
+        config: Configuration of the run.
+        path: The run directory.
+        state: The state in process 0, None for a new run; the others pass anything.
+        process_group: The processes, which call this together.
+
+    Raises:
+        SystemFault: This process does not find the file that process 0 has read.
+    """
+    if config.settings.strategy != "fsdp":
+        return process_group.broadcast_state(state)
+    position = process_group.broadcast_object(state and state["position"])
+    if process_group.is_main or position is None:
+        return state
+    found = load_saved_state(path, fall_back=True, mmap=True)
+    if found is None or found["position"] != position:
+        raise SystemFault(
+            f"{path / checkpoint.LAST} is not the state that process 0 has read; a run on several machines needs a"
+            " shared folder"
+        )
+    return found
 
 
 def with_saved_fingerprint(config: Config, state: Mapping[str, Any] | None) -> Config:
@@ -90,7 +123,8 @@ def load_trainer_state(trainer: Trainer, state: dict[str, Any], path: Path) -> N
     best, last_best = None, state["best"]
     _check_direction(trainer.monitor_metric, last_best)
     if last_best["step"] is not None:
-        best = renamed_state.rename_parameters(consistency.load_best(path), trainer.task)
+        mmap = not trainer.strategy.has_full_model
+        best = renamed_state.rename_parameters(consistency.load_best(path, mmap=mmap), trainer.task)
         consistency.check_weights(trainer.task, best, path / checkpoint.BEST)
         consistency.check_decisions(trainer.task, best, path / checkpoint.BEST)
         checkpoint_schema.check_best(best, state, path / checkpoint.BEST)

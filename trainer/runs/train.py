@@ -122,7 +122,7 @@ def execute_run(
         lock: Open lock of a directory that was claimed.
     """
     with open_run(config, path, lock_wait, quiet=quiet, lock=lock) as reporter:
-        state = load_saved_state(path, fall_back=fall_back)
+        state = load_saved_state(path, fall_back=fall_back, mmap=config.settings.strategy == "fsdp")
         config = with_saved_fingerprint(config, state)
         if state is None and config.source_digest is None:  # killed before its first checkpoint
             config = initial_weights.add_source_digest(config)

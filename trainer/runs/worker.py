@@ -20,7 +20,7 @@ from trainer.engine.determinism import deterministic_kernels
 from trainer.engine.process_group import ProcessGroup, ProcessGroupError
 from trainer.engine.signal_callback import make_signal_callback
 from trainer.runs import process_groups, run_callbacks
-from trainer.runs.resume import load_trainer_state
+from trainer.runs.resume import load_trainer_state, share_state
 from trainer.runs.training_setup import build_training
 from trainer.runs.worker_processes import PARENT_VARIABLE, STORE_VARIABLE, TIMEOUT_VARIABLE
 from trainer.utils import signals
@@ -51,7 +51,7 @@ def _run() -> int:
         run = group.broadcast_object(None)
         if run is not None:
             config, path = run
-            state = group.broadcast_state(None)
+            state = share_state(config, path, None, group)
             is_deterministic = config.settings.deterministic
             with signals.capture_signals() as flag, deterministic_kernels(enabled=is_deterministic):
                 flag.defer_stop()
