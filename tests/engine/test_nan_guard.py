@@ -83,7 +83,7 @@ def test_a_skipped_update_changes_nothing_but_the_position(caplog: pytest.LogCap
     assert (trainer.step, trainer.param_groups["model"].num_updates) == (24, 24)
     assert trainer.nan_guard.skipped() == {"total": 3, "in_row": {}}
     assert caplog.text.count("not finite at step ") == 3
-    assert "loss or gradient not finite at step 5, epoch 1 (model): skipped; rows of the batch: " in caplog.text
+    assert "loss or gradient not finite at step 6, epoch 1 (model): skipped; rows of the batch: " in caplog.text
     assert all(math.isfinite(value) for row in trainer.history for value in row.values())
 
 
@@ -100,7 +100,7 @@ def test_ten_skipped_updates_in_a_row_stop_training() -> None:
     assert trainer.step == 24
     trainer = make_trainer(range(5, 5 + MAX_SKIPPED_IN_ROW))
     before = weights(trainer)
-    text = "10 updates in a row were not finite; the last one: loss nan, gradient norm nan at step 14, epoch 2"
+    text = "10 updates in a row were not finite; the last one: loss nan, gradient norm nan at step 15, epoch 2"
     with pytest.raises(NonFiniteError, match=text) as caught:
         trainer.fit()
     assert caught.value.exit_code == 3
@@ -110,7 +110,7 @@ def test_ten_skipped_updates_in_a_row_stop_training() -> None:
 
 def test_by_default_the_first_one_stops_training() -> None:
     trainer = make_trainer(range(5, 6), on_nonfinite="stop")
-    with pytest.raises(NonFiniteError, match=r"^loss nan, gradient norm nan at step 5, epoch 1"):
+    with pytest.raises(NonFiniteError, match=r"^loss nan, gradient norm nan at step 6, epoch 1"):
         trainer.fit()
 
 
@@ -126,7 +126,7 @@ def test_a_resumed_run_goes_on_counting(step: int, tmp_path: Path) -> None:
     assert resumed.nan_guard.skipped() == whole.nan_guard.skipped() == {"total": 9, "in_row": {}}
     longer = ResumedRun(lambda **options: make_trainer(range(5, 15), **options), tmp_path)
     longer.start(StopAt(step))
-    with pytest.raises(NonFiniteError, match="at step 14, "):
+    with pytest.raises(NonFiniteError, match="at step 15, "):
         longer.resume()
 
 

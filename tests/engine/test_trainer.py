@@ -147,7 +147,7 @@ def test_a_nonfinite_row_stops_the_run_before_the_update() -> None:
     assert torch.equal(weights(trainer), callback.weights[-1])
     assert stopped.value.exit_code == 3
     for word in (
-        f"loss nan, gradient norm nan at step {at}, epoch 1 (model, lr 0.1)",
+        f"loss nan, gradient norm nan at step {at + 1}, epoch 1 (model, lr 0.1)",
         f"rows of the batch: {bad_rows}",
         "model.head.weight",
         "no checkpoint yet",
@@ -177,7 +177,7 @@ def test_a_nonfinite_gradient_under_a_finite_loss_is_reported(kind: str, clip: f
         Formula(Numbers(w=[1.0, 2.0], z=[0.0]), GRADIENTS[kind]), epochs=1, grad_clip=clip, grad_clip_mode=mode
     )
     before = weights(trainer)
-    with pytest.raises(NonFiniteError, match=r"loss 3, gradient norm (inf|nan) at step 0") as stopped:
+    with pytest.raises(NonFiniteError, match=r"loss 3, gradient norm (inf|nan) at step 1, ") as stopped:
         trainer.fit()
     assert torch.equal(weights(trainer), before)
     assert "\nfirst non-finite gradient: model.z\n" in str(stopped.value)

@@ -76,4 +76,4 @@ def _format_rows(batches: Sequence[RowBatch]) -> str:
 
 
 def _format_position(trainer: Trainer) -> str:
-    return f"step {trainer.step}, epoch {trainer.epoch + 1}"
+    return f"step {trainer.step + 1}, epoch {trainer.epoch + 1}"  # counted from 1, as by progress and metrics
