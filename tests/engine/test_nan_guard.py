@@ -243,3 +243,10 @@ def test_updates_that_a_device_skips_are_counted_without_waiting_and_reported_af
     assert run_dir.read_results(Path("outputs/a"))["skipped_updates"] == 1
     text = "1 update skipped in epoch 2, because the loss or a gradient was not finite; 1 in all"
     assert capsys.readouterr().out.count(text) == Path("outputs/a/train.log").read_text().count(text) == 1
+
+
+def test_a_device_that_skips_none_forgets_those_in_a_row() -> None:
+    guard = DeviceNanGuard(CPU)
+    guard.load_skipped({"total": 4, "in_row": {"critic": 2, "generator": 1}})
+    guard.update(torch.tensor(1.0), torch.tensor(2.0), "critic")
+    assert guard.state_dict()["skipped"] == {"total": 4, "in_row": {"generator": 1}}

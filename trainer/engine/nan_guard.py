@@ -92,7 +92,7 @@ class NanGuard(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums, and the numbers of skipped updates if there are any."""
-        skipped = {} if self.max_skipped == 1 else self.skipped()
+        skipped = self.skipped()
         return {"sums": self.totals(), "steps": self.count_steps()} | (
             {"skipped": skipped} if any(skipped.values()) else {}
         )
@@ -123,6 +123,8 @@ class CpuNanGuard(NanGuard):
     def update(self, loss: Tensor, norm: Tensor, group: str) -> Tensor | None:
         loss_value, norm_value = loss.item(), norm.item()
         if not math.isfinite(loss_value + norm_value):
+            if self.max_skipped == 1:
+                raise NonFiniteStepError
             self.num_skipped += 1
             self.skipped_in_row[group] = self.skipped_in_row.get(group, 0) + 1
             if self.skipped_in_row[group] >= self.max_skipped:
@@ -179,6 +181,8 @@ class DeviceNanGuard(NanGuard):
             stops = (self.skipped_in_row[group] >= self.max_skipped).float()
             self.num_skipped += is_nonfinite
             self.num_omitted += is_nonfinite
+        else:  # those of a state: this update is finite, or ends training
+            self.skipped_in_row.pop(group, None)
         self.total += values
         self.found_nonfinite = torch.maximum(self.found_nonfinite, stops)
         self.steps += 1

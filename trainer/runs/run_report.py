@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -143,7 +143,6 @@ class RunReporter(Callback):
 
     def on_fit_start(self, trainer: Trainer) -> None:
         self.meter = ThroughputMeter(trainer, *self._unit)
-        self._num_skipped = self._count_skipped_on_device(trainer)
 
     def on_step_end(self, trainer: Trainer, metrics: StepMetrics) -> None:
         if trainer.epoch > self._reported_epoch:  # an epoch without a validation has ended
@@ -177,20 +176,25 @@ class RunReporter(Callback):
         self._print_epoch(trainer, int(row["epoch"]), row)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        total = self._count_skipped_on_device(trainer)
-        if total > self._num_skipped:
+        if trainer.nan_guard.max_skipped == 1:
+            return
+        total = int(trainer.nan_guard.skipped()["total"])
+        # On the CPU each is logged when it is skipped.
+        if total > self._num_skipped and trainer.device.type != "cpu":
             updates = format_count(total - self._num_skipped, "update")
             text = "%s skipped in epoch %d, because the loss or a gradient was not finite; %d in all"
             log.warning(text, updates, trainer.epoch, total)
         self._num_skipped = total
 
-    def _count_skipped_on_device(self, trainer: Trainer) -> int:
-        """Return the number of updates that an accelerator has skipped, for which the host waits.
+    def state_dict(self) -> dict[str, Any]:
+        """Return the number of updates that were skipped before the current epoch, if there are any."""
+        return {"num_skipped": self._num_skipped} if self._num_skipped else {}
 
-        On the CPU each is logged when it is skipped.
-        """
-        may_skip = trainer.device.type != "cpu" and trainer.nan_guard.max_skipped > 1
-        return int(trainer.nan_guard.skipped()["total"]) if may_skip else 0
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        num_skipped = state.get("num_skipped")
+        if not isinstance(num_skipped, int) or num_skipped < 0:
+            raise ValueError(f"num_skipped is {num_skipped!r}, not a number of updates")
+        self._num_skipped = num_skipped
 
     def _print_epoch(self, trainer: Trainer, epoch: int, row: Mapping[str, float] | None) -> None:
         """Print the line of an epoch, with its validation if there was one."""
