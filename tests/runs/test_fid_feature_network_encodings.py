@@ -13,7 +13,7 @@ import torch
 
 from tests.helpers.states import equal
 from trainer.config import compose, plugins
-from trainer.engine import factory
+from trainer.engine import dataset_fingerprint, factory
 from trainer.inference import evaluate
 from trainer.runs import consistency, fid_feature_network, run_dir, run_overrides, saved_run, train
 from trainer.runs.results import Result
@@ -76,6 +76,29 @@ def test_evaluate_uses_the_network_of_the_run_after_file_changes() -> None:
     assert evaluate_scores(first) == first.test
     assert len(network_mtimes()) == 2
     assert network_mtimes()[name] == before[name]
+
+
+def test_a_change_outside_of_the_sample_needs_another_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test row changes, but not the encoding: without the digest of every byte, both runs have the same network."""
+    flow = (*FLOW, "data.split_column=part")
+    monkeypatch.setattr(dataset_fingerprint, "MAX_WHOLE_FILE_BYTES", 1000)
+    monkeypatch.setattr(dataset_fingerprint, "BLOCK_BYTES", 16)
+    write_table(1)
+    first = train_run(*flow)
+    train_run(*flow, "fingerprint=sampled")
+    (exact, sampled) = sorted(network_mtimes(), key=len, reverse=True)
+    assert exact == f"{sampled}-{first.exact_data_digest}"
+    lines = Path("a.csv").read_text().splitlines()
+    lines[20] = lines[20].replace(lines[20][3], "8" if lines[20][3] == "7" else "7")
+    Path("a.csv").write_text("\n".join(lines) + "\n")
+    second = train_run(*flow)
+    assert second.data_digest == first.data_digest
+    assert network_mtimes().keys() == {exact, sampled, f"{sampled}-{second.exact_data_digest}"}
+    train_run(*flow, "fingerprint=sampled")
+    assert len(network_mtimes()) == 3
+    for digest in (first.exact_data_digest, second.exact_data_digest):
+        saved = load_data_state(f"outputs/classifiers/{sampled}-{digest}")
+        assert saved["fingerprint"]["exact_digest"] == digest
 
 
 def test_evaluate_on_changed_data_uses_the_stored_network() -> None:

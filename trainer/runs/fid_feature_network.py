@@ -215,7 +215,7 @@ def _ensure_trained(config: Config, data: Dataset, train: Callable[[Config, Path
 
 
 def _choose_run(config: Config, data: Dataset) -> tuple[Config, Path]:
-    """Return the configuration of the classifier of a data set and its directory, which contains the hash of both.
+    """Return the configuration of the classifier of a data set and its directory, whose name has digests of both.
 
     If the files have changed since the run was trained, its original classifier is still valid, because its rows were
     encoded in the same way. If that is missing, another one is trained on the current files with the preprocessing of
@@ -224,7 +224,7 @@ def _choose_run(config: Config, data: Dataset) -> tuple[Config, Path]:
     if config.fingerprint is None:
         config = dataset_loading.add_fingerprint(config)
     train_config = replace(_make_training_config(config, data), fingerprint=config.fingerprint)
-    name = f"{train_config.names['model']}-{train_config.names['data']}-{train_config.config_hash}"
+    name = _name_run(train_config)
     path = _resolve_in_start_dir(config, run_dir.make_runs_root() / run_dir.CLASSIFIERS_DIR / name)
     is_finished = _is_finished(path)
     if is_finished and not _describe_encoding_differences(
@@ -237,6 +237,17 @@ def _choose_run(config: Config, data: Dataset) -> tuple[Config, Path]:
         path = _resolve_in_start_dir(config, run_dir.make_runs_root() / run_dir.CLASSIFIERS_DIR / f"{name}-{digest}")
     train_config = replace(train_config, fingerprint=current.fingerprint, fingerprint_time=current.fingerprint_time)
     return replace(train_config, run_dir=str(path)), path
+
+
+def _name_run(train_config: Config) -> str:
+    """Return the name of the directory of a classifier.
+
+    The hash has the sampled digest of the files. If that is not a digest of every byte, as with large files, the exact
+    digest follows, so that a change outside of the sample leads to another classifier.
+    """
+    name = f"{train_config.names['model']}-{train_config.names['data']}-{train_config.config_hash}"
+    exact_digest = train_config.exact_data_digest
+    return name if exact_digest in (None, train_config.data_digest) else f"{name}-{exact_digest}"
 
 
 def _with_current_fingerprint(config: Config) -> Config:
