@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,12 @@ import pytest
 from tests.helpers import sweeps
 from tests.helpers.commands import SMALL, find_runs, start, train
 from tests.helpers.digest import digest
+from tests.helpers.held_runs import HOLD, HeldRun
 from trainer.engine import checkpoint
 from trainer.runs import run_dir
 
-LONG = (*SMALL[:3], "epochs=300", "save_every=0.05", "draw=false", "threads=1", "ema=0.9", "scheduler=onecycle")
-COMMAND = ("-m", *LONG, "seed=0,1,2,3,4", "jobs=1", "resume=auto", "hydra.sweep.dir=outputs/sweep")
+RUN = (*SMALL[:3], "epochs=9", "save_every=0", "draw=false", "threads=1", "ema=0.9", "scheduler=onecycle", *HOLD)
+COMMAND = ("-m", *RUN, "seed=0,1,2,3,4", "jobs=1", "resume=auto", "hydra.sweep.dir=outputs/sweep")
 
 
 def list_states(root: Path) -> dict[str, tuple[list[str], dict[str, Any]]]:
@@ -35,13 +35,15 @@ def test_a_sweep_killed_in_its_third_job_continues(tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir()
     broken.mkdir()
+    HeldRun(whole, is_requested=False)
+    held = HeldRun(broken, seed=2)
     done = train(*COMMAND, cwd=whole)
     assert done.returncode == 0, done.stderr
     process = start(*COMMAND, cwd=broken)
     root = broken / "outputs/sweep"
-    sweeps.wait_until((root / "2-seed=2/last.pt").exists, process)
-    time.sleep(0.1)
+    sweeps.wait_until(held.is_held, process)
     sweeps.kill_tree(process)
+    held.release()
     assert sweeps.list_statuses(broken) == ["finished", "finished", "running"]
     before = [(root / f"{seed}-seed={seed}/results.json").stat().st_mtime_ns for seed in (0, 1)]
     steps = checkpoint.load_checkpoint(root / "2-seed=2/last.pt")["position"]["step"]

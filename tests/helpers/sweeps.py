@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,12 +29,20 @@ def find_descendants(pid: int) -> list[int]:
 
 def kill_tree(process: subprocess.Popen[str]) -> None:
     """Kill a process and everything that it has started, at once."""
-    pids = [process.pid, *find_descendants(process.pid)]
-    for number in (signal.SIGSTOP, signal.SIGKILL):  # so that no parent notices the end of a child
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+    pids: list[int] = []
+    # They are stopped first, so that no parent notices the end of a child, until none has started another meanwhile.
+    while new := {process.pid, *find_descendants(process.pid)}.difference(pids):
+        pids += new
+        send_signal(new, signal.SIGSTOP)
+    send_signal(pids, signal.SIGKILL)
     process.communicate()
+
+
+def send_signal(pids: Iterable[int], number: signal.Signals) -> None:
+    """Send a signal to the processes that have not ended meanwhile."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def wait_until(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 120) -> None:
@@ -70,10 +78,18 @@ def list_attempts(folder: Path) -> dict[str, int]:
     return {name: sum(path.parent.name == name for path in files) for name in sorted(names)}
 
 
-def stop_leftovers(pids: list[int]) -> Iterator[int]:
-    """Kill the processes that are still running, and yield them."""
-    for pid in pids:
-        if Path(f"/proc/{pid}").exists():
-            yield pid
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+def is_running(pid: int) -> bool:
+    """Return whether a process has not ended; one that nobody has waited for has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def wait_for_ends(pids: Iterable[int], seconds: float = 60) -> None:
+    """Wait until none of the processes is running; kill those that are left, and fail."""
+    deadline = time.monotonic() + seconds
+    while (left := [pid for pid in pids if is_running(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    send_signal(left, signal.SIGKILL)
+    assert not left, "processes were left"

@@ -12,12 +12,13 @@ import pytest
 from tests.helpers import fake_slurm, sweeps
 from tests.helpers.commands import SMALL, find_runs, start, train
 from tests.helpers.digest import digest
+from tests.helpers.held_runs import HOLD, STEP, HeldRun
 from trainer.cli import main
 from trainer.engine import checkpoint
 from trainer.runs import run_dir, slurm
 from trainer.utils.errors import Interrupted
 
-LONG = (*SMALL[:3], "epochs=1000", "save_every=1000", "draw=false", "threads=1", "ema=0.9", "scheduler=cosine")
+RUN = (*SMALL[:3], "epochs=9", "save_every=1000", "draw=false", "threads=1", "ema=0.9", "scheduler=cosine", *HOLD)
 
 
 def run_states(path: Path) -> list[str]:
@@ -39,19 +40,20 @@ def test_usr1_saves_and_requeues_and_the_same_command_line_continues(
 ) -> None:
     whole = tmp_path / "whole"
     whole.mkdir()
-    assert train(*LONG, cwd=whole).returncode == 0
+    HeldRun(whole, is_requested=False)
+    held = HeldRun(tmp_path)
+    assert train(*RUN, cwd=whole).returncode == 0
     env = fake_slurm.install(tmp_path) | variables
-    process = start(*LONG, *words, cwd=tmp_path, env=env)
-    sweeps.wait_until(lambda: list((tmp_path / "outputs").glob("**/metrics.csv")), process)
+    process = start(*RUN, *words, cwd=tmp_path, env=env)
+    sweeps.wait_until(held.is_held, process)
     process.send_signal(signal.SIGUSR1)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 143, stderr
     assert f"Slurm job {job}: requeued" in stderr
     assert fake_slurm.read_calls(tmp_path) == [["scontrol", "requeue", job]]
     (run,) = find_runs(tmp_path / "outputs")
-    stopped_at = run_dir.read_results(run)["steps"]
-    assert 0 < stopped_at < 3000
-    done = train(*LONG, *words, cwd=tmp_path, env=env)
+    assert run_dir.read_results(run)["steps"] == STEP
+    done = train(*RUN, *words, cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr
     assert find_runs(tmp_path / "outputs") == [run]
     assert run_states(run) == run_states(find_runs(whole)[0])

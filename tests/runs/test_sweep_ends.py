@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.commands import SMALL, find_runs, start, train, write
+from tests.helpers.held_runs import HOLD, STEP, HeldRun
+from tests.helpers.sweeps import find_descendants, wait_for_ends, wait_until
 from trainer.runs import run_dir, sweep, sweep_job
 
 DATA = """
@@ -65,43 +66,29 @@ def test_job_name_is_a_valid_file_name(letter: str, tmp_path: Path) -> None:
     assert len(os.fsencode(first)) > 100
 
 
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 90
-    while not path.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux")
 @pytest.mark.parametrize("at_once", [True, False])
 def test_job_is_saved_and_ends_when_its_sweep_is_killed(at_once: bool, tmp_path: Path) -> None:
-    overrides = ("-m", *SMALL[:3], "threads=1", "epochs=150", "seed=0,1", "jobs=1", "resume=auto")
+    overrides = ("-m", *SMALL[:3], "threads=1", "epochs=9", "seed=0,1", "jobs=1", "resume=auto", *HOLD)
     overrides = (*overrides, "save_every=1000", "hydra.sweep.dir=outputs/sweep")
+    held = HeldRun(tmp_path)
     process = start(*overrides, cwd=tmp_path)
     first = tmp_path / "outputs/sweep/0-seed=0"
-    wait_for(first / "metrics.csv")
-    (job,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    wait_until(held.is_held, process)
+    (job,) = find_descendants(process.pid)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     if not at_once:
-        deadline = time.monotonic() + 60
-        while is_alive(int(job)) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_for_ends([job])
         results = run_dir.read_results(first)
         assert (results["status"], results["reason"]) == ("interrupted", "Interrupted: stopped by SIGTERM")
-        assert results["steps"] > 0
+        assert results["steps"] == STEP
         assert (first / "last.pt").exists(), "the job saved no checkpoint"
     done = train(*overrides, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert [path.name for path in find_runs(tmp_path)] == ["0-seed=0", "1-seed=1"]
     assert [run_dir.read_results(path)["status"] for path in find_runs(tmp_path)] == ["finished"] * 2
-    assert "from step" in (tmp_path / "outputs/sweep/0-seed=0.out").read_text()
+    assert f"from step {STEP}" in (tmp_path / "outputs/sweep/0-seed=0.out").read_text()
 
 
 @pytest.mark.parametrize("send", [os.kill, os.killpg])
@@ -112,7 +99,7 @@ def test_signal_to_sweep_or_its_group_saves_the_jobs(
     """A terminal signals every process of the sweep, ``kill PID`` the parent alone."""
     overrides = ("-m", *SMALL[:3], "threads=1", "epochs=100000", "seed=0,1", "jobs=1", "hydra.sweep.dir=outputs/sweep")
     process = start(*overrides, cwd=tmp_path)
-    wait_for(tmp_path / "outputs/sweep/0-seed=0/metrics.csv")
+    wait_until((tmp_path / "outputs/sweep/0-seed=0/metrics.csv").exists, process)
     send(process.pid, number)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stdout + stderr

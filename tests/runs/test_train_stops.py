@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import find_runs, start, train, write
+from tests.helpers.commands import SMALL, find_runs, start, train, write
+from tests.helpers.held_runs import HOLD, STEP, HeldRun
 from tests.helpers.in_process import read_metrics, run, send_signal_at
+from tests.helpers.sweeps import find_descendants, wait_for_ends, wait_until
 from trainer.config import compose
 from trainer.engine.trainer import Trainer
 from trainer.runs import run_dir, run_overrides, run_report, saved_run
@@ -18,9 +19,6 @@ from trainer.runs import train as runner
 from trainer.utils.errors import ConfigError, Interrupted, NonFiniteError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
-
-LONG = ("model=mlp", "data=moons", "data.rows=3000", "batch_size=16", "epochs=25", "threads=1", "save_every=0.2")
-"""About half a second."""
 
 
 def test_invalid_config_creates_no_files(tmp_path: Path) -> None:
@@ -125,20 +123,22 @@ def test_resume_with_a_training_override_raises(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
 def test_cli_run_interrupted_by_signal_resumes(number: signal.Signals, code: int, tmp_path: Path) -> None:
-    process = start(*LONG, "hydra.run.dir=outputs/cut", cwd=tmp_path)
-    deadline = time.monotonic() + 90
-    while not Path("outputs/cut/metrics.csv").exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.01)
+    words = (*SMALL, "epochs=9", *HOLD)
+    held = HeldRun(tmp_path)
+    process = start(*words, "hydra.run.dir=outputs/cut", cwd=tmp_path)
+    wait_until(held.is_held, process)
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stdout + stderr
     assert "train resume outputs/cut" in stderr
     assert "Traceback" not in stderr
-    assert run_dir.read_results(Path("outputs/cut"))["status"] == "interrupted"
-    done = train("resume", "outputs/cut", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    whole = runner.run(compose.compose([*LONG, "hydra.run.dir=outputs/whole"]))
-    assert run_dir.read_results(Path("outputs/cut"))["test"] == whole.test
+    results = run_dir.read_results(Path("outputs/cut"))
+    assert (results["status"], results["steps"]) == ("interrupted", STEP)
+    for command in (("resume", "outputs/cut", HOLD[0]), (*words, "hydra.run.dir=outputs/whole")):
+        done = train(*command, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    cut, whole = (run_dir.read_results(Path("outputs", name)) for name in ("cut", "whole"))
+    assert cut["test"] == whole["test"]
     assert read_metrics(Path("outputs/cut")) == read_metrics(Path("outputs/whole"))
 
 
@@ -169,34 +169,38 @@ def test_second_ctrl_c_prints_the_resume_command(
 def test_signal_to_process_group_ends_run_and_workers(tmp_path: Path) -> None:
     overrides = ("model=mlp", "data=moons", "epochs=10000", "num_workers=2", "threads=1", "hydra.run.dir=outputs/cut")
     process = start(*overrides, cwd=tmp_path)
-    deadline = time.monotonic() + 90
-    while not Path("outputs/cut/metrics.csv").exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.01)
-    workers = [int(p.stem) for p in Path("/proc").glob("[0-9]*") if parent_pid(p) == process.pid]
+    workers: list[int] = []
+
+    def find_workers() -> list[int]:
+        """Those of one moment: each epoch starts new ones."""
+        workers[:] = find_descendants(process.pid) if Path("outputs/cut/metrics.csv").exists() else []
+        return workers
+
+    wait_until(find_workers, process)
     os.killpg(process.pid, signal.SIGTERM)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 143, stdout + stderr
     assert "Traceback" not in stderr
-    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
-
-
-def parent_pid(process: Path) -> int | None:
-    """Return the parent of a process in /proc, or None if it has ended."""
-    try:
-        return int((process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
-    except (OSError, IndexError):
-        return None
+    wait_for_ends(workers)
 
 
 SLOW = """
+import signal
 import time
 from pathlib import Path
 from trainer.core.split import TensorSplit
 from trainer.data.datasets.tabular.synthetic import Moons
 
 def wait():
+    handle = signal.getsignal(signal.SIGINT)
+
+    def handle_and_tell(*arguments):
+        handle(*arguments)
+        Path("interrupted").touch()
+
+    signal.signal(signal.SIGINT, handle_and_tell)
     Path("waiting").touch()
-    time.sleep(60)
+    time.sleep(1000)
 
 class Hanging(TensorSplit):
     def to(self, device):
@@ -226,18 +230,13 @@ def test_interrupts_do_not_wait_for_slow_data(building: str, tmp_path: Path) -> 
     )
     command = ("--config-dir", "c", "plugins=[own_slow]", "model=mlp", "data=slow", f"data.building={building}")
     process = start(*command, cwd=tmp_path)
-    deadline = time.monotonic() + 90
-    while not Path("waiting").exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.01)
-    started = time.monotonic()
+    wait_until(Path("waiting").exists, process)
     process.send_signal(signal.SIGINT)
     if building == "false":
-        time.sleep(0.3)
-        assert process.poll() is None, "the first interrupt did not wait for the batch"
+        wait_until(Path("interrupted").exists, process)  # the first interrupt waits for the batch
         process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stdout + stderr
-    assert time.monotonic() - started < 20
 
 
 @pytest.mark.slow
