@@ -126,7 +126,7 @@ def stop_until_finished(
     else:
         raise AssertionError("the sweep did not finish")
     for session in sessions:
-        wait_for_end(session, 10)
+        wait_for_end(session, 60)
         assert find_session_pids(session) == [], "a job is still running"
     return attempt
 

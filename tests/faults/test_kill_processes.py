@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from tests.helpers import commands
 from tests.helpers.digest import digest
 from tests.helpers.interruptions import compare_chains, read_table
+from tests.helpers.sweeps import find_descendants, send_signal, wait_for_ends
 from trainer.engine import checkpoint
 from trainer.runs import run_dir
 
@@ -27,14 +27,6 @@ RUN = (
     *("threads=1", "draw=false", "resume=auto", "hydra.run.dir=outputs/run"),
 )
 KILLS_PER_CHAIN = int(os.environ.get("TRAIN_TEST_KILLS", "3"))
-
-
-def list_workers(process: subprocess.Popen[str]) -> list[int]:
-    """Return the processes that a process has started."""
-    try:
-        return [int(word) for word in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
 
 
 def train_whole(place: Path) -> int:
@@ -49,16 +41,14 @@ def kill_until_finished(place: Path, draw: random.Random, seconds: float) -> int
         while read_save_time(place) == before and process.poll() is None:
             time.sleep(0.02)
         time.sleep(draw.uniform(0, seconds / 8))
-        workers = list_workers(process)
+        workers = find_descendants(process.pid)
         victims = draw.choice([workers[:1] or [process.pid], [process.pid], [process.pid, *workers]])
-        for pid in victims:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        _, error = process.communicate(timeout=20)
+        send_signal(victims, signal.SIGKILL)
+        _, error = process.communicate(timeout=commands.TIMEOUT)
         if process.returncode == 0:
             return attempt
         assert process.returncode in (-signal.SIGKILL, 4), error
-        assert not any(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in workers if Path(f"/proc/{pid}").exists())
+        wait_for_ends(workers)
     assert commands.train(*RUN, "devices=2", cwd=place).returncode == 0
     return KILLS_PER_CHAIN
 

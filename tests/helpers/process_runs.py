@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-from tests.helpers import commands
+from tests.helpers import commands, sweeps
 from trainer.engine import checkpoint
 
 
@@ -21,9 +20,12 @@ def torchrun(*words: str, cwd: Path, size: int = 2) -> subprocess.CompletedProce
 
 
 def wait_for_checkpoint(process: subprocess.Popen[str], cwd: Path) -> None:
-    while not (cwd / "run" / checkpoint.LAST).exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+    sweeps.wait_until((cwd / "run" / checkpoint.LAST).exists, process)
+
+
+def wait_for_steps(process: subprocess.Popen[str], cwd: Path, step: int) -> None:
+    """Wait until a run has saved a step after ``step``."""
+    sweeps.wait_until(lambda: checkpoint.load_newest(cwd / "run")["position"]["step"] > step, process)
 
 
 def list_workers(process: subprocess.Popen[str]) -> list[int]:

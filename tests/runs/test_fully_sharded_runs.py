@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 import trainer
 from tests.helpers import commands
 from tests.helpers.interruptions import read_table
-from tests.helpers.process_runs import list_workers, torchrun, wait_for_checkpoint
+from tests.helpers.process_runs import list_workers, torchrun, wait_for_checkpoint, wait_for_steps
 from trainer.engine import checkpoint
 from trainer.runs import run_dir
 from trainer.utils.errors import ConfigError
@@ -58,16 +57,14 @@ def test_an_interrupted_run_is_resumed_by_any_strategy(tmp_path: Path) -> None:
     wait_for_checkpoint(process, tmp_path)
     (worker,) = list_workers(process)
     os.kill(worker, signal.SIGTERM)
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate(timeout=commands.TIMEOUT)
     assert process.returncode == 128 + signal.SIGTERM, error
     for words in (("devices=1",), ("strategy=data_parallel",), ()):
         before = checkpoint.load_newest(tmp_path / "run")["position"]["step"]
         resumed = commands.start("resume", "run", *words, cwd=tmp_path)
-        while checkpoint.load_newest(tmp_path / "run")["position"]["step"] <= before:
-            assert resumed.poll() is None, resumed.communicate()
-            time.sleep(0.1)
+        wait_for_steps(resumed, tmp_path, before)
         resumed.send_signal(signal.SIGTERM)
-        _, error = resumed.communicate(timeout=30)
+        _, error = resumed.communicate(timeout=commands.TIMEOUT)
         assert resumed.returncode == 128 + signal.SIGTERM, error
 
 
@@ -77,7 +74,7 @@ def test_a_process_that_is_killed_ends_the_run(tmp_path: Path) -> None:
     wait_for_checkpoint(process, tmp_path)
     (worker,) = list_workers(process)
     os.kill(worker, signal.SIGKILL)
-    _, error = process.communicate(timeout=15)
+    _, error = process.communicate(timeout=commands.TIMEOUT)
     assert process.returncode == 4, error
     assert "process 1 was killed by signal 9" in error
     assert "resume with: train resume run" in error
