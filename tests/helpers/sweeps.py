@@ -45,11 +45,13 @@ def send_signal(pids: Iterable[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def wait_until(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 120) -> None:
-    """Wait for a condition while a process is running."""
+def wait_until(
+    condition: Callable[[], object], process: subprocess.Popen[str] | None = None, seconds: float = 120
+) -> None:
+    """Wait for a condition, at most while a process is running."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, "".join(map(str, process.communicate()))
+        assert process is None or process.poll() is None, "".join(map(str, process.communicate()))
         assert time.monotonic() < deadline, "it has taken too long"
         time.sleep(0.02)
 
@@ -84,6 +86,14 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def read_command(pid: int) -> bytes:
+    """Return the words of a process; none if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def wait_for_ends(pids: Iterable[int], seconds: float = 60) -> None:

@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,10 @@ import trainer
 from tests.helpers.commands import find_runs, write
 from tests.helpers.interruptions import read_table
 from tests.helpers.states import fork
-from trainer.runs import job_attempt, run_dir, sweep
+from tests.helpers.sweeps import wait_until
+from trainer.runs import job_attempt, run_dir, sweep, sweep_scheduler
+from trainer.runs.launchers.launcher import Launcher
+from trainer.runs.sweep_job import Job
 from trainer.utils import exclusive_file, process_identity
 from trainer.utils.errors import UserError
 
@@ -31,6 +35,8 @@ class Counted(Moons):
         os.write(descriptor, b".")
         os.close(descriptor)
         time.sleep(seconds)
+        while os.path.exists("hold"):
+            time.sleep(0.01)
         super().__init__(rows, 0.2, 0)
 """
 OWN = {
@@ -46,16 +52,38 @@ COUNTED = (
 pytestmark = pytest.mark.slow
 
 
+STARTED: set[int] = set()
+"""Sweeps that have not been waited for."""
+
+
 @pytest.fixture(autouse=True)
-def _in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(write(tmp_path, OWN))
     trainer.compose(["model=mlp", "data=moons"])  # imports once for all children
+    yield
+    for pid in [*STARTED]:
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+        wait(pid)
 
 
-def start_sweep(name: str, *overrides: str, prepare: Callable[[], object] = lambda: None) -> int:
-    """Start the sweep in a forked process with its own session; return its pid."""
+def start_together(count: int) -> None:
+    """Let no command start a job before as many have begun: what ended before that is not their business."""
+    run_jobs = sweep_scheduler.run_jobs
+
+    def wait_and_run(jobs: Sequence[Job], launcher: Launcher) -> int | None:
+        Path(f"begun-{os.getpid()}").touch()
+        wait_until(lambda: len([*Path().glob("begun-*")]) >= count)
+        return run_jobs(jobs, launcher)
+
+    sweep_scheduler.run_jobs = wait_and_run
+
+
+def start_sweep(name: str, *overrides: str, count: int = 2, prepare: Callable[[], object] = lambda: None) -> int:
+    """Start the sweep, one of ``count``, in a forked process with its own session; return its pid."""
     pid = fork()
     if pid:
+        STARTED.add(pid)
         return pid
     code = 1
     try:
@@ -65,6 +93,7 @@ def start_sweep(name: str, *overrides: str, prepare: Callable[[], object] = lamb
         os.dup2(output, 2)
         sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115  not pytest's
         prepare()
+        start_together(count)
         code = sweep.run_sweep([*COUNTED, *overrides], [Path("c").absolute()])
     except UserError as error:
         print(error)
@@ -76,6 +105,7 @@ def start_sweep(name: str, *overrides: str, prepare: Callable[[], object] = lamb
 
 
 def wait(pid: int) -> int:
+    STARTED.remove(pid)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
@@ -119,17 +149,16 @@ def test_the_check_finds_a_job_that_ran_twice(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_command_takes_over_the_jobs_of_one_that_was_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_dir.fcntl, "flock", lambda *_: None)
-    first = start_sweep("a", "data.seconds=1")
-    deadline = time.monotonic() + 60
-    while not Path("runs-1").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    second = start_sweep("b", "data.seconds=1")
-    time.sleep(0.3)
+    Path("hold").touch()
+    first = start_sweep("a", count=1)
+    wait_until(lambda: Path("runs-0").exists() and Path("runs-1").exists())
+    second = start_sweep("b", count=1)
+    wait_until(Path("runs-2").exists)  # it has left the first two to the other command
     os.killpg(first, signal.SIGKILL)
     wait(first)
+    Path("hold").unlink()
     assert wait(second) == 0, Path("output-b").read_text()
-    assert set(count_runs()) <= {1, 2}
-    assert sum(count_runs()) in (JOBS + 1, JOBS + 2), "more jobs than those that were killed ran twice"
+    assert count_runs() == [2, 2, *[1] * (JOBS - 2)], "those that were killed ran twice"
     check_outcome()
 
 

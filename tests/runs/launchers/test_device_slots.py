@@ -26,16 +26,27 @@ import time
 from pathlib import Path
 from trainer.data.datasets.tabular.synthetic import Moons
 
+def count_running(device):
+    return len([*Path().glob(f"running-{device}-*")])
+
 class Observed(Moons):
     shapes = "x (B, F) -> (B)"
-    def __init__(self, rows: int, number: int):
-        started_at = time.monotonic()
+    def __init__(self, rows: int, number: int, together: int):
+        device = os.environ.get("CUDA_VISIBLE_DEVICES")
+        begin, running, met = time.monotonic(), Path(f"running-{device}-{number}"), Path(f"met-{device}")
+        running.touch()
         time.sleep(0.3)
-        times = [started_at, time.monotonic(), os.environ.get("CUDA_VISIBLE_DEVICES")]
-        Path(f"times-{number}.json").write_text(json.dumps(times))
+        # The first jobs of a device wait for each other, however slow their start is.
+        while together > 1 and not met.exists() and time.monotonic() < begin + 60:
+            if count_running(device) == together:
+                met.touch()
+            time.sleep(0.01)
+        running.unlink()
+        Path(f"times-{number}.json").write_text(json.dumps([begin, time.monotonic(), device]))
         super().__init__(rows, 0.2, 0)
 """
-OWN = {"own_observed.py": DATA, "c/data/observed.yaml": "# own\n_target_: own_observed.Observed\nrows: 60\nnumber: 0\n"}
+OPTIONS = "rows: 60\nnumber: 0\ntogether: 1\n"
+OWN = {"own_observed.py": DATA, "c/data/observed.yaml": f"# own\n_target_: own_observed.Observed\n{OPTIONS}"}
 OBSERVED = ("plugins=[own_observed]", "model=mlp", "data=observed", "epochs=1", "threads=1", "draw=false")
 
 
@@ -69,12 +80,12 @@ def test_a_gpu_has_one_job_at_a_time_and_is_used_again() -> None:
 def test_the_check_finds_two_jobs_on_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above can fail: without locks, all jobs take the first GPU."""
     monkeypatch.setattr(device_slots.fcntl, "flock", lambda *_: None)
-    assert observe_jobs()[0] == {"MIG-b": 2}
+    assert observe_jobs("data.together=2")[0] == {"MIG-b": 2}
 
 
 @pytest.mark.slow
 def test_jobs_per_device_sets_the_number_of_jobs_on_each_gpu() -> None:
-    most, _ = observe_jobs("jobs_per_device=2", jobs=8)
+    most, _ = observe_jobs("jobs_per_device=2", "data.together=2", jobs=8)
     assert most == {"MIG-a": 2, "MIG-b": 2}
 
 
@@ -111,7 +122,7 @@ def test_a_job_that_names_its_gpu_keeps_the_variable(capfd: pytest.CaptureFixtur
 
 @pytest.mark.slow
 def test_jobs_on_the_cpu_ignore_gpus() -> None:
-    assert observe_jobs("device=cpu", "jobs=2", jobs=2) == ({"MIG-b,MIG-a": 2}, 2)
+    assert observe_jobs("device=cpu", "jobs=2", "data.together=2", jobs=2) == ({"MIG-b,MIG-a": 2}, 2)
 
 
 def test_a_killed_job_frees_its_gpu(tmp_path: Path) -> None:

@@ -93,7 +93,8 @@ def test_a_stopped_sweep_saves_its_jobs_and_leaves_nothing_behind(
     process = start(*command, cwd=tmp_path)
     first = tmp_path / "outputs/sweep/0-seed=0"
     sweeps.wait_until((first / "metrics.csv").exists, process)
-    started = sweeps.find_descendants(process.pid)
+    jobs = [pid for pid in sweeps.find_descendants(process.pid) if b"job_process" in sweeps.read_command(pid)]
+    assert jobs
     # Ctrl-C of a terminal reaches the whole group.
     (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
     stdout, stderr = process.communicate(timeout=90)
@@ -106,9 +107,7 @@ def test_a_stopped_sweep_saves_its_jobs_and_leaves_nothing_behind(
     assert [line.split(": ")[:2] for line in stderr.splitlines() if line.startswith("interrupted")] == [
         ["interrupted", f"{seed}-seed={seed}"] for seed in range(3)
     ]
-    remaining = [Path(f"/proc/{pid}/cmdline") for pid in started]
-    jobs = [path for path in remaining if path.exists() and b"job_process" in path.read_bytes()]
-    assert list(sweeps.stop_leftovers([int(path.parent.name) for path in jobs])) == []
+    sweeps.wait_for_ends(jobs)
 
 
 @pytest.mark.parametrize("name", NAMES)
