@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,8 @@ from hydra.core.hydra_config import HydraConfig
 import trainer
 from tests.helpers.commands import SMALL
 from tests.helpers.marks import mark_slow_after
+from trainer.engine.trainer import Trainer
+from trainer.runs.run_report import RunReporter
 from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -50,24 +51,26 @@ def test_run_and_build_preserve_the_global_random_state(call: Any) -> None:
 
 
 @pytest.mark.parametrize("call", mark_slow_after(1, [trainer.run, trainer.build]))
-def test_concurrent_run_in_another_thread_raises(call: Any) -> None:
-    config = trainer.compose([*SMALL, "model.dropout=0.3", "epochs=40"])
+def test_concurrent_run_in_another_thread_raises(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = trainer.compose([*SMALL, "model.dropout=0.3"])
     reference = trainer.run(config)
     errors: list[str] = []
     second_config = trainer.compose([*SMALL, "seed=1"])
 
     def run_second() -> None:
-        while len([*Path("outputs").glob("2*/*/train.log")]) < 2:  # until the first run has a directory
-            time.sleep(0.001)
         try:
             call(second_config)
         except ConfigError as error:
             errors.append(str(error))
 
-    thread = threading.Thread(target=run_second)
-    thread.start()
+    def run_second_in_thread(_: object, trainer: Trainer, __: object) -> None:
+        if trainer.step == 2:
+            thread = threading.Thread(target=run_second)
+            thread.start()
+            thread.join()
+
+    monkeypatch.setattr(RunReporter, "on_step_end", run_second_in_thread)
     result = trainer.run(config)
-    thread.join()
     assert len(errors) == 1
     assert "another thread of this process is training" in errors[0]
     assert result.test == reference.test

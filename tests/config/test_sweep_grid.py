@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from time import monotonic
+from time import process_time
 
 import pytest
 
@@ -39,12 +39,12 @@ def expand(*words: str, folders: tuple[Path, ...] = ()) -> list[list[str]]:
     ],
 )
 def test_empty_or_too_large_grid_raises_at_once(words: tuple[str, ...], message: str) -> None:
-    start = monotonic()
+    start = process_time()  # not of other processes
     with pytest.raises(ConfigError) as excinfo:
         expand(*words)
     assert message in str(excinfo.value)
     assert "\n" not in str(excinfo.value)
-    assert monotonic() - start < 2
+    assert process_time() - start < 2
 
 
 def test_combinations_are_expanded_in_order(tmp_path: Path) -> None:

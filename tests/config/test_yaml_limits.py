@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from time import monotonic
+from time import process_time
 
 import pytest
 from omegaconf import OmegaConf
@@ -40,10 +40,10 @@ def _read_and_check(path: Path) -> None:
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_yaml_expansion_bomb_is_refused(name: str, tmp_path: Path) -> None:
-    start = monotonic()
+    start = process_time()  # not of other processes
     with pytest.raises(ConfigError):
         _read_and_check(write(tmp_path, {"bomb.yaml": BOMBS[name]}) / "bomb.yaml")
-    assert monotonic() - start < 5
+    assert process_time() - start < 5
 
 
 @pytest.mark.parametrize("name", ["aliases", "circle", "deep", "texts", "lists"])

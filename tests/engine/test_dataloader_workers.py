@@ -48,15 +48,14 @@ def raise_disk_error() -> None:
     raise OSError(5, "Input/output error")
 
 
-def catch_error(action: Callable[[], object], *, count: int = 2, timeout: float = 30.0) -> UserError:
-    """Return the error of an epoch in which the sixth row runs an action."""
+def catch_error(action: Callable[[], object], *, count: int = 2) -> UserError:
+    """Return the error of an epoch in which the sixth row runs an action, which is not that of the time limit."""
     split = FaultySplit(action)
-    loader = Loader(split, "train", batch_size=4, device=torch.device("cpu"), workers=count, timeout=timeout)
-    started = time.monotonic()
+    loader = Loader(split, "train", batch_size=4, device=torch.device("cpu"), workers=count, timeout=60.0)
     with pytest.raises(UserError) as caught:
         list(loader.iter_epoch(0))
-    assert time.monotonic() - started < 20
     error = caught.value
+    assert "worker_timeout" not in str(error)
     assert len(str(error)) < 250
     return error
 
@@ -127,10 +126,10 @@ def test_a_dead_worker_is_reported_with_its_rows_and_cause(action: Callable[[], 
 @pytest.mark.slow
 def test_a_hanging_worker_is_reported_with_its_rows_and_killed() -> None:
     split = FaultySplit(lambda: time.sleep(1000))
-    loader = Loader(split, "train", batch_size=4, device=torch.device("cpu"), workers=2, timeout=1.0)
+    loader = Loader(split, "train", batch_size=4, device=torch.device("cpu"), workers=2, timeout=5.0)
     with pytest.raises(WorkerError) as caught:
         list(loader.iter_epoch(0))
-    message = "data worker 1 gave no batch for 1 s (worker_timeout); its next batch was rows 4, 5, 6, 7"
+    message = "data worker 1 gave no batch for 5 s (worker_timeout); its next batch was rows 4, 5, 6, 7"
     assert str(caught.value) == message
     workers = loader.worker_monitor.workers
     for worker in workers:  # torch would wait 5 s for each when the iterator is deleted
@@ -186,9 +185,10 @@ def test_a_dead_worker_is_reported_while_waiting_for_a_batch() -> None:
     loader = Loader(FaultySplit(print), "train", batch_size=4, device=torch.device("cpu"), workers=2, timeout=30.0)
     batches = loader.iter_epoch(0)
     next(batches)
-    os.kill(loader.worker_monitor.workers[1].pid or 0, signal.SIGKILL)
-    for _ in range(30):
-        time.sleep(0.01)
+    pid = loader.worker_monitor.workers[1].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # until it has ended, without its exit code
     with pytest.raises(WorkerError, match=r"data worker 1 .*\(SIGKILL\)"):
         list(batches)
 

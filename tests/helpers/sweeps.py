@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from tests.helpers.commands import find_runs
 from trainer.runs import run_dir
@@ -46,7 +47,7 @@ def send_signal(pids: Iterable[int], number: signal.Signals) -> None:
 
 
 def wait_until(
-    condition: Callable[[], object], process: subprocess.Popen[str] | None = None, seconds: float = 120
+    condition: Callable[[], object], process: subprocess.Popen[Any] | None = None, seconds: float = 120
 ) -> None:
     """Wait for a condition, at most while a process is running."""
     deadline = time.monotonic() + seconds

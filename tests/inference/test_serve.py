@@ -12,6 +12,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,9 @@ def test_port_in_use_is_reported(model: TrainedModel) -> None:
 @pytest.mark.slow
 def test_server_stops_cleanly_on_sigterm(folder: Path, rows: list[dict[str, str]]) -> None:
     command = [sys.executable, "-m", "trainer", "serve", "run", "port=0"]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=folder, **pipes) as process, ExitStack() as kill_on_failure:
+        kill_on_failure.callback(process.kill)
         assert process.stdout is not None
         address = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
         assert address is not None
@@ -148,6 +151,7 @@ def test_server_stops_cleanly_on_sigterm(folder: Path, rows: list[dict[str, str]
             assert len(json.load(response)["predictions"]) == len(rows)
         process.send_signal(signal.SIGTERM)
         output, errors = process.communicate(timeout=60)
+        kill_on_failure.pop_all()
     assert (process.returncode, output, errors) == (0, "", "")
 
 

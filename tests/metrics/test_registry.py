@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer import Metric
@@ -96,6 +96,7 @@ def test_is_better_follows_the_direction_and_refuses_nan(
     assert is_better(value, best, BUILTIN_METRICS[name]) is expected
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=20), st.sampled_from(["accuracy", "mse"]))
 def test_best_of_a_sequence_is_its_best_finite_score(scores: list[float], name: str) -> None:
     best: float | None = None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -144,24 +142,26 @@ def test_no_network_for_classifier_null_or_for_points() -> None:
 
 
 @pytest.mark.slow
-def test_network_in_training_by_another_process_is_awaited(capsys: pytest.CaptureFixture[str]) -> None:
+def test_network_in_training_by_another_process_is_awaited(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     attach_network()
     (network,) = list_networks()
     results = json.loads((network / "results.json").read_text())
     atomic_write.write_text(network / "results.json", json.dumps(results | {"status": "running"}))
 
-    def finish_later() -> None:
-        time.sleep(0.5)
-        atomic_write.write_text(network / "results.json", json.dumps(results))
+    waits: list[float] = []
 
-    thread = threading.Thread(target=finish_later)
-    with run_dir.lock_run(network):
-        thread.start()
-        started = time.monotonic()
+    def finish_in_third_wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            atomic_write.write_text(network / "results.json", json.dumps(results))
+
+    with run_dir.lock_run(network), monkeypatch.context() as patched:
+        patched.setattr(fid_feature_network.time, "sleep", finish_in_third_wait)
         _, data = attach_network()
-        assert time.monotonic() - started > 0.4
+    assert len(waits) == 3
     assert capsys.readouterr().out.count("trained once") == 2, "printed once by each run that waits, not at every poll"
-    thread.join()
     assert data.info.classifier is not None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.states import fork
+from tests.helpers.sweeps import wait_until
 from trainer.runs import job_attempt
 from trainer.runs.job_attempt import AttemptWatcher, OwnAttempt, find_latest, hold_exclusively
 from trainer.utils import process_identity
@@ -189,9 +190,7 @@ def test_a_long_block_is_not_executed_by_another_machine_too(tmp_path: Path, mon
         attempt = find_latest(tmp_path)
         assert attempt is not None
         os.utime(attempt.path, (1000, 1000))
-        deadline = time.monotonic() + 10
-        while attempt.path.stat().st_mtime == 1000 and time.monotonic() < deadline:
-            time.sleep(0.005)
+        wait_until(lambda: attempt.path.stat().st_mtime != 1000)
         monkeypatch.setattr(process_identity, "get_machine_id", lambda: "another boot")
         assert attempt.is_running
         monkeypatch.undo()

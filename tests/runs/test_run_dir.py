@@ -54,10 +54,10 @@ def test_forked_child_does_not_hold_the_lock(tmp_path: Path) -> None:
     with run_dir.lock_run(tmp_path):
         child = os.fork()
         if child == 0:
-            time.sleep(60)
+            time.sleep(1000)
             os._exit(0)
     try:
-        with run_dir.lock_run(tmp_path, timeout=5):
+        with run_dir.lock_run(tmp_path, timeout=60):
             pass
     finally:
         os.kill(child, signal.SIGKILL)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import statistics
 import time
@@ -15,6 +14,7 @@ import pytest
 
 from tests.helpers.commands import SMALL, find_runs, start, train, write
 from tests.helpers.finished_runs import read_leaderboard
+from tests.helpers.sweeps import find_descendants, send_signal, wait_for_ends, wait_until
 from trainer.runs import leaderboard, run_dir, sweep
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
@@ -142,13 +142,9 @@ def test_jobs_run_in_parallel() -> None:
 @pytest.mark.slow
 def test_an_interrupted_sweep_reports_how_to_resume() -> None:
     process = start("-m", *FRAGILE, "data.end=well,wait", "jobs=1", cwd=Path())
-    deadline = time.monotonic() + 90
-    while not Path("waiting").exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.01)
+    wait_until(Path("waiting").exists, process)
     # As from a terminal: the signal goes to the sweep and to its jobs.
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    for pid in (process.pid, *map(int, children)):
-        os.kill(pid, signal.SIGINT)
+    send_signal([process.pid, *find_descendants(process.pid)], signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stdout + stderr
     assert "resume=auto" in stderr
@@ -159,20 +155,13 @@ def test_an_interrupted_sweep_reports_how_to_resume() -> None:
 @pytest.mark.slow
 def test_a_terminated_sweep_leaves_no_job_behind() -> None:
     process = start("-m", *FRAGILE, "data.end=wait", "seed=0,1", "jobs=1", cwd=Path())
-    deadline = time.monotonic() + 90
-    while not Path("waiting").exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.01)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    wait_until(Path("waiting").exists, process)
+    children = find_descendants(process.pid)
+    assert children
     process.send_signal(signal.SIGTERM)
-    try:
-        process.communicate(timeout=30)
-        assert process.returncode == 143
-        assert children
-        assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
-    finally:
-        for pid in children:
-            if Path(f"/proc/{pid}").exists():
-                os.kill(int(pid), signal.SIGKILL)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143, stderr
+    wait_for_ends(children)
 
 
 # The leaderboard alone.

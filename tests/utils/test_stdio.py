@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.commands import SMALL, argv, environment, find_runs, start, train
+from tests.helpers.sweeps import wait_until
 from trainer.runs import run_dir
 from trainer.utils import stdio
 from trainer.utils.errors import SystemFault
@@ -82,9 +83,7 @@ def test_sighup_saves_the_run(tmp_path: Path) -> None:
         start_new_session=True,
     )
     os.close(terminal)
-    deadline = time.monotonic() + 90
-    while not (tmp_path / "outputs/run/metrics.csv").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until((tmp_path / "outputs/run/metrics.csv").exists, process)
     os.close(controller)
     process.send_signal(signal.SIGHUP)
     assert process.wait(timeout=60) == 129
