@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -74,7 +75,8 @@ class CommandServer:
             try:
                 code = _receive_number(connection)
             except TimeoutError:
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has just ended
+                    os.kill(pid, signal.SIGKILL)
                 raise subprocess.TimeoutExpired(argv, timeout) from None
             outputs = [(stream.seek(0), stream.read())[1] for stream in (stdout, stderr)]
         return subprocess.CompletedProcess(list(argv), code, *outputs)
@@ -108,9 +110,10 @@ def serve(control: int) -> None:
 
 
 def _report(connection: socket.socket, command: int) -> NoReturn:
-    """Send the id and the exit status of a child."""
-    connection.sendall(NUMBER.pack(command))
-    connection.sendall(NUMBER.pack(os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])))
+    """Send the id and the exit status of a child, for which the client may no longer wait."""
+    with suppress(BrokenPipeError):
+        connection.sendall(NUMBER.pack(command))
+        connection.sendall(NUMBER.pack(os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])))
     os._exit(0)
 
 

@@ -134,6 +134,7 @@ def test_cli_run_interrupted_by_signal_resumes(number: signal.Signals, code: int
     assert "Traceback" not in stderr
     results = run_dir.read_results(Path("outputs/cut"))
     assert (results["status"], results["steps"]) == ("interrupted", STEP)
+    held.release()
     for command in (("resume", "outputs/cut", HOLD[0]), (*words, "hydra.run.dir=outputs/whole")):
         done = train(*command, cwd=tmp_path)
         assert done.returncode == 0, done.stderr

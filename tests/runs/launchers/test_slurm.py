@@ -13,6 +13,7 @@ import pytest
 from tests.helpers import fake_slurm, sweeps
 from tests.helpers.commands import SMALL, find_runs, start, train
 from tests.helpers.digest import digest
+from tests.helpers.held_runs import HOLD, STEP, HeldRun
 from trainer.engine import checkpoint
 from trainer.runs import run_dir
 
@@ -23,7 +24,7 @@ pytestmark = [
 ]
 
 SLURM = ("-m", "hydra/launcher=submitit_slurm", "resume=auto", "hydra.sweep.dir=outputs/sweep", "threads=1")
-LONG = (*SMALL[:3], "epochs=1000", "save_every=1000", "draw=false", "ema=0.9", "scheduler=cosine")
+RUN = (*SMALL[:3], "epochs=9", "save_every=1000", "draw=false", "ema=0.9", "scheduler=cosine", *HOLD)
 
 
 @pytest.fixture
@@ -88,34 +89,41 @@ def test_a_stopped_job_is_requeued_and_goes_on_to_the_same_bits(
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    unbroken = train("-m", *LONG, "threads=1", "seed=3", "hydra.sweep.dir=outputs/sweep", cwd=elsewhere)
+    HeldRun(elsewhere, seed=3, is_requested=False)
+    held = HeldRun(tmp_path, seed=3, is_requested=not at_start)
+    unbroken = train("-m", *RUN, "threads=1", "seed=3", "hydra.sweep.dir=outputs/sweep", cwd=elsewhere)
     assert unbroken.returncode == 0, unbroken.stderr
-    process = start(*SLURM, *LONG, "seed=3", cwd=tmp_path, env=slurm)
+    process = start(*SLURM, *RUN, "seed=3", cwd=tmp_path, env=slurm)
     root = tmp_path / "outputs/sweep"
-    begin = root / ".jobs/0-/.attempt-0.json" if at_start else root / "0-/metrics.csv"
-    # The first record of an attempt has one process, the second one that of the job, too.
-    sweeps.wait_until(
-        lambda: begin.exists() and (not at_start or len(json.loads(begin.read_text())["processes"]) == 2), process
-    )
+    attempt = root / ".jobs/0-/.attempt-0.json"
+
+    def has_process() -> bool:
+        """The first record of an attempt has one process, the second one that of the job, too."""
+        return attempt.exists() and len(json.loads(attempt.read_text())["processes"]) == 2
+
+    sweeps.wait_until(has_process if at_start else held.is_held, process)
     if number == signal.SIGTERM:  # Slurm requeues what it preempts itself
-        (tmp_path / "slurm-state" / "100.state").write_text("REQUEUED")
+        (tmp_path / "requeued").write_text("REQUEUED")
+        (tmp_path / "requeued").replace(tmp_path / "slurm-state" / "100.state")
     fake_slurm.signal_task("100", number, tmp_path / "slurm-state")
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stdout + stderr
     assert (["scontrol", "requeue", "100"] in fake_slurm.read_calls(tmp_path)) == (number == signal.SIGUSR1)
     assert sweeps.list_attempts(root) == {"0-": 2}
     if not at_start:
-        assert "from step" in (root / "0-.out").read_text()
+        assert f"from step {STEP}" in (root / "0-.out").read_text()
     assert run_states(root / "0-") == run_states(elsewhere / "outputs/sweep/0-")
 
 
 def test_jobs_outlive_a_killed_command_and_the_next_one_waits_for_them(slurm: dict[str, str], tmp_path: Path) -> None:
-    command = (*SLURM, *LONG, "seed=0,1", "hydra.launcher.array_parallelism=2")
+    command = (*SLURM, *RUN, "seed=0,1", "hydra.launcher.array_parallelism=2")
+    jobs = [HeldRun(tmp_path, seed) for seed in (0, 1)]
     process = start(*command, cwd=tmp_path, env=slurm)
-    running = [tmp_path / f"outputs/sweep/{seed}-seed={seed}/metrics.csv" for seed in (0, 1)]
-    sweeps.wait_until(lambda: all(path.exists() for path in running), process)
+    sweeps.wait_until(lambda: all(job.is_held() for job in jobs), process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
+    for job in jobs:
+        job.release()
     done = train(*command, cwd=tmp_path, env=slurm)
     assert done.returncode == 0, done.stderr
     assert sweeps.list_statuses(tmp_path) == ["finished"] * 2
