@@ -121,16 +121,24 @@ def test_a_state_that_is_not_copied_changes_while_it_is_written(
 
 
 class DelayedCopy(host_snapshot.HostSnapshot):
-    """A snapshot whose deferred tensors are copied a moment later."""
+    """A snapshot whose deferred tensors are copied after an update, or after some time if that waits for the copy.
+
+    The first copy, which reserves the memory, is not delayed.
+    """
+
+    def __init__(self, updated: threading.Event, seconds: float):
+        super().__init__()
+        self.updated, self.seconds, self.count = updated, seconds, 0
 
     def copy(self, state: Mapping[str, Any], deferred_keys: Any = ()) -> tuple[dict[str, Any], Callable[[], None]]:
         copied, complete = super().copy(state, deferred_keys)
+        self.count += 1
 
         def complete_late() -> None:
-            threading.Event().wait(0.3)
+            self.updated.wait(self.seconds)
             complete()
 
-        return copied, complete_late
+        return copied, complete if self.count == 1 else complete_late
 
 
 @pytest.mark.parametrize("waits", [True, False])
@@ -139,7 +147,7 @@ def test_an_update_waits_for_the_copy_of_the_optimizer(waits: bool, tmp_path: Pa
     recorder = ReleaseAt(manager := SlowManager(tmp_path), 4)
     trainer = make_trainer(manager, recorder, width=WIDE, save_every_steps=3)
     saver = next(callback for callback in trainer.callbacks if isinstance(callback, CheckpointCallback))
-    saver.snapshot = DelayedCopy()
+    saver.snapshot = DelayedCopy(manager.released, 0.3 if waits else 30)
     if not waits:
         saver.writer.wait_until_prepared = lambda: None  # type: ignore[method-assign]
     trainer.fit()

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -140,18 +139,19 @@ def test_port_in_use_is_reported(model: TrainedModel) -> None:
 def test_server_stops_cleanly_on_sigterm(folder: Path, rows: list[dict[str, str]]) -> None:
     command = [sys.executable, "-m", "trainer", "serve", "run", "port=0"]
     pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=folder, **pipes) as process, ExitStack() as kill_on_failure:
-        kill_on_failure.callback(process.kill)
-        assert process.stdout is not None
-        address = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
-        assert address is not None
-        headers = {"content-type": "application/json"}
-        request = urllib.request.Request(f"{address[0]}/predict", json.dumps(rows).encode(), headers)
-        with urllib.request.urlopen(request, timeout=60) as response:
-            assert len(json.load(response)["predictions"]) == len(rows)
-        process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate(timeout=60)
-        kill_on_failure.pop_all()
+    with subprocess.Popen(command, cwd=folder, **pipes) as process:
+        try:
+            assert process.stdout is not None
+            address = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+            assert address is not None
+            headers = {"content-type": "application/json"}
+            request = urllib.request.Request(f"{address[0]}/predict", json.dumps(rows).encode(), headers)
+            with urllib.request.urlopen(request, timeout=60) as response:
+                assert len(json.load(response)["predictions"]) == len(rows)
+            process.send_signal(signal.SIGTERM)
+            output, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, output, errors) == (0, "", "")
 
 

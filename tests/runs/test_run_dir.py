@@ -39,13 +39,15 @@ def test_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
     code = "import os\nfrom pathlib import Path\nfrom trainer.runs import run_dir\n"
     code += f"path = Path({str(tmp_path)!r})\nwith run_dir.lock_run(path):\n"
     code += "    print(os.getpid(), flush=True)\n    input()\n"
-    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert holder.stdout is not None
-    pid = holder.stdout.readline().strip()
-    with pytest.raises(ConfigError, match=f"in use by process {pid}"), run_dir.lock_run(tmp_path):
-        pass
-    holder.kill()
-    holder.communicate()
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as holder:
+        try:
+            assert holder.stdout is not None
+            pid = holder.stdout.readline().strip()
+            with pytest.raises(ConfigError, match=f"in use by process {pid}"), run_dir.lock_run(tmp_path):
+                pass
+        finally:
+            holder.kill()
     with run_dir.lock_run(tmp_path):
         assert (tmp_path / ".lock").read_text() == str(os.getpid())
 

@@ -73,7 +73,7 @@ def test_sighup_saves_the_run(tmp_path: Path) -> None:
     """The terminal is closed before the run ends."""
     controller, terminal = pty.openpty()
     words = ("model=mlp", "data=moons", "epochs=100000", "threads=1", "hydra.run.dir=outputs/run")
-    process = subprocess.Popen(
+    with subprocess.Popen(
         argv(*words),
         cwd=tmp_path,
         env=environment(),
@@ -81,12 +81,15 @@ def test_sighup_saves_the_run(tmp_path: Path) -> None:
         stdout=terminal,
         stderr=terminal,
         start_new_session=True,
-    )
-    os.close(terminal)
-    wait_until((tmp_path / "outputs/run/metrics.csv").exists, process)
-    os.close(controller)
-    process.send_signal(signal.SIGHUP)
-    assert process.wait(timeout=60) == 129
+    ) as process:
+        try:
+            os.close(terminal)
+            wait_until((tmp_path / "outputs/run/metrics.csv").exists, process)
+            os.close(controller)
+            process.send_signal(signal.SIGHUP)
+            assert process.wait(timeout=60) == 129
+        finally:
+            process.kill()
     results = run_dir.read_results(tmp_path / "outputs/run")
     assert (results["status"], results["reason"]) == ("interrupted", "Interrupted: stopped by SIGHUP")
     assert results["steps"] > 0

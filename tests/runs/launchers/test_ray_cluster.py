@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.helpers import sweeps
-from tests.helpers.commands import SMALL, find_runs, start, train
-from trainer.runs import run_dir
+from tests.helpers.commands import SMALL, start, train
+from tests.helpers.held_runs import HOLD, HeldRun
 
 pytest.importorskip("ray")
 pytestmark = [
@@ -19,8 +19,8 @@ pytestmark = [
 ]
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-LONG = (*SMALL[:3], "epochs=2000", "save_every=0.1", "draw=false", "threads=1", "seed=0,1,2", "resume=auto")
-COMMAND = ("-m", *LONG, "hydra.sweep.dir=outputs/sweep", "hydra/launcher=ray")
+RUN = (*SMALL[:3], "epochs=9", "save_every=0", "draw=false", "threads=1", "seed=0,1,2", "resume=auto")
+COMMAND = ("-m", *RUN, "hydra.sweep.dir=outputs/sweep", "hydra/launcher=ray")
 
 
 @pytest.fixture
@@ -33,19 +33,18 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     cluster.shutdown()
 
 
-def is_in_training(path: Path) -> bool:
-    return (path / "last.pt").exists() and run_dir.read_results(path).get("status") == "running"
-
-
 def test_jobs_of_a_node_that_dies_fail_alone_and_continue_later(cluster: Any, tmp_path: Path) -> None:
     second = cluster.add_node(**NODE)
     cluster.wait_for_nodes()
-    command = (*COMMAND, f"hydra.launcher.address={cluster.address}")
+    command = (*COMMAND, *HOLD, f"hydra.launcher.address={cluster.address}")
+    jobs = [HeldRun(tmp_path, seed) for seed in range(3)]
     process = start(*command, cwd=tmp_path)
     root = tmp_path / "outputs/sweep"
     # Each node has one core: two jobs at a time need both.
-    sweeps.wait_until(lambda: sum(is_in_training(path) for path in find_runs(root)) == 2, process)
+    sweeps.wait_until(lambda: sum(job.is_held() for job in jobs) == 2, process)
     cluster.remove_node(second, allow_graceful=False)
+    for job in jobs:
+        job.release()
     stdout, stderr = process.communicate(timeout=180)
     assert process.returncode == 1, stdout + stderr
     failed = [line for line in stderr.splitlines() if line.startswith("failed")]

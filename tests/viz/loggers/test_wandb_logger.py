@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 def records(folder: Path) -> list[Any]:
     """Of all parts of a run, once the process that writes them has come to their end."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         found = parse_files(folder)
         kinds = [record.WhichOneof("record_type") for record in found]
