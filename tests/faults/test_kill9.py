@@ -1,7 +1,7 @@
 """Runs that are killed at random moments and resumed end bit-exactly like an uninterrupted run.
 
-A parent that has imported torch forks the runs, so that a kill costs milliseconds. ``TRAIN_TEST_KILLS=200`` sets the
-number of kills of each kind for a longer test.
+A parent that has imported torch forks the runs, so that a kill costs milliseconds. The moments are times of the CPU,
+which other processes do not stretch. ``TRAIN_TEST_KILLS=200`` sets the number of kills of each kind for a longer test.
 """
 
 from __future__ import annotations
@@ -33,18 +33,20 @@ LSTM = ("model=lstm", "data=synthetic_seq", "data.rows=400", "model.hidden_size=
 VAE = ("model=vae", "data=wine", "model.hidden=[8]", "task.classifier=auto")
 
 
-def train_in_child(place: Path, *overrides: str) -> int:
-    """Start the run in a forked process; return its pid."""
+def train_in_child(place: Path, *overrides: str, kill_after: float = 0.0) -> int:
+    """Run in a forked process, which the kernel kills after some CPU time if that is not 0; return its exit code."""
     pid = fork()
     if pid:
-        return pid
+        return wait(pid)
     code = 1
     try:
         os.chdir(place)
+        signal.setitimer(signal.ITIMER_PROF, kill_after)
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, 1)
         os.dup2(silence, 2)
         trainer.run(trainer.compose([*OVERRIDES, *overrides, "hydra.run.dir=outputs/run"]))
+        Path("seconds").write_text(str(time.process_time()))
         code = 0
     finally:
         os._exit(code)
@@ -77,10 +79,11 @@ def test_killed_and_resumed_runs_match_an_uninterrupted_one(kind: str, tmp_path:
     trainer.compose([*OVERRIDES, *overrides])  # imports and composes once for all children
 
     def train(place: Path) -> int:
-        return wait(train_in_child(place, *overrides))
+        return train_in_child(place, *overrides)
 
-    def interrupt(place: Path, draw: random.Random, seconds: float) -> int:
-        return kill_until_finished(place, overrides, draw, seconds, min_fraction)
+    def interrupt(place: Path, draw: random.Random, _: float) -> int:
+        duration = float((tmp_path / "unbroken/seconds").read_text())
+        return kill_until_finished(place, overrides, draw, duration, min_fraction)
 
     for place in compare_chains(tmp_path, kills, train, interrupt, outcome):
         found = {path.name for path in (place / "outputs").iterdir()}
@@ -92,15 +95,13 @@ def kill_until_finished(
 ) -> int:
     """Kill and resume a run until it finishes; return the number of kills."""
     for attempt in range(60):
-        pid = train_in_child(place, *overrides)
         # Later attempts run for longer, so that every chain ends.
-        time.sleep(draw.uniform(0.02 + min_fraction * duration, duration * (0.5 + min_fraction / 2 + attempt / 20)))
-        os.kill(pid, signal.SIGKILL)
-        code = wait(pid)
+        latest = duration * (0.5 + min_fraction / 2 + attempt / 20)
+        code = train_in_child(place, *overrides, kill_after=draw.uniform(0.02 + min_fraction * duration, latest))
         if code == 0:
             return attempt
-        assert code == -signal.SIGKILL, f"attempt {attempt} failed to resume: exit {code}"
-    assert wait(train_in_child(place, *overrides)) == 0
+        assert code == -signal.SIGPROF, f"attempt {attempt} failed to resume: exit {code}"
+    assert train_in_child(place, *overrides) == 0
     return 60
 
 
