@@ -79,9 +79,16 @@ def test_the_death_of_a_process_is_an_error_in_the_others_at_once(tmp_path: Path
         return str(caught.value)
 
     (message,) = run_processes(2, wait_for_dead)
-    assert message.startswith("another process has ended or does not respond (")
+    assert message.startswith("process 1 has ended or does not respond (")
     assert ".cc" not in message
     assert "imed out" not in message
+
+
+def test_a_timeout_is_told_in_plain_words() -> None:
+    text = "[/pytorch/unbound_buffer.cc:81] Timed out waiting 3000ms for recv operation to complete"
+    with pytest.raises(ProcessGroupError) as caught, torch_process_group.explain_failure(is_exchange=False):
+        raise RuntimeError(text)
+    assert str(caught.value) == "another process has not responded within process_timeout"
 
 
 def test_a_failure_is_told_without_the_source_file_and_the_advice_of_torch() -> None:

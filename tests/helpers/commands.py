@@ -17,7 +17,7 @@ from tests.helpers.command_server import CommandServer
 _started: list[subprocess.Popen[str]] = []
 SMALL = ("model=mlp", "data=moons", "data.rows=300", "epochs=2", "model.hidden=[4]", "threads=1")
 """A run of a few hundredths of a second."""
-TIMEOUT = 120.0
+TIMEOUT = 300.0
 
 
 def argv(*arguments: str) -> list[str]:

@@ -55,7 +55,7 @@ def sbatch(arguments: list[str]) -> None:
     array = re.search(r"^#SBATCH --array=0-(\d+)%(\d+)$", text, re.MULTILINE)
     tasks = [f"{job}_{number}" for number in range(int(array[1]) + 1)] if array else [job]
     for task in tasks:
-        (state_folder() / f"{task}.state").write_text("PENDING")
+        write_state(task, "PENDING")
     command = [sys.executable, __file__, "run-tasks", job, array[2] if array else "1", *tasks]
     with open(state_folder() / "log", "a") as log:
         subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -126,9 +126,10 @@ def scontrol(arguments: list[str]) -> None:
 
 def scancel(arguments: list[str]) -> None:
     (task,) = arguments
-    if read_state(task) == "RUNNING":
-        signal_task(task, signal.SIGTERM)
+    is_running = read_state(task) == "RUNNING"
     write_state(task, "CANCELLED")
+    if is_running:
+        signal_task(task, signal.SIGTERM)
 
 
 def signal_task(task: str, number: signal.Signals, folder: Path | None = None) -> None:
