@@ -174,7 +174,7 @@ def test_the_error_of_another_process_is_told_with_its_number(tmp_path: Path) ->
         (("devices=0",), "devices: 0 given"),
         (("devices=two",), "devices: 'two' given"),
         (("devices=2", "device=cuda:1"), "device: cuda:1 cannot be used by 2 processes"),
-        (("devices=2", "shards=4", "exact=false"), "one part; 4 parts need devices=4, 2 given"),
+        (("devices=2", "shards=4", "exact=false"), "one part; shards=4 needs devices=4, 2 given"),
         (("device=2",), "device: 2 given"),
     ],
     ids=str,

@@ -8,6 +8,7 @@ from typing import Any
 
 from trainer.utils import gpus
 from trainer.utils.errors import ConfigError
+from trainer.utils.text import format_count
 
 IDENTITY_KEYS = ("shards", "exact")
 """Keys that affect training, but only with several shards."""
@@ -44,17 +45,27 @@ def find_parallel_problems(tree: Mapping[str, Any]) -> list[str]:
     problems = []
     if size > 1 and device not in ("auto", "cpu", "cuda"):
         problems.append(f"device: {device} cannot be used by {size} processes; it must be auto, cpu or cuda")
-    if shards % size:
-        divisors = [str(number) for number in range(1, shards + 1) if not shards % number]
+    if shards != size and not tree.get("exact", True):
         problems.append(
-            f"shards: {shards} parts of a batch cannot be shared equally by {size} processes; with shards={shards},"
-            f" devices must be one of {', '.join(divisors)}"
+            f"devices: with exact=false each process has one part; shards={shards} needs devices={shards}, {size} given"
         )
-    elif shards != size and not tree.get("exact", True):
+    elif shards % size:
+        parts = format_count(shards, "part")
         problems.append(
-            f"devices: with exact=false each process has one part; {shards} parts need devices={shards}, {size} given"
+            f"shards: {parts} of a batch cannot be shared equally by {size} processes; with shards={shards},"
+            f" devices must be {_list_numbers_of_processes(shards, str(tree.get('strategy')))}"
         )
     return problems + (_find_fsdp_problems(tree) if size > 1 and tree.get("strategy") == "fsdp" else [])
+
+
+def _list_numbers_of_processes(shards: int, strategy: str) -> str:
+    """Return which numbers of processes can share the parts of a batch equally, as a clause."""
+    numbers = [str(number) for number in range(1, shards + 1) if not shards % number]
+    if strategy == "fsdp":
+        numbers = numbers[1:]
+    if not numbers:
+        return "1, with strategy=data_parallel"
+    return numbers[0] if len(numbers) == 1 else f"one of {', '.join(numbers)}"
 
 
 def _find_fsdp_problems(tree: Mapping[str, Any]) -> list[str]:
