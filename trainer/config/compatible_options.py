@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.config import compatibility, introspection, parallel_keys, registry
+from trainer.config import compatibility, introspection, registry
 from trainer.config.registry import ConfigOption
 
 DEFAULT_TASK = "classification"
@@ -45,8 +45,6 @@ def check_compatibility(tree: Mapping[str, Any], names: Mapping[str, str], confi
         options = registry.list_options("model", config_dirs).values()
         others = [option.name for option in options if option.class_path and _has_blocks(option.class_path)]
         return [f"{key}: model {names['model']} has no repeated blocks; these have: {', '.join(others)}"]
-    if tree.get("strategy") == "fsdp" and parallel_keys.count_processes(tree) == 1:
-        return ["strategy: fsdp shards a model over several processes; set devices=2 or more"]
     return []
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -11,7 +11,16 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from trainer.config import hydra_compose, init_keys, parallel_keys, precedence, registry, resume_keys, target_overrides
+from trainer.config import (
+    checkpoint_keys,
+    hydra_compose,
+    init_keys,
+    parallel_keys,
+    precedence,
+    registry,
+    resume_keys,
+    target_overrides,
+)
 from trainer.config.overrides import (
     ALLOWED_HYDRA_GROUPS,
     find_conflicting_overrides,
@@ -75,7 +84,8 @@ def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> 
         ([], []) if interpolation_problems else find_problems(resolved, names, config_dirs, unchecked_groups)
     )
     problems += [*config_problems, *init_keys.find_init_problems(resolved), *resume_keys.find_resume_problems(resolved)]
-    problems += [] if problems else parallel_keys.find_parallel_problems(resolved)
+    problems += [] if problems else _find_dependent_problems(resolved)
+    conflicts += [] if problems or conflicts else _find_ineffective_keys(resolved)
     if unknown_options or unknown_keys:
         raise UnknownNameError(*unknown_options, *unknown_keys, *dict.fromkeys([*problems, *conflicts]))
     if problems or conflicts:
@@ -109,10 +119,22 @@ def from_hydra(composed: DictConfig) -> Config:
     if not problems:
         problems = declare_config_plugins(resolved) + check_config(resolved, names)
         problems += init_keys.find_init_problems(resolved) + resume_keys.find_resume_problems(resolved)
-        problems += [] if problems else parallel_keys.find_parallel_problems(resolved)
+        problems += [] if problems else _find_dependent_problems(resolved) + _find_ineffective_keys(resolved)
     if problems:
         raise ConfigError(*problems)
     return _make_config(merged, raw, resolved, list(hydra_config.overrides.task))
+
+
+def _find_dependent_problems(resolved: Mapping[str, Any]) -> list[str]:
+    """Return the problems of keys with each other, each of which has been checked on its own."""
+    is_resumed = resume_keys.names_run(resolved)  # then the other keys are those of the run
+    checkpoint_problems = [] if is_resumed else checkpoint_keys.find_checkpoint_problems(resolved)
+    return parallel_keys.find_parallel_problems(resolved) + checkpoint_problems
+
+
+def _find_ineffective_keys(resolved: Mapping[str, Any]) -> list[str]:
+    """Return the keys that have no effect on one process; a resumed run may have several."""
+    return [] if resume_keys.names_run(resolved) else parallel_keys.find_ineffective_keys(resolved)
 
 
 def _declare_named_plugins(items: Sequence[Override]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainer.config import resume_keys
 from trainer.utils.paths import describe_missing_path, find_nearest_dir
 from trainer.utils.suggest import did_you_mean
 
@@ -29,8 +30,7 @@ def find_init_problems(tree: Mapping[str, Any]) -> list[str]:
             for key, default in DEPENDENT_DEFAULTS.items()
             if tree.get(key, default) != default
         ]
-    is_resumed = tree.get("resume") not in (None, "auto")
-    if not isinstance(source, str) or is_resumed or os.path.exists(resolve_source(source)):
+    if not isinstance(source, str) or resume_keys.names_run(tree) or os.path.exists(resolve_source(source)):
         return []
     path = Path(source).expanduser()
     nearest = find_nearest_dir(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from trainer.utils import gpus
@@ -12,6 +12,9 @@ from trainer.utils.text import format_count
 
 IDENTITY_KEYS = ("shards", "exact")
 """Keys that affect training, but only with several shards."""
+
+PROCESS_KEYS = ("strategy", "shard_optimizer")
+"""Keys that divide something among the processes."""
 
 
 def count_launched_processes() -> int:
@@ -50,22 +53,43 @@ def find_parallel_problems(tree: Mapping[str, Any]) -> list[str]:
             f"devices: with exact=false each process has one part; shards={shards} needs devices={shards}, {size} given"
         )
     elif shards % size:
-        parts = format_count(shards, "part")
+        counts = _list_process_counts(shards)[tree.get("strategy") == "fsdp" :] or ["1, with strategy=data_parallel"]
+        one_of = "one of " if len(counts) > 1 else ""
         problems.append(
-            f"shards: {parts} of a batch cannot be shared equally by {size} processes; with shards={shards},"
-            f" devices must be {_list_numbers_of_processes(shards, str(tree.get('strategy')))}"
+            f"shards: {format_count(shards, 'part')} of a batch cannot be shared equally by {size} processes; with"
+            f" shards={shards}, devices must be {one_of}{', '.join(counts)}"
         )
     return problems + (_find_fsdp_problems(tree) if size > 1 and tree.get("strategy") == "fsdp" else [])
 
 
-def _list_numbers_of_processes(shards: int, strategy: str) -> str:
-    """Return which numbers of processes can share the parts of a batch equally, as a clause."""
-    numbers = [str(number) for number in range(1, shards + 1) if not shards % number]
-    if strategy == "fsdp":
-        numbers = numbers[1:]
-    if not numbers:
-        return "1, with strategy=data_parallel"
-    return numbers[0] if len(numbers) == 1 else f"one of {', '.join(numbers)}"
+def find_ineffective_keys(tree: Mapping[str, Any], keys: Collection[str] = PROCESS_KEYS) -> list[str]:
+    """Return the problems of keys that divide something among several processes, if there is only one.
+
+    They are problems of a command line: a saved run with these keys may be resumed, evaluated, ... by one process.
+    ``shard_optimizer`` may be set with ``devices=auto``, which counts the GPUs of another machine elsewhere.
+
+    Args:
+        tree: Resolved configuration.
+        keys: Keys that the command line sets.
+    """
+    if count_processes(tree) > 1:
+        return []
+    shards = tree.get("shards")
+    counts = "2 or more" if shards is None else " or ".join(_list_process_counts(shards)[1:])
+    remedy = f"set devices={counts}" if counts else "leave it out"
+    reasons = {
+        "strategy": ("fsdp shards a model over several processes", tree.get("strategy") == "fsdp"),
+        "shard_optimizer": (
+            "it divides the state of the optimizer among several processes",
+            tree.get("shard_optimizer") and tree.get("devices") != "auto",
+        ),
+    }
+    return [f"{key}: {reason}; {remedy}" for key, (reason, applies) in reasons.items() if applies and key in keys]
+
+
+def _list_process_counts(shards: int) -> list[str]:
+    """Return which numbers of processes can share the parts of a batch equally."""
+    return [str(number) for number in range(1, shards + 1) if not shards % number]
 
 
 def _find_fsdp_problems(tree: Mapping[str, Any]) -> list[str]:

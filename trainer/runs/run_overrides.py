@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from trainer.config import introspection, parallel_keys, plugins
+from trainer.config import checkpoint_keys, introspection, parallel_keys, plugins
 from trainer.config.overrides import parse_overrides
 from trainer.config.registry import LIST_GROUPS
 from trainer.config.run_config import RUNTIME_ONLY_KEYS, Config
@@ -50,7 +50,7 @@ def load_from_args(verb: str, arguments: Sequence[str]) -> tuple[Config, list[st
     if checkpoints and CHECKPOINT_KEY in COMMANDS[verb].keys:
         config = replace(config, checkpoint=checkpoints[-1].partition("=")[2])
     if keys > OVERRIDABLE_KEYS:
-        check_processes(config)
+        check_processes(config, {item.key_or_group for item in parse_overrides(overrides)})
     return config, [word for word in words if word not in overrides]
 
 
@@ -114,20 +114,23 @@ def with_runtime_overrides(config: Config, new_config: Config) -> Config:
     """
     keys = {item.key_or_group.split(".")[0] for item in parse_overrides(new_config.overrides)} & RUNTIME_ONLY_KEYS
     config = _with_global_keys(config, {key: new_config.tree[key] for key in keys})
-    check_processes(config)
+    check_processes(config, keys)
     return config
 
 
-def check_processes(config: Config) -> None:
-    """Check that the processes of a resumed run can share its shards.
+def check_processes(config: Config, keys: Set[str] = frozenset()) -> None:
+    """Check that the processes of a resumed run can share its shards, and that the keys that are set have an effect.
 
     Args:
         config: Configuration of the run; one without shards has a single one.
+        keys: Keys that the command line sets.
 
     Raises:
-        ConfigError: They cannot.
+        ConfigError: They cannot, or a key has none.
     """
-    problems = parallel_keys.find_parallel_problems({**config.tree, "shards": config.settings.shards or 1})
+    tree = {**config.tree, "shards": config.settings.shards or 1}
+    problems = parallel_keys.find_parallel_problems(tree) + parallel_keys.find_ineffective_keys(tree, keys)
+    problems += checkpoint_keys.find_checkpoint_problems(tree) if "keep_last" in keys else []
     if problems:
         raise ConfigError(*problems)
 
