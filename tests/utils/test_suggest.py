@@ -19,6 +19,8 @@ from trainer.utils import suggest
         ("LSTM", ["gru", "lstm"], "lstm"),
         ("adamW", ["adam", "adamw"], "adamw"),
         ("price", ["size", "Price"], "Price"),
+        ("slurm", ["basic", "joblib", "submitit_slurm"], "submitit_slurm"),
+        ("rate", ["dropout_rate", "rates"], "rates"),
         ("zzz", ["lstm", "gru"], None),
         ("x", ["xor20"], None),
         ("", ["lstm"], None),
@@ -32,3 +34,12 @@ def test_nearest_name_is_found_and_suggested(word: str, known: list[str], expect
 def test_prefix_is_prepended_to_the_suggestion() -> None:
     assert suggest.did_you_mean("hiden", ["hidden"], "model.") == "; did you mean model.hidden?"
     assert suggest.did_you_mean("zzz", ["hidden"], "model.") == ""
+
+
+def test_all_names_that_contain_the_word_are_suggested() -> None:
+    names = ["keep_last", "epochs", "keep_best", "keeper", "worker_timeout", "process_timeout"]
+    assert suggest.did_you_mean("keep", names) == "; did you mean keeper?"
+    names.remove("keeper")
+    assert suggest.did_you_mean("keep", names, "x.") == "; did you mean x.keep_last or x.keep_best?"
+    assert suggest.did_you_mean("Timeout", names) == "; did you mean worker_timeout or process_timeout?"
+    assert suggest.ask_for(["a", "b", "c"]) == "; did you mean a, b or c?"

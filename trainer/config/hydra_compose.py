@@ -24,7 +24,7 @@ from yaml import YAMLError
 
 from trainer.config import config_dir, secret_masking, yaml_limits
 from trainer.config.defaults_list import get_builtin_dir
-from trainer.config.key_suggestions import suggest_key
+from trainer.config.key_suggestions import suggest_key, suggest_separators
 from trainer.config.overrides import YAML_HYDRA_KEYS, is_list_entry
 from trainer.config.registry import OBJECT_GROUPS
 from trainer.utils.errors import ConfigError
@@ -174,11 +174,13 @@ def set_override(composed: DictConfig, item: Override) -> list[str]:
     parts = key.split(".")
     for depth, part in enumerate(parts):
         if not isinstance(node, DictConfig):
-            return [f"{key}: {'.'.join(parts[:depth])} is a value and has no key {part}"]
+            hint = suggest_separators(composed, key)
+            return [f"{key}: {'.'.join(parts[:depth])} is a value and has no key {part}{hint}"]
         if part not in list(node):
             if is_list_entry(key) and item.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
                 break
-            return [f"{key}: unknown key{suggest_key(composed, parts[:depth], part)}"]
+            hint = suggest_separators(composed, key) or suggest_key(composed, parts[:depth], part)
+            return [f"{key}: unknown key{hint}"]
         node = node._get_node(part)
     try:
         with open_dict(composed):

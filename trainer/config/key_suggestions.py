@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from omegaconf import DictConfig, OmegaConf
 
 from trainer.config import registry
-from trainer.config.key_owners import describe_key_owner
+from trainer.config.key_owners import describe_key_owner, list_related_keys
 from trainer.config.migrations import find_renamed_key
+from trainer.config.overrides import ALLOWED_HYDRA_GROUPS
 from trainer.config.registry import LIST_GROUPS, OBJECT_GROUPS
-from trainer.utils.suggest import did_you_mean, find_nearest
+from trainer.utils.suggest import ask_for, did_you_mean, find_nearest
 
 PATH_KEY_NAMES = ("path", "data_dir", "dir", "directory", "root", "folder", "file", "filename", "files", "location")
 """Common names for the location of files, recognized in misspelled keys of a data set."""
@@ -28,12 +29,14 @@ def suggest_key(composed: DictConfig, parents: Sequence[str], part: str) -> str:
     """
     choices = composed.hydra.runtime.choices
     groups = [group for group in OBJECT_GROUPS if isinstance(composed.get(group), DictConfig)]
-    group_keys = [f"{group}.{key}" for group in groups for key in composed[group] if not str(key).startswith("_")]
+    group_keys = _list_group_keys(composed)
     exact_matches = [key for key in group_keys if key.partition(".")[2] == part]
-    exact_hint = f"; did you mean {' or '.join(exact_matches)}?" if exact_matches else ""
+    exact_hint = ask_for(exact_matches)
     if not parents:
         names = {group: str(choices[group]) for group in groups}
-        if hint := exact_hint or describe_key_owner(part, names):
+        if exact_matches:
+            return ask_for([*exact_matches, *list_related_keys(part)])
+        if hint := describe_key_owner(part, names):
             return hint
     if len(parents) == 1 and parents[0] in LIST_GROUPS:
         return _suggest_entry(composed, parents[0], part)
@@ -42,7 +45,9 @@ def suggest_key(composed: DictConfig, parents: Sequence[str], part: str) -> str:
         return f"; it is called {'.'.join((*parents, current))} now"
     siblings = [str(key) for key in parent if key != "hydra" and not str(key).startswith("_")]
     prefix = "".join(f"{name}." for name in parents)
-    if hint := did_you_mean(part, siblings, prefix):
+    if hint := did_you_mean(part, siblings if parents else [*siblings, *ALLOWED_HYDRA_GROUPS], prefix):
+        return hint
+    if not parents and (hint := ask_for(list_related_keys(part))):
         return hint
     if part in PATH_KEY_NAMES and parents == ["data"]:
         path_keys = [f"data.{name}" for name in parent if name in (*PATH_KEY_NAMES, "name")]
@@ -59,6 +64,23 @@ def suggest_key(composed: DictConfig, parents: Sequence[str], part: str) -> str:
         return exact_hint
     nearest = find_nearest(part, [key.partition(".")[2] for key in group_keys])
     return next((f"; did you mean {key}?" for key in group_keys if key.partition(".")[2] == nearest), "")
+
+
+def suggest_separators(composed: DictConfig, key: str) -> str:
+    """Return a hint for a key that consists of the words of another one: ``resume_allow`` for ``resume.allow``.
+
+    Args:
+        composed: Composed configuration.
+        key: Unknown key.
+    """
+    known_keys = [str(name) for name in composed if name != "hydra"] + _list_group_keys(composed)
+    return ask_for([name for name in known_keys if name.replace(".", "_") == key.replace(".", "_")])
+
+
+def _list_group_keys(composed: DictConfig) -> list[str]:
+    """Return the keys of the chosen options."""
+    groups = [group for group in OBJECT_GROUPS if isinstance(composed.get(group), DictConfig)]
+    return [f"{group}.{key}" for group in groups for key in composed[group] if not str(key).startswith("_")]
 
 
 def _suggest_entry(composed: DictConfig, group: str, name: str) -> str:

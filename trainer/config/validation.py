@@ -18,13 +18,13 @@ from trainer.config import (
 )
 from trainer.config.annotations import UNCHECKED_TYPE
 from trainer.config.compatible_options import check_compatibility
-from trainer.config.key_owners import describe_key_owner
+from trainer.config.key_owners import describe_key_owner, list_related_keys
 from trainer.config.migrations import find_renamed_key
 from trainer.config.registry import LIST_GROUPS, OBJECT_GROUPS
 from trainer.config.schema import Settings
 from trainer.core.types import MISSING, describe_type, is_huge, is_valid_value, list_choices
 from trainer.utils.errors import ConfigError
-from trainer.utils.suggest import did_you_mean
+from trainer.utils.suggest import ask_for, did_you_mean
 from trainer.utils.text import shorten_repr
 
 TARGET_PREFIXES: Mapping[str, str | tuple[str, ...]] = {
@@ -75,11 +75,10 @@ def find_problems(
     kinds = get_type_hints(Settings, include_extras=True)
     problems = [p for key, kind in kinds.items() for p in check_value(key, tree.get(key, MISSING), kind)]
     known_keys = {*kinds, *OBJECT_GROUPS, *LIST_GROUPS}
-    problems += [
-        f"{key}: unknown key{describe_key_owner(key, names, config_dirs) or did_you_mean(key, known_keys)}"
-        for key in tree
-        if key not in known_keys
-    ]
+    unknown_keys = [key for key in tree if key not in known_keys]
+    for key in unknown_keys:
+        hint = describe_key_owner(key, names, config_dirs) or did_you_mean(key, known_keys)
+        problems.append(f"{key}: unknown key{hint or ask_for(list_related_keys(key))}")
     checked_groups = [group for group in OBJECT_GROUPS if group not in unchecked_groups]
     missing = [
         f"{group}: must contain the keys of one option"

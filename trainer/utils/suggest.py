@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MAX_WORD_LENGTH = 200
 """Maximum number of characters in a word that may be a typo; longer ones are text."""
@@ -11,7 +11,8 @@ MAX_WORD_LENGTH = 200
 def find_nearest(word: str, known_words: Iterable[str]) -> str | None:
     """Return the known word that is closest to a word, ignoring case, or None if none is close enough.
 
-    Similar words come first, then anagrams, then words of which one is a prefix of the other.
+    Similar words come first, then anagrams, then words of which one is a prefix of the other, then longer names that
+    contain the word.
 
     Args:
         word: Word that is not known.
@@ -28,17 +29,42 @@ def find_nearest(word: str, known_words: Iterable[str]) -> str | None:
         return originals[matches[0]]
     anagrams = [name for name in originals if sorted(name) == sorted(lowered)]
     prefixes = [name for name in originals if len(word) > 1 and (name.startswith(lowered) or lowered.startswith(name))]
-    nearest = min(anagrams or prefixes, key=len, default=None)
+    nearest = min(anagrams or prefixes or list_containing(lowered, originals), key=len, default=None)
     return None if nearest is None else originals[nearest]
+
+
+def list_containing(word: str, known_words: Iterable[str]) -> list[str]:
+    """Return the known words that contain a word between underscores: ``keep_last`` contains ``keep``.
+
+    Args:
+        word: Word that is not known.
+        known_words: Known words.
+    """
+    return [name for name in known_words if f"_{word.lower()}_" in f"_{name.lower().replace('/', '_')}_"]
 
 
 def did_you_mean(word: str, known_words: Iterable[str], prefix: str = "") -> str:
     """Return ``; did you mean lstm?``, or an empty string if no known word is close enough.
+
+    If the nearest known word contains the word, all that contain it are as near.
 
     Args:
         word: Word that is not known.
         known_words: Known words.
         prefix: Text to put before the suggested word, such as ``model.``.
     """
-    nearest = find_nearest(word, known_words)
-    return f"; did you mean {prefix}{nearest}?" if nearest else ""
+    names = list(known_words)
+    nearest = find_nearest(word, names)
+    containing = list_containing(word, names)
+    return ask_for([f"{prefix}{name}" for name in (containing if nearest in containing else [nearest]) if name])
+
+
+def ask_for(names: Sequence[str]) -> str:
+    """Return ``; did you mean a, b or c?``, or an empty string if there are no names.
+
+    Args:
+        names: Suggested names.
+    """
+    if not names:
+        return ""
+    return f"; did you mean {' or '.join(filter(None, (', '.join(names[:-1]), names[-1])))}?"
