@@ -156,7 +156,7 @@ def compose_and_run(arguments: Sequence[str]) -> int:
         elif is_sweep:
             hydra_sweep.check_hydra_sweep(overrides, config_dirs)
         else:
-            compose.compose(overrides, config_dirs)
+            compose.compose(overrides, config_dirs, is_job=bool(flags & argv.HYDRA_FLAGS))
         return sweep.run_with_hydra(argv.make_hydra_args(arguments), overrides, config_dirs)
     if is_sweep:
         from trainer.runs import sweep

@@ -19,6 +19,7 @@ from trainer.config import (
     precedence,
     registry,
     resume_keys,
+    sweep_keys,
     target_overrides,
 )
 from trainer.config.overrides import (
@@ -35,12 +36,13 @@ from trainer.config.validation import check_config, declare_config_plugins, find
 from trainer.utils.errors import ConfigError, IncompatibleError, UnknownNameError
 
 
-def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> Config:
+def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = (), *, is_job: bool = False) -> Config:
     """Compose and validate the configuration of a command line.
 
     Args:
         overrides: Overrides, such as ``["model=lstm", "optimizer.lr=0.01"]``.
         config_dirs: Directories with YAML files of the user.
+        is_job: Whether it is the command line of a job of a sweep.
 
     Raises:
         UnknownNameError: A key or an option does not exist. Contains all other problems too.
@@ -49,11 +51,8 @@ def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = ()) -> 
     """
     parsed = parse_overrides(overrides, config_dirs)
     groups = registry.list_groups(config_dirs) | {*ALLOWED_HYDRA_GROUPS}
-    problems = [
-        *precedence.find_shadowed_files(config_dirs),
-        *(problem for item in parsed for problem in find_override_problems(item)),
-    ]
-    valid = [item for item in parsed if not find_override_problems(item)]
+    valid, problems = _check_overrides(parsed, is_job=is_job)
+    problems += precedence.find_shadowed_files(config_dirs)
     choices = [item for item in valid if item.key_or_group in groups]
     assignments = [item for item in valid if item.key_or_group not in groups]
     unknown_options = [problem for item in choices if (problem := find_unknown_option(item, config_dirs))]
@@ -123,6 +122,17 @@ def from_hydra(composed: DictConfig) -> Config:
     if problems:
         raise ConfigError(*problems)
     return _make_config(merged, raw, resolved, list(hydra_config.overrides.task))
+
+
+def _check_overrides(parsed: Sequence[Override], *, is_job: bool) -> tuple[list[Override], list[str]]:
+    """Return the overrides that are valid by themselves, and the problems of the others."""
+    keys = {item.key_or_group for item in parsed}
+    checked = [
+        (item, find_override_problems(item) or sweep_keys.find_sweep_problems(item, keys, is_job=is_job))
+        for item in parsed
+    ]
+    valid = [item for item, problems in checked if not problems]
+    return valid, [problem for _, problems in checked for problem in problems]
 
 
 def _find_dependent_problems(resolved: Mapping[str, Any]) -> list[str]:

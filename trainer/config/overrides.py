@@ -184,6 +184,8 @@ def find_override_problems(item: Override, *, is_sweep: bool = False) -> list[st
         return [f"{key}: add a directory of YAML files by --config-dir DIR"]
     if is_hydra_key and item.is_sweep_override():
         return [f"{item.input_line}: Hydra's own keys take one value"]
+    if (group := key.replace(".", "/")) in ALLOWED_HYDRA_GROUPS and group != key:
+        return [f"{key}: it is chosen by a slash; did you mean {group}{(item.input_line or '')[len(key) :]}?"]
     is_allowed = key.startswith(COMMAND_LINE_HYDRA_PREFIXES) or key in ALLOWED_HYDRA_GROUPS
     if is_hydra_key and (not is_allowed or "_target_" in (item.input_line or "")):
         allowed = (*(k.rstrip(".") for k in COMMAND_LINE_HYDRA_PREFIXES), *ALLOWED_HYDRA_GROUPS)
