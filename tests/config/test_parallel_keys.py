@@ -97,6 +97,9 @@ def test_a_resumed_run_is_refused_keys_without_effect_that_the_command_line_sets
     assert resume(config, devices=1, strategy="fsdp") == [
         "strategy: fsdp shards a model over several processes; set devices=2"
     ]
+    (problem,) = resume(config, strategy="fsdp")
+    assert problem.endswith("; set shard_optimizer=false")
+    assert resume(config, strategy="fsdp", shard_optimizer=False) == []
     config = compose.compose([*SMALL, "keep_last=3"])
     assert resume(config, save_every=None) == []
     assert len(resume(config, keep_last=2, save_every=None)) == 1

@@ -96,7 +96,7 @@ def _find_fsdp_problems(tree: Mapping[str, Any]) -> list[str]:
     reasons = {
         "compile: true cannot be combined with strategy=fsdp": tree["compile"],
         "channels_last: true cannot be combined with strategy=fsdp": tree["channels_last"],
-        "shard_optimizer: true is part of strategy=fsdp; leave it out": tree.get("shard_optimizer"),
+        "shard_optimizer: true is part of strategy=fsdp; set shard_optimizer=false": tree.get("shard_optimizer"),
         "exact: false cannot be combined with strategy=fsdp": not tree.get("exact", True),
         "keep_best: strategy=fsdp keeps only the best weights": (tree.get("keep_best") or 1) > 1,
     }
