@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.helpers import own_files
 from tests.helpers.digest import digest
-from tests.helpers.families import COMMON, FAMILIES
-from tests.helpers.lab import lab
+from tests.helpers.families import COMMON, FAMILIES, FURTHER_FAMILIES
+from tests.helpers.lab import configure, lab
 from tests.helpers.process_groups import run_processes
+from trainer.config import compatible_options, registry
 from trainer.core.batch import Batch
 from trainer.engine import evaluation
 from trainer.engine.data_parallel import DataParallel
@@ -24,11 +26,13 @@ from trainer.engine.trainer import Trainer
 
 ON_FOUR = ("cnn with batch norm", "lstm", "transformer", "dcgan with spectral norm")
 OPTIONS = (*COMMON, "accumulate=2", "max_steps=20", "val_every=2")
+FEW_STEPS = (*COMMON, "accumulate=2", "max_steps=4", "val_every=1")
 MLP = ("model=mlp", "data=synthetic_tabular", "data.rows=200", "batch_size=30", "max_steps=6", "model.dropout=0.3")
 
 
 def train(overrides: Sequence[str], kind: type[DataParallel] = DataParallel) -> Callable[[ProcessGroup], str]:
     """Return a function that trains with four shards on a process group and returns the digest of the state."""
+    configure(*overrides)  # composed once, before the fork
 
     def train_on(group: ProcessGroup) -> str:
         trainer = lab(*overrides, strategy=kind(group, 4)).trainer
@@ -44,6 +48,34 @@ def test_any_number_of_processes_gives_the_same_bits(family: str) -> None:
     train_on = train((*FAMILIES[family], *OPTIONS))
     sizes = (1, 2, 4) if family in ON_FOUR else (1, 2)
     assert len({value for size in sizes for value in run_processes(size, train_on)}) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FURTHER_FAMILIES)
+def test_two_processes_give_the_same_bits(family: str) -> None:
+    train_on = train((*FURTHER_FAMILIES[family], *FEW_STEPS))
+    assert len({value for size in (1, 2) for value in run_processes(size, train_on)}) == 1
+
+
+@pytest.mark.slow
+def test_a_pretrained_model_has_the_same_bits_on_two_processes() -> None:
+    words = ("model=pretrained", "data=text_folder", f"data.path={own_files.texts()}/kinds", "batch_size=8", "bucket=3")
+    train_on = train((*words, f"model.name={own_files.saved()}", *FEW_STEPS))
+    assert len({value for size in (1, 2) for value in run_processes(size, train_on)}) == 1
+
+
+def find_task(words: Sequence[str]) -> str:
+    """Return the task of a run: the chosen one, that of its model, or that of its data set."""
+    chosen = dict(word.split("=", 1) for word in words)
+    options = (registry.list_options(group)[chosen[group]].task_name for group in ("model", "data"))
+    return chosen.get("task") or next(filter(None, options), compatible_options.DEFAULT_TASK)
+
+
+def test_every_task_has_a_run() -> None:
+    """A task that is added needs a run in one of the two tables."""
+    tasks = {find_task(words) for words in (FAMILIES | FURTHER_FAMILIES).values()}
+    assert tasks == set(registry.list_options("task"))
+    assert "ranking" not in {find_task(words) for words in FAMILIES.values()}, "the test would not notice its loss"
 
 
 class RandomByRank(DataParallel):

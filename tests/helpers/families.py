@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.helpers.own_files import texts
+from tests.helpers.own_files import OWN_FILES, collection, graph_tables, hours, pictures, texts
 
 COMMON = ("scheduler=onecycle", "ema=0.9", "grad_clip=1.0", "epochs=3")
-TEXTS = texts()
+TEXTS, TRIPLES = texts(), OWN_FILES["triples"]["path"]()
 BLOCKS = ("model.width=8", "model.heads=2", "model.hidden=16", "model.layers=1", "model.dropout=0.2")
 DENOISER = (
     *("model.width=4", "model.blocks=1", "model.num_classes=8", "data=ring", "data.rows=60", "batch_size=8"),
@@ -78,3 +78,47 @@ FAMILIES = {
     ),
     "wgan_gp": ("model=wgan_gp", "data=ring", "data.rows=500", "batch_size=32", "val_every=1"),
 }
+FURTHER_FAMILIES = {
+    "sampled neighbors": (
+        *("model=sage", "data=edge_list", f"data.path={graph_tables()}", "data.target=label"),
+        *("data.num_neighbors=[3,2]", "model.hidden=[8]", "model.dropout=0.2", "batch_size=16"),
+    ),
+    "batches of graphs": (
+        *("model=graph_net", "data=tu", f"data.path={collection()}", "model.hidden=[8]", "model.head=[8]"),
+        *("model.dropout=0.2", "batch_size=8"),
+    ),
+    "rgcn_distmult with random negatives": (
+        *("model=rgcn_distmult", "data=triples", f"data.path={TRIPLES}", "batch_size=32"),
+        *("model.embed_size=8", "model.bases=2", "task.candidates=8"),
+    ),
+    "distmult": ("model=distmult", "data=triples", f"data.path={TRIPLES}", "model.embed_size=8", "batch_size=64"),
+    "matrix_factorization": (
+        *("model=matrix_factorization", "data=clicks", "data.users=20", "data.items=15", "batch_size=32"),
+    ),
+    "graph_generator": (
+        *("model=graph_generator", "data=sbm_pairs", "data.nodes=100", "data.p_within=0.1", "model.hidden=[8]"),
+        *("batch_size=64",),
+    ),
+    "brain": (
+        *("model=brain", "data=simulated_bold", "data.rows=30", "data.parcels=12", "data.members=4", "data.top_k=3"),
+        *("model.hidden_size=8", "batch_size=8"),
+    ),
+    "windows of a series": (
+        *("model=dlinear", "data=csv_series", f"data.path={hours()}", "data.time=time", "data.history=6"),
+        *("data.horizon=3", "batch_size=16"),
+    ),
+    "images read again in each epoch": (
+        *("model=cnn", "data=image_folder", f"data.path={pictures()}/kinds", "data.size=8", "data.cache_gb=0"),
+        *("model.channels=[4,4,4]", "model.adaptive_size=1", "model.hidden=[8]", "batch_size=8"),
+    ),
+    "repeated images with masks": (
+        *("model=unet", "data=image_masks", f"data.path={pictures()}/marked", "data.repeats=2", "augment=slides"),
+        *("augment.window=8", "model.widths=[4,4]", "batch_size=8"),
+    ),
+    "cgan": ("model=cgan", "data=ring", "data.rows=60", "task.classifier=null", "task.samples=10", "batch_size=16"),
+    "style_gan": (
+        *("model=style_gan", "data=gratings", "data.rows=30", "data.size=8", "model.widths=[4,4]", "model.mapping=[8]"),
+        *("model.latent=4", "model.critic_hidden=8", "task.samples=10", "task.classifier=null", "batch_size=9"),
+    ),
+}
+"""Further runs, so that each task and kind of split has one; apart, because several tests train all ``FAMILIES``."""
