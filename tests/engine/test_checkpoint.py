@@ -29,7 +29,8 @@ from trainer.engine.checkpoint import (
     save_checkpoint,
     verify_checkpoint,
 )
-from trainer.engine.checkpoint_space import check_disk_space, count_state_bytes
+from trainer.engine.checkpoint_space import check_disk_space
+from trainer.engine.state_size import count_state_bytes
 from trainer.runs import run_dir
 from trainer.utils.atomic_write import remove_leftovers
 from trainer.utils.errors import ConfigError, SystemFault

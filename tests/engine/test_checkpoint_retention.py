@@ -235,7 +235,7 @@ def test_the_space_of_kept_checkpoints_is_checked(
 
     assert needed(Retention(last=50)) == ""
     text = f"10.0 MB free in {tmp_path}; a checkpoint needs 0.1 MB, and the checkpoints of this run will need "
-    assert text + "12.2 MB" in needed(Retention(last=120))
+    assert text + "12.4 MB" in needed(Retention(last=120))
     assert text + "10.4 MB" in needed(Retention(every=1))
     assert text + "20.4 MB" in needed(Retention(best=200))
 

@@ -11,10 +11,11 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.helpers.digest import digest
 from trainer.cli import main
 from trainer.engine import checkpoint
 from trainer.runs import run_dir
+from trainer.utils import atomic_write
 
 OVERRIDES = (
     *("model=vae", "data=linear_gaussian", "data.rows=120", "model.hidden=[4]", "epochs=2", "batch_size=32"),
@@ -43,6 +45,7 @@ class Disk:
         self.fails_at: int | None = None
         self.number = errno.ENOSPC
         self.forever = True
+        self.is_full_for: Callable[[str], bool] = lambda _: False
         self.open = builtins.open
         for name in ("fsync", "replace", "mkdir", "link", "truncate"):
             monkeypatch.setattr(os, name, self.count_calls(name, getattr(os, name)))
@@ -53,7 +56,8 @@ class Disk:
         with self.lock:  # checkpoints are written in a thread
             self.calls.append(name)
             number, at = len(self.calls), self.fails_at
-        if at is not None and (number > at if self.forever else number == at + 1):
+        fails = at is not None and (number > at if self.forever else number == at + 1)
+        if fails or self.is_full_for(name):
             raise OSError(self.number, os.strerror(self.number))
 
     def count_calls(self, name: str, real: Any) -> Any:
@@ -105,9 +109,11 @@ def outcome(path: Path) -> tuple[Any, ...]:
     )
 
 
-def run_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> tuple[int | str | None, str]:
+def run_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, overrides: Sequence[str] = OVERRIDES
+) -> tuple[int | str | None, str]:
     """Run the command in this process; return its exit code and stderr."""
-    monkeypatch.setattr("sys.argv", ["train", *OVERRIDES])
+    monkeypatch.setattr("sys.argv", ["train", *overrides])
     capsys.readouterr()
     with pytest.raises(SystemExit) as caught:
         main.main()
@@ -162,6 +168,35 @@ def test_failed_write_is_reported_and_the_run_resumes(
         json.loads((path / run_dir.RESULTS_FILE).read_text())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "num_files"), [("last.pt", 3), ("best.pt", 2)])
+def test_a_full_disk_names_the_space_and_the_last_checkpoint(
+    name: str, num_files: int, disk: Disk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is full for the third state, or for the second best weights."""
+    monkeypatch.setattr(atomic_write, "get_free_bytes", lambda _: 5_300_000)
+
+    def is_full(call: str) -> bool:
+        return call.startswith(f"write .{name}") and disk.calls.count(f"open .{name}.{os.getpid()}.tmp") >= num_files
+
+    disk.is_full_for = is_full
+    overrides = (*MEDIUM, "save_every=0", "epochs=4")
+    code, stderr = run_command(capsys, monkeypatch, overrides)
+    path = Path("outputs/run")
+    step = checkpoint.load_checkpoint(path / checkpoint.LAST)["position"]["step"]
+    size = (path / name).stat().st_size
+    assert size > 500_000
+    pattern = (
+        r"error: cannot write .*{name}: No space left on device; it needs (\d+\.\d) MB \(\d\.\d MB written\),"
+        r" 5\.3 MB free; {name} is unchanged; last good checkpoint: step (\d+)\n"
+    )
+    found = re.fullmatch(pattern.replace("{name}", re.escape(name)), stderr)
+    assert found is not None, stderr
+    assert (code, found[2]) == (4, str(step))
+    assert abs(float(found[1]) - size / 1e6) < 0.1
+    assert run_dir.read_results(path)["reason"] == stderr.strip().replace("error", "SystemFault", 1)
+
+
 @contextlib.contextmanager
 def mount_tmpfs(folder: Path, size: str) -> Iterator[None]:
     folder.mkdir()
@@ -176,6 +211,11 @@ def mount_tmpfs(folder: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
+MEDIUM = (
+    *("model=mlp", "data=moons", "data.rows=200", "model.hidden=[400,400]", "threads=1"),
+    *("batch_size=32", "hydra.run.dir=outputs/run"),
+)
+"""States of about two megabytes."""
 LARGE = ("model=mlp", "data=moons", "model.hidden=[512,512]", "threads=1", "epochs=2", "hydra.run.dir=outputs/run")
 """States of about three megabytes."""
 
@@ -199,7 +239,11 @@ def test_run_resumes_after_a_full_disk_is_cleared(tmp_path: Path) -> None:
         run = (*LARGE, "save_every=0", "epochs=4", "resume=auto")
         done = commands.train(*run, cwd=disk)
         assert done.returncode == 4, done.stdout
-        assert "No space left on device" in done.stderr
+        assert re.search(
+            r"/last\.pt: No space left on device; it needs 3\.\d MB \([0-3]\.\d MB written\), [0-3]\.\d MB free;"
+            r" last\.pt is unchanged; last good checkpoint: step [1-9]\d*$",
+            done.stderr.rstrip("\n"),
+        ), done.stderr
         assert len(done.stderr.splitlines()) == 1
         results = run_dir.read_results(disk / "outputs/run")
         assert results["status"] == "failed"

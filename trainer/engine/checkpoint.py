@@ -21,6 +21,7 @@ import torch
 from trainer.config import migrations
 from trainer.engine import checkpoint_nesting, checkpoint_retention, renamed_keys
 from trainer.engine.checkpoint_retention import STATE_PREFIX, WEIGHTS_PREFIX, Retention
+from trainer.engine.state_size import count_state_bytes
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError, SystemFault
 from trainer.utils.paths import describe_missing_path
@@ -77,8 +78,9 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise SystemFault(
-            f"cannot write {path}: {reason}; {num_bytes / 1e6:.1f} MB written,"
-            f" {atomic_write.get_free_bytes(path.parent) / 1e6:.1f} MB free; {path.name} is unchanged"
+            f"cannot write {path}: {reason}; it needs {count_state_bytes(state) / 1e6:.1f} MB"
+            f" ({num_bytes / 1e6:.1f} MB written), {atomic_write.get_free_bytes(path.parent) / 1e6:.1f} MB free;"
+            f" {path.name} is unchanged"
         ) from error
 
 
@@ -256,7 +258,7 @@ class CheckpointManager:
         if not self.retention.retains_state(step):
             return
         path = checkpoint_retention.get_path(self.run_dir, STATE_PREFIX, step)
-        with atomic_write.catch_write_errors(path):
+        with atomic_write.catch_write_errors(path, self.last_path.stat().st_size):
             checkpoint_retention.link_file(self.last_path, path)
             atomic_write.sync_to_disk(self.run_dir)
         steps = checkpoint_retention.find_steps(self.run_dir, STATE_PREFIX)

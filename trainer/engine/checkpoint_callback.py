@@ -18,8 +18,8 @@ from trainer.engine.background_writer import BackgroundWriter
 from trainer.engine.best_checkpoint import BestCheckpoint
 from trainer.engine.callbacks import Callback
 from trainer.engine.checkpoint import CheckpointManager
-from trainer.engine.checkpoint_space import count_state_bytes
 from trainer.engine.host_snapshot import MIN_REUSED_BYTES, HostSnapshot
+from trainer.engine.state_size import count_state_bytes
 from trainer.utils.errors import Interrupted, SystemFault
 
 if TYPE_CHECKING:

@@ -4,41 +4,52 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from trainer.engine.checkpoint import BEST, LAST, PREVIOUS, CheckpointManager
-from trainer.engine.checkpoint_retention import is_retained
+from trainer.engine.checkpoint_retention import Retention, is_retained
+from trainer.engine.state_size import count_state_bytes
 from trainer.utils import atomic_write
 from trainer.utils.errors import SystemFault
 
 log = logging.getLogger(__name__)
 
-
-def count_state_bytes(state: Any) -> int:
-    """Return the bytes of all tensors and strings in a nested state, with shared memory counted once, as when saved."""
-    return sum(dict(_iter_storage_sizes(state)).values())
+MAX_AVERAGES = 2
+"""Most averages of each weight that an optimizer of torch has, such as those of the gradient and of its square."""
 
 
-def _iter_storage_sizes(state: Any) -> Iterator[tuple[int, int]]:
-    """Yield address and size of the memory of each tensor and string; numbers are too few to matter."""
-    if isinstance(state, torch.Tensor):
-        storage = state.untyped_storage()
-        yield storage.data_ptr(), storage.nbytes()
-    elif isinstance(state, str | bytes):
-        yield id(state), len(state)
-    items = (*state, *state.values()) if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
-    for item in items:
-        yield from _iter_storage_sizes(item)
+@dataclass(frozen=True)
+class FileCount:
+    """Most files with different contents that a run has at once.
+
+    Args:
+        states: States: the last two, those that are retained, and one that is being written.
+        best: Best weights, which are written while no state is, and are not larger than one.
+    """
+
+    states: int
+    best: int
+
+
+def count_files(retention: Retention, total_steps: int) -> FileCount:
+    """Return the most files that a run has at once, however often it is interrupted.
+
+    The last two states are others than those that are retained after two interruptions in a row, whose states are not.
+    A retained state is a second name of a file; a file system without such names has one further copy for a moment.
+
+    Args:
+        retention: Which checkpoints are retained.
+        total_steps: Number of steps of the run.
+    """
+    num_permanent = total_steps // retention.every if retention.every else 0
+    num_last = retention.last if retention.last > 1 else 0
+    return FileCount(2 + num_last + num_permanent + 1, retention.best + (retention.best > 1))
 
 
 def check_disk_space(manager: CheckpointManager, state: dict[str, Any], total_steps: int) -> None:
     """Check before the first step whether the checkpoints of a run fit on the disk, and warn if not.
-
-    They are two states, the best weights, a third state while it is written, and those that are kept besides.
 
     Args:
         manager: Manager of the checkpoints.
@@ -46,25 +57,33 @@ def check_disk_space(manager: CheckpointManager, state: dict[str, Any], total_st
         total_steps: Number of steps of the run.
 
     Raises:
-        SystemFault: Not even one state and the best weights fit.
+        SystemFault: Not even the next state fits, or the first one with the best weights.
     """
-    run_dir, retention = manager.run_dir, manager.retention
+    run_dir = manager.run_dir
     shared_bytes = count_state_bytes(manager.shared_state)
     state_bytes, best_bytes = count_state_bytes(state) + shared_bytes, count_state_bytes(state["task"]) + shared_bytes
     existing_bytes = _count_existing_bytes(run_dir)
     free_bytes = atomic_write.get_free_bytes(run_dir)
     text = f"{free_bytes / 1e6:.1f} MB free in {run_dir}"
-    if free_bytes < (state_bytes if existing_bytes else state_bytes + best_bytes):
-        raise SystemFault(f"disk full: a checkpoint needs {(state_bytes + best_bytes) / 1e6:.1f} MB, {text}")
-    num_states = max(2, retention.last) + (total_steps // retention.every if retention.every else 0)
-    num_best = retention.best + (retention.best > 1)
-    needed_bytes = (num_states + 1) * state_bytes + num_best * best_bytes - existing_bytes
+    smallest_need = state_bytes if existing_bytes else state_bytes + best_bytes
+    if free_bytes < smallest_need:
+        raise SystemFault(f"disk full: a checkpoint needs {smallest_need / 1e6:.1f} MB, {text}")
+    state_bytes += _count_later_bytes(state)
+    count = count_files(manager.retention, total_steps)
+    needed_bytes = count.states * state_bytes + count.best * best_bytes - existing_bytes
     log.info("a checkpoint needs %.1f MB, %s", state_bytes / 1e6, text)
     if free_bytes < needed_bytes:
         log.warning(
             "%s; a checkpoint needs %.1f MB, and the checkpoints of this run will need %.1f MB",
             *(text, state_bytes / 1e6, needed_bytes / 1e6),
         )
+
+
+def _count_later_bytes(state: dict[str, Any]) -> int:
+    """Return the most bytes that optimizers add to a state in their first step, where those of torch create theirs."""
+    optimizers = [group["optimizer"] for group in state.get("param_groups", {}).values()]
+    is_empty = any("others" in each and not each["averages"] and not each["others"] for each in optimizers)
+    return MAX_AVERAGES * count_state_bytes(state["task"]) if is_empty else 0
 
 
 def _count_existing_bytes(run_dir: Path) -> int:
