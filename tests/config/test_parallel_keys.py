@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,9 +106,18 @@ def test_a_resumed_run_is_refused_keys_without_effect_that_the_command_line_sets
     assert len(resume(config, keep_last=2, save_every=None)) == 1
 
 
-def test_a_job_of_a_sweep_with_one_process_is_incompatible_alone() -> None:
+@pytest.mark.parametrize("words", [("shard_optimizer=true",), ("keep_last=3", "save_every=null")], ids=str)
+def test_a_job_of_a_sweep_without_an_effect_is_incompatible_alone(words: tuple[str, ...]) -> None:
     with pytest.raises(IncompatibleError):
-        compose.compose([*SMALL, "shard_optimizer=true"])
+        compose.compose([*SMALL, *words])
+
+
+def test_a_file_may_set_a_key_for_other_command_lines(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    recipe = "# @package _global_\nkeep_last: 3\nshard_optimizer: true\n"
+    (tmp_path / "experiment/own.yaml").write_text(recipe)
+    settings = compose.compose([*SMALL, "experiment=own", "save_every=null"], [tmp_path]).settings
+    assert (settings.keep_last, settings.shard_optimizer) == (3, True)
 
 
 def test_a_sharded_run_is_read_on_a_machine_without_gpus() -> None:

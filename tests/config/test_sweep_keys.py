@@ -52,13 +52,13 @@ def test_options_of_a_launcher_that_is_not_chosen_are_refused_for_a_sweep() -> N
         sweep.run_sweep([*SMALL, "seed=0,1", "hydra.launcher.n_jobs=2"], ())
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     problems = collect_problems(*SMALL, "jobs=2", "optimizer.lrr=1")
     assert len(problems) == 2
 
 
 @pytest.mark.parametrize("words", [("jobs=null",), ("jobs_per_device=1",), ("hydra.sweep.dir=outputs/sweep",)])
-def test_values_that_ask_for_nothing_are_accepted(words: tuple[str, ...]) -> None:
+def test_defaults_are_accepted(words: tuple[str, ...]) -> None:
     assert compose.compose([*SMALL, *words]).settings.jobs is None
 
 
@@ -66,4 +66,4 @@ def test_a_file_and_a_job_of_a_sweep_may_set_the_number_of_jobs(tmp_path: Path) 
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment/own.yaml").write_text("# @package _global_\njobs: 2\n")
     assert compose.compose([*SMALL, "experiment=own"], [tmp_path]).settings.jobs == 2
-    assert compose.compose([*SMALL, "jobs=3"], is_job=True).settings.jobs == 3
+    assert compose.compose([*SMALL, "jobs=3"]).settings.jobs == 3

@@ -118,6 +118,17 @@ def test_modules_that_share_a_replaced_buffer_still_do() -> None:
         assert (first.mean.tolist(), row.tolist()) == ([0.0, 0.0], [1.0, 1.0])
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_buffers_of_a_scripted_module_are_restored() -> None:
+    norm = torch.jit.script(nn.BatchNorm1d(2))
+    before = describe(norm)
+    saved = SavedBuffers(norm)
+    norm(torch.randn(4, 2))
+    assert describe(norm) != before
+    saved.restore(torch.tensor(1.0))
+    assert describe(norm) == before
+
+
 class RunningMean(Linear):
     """A network that replaces its running mean in each forward pass."""
 

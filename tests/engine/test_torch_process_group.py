@@ -84,7 +84,7 @@ def test_the_death_of_a_process_is_an_error_in_the_others_at_once(tmp_path: Path
     assert "imed out" not in message
 
 
-def test_a_timeout_is_told_in_plain_words() -> None:
+def test_a_timeout_is_reported_in_plain_words() -> None:
     text = "[/pytorch/unbound_buffer.cc:81] Timed out waiting 3000ms for recv operation to complete"
     with pytest.raises(ProcessGroupError) as caught, torch_process_group.explain_failure(is_exchange=False):
         raise RuntimeError(text)

@@ -61,7 +61,7 @@ def test_an_unfinished_run_with_other_shards_is_reported_and_found_by_them(capsy
     mark_interrupted(Path("outputs/a"))
     mark_interrupted(Path("outputs/c"))
     main.run_command([*OVERRIDES, "shards=3", "hydra.run.dir=outputs/d"])
-    message = "starting one (outputs/c, unfinished, has this configuration with shards=1: add that to continue it)"
+    message = "starting one (outputs/c, unfinished, has this configuration with shards=1: train resume outputs/c "
     assert message in capsys.readouterr().out
     main.run_command([*OVERRIDES, "shards=2", "hydra.run.dir=outputs/e"])
     assert capsys.readouterr().out.startswith("resume=auto: continuing outputs/a\n")

@@ -65,7 +65,7 @@ def test_every_change_is_listed_with_both_values() -> None:
 @pytest.mark.slow
 def test_a_change_of_shapes_is_explained_before_and_after_it_is_allowed() -> None:
     interrupt()
-    hint = f"model.hidden: a resumed run needs weights of the same shapes; init_from={RUN} starts a new run"
+    hint = f"model.hidden: if the shapes of weights depend on it, init_from={RUN} starts a new run"
     with pytest.raises(ConfigError) as caught:
         resume_with("model.hidden=[5]")
     assert caught.value.problems[-1].startswith(hint)

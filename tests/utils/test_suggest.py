@@ -42,4 +42,4 @@ def test_all_names_that_contain_the_word_are_suggested() -> None:
     names.remove("keeper")
     assert suggest.did_you_mean("keep", names, "x.") == "; did you mean x.keep_last or x.keep_best?"
     assert suggest.did_you_mean("Timeout", names) == "; did you mean worker_timeout or process_timeout?"
-    assert suggest.ask_for(["a", "b", "c"]) == "; did you mean a, b or c?"
+    assert suggest.format_suggestion(["a", "b", "c"]) == "; did you mean a, b or c?"

@@ -156,14 +156,14 @@ def compose_and_run(arguments: Sequence[str]) -> int:
         elif is_sweep:
             hydra_sweep.check_hydra_sweep(overrides, config_dirs)
         else:
-            compose.compose(overrides, config_dirs, is_job=bool(flags & argv.HYDRA_FLAGS))
+            compose.compose(overrides, config_dirs, is_single_run=not flags & argv.HYDRA_FLAGS)
         return sweep.run_with_hydra(argv.make_hydra_args(arguments), overrides, config_dirs)
     if is_sweep:
         from trainer.runs import sweep
 
         with slurm.requeue_on_warning(is_resumable=is_set(overrides, "resume", "auto")):
             return sweep.run_sweep(overrides, config_dirs, launcher)
-    composed = compose.compose(overrides, config_dirs)
+    composed = compose.compose(overrides, config_dirs, is_single_run=True)
     with pause_gc(freeze=True):
         from trainer.runs import resume_changes, train
     with slurm.requeue_on_warning(is_resumable=resume_changes.continues_itself(composed)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -36,13 +36,13 @@ from trainer.config.validation import check_config, declare_config_plugins, find
 from trainer.utils.errors import ConfigError, IncompatibleError, UnknownNameError
 
 
-def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = (), *, is_job: bool = False) -> Config:
+def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = (), *, is_single_run: bool = False) -> Config:
     """Compose and validate the configuration of a command line.
 
     Args:
         overrides: Overrides, such as ``["model=lstm", "optimizer.lr=0.01"]``.
         config_dirs: Directories with YAML files of the user.
-        is_job: Whether it is the command line of a job of a sweep.
+        is_single_run: Whether the command trains it alone, and no sweep reads the keys of sweeps.
 
     Raises:
         UnknownNameError: A key or an option does not exist. Contains all other problems too.
@@ -51,7 +51,7 @@ def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = (), *, 
     """
     parsed = parse_overrides(overrides, config_dirs)
     groups = registry.list_groups(config_dirs) | {*ALLOWED_HYDRA_GROUPS}
-    valid, problems = _check_overrides(parsed, is_job=is_job)
+    valid, problems = _check_overrides(parsed, is_single_run=is_single_run)
     problems += precedence.find_shadowed_files(config_dirs)
     choices = [item for item in valid if item.key_or_group in groups]
     assignments = [item for item in valid if item.key_or_group not in groups]
@@ -83,8 +83,9 @@ def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = (), *, 
         ([], []) if interpolation_problems else find_problems(resolved, names, config_dirs, unchecked_groups)
     )
     problems += [*config_problems, *init_keys.find_init_problems(resolved), *resume_keys.find_resume_problems(resolved)]
-    problems += [] if problems else _find_dependent_problems(resolved)
-    conflicts += [] if problems or conflicts else _find_ineffective_keys(resolved)
+    problems += [] if problems else parallel_keys.find_parallel_problems(resolved)
+    keys = {item.key_or_group for item in parsed}
+    conflicts += [] if problems or conflicts else _find_ineffective_keys(resolved, keys)
     if unknown_options or unknown_keys:
         raise UnknownNameError(*unknown_options, *unknown_keys, *dict.fromkeys([*problems, *conflicts]))
     if problems or conflicts:
@@ -118,33 +119,33 @@ def from_hydra(composed: DictConfig) -> Config:
     if not problems:
         problems = declare_config_plugins(resolved) + check_config(resolved, names)
         problems += init_keys.find_init_problems(resolved) + resume_keys.find_resume_problems(resolved)
-        problems += [] if problems else _find_dependent_problems(resolved) + _find_ineffective_keys(resolved)
+        problems += [] if problems else parallel_keys.find_parallel_problems(resolved)
+        problems += [] if problems else _find_ineffective_keys(resolved, {item.key_or_group for item in assignments})
     if problems:
         raise ConfigError(*problems)
     return _make_config(merged, raw, resolved, list(hydra_config.overrides.task))
 
 
-def _check_overrides(parsed: Sequence[Override], *, is_job: bool) -> tuple[list[Override], list[str]]:
+def _check_overrides(parsed: Sequence[Override], *, is_single_run: bool) -> tuple[list[Override], list[str]]:
     """Return the overrides that are valid by themselves, and the problems of the others."""
     keys = {item.key_or_group for item in parsed}
     checked = [
-        (item, find_override_problems(item) or sweep_keys.find_sweep_problems(item, keys, is_job=is_job))
+        (item, find_override_problems(item) or sweep_keys.find_sweep_problems(item, keys, is_single_run=is_single_run))
         for item in parsed
     ]
     valid = [item for item, problems in checked if not problems]
     return valid, [problem for _, problems in checked for problem in problems]
 
 
-def _find_dependent_problems(resolved: Mapping[str, Any]) -> list[str]:
-    """Return the problems of keys with each other, each of which has been checked on its own."""
-    is_resumed = resume_keys.names_run(resolved)  # then the other keys are those of the run
-    checkpoint_problems = [] if is_resumed else checkpoint_keys.find_checkpoint_problems(resolved)
-    return parallel_keys.find_parallel_problems(resolved) + checkpoint_problems
-
-
-def _find_ineffective_keys(resolved: Mapping[str, Any]) -> list[str]:
-    """Return the keys that have no effect on one process; a resumed run may have several."""
-    return [] if resume_keys.names_run(resolved) else parallel_keys.find_ineffective_keys(resolved)
+def _find_ineffective_keys(resolved: Mapping[str, Any], keys: Set[str]) -> list[str]:
+    """Return the problems of keys of a command line that have no effect; a resumed run keeps its other keys."""
+    if resume_keys.names_run(resolved):
+        return []
+    # Without its processes, a model that needs a strategy would train in another way, even if a YAML file asks for it.
+    return [
+        *parallel_keys.find_ineffective_keys(resolved, keys | {"strategy"}),
+        *checkpoint_keys.find_ineffective_keys(resolved, keys),
+    ]
 
 
 def _declare_named_plugins(items: Sequence[Override]) -> None:

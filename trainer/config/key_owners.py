@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trainer.config import registry
 from trainer.config.schema import Settings
-from trainer.utils.suggest import ask_for, list_containing
+from trainer.utils.suggest import format_suggestion, list_longer_names
 
 SYNONYMS: Mapping[str, str] = {
     **dict.fromkeys(("nan", "inf", "finite", "infinite"), "on_nonfinite"),
@@ -32,10 +32,10 @@ def describe_key_owner(key: str, names: Mapping[str, str], config_dirs: Sequence
     owners = {group: options for group, options in owners.items() if options}
     for group, options in owners.items():
         if names[group] in options:
-            return f"; it is a key of {group} {names[group]}: {group}.{key}{ask_for(list_related_keys(key))}"
+            return f"; it is a key of {group} {names[group]}: {group}.{key}{format_suggestion(list_related_keys(key))}"
     for group, options in owners.items():
         examples = ", ".join(options[:3])
-        related = ask_for(list_related_keys(key))
+        related = format_suggestion(list_related_keys(key))
         return f"; {group} {names[group]} has no {key}; it is a key of {group} {examples} ({group}.{key}){related}"
     return ""
 
@@ -52,4 +52,4 @@ def list_related_keys(key: str) -> list[str]:
         key: Key without a group, such as ``keep`` or ``on_nan``.
     """
     synonyms = (SYNONYMS[word] for word in key.lower().split("_") if word in SYNONYMS)
-    return [*dict.fromkeys([*list_containing(key, Settings.__dataclass_fields__), *synonyms])]
+    return [*dict.fromkeys([*list_longer_names(key, Settings.__dataclass_fields__), *synonyms])]

@@ -11,7 +11,7 @@ from trainer.config.key_owners import describe_key_owner, list_related_keys
 from trainer.config.migrations import find_renamed_key
 from trainer.config.overrides import ALLOWED_HYDRA_GROUPS
 from trainer.config.registry import LIST_GROUPS, OBJECT_GROUPS
-from trainer.utils.suggest import ask_for, did_you_mean, find_nearest
+from trainer.utils.suggest import did_you_mean, find_nearest, format_suggestion
 
 PATH_KEY_NAMES = ("path", "data_dir", "dir", "directory", "root", "folder", "file", "filename", "files", "location")
 """Common names for the location of files, recognized in misspelled keys of a data set."""
@@ -31,11 +31,11 @@ def suggest_key(composed: DictConfig, parents: Sequence[str], part: str) -> str:
     groups = [group for group in OBJECT_GROUPS if isinstance(composed.get(group), DictConfig)]
     group_keys = _list_group_keys(composed)
     exact_matches = [key for key in group_keys if key.partition(".")[2] == part]
-    exact_hint = ask_for(exact_matches)
+    exact_hint = format_suggestion(exact_matches)
     if not parents:
         names = {group: str(choices[group]) for group in groups}
         if exact_matches:
-            return ask_for([*exact_matches, *list_related_keys(part)])
+            return format_suggestion([*exact_matches, *list_related_keys(part)])
         if hint := describe_key_owner(part, names):
             return hint
     if len(parents) == 1 and parents[0] in LIST_GROUPS:
@@ -47,7 +47,7 @@ def suggest_key(composed: DictConfig, parents: Sequence[str], part: str) -> str:
     prefix = "".join(f"{name}." for name in parents)
     if hint := did_you_mean(part, siblings if parents else [*siblings, *ALLOWED_HYDRA_GROUPS], prefix):
         return hint
-    if not parents and (hint := ask_for(list_related_keys(part))):
+    if not parents and (hint := format_suggestion(list_related_keys(part))):
         return hint
     if part in PATH_KEY_NAMES and parents == ["data"]:
         path_keys = [f"data.{name}" for name in parent if name in (*PATH_KEY_NAMES, "name")]
@@ -74,7 +74,7 @@ def suggest_separators(composed: DictConfig, key: str) -> str:
         key: Unknown key.
     """
     known_keys = [str(name) for name in composed if name != "hydra"] + _list_group_keys(composed)
-    return ask_for([name for name in known_keys if name.replace(".", "_") == key.replace(".", "_")])
+    return format_suggestion([name for name in known_keys if name.replace(".", "_") == key.replace(".", "_")])
 
 
 def _list_group_keys(composed: DictConfig) -> list[str]:

@@ -13,9 +13,6 @@ from trainer.utils.text import format_count
 IDENTITY_KEYS = ("shards", "exact")
 """Keys that affect training, but only with several shards."""
 
-PROCESS_KEYS = ("strategy", "shard_optimizer")
-"""Keys that divide something among the processes."""
-
 
 def count_launched_processes() -> int:
     """Return how many processes torchrun, or a launcher with its environment variables, has started; 1 without one."""
@@ -62,7 +59,7 @@ def find_parallel_problems(tree: Mapping[str, Any]) -> list[str]:
     return problems + (_find_fsdp_problems(tree) if size > 1 and tree.get("strategy") == "fsdp" else [])
 
 
-def find_ineffective_keys(tree: Mapping[str, Any], keys: Collection[str] = PROCESS_KEYS) -> list[str]:
+def find_ineffective_keys(tree: Mapping[str, Any], keys: Collection[str]) -> list[str]:
     """Return the problems of keys that divide something among several processes, if there is only one.
 
     They are problems of a command line: a saved run with these keys may be resumed, evaluated, ... by one process.
@@ -70,7 +67,7 @@ def find_ineffective_keys(tree: Mapping[str, Any], keys: Collection[str] = PROCE
 
     Args:
         tree: Resolved configuration.
-        keys: Keys that the command line sets.
+        keys: Keys that the command line sets; a YAML file may be for other machines, too.
     """
     if count_processes(tree) > 1:
         return []

@@ -15,22 +15,22 @@ _PREFIXES: Mapping[str, str] = {OPTION_PREFIX: LAUNCHER_GROUP, "hydra.sweeper.":
 """Group that must be chosen for options, by their prefix."""
 
 
-def find_sweep_problems(item: Override, groups: Collection[str], *, is_job: bool) -> list[str]:
+def find_sweep_problems(item: Override, keys: Collection[str], *, is_single_run: bool) -> list[str]:
     """Return the problem of an override of a sweep without a sweep, or of an option without its launcher or sweeper.
 
     Args:
         item: Parsed override with one value.
-        groups: Groups of which the command line chooses an option.
-        is_job: Whether the command line is that of a job of a sweep.
+        keys: Keys and groups that the command line sets.
+        is_single_run: Whether the command trains one run, and no sweep.
 
     Returns:
         A list that is empty or contains one problem.
     """
     key = item.key_or_group
-    if key in JOB_DEFAULTS and not is_job and item.value() != JOB_DEFAULTS[key]:
+    if key in JOB_DEFAULTS and is_single_run and item.value() != JOB_DEFAULTS[key]:
         return [f"{key}: it has no effect on a single run; add -m for a sweep"]
     for prefix, group in _PREFIXES.items():
-        if key.startswith(prefix) and group not in groups:
+        if key.startswith(prefix) and group not in keys:
             option = key.removeprefix(prefix)
             owners = [name for name in LAUNCHERS if prefix == OPTION_PREFIX]
             owners = [name for name in owners if option in get_option_types(LAUNCHERS[name])] or ["NAME"]

@@ -24,7 +24,7 @@ from trainer.config.registry import LIST_GROUPS, OBJECT_GROUPS
 from trainer.config.schema import Settings
 from trainer.core.types import MISSING, describe_type, is_huge, is_valid_value, list_choices
 from trainer.utils.errors import ConfigError
-from trainer.utils.suggest import ask_for, did_you_mean
+from trainer.utils.suggest import did_you_mean, format_suggestion
 from trainer.utils.text import shorten_repr
 
 TARGET_PREFIXES: Mapping[str, str | tuple[str, ...]] = {
@@ -78,7 +78,7 @@ def find_problems(
     unknown_keys = [key for key in tree if key not in known_keys]
     for key in unknown_keys:
         hint = describe_key_owner(key, names, config_dirs) or did_you_mean(key, known_keys)
-        problems.append(f"{key}: unknown key{hint or ask_for(list_related_keys(key))}")
+        problems.append(f"{key}: unknown key{hint or format_suggestion(list_related_keys(key))}")
     checked_groups = [group for group in OBJECT_GROUPS if group not in unchecked_groups]
     missing = [
         f"{group}: must contain the keys of one option"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from trainer.engine.saved_buffers import get_type
 from trainer.utils.errors import ConfigError
 
 BufferKey = tuple[nn.Module, str]
@@ -103,7 +104,7 @@ class BufferChanges:
             first, current = self._places.get(key), buffers.get(key)
             if first is None or current is None:
                 change = "removed" if current is None else "registered"
-            elif first is not current and _get_kind(first) != _get_kind(current):
+            elif first is not current and get_type(first) != get_type(current):
                 change = f"replaced by a tensor of type {current.dtype} and shape {tuple(current.shape)}"
             else:
                 continue
@@ -118,10 +119,6 @@ class BufferChanges:
     def _format_name(self, key: BufferKey) -> str:
         name = next(name for name, child in self._children.items() if child is key[0])
         return ".".join(filter(None, (name, key[1])))
-
-
-def _get_kind(buffer: Tensor) -> tuple[object, ...]:
-    return buffer.shape, buffer.dtype, buffer.device
 
 
 def _make_error(name: str, change: str) -> ConfigError:

@@ -258,7 +258,7 @@ class CheckpointManager:
         if not self.retention.retains_state(step):
             return
         path = checkpoint_retention.get_path(self.run_dir, STATE_PREFIX, step)
-        with atomic_write.catch_write_errors(path, self.last_path.stat().st_size):
+        with atomic_write.catch_write_errors(path):
             checkpoint_retention.link_file(self.last_path, path)
             atomic_write.sync_to_disk(self.run_dir)
         steps = checkpoint_retention.find_steps(self.run_dir, STATE_PREFIX)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -112,14 +112,16 @@ class DataParallel(Strategy[ShardedBatch]):
 
         If the block raises, the buffers are restored and the exchange is completed, because the caller may go on.
         """
-        weights = self._start_weights(task, batches)
         self._buffers.save()
+        weights = self._start_weights(task, batches)
         try:
             yield weights
-        except Exception:
-            self._buffers.restore()
-            with suppress(ProcessGroupError):  # the first error is reported
+        except Exception as error:
+            try:
+                self._buffers.restore()
                 weights()
+            except (ProcessGroupError, RuntimeError) as second_error:
+                error.add_note(f"the step could not be undone: {second_error}")
             raise
 
     def _start_weights(self, task: Task, batches: Sequence[ShardedBatch]) -> Callable[[], Tensor]:

@@ -37,9 +37,11 @@ class SavedBuffers:
 
     def _restore(self) -> None:
         for child, buffers, names in zip(self._children, self._buffers, self._non_persistent, strict=True):
-            child._buffers.clear()
-            child._buffers.update(buffers)
-            child._non_persistent_buffers_set = set(names)
+            current = dict(child._buffers)
+            if current.keys() != buffers.keys() or any(current[name] is not buffers[name] for name in buffers):
+                child._buffers.clear()
+                child._buffers.update(buffers)
+                child._non_persistent_buffers_set = set(names)
             for buffer in buffers.values():
                 if buffer is not None:
                     buffer.detach().copy_(self._values[id(buffer)])
@@ -51,7 +53,7 @@ class SavedBuffers:
                 return False
             for name, buffer in buffers.items():
                 current = child._buffers[name]
-                if _get_type(current) != _get_type(buffer):
+                if get_type(current) != get_type(buffer):
                     return False
                 if identities.setdefault(id(buffer), id(current)) != id(current):
                     return False
@@ -71,5 +73,6 @@ class SavedBuffers:
                     child._buffers[name] = replaced.setdefault(id(buffer), value)
 
 
-def _get_type(buffer: Tensor | None) -> tuple[object, ...] | None:
+def get_type(buffer: Tensor | None) -> tuple[object, ...] | None:
+    """Return what a buffer has in common with one that may replace it: shape, dtype and device."""
     return None if buffer is None else (buffer.shape, buffer.dtype, buffer.device)

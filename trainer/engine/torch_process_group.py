@@ -16,7 +16,8 @@ from trainer.engine.process_group import Pending, ProcessGroup, ProcessGroupErro
 
 _CONNECTION = re.compile("gloo|NCCL|Connection|Timed out waiting|Broken pipe")
 """Words of the errors of an exchange, among those that a model may raise."""
-_TIMEOUT = re.compile("[Tt]imed out|[Tt]imeout")
+_TIMEOUT = re.compile(r"Timed out waiting \d+ms for (recv|send)")
+"""Error of an exchange with a process that has joined, but does not respond."""
 _all_gather_into = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
 """Exchange into one tensor, by its name in the installed torch."""
 
@@ -143,11 +144,11 @@ def explain_failure(*, is_exchange: bool = True) -> Iterator[None]:
         first_line = next(iter(str(error).splitlines()), type(error).__name__)
         reason = re.sub(r"^\[.*?\] |\. .*", "", first_line)  # without source file and advice of torch
         if _TIMEOUT.search(reason):
-            raise ProcessGroupError(f"{_name_other()} has not responded within process_timeout") from error
-        raise ProcessGroupError(f"{_name_other()} has ended or does not respond ({reason})") from error
+            raise ProcessGroupError(f"{_describe_other_process()} has not responded within process_timeout") from error
+        raise ProcessGroupError(f"{_describe_other_process()} has ended or does not respond ({reason})") from error
 
 
-def _name_other() -> str:
-    """Name the process that is meant by an error, which torch does not say; it is known if there is only one other."""
+def _describe_other_process() -> str:
+    """Describe the process that an error of torch is about: its number is known if there is only one other."""
     is_known = dist.is_initialized() and dist.get_world_size() == 2
     return f"process {1 - dist.get_rank()}" if is_known else "another process"

@@ -50,10 +50,11 @@ def create_changed_run(
         ConfigError: The other run has no state to continue from, or does not fit the changed configuration.
     """
     source = Path(saved_config.run_dir)
-    state = load_saved_state(source, fall_back=False)
+    mmap = new_config.settings.strategy == "fsdp"
+    state = load_saved_state(source, fall_back=False, mmap=mmap)
     if state is None:
         raise ConfigError(f"resume: {source} has no checkpoint; start a new run with the changed configuration")
-    best = None if state["best"]["step"] is None else consistency.load_best(source)
+    best = None if state["best"]["step"] is None else consistency.load_best(source, mmap=mmap)
     step = state["position"]["step"]
     config = _change_config(with_saved_fingerprint(saved_config, state), new_config, changes)
     texts = [secret_masking.hide_values(str(change), new_config.raw) for change in changes]
@@ -67,11 +68,12 @@ def create_changed_run(
     try:
         _write_files(config, claimed.path, state, best)
         first_state = last_path.stat()
+        del state, best  # this frame lives as long as the run
         yield config, claimed
     except (ConfigError, SystemFault) as error:
         if first_state is None or os.path.samestat(first_state, last_path.stat()):
             run_dir.remove_rejected(claimed.path)
-            if isinstance(error, ConfigError) and (keys := list_model_keys(changes)):
+            if isinstance(error, consistency.ForeignWeightsError) and (keys := list_model_keys(changes)):
                 raise ConfigError(*error.problems, explain_model_change(keys, source)) from error
         raise
 

@@ -27,6 +27,10 @@ DECISIONS = f"the decisions in {checkpoint.BEST}"
 """Name of the decisions in messages about what a run has lost."""
 
 
+class ForeignWeightsError(ConfigError):
+    """The weights of a checkpoint do not fit the model."""
+
+
 def check_run(path: Path, state: Mapping[str, Any], file: Path) -> None:
     """Compare the configuration and results of a run directory with the run metadata of a checkpoint in it.
 
@@ -239,19 +243,22 @@ def check_weights(task: Task, state: Mapping[str, Any], file: Path) -> None:
         file: Its file, for messages.
 
     Raises:
-        ConfigError: A tensor is missing, unknown, not finite, or has another shape or dtype.
+        ForeignWeightsError: A tensor is missing, unknown, not finite, or has another shape or dtype.
+        ConfigError: There are no weights.
     """
     weights, model_state = state.get("task"), task.state_dict()
     if not isinstance(weights, Mapping):
         raise ConfigError(f"{file}: it contains no weights (task)")
     problems = _find_tensor_problems(weights, model_state, "model")
-    _raise_problems(file, "task", problems, "its weights do not belong to the model of its run")
+    _raise_problems(file, "task", problems, "its weights do not belong to the model of its run", ForeignWeightsError)
 
 
-def _raise_problems(file: Path, key: str, problems: Iterable[tuple[str, str]], conclusion: str) -> None:
+def _raise_problems(
+    file: Path, key: str, problems: Iterable[tuple[str, str]], conclusion: str, kind: type[ConfigError] = ConfigError
+) -> None:
     messages = [f"{file}: {key}.{name}: {problem}" for name, problem in problems]
     if messages:
-        raise ConfigError(*messages[:MAX_PROBLEMS], conclusion)
+        raise kind(*messages[:MAX_PROBLEMS], conclusion)
 
 
 def _find_tensor_problems(

@@ -77,7 +77,7 @@ def _describe_other_shards(config: Config, preferred: Path, name: str | None) ->
     if path is None:
         return ""
     shards = shards_by_path[path]
-    return f" ({path}, unfinished, has this configuration with shards={shards}: add that to continue it)"
+    return f" ({path}, unfinished, has this configuration with shards={shards}: train resume {path} continues it)"
 
 
 def _may_have_same_data(results: dict[str, Any], config: Config) -> bool:

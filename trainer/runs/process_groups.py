@@ -64,6 +64,7 @@ def open_process_group(
             try:
                 group.broadcast_object((config, path))
                 share_state(config, path, state, group)
+                state = None  # this frame lives as long as the run
                 yield group
             finally:
                 if store is not None:  # else release_launched_workers does so

@@ -151,8 +151,8 @@ def explain_model_change(keys: Sequence[str], source: Path | str) -> str:
         source: Directory of the run to continue.
     """
     return (
-        f"{', '.join(keys)}: a resumed run needs weights of the same shapes; init_from={source} starts a new run from"
-        " those of its best weights that fit"
+        f"{', '.join(keys)}: if the shapes of weights depend on it, init_from={source} starts a new run from those of"
+        " its best weights that fit"
     )
 
 

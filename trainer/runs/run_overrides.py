@@ -130,7 +130,7 @@ def check_processes(config: Config, keys: Set[str] = frozenset()) -> None:
     """
     tree = {**config.tree, "shards": config.settings.shards or 1}
     problems = parallel_keys.find_parallel_problems(tree) + parallel_keys.find_ineffective_keys(tree, keys)
-    problems += checkpoint_keys.find_checkpoint_problems(tree) if "keep_last" in keys else []
+    problems += checkpoint_keys.find_ineffective_keys(tree, keys)
     if problems:
         raise ConfigError(*problems)
 

@@ -189,7 +189,7 @@ def _compose_jobs(grid: Sequence[Sequence[str]], config_dirs: Sequence[Path]) ->
     problems: list[str] = []
     for combination in grid:
         try:
-            configs.append(compose.compose(combination, config_dirs, is_job=True))
+            configs.append(compose.compose(combination, config_dirs))
         except UnknownNameError:
             raise
         except IncompatibleError as error:

@@ -137,6 +137,7 @@ def execute_run(
                 _mark_running(result)
             with open_process_group(config, path, state, reporter.flag, is_nested=quiet) as process_group:
                 components = build_components(config, result, reporter, state, train_nested_run, process_group)
+                state = None  # frees its memory, and the space of a mapped file once that is replaced
                 _mark_running(result)
                 _train_and_test(components, result, reporter, config)
     return result
@@ -160,7 +161,7 @@ def complete_run(config: Config, path: Path, lock_wait: float = 0.0, *, quiet: b
     Raises:
         ConfigError: The files belong to different runs, or the best weights are lost.
     """
-    print_text = _ignore_text if quiet else print_line
+    print_text: Callable[[str], None] = (lambda _: None) if quiet else print_line
     result = Result.read(path)
     # The previous state is not that of a finished run.
     state = load_saved_state(path, fall_back=False) if (path / checkpoint.LAST).exists() else None
@@ -198,10 +199,6 @@ def complete_run(config: Config, path: Path, lock_wait: float = 0.0, *, quiet: b
                 _draw_artifacts(components, result, reporter)
         print_text(f"{path} is complete")
     return result
-
-
-def _ignore_text(text: str) -> None:
-    """Replace ``print_line`` in a nested run."""
 
 
 def _train_and_test(

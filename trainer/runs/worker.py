@@ -6,10 +6,10 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch.distributed as dist
 
@@ -51,11 +51,10 @@ def _run() -> int:
         run = group.broadcast_object(None)
         if run is not None:
             config, path = run
-            state = share_state(config, path, None, group)
             is_deterministic = config.settings.deterministic
             with signals.capture_signals() as flag, deterministic_kernels(enabled=is_deterministic):
                 flag.defer_stop()
-                _train(config, path, state, group, flag)
+                _train(config, path, group, flag)
         group.wait_for_main()
     except (Interrupted, NonFiniteError) as error:
         group.wait_for_main()
@@ -73,8 +72,9 @@ def _run() -> int:
     return 0
 
 
-def _train(config: Config, path: Path, state: Mapping[str, Any] | None, group: ProcessGroup, flag: StopFlag) -> None:
+def _train(config: Config, path: Path, group: ProcessGroup, flag: StopFlag) -> None:
     """Train, validate and test as process 0 does, without its files."""
+    state = share_state(config, path, None, group)
     plugins.declare_plugins(config.settings.plugins, Path(config.working_dir))
     user_callbacks = run_callbacks.make_user_callbacks(config)
     training = build_training(config, state, group, _use_finished_run, _announce_nothing)
@@ -85,6 +85,7 @@ def _train(config: Config, path: Path, state: Mapping[str, Any] | None, group: P
         if not path.is_dir():
             raise SystemFault(f"{path} cannot be read by this process; a run on several machines needs a shared folder")
         load_trainer_state(trainer, dict(state), path)
+        state = None  # frees its memory, and the space of a mapped file once that is replaced
     trainer.fit()
     trainer.load_best_weights()
     on_batch_end = partial(trainer.callbacks.on_evaluation_batch_end, trainer)

@@ -19,19 +19,15 @@ DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers for which the free disk space is reported."""
 
 
-def make_write_error(path: Path, error: OSError, num_bytes: int | None = None) -> SystemFault:
+def make_write_error(path: Path, error: OSError) -> SystemFault:
     """Return an error that says in one sentence why a file cannot be written, with the free space of a full disk.
 
     Args:
         path: File that was to be written.
         error: Error of the write.
-        num_bytes: Size of the file, which is added to the free space; None if unknown.
     """
-    text = f"cannot write {path}: {error.strerror or error}"
-    if error.errno not in DISK_FULL_ERRNOS:
-        return SystemFault(text)
-    need = "" if num_bytes is None else f"it needs {num_bytes / 1e6:.1f} MB, "
-    return SystemFault(f"{text}; {need}{get_free_bytes(path.parent) / 1e6:.1f} MB free")
+    free_space = f"; {get_free_bytes(path.parent) / 1e6:.1f} MB free" if error.errno in DISK_FULL_ERRNOS else ""
+    return SystemFault(f"cannot write {path}: {error.strerror or error}{free_space}")
 
 
 def get_free_bytes(directory: Path) -> int:
@@ -43,12 +39,11 @@ def get_free_bytes(directory: Path) -> int:
 
 
 @contextmanager
-def catch_write_errors(path: Path, num_bytes: int | None = None) -> Iterator[None]:
+def catch_write_errors(path: Path) -> Iterator[None]:
     """Convert an OSError of a block that writes a file to a SystemFault.
 
     Args:
         path: File that the block writes.
-        num_bytes: Size of the file, for the message; None if unknown.
 
     Raises:
         SystemFault: The block has raised an OSError.
@@ -56,7 +51,7 @@ def catch_write_errors(path: Path, num_bytes: int | None = None) -> Iterator[Non
     try:
         yield
     except OSError as error:
-        raise make_write_error(path, error, num_bytes) from error
+        raise make_write_error(path, error) from error
 
 
 @contextmanager

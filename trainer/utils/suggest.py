@@ -29,11 +29,11 @@ def find_nearest(word: str, known_words: Iterable[str]) -> str | None:
         return originals[matches[0]]
     anagrams = [name for name in originals if sorted(name) == sorted(lowered)]
     prefixes = [name for name in originals if len(word) > 1 and (name.startswith(lowered) or lowered.startswith(name))]
-    nearest = min(anagrams or prefixes or list_containing(lowered, originals), key=len, default=None)
+    nearest = min(anagrams or prefixes or list_longer_names(lowered, originals), key=len, default=None)
     return None if nearest is None else originals[nearest]
 
 
-def list_containing(word: str, known_words: Iterable[str]) -> list[str]:
+def list_longer_names(word: str, known_words: Iterable[str]) -> list[str]:
     """Return the known words that contain a word between underscores: ``keep_last`` contains ``keep``.
 
     Args:
@@ -55,11 +55,12 @@ def did_you_mean(word: str, known_words: Iterable[str], prefix: str = "") -> str
     """
     names = list(known_words)
     nearest = find_nearest(word, names)
-    containing = list_containing(word, names)
-    return ask_for([f"{prefix}{name}" for name in (containing if nearest in containing else [nearest]) if name])
+    longer_names = list_longer_names(word, names)
+    suggested = longer_names if nearest in longer_names else [nearest]
+    return format_suggestion([f"{prefix}{name}" for name in suggested if name])
 
 
-def ask_for(names: Sequence[str]) -> str:
+def format_suggestion(names: Sequence[str]) -> str:
     """Return ``; did you mean a, b or c?``, or an empty string if there are no names.
 
     Args:
