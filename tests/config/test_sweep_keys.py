@@ -53,8 +53,13 @@ def test_options_of_a_launcher_that_is_not_chosen_are_refused_for_a_sweep() -> N
 
 
 def test_all_problems_are_reported_at_once() -> None:
-    problems = collect_problems(*SMALL, "jobs=2", "optimizer.lrr=1")
+    problems = collect_problems(*SMALL, "hydra.launcher.n_jobs=2", "optimizer.lrr=1")
     assert len(problems) == 2
+
+
+def test_the_value_of_a_key_without_effect_is_checked_first() -> None:
+    (problem,) = collect_problems(*SMALL, "jobs=0")
+    assert problem.startswith("jobs: 0 given; it must be")
 
 
 @pytest.mark.parametrize("words", [("jobs=null",), ("jobs_per_device=1",), ("hydra.sweep.dir=outputs/sweep",)])

@@ -133,7 +133,9 @@ def test_the_space_of_an_optimizer_is_included_before_its_first_step(
         assert (warns(free, manager, first) == "") == is_enough
 
 
-def test_a_failed_copy_of_a_retained_state_names_the_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_copy_of_a_retained_state_names_the_free_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     manager = CheckpointManager(tmp_path, {}, retention=Retention(last=2))
     monkeypatch.setattr(checkpoint_space.atomic_write, "get_free_bytes", lambda _: 200_000)
 

@@ -51,8 +51,15 @@ def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = (), *, 
     """
     parsed = parse_overrides(overrides, config_dirs)
     groups = registry.list_groups(config_dirs) | {*ALLOWED_HYDRA_GROUPS}
-    valid, problems = _check_overrides(parsed, is_single_run=is_single_run)
-    problems += precedence.find_shadowed_files(config_dirs)
+    all_keys = {item.key_or_group for item in parsed}
+    own_problems = {
+        id(item): find_override_problems(item) or sweep_keys.find_option_problems(item, all_keys) for item in parsed
+    }
+    problems = [
+        *precedence.find_shadowed_files(config_dirs),
+        *(problem for item in parsed for problem in own_problems[id(item)]),
+    ]
+    valid = [item for item in parsed if not own_problems[id(item)]]
     choices = [item for item in valid if item.key_or_group in groups]
     assignments = [item for item in valid if item.key_or_group not in groups]
     unknown_options = [problem for item in choices if (problem := find_unknown_option(item, config_dirs))]
@@ -84,8 +91,8 @@ def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = (), *, 
     )
     problems += [*config_problems, *init_keys.find_init_problems(resolved), *resume_keys.find_resume_problems(resolved)]
     problems += [] if problems else parallel_keys.find_parallel_problems(resolved)
-    keys = {item.key_or_group for item in parsed}
-    conflicts += [] if problems or conflicts else _find_ineffective_keys(resolved, keys)
+    conflicts += [] if problems or conflicts else _find_ineffective_keys(resolved, all_keys)
+    conflicts += sweep_keys.find_ineffective_keys(resolved, all_keys) if is_single_run and not problems else []
     if unknown_options or unknown_keys:
         raise UnknownNameError(*unknown_options, *unknown_keys, *dict.fromkeys([*problems, *conflicts]))
     if problems or conflicts:
@@ -124,17 +131,6 @@ def from_hydra(composed: DictConfig) -> Config:
     if problems:
         raise ConfigError(*problems)
     return _make_config(merged, raw, resolved, list(hydra_config.overrides.task))
-
-
-def _check_overrides(parsed: Sequence[Override], *, is_single_run: bool) -> tuple[list[Override], list[str]]:
-    """Return the overrides that are valid by themselves, and the problems of the others."""
-    keys = {item.key_or_group for item in parsed}
-    checked = [
-        (item, find_override_problems(item) or sweep_keys.find_sweep_problems(item, keys, is_single_run=is_single_run))
-        for item in parsed
-    ]
-    valid = [item for item, problems in checked if not problems]
-    return valid, [problem for _, problems in checked for problem in problems]
 
 
 def _find_ineffective_keys(resolved: Mapping[str, Any], keys: Set[str]) -> list[str]:

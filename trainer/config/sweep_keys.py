@@ -10,25 +10,19 @@ from hydra.core.override_parser.types import Override
 from trainer.config.launcher_options import LAUNCHER_GROUP, LAUNCHERS, OPTION_PREFIX, SWEEPER_GROUP, get_option_types
 
 JOB_DEFAULTS: Mapping[str, Any] = {"jobs": None, "jobs_per_device": 1}
-"""Defaults of the global keys that only a sweep reads. A YAML file may set them for the sweeps it is used in."""
+"""Defaults of the global keys that only a sweep reads."""
 _PREFIXES: Mapping[str, str] = {OPTION_PREFIX: LAUNCHER_GROUP, "hydra.sweeper.": SWEEPER_GROUP}
 """Group that must be chosen for options, by their prefix."""
 
 
-def find_sweep_problems(item: Override, keys: Collection[str], *, is_single_run: bool) -> list[str]:
-    """Return the problem of an override of a sweep without a sweep, or of an option without its launcher or sweeper.
+def find_option_problems(item: Override, keys: Collection[str]) -> list[str]:
+    """Return the problem of an option of a launcher or sweeper that is not chosen, in a list that may be empty.
 
     Args:
-        item: Parsed override with one value.
+        item: Parsed override.
         keys: Keys and groups that the command line sets.
-        is_single_run: Whether the command trains one run, and no sweep.
-
-    Returns:
-        A list that is empty or contains one problem.
     """
     key = item.key_or_group
-    if key in JOB_DEFAULTS and is_single_run and item.value() != JOB_DEFAULTS[key]:
-        return [f"{key}: it has no effect on a single run; add -m for a sweep"]
     for prefix, group in _PREFIXES.items():
         if key.startswith(prefix) and group not in keys:
             option = key.removeprefix(prefix)
@@ -36,3 +30,17 @@ def find_sweep_problems(item: Override, keys: Collection[str], *, is_single_run:
             owners = [name for name in owners if option in get_option_types(LAUNCHERS[name])] or ["NAME"]
             return [f"{key}: it has no effect without {' or '.join(f'{group}={name}' for name in owners)}"]
     return []
+
+
+def find_ineffective_keys(tree: Mapping[str, Any], keys: Collection[str]) -> list[str]:
+    """Return the problems of keys that only a sweep reads, for a command that trains a single run.
+
+    Args:
+        tree: Resolved configuration.
+        keys: Keys that the command line sets; a YAML file may be for sweeps, too.
+    """
+    return [
+        f"{key}: it has no effect on a single run; add -m for a sweep"
+        for key, default in JOB_DEFAULTS.items()
+        if key in keys and tree[key] != default
+    ]
