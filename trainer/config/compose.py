@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -51,15 +51,8 @@ def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = (), *, 
     """
     parsed = parse_overrides(overrides, config_dirs)
     groups = registry.list_groups(config_dirs) | {*ALLOWED_HYDRA_GROUPS}
-    all_keys = {item.key_or_group for item in parsed}
-    own_problems = {
-        id(item): find_override_problems(item) or sweep_keys.find_option_problems(item, all_keys) for item in parsed
-    }
-    problems = [
-        *precedence.find_shadowed_files(config_dirs),
-        *(problem for item in parsed for problem in own_problems[id(item)]),
-    ]
-    valid = [item for item in parsed if not own_problems[id(item)]]
+    valid, problems = _check_overrides(parsed)
+    problems += precedence.find_shadowed_files(config_dirs)
     choices = [item for item in valid if item.key_or_group in groups]
     assignments = [item for item in valid if item.key_or_group not in groups]
     unknown_options = [problem for item in choices if (problem := find_unknown_option(item, config_dirs))]
@@ -91,8 +84,8 @@ def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = (), *, 
     )
     problems += [*config_problems, *init_keys.find_init_problems(resolved), *resume_keys.find_resume_problems(resolved)]
     problems += [] if problems else parallel_keys.find_parallel_problems(resolved)
-    conflicts += [] if problems or conflicts else _find_ineffective_keys(resolved, all_keys)
-    conflicts += sweep_keys.find_ineffective_keys(resolved, all_keys) if is_single_run and not problems else []
+    if not problems and not conflicts:
+        conflicts = _find_ineffective_keys(resolved, parsed, is_single_run=is_single_run)
     if unknown_options or unknown_keys:
         raise UnknownNameError(*unknown_options, *unknown_keys, *dict.fromkeys([*problems, *conflicts]))
     if problems or conflicts:
@@ -127,21 +120,31 @@ def from_hydra(composed: DictConfig) -> Config:
         problems = declare_config_plugins(resolved) + check_config(resolved, names)
         problems += init_keys.find_init_problems(resolved) + resume_keys.find_resume_problems(resolved)
         problems += [] if problems else parallel_keys.find_parallel_problems(resolved)
-        problems += [] if problems else _find_ineffective_keys(resolved, {item.key_or_group for item in assignments})
+        problems += [] if problems else _find_ineffective_keys(resolved, assignments)
     if problems:
         raise ConfigError(*problems)
     return _make_config(merged, raw, resolved, list(hydra_config.overrides.task))
 
 
-def _find_ineffective_keys(resolved: Mapping[str, Any], keys: Set[str]) -> list[str]:
+def _check_overrides(parsed: Sequence[Override]) -> tuple[list[Override], list[str]]:
+    """Return the overrides that are valid by themselves, and the problems of the others."""
+    keys = {item.key_or_group for item in parsed}
+    checked = [(item, find_override_problems(item) or sweep_keys.find_option_problems(item, keys)) for item in parsed]
+    valid = [item for item, problems in checked if not problems]
+    return valid, [problem for _, problems in checked for problem in problems]
+
+
+def _find_ineffective_keys(
+    resolved: Mapping[str, Any], parsed: Sequence[Override], *, is_single_run: bool = False
+) -> list[str]:
     """Return the problems of keys of a command line that have no effect; a resumed run keeps its other keys."""
+    keys = {item.key_or_group for item in parsed}
+    problems = sweep_keys.find_ineffective_keys(resolved, keys) if is_single_run else []
     if resume_keys.names_run(resolved):
-        return []
+        return problems
     # Without its processes, a model that needs a strategy would train in another way, even if a YAML file asks for it.
-    return [
-        *parallel_keys.find_ineffective_keys(resolved, keys | {"strategy"}),
-        *checkpoint_keys.find_ineffective_keys(resolved, keys),
-    ]
+    problems += parallel_keys.find_ineffective_keys(resolved, keys | {"strategy"})
+    return problems + checkpoint_keys.find_ineffective_keys(resolved, keys)
 
 
 def _declare_named_plugins(items: Sequence[Override]) -> None:
