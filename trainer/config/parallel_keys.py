@@ -1,4 +1,4 @@
-"""Keys of data parallel training: ``devices``, ``shards`` and ``exact``."""
+"""Keys of training on several processes: ``devices``, ``shards``, ``exact``, ``strategy``, ``shard_optimizer``."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ class FileCount:
     """Most files with different contents that a run has at once.
 
     Args:
-        states: States: the last two, those that are retained, and one that is being written.
-        best: Best weights, which are written while no state is, and are not larger than one.
+        states: Number of states: the last two, those that are retained, and one that is being written.
+        best: Number of files with best weights. None is larger than a state, and none is written at the same time.
     """
 
     states: int
