@@ -1,4 +1,4 @@
-"""``train export``."""
+"""The command ``train export``; imports are lazy, so that its errors need no torch."""
 
 from __future__ import annotations
 

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from trainer.cli import argv, evaluate, export, show
+from trainer.cli import argv
+from trainer.cli.verbs import VERBS
 from trainer.config import parallel_keys
 from trainer.runs import slurm
 from trainer.utils import signals, stdio
 from trainer.utils.errors import ConfigError, SystemFault, UserError
 from trainer.utils.gc_pause import pause_gc
 from trainer.utils.suggest import did_you_mean
-from trainer.utils.text import escape_control_chars, escape_unencodable
+from trainer.utils.text import escape_control_chars
 
 MAX_ERROR_LINES = 10
 MAX_LINE_LENGTH = 2000
@@ -87,26 +87,14 @@ def run_command(arguments: Sequence[str]) -> int:
     if any(argument in ("--help", "-h") for argument in arguments):
         return print_help(first)
     check_working_dir()
-    verbs: dict[str, Callable[[Sequence[str]], int]] = {
-        "list": show.list_options,
-        "show": show.show_details,
-        "resume": resume_run,
-        "evaluate": evaluate.evaluate_run,
-        "predict": predict_run,
-        "sample": sample_run,
-        "score": score_run,
-        "serve": serve_run,
-        "export": export.export_run,
-        "report": print_leaderboard,
-    }
     if first and "=" not in first and first[0] not in "-+~":
-        if first not in verbs:
-            raise ConfigError(_describe_unknown_command(first, arguments[1:], verbs))
-        return verbs[first](arguments[1:])
+        if first not in VERBS:
+            raise ConfigError(_describe_unknown_command(first, arguments[1:]))
+        return VERBS[first](arguments[1:])
     return compose_and_run(arguments)
 
 
-def _describe_unknown_command(word: str, rest: Sequence[str], verbs: Iterable[str]) -> str:
+def _describe_unknown_command(word: str, rest: Sequence[str]) -> str:
     """Describe an unknown subcommand: how to set a key or choose an option of that name, or the nearest name."""
     from trainer.config import registry
     from trainer.config.schema import Settings
@@ -117,7 +105,7 @@ def _describe_unknown_command(word: str, rest: Sequence[str], verbs: Iterable[st
     commands = [f"train {group}={word}" for group in registry.GROUPS if word in registry.list_options(group)]
     if commands:
         return f"unknown command {word!r}; choose it by: {' or '.join(commands)}"
-    return f"unknown command {word!r}{did_you_mean(word, verbs) or ';'} one of {', '.join(verbs)}"
+    return f"unknown command {word!r}{did_you_mean(word, VERBS) or ';'} one of {', '.join(VERBS)}"
 
 
 def check_working_dir() -> None:
@@ -193,105 +181,4 @@ def print_version() -> int:
 
     names = ("train-zoo", "torch", "hydra-core")
     print(", ".join(f"{name} {metadata.version(name)}" for name in names), f"(Python {sys.version.split()[0]})")
-    return 0
-
-
-def resume_run(arguments: Sequence[str]) -> int:
-    """Run ``train resume RUN [key=value ...]``."""
-    from trainer.cli import verb_args
-    from trainer.runs import run_overrides
-
-    saved, rest = run_overrides.load_from_args("resume", parallel_keys.with_launched_processes(arguments))
-    verb_args.parse_verb_args("resume", rest, {})
-    with pause_gc(freeze=True):
-        from trainer.runs import train
-    with slurm.requeue_on_warning(is_resumable=True):
-        train.resume_run(saved)
-    return 0
-
-
-def predict_run(arguments: Sequence[str]) -> int:
-    """Run ``train predict RUN [input=PATH] [output=PATH] [key=value ...]``.
-
-    Args:
-        arguments: Words after ``train predict``.
-    """
-    from trainer.cli import verb_args
-    from trainer.runs import run_overrides
-
-    saved, rest = run_overrides.load_from_args("predict", arguments)
-    file_arguments = verb_args.parse_file_args("predict", rest, saved.tree)
-    with pause_gc(freeze=True):
-        from trainer.inference import predict
-    predict.predict_run(saved, *file_arguments)
-    return 0
-
-
-def sample_run(arguments: Sequence[str]) -> int:
-    """Run ``train sample RUN key=value ...``."""
-    from trainer.cli import verb_args
-    from trainer.inference import method_options
-    from trainer.runs import run_overrides
-
-    saved, rest = run_overrides.load_from_args("sample", arguments)
-    parameters = method_options.find_task_options(saved.tree["task"]["_target_"], "sample")
-    keys = verb_args.make_parameters("sample", {"output": str})
-    options = verb_args.parse_verb_args("sample", rest, keys | parameters)
-    output = options.pop("output", None)
-    with pause_gc(freeze=True):
-        from trainer.inference import sample
-    for piece in sample.sample_run(saved, options, output):
-        print(escape_unencodable(escape_control_chars(piece)), end="", flush=True)
-    print()
-    return 0
-
-
-def score_run(arguments: Sequence[str]) -> int:
-    """Run ``train score RUN [input=PATH] [output=PATH] [key=value ...]``."""
-    from trainer.cli import verb_args
-    from trainer.runs import run_overrides
-
-    saved, rest = run_overrides.load_from_args("score", arguments)
-    file_arguments = verb_args.parse_file_args("score", rest, saved.tree, "score_rows")
-    with pause_gc(freeze=True):
-        from trainer.inference import score
-    score.score_run(saved, *file_arguments[:-1])  # the method of the task has no options
-    return 0
-
-
-def serve_run(arguments: Sequence[str]) -> int:
-    """Run ``train serve RUN [port=PORT] [host=ADDRESS]``."""
-    from trainer.cli import verb_args
-    from trainer.config.schema import Port
-    from trainer.core.types import PositiveFloat
-    from trainer.inference import method_options
-    from trainer.runs import run_overrides
-
-    saved, rest = run_overrides.load_from_args("serve", arguments)
-    method_options.find_task_options(saved.tree["task"]["_target_"], "serve", "predict")
-    keys = verb_args.make_parameters("serve", {"port": Port, "host": str, "max_megabytes": PositiveFloat})
-    options = verb_args.parse_verb_args("serve", rest, keys)
-    with pause_gc(freeze=True):
-        from trainer.inference import serve, trained_model
-    model = trained_model.load_from_config(saved)
-    serve.serve_model(
-        model, options.get("host", "127.0.0.1"), options.get("port", 8000), options.get("max_megabytes", 32.0)
-    )
-    return 0
-
-
-def print_leaderboard(arguments: Sequence[str]) -> int:
-    """Run ``train report [DIR]``.
-
-    Args:
-        arguments: Words after ``train report``: a directory, or none for ``outputs``.
-
-    Raises:
-        ConfigError: There are several arguments, or the directory does not exist.
-    """
-    from trainer.runs import leaderboard
-
-    if len(arguments) > 1:
-        raise ConfigError("train report takes one directory")
-    leaderboard.show_leaderboard(Path(arguments[0] if arguments else "outputs"))
     return 0

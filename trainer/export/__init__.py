@@ -1,4 +1,4 @@
 """Export of the model of a saved run to files that other programs load.
 
-May import every package except cli.
+May import every package except analysis and cli.
 """

@@ -1,4 +1,4 @@
 """Runs and their directories: training, resuming, sweeps and the leaderboard.
 
-May import every package except inference, export and cli.
+May import every package except search, inference, export, analysis and cli.
 """

@@ -1,0 +1,21 @@
+"""Table of the subcommands of ``train``, the functions that run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from trainer.cli import evaluate, export, predict, report, resume, sample, score, serve, show
+
+VERBS: Mapping[str, Callable[[Sequence[str]], int]] = {
+    "list": show.list_options,
+    "show": show.show_details,
+    "resume": resume.resume_run,
+    "evaluate": evaluate.evaluate_run,
+    "predict": predict.predict_run,
+    "sample": sample.sample_run,
+    "score": score.score_run,
+    "serve": serve.serve_run,
+    "export": export.export_run,
+    "report": report.print_leaderboard,
+}
+"""Functions by name of the subcommand; each takes the words after the name and returns the exit code."""
