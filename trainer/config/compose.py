@@ -15,6 +15,7 @@ from trainer.config import (
     checkpoint_keys,
     hydra_compose,
     init_keys,
+    match_keys,
     parallel_keys,
     precedence,
     registry,
@@ -83,7 +84,8 @@ def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = (), *, 
         ([], []) if interpolation_problems else find_problems(resolved, names, config_dirs, unchecked_groups)
     )
     problems += [*config_problems, *init_keys.find_init_problems(resolved), *resume_keys.find_resume_problems(resolved)]
-    problems += [] if problems else parallel_keys.find_parallel_problems(resolved)
+    if not problems:
+        problems = parallel_keys.find_parallel_problems(resolved) + match_keys.find_match_problems(resolved)
     if not problems and not conflicts:
         conflicts = _find_ineffective_keys(resolved, parsed, is_single_run=is_single_run)
     if unknown_options or unknown_keys:
@@ -119,7 +121,8 @@ def from_hydra(composed: DictConfig) -> Config:
     if not problems:
         problems = declare_config_plugins(resolved) + check_config(resolved, names)
         problems += init_keys.find_init_problems(resolved) + resume_keys.find_resume_problems(resolved)
-        problems += [] if problems else parallel_keys.find_parallel_problems(resolved)
+        if not problems:
+            problems = parallel_keys.find_parallel_problems(resolved) + match_keys.find_match_problems(resolved)
         problems += [] if problems else _find_ineffective_keys(resolved, assignments)
     if problems:
         raise ConfigError(*problems)

@@ -46,8 +46,14 @@ RUNTIME_ONLY_KEYS = {
     "logger",
     "log_every",
     "on_nonfinite",
+    "match",
+    "target",
+    "match_keys",
 }
-"""Keys that do not affect training: runs that differ only in these have the same configuration hash."""
+"""Keys that do not affect training: runs that differ only in these have the same configuration hash.
+
+Those of `match` are replaced by the widths that they lead to.
+"""
 
 
 def repeats_runtime_key(key: str, value: object, tree: Mapping[str, Any]) -> bool:

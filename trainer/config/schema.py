@@ -54,6 +54,9 @@ class Settings:
     init_skip: list[str]
     init_preprocessing: Literal["auto", "fit"]
     freeze: list[str]
+    match: Literal["params", "flops"] | None
+    target: PositiveFloat | Annotated[str, Pattern(r"[0-9]*[1-9][0-9]*(\.[0-9]+)?[kMG]", "50k")] | None
+    match_keys: list[str]
     accumulate: Count
     grad_clip: PositiveFloat | None
     on_nonfinite: Literal["stop", "skip"]

@@ -22,6 +22,7 @@ from trainer.runs import (
     consistency,
     hub_folder,
     initial_weights,
+    match_size,
     matching_run,
     resume_changes,
     run_artifacts,
@@ -59,6 +60,7 @@ def run(config: Config) -> Result:
     settings = config.settings
     # Composing another configuration since has replaced the declarations.
     plugins.declare_plugins(settings.plugins, Path(config.working_dir))
+    config = match_size.with_matched_size(config)
     if settings.resume is None:
         return _start_new_run(initial_weights.with_input_digests(config))
     if settings.resume != "auto":

@@ -1,0 +1,126 @@
+"""Models of equal size: ``match=params target=50k`` replaces the widths of a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from trainer.config import match_keys
+from trainer.config.run_config import Config
+from trainer.core import rng
+from trainer.core.dataset import Dataset
+from trainer.engine import dataset_loading, factory, flop_count, sanity_check, width_scaling
+from trainer.utils.errors import ConfigError
+from trainer.utils.text import format_count
+from trainer.viz.console import print_line
+
+MAX_DIFFERENCE = 0.1
+"""Largest relative difference between the size of a model and the target."""
+MAX_ROWS = 4
+"""Rows of the batch whose operations are counted."""
+
+
+def with_matched_size(config: Config) -> Config:
+    """Return a configuration with widths for which the model has the size that ``match`` and ``target`` ask for.
+
+    The result has no ``match``: it is that of a run that sets these widths itself.
+
+    Raises:
+        ConfigError: The model has no width to scale, or none leads to the target.
+    """
+    by, target = config.settings.match, config.settings.target
+    if by is None:
+        return config
+    assert target is not None
+    number = match_keys.parse_target(target)
+    node = config.tree["model"]
+    keys = _select_keys(config)
+    measure = _make_measure(config, dataset_loading.load_dataset(config), MEASURES[by])
+    try:
+        solution = width_scaling.solve_widths(node, keys, measure, number)
+    except ValueError as error:
+        raise ConfigError(f"match: no width of model {config.names['model']} works: {error}") from error
+    _check_size(solution, number, config)
+    widths = ", ".join(f"model.{key}={_format(value)}" for key, value in solution.widths.items())
+    difference = solution.size / number - 1
+    print_line(
+        f"match={by} target={target}: {widths}, {format_count(int(solution.size), UNITS[by])} ({difference:+.1%})"
+    )
+    tree, raw = (match_keys.drop_match(tree, solution.widths) for tree in (config.tree, config.raw))
+    settings = replace(config.settings, match=None, target=None, match_keys=[])
+    return replace(config, tree=tree, raw=raw, settings=settings)
+
+
+def _select_keys(config: Config) -> list[str]:
+    """Return the keys of the model to scale: those of ``match_keys``, or all widths."""
+    node, named = config.tree["model"], [key.removeprefix("model.") for key in config.settings.match_keys]
+    problems = [
+        f"match_keys: model.{key} is {_format(node[key])}; only positive numbers and lists of them can be scaled"
+        for key in named
+        if not width_scaling.list_numbers(node[key])
+    ]
+    if problems:
+        raise ConfigError(*problems)
+    keys = named or width_scaling.find_width_keys(node)
+    if not keys:
+        raise ConfigError(
+            f"match: model {config.names['model']} has no key that sets a width; name those to scale by match_keys"
+        )
+    return keys
+
+
+def _check_size(solution: width_scaling.Solution, target: float, config: Config) -> None:
+    if abs(solution.size / target - 1) > MAX_DIFFERENCE:
+        widths = ", ".join(f"{key}={_format(value)}" for key, value in solution.widths.items())
+        raise ConfigError(
+            f"target: model {config.names['model']} cannot have a size of {config.settings.target}; the closest is"
+            f" {solution.size:,.0f}, with {widths}"
+        )
+
+
+def _make_measure(
+    config: Config, data: Dataset, measure: Callable[[Mapping[str, Any], Dataset, Config], float]
+) -> Callable[[Mapping[str, Any]], float]:
+    """Return a function that measures the model with given values of its keys."""
+
+    def build_and_measure(widths: Mapping[str, Any]) -> float:
+        tree = {**config.tree, "model": {**config.tree["model"], **widths}, "init": "default"}
+        try:
+            with rng.preserve_generators():
+                return measure(tree, data, config)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+
+    return build_and_measure
+
+
+def _count_parameters(tree: Mapping[str, Any], data: Dataset, config: Config) -> float:
+    """Return the number of parameters, without memory for them if the model can be built so."""
+    try:
+        with torch.device("meta"):
+            task = factory.instantiate_task(tree, data, config.names)
+    except (NotImplementedError, RuntimeError):  # the model computes with values of its parameters
+        task = factory.instantiate_task(tree, data, config.names)
+    return sum(parameter.numel() for parameter in task.parameters())
+
+
+def _count_flops(tree: Mapping[str, Any], data: Dataset, config: Config) -> float:
+    """Return the floating-point operations of the training losses of a row."""
+    task = factory.make_task(tree, data, config.names)
+    settings = replace(config.settings, batch_size=min(MAX_ROWS, config.settings.batch_size), num_workers=0)
+    train = factory.make_loaders(tree, data, settings, torch.device("cpu"))["train"]
+    return flop_count.count_flops_per_row(task, sanity_check.make_small_batch(train))
+
+
+def _format(value: object) -> str:
+    return str(value).replace(" ", "")
+
+
+MEASURES: Mapping[str, Callable[[Mapping[str, Any], Dataset, Config], float]] = {
+    "params": _count_parameters,
+    "flops": _count_flops,
+}
+UNITS: Mapping[str, str] = {"params": "parameter", "flops": "floating-point operation"}
