@@ -17,6 +17,7 @@ from trainer.core.task import Predictor, RowScorer, Task
 from trainer.engine import precision
 from trainer.engine.dataloader import Loader
 from trainer.engine.process_group import ProcessGroup
+from trainer.engine.row_recorder import RowRecorder
 
 
 @torch.no_grad()
@@ -26,6 +27,7 @@ def evaluate_split(
     settings: Settings,
     on_batch_end: Callable[[], None] | None = None,
     process_group: ProcessGroup | None = None,
+    row_recorder: RowRecorder | None = None,
 ) -> dict[str, float]:
     """Return the metrics of a split by name; they do not depend on the batch size.
 
@@ -38,9 +40,12 @@ def evaluate_split(
         settings: Global keys of the configuration, for seed and precision.
         on_batch_end: Called after every batch; with several processes, after every batch of each of them.
         process_group: Processes that share the batches and all get the same metrics; None for one.
+        row_recorder: Recorder of the terms of each row; None records none.
     """
+    score = task.score if row_recorder is None else row_recorder.wrap_score(task)
     with rng.fork_rng(settings.seed, loader.device):
-        return task.metrics(_compute_totals(task, task.score, loader, settings, on_batch_end, process_group))
+        totals = _compute_totals(task, score, loader, settings, on_batch_end, process_group)
+        return task.metrics(totals if row_recorder is None else row_recorder.take(totals))
 
 
 @torch.no_grad()

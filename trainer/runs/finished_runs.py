@@ -48,11 +48,13 @@ class FinishedRun:
         results: Contents of ``results.json``.
         config: Configuration by dotted key.
         mtime_ns: Modification time of the results, in nanoseconds.
+        path: The run directory.
     """
 
     results: Mapping[str, Any]
     config: Mapping[str, Any]
     mtime_ns: int
+    path: Path
 
     @property
     def monitor(self) -> str:
@@ -134,7 +136,8 @@ def read_runs(path: Path) -> list[FinishedRun]:
         elif _is_scored(results):
             is_helper = file.parent.parent.name == run_dir.CLASSIFIERS_DIR and not results["overrides"]
             if not is_helper:
-                runs.append(FinishedRun(results, _read_config_keys(file.parent, results), file.stat().st_mtime_ns))
+                config = _read_config_keys(file.parent, results)
+                runs.append(FinishedRun(results, config, file.stat().st_mtime_ns, file.parent))
     return runs
 
 

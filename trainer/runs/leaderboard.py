@@ -1,4 +1,4 @@
-"""Leaderboard: mean and standard deviation over seeds and folds, ranked by the validation score."""
+"""Leaderboard: scores over seeds and folds with intervals and verdicts, ranked by the validation score."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ import io
 import os
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from trainer.core.metric import Metric
+from trainer.runs import dataset_ranks, setting_comparison, setting_verdicts
 from trainer.runs.finished_runs import FinishedRun, read_runs
 from trainer.runs.run_groups import average_score, group_by_data, group_by_setting, label_settings
+from trainer.stats.confidence_interval import compute_mean_interval
+from trainer.stats.row_bootstrap import compute_percentile_interval
 from trainer.utils import atomic_write
 from trainer.utils.csv_lines import make_csv_writer
 from trainer.utils.errors import ConfigError
-from trainer.utils.text import escape_markdown, format_count
+from trainer.utils.text import escape_control_chars, escape_markdown, format_count
 from trainer.viz.console import console, print_line
 from trainer.viz.score_tables import format_metric_name, format_number, new_table
 
@@ -45,6 +49,11 @@ class Entry:
         params: Number of parameters.
         seconds: Mean seconds of training.
         other_metrics: Means of the other test metrics, by name; None for one that no run has.
+        seeds_low: Lower bound of the interval of the test score over seeds; None for too few seeds.
+        seeds_high: Upper bound of it.
+        rows_low: Lower bound of the interval over test rows; None without the terms of each row.
+        rows_high: Upper bound of it.
+        verdict: What the seeds show about the best setting by validation and this one; empty for that one.
     """
 
     data: str
@@ -60,20 +69,83 @@ class Entry:
     params: int
     seconds: float
     other_metrics: Mapping[str, float | None]
+    seeds_low: float | None = None
+    seeds_high: float | None = None
+    rows_low: float | None = None
+    rows_high: float | None = None
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class RankedTable:
+    """Settings whose scores are on the same rows, best validation score first.
+
+    Attributes:
+        entries: One entry of each setting.
+        settings: Runs of each setting.
+        lines: Sentences about which settings differ.
+    """
+
+    entries: Sequence[Entry]
+    settings: Sequence[Sequence[FinishedRun]]
+    lines: Sequence[str]
 
 
 def build_entries(finished: Sequence[FinishedRun]) -> list[Entry]:
-    """Build one entry for each setting among finished runs, best validation score first.
+    """Build one entry for each setting among finished runs, best validation score first."""
+    return [entry for table in build_tables(finished) for entry in table.entries]
+
+
+def build_tables(finished: Sequence[FinishedRun]) -> list[RankedTable]:
+    """Build a table for each data set and monitored metric among finished runs.
 
     Ranking by validation scores and only displaying test scores keeps the test rows out of the selection.
     """
-    entries = [
-        (_build_entry(data, label, runs), runs[0].metric)
-        for data, groups in group_by_data(group_by_setting(finished))
-        for label, runs in zip(label_settings(groups), groups, strict=True)
-    ]
-    ranked = sorted(entries, key=lambda pair: (pair[0].data, pair[0].monitor, _sort_key(*pair)))
-    return [entry for entry, _ in ranked]
+    tables = []
+    for data, groups in group_by_data(group_by_setting(finished)):
+        pairs = [
+            (_build_entry(data, label, runs), runs) for label, runs in zip(label_settings(groups), groups, strict=True)
+        ]
+        pairs.sort(key=lambda pair: _sort_key(pair[0], pair[1][0].metric))
+        tables.append(_compare_settings([entry for entry, _ in pairs], [runs for _, runs in pairs]))
+    return sorted(tables, key=lambda table: (table.entries[0].data, table.entries[0].monitor))
+
+
+def _compare_settings(entries: Sequence[Entry], settings: Sequence[Sequence[FinishedRun]]) -> RankedTable:
+    """Add intervals and verdicts to the entries of a table: those of its first setting against each other one."""
+    metric = settings[0][0].metric
+    pairs: list[setting_comparison.ComparedPair] = []
+    lines: list[str] = []
+    if metric is not None and len(entries) > 1:
+        others = [(0, other) for other in range(1, len(entries))]
+        pairs = setting_comparison.compare_pairs(settings, others, higher_is_better=metric.higher_is_better)
+        lines = setting_verdicts.describe_pairs(pairs, _label_entries(entries), settings)
+    rows = setting_comparison.resample_rows(settings)
+    compared = []
+    for index, (entry, runs) in enumerate(zip(entries, settings, strict=True)):
+        seeds = compute_mean_interval(list(setting_comparison.get_test_scores(runs).values()))
+        over_rows = None if isinstance(rows, str) else compute_percentile_interval(rows.scores[:, index])
+        judgment = pairs[index - 1].judgment if index and pairs else None
+        verdict = "" if judgment is None else setting_verdicts.describe_second(judgment)
+        (seeds_low, seeds_high), (rows_low, rows_high) = seeds or (None, None), over_rows or (None, None)
+        compared.append(
+            replace(
+                entry,
+                seeds_low=seeds_low,
+                seeds_high=seeds_high,
+                rows_low=rows_low,
+                rows_high=rows_high,
+                verdict=verdict,
+            )
+        )
+    return RankedTable(compared, settings, lines)
+
+
+def _label_entries(entries: Sequence[Entry]) -> list[str]:
+    """Return short labels that tell the settings of a table apart."""
+    if len({entry.model for entry in entries}) > 1 or not all(entry.overrides for entry in entries):
+        return [f"{entry.model} {entry.overrides}".rstrip() for entry in entries]
+    return [entry.overrides for entry in entries]
 
 
 def _build_entry(data: str, label: str, runs: Sequence[FinishedRun]) -> Entry:
@@ -111,11 +183,13 @@ def show_leaderboard(path: Path) -> None:
     if not os.path.isdir(path):
         raise ConfigError(f"no directory {path.absolute()}")
     runs = read_runs(path)
-    entries = build_entries(runs)
+    tables = build_tables(runs)
+    entries = [entry for table in tables for entry in table.entries]
     if not entries:
         print_line(f"no finished run in {path}")
         return
-    _print_tables(entries)
+    _print_tables(tables)
+    dataset_ranks.show_ranks([table.settings for table in tables], path)
     if num_replaced := len(runs) - sum(entry.runs for entry in entries):
         print_line(
             f"{num_replaced} of {format_count(len(runs), 'run')} left out: replaced by newer runs with the same seed"
@@ -146,10 +220,11 @@ def _format_cell(value: Any) -> str:
     return "" if value is None else format_number(value) if isinstance(value, float) else str(value)
 
 
-def _print_tables(entries: Sequence[Entry]) -> None:
+def _print_tables(tables: Sequence[RankedTable]) -> None:
     """Print one table for each data set: scores on different data are not comparable."""
-    for data, monitor in dict.fromkeys((entry.data, entry.monitor) for entry in entries):
-        group = [entry for entry in entries if (entry.data, entry.monitor) == (data, monitor)]
+    for ranked in tables:
+        group = ranked.entries
+        data, monitor = group[0].data, group[0].monitor
         references = (("baseline", group[0].baseline), ("best possible", group[0].best_possible))
         context = "".join(f", {name} {_format_cell(value)}" for name, value in references if value is not None)
         print_line(f"{data}: {format_metric_name(monitor)}{context}")
@@ -158,6 +233,8 @@ def _print_tables(entries: Sequence[Entry]) -> None:
                 _print_stacked(rank, entry)
         else:
             console.print(_build_table(group))
+        for line in ranked.lines:
+            console.print(Text(escape_control_chars(line)), overflow="fold")
 
 
 def _fits_width(entries: Sequence[Entry], width: int) -> bool:

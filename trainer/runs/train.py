@@ -31,6 +31,7 @@ from trainer.runs import (
     run_overrides,
     run_report,
     saved_run,
+    test_rows,
 )
 from trainer.runs.process_groups import open_process_group
 from trainer.runs.results import Result, create_result
@@ -264,7 +265,7 @@ def _fit_decisions(components: RunComponents, on_batch_end: Callable[[], None]) 
 
 def _test(trainer: Trainer, test: Loader, result: Result) -> None:
     """Evaluate the best weights on the test split, and add baseline and best possible scores."""
-    result.test = trainer.evaluate_loader(test, notify=True)
+    result.test = test_rows.evaluate_test(trainer, test, Path(result.run_dir))
     with rng.fork_rng(result.seed, test.device):
         baseline, best = trainer.task.reference_scores()
     result.baseline, result.best_possible = baseline | result.baseline, best | result.best_possible

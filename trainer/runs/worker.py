@@ -19,7 +19,7 @@ from trainer.engine import evaluation
 from trainer.engine.determinism import deterministic_kernels
 from trainer.engine.process_group import ProcessGroup, ProcessGroupError
 from trainer.engine.signal_callback import make_signal_callback
-from trainer.runs import process_groups, run_callbacks
+from trainer.runs import process_groups, run_callbacks, test_rows
 from trainer.runs.resume import load_trainer_state, share_state
 from trainer.runs.training_setup import build_training
 from trainer.runs.worker_processes import PARENT_VARIABLE, STORE_VARIABLE, TIMEOUT_VARIABLE
@@ -91,7 +91,7 @@ def _train(config: Config, path: Path, group: ProcessGroup, flag: StopFlag) -> N
     on_batch_end = partial(trainer.callbacks.on_evaluation_batch_end, trainer)
     if trainer.best.weights is not None:
         evaluation.fit_decisions(trainer.task, training.loaders["val"], trainer.settings, on_batch_end, group)
-    trainer.evaluate_loader(training.loaders["test"], notify=True)
+    test_rows.evaluate_test(trainer, training.loaders["test"], None)
 
 
 def _use_finished_run(config: Config, path: Path) -> None:

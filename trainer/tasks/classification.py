@@ -16,10 +16,11 @@ from trainer.core.batch import IGNORE_INDEX, Batch, RowValues, Score
 from trainer.core.dataset import Dataset
 from trainer.core.inference_module import InferenceModule
 from trainer.core.prediction import Prediction
+from trainer.core.row_terms import MetricTerms
 from trainer.core.types import Fraction, NonNegativeFloat, PluginMetric, PositiveInt, Probability
 from trainer.metrics.double_precision import to_double
 from trainer.tasks.base.scored_task import ScoredTask
-from trainer.tasks.evaluation import class_decisions, classification_plots, classification_scores
+from trainer.tasks.evaluation import class_decisions, classification_plots, classification_scores, row_terms
 from trainer.tasks.losses import masked_cross_entropy
 from trainer.tasks.losses.class_weights import (
     balance_class_weights,
@@ -244,6 +245,9 @@ class Classification(ScoredTask):
         score |= classification_scores.collect(self.scores, rows, predicted, target)
         score |= class_decisions.score_sets(rows, target, self.decisions)
         return score | self.collect_rows(rows, target)
+
+    def collect_row_terms(self, batch: Batch) -> dict[str, MetricTerms]:
+        return row_terms.make_class_terms(*self.predict_classes(batch), batch.require_target())
 
     def example_decisions(self) -> dict[str, Tensor]:
         return self.class_decisions.examples()

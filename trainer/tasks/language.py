@@ -14,11 +14,13 @@ from trainer.core import decoding, rng, token_selection
 from trainer.core.batch import IGNORE_INDEX, Batch, Score
 from trainer.core.dataset import Dataset
 from trainer.core.prediction import Prediction
+from trainer.core.row_terms import MetricTerms
 from trainer.core.tokenizer import Tokenizer
 from trainer.core.types import NonNegativeFloat, NonNegativeInt, PluginMetric, PositiveInt, Probability
 from trainer.metrics.classification import accuracy
 from trainer.tasks.base import prompts, token_targets
 from trainer.tasks.base.scored_task import ScoredTask
+from trainer.tasks.evaluation import row_terms
 from trainer.tasks.losses import masked_cross_entropy
 
 KEY_RANGE = 1 << 31
@@ -95,6 +97,11 @@ class Language(ScoredTask):
         if self.computed_metrics:
             score |= self.collect_rows(logits[target != IGNORE_INDEX], target[target != IGNORE_INDEX])
         return score
+
+    def collect_row_terms(self, batch: Batch) -> dict[str, MetricTerms]:
+        logits, target = self.predict_logits(batch)[0].float(), batch.require_target()
+        logits = logits.view(*target.shape, -1).movedim(-1, 1)
+        return row_terms.make_class_terms(logits, logits.argmax(1), target)
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         nll = float(totals["nll"] / totals["tokens"])

@@ -16,10 +16,11 @@ from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo
 from trainer.core.inference_module import InferenceModule
 from trainer.core.prediction import Prediction
+from trainer.core.row_terms import MetricTerms
 from trainer.core.types import Fraction, PluginMetric
 from trainer.metrics.double_precision import to_double
 from trainer.tasks.base.scored_task import ScoredTask
-from trainer.tasks.evaluation import conformal, regression_plots
+from trainer.tasks.evaluation import conformal, regression_plots, row_terms
 from trainer.utils.choices import get_choice
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_dtype
@@ -138,6 +139,10 @@ class Regression(ScoredTask):
             score["covered"] = (error.abs() <= self.decisions[RESIDUAL_QUANTILE].to(error)).sum()
         mean = self.info.target.mean or 0.0
         return score | self.collect_rows(prediction * self.target_scale + mean, target * self.target_scale + mean)
+
+    def collect_row_terms(self, batch: Batch) -> dict[str, MetricTerms]:
+        error = to_double(self.predict_values(batch)) - to_double(batch.require_target())
+        return row_terms.make_error_terms(error * self.target_scale)
 
     def metrics(self, totals: dict[str, Tensor]) -> dict[str, float]:
         count = totals["count"]

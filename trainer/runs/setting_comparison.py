@@ -1,0 +1,114 @@
+"""Comparison of settings by the test scores of their finished runs: over seeds, and over test rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.runs import test_rows
+from trainer.runs.finished_runs import FinishedRun
+from trainer.stats.paired_comparison import Judgment, SeedComparison, compare_seeds, judge_comparisons
+from trainer.stats.row_bootstrap import RowTerms, resample_scores
+
+Runs = Sequence[FinishedRun]
+"""Runs of one setting, with different seeds or folds."""
+
+
+@dataclass(frozen=True)
+class ComparedPair:
+    """Comparison of two settings, as indices.
+
+    Attributes:
+        first: Index of a setting.
+        second: Index of another one.
+        seeds: Difference over seeds; None if a setting has no finite test score.
+        judgment: Verdict on the first one; None if there is no difference over seeds.
+    """
+
+    first: int
+    second: int
+    seeds: SeedComparison | None
+    judgment: Judgment | None
+
+
+@dataclass(frozen=True)
+class ResampledRows:
+    """Scores of settings on resampled test rows.
+
+    Attributes:
+        num_rows: Number of test rows.
+        scores: Scores (R, K) of K settings; NaN for a setting that was left out.
+        left_out: Why there is no interval over rows, by index of the setting.
+    """
+
+    num_rows: int
+    scores: np.ndarray
+    left_out: dict[int, str]
+
+
+def get_test_scores(runs: Runs) -> dict[str, float]:
+    """Return the finite monitored test scores of a setting by seed and fold."""
+    scores = {" ".join(run.replicate_key): float(run.results["test"][run.monitor]) for run in runs}
+    return {replicate: score for replicate, score in scores.items() if math.isfinite(score)}
+
+
+def compare_pairs(
+    settings: Sequence[Runs], pairs: Sequence[tuple[int, int]], *, higher_is_better: bool
+) -> list[ComparedPair]:
+    """Compare pairs of settings over seeds, with the correction of Holm.
+
+    Args:
+        settings: Runs of each setting.
+        pairs: Indices of the settings of each pair.
+        higher_is_better: Direction of the monitored metric.
+    """
+    scores = [get_test_scores(runs) for runs in settings]
+    compared = {
+        pair: compare_seeds(scores[pair[0]], scores[pair[1]]) for pair in pairs if scores[pair[0]] and scores[pair[1]]
+    }
+    judgments = judge_comparisons(list(compared.values()), higher_is_better=higher_is_better)
+    judged = dict(zip(compared, judgments, strict=True))
+    return [ComparedPair(*pair, compared.get(pair), judged.get(pair)) for pair in pairs]
+
+
+def resample_rows(settings: Sequence[Runs]) -> ResampledRows | str:
+    """Resample the test rows of several settings, the same for all.
+
+    Args:
+        settings: Runs of each setting.
+
+    Returns:
+        The scores on resampled rows, or the reason why there are none.
+    """
+    loaded = [[test_rows.read_rows(run.path) for run in runs] for runs in settings]
+    first = next((rows for runs in loaded for rows in runs if rows is not None), None)
+    if first is None:
+        return f"no run has {test_rows.FILE}, with what each test row contributes to its scores"
+    terms: dict[int, list[RowTerms]] = {}
+    left_out = {}
+    for index, (runs, all_rows) in enumerate(zip(settings, loaded, strict=True)):
+        known = [rows for rows in all_rows if rows is not None]
+        if len(known) < len(runs):
+            left_out[index] = f"a run without {test_rows.FILE}"
+        elif not all(rows.has_same_rows(first) for rows in known):
+            left_out[index] = "other test rows, such as those of another seed or fold"
+        elif not all(run.monitor in rows.terms for run, rows in zip(runs, known, strict=True)):
+            left_out[index] = f"{runs[0].monitor} needs all rows at once"
+        elif not all(_has_reported_score(run, rows) for run, rows in zip(runs, known, strict=True)):
+            left_out[index] = f"{test_rows.FILE} belongs to other results"
+        else:
+            terms[index] = [rows.terms[run.monitor] for run, rows in zip(runs, known, strict=True)]
+    if not terms:
+        return next(iter(left_out.values()))
+    sample = resample_scores(list(terms.values()))
+    scores = np.full((len(sample), len(settings)), np.nan)
+    scores[:, list(terms)] = sample
+    return ResampledRows(len(first.rows), scores, left_out)
+
+
+def _has_reported_score(run: FinishedRun, rows: test_rows.TestRows) -> bool:
+    score = float(run.results["test"][run.monitor])
+    return math.isclose(rows.terms[run.monitor].compute_score(), score, rel_tol=1e-4, abs_tol=1e-6)

@@ -1,0 +1,119 @@
+"""Test rows of a run: what each contributes to the test scores, in ``test_rows.npz``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trainer.stats.row_bootstrap import TRANSFORMS, RowTerms
+from trainer.utils import atomic_write
+
+if TYPE_CHECKING:
+    from trainer.engine.dataloader import Loader
+    from trainer.engine.row_recorder import RecordedRows
+    from trainer.engine.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+FILE = "test_rows.npz"
+VERSION = 1
+"""Version of the file's format."""
+KINDS = ("numerators", "denominators")
+
+
+@dataclass(frozen=True)
+class TestRows:
+    """What each test row contributes to the test scores of a run.
+
+    Attributes:
+        rows: Number of each row within the split (N,).
+        targets: Checksum of the targets of each row (N,).
+        terms: Terms of each metric, by name.
+    """
+
+    rows: np.ndarray
+    targets: np.ndarray
+    terms: Mapping[str, RowTerms]
+
+    def has_same_rows(self, other: TestRows) -> bool:
+        """Return whether the rows and their targets are those of another run."""
+        # The targets of a row are summed in another order where rows have another batch.
+        return np.array_equal(self.rows, other.rows) and np.allclose(self.targets, other.targets, rtol=1e-9)
+
+
+def evaluate_test(trainer: Trainer, loader: Loader, path: Path | None) -> dict[str, float]:
+    """Return the metrics of the test split, and write what each row contributes to them, if the task tells rows apart.
+
+    Args:
+        trainer: Trainer with the best weights.
+        loader: Loader of the test split.
+        path: The run directory; None on a process that writes no files.
+
+    Raises:
+        SystemFault: The file cannot be written.
+    """
+    from trainer.engine import evaluation
+    from trainer.engine.row_recorder import RowRecorder
+
+    recorder = RowRecorder()
+    on_batch_end = partial(trainer.callbacks.on_evaluation_batch_end, trainer)
+    group = trainer.strategy.evaluation_group
+    with trainer.ema_weights():
+        scores = evaluation.evaluate_split(trainer.task, loader, trainer.settings, on_batch_end, group, recorder)
+    scores = trainer.strategy.share_scores(scores)
+    recorded = None if path is None else recorder.collect(scores)
+    if path is not None and recorded is not None:
+        _write_rows(path, recorded)
+    return scores
+
+
+def _write_rows(path: Path, recorded: RecordedRows) -> None:
+    arrays = {"version": np.array(VERSION), "rows": recorded.rows.numpy(), "targets": recorded.targets.numpy()}
+    for name, terms in recorded.terms.items():
+        for kind, values in zip(KINDS, (terms.numerators, terms.denominators), strict=True):
+            arrays[f"{kind}/{terms.transform}/{name}"] = values.double().numpy()
+    with atomic_write.replace_file(path / FILE) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+
+
+def read_rows(path: Path) -> TestRows | None:
+    """Read the test rows of a run directory; None if it has none or they cannot be read, which is logged.
+
+    Args:
+        path: The run directory.
+    """
+    file = path / FILE
+    if not os.path.isfile(file):
+        return None
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return _parse_rows(dict(arrays))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        log.warning("%s is not read: %s", file, error)
+        return None
+
+
+def _parse_rows(arrays: Mapping[str, np.ndarray]) -> TestRows:
+    """Build the test rows from the arrays of a file. Raises ValueError and KeyError for those of another format."""
+    if arrays["version"].shape != () or int(arrays["version"]) != VERSION:
+        raise ValueError(f"its version is not {VERSION}; a newer version of the program has written it")
+    rows, targets = arrays["rows"], arrays["targets"]
+    is_wrong = [value for value in arrays.values() if value.ndim and (value.shape != rows.shape or value.ndim != 1)]
+    is_wrong += [value for value in arrays.values() if value.dtype.kind not in "iuf"]
+    if is_wrong or not len(rows):
+        raise ValueError("its arrays are not those of test rows")
+    terms = {}
+    for key, values in arrays.items():
+        kind, _, rest = key.partition("/")
+        transform, _, name = rest.partition("/")
+        if kind == KINDS[0] and transform in TRANSFORMS:
+            terms[name] = RowTerms(values, arrays[f"{KINDS[1]}/{rest}"], transform)
+    return TestRows(rows, targets, terms)
