@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from tests.helpers.commands import write
 from trainer.runs.finished_runs import read_runs
-from trainer.runs.leaderboard import Entry, build_entries
+from trainer.runs.leaderboard_entries import Entry, build_entries
 
 
 def write_run(root: Path, name: str, config: dict[str, Any], overrides: list[str], **changes: Any) -> None:

@@ -12,7 +12,7 @@ from tests.helpers.commands import write
 from tests.helpers.finished_runs import make_config, read_leaderboard, write_run
 from trainer.runs import leaderboard, sweep
 from trainer.runs.finished_runs import read_runs
-from trainer.runs.leaderboard import Entry
+from trainer.runs.leaderboard_entries import Entry
 from trainer.runs.sweep_job import Job
 from trainer.utils.errors import SystemFault
 
@@ -226,5 +226,5 @@ def test_other_metrics_have_labels_on_the_console_only(tmp_path: Path, capsys: p
     assert entry.other_metrics == {"f1": 0.6, "auc": 0.5}
     leaderboard.show_leaderboard(tmp_path)
     assert "f1 (macro) 0.6000" in capsys.readouterr().out
-    assert (tmp_path / "leaderboard.csv").read_text().splitlines()[1].endswith(',"f1 0.6000, auc 0.5000"')
+    assert (tmp_path / "leaderboard.csv").read_text().splitlines()[1].endswith(',"f1 0.6000, auc 0.5000",,,,,')
     assert (tmp_path / "leaderboard.md").read_text().splitlines()[2].endswith("| f1 0.6000, auc 0.5000 |")

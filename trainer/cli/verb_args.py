@@ -114,7 +114,8 @@ def parse_verb_args(verb: str, words: Sequence[str], parameters: Mapping[str, Pa
 def _describe_unknown_key(verb: str, word: str, parameters: Mapping[str, Parameter]) -> str:
     """Describe an unknown key of a subcommand, with the keys that are allowed, including runtime keys."""
     key = word.partition("=")[0]
-    names = (*parameters, *sorted(OVERRIDABLE_KEYS | (TRAINING_KEYS.keys() & COMMANDS[verb].keys)))
+    runtime_keys = OVERRIDABLE_KEYS if COMMANDS[verb].takes_run else set()
+    names = (*parameters, *sorted(runtime_keys | (TRAINING_KEYS.keys() & COMMANDS[verb].keys)))
     if key in Settings.__dataclass_fields__ or key.split(".")[0] in registry.GROUPS:
         remedy = f"start a new run with {word}"
         if verb == "resume":

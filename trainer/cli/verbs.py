@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from trainer.cli import evaluate, export, predict, report, resume, sample, score, serve, show
+from trainer.cli import compare, evaluate, export, predict, report, resume, sample, score, serve, show
 
 VERBS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "list": show.list_options,
@@ -17,5 +17,6 @@ VERBS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "serve": serve.serve_run,
     "export": export.export_run,
     "report": report.print_leaderboard,
+    "compare": compare.compare_runs,
 }
 """Functions by name of the subcommand; each takes the words after the name and returns the exit code."""

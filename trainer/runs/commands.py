@@ -173,4 +173,10 @@ COMMANDS: Mapping[str, Command] = {
         " largest difference stands in check.json; above 1e-4 no file is kept.",
     ),
     "report": Command({"[DIR]": "leaderboard of all runs in a directory (default: outputs)"}, "outputs/sweeps"),
+    "compare": Command(
+        {"RUN RUN [RUN ...]": "which is better? RUN is a run, or a directory with all seeds of a setting"},
+        "outputs/sgd outputs/adam",
+        {"output": "file to write: .json"},
+        note="A difference between settings needs four seeds of each or more; one run of each speaks of the test rows.",
+    ),
 }

@@ -57,7 +57,13 @@ def rank_settings(tables: Iterable[Sequence[Runs]]) -> DatasetRanks | None:
     if len(common) < 2:
         return None
     matrix = np.array([[scores[label] for label in common] for scores in by_data])
-    return DatasetRanks(common, compare_ranks(matrix, higher_is_better=True))
+    return DatasetRanks(_drop_common_words(common), compare_ranks(matrix, higher_is_better=True))
+
+
+def _drop_common_words(labels: Sequence[str]) -> list[str]:
+    """Return labels without the ``key=value`` that all of them have."""
+    common = set.intersection(*(set(label.split(" ")) for label in labels))
+    return [" ".join(word for word in label.split(" ") if word not in common) for label in labels]
 
 
 def _collect_scores(settings: Sequence[Runs]) -> dict[str, float]:
@@ -68,7 +74,7 @@ def _collect_scores(settings: Sequence[Runs]) -> dict[str, float]:
     metric = settings[0][0].metric
     if metric is None:
         return {}
-    labels = [_label_without_data(runs) for runs in settings]
+    labels = [" ".join(_list_key_texts(runs)) for runs in settings]
     counts = Counter(labels)
     sign = 1 if metric.higher_is_better else -1
     means = {
@@ -79,12 +85,13 @@ def _collect_scores(settings: Sequence[Runs]) -> dict[str, float]:
     return {label: mean for label, mean in means.items() if math.isfinite(mean)}
 
 
-def _label_without_data(runs: Runs) -> str:
+def _list_key_texts(runs: Runs) -> list[str]:
+    """Return the model and the overrides other than those of the data as texts, in a fixed order."""
     run = runs[0]
     keys = sorted(key for key in run.explicit_overrides if _is_setting_key(run, key))
     values = (run.get_value(key) for key in keys)
     texts = (format_value(value) if isinstance(value, str) else _format_number(value) for value in values)
-    return " ".join([str(run.results["model"]), *(f"{key}={text}" for key, text in zip(keys, texts, strict=True))])
+    return [f"model={run.results['model']}", *(f"{key}={text}" for key, text in zip(keys, texts, strict=True))]
 
 
 def _is_setting_key(run: FinishedRun, key: str) -> bool:

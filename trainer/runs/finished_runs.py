@@ -116,7 +116,13 @@ class FinishedRun:
         """Return whether a key does not distinguish settings, or has a column of its own."""
         group, _, name = key.partition(".")
         is_runtime_key = group in RUNTIME_ONLY_KEYS or repeats_runtime_key(name, self.get_value(key), self.config)
-        return key in ("model", "data") or key.startswith("hydra") or is_runtime_key
+        return key in ("model", "data") or key.startswith("hydra") or is_runtime_key or self._follows_seed(key)
+
+    def _follows_seed(self, key: str) -> bool:
+        """Return whether a key has the seed of the run as its default, as that of an augmentation."""
+        group, _, name = key.partition(".")
+        is_default = name == "seed" and group != "data" and key not in self.explicit_overrides
+        return is_default and self.config.get(key) == self.config.get("seed")
 
 
 def read_runs(path: Path) -> list[FinishedRun]:

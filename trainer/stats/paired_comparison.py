@@ -17,6 +17,9 @@ ALPHA = 0.04
 """Level of the t test. On scores with few different values, such as accuracies on a hundred rows, it rejects up to 1.2
 times too often, so that at most 5 % of the claims about equal settings are made."""
 
+ROUNDING = 1e-9
+"""Relative spread up to which differences are the same number."""
+
 
 class Verdict(Enum):
     """What the scores of two settings show."""
@@ -98,8 +101,10 @@ def compare_seeds(first: Mapping[str, float], second: Mapping[str, float]) -> Se
 
 def _compare_pairs(differences: np.ndarray) -> SeedComparison:
     number, mean = len(differences), float(differences.mean())
-    deviation = float(differences.std(ddof=1)) if number > 1 else math.nan
-    tolerance = 1e-12 * float(np.abs(differences).max())
+    if number == 1:
+        return _make_comparison(mean, None, 1.0, number, True, math.nan)
+    deviation = float(differences.std(ddof=1))
+    tolerance = ROUNDING * float(np.abs(differences).max())
     if deviation <= tolerance and mean:
         p_value = 2.0 ** (1 - number)
         bounds = (mean, mean) if p_value <= ALPHA else None
@@ -115,7 +120,7 @@ def _compare_groups(first: np.ndarray, second: np.ndarray) -> SeedComparison:
         return _make_comparison(mean, None, 1.0, number, False, math.nan)
     variances = [float(sample.var(ddof=1)) / len(sample) for sample in (first, second)]
     error = math.sqrt(sum(variances))
-    if mean and error <= 1e-12 * abs(mean):
+    if mean and error <= ROUNDING * abs(mean):
         # Two constants: of all orders of the scores, two separate the settings as much.
         p_value = 2 / math.comb(len(first) + len(second), number)
         bounds = (mean, mean) if p_value <= ALPHA else None

@@ -12,9 +12,9 @@ from trainer.viz.matplotlib_figures import new_figure, save_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MAX_LABEL_LENGTH = 42
-LINE_HEIGHT = 0.26
-"""Height of a line of the diagram in inches."""
+MAX_LABEL_LENGTH = 48
+AXIS_WIDTH, CHARACTER_WIDTH, LINE_HEIGHT = 3.5, 0.075, 0.26
+"""Sizes of the axis, of a character of a label, and of a line, in inches."""
 
 
 def draw_ranks(
@@ -42,16 +42,18 @@ def draw_ranks(
     rows = (number + 1) // 2
     depth = 0.8 + 0.5 * len(groups)  # of the bars below the axis, in lines
     height = 3.2 + depth + rows
-    figure = new_figure(8.0, 0.4 + LINE_HEIGHT * height, layout=None)
-    axes = figure.add_axes((0.02, 0.02, 0.96, 0.96))
-    # Ranks between 0 and 1 of the width hold the axis; the labels stand on both sides.
-    axes.set(xlim=(-0.75, 1.75), ylim=(depth + rows + 0.4, -3.2))
+    texts = [f"{shorten_label(label, MAX_LABEL_LENGTH)}  {rank:.2f}" for label, rank in zip(labels, ranks, strict=True)]
+    # The axis is from 0 to 1; the labels stand on both sides.
+    margin = max(0.6, (max(map(len, texts)) * CHARACTER_WIDTH + 0.4) / AXIS_WIDTH)
+    figure = new_figure(AXIS_WIDTH * (1 + 2 * margin), 0.4 + LINE_HEIGHT * height, layout=None)
+    axes = figure.add_axes((0.0, 0.02, 1.0, 0.96))
+    axes.set(xlim=(-margin, 1 + margin), ylim=(depth + rows + 0.4, -3.2))
     axes.axis("off")
     scale = [(rank - 1) / (number - 1) for rank in ranks]
     _draw_axis(axes, number)
-    axes.text(-0.75, -2.9, title, va="center", ha="left", fontsize="medium")
+    axes.text(0.03 - margin, -2.7, title, va="center", ha="left", fontsize="medium")
     width = critical_difference / (number - 1)
-    if width <= 1.5:
+    if width <= 1 + margin / 2:
         axes.plot([0, 0, width, width], [-1.55, -1.75, -1.75, -1.55], color="black", linewidth=1)
         axes.text(width + 0.03, -1.75, f"critical difference {critical_difference:.2f}", va="center", fontsize="small")
     else:
@@ -62,8 +64,7 @@ def draw_ranks(
         line = depth + (place if is_left else number - 1 - place) + 0.2
         end, side = (-0.05, "right") if is_left else (1.05, "left")
         axes.plot([scale[index], scale[index], end], [0, line, line], color="0.35", linewidth=0.9)
-        text = f"{shorten_label(labels[index], MAX_LABEL_LENGTH)}  {ranks[index]:.2f}"
-        axes.text(end + (-0.02 if is_left else 0.02), line, text, ha=side, va="center", fontsize="small")
+        axes.text(end + (-0.02 if is_left else 0.02), line, texts[index], ha=side, va="center", fontsize="small")
     for level, group in enumerate(groups):
         ends = [scale[index] for index in group]
         position = 0.55 + 0.5 * level
