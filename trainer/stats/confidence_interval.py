@@ -50,7 +50,8 @@ def compute_mean_interval(
     tolerance = 1e-12 * float(np.ptp(sample))
     below = float((means < mean - tolerance).mean() + (means <= mean + tolerance).mean()) / 2
     bias = float(ndtri(np.clip(below, 1 / resamples, 1 - 1 / resamples)))
-    deviations = (sample - mean) / (len(sample) - 1)  # of the means without one score, with the opposite sign
+    # The deviations of the means without one score are proportional, with the opposite sign.
+    deviations = (sample - mean) / float(np.ptp(sample))
     acceleration = float((deviations**3).sum() / (6 * (deviations**2).sum() ** 1.5))
     quantiles = bias + ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
     levels = ndtr(bias + quantiles / (1 - acceleration * quantiles))

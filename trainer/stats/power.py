@@ -29,10 +29,10 @@ def compute_power(effect: float, num_seeds: int, alpha: float, *, is_paired: boo
     degrees = num_seeds - 1 if is_paired else 2 * (num_seeds - 1)
     shift = abs(effect) * math.sqrt(num_seeds if is_paired else num_seeds / 2)
     bound = cast(float, stdtrit(degrees, 1 - alpha / 2))
-    # The noncentral distribution is 0 and 1 to the last digit at this distance, where its series gives NaN.
-    if shift > bound + 30:
-        return 1.0
-    return float(1 - nctdtr(degrees, shift, bound) + nctdtr(degrees, shift, -bound))
+    # Where a tail is below the last digit of the other, its series can give NaN.
+    below = 0.0 if shift > 5 else float(nctdtr(degrees, shift, -bound))
+    missed = float(nctdtr(degrees, shift, bound))
+    return 1.0 if math.isnan(missed) and shift > bound else 1 - missed + below
 
 
 def count_needed_seeds(effect: float, alpha: float, *, is_paired: bool, power: float = POWER) -> int | None:
