@@ -21,6 +21,8 @@ MAX_ROWS = 200_000
 """Most rows that are recorded."""
 TOLERANCE = 1e-5
 """Relative difference up to which a metric equals the one that its terms give; logits may have single precision."""
+TRANSFORMS: Mapping[Transform, Callable[[Tensor], Tensor]] = {"mean": torch.clone, "sqrt": torch.sqrt, "exp": torch.exp}
+"""Functions of a mean over rows that give a metric."""
 PREFIX = "row_recorder/"
 """Begin of the names of recorded values among the scores of a batch."""
 
@@ -111,7 +113,5 @@ def _sum_targets(target: Tensor) -> Tensor:
 
 def _has_score(terms: MetricTerms, score: float) -> bool:
     mean = float(terms.numerators.double().sum() / terms.denominators.double().sum())
-    if not math.isfinite(mean) or mean > 700:
-        return False
-    value = {"mean": mean, "sqrt": math.sqrt(max(0.0, mean)), "exp": math.exp(mean)}[terms.transform]
+    value = float(TRANSFORMS[terms.transform](torch.tensor(mean, dtype=torch.float64)))
     return math.isclose(value, score, rel_tol=TOLERANCE, abs_tol=1e-9)

@@ -94,7 +94,7 @@ def read_rows(path: Path) -> TestRows | None:
     if not os.path.isfile(file):
         return None
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with open(file, "rb") as opened, np.load(opened, allow_pickle=False) as arrays:
             return _parse_rows(dict(arrays))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         log.warning("%s is not read: %s", file, error)
@@ -106,9 +106,9 @@ def _parse_rows(arrays: Mapping[str, np.ndarray]) -> TestRows:
     if arrays["version"].shape != () or int(arrays["version"]) != VERSION:
         raise ValueError(f"its version is not {VERSION}; a newer version of the program has written it")
     rows, targets = arrays["rows"], arrays["targets"]
-    is_wrong = [value for value in arrays.values() if value.ndim and (value.shape != rows.shape or value.ndim != 1)]
-    is_wrong += [value for value in arrays.values() if value.dtype.kind not in "iuf"]
-    if is_wrong or not len(rows):
+    columns = [value for name, value in arrays.items() if name != "version"]
+    is_right = [value.ndim == 1 and value.shape == rows.shape and value.dtype.kind in "iuf" for value in columns]
+    if not all(is_right) or not rows.size:
         raise ValueError("its arrays are not those of test rows")
     terms = {}
     for key, values in arrays.items():
