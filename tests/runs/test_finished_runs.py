@@ -46,3 +46,16 @@ def test_date_is_read_as_text_like_in_hydra(text: str, tmp_path: Path) -> None:
     (tmp_path / "a/config.yaml").write_text(f"seed: 0\ndata:\n  missing: {text}\n")
     (run,) = read_runs(tmp_path)
     assert run.explicit_overrides["data.missing"] == run.config["data.missing"] == [text[1:-1]]
+
+
+def test_a_seed_that_follows_that_of_the_run_is_no_setting(tmp_path: Path) -> None:
+    """The seed of an augmentation is that of the run by default; one that was chosen is a setting."""
+    for seed in (0, 1):
+        write_run(tmp_path, f"default/{seed}", make_config(seed) | {"augment": {"seed": seed}}, [f"seed={seed}"])
+        chosen = make_config(seed) | {"augment": {"seed": 0}}
+        write_run(tmp_path, f"chosen/{seed}", chosen, [f"seed={seed}", "augment.seed=0"])
+    keys = {run.path.parent.name: set[str]() for run in read_runs(tmp_path)}
+    for run in read_runs(tmp_path):
+        keys[run.path.parent.name].add(run.setting_key)
+    assert len(keys["default"]) == len(keys["chosen"]) == 1
+    assert keys["default"].isdisjoint(keys["chosen"])

@@ -80,5 +80,5 @@ def _draw_axis(axes: Axes, number: int) -> None:
     for rank in range(1, number + 1):
         place = (rank - 1) / (number - 1)
         axes.plot([place, place], [0, -0.25], color="black", linewidth=1)
-        if (rank - 1) % step == 0 or rank == number:
+        if rank == number or ((rank - 1) % step == 0 and number - rank >= step):
             axes.text(place, -0.4, str(rank), ha="center", va="bottom", fontsize="small")

@@ -1,0 +1,87 @@
+"""Intervals and verdicts of the leaderboard."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers.compared_runs import write_scored_rows, write_seeds
+from trainer.runs import leaderboard
+from trainer.runs.finished_runs import read_runs
+from trainer.runs.leaderboard_entries import build_tables
+
+GOOD, BAD = (0.90, 0.92, 0.91, 0.93, 0.90), (0.80, 0.83, 0.80, 0.82, 0.81)
+
+
+def read_lines(path: Path) -> list[str]:
+    (table,) = build_tables(read_runs(path))
+    return list(table.lines)
+
+
+def test_the_best_setting_is_compared_with_each_other_one(tmp_path: Path) -> None:
+    write_seeds(tmp_path, "good", GOOD, lr=0.1)
+    write_seeds(tmp_path, "bad", BAD, lr=0.2)
+    write_seeds(tmp_path, "as good", (0.91, 0.91, 0.92, 0.91, 0.90), lr=0.3)
+    write_seeds(tmp_path, "unclear", (0.90, 0.86, 0.92, 0.91, 0.80), lr=0.4)
+    lines = read_lines(tmp_path)
+    assert lines[0] == "optimizer.lr=0.1: better than optimizer.lr=0.2"
+    assert lines[1].startswith("not decided against optimizer.lr=0.4 (about ")
+    assert lines[2:] == ["no difference shown to optimizer.lr=0.3"]
+    leaderboard.show_leaderboard(tmp_path)
+    with open(tmp_path / "leaderboard.csv", newline="") as file:
+        rows = {row["overrides"]: row for row in csv.DictReader(file)}
+    verdicts = {key: row["verdict"] for key, row in rows.items()}
+    assert verdicts["optimizer.lr=0.1"] == ""
+    assert verdicts["optimizer.lr=0.2"] == "worse"
+    assert verdicts["optimizer.lr=0.3"] == "no difference shown"
+    assert verdicts["optimizer.lr=0.4"].startswith("needs about ")
+    first = rows["optimizer.lr=0.1"]
+    assert float(first["seeds_low"]) < np.mean(GOOD) < float(first["seeds_high"])
+    assert first["rows_low"] == ""
+
+
+@pytest.mark.parametrize(("seeds", "start"), [(1, "one run per setting cannot"), (3, "3 seeds per setting cannot")])
+def test_few_seeds_get_one_sentence(seeds: int, start: str, tmp_path: Path) -> None:
+    write_seeds(tmp_path, "good", [1.0] * seeds, lr=0.1)
+    write_seeds(tmp_path, "bad", [0.1] * seeds, lr=0.2)
+    (line,) = read_lines(tmp_path)
+    assert line == f"{start} show a difference: train at least 5, as seed=0,1,2,3,4"
+
+
+def test_one_setting_has_no_verdict(tmp_path: Path) -> None:
+    write_seeds(tmp_path, "good", GOOD)
+    assert read_lines(tmp_path) == []
+
+
+def test_many_settings_are_not_all_named(tmp_path: Path) -> None:
+    write_seeds(tmp_path, "0", GOOD, lr=0.5)
+    for number in range(1, 8):
+        write_seeds(tmp_path, str(number), [value - number / 10 for value in GOOD], lr=number)
+    (line,) = read_lines(tmp_path)
+    assert line.endswith(", ... (7 in all)")
+
+
+def test_intervals_over_rows_are_paired_and_told(tmp_path: Path) -> None:
+    write_seeds(tmp_path, "good", [0.9], lr=0.1)
+    write_scored_rows(tmp_path)
+    (table,) = build_tables(read_runs(tmp_path))
+    (entry,) = table.entries
+    assert entry.rows_low is not None
+    assert entry.rows_high is not None
+    error = np.sqrt(0.9 * 0.1 / 200)
+    assert (entry.rows_low, entry.rows_high) == pytest.approx((0.9 - 1.96 * error, 0.9 + 1.96 * error), abs=0.006)
+    assert table.lines[-1].endswith("over the 200 test rows (95 %)")
+
+
+def test_holm_counts_the_settings(tmp_path: Path) -> None:
+    """A difference that is shown between two settings is not among twenty."""
+    nearly = [value - shift for value, shift in zip(GOOD, (0.03, 0.01, 0.02, 0.03, 0.01), strict=True)]
+    write_seeds(tmp_path, "good", GOOD, lr=0.5)
+    write_seeds(tmp_path, "nearly", nearly, lr=0.25)
+    assert read_lines(tmp_path) == ["optimizer.lr=0.5: better than optimizer.lr=0.25"]
+    for number in range(1, 20):
+        write_seeds(tmp_path, f"equal {number}", [value - 0.0001 * number for value in GOOD[::-1]], lr=number)
+    assert not [line for line in read_lines(tmp_path) if "better" in line]
