@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.compared_runs import write_scored_rows, write_seeds
+from tests.helpers.finished_runs import make_config, write_run
 from trainer.runs import leaderboard
 from trainer.runs.finished_runs import read_runs
 from trainer.runs.leaderboard_entries import build_tables
@@ -85,3 +86,14 @@ def test_holm_counts_the_settings(tmp_path: Path) -> None:
     for number in range(1, 20):
         write_seeds(tmp_path, f"equal {number}", [value - 0.0001 * number for value in GOOD[::-1]], lr=number)
     assert not [line for line in read_lines(tmp_path) if "better" in line]
+
+
+def test_folds_are_corrected_for_common_training_rows(tmp_path: Path) -> None:
+    for lr, scores in ((0.1, (0.9, 0.91, 0.92, 0.9, 0.93)), (0.2, (0.88, 0.9, 0.89, 0.89, 0.89))):
+        for fold, score in enumerate(scores):
+            results = {"test": {"accuracy": score}, "val": {"accuracy": score}}
+            write_run(tmp_path, f"{lr}/{fold}", make_config(lr=lr, fold=fold), [f"optimizer.lr={lr}"], **results)
+            write_run(tmp_path / "seeds", f"{lr}/{fold}", make_config(fold, lr=lr), [f"optimizer.lr={lr}"], **results)
+    assert "better than" in read_lines(tmp_path / "seeds")[0]
+    (folds,) = build_tables([run for run in read_runs(tmp_path) if "seeds" not in run.path.parts])
+    assert "better than" not in folds.lines[0]

@@ -46,6 +46,15 @@ def test_scores_with_other_seeds_are_not_paired() -> None:
     assert compare_seeds(first, draw_scores(1, 9, first=1)).num_seeds == 5, "five seeds in common are paired"
 
 
+def test_folds_share_training_rows() -> None:
+    """Ten folds: the variance is 1/10 + 1/9 of that of the differences (Nadeau and Bengio), instead of 1/10."""
+    first, second = draw_scores(0, 10), draw_scores(1, 10)
+    differences = np.array([*first.values()]) - np.array([*second.values()])
+    statistic = differences.mean() / np.sqrt((1 / 10 + 1 / 9) * differences.var(ddof=1))
+    expected = 2 * stats.t.sf(abs(statistic), 9)
+    assert compare_seeds(first, second, 1 / 9).p_value == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("seeds", [1, 2, 3])
 def test_three_seeds_never_claim(seeds: int) -> None:
     names = [str(number) for number in range(seeds)]

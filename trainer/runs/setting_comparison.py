@@ -67,11 +67,19 @@ def compare_pairs(
     """
     scores = [get_test_scores(runs) for runs in settings]
     compared = {
-        pair: compare_seeds(scores[pair[0]], scores[pair[1]]) for pair in pairs if scores[pair[0]] and scores[pair[1]]
+        pair: compare_seeds(scores[pair[0]], scores[pair[1]], _find_overlap(settings[pair[0]]))
+        for pair in pairs
+        if scores[pair[0]] and scores[pair[1]]
     }
     judgments = judge_comparisons(list(compared.values()), higher_is_better=higher_is_better)
     judged = dict(zip(compared, judgments, strict=True))
     return [ComparedPair(*pair, compared.get(pair), judged.get(pair)) for pair in pairs]
+
+
+def _find_overlap(runs: Runs) -> float:
+    """Return the test rows per training row of K folds, 1 / (K - 1); 0 for runs on the same training rows."""
+    folds = {run.replicate_key[1] for run in runs}
+    return 1 / (len(folds) - 1) if len(folds) > 1 else 0.0
 
 
 def resample_rows(settings: Sequence[Runs]) -> ResampledRows | str:

@@ -67,7 +67,7 @@ class Judgment:
     more_seeds: int | None = None
 
 
-def compare_seeds(first: Mapping[str, float], second: Mapping[str, float]) -> SeedComparison:
+def compare_seeds(first: Mapping[str, float], second: Mapping[str, float], overlap: float = 0.0) -> SeedComparison:
     """Compare the scores of two settings over their seeds by a t test.
 
     Scores with the same seed are paired if every seed, or at least ``MIN_SEEDS``, has both scores: a seed often decides
@@ -82,6 +82,8 @@ def compare_seeds(first: Mapping[str, float], second: Mapping[str, float]) -> Se
     Args:
         first: Scores of the first setting by seed, all finite.
         second: Scores of the second setting by seed, all finite.
+        overlap: Test rows per training row, if the scores are those of folds. The training rows of folds overlap, so
+            that their scores vary less than those on other data would; the variance is corrected for it.
 
     Raises:
         ValueError: A setting has no score.
@@ -90,20 +92,21 @@ def compare_seeds(first: Mapping[str, float], second: Mapping[str, float]) -> Se
         Student, The Probable Error of a Mean, Biometrika 1908.
         Welch, The Generalization of Student's Problem when Several Different Population Variances are Involved,
         Biometrika 1947.
+        Nadeau and Bengio, Inference for the Generalization Error, Machine Learning 2003 (folds).
     """
     if not first or not second:
         raise ValueError("first, second: each needs the score of a seed")
     common = [seed for seed in first if seed in second]
     if len(common) >= MIN_SEEDS or len(common) == len(first) == len(second):
-        return _compare_pairs(np.array([first[seed] - second[seed] for seed in common], dtype=np.float64))
+        return _compare_pairs(np.array([first[seed] - second[seed] for seed in common], dtype=np.float64), overlap)
     return _compare_groups(*(np.array(list(scores.values()), dtype=np.float64) for scores in (first, second)))
 
 
-def _compare_pairs(differences: np.ndarray) -> SeedComparison:
+def _compare_pairs(differences: np.ndarray, overlap: float) -> SeedComparison:
     number, mean = len(differences), float(differences.mean())
     if number == 1:
         return _make_comparison(mean, None, 1.0, number, True, math.nan)
-    deviation = float(differences.std(ddof=1))
+    deviation = float(differences.std(ddof=1)) * math.sqrt(1 + number * overlap)
     tolerance = ROUNDING * float(np.abs(differences).max())
     if deviation <= tolerance and mean:
         p_value = 2.0 ** (1 - number)
