@@ -19,7 +19,7 @@ def expand(*words: str, folders: tuple[Path, ...] = ()) -> list[list[str]]:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("optimizer.lr=interval(1e-4,1e-2)",), "list the values: optimizer.lr=0.0001,0.01"),
+        (("optimizer.lr=interval(1e-4,1e-2)",), "list of values: optimizer.lr=0.0001,0.01"),
         (("data.rows=glob(3*)",), "matches options of a group"),
         (("model=glob(nothing*)",), "no model has such a name"),
         (("seed=range(0,0)",), "contains no value"),

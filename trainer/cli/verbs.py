@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from trainer.cli import compare, evaluate, export, predict, report, resume, sample, score, serve, show
+from trainer.cli import (
+    compare,
+    evaluate,
+    export,
+    predict,
+    report,
+    resume,
+    sample,
+    score,
+    search,
+    serve,
+    show,
+)
 
 VERBS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "list": show.list_options,
     "show": show.show_details,
     "resume": resume.resume_run,
+    "search": search.run_search,
     "evaluate": evaluate.evaluate_run,
     "predict": predict.predict_run,
     "sample": sample.sample_run,

@@ -222,14 +222,14 @@ def describe_unknown_option(group: str, name: str, known_names: Iterable[str]) -
 
 
 def list_groups(config_dirs: Iterable[Path] = ()) -> set[str]:
-    """Return the names of all groups.
+    """Return the names of all groups, without the files of ranges in ``sweep``.
 
     Args:
         config_dirs: Directories with YAML files of the user, which may have further groups.
     """
     return {
         path.name for directory in (*config_dirs, get_builtin_dir()) for path in directory.iterdir() if path.is_dir()
-    } - {"hydra"}
+    } - {"hydra", "sweep"}
 
 
 def get_default_option(group: str) -> str:

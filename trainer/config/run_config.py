@@ -112,6 +112,7 @@ class Config:
         checkpoint: Checkpoint of the run whose weights a command uses; None for the best ones.
         changes: Changes with which the run continued another one, in order.
         source_digest: Digest of what ``init_from`` names; None without it, or before it is computed.
+        pause_step: Number of steps after which a search pauses the run at the end of an epoch; None for never.
     """
 
     tree: Mapping[str, Any]
@@ -129,6 +130,7 @@ class Config:
     source_digest: str | None = None
     changes: Sequence[str] = ()
     checkpoint: str | None = None
+    pause_step: int | None = None
 
     @property
     def data_digest(self) -> str | None:

@@ -53,8 +53,8 @@ def find_invalid_sweep(item: Override, config_dirs: Sequence[Path] = ()) -> str 
         return None
     if isinstance(value, IntervalSweep):
         return (
-            f"{item.input_line}: interval(...) is for a sweeper that chooses values itself (hydra/sweeper=optuna, if it"
-            f" is installed); list the values: {key}={value.start:g},{value.end:g}"
+            f"{item.input_line}: interval(...) is for train search, which chooses values itself (search=sobol); a grid"
+            f" needs a list of values: {key}={value.start:g},{value.end:g}"
         )
     if isinstance(value, Glob) and key not in registry.list_groups(config_dirs):
         return f"{item.input_line}: glob(...) matches options of a group, but {key} is not a group; list the values"

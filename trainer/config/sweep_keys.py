@@ -8,6 +8,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 
 from trainer.config.launcher_options import LAUNCHER_GROUP, LAUNCHERS, OPTION_PREFIX, SWEEPER_GROUP, get_option_types
+from trainer.config.sweep_file import SWEEP_GROUP
 
 JOB_DEFAULTS: Mapping[str, Any] = {"jobs": None, "jobs_per_device": 1}
 """Defaults of the global keys that only a sweep reads."""
@@ -23,6 +24,8 @@ def find_option_problems(item: Override, keys: Collection[str]) -> list[str]:
         keys: Keys and groups that the command line sets.
     """
     key = item.key_or_group
+    if key == SWEEP_GROUP:
+        return [f"{key}: it names a file of ranges, which train -m and train search take, and a single run does not"]
     for prefix, group in _PREFIXES.items():
         if key.startswith(prefix) and group not in keys:
             option = key.removeprefix(prefix)

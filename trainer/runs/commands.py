@@ -105,6 +105,20 @@ COMMANDS: Mapping[str, Command] = {
     "resume": Command(
         {"RUN": "resume a stopped run, bit for bit"}, f"{_RUN}lstm-adding", TRAINING_KEYS, takes_run=True
     ),
+    "search": Command(
+        {"KEY=VALUES ... budget=AMOUNT": "the best configuration in a space, within a budget"},
+        "model=lstm optimizer.lr='tag(log,interval(1e-4,1e-1))' search=asha budget=40runs",
+        {
+            "search": "sobol (default), random, grid, tpe, or asha: bad runs pause, good ones continue",
+            "budget": "30m (time), 20000steps (of all runs together) or 40runs (configurations)",
+            "seeds": "number of seeds of each finalist (default: 3)",
+            "finalists": "number of configurations that are trained with all seeds (default: 2)",
+            "search_seed": "seed of the choice of configurations (default: 0)",
+        },
+        note="Ranges are those of Hydra: 16,32 range(16,129,16) interval(0,0.5) tag(log,interval(1e-4,1e-1))"
+        " int(interval(2,9)); sweep=NAME takes them from conf/sweep/NAME.yaml. A stopped search continues with"
+        " resume=auto.",
+    ),
     "evaluate": Command(
         {
             "RUN": "evaluate the best weights of a run on its test rows",

@@ -30,6 +30,35 @@ def find_matching_run(config: Config, preferred: Path, name: str | None = None) 
     return run_dir.find_run(is_match, preferred, name)
 
 
+def list_finished_runs() -> dict[str, dict[str, Any]]:
+    """Return the results of all finished runs by their identity, the newest one of each."""
+    # A directory may have been moved since its results were written.
+    results = (
+        values | {"run_dir": str(file.parent)}
+        for file in _list_results_files()
+        if (values := run_dir.read_results(file.parent))
+    )
+    finished = (item for item in results if item.get("status") == "finished")
+    return {identity: item for item in finished if (identity := _identity(item)) is not None}
+
+
+def _list_results_files() -> list[Path]:
+    """Return the results files of all runs, oldest first."""
+    files = [(file.stat().st_mtime_ns, file) for file in Path(run_dir.RUNS_ROOT).glob(f"**/{run_dir.RESULTS_FILE}")]
+    return [file for _, file in sorted(files)]
+
+
+def select_finished_run(config: Config, finished: dict[str, dict[str, Any]]) -> Path | None:
+    """Return the finished run of a configuration on its data; None if there is none.
+
+    Args:
+        config: Configuration with the fingerprint of the data.
+        finished: Result of ``list_finished_runs``.
+    """
+    results = finished.get(config.config_hash)
+    return Path(results["run_dir"]) if results is not None and _may_have_same_data(results, config) else None
+
+
 def describe_similar_run(config: Config, preferred: Path, name: str | None = None) -> str:
     """Describe a run that only its data or its number of shards distinguishes, and how to resume it; empty if none is.
 

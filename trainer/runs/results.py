@@ -30,7 +30,7 @@ class Result:
     Attributes:
         run_dir: The run directory.
         identity: Hash of the configuration and the data.
-        status: Waiting, running, finished, interrupted or failed.
+        status: Waiting, running, finished, interrupted, paused by a search, or failed.
         options: Selected option of each configuration group.
         overrides: Overrides of the command line.
         model: Name of the model.
@@ -170,7 +170,7 @@ class Result:
         return self.val[self.monitor]
 
 
-Status = Literal["waiting", "running", "finished", "interrupted", "failed"]
+Status = Literal["waiting", "running", "finished", "interrupted", "paused", "failed"]
 FIELD_TYPES = get_type_hints(Result) | dict.fromkeys(run_dir.SCORE_GROUPS, dict[str, Number]) | {"status": Status}
 REQUIRED_FIELDS = [f.name for f in fields(Result) if f.default is MISSING and f.default_factory is MISSING]
 OPTIONAL_FIELDS = ("skipped_updates", "exact_data_digest", "changes")

@@ -18,7 +18,7 @@ from trainer.engine.memory_errors import describe_memory_error
 from trainer.runs import run_dir, run_log, run_report
 from trainer.runs.results import Result
 from trainer.utils import signals
-from trainer.utils.errors import ConfigError, Interrupted, SystemFault, UserError
+from trainer.utils.errors import ConfigError, Interrupted, Paused, SystemFault, UserError
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,8 @@ def record_outcome(result: Result, config: Config, *, is_new: bool) -> Iterator[
             yield
     except Interrupted as error:
         record_stop(result, error, config)
+        if isinstance(error, Paused):
+            raise
         # For a nested run, the outer run replaces the command: resuming it resumes both.
         command, is_early_warning = resume_command(config, path), error.is_early_warning
         raise Interrupted(error.message, error.signal_number, command, is_early_warning=is_early_warning) from None
@@ -113,7 +115,8 @@ def record_stop(result: Result, error: BaseException, config: Config) -> None:
         return
     reason = secret_masking.hide_values(f"{type(error).__name__}: {error}", config.raw)
     if result.status == "running":
-        result.status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+        is_stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+        result.status = "paused" if isinstance(error, Paused) else "interrupted" if is_stopped else "failed"
         result.reason = reason
         with suppress(SystemFault):
             result.write_in_place()

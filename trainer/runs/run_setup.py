@@ -18,6 +18,7 @@ from trainer.engine.checkpoint_callback import CheckpointCallback
 from trainer.engine.checkpoint_retention import Retention
 from trainer.engine.dataloader import Loader
 from trainer.engine.monitor import collect_directions
+from trainer.engine.pause_callback import make_pause_callbacks
 from trainer.engine.process_group import ProcessGroup, SingleProcess
 from trainer.engine.signal_callback import make_signal_callback
 from trainer.engine.trainer import Trainer
@@ -82,7 +83,7 @@ def build_components(
     checkpoint_callback = CheckpointCallback(checkpoints, settings.save_every, settings.save_every_steps)
     # Checkpoints come after all callbacks with a state, and signals after every other callback.
     callbacks: list[Callback] = [*loggers, reporter, snapshots, *user_callbacks, *training.make_early_stopping()]
-    callbacks += [checkpoint_callback, *training.strategy.make_callbacks()]
+    callbacks += [checkpoint_callback, *training.strategy.make_callbacks(), *make_pause_callbacks(config.pause_step)]
     callbacks.append(make_signal_callback(reporter.flag, process_group))
     trainer = training.make_trainer(callbacks)
     if state is not None:

@@ -28,6 +28,7 @@ from trainer.config.launcher_options import LauncherOptions
 from trainer.config.overrides import parse_overrides
 from trainer.config.run_config import Config
 from trainer.config.schema import Settings
+from trainer.config.sweep_file import expand_sweep_files
 from trainer.config.sweep_grid import expand_combinations
 from trainer.runs import job_attempt, run_dir, sweep_dir
 from trainer.runs.launchers import job_file
@@ -65,14 +66,14 @@ def run_sweep(
         ConfigError: A name or value of the grid is invalid, or no combination is compatible; nothing has been run.
         Interrupted: A signal has stopped the sweep.
     """
-    parsed_overrides = parse_overrides(overrides, config_dirs)
+    parsed_overrides = parse_overrides(expand_sweep_files(overrides, config_dirs), config_dirs)
     swept_keys = {item.key_or_group for item in parsed_overrides if item.is_sweep_override()}
     grid = expand_combinations(parsed_overrides, config_dirs)
     configs = _compose_jobs(grid, config_dirs)
-    names = [_job_name(number, combination, swept_keys) for number, combination in enumerate(grid)]
+    names = [name_job(number, combination, swept_keys) for number, combination in enumerate(grid)]
     compatible = [(name, item) for name, item in zip(names, configs, strict=True) if isinstance(item, Config)]
     settings = [item.settings for _, item in compatible]
-    capacity = Capacity(count_cores(), _list_devices(settings), settings[0].jobs)
+    capacity = Capacity(count_cores(), list_devices(settings), settings[0].jobs)
     if launcher_options is not None:
         job_file.check_secrets([item for _, item in compatible])
     from trainer.runs.launchers import select_launcher  # imported here: invalid grids are reported without torch
@@ -143,8 +144,12 @@ def _find_root(jobs: Sequence[tuple[str, Config]]) -> tuple[Path, str | None]:
     return sweep_dir.claim_sweep_dir(digested), similar_run
 
 
-def _list_devices(jobs: Sequence[Settings]) -> list[str]:
-    """Return the GPUs of this machine if any job may use one; otherwise torch does not look for any."""
+def list_devices(jobs: Sequence[Settings]) -> list[str]:
+    """Return the GPUs of this machine if any job may use one; otherwise torch does not look for any.
+
+    Args:
+        jobs: Global keys of each job.
+    """
     return gpus.list_cuda_devices() if any(settings.device not in ("cpu", "mps") for settings in jobs) else []
 
 
@@ -156,8 +161,14 @@ def _describe_worker_limit(workers: int) -> str:
     return f" (OMP_NUM_THREADS={num_threads}; jobs={num_processors} would use all processors)"
 
 
-def _job_name(number: int, combination: Sequence[str], swept_keys: Set[str]) -> str:
-    """Return the name of a job's directory: its number and its values of the swept keys."""
+def name_job(number: int, combination: Sequence[str], swept_keys: Set[str]) -> str:
+    """Return the name of a job's directory: its number and its values of the swept keys.
+
+    Args:
+        number: Number of the job.
+        combination: Its overrides.
+        swept_keys: Keys with several values.
+    """
     label = ",".join(text for text in combination if text.split("=")[0].lstrip("+~") in swept_keys)
     name = f"{number}-{secret_masking.mask_override(label)}".replace("/", "_")[:MAX_NAME_LENGTH]
     # A character that is cut in two is dropped.

@@ -16,7 +16,7 @@ from trainer.runs import run_dir
 from trainer.runs.launchers import device_slots
 from trainer.runs.results import Result
 from trainer.utils import signals
-from trainer.utils.errors import ConfigError, SystemFault, UserError
+from trainer.utils.errors import PAUSED_CODE, ConfigError, SystemFault, UserError
 from trainer.viz import score_tables
 from trainer.viz.console import console, rewrite_output
 from trainer.viz.progress_bar import Position, parse_position
@@ -32,7 +32,7 @@ class Job:
     Args:
         config: Its configuration; None if the combination is incompatible.
         path: Its run directory.
-        status: waiting, refused, finished, interrupted or failed.
+        status: waiting, refused, finished, interrupted, paused or failed.
         reason: Why it did not finish.
     """
 
@@ -98,8 +98,8 @@ def job_outcome(job: Job, code: int, cause: str = "") -> tuple[str, str]:
         code: Its exit code; negative for a signal.
         cause: What its launcher knows about the cause.
     """
-    if code == 0:
-        return "finished", ""
+    if code in (0, PAUSED_CODE):
+        return "paused" if code else "finished", ""
     if code < 0:
         # A stop signal kills a job that does not handle signals yet, because there is nothing to save.
         status = "interrupted" if -code in signals.STOP_SIGNALS else "failed"

@@ -11,22 +11,33 @@ from trainer.runs.sweep_job import Job, format_job_scores, job_outcome, read_job
 from trainer.utils import signals
 from trainer.viz.progress_bar import Position, SweepProgress
 
+OUT_OF_TIME = "the time is over"
+"""Why jobs were interrupted that a deadline has stopped."""
 
-def run_jobs(jobs: Sequence[Job], launcher: Launcher) -> int | None:
+
+def run_jobs(
+    jobs: Sequence[Job], launcher: Launcher, progress: SweepProgress | None = None, deadline: float | None = None
+) -> int | None:
     """Run jobs until every one has ended, and set their outcomes; return the signal that stopped them, if any.
 
     Args:
         jobs: Jobs of the sweep; those that are refused are not run.
         launcher: What starts them.
+        progress: Shows the running jobs; None for a line for each one that has ended.
+        deadline: Time of ``time.monotonic`` at which the running jobs save their state and end; None for none.
     """
     waiting = [job for job in jobs if job.config is not None]
     running: list[tuple[Job, JobHandle]] = []
-    progress = SweepProgress(len(waiting))
+    progress = progress or SweepProgress(len(waiting))
     received: list[int] = []
-    num_forwarded = 0
+    num_forwarded, is_over = 0, False
     with signals.signal_handler(lambda number, _: received.append(number), signals.STOP_SIGNALS):
-        while running or (waiting and not received):
-            if not received:
+        while running or (waiting and not received and not is_over):
+            if deadline is not None and not is_over and time.monotonic() >= deadline:
+                is_over = True
+                for _, handle in running:
+                    handle.stop(signal.SIGTERM)
+            if not received and not is_over:
                 started = launcher.start_jobs(waiting)
                 running += started
                 waiting = [job for job in waiting if all(job is not other for other, _ in started)]
@@ -41,7 +52,7 @@ def run_jobs(jobs: Sequence[Job], launcher: Launcher) -> int | None:
                 time.sleep(launcher.poll_seconds)
             for job, handle, end in ended:
                 running.remove((job, handle))
-                if end.is_abandoned and not received:
+                if end.is_abandoned and not received and not is_over:
                     waiting.insert(0, job)
                     continue
                 job.status, job.reason = job_outcome(job, end.code, end.reason)
@@ -50,7 +61,8 @@ def run_jobs(jobs: Sequence[Job], launcher: Launcher) -> int | None:
                     _read_positions(running),
                 )
     for job in waiting:
-        job.status, job.reason = "interrupted", "the sweep was stopped before it started"
+        job.status = "interrupted"
+        job.reason = OUT_OF_TIME if is_over and not received else "the sweep was stopped before it started"
     return signal.Signals(received[0]) if received else None
 
 

@@ -39,7 +39,7 @@ from trainer.runs.resume import load_saved_state, warn_of_changed_code, with_sav
 from trainer.runs.run_context import open_run, record_outcome, record_stop
 from trainer.runs.run_setup import RunComponents, build_components
 from trainer.utils import signals
-from trainer.utils.errors import ConfigError, SystemFault, UserError
+from trainer.utils.errors import ConfigError, Paused, SystemFault, UserError
 from trainer.viz import time_limit
 from trainer.viz.console import print_line
 from trainer.viz.loggers import csv_logger
@@ -232,6 +232,8 @@ def _train(components: RunComponents, result: Result, reporter: run_report.RunRe
     try:
         with explain_errors(config.tree, "model"):
             trainer.fit()
+    except Paused:
+        raise
     except UserError as error:
         result.update_progress(trainer)
         record_stop(result, error, config)

@@ -17,6 +17,7 @@ from trainer.config import plugins
 from trainer.config.run_config import Config
 from trainer.engine import evaluation
 from trainer.engine.determinism import deterministic_kernels
+from trainer.engine.pause_callback import make_pause_callbacks
 from trainer.engine.process_group import ProcessGroup, ProcessGroupError
 from trainer.engine.signal_callback import make_signal_callback
 from trainer.runs import process_groups, run_callbacks, test_rows
@@ -79,7 +80,7 @@ def _train(config: Config, path: Path, group: ProcessGroup, flag: StopFlag) -> N
     user_callbacks = run_callbacks.make_user_callbacks(config)
     training = build_training(config, state, group, _use_finished_run, _announce_nothing)
     callbacks = [*user_callbacks, *training.make_early_stopping(), *training.strategy.make_callbacks()]
-    callbacks.append(make_signal_callback(flag, group))
+    callbacks += [*make_pause_callbacks(config.pause_step), make_signal_callback(flag, group)]
     trainer = training.make_trainer(callbacks)
     if state is not None:
         if not path.is_dir():

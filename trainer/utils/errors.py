@@ -79,3 +79,19 @@ class Interrupted(UserError):
         self.signal_number = signal_number
         self.is_early_warning = is_early_warning
         self.exit_code = 128 + signal_number
+
+
+PAUSED_CODE = 75
+"""Exit code of a run that a search has paused, that of a temporary failure in BSD's sysexits.h."""
+
+
+class Paused(Interrupted):
+    """Planned stop of a run after a number of steps, after saving.
+
+    Args:
+        step: Number of steps it has taken.
+    """
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"paused after step {step}", 0)
+        self.exit_code = PAUSED_CODE

@@ -213,6 +213,17 @@ class SweepProgress:
         return f"about {format_duration(seconds * (self.total - completed_jobs) / completed_jobs)} left"
 
 
+class StageProgress(SweepProgress):
+    """Progress of a part of a search: no line for a job that ends well, because a line for all of them follows."""
+
+    def finish_job(self, text: str, running: Sequence[tuple[str, Position | None]]) -> None:
+        if self._live is not None:
+            self._live.stop()
+        self.num_done += 1
+        if not text.startswith(("finished", "paused", "interrupted")):
+            print_line(text)
+
+
 def format_duration(seconds: float) -> str:
     """Format seconds as ``0:07``, ``12:30`` or ``3:05:00``."""
     minutes, rest = divmod(round(seconds), 60)

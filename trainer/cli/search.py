@@ -1,0 +1,58 @@
+"""The command ``train search``; imports are lazy, so that its errors need no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trainer.utils.errors import ConfigError
+from trainer.utils.gc_pause import pause_gc
+
+KEYS = ("search", "budget", "seeds", "finalists", "search_seed")
+"""Keys of the search; all others are overrides of the configuration."""
+
+
+def run_search(arguments: Sequence[str]) -> int:
+    """Run ``train search KEY=VALUES ... [search=METHOD] budget=AMOUNT``.
+
+    Args:
+        arguments: Words after ``train search``.
+
+    Raises:
+        ConfigError: The command line is invalid.
+    """
+    from trainer.cli import argv, verb_args
+    from trainer.config import launcher_options
+    from trainer.config.overrides import is_set, quote_letters
+    from trainer.core.types import NonNegativeInt, PositiveInt
+    from trainer.runs import slurm
+
+    words, config_dirs, flags = argv.split_args(arguments)
+    if unused := flags - {argv.CONFIG_DIR_FLAG}:
+        raise ConfigError(f"search: {', '.join(sorted(unused))} has no effect here; it is a flag of train")
+    _check_spelling(words)
+    own = [word for word in words if word.partition("=")[0] in KEYS]
+    kinds = dict(zip(KEYS, (str, str, PositiveInt, PositiveInt, NonNegativeInt), strict=True))
+    values = verb_args.parse_verb_args("search", own, verb_args.make_parameters("search", kinds))
+    with pause_gc():
+        from trainer.search import options as search_options
+
+        options = search_options.make_options(**values)
+        overrides = [quote_letters(word) for word in words if word not in own]
+        launcher, overrides = launcher_options.split_launcher(overrides, config_dirs)
+        from trainer.search import search_run
+    with slurm.requeue_on_warning(is_resumable=is_set(overrides, "resume", "auto")):
+        return search_run.run_search(options, overrides, config_dirs, launcher)
+
+
+def _check_spelling(words: Sequence[str]) -> None:
+    """Raise ConfigError for words that are no keys of the configuration, but similar to those of the search."""
+    from trainer.config import registry
+    from trainer.config.schema import Settings
+    from trainer.utils.suggest import did_you_mean
+
+    known = {*KEYS, "sweep", *Settings.__dataclass_fields__, *registry.GROUPS}
+    keys = [word.partition("=")[0] for word in words]
+    unknown = [key for key in keys if key.isidentifier() and key not in known]
+    problems = [f"{key}: unknown key{hint}" for key in unknown if (hint := did_you_mean(key, (*KEYS, "sweep")))]
+    if problems:
+        raise ConfigError(*problems)

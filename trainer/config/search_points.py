@@ -1,0 +1,130 @@
+"""Points of a search space as configurations: the keys that a point has, and the configuration of each."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from trainer.config import compose, hydra_compose, precedence, registry, target_overrides
+from trainer.config.overrides import parse_overrides
+from trainer.config.run_config import Config
+from trainer.config.search_space import Space
+from trainer.utils.errors import ConfigError, IncompatibleError
+
+MAX_GROUP_CHOICES = 256
+"""Number of combinations of options above which not all are checked before the search."""
+
+
+class PointComposer:
+    """Composes the configurations of points.
+
+    A key that only some of the chosen options have is left out of the points of the others. One that no combination of
+    options has stays in all, so that composing them reports it with the nearest name.
+
+    Args:
+        space: The space.
+        config_dirs: Directories with YAML files of the user.
+    """
+
+    def __init__(self, space: Space, config_dirs: Sequence[Path] = ()):
+        self.space, self.config_dirs = space, tuple(config_dirs)
+        self._groups = [dimension for dimension in space.dimensions if dimension.is_group]
+        self._keys: dict[tuple[str, ...], frozenset[str]] = {}
+        choices = itertools.product(*(dimension.values for dimension in self._groups))  # type: ignore[union-attr]
+        self.group_choices = list(itertools.islice(choices, MAX_GROUP_CHOICES))
+        self._swept = frozenset(dimension.key for dimension in space.dimensions if not dimension.is_group)
+        found = frozenset[str]().union(*map(self._find_keys, self.group_choices))
+        self._unknown = self._swept - found
+
+    def select_values(self, values: Mapping[str, str]) -> dict[str, str]:
+        """Return the values of a point without those of keys that its options do not have.
+
+        Args:
+            values: Value of every key of the space.
+        """
+        choice = tuple(values[dimension.key] for dimension in self._groups)
+        keys = self._find_keys(choice) | self._unknown | {dimension.key for dimension in self._groups}
+        return {key: value for key, value in values.items() if key in keys}
+
+    def check(self, values: Iterable[Mapping[str, str]]) -> list[Config | IncompatibleError]:
+        """Compose points, and the corners of the space, so that every problem is reported before anything runs.
+
+        Args:
+            values: Values of each point, as selected.
+
+        Returns:
+            Configuration of each point, or why its options are incompatible.
+
+        Raises:
+            ConfigError: Points are invalid, or no point is compatible; all problems are listed.
+        """
+        points = list(values)
+        corners = [self.select_values(corner) for corner in self._list_corners()]
+        problems: list[str] = []
+        composed = [self._compose(point, problems) for point in [*points, *corners]]
+        if problems:
+            raise ConfigError(*dict.fromkeys(problems))
+        refused = [item for item in composed if isinstance(item, IncompatibleError)]
+        if len(refused) == len(composed):
+            raise ConfigError(*dict.fromkeys(map(str, refused)))
+        return [item for item in composed[: len(points)] if item is not None]
+
+    def compose(self, values: Mapping[str, str], extra: Sequence[str] = ()) -> Config:
+        """Compose one point.
+
+        Args:
+            values: Its values, as selected.
+            extra: Further overrides, which take precedence.
+        """
+        return compose.compose([*self.space.to_overrides(values), *extra], self.config_dirs)
+
+    def _compose(self, values: Mapping[str, str], problems: list[str]) -> Config | IncompatibleError | None:
+        try:
+            return self.compose(values)
+        except IncompatibleError as error:
+            return error
+        except ConfigError as error:
+            problems += error.problems
+        return None
+
+    def _list_corners(self) -> list[dict[str, str]]:
+        """Return for each combination of options the points with the first, and with the last value of every key."""
+        others = [dimension for dimension in self.space.dimensions if not dimension.is_group]
+        return [
+            dict(zip((dimension.key for dimension in self._groups), choice, strict=True))
+            | {dimension.key: dimension.extremes[end] for dimension in others}
+            for choice in self.group_choices
+            for end in (0, 1)
+        ]
+
+    def _find_keys(self, choice: tuple[str, ...]) -> frozenset[str]:
+        """Return the swept keys that exist for a combination of options."""
+        if choice not in self._keys:
+            composed = self._compose_options(choice)
+            self._keys[choice] = frozenset(key for key in self._swept if _has_key(composed, key))
+        return self._keys[choice]
+
+    def _compose_options(self, choice: Sequence[str]) -> DictConfig:
+        """Return the merged YAML files of a combination of options, with the keys of their classes."""
+        items = parse_overrides(self.space.fixed, self.config_dirs)
+        groups = registry.list_groups(self.config_dirs)
+        words = [item.input_line or "" for item in items if item.key_or_group in groups and item.value() is not None]
+        words += [f"{dimension.element}={value}" for dimension, value in zip(self._groups, choice, strict=True)]
+        composed = hydra_compose.compose_base(tuple(words), self.config_dirs)
+        assignments = [item for item in items if item.key_or_group not in groups]
+        explicit_keys = {item.key_or_group for item in assignments} | self._swept
+        precedence.resolve_precedence(composed, explicit_keys, self.config_dirs)
+        target_overrides.expand_targets(composed, assignments, self.config_dirs)
+        return composed
+
+
+def _has_key(composed: DictConfig, key: str) -> bool:
+    node: object = composed
+    for part in key.split("."):
+        if not isinstance(node, DictConfig) or part not in list(node):
+            return False
+        node = node._get_node(part)
+    return True

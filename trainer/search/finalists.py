@@ -1,0 +1,124 @@
+"""Finalists: the best trials with further seeds, of which the one with the best mean validation score is the result."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from trainer.runs import unfinished_run
+from trainer.search import rungs
+from trainer.search.ladder import Ladder
+from trainer.search.trial import Trial, read_record
+from trainer.utils.errors import UserError
+
+
+@dataclass
+class Finalist:
+    """A trial with its replicates.
+
+    Attributes:
+        trial: The trial.
+        replicates: Its runs with further seeds.
+        val: Validation score of each run that has one.
+        test: Test score of each run that is finished; of the best weights so far if none is.
+        is_finished: Whether its scores are those of finished runs.
+        step: Number of steps of its run.
+    """
+
+    trial: Trial
+    replicates: list[Trial]
+    val: list[float] = field(default_factory=list)
+    test: list[float] = field(default_factory=list)
+    is_finished: bool = True
+    step: int = 0
+
+    @property
+    def mean_val(self) -> float | None:
+        """Mean validation score; None if there is none."""
+        return statistics.fmean(self.val) if self.val else None
+
+    @property
+    def mean_test(self) -> float | None:
+        """Mean test score; None if there is none."""
+        return statistics.fmean(self.test) if self.test else None
+
+
+def select_finalists(trials: Sequence[Trial], count: int, ladder: Ladder) -> list[Trial]:
+    """Return the best trials: those that have come furthest, by their score there.
+
+    Args:
+        trials: The trials.
+        count: Number of finalists.
+        ladder: The stages that they have run.
+    """
+    scored = {trial.number: trial for trial in trials if trial.scores and trial.scores[-1] is not None}
+    furthest = max((len(trial.scores) for trial in scored.values()), default=0)
+    if not furthest:
+        return _select_unfinished(trials, ladder)
+    scores = {number: trial.scores[-1] for number, trial in scored.items() if len(trial.scores) == furthest}
+    ranked = rungs.rank(scores, higher_is_better=ladder.direction.higher_is_better)
+    return [scored[number] for number in ranked[:count]]
+
+
+def _select_unfinished(trials: Sequence[Trial], ladder: Ladder) -> list[Trial]:
+    """Return the trial with the best score so far, if the time was over before any reached the first rung."""
+    scores: dict[int, float | None] = {}
+    for trial in trials:
+        record = read_record(trial.path)
+        score = record.find_score(record.steps)
+        if score is not None and record.higher_is_better is not None:
+            ladder.direction.monitor, ladder.direction.higher_is_better = record.monitor, record.higher_is_better
+            scores[trial.number] = score
+    ranked = rungs.rank(scores, higher_is_better=ladder.direction.higher_is_better)[:1]
+    return [trial for number in ranked for trial in trials if trial.number == number]
+
+
+def read_finalist(trial: Trial, replicates: Sequence[Trial], monitor: str) -> Finalist:
+    """Read the scores of a finalist and its replicates.
+
+    Args:
+        trial: The trial.
+        replicates: Its runs with further seeds.
+        monitor: Name of the monitored metric.
+    """
+    finalist = Finalist(trial, list(replicates))
+    for run in (trial, *replicates):
+        record = read_record(run.path)
+        if record.status == "finished":
+            finalist.val.append(_get_score(record.results, "val", monitor))
+            finalist.test.append(_get_score(record.results, "test", monitor))
+    record = read_record(trial.path)
+    finalist.step = record.steps
+    if not finalist.val:
+        finalist.is_finished = False
+        score = record.find_score(record.steps)
+        finalist.val = [] if score is None else [score]
+        finalist.test = _test_unfinished(trial, monitor)
+    return finalist
+
+
+def _get_score(results: Mapping[str, dict[str, float]], split: str, monitor: str) -> float:
+    return float(results.get(split, {}).get(monitor, float("nan")))
+
+
+def _test_unfinished(trial: Trial, monitor: str) -> list[float]:
+    """Return the test score of the best weights of a run that the time has stopped, in a list that may be empty."""
+    if trial.config is None:
+        return []
+    try:
+        scores = unfinished_run.score_best_weights(trial.config, trial.path)
+    except UserError:  # such as one that another process has begun to continue
+        return []
+    return [scores[monitor]] if monitor in scores else []
+
+
+def rank_finalists(finalists: Sequence[Finalist], *, higher_is_better: bool) -> list[Finalist]:
+    """Return finalists, best mean validation score first.
+
+    Args:
+        finalists: The finalists.
+        higher_is_better: Direction of the score.
+    """
+    scores = {index: finalist.mean_val for index, finalist in enumerate(finalists)}
+    return [finalists[index] for index in rungs.rank(scores, higher_is_better=higher_is_better)]

@@ -1,0 +1,164 @@
+"""How many trials a budget allows, and in which batches they start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainer.config.search_space import Space
+from trainer.search import rungs, samplers
+from trainer.search.options import MAX_TRIALS, SearchOptions
+from trainer.search.samplers import Sampler, SequenceSampler
+from trainer.search.tpe_sampler import BATCH_SIZE, NUM_STARTUP, TPESampler
+from trainer.search.trial_factory import TrialFactory
+from trainer.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trainer.search.search_run import Search
+
+FIRST_BATCH = 16
+"""Number of trials from which the time or the length of others is estimated."""
+FULL_RUN_BATCH = 4
+"""Number of trials of a batch that are trained to their end, under a time budget."""
+
+
+def make_sampler(options: SearchOptions, space: Space) -> Sampler:
+    """Return the sampler of a method.
+
+    Args:
+        options: Options of the search.
+        space: The space.
+    """
+    if options.method == "tpe":
+        return TPESampler(space, options.search_seed)
+    if options.method == "grid":
+        return SequenceSampler(space, samplers.list_grid(space))
+    draw = samplers.draw_random if options.method == "random" else samplers.draw_sobol
+    return SequenceSampler(space, draw(space, options.search_seed))
+
+
+def draw_first(options: SearchOptions, factory: TrialFactory) -> None:
+    """Draw the trials that are known before anything runs: all of them, unless time or scores decide about others.
+
+    Args:
+        options: Options of the search.
+        factory: Makes the trials.
+
+    Raises:
+        ConfigError: The budget is too small for a single run.
+    """
+    if options.method == "tpe":
+        factory.extend(_limit(options, NUM_STARTUP))
+    elif options.budget is None:
+        factory.extend(MAX_TRIALS)
+    elif options.budget.unit == "runs":
+        factory.extend(int(options.budget.amount))
+    elif options.budget.unit == "seconds":
+        factory.extend(FIRST_BATCH if options.is_promoting else FULL_RUN_BATCH)
+    else:
+        _draw_by_steps(options, factory)
+
+
+def _limit(options: SearchOptions, count: int) -> int:
+    assert options.budget is not None
+    return min(count, int(options.budget.amount)) if options.budget.unit == "runs" else count
+
+
+def _draw_by_steps(options: SearchOptions, factory: TrialFactory) -> None:
+    """Draw as many trials as the steps allow, which depends on their lengths."""
+    assert options.budget is not None
+    budget = options.budget.amount
+    factory.extend(1)
+    while factory.trials and len(factory.trials) < MAX_TRIALS:
+        count = count_affordable(options, factory, budget)
+        if count <= len(factory.trials):
+            break
+        if len(factory.extend(min(count - len(factory.trials), MAX_TRIALS))) == 0:
+            return
+    count = count_affordable(options, factory, budget)
+    if factory.trials and not count:
+        steps = _count_steps(options, factory, 1)
+        raise ConfigError(
+            f"search budget: {options.budget.text} given; one configuration with its seeds takes {steps:,} steps;"
+            " raise it, or lower seeds or finalists"
+        )
+    del factory.trials[count:]
+
+
+def count_affordable(options: SearchOptions, factory: TrialFactory, budget: float) -> int:
+    """Return the number of trials whose runs all together take at most a number of steps, with further seeds.
+
+    Args:
+        options: Options of the search.
+        factory: Trials whose lengths are those of all others, too.
+        budget: The number of steps.
+    """
+    low, high = 0, MAX_TRIALS
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if _count_steps(options, factory, middle) <= budget else (low, middle - 1)
+    return low
+
+
+def _count_steps(options: SearchOptions, factory: TrialFactory, count: int) -> int:
+    """Return the largest number of steps that a search of so many trials can take."""
+    known = factory.trials
+    chosen = [known[index % len(known)] for index in range(count)]
+    counts = rungs.count_per_rung(count, chosen[0].num_rungs, options.finalists)
+    lengths = [trial.length for trial in chosen]
+    finalists = min(options.finalists, counts[-1])
+    longest = max(length.steps for length in lengths)
+    steps = rungs.count_steps(lengths, [trial.pauses for trial in chosen], counts)
+    return steps + finalists * (options.seeds - 1) * longest
+
+
+def run_first_rung(search: Search) -> None:
+    """Run trials to their first rung, in batches where time or scores decide about the next one.
+
+    Args:
+        search: The search, with its first trials.
+    """
+    options, factory, ladder = search.options, search.factory, search.ladder
+    ladder.run_first(factory.trials)
+    if options.method == "tpe":
+        _run_batches(search, BATCH_SIZE)
+    elif options.time_limit is not None and not options.is_promoting:
+        _run_batches(search, FULL_RUN_BATCH)
+    elif options.time_limit is not None:
+        if search.num_planned is None and not ladder.is_over:
+            search.num_planned = _estimate_count(search, options.time_limit)
+            search.write()
+        more = (search.num_planned or 0) - len(factory.trials)
+        if more > 0:
+            ladder.run_first(factory.extend(more))
+
+
+def _run_batches(search: Search, size: int) -> None:
+    """Run batches of trials until the budget is used."""
+    factory, ladder = search.factory, search.ladder
+    while (count := min(size, _count_left(search))) > 0 and not ladder.is_over:
+        sampler = factory.sampler
+        if isinstance(sampler, TPESampler):
+            sampler.higher_is_better = ladder.direction.higher_is_better
+        batch = factory.extend(count, ladder.observe(factory.trials))
+        if not batch:
+            break
+        ladder.run_first(batch)
+
+
+def _count_left(search: Search) -> int:
+    """Return how many trials the budget still allows."""
+    budget, known = search.options.budget, len(search.factory.trials)
+    assert budget is not None
+    if budget.unit == "runs":
+        return int(budget.amount) - known
+    if budget.unit == "steps":
+        return count_affordable(search.options, search.factory, budget.amount) - known
+    return MAX_TRIALS - known
+
+
+def _estimate_count(search: Search, limit: float) -> int:
+    """Return how many trials fit into the time, by the time that the first ones took to their first rung."""
+    options, factory = search.options, search.factory
+    steps = sum(trial.get_end(0) for trial in factory.trials)
+    affordable = limit * steps / max(search.clock.seconds, 1e-3)
+    return max(len(factory.trials), count_affordable(options, factory, affordable))

@@ -1,0 +1,67 @@
+"""Number of steps of runs before they start, which depends on the rows of their data sets."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainer.config import plugins
+from trainer.config.run_config import Config
+from trainer.search.rungs import RunLength
+
+if TYPE_CHECKING:
+    from trainer.core.dataset import Dataset
+
+
+def measure_lengths(configs: Sequence[Config]) -> list[RunLength]:
+    """Return the lengths of runs; a child process loads their data sets, and frees its memory when it ends.
+
+    Args:
+        configs: Their configurations.
+
+    Raises:
+        ConfigError: A data set cannot be loaded.
+    """
+    keys = [_find_loader_key(config) for config in configs]
+    distinct = dict(zip(keys, configs, strict=True))
+    # A fork: it must not import the main program again, which may be a script of the user.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        counts = pool.submit(_count_batches, list(distinct.values())).result()
+    batches = dict(zip(distinct, counts, strict=True))
+    return [_make_length(config, batches[key]) for config, key in zip(configs, keys, strict=True)]
+
+
+def _find_loader_key(config: Config) -> str:
+    """Return what the number of batches depends on."""
+    settings = config.settings
+    values = [config.tree["data"], settings.batch_size, settings.drop_last, settings.seed]
+    return json.dumps(values, sort_keys=True, default=str)
+
+
+def _make_length(config: Config, batches: int) -> RunLength:
+    settings = config.settings
+    steps_per_epoch = max(1, -(-batches // settings.accumulate))
+    return RunLength(settings.max_steps or settings.epochs * steps_per_epoch, steps_per_epoch, settings.val_every)
+
+
+def _count_batches(configs: Sequence[Config]) -> list[int]:
+    """Return the number of batches of an epoch of each configuration."""
+    import torch
+
+    from trainer.engine import dataset_loading, factory
+
+    torch.set_num_threads(1)
+    datasets: dict[str, Dataset] = {}
+    counts = []
+    for config in configs:
+        plugins.declare_plugins(config.settings.plugins, Path(config.working_dir))
+        key = json.dumps(config.tree["data"], sort_keys=True, default=str)
+        if key not in datasets:
+            datasets = {key: dataset_loading.load_dataset(config)}  # one at a time is in memory
+        loaders = factory.make_loaders(config.tree, datasets[key], config.settings, torch.device("cpu"))
+        counts.append(len(loaders["train"]))
+    return counts

@@ -1,0 +1,152 @@
+"""What a search prints: its plan, a line for each rung, its finalists, and the best configuration as a command."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from trainer.search import rungs
+from trainer.search.search_files import SEARCH_FILE, TRIALS_FILE
+from trainer.search.trial import Trial
+from trainer.utils.text import format_count
+from trainer.viz.console import console, print_line
+from trainer.viz.progress_bar import format_duration
+from trainer.viz.score_tables import format_metric_name, format_number, new_table
+
+if TYPE_CHECKING:
+    from trainer.search.ladder import Stage
+    from trainer.search.search_run import Search
+
+MAX_NAMED = 8
+"""Number of promoted trials that a line names."""
+BAR_WIDTH = 20
+
+
+def print_start(search: Search) -> None:
+    """Print the plan of a search."""
+    options, factory = search.options, search.factory
+    space, trials = factory.composer.space, factory.trials
+    size = "" if space.size is None else f" of {space.size:,}"
+    first = "first " if options.time_limit is not None or options.method == "tpe" else ""
+    print_line(
+        f"search={options.method}: {first}{format_count(len(trials), 'configuration')}{size}"
+        f"{f' ({len(factory.refused)} incompatible)' if factory.refused else ''}, {search.pool.description}, in"
+        f" {search.root}"
+    )
+    if options.is_promoting and trials[0].pauses:
+        counts = rungs.count_per_rung(len(trials), trials[0].num_rungs, options.finalists)
+        ends = [f"{trials[0].get_end(rung):,}" for rung in range(trials[0].num_rungs)]
+        plan = " -> ".join(f"{count} to step {end}" for count, end in zip(counts, ends, strict=True))
+        print_line(f"runs: {plan}; paused ones continue exactly where they were")
+        print_line(
+            "scores before the end: those of the schedule for the full length at that step, the same for all runs of a"
+            " rung"
+        )
+    elif options.is_promoting:
+        print_line("runs are too short to pause: no validation comes before their end (val_every, epochs)")
+    if reused := sum(trial.is_reused for trial in trials):
+        print_line(f"resume=auto: {format_count(reused, 'finished run')} of other commands reused")
+
+
+def print_stage(search: Search, stage: Stage) -> None:
+    """Print a line about a rung: who continues, the best score so far, steps and time."""
+    trials = {trial.number: trial for trial in search.factory.trials}
+    active = [trials[number] for number in stage.trials]
+    scores = {t.number: t.scores[stage.rung] for t in active if len(t.scores) > stage.rung}
+    failed = sum(score is None for score in scores.values())
+    direction = search.ladder.direction
+    best = next(iter(rungs.rank(scores, higher_is_better=direction.higher_is_better)), None)
+    num_rungs = active[0].num_rungs if active else 1
+    name = f"rung {stage.rung + 1}/{num_rungs}  " if num_rungs > 1 else ""
+    parts = [f"{name}{format_count(len(active), 'run')}{f' ({failed} failed)' if failed else ''}"]
+    if best is not None and (score := scores[best]) is not None:
+        parts.append(f"best val {format_metric_name(direction.monitor)} {format_number(score)} (#{best})")
+    if not stage.is_complete:
+        parts.append("the time is over: running ones are paused")
+    elif stage.rung + 1 < num_rungs:
+        parts.append(f"{len(stage.promoted)} continue: {_name_trials(stage.promoted)}")
+    parts += [f"{search.count_steps():,} steps", format_duration(search.clock.seconds)]
+    if search.clock.limit is not None:
+        parts.append(f"{format_duration(max(0.0, search.clock.limit - search.clock.seconds))} left")
+    print_line("  ".join(parts))
+    for trial in active:
+        if trial.reason:
+            print_line(f"failed: #{trial.number} {trial.label}: {trial.reason}")
+
+
+def _name_trials(numbers: Sequence[int]) -> str:
+    named = " ".join(f"#{number}" for number in numbers[:MAX_NAMED])
+    return f"{named} ..." if len(numbers) > MAX_NAMED else named
+
+
+def print_finalists(search: Search, selected: Sequence[Trial]) -> None:
+    """Print which trials get further seeds."""
+    if selected and search.options.seeds > 1 and search.ladder.stages[-1].is_complete:
+        names = " ".join(f"#{trial.number}" for trial in selected)
+        print_line(f"finalists {names}: {format_count(search.options.seeds, 'seed')} each")
+
+
+def print_result(search: Search) -> None:
+    """Print the finalists, the importance of the keys, the best configuration as a command, and the files."""
+    if not search.ranked or not search.ranked[0].val:
+        print_line("no run has a validation score, so there is no best configuration")
+        print_line(f"all trials: {search.root}/{TRIALS_FILE}")
+        return
+    _print_table(search)
+    _print_importance(search)
+    best = search.ranked[0]
+    if not best.is_finished:
+        total = best.trial.length.steps
+        print_line(
+            f"the time was over before any run ended: the scores are those of #{best.trial.number} after {best.step:,}"
+            f" of {total:,} steps; train resume {best.trial.path} continues it"
+        )
+    print_line("best configuration, by the mean validation score (the test score had no part in it):")
+    words = search.factory.composer.space.to_overrides(best.trial.values)
+    hidden = ("resume=", "jobs=", "jobs_per_device=")
+    print_line(f"  train {shlex.join(word for word in words if not word.startswith(hidden))}")
+    runs = search.factory.trials
+    print_line(
+        f"{format_count(len(runs), 'configuration')}, {search.count_steps():,} steps,"
+        f" {format_duration(search.clock.seconds)}; everything is in {search.root} ({SEARCH_FILE}, {TRIALS_FILE})"
+    )
+
+
+def _print_table(search: Search) -> None:
+    name = format_metric_name(search.ladder.direction.monitor)
+    table = new_table("Finalists, best mean validation score first")
+    for column in ("#", f"val {name}", f"test {name}", "seeds"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("values", overflow="fold")
+    for finalist in search.ranked:
+        val, test = (_format_mean(scores) for scores in (finalist.val, finalist.test))
+        table.add_row(str(finalist.trial.number), val, test, str(len(finalist.val)), finalist.trial.label)
+    console.print(table)
+
+
+def _format_mean(scores: Sequence[float]) -> str:
+    if not scores:
+        return "-"
+    mean = sum(scores) / len(scores)
+    if len(scores) == 1:
+        return format_number(mean)
+    deviation = (sum((score - mean) ** 2 for score in scores) / (len(scores) - 1)) ** 0.5
+    return f"{format_number(mean)} ± {format_number(deviation)}"
+
+
+def _print_importance(search: Search) -> None:
+    found = search.importance
+    if found is None:
+        return
+    if found.reason:
+        print_line(f"importance of the keys: none, because {found.reason}")
+        return
+    place = "" if found.step is None else f" at step {found.step:,}"
+    print_line(
+        f"importance of the keys for the scores of {found.num_scores} trials{place} (a random forest explains"
+        f" {found.explained:.0%} of their order):"
+    )
+    width = max(map(len, found.shares))
+    for key, share in found.shares.items():
+        print_line(f"  {key:{width}}  {share:4.0%}  {'#' * round(share * BAR_WIDTH)}".rstrip())

@@ -1,0 +1,181 @@
+"""The command ``train search``: from a space of configurations to the best one, within a budget."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from trainer.config.launcher_options import LauncherOptions
+from trainer.config.run_config import Config
+from trainer.config.search_points import PointComposer
+from trainer.config.search_space import parse_space
+from trainer.config.sweep_file import expand_sweep_files
+from trainer.runs import run_dir, sweep_dir
+from trainer.search import (
+    finalists,
+    importance,
+    planning,
+    search_console,
+    search_files,
+)
+from trainer.search import (
+    options as search_options,
+)
+from trainer.search.clock import MAIN_SHARE, Clock
+from trainer.search.finalists import Finalist
+from trainer.search.importance import Importance
+from trainer.search.ladder import Ladder, Stage
+from trainer.search.options import SearchOptions
+from trainer.search.run_pool import RunPool
+from trainer.search.trial import Trial
+from trainer.search.trial_factory import TrialFactory
+from trainer.utils import atomic_write
+from trainer.utils.errors import ConfigError
+
+
+def run_search(
+    options: SearchOptions,
+    overrides: Sequence[str],
+    config_dirs: Sequence[Path],
+    launcher_options: LauncherOptions | None = None,
+) -> int:
+    """Search the best configuration.
+
+    Args:
+        options: Options of the search.
+        overrides: Overrides of the command line, with ranges.
+        config_dirs: Configuration directories of the user.
+        launcher_options: Options of a launcher; None for processes of this machine.
+
+    Returns:
+        Exit code: 0 if there is a result.
+
+    Raises:
+        ConfigError: A name, a value or a range is invalid; nothing has been run.
+        Interrupted: A signal has stopped the search.
+    """
+    space = parse_space(expand_sweep_files(overrides, config_dirs), config_dirs)
+    search_options.check_space(options, space)
+    composer = PointComposer(space, config_dirs)
+    factory = TrialFactory(composer, planning.make_sampler(options, space), is_promoting=options.is_promoting)
+    planning.draw_first(options, factory)
+    if not factory.trials:
+        raise ConfigError(*dict.fromkeys(trial.reason for trial in factory.refused))
+    configs = [trial.config for trial in factory.trials if trial.config is not None]
+    _check_resume(configs[0])
+    pool = RunPool(configs, launcher_options)
+    try:
+        root = _find_root(options, factory, configs)
+        factory.place(root, may_reuse=configs[0].settings.resume == "auto")
+        return Search(options, factory, pool, root).run()
+    finally:
+        pool.close()
+
+
+def _check_resume(config: Config) -> None:
+    if config.settings.resume not in (None, "auto"):
+        raise ConfigError(f"resume: {config.settings.resume!r} names one run; resume=auto continues a search")
+
+
+def _find_root(options: SearchOptions, factory: TrialFactory, configs: Sequence[Config]) -> Path:
+    """Find or create the directory of the search; with ``resume=auto`` that of an earlier command."""
+    first = configs[0]
+    if first.settings.resume != "auto":
+        return run_dir.claim_dir(first.sweep_dir)
+    # Not all configurations: a time budget decides later how many there are.
+    identity = [options.describe(), list(factory.composer.space.descriptions), [c.config_hash for c in configs]]
+    name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    jobs = [(name, factory.with_digests(first))]
+    return sweep_dir.find_sweep_dir(jobs) or sweep_dir.claim_sweep_dir(jobs)
+
+
+class Search:
+    """A search whose first trials are known.
+
+    Args:
+        options: Options of the search.
+        factory: Makes its trials.
+        pool: Starts their runs.
+        root: Its directory.
+    """
+
+    def __init__(self, options: SearchOptions, factory: TrialFactory, pool: RunPool, root: Path):
+        self.options, self.factory, self.pool, self.root = options, factory, pool, root
+        self.earlier = search_files.read_search(root)
+        self.clock = Clock(float(self.earlier.get("seconds", 0.0)), options.time_limit)
+        share = MAIN_SHARE if options.seeds > 1 else 1.0
+        self.ladder = Ladder(pool, options.finalists, self.clock.find_deadline(share), self._report_stage)
+        self.num_planned: int | None = self.earlier.get("num_planned")
+        self.ranked: list[Finalist] = []
+        self.importance: Importance | None = None
+
+    def run(self) -> int:
+        """Run the search, and return the exit code."""
+        atomic_write.remove_leftovers(self.root)
+        search_console.print_start(self)
+        planning.run_first_rung(self)
+        self.ladder.climb(self.factory.trials)
+        self._run_finalists()
+        space, trials = self.factory.composer.space, self.factory.trials
+        self.importance = importance.estimate_importance(space, trials, self.options.search_seed)
+        self.write()
+        search_console.print_result(self)
+        return 0 if self.ranked and self.ranked[0].val else 1
+
+    def _run_finalists(self) -> None:
+        """Train the best trials with further seeds, as far as the time allows."""
+        selected = finalists.select_finalists(self.factory.trials, self.options.finalists, self.ladder)
+        first_seed = [trial.config.settings.seed for trial in selected if trial.config is not None]
+        is_finished = self.ladder.stages[-1].is_complete
+        seeds = range(1, self.options.seeds if is_finished else 1)
+        replicates = {
+            trial.number: [self.factory.make_replicate(trial, seed + offset) for offset in seeds]
+            for trial, seed in zip(selected, first_seed, strict=True)
+        }
+        # The first further seed of all finalists before the second one of any.
+        waiting = [runs[index] for index in range(len(seeds)) for runs in replicates.values()]
+        search_console.print_finalists(self, selected)
+        self.pool.run(waiting, lambda _: None, self.clock.find_deadline())
+        monitor = self.ladder.direction.monitor
+        found = [finalists.read_finalist(trial, replicates[trial.number], monitor) for trial in selected]
+        self.ranked = finalists.rank_finalists(found, higher_is_better=self.ladder.direction.higher_is_better)
+
+    def _report_stage(self, stage: Stage, trials: Sequence[Trial]) -> None:
+        search_console.print_stage(self, stage)
+        self.write()
+
+    def count_steps(self) -> int:
+        """Return the number of steps that all runs of this search have taken, without those of reused runs."""
+        runs = [*self.factory.trials, *(run for finalist in self.ranked for run in finalist.replicates)]
+        described = [search_files.describe_trial(run) for run in runs if not run.is_reused]
+        return sum(int(item["steps"]) for item in described)
+
+    def write(self) -> None:
+        """Write the files of the search.
+
+        Raises:
+            SystemFault: A file cannot be written.
+        """
+        trials = [*self.factory.trials, *self.factory.refused]
+        described = [search_files.describe_trial(trial) for trial in sorted(trials, key=lambda trial: trial.number)]
+        space = self.factory.composer.space
+        values: dict[str, Any] = {
+            "options": self.options.describe(),
+            "space": list(space.descriptions),
+            "fixed": list(space.fixed),
+            "monitor": self.ladder.direction.monitor,
+            "higher_is_better": self.ladder.direction.higher_is_better,
+            "seconds": round(self.clock.seconds, 3),
+            "steps": self.count_steps(),
+            "num_planned": self.num_planned,
+            "stages": [vars(stage) for stage in self.ladder.stages],
+            "trials": described,
+            "finalists": [search_files.describe_finalist(finalist) for finalist in self.ranked],
+            "importance": search_files.describe_importance(self.importance),
+        }
+        search_files.write_search(self.root, values)
+        keys = [dimension.key for dimension in space.dimensions]
+        search_files.write_trials(self.root, described, keys, self.ladder.direction.monitor)
