@@ -71,7 +71,7 @@ def test_number_of_workers_changes_neither_the_tree_nor_a_bit(one_worker: Path, 
 
 def test_rungs_halve_and_every_pause_is_a_validation(one_worker: Path) -> None:
     search = read_search(one_worker)
-    assert [len(stage["trials"]) for stage in search["stages"]] == [8, 2, 2]
+    assert [len(stage["trials"]) for stage in search["stages"]] == [6, 2, 2]
     for stage in search["stages"][:-1]:
         scores = {number: search["trials"][number]["scores"][stage["rung"]] for number in stage["trials"]}
         best = sorted(scores, key=lambda number: (-scores[number], number))[: len(stage["promoted"])]
@@ -189,13 +189,13 @@ def test_tpe_proposes_the_same_after_a_stop(tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     parts.mkdir()
-    assert train(*words, "budget=14runs", "jobs=3", cwd=whole).returncode == 0
-    assert train(*words, "budget=14runs", "jobs=1", "resume=auto", cwd=parts).returncode == 0
+    assert train(*words, "budget=12runs", "jobs=3", cwd=whole).returncode == 0
+    assert train(*words, "budget=12runs", "jobs=1", "resume=auto", cwd=parts).returncode == 0
     last = max(find_runs(parts), key=lambda path: int(path.name.split("-")[0]))
     for file in last.iterdir():
         file.unlink()
     (parts / "outputs/search/search.json").unlink()
-    assert train(*words, "budget=14runs", "jobs=2", "resume=auto", cwd=parts).returncode == 0
+    assert train(*words, "budget=12runs", "jobs=2", "resume=auto", cwd=parts).returncode == 0
     assert read_tree(parts) == read_tree(whole)
 
 

@@ -23,6 +23,9 @@ def run_search(arguments: Sequence[str]) -> int:
     from trainer.cli import argv, verb_args
     from trainer.config import launcher_options
     from trainer.config.overrides import is_set, quote_letters
+    from trainer.config.search_points import PointComposer
+    from trainer.config.search_space import parse_space
+    from trainer.config.sweep_file import expand_sweep_files
     from trainer.core.types import NonNegativeInt, PositiveInt
     from trainer.runs import slurm
 
@@ -39,9 +42,14 @@ def run_search(arguments: Sequence[str]) -> int:
         options = search_options.make_options(**values)
         overrides = [quote_letters(word) for word in words if word not in own]
         launcher, overrides = launcher_options.split_launcher(overrides, config_dirs)
+        space = parse_space(expand_sweep_files(overrides, config_dirs), config_dirs)
+        search_options.check_space(options, space)
+        composer = PointComposer(space, config_dirs)
+        composer.check_corners()
+    with pause_gc(freeze=True):
         from trainer.search import search_run
     with slurm.requeue_on_warning(is_resumable=is_set(overrides, "resume", "auto")):
-        return search_run.run_search(options, overrides, config_dirs, launcher)
+        return search_run.run_search(options, composer, launcher)
 
 
 def _check_spelling(words: Sequence[str]) -> None:

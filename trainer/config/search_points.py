@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from trainer.config import compose, hydra_compose, precedence, registry, target_overrides
-from trainer.config.overrides import parse_overrides
+from trainer.config.overrides import find_unknown_option, parse_overrides
 from trainer.config.run_config import Config
-from trainer.config.search_space import Space
-from trainer.utils.errors import ConfigError, IncompatibleError
+from trainer.config.search_space import Choice, Space
+from trainer.utils.errors import ConfigError, IncompatibleError, UnknownNameError
 
 MAX_GROUP_CHOICES = 256
-"""Number of combinations of options above which not all are checked before the search."""
+"""Number of combinations of options above which only those that differ in one option are checked before the search."""
 
 
 class PointComposer:
@@ -27,14 +28,17 @@ class PointComposer:
     Args:
         space: The space.
         config_dirs: Directories with YAML files of the user.
+
+    Raises:
+        UnknownNameError: An option does not exist.
     """
 
     def __init__(self, space: Space, config_dirs: Sequence[Path] = ()):
         self.space, self.config_dirs = space, tuple(config_dirs)
-        self._groups = [dimension for dimension in space.dimensions if dimension.is_group]
+        self._check_options()
+        self._groups = [item for item in space.dimensions if isinstance(item, Choice) and item.is_group]
         self._keys: dict[tuple[str, ...], frozenset[str]] = {}
-        choices = itertools.product(*(dimension.values for dimension in self._groups))  # type: ignore[union-attr]
-        self.group_choices = list(itertools.islice(choices, MAX_GROUP_CHOICES))
+        self.group_choices = _list_choices([dimension.values for dimension in self._groups])
         self._swept = frozenset(dimension.key for dimension in space.dimensions if not dimension.is_group)
         found = frozenset[str]().union(*map(self._find_keys, self.group_choices))
         self._unknown = self._swept - found
@@ -49,28 +53,34 @@ class PointComposer:
         keys = self._find_keys(choice) | self._unknown | {dimension.key for dimension in self._groups}
         return {key: value for key, value in values.items() if key in keys}
 
-    def check(self, values: Iterable[Mapping[str, str]]) -> list[Config | IncompatibleError]:
-        """Compose points, and the corners of the space, so that every problem is reported before anything runs.
+    def check_corners(self) -> None:
+        """Compose the corners of the space, so that its problems are reported before anything runs.
+
+        Raises:
+            ConfigError: A name or a bound is invalid, or no options are compatible; all problems are listed.
+        """
+        corners = self.compose_all([self.select_values(corner) for corner in self._list_corners()])
+        refused = [str(item) for item in corners if isinstance(item, IncompatibleError)]
+        if len(refused) == len(corners):
+            raise ConfigError(*dict.fromkeys(refused))
+
+    def compose_all(self, points: Sequence[Mapping[str, str]]) -> list[Config | IncompatibleError]:
+        """Compose points.
 
         Args:
-            values: Values of each point, as selected.
+            points: Values of each point, as selected.
 
         Returns:
             Configuration of each point, or why its options are incompatible.
 
         Raises:
-            ConfigError: Points are invalid, or no point is compatible; all problems are listed.
+            ConfigError: Points are invalid; all problems are listed.
         """
-        points = list(values)
-        corners = [self.select_values(corner) for corner in self._list_corners()]
         problems: list[str] = []
-        composed = [self._compose(point, problems) for point in [*points, *corners]]
+        composed = [self._compose(point, problems) for point in points]
         if problems:
             raise ConfigError(*dict.fromkeys(problems))
-        refused = [item for item in composed if isinstance(item, IncompatibleError)]
-        if len(refused) == len(composed):
-            raise ConfigError(*dict.fromkeys(map(str, refused)))
-        return [item for item in composed[: len(points)] if item is not None]
+        return [item for item in composed if item is not None]
 
     def compose(self, values: Mapping[str, str], extra: Sequence[str] = ()) -> Config:
         """Compose one point.
@@ -100,6 +110,14 @@ class PointComposer:
             for end in (0, 1)
         ]
 
+    def _check_options(self) -> None:
+        """Raise UnknownNameError if an option that all points have does not exist."""
+        groups = registry.list_groups(self.config_dirs)
+        choices = [i for i in parse_overrides(self.space.fixed, self.config_dirs) if i.key_or_group in groups]
+        unknown = [problem for item in choices if (problem := find_unknown_option(item, self.config_dirs))]
+        if unknown:
+            raise UnknownNameError(*unknown)
+
     def _find_keys(self, choice: tuple[str, ...]) -> frozenset[str]:
         """Return the swept keys that exist for a combination of options."""
         if choice not in self._keys:
@@ -128,3 +146,14 @@ def _has_key(composed: DictConfig, key: str) -> bool:
             return False
         node = node._get_node(part)
     return True
+
+
+def _list_choices(values: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Return all combinations of options; if they are too many, those that differ from the first one in one option."""
+    if math.prod(map(len, values)) <= MAX_GROUP_CHOICES:
+        return list(itertools.product(*values))
+    first = tuple(options[0] for options in values)
+    others = [
+        (*first[:index], name, *first[index + 1 :]) for index, options in enumerate(values) for name in options[1:]
+    ]
+    return [first, *others]

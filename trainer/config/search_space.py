@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, Sweep
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep, Sweep
 
 from trainer.config import registry
 from trainer.config.overrides import find_conflicting_overrides, find_override_problems, parse_overrides
@@ -229,7 +229,10 @@ def _make_dimension(item: Override, is_group: bool) -> Dimension:
         assert value.end is not None
         is_integer = isinstance(value.start, int) and isinstance(value.end, int)
         return Interval(key, element, value.start, value.end, LOG_TAG in value.tags, is_integer)
-    values = tuple(dict.fromkeys(item.sweep_string_iterator()))
+    texts = item.sweep_string_iterator()
+    if isinstance(value, RangeSweep):  # adding 0.1 three times gives 0.30000000000000004
+        texts = (text if text.lstrip("-").isdigit() else repr(float(f"{float(text):.12g}")) for text in texts)
+    values = tuple(dict.fromkeys(texts))
     return Choice(key, element, values, is_group)
 
 

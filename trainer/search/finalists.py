@@ -6,10 +6,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from trainer.runs import unfinished_run
 from trainer.search import rungs
 from trainer.search.ladder import Ladder
-from trainer.search.trial import Trial, read_record
+from trainer.search.trial import Trial
 from trainer.utils.errors import UserError
 
 
@@ -65,7 +64,7 @@ def _select_unfinished(trials: Sequence[Trial], ladder: Ladder) -> list[Trial]:
     """Return the trial with the best score so far, if the time was over before any reached the first rung."""
     scores: dict[int, float | None] = {}
     for trial in trials:
-        record = read_record(trial.path)
+        record = trial.record
         score = record.find_score(record.steps)
         if score is not None and record.higher_is_better is not None:
             ladder.direction.monitor, ladder.direction.higher_is_better = record.monitor, record.higher_is_better
@@ -84,11 +83,11 @@ def read_finalist(trial: Trial, replicates: Sequence[Trial], monitor: str) -> Fi
     """
     finalist = Finalist(trial, list(replicates))
     for run in (trial, *replicates):
-        record = read_record(run.path)
+        record = run.record
         if record.status == "finished":
             finalist.val.append(_get_score(record.results, "val", monitor))
             finalist.test.append(_get_score(record.results, "test", monitor))
-    record = read_record(trial.path)
+    record = trial.record
     finalist.step = record.steps
     if not finalist.val:
         finalist.is_finished = False
@@ -106,6 +105,8 @@ def _test_unfinished(trial: Trial, monitor: str) -> list[float]:
     """Return the test score of the best weights of a run that the time has stopped, in a list that may be empty."""
     if trial.config is None:
         return []
+    from trainer.runs import unfinished_run
+
     try:
         scores = unfinished_run.score_best_weights(trial.config, trial.path)
     except UserError:  # such as one that another process has begun to continue

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from trainer.search import rungs
 from trainer.search.run_pool import RunPool
 from trainer.search.samplers import Observation
-from trainer.search.trial import Trial, read_record
+from trainer.search.trial import Trial
 
 
 @dataclass
@@ -117,7 +117,7 @@ class Ladder:
             trial: The trial.
             rung: Number of the rung.
         """
-        record = read_record(trial.path)
+        record = trial.record
         if record.monitor and record.higher_is_better is not None:
             self.direction.monitor, self.direction.higher_is_better = record.monitor, record.higher_is_better
         pause = trial.get_pause(rung)

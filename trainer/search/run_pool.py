@@ -7,18 +7,21 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from trainer.config.launcher_options import LauncherOptions
 from trainer.config.run_config import Config
-from trainer.runs import sweep, sweep_scheduler
-from trainer.runs.launchers import job_file, select_launcher
+from trainer.runs import sweep
+from trainer.runs.launchers import job_file
 from trainer.runs.launchers.capacity import Capacity
-from trainer.runs.sweep_job import Job
-from trainer.search.trial import Trial, read_record
+from trainer.search.trial import Trial
 from trainer.utils import signals
 from trainer.utils.cpu import count_cores
 from trainer.utils.errors import Interrupted
 from trainer.viz.progress_bar import StageProgress
+
+if TYPE_CHECKING:
+    from trainer.runs.sweep_job import Job
 
 STOP_MESSAGE = "search stopped; the same command with resume=auto resumes it"
 
@@ -39,6 +42,8 @@ class RunPool:
         self._capacity = Capacity(count_cores(), sweep.list_devices(settings), settings[0].jobs)
         if launcher_options is not None:
             job_file.check_secrets(configs)
+        from trainer.runs.launchers import select_launcher  # here, because invalid spaces are reported without torch
+
         self._backend = select_launcher.make_backend(launcher_options, settings, self._capacity)
         self.at_a_time = self._capacity.count_parallel_jobs(settings)
         self.description = "" if self._backend is None else self._backend.description
@@ -66,10 +71,14 @@ class RunPool:
         ordered = [_make_job(trial, get_pause(trial)) for trial in pending]
         if not ordered:
             return
+        from trainer.runs import sweep_scheduler
+        from trainer.runs.launchers import select_launcher
+
         # A new launcher, because jobs that were paused are run again.
         launcher = select_launcher.make_launcher(ordered, uuid.uuid4().hex, self._backend, self._capacity)
         number = sweep_scheduler.run_jobs(ordered, launcher, StageProgress(len(ordered)), deadline)
         for trial, job in zip(pending, ordered, strict=True):
+            trial.forget_record()
             trial.reason = job.reason if job.status == "failed" else ""
         is_over = deadline is not None and time.monotonic() >= deadline
         if number is None and not is_over and any(job.status == "interrupted" for job in ordered):
@@ -80,11 +89,13 @@ class RunPool:
 
 
 def _has_reached(trial: Trial, pause: int | None) -> bool:
-    record = read_record(trial.path)
+    record = trial.record
     return record.status == "finished" if pause is None else record.has_reached(pause)
 
 
 def _make_job(trial: Trial, pause: int | None) -> Job:
+    from trainer.runs.sweep_job import Job
+
     config = trial.config
     assert config is not None
     # One thread, unless the user chooses: sums must not depend on the number of runs at a time.

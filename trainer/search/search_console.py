@@ -104,7 +104,7 @@ def print_result(search: Search) -> None:
         )
     print_line("best configuration, by the mean validation score (the test score had no part in it):")
     words = search.factory.composer.space.to_overrides(best.trial.values)
-    hidden = ("resume=", "jobs=", "jobs_per_device=")
+    hidden = ("resume=", "jobs=", "jobs_per_device=", "hydra.sweep.")
     print_line(f"  train {shlex.join(word for word in words if not word.startswith(hidden))}")
     runs = search.factory.trials
     print_line(

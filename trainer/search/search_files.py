@@ -11,7 +11,7 @@ from typing import Any
 
 from trainer.search.finalists import Finalist
 from trainer.search.importance import Importance
-from trainer.search.trial import Trial, read_record
+from trainer.search.trial import Trial
 from trainer.utils import atomic_write
 from trainer.utils.csv_lines import make_csv_writer
 
@@ -38,7 +38,7 @@ def describe_trial(trial: Trial) -> dict[str, Any]:
     Args:
         trial: The trial.
     """
-    record = read_record(trial.path) if trial.config is not None else None
+    record = trial.record if trial.config is not None else None
     results = {} if record is None else record.results
     status = "refused" if record is None else "failed" if trial.reason else record.status or "waiting"
     return {

@@ -11,8 +11,6 @@ from typing import Any
 from trainer.config.launcher_options import LauncherOptions
 from trainer.config.run_config import Config
 from trainer.config.search_points import PointComposer
-from trainer.config.search_space import parse_space
-from trainer.config.sweep_file import expand_sweep_files
 from trainer.runs import run_dir, sweep_dir
 from trainer.search import (
     finalists,
@@ -20,9 +18,6 @@ from trainer.search import (
     planning,
     search_console,
     search_files,
-)
-from trainer.search import (
-    options as search_options,
 )
 from trainer.search.clock import MAIN_SHARE, Clock
 from trainer.search.finalists import Finalist
@@ -36,30 +31,22 @@ from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError
 
 
-def run_search(
-    options: SearchOptions,
-    overrides: Sequence[str],
-    config_dirs: Sequence[Path],
-    launcher_options: LauncherOptions | None = None,
-) -> int:
+def run_search(options: SearchOptions, composer: PointComposer, launcher_options: LauncherOptions | None = None) -> int:
     """Search the best configuration.
 
     Args:
         options: Options of the search.
-        overrides: Overrides of the command line, with ranges.
-        config_dirs: Configuration directories of the user.
+        composer: Composes the points of its space, whose corners have been checked.
         launcher_options: Options of a launcher; None for processes of this machine.
 
     Returns:
         Exit code: 0 if there is a result.
 
     Raises:
-        ConfigError: A name, a value or a range is invalid; nothing has been run.
+        ConfigError: A value or a data set is invalid; nothing has been run.
         Interrupted: A signal has stopped the search.
     """
-    space = parse_space(expand_sweep_files(overrides, config_dirs), config_dirs)
-    search_options.check_space(options, space)
-    composer = PointComposer(space, config_dirs)
+    space = composer.space
     factory = TrialFactory(composer, planning.make_sampler(options, space), is_promoting=options.is_promoting)
     planning.draw_first(options, factory)
     if not factory.trials:

@@ -5,63 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from trainer.config.run_config import Config
-from trainer.engine import checkpoint
 from trainer.metrics.registry import find_metric
 from trainer.runs import recovery
 from trainer.search.rungs import RunLength
 from trainer.utils.errors import UserError
-
-
-@dataclass
-class Trial:
-    """Point of a search with its run.
-
-    Attributes:
-        number: Its number in the order of drawing, from 0.
-        point: Value of every key of the space.
-        values: Value of each key that its options have.
-        config: Its configuration; None if its options are incompatible.
-        path: Its run directory.
-        length: Length of its run.
-        pauses: Steps at which it pauses.
-        reason: Why it was refused or has failed.
-        scores: Validation score at each rung so far; None if it has failed there.
-        is_reused: Whether its run was finished before, by another command.
-    """
-
-    number: int
-    point: Mapping[str, str]
-    values: Mapping[str, str]
-    config: Config | None
-    path: Path
-    length: RunLength
-    pauses: tuple[int, ...] = ()
-    reason: str = ""
-    scores: list[float | None] = field(default_factory=list)
-    is_reused: bool = False
-
-    @property
-    def num_rungs(self) -> int:
-        """Number of rungs, the last of which is its end."""
-        return len(self.pauses) + 1
-
-    def get_pause(self, rung: int) -> int | None:
-        """Return the step at which it pauses at a rung; None at the last one."""
-        return self.pauses[rung] if rung < len(self.pauses) else None
-
-    def get_end(self, rung: int) -> int:
-        """Return the step at which a rung ends."""
-        pause = self.get_pause(rung)
-        return self.length.steps if pause is None else pause
-
-    @property
-    def label(self) -> str:
-        """Its values as on a command line."""
-        return " ".join(f"{key}={value}" for key, value in self.values.items())
 
 
 @dataclass(frozen=True)
@@ -123,6 +75,8 @@ def read_record(path: Path) -> RunRecord:
     Args:
         path: The run directory.
     """
+    from trainer.engine import checkpoint  # here, because invalid spaces are reported without torch
+
     results = recovery.read_results(path)
     try:
         state = checkpoint.load_newest(path, mmap=True) if checkpoint.has_checkpoint(path) else {}
@@ -130,3 +84,60 @@ def read_record(path: Path) -> RunRecord:
         state = {}
     history = state.get("history", [])
     return RunRecord(results, history if isinstance(history, list) else [])
+
+
+@dataclass
+class Trial:
+    """Point of a search with its run.
+
+    Attributes:
+        number: Its number in the order of drawing, from 0.
+        point: Value of every key of the space.
+        values: Value of each key that its options have.
+        config: Its configuration; None if its options are incompatible.
+        path: Its run directory.
+        length: Length of its run.
+        pauses: Steps at which it pauses.
+        reason: Why it was refused or has failed.
+        scores: Validation score at each rung so far; None if it has failed there.
+        is_reused: Whether its run was finished before, by another command.
+    """
+
+    number: int
+    point: Mapping[str, str]
+    values: Mapping[str, str]
+    config: Config | None
+    path: Path
+    length: RunLength
+    pauses: tuple[int, ...] = ()
+    reason: str = ""
+    scores: list[float | None] = field(default_factory=list)
+    is_reused: bool = False
+
+    @cached_property
+    def record(self) -> RunRecord:
+        """What its run directory says; read once, until ``forget_record``."""
+        return read_record(self.path)
+
+    def forget_record(self) -> None:
+        """Read the run directory again when it is needed, because its run has gone on."""
+        self.__dict__.pop("record", None)
+
+    @property
+    def num_rungs(self) -> int:
+        """Number of rungs, the last of which is its end."""
+        return len(self.pauses) + 1
+
+    def get_pause(self, rung: int) -> int | None:
+        """Return the step at which it pauses at a rung; None at the last one."""
+        return self.pauses[rung] if rung < len(self.pauses) else None
+
+    def get_end(self, rung: int) -> int:
+        """Return the step at which a rung ends."""
+        pause = self.get_pause(rung)
+        return self.length.steps if pause is None else pause
+
+    @property
+    def label(self) -> str:
+        """Its values as on a command line."""
+        return " ".join(f"{key}={value}" for key, value in self.values.items())

@@ -9,7 +9,7 @@ from typing import Any
 
 from trainer.config.run_config import Config
 from trainer.config.search_points import PointComposer
-from trainer.runs import initial_weights, matching_run, sweep
+from trainer.runs import matching_run, sweep
 from trainer.search.run_length import measure_lengths
 from trainer.search.rungs import RunLength, plan_pauses
 from trainer.search.samplers import Observation, Point, Sampler
@@ -96,7 +96,7 @@ class TrialFactory:
             if key not in self._found:  # points differ in keys that their options do not have
                 self._found.add(key)
                 distinct.append((point, values))
-        configs = self.composer.check([values for _, values in distinct])
+        configs = self.composer.compose_all([values for _, values in distinct])
         first = len(self.trials) + len(self.refused)
         length = RunLength(0, 1, 1)
         trials = [
@@ -122,6 +122,7 @@ class TrialFactory:
         keys = {dimension.key for dimension in space.dimensions} | {word.partition("=")[0] for word in extra}
         name = sweep.name_job(trial.number, [*extra, *space.list_assignments(trial.values)], keys)
         trial.path = self.root / name
+        trial.forget_record()
         self._reuse(trial)
 
     def _reuse(self, trial: Trial) -> None:
@@ -140,6 +141,8 @@ class TrialFactory:
         """
         key = repr((config.tree["data"], config.settings.init_from, config.settings.data_dir))
         if key not in self._digested:
+            from trainer.runs import initial_weights  # here, because invalid spaces are reported without torch
+
             self._digested[key] = initial_weights.with_input_digests(config)
         first = self._digested[key]
         return replace(
