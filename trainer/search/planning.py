@@ -46,34 +46,26 @@ def draw_first(options: SearchOptions, factory: TrialFactory) -> None:
     Raises:
         ConfigError: The budget is too small for a single run.
     """
-    if options.method == "tpe":
-        factory.extend(_limit(options, NUM_STARTUP))
-    elif options.budget is None:
+    limit = NUM_STARTUP if options.method == "tpe" else MAX_TRIALS
+    if options.budget is None:
         factory.extend(MAX_TRIALS)
     elif options.budget.unit == "runs":
-        factory.extend(int(options.budget.amount))
+        factory.extend(min(limit, int(options.budget.amount)))
     elif options.budget.unit == "seconds":
         factory.extend(FIRST_BATCH if options.is_promoting else FULL_RUN_BATCH)
     else:
-        _draw_by_steps(options, factory)
+        _draw_by_steps(options, factory, limit)
 
 
-def _limit(options: SearchOptions, count: int) -> int:
-    assert options.budget is not None
-    return min(count, int(options.budget.amount)) if options.budget.unit == "runs" else count
-
-
-def _draw_by_steps(options: SearchOptions, factory: TrialFactory) -> None:
+def _draw_by_steps(options: SearchOptions, factory: TrialFactory, limit: int) -> None:
     """Draw as many trials as the steps allow, which depends on their lengths."""
     assert options.budget is not None
     budget = options.budget.amount
     factory.extend(1)
-    while factory.trials and len(factory.trials) < MAX_TRIALS:
-        count = count_affordable(options, factory, budget)
-        if count <= len(factory.trials):
+    while factory.trials:
+        count = min(count_affordable(options, factory, budget), limit)
+        if count <= len(factory.trials) or not factory.extend(count - len(factory.trials)):
             break
-        if len(factory.extend(min(count - len(factory.trials), MAX_TRIALS))) == 0:
-            return
     count = count_affordable(options, factory, budget)
     if factory.trials and not count:
         steps = _count_steps(options, factory, 1)
@@ -135,7 +127,9 @@ def run_first_rung(search: Search) -> None:
 def _run_batches(search: Search, size: int) -> None:
     """Run batches of trials until the budget is used."""
     factory, ladder = search.factory, search.ladder
-    while (count := min(size, _count_left(search))) > 0 and not ladder.is_over:
+    while (count := min(size, _count_left(search))) > 0:
+        if ladder.is_over and len(factory.trials) >= search.num_earlier:
+            break
         sampler = factory.sampler
         if isinstance(sampler, TPESampler):
             sampler.higher_is_better = ladder.direction.higher_is_better

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from trainer.config import secret_masking
 from trainer.search import rungs
 from trainer.search.search_files import SEARCH_FILE, TRIALS_FILE
 from trainer.search.trial import Trial
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 MAX_NAMED = 8
 """Number of promoted trials that a line names."""
 BAR_WIDTH = 20
+LENGTH_FREE_SCHEDULES = frozenset({"none", "constant", "wsd", "schedule_free"})
+"""Schedules whose learning rate at a step does not depend on the number of steps, until they decay at the end."""
 
 
 def print_start(search: Search) -> None:
@@ -39,18 +42,28 @@ def print_start(search: Search) -> None:
         ends = [f"{trials[0].get_end(rung):,}" for rung in range(trials[0].num_rungs)]
         plan = " -> ".join(f"{count} to step {end}" for count, end in zip(counts, ends, strict=True))
         print_line(f"runs: {plan}; paused ones continue exactly where they were")
-        print_line(
-            "scores before the end: those of the schedule for the full length at that step, the same for all runs of a"
-            " rung"
-        )
+        print_line(f"scores before the end: {_explain_scores(trials)}")
     elif options.is_promoting:
         print_line("runs are too short to pause: no validation comes before their end (val_every, epochs)")
     if reused := sum(trial.is_reused for trial in trials):
         print_line(f"resume=auto: {format_count(reused, 'finished run')} of other commands reused")
 
 
+def _explain_scores(trials: Sequence[Trial]) -> str:
+    """Say what the scores of runs mean that have not ended."""
+    names = {trial.config.names["scheduler"] for trial in trials if trial.config is not None}
+    if names <= LENGTH_FREE_SCHEDULES:
+        return "those of a run of this length, because the learning rate does not depend on it"
+    return "under the schedule for the full length, which has not ended; comparable within a rung"
+
+
 def print_stage(search: Search, stage: Stage) -> None:
-    """Print a line about a rung: who continues, the best score so far, steps and time."""
+    """Print a line about a rung: who continues, the best score so far, steps and time.
+
+    Args:
+        search: The search.
+        stage: What has happened at the rung.
+    """
     trials = {trial.number: trial for trial in search.factory.trials}
     active = [trials[number] for number in stage.trials]
     scores = {t.number: t.scores[stage.rung] for t in active if len(t.scores) > stage.rung}
@@ -81,8 +94,13 @@ def _name_trials(numbers: Sequence[int]) -> str:
 
 
 def print_finalists(search: Search, selected: Sequence[Trial]) -> None:
-    """Print which trials get further seeds."""
-    if selected and search.options.seeds > 1 and search.ladder.stages[-1].is_complete:
+    """Print which trials get further seeds.
+
+    Args:
+        search: The search.
+        selected: The trials.
+    """
+    if selected:
         names = " ".join(f"#{trial.number}" for trial in selected)
         print_line(f"finalists {names}: {format_count(search.options.seeds, 'seed')} each")
 
@@ -105,7 +123,9 @@ def print_result(search: Search) -> None:
     print_line("best configuration, by the mean validation score (the test score had no part in it):")
     words = search.factory.composer.space.to_overrides(best.trial.values)
     hidden = ("resume=", "jobs=", "jobs_per_device=", "hydra.sweep.")
-    print_line(f"  train {shlex.join(word for word in words if not word.startswith(hidden))}")
+    flags = [word for directory in search.factory.composer.config_dirs for word in ("--config-dir", str(directory))]
+    words = [secret_masking.mask_override(word) for word in words if not word.startswith(hidden)]
+    print_line(f"  train {shlex.join([*flags, *words])}")
     runs = search.factory.trials
     print_line(
         f"{format_count(len(runs), 'configuration')}, {search.count_steps():,} steps,"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainer.config import secret_masking
 from trainer.config.launcher_options import LauncherOptions
 from trainer.config.run_config import Config
 from trainer.config.search_points import PointComposer
@@ -28,7 +31,7 @@ from trainer.search.run_pool import RunPool
 from trainer.search.trial import Trial
 from trainer.search.trial_factory import TrialFactory
 from trainer.utils import atomic_write
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import ConfigError, Interrupted
 
 
 def run_search(options: SearchOptions, composer: PointComposer, launcher_options: LauncherOptions | None = None) -> int:
@@ -79,6 +82,12 @@ def _find_root(options: SearchOptions, factory: TrialFactory, configs: Sequence[
     return sweep_dir.find_sweep_dir(jobs) or sweep_dir.claim_sweep_dir(jobs)
 
 
+def _read_number(values: Mapping[str, Any], key: str) -> float | None:
+    """Return a number of a file that may have been changed; None if it is none."""
+    value = values.get(key)
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) and value >= 0 else None
+
+
 class Search:
     """A search whose first trials are known.
 
@@ -92,20 +101,30 @@ class Search:
     def __init__(self, options: SearchOptions, factory: TrialFactory, pool: RunPool, root: Path):
         self.options, self.factory, self.pool, self.root = options, factory, pool, root
         self.earlier = search_files.read_search(root)
-        self.clock = Clock(float(self.earlier.get("seconds", 0.0)), options.time_limit)
+        self.clock = Clock(_read_number(self.earlier, "seconds") or 0.0, options.time_limit)
         share = MAIN_SHARE if options.seeds > 1 else 1.0
         self.ladder = Ladder(pool, options.finalists, self.clock.find_deadline(share), self._report_stage)
-        self.num_planned: int | None = self.earlier.get("num_planned")
+        planned = _read_number(self.earlier, "num_planned")
+        self.num_planned = None if planned is None else int(planned)
+        self.num_earlier = len(trials) if isinstance(trials := self.earlier.get("trials"), list) else 0
         self.ranked: list[Finalist] = []
         self.importance: Importance | None = None
 
     def run(self) -> int:
-        """Run the search, and return the exit code."""
+        """Run the search, and return the exit code.
+
+        Raises:
+            Interrupted: A signal has stopped it.
+        """
         atomic_write.remove_leftovers(self.root)
         search_console.print_start(self)
-        planning.run_first_rung(self)
-        self.ladder.climb(self.factory.trials)
-        self._run_finalists()
+        try:
+            planning.run_first_rung(self)
+            self.ladder.climb(self.factory.trials)
+            self._run_finalists()
+        except Interrupted:
+            self.write()  # for the time that was used
+            raise
         space, trials = self.factory.composer.space, self.factory.trials
         self.importance = importance.estimate_importance(space, trials, self.options.search_seed)
         self.write()
@@ -115,20 +134,22 @@ class Search:
     def _run_finalists(self) -> None:
         """Train the best trials with further seeds, as far as the time allows."""
         selected = finalists.select_finalists(self.factory.trials, self.options.finalists, self.ladder)
-        first_seed = [trial.config.settings.seed for trial in selected if trial.config is not None]
-        is_finished = self.ladder.stages[-1].is_complete
-        seeds = range(1, self.options.seeds if is_finished else 1)
-        replicates = {
-            trial.number: [self.factory.make_replicate(trial, seed + offset) for offset in seeds]
-            for trial, seed in zip(selected, first_seed, strict=True)
-        }
+        seeds = range(1, self.options.seeds)
+        replicates = {trial.number: [self._make_replicate(trial, offset) for offset in seeds] for trial in selected}
+        for trial in selected:
+            if trial.record.status != "finished":  # the time is over
+                replicates[trial.number] = []
         # The first further seed of all finalists before the second one of any.
-        waiting = [runs[index] for index in range(len(seeds)) for runs in replicates.values()]
-        search_console.print_finalists(self, selected)
+        waiting = [run for group in itertools.zip_longest(*replicates.values()) for run in group if run is not None]
+        search_console.print_finalists(self, [trial for trial in selected if replicates[trial.number]])
         self.pool.run(waiting, lambda _: None, self.clock.find_deadline())
         monitor = self.ladder.direction.monitor
         found = [finalists.read_finalist(trial, replicates[trial.number], monitor) for trial in selected]
         self.ranked = finalists.rank_finalists(found, higher_is_better=self.ladder.direction.higher_is_better)
+
+    def _make_replicate(self, trial: Trial, offset: int) -> Trial:
+        assert trial.config is not None
+        return self.factory.make_replicate(trial, trial.config.settings.seed + offset)
 
     def _report_stage(self, stage: Stage, trials: Sequence[Trial]) -> None:
         search_console.print_stage(self, stage)
@@ -152,7 +173,7 @@ class Search:
         values: dict[str, Any] = {
             "options": self.options.describe(),
             "space": list(space.descriptions),
-            "fixed": list(space.fixed),
+            "fixed": [secret_masking.mask_override(word) for word in space.fixed],
             "monitor": self.ladder.direction.monitor,
             "higher_is_better": self.ladder.direction.higher_is_better,
             "seconds": round(self.clock.seconds, 3),

@@ -82,8 +82,9 @@ def read_record(path: Path) -> RunRecord:
         state = checkpoint.load_newest(path, mmap=True) if checkpoint.has_checkpoint(path) else {}
     except UserError:  # damaged; the run itself reports it
         state = {}
-    history = state.get("history", [])
-    return RunRecord(results, history if isinstance(history, list) else [])
+    rows = state.get("history", [])
+    history = [row for row in rows if isinstance(row, dict) and isinstance(row.get("step"), int)]
+    return RunRecord(results, history)
 
 
 @dataclass

@@ -1,0 +1,195 @@
+"""Gate of ``search=asha``: in a grid of 64 points it finds the winner, or one within seed noise, with 25 % of steps.
+
+    python -m tests.gates.search lstm|gcn|wgan_gp FILE.json [SEEDS]
+
+Every point is trained to its end with every seed, once; FILE.json keeps the validation scores, so that the gate can be
+stopped and continued. A promoted run has the bits of a run that was never paused (``tests/search``), so that what a
+search with a given seed sees follows from these scores, by the functions that the search itself uses.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.helpers.lab import configure
+from trainer.config.schema import Settings
+from trainer.core import rng
+from trainer.engine import factory
+from trainer.engine.trainer import Trainer
+from trainer.search import rungs
+from trainer.search.rungs import RunLength
+from trainer.utils import atomic_write
+from trainer.utils.errors import NonFiniteError
+
+FINALISTS, SEEDS_OF_FINALISTS = 2, 3
+MAX_SHARE, NEEDED = 0.25, 0.9
+Curve = list[list[float]]
+"""Step and validation score of each validation."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A model and a grid of 64 points."""
+
+    fixed: tuple[str, ...]
+    grid: dict[str, tuple[str, ...]]
+
+    @property
+    def points(self) -> list[tuple[str, ...]]:
+        """Overrides of each point."""
+        return [
+            tuple(f"{key}={value}" for key, value in zip(self.grid, values, strict=True))
+            for values in product(*self.grid.values())
+        ]
+
+
+FAMILIES = {
+    "lstm": Family(
+        ("model=lstm", "data=synthetic_seq", "data.rows=500", "epochs=16", "scheduler=cosine", "monitor=nll"),
+        {
+            "optimizer.lr": ("1e-3", "3e-3", "1e-2", "3e-2"),
+            "model.hidden_size": ("8", "16", "32", "64"),
+            "batch_size": ("32", "64"),
+            "model.pool": ("last", "mean"),
+        },
+    ),
+    "gcn": Family(
+        ("model=gcn", "data=sbm", "epochs=64", "scheduler=cosine"),
+        {
+            "optimizer.lr": ("1e-3", "3e-3", "1e-2", "3e-2"),
+            "model.hidden": ("[4]", "[8]", "[16]", "[32]"),
+            "model.dropout": ("0.0", "0.2", "0.5", "0.7"),
+        },
+    ),
+    "wgan_gp": Family(
+        ("model=wgan_gp", "data=ring", "data.rows=1000", "epochs=64", "val_every=4", "scheduler=linear"),
+        {
+            "optimizer.lr": ("1e-4", "3e-4", "1e-3", "3e-3"),
+            "model.latent": ("2", "4", "8", "16"),
+            "batch_size": ("64", "128"),
+            "model.generator_hidden": ("[16,16]", "[64,64]"),
+        },
+    ),
+}
+
+
+def train_point(config: dict[str, Any], seed: int) -> tuple[Curve, RunLength, bool]:
+    """Train a point; return its curve, its length and the direction of its score."""
+    config = config | {"seed": seed}
+    settings = Settings(**{f.name: config[f.name] for f in fields(Settings)})
+    names = {group: config[group]["_target_"] for group in ("model", "data", "task")}
+    data = factory.make_dataset(config)
+    rng.seed_everything(seed)
+    task = factory.make_task(config, data, names)
+    loaders = factory.make_loaders(config, data, settings, torch.device("cpu"))
+    groups = factory.make_param_groups(config, settings, task, loaders["train"])
+    trainer = Trainer(task, groups, loaders["train"], loaders["val"], settings)
+    with suppress(NonFiniteError):
+        trainer.fit()
+    curve = [[row["step"], row[f"val_{trainer.monitor}"]] for row in trainer.history]
+    length = RunLength(trainer.total_steps, len(loaders["train"]), settings.val_every)
+    return curve, length, trainer.monitor_metric.higher_is_better
+
+
+def find_score(curve: Curve, step: int, *, higher_is_better: bool) -> float | None:
+    """Return the best score up to a step."""
+    values = [score for at, score in curve if at <= step and math.isfinite(score)]
+    return (max if higher_is_better else min)(values, default=None)
+
+
+def train_all(family: Family, file: Path, seeds: int) -> dict[str, Any]:
+    """Train what the file does not have yet."""
+    known: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"curves": {}}
+    saved_at = time.monotonic()
+    for seed in range(seeds):
+        for number, point in enumerate(family.points):
+            if f"{seed}/{number}" in known["curves"]:
+                continue
+            curve, length, known["higher_is_better"] = train_point(configure(*family.fixed, *point), seed)
+            known["curves"][f"{seed}/{number}"] = curve
+            known.setdefault("lengths", {})[str(number)] = list(vars(length).values())
+            if time.monotonic() - saved_at > 20 or number == len(family.points) - 1:
+                atomic_write.write_text(file, json.dumps(known))
+                saved_at = time.monotonic()
+    return known
+
+
+def search(known: dict[str, Any], seed: int, seeds: int) -> tuple[int, float]:
+    """Return the point that a search chooses with a seed, and its steps as a share of those of the grid."""
+    lengths = [RunLength(*known["lengths"][str(number)]) for number in range(len(known["lengths"]))]
+    pauses, higher = rungs.plan_pauses(lengths), known["higher_is_better"]
+    counts = rungs.count_per_rung(len(lengths), len(pauses[0]) + 1, FINALISTS)
+    active, steps, starts = list(range(len(lengths))), 0, [0] * len(lengths)
+    for rung in range(len(counts)):
+        ends = [
+            pause[rung] if rung < len(pause) else length.steps for pause, length in zip(pauses, lengths, strict=True)
+        ]
+        steps += sum(ends[number] - starts[number] for number in active)
+        curves = {number: known["curves"][f"{seed}/{number}"] for number in active}
+        scores = {n: find_score(curve, ends[n], higher_is_better=higher) for n, curve in curves.items()}
+        count = counts[rung + 1] if rung + 1 < len(counts) else FINALISTS
+        ranked = rungs.rank(scores, higher_is_better=higher)
+        active, starts = rungs.promote(scores, count, higher_is_better=higher), ends
+    finalists = ranked[:FINALISTS]
+    steps += sum(lengths[number].steps for number in finalists) * (SEEDS_OF_FINALISTS - 1)
+    own = [(seed + offset) % seeds for offset in range(SEEDS_OF_FINALISTS)]
+    means = {number: mean_score(known, number, own) for number in finalists}
+    return rungs.rank(means, higher_is_better=higher)[0], steps / sum(length.steps for length in lengths)
+
+
+def list_scores(known: dict[str, Any], number: int, seeds: list[int]) -> list[float]:
+    """Return the final scores of a point, the worst possible for a run that has diverged."""
+    higher = known["higher_is_better"]
+    worst = -math.inf if higher else math.inf
+    found = (find_score(known["curves"][f"{seed}/{number}"], 10**9, higher_is_better=higher) for seed in seeds)
+    return [worst if score is None else score for score in found]
+
+
+def mean_score(known: dict[str, Any], number: int, seeds: list[int]) -> float:
+    """Return the mean of the final scores of a point."""
+    return statistics.fmean(list_scores(known, number, seeds))
+
+
+def main() -> int:
+    """Train, and print the verdict."""
+    name, file = sys.argv[1], Path(sys.argv[2])
+    seeds = int(sys.argv[3]) if len(sys.argv) > 3 else 10
+    torch.set_num_threads(1)
+    family = FAMILIES[name]
+    known = train_all(family, file, seeds)
+    sign = 1 if known["higher_is_better"] else -1
+    means = {number: mean_score(known, number, list(range(seeds))) for number in range(len(family.points))}
+    winner = rungs.rank(means, higher_is_better=known["higher_is_better"])[0]
+    noise = statistics.stdev(list_scores(known, winner, list(range(seeds))))
+    print(f"{name}: winner of the grid {' '.join(family.points[winner])}: {means[winner]:.4f}, sd of seeds {noise:.4f}")
+    num_good, shares = 0, []
+    for seed in range(seeds):
+        chosen, share = search(known, seed, seeds)
+        loss = sign * (means[winner] - means[chosen])
+        is_good = loss <= noise
+        num_good, shares = num_good + is_good, [*shares, share]
+        place = sorted(means, key=lambda number: -sign * means[number]).index(chosen) + 1
+        print(
+            f"  seed {seed}: {' '.join(family.points[chosen])}: {means[chosen]:.4f}, place {place} of {len(means)},"
+            f" {share:.1%} of the steps: {'good' if is_good else 'BAD'}"
+        )
+    is_passed = num_good >= NEEDED * seeds and max(shares) <= MAX_SHARE
+    print(
+        f"{name}: {num_good} of {seeds} within seed noise at {max(shares):.1%}: {'passed' if is_passed else 'FAILED'}"
+    )
+    return int(not is_passed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
