@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.commands import find_runs, train, write
+from tests.helpers.in_process import run_main
 from tests.helpers.searches import (
     ROOT,
     RUN,
@@ -215,10 +216,17 @@ def test_tpe_proposes_the_same_after_a_stop(tmp_path: Path) -> None:
         (["budget=3runs", "seed=0,1"], "seeds=N trains the finalists"),
     ],
 )
-def test_problems_are_reported_before_anything_runs(tmp_path: Path, words: list[str], message: str) -> None:
-    done = train("search", *words, cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
+def test_problems_are_reported_before_anything_runs(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, printed = run_main(capsys, monkeypatch, "search", *words)
+    assert code == 2
+    assert message in printed
     assert not list(tmp_path.iterdir())
 
 

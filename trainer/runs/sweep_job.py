@@ -106,9 +106,11 @@ def job_outcome(job: Job, code: int, cause: str = "") -> tuple[str, str]:
         reason = cause or f"killed by {signals.describe_signal(-code)}"
         _record_outcome(job, status, reason)
         return status, reason
-    saved_reason = run_dir.read_results(job.path).get("reason")
+    results = run_dir.read_results(job.path)
     last_line = _read_last_line(job.output_path)
     status = "interrupted" if code in {128 + number for number in signals.STOP_SIGNALS} else "failed"
+    # A job that fails before its run goes on leaves the results of the run as they were.
+    saved_reason = results.get("reason") if results.get("status") == status else None
     return status, str(cause or saved_reason or last_line or f"exit code {code}")
 
 

@@ -26,6 +26,7 @@ def measure_lengths(configs: Sequence[Config]) -> list[RunLength]:
     Raises:
         ConfigError: A data set cannot be loaded.
     """
+    _preimport()
     keys = [_find_loader_key(config) for config in configs]
     distinct = dict(zip(keys, configs, strict=True))
     # A fork: it must not import the main program again, which may be a script of the user.
@@ -33,6 +34,16 @@ def measure_lengths(configs: Sequence[Config]) -> list[RunLength]:
         counts = pool.submit(_count_batches, list(distinct.values())).result()
     batches = dict(zip(distinct, counts, strict=True))
     return [_make_length(config, batches[key]) for config, key in zip(configs, keys, strict=True)]
+
+
+def _preimport() -> None:
+    """Import once what the child process and the forks of runs would import."""
+    import torch
+
+    from trainer.engine import dataset_loading, factory  # noqa: F401
+
+    # Before the first fork there must be one thread: a child inherits locks, but not the threads that hold them.
+    torch.set_num_threads(1)
 
 
 def _find_loader_key(config: Config) -> str:
@@ -54,7 +65,6 @@ def _count_batches(configs: Sequence[Config]) -> list[int]:
 
     from trainer.engine import dataset_loading, factory
 
-    torch.set_num_threads(1)
     datasets: dict[str, Dataset] = {}
     counts = []
     for config in configs:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MAX_NAMED = 8
 """Number of promoted trials that a line names."""
 BAR_WIDTH = 20
+MIN_TABLE_WIDTH = 76
+"""Width of a terminal from which on the table of finalists has a column with their values."""
 LENGTH_FREE_SCHEDULES = frozenset({"none", "constant", "wsd", "schedule_free"})
 """Schedules whose learning rate at a step does not depend on the number of steps, until they decay at the end."""
 
@@ -138,11 +140,16 @@ def _print_table(search: Search) -> None:
     table = new_table("Finalists, best mean validation score first")
     for column in ("#", f"val {name}", f"test {name}", "seeds"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("values", overflow="fold")
+    is_wide = console.width >= MIN_TABLE_WIDTH
+    if is_wide:
+        table.add_column("values", overflow="fold")
     for finalist in search.ranked:
         val, test = (_format_mean(scores) for scores in (finalist.val, finalist.test))
-        table.add_row(str(finalist.trial.number), val, test, str(len(finalist.val)), finalist.trial.label)
+        label = [finalist.trial.label] if is_wide else []
+        table.add_row(str(finalist.trial.number), val, test, str(len(finalist.val)), *label)
     console.print(table)
+    for finalist in () if is_wide else search.ranked:
+        print_line(f"#{finalist.trial.number} {finalist.trial.label}")
 
 
 def _format_mean(scores: Sequence[float]) -> str:
