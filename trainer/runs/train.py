@@ -46,7 +46,6 @@ from trainer.viz.loggers import csv_logger
 
 log = logging.getLogger(__name__)
 
-
 LOCK_WAIT_SECONDS = 5.0
 """Seconds that ``resume=auto`` waits for another process that is about to unlock the run directory."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from trainer.config.run_config import Config
 from trainer.engine import evaluation
 from trainer.runs.results import create_result
+from trainer.runs import match_size
 from trainer.runs.resume import load_saved_state, with_saved_fingerprint
 from trainer.runs.run_context import open_run
 from trainer.runs.run_setup import build_components
@@ -23,6 +24,7 @@ def score_best_weights(config: Config, path: Path) -> dict[str, float]:
     Raises:
         UserError: The run cannot be loaded.
     """
+    config = match_size.with_matched_size(config)
     with open_run(config, path, 0.0, quiet=True) as reporter:
         state = load_saved_state(path, fall_back=True)
         if state is None or state["best"]["step"] is None:

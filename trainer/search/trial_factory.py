@@ -127,7 +127,9 @@ class TrialFactory:
 
     def _reuse(self, trial: Trial) -> None:
         """Use the finished run of another command that has the configuration of a trial, if there is one."""
-        if trial.config is None or not self._finished or trial.path.exists():
+        # Widths that are solved for when a run starts are not known yet.
+        is_known = trial.config is not None and trial.config.settings.match is None
+        if trial.config is None or not is_known or not self._finished or trial.path.exists():
             return
         found = matching_run.select_finished_run(self.with_digests(trial.config), self._finished)
         if found is not None:
