@@ -58,7 +58,7 @@ def test_sweep_does_not_reap_children_of_its_caller(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("letter", ["a", "あ", "é", "\udce3", "𝄞"])
 def test_job_name_is_a_valid_file_name(letter: str, tmp_path: Path) -> None:
-    (first, second) = (sweep._job_name(number, [f"data.path={letter * 200}"], {"data.path"}) for number in (0, 1))
+    (first, second) = (sweep.name_job(number, [f"data.path={letter * 200}"], {"data.path"}) for number in (0, 1))
     for name in (first, second):
         (tmp_path / f"{name}{run_dir.JOB_OUTPUT_SUFFIX}").touch()
         assert os.fsencode(name).decode("utf-8", "surrogateescape")[:-1].endswith(letter)

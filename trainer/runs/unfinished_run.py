@@ -6,8 +6,8 @@ from pathlib import Path
 
 from trainer.config.run_config import Config
 from trainer.engine import evaluation
-from trainer.runs.results import create_result
 from trainer.runs import match_size
+from trainer.runs.results import create_result
 from trainer.runs.resume import load_saved_state, with_saved_fingerprint
 from trainer.runs.run_context import open_run
 from trainer.runs.run_setup import build_components
