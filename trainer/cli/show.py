@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.cli import argv
+from trainer.cli import argv, list_runs
 from trainer.cli.text_columns import print_table, print_text
 from trainer.utils.errors import ConfigError
 from trainer.utils.gc_pause import pause_gc
@@ -32,11 +32,13 @@ def list_options(arguments: Sequence[str]) -> int:
     """Run ``train list``: print one line for each option.
 
     Args:
-        arguments: Words after ``train list``: names of groups, or none for all of them.
+        arguments: Words after ``train list``: names of groups, or none for all of them; or ``runs`` with its own.
 
     Raises:
         ConfigError: A word is not the name of a group.
     """
+    if arguments[:1] == ["runs"]:
+        return list_runs.list_runs(arguments[1:])
     from trainer.config import registry
 
     group_names = {"models": "model", "tasks": "task", "optimizers": "optimizer", "schedulers": "scheduler"}
@@ -53,9 +55,11 @@ def list_options(arguments: Sequence[str]) -> int:
                 if word in registry.list_options(group, config_dirs)
             ]
             suggestion = (
-                f"; show it by: {' or '.join(commands)};" if commands else did_you_mean(word, group_names) or ";"
+                f"; show it by: {' or '.join(commands)};"
+                if commands
+                else did_you_mean(word, [*group_names, "runs"]) or ";"
             )
-            raise ConfigError(f"train list {word}: unknown{suggestion} one of {', '.join(group_names)}")
+            raise ConfigError(f"train list {word}: unknown{suggestion} one of {', '.join(group_names)}, runs")
         groups.append(group_names[word])
     for group in groups or registry.GROUPS:
         options = registry.list_options(group, config_dirs).values()

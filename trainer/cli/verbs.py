@@ -6,16 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 
 from trainer.cli import (
     compare,
+    diff,
     evaluate,
     export,
     predict,
     report,
+    rerun,
     resume,
+    rm,
     sample,
     score,
     search,
     serve,
     show,
+    tag,
 )
 
 VERBS: Mapping[str, Callable[[Sequence[str]], int]] = {
@@ -31,5 +35,9 @@ VERBS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "export": export.export_run,
     "report": report.print_leaderboard,
     "compare": compare.compare_runs,
+    "rerun": rerun.rerun_run,
+    "diff": diff.diff_runs,
+    "tag": tag.tag_run,
+    "rm": rm.remove_runs,
 }
 """Functions by name of the subcommand; each takes the words after the name and returns the exit code."""

@@ -83,9 +83,18 @@ class Command(NamedTuple):
 _RUN = "outputs/2026-01-31/12-00-00-"
 COMMANDS: Mapping[str, Command] = {
     "list": Command(
-        {"[models|data|tasks|optimizers|schedulers|loggers|experiments]": ""},
-        "models data",
-        note="One line for each option. --config-dir DIR adds your own YAML files.",
+        {
+            "[models|data|tasks|optimizers|schedulers|loggers|experiments]": "",
+            "runs [DIR] [where=CONDITION] [sort=KEY]": "all runs in a directory (default: outputs), the newest first",
+        },
+        'runs where="data=mnist and accuracy>0.98" sort=seconds',
+        {
+            "where": "runs: comparisons KEY=VALUE, also != < <= > >= and ~ (contains), joined by and, or, not, ( )",
+            "sort": "runs: key to sort by, the best score first; -KEY turns the order around",
+            "output": "runs: .csv or .json file with every result, instead of the table",
+        },
+        note="One line for each option. --config-dir DIR adds your own YAML files. Keys of runs are options (model),"
+        " keys of the configuration (optimizer.lr), scores (accuracy, val.loss), status, date, tag, seconds, params.",
     ),
     "show": Command(
         {
@@ -192,5 +201,29 @@ COMMANDS: Mapping[str, Command] = {
         "outputs/sgd outputs/adam",
         {"output": "file to write: .json"},
         note="A difference between settings needs four seeds of each or more; one run of each speaks of the test rows.",
+    ),
+    "rerun": Command(
+        {"RUN": "train a run again, and say whether it has the same bits"},
+        f"{_RUN}lstm-adding",
+        TRAINING_KEYS,
+        takes_run=True,
+        note="The new run is in RUN-rerun. The exit code is 1 if something differs; the first step that does is named,"
+        " with what may be the cause.",
+    ),
+    "diff": Command(
+        {"RUN RUN": "what differs between two runs: data, configuration, code, scores"},
+        f"{_RUN}lstm-adding {_RUN}gru-adding",
+    ),
+    "tag": Command(
+        {"RUN [TAG ...] [remove=TAG,...]": "add or remove tags of a run, or list them"},
+        f"{_RUN}lstm-adding paper",
+        {"remove": "tags to remove, separated by commas"},
+        note="Tags select runs: train list runs where=tag=paper.",
+    ),
+    "rm": Command(
+        {"RUN ... [yes=true]": "remove run directories, after a question"},
+        f"{_RUN}lstm-adding",
+        {"yes": "true removes without a question, as a script needs"},
+        note="Only directories of runs are removed, all or none, and none in which a process is training.",
     ),
 }

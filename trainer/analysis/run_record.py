@@ -1,0 +1,154 @@
+"""What a run directory records about its run, in whatever state the run is: finished, failed or killed."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from trainer.analysis import tags
+from trainer.runs import hub_folder, recovery, results, run_dir, saved_run
+from trainer.utils.errors import ConfigError, UserError
+from trainer.utils.paths import describe_missing_path
+
+ENDED_STATUSES = ("finished", "interrupted", "failed")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run directory with its results.
+
+    Args:
+        path: The directory.
+        results: Contents of ``results.json``, of the expected types.
+    """
+
+    path: Path
+    results: Mapping[str, Any]
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """Resolved configuration by dotted key; empty if it cannot be read."""
+        try:
+            _, tree = saved_run.read_config(self.path)
+        except ConfigError:
+            return {}
+        return dict(flatten_keys(tree))
+
+    @cached_property
+    def status(self) -> str:
+        """Waiting, running, finished, interrupted, failed; or killed, if the run ended without recording how."""
+        recorded = str(self.results["status"])
+        return recorded if recorded in ENDED_STATUSES or is_locked(self.path) else "killed"
+
+    @cached_property
+    def started_at(self) -> str:
+        """Local time of the first line of the log, as in ``2026-01-31 12:00:00``; else that of the oldest file."""
+        try:
+            with open(self.path / run_dir.LOG_FILE, encoding="utf-8", errors="replace") as file:
+                text = file.readline()[:19]
+            datetime.strptime(text, "%Y-%m-%d %H:%M:%S")
+        except (OSError, ValueError):
+            times = [file.stat().st_mtime for file in self.path.glob("*.*") if file.is_file()]
+            return datetime.fromtimestamp(min(times, default=0.0)).strftime("%Y-%m-%d %H:%M:%S")
+        return text
+
+    @cached_property
+    def tags(self) -> list[str]:
+        """Tags of the run."""
+        return tags.read_tags(self.path)
+
+    @cached_property
+    def history(self) -> list[dict[str, float]]:
+        """Rows of ``metrics.csv``, one for each validation; empty if it cannot be read."""
+        return read_history(self.path / run_dir.METRICS_FILE)
+
+    @property
+    def monitor(self) -> str:
+        """Name of the monitored metric; empty for a run that ended before it was known."""
+        return str(self.results.get("monitor") or "")
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read the record of a run directory.
+
+    Raises:
+        ConfigError: It is not a run directory, or its results have wrong types.
+    """
+    if not saved_run.is_run_dir(path) or hub_folder.is_hub_folder(path):
+        reason = "a hub folder" if hub_folder.is_hub_folder(path) else describe_missing_path(path)
+        raise ConfigError(f"{path} is not a run directory: {reason}")
+    return RunRecord(path, vars(results.Result.read(path)))
+
+
+def find_records(root: Path) -> list[RunRecord]:
+    """Find the runs below a directory, the newest first; directories that are not those of runs are left out.
+
+    Args:
+        root: A directory, which may itself be that of a run.
+    """
+    files = (file for name in run_dir.IDENTIFYING_FILES for file in root.glob(f"**/{name}"))
+    paths = {file.parent.resolve(): file.parent for file in sorted(files, reverse=True)}
+    found = (_read_or_none(path) for path in paths.values())
+    return sorted((each for each in found if each), key=lambda each: (each.started_at, str(each.path)), reverse=True)
+
+
+def _read_or_none(path: Path) -> RunRecord | None:
+    try:
+        values = recovery.read_results(path)
+    except UserError:  # a hub folder that cannot be read
+        return None
+    if not values or results.find_problems(values):
+        return None
+    return RunRecord(path, values | {"run_dir": str(path)})
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds the lock of a run directory."""
+    try:
+        with open(path / run_dir.LOCK_FILE, encoding="utf-8") as file:
+            # A shared lock can be taken unless a process holds the exclusive one, and is given back at once.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def read_history(file: Path) -> list[dict[str, float]]:
+    """Read the rows of a metrics file; empty if there is none, and without rows that are not numbers.
+
+    Args:
+        file: The file.
+    """
+    if not os.path.isfile(file):
+        return []
+    rows = []
+    try:
+        with open(file, encoding="utf-8", newline="") as lines:
+            for row in csv.DictReader(lines):
+                rows.append({key: float(value) for key, value in row.items() if key and value})
+    except (OSError, ValueError, TypeError, csv.Error):
+        return rows
+    return rows
+
+
+def flatten_keys(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested mappings by dotted key; empty mappings are values.
+
+    Args:
+        node: Nested mappings.
+        prefix: Start of every key.
+    """
+    for key, value in node.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten_keys(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
