@@ -99,6 +99,16 @@ def find_records(root: Path) -> list[RunRecord]:
     return sorted((each for each in found if each), key=lambda each: (each.started_at, str(each.path)), reverse=True)
 
 
+def find_siblings(record: RunRecord) -> list[RunRecord]:
+    """Find the other runs next to a run: those of its sweep, or of its day.
+
+    Args:
+        record: The run.
+    """
+    own = record.path.resolve()
+    return [each for each in find_records(own.parent) if each.path.resolve() != own]
+
+
 def _read_or_none(path: Path) -> RunRecord | None:
     try:
         values = recovery.read_results(path)

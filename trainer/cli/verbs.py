@@ -20,6 +20,7 @@ from trainer.cli import (
     serve,
     show,
     tag,
+    why,
 )
 
 VERBS: Mapping[str, Callable[[Sequence[str]], int]] = {
@@ -35,6 +36,7 @@ VERBS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "export": export.export_run,
     "report": report.print_leaderboard,
     "compare": compare.compare_runs,
+    "why": why.explain_run,
     "rerun": rerun.rerun_run,
     "diff": diff.diff_runs,
     "tag": tag.tag_run,

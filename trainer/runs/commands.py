@@ -202,6 +202,13 @@ COMMANDS: Mapping[str, Command] = {
         {"output": "file to write: .json"},
         note="A difference between settings needs four seeds of each or more; one run of each speaks of the test rows.",
     ),
+    "why": Command(
+        {"RUN": "what went wrong or right in a run, with evidence and overrides to try"},
+        f"{_RUN}lstm-adding",
+        takes_run=True,
+        note="It reads what the run has recorded, and loads its weights and rows. Runs in the same folder are compared"
+        " over their seeds. It changes nothing.",
+    ),
     "rerun": Command(
         {"RUN": "train a run again, and say whether it has the same bits"},
         f"{_RUN}lstm-adding",

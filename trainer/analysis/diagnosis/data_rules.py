@@ -1,0 +1,169 @@
+"""Rules on the data of a run: speed of loading, class balance, leakage, wrong labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from trainer.analysis.diagnosis.finding import Evidence, Finding
+from trainer.core.split import Split
+from trainer.utils.cpu import count_processors
+from trainer.utils.digests import digest_values
+
+STARVED_SHARE = 0.5
+"""Share of the time of a step spent on loading from which on a run is starved: with workers it could be twice as fast.
+Healthy runs of the zoo, with data in memory, spend at most 40 %, on images that are augmented.
+"""
+MIN_LOADING_SECONDS = 5e-3
+"""Loading that is faster costs less than the workers that could do it."""
+MEASURED_STEPS, MEASURED_SECONDS, PASSES = 40, 2.0, 3
+RARE_SHARE = 0.1
+"""Number of training rows of a class, divided by that of the largest one, from which on it is rare."""
+MIN_RARE_ROWS = 5
+"""Validation rows of a rare class that are enough to judge it."""
+LOW_RECALL = 0.5
+DUPLICATE_SHARE = 0.05
+"""Share of the test rows that are also training rows, from which on they are suspicious."""
+MAX_DIGESTED_ROWS = 20_000
+UNLIKELY_LABEL, CERTAIN_CLASS = 0.25, 0.75
+"""A row is contradicted if its label has less than the first probability and another class more than the second one."""
+NOISY_SHARE = 0.06
+"""Share of contradicted training rows that points at wrong labels. Healthy runs of the zoo have at most 4 %; 12 % of
+wrong labels give 10 %.
+"""
+FITTED_PROBABILITY = 0.8
+"""Median probability of the labels of a model that has fitted most rows."""
+
+
+def find_starvation(evidence: Evidence) -> Iterator[Finding]:
+    """Find steps that wait for data more than they compute, in each of several measurements."""
+    if evidence.live is None or not evidence.record.results.get("steps"):
+        return
+    for _ in range(PASSES):
+        loading, computing = evidence.live.measure_loader_share(MEASURED_STEPS, MEASURED_SECONDS)
+        share = loading / max(loading + computing, 1e-12)
+        if share < STARVED_SHARE or loading < MIN_LOADING_SECONDS:
+            return
+    workers = int(evidence.get_override("num_workers", 0))
+    proposed = max(1, min(count_processors(), math.ceil(loading / max(computing, 1e-4))))
+    yield Finding(
+        "data starved",
+        f"{share:.0%} of the time of a step is spent on waiting for its rows",
+        {"ms of loading": 1e3 * loading, "ms of computing": 1e3 * computing, "num_workers": workers},
+        [f"num_workers={proposed if proposed > workers else 2 * workers}"],
+    )
+
+
+def find_imbalance(evidence: Evidence) -> Iterator[Finding]:
+    """Find rare classes that the model does not recognize."""
+    if evidence.live is None:
+        return
+    targets = evidence.live.data.train.get_targets()
+    if targets is None or targets.dtype != torch.long or targets.ndim != 1:
+        return
+    labels = evidence.live.val_labels
+    if labels is None:
+        return
+    predicted, true = labels
+    counts = targets[targets >= 0].cpu().bincount(minlength=int(true.max()) + 1)
+    for index, count in enumerate(counts.tolist()):
+        rows = true == index
+        if not count or count > RARE_SHARE * int(counts.max()) or int(rows.sum()) < MIN_RARE_ROWS:
+            continue
+        recall = float((predicted[rows] == index).float().mean())
+        if recall < LOW_RECALL:
+            names = evidence.live.data.info.class_names
+            name = names[index] if index < len(names) else index
+            has_weights = "task.class_weights" in evidence.record.config
+            yield Finding(
+                "imbalance",
+                f"class {name} is rare, and the model recognizes {recall:.0%} of it",
+                {"training rows": count, "of the largest class": int(counts.max()), "recall": recall},
+                ["task.class_weights=balanced"] if has_weights else [],
+            )
+            return
+
+
+def find_leakage(evidence: Evidence) -> Iterator[Finding]:
+    """Find test scores above the best possible ones, and test rows that are also training rows."""
+    yield from _find_impossible_score(evidence)
+    if evidence.live is None or not evidence.live.loaders["test"].is_resident:
+        return
+    splits = [evidence.live.loaders[name].split for name in ("train", "test")]
+    if any(len(split) > MAX_DIGESTED_ROWS or len(split) < 2 for split in splits):
+        return
+    train, test = (_digest_rows(split) for split in splits)
+    if not train or not test:
+        return
+    training_rows = {*train}
+    repeats = sum(row in training_rows for row in test)
+    # Rows of few distinct values repeat by chance: as often within the test rows as between the splits.
+    own = 1 - len({*test}) / len(test)
+    share = repeats / len(test)
+    if share >= DUPLICATE_SHARE and own < share / 4:
+        yield Finding(
+            "leakage",
+            f"{repeats:,} of {len(test):,} test rows are also training rows",
+            {"share": share, "share repeated within the test rows": own},
+            ["data.path=FILE_WITHOUT_DUPLICATES"] if "data.path" in evidence.record.config else [],
+        )
+
+
+def _find_impossible_score(evidence: Evidence) -> Iterator[Finding]:
+    results = evidence.record.results
+    best = results.get("best_possible", {}).get(evidence.monitor, math.nan)
+    score = results.get("test", {}).get(evidence.monitor, math.nan)
+    baseline = results.get("baseline", {}).get(evidence.monitor, math.nan)
+    excess = evidence.sign * (score - best)
+    if not math.isfinite(excess) or not math.isfinite(baseline):
+        return
+    # The bound holds on average over test rows: their number decides by how much one test may exceed it.
+    rows = len(evidence.live.loaders["test"].split) if evidence.live is not None else 100
+    tolerance = max(0.02, 3 / math.sqrt(rows)) * abs(best - baseline)
+    if excess > tolerance:
+        yield Finding(
+            "leakage",
+            f"the test {evidence.monitor} is better than the best possible one, so that the model knows more than the"
+            " inputs should tell",
+            {"score": score, "best possible": best, "tolerance": tolerance},
+        )
+
+
+def _digest_rows(split: Split) -> list[str]:
+    """Return a digest of the inputs and the target of each row; none if rows share inputs, as nodes of a graph do."""
+    batch = split.batch(torch.arange(len(split)), 0)
+    values: list[Tensor] = [value for value in batch.inputs.values() if value.ndim and len(value) == len(split)]
+    if len(values) < len(batch.inputs):
+        return []
+    values += [] if batch.target is None else [batch.target]
+    rows = [value.cpu().unbind(0) for value in values]
+    return [digest_values(parts) for parts in zip(*rows, strict=True)]
+
+
+def find_label_noise(evidence: Evidence) -> Iterator[Finding]:
+    """Find training rows whose labels the model contradicts after it has fitted most of the others.
+
+    References:
+        Northcutt et al., Confident Learning: Estimating Uncertainty in Dataset Labels, JAIR 2021.
+    """
+    found = None if evidence.live is None else evidence.live.train_probabilities
+    if found is None:
+        return
+    probabilities, labels, rows = found
+    own = probabilities.gather(1, labels[:, None])[:, 0]
+    contradicted = (own < UNLIKELY_LABEL) & (probabilities.max(1).values > CERTAIN_CLASS)
+    share, median = float(contradicted.float().mean()), float(own.median())
+    if share < NOISY_SHARE or median < FITTED_PROBABILITY:
+        return
+    worst = rows[own.argsort()[:5]].tolist()
+    has_smoothing = "task.label_smoothing" in evidence.record.config
+    yield Finding(
+        "label noise",
+        f"{share:.0%} of {len(own)} training rows never fit: the model is certain of another class, as for rows"
+        f" {', '.join(map(str, worst))}",
+        {"share": share, "median probability of the labels": median},
+        ["task.label_smoothing=0.1"] if has_smoothing else [],
+    )
