@@ -164,6 +164,8 @@ VERBS: dict[str, tuple[str, ...]] = {
     "resume": ("resume", "RUN"),
     "sample": ("sample", "RUN"),
     "score": ("score", "RUN"),
+    "why": ("why", "RUN"),
+    "rerun": ("rerun", "RUN"),
     "resume=": (*SMALL, "resume=RUN"),
     "resume= with plugin": (*SMALL, "resume=RUN", "plugins=[mine]"),
 }

@@ -34,12 +34,12 @@ class RunRecord:
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
-        """Resolved configuration by dotted key; empty if it cannot be read."""
+        """Configuration by dotted key, without values from the environment; empty if it cannot be read."""
         try:
-            _, tree = saved_run.read_config(self.path)
+            raw, _ = saved_run.read_config(self.path)
         except ConfigError:
             return {}
-        return dict(flatten_keys(tree))
+        return dict(flatten_keys(raw))
 
     @cached_property
     def status(self) -> str:

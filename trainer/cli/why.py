@@ -31,7 +31,8 @@ def explain_run(arguments: Sequence[str]) -> int:
         from trainer.analysis.diagnosis import diagnose, finding, live_run
     live, problem = live_run.load_live_run(saved)
     evidence = finding.Evidence(record, live, problem, find_siblings(record))
-    print_text(f"{record.path}: {record.status}")
+    reason = next(iter(str(record.results.get("reason") or "").splitlines()), "")
+    print_text(f"{record.path}: {record.status}{f', {reason}' if reason else ''}")
     if problem:
         print_text(f"its data and weights cannot be looked at, only what it has recorded: {problem}")
     findings = diagnose.diagnose(evidence)

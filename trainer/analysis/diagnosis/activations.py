@@ -88,9 +88,8 @@ class ActivationRecorder(TorchFunctionMode):
             result = func(*args, **(kwargs or {}))
         finally:
             self._depth -= 1
-        name = func.__name__ if hasattr(func, "__name__") else ""
         if not self._depth and self._names:
-            self._record(name, result, args)
+            self._record(getattr(func, "__name__", ""), result, args)
         return result
 
     def _record(self, function: str, result: Any, args: Sequence[Any]) -> None:

@@ -52,7 +52,7 @@ def describe_success(evidence: Evidence) -> str:
     results, monitor = evidence.record.results, evidence.monitor
     split = "test" if monitor in results.get("test", {}) else "val"
     if monitor not in results.get(split, {}):
-        return f"{evidence.record.status} after {results.get('steps', 0):,} steps, without a score"
+        return f"it is {evidence.record.status} after {results.get('steps', 0):,} steps, without a score"
     parts = [f"{split} {monitor} {results[split][monitor]:.4g}"]
     for group, name in (("baseline", "baseline"), ("best_possible", "best possible")):
         if monitor in results.get(group, {}):

@@ -25,10 +25,10 @@ from trainer.core.dataset import Dataset
 from trainer.core.task import Predictor
 from trainer.engine.process_group import SingleProcess
 from trainer.engine.trainer import Trainer
+from trainer.runs import run_dir
 from trainer.runs.resume import load_saved_state, load_trainer_state, with_saved_fingerprint
-from trainer.runs.train import train_nested_run
 from trainer.runs.training_setup import build_training
-from trainer.utils.errors import UserError
+from trainer.utils.errors import ConfigError, UserError
 
 SAMPLE_ROWS = 256
 """Number of training rows that are looked at."""
@@ -50,7 +50,7 @@ class LiveRun:
         plugins.declare_plugins(config.settings.plugins, Path(config.working_dir))
         state = load_saved_state(path, fall_back=True)
         config = with_saved_fingerprint(config, state)
-        training = build_training(config, state, SingleProcess(), train_nested_run, lambda _: None)
+        training = build_training(config, state, SingleProcess(), _refuse_training, lambda _: None)
         self.data: Dataset = training.data
         self.loaders = training.loaders
         self.trainer: Trainer = training.make_trainer([])
@@ -191,6 +191,19 @@ class LiveRun:
         is_labeled = target >= 0
         rows = batch.index if len(batch.index) == len(target) else torch.arange(len(target))
         return probabilities[is_labeled].cpu(), target[is_labeled].cpu(), rows[is_labeled.cpu()]
+
+
+def _refuse_training(_: Config, path: Path) -> None:
+    """Accept the feature network of sample metrics if it is trained; a diagnosis trains nothing.
+
+    Args:
+        path: Directory of its run.
+
+    Raises:
+        ConfigError: It is not trained.
+    """
+    if run_dir.read_results(path).get("status") != "finished":
+        raise ConfigError(f"the feature network of its sample metrics is not trained: {path}; train evaluate trains it")
 
 
 def read_clock() -> float:
