@@ -16,11 +16,11 @@ PACKAGE = Path(__file__).parent.parent / "trainer"
 FILES = sorted(PACKAGE.rglob("*.py"))
 PACKAGES = (
     *("utils", "core", "metrics", "stats", "config", "optim", "models", "data", "tasks"),
-    *("engine", "viz", "runs", "search", "inference", "export", "analysis", "cli"),
+    *("engine", "viz", "runs", "search", "inference", "export", "analysis", "report", "cli"),
 )
 """In the order of imports: each imports only from those before it."""
 LEAVES = ("models", "data", "tasks")
-TOP = ("engine", "viz", "runs", "search", "inference", "export", "analysis", "cli")
+TOP = ("engine", "viz", "runs", "search", "inference", "export", "analysis", "report", "cli")
 """Packages that only those after the leaves may import."""
 HEAVY = ("torch_geometric", "sklearn", "matplotlib", "scipy", "PIL")
 FORBIDDEN = re.compile(

@@ -1,0 +1,74 @@
+"""Charts are valid SVG that shows the finite points of every line, with ticks at round numbers."""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.report.line_chart import HEIGHT, MAX_POINTS, WIDTH, Chart, Line, draw_chart, format_tick
+
+NUMBERS = st.floats(-1e12, 1e12) | st.just(math.nan) | st.just(math.inf)
+
+
+def draw(*lines: Line, **options: object) -> ET.Element:
+    chart = Chart("loss", "steps", lines, **options)  # type: ignore[arg-type]
+    return ET.fromstring(str(draw_chart(chart)))
+
+
+def read_points(root: ET.Element) -> list[list[tuple[float, float]]]:
+    texts = [line.attrib["points"] for line in root.iter("polyline")]
+    return [[(float(x), float(y)) for x, y in (pair.split(",") for pair in text.split())] for text in texts]
+
+
+def test_points_are_placed_in_proportion() -> None:
+    (points,) = read_points(draw(Line("a", [(0, 1.0), (5, 2.0), (10, 3.0)])))
+    (x0, y0), (x1, y1), (x2, y2) = points
+    assert x1 == pytest.approx((x0 + x2) / 2, abs=0.1)
+    assert y1 == pytest.approx((y0 + y2) / 2, abs=0.1)
+    assert y0 > y2  # larger values are higher
+
+
+def test_a_logarithmic_axis_places_powers_evenly() -> None:
+    (points,) = read_points(draw(Line("a", [(0, 1e-3), (1, 1e-1), (2, 10.0)]), is_log=True))
+    assert points[1][1] == pytest.approx((points[0][1] + points[2][1]) / 2, abs=0.1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), NUMBERS), min_size=1, max_size=30), st.booleans())
+def test_every_line_stays_within_the_chart(points: list[tuple[int, float]], is_log: bool) -> None:
+    chart = Chart("loss", "steps", [Line("a", points)], is_log=is_log)
+    if not any(math.isfinite(y) and (y > 0 or not is_log) for _, y in points):
+        return
+    root = ET.fromstring(str(draw_chart(chart)))
+    assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for line in read_points(root) for x, y in line)
+
+
+def test_values_that_are_not_finite_interrupt_a_line() -> None:
+    assert len(read_points(draw(Line("a", [(0, 1), (1, 2), (2, math.nan), (3, 1), (4, 2)])))) == 2
+
+
+def test_long_lines_are_thinned_out_to_their_ends() -> None:
+    (points,) = read_points(draw(Line("a", [(i, float(i)) for i in range(10_000)])))
+    assert len(points) == MAX_POINTS
+    (short,) = read_points(draw(Line("a", [(0, 0.0), (9999, 9999.0)])))
+    assert (points[0], points[-1]) == (short[0], short[-1])
+
+
+def test_names_are_escaped_and_described() -> None:
+    root = draw(Line('<b>&"', [(0, 1.0), (1, 4.0)]), mark=(1, "chosen"))
+    assert root.attrib["aria-label"] == 'loss against steps; <b>&": from 1 to 4, between 1 and 4; chosen at 1'
+
+
+def test_equal_values_have_an_axis() -> None:
+    assert read_points(draw(Line("a", [(0, 0.0), (1, 0.0)])))
+    assert read_points(draw(Line("a", [(3, 5.0)])))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (0.0005, "0.0005"), (1500, "1500"), (20_000, "20k"), (2e6, "2M"), (-5e4, "-50k")]
+)
+def test_ticks_are_short(value: float, text: str) -> None:
+    assert format_tick(value) == text

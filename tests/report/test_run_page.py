@@ -1,0 +1,143 @@
+"""The page of a run has its scores, curves, figures, configuration and commands, in one file of limited size."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.helpers.in_process import run
+from trainer.config import compose
+from trainer.report import run_page, saved_records, write_page
+from trainer.report.embedded_images import embed_images
+from trainer.runs import train
+from trainer.utils.errors import ConfigError
+
+pytestmark = pytest.mark.usefixtures("in_tmp")
+MAX_PAGE_BYTES = 1_500_000
+
+
+class Reader(HTMLParser):
+    """Collects the identifiers, links and sources of a page, and checks that elements are closed in order."""
+
+    VOID = ("meta", "link", "img", "input", "br")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.ids |= {values["id"]} if values.get("id") else set()
+        self.links += [value for key in ("href", "src") if (value := values.get(key))]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass  # of SVG
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def render(path: Path) -> str:
+    return write_page.render_page("run.html", run_page.make_run_page(saved_records.read_record(path)))
+
+
+def read(text: str) -> Reader:
+    reader = Reader()
+    reader.feed(text)
+    assert not reader.open
+    return reader
+
+
+@pytest.mark.slow
+def test_the_page_of_a_run_is_complete_and_self_contained() -> None:
+    result = train.run(compose.compose(["model=mlp", "data=digits", "epochs=2", "optimizer.lr=0.004"]))
+    text = render(Path(result.run_dir))
+    reader = read(text)
+    assert len(text) < MAX_PAGE_BYTES
+    assert all(link.startswith(("#", "data:")) for link in reader.links)
+    assert {link[1:] for link in reader.links if link.startswith("#")} <= reader.ids
+    assert not re.search(r"https?://", text)
+    assert text.count("data:image/png") == len(result.artifacts or []) > 0
+    assert f"{result.test[result.monitor]:.4f}" in text
+    assert re.search(r"optimizer\.lr</code></th><td class=\"text\">0\.004</td>", text)
+    assert "train model=mlp data=digits" in text
+    assert text.count("<svg") >= 8
+
+
+@pytest.mark.slow
+def test_a_run_without_figures_or_validations_has_a_page() -> None:
+    result = run("epochs=0")
+    Path(result.run_dir, "metrics.csv").unlink()
+    Path(result.run_dir, "config.yaml").write_text("[broken")
+    text = render(Path(result.run_dir))
+    read(text)
+    assert "<svg" not in text
+
+
+def write_results(path: Path, **changes: object) -> Path:
+    path.mkdir()
+    results = {
+        "status": "finished",
+        "model": "<script>alert(1)</script>",
+        "data": "moons",
+        "monitor": "accuracy",
+        "val": {"accuracy": 0.9},
+        "test": {"accuracy": 0.8},
+        "baseline": {"accuracy": 0.5},
+        "best_possible": {"accuracy": 0.9},
+        "higher_is_better": {"accuracy": True},
+        "overrides": ["data.path=my file.csv"],
+        "artifacts": ["../secret.png", "gone.png"],
+    }
+    (path / "results.json").write_text(json.dumps(results | changes))
+    return path
+
+
+def test_texts_of_the_run_are_escaped_and_quoted(tmp_path: Path) -> None:
+    text = render(write_results(tmp_path / "a run"))
+    read(text)
+    assert "<script>alert" not in text
+    assert "train &#39;data.path=my file.csv&#39;" in text
+    assert "secret" not in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "better than the baseline of 0.5000; 75% of the way from it to the best possible score of 0.9000."),
+        ({"test": {"accuracy": 0.4}}, "Test accuracy 0.4000, not better than the baseline of 0.5000."),
+        ({"baseline": {}}, "Test accuracy 0.8000."),
+        ({"status": "failed"}, "This run is failed; it has no test score yet."),
+        ({"test": {"accuracy": None}}, "it has no test score yet."),
+    ],
+)
+def test_the_verdict_compares_with_baseline_and_best_possible(
+    tmp_path: Path, changes: dict[str, object], verdict: str
+) -> None:
+    record = saved_records.read_record(write_results(tmp_path / "run", **changes))
+    assert run_page.write_verdict(record.results).endswith(verdict)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not a run directory"):
+        saved_records.read_record(tmp_path)
+
+
+def test_images_are_reduced_to_their_share_of_the_page(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for seed, path in enumerate(paths):
+        Image.effect_noise((900, 700), 80 + seed).save(path)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    images, skipped = embed_images([*paths, tmp_path / "broken.png"], max_bytes=300_000)
+    assert skipped == ["broken.png"]
+    assert [(image.width, image.height) for image in images] == [(900, 700)] * 3
+    assert sum(len(image.uri) for image in images) * 3 / 4 <= 300_000

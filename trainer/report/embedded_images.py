@@ -1,0 +1,83 @@
+"""Images of a run as data URIs, within the size limit of a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_IMAGE_BYTES = 1_000_000
+"""Bytes of all images of a page together, before they are encoded as text."""
+COLORS = 128
+"""Number of colors that an image is reduced to where that makes it smaller."""
+SCALES = (1.0, 0.7, 0.5, 0.35, 0.25)
+"""Factors by which images are reduced until they fit."""
+
+
+@dataclass(frozen=True)
+class EmbeddedImage:
+    """An image within a page.
+
+    Args:
+        name: File name.
+        uri: Data URI.
+        width: Width in pixels.
+        height: Height in pixels.
+    """
+
+    name: str
+    uri: str
+    width: int
+    height: int
+
+
+def embed_images(paths: Sequence[Path], max_bytes: int = MAX_IMAGE_BYTES) -> tuple[list[EmbeddedImage], list[str]]:
+    """Embed images, reduced where they would take more than their share of the page.
+
+    Args:
+        paths: Files of images.
+        max_bytes: Bytes of all of them together.
+
+    Returns:
+        The images, and the names of files that are missing or are no images.
+    """
+    images, skipped = [], []
+    left = max_bytes
+    for index, path in enumerate(paths):
+        image = _embed(path, left // (len(paths) - index))
+        if image is None:
+            skipped.append(path.name)
+        else:
+            images.append(image)
+            left -= len(image.uri) * 3 // 4
+    return images, skipped
+
+
+def _embed(path: Path, max_bytes: int) -> EmbeddedImage | None:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as source:
+            source.load()
+            original = source.convert("RGB")
+    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError):
+        return None
+    for scale in SCALES:
+        size = max(1, round(original.width * scale)), max(1, round(original.height * scale))
+        resized = original if scale == 1 else original.resize(size, Image.Resampling.LANCZOS)
+        data = _encode(resized)
+        if len(data) <= max_bytes:
+            uri = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+            return EmbeddedImage(path.name, uri, original.width, original.height)
+    return None
+
+
+def _encode(image: object) -> bytes:
+    from PIL import Image
+
+    assert isinstance(image, Image.Image)
+    buffer = io.BytesIO()
+    image.quantize(COLORS, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,223 @@
+"""Contents of the page of a run."""
+
+from __future__ import annotations
+
+import csv
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer.inference import method_options
+from trainer.metrics import registry
+from trainer.report.config_table import list_config
+from trainer.report.embedded_images import embed_images
+from trainer.report.line_chart import draw_chart
+from trainer.report.saved_records import RunRecord
+from trainer.report.training_charts import make_chart_sets
+from trainer.utils.text import escape_control_chars
+from trainer.viz.score_tables import format_metric_name, format_number
+
+MAX_TABLE_ROWS = 50
+"""Rows of a table of the run that the page shows."""
+IMAGE_SUFFIX, TABLE_SUFFIX = ".png", ".csv"
+CURVES = "curves.png"
+"""Figure that the charts of the page replace."""
+DESCRIPTIONS: Mapping[str, str] = {
+    "confusion": "Confusion matrix: rows are true classes, columns predicted ones",
+    "mistakes": "Test rows that were predicted wrongly with the highest confidence",
+    "saliency": "Input pixels that the prediction depends on most",
+    "predictions": "Predicted against true values",
+    "residuals": "Residuals of the predictions",
+    "calibration": "Observed frequency against predicted probability",
+    "roc": "True positive rate against false positive rate",
+    "forecasts": "Forecasts with the true continuation",
+    "samples": "Samples of the model",
+    "snapshots": "Samples during training",
+    "reconstructions": "Test rows and their reconstructions",
+}
+"""Descriptions of figures by the name of their file; others are named by it."""
+
+
+USES: Mapping[str, tuple[str, str]] = {
+    "predict": ("predict", "Predict the test rows; input=FILE for other rows"),
+    "score": ("score_rows", "Score the test rows; input=FILE for other rows"),
+    "sample": ("sample", "Generate samples"),
+}
+"""Subcommands that only some tasks have: the method of the task, and what they do."""
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """A row of the table of scores: a metric with its test score in context, as text."""
+
+    metric: str
+    baseline: str
+    model: str
+    best_possible: str
+    validation: str
+    direction: str
+    is_monitor: bool
+
+
+@dataclass(frozen=True)
+class DataTable:
+    """A table of the run.
+
+    Args:
+        name: File name.
+        columns: Names of the columns.
+        rows: Cells of the first rows.
+        num_rows: Number of rows in the file.
+    """
+
+    name: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    num_rows: int
+
+
+def make_run_page(record: RunRecord) -> dict[str, Any]:
+    """Return the contents of the page of a run, for its template.
+
+    Args:
+        record: Records of the run.
+    """
+    results = record.results
+    names = [str(name) for name in results.get("artifacts") or [] if Path(str(name)).name == str(name)]
+    paths = [record.path / name for name in names if name.endswith(IMAGE_SUFFIX) and name != CURVES]
+    tables = [record.path / name for name in names if name.endswith(TABLE_SUFFIX)]
+    images, skipped = embed_images([path for path in paths if path.exists()])
+    config = list_config(record)
+    return {
+        "title": record.title,
+        "path": escape_control_chars(str(record.path), one_line=True),
+        "status": results.get("status", "unknown"),
+        "reason": results.get("reason"),
+        "verdict": write_verdict(results),
+        "scores": list_scores(results),
+        "chart_sets": [
+            (charts.key, charts.label, [(chart, draw_chart(chart)) for chart in charts.charts])
+            for charts in make_chart_sets(record)
+        ],
+        "history": _make_history_table(record),
+        "images": [(image, _describe_image(image.name)) for image in images],
+        "skipped_images": skipped,
+        "tables": [table for table in map(read_table, tables) if table is not None],
+        "changed": [row for row in config if row.is_changed],
+        "config": config,
+        "environment": list_environment(results),
+        "commands": list_commands(record),
+    }
+
+
+def write_verdict(results: Mapping[str, Any]) -> str:
+    """Return a sentence about the test score: how far it is from the baseline to the best possible score.
+
+    Args:
+        results: Contents of ``results.json``.
+    """
+    name = str(results.get("monitor") or "")
+    test, baseline, best = ((results.get(group) or {}).get(name) for group in ("test", "baseline", "best_possible"))
+    if results.get("status") != "finished" or not _is_number(test):
+        return f"This run is {results.get('status', 'unknown')}; it has no test score yet."
+    label = format_metric_name(name)
+    sentence = f"Test {label} {format_number(test)}"
+    if not _is_number(baseline):
+        return f"{sentence}."
+    metric = registry.find_metric(name, results.get("higher_is_better", {}))
+    is_better = metric is not None and registry.is_better(test, baseline, metric)
+    sentence += f", {'better' if is_better else 'not better'} than the baseline of {format_number(baseline)}"
+    if _is_number(best) and best != baseline and is_better:
+        share = (test - baseline) / (best - baseline)
+        sentence += f"; {share:.0%} of the way from it to the best possible score of {format_number(best)}"
+    return f"{sentence}."
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def list_scores(results: Mapping[str, Any]) -> list[ScoreRow]:
+    """Return the rows of the table of scores, the monitored metric first."""
+    groups = {name: results.get(name) or {} for name in ("val", "test", "baseline", "best_possible")}
+    names = [name for name in dict.fromkeys([*groups["test"], *groups["val"]]) if name != "loss"]
+    monitor = results.get("monitor")
+
+    def cell(group: str, name: str) -> str:
+        value = groups[group].get(name)
+        return format_number(value) if isinstance(value, int | float) else ""
+
+    rows = []
+    for name in sorted(names, key=lambda name: name != monitor):
+        metric = registry.find_metric(name, results.get("higher_is_better", {}))
+        direction = "" if metric is None else "higher is better" if metric.higher_is_better else "lower is better"
+        cells = [cell(group, name) for group in ("baseline", "test", "best_possible", "val")]
+        rows.append(ScoreRow(format_metric_name(name), *cells, direction, name == monitor))
+    return rows
+
+
+def _make_history_table(record: RunRecord) -> DataTable | None:
+    if not record.history:
+        return None
+    columns = [*record.history[0]]
+    rows = record.history
+    step = max(1, math.ceil(len(rows) / MAX_TABLE_ROWS))
+    chosen = [*rows[::step], *([rows[-1]] if (len(rows) - 1) % step else [])]
+    cells = [[_format_cell(row.get(column, math.nan)) for column in columns] for row in chosen]
+    return DataTable("metrics.csv", columns, cells, len(rows))
+
+
+def _format_cell(value: float) -> str:
+    return f"{value:.0f}" if math.isfinite(value) and value == int(value) and abs(value) < 1e9 else f"{value:.4g}"
+
+
+def read_table(path: Path) -> DataTable | None:
+    """Return the first rows of a table of the run; None if it cannot be read."""
+    try:
+        with open(path, newline="", encoding="utf-8", errors="replace") as file:
+            rows = [*csv.reader(file)]
+    except (OSError, csv.Error):
+        return None
+    return DataTable(path.name, rows[0], rows[1 : 1 + MAX_TABLE_ROWS], len(rows) - 1) if rows else None
+
+
+def _describe_image(name: str) -> str:
+    stem = Path(name).stem
+    return DESCRIPTIONS.get(stem, stem.replace("_", " "))
+
+
+def list_environment(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what the run was trained with: device, versions, code."""
+    git, seconds = results.get("git"), results.get("seconds")
+    code = ", ".join(f"{key} {value}" for key, value in git.items()) if isinstance(git, Mapping) else str(git or "")
+    rows = [
+        ("parameters", f"{results['params']:,}" if isinstance(results.get("params"), int) else ""),
+        ("steps", str(results.get("steps", ""))),
+        ("time of training", f"{seconds:.1f} s" if _is_number(seconds) else ""),
+        ("device", str(results.get("device", ""))),
+        ("CPU threads", str(results.get("threads", ""))),
+        ("seed", str(results.get("seed", ""))),
+        ("data digest", str(results.get("data_digest") or "")),
+        *((f"version of {name}", str(version)) for name, version in (results.get("versions") or {}).items()),
+        ("code", code),
+    ]
+    return [(name, escape_control_chars(text, one_line=True)) for name, text in rows if text not in ("", "None")]
+
+
+def list_commands(record: RunRecord) -> list[tuple[str, str]]:
+    """Return the commands that repeat, continue and use the run, with what each does."""
+    overrides = [str(word) for word in record.results.get("overrides") or []]
+    path = shlex.quote(str(record.path))
+    commands = [("Train this configuration again", shlex.join(["train", *overrides]))]
+    if record.results.get("status") != "finished":
+        return [*commands, ("Continue the run from its last checkpoint", f"train resume {path}")]
+    commands.append(("Evaluate the best weights on the test rows", f"train evaluate {path}"))
+    task = record.config.get("task")
+    target = str(task.get("_target_")) if isinstance(task, Mapping) else ""
+    methods = method_options.read_methods(target) if target else {}
+    return commands + [
+        (purpose, f"train {verb} {path}") for verb, (method, purpose) in USES.items() if method in methods
+    ]

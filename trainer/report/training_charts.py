@@ -1,0 +1,77 @@
+"""Charts of the training of a run: losses, scores, learning rates and gradient norms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from trainer.metrics import registry
+from trainer.report.line_chart import Chart, Line
+from trainer.report.saved_records import RunRecord
+
+MAX_RATIO = 50.0
+"""Ratio of the largest to the smallest loss above which its axis is logarithmic."""
+NOT_SCORES = ("loss",)
+
+
+@dataclass(frozen=True)
+class ChartSet:
+    """The charts of a run against one quantity.
+
+    Args:
+        key: Short name of the quantity, for identifiers.
+        label: Its label.
+        charts: Charts with it on the horizontal axis.
+    """
+
+    key: str
+    label: str
+    charts: Sequence[Chart]
+
+
+def make_chart_sets(record: RunRecord) -> list[ChartSet]:
+    """Return the charts of a run against steps, seconds and epochs; empty without a validation.
+
+    Args:
+        record: Records of the run.
+    """
+    if not record.history:
+        return []
+    axes = [("steps", "steps", "step"), ("seconds", "seconds", "seconds"), ("epochs", "epochs", "epoch")]
+    known = [axis for axis in axes if any(math.isfinite(row.get(axis[2], math.nan)) for row in record.history)]
+    sets = [ChartSet(key, label, _make_charts(record, column, label)) for key, label, column in known]
+    return [charts for charts in sets if charts.charts]
+
+
+def _make_charts(record: RunRecord, column: str, x_label: str) -> list[Chart]:
+    history, best = record.history, record.best_row
+    mark = None if best is None else (best.get(column, math.nan), f"chosen epoch {best['epoch']:g}")
+
+    def line(name: str, key: str) -> Line:
+        return Line(name, [(row.get(column, math.nan), row.get(key, math.nan)) for row in history])
+
+    losses = [line(name, key) for name, key in (("training", "train_loss"), ("validation", "val_loss"))]
+    charts = [Chart("loss", x_label, _drop_empty(losses), mark, is_log=_spans_decades(losses))]
+    scores = [name.removeprefix("val_") for name in history[0] if name.startswith("val_") and name != "val_loss"]
+    ordered = sorted(scores, key=lambda name: name != record.monitor)
+    charts += [
+        Chart(f"validation {registry.get_label(name)}", x_label, [line(registry.get_label(name), f"val_{name}")], mark)
+        for name in ordered
+    ]
+    charts.append(Chart("learning rate", x_label, _make_lines(history, line, "lr_"), mark))
+    charts.append(Chart("gradient norm", x_label, [line("mean gradient norm", "grad_norm")], mark))
+    return [chart for chart in charts if chart.has_points]
+
+
+def _make_lines(history: Sequence[Mapping[str, float]], line: Callable[[str, str], Line], prefix: str) -> list[Line]:
+    return [line(key.removeprefix(prefix), key) for key in history[0] if key.startswith(prefix)]
+
+
+def _drop_empty(lines: Sequence[Line]) -> list[Line]:
+    return [line for line in lines if any(math.isfinite(y) for _, y in line.points)]
+
+
+def _spans_decades(lines: Sequence[Line]) -> bool:
+    values = [y for line in lines for _, y in line.points if math.isfinite(y)]
+    return bool(values) and min(values) > 0 and max(values) / min(values) > MAX_RATIO
