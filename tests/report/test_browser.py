@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from trainer.analysis import run_record
 from trainer.config import compose
-from trainer.report import run_page, saved_records, write_page
+from trainer.report import run_page, write_page
 from trainer.runs import train
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -34,7 +35,7 @@ def browser() -> Iterator[Any]:
 
 def write_run_page(*overrides: str) -> Path:
     path = Path(train.run(compose.compose(["model=mlp", "epochs=2", *overrides])).run_dir)
-    contents = run_page.make_run_page(saved_records.read_record(path))
+    contents = run_page.make_run_page(run_record.read_record(path))
     write_page.write_page(write_page.render_page("run.html", contents), path / write_page.REPORT_FILE)
     return (path / write_page.REPORT_FILE).absolute()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import MISSING, fields
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import pytest
 from PIL import Image
 
 from tests.helpers.in_process import run
+from trainer.analysis import run_record
 from trainer.config import compose
-from trainer.report import run_page, saved_records, write_page
+from trainer.report import run_page, write_page
 from trainer.report.embedded_images import embed_images
 from trainer.runs import train
+from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -47,7 +50,7 @@ class Reader(HTMLParser):
 
 
 def render(path: Path) -> str:
-    return write_page.render_page("run.html", run_page.make_run_page(saved_records.read_record(path)))
+    return write_page.render_page("run.html", run_page.make_run_page(run_record.read_record(path)))
 
 
 def read(text: str) -> Reader:
@@ -85,7 +88,16 @@ def test_a_run_without_figures_or_validations_has_a_page() -> None:
 
 def write_results(path: Path, **changes: object) -> Path:
     path.mkdir()
+    defaults = {field.name: field.default for field in fields(Result) if field.default is not MISSING}
+    defaults |= {
+        field.name: field.default_factory() for field in fields(Result) if field.default_factory is not MISSING
+    }
     results = {
+        "run_dir": str(path),
+        "identity": "0123456789abcdef",
+        "options": {},
+        "task": "classification",
+        "seed": 0,
         "status": "finished",
         "model": "<script>alert(1)</script>",
         "data": "moons",
@@ -98,7 +110,7 @@ def write_results(path: Path, **changes: object) -> Path:
         "overrides": ["data.path=my file.csv"],
         "artifacts": ["../secret.png", "gone.png"],
     }
-    (path / "results.json").write_text(json.dumps(results | changes))
+    (path / "results.json").write_text(json.dumps(defaults | results | changes))
     return path
 
 
@@ -123,13 +135,13 @@ def test_texts_of_the_run_are_escaped_and_quoted(tmp_path: Path) -> None:
 def test_the_verdict_compares_with_baseline_and_best_possible(
     tmp_path: Path, changes: dict[str, object], verdict: str
 ) -> None:
-    record = saved_records.read_record(write_results(tmp_path / "run", **changes))
-    assert run_page.write_verdict(record.results).endswith(verdict)
+    record = run_record.read_record(write_results(tmp_path / "run", **changes))
+    assert run_page.write_verdict(record).endswith(verdict)
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not a run directory"):
-        saved_records.read_record(tmp_path)
+        run_record.read_record(tmp_path)
 
 
 def test_images_are_reduced_to_their_share_of_the_page(tmp_path: Path) -> None:

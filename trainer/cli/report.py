@@ -8,18 +8,27 @@ from pathlib import Path
 from trainer.utils.errors import ConfigError
 
 
-def print_leaderboard(arguments: Sequence[str]) -> int:
-    """Run ``train report [DIR]``.
+def report_runs(arguments: Sequence[str]) -> int:
+    """Run ``train report [DIR | RUN] [output=FILE] [watch=true]``.
 
     Args:
-        arguments: Words after ``train report``: a directory, or none for ``outputs``.
+        arguments: Words after ``train report``: a directory, or none for ``outputs``, and keys.
 
     Raises:
-        ConfigError: There are several arguments, or the directory does not exist.
+        ConfigError: There are several directories, or it does not exist, or a key is invalid.
     """
-    from trainer.runs import leaderboard
+    from trainer.cli import verb_args
+    from trainer.report import write_report
 
-    if len(arguments) > 1:
+    paths = [word for word in arguments if "=" not in word]
+    if len(paths) > 1:
         raise ConfigError("train report takes one directory")
-    leaderboard.show_leaderboard(Path(arguments[0] if arguments else "outputs"))
+    keys = verb_args.make_parameters("report", {"output": str, "watch": bool})
+    options = verb_args.parse_verb_args("report", [word for word in arguments if "=" in word], keys)
+    path = Path(paths[0] if paths else "outputs")
+    output = Path(options["output"]) if "output" in options else None
+    if options.get("watch"):
+        write_report.watch_run(path, output)
+    else:
+        write_report.write_report(path, output)
     return 0

@@ -34,7 +34,7 @@ VERBS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "score": score.score_run,
     "serve": serve.serve_run,
     "export": export.export_run,
-    "report": report.print_leaderboard,
+    "report": report.report_runs,
     "compare": compare.compare_runs,
     "why": why.explain_run,
     "rerun": rerun.rerun_run,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trainer.analysis.run_record import RunRecord, flatten_keys
+from trainer.config import migrations
 from trainer.config.registry import OBJECT_GROUPS
-from trainer.report.saved_records import RunRecord
-from trainer.utils.errors import UserError
+from trainer.runs import saved_run
+from trainer.utils.errors import ConfigError, UserError
 from trainer.utils.text import escape_control_chars, shorten_repr
 
 
@@ -35,7 +37,7 @@ def list_config(record: RunRecord) -> list[ConfigRow]:
     Args:
         record: Records of the run.
     """
-    values = dict(_flatten(record.config))
+    values = _read_config(record)
     defaults = _read_defaults(record)
     return [
         ConfigRow(
@@ -46,6 +48,15 @@ def list_config(record: RunRecord) -> list[ConfigRow]:
         )
         for key, value in values.items()
     ]
+
+
+def _read_config(record: RunRecord) -> dict[str, Any]:
+    """Return the configuration as it is saved, without the values of environment variables, which may be secrets."""
+    try:
+        raw, _ = saved_run.read_config(record.path)
+    except ConfigError:
+        return {}
+    return {key: value for key, value in flatten_keys(raw) if key != migrations.KEY}
 
 
 def format_value(value: object) -> str:
@@ -60,17 +71,9 @@ def _read_defaults(record: RunRecord) -> dict[str, Any] | None:
     options = record.results.get("options")
     names = options if isinstance(options, Mapping) else {}
     chosen = [f"{group}={name}" for group, name in names.items() if group in OBJECT_GROUPS and name]
-    plugins = record.config.get("plugins") or []
+    plugins = _read_config(record).get("plugins") or []
     try:
         config = compose.compose([*chosen, *([f"plugins=[{','.join(map(str, plugins))}]"] if plugins else [])])
     except UserError:
         return None
-    return dict(_flatten(config.raw))
-
-
-def _flatten(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    return dict(flatten_keys(config.raw))

@@ -44,6 +44,7 @@ class Chart:
         lines: The lines.
         mark: Position on the horizontal axis that is marked, and its label; None for none.
         is_log: Whether the vertical axis is logarithmic.
+        is_scatter: Whether points are not joined by lines.
     """
 
     title: str
@@ -51,6 +52,7 @@ class Chart:
     lines: Sequence[Line]
     mark: tuple[float, str] | None = None
     is_log: bool = False
+    is_scatter: bool = False
 
     @property
     def summary(self) -> str:
@@ -179,8 +181,8 @@ def _draw_line(line: Line, style: int, x_axis: _Axis, y_axis: _Axis, chart: Char
         elif segments[-1]:
             segments.append([])
     path = Markup('<polyline class="line s{}" points="{}"/>')
-    parts = [path.format(style, " ".join(segment)) for segment in segments if segment]
-    if len(drawn) <= MAX_DOTS:
+    parts = [] if chart.is_scatter else [path.format(style, " ".join(segment)) for segment in segments if segment]
+    if len(drawn) <= MAX_DOTS or chart.is_scatter:
         dot = Markup('<circle class="dot s{}" cx="{:.1f}" cy="{:.1f}" r="2.5"><title>{}</title></circle>')
         parts += [
             dot.format(style, x_axis.place(x), y_axis.place(y), f"{line.name} {y:.4g} at {chart.x_label} {x:g}")

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer.analysis.run_record import RunRecord
 from trainer.inference import method_options
 from trainer.metrics import registry
 from trainer.report.config_table import list_config
 from trainer.report.embedded_images import embed_images
 from trainer.report.line_chart import draw_chart
-from trainer.report.saved_records import RunRecord
 from trainer.report.training_charts import make_chart_sets
 from trainer.utils.text import escape_control_chars
 from trainer.viz.score_tables import format_metric_name, format_number
@@ -92,11 +92,11 @@ def make_run_page(record: RunRecord) -> dict[str, Any]:
     images, skipped = embed_images([path for path in paths if path.exists()])
     config = list_config(record)
     return {
-        "title": record.title,
+        "title": _make_title(record),
         "path": escape_control_chars(str(record.path), one_line=True),
-        "status": results.get("status", "unknown"),
+        "status": record.status,
         "reason": results.get("reason"),
-        "verdict": write_verdict(results),
+        "verdict": write_verdict(record),
         "scores": list_scores(results),
         "chart_sets": [
             (charts.key, charts.label, [(chart, draw_chart(chart)) for chart in charts.charts])
@@ -113,16 +113,20 @@ def make_run_page(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def write_verdict(results: Mapping[str, Any]) -> str:
+def _make_title(record: RunRecord) -> str:
+    return f"{record.results.get('model', '?')} on {record.results.get('data', '?')}"
+
+
+def write_verdict(record: RunRecord) -> str:
     """Return a sentence about the test score: how far it is from the baseline to the best possible score.
 
     Args:
-        results: Contents of ``results.json``.
+        record: Records of the run.
     """
-    name = str(results.get("monitor") or "")
+    results, name = record.results, record.monitor
     test, baseline, best = ((results.get(group) or {}).get(name) for group in ("test", "baseline", "best_possible"))
-    if results.get("status") != "finished" or not _is_number(test):
-        return f"This run is {results.get('status', 'unknown')}; it has no test score yet."
+    if record.status != "finished" or not _is_number(test):
+        return f"This run is {record.status}; it has no test score yet."
     label = format_metric_name(name)
     sentence = f"Test {label} {format_number(test)}"
     if not _is_number(baseline):
@@ -212,11 +216,10 @@ def list_commands(record: RunRecord) -> list[tuple[str, str]]:
     overrides = [str(word) for word in record.results.get("overrides") or []]
     path = shlex.quote(str(record.path))
     commands = [("Train this configuration again", shlex.join(["train", *overrides]))]
-    if record.results.get("status") != "finished":
+    if record.status != "finished":
         return [*commands, ("Continue the run from its last checkpoint", f"train resume {path}")]
     commands.append(("Evaluate the best weights on the test rows", f"train evaluate {path}"))
-    task = record.config.get("task")
-    target = str(task.get("_target_")) if isinstance(task, Mapping) else ""
+    target = str(record.config.get("task._target_") or "")
     methods = method_options.read_methods(target) if target else {}
     return commands + [
         (purpose, f"train {verb} {path}") for verb, (method, purpose) in USES.items() if method in methods

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from trainer.analysis.run_record import RunRecord
 from trainer.metrics import registry
 from trainer.report.line_chart import Chart, Line
-from trainer.report.saved_records import RunRecord
 
 MAX_RATIO = 50.0
 """Ratio of the largest to the smallest loss above which its axis is logarithmic."""
@@ -45,7 +45,8 @@ def make_chart_sets(record: RunRecord) -> list[ChartSet]:
 
 
 def _make_charts(record: RunRecord, column: str, x_label: str) -> list[Chart]:
-    history, best = record.history, record.best_row
+    history = record.history
+    best = next((row for row in history if row.get("epoch") == record.results.get("best_epoch")), None)
     mark = None if best is None else (best.get(column, math.nan), f"chosen epoch {best['epoch']:g}")
 
     def line(name: str, key: str) -> Line:

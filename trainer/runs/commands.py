@@ -195,7 +195,15 @@ COMMANDS: Mapping[str, Command] = {
         note="Each file is compared with the model on stored rows, at batches of 1, 7 and 64 and at two lengths. The"
         " largest difference stands in check.json; above 1e-4 no file is kept.",
     ),
-    "report": Command({"[DIR]": "leaderboard of all runs in a directory (default: outputs)"}, "outputs/sweeps"),
+    "report": Command(
+        {"[DIR]": "leaderboard of all runs in a directory (default: outputs)", "RUN": "page of a run, report.html"},
+        "outputs/sweeps",
+        {
+            "output": "file to write; by default report.html in the directory",
+            "watch": "true writes the page of a run again while it is training",
+        },
+        note="Both write a page: one HTML file without links to other servers, for any browser.",
+    ),
     "compare": Command(
         {"RUN RUN [RUN ...]": "which is better? RUN is a run, or a directory with all seeds of a setting"},
         "outputs/sgd outputs/adam",
