@@ -70,6 +70,7 @@ def _describe_table(table: RankedTable, root: Path, index: int) -> dict[str, Any
         "references": [(name, format_number(value)) for name, value in references if value is not None],
         "lines": table.lines,
         "other_metrics": [format_metric_name(name) for name in other_metrics],
+        "has_spread": any(entry.std is not None for entry in table.entries),
         "has_verdicts": any(entry.verdict for entry in table.entries),
         "rows": [
             _describe_entry(entry, runs, root, other_metrics)
