@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.report.line_chart import HEIGHT, MAX_POINTS, WIDTH, Chart, Line, draw_chart, format_tick
+from trainer.report.chart_axis import format_tick
+from trainer.report.line_chart import HEIGHT, MAX_POINTS, WIDTH, Chart, Line, draw_chart
 
 NUMBERS = st.floats(-1e12, 1e12) | st.just(math.nan) | st.just(math.inf)
 
@@ -65,6 +66,14 @@ def test_names_are_escaped_and_described() -> None:
 def test_equal_values_have_an_axis() -> None:
     assert read_points(draw(Line("a", [(0, 0.0), (1, 0.0)])))
     assert read_points(draw(Line("a", [(3, 5.0)])))
+
+
+def test_positions_may_have_names() -> None:
+    root = draw(Line("a", [(0, 1.0), (1, 2.0)]), is_scatter=True, x_names=["relu", "tanh"])
+    texts = [element.text for element in root.iter("text")]
+    assert {"relu", "tanh"} <= set(texts)
+    assert read_points(root) == []
+    assert len([*root.iter("circle")]) == 2
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from trainer.report.chart_axis import Axis
+
 WIDTH, HEIGHT = 360.0, 220.0
 """Size of a chart in its own units: about its pixels on a phone, so that texts are readable there."""
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 10.0, 12.0, 34.0
@@ -16,7 +18,6 @@ MAX_POINTS = 400
 """Largest number of points of a line; of more, evenly spaced ones are drawn."""
 MAX_DOTS = 40
 """Number of points up to which each is a dot with its value as a tooltip."""
-NUM_TICKS = 5
 NUM_STYLES = 6
 """Number of line styles that the style sheet defines."""
 
@@ -45,6 +46,8 @@ class Chart:
         mark: Position on the horizontal axis that is marked, and its label; None for none.
         is_log: Whether the vertical axis is logarithmic.
         is_scatter: Whether points are not joined by lines.
+        is_x_log: Whether the horizontal axis is logarithmic.
+        x_names: Names of the positions 0, 1, ... on the horizontal axis, for values that are no numbers.
     """
 
     title: str
@@ -53,6 +56,8 @@ class Chart:
     mark: tuple[float, str] | None = None
     is_log: bool = False
     is_scatter: bool = False
+    is_x_log: bool = False
+    x_names: Sequence[str] = ()
 
     @property
     def summary(self) -> str:
@@ -79,8 +84,8 @@ def draw_chart(chart: Chart) -> Markup:
         chart: The chart, with at least one finite point.
     """
     points = [(x, y) for line in chart.lines for x, y in line.points if _is_drawable(y, chart)]
-    x_axis = _Axis.make([x for x, _ in points], LEFT, WIDTH - RIGHT)
-    y_axis = _Axis.make([y for _, y in points], HEIGHT - BOTTOM, TOP, is_log=chart.is_log)
+    x_axis = Axis.make([x for x, _ in points], LEFT, WIDTH - RIGHT, is_log=chart.is_x_log, names=chart.x_names)
+    y_axis = Axis.make([y for _, y in points], HEIGHT - BOTTOM, TOP, is_log=chart.is_log)
     parts = [
         Markup('<svg class="chart" viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">').format(
             WIDTH, HEIGHT, chart.summary
@@ -99,49 +104,7 @@ def _is_drawable(value: float, chart: Chart) -> bool:
     return math.isfinite(value) and (value > 0 or not chart.is_log)
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """Scale of an axis.
-
-    Args:
-        low: Value at its start.
-        high: Value at its end.
-        start: Coordinate of its start.
-        end: Coordinate of its end.
-        ticks: Values with a label.
-        is_log: Whether it is logarithmic.
-    """
-
-    low: float
-    high: float
-    start: float
-    end: float
-    ticks: Sequence[float]
-    is_log: bool = False
-
-    @classmethod
-    def make(cls, values: Sequence[float], start: float, end: float, *, is_log: bool = False) -> _Axis:
-        """Return the axis of values, with ticks at round numbers."""
-        from matplotlib.ticker import LogLocator, MaxNLocator
-
-        low, high = min(values), max(values)
-        if low == high:
-            margin = abs(low) * 0.1 or 1.0
-            low, high = (low / 2, high * 2) if is_log else (low - margin, high + margin)
-        is_log = is_log and high / low > 10  # less than a decade has too few round numbers on such an axis
-        locator = LogLocator(numticks=NUM_TICKS) if is_log else MaxNLocator(NUM_TICKS, steps=[1, 2, 2.5, 5, 10])
-        ticks = [float(tick) for tick in locator.tick_values(low, high) if low <= tick <= high]
-        return cls(low, high, start, end, ticks, is_log)
-
-    def place(self, value: float) -> float:
-        """Return the coordinate of a value."""
-        low, high, number = (self.low, self.high, value)
-        if self.is_log:
-            low, high, number = math.log(low), math.log(high), math.log(number)
-        return self.start + (number - low) / (high - low) * (self.end - self.start)
-
-
-def _draw_y_axis(axis: _Axis) -> list[Markup]:
+def _draw_y_axis(axis: Axis) -> list[Markup]:
     grid = Markup('<line class="grid" x1="{:g}" x2="{:g}" y1="{:.1f}" y2="{:.1f}"/>')
     label = Markup('<text class="tick" x="{:g}" y="{:.1f}" text-anchor="end">{}</text>')
     return [
@@ -149,19 +112,19 @@ def _draw_y_axis(axis: _Axis) -> list[Markup]:
         for tick in axis.ticks
         for part in (
             grid.format(LEFT, WIDTH - RIGHT, axis.place(tick), axis.place(tick)),
-            label.format(LEFT - 6, axis.place(tick) + 4, format_tick(tick)),
+            label.format(LEFT - 6, axis.place(tick) + 4, axis.format(tick)),
         )
     ]
 
 
-def _draw_x_axis(axis: _Axis, name: str) -> list[Markup]:
+def _draw_x_axis(axis: Axis, name: str) -> list[Markup]:
     bottom = HEIGHT - BOTTOM
     label = Markup('<text class="tick" x="{:.1f}" y="{:g}" text-anchor="middle">{}</text>')
     return [
         Markup('<line class="axis" x1="{:g}" x2="{:g}" y1="{:g}" y2="{:g}"/>').format(
             LEFT, WIDTH - RIGHT, bottom, bottom
         ),
-        *(label.format(axis.place(tick), bottom + 14, format_tick(tick)) for tick in axis.ticks),
+        *(label.format(axis.place(tick), bottom + 14, axis.format(tick)) for tick in axis.ticks),
         label.format((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, name),
     ]
 
@@ -172,7 +135,7 @@ def _draw_mark(x: float) -> list[Markup]:
     ]
 
 
-def _draw_line(line: Line, style: int, x_axis: _Axis, y_axis: _Axis, chart: Chart) -> list[Markup]:
+def _draw_line(line: Line, style: int, x_axis: Axis, y_axis: Axis, chart: Chart) -> list[Markup]:
     drawn = _thin_out(line.points)
     segments: list[list[str]] = [[]]
     for x, y in drawn:
@@ -197,11 +160,3 @@ def _thin_out(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, fl
     if len(points) <= MAX_POINTS:
         return points
     return [points[round(i * (len(points) - 1) / (MAX_POINTS - 1))] for i in range(MAX_POINTS)]
-
-
-def format_tick(value: float) -> str:
-    """Format a round number briefly: ``20k`` for 20,000."""
-    for factor, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= factor * 10 or (abs(value) >= factor and suffix != "k"):
-            return f"{value / factor:g}{suffix}"
-    return f"{value:.4g}"

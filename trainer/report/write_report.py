@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 from trainer.analysis import run_record
-from trainer.report import run_page, runs_page
+from trainer.report import run_page, runs_page, search_page
 from trainer.report.write_page import REPORT_FILE, render_page, write_page
 from trainer.runs import leaderboard, run_dir, saved_run
+from trainer.search import search_files
 from trainer.utils.errors import ConfigError
 from trainer.viz.console import print_line
 
@@ -28,15 +29,20 @@ def write_report(path: Path, output: Path | None = None) -> None:
         ConfigError: The directory does not exist.
         SystemFault: The page cannot be written.
     """
+    output = output or path / REPORT_FILE
     if saved_run.is_run_dir(path):
         contents = run_page.make_run_page(run_record.read_record(path))
-        _save("run.html", contents, output or path / REPORT_FILE)
+        _save("run.html", contents, output)
         print_line(contents["verdict"])
+    elif (path / search_files.SEARCH_FILE).is_file():
+        contents = search_page.make_search_page(path, output.parent)
+        _save("search.html", contents, output)
+        print_line(contents["verdict"])
+        print_line(contents["command"])
     else:
         leaderboard.show_leaderboard(path)
-        output = output or path / REPORT_FILE
         _save("runs.html", runs_page.make_runs_page(path, output.parent), output)
-    print_line(f"page: {output or path / REPORT_FILE}")
+    print_line(f"page: {output}")
 
 
 def _save(template: str, contents: dict[str, object], output: Path) -> None:

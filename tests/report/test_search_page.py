@@ -1,0 +1,119 @@
+"""The page of a search has its best command, the importance of keys, charts of the trials and their costs."""
+
+from __future__ import annotations
+
+import json
+import math
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer.report import search_charts, search_page, write_page
+from trainer.report.parallel_coordinates import Coordinate, draw_parallel_coordinates
+from trainer.utils.errors import ConfigError
+
+
+def make_trial(
+    number: int, values: dict[str, str], scores: list[float | None], steps: int, **changes: Any
+) -> dict[str, Any]:
+    return {
+        "number": number,
+        "status": "paused",
+        "values": values,
+        "overrides": ["model=mlp", *(f"{key}={value}" for key, value in values.items()), "jobs=2"],
+        "seed": 0,
+        "pauses": [10],
+        "total_steps": 40,
+        "scores": scores,
+        "steps": steps,
+        "seconds": steps / 10,
+        "test": {},
+        "reason": None,
+        "run_dir": None,
+        "is_reused": False,
+    } | changes
+
+
+def make_search() -> dict[str, Any]:
+    trials = [
+        make_trial(0, {"optimizer.lr": "0.001", "model.activation": "relu"}, [0.5, 0.9], 40, status="finished"),
+        make_trial(1, {"optimizer.lr": "0.1", "model.activation": "tanh"}, [0.6], 10),
+        make_trial(2, {"optimizer.lr": "0.01"}, [None], 3, status="failed", reason="loss is <nan>"),
+    ]
+    finalist = {"number": 0, "values": trials[0]["values"], "val": [0.9, 0.8], "test": [0.7, 0.7]}
+    return {
+        "format_version": 1,
+        "options": {"method": "asha", "budget": None},
+        "space": ["optimizer.lr=tag(log,interval(1e-3,1e-1))"],
+        "monitor": "accuracy",
+        "higher_is_better": True,
+        "seconds": 5.0,
+        "steps": 53,
+        "stages": [{"rung": 0, "trials": [0, 1, 2]}, {"rung": 1, "trials": [0]}],
+        "trials": trials,
+        "finalists": [finalist],
+        "importance": {
+            "shares": {"model.activation": 0.2, "optimizer.lr": 0.8},
+            "explained": 0.5,
+            "num_scores": 3,
+            "step": 10,
+        },
+    }
+
+
+def write_search(path: Path, search: dict[str, Any]) -> str:
+    (path / "search.json").write_text(json.dumps(search))
+    return write_page.render_page("search.html", search_page.make_search_page(path))
+
+
+def test_the_page_names_the_best_configuration(tmp_path: Path) -> None:
+    text = write_search(tmp_path, make_search())
+    assert "train model=mlp optimizer.lr=0.001 model.activation=relu</code>" in text
+    assert "validation accuracy 0.8500 ± 0.0707 over 2 seeds; test accuracy 0.7000 ± 0.0000" in text
+    assert "loss is &lt;nan&gt;" in text
+
+
+def test_the_best_score_so_far_counts_each_step_once() -> None:
+    by_steps, by_seconds = search_charts.make_progress_charts(make_search(), "accuracy")
+    assert list(by_steps.lines[0].points)[:2] == [(10.0, 0.5), (20.0, 0.6)]
+    assert by_steps.lines[0].points[-1] == (53.0, 0.9)
+    assert by_seconds.lines[0].points[-1] == (pytest.approx(5.3), 0.9)
+
+
+def test_lower_scores_may_be_better() -> None:
+    chart, _ = search_charts.make_progress_charts(make_search() | {"higher_is_better": False}, "mse")
+    assert chart.lines[0].points[-1][1] == 0.5
+
+
+def test_slices_compare_the_first_scores() -> None:
+    lr, activation = search_charts.make_slices(make_search(), "accuracy")
+    assert (lr.title, lr.is_x_log, lr.lines[0].points) == ("optimizer.lr", True, [(0.001, 0.5), (0.1, 0.6)])
+    assert (activation.x_names, activation.lines[0].points) == (["relu", "tanh"], [(0.0, 0.5), (1.0, 0.6)])
+
+
+def test_a_line_skips_the_keys_that_a_trial_lacks() -> None:
+    coordinates = [
+        Coordinate("a", [1.0, 2.0, 3.0]),
+        Coordinate("b", [0.0, math.nan, 1.0], ["x", "y"]),
+        Coordinate("score", [0.1, 0.5, 0.9]),
+    ]
+    root = ET.fromstring(str(draw_parallel_coordinates(coordinates, [2, 1, 0], "three <trials>")))
+    lines = [line.attrib for line in root.iter("polyline")]
+    assert [line["class"] for line in lines] == ["other", "best"]
+    assert all(len(line["points"].split()) == 3 for line in lines)
+    assert root.attrib["aria-label"] == "three <trials>"
+
+
+def test_a_search_without_a_trial_that_ended_has_a_page(tmp_path: Path) -> None:
+    search = make_search() | {"finalists": [], "stages": [], "importance": None}
+    search["trials"] = [make_trial(0, {}, [], 0)]
+    assert "No configuration has been trained to the end yet." in write_search(tmp_path, search)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"trials": 3}', ""])
+def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "search.json").write_text(text)
+    with pytest.raises(ConfigError, match="not the record of a search"):
+        search_page.make_search_page(tmp_path)

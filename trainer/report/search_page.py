@@ -1,0 +1,131 @@
+"""Contents of the page of a search."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from trainer.report.line_chart import draw_chart
+from trainer.report.search_charts import draw_coordinates, list_keys, make_progress_charts, make_slices, to_number
+from trainer.report.write_page import REPORT_FILE
+from trainer.search import search_files
+from trainer.utils.errors import ConfigError
+from trainer.utils.text import escape_control_chars
+from trainer.viz.score_tables import format_metric_name, format_number
+
+
+def make_search_page(path: Path, page_dir: Path | None = None) -> dict[str, Any]:
+    """Return the contents of the page of a search, for its template.
+
+    Args:
+        path: Directory of the search.
+        page_dir: Directory of the page, which its links are relative to; None for the same.
+
+    Raises:
+        ConfigError: The record of the search is damaged.
+    """
+    search = search_files.read_search(path)
+    if not isinstance(search.get("trials"), list) or not isinstance(search.get("monitor"), str):
+        raise ConfigError(f"{path / search_files.SEARCH_FILE} is not the record of a search")
+    metric = format_metric_name(search["monitor"])
+    keys = list_keys(search)
+    num_rungs = max((len(trial["scores"]) for trial in search["trials"]), default=0)
+    finalists = [_describe_finalist(finalist) for finalist in search.get("finalists") or []]
+    importance = search.get("importance") or {}
+    return {
+        "title": f"Search in {escape_control_chars(str(path), one_line=True)}",
+        "verdict": _write_verdict(finalists, metric),
+        "metric": metric,
+        "command": _find_best_command(search),
+        "space": search.get("space") or [],
+        "options": [(key, value) for key, value in (search.get("options") or {}).items() if value is not None],
+        "num_trials": len(search["trials"]),
+        "steps": search.get("steps", 0),
+        "seconds": f"{search.get('seconds', 0.0):.0f}",
+        "finalists": finalists,
+        "importance": [(key, round(100 * share)) for key, share in (importance.get("shares") or {}).items()],
+        "importance_note": _describe_importance(importance),
+        "progress": [(chart, draw_chart(chart)) for chart in make_progress_charts(search, metric)],
+        "slices": [(chart, draw_chart(chart)) for chart in make_slices(search, metric)],
+        "coordinates": draw_coordinates(search, metric),
+        "note": search.get("note") or "",
+        "keys": keys,
+        "rungs": _name_rungs(search, num_rungs),
+        "trials": [_describe_trial(trial, keys, num_rungs, search, page_dir or path) for trial in search["trials"]],
+    }
+
+
+def _name_rungs(search: Mapping[str, Any], num_rungs: int) -> list[str]:
+    longest = max(search["trials"], key=lambda trial: len(trial["scores"]), default=None)
+    ends = [] if longest is None else [*longest["pauses"], longest["total_steps"]]
+    return [f"at step {ends[rung]}" if rung < len(ends) and ends[rung] else "at the end" for rung in range(num_rungs)]
+
+
+def _describe_finalist(finalist: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "number": finalist["number"],
+        "values": " ".join(f"{key}={value}" for key, value in finalist["values"].items()),
+        "seeds": len(finalist["val"]),
+        **{split: _format_mean(finalist[split]) for split in ("val", "test")},
+    }
+
+
+def _format_mean(scores: Sequence[Any]) -> str:
+    numbers = [to_number(score) for score in scores]
+    if not numbers:
+        return ""
+    spread = f" ± {format_number(statistics.stdev(numbers))}" if len(numbers) > 1 else ""
+    return f"{format_number(statistics.fmean(numbers))}{spread}"
+
+
+def _write_verdict(finalists: Sequence[Mapping[str, Any]], metric: str) -> str:
+    if not finalists:
+        return "No configuration has been trained to the end yet."
+    best = finalists[0]
+    seeds = f"{best['seeds']} seed{'' if best['seeds'] == 1 else 's'}"
+    test = f"; test {metric} {best['test']}, which had no part in the choice" if best["test"] else ""
+    return f"Best: {best['values'] or 'the only configuration'}, validation {metric} {best['val']} over {seeds}{test}."
+
+
+def _find_best_command(search: Mapping[str, Any]) -> str:
+    """Return the command that trains the best configuration; empty before there is a finalist."""
+    finalists = search.get("finalists") or []
+    numbers = [finalist["number"] for finalist in finalists[:1]]
+    trials = [trial for trial in search["trials"] if trial["number"] in numbers]
+    words = [word for trial in trials[:1] for word in trial["overrides"] if not word.startswith(("jobs=", "draw="))]
+    return shlex.join(["train", *words]) if trials else ""
+
+
+def _describe_importance(importance: Mapping[str, Any]) -> str:
+    if importance.get("reason"):
+        return f"No importance of the keys: {importance['reason']}"
+    if not importance.get("shares"):
+        return ""
+    scores = f"{importance.get('num_scores')} scores at step {importance.get('step')}"
+    explained = importance.get("explained") or 0
+    return f"Permutation importance of a random forest that explains {explained:.0%} of the order of {scores}."
+
+
+def _describe_trial(
+    trial: Mapping[str, Any], keys: Sequence[str], num_rungs: int, search: Mapping[str, Any], root: Path
+) -> dict[str, Any]:
+    scores = [format_number(to_number(score)) if score is not None else "" for score in trial["scores"]]
+    test = trial["test"].get(search["monitor"])
+    run_dir = trial.get("run_dir") or ""
+    page = Path(run_dir, REPORT_FILE)
+    return {
+        "number": trial["number"],
+        "status": trial["status"],
+        "values": [trial["values"].get(key, "") for key in keys],
+        "scores": [*scores, *[""] * (num_rungs - len(scores))],
+        "test": "" if test is None else format_number(test),
+        "steps": trial["steps"],
+        "seconds": f"{trial['seconds']:.1f}",
+        "reason": escape_control_chars(trial.get("reason") or "", one_line=True),
+        "page": quote(os.path.relpath(page, root)) if run_dir and page.is_file() else "",
+    }
