@@ -7,6 +7,10 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 MAX_IMAGE_BYTES = 1_000_000
 """Bytes of all images of a page together, before they are encoded as text."""
@@ -56,17 +60,17 @@ def embed_images(paths: Sequence[Path], max_bytes: int = MAX_IMAGE_BYTES) -> tup
 
 
 def _embed(path: Path, max_bytes: int) -> EmbeddedImage | None:
-    from PIL import Image, UnidentifiedImageError
+    import PIL.Image
 
     try:
-        with Image.open(path) as source:
+        with PIL.Image.open(path) as source:
             source.load()
             original = source.convert("RGB")
-    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError):
+    except (OSError, PIL.UnidentifiedImageError, ValueError, PIL.Image.DecompressionBombError):
         return None
     for scale in SCALES:
         size = max(1, round(original.width * scale)), max(1, round(original.height * scale))
-        resized = original if scale == 1 else original.resize(size, Image.Resampling.LANCZOS)
+        resized = original if scale == 1 else original.resize(size, PIL.Image.Resampling.LANCZOS)
         data = _encode(resized)
         if len(data) <= max_bytes:
             uri = f"data:image/png;base64,{base64.b64encode(data).decode()}"
@@ -74,10 +78,7 @@ def _embed(path: Path, max_bytes: int) -> EmbeddedImage | None:
     return None
 
 
-def _encode(image: object) -> bytes:
-    from PIL import Image
-
-    assert isinstance(image, Image.Image)
+def _encode(image: Image) -> bytes:
     buffer = io.BytesIO()
-    image.quantize(COLORS, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    image.quantize(COLORS).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

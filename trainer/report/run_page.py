@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from trainer.analysis.run_record import RunRecord
 from trainer.inference import method_options
@@ -54,12 +54,12 @@ class ScoreRow:
     """A row of the table of scores: a metric with its test score in context, as text."""
 
     metric: str
+    direction: str
+    is_monitor: bool
     baseline: str
     model: str
     best_possible: str
     validation: str
-    direction: str
-    is_monitor: bool
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def write_verdict(record: RunRecord) -> str:
     return f"{sentence}."
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -159,7 +159,7 @@ def list_scores(results: Mapping[str, Any]) -> list[ScoreRow]:
         metric = registry.find_metric(name, results.get("higher_is_better", {}))
         direction = "" if metric is None else "higher is better" if metric.higher_is_better else "lower is better"
         cells = [cell(group, name) for group in ("baseline", "test", "best_possible", "val")]
-        rows.append(ScoreRow(format_metric_name(name), *cells, direction, name == monitor))
+        rows.append(ScoreRow(format_metric_name(name), direction, name == monitor, *cells))
     return rows
 
 

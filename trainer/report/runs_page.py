@@ -132,7 +132,7 @@ def _make_charts(table: RankedTable) -> list[Chart]:
 
 def _list_unfinished(path: Path) -> list[tuple[str, str, str]]:
     """Return path, status and reason of runs that are not finished."""
-    rows = []
+    rows: list[tuple[str, str, str]] = []
     for file in sorted(path.glob(f"**/{run_dir.RESULTS_FILE}")):
         results: Mapping[str, Any] = run_dir.read_results(file.parent)
         status = str(results.get("status", "unreadable"))

@@ -34,6 +34,10 @@ def render_page(template: str, contents: Mapping[str, Any]) -> str:
 def write_page(text: str, path: Path) -> None:
     """Write a page, replacing an earlier one at once, so that a reload never shows half of it.
 
+    Args:
+        text: The page.
+        path: File to write.
+
     Raises:
         SystemFault: It cannot be written.
     """
