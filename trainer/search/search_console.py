@@ -41,7 +41,7 @@ def print_start(search: Search) -> None:
     )
     if options.is_promoting and trials[0].pauses:
         counts = rungs.count_per_rung(len(trials), trials[0].num_rungs, options.finalists)
-        ends = [f"{trials[0].get_end(rung):,}" for rung in range(trials[0].num_rungs)]
+        ends = [_format_range([trial.get_end(rung) for trial in trials]) for rung in range(trials[0].num_rungs)]
         plan = " -> ".join(f"{count} to step {end}" for count, end in zip(counts, ends, strict=True))
         print_line(f"runs: {plan}; paused ones continue exactly where they were")
         print_line(f"scores before the end: {_explain_scores(trials)}")
@@ -49,6 +49,12 @@ def print_start(search: Search) -> None:
         print_line("runs are too short to pause: no validation comes before their end (val_every, epochs)")
     if reused := sum(trial.is_reused for trial in trials):
         print_line(f"resume=auto: {format_count(reused, 'finished run')} of other commands reused")
+
+
+def _format_range(steps: Sequence[int]) -> str:
+    """Format numbers of steps that may differ from trial to trial: ``12`` or ``12-48``."""
+    low, high = min(steps), max(steps)
+    return f"{low:,}" if low == high else f"{low:,}-{high:,}"
 
 
 def _explain_scores(trials: Sequence[Trial]) -> str:
