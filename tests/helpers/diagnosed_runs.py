@@ -179,6 +179,12 @@ BROKEN: Mapping[str, tuple[str, Callable[[], Path]]] = {
         lambda: train_run("explodes", *MLP, "data=diabetes", "optimizer=sgd", "optimizer.lr=1e3"),
     ),
     "a row": ("NaN", lambda: train_run("root", *PLUGINS, "model=root", "data=moons", "data.rows=600")),
+    "a skipped row": (
+        "NaN",
+        lambda: train_run(
+            "skipped", *PLUGINS, "model=root", "data=moons", "data.rows=600", "on_nonfinite=skip", "epochs=2"
+        ),
+    ),
     "over-fitting": (
         "over-fitting",
         lambda: train_run("overfit", "model=mlp", "model.hidden=[256]", *SEQUENCES, "epochs=40", "optimizer.lr=1e-2"),
@@ -197,10 +203,8 @@ BROKEN: Mapping[str, tuple[str, Callable[[], Path]]] = {
 SAMPLES = ("task.samples=50", "task.classifier=null")
 HEALTHY: Mapping[str, tuple[str, ...]] = {
     "mlp": ("model=mlp", "data=moons", "data.rows=600", "epochs=30"),
-    "mlp on a table": ("model=mlp", "data=breast_cancer"),
     "regression": ("model=mlp", "data=diabetes"),
     "gcn": ("model=gcn", "data=sbm"),
-    "gat": ("model=gat", "data=sbm"),
     "forecaster": ("model=dlinear", "data=sine_trend", "epochs=10"),
     "seq2seq": (
         *("model=seq2seq", "data=reverse", "data.rows=300", "data.length=4", "model.hidden_size=32", "epochs=15"),

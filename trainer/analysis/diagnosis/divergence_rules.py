@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from trainer.analysis.diagnosis.finding import Evidence, Finding, format_number, get_median
-from trainer.analysis.diagnosis.replay import Failure, replay_failure
+from trainer.analysis.diagnosis.replay import Failure, find_failing_batch, replay_failure
 
 LARGE_LOSS = 10.0
 """Training loss at the end, divided by the first one, of a run that has exploded."""
@@ -30,12 +30,13 @@ def find_nonfinite_values(evidence: Evidence) -> Iterator[Finding]:
     where = f"; the first such value is in {layer.module or 'the model'} ({layer.function})" if layer else ""
     verbs = ("holds", "gives") if len(rows) == 1 else ("hold", "give")
     cause = f"{verbs[0]} a value" if failure.has_nonfinite_inputs else f"{verbs[1]} a loss"
-    yield Finding(
-        "NaN",
-        f"training row{'s' if len(rows) > 1 else ''} {shown} {cause} that is not finite at step {failure.step}{where}",
-        {"step": failure.step, "rows": shown, "largest input of these rows": failure.largest_input},
-        ["on_nonfinite=skip"],
-    )
+    skipped = evidence.record.results.get("skipped_updates") or 0
+    when = f" and made {skipped} updates be skipped" if failure.step is None else f" at step {failure.step}"
+    subject = f"training row{'s' if len(rows) > 1 else ''} {shown} {cause} that is not finite{when}"
+    details: dict[str, float | str] = {"rows": shown, "largest input of these rows": failure.largest_input}
+    details |= {"skipped updates": skipped} if failure.step is None else {"step": failure.step}
+    overrides = [] if failure.step is None else ["on_nonfinite=skip"]
+    yield Finding("NaN", f"{subject}{where}", details, overrides)
 
 
 def find_explosion(evidence: Evidence) -> Iterator[Finding]:
@@ -74,9 +75,11 @@ def _is_nonfinite(evidence: Evidence) -> bool:
 
 
 def _replay(evidence: Evidence) -> Failure | None:
-    if evidence.live is None or not _is_nonfinite(evidence):
+    if evidence.live is None:
         return None
-    return replay_failure(evidence.live)
+    if evidence.record.results.get("skipped_updates"):
+        return find_failing_batch(evidence.live)
+    return replay_failure(evidence.live) if _is_nonfinite(evidence) else None
 
 
 def _find_growing_layer(evidence: Evidence, failure: Failure | None) -> tuple[str, float]:

@@ -26,6 +26,8 @@ embeddings with small initial values.
 """
 MAX_LR_CHANGE = 1000.0
 """Largest factor by which a learning rate that is too large is reduced."""
+FEW_STEPS = 100
+"""Number of steps in which hardly any model learns something, so that more of them are the first thing to try."""
 MIN_DEAD_SHARE, MIN_UNITS = 0.9, 8
 """A layer of at least 8 units with 90 % of them dead passes on next to nothing (Lu et al., Dying ReLU and
 Initialization, 2019). At most 51 % are dead in healthy runs.
@@ -64,8 +66,14 @@ def find_flat_loss(evidence: Evidence) -> Iterator[Finding]:
     lr = evidence.get_override("optimizer.lr", math.nan)
     causes = (find_wrong_learning_rate, find_dead_units, find_saturated_gates)
     has_cause = any(True for find_cause in causes for _ in find_cause(evidence))
-    factors = () if has_cause or not math.isfinite(lr) else (10, 0.1)
-    overrides = [f"optimizer.lr={format_number(lr * factor)}" for factor in factors]
+    steps, epochs = int(evidence.record.results.get("steps") or 0), evidence.record.config.get("epochs")
+    details["steps"] = steps
+    if has_cause:
+        overrides = []
+    elif 0 < steps < FEW_STEPS and isinstance(epochs, int):
+        overrides = [f"epochs={10 * epochs}"]
+    else:
+        overrides = [f"optimizer.lr={format_number(lr * factor)}" for factor in (10, 0.1) if math.isfinite(lr)]
     flat = f"validation {evidence.monitor}" if evidence.has_several_losses else "training loss"
     known = evidence.gain is not None
     sentence = (
@@ -84,7 +92,7 @@ def find_wrong_learning_rate(evidence: Evidence) -> Iterator[Finding]:
     for group, ratio in evidence.live.update_ratios.items():
         growth = max(evidence.live.measure_growth().values(), default=1.0)
         details = {"update / weights": ratio, "growth of the weights": growth, "optimizer.lr": lr}
-        if ratio < SMALL_RATIO and growth < LARGE_GROWTH and not is_blocked:
+        if 0 < ratio < SMALL_RATIO and growth < LARGE_GROWTH and not is_blocked:
             factor = USUAL_RATIO / max(ratio, 1e-12)
             sentence = f"the learning rate is too small: an update changes the weights of {group} by {ratio:.0e} of"
             sentence += f" their norm, where about {USUAL_RATIO:.0e} is usual"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -28,7 +28,7 @@ from trainer.engine.trainer import Trainer
 from trainer.runs import run_dir
 from trainer.runs.resume import load_saved_state, load_trainer_state, with_saved_fingerprint
 from trainer.runs.training_setup import build_training
-from trainer.utils.errors import ConfigError, UserError
+from trainer.utils.errors import ConfigError, NonFiniteError, UserError
 
 SAMPLE_ROWS = 256
 """Number of training rows that are looked at."""
@@ -124,8 +124,9 @@ class LiveRun:
                 before, position = group.params.data.clone(), group.num_updates
                 steps = torch.linspace(0, max(0, trainer.total_steps - 1), 64).long().tolist()
                 group.num_updates = max(steps, key=lambda step: group.schedule(step)[0])
-                trainer.update_param_group(group, rows)
-                ratios[name] = float((group.params.data - before).norm() / before.norm().clamp_min(1e-12))
+                with suppress(NonFiniteError):  # such an update is not taken
+                    trainer.update_param_group(group, rows)
+                    ratios[name] = float((group.params.data - before).norm() / before.norm().clamp_min(1e-12))
                 group.num_updates = position
         return ratios
 

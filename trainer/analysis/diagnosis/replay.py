@@ -20,6 +20,8 @@ from trainer.utils.errors import NonFiniteError
 
 MAX_SECONDS = 120.0
 """Seconds after which the repetition is given up."""
+MAX_BATCHES = 200
+"""Number of batches in which rows are looked for that skipped updates."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Failure:
     """A step whose loss or gradient is not finite.
 
     Args:
-        step: Number of the step, from 1.
+        step: Number of the step, from 1; None for a batch of the first epoch with the last weights.
         rows: Rows of its batch that alone give a loss that is not finite.
         batch_size: Number of rows of the batch.
         layer: First result that is not finite for the first of these rows; None if all layers are finite.
@@ -36,7 +38,7 @@ class Failure:
         growth_by_name: Norm of each parameter, divided by that of its initial value.
     """
 
-    step: int
+    step: int | None
     rows: Sequence[int]
     batch_size: int
     layer: LayerActivations | None
@@ -76,37 +78,46 @@ def replay_failure(live: LiveRun) -> Failure | None:
     else:
         return None
     order = trainer.train_loader.make_batch_order(trainer.epoch)[trainer.batch :][: trainer.settings.accumulate]
-    batches = [*trainer.train_loader.iter_rows(order, trainer.epoch)]
-    rows = [(batch, row) for batch in batches for row in _find_bad_rows(live, batch)]
+    return _describe_failure(live, [*trainer.train_loader.iter_rows(order, trainer.epoch)], trainer.step + 1)
+
+
+@cache
+def find_failing_batch(live: LiveRun) -> Failure | None:
+    """Find the first batch with a loss that is not finite, with the last weights of a run that skips such updates.
+
+    Args:
+        live: The run.
+    """
+    loader = live.trainer.train_loader
+    order = loader.make_batch_order(0)[:MAX_BATCHES]
+    failing = (batch for batch in loader.iter_rows(order, 0) if not _has_finite_loss(live, batch))
+    batch = next(failing, None)
+    return None if batch is None else _describe_failure(live, [batch], None)
+
+
+def _describe_failure(live: LiveRun, batches: Sequence[Batch], step: int | None) -> Failure:
+    rows = [row for batch in batches for row in _find_bad_rows(live, batch)]
     layer, largest = None, 0.0
     if rows:
-        single = trainer.train_loader.load_rows(torch.tensor([rows[0][1]]))
+        single = live.trainer.train_loader.load_rows(torch.tensor([rows[0]]))
         layer = next((each for each in live.record_layers(single) if not each.is_finite), None)
         largest = max((float(v.abs().max()) for v in single.inputs.values() if v.is_floating_point()), default=0.0)
-    numbers = [row for _, row in rows]
     held = {row for batch in batches for row in find_nonfinite_rows(batch)}
-    return Failure(
-        trainer.step + 1,
-        numbers,
-        sum(map(len, batches)),
-        layer,
-        bool(numbers) and held >= {*numbers},
-        largest,
-        _measure_growth(live),
-    )
+    has_nonfinite_inputs = bool(rows) and held >= {*rows}
+    num_rows, growth = sum(map(len, batches)), _measure_growth(live)
+    return Failure(step, rows, num_rows, layer, has_nonfinite_inputs, largest, growth)
 
 
 def _find_bad_rows(live: LiveRun, batch: Batch) -> list[int]:
     """Return the rows of a batch that alone give a loss that is not finite."""
-    loader, task = live.trainer.train_loader, live.trainer.task.eval()
-    found = []
-    for row in batch.index.tolist():
-        single = loader.load_rows(torch.tensor([row]))
-        with torch.no_grad():
-            losses = [task.loss(single, name) for name in live.trainer.param_groups]
-        if not all(bool(loss.isfinite()) for loss in losses):
-            found.append(row)
-    return found
+    loader = live.trainer.train_loader
+    return [row for row in batch.index.tolist() if not _has_finite_loss(live, loader.load_rows(torch.tensor([row])))]
+
+
+def _has_finite_loss(live: LiveRun, batch: Batch) -> bool:
+    task = live.trainer.task.eval()
+    with torch.no_grad():
+        return all(bool(task.loss(batch, name).isfinite()) for name in live.trainer.param_groups)
 
 
 def _measure_growth(live: LiveRun) -> dict[str, float]:
