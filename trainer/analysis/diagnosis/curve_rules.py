@@ -43,8 +43,8 @@ def find_overfitting(evidence: Evidence) -> Iterator[Finding]:
         return
     epochs = [int(row.get("epoch", 0)) for row in evidence.record.history]
     details = {
-        f"lowest {name.replace('_', ' ')}": -sign * losses[best] if sign == -1 else losses[best],
-        "at the end": level,
+        f"best {name.replace('_', ' ')}": -sign * losses[best],
+        "at the end": -sign * level,
         "training loss then": train_losses[best],
         "training loss at the end": train_losses[-1],
         "share of the fall given back": min(share, 1e6),
@@ -53,7 +53,9 @@ def find_overfitting(evidence: Evidence) -> Iterator[Finding]:
     overrides = [f"epochs={epochs[best]}"] if evidence.record.config.get("epochs") else []
     overrides += ["model.dropout=0.3"] if config.get("model.dropout") in (0, 0.0) else []
     overrides += ["optimizer.weight_decay=1e-2"] if config.get("optimizer.weight_decay") in (0, 0.0) else []
-    sentence = f"it over-fits since epoch {epochs[best]}: the {name.replace('_', ' ')} rises while the training loss"
+    sentence = (
+        f"it over-fits since epoch {epochs[best]}: the {name.replace('_', ' ')} gets worse while the training loss"
+    )
     yield Finding("over-fitting", f"{sentence} still falls", details, overrides)
 
 
