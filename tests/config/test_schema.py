@@ -27,6 +27,7 @@ CHECKPOINT_KEYS = ("save_every_steps", "keep_last", "keep_every", "keep_best", "
 CHANGES: dict[str, tuple[str, str]] = {
     "epochs": ("epochs=3", "epochs"),
     "max_steps": ("max_steps=4", "steps"),
+    "budget": ("budget=1s", "elsewhere"),
     "batch_size": ("batch_size=32", "steps"),
     "drop_last": ("drop_last=true", "steps"),
     "bucket": ("bucket=1", "elsewhere"),
@@ -105,6 +106,13 @@ def test_a_global_key_has_its_documented_effect(key: str) -> None:
     result = run(override)
     actual = read_metrics(Path(result.run_dir)) if effect == "metrics" else getattr(result, effect)
     assert actual != run_without_overrides()[effect]
+
+
+@pytest.mark.slow
+def test_budget_fixes_the_number_of_steps() -> None:
+    config = compose.compose([key for key in SMALL if not key.startswith("epochs")] + ["draw=false", "budget=0.5"])
+    result = train.run(config)
+    assert result.steps == saved_run.load(Path(result.run_dir)).settings.max_steps
 
 
 @pytest.mark.slow

@@ -23,6 +23,8 @@ YAML_HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 """Keys of Hydra that a YAML file may set: output directories. Hydra acts on others before a job is checked."""
 ALLOWED_HYDRA_GROUPS = ("hydra/launcher", "hydra/sweeper")
 """Groups of Hydra that a command line may choose from."""
+LENGTH_KEYS = ("epochs", "max_steps", "budget")
+"""Keys that each set the length of training."""
 MAX_DEPTH = 20
 """Maximum nesting of brackets in an override."""
 CALL_ERROR = re.compile(r"\w+ while evaluating '(.*?)': (.*)")
@@ -213,8 +215,8 @@ def find_conflicting_overrides(items: Sequence[Override]) -> list[str]:
         A list that is empty or contains one problem.
     """
     keys = {item.key_or_group for item in items if item.value() is not None}
-    is_conflict = {"epochs", "max_steps"} <= keys
-    return ["epochs and max_steps: each sets the length of training; keep one"] if is_conflict else []
+    given = [key for key in LENGTH_KEYS if key in keys]
+    return [f"{' and '.join(given)}: each sets the length of training; keep one"] if len(given) > 1 else []
 
 
 def find_unknown_option(item: Override, config_dirs: Sequence[Path]) -> str | None:

@@ -9,14 +9,16 @@ from omegaconf import DictConfig
 
 from trainer.config import inapplicable_keys, registry
 from trainer.config.defaults_list import get_builtin_dir
+from trainer.config.overrides import LENGTH_KEYS
 
 
 def resolve_precedence(composed: DictConfig, explicit_keys: Collection[str], config_dirs: Sequence[Path] = ()) -> None:
     """Resolve keys that override each other, in place: the source with the highest precedence wins.
 
-    ``epochs`` replaces ``max_steps`` (both set the length of training), and ``task.scores`` replaces ``monitor`` (its
-    first score is the default). A data set's ``monitor`` is dropped if another task than its own is chosen, and keys
-    that files set for an optimizer, schedule, data set, ... are dropped if the chosen one does not have them.
+    ``epochs`` and ``budget`` replace ``max_steps`` (each sets the length of training), and ``task.scores`` replaces
+    ``monitor`` (its first score is the default). A data set's ``monitor`` is dropped if another task than its own is
+    chosen, and keys that files set for an optimizer, schedule, data set, ... are dropped if the chosen one does not
+    have them.
 
     Args:
         composed: Composed configuration.
@@ -35,8 +37,10 @@ def resolve_precedence(composed: DictConfig, explicit_keys: Collection[str], con
     sources += [
         layer.global_keys for option in (experiment, model, data) if option for layer in reversed(option.layers)
     ]
-    length_keys = next((keys for keys in sources if keys & {"epochs", "max_steps"}), set())
-    if "epochs" in length_keys and "max_steps" not in length_keys:
+    length_keys = next((keys for keys in sources if keys & {*LENGTH_KEYS}), set())
+    if length_keys and "budget" not in length_keys:
+        composed.budget = None
+    if "budget" in length_keys or ("epochs" in length_keys and "max_steps" not in length_keys):
         composed.max_steps = None
     if "task.scores" in explicit_keys and "monitor" not in explicit_keys:
         composed.monitor = None

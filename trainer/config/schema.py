@@ -24,6 +24,9 @@ Count = Annotated[int, Range(ge=1, le=1_000_000_000)]
 """Number of rows, batches or epochs; bounded because it is multiplied by others."""
 Port = Annotated[int, Range(ge=0, le=65_535)]
 Seconds = Annotated[float, Range(gt=0, le=100_000)]
+Duration = Annotated[str, Pattern(r"([1-9][0-9]{0,5}(\.[0-9]+)?[dhms])+", "10m, 90s or 1h30m")]
+Budget = Duration | Annotated[float, Range(gt=0, le=100_000_000)]
+"""Time with its unit, or seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,7 @@ class Settings:
 
     epochs: NonNegativeInt
     max_steps: PositiveInt | None
+    budget: Budget | None
     batch_size: Count
     drop_last: bool
     bucket: Count

@@ -116,7 +116,10 @@ class FinishedRun:
         """Return whether a key does not distinguish settings, or has a column of its own."""
         group, _, name = key.partition(".")
         is_runtime_key = group in RUNTIME_ONLY_KEYS or repeats_runtime_key(name, self.get_value(key), self.config)
-        return key in ("model", "data") or key.startswith("hydra") or is_runtime_key or self._follows_seed(key)
+        # The seeds of a setting with a budget have slightly different numbers of steps.
+        is_length = key == ("budget" if self.get_value("budget") is None else "max_steps")
+        is_other = is_runtime_key or is_length or self._follows_seed(key)
+        return key in ("model", "data") or key.startswith("hydra") or is_other
 
     def _follows_seed(self, key: str) -> bool:
         """Return whether a key has the seed of the run as its default, as that of an augmentation."""

@@ -25,7 +25,8 @@ def find_matching_run(config: Config, preferred: Path, name: str | None = None) 
     """
 
     def is_match(results: dict[str, Any]) -> bool:
-        return _identity(results) == config.config_hash and _may_have_same_data(results, config)
+        identities = _identity(results), results.get("budget_identity")
+        return config.config_hash in identities and _may_have_same_data(results, config)
 
     return run_dir.find_run(is_match, preferred, name)
 

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from trainer.config import migrations, secret_masking
+from trainer.config import budget_keys, migrations, secret_masking
 from trainer.config.run_config import Config
 from trainer.core.types import Number, find_mismatches
 from trainer.runs import recovery, run_dir
@@ -61,6 +61,7 @@ class Result:
         data_digest: Digest of the user's data files; None if the data set reads none.
         exact_data_digest: Digest of every byte of them; None with ``fingerprint=sampled``.
         changes: Changes with which the run continued another one, in order.
+        budget_identity: Identity before a budget has fixed the number of steps; None without one.
         format_version: Version of the identity and of ``results.json``.
     """
 
@@ -96,6 +97,7 @@ class Result:
     data_digest: str | None = None
     exact_data_digest: str | None = None
     changes: list[str] = field(default_factory=list)
+    budget_identity: str | None = None
     format_version: int = 1
 
     @classmethod
@@ -173,7 +175,7 @@ class Result:
 Status = Literal["waiting", "running", "finished", "interrupted", "paused", "failed"]
 FIELD_TYPES = get_type_hints(Result) | dict.fromkeys(run_dir.SCORE_GROUPS, dict[str, Number]) | {"status": Status}
 REQUIRED_FIELDS = [f.name for f in fields(Result) if f.default is MISSING and f.default_factory is MISSING]
-OPTIONAL_FIELDS = ("skipped_updates", "exact_data_digest", "changes")
+OPTIONAL_FIELDS = ("skipped_updates", "exact_data_digest", "changes", "budget_identity")
 """Fields that are only saved if there is something to save."""
 MAX_PROBLEMS = 5
 
@@ -242,5 +244,6 @@ def create_result(config: Config, path: Path) -> Result:
         data_digest=config.data_digest,
         exact_data_digest=config.exact_data_digest,
         changes=list(config.changes),
+        budget_identity=budget_keys.without_steps(config).config_hash if config.settings.budget is not None else None,
         format_version=migrations.FORMAT_VERSION,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.config import migrations, secret_masking
+from trainer.config import budget_keys, migrations, secret_masking
 from trainer.config.run_config import Config
 from trainer.core.dataset import Dataset
 from trainer.core.stored_architecture import get_architecture
@@ -22,7 +22,7 @@ from trainer.engine.pause_callback import make_pause_callbacks
 from trainer.engine.process_group import ProcessGroup, SingleProcess
 from trainer.engine.signal_callback import make_signal_callback
 from trainer.engine.trainer import Trainer
-from trainer.runs import consistency, resume_changes, run_callbacks, run_report
+from trainer.runs import changed_run, consistency, resume_changes, run_callbacks, run_report
 from trainer.runs.results import Result
 from trainer.runs.resume import load_trainer_state
 from trainer.runs.training_setup import build_training
@@ -71,6 +71,7 @@ def build_components(
     settings, path, process_group = config.settings, Path(result.run_dir), process_group or SingleProcess()
     loggers, user_callbacks = run_callbacks.make_loggers(config, path), run_callbacks.make_user_callbacks(config)
     training = build_training(config, state, process_group, train, reporter.announce_lines)
+    config = _record_fixed_steps(training.config, config, result)
     task, data, loaders = training.task, training.data, training.loaders
     result.threads, result.device, result.monitor = training.threads, str(task.progress.device), training.monitor.name
     _add_task_info(result, task, data, training.reported)
@@ -96,6 +97,23 @@ def build_components(
     sizes = {name: loader.split.count_examples() for name, loader in loaders.items()}
     reporter.announce_start(trainer, result, sizes, data.info.file_summary, data.info.baseline_rule)
     return RunComponents(trainer, loaders, snapshots, checkpoints, loggers)
+
+
+def _record_fixed_steps(fixed_config: Config, config: Config, result: Result) -> Config:
+    """Save the configuration of a run whose budget has just fixed its number of steps, so that a resumed run keeps it.
+
+    Args:
+        fixed_config: Configuration with the number of steps.
+        config: Configuration with which the run has started.
+        result: Result of the run.
+
+    Returns:
+        The configuration with the number of steps.
+    """
+    if budget_keys.is_unfixed(config.tree):
+        result.identity = fixed_config.config_hash
+        changed_run.write_config(fixed_config, Path(result.run_dir))
+    return fixed_config
 
 
 def _has_changed(state: Mapping[str, Any], dataset_state: Mapping[str, Any]) -> bool:

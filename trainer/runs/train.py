@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from trainer.config import plugins
+from trainer.config import budget_keys, plugins
 from trainer.config.run_config import Config
 from trainer.core import rng
 from trainer.engine import checkpoint, checkpoint_space, dataset_loading, evaluation
@@ -65,6 +65,7 @@ def run(config: Config) -> Result:
         return _start_new_run(initial_weights.with_input_digests(config))
     if settings.resume != "auto":
         saved_config = saved_run.load(Path(settings.resume), settings.plugins)
+        config = budget_keys.with_saved_steps(config, saved_config)
         changes = resume_changes.find_changes(config, saved_config)
         resume_changes.check_changes(changes, config, saved_config)
         saved_config = run_overrides.with_runtime_overrides(saved_config, config)
@@ -78,6 +79,8 @@ def run(config: Config) -> Result:
         similar_run = matching_run.describe_similar_run(config, Path(config.run_dir))
         print_line(f"resume=auto: no run of this configuration on this data yet; starting one{similar_run}")
         return _start_new_run(config, may_reuse=True)
+    if budget_keys.is_unfixed(config.tree):
+        config = budget_keys.with_saved_steps(config, saved_run.load(path, settings.plugins))
     if run_dir.read_results(path).get("status") == "finished":
         return complete_run(config, path, lock_wait=LOCK_WAIT_SECONDS)
     print_line(f"resume=auto: continuing {path}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,21 @@ from typing import Any
 
 import torch
 
+from trainer.config import budget_keys
 from trainer.config.run_config import Config
 from trainer.core import rng
 from trainer.core.dataset import Dataset
 from trainer.core.metric import Metric
 from trainer.core.task import Task
-from trainer.engine import activation_checkpointing, dataset_loading, device, factory, sanity_check, split_digests
+from trainer.engine import (
+    activation_checkpointing,
+    budget,
+    dataset_loading,
+    device,
+    factory,
+    sanity_check,
+    split_digests,
+)
 from trainer.engine.callbacks import Callback
 from trainer.engine.dataloader import Loader
 from trainer.engine.early_stopping import EarlyStopping
@@ -93,13 +103,55 @@ def build_training(
 ) -> TrainingObjects:
     """Build data set, task and loaders, and set device and threads of this process.
 
+    With a budget, the number of steps is measured first, with objects that are not used again: the run itself has the
+    same bits as one with this ``max_steps``.
+
     Args:
         config: Configuration of the run.
         state: Last state of the run to resume; None for a new run.
         process_group: Processes that train together.
         train: Trains a nested run, the feature network of sample metrics, if the task needs one.
-        announce: Prints lines about the initial weights.
+        announce: Prints lines about the initial weights and the number of steps.
     """
+    if not budget_keys.is_unfixed(config.tree):
+        return _build_objects(config, state, process_group, train, announce)
+    started_at = time.monotonic()
+    provisional = budget_keys.with_fixed_steps(config, budget.PROVISIONAL_STEPS)
+    measured = _build_objects(provisional, state, process_group, train, announce)
+    fixed, data = budget_keys.with_fixed_steps(config, _fix_steps(measured, started_at, announce)), measured.data
+    del measured  # its memory is needed again
+    return _build_objects(fixed, state, process_group, train, lambda _: None, data)
+
+
+def _fix_steps(training: TrainingObjects, started_at: float, announce: Callable[[Sequence[str]], None]) -> int:
+    """Return the number of steps for which the time of a budget lasts, from a measurement.
+
+    Args:
+        training: Objects of the run with a provisional number of steps.
+        started_at: Start of the budget by the monotonic clock.
+        announce: Prints lines.
+    """
+    value = training.config.settings.budget
+    assert value is not None
+    seconds, group = budget_keys.parse_seconds(value), training.strategy.process_group
+    rate = budget.measure_rate(
+        lambda callbacks: training.make_trainer([*callbacks, *training.strategy.make_callbacks()]), group, seconds
+    )
+    spent = time.monotonic() - started_at
+    steps: int = group.broadcast_object(rate.choose_steps(seconds - spent))
+    announce([rate.describe(steps, f"budget={value}", spent)])
+    return steps
+
+
+def _build_objects(
+    config: Config,
+    state: Mapping[str, Any] | None,
+    process_group: ProcessGroup,
+    train: Callable[[Config, Path], object],
+    announce: Callable[[Sequence[str]], None],
+    data: Dataset | None = None,
+) -> TrainingObjects:
+    """Build the objects of a run, with another data set if it is loaded already."""
     settings = config.settings
     select = device.select_device if state is None else device.select_available_device
     target_device = device.select_process_device(select(settings.device), process_group)
@@ -108,7 +160,7 @@ def build_training(
     source = initial_weights.load_source(config) if state is None else None
     if not process_group.is_main:
         process_group.broadcast_object(None)  # process 0 downloads files and trains nested runs first
-    data = _load_data(config, state, source, process_group)
+    data = data or _load_data(config, state, source, process_group)
     fid_feature_network.attach_feature_extractor(config, data, train)
     if process_group.is_main:
         process_group.broadcast_object(None)

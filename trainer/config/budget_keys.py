@@ -1,0 +1,85 @@
+"""The key ``budget``: seconds of training from which a run fixes its number of steps, as ``max_steps``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from trainer.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trainer.config.run_config import Config
+
+UNIT_SECONDS: Mapping[str, int] = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_seconds(budget: str | float) -> float:
+    """Return the seconds of a budget such as ``10m``, ``1h30m`` or 90.
+
+    Args:
+        budget: Checked value of the key.
+    """
+    if not isinstance(budget, str):
+        return float(budget)
+    return sum(float(number) * UNIT_SECONDS[unit] for number, unit in re.findall(r"([0-9.]+)([smhd])", budget))
+
+
+def is_unfixed(tree: Mapping[str, Any]) -> bool:
+    """Return whether a configuration has a budget from which the number of steps has yet to be fixed.
+
+    Args:
+        tree: Resolved configuration, or that of a saved run.
+    """
+    return tree.get("budget") is not None and tree.get("max_steps") is None
+
+
+def select_identity(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration that identifies a run: with fixed steps, it is one of so many steps.
+
+    Args:
+        tree: Resolved configuration.
+    """
+    return dict(tree) if is_unfixed(tree) else {key: value for key, value in tree.items() if key != "budget"}
+
+
+def with_fixed_steps(config: Config, steps: int) -> Config:
+    """Return a configuration with the number of steps that its budget allows.
+
+    Args:
+        config: Configuration of a run with a budget.
+        steps: The number of steps.
+    """
+    fixed = {"max_steps": steps}
+    settings = replace(config.settings, max_steps=steps)
+    return replace(config, tree={**config.tree, **fixed}, raw={**config.raw, **fixed}, settings=settings)
+
+
+def without_steps(config: Config) -> Config:
+    """Return the configuration of a run with a budget as it was before its steps were fixed."""
+    return replace(config, tree={**config.tree, "max_steps": None})
+
+
+def with_saved_steps(config: Config, saved_config: Config) -> Config:
+    """Return the configuration of a command line with the steps that a saved run has fixed for the same budget.
+
+    Args:
+        config: Configuration of the command line.
+        saved_config: Configuration of the run that it resumes.
+
+    Raises:
+        ConfigError: The run has another budget, or none.
+    """
+    if not is_unfixed(config.tree):
+        return config
+    budget, saved_budget = config.settings.budget, saved_config.settings.budget
+    if budget != saved_budget:
+        length = "" if saved_config.settings.max_steps is None else f" of {saved_config.settings.max_steps:,} steps"
+        given = "without a budget" if saved_budget is None else f"with budget={saved_budget}"
+        raise ConfigError(
+            f"budget: {budget} given, but {saved_config.run_dir} is a run{length} {given}; a resumed run keeps its"
+            " length, max_steps=N makes it longer"
+        )
+    steps = saved_config.settings.max_steps
+    return config if steps is None else with_fixed_steps(config, steps)
