@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from trainer.cli import argv
 from trainer.cli.verbs import VERBS
-from trainer.config import parallel_keys
+from trainer.config import debug_keys, parallel_keys
 from trainer.runs import slurm
 from trainer.utils import signals, stdio
 from trainer.utils.errors import ConfigError, SystemFault, UserError
@@ -152,10 +152,16 @@ def compose_and_run(arguments: Sequence[str]) -> int:
         with slurm.requeue_on_warning(is_resumable=is_set(overrides, "resume", "auto")):
             return sweep.run_sweep(overrides, config_dirs, launcher)
     composed = compose.compose(overrides, config_dirs, is_single_run=True)
+    if composed.settings.debug == debug_keys.OVERFIT:
+        with pause_gc(freeze=True):
+            from trainer.runs import overfit_run
+        return overfit_run.check_overfit(composed)
     with pause_gc(freeze=True):
         from trainer.runs import resume_changes, train
     with slurm.requeue_on_warning(is_resumable=resume_changes.continues_itself(composed)):
         train.run(composed)
+    if composed.settings.debug == debug_keys.FAST:
+        print("debug=fast: one step and one batch of each split; leaderboards leave this run out")
     return 0
 
 

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from trainer.config import (
     checkpoint_keys,
+    debug_keys,
     hydra_compose,
     init_keys,
     match_keys,
@@ -164,6 +165,7 @@ def _make_config(
     hydra = composed.hydra
     raw, resolved = (init_keys.with_resolved_source(tree, resolved) for tree in (raw, resolved))
     raw, resolved = (parallel_keys.with_resolved_shards(tree, resolved) for tree in (raw, resolved))
+    raw, resolved = (debug_keys.with_one_step(tree, resolved) for tree in (raw, resolved))
     names = {group: str(name) for group, name in hydra.runtime.choices.items() if group in OBJECT_GROUPS}
     global_values = {key: resolved[key] for key in get_type_hints(Settings)}
     try:

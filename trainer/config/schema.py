@@ -87,5 +87,5 @@ class Settings:
     fingerprint: Literal["sampled", "exact"]
     allow_changed_data: bool
     plugins: list[str]
-    debug: bool
+    debug: bool | Literal["fast", "overfit"]
     verbose: bool

@@ -57,9 +57,7 @@ class Task(nn.Module, ABC):
     """
 
     monitor: str | Metric = ""
-    """Validation metric that selects the best weights by default: the name of a built-in metric, or a ``Metric``; it is
-    empty until a subclass sets it.
-    """
+    """Validation metric that selects the best weights by default: the name of a built-in metric, or a ``Metric``."""
 
     reported_metrics: Sequence[Metric] = ()
     """Other metrics returned by ``metrics`` that are not built in, to make their direction known."""
@@ -69,6 +67,9 @@ class Task(nn.Module, ABC):
 
     row_options: ClassVar[tuple[str, ...]] = ()
     """Options of ``sample`` that refer to test rows, for which the files of the data set are read."""
+
+    loss_floor: float | None = 0.0
+    """Lowest loss on one batch, which ``debug=overfit`` approaches; None if unknown, as for likelihoods and games."""
 
     progress_options: tuple[str, ...] = ()
     """Options with a schedule over ``progress``: its fraction of training, or its name for one over all of training."""

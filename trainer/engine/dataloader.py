@@ -51,6 +51,7 @@ class Loader:
             these batches is shuffled. 1 disables sorting.
         workers: Number of worker processes; the batches do not depend on it.
         timeout: Seconds to wait for a batch of a worker.
+        max_batches: Number of batches after which an epoch ends; None for all.
 
     Raises:
         ConfigError: The split is empty, or it has no full batch with ``drop_last``.
@@ -72,6 +73,7 @@ class Loader:
         bucket: int = 1,
         workers: int = 0,
         timeout: float = 120.0,
+        max_batches: int | None = None,
     ):
         self.is_resident = not workers and can_fit_on_device(split, device)
         self.split = split.to(device) if self.is_resident else split
@@ -86,6 +88,7 @@ class Loader:
         self.drop_last = drop_last and train
         self.bucket = bucket
         self.num_workers = workers
+        self.max_batches = max_batches
         self.worker_monitor = worker_processes.WorkerMonitor(timeout)
         if not len(split):
             raise ConfigError(f"data: the {name} split is empty (0 rows)")
@@ -108,12 +111,12 @@ class Loader:
             batches = bucket_by_length(order, lengths, self.batch_size, self.bucket, shuffle_seed)
         if self.is_training and len(batches) > 1 and len(batches[-1]) == 1 < self.batch_size:
             batches[-2:] = [torch.cat(batches[-2:])]
-        return batches
+        return batches[: self.max_batches]
 
     def __len__(self) -> int:
         full, remainder = divmod(len(self.split), self.batch_size)
         has_partial = remainder > 0 and not self.drop_last and not (self.is_training and remainder == 1 and full)
-        return full + has_partial
+        return min(full + has_partial, self.max_batches or full + 1)
 
     def load_rows(self, index: Tensor) -> Batch:
         """Load rows as model inputs, without augmentation."""

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from trainer.config import compatibility, option_keys, plugins
+from trainer.config.debug_keys import FAST
 from trainer.config.schema import Settings
 from trainer.core.dataset import Dataset
 from trainer.core.preprocessing import SPLITS, Preprocessing
@@ -226,6 +227,8 @@ def make_loaders(
         **_loader_options(dataset, settings),
     )
     others = {name: make_eval_loader(dataset, getattr(dataset, name), name, settings, device) for name in SPLITS[1:]}
+    for loader in others.values():
+        loader.max_batches = 1 if settings.debug == FAST else None
     return {"train": train, **others}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ class StepTimer(Callback):
         warmup_steps: Number of steps that are not timed: they allocate memory and choose kernels.
         min_steps: Least number of steps to time, however long they take.
         max_steps: Largest number of steps to time.
+        clock: Function that returns the time in seconds.
 
     Attributes:
         step_seconds: Seconds of each timed step that is not the first one of its epoch.
@@ -43,7 +45,15 @@ class StepTimer(Callback):
 
     name = "step_timer"
 
-    def __init__(self, seconds: float, warmup_steps: int = 3, min_steps: int = 5, max_steps: int = 1000):
+    def __init__(
+        self,
+        seconds: float,
+        warmup_steps: int = 3,
+        min_steps: int = 5,
+        max_steps: int = 1000,
+        clock: Callable[[], float] = time.perf_counter,
+    ):
+        self.clock = clock
         self.seconds = seconds
         self.warmup_steps = warmup_steps
         self.min_steps = min_steps
@@ -51,12 +61,12 @@ class StepTimer(Callback):
         self.step_seconds: list[float] = []
         self.first_step_seconds: list[float] = []
         self.num_warm = 0
-        self._last_time = self._timed_since = time.perf_counter()
+        self._last_time = self._timed_since = self.clock()
         self._is_first = True
 
     def start_epoch(self) -> None:
         """Note that the next step is the first one of an epoch, which starts now."""
-        self._last_time, self._is_first = time.perf_counter(), True
+        self._last_time, self._is_first = self.clock(), True
 
     def on_fit_start(self, trainer: Trainer) -> None:
         self.start_epoch()
@@ -66,7 +76,7 @@ class StepTimer(Callback):
 
     def on_step_end(self, trainer: Trainer, metrics: StepMetrics) -> None:
         synchronize(trainer.device)
-        now = time.perf_counter()
+        now = self.clock()
         if self.num_warm < self.warmup_steps:
             self.num_warm += 1
             self._timed_since = now

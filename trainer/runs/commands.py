@@ -195,6 +195,12 @@ COMMANDS: Mapping[str, Command] = {
         note="Each file is compared with the model on stored rows, at batches of 1, 7 and 64 and at two lengths. The"
         " largest difference stands in check.json; above 1e-4 no file is kept.",
     ),
+    "plan": Command(
+        {"[-m] KEY=VALUE ...": "what train KEY=VALUE ... will need: time, memory, disk; what its data looks like"},
+        "model=lstm data=adding output=plan.json",
+        {"output": ".json file to write as well"},
+        note="The first steps, a validation, the test and the figures are executed and timed in a temporary directory.",
+    ),
     "report": Command(
         {"[DIR]": "leaderboard of all runs in a directory (default: outputs)", "RUN": "page of a run, report.html"},
         "outputs/sweeps",

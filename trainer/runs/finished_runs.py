@@ -131,13 +131,14 @@ class FinishedRun:
 def read_runs(path: Path) -> list[FinishedRun]:
     """Read the finished runs with scores below a directory, ordered by name.
 
-    Runs whose scores were all NaN have no best weights and are left out, as are feature networks of FID.
+    Runs whose scores were all NaN have no best weights and are left out, as are feature networks of FID and runs with
+    ``debug=fast``.
     """
     files = {file.resolve(): file for file in sorted(path.glob(f"**/{run_dir.RESULTS_FILE}"))}
     runs = []
     for file in files.values():
         results = run_dir.read_results(file.parent)
-        if results.get("status") != "finished" or not results.keys() >= REQUIRED_KEYS:
+        if results.get("status") != "finished" or results.get("debug") or not results.keys() >= REQUIRED_KEYS:
             continue
         problems = result.find_wrong_types(results)
         if problems:

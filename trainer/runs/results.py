@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from trainer.config import budget_keys, migrations, secret_masking
+from trainer.config import budget_keys, debug_keys, migrations, secret_masking
 from trainer.config.run_config import Config
 from trainer.core.types import Number, find_mismatches
 from trainer.runs import recovery, run_dir
@@ -62,6 +62,7 @@ class Result:
         exact_data_digest: Digest of every byte of them; None with ``fingerprint=sampled``.
         changes: Changes with which the run continued another one, in order.
         budget_identity: Identity before a budget has fixed the number of steps; None without one.
+        debug: ``fast`` for a run of one step and one batch of each split, which no leaderboard lists; else None.
         format_version: Version of the identity and of ``results.json``.
     """
 
@@ -98,6 +99,7 @@ class Result:
     exact_data_digest: str | None = None
     changes: list[str] = field(default_factory=list)
     budget_identity: str | None = None
+    debug: str | None = None
     format_version: int = 1
 
     @classmethod
@@ -175,7 +177,7 @@ class Result:
 Status = Literal["waiting", "running", "finished", "interrupted", "paused", "failed"]
 FIELD_TYPES = get_type_hints(Result) | dict.fromkeys(run_dir.SCORE_GROUPS, dict[str, Number]) | {"status": Status}
 REQUIRED_FIELDS = [f.name for f in fields(Result) if f.default is MISSING and f.default_factory is MISSING]
-OPTIONAL_FIELDS = ("skipped_updates", "exact_data_digest", "changes", "budget_identity")
+OPTIONAL_FIELDS = ("skipped_updates", "exact_data_digest", "changes", "budget_identity", "debug")
 """Fields that are only saved if there is something to save."""
 MAX_PROBLEMS = 5
 
@@ -245,5 +247,6 @@ def create_result(config: Config, path: Path) -> Result:
         exact_data_digest=config.exact_data_digest,
         changes=list(config.changes),
         budget_identity=budget_keys.without_steps(config).config_hash if config.settings.budget is not None else None,
+        debug=debug_keys.FAST if config.settings.debug == debug_keys.FAST else None,
         format_version=migrations.FORMAT_VERSION,
     )

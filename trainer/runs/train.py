@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from trainer.config import budget_keys, plugins
+from trainer.config import budget_keys, debug_keys, plugins
 from trainer.config.run_config import Config
 from trainer.core import rng
 from trainer.engine import checkpoint, checkpoint_space, dataset_loading, evaluation
@@ -58,6 +58,7 @@ def run(config: Config) -> Result:
         Interrupted: A signal has stopped the run.
     """
     settings = config.settings
+    debug_keys.check_is_run(settings.debug)
     # Composing another configuration since has replaced the declarations.
     plugins.declare_plugins(settings.plugins, Path(config.working_dir))
     config = match_size.with_matched_size(config)

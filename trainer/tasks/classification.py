@@ -101,6 +101,7 @@ class Classification(ScoredTask):
         super().__init__(model, scores)
         self.num_classes = num_classes
         self.label_smoothing = label_smoothing
+        self.loss_floor = None if label_smoothing else 0.0
         if focal_gamma and label_smoothing:
             raise ValueError(f"focal_gamma: {focal_gamma} given; it must be 0 with label_smoothing={label_smoothing}")
         self.focal_gamma = focal_gamma

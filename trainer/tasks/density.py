@@ -42,6 +42,7 @@ class Density(Generative):
         Theis et al., A Note on the Evaluation of Generative Models, ICLR 2016.
     """
 
+    loss_floor = None
     shapes = "(B) -> ()"
 
     monitor = "log_likelihood"

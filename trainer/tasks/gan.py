@@ -22,6 +22,7 @@ from trainer.utils.errors import ConfigError
 class Adversarial(Generative):
     """Generative adversarial training of a generator G and a critic f with logits f(x).
 
+    loss_floor = None
     Losses of the critic and of the generator, with real rows x and generated rows g = G(z):
 
     - ``bce``: ``E softplus(-f(x)) + E softplus(f(g))`` and ``E softplus(-f(g))`` (non-saturating)

@@ -48,6 +48,7 @@ class GraphGeneration(ScoredTask):
         Kipf and Welling, Variational Graph Auto-Encoders, NeurIPS Bayesian Deep Learning Workshop 2016.
     """
 
+    loss_floor = None
     shapes = "(P, C) -> (P)"
 
     optional_scores = ("auc", "average_precision", "nll", "kl")

@@ -67,6 +67,7 @@ class Ranking(ScoredTask):
             candidates = None
         self.num_classes = num_classes
         self.label_smoothing = label_smoothing
+        self.loss_floor = None if label_smoothing else 0.0
         self.candidates = candidates
 
     def validate_targets(self, targets: Tensor | None, split: str) -> None:

@@ -43,6 +43,7 @@ class VectorQuantization(Generative):
         van den Oord et al., Neural Discrete Representation Learning, NeurIPS 2017, eq. 3 and appendix A.1.
     """
 
+    loss_floor = None
     shapes = "(B, ...) -> ()"
 
     monitor = "mse"

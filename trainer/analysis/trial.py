@@ -1,0 +1,148 @@
+"""Trials of runs: what a run costs, measured by its first steps in a child process that leaves no trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer.utils.errors import UserError
+from trainer.utils.signals import describe_signal
+
+MAX_ERROR_CHARS = 2000
+PREVIEWS = 9
+"""Most snapshots of samples of a run."""
+
+
+class TrialError(UserError):
+    """A run that would be refused, or would fail in its first steps."""
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a trial has measured.
+
+    Args:
+        report: Report of the process, see ``trial_process``.
+        started_at: Time of the monotonic clock at which the process was started.
+    """
+
+    report: Mapping[str, Any]
+    started_at: float
+
+    @property
+    def startup_seconds(self) -> float:
+        """Seconds from the start of the process to the first step: imports, data, model."""
+        return float(self.report["fit_start"]) - self.started_at
+
+    @property
+    def import_seconds(self) -> float:
+        """Seconds of the start that the jobs of a sweep share."""
+        return float(self.report["imported_at"]) - self.started_at
+
+    @property
+    def final_seconds(self) -> float:
+        """Seconds of everything after the last validation: test, decisions, figures."""
+        return float(self.report["ended_at"]) - float(self.report["fit_end"])
+
+    def count_epochs(self, steps: int) -> int:
+        """Return the number of epochs that a number of steps begins."""
+        return -(-steps // int(self.report["steps_per_epoch"]))
+
+    def count_validations(self, steps: int) -> int:
+        """Return the number of validations of a run; one for a run without steps."""
+        return max(1, -(-self.count_epochs(steps) // int(self.report["val_every"])))
+
+    def estimate_training_seconds(self, steps: int) -> float:
+        """Return the time of training and validation.
+
+        Args:
+            steps: Number of steps.
+        """
+        report, validations = self.report, self.count_validations(steps)
+        return float(
+            report["once"]
+            + steps * report["step_mean"]
+            + self.count_epochs(steps) * report["epoch"]
+            + validations * report["validation"]
+            + min(validations, PREVIEWS) * report["preview"]
+        )
+
+    def estimate_seconds(self, steps: int) -> float:
+        """Return the time of a run, from the command to its end.
+
+        Args:
+            steps: Number of steps.
+        """
+        return self.startup_seconds + self.estimate_training_seconds(steps) + self.final_seconds
+
+    def choose_steps(self, seconds: float) -> int:
+        """Return the number of steps for which a budget lasts, which starts with the loading of the data."""
+        seconds -= self.startup_seconds - self.import_seconds
+        low, high = 1, 1_000_000_000
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.estimate_training_seconds(middle) <= seconds else (low, middle - 1)
+        return low
+
+
+def run_trial(overrides: Sequence[str], config_dirs: Sequence[Path], *, cpu_time: bool = False) -> Trial:
+    """Run the first steps of a run and everything after them, in a temporary directory.
+
+    Args:
+        overrides: Overrides of the run.
+        config_dirs: Directories with YAML files of the user.
+        cpu_time: Count the time of the processors, for benchmarks on a machine that others use.
+
+    Raises:
+        TrialError: The run would be refused, or fail.
+    """
+    with tempfile.TemporaryDirectory(prefix="train-plan-") as name:
+        folder = Path(name)
+        (folder / "run").mkdir()
+        request = {
+            "overrides": list(overrides),
+            "config_dirs": [str(path) for path in config_dirs],
+            "folder": name,
+            "output": str(folder / "report.json"),
+            "parent": os.getpid(),
+            "cpu_time": cpu_time,
+        }
+        started_at = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trainer.analysis.trial_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+        try:
+            _, errors = process.communicate(json.dumps(request))
+        finally:  # Ctrl-C
+            process.kill()
+            process.wait()
+        if process.returncode:
+            raise TrialError(_describe_failure(process.returncode, errors), 1)
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    if "error" in report:
+        raise TrialError(report["error"], report["exit_code"])
+    return Trial(report, 0.0 if cpu_time else started_at)
+
+
+def _describe_failure(code: int, errors: str) -> str:
+    """Return how a trial has ended that could not report it."""
+    if code < 0:
+        return f"the trial was killed by {describe_signal(-code)}"
+    return f"the trial has failed: {errors.strip()[-MAX_ERROR_CHARS:]}"

@@ -1,0 +1,47 @@
+"""The command ``train plan``; imports are lazy, so that its errors need no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainer.utils.errors import ConfigError
+from trainer.utils.gc_pause import pause_gc
+
+OUTPUT_KEY = "output"
+
+
+def plan_run(arguments: Sequence[str]) -> int:
+    """Run ``train plan [-m] KEY=VALUE ... [output=FILE.json]``.
+
+    Args:
+        arguments: Words after ``train plan``.
+
+    Returns:
+        0; 1 if a run would be refused on this machine.
+
+    Raises:
+        ConfigError: The command line is invalid.
+    """
+    from trainer.cli import argv
+    from trainer.config.overrides import quote_letters
+
+    words, config_dirs, flags = argv.split_args(arguments)
+    if others := sorted(flags - {"--multirun"}):
+        raise ConfigError(f"plan {others[0]}: a plan is about runs; leave it out")
+    if other := next((word for word in words if word.startswith(("hydra/launcher=", "hydra/sweeper="))), None):
+        raise ConfigError(f"plan {other}: a plan is about processes of this machine; leave it out")
+    outputs = [word.partition("=")[2] for word in words if word.startswith(f"{OUTPUT_KEY}=")]
+    if outputs and not outputs[-1].endswith(".json"):
+        raise ConfigError(f"plan output: {outputs[-1]!r} given; a plan is written to a .json file")
+    overrides = [quote_letters(word) for word in words if not word.startswith(f"{OUTPUT_KEY}=")]
+    with pause_gc(freeze=True):
+        from trainer.analysis import plan, plan_screen
+        from trainer.viz.console import print_line
+
+    made = plan.make_plan(overrides, config_dirs, is_sweep="--multirun" in flags)
+    print_line(plan_screen.format_plan(made))
+    if outputs:
+        plan.write_plan(made.to_plain_values(), Path(outputs[-1]))
+        print_line(f"saved in {outputs[-1]}")
+    return int(bool(made.refusals))
