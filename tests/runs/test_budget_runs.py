@@ -55,14 +55,14 @@ def test_a_run_has_the_bits_of_one_with_as_many_steps(monkeypatch: pytest.Monkey
 def test_the_comparison_would_see_a_measurement_that_leaves_traces(monkeypatch: pytest.MonkeyPatch) -> None:
     """The twin that goes on with the weights of the measurement has other bits."""
     allow_steps(monkeypatch, 13)
-    build, built = training_setup._build_objects, []
+    build, built = training_setup.build_objects, []
 
     def reuse(*arguments: Any) -> Any:
         built.append(build(*arguments))
         return replace(built[-1], task=built[0].task)
 
     counted = run(*RANDOM, "max_steps=13")
-    monkeypatch.setattr(training_setup, "_build_objects", reuse)
+    monkeypatch.setattr(training_setup, "build_objects", reuse)
     assert read_state(run(*RANDOM, "budget=1s")) != read_state(counted)
 
 

@@ -11,6 +11,7 @@ from trainer.utils.paths import describe_missing_path
 from trainer.utils.suggest import did_you_mean
 
 CONFIG_DIR_FLAG = "--config-dir"
+OUTPUT_PREFIX = "output="
 FLAG_CHOICES = {
     "--cfg": ("job", "hydra", "all"),
     "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
@@ -51,6 +52,19 @@ def split_args(arguments: Sequence[str]) -> tuple[list[str], list[Path], set[str
         raise ConfigError("--resolve and --package are options of --cfg; add --cfg job")
     overrides = [value for flag, value in words if not flag]
     return overrides, [_parse_config_dir(value) for flag, value in words if flag == CONFIG_DIR_FLAG], flags
+
+
+def split_output(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Split the argument ``output=PATH`` of a subcommand from overrides.
+
+    Args:
+        words: Overrides and arguments.
+
+    Returns:
+        The path, or None; and the other words.
+    """
+    paths = [word.removeprefix(OUTPUT_PREFIX) for word in words if word.startswith(OUTPUT_PREFIX)]
+    return (paths[-1] if paths else None), [word for word in words if not word.startswith(OUTPUT_PREFIX)]
 
 
 def make_hydra_args(arguments: Sequence[str]) -> list[str]:

@@ -8,8 +8,6 @@ from pathlib import Path
 from trainer.utils.errors import ConfigError
 from trainer.utils.gc_pause import pause_gc
 
-OUTPUT_KEY = "output"
-
 
 def plan_run(arguments: Sequence[str]) -> int:
     """Run ``train plan [-m] KEY=VALUE ... [output=FILE.json]``.
@@ -31,17 +29,17 @@ def plan_run(arguments: Sequence[str]) -> int:
         raise ConfigError(f"plan {others[0]}: a plan is about runs; leave it out")
     if other := next((word for word in words if word.startswith(("hydra/launcher=", "hydra/sweeper="))), None):
         raise ConfigError(f"plan {other}: a plan is about processes of this machine; leave it out")
-    outputs = [word.partition("=")[2] for word in words if word.startswith(f"{OUTPUT_KEY}=")]
-    if outputs and not outputs[-1].endswith(".json"):
-        raise ConfigError(f"plan output: {outputs[-1]!r} given; a plan is written to a .json file")
-    overrides = [quote_letters(word) for word in words if not word.startswith(f"{OUTPUT_KEY}=")]
+    output, words = argv.split_output(words)
+    if output is not None and not output.endswith(".json"):
+        raise ConfigError(f"plan output: {output!r} given; a plan is written to a .json file")
+    overrides = [quote_letters(word) for word in words]
     with pause_gc(freeze=True):
         from trainer.analysis import plan, plan_screen
         from trainer.viz.console import print_line
 
     made = plan.make_plan(overrides, config_dirs, is_sweep="--multirun" in flags)
     print_line(plan_screen.format_plan(made))
-    if outputs:
-        plan.write_plan(made.to_plain_values(), Path(outputs[-1]))
-        print_line(f"saved in {outputs[-1]}")
+    if output is not None:
+        plan.write_plan(made.to_plain_values(), Path(output))
+        print_line(f"saved in {output}")
     return int(bool(made.refusals))

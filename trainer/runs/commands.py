@@ -201,6 +201,15 @@ COMMANDS: Mapping[str, Command] = {
         {"output": ".json file to write as well"},
         note="The first steps, a validation, the test and the figures are executed and timed in a temporary directory.",
     ),
+    "find": Command(
+        {
+            "lr KEY=VALUE ...": "learning rate at which the loss of a run falls fastest, by steps with rising rates",
+            "batch_size KEY=VALUE ...": "smallest batch size that is nearly as fast as the fastest one",
+        },
+        "lr model=lstm data=adding",
+        {"output": "directory of the curve; by default in outputs/find"},
+        note="Only values that were run are suggested; there is no run directory.",
+    ),
     "report": Command(
         {"[DIR]": "leaderboard of all runs in a directory (default: outputs)", "RUN": "page of a run, report.html"},
         "outputs/sweeps",

@@ -114,13 +114,13 @@ def build_training(
         announce: Prints lines about the initial weights and the number of steps.
     """
     if not budget_keys.is_unfixed(config.tree):
-        return _build_objects(config, state, process_group, train, announce)
+        return build_objects(config, state, process_group, train, announce)
     started_at = time.monotonic()
     provisional = budget_keys.with_fixed_steps(config, budget.PROVISIONAL_STEPS)
-    measured = _build_objects(provisional, state, process_group, train, announce)
+    measured = build_objects(provisional, state, process_group, train, announce)
     fixed, data = budget_keys.with_fixed_steps(config, _fix_steps(measured, started_at, announce)), measured.data
     del measured  # its memory is needed again
-    return _build_objects(fixed, state, process_group, train, lambda _: None, data)
+    return build_objects(fixed, state, process_group, train, lambda _: None, data)
 
 
 def _fix_steps(training: TrainingObjects, started_at: float, announce: Callable[[Sequence[str]], None]) -> int:
@@ -143,7 +143,7 @@ def _fix_steps(training: TrainingObjects, started_at: float, announce: Callable[
     return steps
 
 
-def _build_objects(
+def build_objects(
     config: Config,
     state: Mapping[str, Any] | None,
     process_group: ProcessGroup,
@@ -151,7 +151,16 @@ def _build_objects(
     announce: Callable[[Sequence[str]], None],
     data: Dataset | None = None,
 ) -> TrainingObjects:
-    """Build the objects of a run, with another data set if it is loaded already."""
+    """Build the objects of a run whose number of steps is known.
+
+    Args:
+        config: Configuration of the run.
+        state: Last state of the run to resume; None for a new run.
+        process_group: Processes that train together.
+        train: Trains a nested run, the feature network of sample metrics, if the task needs one.
+        announce: Prints lines about the initial weights.
+        data: The data set, if it is loaded already; None to load it.
+    """
     settings = config.settings
     select = device.select_device if state is None else device.select_available_device
     target_device = device.select_process_device(select(settings.device), process_group)

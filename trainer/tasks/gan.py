@@ -22,7 +22,6 @@ from trainer.utils.errors import ConfigError
 class Adversarial(Generative):
     """Generative adversarial training of a generator G and a critic f with logits f(x).
 
-    loss_floor = None
     Losses of the critic and of the generator, with real rows x and generated rows g = G(z):
 
     - ``bce``: ``E softplus(-f(x)) + E softplus(f(g))`` and ``E softplus(-f(g))`` (non-saturating)
@@ -58,6 +57,7 @@ class Adversarial(Generative):
         Salimans et al., Improved Techniques for Training GANs, NeurIPS 2016 (feature matching, label smoothing).
     """
 
+    loss_floor = None
     shapes = "(B) -> ()"
 
     monitor = "energy_distance"

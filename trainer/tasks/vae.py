@@ -38,7 +38,6 @@ class VariationalInference(Generative):
     The loss is in nats per row and uses one posterior sample, and the KL divergence in closed form. Metrics use
     ``eval_samples`` samples: ``elbo`` is the bound with beta 1, and ``iw_bound = E log 1/k sum_i p(x, z_i) /
     q(z_i|x)``, over the same samples, equals it for k = 1 and increases with k towards log p(x). ``gap`` is the
-    loss_floor = None
     distance of the ELBO to the exact log-likelihood, if the data set reports it. ``bits_per_dim = -elbo / (D log 2)``
     is defined for discrete likelihoods.
 
@@ -61,6 +60,7 @@ class VariationalInference(Generative):
         Higgins et al., beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework, ICLR 2017.
     """
 
+    loss_floor = None
     shapes = "(B, ...) -> ()"
 
     monitor = "elbo"

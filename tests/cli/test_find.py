@@ -1,0 +1,44 @@
+"""The command ``train find`` as a stranger uses it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.commands import SMALL
+from tests.helpers.in_process import call_main
+
+pytestmark = pytest.mark.usefixtures("in_tmp")
+
+
+@pytest.mark.slow
+def test_a_rate_is_printed_as_an_override_and_its_curve_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, _ = call_main(capsys, monkeypatch, "find", "lr", *SMALL, "output=curve")
+    assert code == 0, out
+    assert sorted(path.name for path in Path().rglob("*")) == ["curve", "learning_rate.csv", "learning_rate.png"]
+    with open("curve/learning_rate.csv", newline="") as file:
+        rates = [float(row["learning rate"]) for row in csv.DictReader(file)]
+    assert float(out.strip().splitlines()[-1].removeprefix("optimizer.lr=")) in rates
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "find: nothing given; one of lr, batch_size"),
+        (("lrr",), "find: 'lrr' given; did you mean lr?"),
+        (("lr", "modle=mlp"), "modle"),
+        (("lr", "output="), "find output: '' given"),
+        (("lr", "-m"), "find --multirun: a search is about one run"),
+        (("lr", "resume=auto"), "find resume: a search is about a new run"),
+    ],
+)
+def test_what_find_refuses(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
+    code, _, err = call_main(capsys, monkeypatch, "find", *arguments)
+    assert (code, message in err) == (2, True), err
+    assert not list(Path().iterdir())
