@@ -47,11 +47,12 @@ def _run(request: Mapping[str, Any]) -> dict[str, Any]:
     folder = Path(request["folder"])
     config = compose.compose(request["overrides"], [Path(name) for name in request["config_dirs"]])
     with pause_gc(freeze=True):
-        from trainer.runs import initial_weights, train
+        from trainer.runs import initial_weights, match_size, train
 
-    config = initial_weights.with_input_digests(_make_trial_config(config, folder, request["cpu_time"]))
+    config = _make_trial_config(config, folder, request["cpu_time"])
     clock = time.process_time if request["cpu_time"] else time.monotonic
     imported_at = clock()
+    config = initial_weights.with_input_digests(match_size.with_matched_size(config))
     result = train.execute_run(config, folder / "run")
     ended_at, peak_bytes = clock(), _read_peak_bytes()
     from trainer.analysis import data_summary

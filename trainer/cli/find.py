@@ -47,6 +47,9 @@ def find_value(arguments: Sequence[str]) -> int:
     config = compose.compose(overrides, config_dirs, is_single_run=True)
     if config.settings.resume is not None:
         raise ConfigError("find resume: a search is about a new run; leave it out")
+    with pause_gc(freeze=True):
+        from trainer.runs import match_size
+    config = match_size.with_matched_size(config)
     folder = Path(output) if output else DEFAULT_DIR / f"{target}-{config.names['model']}-{config.names['data']}"
     return _find_lr(config, folder) if target == "lr" else _find_batch_size(config, folder)
 

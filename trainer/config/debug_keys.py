@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trainer.config.schema import Settings
 
 FAST = "fast"
 """One step, and one batch of each evaluation."""
@@ -33,11 +36,15 @@ def select_identity(tree: Mapping[str, Any], training_config: Mapping[str, Any])
     return {**training_config, "debug": FAST} if tree.get("debug") == FAST else dict(training_config)
 
 
-def check_is_run(debug: bool | str) -> None:
-    """Raise ConfigError for ``overfit``, which the command handles before there is a run.
+def check_is_run(settings: Settings) -> Settings:
+    """Return the global keys of a run.
 
     Args:
-        debug: Value of the key.
+        settings: The global keys.
+
+    Raises:
+        ConfigError: They ask for ``overfit``, which the command handles before there is a run.
     """
-    if debug == OVERFIT:
+    if settings.debug == OVERFIT:
         raise ConfigError("debug=overfit: it checks one model on the command line, not in a sweep or a program")
+    return settings

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trainer.config import migrations
+from trainer.config import budget_keys, migrations
 from trainer.config.run_config import Config
 from trainer.runs import run_dir, saved_run
 from trainer.utils.errors import UserError
@@ -58,6 +58,18 @@ def select_finished_run(config: Config, finished: dict[str, dict[str, Any]]) -> 
     """
     results = finished.get(config.config_hash)
     return Path(results["run_dir"]) if results is not None and _may_have_same_data(results, config) else None
+
+
+def with_saved_steps(config: Config, path: Path) -> Config:
+    """Return the configuration of a command line with the steps that a matching run has fixed for its budget, if any.
+
+    Args:
+        config: Configuration of the command line.
+        path: Directory of the run.
+    """
+    if not budget_keys.is_unfixed(config.tree):
+        return config
+    return budget_keys.with_saved_steps(config, saved_run.load(path, config.settings.plugins))
 
 
 def describe_similar_run(config: Config, preferred: Path, name: str | None = None) -> str:

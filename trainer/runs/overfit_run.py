@@ -15,6 +15,7 @@ from trainer.engine.config_errors import explain_errors
 from trainer.engine.overfit import MAX_SHARE, OverfitResult
 from trainer.engine.process_group import SingleProcess
 from trainer.optim.lr_schedules import Constant
+from trainer.runs import match_size
 from trainer.runs.training_setup import build_training
 from trainer.utils import signals
 from trainer.utils.text import format_count, join_names
@@ -46,7 +47,7 @@ def check_overfit(config: Config) -> int:
     plugins.declare_plugins(config.settings.plugins, Path(config.working_dir))
     steps = config.settings.max_steps if any("max_steps=" in text for text in config.overrides) else DEFAULT_STEPS
     assert steps is not None
-    config = make_overfit_config(config, steps)
+    config = make_overfit_config(match_size.with_matched_size(config), steps)
     with signals.capture_signals() as flag, explain_errors(config.tree, "model"):
         training = build_training(config, None, SingleProcess(), _refuse_nested_run, lambda _: None)
         overfit.disable_dropout(training.task)

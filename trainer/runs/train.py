@@ -57,8 +57,7 @@ def run(config: Config) -> Result:
         ConfigError: The run to resume is missing, or its configuration is different.
         Interrupted: A signal has stopped the run.
     """
-    settings = config.settings
-    debug_keys.check_is_run(settings.debug)
+    settings = debug_keys.check_is_run(config.settings)
     # Composing another configuration since has replaced the declarations.
     plugins.declare_plugins(settings.plugins, Path(config.working_dir))
     config = match_size.with_matched_size(config)
@@ -80,8 +79,7 @@ def run(config: Config) -> Result:
         similar_run = matching_run.describe_similar_run(config, Path(config.run_dir))
         print_line(f"resume=auto: no run of this configuration on this data yet; starting one{similar_run}")
         return _start_new_run(config, may_reuse=True)
-    if budget_keys.is_unfixed(config.tree):
-        config = budget_keys.with_saved_steps(config, saved_run.load(path, settings.plugins))
+    config = matching_run.with_saved_steps(config, path)
     if run_dir.read_results(path).get("status") == "finished":
         return complete_run(config, path, lock_wait=LOCK_WAIT_SECONDS)
     print_line(f"resume=auto: continuing {path}")
