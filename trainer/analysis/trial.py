@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer.utils import signals
 from trainer.utils.errors import UserError
 from trainer.utils.signals import describe_signal
 
@@ -108,7 +109,11 @@ def run_trial(overrides: Sequence[str], config_dirs: Sequence[Path], *, cpu_time
     Raises:
         TrialError: The run would be refused, or fail.
     """
-    with tempfile.TemporaryDirectory(prefix="train-plan-") as name:
+    with (
+        tempfile.TemporaryDirectory(prefix="train-plan-", ignore_cleanup_errors=True) as name,
+        signals.capture_signals() as flag,
+        flag.remove_on_exit(Path(name)),
+    ):
         folder = Path(name)
         (folder / "run").mkdir()
         request = {
