@@ -53,11 +53,17 @@ def make_search_page(path: Path, page_dir: Path | None = None) -> dict[str, Any]
         "progress": [(chart, draw_chart(chart)) for chart in make_progress_charts(search, metric)],
         "slices": [(chart, draw_chart(chart)) for chart in make_slices(search, metric)],
         "coordinates": draw_coordinates(search, metric),
-        "note": search.get("note") or "",
+        "note": _describe_scores(search),
         "keys": keys,
         "rungs": _name_rungs(search, num_rungs),
         "trials": [_describe_trial(trial, keys, num_rungs, search, page_dir or path) for trial in search["trials"]],
     }
+
+
+def _describe_scores(search: Mapping[str, Any]) -> str:
+    """Return what the scores of paused runs mean; empty for a search that pauses none."""
+    note = search.get("score_note")
+    return f"Scores before the end of a run: {note}." if note else ""
 
 
 def _name_rungs(search: Mapping[str, Any], num_rungs: int) -> list[str]:

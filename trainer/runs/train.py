@@ -6,20 +6,17 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import IO
 
 from trainer.config import budget_keys, debug_keys, plugins
 from trainer.config.run_config import Config
-from trainer.core import rng
-from trainer.engine import checkpoint, checkpoint_space, dataset_loading, evaluation
+from trainer.engine import checkpoint, checkpoint_space, dataset_loading
 from trainer.engine.config_errors import explain_errors
-from trainer.engine.dataloader import Loader
-from trainer.engine.trainer import Trainer
 from trainer.runs import (
     changed_run,
     consistency,
+    final_scores,
     hub_folder,
     initial_weights,
     match_size,
@@ -31,7 +28,6 @@ from trainer.runs import (
     run_overrides,
     run_report,
     saved_run,
-    test_rows,
 )
 from trainer.runs.process_groups import open_process_group
 from trainer.runs.results import Result, create_result
@@ -197,7 +193,7 @@ def complete_run(config: Config, path: Path, lock_wait: float = 0.0, *, quiet: b
             )
             components.trainer.load_best_weights()
             if refits_decisions:
-                _fit_decisions(components, reporter.flag.raise_if_stopped)
+                final_scores.fit_decisions(components, reporter.flag.raise_if_stopped)
             components.trainer.task.eval()
             if draws:
                 _draw_artifacts(components, result, reporter)
@@ -211,9 +207,7 @@ def _train_and_test(
     trainer = components.trainer
     with run_callbacks.close_loggers(components.loggers):
         _train(components, result, reporter, config)
-        trainer.load_best_weights()
-        result.decisions = _fit_decisions(components, partial(trainer.callbacks.on_evaluation_batch_end, trainer))
-        _test(trainer, components.loaders["test"], result)
+        final_scores.score_best_weights(components, result)
         reporter.show_scores(trainer, result)
         result.status = "finished"
         result.write()
@@ -243,35 +237,6 @@ def _train(components: RunComponents, result: Result, reporter: run_report.RunRe
         raise
     finally:
         result.update_progress(trainer)
-
-
-def _fit_decisions(components: RunComponents, on_batch_end: Callable[[], None]) -> dict[str, float]:
-    """Fit the decisions of the best weights on the validation split, save both together, and return their values.
-
-    A run that is killed before it is finished fits them again.
-    """
-    trainer, best = components.trainer, components.trainer.best
-    if best.weights is None:  # no validation score was finite
-        return {}
-    report = evaluation.fit_decisions(
-        trainer.task,
-        components.loaders["val"],
-        trainer.settings,
-        on_batch_end,
-        trainer.strategy.process_group,
-    )
-    if report:
-        best.decisions = trainer.task.decisions
-        components.checkpoints.save_best(best.make_checkpoint())
-    return report
-
-
-def _test(trainer: Trainer, test: Loader, result: Result) -> None:
-    """Evaluate the best weights on the test split, and add baseline and best possible scores."""
-    result.test = test_rows.evaluate_test(trainer, test, Path(result.run_dir))
-    with rng.fork_rng(result.seed, test.device):
-        baseline, best = trainer.task.reference_scores()
-    result.baseline, result.best_possible = baseline | result.baseline, best | result.best_possible
 
 
 def _draw_artifacts(

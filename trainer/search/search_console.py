@@ -44,7 +44,7 @@ def print_start(search: Search) -> None:
         ends = [_format_range([trial.get_end(rung) for trial in trials]) for rung in range(trials[0].num_rungs)]
         plan = " -> ".join(f"{count} to step {end}" for count, end in zip(counts, ends, strict=True))
         print_line(f"runs: {plan}; paused ones continue exactly where they were")
-        print_line(f"scores before the end: {_explain_scores(trials)}")
+        print_line(f"scores before the end: {explain_scores(trials)}")
     elif options.is_promoting:
         print_line("runs are too short to pause: no validation comes before their end (val_every, epochs)")
     if reused := sum(trial.is_reused for trial in trials):
@@ -57,8 +57,12 @@ def _format_range(steps: Sequence[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,}-{high:,}"
 
 
-def _explain_scores(trials: Sequence[Trial]) -> str:
-    """Say what the scores of runs mean that have not ended."""
+def explain_scores(trials: Sequence[Trial]) -> str:
+    """Return what the scores of runs mean that have not ended.
+
+    Args:
+        trials: Trials of the search.
+    """
     names = {trial.config.names["scheduler"] for trial in trials if trial.config is not None}
     if names <= LENGTH_FREE_SCHEDULES:
         return "those of a run of this length, because the learning rate does not depend on it"

@@ -180,6 +180,7 @@ class Search:
             "steps": self.count_steps(),
             "num_planned": self.num_planned,
             "stages": [vars(stage) for stage in self.ladder.stages],
+            "score_note": search_console.explain_scores(trials) if self.options.is_promoting and trials else None,
             "trials": described,
             "finalists": [search_files.describe_finalist(finalist) for finalist in self.ranked],
             "importance": search_files.describe_importance(self.importance),
