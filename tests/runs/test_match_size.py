@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import yaml
 
 from tests.helpers.in_process import read_metrics, run
 from tests.helpers.pairs import MODELS, SMALL_MODELS, explain, first_dataset, overrides, uses_stand_in
+from trainer.cli import main
 from trainer.config import compose
 from trainer.engine import factory, sanity_check
 from trainer.engine.flop_count import count_flops_per_row
@@ -100,3 +102,24 @@ def test_only_named_keys_are_scaled() -> None:
     base = compose.compose(words[:2]).tree["model"]
     changed = {key for key, value in config.tree["model"].items() if value != base[key]}
     assert changed == {"hidden_size"}
+
+
+@pytest.mark.slow
+def test_jobs_of_a_sweep_have_the_same_size(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["-m", "model=mlp,lstm", "data=adding", "data.rows=60", "epochs=1", "draw=false", "match=params"]
+    assert main.run_command([*words, "target=3k"]) == 0
+    sweep = next(Path("outputs/sweeps").glob("*/*"))
+    results = [json.loads(file.read_text()) for file in sorted(sweep.glob("*/results.json"))]
+    assert [item["params"] for item in results] == [pytest.approx(3000, rel=0.03)] * 2
+    assert main.run_command([*words, "target=4k", "resume=auto"]) == 0  # other widths are another sweep
+    assert len([*Path("outputs/sweeps").glob("*/*")]) == 2
+    capsys.readouterr()
+    assert main.run_command([*words, "target=4k", "resume=auto"]) == 0
+    assert len([*Path("outputs/sweeps").glob("*/*")]) == 2
+
+
+@pytest.mark.slow
+def test_a_job_that_cannot_have_the_size_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["-m", "model=gru_forecaster,dlinear", "data=sine_trend", "epochs=1", "draw=false", "match=params"]
+    main.run_command([*words, "target=3k"])
+    assert "refused: 1-model=dlinear: match: model dlinear has no key that sets a width" in capfd.readouterr().err

@@ -37,6 +37,8 @@ def test_results_contain_every_field() -> None:
         "changes",
         "skipped_updates",
         "exact_data_digest",
+        "budget_identity",
+        "debug",
     }
     assert (results["status"], results["model"], results["data"], results["task"]) == (
         "finished",

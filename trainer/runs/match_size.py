@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from trainer.config.run_config import Config
 from trainer.core import rng
 from trainer.core.dataset import Dataset
 from trainer.engine import dataset_loading, factory, flop_count, sanity_check, width_scaling
-from trainer.utils.errors import ConfigError
+from trainer.utils.errors import ConfigError, IncompatibleError
 from trainer.utils.text import format_count
 from trainer.viz.console import print_line
 
@@ -52,6 +54,28 @@ def with_matched_size(config: Config) -> Config:
     tree, raw = (match_keys.drop_match(tree, solution.widths) for tree in (config.tree, config.raw))
     settings = replace(config.settings, match=None, target=None, match_keys=[])
     return replace(config, tree=tree, raw=raw, settings=settings)
+
+
+def match_jobs(configs: Sequence[Config | IncompatibleError]) -> list[Config | IncompatibleError]:
+    """Return the configurations of the jobs of a sweep with matched sizes; those that cannot have them are refused.
+
+    They are solved in a child process: one that has computed with several threads should not be forked for the jobs.
+
+    Args:
+        configs: Configuration of each job, or why it is refused.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+        return pool.submit(_match_all, list(configs)).result()
+
+
+def _match_all(configs: Sequence[Config | IncompatibleError]) -> list[Config | IncompatibleError]:
+    matched: list[Config | IncompatibleError] = []
+    for config in configs:
+        try:
+            matched.append(with_matched_size(config) if isinstance(config, Config) else config)
+        except ConfigError as error:
+            matched.append(IncompatibleError(*error.problems))
+    return matched
 
 
 def _select_keys(config: Config) -> list[str]:

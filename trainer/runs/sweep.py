@@ -70,6 +70,10 @@ def run_sweep(
     swept_keys = {item.key_or_group for item in parsed_overrides if item.is_sweep_override()}
     grid = expand_combinations(parsed_overrides, config_dirs)
     configs = _compose_jobs(grid, config_dirs)
+    if any(isinstance(item, Config) and item.settings.match for item in configs):
+        from trainer.runs import match_size
+
+        configs = match_size.match_jobs(configs)
     names = [name_job(number, combination, swept_keys) for number, combination in enumerate(grid)]
     compatible = [(name, item) for name, item in zip(names, configs, strict=True) if isinstance(item, Config)]
     settings = [item.settings for _, item in compatible]
