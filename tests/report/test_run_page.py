@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import MISSING, fields
 from html.parser import HTMLParser
@@ -16,6 +17,7 @@ from trainer.analysis import run_record
 from trainer.config import compose
 from trainer.report import run_page, write_page
 from trainer.report.embedded_images import embed_images
+from trainer.report.training_charts import count_rows
 from trainer.runs import train
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
@@ -139,6 +141,33 @@ def test_the_verdict_compares_with_baseline_and_best_possible(
     assert run_page.write_verdict(record).endswith(verdict)
 
 
+@pytest.mark.parametrize(
+    ("rows", "batch_size", "history", "counts"),
+    [
+        (100, 32, [(4, 1), (8, 2)], [100, 200]),  # the last batch of an epoch has four rows
+        (100, 32, [(4, 1), (6, 2)], [100, 164]),  # the run ends within an epoch
+        (140, 64, [(1, 1), (2, 2)], [140, 280]),  # all nodes of a graph in each step
+        (1000, 10, [(50, 1)], [500]),
+        (0, 10, [(50, 1)], [math.nan]),
+    ],
+)
+def test_rows_are_counted_as_often_as_they_were_used(
+    tmp_path: Path, rows: int, batch_size: int, history: list[tuple[int, int]], counts: list[float]
+) -> None:
+    path = write_results(tmp_path / "run", rows={"train": rows} if rows else {})
+    (path / "config.yaml").write_text(f"batch_size: {batch_size}\naccumulate: 1\n")
+    (path / "metrics.csv").write_text("step,epoch\n" + "".join(f"{step},{epoch}\n" for step, epoch in history))
+    record = run_record.read_record(path)
+    object.__setattr__(record, "results", {**record.results, "rows": {"train": rows} if rows else {}})
+    record.__dict__["config"] = {"batch_size": batch_size, "accumulate": 1}
+    assert count_rows(record) == pytest.approx(counts, nan_ok=True)
+
+
+def test_a_trial_of_one_step_is_marked(tmp_path: Path) -> None:
+    record = run_record.read_record(write_results(tmp_path / "run", debug="fast"))
+    assert "debug=fast: its scores are of one step" in run_page.write_verdict(record)
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not a run directory"):
         run_record.read_record(tmp_path)
@@ -149,7 +178,11 @@ def test_images_are_reduced_to_their_share_of_the_page(tmp_path: Path) -> None:
     for seed, path in enumerate(paths):
         Image.effect_noise((900, 700), 80 + seed).save(path)
     (tmp_path / "broken.png").write_bytes(b"no image")
-    images, skipped = embed_images([*paths, tmp_path / "broken.png"], max_bytes=300_000)
-    assert skipped == ["broken.png"]
+    damaged = bytearray(paths[0].read_bytes())
+    damaged[33:37] = b"\xff\xff\xff\xff"  # the length of a chunk
+    (tmp_path / "damaged.png").write_bytes(damaged)
+    bad = [tmp_path / "broken.png", tmp_path / "damaged.png", tmp_path / "gone.png"]
+    images, problems = embed_images([*paths, *bad], max_bytes=600_000)
+    assert problems == [f"{path.name} is missing or cannot be read" for path in bad]
     assert [(image.width, image.height) for image in images] == [(900, 700)] * 3
-    assert sum(len(image.uri) for image in images) * 3 / 4 <= 300_000
+    assert sum(len(image.uri) for image in images) * 3 / 4 <= 600_000

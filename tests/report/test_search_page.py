@@ -112,7 +112,7 @@ def test_a_search_without_a_trial_that_ended_has_a_page(tmp_path: Path) -> None:
     assert "No configuration has been trained to the end yet." in write_search(tmp_path, search)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"trials": 3}', ""])
+@pytest.mark.parametrize("text", ["{", "[]", '{"trials": 3}', "", '{"trials": [{}], "monitor": "nll"}'])
 def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "search.json").write_text(text)
     with pytest.raises(ConfigError, match="not the record of a search"):

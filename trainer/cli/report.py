@@ -27,6 +27,8 @@ def report_runs(arguments: Sequence[str]) -> int:
     options = verb_args.parse_verb_args("report", [word for word in arguments if "=" in word], keys)
     path = Path(paths[0] if paths else "outputs")
     output = Path(options["output"]) if "output" in options else None
+    if output is not None and output.suffix != ".html":
+        raise ConfigError(f"report output: {options['output']!r} given; it must end in .html")
     if options.get("watch"):
         write_report.watch_run(path, output)
     else:

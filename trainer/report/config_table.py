@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.analysis.run_record import RunRecord, flatten_keys
-from trainer.config import migrations
+from trainer.config import migrations, secret_masking
 from trainer.config.registry import OBJECT_GROUPS
 from trainer.runs import saved_run
 from trainer.utils.errors import ConfigError, UserError
@@ -76,4 +76,4 @@ def _read_defaults(record: RunRecord) -> dict[str, Any] | None:
         config = compose.compose([*chosen, *([f"plugins=[{','.join(map(str, plugins))}]"] if plugins else [])])
     except UserError:
         return None
-    return dict(flatten_keys(config.raw))
+    return dict(flatten_keys(secret_masking.mask_tree(config.raw)))

@@ -45,29 +45,34 @@ def embed_images(paths: Sequence[Path], max_bytes: int = MAX_IMAGE_BYTES) -> tup
         max_bytes: Bytes of all of them together.
 
     Returns:
-        The images, and the names of files that are missing or are no images.
+        The images, and why each of the others is not among them.
     """
-    images, skipped = [], []
+    images: list[EmbeddedImage] = []
+    problems: list[str] = []
     left = max_bytes
     for index, path in enumerate(paths):
         image = _embed(path, left // (len(paths) - index))
-        if image is None:
-            skipped.append(path.name)
+        if isinstance(image, str):
+            problems.append(f"{path.name} {image}")
         else:
             images.append(image)
             left -= len(image.uri) * 3 // 4
-    return images, skipped
+    return images, problems
 
 
-def _embed(path: Path, max_bytes: int) -> EmbeddedImage | None:
+def _embed(path: Path, max_bytes: int) -> EmbeddedImage | str:
+    """Return an image of at most a size, or what is wrong with it."""
     import PIL.Image
+
+    # Pillow raises SyntaxError for broken chunks.
+    unreadable = (OSError, ValueError, SyntaxError, PIL.UnidentifiedImageError, PIL.Image.DecompressionBombError)
 
     try:
         with PIL.Image.open(path) as source:
             source.load()
             original = source.convert("RGB")
-    except (OSError, PIL.UnidentifiedImageError, ValueError, PIL.Image.DecompressionBombError):
-        return None
+    except unreadable:
+        return "is missing or cannot be read"
     for scale in SCALES:
         size = max(1, round(original.width * scale)), max(1, round(original.height * scale))
         resized = original if scale == 1 else original.resize(size, PIL.Image.Resampling.LANCZOS)
@@ -75,7 +80,7 @@ def _embed(path: Path, max_bytes: int) -> EmbeddedImage | None:
         if len(data) <= max_bytes:
             uri = f"data:image/png;base64,{base64.b64encode(data).decode()}"
             return EmbeddedImage(path.name, uri, original.width, original.height)
-    return None
+    return "is too large for this page"
 
 
 def _encode(image: Image) -> bytes:

@@ -89,7 +89,7 @@ def make_run_page(record: RunRecord) -> dict[str, Any]:
     names = [str(name) for name in results.get("artifacts") or [] if Path(str(name)).name == str(name)]
     paths = [record.path / name for name in names if name.endswith(IMAGE_SUFFIX) and name != CURVES]
     tables = [record.path / name for name in names if name.endswith(TABLE_SUFFIX)]
-    images, skipped = embed_images([path for path in paths if path.exists()])
+    images, image_problems = embed_images(paths)
     config = list_config(record)
     return {
         "title": _make_title(record),
@@ -104,7 +104,7 @@ def make_run_page(record: RunRecord) -> dict[str, Any]:
         ],
         "history": _make_history_table(record),
         "images": [(image, _describe_image(image.name)) for image in images],
-        "skipped_images": skipped,
+        "image_problems": image_problems,
         "tables": [table for table in map(read_table, tables) if table is not None],
         "changed": [row for row in config if row.is_changed],
         "config": config,
@@ -124,6 +124,8 @@ def write_verdict(record: RunRecord) -> str:
         record: Records of the run.
     """
     results, name = record.results, record.monitor
+    if results.get("debug"):
+        return f"This run was a trial, debug={results['debug']}: its scores are of one step and one batch."
     test, baseline, best = ((results.get(group) or {}).get(name) for group in ("test", "baseline", "best_possible"))
     if record.status != "finished" or not _is_number(test):
         return f"This run is {record.status}; it has no test score yet."
@@ -216,6 +218,9 @@ def list_commands(record: RunRecord) -> list[tuple[str, str]]:
     overrides = [str(word) for word in record.results.get("overrides") or []]
     path = shlex.quote(str(record.path))
     commands = [("Train this configuration again", shlex.join(["train", *overrides]))]
+    if record.status == "finished":
+        commands.append(("Train it again and compare every step", f"train rerun {path}"))
+        commands.append(("Ask what went wrong or right", f"train why {path}"))
     if record.status != "finished":
         return [*commands, ("Continue the run from its last checkpoint", f"train resume {path}")]
     commands.append(("Evaluate the best weights on the test rows", f"train evaluate {path}"))

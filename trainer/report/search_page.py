@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from trainer.core.types import NonNegativeFloat, NonNegativeInt, Number, find_mismatches
 from trainer.report.line_chart import draw_chart
 from trainer.report.search_charts import draw_coordinates, list_keys, make_progress_charts, make_slices, to_number
 from trainer.report.write_page import REPORT_FILE
@@ -17,6 +18,32 @@ from trainer.search import search_files
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import escape_control_chars
 from trainer.viz.score_tables import format_metric_name, format_number
+
+MAX_PROBLEMS = 3
+Items = list[dict[str, object]]
+RECORD_TYPES: Mapping[str, Any] = {
+    "monitor": str,
+    "trials": Items,
+    "finalists": Items | None,
+    "stages": Items | None,
+    "importance": dict[str, object] | None,
+    "options": dict[str, object] | None,
+    "space": list[str] | None,
+    "steps": NonNegativeInt | None,
+    "seconds": NonNegativeFloat | None,
+}
+"""Types of what the page reads from the record of a search."""
+Scores = list[Number | None]
+ITEM_TYPES: Mapping[str, Mapping[str, Any]] = {
+    "trials": {
+        **{"number": int, "status": str, "values": dict[str, str], "overrides": list[str], "scores": Scores},
+        **{"pauses": list[int], "total_steps": int | None, "steps": NonNegativeInt, "seconds": NonNegativeFloat},
+        **{"test": dict[str, Number | None], "reason": str | None, "run_dir": str | None},
+    },
+    "stages": {"rung": int, "trials": list[int]},
+    "finalists": {"number": int, "values": dict[str, str], "val": Scores, "test": Scores},
+}
+"""Types of the items of its lists."""
 
 
 def make_search_page(path: Path, page_dir: Path | None = None) -> dict[str, Any]:
@@ -30,8 +57,13 @@ def make_search_page(path: Path, page_dir: Path | None = None) -> dict[str, Any]
         ConfigError: The record of the search is damaged.
     """
     search = search_files.read_search(path)
-    if not isinstance(search.get("trials"), list) or not isinstance(search.get("monitor"), str):
-        raise ConfigError(f"{path / search_files.SEARCH_FILE} is not the record of a search")
+    problems = [
+        problem for key, kind in RECORD_TYPES.items() for problem in find_mismatches(search.get(key), kind, key)
+    ]
+    problems = problems or _find_missing_keys(search)
+    if problems:
+        file = path / search_files.SEARCH_FILE
+        raise ConfigError(f"{file} is not the record of a search: {'; '.join(problems[:MAX_PROBLEMS])}")
     metric = format_metric_name(search["monitor"])
     keys = list_keys(search)
     num_rungs = max((len(trial["scores"]) for trial in search["trials"]), default=0)
@@ -58,6 +90,17 @@ def make_search_page(path: Path, page_dir: Path | None = None) -> dict[str, Any]
         "rungs": _name_rungs(search, num_rungs),
         "trials": [_describe_trial(trial, keys, num_rungs, search, page_dir or path) for trial in search["trials"]],
     }
+
+
+def _find_missing_keys(search: Mapping[str, Any]) -> list[str]:
+    """Return the problems of the trials, stages and finalists of a search."""
+    return [
+        problem
+        for group, kinds in ITEM_TYPES.items()
+        for index, item in enumerate(search.get(group) or [])
+        for key, kind in kinds.items()
+        for problem in find_mismatches(item.get(key), kind, f"{group}.{index}.{key}")
+    ]
 
 
 def _describe_scores(search: Mapping[str, Any]) -> str:

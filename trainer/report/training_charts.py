@@ -31,26 +31,56 @@ class ChartSet:
 
 
 def make_chart_sets(record: RunRecord) -> list[ChartSet]:
-    """Return the charts of a run against steps, seconds and epochs; empty without a validation.
+    """Return the charts of a run against steps, seconds and rows; empty without a validation.
 
     Args:
         record: Records of the run.
     """
     if not record.history:
         return []
-    axes = [("steps", "steps", "step"), ("seconds", "seconds", "seconds"), ("epochs", "epochs", "epoch")]
-    known = [axis for axis in axes if any(math.isfinite(row.get(axis[2], math.nan)) for row in record.history)]
-    sets = [ChartSet(key, label, _make_charts(record, column, label)) for key, label, column in known]
+    positions = {
+        "steps": [row.get("step", math.nan) for row in record.history],
+        "seconds": [row.get("seconds", math.nan) for row in record.history],
+        "rows": count_rows(record),
+    }
+    sets = [
+        ChartSet(key, label, _make_charts(record, values, label))
+        for (key, values), label in zip(positions.items(), ("steps", "seconds", "training rows"), strict=True)
+        if any(map(math.isfinite, values))
+    ]
     return [charts for charts in sets if charts.charts]
 
 
-def _make_charts(record: RunRecord, column: str, x_label: str) -> list[Chart]:
+def count_rows(record: RunRecord) -> list[float]:
+    """Return the number of training rows, each as often as it was used, before each validation; NaN if unknown.
+
+    Args:
+        record: Records of the run.
+    """
+    number = (record.results.get("rows") or {}).get("train")
+    batch = record.config.get("batch_size"), record.config.get("accumulate", 1)
+    if not number or not all(isinstance(value, int) for value in batch):
+        return [math.nan] * len(record.history)
+    first = record.history[0]
+    is_full_batch = first.get("step") == first.get("epoch")  # such as all nodes of a graph in each step
+    rows_per_step = number if is_full_batch else batch[0] * batch[1]
+    steps_per_epoch = math.ceil(number / rows_per_step)
+    counts = []
+    for row in record.history:
+        epochs, steps = divmod(row.get("step", math.nan), steps_per_epoch)
+        counts.append(epochs * number + min(steps * rows_per_step, number))
+    return counts
+
+
+def _make_charts(record: RunRecord, positions: Sequence[float], x_label: str) -> list[Chart]:
     history = record.history
     best = next((row for row in history if row.get("epoch") == record.results.get("best_epoch")), None)
-    mark = None if best is None else (best.get(column, math.nan), f"chosen epoch {best['epoch']:g}")
+    mark = None
+    if best is not None:
+        mark = positions[history.index(best)], f"chosen epoch {best['epoch']:g}"
 
     def line(name: str, key: str) -> Line:
-        return Line(name, [(row.get(column, math.nan), row.get(key, math.nan)) for row in history])
+        return Line(name, [(x, row.get(key, math.nan)) for x, row in zip(positions, history, strict=True)])
 
     losses = [line(name, key) for name, key in (("training", "train_loss"), ("validation", "val_loss"))]
     charts = [Chart("loss", x_label, _drop_empty(losses), mark, is_log=_spans_decades(losses))]

@@ -61,6 +61,7 @@ class Result:
         data_digest: Digest of the user's data files; None if the data set reads none.
         exact_data_digest: Digest of every byte of them; None with ``fingerprint=sampled``.
         changes: Changes with which the run continued another one, in order.
+        rows: Number of rows, or of outputs such as nodes, of each split; empty before they are known.
         budget_identity: Identity before a budget has fixed the number of steps; None without one.
         debug: ``fast`` for a run of one step and one batch of each split, which no leaderboard lists; else None.
         format_version: Version of the identity and of ``results.json``.
@@ -98,6 +99,7 @@ class Result:
     data_digest: str | None = None
     exact_data_digest: str | None = None
     changes: list[str] = field(default_factory=list)
+    rows: dict[str, int] = field(default_factory=dict)
     budget_identity: str | None = None
     debug: str | None = None
     format_version: int = 1
@@ -177,7 +179,7 @@ class Result:
 Status = Literal["waiting", "running", "finished", "interrupted", "paused", "failed"]
 FIELD_TYPES = get_type_hints(Result) | dict.fromkeys(run_dir.SCORE_GROUPS, dict[str, Number]) | {"status": Status}
 REQUIRED_FIELDS = [f.name for f in fields(Result) if f.default is MISSING and f.default_factory is MISSING]
-OPTIONAL_FIELDS = ("skipped_updates", "exact_data_digest", "changes", "budget_identity", "debug")
+OPTIONAL_FIELDS = ("skipped_updates", "exact_data_digest", "changes", "rows", "budget_identity", "debug")
 """Fields that are only saved if there is something to save."""
 MAX_PROBLEMS = 5
 

@@ -95,6 +95,7 @@ def build_components(
             checkpoints.save_best(consistency.load_best(path))
     reporter.announce_lines(training.describe_processes())
     sizes = {name: loader.split.count_examples() for name, loader in loaders.items()}
+    result.rows = {name: number for name, (number, _) in sizes.items()}
     reporter.announce_start(trainer, result, sizes, data.info.file_summary, data.info.baseline_rule)
     return RunComponents(trainer, loaders, snapshots, checkpoints, loggers)
 
