@@ -6,8 +6,9 @@ For each kind of scores, 1000 pairs (or PAIRS) of equal settings, paired by seed
 different must be at most 5 %, up to the noise of the simulation (0.6 at 1000 pairs). Normal scores of settings one
 standard deviation apart: the share must be the power of the t test, computed from the noncentral t distribution of
 scipy.stats. Sweeps over ten equal settings: the share in which any is called different from the first, with the
-correction of Holm and, as a broken twin, without. Then the coverage of the BCa interval of a mean, and equal settings
-over data sets by their ranks.
+correction of Holm and, as a broken twin, without. Sweeps over equal settings whose best one by validation is compared
+with each other one, for several correlations of validation and test scores: at most 5 % with a claim. Then the
+coverage of the BCa interval of a mean, and equal settings over data sets by their ranks.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import sys
 import numpy as np
 from scipy import stats
 
-from tests.helpers.simulated_scores import KINDS, measure_claims, measure_sweep_claims
+from tests.helpers.simulated_scores import KINDS, measure_claims, measure_selection_claims, measure_sweep_claims
 from trainer.stats.confidence_interval import compute_mean_interval
 from trainer.stats.paired_comparison import ALPHA
 from trainer.stats.rank_comparison import compare_ranks
 
 SEEDS = (3, 4, 5, 6, 8, 10, 20)
 SWEEPS = 1000
+SETTINGS = (2, 3, 5, 10, 20)
 
 
 def compute_theory(seeds: int, *, paired: bool) -> float:
@@ -53,8 +55,21 @@ def main(pairs: int) -> None:
         print(
             f"sweeps over 10 equal settings, {'Holm' if corrected else 'uncorrected'}: {100 * rate:.1f} % with a claim"
         )
+    show_selection_claims(SWEEPS)
     measure_coverage(pairs)
     measure_rank_claims()
+
+
+def show_selection_claims(sweeps: int) -> None:
+    print(f"sweeps with a claim about the best of K equal settings by validation in %, {sweeps} sweeps; at most 5")
+    print(f"{'':28}" + "".join(f"{settings:>6}" for settings in SETTINGS) + "  settings")
+    for seeds in (5, 8):
+        for correlation in (0.0, 0.5, 0.7, 0.8, 0.95):
+            rates = [measure_selection_claims(settings, seeds, correlation, sweeps=sweeps) for settings in SETTINGS]
+            print(
+                f"{seeds} seeds, correlation {correlation:<8.2f}" + "".join(f"{100 * r:6.1f}" for r in rates),
+                flush=True,
+            )
 
 
 def measure_coverage(samples: int) -> None:

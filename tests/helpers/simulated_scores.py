@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 
+from trainer.runs.finished_runs import FinishedRun
+from trainer.runs.setting_comparison import compare_pairs
 from trainer.stats.paired_comparison import Judgment, SeedComparison, Verdict, compare_seeds, judge_comparisons
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
@@ -65,3 +68,32 @@ def measure_sweep_claims(settings: int, seeds: int, *, sweeps: int, corrected: b
             judgments = [judge_comparisons([one], higher_is_better=True)[0] for one in comparisons]
         claims += any(map(is_claim, judgments))
     return claims / sweeps
+
+
+def measure_selection_claims(settings: int, seeds: int, correlation: float, *, sweeps: int) -> float:
+    """Return the share of sweeps over equal settings in which the best by validation is called different from any.
+
+    Args:
+        settings: Number of settings.
+        seeds: Number of seeds.
+        correlation: Correlation of the validation and test scores of a seed.
+        sweeps: Number of simulated sweeps.
+    """
+    rng = np.random.default_rng([settings, seeds])
+    claims = 0
+    for _ in range(sweeps):
+        validation, noise = rng.normal(size=(2, settings, seeds))
+        test = correlation * validation + np.sqrt(1 - correlation**2) * noise
+        runs = [[_make_run(seed, float(score)) for seed, score in enumerate(row)] for row in test]
+        best = int(validation.mean(1).argmax())
+        pairs = [(best, other) for other in range(settings) if other != best]
+        compared = compare_pairs(runs, pairs, higher_is_better=True)
+        claims += any(pair.judgment is not None and is_claim(pair.judgment) for pair in compared)
+    return claims / sweeps
+
+
+def _make_run(seed: int, score: float) -> FinishedRun:
+    """Make a run with a test score, without a directory."""
+    config = {"seed": seed, "data.fold": 0}
+    results = {"monitor": "accuracy", "test": {"accuracy": score}, "overrides": []}
+    return FinishedRun(results, config, 0, Path())

@@ -16,6 +16,12 @@ def test_adjusted_p_values_by_hand() -> None:
     assert adjust_p_values([]) == []
 
 
+def test_selected_comparisons_count_as_all_of_them() -> None:
+    """Two of six: 0.005 * 6 and 0.01 * 5."""
+    assert adjust_p_values([0.01, 0.005], 6) == pytest.approx([0.05, 0.03])
+    assert adjust_p_values([0.01, 0.005], 1) == pytest.approx([0.01, 0.01]), "never fewer than there are"
+
+
 @pytest.mark.slow
 def test_a_sweep_over_equal_settings_rarely_claims_anything() -> None:
     assert measure_sweep_claims(10, 5, sweeps=150) <= 0.08

@@ -58,7 +58,10 @@ def get_test_scores(runs: Runs) -> dict[str, float]:
 def compare_pairs(
     settings: Sequence[Runs], pairs: Sequence[tuple[int, int]], *, higher_is_better: bool
 ) -> list[ComparedPair]:
-    """Compare pairs of settings over seeds, with the correction of Holm.
+    """Compare pairs of settings over seeds, with the correction of Holm for all pairs of these settings.
+
+    Which pairs are compared may depend on scores, such as those of the best setting by validation. A single seed cannot
+    show a difference, so that settings with one score are not counted.
 
     Args:
         settings: Runs of each setting.
@@ -71,7 +74,8 @@ def compare_pairs(
         for pair in pairs
         if scores[pair[0]] and scores[pair[1]]
     }
-    judgments = judge_comparisons(list(compared.values()), higher_is_better=higher_is_better)
+    num_pairs = math.comb(sum(len(values) > 1 for values in scores), 2)
+    judgments = judge_comparisons(list(compared.values()), higher_is_better=higher_is_better, num_tests=num_pairs)
     judged = dict(zip(compared, judgments, strict=True))
     return [ComparedPair(*pair, compared.get(pair), judged.get(pair)) for pair in pairs]
 

@@ -156,23 +156,26 @@ def _make_comparison(
 
 
 def judge_comparisons(
-    comparisons: Sequence[SeedComparison], *, higher_is_better: bool, alpha: float = ALPHA
+    comparisons: Sequence[SeedComparison], *, higher_is_better: bool, num_tests: int = 0, alpha: float = ALPHA
 ) -> list[Judgment]:
     """Judge several comparisons, with the correction of Holm.
 
     Args:
         comparisons: The comparisons.
         higher_is_better: Direction of the metric.
+        num_tests: Number of comparisons of which these were selected by scores; by default that of these. The best of
+            K equal settings by validation shares the luck of its seeds with the test scores, so that its comparisons
+            with each other one count as those of all K (K - 1) / 2 pairs.
         alpha: Probability that any of the claims is false.
 
     Returns:
         One judgment of each comparison, in order.
     """
     tested = [comparison.p_value for comparison in comparisons if comparison.p_value is not None]
-    adjusted = iter(adjust_p_values(tested))
+    adjusted = iter(adjust_p_values(tested, num_tests))
     p_values = [None if comparison.p_value is None else next(adjusted) for comparison in comparisons]
     # Which step of Holm a comparison will be at with more seeds is unknown; this one suffices at each of them.
-    strictest = alpha / max(1, len(comparisons))
+    strictest = alpha / max(1, num_tests, len(comparisons))
     return [
         _plan(comparison, p_value, strictest)
         if p_value is None or p_value > alpha
