@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.helpers.in_process import run
 from trainer.config import compose
+from trainer.core.row_terms import MetricTerms
+from trainer.engine.row_recorder import RecordedRows
 from trainer.runs import test_rows, train
 
 REGRESSION = ("model=mlp", "data=diabetes", "model.hidden=[4]")
@@ -68,7 +71,7 @@ def write_arrays(path: Path, **changes: np.ndarray) -> None:
         "numerators/mean/accuracy": np.array([1.0, 0.0, 1.0]),
         "denominators/mean/accuracy": np.ones(3),
     }
-    np.savez(path / test_rows.FILE, allow_pickle=False, **(arrays | changes))
+    np.savez(path / test_rows.FILE, **(arrays | changes))
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
@@ -106,6 +109,54 @@ def test_a_file_that_is_no_archive_is_left_out(
     (tmp_path / test_rows.FILE).write_bytes(content)
     assert test_rows.read_rows(tmp_path) is None
     assert f"{test_rows.FILE} is not read" in caplog.text
+
+
+def test_no_flipped_byte_ends_the_program(tmp_path: Path) -> None:
+    """Most damage is in the directory of the archive, in the headers of the arrays or in the compressed data."""
+    arrays = {"version": np.array(1), "rows": np.arange(9), "targets": np.arange(9.0)}
+    terms = {f"{kind}/mean/accuracy": np.arange(1.0, 10.0) for kind in test_rows.KINDS}
+    file = tmp_path / test_rows.FILE
+    np.savez_compressed(file, **arrays, **terms)
+    content = file.read_bytes()
+    for place in range(7, len(content), 40):
+        file.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        test_rows.read_rows(tmp_path)
+
+
+def test_a_single_array_under_that_name_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with open(tmp_path / test_rows.FILE, "wb") as file:
+        np.save(file, np.zeros(3))
+    assert test_rows.read_rows(tmp_path) is None
+    assert "is not read: it is a single array" in caplog.text
+
+
+def test_unknown_arrays_are_ignored(tmp_path: Path) -> None:
+    """An older numpy stores its arguments that it does not know as arrays."""
+    write_arrays(tmp_path, unknown=np.array(False))
+    assert test_rows.read_rows(tmp_path) is not None
+
+
+def test_written_arrays_are_those_of_the_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever keyword arguments of numpy are: all given ones are arrays."""
+    given: dict[str, np.ndarray] = {}
+
+    def save(file: Path, **arrays: np.ndarray) -> None:
+        given.update(arrays)
+        np.savez(file, **arrays)
+
+    monkeypatch.setattr(np, "savez_compressed", save)
+    ones = torch.ones(2)
+    recorded = RecordedRows(torch.arange(2), ones, {"accuracy": MetricTerms(ones, ones, "mean")})
+    test_rows._write_rows(tmp_path, recorded)
+    assert given.keys() == {"version", "rows", "targets", "numerators/mean/accuracy", "denominators/mean/accuracy"}
+
+
+def test_other_metrics_are_not_read(tmp_path: Path) -> None:
+    write_arrays(tmp_path, **{f"{kind}/mean/nll": np.array(["a", "b", "c"]) for kind in test_rows.KINDS})
+    rows = test_rows.read_rows(tmp_path, "accuracy")
+    assert rows is not None
+    assert rows.terms.keys() == {"accuracy"}
+    assert test_rows.read_rows(tmp_path) is None
 
 
 def test_a_file_with_objects_is_not_unpickled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

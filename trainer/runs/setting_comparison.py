@@ -95,7 +95,7 @@ def resample_rows(settings: Sequence[Runs]) -> ResampledRows | str:
     Returns:
         The scores on resampled rows, or the reason why there are none.
     """
-    loaded = [[test_rows.read_rows(run.path) for run in runs] for runs in settings]
+    loaded = [[test_rows.read_rows(run.path, run.monitor) for run in runs] for runs in settings]
     first = next((rows for runs in loaded for rows in runs if rows is not None), None)
     if first is None:
         return f"no run has {test_rows.FILE}, with what each test row contributes to its scores"

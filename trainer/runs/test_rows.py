@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -76,44 +75,50 @@ def evaluate_test(trainer: Trainer, loader: Loader, path: Path | None) -> dict[s
 
 
 def _write_rows(path: Path, recorded: RecordedRows) -> None:
-    arrays = {"version": np.array(VERSION), "rows": recorded.rows.numpy(), "targets": recorded.targets.numpy()}
+    rows, targets = recorded.rows.numpy(), recorded.targets.numpy()
+    arrays: dict[str, Any] = {"version": np.array(VERSION), "rows": rows, "targets": targets}
     for name, terms in recorded.terms.items():
         for kind, values in zip(KINDS, (terms.numerators, terms.denominators), strict=True):
             arrays[f"{kind}/{terms.transform}/{name}"] = values.double().numpy()
     with atomic_write.replace_file(path / FILE) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+        np.savez_compressed(temporary, **arrays)
 
 
-def read_rows(path: Path) -> TestRows | None:
+def read_rows(path: Path, metric: str | None = None) -> TestRows | None:
     """Read the test rows of a run directory; None if it has none or they cannot be read, which is logged.
 
     Args:
         path: The run directory.
+        metric: Name of the only metric whose terms are read; None for all.
     """
     file = path / FILE
     if not os.path.isfile(file):
         return None
     try:
-        with open(file, "rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-            return _parse_rows(dict(arrays))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        log.warning("%s is not read: %s", file, error)
+        with open(file, "rb") as opened:
+            return _parse_rows(np.load(opened, allow_pickle=False), metric)
+    except Exception as error:  # of a damaged file: any of those of zlib, of zipfile and of the parser of a header
+        log.warning("%s is not read: %s", file, str(error) or type(error).__name__)
         return None
 
 
-def _parse_rows(arrays: Mapping[str, np.ndarray]) -> TestRows:
-    """Build the test rows from the arrays of a file. Raises ValueError and KeyError for those of another format."""
-    if arrays["version"].shape != () or int(arrays["version"]) != VERSION:
+def _parse_rows(arrays: object, metric: str | None) -> TestRows:
+    """Build the test rows from a file, whose arrays are read one by one. Raises an exception for another format."""
+    if not isinstance(arrays, np.lib.npyio.NpzFile):
+        raise ValueError("it is a single array, not an archive of them")
+    version = arrays["version"]
+    if version.shape != () or int(version) != VERSION:
         raise ValueError(f"its version is not {VERSION}; a newer version of the program has written it")
     rows, targets = arrays["rows"], arrays["targets"]
-    columns = [value for name, value in arrays.items() if name != "version"]
+    terms = {}
+    for key in arrays.files:
+        kind, _, rest = key.partition("/")
+        transform, _, name = rest.partition("/")
+        if kind == KINDS[0] and transform in TRANSFORMS and metric in (None, name):
+            numerators, denominators = (arrays[f"{part}/{rest}"] for part in KINDS)
+            terms[name] = RowTerms(numerators, denominators, transform)
+    columns = [rows, targets, *(column for term in terms.values() for column in (term.numerators, term.denominators))]
     is_right = [value.ndim == 1 and value.shape == rows.shape and value.dtype.kind in "iuf" for value in columns]
     if not all(is_right) or not rows.size:
         raise ValueError("its arrays are not those of test rows")
-    terms = {}
-    for key, values in arrays.items():
-        kind, _, rest = key.partition("/")
-        transform, _, name = rest.partition("/")
-        if kind == KINDS[0] and transform in TRANSFORMS:
-            terms[name] = RowTerms(values, arrays[f"{KINDS[1]}/{rest}"], transform)
     return TestRows(rows, targets, terms)
