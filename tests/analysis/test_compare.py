@@ -30,8 +30,8 @@ def test_seeds_decide_and_rows_have_intervals(tmp_path: Path) -> None:
     assert first.std == pytest.approx(np.std(GOOD, ddof=1))
     assert first.seeds == ["0", "1", "2", "3", "4"]
     (difference,) = comparison.differences
-    assert difference.pair.judgment is not None
-    assert difference.pair.judgment.verdict is Verdict.BETTER
+    assert difference.pair.conclusion is not None
+    assert difference.pair.conclusion.verdict is Verdict.BETTER
     expected = stats.ttest_rel(GOOD, BAD).confidence_interval(1 - ALPHA)
     assert difference.pair.seeds is not None
     assert difference.pair.seeds.interval == pytest.approx(tuple(expected))

@@ -9,7 +9,7 @@ import numpy as np
 
 from trainer.runs.finished_runs import FinishedRun
 from trainer.runs.setting_comparison import compare_pairs
-from trainer.stats.paired_comparison import Judgment, SeedComparison, Verdict, compare_seeds, judge_comparisons
+from trainer.stats.paired_comparison import Conclusion, SeedComparison, Verdict, compare_seeds, draw_conclusions
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 KINDS: Mapping[str, Draw] = {
@@ -36,8 +36,8 @@ def simulate_pair(
     )
 
 
-def is_claim(judgment: Judgment) -> bool:
-    return judgment.verdict in (Verdict.BETTER, Verdict.WORSE)
+def is_claim(conclusion: Conclusion) -> bool:
+    return conclusion.verdict in (Verdict.BETTER, Verdict.WORSE)
 
 
 def measure_claims(
@@ -48,8 +48,8 @@ def measure_claims(
     claims = 0
     for _ in range(pairs):
         comparison = simulate_pair(draw, rng, seeds, shift, paired=paired)
-        (judgment,) = judge_comparisons([comparison], higher_is_better=True)
-        claims += is_claim(judgment)
+        (conclusion,) = draw_conclusions([comparison], higher_is_better=True)
+        claims += is_claim(conclusion)
     return claims / pairs
 
 
@@ -63,10 +63,10 @@ def measure_sweep_claims(settings: int, seeds: int, *, sweeps: int, corrected: b
         ]
         comparisons = [compare_seeds(scores[0], other) for other in scores[1:]]
         if corrected:
-            judgments = judge_comparisons(comparisons, higher_is_better=True)
+            conclusions = draw_conclusions(comparisons, higher_is_better=True)
         else:
-            judgments = [judge_comparisons([one], higher_is_better=True)[0] for one in comparisons]
-        claims += any(map(is_claim, judgments))
+            conclusions = [draw_conclusions([one], higher_is_better=True)[0] for one in comparisons]
+        claims += any(map(is_claim, conclusions))
     return claims / sweeps
 
 
@@ -88,7 +88,7 @@ def measure_selection_claims(settings: int, seeds: int, correlation: float, *, s
         best = int(validation.mean(1).argmax())
         pairs = [(best, other) for other in range(settings) if other != best]
         compared = compare_pairs(runs, pairs, higher_is_better=True)
-        claims += any(pair.judgment is not None and is_claim(pair.judgment) for pair in compared)
+        claims += any(pair.conclusion is not None and is_claim(pair.conclusion) for pair in compared)
     return claims / sweeps
 
 

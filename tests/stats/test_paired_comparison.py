@@ -12,7 +12,7 @@ from trainer.stats.paired_comparison import (
     SeedComparison,
     Verdict,
     compare_seeds,
-    judge_comparisons,
+    draw_conclusions,
 )
 
 
@@ -21,9 +21,9 @@ def draw_scores(seed: int, size: int, first: int = 0) -> dict[str, float]:
     return {str(first + number): value for number, value in enumerate(values)}
 
 
-def judge(comparison: SeedComparison, *, higher_is_better: bool = True) -> tuple[Verdict, int | None]:
-    (judgment,) = judge_comparisons([comparison], higher_is_better=higher_is_better)
-    return judgment.verdict, judgment.more_seeds
+def conclude(comparison: SeedComparison, *, higher_is_better: bool = True) -> tuple[Verdict, int | None]:
+    (conclusion,) = draw_conclusions([comparison], higher_is_better=higher_is_better)
+    return conclusion.verdict, conclusion.more_seeds
 
 
 def test_scores_with_the_same_seeds_are_paired() -> None:
@@ -60,23 +60,23 @@ def test_three_seeds_never_claim(seeds: int) -> None:
     names = [str(number) for number in range(seeds)]
     comparison = compare_seeds(dict.fromkeys(names, 0.99), {name: 0.01 + 0.001 * int(name) for name in names})
     assert (comparison.p_value, comparison.interval) == (None, None)
-    assert judge(comparison) == (Verdict.MORE_SEEDS, 4 - seeds)
+    assert conclude(comparison) == (Verdict.MORE_SEEDS, 4 - seeds)
     unpaired = compare_seeds(dict.fromkeys(names, 0.99), dict.fromkeys("abcdefgh", 0.01))
-    assert judge(unpaired)[0] is Verdict.MORE_SEEDS
+    assert conclude(unpaired)[0] is Verdict.MORE_SEEDS
 
 
 def test_the_direction_of_the_metric_decides_who_is_better() -> None:
     first, second = draw_scores(0, 6), {key: value - 5 for key, value in draw_scores(1, 6).items()}
-    assert judge(compare_seeds(first, second)) == (Verdict.BETTER, None)
-    assert judge(compare_seeds(second, first)) == (Verdict.WORSE, None)
-    assert judge(compare_seeds(first, second), higher_is_better=False) == (Verdict.WORSE, None)
+    assert conclude(compare_seeds(first, second)) == (Verdict.BETTER, None)
+    assert conclude(compare_seeds(second, first)) == (Verdict.WORSE, None)
+    assert conclude(compare_seeds(first, second), higher_is_better=False) == (Verdict.WORSE, None)
 
 
 def test_equal_scores_show_no_difference() -> None:
     scores = dict.fromkeys("01234", 0.9)
     comparison = compare_seeds(scores, scores)
     assert (comparison.difference, comparison.p_value) == (0.0, 1.0)
-    assert judge(comparison) == (Verdict.NO_DIFFERENCE, None)
+    assert conclude(comparison) == (Verdict.NO_DIFFERENCE, None)
 
 
 @pytest.mark.parametrize(("seeds", "verdict"), [(5, Verdict.MORE_SEEDS), (6, Verdict.BETTER)])
@@ -86,21 +86,21 @@ def test_constant_differences_are_decided_by_counting(seeds: int, verdict: Verdi
     names = [str(number) for number in range(seeds)]
     others = names if paired else [f"other {name}" for name in names]
     comparison = compare_seeds(dict.fromkeys(names, 0.3), dict.fromkeys(others, 0.1))
-    assert judge(comparison)[0] is (verdict if paired else Verdict.BETTER)
+    assert conclude(comparison)[0] is (verdict if paired else Verdict.BETTER)
 
 
 def test_more_seeds_are_those_that_the_power_needs() -> None:
     differences = [1.0, -0.3, 1.1, -0.2, 1.2]
     first = {str(number): value for number, value in enumerate(differences)}
     comparison = compare_seeds(first, dict.fromkeys(first, 0.0))
-    verdict, more = judge(comparison)
+    verdict, more = conclude(comparison)
     assert verdict is Verdict.MORE_SEEDS
     assert more is not None
     assert comparison.effect == pytest.approx(np.mean(differences) / np.std(differences, ddof=1))
     shift, degrees = comparison.effect * np.sqrt(5 + more), 4 + more
     power = stats.nct.sf(stats.t.ppf(1 - ALPHA / 2, degrees), degrees, shift)
     assert 0.79 <= power <= 0.84
-    (first_of_many, *_) = judge_comparisons([comparison] * 5, higher_is_better=True)
+    (first_of_many, *_) = draw_conclusions([comparison] * 5, higher_is_better=True)
     assert (first_of_many.more_seeds or 0) > more, "five comparisons need more"
 
 
@@ -108,7 +108,7 @@ def test_a_difference_far_below_the_noise_needs_no_number() -> None:
     scores = draw_scores(0, 8)
     other = {key: value + 0.001 for key, value in draw_scores(0, 8).items()}
     noisy = {key: value + (0.5 if int(key) % 2 else -0.5) for key, value in other.items()}
-    assert judge(compare_seeds(scores, noisy)) == (Verdict.NO_DIFFERENCE, None)
+    assert conclude(compare_seeds(scores, noisy)) == (Verdict.NO_DIFFERENCE, None)
 
 
 def test_a_setting_without_scores_is_refused() -> None:

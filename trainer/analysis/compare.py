@@ -123,8 +123,8 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
     ]
     if isinstance(rows, str):
         return Comparison(data, metric, settings, differences, None, rows)
-    without = "; ".join(f"{paths[index]}: {text}" for index, text in rows.left_out.items())
-    return Comparison(data, metric, settings, differences, rows.num_rows, without)
+    reasons = "; ".join(f"{paths[index]}: {text}" for index, text in rows.left_out.items())
+    return Comparison(data, metric, settings, differences, rows.num_rows, reasons)
 
 
 def _subtract(settings: Sequence[ComparedSetting], pair: setting_comparison.ComparedPair) -> float:

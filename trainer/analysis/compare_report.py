@@ -116,12 +116,12 @@ def _format_signed(value: float, interval: tuple[float, float]) -> str:
 
 def describe_verdict(difference: Difference) -> str:
     """Return the verdict on the first setting of a pair, with its reason where it is none."""
-    judgment, seeds = difference.pair.judgment, difference.pair.seeds
-    if judgment is None or seeds is None:
+    conclusion, seeds = difference.pair.conclusion, difference.pair.seeds
+    if conclusion is None or seeds is None:
         return "a setting has no finite test score"
-    if judgment.verdict is not Verdict.MORE_SEEDS:
-        return judgment.verdict.value
-    more = f"about {format_count(judgment.more_seeds or 0, 'more seed')} of each needed"
+    if conclusion.verdict is not Verdict.MORE_SEEDS:
+        return conclusion.verdict.value
+    more = f"about {format_count(conclusion.more_seeds or 0, 'more seed')} of each needed"
     if seeds.num_seeds == 1:
         return f"undecided: one seed shows differences of the test rows, not of the settings; {more}"
     if seeds.num_seeds < MIN_SEEDS:
@@ -149,15 +149,15 @@ def format_json(comparison: Comparison) -> str:
 
 def _make_plain(difference: Difference) -> dict[str, Any]:
     pair = difference.pair
-    seeds, judgment = pair.seeds, pair.judgment
+    seeds, conclusion = pair.seeds, pair.conclusion
     return {
         "first": pair.first,
         "second": pair.second,
         "difference": difference.value,
-        "verdict": None if judgment is None else judgment.verdict.value,
-        "more_seeds": None if judgment is None else judgment.more_seeds,
+        "verdict": None if conclusion is None else conclusion.verdict.value,
+        "more_seeds": None if conclusion is None else conclusion.more_seeds,
         "p_value": None if seeds is None else seeds.p_value,
-        "adjusted_p_value": None if judgment is None else judgment.p_value,
+        "adjusted_p_value": None if conclusion is None else conclusion.p_value,
         "paired_by_seed": None if seeds is None else seeds.is_paired,
         "seeds": None if seeds is None else seeds.num_seeds,
         "over_seeds": None if seeds is None else seeds.interval,

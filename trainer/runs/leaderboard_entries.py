@@ -110,8 +110,8 @@ def _compare_settings(entries: Sequence[Entry], settings: Sequence[Sequence[Fini
     for index, (entry, runs) in enumerate(zip(entries, settings, strict=True)):
         seeds = compute_mean_interval(list(setting_comparison.get_test_scores(runs).values()))
         over_rows = None if isinstance(rows, str) else compute_percentile_interval(rows.scores[:, index])
-        judgment = pairs[index - 1].judgment if index and pairs else None
-        verdict = "" if judgment is None else setting_verdicts.describe_second(judgment)
+        conclusion = pairs[index - 1].conclusion if index and pairs else None
+        verdict = "" if conclusion is None else setting_verdicts.describe_second(conclusion)
         (seeds_low, seeds_high), (rows_low, rows_high) = seeds or (None, None), over_rows or (None, None)
         compared.append(
             replace(

@@ -33,14 +33,14 @@ def with_matched_size(config: Config) -> Config:
     Raises:
         ConfigError: The model has no width to scale, or none leads to the target.
     """
-    by, target = config.settings.match, config.settings.target
-    if by is None:
+    quantity, target = config.settings.match, config.settings.target
+    if quantity is None:
         return config
     assert target is not None
     number = match_keys.parse_target(target)
     node = config.tree["model"]
     keys = _select_keys(config)
-    measure = _make_measure(config, dataset_loading.load_dataset(config), MEASURES[by])
+    measure = _make_measure(config, dataset_loading.load_dataset(config), MEASURES[quantity])
     try:
         solution = width_scaling.solve_widths(node, keys, measure, number)
     except ValueError as error:
@@ -48,9 +48,8 @@ def with_matched_size(config: Config) -> Config:
     _check_size(solution, number, config)
     widths = ", ".join(f"model.{key}={_format(value)}" for key, value in solution.widths.items())
     difference = solution.size / number - 1
-    print_line(
-        f"match={by} target={target}: {widths}, {format_count(int(solution.size), UNITS[by])} ({difference:+.1%})"
-    )
+    size = format_count(int(solution.size), UNITS[quantity])
+    print_line(f"match={quantity} target={target}: {widths}, {size} ({difference:+.1%})")
     tree, raw = (match_keys.drop_match(tree, solution.widths) for tree in (config.tree, config.raw))
     settings = replace(config.settings, match=None, target=None, match_keys=[])
     return replace(config, tree=tree, raw=raw, settings=settings)

@@ -10,7 +10,7 @@ import numpy as np
 
 from trainer.runs import test_rows
 from trainer.runs.finished_runs import FinishedRun
-from trainer.stats.paired_comparison import Judgment, SeedComparison, compare_seeds, judge_comparisons
+from trainer.stats.paired_comparison import Conclusion, SeedComparison, compare_seeds, draw_conclusions
 from trainer.stats.row_bootstrap import RowTerms, resample_scores
 
 Runs = Sequence[FinishedRun]
@@ -25,13 +25,13 @@ class ComparedPair:
         first: Index of a setting.
         second: Index of another one.
         seeds: Difference over seeds; None if a setting has no finite test score.
-        judgment: Verdict on the first one; None if there is no difference over seeds.
+        conclusion: Verdict on the first one; None if there is no difference over seeds.
     """
 
     first: int
     second: int
     seeds: SeedComparison | None
-    judgment: Judgment | None
+    conclusion: Conclusion | None
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ def compare_pairs(
         if scores[pair[0]] and scores[pair[1]]
     }
     num_pairs = math.comb(sum(len(values) > 1 for values in scores), 2)
-    judgments = judge_comparisons(list(compared.values()), higher_is_better=higher_is_better, num_tests=num_pairs)
-    judged = dict(zip(compared, judgments, strict=True))
-    return [ComparedPair(*pair, compared.get(pair), judged.get(pair)) for pair in pairs]
+    conclusions = draw_conclusions(list(compared.values()), higher_is_better=higher_is_better, num_tests=num_pairs)
+    by_pair = dict(zip(compared, conclusions, strict=True))
+    return [ComparedPair(*pair, compared.get(pair), by_pair.get(pair)) for pair in pairs]
 
 
 def _find_overlap(runs: Runs) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from trainer.runs.setting_comparison import ComparedPair, Runs, get_test_scores
 from trainer.stats.confidence_interval import MIN_SEEDS
-from trainer.stats.paired_comparison import Judgment, Verdict
+from trainer.stats.paired_comparison import Conclusion, Verdict
 from trainer.utils.text import format_count, join_names
 
 MAX_NAMES = 4
@@ -20,12 +20,12 @@ PHRASES: Mapping[Verdict, str] = {
 """What the first of two settings is."""
 
 
-def describe_second(judgment: Judgment) -> str:
+def describe_second(conclusion: Conclusion) -> str:
     """Return the verdict on the second setting of a pair in a few words."""
-    if judgment.more_seeds is not None:
-        return f"needs about {format_count(judgment.more_seeds, 'more seed')}"
+    if conclusion.more_seeds is not None:
+        return f"needs about {format_count(conclusion.more_seeds, 'more seed')}"
     reversed_verdicts = {Verdict.BETTER: Verdict.WORSE, Verdict.WORSE: Verdict.BETTER}
-    return reversed_verdicts.get(judgment.verdict, judgment.verdict).value
+    return reversed_verdicts.get(conclusion.verdict, conclusion.verdict).value
 
 
 def describe_pairs(pairs: Sequence[ComparedPair], labels: Sequence[str], settings: Sequence[Runs]) -> list[str]:
@@ -45,7 +45,7 @@ def describe_pairs(pairs: Sequence[ComparedPair], labels: Sequence[str], setting
         names = [
             _name_setting(pair, labels)
             for pair in pairs
-            if pair.judgment is not None and pair.judgment.verdict is verdict
+            if pair.conclusion is not None and pair.conclusion.verdict is verdict
         ]
         if names:
             lines.append(f"{phrase} {join_names(names, MAX_NAMES)}")
@@ -56,6 +56,6 @@ def describe_pairs(pairs: Sequence[ComparedPair], labels: Sequence[str], setting
 
 def _name_setting(pair: ComparedPair, labels: Sequence[str]) -> str:
     """Return the label of the second setting, with the number of seeds that are needed."""
-    assert pair.judgment is not None
-    more = pair.judgment.more_seeds
+    assert pair.conclusion is not None
+    more = pair.conclusion.more_seeds
     return labels[pair.second] if more is None else f"{labels[pair.second]} (about {more} more seeds)"

@@ -53,7 +53,7 @@ class SeedComparison:
 
 
 @dataclass(frozen=True)
-class Judgment:
+class Conclusion:
     """Verdict on the first of two settings, among several comparisons.
 
     Attributes:
@@ -155,10 +155,10 @@ def _make_comparison(
     return SeedComparison(mean, bounds, p_value, number, is_paired, known_effect)
 
 
-def judge_comparisons(
+def draw_conclusions(
     comparisons: Sequence[SeedComparison], *, higher_is_better: bool, num_tests: int = 0, alpha: float = ALPHA
-) -> list[Judgment]:
-    """Judge several comparisons, with the correction of Holm.
+) -> list[Conclusion]:
+    """Conclude from several comparisons, with the correction of Holm.
 
     Args:
         comparisons: The comparisons.
@@ -169,7 +169,7 @@ def judge_comparisons(
         alpha: Probability that any of the claims is false.
 
     Returns:
-        One judgment of each comparison, in order.
+        One conclusion of each comparison, in order.
     """
     tested = [comparison.p_value for comparison in comparisons if comparison.p_value is not None]
     adjusted = iter(adjust_p_values(tested, num_tests))
@@ -184,22 +184,22 @@ def judge_comparisons(
     ]
 
 
-def _claim(comparison: SeedComparison, p_value: float, higher_is_better: bool) -> Judgment:
+def _claim(comparison: SeedComparison, p_value: float, higher_is_better: bool) -> Conclusion:
     is_better = (comparison.difference > 0) == higher_is_better
-    return Judgment(Verdict.BETTER if is_better else Verdict.WORSE, p_value)
+    return Conclusion(Verdict.BETTER if is_better else Verdict.WORSE, p_value)
 
 
-def _plan(comparison: SeedComparison, p_value: float | None, level: float) -> Judgment:
-    """Judge a comparison that shows no difference by the number of seeds with which it would."""
+def _plan(comparison: SeedComparison, p_value: float | None, level: float) -> Conclusion:
+    """Conclude from a comparison that shows no difference by the number of seeds with which it would."""
     number, effect = comparison.num_seeds, comparison.effect
     if effect is None:  # one seed says nothing about how much scores vary
-        return Judgment(Verdict.MORE_SEEDS, p_value, MIN_SEEDS - number)
+        return Conclusion(Verdict.MORE_SEEDS, p_value, MIN_SEEDS - number)
     needed = _count_needed(effect, level, comparison.is_paired)
     if needed is None and p_value is None:
-        return Judgment(Verdict.MORE_SEEDS, p_value, MIN_SEEDS - number)
+        return Conclusion(Verdict.MORE_SEEDS, p_value, MIN_SEEDS - number)
     if needed is None:
-        return Judgment(Verdict.NO_DIFFERENCE, p_value)
-    return Judgment(Verdict.MORE_SEEDS, p_value, max(needed, MIN_SEEDS, number + 1) - number)
+        return Conclusion(Verdict.NO_DIFFERENCE, p_value)
+    return Conclusion(Verdict.MORE_SEEDS, p_value, max(needed, MIN_SEEDS, number + 1) - number)
 
 
 def _count_needed(effect: float, level: float, is_paired: bool) -> int | None:
