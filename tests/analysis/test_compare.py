@@ -124,7 +124,9 @@ def test_runs_with_scores_that_are_not_finite_are_compared(tmp_path: Path) -> No
     second = write_seeds(tmp_path, "b", [0.5], lr=0.2, test={"accuracy": None})
     comparison = compare_runs([first, second])
     assert describe_verdict(comparison.differences[0]) == "a setting has no finite test score"
-    assert json.loads(format_json(comparison))["settings"][1]["test"] is None
+    plain = json.loads(format_json(comparison))["settings"]
+    assert plain[1]["test"] is None
+    assert [setting["missing_scores"] for setting in plain] == [0, 1]
 
 
 def test_several_settings_are_corrected_by_holm(tmp_path: Path) -> None:

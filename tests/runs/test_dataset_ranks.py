@@ -79,3 +79,12 @@ def test_the_diagram_is_saved_beside_the_leaderboard(tmp_path: Path, capsys: pyt
     with Image.open(tmp_path / "ranks.png") as image:
         assert image.width > 600
         assert image.convert("L").getextrema() == (0, 255)
+
+
+def test_settings_with_seeds_that_failed_are_not_ranked(tmp_path: Path) -> None:
+    write_sweep(tmp_path, 6, SCORES)
+    config, overrides = make_config(9, lr=0.1, path="3.csv"), ["data.path=3.csv", "optimizer.lr=0.1", "seed=9"]
+    write_run(tmp_path, "failed", config, overrides, status="failed", val={}, test={})
+    ranked = rank(tmp_path)
+    assert ranked is not None
+    assert sorted(ranked.labels) == ["optimizer.lr=0.2", "optimizer.lr=0.3"]

@@ -53,6 +53,40 @@ def test_few_seeds_get_one_sentence(seeds: int, start: str, tmp_path: Path) -> N
     assert line == f"{start} show a difference: train at least 5, as seed=0,1,2,3,4"
 
 
+def test_a_setting_with_seeds_that_failed_is_not_better(tmp_path: Path) -> None:
+    """Four of eight seeds diverged; one was trained again, one is interrupted."""
+    write_seeds(tmp_path, "unstable", GOOD, lr=0.1)
+    write_seeds(tmp_path, "stable", (*BAD, 0.82, 0.80, 0.81), lr=0.2)
+    assert read_lines(tmp_path) == ["optimizer.lr=0.1: better than optimizer.lr=0.2"]
+    for seed, status in ((0, "failed"), (5, "failed"), (6, "failed"), (7, "interrupted")):
+        config, overrides = make_config(seed, lr=0.1), ["data.path=a.csv", "optimizer.lr=0.1", f"seed={seed}"]
+        write_run(tmp_path, f"again/{seed}", config, overrides, status=status, monitor="", val={}, test={})
+    expected = [
+        "optimizer.lr=0.1: not decided, as seeds have no score, against optimizer.lr=0.2",
+        "optimizer.lr=0.1: 2 seeds without a score",
+    ]
+    assert read_lines(tmp_path) == expected
+    (table,) = build_tables(read_runs(tmp_path))
+    assert [(entry.missing_scores, entry.verdict) for entry in table.entries] == [
+        (2, ""),
+        (0, "not decided: seeds without a score"),
+    ]
+
+
+def test_a_setting_whose_test_score_is_not_finite_is_worse_but_not_better(tmp_path: Path) -> None:
+    write_seeds(tmp_path, "good", GOOD, lr=0.1)
+    write_seeds(tmp_path, "bad", BAD, lr=0.2)
+    for name, lr in (("good", 0.1), ("bad", 0.2)):
+        changes = {"test": {"accuracy": None}, "val": {"accuracy": 0.5}}
+        config, overrides = make_config(9, lr=lr), ["data.path=a.csv", f"optimizer.lr={lr}", "seed=9"]
+        write_run(tmp_path, f"{name}/9", config, overrides, **changes)
+        lines = read_lines(tmp_path)
+        assert lines[0] == "optimizer.lr=0.1: not decided, as seeds have no score, against optimizer.lr=0.2"
+        assert lines[-1].endswith("1 seed without a score")
+    (tmp_path / "good/9/results.json").unlink()
+    assert read_lines(tmp_path)[0] == "optimizer.lr=0.1: better than optimizer.lr=0.2"
+
+
 def test_one_setting_has_no_verdict(tmp_path: Path) -> None:
     write_seeds(tmp_path, "good", GOOD)
     assert read_lines(tmp_path) == []

@@ -13,7 +13,6 @@ from trainer.core.metric import Metric
 from trainer.runs import run_dir, setting_comparison
 from trainer.runs.finished_runs import FinishedRun, read_runs
 from trainer.runs.run_groups import average_score, group_by_data, group_by_setting, label_settings
-from trainer.stats.confidence_interval import compute_mean_interval
 from trainer.stats.row_bootstrap import compute_percentile_interval
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_count, join_names
@@ -30,6 +29,7 @@ class ComparedSetting:
         model: Name of the model.
         label: Overrides in which the settings differ.
         seeds: Seeds of its runs, with the folds if there are several.
+        missing_scores: Number of seeds that failed, or whose test score is not finite.
         val: Mean monitored validation score.
         test: Mean monitored test score.
         std: Standard deviation of the test scores; None for a single one.
@@ -44,6 +44,7 @@ class ComparedSetting:
     model: str
     label: str
     seeds: list[str]
+    missing_scores: int
     val: float
     test: float
     std: float | None
@@ -181,17 +182,18 @@ def _describe_setting(
     path: Path, label: str, runs: Sequence[FinishedRun], over_rows: Interval | None
 ) -> ComparedSetting:
     first, name = runs[0].results, runs[0].monitor
-    scores = list(setting_comparison.get_test_scores(runs).values())
+    summary = setting_comparison.summarize_scores(runs)
     has_folds = len({run.replicate_key[1] for run in runs}) > 1
     return ComparedSetting(
         path=str(path),
         model=str(first["model"]),
         label=label,
         seeds=[" fold ".join(run.replicate_key) if has_folds else run.replicate_key[0] for run in runs],
+        missing_scores=setting_comparison.count_missing_scores(runs),
         val=statistics.fmean(run.results["val"][name] for run in runs),
-        test=statistics.fmean(run.results["test"][name] for run in runs),
-        std=statistics.stdev(scores) if len(scores) > 1 else None,
-        over_seeds=compute_mean_interval(scores),
+        test=summary.mean,
+        std=summary.std,
+        over_seeds=summary.interval,
         over_rows=over_rows,
         params=first["params"],
         seconds=round(statistics.fmean(run.results["seconds"] for run in runs), 2),

@@ -30,6 +30,8 @@ def show_comparison(comparison: Comparison) -> None:
     for number, setting in enumerate(comparison.settings):
         label = f"{setting.model} {setting.label}".rstrip()
         _print_text(f"{get_letter(number)}  {label}  ({setting.path})")
+        if setting.missing_scores:
+            _print_text(f"   {format_count(setting.missing_scores, 'seed')} without a score")
     console.print(_build_table(comparison))
     for difference in comparison.differences:
         for line in describe_difference(comparison, difference):

@@ -14,6 +14,7 @@ from trainer.core.batch import Batch, RowValues, Score
 from trainer.core.row_terms import MetricTerms, RowTermCollector, Transform
 from trainer.core.task import Task
 from trainer.metrics.double_precision import to_double
+from trainer.stats.row_bootstrap import RowTerms
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +22,6 @@ MAX_ROWS = 200_000
 """Most rows that are recorded."""
 TOLERANCE = 1e-5
 """Relative difference up to which a metric equals the one that its terms give; logits may have single precision."""
-TRANSFORMS: Mapping[Transform, Callable[[Tensor], Tensor]] = {"mean": torch.clone, "sqrt": torch.sqrt, "exp": torch.exp}
-"""Functions of a mean over rows that give a metric."""
 PREFIX = "row_recorder/"
 """Begin of the names of recorded values among the scores of a batch."""
 
@@ -112,6 +111,6 @@ def _sum_targets(target: Tensor) -> Tensor:
 
 
 def _has_score(terms: MetricTerms, score: float) -> bool:
-    mean = float(terms.numerators.double().sum() / terms.denominators.double().sum())
-    value = float(TRANSFORMS[terms.transform](torch.tensor(mean, dtype=torch.float64)))
+    numerators, denominators = (values.double().numpy() for values in (terms.numerators, terms.denominators))
+    value = RowTerms(numerators, denominators, terms.transform).compute_score()
     return math.isclose(value, score, rel_tol=TOLERANCE, abs_tol=1e-9)

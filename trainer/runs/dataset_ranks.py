@@ -15,7 +15,7 @@ from rich.text import Text
 
 from trainer.runs.finished_runs import REPLICATE_KEYS, FinishedRun, canonicalize_value
 from trainer.runs.run_groups import format_value
-from trainer.runs.setting_comparison import Runs, get_test_scores
+from trainer.runs.setting_comparison import Runs, count_missing_scores, get_test_scores
 from trainer.stats.rank_comparison import ALPHA, RankComparison, compare_ranks
 from trainer.utils import atomic_write
 from trainer.utils.text import escape_control_chars
@@ -69,7 +69,7 @@ def _drop_common_words(labels: Sequence[str]) -> list[str]:
 def _collect_scores(settings: Sequence[Runs]) -> dict[str, float]:
     """Return the mean test score of each setting, negative if lower is better.
 
-    Settings that differ in options of the data alone are left out.
+    Settings that differ in options of the data alone are left out, as are those of which seeds have no score.
     """
     metric = settings[0][0].metric
     if metric is None:
@@ -80,7 +80,7 @@ def _collect_scores(settings: Sequence[Runs]) -> dict[str, float]:
     means = {
         label: sign * statistics.fmean(scores.values()) if (scores := get_test_scores(runs)) else math.nan
         for label, runs in zip(labels, settings, strict=True)
-        if counts[label] == 1
+        if counts[label] == 1 and not count_missing_scores(runs)
     }
     return {label: mean for label, mean in means.items() if math.isfinite(mean)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -49,12 +49,14 @@ class FinishedRun:
         config: Configuration by dotted key.
         mtime_ns: Modification time of the results, in nanoseconds.
         path: The run directory.
+        failed_replicates: Seeds and folds of its setting that have failed, as those that diverged, and have no score.
     """
 
     results: Mapping[str, Any]
     config: Mapping[str, Any]
     mtime_ns: int
     path: Path
+    failed_replicates: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def monitor(self) -> str:
@@ -131,29 +133,42 @@ class FinishedRun:
 def read_runs(path: Path) -> list[FinishedRun]:
     """Read the finished runs with scores below a directory, ordered by name.
 
-    Runs whose scores were all NaN have no best weights and are left out, as are feature networks of FID and runs with
-    ``debug=fast``.
+    Runs that have failed, or whose scores were all NaN, have no best weights and are left out; those of the same
+    setting name them. Feature networks of FID and runs with ``debug=fast`` are left out, too.
     """
     files = {file.resolve(): file for file in sorted(path.glob(f"**/{run_dir.RESULTS_FILE}"))}
-    runs = []
-    for file in files.values():
-        results = run_dir.read_results(file.parent)
-        if results.get("status") != "finished" or results.get("debug") or not results.keys() >= REQUIRED_KEYS:
-            continue
-        problems = result.find_wrong_types(results)
-        if problems:
-            log.warning("%s is left out: %s", file, problems[0])
-        elif _is_scored(results):
-            is_helper = file.parent.parent.name == run_dir.CLASSIFIERS_DIR and not results["overrides"]
-            if not is_helper:
-                config = _read_config_keys(file.parent, results)
-                runs.append(FinishedRun(results, config, file.stat().st_mtime_ns, file.parent))
-    return runs
+    ended = [run for file in files.values() if (run := _read_ended_run(file)) is not None]
+    scored = [run for run in ended if _is_scored(run.results)]
+    failed: dict[str, set[tuple[str, str]]] = {}
+    for run in ended:
+        if not _is_scored(run.results):
+            failed.setdefault(run.setting_key, set()).add(run.replicate_key)
+    if not failed:
+        return scored
+    for run in scored:  # those that were trained again
+        failed.get(run.setting_key, set()).discard(run.replicate_key)
+    return [replace(run, failed_replicates=frozenset(failed.get(run.setting_key, ()))) for run in scored]
+
+
+def _read_ended_run(file: Path) -> FinishedRun | None:
+    """Read a run that is finished or has failed; None for another one, or one that is in no comparison."""
+    results = run_dir.read_results(file.parent)
+    is_ended = results.get("status") in ("finished", "failed") and results.keys() >= REQUIRED_KEYS
+    if not is_ended or results.get("debug"):
+        return None
+    problems = result.find_wrong_types(results)
+    if problems:
+        log.warning("%s is left out: %s", file, problems[0])
+        return None
+    if file.parent.parent.name == run_dir.CLASSIFIERS_DIR and not results["overrides"]:
+        return None
+    return FinishedRun(results, _read_config_keys(file.parent, results), file.stat().st_mtime_ns, file.parent)
 
 
 def _is_scored(results: Mapping[str, Any]) -> bool:
-    """Return whether the monitored validation and test scores exist."""
-    return all(results["monitor"] in results[split] for split in ("val", "test"))
+    """Return whether a run is finished, and its monitored validation and test scores exist."""
+    has_scores = all(results["monitor"] in results[split] for split in ("val", "test"))
+    return results["status"] == "finished" and has_scores
 
 
 def _read_config_keys(path: Path, results: Mapping[str, Any]) -> dict[str, Any]:

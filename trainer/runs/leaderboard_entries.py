@@ -10,7 +10,6 @@ from trainer.core.metric import Metric
 from trainer.runs import setting_comparison, setting_verdicts
 from trainer.runs.finished_runs import FinishedRun
 from trainer.runs.run_groups import average_score, group_by_data, group_by_setting, label_settings
-from trainer.stats.confidence_interval import compute_mean_interval
 from trainer.stats.row_bootstrap import compute_percentile_interval
 from trainer.utils.text import format_count
 from trainer.viz.score_tables import format_number
@@ -38,6 +37,7 @@ class Entry:
         seeds_high: Upper bound of it.
         rows_low: Lower bound of the interval over test rows; None without the terms of each row.
         rows_high: Upper bound of it.
+        missing_scores: Number of seeds and folds that failed, or whose test score is not finite.
         verdict: What the seeds show about the best setting by validation and this one; empty for that one.
     """
 
@@ -58,6 +58,7 @@ class Entry:
     seeds_high: float | None = None
     rows_low: float | None = None
     rows_high: float | None = None
+    missing_scores: int = 0
     verdict: str = ""
 
 
@@ -105,10 +106,11 @@ def _compare_settings(entries: Sequence[Entry], settings: Sequence[Sequence[Fini
         others = [(0, other) for other in range(1, len(entries))]
         pairs = setting_comparison.compare_pairs(settings, others, higher_is_better=metric.higher_is_better)
         lines = setting_verdicts.describe_pairs(pairs, _label_entries(entries), settings)
+    lines += setting_verdicts.describe_missing_scores(_label_entries(entries), settings)
     rows = setting_comparison.resample_rows(settings)
     compared = []
     for index, (entry, runs) in enumerate(zip(entries, settings, strict=True)):
-        seeds = compute_mean_interval(list(setting_comparison.get_test_scores(runs).values()))
+        seeds = setting_comparison.summarize_scores(runs).interval
         over_rows = None if isinstance(rows, str) else compute_percentile_interval(rows.scores[:, index])
         conclusion = pairs[index - 1].conclusion if index and pairs else None
         verdict = "" if conclusion is None else setting_verdicts.describe_second(conclusion)
@@ -120,6 +122,7 @@ def _compare_settings(entries: Sequence[Entry], settings: Sequence[Sequence[Fini
                 seeds_high=seeds_high,
                 rows_low=rows_low,
                 rows_high=rows_high,
+                missing_scores=setting_comparison.count_missing_scores(runs),
                 verdict=verdict,
             )
         )
@@ -138,7 +141,7 @@ def _label_entries(entries: Sequence[Entry]) -> list[str]:
 
 def _build_entry(data: str, label: str, runs: Sequence[FinishedRun]) -> Entry:
     first, name = runs[0].results, runs[0].monitor
-    tests = [run.results["test"][name] for run in runs]
+    summary = setting_comparison.summarize_scores(runs)
     other_names = [other_name for other_name in first["test"] if other_name != name]
     return Entry(
         data=data,
@@ -147,8 +150,8 @@ def _build_entry(data: str, label: str, runs: Sequence[FinishedRun]) -> Entry:
         overrides=label,
         runs=len(runs),
         val=statistics.fmean(run.results["val"][name] for run in runs),
-        test=statistics.fmean(tests),
-        std=statistics.stdev(tests) if len(tests) > 1 else None,
+        test=summary.mean,
+        std=summary.std,
         baseline=average_score(runs, "baseline", name),
         best_possible=average_score(runs, "best_possible", name),
         params=first["params"],

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from trainer.runs import test_rows
 from trainer.runs.finished_runs import FinishedRun
-from trainer.stats.paired_comparison import Conclusion, SeedComparison, compare_seeds, draw_conclusions
+from trainer.stats.confidence_interval import compute_mean_interval
+from trainer.stats.paired_comparison import Conclusion, SeedComparison, Verdict, compare_seeds, draw_conclusions
 from trainer.stats.row_bootstrap import RowTerms, resample_scores
 
 Runs = Sequence[FinishedRun]
@@ -35,6 +37,21 @@ class ComparedPair:
 
 
 @dataclass(frozen=True)
+class ScoreSummary:
+    """Monitored test score of a setting over its seeds.
+
+    Attributes:
+        mean: Mean of the finite scores; NaN if there are none.
+        std: Their standard deviation; None for a single one.
+        interval: Interval of the mean over seeds; None for too few of them.
+    """
+
+    mean: float
+    std: float | None
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
 class ResampledRows:
     """Scores of settings on resampled test rows.
 
@@ -55,13 +72,28 @@ def get_test_scores(runs: Runs) -> dict[str, float]:
     return {replicate: score for replicate, score in scores.items() if math.isfinite(score)}
 
 
+def summarize_scores(runs: Runs) -> ScoreSummary:
+    """Return mean, standard deviation and interval of the finite monitored test scores of a setting."""
+    scores = list(get_test_scores(runs).values())
+    mean = statistics.fmean(scores) if scores else math.nan
+    return ScoreSummary(mean, statistics.stdev(scores) if len(scores) > 1 else None, compute_mean_interval(scores))
+
+
+def count_missing_scores(runs: Runs) -> int:
+    """Return the number of seeds and folds of a setting that failed, or whose test score is not finite."""
+    replicates = {run.replicate_key for run in runs}
+    failed = {replicate for run in runs for replicate in run.failed_replicates}
+    return len(replicates | failed) - len(get_test_scores(runs))
+
+
 def compare_pairs(
     settings: Sequence[Runs], pairs: Sequence[tuple[int, int]], *, higher_is_better: bool
 ) -> list[ComparedPair]:
     """Compare pairs of settings over seeds, with the correction of Holm for all pairs of these settings.
 
     Which pairs are compared may depend on scores, such as those of the best setting by validation. A single seed cannot
-    show a difference, so that settings with one score are not counted.
+    show a difference, so that settings with one score are not counted. A setting of which seeds have no score is not
+    called better: they may be those with the worst ones.
 
     Args:
         settings: Runs of each setting.
@@ -76,7 +108,14 @@ def compare_pairs(
     }
     num_pairs = math.comb(sum(len(values) > 1 for values in scores), 2)
     conclusions = draw_conclusions(list(compared.values()), higher_is_better=higher_is_better, num_tests=num_pairs)
-    by_pair = dict(zip(compared, conclusions, strict=True))
+    missing = [count_missing_scores(runs) > 0 for runs in settings]
+    by_pair = {
+        pair: replace(conclusion, verdict=Verdict.MISSING_SCORES)
+        if (conclusion.verdict is Verdict.BETTER and missing[pair[0]])
+        or (conclusion.verdict is Verdict.WORSE and missing[pair[1]])
+        else conclusion
+        for pair, conclusion in zip(compared, conclusions, strict=True)
+    }
     return [ComparedPair(*pair, compared.get(pair), by_pair.get(pair)) for pair in pairs]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from trainer.runs.setting_comparison import ComparedPair, Runs, get_test_scores
+from trainer.runs.setting_comparison import ComparedPair, Runs, count_missing_scores, get_test_scores
 from trainer.stats.confidence_interval import MIN_SEEDS
 from trainer.stats.paired_comparison import Conclusion, Verdict
 from trainer.utils.text import format_count, join_names
@@ -15,6 +15,7 @@ PHRASES: Mapping[Verdict, str] = {
     Verdict.BETTER: "better than",
     Verdict.WORSE: "worse than",
     Verdict.MORE_SEEDS: "not decided against",
+    Verdict.MISSING_SCORES: "not decided, as seeds have no score, against",
     Verdict.NO_DIFFERENCE: "no difference shown to",
 }
 """What the first of two settings is."""
@@ -52,6 +53,21 @@ def describe_pairs(pairs: Sequence[ComparedPair], labels: Sequence[str], setting
     if lines:
         lines[0] = f"{labels[0]}: {lines[0]}"
     return lines
+
+
+def describe_missing_scores(labels: Sequence[str], settings: Sequence[Runs]) -> list[str]:
+    """Return a sentence about each setting of which seeds failed or have no finite test score.
+
+    Args:
+        labels: Labels of the settings.
+        settings: Runs of each setting.
+    """
+    counts = [count_missing_scores(runs) for runs in settings]
+    return [
+        f"{label or 'the setting'}: {format_count(count, 'seed')} without a score"
+        for label, count in zip(labels, counts, strict=True)
+        if count
+    ]
 
 
 def _name_setting(pair: ComparedPair, labels: Sequence[str]) -> str:

@@ -28,6 +28,7 @@ class Verdict(Enum):
     WORSE = "worse"
     MORE_SEEDS = "more seeds needed"
     NO_DIFFERENCE = "no difference shown"
+    MISSING_SCORES = "not decided: seeds without a score"
 
 
 @dataclass(frozen=True)
