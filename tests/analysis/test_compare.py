@@ -59,6 +59,7 @@ def test_single_runs_speak_of_the_test_rows_only(tmp_path: Path) -> None:
         " of each needed"
     )
     assert second.startswith("  over 200 test rows: A - B in +0.2")
+    assert second.endswith(" at 95 %")
 
 
 def test_old_runs_without_rows_are_compared_by_seeds(tmp_path: Path) -> None:
@@ -134,7 +135,9 @@ def test_several_settings_are_corrected_by_holm(tmp_path: Path) -> None:
     paths = [write_seeds(tmp_path, name, values, lr=i) for i, (name, values) in enumerate(scores.items(), 1)]
     comparison = compare_runs(paths)
     assert [(d.pair.first, d.pair.second) for d in comparison.differences] == [(0, 1), (0, 2), (1, 2)]
-    plain = json.loads(format_json(comparison))["differences"]
+    values = json.loads(format_json(comparison))
+    assert (values["level"], values["difference_level"], values["alpha"]) == (0.95, 0.96, 0.04)
+    plain = values["differences"]
     p_values = sorted(difference["p_value"] for difference in plain)
     assert min(d["adjusted_p_value"] for d in plain) == pytest.approx(3 * p_values[0])
 
@@ -152,5 +155,5 @@ def test_the_report_fits_the_terminal(
     text = capsys.readouterr().out
     assert "A  mlp optimizer.lr=0.1  (good [x])" in text
     assert "A against B: better" in text
-    assert "5 pairs of the same seed" in " ".join(text.split())
+    assert "at 96 %, 5 pairs of the same seed" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= width

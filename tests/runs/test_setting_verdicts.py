@@ -14,6 +14,7 @@ from tests.helpers.simulated_scores import measure_selection_claims
 from trainer.runs import leaderboard
 from trainer.runs.finished_runs import read_runs
 from trainer.runs.leaderboard_entries import build_tables
+from trainer.runs.setting_comparison import compare_pairs
 
 GOOD, BAD = (0.90, 0.92, 0.91, 0.93, 0.90), (0.80, 0.83, 0.80, 0.82, 0.81)
 
@@ -139,3 +140,17 @@ def test_folds_are_corrected_for_common_training_rows(tmp_path: Path) -> None:
     assert "better than" in read_lines(tmp_path / "seeds")[0]
     (folds,) = build_tables([run for run in read_runs(tmp_path) if "seeds" not in run.path.parts])
     assert "better than" not in folds.lines[0]
+    assert "more seed" not in " ".join(folds.lines)
+
+
+def test_folds_of_either_setting_are_corrected(tmp_path: Path) -> None:
+    """Seeds against folds: whichever of the two is first."""
+    for fold, score in enumerate((0.9, 0.91, 0.92, 0.9, 0.93)):
+        results = {"test": {"accuracy": score}, "val": {"accuracy": score}}
+        write_run(tmp_path, f"folds/{fold}", make_config(lr=0.1, fold=fold), ["optimizer.lr=0.1"], **results)
+    write_seeds(tmp_path, "seeds", BAD, lr=0.2)
+    settings = [read_runs(tmp_path / name) for name in ("folds", "seeds")]
+    compared = [compare_pairs(settings, [pair], higher_is_better=True)[0].seeds for pair in ((0, 1), (1, 0))]
+    assert compared[0] is not None
+    assert compared[1] is not None
+    assert compared[0].p_value == pytest.approx(compared[1].p_value)

@@ -55,6 +55,31 @@ def test_folds_share_training_rows() -> None:
     assert compare_seeds(first, second, 1 / 9).p_value == pytest.approx(expected)
 
 
+def test_folds_that_are_not_paired_share_training_rows_too() -> None:
+    """Welch's test with the variances s^2 (1/5 + 1/9) and s^2 (1/8 + 1/9), and its degrees of freedom."""
+    first, second = draw_scores(0, 5), draw_scores(1, 8, first=5)
+    samples = [np.array([*scores.values()]) for scores in (first, second)]
+    variances = np.array([sample.var(ddof=1) * (1 / len(sample) + 1 / 9) for sample in samples])
+    degrees = variances.sum() ** 2 / (variances**2 / np.array([4, 7])).sum()
+    statistic = (samples[0].mean() - samples[1].mean()) / np.sqrt(variances.sum())
+    comparison = compare_seeds(first, second, 1 / 9)
+    assert not comparison.is_paired
+    assert comparison.p_value == pytest.approx(2 * stats.t.sf(abs(statistic), degrees))
+    assert comparison.p_value > (compare_seeds(first, second).p_value or 0)
+
+
+@pytest.mark.parametrize("first", [0, 5])
+def test_no_number_of_more_folds_is_said(first: int) -> None:
+    """The error of five folds tends to sqrt(overlap) of a standard deviation, however many are added."""
+    other = {str(first + number): value for number, value in enumerate([0.2, -0.9, 0.4, -1.3, 0.3])}
+    comparison = compare_seeds(dict.fromkeys("01234", 0.5), other, 1 / 4)
+    assert comparison.is_paired is (first == 0)
+    assert conclude(comparison) == (Verdict.NO_DIFFERENCE, None)
+    assert conclude(compare_seeds(dict.fromkeys("01234", 0.5), other))[0] is Verdict.MORE_SEEDS
+    few = {str(first + number): 0.1 * number for number in range(2)}
+    assert conclude(compare_seeds(dict.fromkeys("01", 0.5), few, 1.0)) == (Verdict.MORE_SEEDS, 2)
+
+
 @pytest.mark.parametrize("seeds", [1, 2, 3])
 def test_three_seeds_never_claim(seeds: int) -> None:
     names = [str(number) for number in range(seeds)]

@@ -104,12 +104,13 @@ def describe_difference(comparison: Comparison, difference: Difference) -> Itera
     seeds = pair.seeds
     if seeds is not None and seeds.interval is not None:
         text = f"{seeds.num_seeds} pairs of the same seed" if seeds.is_paired else "seeds not paired"
-        yield f"  over seeds: {first} - {second} = {_format_signed(seeds.difference, seeds.interval)}, {text}"
+        value = _format_signed(seeds.difference, seeds.interval)
+        yield f"  over seeds: {first} - {second} = {value} at {100 * (1 - ALPHA):.0f} %, {text}"
     if difference.over_rows is not None and comparison.num_rows is not None:
         low, high = difference.over_rows
         rows = format_count(comparison.num_rows, "test row")
         meaning = "; other rows might change the sign" if low <= 0 <= high else ""
-        yield f"  over {rows}: {first} - {second} in {low:+.4g} to {high:+.4g}{meaning}"
+        yield f"  over {rows}: {first} - {second} in {low:+.4g} to {high:+.4g} at {100 * LEVEL:.0f} %{meaning}"
 
 
 def _format_signed(value: float, interval: tuple[float, float]) -> str:
@@ -140,6 +141,7 @@ def format_json(comparison: Comparison) -> str:
         "metric": comparison.metric.name,
         "higher_is_better": comparison.metric.higher_is_better,
         "level": LEVEL,
+        "difference_level": 1 - ALPHA,
         "alpha": ALPHA,
         "settings": settings,
         "differences": [_make_plain(difference) for difference in comparison.differences],

@@ -102,7 +102,7 @@ def compare_pairs(
     """
     scores = [get_test_scores(runs) for runs in settings]
     compared = {
-        pair: compare_seeds(scores[pair[0]], scores[pair[1]], _find_overlap(settings[pair[0]]))
+        pair: compare_seeds(scores[pair[0]], scores[pair[1]], max(_find_overlap(settings[index]) for index in pair))
         for pair in pairs
         if scores[pair[0]] and scores[pair[1]]
     }

@@ -42,7 +42,8 @@ class SeedComparison:
         p_value: Of the two-sided t test; None for fewer than ``MIN_SEEDS`` seeds.
         num_seeds: Number of pairs; of unpaired scores, the number of those of the setting with fewer.
         is_paired: Whether the scores are paired by seed.
-        effect: Difference in standard deviations, as in ``power.compute_power``; None for a single seed.
+        effect: Difference in standard deviations, as in ``power.compute_power``; None for a single seed, and for folds:
+            the part of their variance that comes from common training rows does not shrink with their number.
     """
 
     difference: float
@@ -100,7 +101,8 @@ def compare_seeds(first: Mapping[str, float], second: Mapping[str, float], overl
     common = [seed for seed in first if seed in second]
     if len(common) >= MIN_SEEDS or len(common) == len(first) == len(second):
         return _compare_pairs(np.array([first[seed] - second[seed] for seed in common], dtype=np.float64), overlap)
-    return _compare_groups(*(np.array(list(scores.values()), dtype=np.float64) for scores in (first, second)))
+    groups = [np.array(list(scores.values()), dtype=np.float64) for scores in (first, second)]
+    return _compare_groups(groups[0], groups[1], overlap)
 
 
 def _compare_pairs(differences: np.ndarray, overlap: float) -> SeedComparison:
@@ -113,16 +115,16 @@ def _compare_pairs(differences: np.ndarray, overlap: float) -> SeedComparison:
         p_value = 2.0 ** (1 - number)
         bounds = (mean, mean) if p_value <= ALPHA else None
         return _make_comparison(mean, bounds, p_value, number, True, math.copysign(math.inf, mean))
-    effect = 0.0 if deviation <= tolerance else mean / deviation
+    effect = None if overlap else 0.0 if deviation <= tolerance else mean / deviation
     bounds, p_value = _test_t(mean, deviation / math.sqrt(number), number - 1)
     return _make_comparison(mean, bounds, p_value, number, True, effect)
 
 
-def _compare_groups(first: np.ndarray, second: np.ndarray) -> SeedComparison:
+def _compare_groups(first: np.ndarray, second: np.ndarray, overlap: float) -> SeedComparison:
     mean, number = float(first.mean() - second.mean()), min(len(first), len(second))
     if number < 2:
         return _make_comparison(mean, None, 1.0, number, False, math.nan)
-    variances = [float(sample.var(ddof=1)) / len(sample) for sample in (first, second)]
+    variances = [float(sample.var(ddof=1)) * (1 / len(sample) + overlap) for sample in (first, second)]
     error = math.sqrt(sum(variances))
     if mean and error <= ROUNDING * abs(mean):
         # Two constants: of all orders of the scores, two separate the settings as much.
@@ -133,7 +135,8 @@ def _compare_groups(first: np.ndarray, second: np.ndarray) -> SeedComparison:
     degrees = error**4 / sum(v**2 / (size - 1) for v, size in zip(variances, sizes, strict=True)) if error else 1.0
     bounds, p_value = _test_t(mean, error, degrees)
     pooled = math.sqrt(float(first.var(ddof=1) + second.var(ddof=1)) / 2)
-    return _make_comparison(mean, bounds, p_value, number, False, mean / pooled if pooled else 0.0)
+    effect = None if overlap else mean / pooled if pooled else 0.0
+    return _make_comparison(mean, bounds, p_value, number, False, effect)
 
 
 def _test_t(mean: float, error: float, degrees: float) -> tuple[tuple[float, float], float]:
@@ -147,10 +150,10 @@ def _test_t(mean: float, error: float, degrees: float) -> tuple[tuple[float, flo
 
 
 def _make_comparison(
-    mean: float, bounds: tuple[float, float] | None, p_value: float, number: int, is_paired: bool, effect: float
+    mean: float, bounds: tuple[float, float] | None, p_value: float, number: int, is_paired: bool, effect: float | None
 ) -> SeedComparison:
     """Build a comparison, without an interval and a p value for too few seeds."""
-    known_effect = effect if number > 1 and not math.isnan(effect) else None
+    known_effect = effect if effect is not None and not math.isnan(effect) else None
     if number < MIN_SEEDS:
         return SeedComparison(mean, None, None, number, is_paired, known_effect)
     return SeedComparison(mean, bounds, p_value, number, is_paired, known_effect)
@@ -193,9 +196,7 @@ def _claim(comparison: SeedComparison, p_value: float, higher_is_better: bool) -
 def _plan(comparison: SeedComparison, p_value: float | None, level: float) -> Conclusion:
     """Conclude from a comparison that shows no difference by the number of seeds with which it would."""
     number, effect = comparison.num_seeds, comparison.effect
-    if effect is None:  # one seed says nothing about how much scores vary
-        return Conclusion(Verdict.MORE_SEEDS, p_value, MIN_SEEDS - number)
-    needed = _count_needed(effect, level, comparison.is_paired)
+    needed = None if effect is None else _count_needed(effect, level, comparison.is_paired)
     if needed is None and p_value is None:
         return Conclusion(Verdict.MORE_SEEDS, p_value, MIN_SEEDS - number)
     if needed is None:
