@@ -8,6 +8,8 @@ from trainer.config import compose
 from trainer.config.match_keys import drop_match, parse_target
 from trainer.utils.errors import ConfigError
 
+REFUSED_TARGETS = ("50kk", "-3", "0", "0k", "0.0M", "0.00k", ".5M", "5.M", "k", "many")
+
 
 @pytest.mark.parametrize(("text", "number"), [("50k", 5e4), ("2.5M", 2.5e6), ("1G", 1e9), ("700", 700), (1234, 1234)])
 def test_targets_have_units(text: float | str, number: float) -> None:
@@ -22,12 +24,18 @@ def test_targets_have_units(text: float | str, number: float) -> None:
         (("match_keys=[model.hidden]",), "match_keys: it has no effect without match"),
         (("match=params", "target=1k", "match_keys=[model.hiden]"), "match_keys: the model has no key 'model.hiden'"),
         (("match=width", "target=1k"), "match: 'width' given"),
-        *((("match=params", f"target={target}"), "target: ") for target in ("50kk", "-3", "0", "0k", "k", "many")),
+        *((("match=params", f"target={target}"), "target: ") for target in REFUSED_TARGETS),
     ],
 )
 def test_invalid_keys_are_refused(overrides: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message.replace("(", r"\(")):
         compose.compose(["model=mlp", "data=moons", *overrides])
+
+
+@pytest.mark.parametrize("target", ["0.5M", "0.05M", "10.0k", "2.50M", "1G", "0.5"])
+def test_fractions_of_a_unit_are_targets(target: str) -> None:
+    config = compose.compose(["model=mlp", "data=moons", "match=params", f"target={target}"])
+    assert str(config.settings.target) == target
 
 
 def test_solved_widths_replace_the_keys() -> None:

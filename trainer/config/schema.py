@@ -27,6 +27,8 @@ Seconds = Annotated[float, Range(gt=0, le=100_000)]
 Duration = Annotated[str, Pattern(r"([1-9][0-9]{0,5}(\.[0-9]+)?[dhms])+", "10m, 90s or 1h30m")]
 Budget = Duration | Annotated[float, Range(gt=0, le=100_000_000)]
 """Time with its unit, or seconds."""
+ModelSize = PositiveFloat | Annotated[str, Pattern(r"(?=[0-9.]*[1-9])[0-9]+(\.[0-9]+)?[kMG]", "50k or 0.5M")]
+"""Number of parameters or operations above 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ class Settings:
     init_preprocessing: Literal["auto", "fit"]
     freeze: list[str]
     match: Literal["params", "flops"] | None
-    target: PositiveFloat | Annotated[str, Pattern(r"[0-9]*[1-9][0-9]*(\.[0-9]+)?[kMG]", "50k")] | None
+    target: ModelSize | None
     match_keys: list[str]
     accumulate: Count
     grad_clip: PositiveFloat | None
