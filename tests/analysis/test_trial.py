@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from trainer.analysis import plan
 from trainer.analysis.plan import make_plan
 from trainer.analysis.plan_screen import format_macs, format_plan
-from trainer.analysis.trial import Trial, TrialError
+from trainer.analysis.trial import Trial, TrialError, run_trial
 
 REPORT: dict[str, Any] = {
     **{"imported_at": 2.0, "fit_start": 3.0, "fit_end": 20.0, "ended_at": 24.0, "once": 0.5},
@@ -85,3 +86,11 @@ def test_checkpoints_are_counted_as_often_as_they_are_kept(monkeypatch: pytest.M
 @pytest.mark.parametrize(("macs", "text"), [(None, "not counted"), (7, "7 multiply"), (2_500_000, "2.5 M multiply")])
 def test_multiply_adds_as_text(macs: int | None, text: str) -> None:
     assert text in format_macs(macs)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_tmp")
+def test_a_trial_does_not_import_the_files_of_the_user() -> None:
+    for name in ("secrets", "numbers"):
+        Path(f"{name}.py").write_text("raise SystemExit('the file of the user')")
+    assert run_trial([*SMALL, "data.rows=30", "draw=false"], []).report["total_steps"] == 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.utils import signals
+from trainer.utils import child_python, signals
 from trainer.utils.errors import UserError
 from trainer.utils.signals import describe_signal
 
@@ -126,7 +125,8 @@ def run_trial(overrides: Sequence[str], config_dirs: Sequence[Path], *, cpu_time
         }
         started_at = time.monotonic()
         process = subprocess.Popen(
-            [sys.executable, "-m", "trainer.analysis.trial_process"],
+            child_python.make_command("trainer.analysis.trial_process"),
+            env=os.environ | child_python.list_path_variables(),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import threading
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from trainer.engine.process_group import ProcessGroupError
+from trainer.utils import child_python
 from trainer.utils.errors import SystemFault
 from trainer.utils.signals import describe_signal
 
@@ -160,13 +160,11 @@ def start_worker(rank: int, size: int, store_path: Path, timeout: float) -> Work
         **{"RANK": str(rank), "WORLD_SIZE": str(size)},
         **{STORE_VARIABLE: str(store_path), TIMEOUT_VARIABLE: str(timeout), PARENT_VARIABLE: str(os.getpid())},
     }
-    folder = str(Path(__file__).parents[2])
-    if folder not in sysconfig.get_paths().values():  # a checkout that is only on the path of this process
-        variables["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
+    variables |= child_python.list_path_variables()
     output = tempfile.TemporaryFile()  # noqa: SIM115 - Worker.end closes it
     # In a session of its own, so that Ctrl-C does not reach it: process 0 passes the request on after a step.
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "trainer"],
+        child_python.make_command("trainer"),
         env=os.environ | variables,
         stdin=subprocess.DEVNULL,
         stdout=output,

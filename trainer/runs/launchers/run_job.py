@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -21,7 +20,7 @@ from typing import Any
 from trainer.runs import run_dir
 from trainer.runs.job_attempt import AttemptWatcher, OwnAttempt
 from trainer.runs.launchers import job_process
-from trainer.utils import atomic_write, process_identity, signals
+from trainer.utils import atomic_write, child_python, process_identity, signals
 from trainer.utils.errors import SystemFault
 
 POLL_SECONDS = 0.2
@@ -91,8 +90,7 @@ class JobRunner:
 
     def _start(self, output: Any) -> subprocess.Popen[bytes]:
         flags = [job_process.SHARES_DEVICES] if self.shares_devices else []
-        # -P: the working directory is not on the import path.
-        command = [sys.executable, "-P", "-m", job_process.__name__, self.job_dir, str(os.getpid()), *flags]
+        command = child_python.make_command(job_process.__name__, self.job_dir, str(os.getpid()), *flags)
         return subprocess.Popen(
             command,
             cwd=self.working_dir,
