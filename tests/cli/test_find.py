@@ -33,6 +33,8 @@ def test_a_rate_is_printed_as_an_override_and_its_curve_written(
         (("lr", "modle=mlp"), "modle"),
         (("lr", "output="), "find output: '' given"),
         (("lr", "-m"), "find --multirun: a search is about one run"),
+        (("lr", "debug=overfit"), "debug=overfit: it checks one model on the command line"),
+        (("lr", "debug=fast"), "find debug: fast given"),
         (("lr", "resume=auto"), "find resume: a search is about a new run"),
     ],
 )

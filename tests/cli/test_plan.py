@@ -36,6 +36,7 @@ def test_a_plan_is_written_and_nothing_else(
         (("output=plan.txt",), "plan output: 'plan.txt' given; a plan is written to a .json file"),
         (("hydra/launcher=slurm", "-m"), "a plan is about processes of this machine"),
         (("--cfg", "job"), "plan --cfg: a plan is about runs"),
+        (("debug=overfit",), "debug=overfit: it checks one model on the command line"),
         (("resume=outputs/x",), "plan resume: a plan is about a new run"),
     ],
 )

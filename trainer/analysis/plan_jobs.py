@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainer.config import compose
+from trainer.config import compose, debug_keys
 from trainer.config.overrides import parse_overrides
 from trainer.config.run_config import Config, drop_runtime_keys
 from trainer.config.sweep_grid import expand_combinations
@@ -64,6 +64,7 @@ def compose_jobs(overrides: Sequence[str], config_dirs: Sequence[Path], *, is_sw
     """
     if not is_sweep:
         config = compose.compose(overrides, config_dirs, is_single_run=True)
+        debug_keys.check_is_run(config.settings)
         return PlannedJobs([JobGroup(config, overrides, "")], [0])
     parsed = parse_overrides(overrides, config_dirs)
     swept_keys = {item.key_or_group for item in parsed if item.is_sweep_override()}

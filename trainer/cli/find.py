@@ -30,7 +30,7 @@ def find_value(arguments: Sequence[str]) -> int:
         ConfigError: The command line is invalid, or the task is a game.
     """
     from trainer.cli import argv
-    from trainer.config import compose
+    from trainer.config import compose, debug_keys
     from trainer.config.overrides import quote_letters
 
     target = arguments[0] if arguments else ""
@@ -45,6 +45,8 @@ def find_value(arguments: Sequence[str]) -> int:
         raise ConfigError("find output: '' given; it must be the path of a directory")
     overrides = [quote_letters(word) for word in words]
     config = compose.compose(overrides, config_dirs, is_single_run=True)
+    if debug_keys.check_is_run(config.settings).debug == debug_keys.FAST:
+        raise ConfigError("find debug: fast given; the number of steps of a search is fixed, leave it out")
     if config.settings.resume is not None:
         raise ConfigError("find resume: a search is about a new run; leave it out")
     with pause_gc(freeze=True):

@@ -87,6 +87,7 @@ def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = (), *, 
     problems += [*config_problems, *init_keys.find_init_problems(resolved), *resume_keys.find_resume_problems(resolved)]
     if not problems:
         problems = parallel_keys.find_parallel_problems(resolved) + match_keys.find_match_problems(resolved)
+        problems += debug_keys.find_debug_problems(resolved, explicit_keys, is_single_run=is_single_run)
     if not problems and not conflicts:
         conflicts = _find_ineffective_keys(resolved, parsed, is_single_run=is_single_run)
     if unknown_options or unknown_keys:
@@ -124,6 +125,7 @@ def from_hydra(composed: DictConfig) -> Config:
         problems += init_keys.find_init_problems(resolved) + resume_keys.find_resume_problems(resolved)
         if not problems:
             problems = parallel_keys.find_parallel_problems(resolved) + match_keys.find_match_problems(resolved)
+            problems += debug_keys.find_debug_problems(resolved, (), is_single_run=False)
         problems += [] if problems else _find_ineffective_keys(resolved, assignments)
     if problems:
         raise ConfigError(*problems)

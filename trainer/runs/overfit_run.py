@@ -45,8 +45,7 @@ def check_overfit(config: Config) -> int:
         Interrupted: A signal has stopped it.
     """
     plugins.declare_plugins(config.settings.plugins, Path(config.working_dir))
-    steps = config.settings.max_steps if any("max_steps=" in text for text in config.overrides) else DEFAULT_STEPS
-    assert steps is not None
+    steps = config.settings.max_steps or DEFAULT_STEPS
     config = make_overfit_config(match_size.with_matched_size(config), steps)
     with signals.capture_signals() as flag, explain_errors(config.tree, "model"):
         training = build_training(config, None, SingleProcess(), _refuse_nested_run, lambda _: None)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from trainer.config import checkpoint_keys, introspection, parallel_keys, plugins
+from trainer.config import checkpoint_keys, debug_keys, introspection, parallel_keys, plugins
 from trainer.config.overrides import parse_overrides
 from trainer.config.registry import LIST_GROUPS
 from trainer.config.run_config import RUNTIME_ONLY_KEYS, Config
@@ -102,6 +102,8 @@ def with_verb_overrides(config: Config, words: Sequence[str], keys: Set[str] = O
             problems.append(f"{key}: {reason} for a run that is used again: {', '.join((*sorted(keys), *path_keys))}")
     if problems:
         raise ConfigError(*problems)
+    if "debug" in flat:
+        debug_keys.check_trained_run(flat["debug"], config.settings.debug)
     return replace(_with_global_keys(config, flat), moved_paths=moved_paths)
 
 
@@ -113,6 +115,8 @@ def with_runtime_overrides(config: Config, new_config: Config) -> Config:
         new_config: Configuration of the command line.
     """
     keys = {item.key_or_group.split(".")[0] for item in parse_overrides(new_config.overrides)} & RUNTIME_ONLY_KEYS
+    if "debug" in keys:
+        debug_keys.check_trained_run(new_config.settings.debug, config.settings.debug)
     config = _with_global_keys(config, {key: new_config.tree[key] for key in keys})
     check_processes(config, keys)
     return config
