@@ -52,6 +52,14 @@ def test_a_plan_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "refused" not in text
 
 
+def test_a_budget_without_time_for_a_step_would_be_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "run_trial", lambda *_: Trial(REPORT, 0.0))
+    made = make_plan([*SMALL[:2], "budget=1s"], [], is_sweep=False)
+    (reason,) = made.refusals
+    assert "budget: 1s given, but loading and measuring take 1.5 s" in reason
+    assert make_plan([*SMALL[:2], "budget=4s"], [], is_sweep=False).runs[0].steps > 1
+
+
 def test_too_little_disk_and_memory_would_be_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     made = plan_with(monkeypatch, memory_bytes=10**18, checkpoint_bytes={"last.pt": 10**18, "best.pt": 1})
     assert [reason.partition(":")[0] for reason in made.refusals] == ["disk full", "out of memory"]

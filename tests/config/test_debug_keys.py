@@ -49,8 +49,9 @@ def test_the_most_steps_of_overfit(
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "short.yaml").write_text("# @package _global_\nmax_steps: 9\n")
     monkeypatch.setattr(overfit_run, "make_overfit_config", record)
+    config = compose.compose([*SMALL, "debug=overfit", *overrides], [tmp_path], is_single_run=True)
     with pytest.raises(Reached):
-        overfit_run.check_overfit(compose.compose([*SMALL, "debug=overfit", *overrides], [tmp_path], is_single_run=True))
+        overfit_run.check_overfit(config)
 
 
 @pytest.mark.parametrize("value", ["fast", "overfit"])

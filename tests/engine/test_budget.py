@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.helpers.tiny import LeastSquares, Linear, rows, tiny
-from trainer.engine.budget import Rate, measure_rate
+from trainer.engine.budget import Rate, describe_shortage, measure_rate
 from trainer.engine.process_group import SingleProcess
 from trainer.engine.step_timer import StepTimer
 
@@ -23,8 +23,17 @@ def test_the_chosen_steps_are_the_most_that_fit(seconds: float) -> None:
     assert rate.estimate_seconds(steps) <= seconds < rate.estimate_seconds(steps + 1)
 
 
-def test_a_budget_that_is_already_spent_leaves_one_step() -> None:
-    assert make_rate().choose_steps(-5.0) == 1
+@pytest.mark.parametrize("seconds", [-5.0, 0.0, 2.59])
+def test_a_budget_that_is_too_short_leaves_no_step(seconds: float) -> None:
+    assert make_rate().choose_steps(seconds) == 0
+    assert make_rate().choose_steps(2.61) == 1
+
+
+def test_the_least_budget_is_enough() -> None:
+    text = describe_shortage(make_rate(), "1s", 2.75)
+    assert "budget: 1s given, but loading and measuring take 2.75 s, and a step with its validation 2.6 s" in text
+    least = float(text.rpartition(" ")[2].removesuffix("s"))
+    assert make_rate().choose_steps(least - 2.75) >= 1
 
 
 def test_every_part_of_an_epoch_has_its_time() -> None:

@@ -118,19 +118,29 @@ def test_a_budget_replaces_the_steps_of_a_file(overrides: list[str], steps: int 
     assert (config.settings.max_steps, config.settings.budget) == (steps, budget)
 
 
-@pytest.mark.parametrize("value", ["10", "0.5", "90s", "1h30m", "2d", "1.5h"])
+@pytest.mark.parametrize("value", ["10", "0.5", "90s", "1h30m", "2d", "1.5h", "0.5h", "0.25m"])
 def test_times_with_and_without_units(value: str) -> None:
     assert compose.compose([*SMALL, f"budget={value}"]).settings.budget is not None
 
 
-@pytest.mark.parametrize("value", ["0", "10x", "m", "-5", "10 m", "nan", "1_000s"])
+@pytest.mark.parametrize("value", ["0", "10x", "m", "-5", "10 m", "nan", "1_000s", "0s", "0.0h0m"])
 def test_other_values_are_refused(value: str) -> None:
     with pytest.raises(ConfigError, match="budget"):
         compose.compose([*SMALL, f"'budget={value}'" if " " in value else f"budget={value}"])
 
 
+def test_a_budget_that_loading_uses_up_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"budget: 0\.000001s given, but loading and measuring take .*; at least \d+s"
+    ):
+        run("budget=0.000001")
+    assert not list(Path().rglob("last.pt"))
+
+
 @pytest.mark.slow
-def test_all_processes_take_the_same_steps() -> None:
+def test_all_processes_take_the_same_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    allow_steps(monkeypatch, 13)  # in process 0, from which the others get the number
     result = run("budget=1.5s", "devices=2", "device=cpu")
-    counted = run(f"max_steps={result.steps}", "devices=2", "device=cpu")
+    counted = run("max_steps=13", "devices=2", "device=cpu")
+    assert result.steps == 13
     assert read_state(result) == read_state(counted)

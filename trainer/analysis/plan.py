@@ -13,6 +13,7 @@ from typing import Any
 from trainer.analysis.plan_jobs import JobGroup, PlannedJobs, compose_jobs, estimate_makespan
 from trainer.analysis.trial import Trial, TrialError, run_trial
 from trainer.config import budget_keys, parallel_keys
+from trainer.engine import budget
 from trainer.engine.checkpoint import BEST, LAST
 from trainer.engine.checkpoint_retention import Retention
 from trainer.engine.checkpoint_space import count_files
@@ -81,8 +82,8 @@ class RunPlan:
             "rows": report["data"]["rows"],
             "batches_per_epoch": report["batches"],
             "steps": self.steps,
-            "epochs": self.trial.count_epochs(self.steps),
-            "validations": self.trial.count_validations(self.steps),
+            "epochs": self.trial.rate.count_epochs(self.steps),
+            "validations": self.trial.rate.count_validations(self.steps),
             "seconds_per_step": report["step_median"],
             "seconds": self.seconds,
             "seconds_by_part": self.list_parts(),
@@ -96,7 +97,7 @@ class RunPlan:
         """Return the seconds of each part of the run."""
         assert self.trial is not None
         trial, steps = self.trial, self.steps
-        validations = trial.count_validations(steps)
+        validations = trial.rate.count_validations(steps)
         validation = validations * trial.report["validation"]
         return {
             "start": trial.startup_seconds,
@@ -177,6 +178,9 @@ def _plan_run(group: JobGroup, config_dirs: Sequence[Path], at_a_time: int, limi
         run = RunPlan(group, run_trial([*group.overrides, *threads], config_dirs), [])
     except TrialError as error:
         return RunPlan(group, None, str(error).splitlines())
+    if not run.steps and group.config.settings.budget is not None and run.trial is not None:
+        trial, given = run.trial, str(group.config.settings.budget)
+        return RunPlan(group, None, [budget.describe_shortage(trial.rate, given, trial.loading_seconds)])
     free_bytes, machine_bytes = limits
     refusals = []
     if run.disk_bytes > free_bytes:

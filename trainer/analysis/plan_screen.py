@@ -63,7 +63,7 @@ def _describe_run(run: RunPlan, plan: Plan) -> Iterator[tuple[str, str]]:
     count, noun = report["data"]["rows"]["train"]
     rows = count if report["training_rows"] == 1 else min(settings.batch_size * settings.accumulate, count)
     yield "step", f"{rows:,} {noun}, {format_macs(report['macs'])}, {format_seconds(report['step_median'])}"
-    validations = run.trial.count_validations(steps)
+    validations = run.trial.rate.count_validations(steps)
     fixed = f"budget={settings.budget}: " if settings.budget is not None else ""
     yield "steps", f"{fixed}{format_count(steps, 'step')}, {format_count(validations, 'validation')}"
     parts = ", ".join(f"{name} {format_seconds(seconds)}" for name, seconds in run.list_parts().items())

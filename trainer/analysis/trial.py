@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer.engine.budget import Rate
 from trainer.utils import child_python, signals
 from trainer.utils.errors import UserError
 from trainer.utils.signals import describe_signal
 
 MAX_ERROR_CHARS = 2000
-PREVIEWS = 9
-"""Most snapshots of samples of a run."""
 
 
 class TrialError(UserError):
@@ -56,13 +55,17 @@ class Trial:
         """Seconds of everything after the last validation: test, decisions, figures."""
         return float(self.report["ended_at"]) - float(self.report["fit_end"])
 
-    def count_epochs(self, steps: int) -> int:
-        """Return the number of epochs that a number of steps begins."""
-        return -(-steps // int(self.report["steps_per_epoch"]))
+    @property
+    def rate(self) -> Rate:
+        """Time that the parts of training take."""
+        report = self.report
+        times = (float(report[key]) for key in ("step_mean", "epoch", "validation", "preview"))
+        return Rate(*times, int(report["steps_per_epoch"]), int(report["val_every"]))
 
-    def count_validations(self, steps: int) -> int:
-        """Return the number of validations of a run; one for a run without steps."""
-        return max(1, -(-self.count_epochs(steps) // int(self.report["val_every"])))
+    @property
+    def loading_seconds(self) -> float:
+        """Seconds of a budget that pass before the first step."""
+        return self.startup_seconds - self.import_seconds + float(self.report["once"])
 
     def estimate_training_seconds(self, steps: int) -> float:
         """Return the time of training and validation.
@@ -70,14 +73,7 @@ class Trial:
         Args:
             steps: Number of steps.
         """
-        report, validations = self.report, self.count_validations(steps)
-        return float(
-            report["once"]
-            + steps * report["step_mean"]
-            + self.count_epochs(steps) * report["epoch"]
-            + validations * report["validation"]
-            + min(validations, PREVIEWS) * report["preview"]
-        )
+        return float(self.report["once"]) + self.rate.estimate_seconds(steps)
 
     def estimate_seconds(self, steps: int) -> float:
         """Return the time of a run, from the command to its end.
@@ -88,13 +84,12 @@ class Trial:
         return self.startup_seconds + self.estimate_training_seconds(steps) + self.final_seconds
 
     def choose_steps(self, seconds: float) -> int:
-        """Return the number of steps for which a budget lasts, which starts with the loading of the data."""
-        seconds -= self.startup_seconds - self.import_seconds
-        low, high = 1, 1_000_000_000
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if self.estimate_training_seconds(middle) <= seconds else (low, middle - 1)
-        return low
+        """Return the number of steps for which a budget lasts; 0 if it is too short for one.
+
+        Args:
+            seconds: The budget, which starts with the loading of the data.
+        """
+        return self.rate.choose_steps(seconds - self.loading_seconds)
 
 
 def run_trial(overrides: Sequence[str], config_dirs: Sequence[Path], *, cpu_time: bool = False) -> Trial:

@@ -23,8 +23,6 @@ with pause_gc():
     from trainer.utils import signals
     from trainer.utils.errors import UserError
 
-PROVISIONAL_STEPS = 1_000_000
-"""Number of steps of a trial with a budget, from which the number follows later."""
 CSV_LOGGER = "CSVLogger"
 """Class of the logger that writes only into the run directory."""
 TIMER_FILE = "timer.json"
@@ -74,10 +72,11 @@ def _run(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _make_trial_config(config: Config, folder: Path, cpu_time: bool) -> Config:
     """Return the configuration of a trial: with the timer, and without what would leave traces elsewhere."""
+    from trainer.analysis.trial_timer import TrialTimer
+    from trainer.engine.budget import PROVISIONAL_STEPS
+
     if budget_keys.is_unfixed(config.tree):
         config = budget_keys.with_fixed_steps(config, PROVISIONAL_STEPS)
-    from trainer.analysis.trial_timer import TrialTimer
-
     target = f"{TrialTimer.__module__}.{TrialTimer.__qualname__}"
     timer = {"_target_": target, "path": str(folder / TIMER_FILE), "cpu_time": cpu_time}
     loggers = {

@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trainer.utils.errors import ConfigError
+from trainer.utils.text import format_count
 
 if TYPE_CHECKING:
     from trainer.config.run_config import Config
 
-UNIT_SECONDS: Mapping[str, int] = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+UNIT_SECONDS: Mapping[str, int] = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 def parse_seconds(budget: str | float) -> float:
@@ -24,6 +25,32 @@ def parse_seconds(budget: str | float) -> float:
     if not isinstance(budget, str):
         return float(budget)
     return sum(float(number) * UNIT_SECONDS[unit] for number, unit in re.findall(r"([0-9.]+)([smhd])", budget))
+
+
+def format_budget(seconds: float) -> str:
+    """Return the text by which equal budgets are equal: ``1m30s`` for ``90s``, ``1.5m`` and 90.
+
+    Args:
+        seconds: The budget, of which microseconds count.
+    """
+    rest, text = max(1, round(seconds * 1e6)), ""
+    for unit, size in UNIT_SECONDS.items():
+        count, rest = divmod(rest, round(size * 1e6)) if unit != "s" else (rest / 1e6, 0)
+        text += f"{count:.6f}".rstrip("0").rstrip(".") + unit if count else ""
+    return text
+
+
+def with_equal_text(tree: Mapping[str, Any], resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration in which equal budgets have the same text, unless it is written with an interpolation.
+
+    Args:
+        tree: Configuration as it is saved, or resolved.
+        resolved: The same with all interpolations resolved.
+    """
+    budget = resolved.get("budget")
+    if budget is None or tree.get("budget") != budget:
+        return dict(tree)
+    return {**tree, "budget": format_budget(parse_seconds(budget))}
 
 
 def is_unfixed(tree: Mapping[str, Any]) -> bool:
@@ -41,7 +68,7 @@ def select_identity(tree: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         tree: Resolved configuration.
     """
-    return dict(tree) if is_unfixed(tree) else {key: value for key, value in tree.items() if key != "budget"}
+    return with_equal_text(tree, tree) if is_unfixed(tree) else {key: tree[key] for key in tree if key != "budget"}
 
 
 def with_fixed_steps(config: Config, steps: int) -> Config:
@@ -74,8 +101,10 @@ def with_saved_steps(config: Config, saved_config: Config) -> Config:
     if not is_unfixed(config.tree):
         return config
     budget, saved_budget = config.settings.budget, saved_config.settings.budget
-    if budget != saved_budget:
-        length = "" if saved_config.settings.max_steps is None else f" of {saved_config.settings.max_steps:,} steps"
+    assert budget is not None
+    if saved_budget is None or parse_seconds(budget) != parse_seconds(saved_budget):
+        saved_steps = saved_config.settings.max_steps
+        length = "" if saved_steps is None else f" of {format_count(saved_steps, 'step')}"
         given = "without a budget" if saved_budget is None else f"with budget={saved_budget}"
         raise ConfigError(
             f"budget: {budget} given, but {saved_config.run_dir} is a run{length} {given}; a resumed run keeps its"

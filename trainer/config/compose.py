@@ -12,6 +12,7 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from trainer.config import (
+    budget_keys,
     checkpoint_keys,
     debug_keys,
     hydra_compose,
@@ -167,6 +168,7 @@ def _make_config(
     hydra = composed.hydra
     raw, resolved = (init_keys.with_resolved_source(tree, resolved) for tree in (raw, resolved))
     raw, resolved = (parallel_keys.with_resolved_shards(tree, resolved) for tree in (raw, resolved))
+    raw, resolved = (budget_keys.with_equal_text(tree, resolved) for tree in (raw, resolved))
     raw, resolved = (debug_keys.with_one_step(tree, resolved) for tree in (raw, resolved))
     names = {group: str(name) for group, name in hydra.runtime.choices.items() if group in OBJECT_GROUPS}
     global_values = {key: resolved[key] for key in get_type_hints(Settings)}

@@ -24,7 +24,7 @@ Count = Annotated[int, Range(ge=1, le=1_000_000_000)]
 """Number of rows, batches or epochs; bounded because it is multiplied by others."""
 Port = Annotated[int, Range(ge=0, le=65_535)]
 Seconds = Annotated[float, Range(gt=0, le=100_000)]
-Duration = Annotated[str, Pattern(r"([1-9][0-9]{0,5}(\.[0-9]+)?[dhms])+", "10m, 90s or 1h30m")]
+Duration = Annotated[str, Pattern(r"(?=.*[1-9])([0-9]{1,6}(\.[0-9]{1,6})?[dhms])+", "10m, 90s or 1h30m")]
 Budget = Duration | Annotated[float, Range(gt=0, le=100_000_000)]
 """Time with its unit, or seconds."""
 ModelSize = PositiveFloat | Annotated[str, Pattern(r"(?=[0-9.]*[1-9])[0-9]+(\.[0-9]+)?[kMG]", "50k or 0.5M")]

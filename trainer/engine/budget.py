@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ MAX_PREVIEWS = 9
 MAX_VALIDATIONS = 3
 """Most validations that are timed."""
 MAX_STEPS = 1_000_000_000
+LEAST_RATIO = 1.5
+"""Ratio of the least budget that is suggested to the time of one step: some part of it is measured."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +52,23 @@ class Rate:
     steps_per_epoch: int
     val_every: int
 
+    def count_epochs(self, steps: int) -> int:
+        """Return the number of epochs that a number of steps begins."""
+        return -(-steps // self.steps_per_epoch)
+
+    def count_validations(self, steps: int) -> int:
+        """Return the number of validations of a run; one for a run without steps."""
+        return max(1, -(-self.count_epochs(steps) // self.val_every))
+
     def estimate_seconds(self, steps: int) -> float:
         """Return the time of training and validation.
 
         Args:
             steps: Number of steps.
         """
-        epochs = -(-steps // self.steps_per_epoch)
-        validations = -(-epochs // self.val_every)
-        previews = min(validations, MAX_PREVIEWS)
-        return steps * self.step + epochs * self.epoch + validations * self.validation + previews * self.preview
+        validations = self.count_validations(steps)
+        training = steps * self.step + self.count_epochs(steps) * self.epoch
+        return training + validations * self.validation + min(validations, MAX_PREVIEWS) * self.preview
 
     def describe(self, steps: int, name: str, spent: float) -> str:
         """Return a line about the number of steps.
@@ -68,24 +78,38 @@ class Rate:
             name: The budget, as the user has given it.
             spent: Seconds of the budget that loading and measuring have taken.
         """
-        validations = -(-steps // (self.steps_per_epoch * self.val_every))
         return (
             f"{name}: {format_count(steps, 'step')} of {format_seconds(self.step)},"
-            f" {format_count(validations, 'validation')} of {format_seconds(self.validation)};"
+            f" {format_count(self.count_validations(steps), 'validation')} of {format_seconds(self.validation)};"
             f" {format_seconds(spent)} to load and to measure"
         )
 
     def choose_steps(self, seconds: float) -> int:
-        """Return the largest number of steps that fits into a time; at least 1.
+        """Return the largest number of steps that fits into a time; 0 if none does.
 
         Args:
             seconds: The time.
         """
-        low, high = 1, MAX_STEPS
+        low, high = 0, MAX_STEPS
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if self.estimate_seconds(middle) <= seconds else (low, middle - 1)
         return low
+
+
+def describe_shortage(rate: Rate, budget: str, spent: float) -> str:
+    """Return why a budget is too short for a step and a validation, and which one is not.
+
+    Args:
+        rate: Rate of the run.
+        budget: The budget, as the user has given it.
+        spent: Seconds that loading and measuring take.
+    """
+    least = math.ceil(LEAST_RATIO * (spent + rate.estimate_seconds(1)))
+    return (
+        f"budget: {budget} given, but loading and measuring take {format_seconds(spent)}, and a step with its"
+        f" validation {format_seconds(rate.estimate_seconds(1))}; at least {least}s"
+    )
 
 
 def measure_rate(
@@ -141,8 +165,8 @@ def _time_validation(trainer: Trainer, max_seconds: float) -> float:
         synchronize(trainer.device)
         times.append(time.perf_counter() - started_at)
         if len(times) == 1:  # as many in each process
-            wanted = max(1, min(MAX_VALIDATIONS, int(max_seconds / times[0])))
-            num_repeats = trainer.strategy.process_group.broadcast_object(wanted)
+            affordable = max(1, min(MAX_VALIDATIONS, int(max_seconds / times[0])))
+            num_repeats = trainer.strategy.process_group.broadcast_object(affordable)
     return min(times)
 
 

@@ -130,6 +130,9 @@ def _fix_steps(training: TrainingObjects, started_at: float, announce: Callable[
         training: Objects of the run with a provisional number of steps.
         started_at: Start of the budget by the monotonic clock.
         announce: Prints lines.
+
+    Raises:
+        ConfigError: The time is too short for a step.
     """
     value = training.config.settings.budget
     assert value is not None
@@ -139,6 +142,8 @@ def _fix_steps(training: TrainingObjects, started_at: float, announce: Callable[
     )
     spent = time.monotonic() - started_at
     steps: int = group.broadcast_object(rate.choose_steps(seconds - spent))
+    if not steps:
+        raise ConfigError(budget.describe_shortage(rate, str(value), spent))
     announce([rate.describe(steps, f"budget={value}", spent)])
     return steps
 
