@@ -11,17 +11,35 @@ from trainer.utils.errors import ConfigError, UnknownNameError
 SMALL = ("model=mlp", "data=moons", "data.rows=300", "epochs=2", "model.hidden=[4]")
 
 
-@pytest.mark.parametrize("change", ["seed=3", "optimizer.lr=0.1", "model.dropout=0.3", "data.seed=4", "draw=false"])
+@pytest.mark.parametrize("change", ["seed=3", "optimizer.lr=0.1", "model.dropout=0.3", "data.seed=4", "verbose=true"])
 def test_numbers_that_cost_nothing(change: str) -> None:
     assert make_cost_key(compose.compose(SMALL).tree) == make_cost_key(compose.compose([*SMALL, change]).tree)
 
 
-@pytest.mark.parametrize(
-    "change", ["batch_size=7", "data.rows=400", "optimizer=sgd", "model.activation=tanh", "epochs=9"]
+OPTIONS = ("batch_size=7", "data.rows=400", "optimizer=sgd", "model.activation=tanh", "epochs=9")
+RUNTIME_KEYS = (
+    *("device=cuda", "devices=2", "threads=2", "num_workers=1", "keep_last=2", "keep_best=2", "save_every=0"),
+    *("draw=false", "deterministic=true", "data_dir=elsewhere", "debug=fast"),
 )
+"""Keys that are not part of the identity of a run, but of its cost."""
+
+
+@pytest.mark.parametrize("change", [*OPTIONS, *RUNTIME_KEYS])
 def test_options_with_a_cost(change: str) -> None:
     changed = [text for text in SMALL if text.partition("=")[0] != change.partition("=")[0]] + [change]
     assert make_cost_key(compose.compose(SMALL).tree) != make_cost_key(compose.compose(changed).tree)
+
+
+def test_the_buffers_of_momentum_have_a_cost() -> None:
+    keys = [
+        make_cost_key(compose.compose([*SMALL, "optimizer=sgd", f"optimizer.momentum={m}"]).tree) for m in (0, 0.5, 0.9)
+    ]
+    assert keys[0] != keys[1] == keys[2]
+
+
+def test_models_of_different_matched_sizes_are_not_grouped() -> None:
+    jobs = compose_jobs([*SMALL, "match=params", "target=100,50k", "seed=0,1"], [], is_sweep=True)
+    assert [group.count for group in jobs.groups] == [2, 2]
 
 
 def test_jobs_are_grouped_by_cost() -> None:

@@ -11,12 +11,18 @@ from typing import Any
 
 from trainer.config import compose, debug_keys
 from trainer.config.overrides import parse_overrides
-from trainer.config.run_config import Config, drop_runtime_keys
+from trainer.config.run_config import Config
 from trainer.config.sweep_grid import expand_combinations
 from trainer.utils.errors import ConfigError, IncompatibleError, UnknownNameError
 
-FREE_KEYS = ("seed", "scheduler", "init", "monitor", "grad_clip", "patience", "plugins")
-"""Global keys and groups that hardly change the cost of a run."""
+FREE_KEYS = frozenset(
+    (
+        *("seed", "scheduler", "init", "monitor", "grad_clip", "patience", "plugins", "on_nonfinite"),
+        *("resume", "resume_allow", "verbose", "process_timeout", "worker_timeout", "jobs", "log_every"),
+        "allow_changed_data",
+    )
+)
+"""Global keys and groups that hardly change the cost of a run; of those without influence on training, some do."""
 
 
 @dataclass
@@ -102,13 +108,16 @@ def make_cost_key(tree: Mapping[str, Any]) -> str:
     Args:
         tree: Resolved configuration.
     """
-    kept = {key: value for key, value in drop_runtime_keys(tree).items() if key not in FREE_KEYS}
-    kept["optimizer"] = {
-        key: value for key, value in tree["optimizer"].items() if not isinstance(value, float) and key != "lr"
+    costs: dict[str, Any] = {key: value for key, value in tree.items() if key not in FREE_KEYS}
+    # Whether a float is zero decides whether there are buffers, as those of momentum.
+    costs["optimizer"] = {
+        key: value != 0 if isinstance(value, float) else value
+        for key, value in tree["optimizer"].items()
+        if key != "lr"
     }
-    kept["model"] = {key: value for key, value in tree["model"].items() if "dropout" not in key}
-    kept["data"] = {key: value for key, value in tree["data"].items() if key not in ("seed", "fold")}
-    return json.dumps(kept, sort_keys=True, default=str)
+    costs["model"] = {key: value for key, value in tree["model"].items() if "dropout" not in key}
+    costs["data"] = {key: value for key, value in tree["data"].items() if key not in ("seed", "fold")}
+    return json.dumps(costs, sort_keys=True, default=str)
 
 
 def estimate_makespan(seconds: Sequence[float], at_a_time: int) -> float:
