@@ -68,6 +68,7 @@ def test_too_little_disk_and_memory_would_be_refused(monkeypatch: pytest.MonkeyP
 def test_a_sweep_shares_the_imports_and_the_places(monkeypatch: pytest.MonkeyPatch) -> None:
     one = plan_with(monkeypatch).seconds
     many = plan_with(monkeypatch, "seed=0,1,2,3", "jobs=2")
+    assert one is not None
     assert (len(many.runs), many.at_a_time) == (1, 2)
     assert many.seconds == pytest.approx(2.0 + 2 * (one - 2.0))
     assert "4 jobs, 2 at a time" in format_plan(many)
@@ -82,6 +83,7 @@ def test_a_run_that_fails_in_its_trial_would_be_refused(monkeypatch: pytest.Monk
     assert made.refusals == ["out of memory in the backward pass"]
     assert "refused  out of memory" in format_plan(made)
     assert made.to_plain_values()["runs"][0]["refused"] == made.refusals
+    assert made.to_plain_values()["seconds"] is None
 
 
 def test_checkpoints_are_counted_as_often_as_they_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,22 @@ def test_a_rate_is_printed_as_an_override_and_its_curve_written(
     assert sorted(path.name for path in Path().rglob("*")) == ["curve", "learning_rate.csv", "learning_rate.png"]
     with open("curve/learning_rate.csv", newline="") as file:
         rates = [float(row["learning rate"]) for row in csv.DictReader(file)]
-    assert float(out.strip().splitlines()[-1].removeprefix("optimizer.lr=")) in rates
+    assert read_rate(out) in rates
+
+
+def read_rate(out: str) -> float:
+    """Return the rate that is printed as an override."""
+    (line,) = (line for line in out.splitlines() if line.startswith("optimizer.lr="))
+    return float(line.partition("=")[2])
+
+
+@pytest.mark.slow
+def test_the_answer_is_printed_although_the_curve_cannot_be_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("file").write_text("")
+    code, out, err = call_main(capsys, monkeypatch, "find", "lr", *SMALL, "output=file/curve")
+    assert (code, read_rate(out) > 0, "file/curve" in err) == (4, True, True)
 
 
 @pytest.mark.parametrize(

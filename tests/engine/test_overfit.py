@@ -1,4 +1,4 @@
-"""One batch learned by heart, and what is said where a model cannot."""
+"""One batch that is memorized, and what is said where a model cannot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every model of the zoo learns one batch by heart, as ``debug=overfit`` checks it.
+"""Every model of the zoo memorizes one batch, as ``debug=overfit`` checks it.
 
     python -m tests.gates.overfit [MODEL ...]
 

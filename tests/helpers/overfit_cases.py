@@ -1,4 +1,4 @@
-"""One batch of each model of the zoo, learned by heart."""
+"""One batch of each model of the zoo, to overfit."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def search_batch_size(config: Config, flag: StopFlag) -> Search:
         flag: Flag that records signals.
 
     Raises:
-        ConfigError: The data has no batches, or the task is a game.
+        ConfigError: The data has no batches, or the task has several losses, such as a GAN.
         SystemFault: Not even the smallest size fits in memory.
     """
     results: list[Throughput] = []

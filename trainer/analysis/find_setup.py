@@ -31,7 +31,7 @@ def build_for_search(
         data: Data set that is loaded already; None to load it.
 
     Raises:
-        ConfigError: The task is a game.
+        ConfigError: The task has several losses, such as a GAN.
     """
     task = {key: None if key == "classifier" else value for key, value in config.tree["task"].items()}
     keys = {**SETTINGS, **changes}

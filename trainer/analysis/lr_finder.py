@@ -121,7 +121,7 @@ def run_range_test(config: Config, flag: StopFlag, steps: int = STEPS) -> RangeT
         steps: Number of steps.
 
     Raises:
-        ConfigError: The task is a game.
+        ConfigError: The task has several losses, such as a GAN.
     """
     schedule = {"_target_": f"{GeometricRange.__module__}.{GeometricRange.__qualname__}"}
     training = build_for_search(config, {"max_steps": steps}, {"scheduler": schedule})

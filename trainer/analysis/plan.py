@@ -115,7 +115,7 @@ class Plan:
         runs: Plan of each group of jobs of equal cost.
         jobs: The jobs.
         at_a_time: Number of jobs of a sweep that run at a time.
-        seconds: Time of all jobs; 0 if one of them would be refused.
+        seconds: Time of all jobs; None if one of them has no trial.
         free_bytes: Free bytes of the disk of the run directories.
         machine_bytes: Memory of the machine.
     """
@@ -123,7 +123,7 @@ class Plan:
     runs: Sequence[RunPlan]
     jobs: PlannedJobs
     at_a_time: int
-    seconds: float
+    seconds: float | None
     free_bytes: int
     machine_bytes: int
 
@@ -195,10 +195,10 @@ def _plan_run(group: JobGroup, config_dirs: Sequence[Path], at_a_time: int, limi
     return RunPlan(group, run.trial, refusals)
 
 
-def _estimate_all(runs: Sequence[RunPlan], jobs: PlannedJobs, at_a_time: int) -> float:
-    """Return the time of all jobs; those of a sweep share the imports of one process."""
+def _estimate_all(runs: Sequence[RunPlan], jobs: PlannedJobs, at_a_time: int) -> float | None:
+    """Return the time of all jobs, None if one has no trial; those of a sweep share the imports of one process."""
     if any(run.trial is None for run in runs):
-        return 0.0
+        return None
     if len(jobs.order) == 1:
         return runs[0].seconds
     imports = max(run.trial.import_seconds for run in runs if run.trial is not None)

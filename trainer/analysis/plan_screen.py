@@ -129,7 +129,8 @@ def format_macs(macs: int | None) -> str:
 
 def _describe_sweep(plan: Plan, measured: Sequence[RunPlan]) -> Iterator[tuple[str, str]]:
     jobs = format_count(len(plan.jobs.order), "job")
-    yield "sweep", f"{jobs}, {plan.at_a_time} at a time: {format_seconds(plan.seconds) if plan.seconds else 'unknown'}"
+    time = "unknown" if plan.seconds is None else format_seconds(plan.seconds)
+    yield "sweep", f"{jobs}, {plan.at_a_time} at a time: {time}"
     for run in measured[:MAX_GROUPS]:
         assert run.trial is not None
         size = f"{run.trial.report['params']:,} parameters, {format_count(run.steps, 'step')}"

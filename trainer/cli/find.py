@@ -27,7 +27,7 @@ def find_value(arguments: Sequence[str]) -> int:
         0; 1 if no value can be suggested.
 
     Raises:
-        ConfigError: The command line is invalid, or the task is a game.
+        ConfigError: The command line is invalid, or the task has several losses, such as a GAN.
     """
     from trainer.cli import argv
     from trainer.config import compose, debug_keys
@@ -71,10 +71,11 @@ def _find_lr(config: Config, folder: Path) -> int:
     if rate is None:
         print_line("no rate of these has lowered the loss: train ... debug=overfit says whether the model can learn")
         return 1
+    print_line(f"the loss falls fastest at {rate:g}")
+    print_line(f"optimizer.lr={rate:g}")
     rows = list(zip(test.rates, test.losses, test.smoothed, strict=True))
     find_setup.write_curve(folder, "learning_rate", ("learning rate", "loss", "smoothed loss"), rows, rate)
-    print_line(f"the loss falls fastest at {rate:g}; curve in {folder}")
-    print_line(f"optimizer.lr={rate:g}")
+    print_line(f"curve in {folder}")
     return 0
 
 
@@ -89,9 +90,10 @@ def _find_batch_size(config: Config, folder: Path) -> int:
         search = batch_size_finder.search_batch_size(config, flag)
     for result in search.results:
         print_line(f"batch_size={result.batch_size:<7} {result.rows_per_second:,.0f} rows/s")
-    rows = [(float(result.batch_size), result.rows_per_second) for result in search.results]
-    find_setup.write_curve(folder, "batch_size", ("batch size", "rows per second"), rows, search.chosen)
-    print_line(f"no larger one: {search.reason}; curve in {folder}")
+    print_line(f"no larger one: {search.reason}")
     print_line(f"batch_size={search.chosen}")
     print_line("the smallest that is nearly as fast as the fastest; another size has another best optimizer.lr")
+    rows = [(float(result.batch_size), result.rows_per_second) for result in search.results]
+    find_setup.write_curve(folder, "batch_size", ("batch size", "rows per second"), rows, search.chosen)
+    print_line(f"curve in {folder}")
     return 0

@@ -37,9 +37,9 @@ def plan_run(arguments: Sequence[str]) -> int:
         from trainer.analysis import plan, plan_screen
         from trainer.viz.console import print_line
 
-    made = plan.make_plan(overrides, config_dirs, is_sweep="--multirun" in flags)
-    print_line(plan_screen.format_plan(made))
+    costs = plan.make_plan(overrides, config_dirs, is_sweep="--multirun" in flags)
+    print_line(plan_screen.format_plan(costs))
     if output is not None:
-        plan.write_plan(made.to_plain_values(), Path(output))
+        plan.write_plan(costs.to_plain_values(), Path(output))
         print_line(f"saved in {output}")
-    return int(bool(made.refusals))
+    return int(bool(costs.refusals))

@@ -69,7 +69,7 @@ class Task(nn.Module, ABC):
     """Options of ``sample`` that refer to test rows, for which the files of the data set are read."""
 
     loss_floor: float | None = 0.0
-    """Lowest loss on one batch, which ``debug=overfit`` approaches; None if unknown, as for likelihoods and games."""
+    """Lowest loss on one batch, which ``debug=overfit`` approaches; None if unknown, as for likelihoods and GANs."""
 
     progress_options: tuple[str, ...] = ()
     """Options with a schedule over ``progress``: its fraction of training, or its name for one over all of training."""

@@ -1,4 +1,4 @@
-"""Check that a model can learn one batch by heart: if it cannot, its gradient, its loss or its size is at fault."""
+"""Check that a model can overfit one batch: if it cannot, its gradient, its loss or its size is at fault."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def overfit_batch(
 ) -> OverfitResult:
     """Train one parameter group on one batch until its loss is almost the lowest possible one.
 
-    Every step draws the same random numbers, so that noise is part of what is learned by heart.
+    Every step draws the same random numbers, so that noise is part of what is memorized.
 
     Args:
         trainer: A new trainer.

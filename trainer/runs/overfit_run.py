@@ -32,7 +32,7 @@ MAX_NAMES = 4
 
 
 def check_overfit(config: Config) -> int:
-    """Train each parameter group on one batch, and print whether it has learned it by heart; nothing is saved.
+    """Train each parameter group on one batch, and print whether it has memorized it; nothing is saved.
 
     Args:
         config: Configuration of the command line.
