@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from trainer.config import compose
 from trainer.engine import factory, sanity_check
-from trainer.engine.flop_count import count_flops_per_row
+from trainer.engine.flop_count import FlopCounter, count_flops_per_row
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
@@ -43,6 +44,31 @@ def test_convolutions_are_counted() -> None:
     with torch.no_grad():
         task.model(torch.zeros(1, 1, 28, 28))
     assert flops == sum(outputs)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        torch.nn.Conv1d(4, 6, 3, groups=2),
+        torch.nn.MultiheadAttention(8, 2, batch_first=True),
+        torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True),
+        torch.nn.Linear(8, 3),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_a_pass_and_its_gradient_have_the_count_of_torch(layer: torch.nn.Module) -> None:
+    x = torch.randn(2, 4, 8, requires_grad=True)
+    inputs = {torch.nn.MultiheadAttention: [x, x, x]}.get(type(layer), [x])
+
+    def compute() -> None:
+        output = layer(*inputs)
+        (output[0] if isinstance(output, tuple) else output).sum().backward()
+
+    with FlopCounter() as counter:
+        compute()
+    with FlopCounterMode(display=False) as reference:
+        compute()
+    assert counter.flops == reference.get_total_flops() > 0
 
 
 def test_the_task_stays_as_it_was() -> None:

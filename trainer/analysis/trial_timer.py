@@ -95,7 +95,8 @@ def _time_snapshot(trainer: Trainer, clock: Callable[[], float]) -> float:
 def count_step_macs(trainer: Trainer) -> int | None:
     """Return the multiply-adds of a step: matrix products, convolutions and attention, forward and backward.
 
-    Nothing element-wise is counted, and no update. Without fused kernels, those of recurrent layers are counted, too.
+    Nothing element-wise is counted, and no update. Recurrent layers are computed without fused kernels, whose
+    backward pass cannot be counted.
 
     Args:
         trainer: The trainer, whose gradients are overwritten.
@@ -105,7 +106,7 @@ def count_step_macs(trainer: Trainer) -> int | None:
     """
     if trainer.settings.compile or trainer.strategy.process_group.size > 1:
         return None
-    from trainer.analysis.mac_counter import MacCounter  # here: a run does not need it before its first step
+    from trainer.engine.flop_count import FlopCounter  # here: a run does not need it before its first step
 
     trainer.task.train()
     total, names = 0, trainer.task.param_groups()
@@ -115,10 +116,10 @@ def count_step_macs(trainer: Trainer) -> int | None:
         with (
             torch.backends.mkldnn.flags(enabled=False),
             torch.backends.cudnn.flags(enabled=False),
-            MacCounter() as counter,
+            FlopCounter() as counter,
         ):
             trainer.strategy.compute_gradient(trainer, trainer.param_groups[name], [batch])
         share = updates[name] / max(1, trainer.total_steps)
-        total += round(counter.macs * share)
+        total += round(counter.flops / 2 * share)
     trainer.task.eval()
     return total * trainer.settings.accumulate

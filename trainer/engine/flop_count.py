@@ -1,15 +1,45 @@
-"""Floating-point operations of a forward pass."""
+"""Floating-point operations, forward and backward."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry, shape_wrapper
 
 from trainer.core import rng
 from trainer.core.batch import Batch
 from trainer.core.task import Task
+
+
+class FlopCounter(TorchDispatchMode):
+    """Context that counts matrix products, convolutions, attention and recurrent layers, by the formulas of torch.
+
+    A multiply-add counts as two operations. Unlike ``FlopCounterMode`` it has no hooks on modules, which fail where a
+    loss computes a gradient itself.
+
+    Attributes:
+        flops: Number of operations so far.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        formula = flop_registry.get(func._overloadpacket) or _RECURRENT_LAYERS.get(func._overloadpacket)
+        if formula is None:
+            with self:
+                output = func.decompose(*args, **kwargs)
+            return func(*args, **kwargs) if output is NotImplemented else output
+        output = func(*args, **kwargs)
+        self.flops += int(formula(*args, **kwargs, out_val=output))
+        return output
 
 
 def count_flops_per_row(task: Task, batch: Batch) -> float:
@@ -27,14 +57,13 @@ def count_flops_per_row(task: Task, batch: Batch) -> float:
     was_training = task.training
     task.train()
     try:
-        counter = FlopCounterMode(display=False, custom_mapping=_RECURRENT_LAYERS)
-        with torch.no_grad(), rng.preserve_generators(), counter:
+        with torch.no_grad(), rng.preserve_generators(), FlopCounter() as counter:
             for name in task.param_groups():
                 task.loss(batch, name)
     finally:
         task.load_state_dict(buffers)
         task.train(was_training)
-    return counter.get_total_flops() / len(batch)
+    return counter.flops / len(batch)
 
 
 def _count_recurrent_layer(input_shape: Any, input_weight: Any, state_weight: Any, *_: Any, **__: Any) -> int:
@@ -60,8 +89,8 @@ def _count_cudnn_layers(input_shape: Any, weight_shapes: Any, *_: Any, **__: Any
     return int(2 * input_shape[0] * input_shape[1] * sum(shape[0] * shape[1] for shape in matrices))
 
 
-_RECURRENT_LAYERS = {
-    torch.ops.aten.mkldnn_rnn_layer: _count_recurrent_layer,
-    torch.ops.aten._cudnn_rnn: _count_cudnn_layers,
+_RECURRENT_LAYERS: Mapping[Any, Any] = {
+    torch.ops.aten.mkldnn_rnn_layer: shape_wrapper(_count_recurrent_layer),
+    torch.ops.aten._cudnn_rnn: shape_wrapper(_count_cudnn_layers),
 }
-"""Fused layers that the counter of torch does not know."""
+"""Formulas of fused layers that torch does not have, of their forward pass alone."""
