@@ -104,3 +104,16 @@ def test_the_type_and_the_order_of_rows_count() -> None:
 def test_an_empty_split_has_a_digest() -> None:
     empty = RowSplit(torch.zeros(0, 2), in_memory=True)
     assert split_digests.digest_splits(Splits(empty, empty, empty))["test"]  # type: ignore[arg-type]
+
+
+def test_rows_are_equal_by_inputs_and_target() -> None:
+    x, target = torch.tensor([[1.0, 2.0], [1.0, 2.0], [1.0, 2.0], [0.0, 2.0]]), torch.tensor([0, 0, 1, 0])
+    first, second, other_target, other_input = split_digests.digest_rows(TensorSplit({"x": x}, target), 9)
+    assert first == second
+    assert len({first, other_target, other_input}) == 3
+    assert len(split_digests.digest_rows(TensorSplit({"x": x.bfloat16()}, target > 0), 2)) == 2
+
+
+def test_no_rows_and_the_nodes_of_a_graph_have_no_digests() -> None:
+    assert split_digests.digest_rows(TensorSplit({"x": torch.zeros(0, 2)}), 9) == []
+    assert split_digests.digest_rows(make_split("graph", None), 99) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from trainer.engine.callbacks import Callback
 from trainer.engine.signal_callback import SignalCallback
 from trainer.engine.step_timer import StepTimer
 from trainer.utils.errors import ConfigError
+from trainer.utils.memory import count_machine_bytes, read_resident_bytes
 from trainer.utils.signals import StopFlag
 
 FIRST_SIZE = 8
@@ -102,19 +102,5 @@ def search_batch_size(config: Config, flag: StopFlag) -> Search:
         size *= 2
         if size > num_rows:
             return Search(results, f"there are {num_rows:,} training rows")
-        if read_resident_bytes() + 2 * max(0, read_resident_bytes() - before) > MEMORY_SHARE * count_memory_bytes():
+        if read_resident_bytes() + 2 * max(0, read_resident_bytes() - before) > MEMORY_SHARE * count_machine_bytes():
             return Search(results, f"{size:,} rows would hardly fit in memory")
-
-
-def read_resident_bytes() -> int:
-    """Return the memory of this process now; 0 where the system does not say it."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
-
-
-def count_memory_bytes() -> int:
-    """Return the memory of this machine."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from trainer.core.batch import IGNORE_INDEX
 from trainer.core.dataset import Dataset
 from trainer.core.preprocessing import SPLITS
 from trainer.core.split import Split, TensorSplit
+from trainer.engine.split_digests import digest_rows
 from trainer.utils.text import join_names
 
 MAX_ROWS = 50_000
@@ -92,30 +92,18 @@ def _list_inputs(split: Split) -> list[Tensor]:
 
 
 def _describe_duplicates(splits: Mapping[str, Split]) -> list[str]:
-    """Count the validation and test rows that are training rows too, bit for bit."""
-    digests = {name: _digest_rows(split) for name, split in splits.items()}
-    train = digests["train"]
-    if train is None:
+    """Count the validation and test rows that are training rows too, with equal inputs and targets."""
+    if not all(isinstance(split, TensorSplit) for split in splits.values()):
         return []
+    digests = {name: digest_rows(split, MAX_ROWS) for name, split in splits.items()}
+    train = digests["train"]
     lines = []
     known = set(train)
     for name in SPLITS[1:]:
         rows = digests[name]
-        count = sum(row in known for row in rows) if rows else 0
-        if rows and count:
+        count = sum(row in known for row in rows)
+        if count:
             lines.append(f"{count:,} of {len(rows):,} {name} rows are training rows, too")
     if repeated := len(train) - len(known):
         lines.append(f"{repeated:,} of {len(train):,} training rows repeat another one")
     return lines
-
-
-def _digest_rows(split: Split) -> list[bytes] | None:
-    """Return a digest of the inputs of each row; None for rows that are not held as tensors."""
-    inputs = _list_inputs(split)
-    if not inputs:
-        return None
-    parts = [x[:MAX_ROWS].cpu().contiguous().reshape(min(len(x), MAX_ROWS), -1).numpy() for x in inputs]
-    return [
-        hashlib.blake2b(b"".join(part[row].tobytes() for part in parts), digest_size=12).digest()
-        for row in range(len(parts[0]))
-    ]

@@ -10,7 +10,7 @@ from typing import Any
 from trainer.config.run_config import Config
 from trainer.core.dataset import Dataset
 from trainer.engine.process_group import SingleProcess
-from trainer.runs.training_setup import TrainingObjects, build_objects
+from trainer.runs.training_setup import TrainingObjects, build_objects, refuse_nested_run
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError
 from trainer.viz import matplotlib_figures
@@ -37,7 +37,7 @@ def build_for_search(
     keys = {**SETTINGS, **changes}
     tree = {**config.tree, **keys, "task": task, "callbacks": {}, **groups}
     changed = replace(config, tree=tree, settings=replace(config.settings, **keys))
-    training = build_objects(changed, None, SingleProcess(), _refuse_nested_run, lambda _: None, data)
+    training = build_objects(changed, None, SingleProcess(), refuse_nested_run, lambda _: None, data)
     names = list(training.task.param_groups())
     if len(names) > 1:
         raise ConfigError(
@@ -45,11 +45,6 @@ def build_for_search(
             " other, so that a lower one is no progress, and the best rate of one changes with that of the other"
         )
     return training
-
-
-def _refuse_nested_run(config: Config, path: Path) -> None:
-    """Train no classifier for the scores of samples, for which the configuration asks no more."""
-    raise AssertionError(f"{path} of {config.names['data']} would be trained first")
 
 
 def write_curve(

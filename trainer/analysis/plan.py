@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from trainer.runs.launchers.capacity import Capacity
 from trainer.utils import atomic_write, gpus
 from trainer.utils.cpu import count_cores
 from trainer.utils.errors import ConfigError
+from trainer.utils.memory import count_machine_bytes
 
 
 @dataclass(frozen=True)
@@ -210,11 +210,6 @@ def _count_free_bytes(run_dir: str) -> int:
     """Return the free bytes of the disk on which a run directory would be created."""
     path = Path(run_dir).absolute()
     return shutil.disk_usage(next(each for each in (path, *path.parents) if each.exists())).free
-
-
-def count_machine_bytes() -> int:
-    """Return the memory of this machine."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def write_plan(values: Mapping[str, Any], path: Path) -> None:

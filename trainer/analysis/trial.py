@@ -59,8 +59,14 @@ class Trial:
     def rate(self) -> Rate:
         """Time that the parts of training take."""
         report = self.report
-        times = (float(report[key]) for key in ("step_mean", "epoch", "validation", "preview"))
-        return Rate(*times, int(report["steps_per_epoch"]), int(report["val_every"]))
+        return Rate(
+            step=report["step_mean"],
+            epoch=report["epoch"],
+            validation=report["validation"],
+            preview=report["preview"],
+            steps_per_epoch=report["steps_per_epoch"],
+            val_every=report["val_every"],
+        )
 
     @property
     def loading_seconds(self) -> float:

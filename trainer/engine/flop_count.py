@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +25,8 @@ class FlopCounter(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        initialize: Callable[[], None] = super().__init__  # torch has no annotation for it
+        initialize()
         self.flops = 0
 
     def __torch_dispatch__(
@@ -57,7 +58,8 @@ def count_flops_per_row(task: Task, batch: Batch) -> float:
     was_training = task.training
     task.train()
     try:
-        with torch.no_grad(), rng.preserve_generators(), FlopCounter() as counter:
+        counter = FlopCounter()
+        with torch.no_grad(), rng.preserve_generators(), counter:
             for name in task.param_groups():
                 task.loss(batch, name)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from itertools import chain
 
@@ -44,6 +45,30 @@ def find_differences(saved: Mapping[str, str], current: Mapping[str, str]) -> li
         current: Digests of another one.
     """
     return [noun for name, noun in NOUNS.items() if saved.get(name) != current.get(name)]
+
+
+def digest_rows(split: Split, max_rows: int) -> list[bytes]:
+    """Return a digest of the inputs and the target of each row: equal ones are duplicates.
+
+    Args:
+        split: The split.
+        max_rows: Number of rows, the first ones, from which on none is read.
+
+    Returns:
+        A digest for each row; none if rows share inputs, as the nodes of a graph do.
+    """
+    count = min(len(split), max_rows)
+    if not count:
+        return []
+    batch = split.batch(torch.arange(count), 0)
+    values = [*batch.inputs.values(), *([] if batch.target is None else [batch.target])]
+    if not values or any(value.layout != torch.strided or not value.dim() or len(value) != count for value in values):
+        return []
+    parts = [value.cpu().contiguous().view(torch.uint8).reshape(count, -1).numpy() for value in values]
+    return [
+        hashlib.blake2b(b"".join(part[row].tobytes() for part in parts), digest_size=12).digest()
+        for row in range(count)
+    ]
 
 
 def _digest_split(split: Split) -> str:

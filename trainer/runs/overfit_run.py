@@ -16,7 +16,7 @@ from trainer.engine.overfit import MAX_SHARE, OverfitResult
 from trainer.engine.process_group import SingleProcess
 from trainer.optim.lr_schedules import Constant
 from trainer.runs import match_size
-from trainer.runs.training_setup import build_training
+from trainer.runs.training_setup import build_training, refuse_nested_run
 from trainer.utils import signals
 from trainer.utils.text import format_count, join_names
 from trainer.viz.console import print_line
@@ -48,7 +48,7 @@ def check_overfit(config: Config) -> int:
     steps = config.settings.max_steps or DEFAULT_STEPS
     config = make_overfit_config(match_size.with_matched_size(config), steps)
     with signals.capture_signals() as flag, explain_errors(config.tree, "model"):
-        training = build_training(config, None, SingleProcess(), _refuse_nested_run, lambda _: None)
+        training = build_training(config, None, SingleProcess(), refuse_nested_run, lambda _: None)
         overfit.disable_dropout(training.task)
         trainer = training.make_trainer([])
         rows = min(overfit.MAX_ROWS, len(trainer.train_loader.make_batch_order(0)[0]))
@@ -81,11 +81,6 @@ def make_overfit_config(config: Config, steps: int) -> Config:
 
 def _is_dropout(key: str, value: object) -> bool:
     return DROPOUT in key and isinstance(value, float | int) and not isinstance(value, bool)
-
-
-def _refuse_nested_run(config: Config, path: Path) -> None:
-    """Train no classifier for the scores of samples, for which the configuration asks no more."""
-    raise AssertionError(f"{path} of {config.names['data']} would be trained first")
 
 
 def describe_result(result: OverfitResult, *, is_only: bool) -> list[str]:

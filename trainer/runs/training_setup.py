@@ -195,6 +195,16 @@ def build_objects(
     return TrainingObjects(config, data, task, loaders, monitor, reported, threads, strategy)
 
 
+def refuse_nested_run(config: Config, path: Path) -> None:
+    """Train no classifier for the scores of samples, for which the configuration asks no more.
+
+    Args:
+        config: Configuration of the nested run.
+        path: Its directory.
+    """
+    raise AssertionError(f"{path} of {config.names['data']} would be trained first")
+
+
 def compare_rows(data: Dataset, process_group: ProcessGroup) -> None:
     """Compare the rows of all processes, each of which has loaded the data for itself.
 
