@@ -76,7 +76,9 @@ def test_tpe_is_a_function_of_what_it_has_observed() -> None:
     observed = run_tpe(0, NUM_STARTUP + 8, 4)
     again = TPESampler(SPACE, 0).propose(4, observed)
     assert TPESampler(SPACE, 0).propose(4, observed) == again
-    assert TPESampler(SPACE, 0).propose(4, [*observed[:-1], observed[-1]._replace(score=None)]) != again
+    best = min(observed, key=lambda item: item.score or 0.0)
+    changed = [item._replace(score=None) if item is best else item for item in observed]
+    assert TPESampler(SPACE, 0).propose(4, changed) != again
     assert [item.point for item in observed[:NUM_STARTUP]] == take(draw_sobol(SPACE, 0), NUM_STARTUP)
 
 
@@ -105,3 +107,27 @@ def test_values_survive_the_parameters_of_optuna(word: str) -> None:
         parameter = encode_parameter(dimension, value)
         assert make_distribution(dimension)._contains(make_distribution(dimension).to_internal_repr(parameter))
         assert decode_parameter(dimension, parameter) == value
+
+
+def test_tpe_goes_on_after_points_that_were_refused() -> None:
+    """Points without a trial are not proposed again, neither at the start nor later."""
+    sampler, observed = TPESampler(SPACE, 0), list[Observation]()
+    first = sampler.propose(NUM_STARTUP, observed)
+    further = sampler.propose(6, observed)  # six were merged with others, so they are not observed
+    assert [*first, *further] == take(draw_sobol(SPACE, 0), NUM_STARTUP + 6)
+    observed = [Observation(point, score(point)) for point in [*first[6:], *further]]
+    batches = [sampler.propose(4, observed) for _ in range(3)]
+    points = [*first, *further, *(point for batch in batches for point in batch)]
+    assert len({tuple(point.values()) for point in points}) == NUM_STARTUP + 6 + 12
+
+
+@pytest.mark.parametrize("is_failing", [True, False])
+def test_tpe_avoids_points_whose_runs_fail(is_failing: bool) -> None:
+    """All large batches fail; the proposals after 16 trials have them less often than a Sobol sequence."""
+    sampler, observed = TPESampler(SPACE, 0), list[Observation]()
+    while len(observed) < 64:
+        for point in sampler.propose(4, observed):
+            fails = is_failing and int(point["batch_size"]) > 16
+            observed.append(Observation(point, None if fails else 1.0))
+    share = sum(int(item.point["batch_size"]) > 16 for item in observed[40:]) / 24
+    assert share < 0.4 if is_failing else share > 0.6

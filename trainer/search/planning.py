@@ -133,7 +133,10 @@ def _run_batches(search: Search, size: int) -> None:
         sampler = factory.sampler
         if isinstance(sampler, TPESampler):
             sampler.higher_is_better = ladder.direction.higher_is_better
-        batch = factory.extend(count, ladder.observe(factory.trials))
+            num_startup = NUM_STARTUP - len(factory.trials)
+            count = min(count, num_startup) if num_startup > 0 else count
+        drawn = sorted([*factory.trials, *factory.refused], key=lambda trial: trial.number)
+        batch = factory.extend(count, ladder.observe(drawn))
         if not batch:
             break
         ladder.run_first(batch)

@@ -20,7 +20,7 @@ class Observation(NamedTuple):
 
     Attributes:
         point: Value of each key.
-        score: Validation score; None if the run has failed.
+        score: Validation score; None if the run has failed, or the point was refused.
     """
 
     point: Mapping[str, str]

@@ -2,7 +2,7 @@
 
 Its state is rebuilt for every batch from the scores of the finished trials in order of their numbers, so that a search
 that was killed goes on with the same proposals. A batch has a fixed size, so that they do not depend on the number of
-workers.
+workers. Points that were refused or whose runs have failed count as worse than all others.
 
 References:
     Bergstra et al., "Algorithms for hyper-parameter optimization", NeurIPS 2011.
@@ -46,42 +46,54 @@ class TPESampler:
     def __init__(self, space: Space, seed: int, *, higher_is_better: bool = False):
         check_optuna()
         self.space, self.seed, self.higher_is_better = space, seed, higher_is_better
+        self._startup = draw_sobol(space, seed)
+        self._found: set[tuple[str, ...]] = set()
 
     def propose(self, count: int, observed: Sequence[Observation]) -> list[Point]:
-        if len(observed) < NUM_STARTUP:
-            points = list(itertools.islice(draw_sobol(self.space, self.seed), NUM_STARTUP))
-            return points[len(observed) :][:count]
-        return self._ask(count, observed)
+        self._found.update(tuple(item.point.values()) for item in observed)
+        if sum(item.score is not None for item in observed) < NUM_STARTUP:
+            points = list(itertools.islice(filter(self._is_new, self._startup), count))
+        else:
+            points = self._ask(count, observed)
+        self._found.update(tuple(point.values()) for point in points)
+        return points
+
+    def _is_new(self, point: Point) -> bool:
+        return tuple(point.values()) not in self._found
 
     def _ask(self, count: int, observed: Sequence[Observation]) -> list[Point]:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         distributions = {item.key: make_distribution(item) for item in self.space.dimensions}
-        # Another seed for each batch, or a batch without new scores would repeat the one before.
-        sampler = optuna.samplers.TPESampler(seed=self.seed + len(observed), n_startup_trials=1)
+        # Another seed for each call: points that were refused leave the scores as they are.
+        seed = self.seed + len(self._found)
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=1)
         directions = optuna.study.StudyDirection
         direction = directions.MAXIMIZE if self.higher_is_better else directions.MINIMIZE
         study = optuna.create_study(sampler=sampler, direction=direction)
-        for point, score in observed:
-            if score is not None:
-                params = {item.key: encode_parameter(item, point[item.key]) for item in self.space.dimensions}
-                study.add_trial(
-                    optuna.trial.create_trial(params=params, distributions=dict(distributions), value=score)
-                )
-        found = {tuple(item.point.values()) for item in observed}
-        others = draw_random(self.space, self.seed + len(observed))
-        proposed: list[Point] = []
+        for (point, _), score in zip(observed, self._fill_scores(observed), strict=True):
+            params = {item.key: encode_parameter(item, point[item.key]) for item in self.space.dimensions}
+            study.add_trial(optuna.trial.create_trial(params=params, distributions=dict(distributions), value=score))
+        proposed: dict[tuple[str, ...], Point] = {}
         for _ in range(MAX_ATTEMPTS * count):
             if len(proposed) == count:
                 break
             params = study.ask(dict(distributions)).params
             point = {item.key: decode_parameter(item, params[item.key]) for item in self.space.dimensions}
-            if tuple(point.values()) not in found:
-                found.add(tuple(point.values()))
-                proposed.append(point)
-        rest = (point for point in others if tuple(point.values()) not in found)
-        return [*proposed, *itertools.islice(rest, count - len(proposed))]
+            if self._is_new(point):
+                proposed.setdefault(tuple(point.values()), point)
+        others = filter(self._is_new, draw_random(self.space, seed))
+        rest = (point for point in others if tuple(point.values()) not in proposed)
+        return [*proposed.values(), *itertools.islice(rest, count - len(proposed))]
+
+    def _fill_scores(self, observed: Sequence[Observation]) -> list[float]:
+        """Return the score of each point, for one without a score one that is worse than all others."""
+        scores = [item.score for item in observed if item.score is not None]
+        low, high = min(scores), max(scores)
+        margin = high - low or 1.0
+        worst = low - margin if self.higher_is_better else high + margin
+        return [worst if item.score is None else item.score for item in observed]
 
 
 def check_optuna() -> None:

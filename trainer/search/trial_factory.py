@@ -38,7 +38,7 @@ class TrialFactory:
         self._finished: dict[str, dict[str, Any]] = {}
         self._digested: dict[str, Config] = {}
         self._found: set[tuple[tuple[str, str], ...]] = set()
-        self._num_drawn = 0
+        self._num_drawn = self._num_numbered = 0
 
     def extend(self, count: int, observed: Sequence[Observation] = ()) -> list[Trial]:
         """Make further trials, fewer if the space has no other points.
@@ -51,9 +51,10 @@ class TrialFactory:
             ConfigError: Points are invalid, or their data sets cannot be loaded.
         """
         new: list[Trial] = []
-        limit = self._num_drawn + DRAW_LIMIT * count
+        limit, num_refused = self._num_drawn + DRAW_LIMIT * count, len(self.refused)
         while len(new) < count and self._num_drawn < limit:
-            points = self.sampler.propose(count - len(new), observed)
+            refused = [Observation(trial.point, None) for trial in self.refused[num_refused:]]
+            points = self.sampler.propose(count - len(new), [*observed, *refused])
             if not points:
                 break
             self._num_drawn += len(points)
@@ -97,7 +98,8 @@ class TrialFactory:
                 self._found.add(key)
                 distinct.append((point, values))
         configs = self.composer.compose_all([values for _, values in distinct])
-        first = len(self.trials) + len(self.refused)
+        first = self._num_numbered
+        self._num_numbered += len(distinct)
         length = RunLength(0, 1, 1)
         trials = [
             Trial(first + index, point, values, config if isinstance(config, Config) else None, Path(), length)
