@@ -65,3 +65,13 @@ def test_key_that_a_trial_does_not_have_is_no_obstacle() -> None:
         values = point if number % 2 else {key: value for key, value in point.items() if key != "batch_size"}
         trials.append(Trial(number, point, values, None, Path(), RunLength(9, 3, 1), scores=[float(number % 2)]))
     assert next(iter(estimate_importance(SPACE, trials, 0).shares)) == "batch_size"
+
+
+def test_equal_scores_do_not_depend_on_the_order_of_trials() -> None:
+    """Half of the scores are equal; the trials that have them come in order of another key, which explains nothing."""
+    points = sorted(itertools.islice(draw_sobol(SPACE, 0), 64), key=lambda point: float(point["model.dropout"]))
+    trials = [
+        Trial(number, point, point, None, Path(), RunLength(9, 3, 1), scores=[max(0.0, number % 8 - 6.0)])
+        for number, point in enumerate(points)
+    ]
+    assert "do not explain" in estimate_importance(SPACE, trials, 0).reason

@@ -1,7 +1,12 @@
-"""Finalists: the best trials with further seeds, of which the one with the best mean validation score is the result."""
+"""Finalists: the best trials with further seeds, of which the one with the best mean validation score is the result.
+
+The score of the seed by which a trial was chosen is optimistic, and so is a mean without the seeds that failed. So
+finalists with failed runs come after those without, and those with more finished seeds before those with fewer.
+"""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +26,7 @@ class Finalist:
         replicates: Its runs with further seeds.
         val: Validation score of each run that has one.
         test: Test score of each run that is finished; of the best weights so far if none is.
+        num_failed: Number of runs that have failed, or whose scores are all NaN.
         is_finished: Whether its scores are those of finished runs.
         step: Number of steps of its run.
     """
@@ -29,6 +35,7 @@ class Finalist:
     replicates: list[Trial]
     val: list[float] = field(default_factory=list)
     test: list[float] = field(default_factory=list)
+    num_failed: int = 0
     is_finished: bool = True
     step: int = 0
 
@@ -84,9 +91,13 @@ def read_finalist(trial: Trial, replicates: Sequence[Trial], monitor: str) -> Fi
     finalist = Finalist(trial, list(replicates))
     for run in (trial, *replicates):
         record = run.record
-        if record.status == "finished":
-            finalist.val.append(_get_score(record.results, "val", monitor))
+        is_finished = record.status == "finished"
+        val = _get_score(record.results, "val", monitor) if is_finished else math.nan
+        if not math.isnan(val):
+            finalist.val.append(val)
             finalist.test.append(_get_score(record.results, "test", monitor))
+        elif is_finished or run.reason:
+            finalist.num_failed += 1
     record = trial.record
     finalist.step = record.steps
     if not finalist.val:
@@ -115,11 +126,28 @@ def _test_unfinished(trial: Trial, monitor: str) -> list[float]:
 
 
 def rank_finalists(finalists: Sequence[Finalist], *, higher_is_better: bool) -> list[Finalist]:
-    """Return finalists, best mean validation score first.
+    """Return finalists, best first: those with the fewest failed runs, with the most seeds, by their mean scores.
 
     Args:
         finalists: The finalists.
         higher_is_better: Direction of the score.
     """
     scores = {index: finalist.mean_val for index, finalist in enumerate(finalists)}
-    return [finalists[index] for index in rungs.rank(scores, higher_is_better=higher_is_better)]
+    ranked = [finalists[index] for index in rungs.rank(scores, higher_is_better=higher_is_better)]
+    return sorted(ranked, key=_count_seeds)
+
+
+def _count_seeds(finalist: Finalist) -> tuple[int, bool, int]:
+    """Return a key that is lower for fewer failed, and for more finished seeds."""
+    return finalist.num_failed, not finalist.is_finished, -len(finalist.val)
+
+
+def describe_order(finalists: Sequence[Finalist]) -> str:
+    """Return what finalists are ordered by.
+
+    Args:
+        finalists: The finalists.
+    """
+    failed = "fewest failed seeds, then " if any(item.num_failed for item in finalists) else ""
+    seeds = "most seeds, then " if len({len(item.val) for item in finalists if not item.num_failed}) > 1 else ""
+    return f"{failed}{seeds}best mean validation score first"

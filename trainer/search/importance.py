@@ -52,13 +52,14 @@ def estimate_importance(space: Space, trials: Sequence[Trial], seed: int) -> Imp
     if len(scored) < MIN_TRIALS:
         return Importance(num_scores=len(scored), reason=f"{len(scored)} scores; at least {MIN_TRIALS} are needed")
     import numpy as np
+    from scipy.stats import rankdata
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.inspection import permutation_importance
 
     rows = np.array([_encode(space, trial) for trial in scored])
     # Ranks: one diverged run must not outweigh all others.
     scores = np.array([trial.scores[0] for trial in scored], dtype=float)
-    ranks = np.argsort(np.argsort(scores, kind="stable"), kind="stable").astype(float)
+    ranks = rankdata(scores)  # equal scores have their mean rank
     if np.ptp(scores) == 0:
         return Importance(num_scores=len(scored), reason="all scores are equal")
     forest = RandomForestRegressor(NUM_TREES, oob_score=True, random_state=seed, min_samples_leaf=2)

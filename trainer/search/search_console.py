@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from trainer.config import secret_masking
-from trainer.search import rungs
+from trainer.search import finalists, rungs
 from trainer.search.search_files import SEARCH_FILE, TRIALS_FILE
 from trainer.search.trial import Trial
 from trainer.utils.text import format_count
@@ -132,6 +132,9 @@ def print_result(search: Search) -> None:
             f"the time was over before any run ended: the scores are those of #{best.trial.number} after {best.step:,}"
             f" of {total:,} steps; train resume {best.trial.path} continues it"
         )
+    for run in (run for finalist in search.ranked for run in finalist.replicates if run.reason):
+        seed = "" if run.config is None else f" with seed {run.config.settings.seed}"
+        print_line(f"failed: #{run.number}{seed}: {run.reason}")
     print_line("best configuration, by the mean validation score (the test score had no part in it):")
     words = search.factory.composer.space.to_overrides(best.trial.values)
     hidden = ("resume=", "jobs=", "jobs_per_device=", "hydra.sweep.")
@@ -147,7 +150,7 @@ def print_result(search: Search) -> None:
 
 def _print_table(search: Search) -> None:
     name = format_metric_name(search.ladder.direction.monitor)
-    table = new_table("Finalists, best mean validation score first")
+    table = new_table(f"Finalists, {finalists.describe_order(search.ranked)}")
     for column in ("#", f"val {name}", f"test {name}", "seeds"):
         table.add_column(column, justify="right", no_wrap=True)
     is_wide = console.width >= MIN_TABLE_WIDTH
@@ -156,7 +159,8 @@ def _print_table(search: Search) -> None:
     for finalist in search.ranked:
         val, test = (_format_mean(scores) for scores in (finalist.val, finalist.test))
         label = [finalist.trial.label] if is_wide else []
-        table.add_row(str(finalist.trial.number), val, test, str(len(finalist.val)), *label)
+        failed = f" ({finalist.num_failed} failed)" if finalist.num_failed else ""
+        table.add_row(str(finalist.trial.number), val, test, f"{len(finalist.val)}{failed}", *label)
     console.print(table)
     for finalist in () if is_wide else search.ranked:
         print_line(f"#{finalist.trial.number} {finalist.trial.label}")

@@ -71,6 +71,7 @@ def describe_finalist(finalist: Finalist) -> dict[str, Any]:
         "run_dirs": [str(run.path) for run in (finalist.trial, *finalist.replicates)],
         "val": [_to_plain(value) for value in finalist.val],
         "test": [_to_plain(value) for value in finalist.test],
+        "num_failed": finalist.num_failed,
         "is_finished": finalist.is_finished,
         "replicates": [describe_trial(run) for run in finalist.replicates],
     }
