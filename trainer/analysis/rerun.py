@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from trainer.analysis.diff_runs import Difference, diff_runs
-from trainer.analysis.run_record import RunRecord, read_history
+from trainer.analysis.run_record import RunRecord
 from trainer.config import plugins
 from trainer.config.run_config import Config
 from trainer.engine import checkpoint
 from trainer.runs import hub_folder, initial_weights, run_dir
+from trainer.runs.metrics_file import read_history
 from trainer.runs.train import execute_run
 from trainer.utils.digests import digest_values
 from trainer.utils.errors import ConfigError

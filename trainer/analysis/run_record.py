@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import fcntl
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.analysis import tags
-from trainer.runs import hub_folder, recovery, results, run_dir, saved_run
+from trainer.runs import hub_folder, metrics_file, recovery, results, run_dir, saved_run
 from trainer.utils.errors import ConfigError, UserError
 from trainer.utils.paths import describe_missing_path
 
@@ -67,7 +65,7 @@ class RunRecord:
     @cached_property
     def history(self) -> list[dict[str, float]]:
         """Rows of ``metrics.csv``, one for each validation; empty if it cannot be read."""
-        return read_history(self.path / run_dir.METRICS_FILE)
+        return metrics_file.read_history(self.path / run_dir.METRICS_FILE)
 
     @property
     def monitor(self) -> str:
@@ -130,24 +128,6 @@ def is_locked(path: Path) -> bool:
     except OSError:
         return False
     return False
-
-
-def read_history(file: Path) -> list[dict[str, float]]:
-    """Read the rows of a metrics file; empty if there is none, and without rows that are not numbers.
-
-    Args:
-        file: The file.
-    """
-    if not os.path.isfile(file):
-        return []
-    rows = []
-    try:
-        with open(file, encoding="utf-8", newline="") as lines:
-            for row in csv.DictReader(lines):
-                rows.append({key: float(value) for key, value in row.items() if key and value})
-    except (OSError, ValueError, TypeError, csv.Error):
-        return rows
-    return rows
 
 
 def flatten_keys(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

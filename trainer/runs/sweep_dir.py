@@ -27,21 +27,20 @@ def find_sweep_dir(jobs: Sequence[tuple[str, Config]]) -> Path | None:
     return next((path for path in directories if path is not None and path.is_dir()), None)
 
 
-def claim_sweep_dir(jobs: Sequence[tuple[str, Config]]) -> Path:
+def claim_sweep_dir(jobs: Sequence[tuple[str, Config]], *, may_reuse: bool = True) -> Path:
     """Create a directory for jobs, or return that of a command which was faster.
 
     Args:
         jobs: Name and configuration of each job, with the digests of its inputs.
+        may_reuse: Also use a directory of this name in which all jobs were killed before they saved anything; one that
+            another command has just created looks like it.
 
     Raises:
         SystemFault: Nothing can be written.
     """
     _, config = jobs[0]
-    path = run_dir.claim_dir(config.sweep_dir, run_dir.is_abandoned_sweep)
-    number = 1 + max((int(record.name.rpartition("-")[2]) for record in _find_records(jobs)), default=-1)
-    folder = run_dir.make_runs_root() / RECORDS_DIR
-    folder.mkdir(exist_ok=True)
-    if create_exclusive(folder / f"{_name_records(jobs)}-{number}", f"{path}\n"):
+    path = run_dir.claim_dir(config.sweep_dir, run_dir.is_abandoned_sweep if may_reuse else None)
+    if _create_record(jobs, path):
         return path
     other = find_sweep_dir(jobs)
     if other is None or other == path:
@@ -49,6 +48,28 @@ def claim_sweep_dir(jobs: Sequence[tuple[str, Config]]) -> Path:
     with suppress(OSError):  # the directory of a killed sweep is not empty
         path.rmdir()
     return other
+
+
+def record_sweep_dir(jobs: Sequence[tuple[str, Config]], path: Path) -> None:
+    """Record a new directory as that of its jobs, so that later commands find it.
+
+    Args:
+        jobs: Name and configuration of each job, with the digests of its inputs.
+        path: The directory.
+
+    Raises:
+        SystemFault: Nothing can be written.
+    """
+    while not _create_record(jobs, path):  # another command was faster
+        pass
+
+
+def _create_record(jobs: Sequence[tuple[str, Config]], path: Path) -> bool:
+    """Create the next record of a sweep, and return whether no other command was faster."""
+    number = 1 + max((int(record.name.rpartition("-")[2]) for record in _find_records(jobs)), default=-1)
+    folder = run_dir.make_runs_root() / RECORDS_DIR
+    folder.mkdir(exist_ok=True)
+    return create_exclusive(folder / f"{_name_records(jobs)}-{number}", f"{path}\n")
 
 
 def _find_records(jobs: Sequence[tuple[str, Config]]) -> list[Path]:

@@ -125,6 +125,8 @@ class Ladder:
         if len(trial.scores) != rung or not (has_reached or trial.reason):
             return
         score = record.find_score(trial.get_end(rung)) if has_reached else None
+        if score is None and pause is None:
+            score = record.find_final_score()
         if has_reached and score is None and not trial.reason:
             trial.reason = "no validation score is finite"
         trial.scores.append(None if score is None or math.isnan(score) else score)

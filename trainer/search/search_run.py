@@ -71,15 +71,19 @@ def _check_resume(config: Config) -> None:
 
 
 def _find_root(options: SearchOptions, factory: TrialFactory, configs: Sequence[Config]) -> Path:
-    """Find or create the directory of the search; with ``resume=auto`` that of an earlier command."""
-    first = configs[0]
-    if first.settings.resume != "auto":
-        return run_dir.claim_dir(first.sweep_dir)
+    """Create the directory of the search; with ``resume=auto``, first look for that of an earlier command."""
     # Not all configurations: a time budget decides later how many there are.
-    identity = [options.describe(), list(factory.composer.space.descriptions), [c.config_hash for c in configs]]
+    digested = [factory.with_digests(config) for config in configs]
+    hashes = [config.config_hash for config in digested]
+    exact = [config.exact_data_digest for config in digested]
+    identity = [options.describe(), list(factory.composer.space.descriptions), hashes, *([exact] if any(exact) else [])]
     name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
-    jobs = [(name, factory.with_digests(first))]
-    return sweep_dir.find_sweep_dir(jobs) or sweep_dir.claim_sweep_dir(jobs)
+    jobs = [(name, digested[0])]
+    if configs[0].settings.resume == "auto":
+        return sweep_dir.find_sweep_dir(jobs) or sweep_dir.claim_sweep_dir(jobs, may_reuse=False)
+    root = run_dir.claim_dir(configs[0].sweep_dir)
+    sweep_dir.record_sweep_dir(jobs, root)  # for a later command with resume=auto
+    return root
 
 
 def _read_number(values: Mapping[str, Any], key: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +12,11 @@ from typing import Any
 
 from trainer.config.run_config import Config
 from trainer.metrics.registry import find_metric
-from trainer.runs import recovery
+from trainer.runs import metrics_file, recovery, run_dir
 from trainer.search.rungs import RunLength
 from trainer.utils.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,13 @@ class RunRecord:
 
     @property
     def steps(self) -> int:
-        """Number of steps up to its last checkpoint."""
+        """Number of steps up to its last validation."""
         return int(self.history[-1]["step"]) if self.history else 0
+
+    @property
+    def has_lost_history(self) -> bool:
+        """Whether it is finished, and nothing says which scores it had before its end."""
+        return self.status == "finished" and not self.history
 
     def has_reached(self, step: int) -> bool:
         """Return whether it has been validated at a step or later, or is finished."""
@@ -65,26 +73,45 @@ class RunRecord:
             return None
         return max(finite) if self.higher_is_better else min(finite)
 
+    def find_final_score(self) -> float | None:
+        """Return the validation score of its best weights; None if it is not finished, or all were NaN."""
+        score = self.results.get("val", {}).get(self.monitor) if self.status == "finished" else None
+        return None if score is None or math.isnan(score) else float(score)
+
 
 def read_record(path: Path) -> RunRecord:
-    """Read what a run directory says; nothing if there is no run yet.
+    """Read what a run directory says; nothing if there is no run yet, or its results are damaged.
 
-    The history is that of the checkpoint, which is written after every pause, not that of a logger, which the user may
-    have turned off.
+    The history is that of the checkpoint, which is written after every pause; the file of a logger, which the user may
+    have turned off, only replaces a checkpoint that is lost.
 
     Args:
         path: The run directory.
     """
-    from trainer.engine import checkpoint  # here, because invalid spaces are reported without torch
+    # Here, because invalid spaces are reported without torch.
+    from trainer.engine import checkpoint
+    from trainer.runs import results as result
 
     results = recovery.read_results(path)
+    if problems := result.find_wrong_types(results):
+        log.warning("%s is not used: %s", path / run_dir.RESULTS_FILE, problems[0])
+        results = {}
     try:
         state = checkpoint.load_newest(path, mmap=True) if checkpoint.has_checkpoint(path) else {}
     except UserError:  # damaged; the run itself reports it
         state = {}
     rows = state.get("history", [])
-    history = [row for row in rows if isinstance(row, dict) and isinstance(row.get("step"), int)]
-    return RunRecord(results, history)
+    if not rows and results.get("status") == "finished":
+        rows = metrics_file.read_history(path / run_dir.METRICS_FILE)
+    return RunRecord(results, [_select_numbers(row) for row in rows if _is_validation(row)])
+
+
+def _is_validation(row: object) -> bool:
+    return isinstance(row, dict) and isinstance(row.get("step"), int | float)
+
+
+def _select_numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    return {key: value for key, value in row.items() if isinstance(value, int | float)}
 
 
 @dataclass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +11,11 @@ from typing import Any
 
 from trainer.config.run_config import Config
 from trainer.config.search_points import PointComposer
-from trainer.runs import matching_run, sweep
+from trainer.runs import matching_run, run_dir, sweep
 from trainer.search.run_length import measure_lengths
 from trainer.search.rungs import RunLength, plan_pauses
 from trainer.search.samplers import Observation, Point, Sampler
-from trainer.search.trial import Trial
+from trainer.search.trial import Trial, read_record
 from trainer.utils.errors import IncompatibleError
 
 DRAW_LIMIT = 20
@@ -123,18 +125,35 @@ class TrialFactory:
         space = self.composer.space
         keys = {dimension.key for dimension in space.dimensions} | {word.partition("=")[0] for word in extra}
         name = sweep.name_job(trial.number, [*extra, *space.list_assignments(trial.values)], keys)
-        trial.path = self.root / name
+        names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+        trial.path = next(path for path in map(self.root.joinpath, names) if self._may_use(trial, path))
         trial.forget_record()
         self._reuse(trial)
 
+    def _may_use(self, trial: Trial, path: Path) -> bool:
+        """Return whether the run of a trial can begin or go on in a directory: there is no run, or that of the trial.
+
+        The run of a trial is another one if its data has changed, or nothing says which scores it had at its pauses.
+        """
+        if trial.config is None or not os.path.lexists(path):
+            return True
+        if not path.is_dir():
+            return False
+        if run_dir.is_abandoned_run(path):
+            return True
+        # Widths that are solved for when a run starts are not known yet.
+        is_known = trial.config.settings.match is None
+        if is_known and matching_run.find_matching_run(self.with_digests(trial.config), path) is None:
+            return False
+        return not (trial.pauses and read_record(path).has_lost_history)
+
     def _reuse(self, trial: Trial) -> None:
         """Use the finished run of another command that has the configuration of a trial, if there is one."""
-        # Widths that are solved for when a run starts are not known yet.
         is_known = trial.config is not None and trial.config.settings.match is None
         if trial.config is None or not is_known or not self._finished or trial.path.exists():
             return
         found = matching_run.select_finished_run(self.with_digests(trial.config), self._finished)
-        if found is not None:
+        if found is not None and self._may_use(trial, found):
             trial.path, trial.is_reused = found, True
 
     def with_digests(self, config: Config) -> Config:
