@@ -230,6 +230,12 @@ def test_problems_are_reported_before_anything_runs(
     assert not list(tmp_path.iterdir())
 
 
+def test_page_is_written_next_to_the_record(one_worker: Path) -> None:
+    page = one_worker / "outputs/search/report.html"
+    assert "#trials" in page.read_text()
+    assert (one_worker / "printed").read_text().splitlines()[-1] == "page: outputs/search/report.html"
+
+
 def test_search_file_is_plain_json(one_worker: Path) -> None:
     (file,) = one_worker.glob("**/search.json")
     assert json.loads(file.read_text(), parse_constant=pytest.fail)["format_version"] == 1

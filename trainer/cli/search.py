@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from trainer.utils.errors import ConfigError
 from trainer.utils.gc_pause import pause_gc
@@ -48,8 +49,21 @@ def run_search(arguments: Sequence[str]) -> int:
         composer.check_corners()
     with pause_gc(freeze=True):
         from trainer.search import search_run
+        from trainer.viz.console import print_line
     with slurm.requeue_on_warning(is_resumable=is_set(overrides, "resume", "auto")):
-        return search_run.run_search(options, composer, launcher)
+        pages: list[Path] = []
+        code = search_run.run_search(options, composer, launcher, lambda root: pages.append(_write_page(root)))
+    print_line(f"page: {pages[-1]}")
+    return code
+
+
+def _write_page(root: Path) -> Path:
+    """Write the page of a search, and return its path."""
+    from trainer.report import search_page, write_page
+
+    path = root / write_page.REPORT_FILE
+    write_page.write_page(write_page.render_page("search.html", search_page.make_search_page(root)), path)
+    return path
 
 
 def _check_spelling(words: Sequence[str]) -> None:

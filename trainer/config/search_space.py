@@ -18,6 +18,9 @@ from trainer.utils.errors import ConfigError
 SIGNIFICANT_DIGITS = 4
 """Digits of a number drawn from an interval, so that it is short on a command line."""
 LOG_TAG = "log"
+_ROW_KEYS = ("name", "path", "test_path", "source", "target", "split_column", "val", "test", "seed")
+DATA_KEYS = frozenset(("data", *(f"data.{name}" for name in _ROW_KEYS)))
+"""Keys that decide which rows are scored."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +196,13 @@ def _find_problems(item: Override, config_dirs: Sequence[Path]) -> list[str]:
     problems = find_override_problems(item, is_sweep=True)
     if key == "seed":
         problems.append("seed: seeds=N trains the finalists with further seeds; leave the range of seeds out")
+    elif key in ("monitor", "task"):
+        problems.append(f"{key}: scores of different metrics cannot be ranked against each other; give one value")
+    elif key in DATA_KEYS:
+        problems.append(
+            f"{key}: scores on different rows cannot be ranked against each other; give one value, and search each data"
+            " set by a command of its own"
+        )
     elif key in RUNTIME_ONLY_KEYS:
         problems.append(f"{key}: it does not change what is learned, so there is nothing to search; give one value")
     if isinstance(value, IntervalSweep):

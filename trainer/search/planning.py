@@ -111,6 +111,7 @@ def run_first_rung(search: Search) -> None:
     """
     options, factory, ladder = search.options, search.factory, search.ladder
     ladder.run_first(factory.trials)
+    search.write()
     if options.method == "tpe":
         _run_batches(search, BATCH_SIZE)
     elif options.time_limit is not None and not options.is_promoting:
@@ -140,6 +141,7 @@ def _run_batches(search: Search, size: int) -> None:
         if not batch:
             break
         ladder.run_first(batch)
+        search.write()  # a search that is killed has used this time
 
 
 def _count_left(search: Search) -> int:

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +31,22 @@ from trainer.search.run_pool import RunPool
 from trainer.search.trial import Trial
 from trainer.search.trial_factory import TrialFactory
 from trainer.utils import atomic_write
-from trainer.utils.errors import ConfigError, Interrupted
+from trainer.utils.errors import ConfigError
 
 
-def run_search(options: SearchOptions, composer: PointComposer, launcher_options: LauncherOptions | None = None) -> int:
+def run_search(
+    options: SearchOptions,
+    composer: PointComposer,
+    launcher_options: LauncherOptions | None = None,
+    on_write: Callable[[Path], None] | None = None,
+) -> int:
     """Search the best configuration.
 
     Args:
         options: Options of the search.
         composer: Composes the points of its space, whose corners have been checked.
         launcher_options: Options of a launcher; None for processes of this machine.
+        on_write: Called with the directory of the search whenever its files have been written.
 
     Returns:
         Exit code: 0 if there is a result.
@@ -60,7 +66,7 @@ def run_search(options: SearchOptions, composer: PointComposer, launcher_options
     try:
         root = _find_root(options, factory, configs)
         factory.place(root, may_reuse=configs[0].settings.resume == "auto")
-        return Search(options, factory, pool, root).run()
+        return Search(options, factory, pool, root, on_write).run()
     finally:
         pool.close()
 
@@ -100,17 +106,27 @@ class Search:
         factory: Makes its trials.
         pool: Starts their runs.
         root: Its directory.
+        on_write: Called with the directory whenever the files have been written.
     """
 
-    def __init__(self, options: SearchOptions, factory: TrialFactory, pool: RunPool, root: Path):
-        self.options, self.factory, self.pool, self.root = options, factory, pool, root
+    def __init__(
+        self,
+        options: SearchOptions,
+        factory: TrialFactory,
+        pool: RunPool,
+        root: Path,
+        on_write: Callable[[Path], None] | None = None,
+    ):
+        self.options, self.factory, self.pool, self.root, self.on_write = options, factory, pool, root, on_write
         self.earlier = search_files.read_search(root)
         self.clock = Clock(_read_number(self.earlier, "seconds") or 0.0, options.time_limit)
         share = MAIN_SHARE if options.seeds > 1 else 1.0
         self.ladder = Ladder(pool, options.finalists, self.clock.find_deadline(share), self._report_stage)
         planned = _read_number(self.earlier, "num_planned")
         self.num_planned = None if planned is None else int(planned)
-        self.num_earlier = len(trials) if isinstance(trials := self.earlier.get("trials"), list) else 0
+        trials = self.earlier.get("trials")
+        num_listed = len(trials) if isinstance(trials, list) else 0
+        self.num_earlier = max(num_listed, int(_read_number(self.earlier, "num_trials") or 0))
         self.ranked: list[Finalist] = []
         self.importance: Importance | None = None
 
@@ -126,12 +142,10 @@ class Search:
             planning.run_first_rung(self)
             self.ladder.climb(self.factory.trials)
             self._run_finalists()
-        except Interrupted:
-            self.write()  # for the time that was used
-            raise
-        space, trials = self.factory.composer.space, self.factory.trials
-        self.importance = importance.estimate_importance(space, trials, self.options.search_seed)
-        self.write()
+            space, trials = self.factory.composer.space, self.factory.trials
+            self.importance = importance.estimate_importance(space, trials, self.options.search_seed)
+        finally:
+            self.write()  # also for the time that was used by a search that is stopped
         search_console.print_result(self)
         return 0 if self.ranked and self.ranked[0].val else 1
 
@@ -183,6 +197,7 @@ class Search:
             "seconds": round(self.clock.seconds, 3),
             "steps": self.count_steps(),
             "num_planned": self.num_planned,
+            "num_trials": max(self.num_earlier, len(self.factory.trials)),
             "stages": [vars(stage) for stage in self.ladder.stages],
             "score_note": search_console.explain_scores(trials) if self.options.is_promoting and trials else None,
             "trials": described,
@@ -192,3 +207,5 @@ class Search:
         search_files.write_search(self.root, values)
         keys = [dimension.key for dimension in space.dimensions]
         search_files.write_trials(self.root, described, keys, self.ladder.direction.monitor)
+        if self.on_write is not None:
+            self.on_write(self.root)
