@@ -83,7 +83,7 @@ class Ladder:
         counts = rungs.count_per_rung(len(active), num_rungs, self.minimum)
         for rung in range(num_rungs):
             if rung:
-                self._run_rung(active, rung)
+                self._run_rung(self._sort_best_first(active), rung)
             is_complete = all(len(trial.scores) > rung for trial in active)
             stage = Stage(rung, [trial.number for trial in active], is_complete=is_complete)
             scores = {trial.number: trial.scores[rung] if len(trial.scores) > rung else None for trial in active}
@@ -96,6 +96,13 @@ class Ladder:
             if not is_complete:
                 return
             active = [trial for trial in active if trial.number in set(stage.promoted)]
+
+    def _sort_best_first(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Sort trials by their last scores, so that those that the time leaves out at a rung are the worst ones."""
+        ranked = rungs.rank(
+            {trial.number: trial.scores[-1] for trial in trials}, higher_is_better=self.direction.higher_is_better
+        )
+        return sorted(trials, key=lambda trial: ranked.index(trial.number))
 
     def observe(self, trials: Sequence[Trial]) -> list[Observation]:
         """Return the points of trials with their last scores.

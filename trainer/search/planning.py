@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from trainer.config.search_space import Space
 from trainer.search import rungs, samplers
+from trainer.search.clock import MAIN_SHARE
 from trainer.search.options import MAX_TRIALS, SearchOptions
 from trainer.search.samplers import Sampler, SequenceSampler
 from trainer.search.tpe_sampler import BATCH_SIZE, NUM_STARTUP, TPESampler
+from trainer.search.trial import Trial
 from trainer.search.trial_factory import TrialFactory
 from trainer.utils.errors import ConfigError
 
@@ -68,7 +71,7 @@ def _draw_by_steps(options: SearchOptions, factory: TrialFactory, limit: int) ->
             break
     count = count_affordable(options, factory, budget)
     if factory.trials and not count:
-        steps = _count_steps(options, factory, 1)
+        steps = sum(_count_steps(options, factory.trials, 1))
         raise ConfigError(
             f"search budget: {options.budget.text} given; one configuration with its seeds takes {steps:,} steps;"
             " raise it, or lower seeds or finalists"
@@ -84,23 +87,35 @@ def count_affordable(options: SearchOptions, factory: TrialFactory, budget: floa
         factory: Trials whose lengths are those of all others, too.
         budget: The number of steps.
     """
+    return _find_largest(lambda count: sum(_count_steps(options, factory.trials, count)) <= budget)
+
+
+def _find_largest(is_affordable: Callable[[int], bool]) -> int:
+    """Return the largest number of trials up to the maximum that is affordable, as all smaller ones are."""
     low, high = 0, MAX_TRIALS
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if _count_steps(options, factory, middle) <= budget else (low, middle - 1)
+        low, high = (middle, high) if is_affordable(middle) else (low, middle - 1)
     return low
 
 
-def _count_steps(options: SearchOptions, factory: TrialFactory, count: int) -> int:
-    """Return the largest number of steps that a search of so many trials can take."""
-    known = factory.trials
+def _count_steps(
+    options: SearchOptions, known: Sequence[Trial], count: int, workers: int = 1, first_rung: int = 0
+) -> tuple[int, int]:
+    """Return the largest number of steps that a search of so many trials can take, and that of its further seeds.
+
+    With several workers, these are the steps of one of them; rungs before the first one are left out.
+    """
     chosen = [known[index % len(known)] for index in range(count)]
+    if not chosen:
+        return 0, 0
     counts = rungs.count_per_rung(count, chosen[0].num_rungs, options.finalists)
     lengths = [trial.length for trial in chosen]
-    finalists = min(options.finalists, counts[-1])
+    num_replicates = min(options.finalists, counts[-1]) * (options.seeds - 1)
     longest = max(length.steps for length in lengths)
-    steps = rungs.count_steps(lengths, [trial.pauses for trial in chosen], counts)
-    return steps + finalists * (options.seeds - 1) * longest
+    counts = [0] * first_rung + counts[first_rung:]
+    steps = rungs.count_steps(lengths, [trial.pauses for trial in chosen], counts, workers)
+    return steps, -(-num_replicates // workers) * longest
 
 
 def run_first_rung(search: Search) -> None:
@@ -109,20 +124,51 @@ def run_first_rung(search: Search) -> None:
     Args:
         search: The search, with its first trials.
     """
-    options, factory, ladder = search.options, search.factory, search.ladder
-    ladder.run_first(factory.trials)
+    options, trials = search.options, search.factory.trials
+    if options.is_promoting and options.time_limit is not None:
+        _run_planned(search, options.time_limit)
+        return
+    search.ladder.run_first(trials)
     search.write()
     if options.method == "tpe":
         _run_batches(search, BATCH_SIZE)
-    elif options.time_limit is not None and not options.is_promoting:
-        _run_batches(search, FULL_RUN_BATCH)
     elif options.time_limit is not None:
-        if search.num_planned is None and not ladder.is_over:
-            search.num_planned = _estimate_count(search, options.time_limit)
-            search.write()
-        more = (search.num_planned or 0) - len(factory.trials)
-        if more > 0:
-            ladder.run_first(factory.extend(more))
+        _run_batches(search, FULL_RUN_BATCH)
+
+
+def _run_planned(search: Search, limit: float) -> None:
+    """Run trials to the first rung, as many as fit into the time with all rungs, by the time that the first ones take.
+
+    Args:
+        search: The search, with its first trials.
+        limit: The time in seconds.
+    """
+    factory, ladder, batch = search.factory, search.ladder, search.factory.trials
+    while batch:
+        rate = _run_timed(search, batch)
+        search.write()
+        if rate is not None or search.num_planned is not None or ladder.is_over:
+            break
+        batch = factory.extend(FIRST_BATCH)
+    if search.num_planned is None and rate is not None and not ladder.is_over:
+        search.num_planned = max(len(factory.trials), estimate_count(search, limit, rate))
+        search.write()
+    more = (search.num_planned or 0) - len(factory.trials)
+    if more > 0:
+        ladder.run_first(factory.extend(more))
+
+
+def _run_timed(search: Search, trials: Sequence[Trial]) -> float | None:
+    """Run trials to their first rung, and return the steps per second of a worker; None if all had reached it.
+
+    Only steps that runs take now count, because those of runs that are reused or continued took no time of this clock.
+    """
+    before, started_at = [trial.record.steps for trial in trials], search.clock.seconds
+    search.ladder.run_first(trials)
+    increments = [max(0, trial.record.steps - steps) for trial, steps in zip(trials, before, strict=True)]
+    running = sorted((count for count in increments if count), reverse=True)
+    steps = sum(running[:: search.pool.at_a_time])
+    return steps / max(search.clock.seconds - started_at, 1e-3) if steps else None
 
 
 def _run_batches(search: Search, size: int) -> None:
@@ -155,9 +201,26 @@ def _count_left(search: Search) -> int:
     return MAX_TRIALS - known
 
 
-def _estimate_count(search: Search, limit: float) -> int:
-    """Return how many trials fit into the time, by the time that the first ones took to their first rung."""
-    options, factory = search.options, search.factory
-    steps = sum(trial.get_end(0) for trial in factory.trials)
-    affordable = limit * steps / max(search.clock.seconds, 1e-3)
-    return max(len(factory.trials), count_affordable(options, factory, affordable))
+def estimate_count(search: Search, limit: float, rate: float) -> int:
+    """Return how many trials fit into the time that is left.
+
+    All rungs must end before the share of the time at which the runs are stopped, and further seeds before its end. The
+    runs of a rung need the time of the longest ones, as many at a time as there are workers.
+
+    Args:
+        search: The search, whose first trials have run.
+        limit: Time of the whole search in seconds.
+        rate: Steps per second of a worker.
+    """
+    options, known, workers = search.options, search.factory.trials, search.pool.at_a_time
+    share = MAIN_SHARE if options.seeds > 1 else 1.0
+    used = search.clock.seconds
+    whole, later = (_count_steps(options, known, len(known), workers, first_rung)[0] for first_rung in (0, 1))
+    done = whole - later
+
+    def is_affordable(count: int) -> bool:
+        steps, further = _count_steps(options, known, count, workers)
+        seconds = used + (steps - done) / rate
+        return seconds <= share * limit and seconds + further / rate <= limit
+
+    return _find_largest(is_affordable)

@@ -116,13 +116,16 @@ def promote(scores: Mapping[int, float | None], count: int, *, higher_is_better:
     return sorted(ranked[:count])
 
 
-def count_steps(lengths: Sequence[RunLength], pauses: Sequence[Sequence[int]], counts: Sequence[int]) -> int:
-    """Return the largest number of steps that the runs of all rungs can take together.
+def count_steps(
+    lengths: Sequence[RunLength], pauses: Sequence[Sequence[int]], counts: Sequence[int], workers: int = 1
+) -> int:
+    """Return the largest number of steps that the runs of all rungs can take together, or one of several workers.
 
     Args:
         lengths: Lengths of the runs.
         pauses: Steps at which each run pauses.
         counts: Number of runs of each rung.
+        workers: Number of runs at a time; of each group of so many, the longest one counts.
     """
     total, previous = 0, [0] * len(lengths)
     for rung, count in enumerate(counts):
@@ -130,6 +133,6 @@ def count_steps(lengths: Sequence[RunLength], pauses: Sequence[Sequence[int]], c
             steps[rung] if rung < len(steps) else length.steps for steps, length in zip(pauses, lengths, strict=True)
         ]
         increments = sorted((end - start for end, start in zip(ends, previous, strict=True)), reverse=True)
-        total += sum(increments[:count])
+        total += sum(increments[:count:workers])
         previous = ends
     return total
