@@ -54,7 +54,7 @@ def make_factory(config: Config, method: str) -> TrialFactory:
 def test_refused_points_are_replaced_and_numbers_are_distinct(
     method: str, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial_factory, "measure_lengths", lambda configs: [RunLength(16, 1, 1)] * len(configs))
+    monkeypatch.setattr(trial_factory, "measure_lengths", lambda configs, _: [RunLength(16, 1, 1)] * len(configs))
     factory = make_factory(config, method)
     assert len(factory.extend(10)) == 10
     assert factory.refused

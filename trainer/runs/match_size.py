@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from typing import Any
 
 import torch
@@ -15,6 +13,7 @@ from trainer.config.run_config import Config
 from trainer.core import rng
 from trainer.core.dataset import Dataset
 from trainer.engine import dataset_loading, factory, flop_count, sanity_check, width_scaling
+from trainer.utils import forked_call
 from trainer.utils.errors import ConfigError, IncompatibleError
 from trainer.utils.text import format_count
 from trainer.viz.console import print_line
@@ -62,9 +61,12 @@ def match_jobs(configs: Sequence[Config | IncompatibleError]) -> list[Config | I
 
     Args:
         configs: Configuration of each job, or why it is refused.
+
+    Raises:
+        SystemFault: The child process was killed.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
-        return pool.submit(_match_all, list(configs)).result()
+    names = dict.fromkeys(item.names["data"] for item in configs if isinstance(item, Config))
+    return forked_call.call_in_fork(_match_all, list(configs), f"match: sizes of models for data {', '.join(names)}")
 
 
 def _match_all(configs: Sequence[Config | IncompatibleError]) -> list[Config | IncompatibleError]:

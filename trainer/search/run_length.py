@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.config import plugins
 from trainer.config.run_config import Config
 from trainer.search.rungs import RunLength
+from trainer.utils import forked_call
 
 if TYPE_CHECKING:
     from trainer.core.dataset import Dataset
 
 
-def measure_lengths(configs: Sequence[Config]) -> list[RunLength]:
+def measure_lengths(configs: Sequence[Config], known: dict[str, int] | None = None) -> list[RunLength]:
     """Return the lengths of runs; a child process loads their data sets, and frees its memory when it ends.
 
     Args:
         configs: Their configurations.
+        known: Number of batches of an epoch by what it depends on; those that are missing are measured and added.
 
     Raises:
         ConfigError: A data set cannot be loaded.
+        SystemFault: The child process was killed.
     """
-    _preimport()
+    known = {} if known is None else known
     keys = [_find_loader_key(config) for config in configs]
-    distinct = dict(zip(keys, configs, strict=True))
-    # A fork: it must not import the main program again, which may be a script of the user.
-    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
-        counts = pool.submit(_count_batches, list(distinct.values())).result()
-    batches = dict(zip(distinct, counts, strict=True))
-    return [_make_length(config, batches[key]) for config, key in zip(configs, keys, strict=True)]
+    missing = {key: config for key, config in zip(keys, configs, strict=True) if key not in known}
+    if missing:
+        _preimport()
+        names = ", ".join(dict.fromkeys(config.names["data"] for config in missing.values()))
+        counts = forked_call.call_in_fork(_count_batches, list(missing.values()), f"loading of data {names}")
+        known.update(zip(missing, counts, strict=True))
+    return [_make_length(config, known[key]) for config, key in zip(configs, keys, strict=True)]
 
 
 def _preimport() -> None:

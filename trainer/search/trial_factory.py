@@ -37,6 +37,7 @@ class TrialFactory:
         self.refused: list[Trial] = []
         self.root = Path()
         self._max_pauses: int | None = None
+        self._num_batches: dict[str, int] = {}
         self._finished: dict[str, dict[str, Any]] = {}
         self._digested: dict[str, Config] = {}
         self._found: set[tuple[tuple[str, str], ...]] = set()
@@ -114,7 +115,8 @@ class TrialFactory:
 
     def _plan(self, trials: Sequence[Trial]) -> None:
         """Set the lengths of trials and the steps at which they pause, as many as those of the first ones."""
-        lengths = measure_lengths([trial.config for trial in trials if trial.config is not None]) if trials else []
+        configs = [trial.config for trial in trials if trial.config is not None]
+        lengths = measure_lengths(configs, self._num_batches)
         if self._max_pauses is None and lengths:
             self._max_pauses = len(plan_pauses(lengths)[0]) if self.is_promoting else 0
         for trial, length in zip(trials, lengths, strict=True):
