@@ -39,6 +39,14 @@ def test_keys_depend_on_several_groups_and_on_classes() -> None:
         (("model=lstm,mlp", "model.hiden_size=16,32"), "model.hiden_size: unknown key; did you mean model.hidden_size"),
         (("optimizer.lr=0.1,0.2", "epoch=3"), "epoch: unknown key; did you mean epochs"),
         (("model=lstm", "model.dropout=interval(0,2)"), "2.0 given; it must be a number >= 0 and <= 1"),
+        (
+            ("model=lstm", "model.hidden_size=interval(16,64)"),
+            r"a whole number >= 1; model.hidden_size=int\(interval\(16,64\)\) draws whole numbers",
+        ),
+        (
+            ("model=lstm", "batch_size=tag(log,interval(16,64))"),
+            r"batch_size=tag\(log,int\(interval\(16,64\)\)\) draws",
+        ),
         (("data=digits", "model=lstm,gru", "batch_size=1,2"), "model lstm needs"),
         (("optimizer.lr=a,b",), "'a' given; it must be a number"),
     ],

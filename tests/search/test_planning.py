@@ -10,9 +10,9 @@ import pytest
 
 from trainer.search import planning, rungs
 from trainer.search.clock import MAIN_SHARE
-from trainer.search.ladder import Ladder
 from trainer.search.options import SearchOptions, make_options
 from trainer.search.rungs import RunLength
+from trainer.search.successive_halving import SuccessiveHalving
 from trainer.search.trial import RunRecord, Trial
 
 LENGTH, PAUSES = RunLength(160, 10, 1), (10, 40)
@@ -30,7 +30,7 @@ class SimulatedSearch(SimpleNamespace):
         super().__init__(options=options, clock=Clock(), num_planned=None, write=lambda: None)
         self.pool = SimpleNamespace(at_a_time=workers)
         self.factory = SimpleNamespace(trials=[], refused=[], extend=self.extend)
-        self.ladder = SimpleNamespace(is_over=False, run_first=self.run_first)
+        self.halving = SimpleNamespace(is_over=False, run_first=self.run_first)
         self.num_reused = num_reused
         self.extend(planning.FIRST_BATCH)
 
@@ -92,8 +92,8 @@ def test_best_trials_of_a_rung_start_first() -> None:
     pool: Any = SimpleNamespace(run=lambda runs, *_: started.append([run.number for run in runs]))
     for trial in trials:
         set_steps(trial, 0)
-    ladder = Ladder(pool, 2, None, lambda *_: None)
-    ladder.direction.higher_is_better = True
-    ladder.climb(trials)
+    halving = SuccessiveHalving(pool, 2, None, lambda *_: None)
+    halving.direction.higher_is_better = True
+    halving.run_rungs(trials)
     assert started == [[4, 9, 14, 19, 3]]
-    assert ladder.stages[0].promoted == [3, 4, 9, 14, 19]
+    assert halving.stages[0].promoted == [3, 4, 9, 14, 19]

@@ -56,11 +56,11 @@ def test_every_batch_is_recorded(method: str) -> None:
     factory = SimpleNamespace(
         trials=[SimpleNamespace(number=0)], refused=[], sampler=None, extend=lambda *_: batches and [batches.pop()]
     )
-    ladder = SimpleNamespace(is_over=False, observe=list, run_first=lambda _: events.append("run"))
+    halving = SimpleNamespace(is_over=False, observe=list, run_first=lambda _: events.append("run"))
     search = SimpleNamespace(
         options=make_options(search=method, budget="100s"),
         factory=factory,
-        ladder=ladder,
+        halving=halving,
         write=lambda: events.append("write"),
     )
     planning.run_first_rung(search)  # type: ignore[arg-type]

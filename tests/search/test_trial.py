@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from trainer.search import search_files
-from trainer.search.ladder import Ladder
 from trainer.search.rungs import RunLength
+from trainer.search.successive_halving import SuccessiveHalving
 from trainer.search.trial import Trial, read_record
 
 RESULTS = {"status": "finished", "monitor": "loss", "steps": 8, "val": {"loss": 0.25}, "test": {"loss": 0.5}}
@@ -24,7 +24,7 @@ def make_trial(folder: Path, results: object, metrics: str = "", pauses: tuple[i
 
 
 def collect(trial: Trial, rung: int) -> None:
-    Ladder(None, 1, None, lambda *_: None).collect(trial, rung)  # type: ignore[arg-type]
+    SuccessiveHalving(None, 1, None, lambda *_: None).collect(trial, rung)  # type: ignore[arg-type]
 
 
 def test_metrics_file_replaces_a_lost_checkpoint(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from omegaconf import DictConfig
 from trainer.config import compose, hydra_compose, precedence, registry, target_overrides
 from trainer.config.overrides import find_unknown_option, parse_overrides
 from trainer.config.run_config import Config
-from trainer.config.search_space import Choice, Space
+from trainer.config.search_space import Choice, Interval, Space
+from trainer.core.types import describe_type
 from trainer.utils.errors import ConfigError, IncompatibleError, UnknownNameError
 
 MAX_GROUP_CHOICES = 256
@@ -97,8 +98,16 @@ class PointComposer:
         except IncompatibleError as error:
             return error
         except ConfigError as error:
-            problems += error.problems
+            problems += [f"{problem}{self._suggest_integers(problem)}" for problem in error.problems]
         return None
+
+    def _suggest_integers(self, problem: str) -> str:
+        """Return the interval of integers to write, if a number of an interval should be an integer; else nothing."""
+        for item in self.space.dimensions:
+            is_meant = isinstance(item, Interval) and not item.is_integer and problem.startswith(f"{item.key}: ")
+            if is_meant and describe_type(int) in problem:
+                return f"; {item.element}={item.describe_integers()} draws whole numbers"
+        return ""
 
     def _list_corners(self) -> list[dict[str, str]]:
         """Return for each combination of options the points with the first, and with the last value of every key."""

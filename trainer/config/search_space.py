@@ -112,6 +112,11 @@ class Interval:
         """Return a number for a value, its logarithm if that is uniform."""
         return math.log(float(value)) if self.is_log else float(value)
 
+    def describe_integers(self) -> str:
+        """Return how the interval of the integers between the bounds is written."""
+        text = f"int(interval({math.ceil(self.low)},{math.floor(self.high)}))"
+        return f"tag({LOG_TAG},{text})" if self.is_log else text
+
 
 Dimension = Choice | Interval
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trainer.search import rungs
-from trainer.search.ladder import Ladder
+from trainer.search.successive_halving import SuccessiveHalving
 from trainer.search.trial import Trial
 from trainer.utils.errors import UserError
 
@@ -50,33 +50,33 @@ class Finalist:
         return statistics.fmean(self.test) if self.test else None
 
 
-def select_finalists(trials: Sequence[Trial], count: int, ladder: Ladder) -> list[Trial]:
+def select_finalists(trials: Sequence[Trial], count: int, halving: SuccessiveHalving) -> list[Trial]:
     """Return the best trials: those that have come furthest, by their score there.
 
     Args:
         trials: The trials.
         count: Number of finalists.
-        ladder: The stages that they have run.
+        halving: The stages that they have run.
     """
     scored = {trial.number: trial for trial in trials if trial.scores and trial.scores[-1] is not None}
     furthest = max((len(trial.scores) for trial in scored.values()), default=0)
     if not furthest:
-        return _select_unfinished(trials, ladder)
+        return _select_unfinished(trials, halving)
     scores = {number: trial.scores[-1] for number, trial in scored.items() if len(trial.scores) == furthest}
-    ranked = rungs.rank(scores, higher_is_better=ladder.direction.higher_is_better)
+    ranked = rungs.rank(scores, higher_is_better=halving.direction.higher_is_better)
     return [scored[number] for number in ranked[:count]]
 
 
-def _select_unfinished(trials: Sequence[Trial], ladder: Ladder) -> list[Trial]:
+def _select_unfinished(trials: Sequence[Trial], halving: SuccessiveHalving) -> list[Trial]:
     """Return the trial with the best score so far, if the time was over before any reached the first rung."""
     scores: dict[int, float | None] = {}
     for trial in trials:
         record = trial.record
         score = record.find_score(record.steps)
         if score is not None and record.higher_is_better is not None:
-            ladder.direction.monitor, ladder.direction.higher_is_better = record.monitor, record.higher_is_better
+            halving.direction.monitor, halving.direction.higher_is_better = record.monitor, record.higher_is_better
             scores[trial.number] = score
-    ranked = rungs.rank(scores, higher_is_better=ladder.direction.higher_is_better)[:1]
+    ranked = rungs.rank(scores, higher_is_better=halving.direction.higher_is_better)[:1]
     return [trial for number in ranked for trial in trials if trial.number == number]
 
 

@@ -128,7 +128,7 @@ def run_first_rung(search: Search) -> None:
     if options.is_promoting and options.time_limit is not None:
         _run_planned(search, options.time_limit)
         return
-    search.ladder.run_first(trials)
+    search.halving.run_first(trials)
     search.write()
     if options.method == "tpe":
         _run_batches(search, BATCH_SIZE)
@@ -143,19 +143,19 @@ def _run_planned(search: Search, limit: float) -> None:
         search: The search, with its first trials.
         limit: The time in seconds.
     """
-    factory, ladder, batch = search.factory, search.ladder, search.factory.trials
+    factory, halving, batch = search.factory, search.halving, search.factory.trials
     while batch:
         rate = _run_timed(search, batch)
         search.write()
-        if rate is not None or search.num_planned is not None or ladder.is_over:
+        if rate is not None or search.num_planned is not None or halving.is_over:
             break
         batch = factory.extend(FIRST_BATCH)
-    if search.num_planned is None and rate is not None and not ladder.is_over:
+    if search.num_planned is None and rate is not None and not halving.is_over:
         search.num_planned = max(len(factory.trials), estimate_count(search, limit, rate))
         search.write()
     more = (search.num_planned or 0) - len(factory.trials)
     if more > 0:
-        ladder.run_first(factory.extend(more))
+        halving.run_first(factory.extend(more))
 
 
 def _run_timed(search: Search, trials: Sequence[Trial]) -> float | None:
@@ -164,7 +164,7 @@ def _run_timed(search: Search, trials: Sequence[Trial]) -> float | None:
     Only steps that runs take now count, because those of runs that are reused or continued took no time of this clock.
     """
     before, started_at = [trial.record.steps for trial in trials], search.clock.seconds
-    search.ladder.run_first(trials)
+    search.halving.run_first(trials)
     increments = [max(0, trial.record.steps - steps) for trial, steps in zip(trials, before, strict=True)]
     running = sorted((count for count in increments if count), reverse=True)
     steps = sum(running[:: search.pool.at_a_time])
@@ -173,20 +173,20 @@ def _run_timed(search: Search, trials: Sequence[Trial]) -> float | None:
 
 def _run_batches(search: Search, size: int) -> None:
     """Run batches of trials until the budget is used."""
-    factory, ladder = search.factory, search.ladder
+    factory, halving = search.factory, search.halving
     while (count := min(size, _count_left(search))) > 0:
-        if ladder.is_over and len(factory.trials) >= search.num_earlier:
+        if halving.is_over and len(factory.trials) >= search.num_earlier:
             break
         sampler = factory.sampler
         if isinstance(sampler, TPESampler):
-            sampler.higher_is_better = ladder.direction.higher_is_better
+            sampler.higher_is_better = halving.direction.higher_is_better
             num_startup = NUM_STARTUP - len(factory.trials)
             count = min(count, num_startup) if num_startup > 0 else count
         drawn = sorted([*factory.trials, *factory.refused], key=lambda trial: trial.number)
-        batch = factory.extend(count, ladder.observe(drawn))
+        batch = factory.extend(count, halving.observe(drawn))
         if not batch:
             break
-        ladder.run_first(batch)
+        halving.run_first(batch)
         search.write()  # a search that is killed has used this time
 
 

@@ -16,8 +16,8 @@ from trainer.viz.progress_bar import format_duration
 from trainer.viz.score_tables import format_metric_name, format_number, new_table
 
 if TYPE_CHECKING:
-    from trainer.search.ladder import Stage
     from trainer.search.search_run import Search
+    from trainer.search.successive_halving import Stage
 
 MAX_NAMED = 8
 """Number of promoted trials that a line names."""
@@ -80,7 +80,7 @@ def print_stage(search: Search, stage: Stage) -> None:
     active = [trials[number] for number in stage.trials]
     scores = {t.number: t.scores[stage.rung] for t in active if len(t.scores) > stage.rung}
     failed = sum(score is None for score in scores.values())
-    direction = search.ladder.direction
+    direction = search.halving.direction
     best = next(iter(rungs.rank(scores, higher_is_better=direction.higher_is_better)), None)
     num_rungs = active[0].num_rungs if active else 1
     name = f"rung {stage.rung + 1}/{num_rungs}  " if num_rungs > 1 else ""
@@ -149,7 +149,7 @@ def print_result(search: Search) -> None:
 
 
 def _print_table(search: Search) -> None:
-    name = format_metric_name(search.ladder.direction.monitor)
+    name = format_metric_name(search.halving.direction.monitor)
     table = new_table(f"Finalists, {finalists.describe_order(search.ranked)}")
     for column in ("#", f"val {name}", f"test {name}", "seeds"):
         table.add_column(column, justify="right", no_wrap=True)

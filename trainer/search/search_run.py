@@ -25,9 +25,9 @@ from trainer.search import (
 from trainer.search.clock import MAIN_SHARE, Clock
 from trainer.search.finalists import Finalist
 from trainer.search.importance import Importance
-from trainer.search.ladder import Ladder, Stage
 from trainer.search.options import SearchOptions
 from trainer.search.run_pool import RunPool
+from trainer.search.successive_halving import Stage, SuccessiveHalving
 from trainer.search.trial import Trial
 from trainer.search.trial_factory import TrialFactory
 from trainer.utils import atomic_write
@@ -121,7 +121,7 @@ class Search:
         self.earlier = search_files.read_search(root)
         self.clock = Clock(_read_number(self.earlier, "seconds") or 0.0, options.time_limit)
         share = MAIN_SHARE if options.seeds > 1 else 1.0
-        self.ladder = Ladder(pool, options.finalists, self.clock.find_deadline(share), self._report_stage)
+        self.halving = SuccessiveHalving(pool, options.finalists, self.clock.find_deadline(share), self._report_stage)
         planned = _read_number(self.earlier, "num_planned")
         self.num_planned = None if planned is None else int(planned)
         trials = self.earlier.get("trials")
@@ -140,7 +140,7 @@ class Search:
         search_console.print_start(self)
         try:
             planning.run_first_rung(self)
-            self.ladder.climb(self.factory.trials)
+            self.halving.run_rungs(self.factory.trials)
             self._run_finalists()
             space, trials = self.factory.composer.space, self.factory.trials
             self.importance = importance.estimate_importance(space, trials, self.options.search_seed)
@@ -151,7 +151,7 @@ class Search:
 
     def _run_finalists(self) -> None:
         """Train the best trials with further seeds, as far as the time allows."""
-        selected = finalists.select_finalists(self.factory.trials, self.options.finalists, self.ladder)
+        selected = finalists.select_finalists(self.factory.trials, self.options.finalists, self.halving)
         seeds = range(1, self.options.seeds)
         replicates = {trial.number: [self._make_replicate(trial, offset) for offset in seeds] for trial in selected}
         for trial in selected:
@@ -161,9 +161,9 @@ class Search:
         waiting = [run for group in itertools.zip_longest(*replicates.values()) for run in group if run is not None]
         search_console.print_finalists(self, [trial for trial in selected if replicates[trial.number]])
         self.pool.run(waiting, lambda _: None, self.clock.find_deadline())
-        monitor = self.ladder.direction.monitor
+        monitor = self.halving.direction.monitor
         found = [finalists.read_finalist(trial, replicates[trial.number], monitor) for trial in selected]
-        self.ranked = finalists.rank_finalists(found, higher_is_better=self.ladder.direction.higher_is_better)
+        self.ranked = finalists.rank_finalists(found, higher_is_better=self.halving.direction.higher_is_better)
 
     def _make_replicate(self, trial: Trial, offset: int) -> Trial:
         assert trial.config is not None
@@ -192,13 +192,13 @@ class Search:
             "options": self.options.describe(),
             "space": list(space.descriptions),
             "fixed": [secret_masking.mask_override(word) for word in space.fixed],
-            "monitor": self.ladder.direction.monitor,
-            "higher_is_better": self.ladder.direction.higher_is_better,
+            "monitor": self.halving.direction.monitor,
+            "higher_is_better": self.halving.direction.higher_is_better,
             "seconds": round(self.clock.seconds, 3),
             "steps": self.count_steps(),
             "num_planned": self.num_planned,
             "num_trials": max(self.num_earlier, len(self.factory.trials)),
-            "stages": [vars(stage) for stage in self.ladder.stages],
+            "stages": [vars(stage) for stage in self.halving.stages],
             "score_note": search_console.explain_scores(trials) if self.options.is_promoting and trials else None,
             "trials": described,
             "finalists": [search_files.describe_finalist(finalist) for finalist in self.ranked],
@@ -206,6 +206,6 @@ class Search:
         }
         search_files.write_search(self.root, values)
         keys = [dimension.key for dimension in space.dimensions]
-        search_files.write_trials(self.root, described, keys, self.ladder.direction.monitor)
+        search_files.write_trials(self.root, described, keys, self.halving.direction.monitor)
         if self.on_write is not None:
             self.on_write(self.root)

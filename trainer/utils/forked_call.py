@@ -31,6 +31,4 @@ def call_in_fork(function: Callable[[A], T], argument: A, description: str) -> T
         try:
             return pool.submit(function, argument).result()
         except BrokenProcessPool as error:
-            raise SystemFault(
-                f"{description}: the process that did this was killed; memory may have run out"
-            ) from error
+            raise SystemFault(f"{description}: the process for it was killed; memory may have run out") from error

@@ -43,7 +43,7 @@ class Stage:
     is_complete: bool = True
 
 
-class Ladder:
+class SuccessiveHalving:
     """Runs trials rung by rung.
 
     Args:
@@ -73,7 +73,7 @@ class Ladder:
         """
         self._run_rung(trials, 0)
 
-    def climb(self, trials: Sequence[Trial]) -> None:
+    def run_rungs(self, trials: Sequence[Trial]) -> None:
         """Promote trials that have reached the first rung, until the last one.
 
         Args:
