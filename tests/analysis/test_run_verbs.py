@@ -16,6 +16,7 @@ from tests.helpers.in_process import call_main, run
 from trainer.analysis import list_runs, remove_runs, tags
 from trainer.analysis.run_record import find_records, read_record
 from trainer.cli import main, rm
+from trainer.runs import finished_runs, matching_run, run_dir
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import escape_control_chars
 
@@ -210,6 +211,41 @@ def test_an_interrupted_removal_leaves_no_half_of_a_run(runs: Path, monkeypatch:
     with pytest.raises(KeyboardInterrupt):
         remove_runs.remove_runs([runs / "first"])
     assert not (runs / "first").exists()
+    assert sorted(names()) == ["second", "third"]
+    assert not [*Path("outputs").glob("**/.*.tmp/results.json"), *Path("outputs").glob("**/.*.tmp/last.pt")]
+
+
+def test_a_temporary_folder_is_no_run_for_any_command(runs: Path) -> None:
+    shutil.copytree(runs / "first", runs / ".first.7.tmp")
+    (runs / "first").rename(runs / "moved")
+    shutil.rmtree(runs / "third")
+    assert sorted(names()) == ["moved", "second"]
+    assert {run.path.name for run in finished_runs.read_runs(Path("outputs"))} == {"moved", "second"}
+    listed = matching_run.list_finished_runs().values()
+    assert {Path(results["run_dir"]).name for results in listed} == {"moved", "second"}
+    identity = read_record(runs / "moved").results["identity"]
+    found = run_dir.find_run(lambda results: results.get("identity") == identity, Path("none"))
+    assert found == Path("outputs/day/moved")
+    remove_runs.remove_runs(remove_runs.find_removable([runs / "moved"]))
+    assert not (runs / "moved").exists()
+
+
+def test_a_paused_run_is_listed_as_paused_and_removed_only_with_its_search(runs: Path) -> None:
+    change_results(runs / "third", status="paused")
+    assert names("status=paused") == ["third"]
+    (runs / "search.json").write_text("{}")
+    with pytest.raises(ConfigError, match="third is paused by the search in "):
+        main.run_command(["rm", str(runs / "first"), str(runs / "third"), "yes=true"])
+    assert (runs / "first").exists()
+    main.run_command(["rm", str(runs / "first"), "yes=true"])
+    main.run_command(["rm", str(runs / "second"), str(runs / "third"), "yes=true"])
+    assert names() == []
+
+
+def test_a_paused_run_without_a_search_is_removed(runs: Path) -> None:
+    change_results(runs / "third", status="paused")
+    main.run_command(["rm", str(runs / "third"), "yes=true"])
+    assert sorted(names()) == ["first", "second"]
 
 
 def test_diff_names_what_differs_and_what_is_the_same(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

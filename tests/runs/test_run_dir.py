@@ -85,6 +85,16 @@ def test_lock_with_timeout_waits_for_release(tmp_path: Path) -> None:
     holder.join()
 
 
+def test_a_lock_that_is_tested_for_an_instant_is_waited_for(tmp_path: Path) -> None:
+    with run_dir.lock_run(tmp_path):
+        pass
+    with open(tmp_path / ".lock", encoding="utf-8") as reader:  # as a command that lists runs
+        fcntl.flock(reader, fcntl.LOCK_SH)
+        threading.Timer(0.05, fcntl.flock, (reader, fcntl.LOCK_UN)).start()
+        with run_dir.lock_run(tmp_path):
+            assert (tmp_path / ".lock").read_text() == str(os.getpid())
+
+
 def test_a_file_system_without_locks_is_supported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

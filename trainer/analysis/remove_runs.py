@@ -1,15 +1,16 @@
-"""Removal of run directories: never of what is not one, and never of a run that a process is writing."""
+"""Removal of run directories: never of what is not one, nor of a run that a process writes or a search continues."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from trainer.analysis.run_record import read_record
+from trainer.analysis.run_record import RunRecord, find_records, read_record
 from trainer.runs import run_dir
+from trainer.runs.run_files import find_run_files
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError, UserError
 
@@ -23,31 +24,60 @@ def find_removable(paths: Sequence[Path]) -> list[Path]:
         paths: Directories of runs.
 
     Raises:
-        ConfigError: One of them is not a run directory, contains other runs, or contains the working directory; all
-            problems are reported, and nothing may be removed.
+        ConfigError: One of them is not a run directory, contains other runs or the working directory, or is paused by
+            a search of which other runs stay; all problems are reported, and nothing may be removed.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, RunRecord] = {}
     problems: list[str] = []
     for path in paths:
         try:
-            real = read_record(path).path.resolve()
-            problems += _find_problems(path, real)
-            found[real] = None
+            record = read_record(path)
         except UserError as error:
             problems += [f"{error}; nothing is removed"]
+        else:
+            real = path.resolve()
+            problems += _find_problems(path, real)
+            found[real] = record
+    problems += _find_paused(found)
     if problems:
         raise ConfigError(*problems)
     return [*found]
 
 
 def _find_problems(path: Path, real: Path) -> list[str]:
-    others = [file.parent for file in real.glob(f"*/**/{run_dir.RESULTS_FILE}")]
-    others += [file.parent for file in real.glob(f"*/**/{run_dir.CHECKPOINT_FILES[0]}")]
+    others = [file.parent for file in find_run_files(real, run_dir.IDENTIFYING_FILES, "*/**")]
     problems = []
     if others:
         problems.append(f"{path} contains another run, {others[0]}; nothing is removed")
     if Path.cwd().resolve().is_relative_to(real):
         problems.append(f"{path} contains the working directory; change to another one; nothing is removed")
+    return problems
+
+
+def _find_paused(records: Mapping[Path, RunRecord]) -> list[str]:
+    """Describe paused runs that a search would continue: other runs of it stay.
+
+    Args:
+        records: The runs to be removed by real directory.
+    """
+    paused = {real: record for real, record in records.items() if record.status == "paused"}
+    if not paused:
+        return []
+    from trainer.search.search_files import SEARCH_FILE
+
+    problems = []
+    others_by_search: dict[Path, int] = {}
+    for real, record in paused.items():
+        search = next((folder for folder in real.parents if (folder / SEARCH_FILE).is_file()), None)
+        if search is None:
+            continue
+        if search not in others_by_search:
+            others_by_search[search] = sum(each.path.resolve() not in records for each in find_records(search))
+        if others_by_search[search]:
+            problems.append(
+                f"{record.path} is paused by the search in {search}, which may continue it; all runs of a search are"
+                " removed together; nothing is removed"
+            )
     return problems
 
 
@@ -63,8 +93,8 @@ def count_bytes(path: Path) -> int:
 def remove_runs(paths: Sequence[Path]) -> None:
     """Remove run directories.
 
-    All are locked before the first one is removed. Each is renamed first, so that an interrupted removal leaves no
-    half of a run under its name. Links inside are removed, not followed.
+    All are locked before the first one is removed. Each is renamed first and loses the files that identify a run, so
+    that an interrupted removal leaves no half of a run. Links inside are removed, not followed.
 
     Args:
         paths: Result of ``find_removable``.
@@ -81,6 +111,8 @@ def remove_runs(paths: Sequence[Path]) -> None:
             with atomic_write.catch_write_errors(path):
                 hidden = path.with_name(f".{path.name}.{os.getpid()}.tmp")
                 path.rename(hidden)
+                for name in run_dir.IDENTIFYING_FILES:
+                    (hidden / name).unlink(missing_ok=True)
                 shutil.rmtree(hidden)
     for link in links:
         with suppress(OSError):  # nothing depends on it

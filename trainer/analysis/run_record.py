@@ -12,10 +12,11 @@ from typing import Any
 
 from trainer.analysis import tags
 from trainer.runs import hub_folder, metrics_file, recovery, results, run_dir, saved_run
+from trainer.runs.run_files import find_run_files
 from trainer.utils.errors import ConfigError, UserError
 from trainer.utils.paths import describe_missing_path
 
-ENDED_STATUSES = ("finished", "interrupted", "failed")
+ENDED_STATUSES = ("finished", "interrupted", "paused", "failed")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class RunRecord:
 
     @cached_property
     def status(self) -> str:
-        """Waiting, running, finished, interrupted, failed; or killed, if the run ended without recording how."""
+        """Waiting, running, finished, interrupted, paused, failed; or killed, if it ended without recording how."""
         recorded = str(self.results["status"])
         return recorded if recorded in ENDED_STATUSES or is_locked(self.path) else "killed"
 
@@ -91,8 +92,8 @@ def find_records(root: Path) -> list[RunRecord]:
     Args:
         root: A directory, which may itself be that of a run.
     """
-    files = (file for name in run_dir.IDENTIFYING_FILES for file in root.glob(f"**/{name}"))
-    paths = {file.parent.resolve(): file.parent for file in sorted(files, reverse=True)}
+    files = sorted(find_run_files(root, run_dir.IDENTIFYING_FILES), reverse=True)
+    paths = {file.parent.resolve(): file.parent for file in files}
     found = (_read_or_none(path) for path in paths.values())
     return sorted((each for each in found if each), key=lambda each: (each.started_at, str(each.path)), reverse=True)
 

@@ -18,6 +18,7 @@ from trainer.core.metric import Metric
 from trainer.metrics.registry import find_metric
 from trainer.runs import results as result
 from trainer.runs import run_dir
+from trainer.runs.run_files import find_run_files
 from trainer.utils.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ def read_runs(path: Path) -> list[FinishedRun]:
     Runs that have failed, or whose scores were all NaN, have no best weights and are left out; those of the same
     setting name them. Feature networks of FID and runs with ``debug=fast`` are left out, too.
     """
-    files = {file.resolve(): file for file in sorted(path.glob(f"**/{run_dir.RESULTS_FILE}"))}
+    files = {file.resolve(): file for file in sorted(find_run_files(path, [run_dir.RESULTS_FILE]))}
     ended = [run for file in files.values() if (run := _read_ended_run(file)) is not None]
     scored = [run for run in ended if _is_scored(run.results)]
     failed: dict[str, set[tuple[str, str]]] = {}

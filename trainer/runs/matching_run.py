@@ -9,6 +9,7 @@ from typing import Any
 from trainer.config import budget_keys, migrations
 from trainer.config.run_config import Config
 from trainer.runs import run_dir, saved_run
+from trainer.runs.run_files import find_run_files
 from trainer.utils.errors import UserError
 
 MAX_SHARDS = 64
@@ -45,8 +46,8 @@ def list_finished_runs() -> dict[str, dict[str, Any]]:
 
 def _list_results_files() -> list[Path]:
     """Return the results files of all runs, oldest first."""
-    files = [(file.stat().st_mtime_ns, file) for file in Path(run_dir.RUNS_ROOT).glob(f"**/{run_dir.RESULTS_FILE}")]
-    return [file for _, file in sorted(files)]
+    files = find_run_files(Path(run_dir.RUNS_ROOT), [run_dir.RESULTS_FILE])
+    return [file for _, file in sorted((file.stat().st_mtime_ns, file) for file in files)]
 
 
 def select_finished_run(config: Config, finished: dict[str, dict[str, Any]]) -> Path | None:

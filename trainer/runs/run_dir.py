@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from trainer.config import migrations
+from trainer.runs.run_files import find_run_files
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError, SystemFault
 
@@ -43,6 +44,8 @@ SCORE_GROUPS = ("val", "test", "baseline", "best_possible", "decisions")
 RUNS_ROOT, LATEST_LINK, CLASSIFIERS_DIR = "outputs", "latest", "classifiers"
 LOCK_POLL_SECONDS = 0.05
 """Seconds between attempts to take a lock that another process holds."""
+LOCK_PROBE_SECONDS = 0.2
+"""Seconds for which every lock is waited for: commands that list runs share it for an instant to test it."""
 
 
 class ClaimedRunDir(NamedTuple):
@@ -164,7 +167,7 @@ def lock_run(path: Path, timeout: float = 0.0, lock: IO[str] | None = None) -> I
     with atomic_write.catch_write_errors(path / LOCK_FILE):
         file = lock or _open_lock(path)
     try:
-        _wait_for_lock(file, path, time.monotonic() + timeout)
+        _wait_for_lock(file, path, time.monotonic() + max(timeout, LOCK_PROBE_SECONDS))
         with atomic_write.catch_write_errors(path / LOCK_FILE):
             file.truncate(0)
             file.write(str(os.getpid()))
@@ -249,7 +252,7 @@ def find_run(matches: Callable[[dict[str, Any]], bool], preferred: Path, name: s
     from trainer.runs import recovery
 
     pattern = f"**/{glob.escape(name)}" if name else "**"
-    files = (file for file_name in IDENTIFYING_FILES for file in Path(RUNS_ROOT).glob(f"{pattern}/{file_name}"))
+    files = find_run_files(Path(RUNS_ROOT), IDENTIFYING_FILES, pattern)
     paths = [preferred] if os.path.isdir(preferred) else dict.fromkeys(file.parent for file in files)
     runs = {path: recovery.read_results(path) for path in paths}
     # The directory may have been moved since its results were written.
