@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.helpers import diagnosed_runs
 from tests.helpers.diagnosed_runs import BROKEN, HEALTHY
-from trainer.analysis.diagnosis import diagnose, finding, live_run
+from tests.helpers.finished_runs import write_run
+from trainer.analysis.diagnosis import diagnose, divergence_rules, finding, live_run, replay, seed_rules
+from trainer.analysis.diagnosis.length_overrides import suggest_end, suggest_length
 from trainer.analysis.run_record import RunRecord, find_siblings, read_record
 from trainer.cli import main
-from trainer.runs import saved_run
+from trainer.config import compose
+from trainer.runs import run_dir, saved_run
+from trainer.runs.results import create_result
 from trainer.utils.errors import ConfigError
 
 
@@ -136,6 +141,119 @@ def make_rows(train: list[float], val: list[float]) -> list[dict[str, float]]:
 def test_rules_on_curves(train: list[float], val: list[float], expected: list[str]) -> None:
     found = [each.rule for each in diagnose.diagnose(make_evidence(make_rows(train, val)))]
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("length", "longer", "end"),
+    [
+        (["epochs=8"], "epochs=16", "epochs=2"),
+        (["max_steps=80"], "max_steps=160", "max_steps=20"),
+        (["budget=1m30s", "max_steps=80"], "budget=180s", "budget=22s"),
+        (["budget=90", "max_steps=80"], "budget=180s", "budget=22s"),
+    ],
+)
+def test_an_override_of_the_length_is_of_the_key_that_sets_it(length: list[str], longer: str, end: str) -> None:
+    pairs = (word.split("=") for word in length)
+    config = {"epochs": 10} | {key: int(value) if value.isdigit() else value for key, value in pairs}
+    assert suggest_length(config, 2) == [longer]
+    assert suggest_end(config, {"epoch": 2, "step": 20}) == [end]
+    # A command line with the same length and the override is accepted.
+    compose.compose(["model=mlp", "data=moons", length[0], longer])
+    compose.compose(["model=mlp", "data=moons", length[0], end])
+
+
+def test_no_length_is_proposed_if_none_is_known() -> None:
+    assert suggest_length({}, 2) == []
+    assert suggest_length({"epochs": 0}, 2) == []
+    assert suggest_end({"budget": "10m", "max_steps": None, "epochs": 10}, {"epoch": 1, "step": 1}) == []
+
+
+def test_rules_propose_steps_for_a_run_with_steps() -> None:
+    curves = {
+        "over-fitting": ([1, 0.8, 0.6, 0.4, 0.2, 0.1], [1, 0.8, 0.7, 0.8, 0.9, 0.95], "max_steps=3"),
+        "under-trained": ([1, 0.9, 0.8, 0.7, 0.6, 0.5], [1, 0.9, 0.8, 0.7, 0.6, 0.5], "max_steps=12"),
+        "not learning": ([1.0] * 6, [1.0] * 6, "max_steps=60"),
+    }
+    for rule, (train, val, override) in curves.items():
+        evidence = make_evidence(make_rows(train, val), steps=6)
+        evidence.record.__dict__["config"] = {"epochs": 10, "max_steps": 6}
+        (found,) = diagnose.diagnose(evidence)
+        assert (found.rule, [*found.overrides]) == (rule, [override])
+
+
+def test_overfitting_after_the_chosen_epoch_is_information() -> None:
+    train, losses = [1, 0.8, 0.6, 0.4, 0.2, 0.1], [1, 0.8, 0.7, 0.8, 0.9, 0.95]
+    for accuracies, is_fault in (([1, 2, 3, 2, 2, 2], False), ([1, 2, 3, 4, 5, 6], True)):
+        rows = make_rows(train, [float(loss) for loss in losses])
+        rows = [row | {"val_accuracy": 0.1 * value} for row, value in zip(rows, accuracies, strict=True)]
+        evidence = make_evidence(rows, monitor="accuracy", higher_is_better={"accuracy": True})
+        (found,) = (each for each in diagnose.diagnose(evidence) if each.rule == "over-fitting")
+        assert found.is_fault == is_fault
+        assert ("the weights of epoch 3 are kept" in found.sentence) != is_fault
+
+
+def test_a_failure_without_growth_or_large_losses_is_no_explosion(monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = "NonFiniteError: loss nan, gradient norm nan"
+    calm = make_rows([1, 0.9, 0.8], [1, 0.9, 0.8])
+    evidence = make_evidence(calm, status="failed", reason=reason)
+    (found,) = diagnose.diagnose(evidence)
+    assert (found.rule, found.evidence) == ("NaN", {"recorded": reason})
+    assert "could not be reproduced: its data and weights cannot be looked at" in found.sentence
+    wild = make_evidence(make_rows([1, 9, 900], [1, 9, 900]), status="failed", reason=reason)
+    assert "exploding" in [each.rule for each in diagnose.diagnose(wild)]
+    weights = {"model.a": 1.0, "model.b": 2.0}
+    replays = {
+        "finite: another machine": replay.Replay(None, "finite: another machine"),
+        "no weight has grown 50-fold": replay.Replay(replay.Failure(7, [], 32, None, False, 1.0, weights)),
+    }
+    for text, result in replays.items():
+        monkeypatch.setattr(divergence_rules, "_replay", lambda _, result=result: result)
+        (found,) = divergence_rules.find_nonfinite_values(evidence)
+        assert text in found.sentence
+        assert [*divergence_rules.find_explosion(evidence)] == []
+    grown = replay.Failure(7, [], 32, None, False, 1.0, weights | {"model.b": 1e9})
+    monkeypatch.setattr(divergence_rules, "_replay", lambda _: replay.Replay(grown))
+    assert [*divergence_rules.find_nonfinite_values(evidence)] == []
+    (found,) = divergence_rules.find_explosion(evidence)
+    assert found.evidence["layer"] == "model.b"
+
+
+def write_seeds(folder: Path, width: int, scores: list[float], **keys: object) -> None:
+    for seed, score in enumerate(scores):
+        config = {"seed": seed, "model": {"hidden": width}, "augment": {"seed": seed}, **keys}
+        if "budget" in keys:  # each seed has fixed other steps
+            config["max_steps"] = 100 + seed
+        finished = {"test": {"accuracy": score}, "higher_is_better": {"accuracy": True}, "task": "classification"}
+        write_run(folder, f"{width}-{seed}", config, [], **finished)
+
+
+def test_settings_are_those_of_the_leaderboard(tmp_path: Path) -> None:
+    write_seeds(tmp_path, 4, [0.80, 0.70, 0.90], budget="10m")
+    write_seeds(tmp_path, 8, [0.79, 0.69, 0.89], budget="10m")
+    records = [RunRecord(path, run_dir.read_results(path)) for path in sorted(tmp_path.iterdir())]
+    own, *others = records
+    (found,) = seed_rules.find_seed_noise(finding.Evidence(own, siblings=others))
+    assert found.evidence["seeds"] == 3
+    # Runs of one step of everything are no seeds.
+    fast = [replace(each, results={**each.results, "debug": "fast"}) for each in others]
+    assert [*seed_rules.find_seed_noise(finding.Evidence(own, siblings=fast))] == []
+
+
+def test_siblings_are_the_runs_of_the_day_or_of_its_sweeps(tmp_path: Path) -> None:
+    names = ("day/own", "day/other", "day/below/run", "sweeps/day/a/1", "sweeps/day/a/2", "sweeps/day/b/1")
+    for name in names:
+        (tmp_path / name).mkdir(parents=True)
+        result = create_result(compose.compose(["model=mlp", "data=moons"]), tmp_path / name)
+        result.write()
+    for sweep in ("a", "b"):
+        (tmp_path / "sweeps/day" / sweep / ".jobs").mkdir()
+
+    def list_siblings(name: str) -> list[str]:
+        siblings = find_siblings(read_record(tmp_path / name))
+        return sorted(str(each.path.relative_to(tmp_path)) for each in siblings)
+
+    assert list_siblings("day/own") == ["day/other"]
+    assert list_siblings("sweeps/day/a/1") == ["sweeps/day/a/2", "sweeps/day/b/1"]
 
 
 def test_rules_survive_runs_that_have_recorded_nothing() -> None:

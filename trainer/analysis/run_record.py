@@ -86,26 +86,31 @@ def read_record(path: Path) -> RunRecord:
     return RunRecord(path, vars(results.Result.read(path)))
 
 
-def find_records(root: Path) -> list[RunRecord]:
+def find_records(root: Path, folder: str = "**") -> list[RunRecord]:
     """Find the runs below a directory, the newest first; directories that are not those of runs are left out.
 
     Args:
         root: A directory, which may itself be that of a run.
+        folder: Pattern of the directories of the runs, relative to it.
     """
-    files = sorted(find_run_files(root, run_dir.IDENTIFYING_FILES), reverse=True)
+    files = sorted(find_run_files(root, run_dir.IDENTIFYING_FILES, folder), reverse=True)
     paths = {file.parent.resolve(): file.parent for file in files}
     found = (_read_or_none(path) for path in paths.values())
     return sorted((each for each in found if each), key=lambda each: (each.started_at, str(each.path)), reverse=True)
 
 
 def find_siblings(record: RunRecord) -> list[RunRecord]:
-    """Find the other runs next to a run: those of its sweep, or of its day.
+    """Find the other runs next to a run: those of its day; for a job of a sweep, those of the sweeps of its day.
+
+    Folders further down are not searched: the parent may be any folder of the user.
 
     Args:
         record: The run.
     """
     own = record.path.resolve()
-    return [each for each in find_records(own.parent) if each.path.resolve() != own]
+    is_job = (own.parent / run_dir.JOBS_DIR).is_dir()
+    found = find_records(own.parent.parent, "*/*") if is_job else find_records(own.parent, "*")
+    return [each for each in found if each.path.resolve() != own]
 
 
 def _read_or_none(path: Path) -> RunRecord | None:

@@ -36,10 +36,10 @@ def explain_run(arguments: Sequence[str]) -> int:
     if problem:
         print_text(f"its data and weights cannot be looked at, only what it has recorded: {problem}")
     findings = diagnose.diagnose(evidence)
-    for each in findings:
-        _print_finding(each)
-    if not findings:
+    if not any(each.is_fault for each in findings):
         print_text(f"nothing unusual: {diagnose.describe_success(evidence)}")
+    for each in sorted(findings, key=lambda each: not each.is_fault):
+        _print_finding(each)
     return 0
 
 
@@ -47,6 +47,7 @@ def _print_finding(found: Finding) -> None:
     from trainer.cli.text_columns import print_text
 
     values = (f"{name} {value if isinstance(value, str) else f'{value:.4g}'}" for name, value in found.evidence.items())
-    lines = [f"{found.rule.upper()}: {found.sentence}", f"evidence: {'; '.join(values)}"]
+    title = found.rule.upper() if found.is_fault else f"for information, {found.rule}"
+    lines = [f"{title}: {found.sentence}", f"evidence: {'; '.join(values)}"]
     lines += [f"try: {' or '.join(found.overrides)}"] if found.overrides else []
     print_text("\n\n".join(lines))

@@ -163,7 +163,19 @@ def _read_ended_run(file: Path) -> FinishedRun | None:
         return None
     if file.parent.parent.name == run_dir.CLASSIFIERS_DIR and not results["overrides"]:
         return None
-    return FinishedRun(results, _read_config_keys(file.parent, results), file.stat().st_mtime_ns, file.parent)
+    return read_run(file.parent, results)
+
+
+def read_run(path: Path, results: Mapping[str, Any]) -> FinishedRun:
+    """Read the configuration of a finished run.
+
+    Args:
+        path: The run directory.
+        results: Its results, with ``REQUIRED_KEYS``.
+    """
+    file = path / run_dir.RESULTS_FILE
+    mtime_ns = file.stat().st_mtime_ns if file.is_file() else 0  # of results recovered from a checkpoint
+    return FinishedRun(results, _read_config_keys(path, results), mtime_ns, path)
 
 
 def _is_scored(results: Mapping[str, Any]) -> bool:

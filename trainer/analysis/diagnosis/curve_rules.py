@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 
 from trainer.analysis.diagnosis.finding import Evidence, Finding, get_median
+from trainer.analysis.diagnosis.length_overrides import suggest_end, suggest_length
 
-GIVEN_BACK = 0.3
-"""Share of the fall of the validation loss that is lost again at the end of an over-fitted run. Among healthy runs of
-the zoo it is at most 0.12.
+RISE_SHARE = 0.3
+"""Rise of the validation loss to the end of an over-fitted run, divided by its fall before. Among healthy runs of the
+zoo it is at most 0.12.
 """
 MIN_VALIDATIONS = 5
 """A curve of fewer validations is not judged."""
@@ -25,7 +26,11 @@ MIN_IMPROVEMENT = 0.02
 
 
 def find_overfitting(evidence: Evidence) -> Iterator[Finding]:
-    """Find a validation loss that rises again while the training loss still falls."""
+    """Find a validation loss that rises again while the training loss still falls.
+
+    It is a fault if the loss had risen when the best weights were chosen, which the monitored score alone decides.
+    Later epochs do no harm, because these weights are kept.
+    """
     name = "val_loss" if evidence.get_column("val_loss") else f"val_{evidence.monitor}"
     sign = -1 if name == "val_loss" else evidence.sign
     losses, train_losses = [-sign * value for value in evidence.get_column(name)], evidence.get_column("train_loss")
@@ -37,7 +42,8 @@ def find_overfitting(evidence: Evidence) -> Iterator[Finding]:
     level = get_median(losses[-max(1, len(losses) // 10) :])
     share = (level - losses[best]) / fall if fall > 0 else math.inf
     # Scores of a first validation near the best one leave no fall to lose: the loss itself is the scale.
-    is_worse = level - losses[best] > GIVEN_BACK * max(fall, 0.1 * abs(losses[best]))
+    limit = losses[best] + RISE_SHARE * max(fall, 0.1 * abs(losses[best]))
+    is_worse = level > limit
     still_falls = train_losses[-1] < 0.95 * train_losses[best] if train_losses[best] > 0 else False
     if not is_worse or not still_falls:
         return
@@ -47,16 +53,24 @@ def find_overfitting(evidence: Evidence) -> Iterator[Finding]:
         "at the end": -sign * level,
         "training loss then": train_losses[best],
         "training loss at the end": train_losses[-1],
-        "share of the fall given back": min(share, 1e6),
+        "rise / fall before": min(share, 1e6),
     }
     config = evidence.record.config
-    overrides = [f"epochs={epochs[best]}"] if evidence.record.config.get("epochs") else []
+    overrides = suggest_end(config, evidence.record.history[best])
     overrides += ["model.dropout=0.3"] if config.get("model.dropout") in (0, 0.0) else []
     overrides += ["optimizer.weight_decay=1e-2"] if config.get("optimizer.weight_decay") in (0, 0.0) else []
     sentence = (
         f"it over-fits since epoch {epochs[best]}: the {name.replace('_', ' ')} gets worse while the training loss"
     )
-    yield Finding("over-fitting", f"{sentence} still falls", details, overrides)
+    chosen = _find_best(evidence.val_scores, evidence.sign)
+    is_harmless = chosen is not None and losses[chosen] <= limit
+    end = f"; the weights of epoch {epochs[chosen]} are kept" if is_harmless and chosen is not None else ""
+    yield Finding("over-fitting", f"{sentence} still falls{end}", details, overrides, is_fault=not is_harmless)
+
+
+def _find_best(scores: Sequence[float], sign: int) -> int | None:
+    """Return the index of the best score; None if there is none."""
+    return max(range(len(scores)), key=lambda index: sign * scores[index], default=None)
 
 
 def find_undertraining(evidence: Evidence) -> Iterator[Finding]:
@@ -70,14 +84,11 @@ def find_undertraining(evidence: Evidence) -> Iterator[Finding]:
     share = min(_get_late_share(values) for values in (scores, losses) if values)
     if share < LATE_SHARE:
         return
-    epochs, steps = (evidence.record.config.get(key) for key in ("epochs", "max_steps"))
-    overrides = [f"max_steps={2 * steps}"] if isinstance(steps, int) else []
-    overrides += [f"epochs={2 * epochs}"] if isinstance(epochs, int) and not overrides else []
     yield Finding(
         "under-trained",
         f"it ended while the validation {evidence.monitor} still improved",
         {"share of the improvement in the last fifth": share, "last score": evidence.val_scores[-1]},
-        overrides,
+        suggest_length(evidence.record.config, 2),
     )
 
 

@@ -29,10 +29,10 @@ DUPLICATE_SHARE = 0.05
 """Share of the test rows that are also training rows, from which on they are suspicious."""
 MAX_DIGESTED_ROWS = 20_000
 UNLIKELY_LABEL, CERTAIN_CLASS = 0.25, 0.75
-"""A row is contradicted if its label has less than the first probability and another class more than the second one."""
+"""The model contradicts a row whose label has less than the first probability and another class more than the other."""
 NOISY_SHARE = 0.06
-"""Share of contradicted training rows that points at wrong labels. Healthy runs of the zoo have at most 4 %; 12 % of
-wrong labels give 10 %.
+"""Share of the training rows that it contradicts, which points at wrong labels. Healthy runs of the zoo have at most
+4 %; 12 % of wrong labels give 10 %.
 """
 FITTED_PROBABILITY = 0.8
 """Median probability of the labels of a model that has fitted most rows."""
@@ -154,8 +154,8 @@ def find_label_noise(evidence: Evidence) -> Iterator[Finding]:
         return
     probabilities, labels, rows = found
     own = probabilities.gather(1, labels[:, None])[:, 0]
-    contradicted = (own < UNLIKELY_LABEL) & (probabilities.max(1).values > CERTAIN_CLASS)
-    share, median = float(contradicted.float().mean()), float(own.median())
+    has_other_class = (own < UNLIKELY_LABEL) & (probabilities.max(1).values > CERTAIN_CLASS)
+    share, median = float(has_other_class.float().mean()), float(own.median())
     if share < NOISY_SHARE or median < FITTED_PROBABILITY:
         return
     worst = rows[own.argsort()[:5]].tolist()

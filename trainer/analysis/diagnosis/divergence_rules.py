@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from trainer.analysis.diagnosis.finding import Evidence, Finding, format_number, get_median
-from trainer.analysis.diagnosis.replay import Failure, find_failing_batch, replay_failure
+from trainer.analysis.diagnosis.replay import Failure, Replay, find_failing_batch, replay_failure
 
 LARGE_LOSS = 10.0
 """Training loss at the end, divided by the first one, of a run that has exploded."""
@@ -20,12 +20,14 @@ _GRADIENT = re.compile(r"first non-finite gradient: (\S+)")
 
 def find_nonfinite_values(evidence: Evidence) -> Iterator[Finding]:
     """Find the rows and the layer in which the first value that is not finite occurs, if the weights are ordinary."""
-    failure = _replay(evidence)
-    if failure is None or evidence.live is None:
+    replay = _replay(evidence)
+    if replay is None or has_exploded(evidence):
+        return
+    failure = replay.failure
+    if failure is None or not failure.rows:
+        yield _describe_unexplained(evidence, replay)
         return
     rows, layer = failure.rows, failure.layer
-    if not rows or (len(rows) > failure.batch_size / 2 and failure.growth > MIN_GROWTH):
-        return
     shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
     where = f"; the first such value is in {layer.module or 'the model'} ({layer.function})" if layer else ""
     verbs = ("holds", "gives") if len(rows) == 1 else ("hold", "give")
@@ -39,17 +41,29 @@ def find_nonfinite_values(evidence: Evidence) -> Iterator[Finding]:
     yield Finding("NaN", f"{subject}{where}", details, overrides)
 
 
+def _describe_unexplained(evidence: Evidence, replay: Replay) -> Finding:
+    """Describe values that are not finite, of which neither rows nor growing weights are known to be the cause."""
+    failure = replay.failure
+    if failure is None:
+        skipped = evidence.record.results.get("skipped_updates") or 0
+        what = f"{skipped} updates were skipped" if skipped else "a loss or gradient was not finite"
+        recorded = {"skipped updates": skipped} if skipped else {"recorded": _get_reason(evidence)}
+        sentence = f"{what}, but this could not be reproduced: {replay.problem}"
+        return Finding("NaN", sentence, recorded, is_fault=not skipped)
+    when = "of a batch" if failure.step is None else f"of step {failure.step}"
+    sentence = f"the loss or gradient {when} is not finite, but the loss of each row alone is, and no weight"
+    details = {"growth of the weights": failure.growth, "rows": failure.batch_size}
+    overrides = [] if failure.step is None else ["on_nonfinite=skip"]
+    return Finding("NaN", f"{sentence} has grown {MIN_GROWTH:g}-fold", details, overrides)
+
+
 def find_explosion(evidence: Evidence) -> Iterator[Finding]:
     """Find a run whose weights or losses have grown without bound, and the layer that has grown most."""
-    failure = _replay(evidence)
-    losses, norms = evidence.get_column("train_loss"), evidence.get_column("grad_norm")
-    has_exploded = _has_exploded(evidence) if not evidence.has_several_losses else False
-    if failure is not None:
-        has_exploded = not failure.rows or (len(failure.rows) > failure.batch_size / 2 and failure.growth > MIN_GROWTH)
-    elif _is_nonfinite(evidence):  # and cannot be replayed
-        has_exploded = True
-    if not has_exploded:
+    if not has_exploded(evidence):
         return
+    replay = _replay(evidence)
+    failure = None if replay is None else replay.failure
+    losses, norms = evidence.get_column("train_loss"), evidence.get_column("grad_norm")
     lr = evidence.get_override("optimizer.lr", math.nan)
     layer, growth = _find_growing_layer(evidence, failure)
     details: dict[str, float | str] = {"layer": layer, "growth of its norm": growth}
@@ -62,7 +76,20 @@ def find_explosion(evidence: Evidence) -> Iterator[Finding]:
     yield Finding("exploding", f"it explodes, first in {layer}{grown}", details, overrides)
 
 
-def _has_exploded(evidence: Evidence) -> bool:
+def has_exploded(evidence: Evidence) -> bool:
+    """Return whether the weights of a run that was not finite have grown, or the recorded losses.
+
+    A failure of few rows has another cause, whatever the weights.
+    """
+    replay = _replay(evidence)
+    failure = None if replay is None else replay.failure
+    if failure is not None and failure.rows:
+        return len(failure.rows) > failure.batch_size / 2 and failure.growth > MIN_GROWTH
+    growth = 1.0 if replay is None else max(_measure_growth(evidence, failure).values(), default=1.0)
+    return growth > MIN_GROWTH or (not evidence.has_several_losses and _has_large_loss(evidence))
+
+
+def _has_large_loss(evidence: Evidence) -> bool:
     losses, norms = evidence.get_column("train_loss"), evidence.get_column("grad_norm")
     if not losses or losses[0] <= 0:
         return False
@@ -71,26 +98,36 @@ def _has_exploded(evidence: Evidence) -> bool:
 
 
 def _is_nonfinite(evidence: Evidence) -> bool:
-    return str(evidence.record.results.get("reason") or "").startswith("NonFiniteError")
+    return _get_reason(evidence).startswith("NonFiniteError")
 
 
-def _replay(evidence: Evidence) -> Failure | None:
-    if evidence.live is None:
+def _get_reason(evidence: Evidence) -> str:
+    """Return the first line of the reason for which a run ended; empty if there is none."""
+    return next(iter(str(evidence.record.results.get("reason") or "").splitlines()), "")
+
+
+def _replay(evidence: Evidence) -> Replay | None:
+    """Search for the failure of a run; None if all its losses and gradients were finite."""
+    has_skipped = bool(evidence.record.results.get("skipped_updates"))
+    if not has_skipped and not _is_nonfinite(evidence):
         return None
-    if evidence.record.results.get("skipped_updates"):
-        return find_failing_batch(evidence.live)
-    return replay_failure(evidence.live) if _is_nonfinite(evidence) else None
+    if evidence.live is None:
+        return Replay(None, f"its data and weights cannot be looked at: {evidence.problem or 'they are not loaded'}")
+    return find_failing_batch(evidence.live) if has_skipped else replay_failure(evidence.live)
 
 
 def _find_growing_layer(evidence: Evidence, failure: Failure | None) -> tuple[str, float]:
     """Return the parameter that has grown most, or the first one without a finite gradient."""
-    if evidence.live is not None:
-        growth = {
-            name: math.inf if math.isnan(value) else value for name, value in evidence.live.measure_growth().items()
-        }
-        if failure is not None:
-            growth = dict(failure.growth_by_name)
+    growth = _measure_growth(evidence, failure)
+    if growth:
         name = max(growth, key=growth.__getitem__)
         return name, growth[name]
     match = _GRADIENT.search(str(evidence.record.results.get("reason")))
     return match.group(1) if match else "a layer that is not known", math.nan
+
+
+def _measure_growth(evidence: Evidence, failure: Failure | None) -> Mapping[str, float]:
+    """Return the growth of the norm of each parameter at a failure, or else at the end; empty if it is not known."""
+    if failure is not None:
+        return failure.growth_by_name
+    return {} if evidence.live is None else evidence.live.measure_growth()

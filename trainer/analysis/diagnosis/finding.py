@@ -21,12 +21,14 @@ class Finding:
         sentence: What is unusual.
         evidence: Numbers by name.
         overrides: Overrides of the command line to try.
+        is_fault: Whether the run may be worse for it; otherwise it is information.
     """
 
     rule: str
     sentence: str
     evidence: Mapping[str, float | str]
     overrides: Sequence[str] = ()
+    is_fault: bool = True
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from trainer.analysis.diagnosis.activations import LayerActivations
 from trainer.analysis.diagnosis.finding import Evidence, Finding, format_number
+from trainer.analysis.diagnosis.length_overrides import suggest_length
 
 MIN_GAIN = 0.02
 """Smallest share of the baseline's score by which a model that has learned something improves it. The smallest gain of
@@ -28,6 +29,8 @@ MAX_LR_CHANGE = 1000.0
 """Largest factor by which a learning rate that is too large is reduced."""
 FEW_STEPS = 100
 """Number of steps in which hardly any model learns something, so that more of them are the first thing to try."""
+LONGER = 10
+"""Factor by which a run of so few steps is made longer."""
 MIN_DEAD_SHARE, MIN_UNITS = 0.9, 8
 """A layer of at least 8 units with 90 % of them dead passes on next to nothing (Lu et al., Dying ReLU and
 Initialization, 2019). At most 51 % are dead in healthy runs.
@@ -66,12 +69,13 @@ def find_flat_loss(evidence: Evidence) -> Iterator[Finding]:
     lr = evidence.get_override("optimizer.lr", math.nan)
     causes = (find_wrong_learning_rate, find_dead_units, find_saturated_gates)
     has_cause = any(True for find_cause in causes for _ in find_cause(evidence))
-    steps, epochs = int(evidence.record.results.get("steps") or 0), evidence.record.config.get("epochs")
+    steps = int(evidence.record.results.get("steps") or 0)
+    longer = suggest_length(evidence.record.config, LONGER)
     details["steps"] = steps
     if has_cause:
         overrides = []
-    elif 0 < steps < FEW_STEPS and isinstance(epochs, int):
-        overrides = [f"epochs={10 * epochs}"]
+    elif 0 < steps < FEW_STEPS and longer:
+        overrides = longer
     else:
         overrides = [f"optimizer.lr={format_number(lr * factor)}" for factor in (10, 0.1) if math.isfinite(lr)]
     flat = f"validation {evidence.monitor}" if evidence.has_several_losses else "training loss"

@@ -5,6 +5,7 @@ Nothing here changes the run directory.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -102,11 +103,12 @@ class LiveRun:
         return recorder.layers
 
     def measure_growth(self) -> dict[str, float]:
-        """Norm of each parameter, divided by that of its initial value (or by 1 if that is smaller)."""
-        return {
+        """Norm of each parameter, divided by that of its initial value or by 1 if that is smaller; infinite for NaN."""
+        growth = {
             name: float(value.detach().norm() / self.initial_weights[name].norm().clamp_min(1.0))
             for name, value in self.trainer.task.named_parameters()
         }
+        return {name: math.inf if math.isnan(value) else value for name, value in growth.items()}
 
     @cached_property
     def update_ratios(self) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,6 +51,19 @@ class Failure:
         return max(self.growth_by_name.values(), default=1.0)
 
 
+@dataclass(frozen=True)
+class Replay:
+    """A search for the failure of a run.
+
+    Args:
+        failure: The failure; None if it was not found.
+        problem: Why it was not found; empty if it was.
+    """
+
+    failure: Failure | None
+    problem: str = ""
+
+
 class _Deadline(Callback):
     """Ends a repetition that takes too long."""
 
@@ -63,26 +75,36 @@ class _Deadline(Callback):
 
 
 @cache
-def replay_failure(live: LiveRun) -> Failure | None:
-    """Train from the last checkpoint to the step that is not finite; None if there is none.
+def replay_failure(live: LiveRun) -> Replay:
+    """Train from the last checkpoint to the step that is not finite.
 
     Args:
         live: The run, whose trainer is left at this step.
     """
     trainer = live.trainer
+    start = trainer.step
     trainer.callbacks = CallbackList([_Deadline()])
     try:
         trainer.fit()
     except NonFiniteError:
-        pass
-    else:
-        return None
+        return Replay(_describe_step(live))
+    steps = f"all values of steps {start + 1:,} to {trainer.step:,}, which were trained again, are finite"
+    if trainer.step <= start:
+        return Replay(None, f"no step follows the last checkpoint, which is of step {start:,}")
+    if trainer.should_stop:
+        return Replay(None, f"{steps}; the repetition was given up after {MAX_SECONDS:g} s")
+    return Replay(None, f"{steps}: the machine, the number of threads or the code may be another one")
+
+
+def _describe_step(live: LiveRun) -> Failure:
+    """Describe the step at which the trainer of a run has stopped."""
+    trainer = live.trainer
     order = trainer.train_loader.make_batch_order(trainer.epoch)[trainer.batch :][: trainer.settings.accumulate]
     return _describe_failure(live, [*trainer.train_loader.iter_rows(order, trainer.epoch)], trainer.step + 1)
 
 
 @cache
-def find_failing_batch(live: LiveRun) -> Failure | None:
+def find_failing_batch(live: LiveRun) -> Replay:
     """Find the first batch with a loss that is not finite, with the last weights of a run that skips such updates.
 
     Args:
@@ -92,7 +114,9 @@ def find_failing_batch(live: LiveRun) -> Failure | None:
     order = loader.make_batch_order(0)[:MAX_BATCHES]
     failing = (batch for batch in loader.iter_rows(order, 0) if not _has_finite_loss(live, batch))
     batch = next(failing, None)
-    return None if batch is None else _describe_failure(live, [batch], None)
+    if batch is None:
+        return Replay(None, f"the losses of the first {len(order):,} batches are finite with the last weights")
+    return Replay(_describe_failure(live, [batch], None))
 
 
 def _describe_failure(live: LiveRun, batches: Sequence[Batch], step: int | None) -> Failure:
@@ -102,9 +126,9 @@ def _describe_failure(live: LiveRun, batches: Sequence[Batch], step: int | None)
         single = live.trainer.train_loader.load_rows(torch.tensor([rows[0]]))
         layer = next((each for each in live.record_layers(single) if not each.is_finite), None)
         largest = max((float(v.abs().max()) for v in single.inputs.values() if v.is_floating_point()), default=0.0)
-    held = {row for batch in batches for row in find_nonfinite_rows(batch)}
-    has_nonfinite_inputs = bool(rows) and held >= {*rows}
-    num_rows, growth = sum(map(len, batches)), _measure_growth(live)
+    nonfinite_rows = {row for batch in batches for row in find_nonfinite_rows(batch)}
+    has_nonfinite_inputs = bool(rows) and nonfinite_rows >= {*rows}
+    num_rows, growth = sum(map(len, batches)), live.measure_growth()
     return Failure(step, rows, num_rows, layer, has_nonfinite_inputs, largest, growth)
 
 
@@ -118,7 +142,3 @@ def _has_finite_loss(live: LiveRun, batch: Batch) -> bool:
     task = live.trainer.task.eval()
     with torch.no_grad():
         return all(bool(task.loss(batch, name).isfinite()) for name in live.trainer.param_groups)
-
-
-def _measure_growth(live: LiveRun) -> dict[str, float]:
-    return {name: math.inf if math.isnan(value) else value for name, value in live.measure_growth().items()}

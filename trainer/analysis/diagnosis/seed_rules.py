@@ -8,24 +8,19 @@ from collections.abc import Iterator, Sequence
 
 from trainer.analysis.diagnosis.finding import Evidence, Finding
 from trainer.analysis.run_record import RunRecord
-from trainer.config.run_config import RUNTIME_ONLY_KEYS
+from trainer.runs.finished_runs import FinishedRun, read_run
+from trainer.runs.run_groups import group_by_data, group_by_setting
 
 MIN_SEEDS = 2
 CONFIDENCE = 0.05
 """Probability of a gain as large as the measured one between equal settings, above which no difference is shown."""
-REPLICATE_KEYS = ("seed", "data.fold", "augment.seed")
 
 
 def find_seed_noise(evidence: Evidence) -> Iterator[Finding]:
     """Find a gain over the best other setting of the same data that Welch's test attributes to the seeds."""
     from scipy import stats
 
-    groups: dict[str, list[RunRecord]] = {}
-    for record in [evidence.record, *evidence.siblings]:
-        if record.monitor == evidence.monitor and _get_score(record) is not None and _has_same_data(record, evidence):
-            groups.setdefault(_get_setting(record), []).append(record)
-    own = _get_scores(groups.pop(_get_setting(evidence.record), []))
-    others = [scores for records in groups.values() if len(scores := _get_scores(records)) >= MIN_SEEDS]
+    own, others = _collect_scores(evidence)
     if len(own) < MIN_SEEDS or not others:
         return
     rival = max(others, key=lambda scores: evidence.sign * statistics.mean(scores))
@@ -45,26 +40,30 @@ def find_seed_noise(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def _get_score(record: RunRecord) -> float | None:
+def _collect_scores(evidence: Evidence) -> tuple[list[float], list[list[float]]]:
+    """Return the test scores of the seeds of a run's setting, and of other settings whose scores are comparable.
+
+    Settings are those of the leaderboard.
+    """
+    records = [each for each in (evidence.record, *evidence.siblings) if _is_comparable(each, evidence)]
+    if len(records) < 2 * MIN_SEEDS or records[0] is not evidence.record:
+        return [], []
+    runs = [read_run(each.path, each.results) for each in records]
+    for _, settings in group_by_data(group_by_setting(runs)):
+        scores = {group[0].setting_key: _get_scores(group, evidence.monitor) for group in settings}
+        if runs[0].setting_key in scores:
+            own = scores.pop(runs[0].setting_key)
+            return own, [each for each in scores.values() if len(each) >= MIN_SEEDS]
+    return [], []
+
+
+def _is_comparable(record: RunRecord, evidence: Evidence) -> bool:
+    """Return whether a run has a test score by the monitored metric."""
+    has_same_keys = all(record.results.get(key) == evidence.record.results.get(key) for key in ("data", "monitor"))
     score = record.results.get("test", {}).get(record.monitor)
-    return score if isinstance(score, int | float) and math.isfinite(score) else None
+    is_finished = record.status == "finished" and not record.results.get("debug")
+    return is_finished and has_same_keys and isinstance(score, int | float) and math.isfinite(score)
 
 
-def _get_scores(records: Sequence[RunRecord]) -> list[float]:
-    """Return the score of each seed, of which a repeated run gives no further one."""
-    scores = {str([record.config.get(key) for key in REPLICATE_KEYS]): _get_score(record) for record in records}
-    return [score for score in scores.values() if score is not None]
-
-
-def _get_setting(record: RunRecord) -> str:
-    values = {
-        key: value
-        for key, value in record.config.items()
-        if key.split(".")[0] not in RUNTIME_ONLY_KEYS and key not in REPLICATE_KEYS and not key.endswith("data_dir")
-    }
-    return repr(sorted(values.items()))
-
-
-def _has_same_data(record: RunRecord, evidence: Evidence) -> bool:
-    keys = ("data", "data_digest")
-    return all(record.results.get(key) == evidence.record.results.get(key) for key in keys)
+def _get_scores(runs: Sequence[FinishedRun], name: str) -> list[float]:
+    return [float(run.results["test"][name]) for run in runs]
