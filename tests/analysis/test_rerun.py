@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from trainer.analysis import rerun
 from trainer.analysis.run_record import read_record
 from trainer.cli import main
 from trainer.config import compose
-from trainer.runs import train
+from trainer.runs import saved_run, train
 from trainer.utils.errors import ConfigError
 
 
@@ -52,6 +53,21 @@ def test_data_that_has_changed_is_refused_unless_allowed(capsys: pytest.CaptureF
     text = capsys.readouterr().out
     assert "not the same bits; the first difference is at step " in text
     assert "contents of the files" in text
+
+
+def test_a_rerun_is_next_to_its_run_whatever_names_it(
+    source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "latest").symlink_to("source")
+    for name in ("source", "./source/", "source/../source", "latest", str(source)):
+        assert rerun._make_path(Path(name)) == Path("source-rerun")
+    monkeypatch.chdir(source)
+    before = {*source.iterdir()}
+    assert rerun._make_path(Path(".")) == tmp_path / "source-rerun"
+    saved = saved_run.load(Path("."))
+    repeated = rerun.rerun(replace(saved, working_dir=str(tmp_path)), read_record(Path(".")))
+    assert repeated.path == tmp_path / "source-rerun"
+    assert {*source.iterdir()} == before
 
 
 def test_a_run_that_continued_another_one_is_refused(source: Path) -> None:

@@ -72,6 +72,16 @@ def test_a_key_that_a_run_lacks_is_unknown(sign: str) -> None:
     ("condition", "value", "expected"),
     [
         ("key=true", True, True),
+        ("key=True", True, True),
+        ("key=FALSE", False, True),
+        ("key!=True", True, False),
+        ("key=True", "true", False),
+        ("key=None", None, False),
+        ("key=NULL", None, True),
+        ("key<5", None, None),
+        ("not key<5", None, None),
+        ("not key>=5", float("nan"), None),
+        ("key<inf", 5, True),
         ("key=1", True, False),
         ("key=null", None, True),
         ("key=[64,32]", [64, 32], True),
@@ -88,8 +98,16 @@ def test_a_key_that_a_run_lacks_is_unknown(sign: str) -> None:
         ("key~]", "[x]", True),
     ],
 )
-def test_values_of_every_kind(condition: str, value: object, expected: bool) -> None:
+def test_values_of_every_kind(condition: str, value: object, expected: bool | None) -> None:
     assert evaluate(condition, {"key": value}) is expected
+
+
+@pytest.mark.parametrize(
+    ("condition", "value"), [("key<high", 0.1), ("key>'1'", 2), ("key<=5", [4, 3]), ("key>0", True), ("key<true", True)]
+)
+def test_values_without_an_order_are_refused(condition: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=r"where: key.*: a run has key=.*, which has no order with"):
+        evaluate(condition, {"key": value})
 
 
 @pytest.mark.parametrize(

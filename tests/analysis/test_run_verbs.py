@@ -127,6 +127,21 @@ def test_off_a_terminal_each_run_is_a_line_with_tabs(runs: Path, capsys: pytest.
     assert any(escape_control_chars(name) in line for line in lines)
 
 
+def test_a_run_of_one_step_of_everything_is_marked_and_not_judged(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change_results(runs / "first", debug="fast")
+    main.run_command(["list", "runs", "where=status=finished"])
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted(line.split("\t")[1] for line in lines[1:]) == ["finished", "finished (debug=fast)"]
+    assert names("debug=fast") == ["first"]
+    assert names("status=finished and not debug=fast") == ["second"]
+    main.run_command(["why", str(runs / "first")])
+    text = capsys.readouterr().out
+    assert "debug=fast: one step of everything says nothing" in text
+    assert "nothing unusual" not in text
+
+
 def test_tags_are_added_removed_and_found(runs: Path) -> None:
     results = (runs / "first/results.json").read_bytes()
     main.run_command(["tag", str(runs / "first"), "good", "paper"])

@@ -19,7 +19,10 @@ from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean, format_suggestion
 
 SCORE_GROUPS = ("test", "val", "baseline", "best_possible")
-RESULT_KEYS = ("seed", "device", "threads", "epochs", "steps", "seconds", "params", "best_epoch", "monitor", "reason")
+RESULT_KEYS = (
+    *("seed", "device", "threads", "epochs", "steps", "seconds", "params", "best_epoch", "monitor", "reason"),
+    "debug",
+)
 OWN_KEYS = ("run", "status", "date", "tag", "score")
 COLUMNS = ("run", "status", "date", "tag", "model", "data", "task", *RESULT_KEYS)
 """Columns of a file before its scores."""

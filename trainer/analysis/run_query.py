@@ -8,12 +8,14 @@ The grammar, from the weakest to the strongest operator::
     OPERATOR := "=" | "==" | "!=" | "<" | "<=" | ">" | ">=" | "~"
 
 ``~`` is whether the value contains a text. A run that lacks the key of a comparison neither meets nor fails it: the
-comparison is unknown, as is ``not`` of it (three-valued logic, as in SQL).
+comparison is unknown, as is ``not`` of it (three-valued logic, as in SQL). So is the order of null or NaN and anything
+else. Words for true, false and null have no case.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -77,7 +79,11 @@ class Comparison:
     is_quoted: bool = False
 
     def evaluate(self, lookup: Lookup) -> bool | None:
-        """Return whether a run meets the comparison; None if it lacks the key."""
+        """Return whether a run meets the comparison; None if it lacks the key, or its value has no order.
+
+        Raises:
+            ConfigError: A number is to be ordered with a text, or the value of a run is neither.
+        """
         value = lookup(self.key)
         if value is MISSING:
             return None
@@ -95,13 +101,23 @@ class Comparison:
         number = self._parse_number()
         if number is not None and _is_number(value):
             return bool(value == number)
+        if value is None or isinstance(value, bool):
+            return not self.is_quoted and format_value(value) == self.text.lower()
         return format_value(value) == self.text
 
-    def _is_ordered(self, value: Any, compare: Callable[[Any, Any], bool]) -> bool:
+    def _is_ordered(self, value: Any, compare: Callable[[Any, Any], bool]) -> bool | None:
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return None
+        if isinstance(value, str):
+            return compare(value, self.text)
         number = self._parse_number()
-        if number is not None and _is_number(value):
-            return compare(value, number)
-        return isinstance(value, str) and compare(value, self.text)
+        if number is None or not _is_number(value):
+            shown = repr(self.text) if self.is_quoted or number is None else self.text
+            raise ConfigError(
+                f"where: {self.key}{self.operator}{self.text}: a run has {self.key}={format_value(value)}, which has no"
+                f" order with {shown}; numbers are ordered with numbers, texts with texts"
+            )
+        return compare(value, number)
 
     def _parse_number(self) -> float | None:
         if self.is_quoted:

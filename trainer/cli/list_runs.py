@@ -76,7 +76,7 @@ def _make_row(record: RunRecord) -> tuple[str, ...]:
     seconds = float(values.get("seconds") or 0.0)
     return (
         str(record.path),
-        record.status,
+        f"{record.status} (debug={values['debug']})" if values.get("debug") else record.status,
         str(values["model"]),
         str(values["data"]),
         _format_score(record),

@@ -27,12 +27,15 @@ def explain_run(arguments: Sequence[str]) -> int:
     saved, rest = run_overrides.load_from_args("why", arguments)
     verb_args.parse_verb_args("why", rest, {})
     record = read_record(Path(saved.run_dir))
+    reason = next(iter(str(record.results.get("reason") or "").splitlines()), "")
+    print_text(f"{record.path}: {record.status}{f', {reason}' if reason else ''}")
+    if debug := record.results.get("debug"):
+        print_text(f"debug={debug}: one step of everything says nothing about the model or its data")
+        return 0
     with pause_gc(freeze=True):
         from trainer.analysis.diagnosis import diagnose, finding, live_run
     live, problem = live_run.load_live_run(saved)
     evidence = finding.Evidence(record, live, problem, find_siblings(record))
-    reason = next(iter(str(record.results.get("reason") or "").splitlines()), "")
-    print_text(f"{record.path}: {record.status}{f', {reason}' if reason else ''}")
     if problem:
         print_text(f"its data and weights cannot be looked at, only what it has recorded: {problem}")
     findings = diagnose.diagnose(evidence)
