@@ -16,6 +16,7 @@ from trainer.analysis.run_record import read_record
 from trainer.cli import main
 from trainer.config import compose
 from trainer.runs import saved_run, train
+from trainer.runs.run_files import make_sibling_path
 from trainer.utils.errors import ConfigError
 
 
@@ -60,10 +61,9 @@ def test_a_rerun_is_next_to_its_run_whatever_names_it(
 ) -> None:
     (tmp_path / "latest").symlink_to("source")
     for name in ("source", "./source/", "source/../source", "latest", str(source)):
-        assert rerun._make_path(Path(name)) == Path("source-rerun")
+        assert make_sibling_path(Path(name), "-rerun") == Path("source-rerun")
     monkeypatch.chdir(source)
     before = {*source.iterdir()}
-    assert rerun._make_path(Path(".")) == tmp_path / "source-rerun"
     saved = saved_run.load(Path("."))
     repeated = rerun.rerun(replace(saved, working_dir=str(tmp_path)), read_record(Path(".")))
     assert repeated.path == tmp_path / "source-rerun"

@@ -15,6 +15,7 @@ from trainer.config.run_config import Config
 from trainer.engine import checkpoint
 from trainer.runs import hub_folder, initial_weights, run_dir
 from trainer.runs.metrics_file import read_history
+from trainer.runs.run_files import make_sibling_path
 from trainer.runs.train import execute_run
 from trainer.utils.digests import digest_values
 from trainer.utils.errors import ConfigError
@@ -90,17 +91,10 @@ def rerun(saved: Config, record: RunRecord) -> RunRecord:
     plugins.declare_plugins(config.settings.plugins, Path(config.working_dir))
     config = initial_weights.with_input_digests(config)
     _check_data(config, record)
-    claimed = run_dir.claim_run(str(_make_path(path)))
+    claimed = run_dir.claim_run(str(make_sibling_path(path, SUFFIX)))
     config = replace(config, run_dir=str(claimed.path), sweep_dir=str(claimed.path))
     result = execute_run(config, claimed.path, lock=claimed.lock)
     return RunRecord(claimed.path, vars(result))
-
-
-def _make_path(path: Path) -> Path:
-    """Return the directory of a repetition, next to that of the run: a run may be named by ``.`` or a link."""
-    real = path.resolve()
-    repeated = real.with_name(f"{real.name}{SUFFIX}")
-    return repeated.relative_to(Path.cwd()) if repeated.is_relative_to(Path.cwd()) else repeated
 
 
 def _make_new_config(saved: Config, record: RunRecord) -> Config:

@@ -14,6 +14,7 @@ from trainer.report.write_page import REPORT_FILE
 from trainer.runs import dataset_ranks, run_dir
 from trainer.runs.finished_runs import FinishedRun, read_runs
 from trainer.runs.leaderboard_entries import Entry, RankedTable, build_tables, format_interval
+from trainer.runs.run_files import find_run_files
 from trainer.utils.text import escape_control_chars
 from trainer.viz.score_tables import format_metric_name, format_number
 
@@ -133,7 +134,7 @@ def _make_charts(table: RankedTable) -> list[Chart]:
 def _list_unfinished(path: Path) -> list[tuple[str, str, str]]:
     """Return path, status and reason of runs that are not finished."""
     rows: list[tuple[str, str, str]] = []
-    for file in sorted(path.glob(f"**/{run_dir.RESULTS_FILE}")):
+    for file in sorted(find_run_files(path, [run_dir.RESULTS_FILE])):
         results: Mapping[str, Any] = run_dir.read_results(file.parent)
         status = str(results.get("status", "unreadable"))
         if status != "finished" and len(rows) < MAX_UNFINISHED:

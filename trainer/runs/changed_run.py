@@ -22,6 +22,7 @@ from trainer.runs import consistency, run_dir
 from trainer.runs.results import create_result
 from trainer.runs.resume import load_saved_state, with_saved_fingerprint
 from trainer.runs.resume_changes import Change, explain_model_change, list_model_keys
+from trainer.runs.run_files import make_sibling_path
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError, SystemFault
 from trainer.viz.console import print_line
@@ -60,7 +61,7 @@ def create_changed_run(
     texts = [secret_masking.hide_values(str(change), new_config.raw) for change in changes]
     config = replace(config, changes=[*config.changes, *(f"{text} at step {step}" for text in texts)])
     is_named_alike = all(saved_config.names[group] == new_config.names[group] for group in ("model", "data"))
-    claimed = run_dir.claim_run(new_config.run_dir if is_named_alike else f"{source}{SUFFIX}")
+    claimed = run_dir.claim_run(new_config.run_dir if is_named_alike else str(make_sibling_path(source, SUFFIX)))
     config = replace(config, run_dir=str(claimed.path), sweep_dir=str(claimed.path))
     for line in (f"{source} continues at step {step} as a new run, in {claimed.path}", *texts):
         print_line(line)

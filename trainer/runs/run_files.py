@@ -1,4 +1,4 @@
-"""Files of the runs below a directory."""
+"""Files of the runs below a directory, and names next to them."""
 
 from __future__ import annotations
 
@@ -25,3 +25,18 @@ def find_run_files(root: Path, names: Sequence[str], folder: str = "**") -> Iter
 def is_temporary(name: str) -> bool:
     """Return whether a file or folder of this name is removed, or replaces another one when it is complete."""
     return PurePath(name).match(atomic_write.TEMP_FILE_PATTERN)
+
+
+def make_sibling_path(path: Path, suffix: str) -> Path:
+    """Return the path of a directory next to that of a run, which may be named by ``.`` or a link.
+
+    Args:
+        path: The run directory.
+        suffix: End of the name of the other one.
+
+    Returns:
+        The path, relative to the working directory if it is below it.
+    """
+    real = path.resolve()
+    sibling = real.with_name(f"{real.name}{suffix}")
+    return sibling.relative_to(Path.cwd()) if sibling.is_relative_to(Path.cwd()) else sibling

@@ -6,12 +6,10 @@ import math
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
 
 from trainer.analysis.diagnosis.finding import Evidence, Finding
-from trainer.core.split import Split
+from trainer.engine.split_digests import digest_rows
 from trainer.utils.cpu import count_processors
-from trainer.utils.digests import digest_values
 
 STARVED_SHARE = 0.5
 """Share of the time of a step spent on loading from which on a run is starved: with workers it could be twice as fast.
@@ -95,7 +93,7 @@ def find_leakage(evidence: Evidence) -> Iterator[Finding]:
     splits = [evidence.live.loaders[name].split for name in ("train", "test")]
     if any(len(split) > MAX_DIGESTED_ROWS or len(split) < 2 for split in splits):
         return
-    train, test = (_digest_rows(split) for split in splits)
+    train, test = (digest_rows(split, MAX_DIGESTED_ROWS) for split in splits)
     if not train or not test:
         return
     training_rows = {*train}
@@ -130,17 +128,6 @@ def _find_impossible_score(evidence: Evidence) -> Iterator[Finding]:
             " inputs should tell",
             {"score": score, "best possible": best, "tolerance": tolerance},
         )
-
-
-def _digest_rows(split: Split) -> list[str]:
-    """Return a digest of the inputs and the target of each row; none if rows share inputs, as nodes of a graph do."""
-    batch = split.batch(torch.arange(len(split)), 0)
-    values: list[Tensor] = [value for value in batch.inputs.values() if value.ndim and len(value) == len(split)]
-    if len(values) < len(batch.inputs):
-        return []
-    values += [] if batch.target is None else [batch.target]
-    rows = [value.cpu().unbind(0) for value in values]
-    return [digest_values(parts) for parts in zip(*rows, strict=True)]
 
 
 def find_label_noise(evidence: Evidence) -> Iterator[Finding]:
