@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.engine.width_scaling import find_width_keys, solve_widths
@@ -19,6 +19,7 @@ def count_mlp(node: Mapping[str, Any]) -> float:
     return sum((first + 1) * second for first, second in pairwise(sizes))
 
 
+@settings(deadline=None)
 @given(target=st.integers(500, 50_000), hidden=st.lists(st.integers(4, 64), min_size=1, max_size=4))
 def test_the_size_is_closest_to_the_target(target: int, hidden: list[int]) -> None:
     solution = solve_widths({"hidden": hidden}, ["hidden"], count_mlp, target)

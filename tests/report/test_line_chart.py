@@ -6,7 +6,7 @@ import math
 import xml.etree.ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.report.chart_axis import format_tick
@@ -38,6 +38,7 @@ def test_a_logarithmic_axis_places_powers_evenly() -> None:
     assert points[1][1] == pytest.approx((points[0][1] + points[2][1]) / 2, abs=0.1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10**6), NUMBERS), min_size=1, max_size=30), st.booleans())
 def test_every_line_stays_within_the_chart(points: list[tuple[int, float]], is_log: bool) -> None:
     chart = Chart("loss", "steps", [Line("a", points)], is_log=is_log)

@@ -18,7 +18,7 @@ from tests.helpers.marks import mark_slow_after
 from tests.helpers.own_runs import evaluate_scores
 from trainer.config import compose
 from trainer.engine import checkpoint
-from trainer.runs import train
+from trainer.runs import final_scores, train
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError, SystemFault
 
@@ -73,7 +73,7 @@ def test_fixed_threshold_is_used_as_given() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["_fit_decisions", "_test"])
+@pytest.mark.parametrize("moment", ["fit_decisions", "_test"])
 def test_a_kill_before_or_after_fitting_is_resumed(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run(*DECISIONS)
 
@@ -81,7 +81,7 @@ def test_a_kill_before_or_after_fitting_is_resumed(moment: str, monkeypatch: pyt
         raise SystemFault("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, moment, fail)
+        patch.setattr(final_scores, moment, fail)
         with pytest.raises(SystemFault):
             run(*DECISIONS, "hydra.run.dir=outputs/killed")
     path = Path("outputs/killed")

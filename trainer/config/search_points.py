@@ -104,8 +104,9 @@ class PointComposer:
     def _suggest_integers(self, problem: str) -> str:
         """Return the interval of integers to write, if a number of an interval should be an integer; else nothing."""
         for item in self.space.dimensions:
-            is_meant = isinstance(item, Interval) and not item.is_integer and problem.startswith(f"{item.key}: ")
-            if is_meant and describe_type(int) in problem:
+            if not isinstance(item, Interval) or item.is_integer:
+                continue
+            if problem.startswith(f"{item.key}: ") and describe_type(int) in problem:
                 return f"; {item.element}={item.describe_integers()} draws whole numbers"
         return ""
 
