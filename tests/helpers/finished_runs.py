@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from tests.helpers.commands import write
 from trainer.runs.finished_runs import read_runs
-from trainer.runs.leaderboard_entries import Entry, build_entries
+from trainer.runs.leaderboard_entries import Entry, build_tables
 
 
 def write_run(root: Path, name: str, config: dict[str, Any], overrides: list[str], **changes: Any) -> None:
@@ -53,4 +53,4 @@ def make_config(seed: int = 0, lr: float = 0.01, path: str = "a.csv", **data: An
 
 def read_leaderboard(root: Path) -> list[Entry]:
     """Build the leaderboard of the finished runs below a directory."""
-    return build_entries(read_runs(root))
+    return [entry for table in build_tables(read_runs(root)) for entry in table.entries]

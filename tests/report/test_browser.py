@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.helpers.finished_runs import make_config, write_run
+from tests.helpers.search_records import make_search
 from trainer.analysis import run_record
 from trainer.config import compose
-from trainer.report import run_page, write_page
+from trainer.report import run_page, runs_page, search_page, write_page
 from trainer.runs import train
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -53,9 +56,34 @@ def find_violations(page: Any) -> list[str]:
     return [f"{item['id']}: {item['nodes'][0]['html'][:200]}" for item in axe.Axe().run(page).response["violations"]]
 
 
-@pytest.mark.parametrize("overrides", [("data=digits",), ("data=diabetes",)])
-def test_the_page_of_a_run_is_clean_at_every_width(browser: Any, overrides: tuple[str, ...]) -> None:
-    path = write_run_page(*overrides)
+def write_runs_page() -> Path:
+    for name, status in (("a", "finished"), ("b", "finished"), ("c", "failed")):
+        write_run(
+            Path("runs"), name, make_config(lr=0.1 if name == "a" else 0.01), [f"optimizer.lr={name}"], status=status
+        )
+    contents = runs_page.make_runs_page(Path("runs"))
+    write_page.write_page(write_page.render_page("runs.html", contents), Path("runs", write_page.REPORT_FILE))
+    return Path("runs", write_page.REPORT_FILE).absolute()
+
+
+def write_search_page() -> Path:
+    Path("search.json").write_text(json.dumps(make_search()))
+    contents = search_page.make_search_page(Path())
+    write_page.write_page(write_page.render_page("search.html", contents), Path(write_page.REPORT_FILE))
+    return Path(write_page.REPORT_FILE).absolute()
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        pytest.param(lambda: write_run_page("data=digits"), id="run of images"),
+        pytest.param(lambda: write_run_page("data=diabetes"), id="run of numbers"),
+        pytest.param(write_runs_page, id="directory"),
+        pytest.param(write_search_page, id="search"),
+    ],
+)
+def test_a_page_is_clean_at_every_width(browser: Any, write: Callable[[], Path]) -> None:
+    path = write()
     problems: list[str] = []
     for width in WIDTHS:
         for scheme in ("light", "dark"):

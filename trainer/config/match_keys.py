@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-KEYS = ("match", "target", "match_keys")
 UNITS: Mapping[str, float] = {"k": 1e3, "M": 1e6, "G": 1e9}
 """Factors of the suffixes of a target."""
 

@@ -52,7 +52,7 @@ RUNTIME_ONLY_KEYS = {
 }
 """Keys that do not affect training: runs that differ only in these have the same configuration hash.
 
-Those of `match` are replaced by the widths that they lead to.
+Those of ``match`` are replaced by the widths that they lead to.
 """
 
 

@@ -45,7 +45,7 @@ def evaluate_split(
     score = task.score if row_recorder is None else row_recorder.wrap_score(task)
     with rng.fork_rng(settings.seed, loader.device):
         totals = _compute_totals(task, score, loader, settings, on_batch_end, process_group)
-        return task.metrics(totals if row_recorder is None else row_recorder.take(totals))
+        return task.metrics(totals if row_recorder is None else row_recorder.separate(totals))
 
 
 @torch.no_grad()

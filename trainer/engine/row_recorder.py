@@ -75,7 +75,7 @@ class RowRecorder:
             score |= {f"{name}/numerators": numerators, f"{name}/denominators": denominators}
         return {f"{PREFIX}{name}": RowValues(values.cpu()) for name, values in score.items()}
 
-    def take(self, totals: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def separate(self, totals: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Keep the recorded values, and return the other totals of a split."""
         self._recorded = {key.removeprefix(PREFIX): value for key, value in totals.items() if key.startswith(PREFIX)}
         return {key: value for key, value in totals.items() if not key.startswith(PREFIX)}

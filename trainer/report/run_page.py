@@ -23,8 +23,6 @@ from trainer.viz.score_tables import format_metric_name, format_number
 MAX_TABLE_ROWS = 50
 """Rows of a table of the run that the page shows."""
 IMAGE_SUFFIX, TABLE_SUFFIX = ".png", ".csv"
-CURVES = "curves.png"
-"""Figure that the charts of the page replace."""
 DESCRIPTIONS: Mapping[str, str] = {
     "confusion": "Confusion matrix: rows are true classes, columns predicted ones",
     "mistakes": "Test rows that were predicted wrongly with the highest confidence",
@@ -87,7 +85,7 @@ def make_run_page(record: RunRecord) -> dict[str, Any]:
     """
     results = record.results
     names = [str(name) for name in results.get("artifacts") or [] if Path(str(name)).name == str(name)]
-    paths = [record.path / name for name in names if name.endswith(IMAGE_SUFFIX) and name != CURVES]
+    paths = [record.path / name for name in names if name.endswith(IMAGE_SUFFIX)]
     tables = [record.path / name for name in names if name.endswith(TABLE_SUFFIX)]
     images, image_problems = embed_images(paths)
     config = list_config(record)

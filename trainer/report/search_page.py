@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ RECORD_TYPES: Mapping[str, Any] = {
     "finalists": Items | None,
     "stages": Items | None,
     "importance": dict[str, object] | None,
+    "command": str | None,
     "options": dict[str, object] | None,
     "space": list[str] | None,
     "steps": NonNegativeInt | None,
@@ -36,7 +36,7 @@ RECORD_TYPES: Mapping[str, Any] = {
 Scores = list[Number | None]
 ITEM_TYPES: Mapping[str, Mapping[str, Any]] = {
     "trials": {
-        **{"number": int, "status": str, "values": dict[str, str], "overrides": list[str], "scores": Scores},
+        **{"number": int, "status": str, "values": dict[str, str], "scores": Scores},
         **{"pauses": list[int], "total_steps": int | None, "steps": NonNegativeInt, "seconds": NonNegativeFloat},
         **{"test": dict[str, Number | None], "reason": str | None, "run_dir": str | None},
     },
@@ -73,7 +73,7 @@ def make_search_page(path: Path, page_dir: Path | None = None) -> dict[str, Any]
         "title": f"Search in {escape_control_chars(str(path), one_line=True)}",
         "verdict": _write_verdict(finalists, metric),
         "metric": metric,
-        "command": _find_best_command(search),
+        "command": search.get("command") or "",
         "space": search.get("space") or [],
         "options": [(key, value) for key, value in (search.get("options") or {}).items() if value is not None],
         "num_trials": len(search["trials"]),
@@ -139,15 +139,6 @@ def _write_verdict(finalists: Sequence[Mapping[str, Any]], metric: str) -> str:
     seeds = f"{best['seeds']} seed{'' if best['seeds'] == 1 else 's'}"
     test = f"; test {metric} {best['test']}, which had no part in the choice" if best["test"] else ""
     return f"Best: {best['values'] or 'the only configuration'}, validation {metric} {best['val']} over {seeds}{test}."
-
-
-def _find_best_command(search: Mapping[str, Any]) -> str:
-    """Return the command that trains the best configuration; empty before there is a finalist."""
-    finalists = search.get("finalists") or []
-    numbers = [finalist["number"] for finalist in finalists[:1]]
-    trials = [trial for trial in search["trials"] if trial["number"] in numbers]
-    words = [word for trial in trials[:1] for word in trial["overrides"] if not word.startswith(("jobs=", "draw="))]
-    return shlex.join(["train", *words]) if trials else ""
 
 
 def _describe_importance(importance: Mapping[str, Any]) -> str:

@@ -12,7 +12,6 @@ from trainer.report.line_chart import Chart, Line
 
 MAX_RATIO = 50.0
 """Ratio of the largest to the smallest loss above which its axis is logarithmic."""
-NOT_SCORES = ("loss",)
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ def _is_scored(results: Mapping[str, Any]) -> bool:
 def _read_config_keys(path: Path, results: Mapping[str, Any]) -> dict[str, Any]:
     """Read the configuration of a run by dotted key; if the file is lost, its overrides."""
     try:
-        config = load_yaml(yaml_limits.read_yaml(path / run_dir.CONFIG_FILE))
+        config = _load_yaml(yaml_limits.read_yaml(path / run_dir.CONFIG_FILE))
     except ConfigError:
         config = None
     if isinstance(config, dict):
@@ -219,7 +219,7 @@ class _Loader(yaml.SafeLoader):
     }
 
 
-def load_yaml(text: str) -> Any:
+def _load_yaml(text: str) -> Any:
     """Load a YAML text. Raises ConfigError for invalid or excessive YAML."""
     yaml_limits.check_text(text, "a value")
     try:
@@ -233,7 +233,7 @@ def load_yaml(text: str) -> Any:
 def _parse_override_value(text: str) -> Any:
     """Parse the value of an override; return its text if it is not YAML."""
     try:
-        return load_yaml(text)
+        return _load_yaml(text)
     except ConfigError:
         return text
 

@@ -77,11 +77,6 @@ class RankedTable:
     lines: Sequence[str]
 
 
-def build_entries(finished: Sequence[FinishedRun]) -> list[Entry]:
-    """Build one entry for each setting among finished runs, best validation score first."""
-    return [entry for table in build_tables(finished) for entry in table.entries]
-
-
 def build_tables(finished: Sequence[FinishedRun]) -> list[RankedTable]:
     """Build a table for each data set and monitored metric among finished runs.
 

@@ -44,11 +44,6 @@ class Finalist:
         """Mean validation score; None if there is none."""
         return statistics.fmean(self.val) if self.val else None
 
-    @property
-    def mean_test(self) -> float | None:
-        """Mean test score; None if there is none."""
-        return statistics.fmean(self.test) if self.test else None
-
 
 def select_finalists(trials: Sequence[Trial], count: int, halving: SuccessiveHalving) -> list[Trial]:
     """Return the best trials: those that have come furthest, by their score there.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from trainer.config import secret_masking
-from trainer.search import finalists, rungs
+from trainer.search import finalists, rungs, search_files
 from trainer.search.search_files import SEARCH_FILE, TRIALS_FILE
 from trainer.search.trial import Trial
 from trainer.utils.text import format_count
@@ -136,11 +134,7 @@ def print_result(search: Search) -> None:
         seed = "" if run.config is None else f" with seed {run.config.settings.seed}"
         print_line(f"failed: #{run.number}{seed}: {run.reason}")
     print_line("best configuration, by the mean validation score (the test score had no part in it):")
-    words = search.factory.composer.space.to_overrides(best.trial.values)
-    hidden = ("resume=", "jobs=", "jobs_per_device=", "hydra.sweep.")
-    flags = [word for directory in search.factory.composer.config_dirs for word in ("--config-dir", str(directory))]
-    words = [secret_masking.mask_override(word) for word in words if not word.startswith(hidden)]
-    print_line(f"  train {shlex.join([*flags, *words])}")
+    print_line(f"  {search_files.format_command(best.trial, search.factory.composer)}")
     runs = search.factory.trials
     print_line(
         f"{format_count(len(runs), 'configuration')}, {search.count_steps():,} steps,"

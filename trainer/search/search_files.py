@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainer.config.search_points import PointComposer
+from trainer.config.secret_masking import mask_override
 from trainer.search.finalists import Finalist
 from trainer.search.importance import Importance
 from trainer.search.trial import Trial
@@ -17,6 +20,8 @@ from trainer.utils.csv_lines import make_csv_writer
 
 SEARCH_FILE, TRIALS_FILE = "search.json", "trials.csv"
 FORMAT_VERSION = 1
+SEARCH_KEYS = ("resume=", "jobs=", "jobs_per_device=", "hydra.sweep.")
+"""Beginnings of the overrides that concern a search alone, and not the run of a trial."""
 
 
 def read_search(root: Path) -> dict[str, Any]:
@@ -45,7 +50,7 @@ def describe_trial(trial: Trial) -> dict[str, Any]:
         "number": trial.number,
         "status": status,
         "values": dict(trial.values),
-        "overrides": [] if trial.config is None else results.get("overrides", list(trial.config.overrides)),
+        "overrides": [] if trial.config is None else [mask_override(word) for word in trial.config.overrides],
         "seed": None if trial.config is None else trial.config.settings.seed,
         "pauses": list(trial.pauses),
         "total_steps": trial.length.steps,
@@ -57,6 +62,19 @@ def describe_trial(trial: Trial) -> dict[str, Any]:
         "run_dir": str(trial.path) if record is not None else None,
         "is_reused": trial.is_reused,
     }
+
+
+def format_command(trial: Trial, composer: PointComposer) -> str:
+    """Return the command line that trains the configuration of a trial.
+
+    Args:
+        trial: The trial.
+        composer: Composer of the configurations of the search.
+    """
+    words = composer.space.to_overrides(trial.values)
+    flags = [word for directory in composer.config_dirs for word in ("--config-dir", str(directory))]
+    own = [mask_override(word) for word in words if not word.startswith(SEARCH_KEYS)]
+    return shlex.join(["train", *flags, *own])
 
 
 def describe_finalist(finalist: Finalist) -> dict[str, Any]:

@@ -179,6 +179,10 @@ class Search:
         described = [search_files.describe_trial(run) for run in runs if not run.is_reused]
         return sum(int(item["steps"]) for item in described)
 
+    def _format_best_command(self) -> str | None:
+        """Return the command of the best configuration; None before there is a finalist."""
+        return search_files.format_command(self.ranked[0].trial, self.factory.composer) if self.ranked else None
+
     def write(self) -> None:
         """Write the files of the search.
 
@@ -203,6 +207,9 @@ class Search:
             "trials": described,
             "finalists": [search_files.describe_finalist(finalist) for finalist in self.ranked],
             "importance": search_files.describe_importance(self.importance),
+            "command": search_files.format_command(self.ranked[0].trial, self.factory.composer)
+            if self.ranked
+            else None,
         }
         search_files.write_search(self.root, values)
         keys = [dimension.key for dimension in space.dimensions]

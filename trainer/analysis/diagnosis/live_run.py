@@ -55,7 +55,6 @@ class LiveRun:
         self.data: Dataset = training.data
         self.loaders = training.loaders
         self.trainer: Trainer = training.make_trainer([])
-        self.has_state = state is not None
         self.initial_weights = self._copy_weights()
         if state is not None:
             load_trainer_state(self.trainer, state, path)
