@@ -82,7 +82,7 @@ def make_values_out_of_range(kind: Any) -> list[str]:
             return ["zzz"]
         ends = [interval.gt, interval.ge - 1, interval.lt, interval.le + 1]
         non_finite = ["nan", "inf", "-inf"] if args[0] is float else []
-        return [f"{end:g}" for end in ends if abs(end) < 1e300] + non_finite
+        return [f"{end:.12g}" for end in ends if abs(end) < 1e300] + non_finite
     if origin in (Union, types.UnionType):
         return [value for arg in args for value in make_values_out_of_range(arg)]
     if origin in (list, tuple):

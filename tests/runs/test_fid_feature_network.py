@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -151,13 +152,18 @@ def test_network_in_training_by_another_process_is_awaited(
     atomic_write.write_text(network / "results.json", json.dumps(results | {"status": "running"}))
 
     waits: list[float] = []
+    sleep = time.sleep
 
     def finish_in_third_wait(seconds: float) -> None:
+        if seconds != 0.01:  # that of a lock
+            sleep(seconds)
+            return
         waits.append(seconds)
         if len(waits) == 3:
             atomic_write.write_text(network / "results.json", json.dumps(results))
 
     with run_dir.lock_run(network), monkeypatch.context() as patched:
+        patched.setattr(fid_feature_network, "POLL_SECONDS", 0.01)
         patched.setattr(fid_feature_network.time, "sleep", finish_in_third_wait)
         _, data = attach_network()
     assert len(waits) == 3
