@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trainer.config import registry
-from trainer.config.overrides import parse_overrides
+from trainer.config.override_parser import parse_overrides
 from trainer.config.search_space import parse_space
 from trainer.config.sweep_file import SWEEP_GROUP, expand_sweep_files
 from trainer.config.sweep_grid import expand_combinations

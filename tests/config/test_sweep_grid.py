@@ -8,12 +8,12 @@ from time import process_time
 import pytest
 
 from tests.helpers.commands import write
-from trainer.config import overrides, sweep_grid
+from trainer.config import override_parser, sweep_grid
 from trainer.utils.errors import ConfigError
 
 
 def expand(*words: str, folders: tuple[Path, ...] = ()) -> list[list[str]]:
-    return sweep_grid.expand_combinations(overrides.parse_overrides(words, folders), folders)
+    return sweep_grid.expand_combinations(override_parser.parse_overrides(words, folders), folders)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config import compose, debug_keys
-from trainer.config.overrides import parse_overrides
+from trainer.config.override_parser import parse_overrides
 from trainer.config.run_config import Config
 from trainer.config.sweep_grid import expand_combinations
 from trainer.utils.errors import ConfigError, IncompatibleError, UnknownNameError

@@ -31,7 +31,7 @@ def find_value(arguments: Sequence[str]) -> int:
     """
     from trainer.cli import argv
     from trainer.config import compose, debug_keys
-    from trainer.config.overrides import quote_letters
+    from trainer.config.override_parser import quote_letters
 
     target = arguments[0] if arguments else ""
     if target not in TARGETS:

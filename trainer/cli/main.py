@@ -126,7 +126,7 @@ def compose_and_run(arguments: Sequence[str]) -> int:
     """
     with pause_gc():
         from trainer.config import compose, hydra_sweep, launcher_options
-        from trainer.config.overrides import is_set, quote_letters
+        from trainer.config.override_parser import is_set, quote_letters
 
     words, config_dirs, flags = argv.split_args(arguments)
     overrides = parallel_keys.with_launched_processes([quote_letters(word) for word in words])

@@ -22,7 +22,7 @@ def plan_run(arguments: Sequence[str]) -> int:
         ConfigError: The command line is invalid.
     """
     from trainer.cli import argv
-    from trainer.config.overrides import quote_letters
+    from trainer.config.override_parser import quote_letters
 
     words, config_dirs, flags = argv.split_args(arguments)
     if others := sorted(flags - {"--multirun"}):

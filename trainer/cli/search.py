@@ -23,7 +23,7 @@ def run_search(arguments: Sequence[str]) -> int:
     """
     from trainer.cli import argv, verb_args
     from trainer.config import launcher_options
-    from trainer.config.overrides import is_set, quote_letters
+    from trainer.config.override_parser import is_set, quote_letters
     from trainer.config.search_points import PointComposer
     from trainer.config.search_space import parse_space
     from trainer.config.sweep_file import expand_sweep_files

@@ -25,13 +25,9 @@ from trainer.config import (
     sweep_keys,
     target_overrides,
 )
-from trainer.config.overrides import (
-    ALLOWED_HYDRA_GROUPS,
-    find_conflicting_overrides,
-    find_override_problems,
-    find_unknown_option,
-    parse_overrides,
-)
+from trainer.config.allowed_keys import ALLOWED_HYDRA_GROUPS
+from trainer.config.override_checks import find_conflicting_overrides, find_override_problems, find_unknown_option
+from trainer.config.override_parser import parse_overrides
 from trainer.config.registry import OBJECT_GROUPS
 from trainer.config.run_config import Config
 from trainer.config.schema import Settings

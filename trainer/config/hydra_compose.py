@@ -23,9 +23,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from trainer.config import config_dir, secret_masking, yaml_limits
+from trainer.config.allowed_keys import YAML_HYDRA_KEYS, is_list_entry
 from trainer.config.defaults_list import get_builtin_dir
 from trainer.config.key_suggestions import suggest_key, suggest_separators
-from trainer.config.overrides import YAML_HYDRA_KEYS, is_list_entry
 from trainer.config.registry import OBJECT_GROUPS
 from trainer.utils.errors import ConfigError
 

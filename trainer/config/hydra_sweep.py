@@ -9,13 +9,9 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override
 
 from trainer.config import hydra_compose, registry, secret_masking
-from trainer.config.overrides import (
-    ALLOWED_HYDRA_GROUPS,
-    find_conflicting_overrides,
-    find_override_problems,
-    find_unknown_option,
-    parse_overrides,
-)
+from trainer.config.allowed_keys import ALLOWED_HYDRA_GROUPS
+from trainer.config.override_checks import find_conflicting_overrides, find_override_problems, find_unknown_option
+from trainer.config.override_parser import parse_overrides
 from trainer.config.sweep_grid import find_invalid_sweep
 from trainer.utils.errors import ConfigError
 

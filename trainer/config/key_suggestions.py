@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from omegaconf import DictConfig, OmegaConf
 
 from trainer.config import registry
+from trainer.config.allowed_keys import ALLOWED_HYDRA_GROUPS
 from trainer.config.key_owners import describe_key_owner, list_related_keys
 from trainer.config.migrations import find_renamed_key
-from trainer.config.overrides import ALLOWED_HYDRA_GROUPS
 from trainer.config.registry import LIST_GROUPS, OBJECT_GROUPS
 from trainer.utils.suggest import did_you_mean, find_nearest, format_suggestion
 

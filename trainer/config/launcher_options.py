@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
 
-from trainer.config.overrides import parse_overrides
+from trainer.config.override_parser import parse_overrides
 from trainer.config.schema import Count, ProcessCount
 from trainer.config.validation import check_value
 from trainer.core.types import NonNegativeInt, PositiveFloat, PositiveInt

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from trainer.config import inapplicable_keys, registry
 from trainer.config.defaults_list import get_builtin_dir
-from trainer.config.overrides import LENGTH_KEYS
+from trainer.config.override_checks import LENGTH_KEYS
 
 
 def resolve_precedence(composed: DictConfig, explicit_keys: Collection[str], config_dirs: Sequence[Path] = ()) -> None:

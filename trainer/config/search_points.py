@@ -10,7 +10,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from trainer.config import compose, hydra_compose, precedence, registry, target_overrides
-from trainer.config.overrides import find_unknown_option, parse_overrides
+from trainer.config.override_checks import find_unknown_option
+from trainer.config.override_parser import parse_overrides
 from trainer.config.run_config import Config
 from trainer.config.search_space import Choice, Interval, Space
 from trainer.core.types import describe_type

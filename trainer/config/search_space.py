@@ -10,7 +10,8 @@ from pathlib import Path
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep, Sweep
 
 from trainer.config import registry
-from trainer.config.overrides import find_conflicting_overrides, find_override_problems, parse_overrides
+from trainer.config.override_checks import find_conflicting_overrides, find_override_problems
+from trainer.config.override_parser import parse_overrides
 from trainer.config.run_config import RUNTIME_ONLY_KEYS
 from trainer.config.sweep_grid import MAX_JOBS, find_invalid_sweep
 from trainer.utils.errors import ConfigError

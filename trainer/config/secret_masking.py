@@ -132,7 +132,7 @@ def mask_override(text: str) -> str:
         return text if "${" in value else f"{key}={MASK}"
     if "{" not in value or not any(map(is_secret_key, MAPPING_KEY_PATTERN.findall(value))):
         return text
-    from trainer.config.overrides import parse_overrides  # imports Hydra, which a saved run does not need
+    from trainer.config.override_parser import parse_overrides  # imports Hydra, which a saved run does not need
 
     try:
         parsed = parse_overrides([text])[0].value()

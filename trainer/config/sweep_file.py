@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.config import registry
-from trainer.config.overrides import parse_overrides
+from trainer.config.override_parser import parse_overrides
 from trainer.utils.errors import ConfigError
 
 SWEEP_GROUP = "sweep"

@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from trainer.config import migrations, secret_masking
-from trainer.config.overrides import parse_overrides
+from trainer.config.override_parser import parse_overrides
 from trainer.config.run_config import Config
 from trainer.config.schema import Settings
 from trainer.config.validation import check_config

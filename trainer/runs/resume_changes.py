@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from omegaconf import OmegaConf
 
-from trainer.config.overrides import parse_overrides
+from trainer.config.override_parser import parse_overrides
 from trainer.config.run_config import RUNTIME_ONLY_KEYS, Config
 from trainer.engine.factory import find_class
 from trainer.optim.lr_schedules import LRSchedule

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from trainer.config import checkpoint_keys, debug_keys, introspection, parallel_keys, plugins
-from trainer.config.overrides import parse_overrides
+from trainer.config.override_parser import parse_overrides
 from trainer.config.registry import LIST_GROUPS
 from trainer.config.run_config import RUNTIME_ONLY_KEYS, Config
 from trainer.config.schema import Settings

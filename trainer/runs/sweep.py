@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from trainer.config import compose, config_dir, secret_masking
 from trainer.config.defaults_list import get_builtin_dir
 from trainer.config.launcher_options import LauncherOptions
-from trainer.config.overrides import parse_overrides
+from trainer.config.override_parser import parse_overrides
 from trainer.config.run_config import Config
 from trainer.config.schema import Settings
 from trainer.config.sweep_file import expand_sweep_files

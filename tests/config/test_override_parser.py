@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.config import overrides
+from trainer.config import override_parser
 from trainer.utils.errors import ConfigError
 
 
@@ -20,7 +20,7 @@ from trainer.utils.errors import ConfigError
 )
 def test_rejected_override_is_reported_in_quoted_form(text: str, suggestion: str) -> None:
     with pytest.raises(ConfigError) as excinfo:
-        overrides.parse_overrides([text])
+        override_parser.parse_overrides([text])
     assert str(excinfo.value).split("\n")[0].endswith(f"quote special characters: {suggestion}")
 
 
@@ -36,16 +36,16 @@ def test_rejected_override_is_reported_in_quoted_form(text: str, suggestion: str
     ],
 )
 def test_letters_of_other_languages_need_no_quotes(text: str, value: object) -> None:
-    (item,) = overrides.parse_overrides([text])
+    (item,) = override_parser.parse_overrides([text])
     assert item.value() == value
-    assert overrides.quote_letters(overrides.quote_letters(text)) == overrides.quote_letters(text)
+    assert override_parser.quote_letters(override_parser.quote_letters(text)) == override_parser.quote_letters(text)
 
 
 def test_entries_of_a_sweep_are_quoted_one_by_one() -> None:
-    (item,) = overrides.parse_overrides(["data.target=Größe,Fläche,price"])
+    (item,) = override_parser.parse_overrides(["data.target=Größe,Fläche,price"])
     assert item.is_sweep_override()
     assert [str(value) for value in item.sweep_string_iterator()] == ['"Größe"', '"Fläche"', "price"]
-    assert overrides.quote_letters("data.target=price,a b") == "data.target=price,a b"
+    assert override_parser.quote_letters("data.target=price,a b") == "data.target=price,a b"
 
 
 @pytest.mark.parametrize(
@@ -60,4 +60,4 @@ def test_entries_of_a_sweep_are_quoted_one_by_one() -> None:
     ],
 )
 def test_the_last_override_of_a_key_sets_it(words: list[str], expected: bool) -> None:
-    assert overrides.is_set(words, "resume", "auto") == expected
+    assert override_parser.is_set(words, "resume", "auto") == expected
