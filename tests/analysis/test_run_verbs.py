@@ -16,7 +16,7 @@ from tests.helpers.in_process import call_main, run
 from trainer.analysis import list_runs, remove_runs, tags
 from trainer.analysis.run_record import find_records, read_record
 from trainer.cli import main, rm
-from trainer.runs import finished_runs, matching_run, run_dir
+from trainer.runs import finished_runs, matching_run, run_finder
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import escape_control_chars
 
@@ -239,7 +239,7 @@ def test_a_temporary_folder_is_no_run_for_any_command(runs: Path) -> None:
     listed = matching_run.list_finished_runs().values()
     assert {Path(results["run_dir"]).name for results in listed} == {"moved", "second"}
     identity = read_record(runs / "moved").results["identity"]
-    found = run_dir.find_run(lambda results: results.get("identity") == identity, Path("none"))
+    found = run_finder.find_run(lambda results: results.get("identity") == identity, Path("none"))
     assert found == Path("outputs/day/moved")
     remove_runs.remove_runs(remove_runs.find_removable([runs / "moved"]))
     assert not (runs / "moved").exists()

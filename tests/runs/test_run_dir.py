@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import logging
 import os
 import signal
@@ -12,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -128,28 +126,6 @@ def test_unwritable_lock_or_log_is_a_system_fault(tmp_path: Path) -> None:
 def test_invalid_results_file_is_read_as_empty(text: str, tmp_path: Path) -> None:
     assert run_dir.read_results(write(tmp_path, {"results.json": text})) == {}
     assert run_dir.read_results(tmp_path / "nope") == {}
-
-
-def has_identity(wanted: str) -> Callable[[dict[str, Any]], bool]:
-    return lambda results: results.get("identity") == wanted
-
-
-def test_find_run_returns_the_newest_unfinished_run_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for number, (identity, status) in enumerate(
-        [("a", "interrupted"), ("a", "interrupted"), ("a", "finished"), ("b", "interrupted"), ("c", "finished")]
-    ):
-        results = json.dumps({"identity": identity, "status": status})
-        path = write(tmp_path / "outputs", {f"{number}/results.json": results})
-        os.utime(path / str(number) / "results.json", (number, number))
-    assert run_dir.find_run(has_identity("a"), Path("elsewhere")) == Path("outputs/1")
-    assert run_dir.find_run(has_identity("b"), Path("elsewhere")) == Path("outputs/3")
-    assert run_dir.find_run(has_identity("c"), Path("elsewhere")) == Path("outputs/4")
-    assert run_dir.find_run(has_identity("d"), Path("elsewhere")) is None
-    assert run_dir.find_run(has_identity("a"), Path("elsewhere"), "1") == Path("outputs/1")
-    assert run_dir.find_run(has_identity("a"), Path("elsewhere"), "[0-9]") is None
-    (tmp_path / "named").mkdir()
-    assert run_dir.find_run(has_identity("a"), Path("named")) is None, "the search must stay in the given folder"
 
 
 def test_remove_if_empty_keeps_a_checkpoint(tmp_path: Path) -> None:

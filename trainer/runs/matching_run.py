@@ -8,7 +8,7 @@ from typing import Any
 
 from trainer.config import budget_keys, migrations
 from trainer.config.run_config import Config
-from trainer.runs import run_dir, saved_run
+from trainer.runs import run_dir, run_finder, saved_run
 from trainer.runs.run_files import find_run_files
 from trainer.utils.errors import UserError
 
@@ -29,7 +29,7 @@ def find_matching_run(config: Config, preferred: Path, name: str | None = None) 
         identities = _identity(results), results.get("budget_identity")
         return config.config_hash in identities and _may_have_same_data(results, config)
 
-    return run_dir.find_run(is_match, preferred, name)
+    return run_finder.find_run(is_match, preferred, name)
 
 
 def list_finished_runs() -> dict[str, dict[str, Any]]:
@@ -90,7 +90,7 @@ def _describe_other_data(config: Config, preferred: Path, name: str | None) -> s
         is_other = digest != config.data_digest or not _may_have_same_data(results, config)
         return isinstance(digest, str) and is_other and _identity(results) == config.compute_config_hash(digest)
 
-    path = None if config.data_digest is None else run_dir.find_run(is_of_other_data, preferred, name)
+    path = None if config.data_digest is None else run_finder.find_run(is_of_other_data, preferred, name)
     if path is None:
         return ""
     status = run_dir.read_results(path).get("status")
@@ -116,7 +116,7 @@ def _describe_other_shards(config: Config, preferred: Path, name: str | None) ->
         shards_by_path[Path(results["run_dir"])] = shards
         return True
 
-    path = run_dir.find_run(is_unfinished, preferred, name)
+    path = run_finder.find_run(is_unfinished, preferred, name)
     if path is None:
         return ""
     shards = shards_by_path[path]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import glob
 import json
 import logging
 import math
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from trainer.config import migrations
-from trainer.runs.run_files import find_run_files
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError, SystemFault
 
@@ -239,29 +237,6 @@ def parse_results(results: Mapping[str, Any]) -> dict[str, Any]:
         name: {key: math.nan if value is None else value for key, value in values.items()}
         for name, values in scores.items()
     }
-
-
-def find_run(matches: Callable[[dict[str, Any]], bool], preferred: Path, name: str | None = None) -> Path | None:
-    """Find the newest run whose results match, unfinished ones first; None if there is none.
-
-    Args:
-        matches: Predicate on the results of a run, which are empty if they cannot be read.
-        preferred: Only this directory is searched if it exists, else all runs.
-        name: Name that the directory must have.
-    """
-    from trainer.runs import recovery
-
-    pattern = f"**/{glob.escape(name)}" if name else "**"
-    files = find_run_files(Path(RUNS_ROOT), IDENTIFYING_FILES, pattern)
-    paths = [preferred] if os.path.isdir(preferred) else dict.fromkeys(file.parent for file in files)
-    runs = {path: recovery.read_results(path) for path in paths}
-    # The directory may have been moved since its results were written.
-    matching = [path for path, results in runs.items() if matches(results and results | {"run_dir": str(path)})]
-    return max(matching, key=lambda path: (runs[path].get("status") != "finished", _last_modified(path)), default=None)
-
-
-def _last_modified(path: Path) -> int:
-    return max((file.stat().st_mtime_ns for name in IDENTIFYING_FILES for file in path.glob(name)), default=0)
 
 
 def remove_if_empty(path: Path) -> bool:
