@@ -89,3 +89,20 @@ def test_examples_use_existing_keys(name: str) -> None:
     assert is_path_argument(run)
     options = method_options.find_task_options("trainer.tasks.language.Language", "sample") if name == "sample" else {}
     assert {word.partition("=")[0] for word in words} <= {*options, *COMMANDS[name].keys}
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_only_commands_are_wider_than_the_terminal(
+    width: int, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command stays on its line, so that it can be copied; everything beside it is wrapped."""
+    wide = read_help(capsys, *filter(None, [name]), "--help")
+    monkeypatch.setenv("COLUMNS", str(width))
+    text = read_help(capsys, *filter(None, [name]), "--help")
+    assert [line for line in text.splitlines() if len(line) > width and not is_command(line)] == []
+    assert text.split() == wide.split(), "the same words"
+
+
+def is_command(line: str) -> bool:
+    return line.removeprefix("Example: ").strip().startswith("train ") and "  " not in line.strip()

@@ -16,7 +16,6 @@ from trainer.runs import slurm
 from trainer.utils import signals, stdio
 from trainer.utils.errors import ConfigError, SystemFault, UserError
 from trainer.utils.gc_pause import pause_gc
-from trainer.utils.suggest import did_you_mean
 from trainer.utils.text import escape_control_chars
 
 MAX_ERROR_LINES = 10
@@ -89,23 +88,11 @@ def run_command(arguments: Sequence[str]) -> int:
     check_working_dir()
     if first and "=" not in first and first[0] not in "-+~":
         if first not in VERBS:
-            raise ConfigError(_describe_unknown_command(first, arguments[1:]))
+            from trainer.cli.unknown_command import describe_unknown_command
+
+            raise ConfigError(describe_unknown_command(first, arguments[1:]))
         return VERBS[first](arguments[1:])
     return compose_and_run(arguments)
-
-
-def _describe_unknown_command(word: str, rest: Sequence[str]) -> str:
-    """Describe an unknown subcommand: how to set a key or choose an option of that name, or the nearest name."""
-    from trainer.config import registry
-    from trainer.config.schema import Settings
-
-    if word in (*registry.GROUPS, *Settings.__dataclass_fields__):
-        value = rest[0] if rest and "=" not in rest[0] else "VALUE"
-        return f"unknown command {word!r}: it is a configuration key; set it by: train {word}={value}"
-    commands = [f"train {group}={word}" for group in registry.GROUPS if word in registry.list_options(group)]
-    if commands:
-        return f"unknown command {word!r}; choose it by: {' or '.join(commands)}"
-    return f"unknown command {word!r}{did_you_mean(word, VERBS) or ';'} one of {', '.join(VERBS)}"
 
 
 def check_working_dir() -> None:
