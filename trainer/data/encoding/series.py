@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
 import numpy as np
 
 from trainer.core.dataset import Dataset
-from trainer.core.dataset_info import DatasetInfo
+from trainer.core.dataset_info import DatasetInfo, TargetInfo
 from trainer.core.preprocessing import Preprocessing
 from trainer.data.encoding import column_checks, seasonality
 from trainer.data.encoding.cell_messages import describe_bad_cell
@@ -165,6 +165,43 @@ def set_splits(
     Raises:
         DataError: The series is too short or has too many missing values.
     """
+    ends = _find_ends(fitted, values, history, horizon, val, test)
+    moments = fitted.get_or_fit(
+        "scale", lambda: windows.column_moments(values[: ends[0]]), lambda _: fitted.rejections.get("columns", "")
+    )
+    series, std = windows.standardize_series(values, moments)
+    splits = windows.chronological_splits(series, ends, history, horizon, fill, index)
+    data.train, data.val, data.test = splits
+    scale = float(std[0]) if len(std) == 1 else 1.0
+    # Estimated on training rows only, as the baseline may not use later ones.
+    seasonal_period = period or seasonality.find_period(series[: ends[0]].double().numpy(), history, horizon)
+    baseline, rule = windows.best_naive_scores(splits[2], {1, seasonal_period}, scale)
+    table_summary.log_lines([f"baseline: {seasonality.describe_seasonal_rule(rule)}"])
+    data.info = DatasetInfo(
+        sizes=windows.forecast_sizes(splits[0]),
+        baseline=baseline,
+        file_summary=column_summaries,
+        baseline_rule=seasonality.describe_seasonal_rule(rule),
+        target=_make_target_info(names, moments, scale, values[: ends[0]]),
+    )
+
+
+def _make_target_info(
+    names: Sequence[str], moments: Mapping[str, Sequence[float]], scale: float, train_values: np.ndarray
+) -> TargetInfo:
+    """Describe the target: its channels, scale, and mean over the training rows where there is one column."""
+    mean = float(np.nanmean(train_values)) if train_values.shape[1] == 1 else None
+    return replace(windows.channel_info(names, moments), scale=scale, mean=mean)
+
+
+def _find_ends(
+    fitted: Preprocessing, values: np.ndarray, history: int, horizon: int, val: float, test: float
+) -> tuple[int, int, int]:
+    """Return the index after the last row of each split.
+
+    Raises:
+        DataError: The series is too short, or a column has no number in the training rows.
+    """
     rows = len(values)
     if not _check_length(rows, history, horizon, val, test):
         min_rows = next(n for n in count(rows + 1) if _check_length(n, history, horizon, val, test))
@@ -176,31 +213,9 @@ def set_splits(
     first_val, first_test = split_boundaries.locate_in_series(
         fitted, values, lambda: list(_split_ends(rows, val, test)[:2])
     )
-    ends = (first_val, first_test, rows)
-    if np.isnan(values[: ends[0]]).all(0).any():
-        raise DataError(f"a column has no number in the {ends[0]} training rows")
-    moments = fitted.get_or_fit(
-        "scale", lambda: windows.column_moments(values[: ends[0]]), lambda _: fitted.rejections.get("columns", "")
-    )
-    series, std = windows.standardize_series(values, moments)
-    train_split, val_split, test_split = windows.chronological_splits(series, ends, history, horizon, fill, index)
-    data.train, data.val, data.test = train_split, val_split, test_split
-    scale = float(std[0]) if len(std) == 1 else 1.0
-    # Estimated on training rows only, as the baseline may not use later ones.
-    seasonal_period = period or seasonality.find_period(series[: ends[0]].double().numpy(), history, horizon)
-    baseline, rule = windows.best_naive_scores(test_split, {1, seasonal_period}, scale)
-    table_summary.log_lines([f"baseline: {seasonality.describe_seasonal_rule(rule)}"])
-    data.info = DatasetInfo(
-        sizes=windows.forecast_sizes(train_split),
-        baseline=baseline,
-        file_summary=column_summaries,
-        baseline_rule=seasonality.describe_seasonal_rule(rule),
-        target=replace(
-            windows.channel_info(names, moments),
-            scale=scale,
-            mean=float(np.nanmean(values[: ends[0]])) if len(std) == 1 else None,
-        ),
-    )
+    if np.isnan(values[:first_val]).all(0).any():
+        raise DataError(f"a column has no number in the {first_val} training rows")
+    return first_val, first_test, rows
 
 
 def _split_ends(rows: int, val: float, test: float) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""Encoding of table columns as feature matrices, with missing-value handling and row splits."""
+"""Encoding of table columns as feature matrices, and row splits."""
 
 from __future__ import annotations
 
@@ -13,12 +13,7 @@ from trainer.core.dataset_info import DatasetInfo, TargetInfo
 from trainer.core.preprocessing import SPLITS
 from trainer.core.split import Split
 from trainer.data.encoding import column_checks, column_encoding
-from trainer.data.encoding.cell_messages import (
-    describe_bad_cell,
-    describe_outlier_cell,
-    join_problems,
-    warn_about_unparsed_cells,
-)
+from trainer.data.encoding.cell_messages import describe_outlier_cell, join_problems
 from trainer.data.encoding.column_encoding import Column
 from trainer.data.encoding.targets import EncodedTarget, Target
 from trainer.data.readers import text_file
@@ -97,77 +92,6 @@ def find_unfit_columns(
         if problem is not None:
             problems[index] = problem
     return problems
-
-
-def select_complete_rows(
-    table: Table,
-    values: Mapping[int, np.ndarray],
-    cell_format: CellFormat,
-    nan: str,
-    target: Target | None,
-    *,
-    may_drop: bool = True,
-    problems: Mapping[int, str] | None = None,
-    is_stored: bool = False,
-) -> np.ndarray:
-    """Return the indices of the rows to use: all, or with ``nan=drop`` those without missing or non-numeric cells.
-
-    Args:
-        table: Table.
-        values: Parsed cells of each feature column, by position.
-        cell_format: Format of the cells.
-        nan: Treatment of missing values: ``error``, ``drop`` or ``fill``.
-        target: Target that every row must have.
-        may_drop: Whether rows can be dropped; otherwise ``drop`` fills.
-        problems: Other problems of columns, by position.
-        is_stored: Whether the table is read for a saved run, which drops rows with an unknown target.
-
-    Raises:
-        DataError: All ``problems``, and file, row, column and count of invalid cells that are not dropped or filled.
-    """
-    if is_stored and target is not None:
-        used = select_complete_rows(table, values, cell_format, nan, None, may_drop=may_drop)
-        return used[target.known_mask[used]]
-    is_valid = {
-        index: np.isfinite(cells) if column_encoding.is_number(cells) else cells != ""
-        for index, cells in values.items()
-    }
-    all_problems, advice = dict(problems or {}), []
-    drops = nan == "drop" and may_drop
-    if target is not None and not target.known_mask.all() and not drops:
-        all_problems[target.column] = describe_bad_cell(table, target.column, target.known_mask, cell_format)
-        advice = ["data.nan=drop drops these rows"] if may_drop else []
-        cell = table.columns[target.column][int(np.argmin(target.known_mask))]
-        if target.names and cell:
-            advice += [f"remove {text_file.quote_cell(cell)} from data.missing to use it as a class"]
-    numbers = [
-        index
-        for index, cells in values.items()
-        if column_encoding.is_number(cells) and not is_valid[index].all() and index not in all_problems
-    ]
-    if nan == "error" and numbers:
-        all_problems |= {index: describe_bad_cell(table, index, is_valid[index], cell_format) for index in numbers}
-        advice += ["data.nan=drop drops these rows"] if may_drop and not advice else []
-        advice += ["data.nan=fill imputes the mean and adds an indicator column"]
-        with_text = [index for index in numbers if np.isinf(values[index]).any()]
-        if with_text:
-            advice += [f"data.categorical={table.column_keys(with_text)} reads numbers as categories"]
-    unusable = [index for index in sorted(problems or {}) if index in values]
-    if len(unusable) > 1:
-        advice += [f"data.drop_columns={table.column_keys(unusable)} drops all {len(unusable)} unusable columns"]
-    if all_problems:
-        raise DataError(
-            *join_problems([all_problems[index] for index in sorted(all_problems)]),
-            *(["; ".join(advice)] if advice else []),
-        )
-    for index in numbers:
-        warn_about_unparsed_cells(table, index, values[index], "the row is dropped" if drops else "the mean is imputed")
-    if not drops:
-        return np.arange(len(table))
-    used = np.logical_and.reduce([*is_valid.values(), *([] if target is None else [target.known_mask])])
-    if not used.any():
-        raise DataError(f"data.nan=drop leaves no row of {table.path}: every row has a missing value")
-    return np.flatnonzero(used)
 
 
 def read_split_column(table: Table, index: int, option: str, *, empty: bool = False) -> np.ndarray:

@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 
 from trainer.core.preprocessing import Preprocessing
-from trainer.data.encoding import cell_messages, column_checks, row_encoder, table_encoder, table_schema, targets
+from trainer.data.encoding import (
+    cell_messages,
+    column_checks,
+    complete_rows,
+    row_encoder,
+    table_encoder,
+    table_schema,
+    targets,
+)
+from trainer.data.encoding.feature_reader import FeatureReader
 from trainer.data.encoding.table_encoder import TargetKind
 from trainer.data.encoding.targets import EncodedTarget, Target
 from trainer.data.readers import delimited, table_summary
@@ -178,31 +187,18 @@ class GraphTables(TableDefaults):
         categorical = {
             index for index in feature_positions if table.names[index] in {*map(str, options["categorical"])}
         }
-        limits = options["max_categories"], options["min_count"]
         name = "edges" if table is self.edges else "nodes"
         stored_schema = (
             self.fitted.get(name)
             if self.fitted.is_stored
             else table_schema.find_reusable(self.fitted, name, table, feature_positions)
         )
-        values = (
-            table_schema.read_feature_columns(stored_schema, table, self.cell_format)
-            if stored_schema
-            else table_encoder.read_columns(table, self.cell_format, feature_positions, categorical)
-        )
-        problems = (
-            {}
-            if stored_schema
-            else table_encoder.find_unfit_columns(table, values, self.cell_format, categorical, *limits)
-        )
-        rows = table_encoder.select_complete_rows(
+        reader = FeatureReader(stored_schema, self.cell_format, options["max_categories"], options["min_count"])
+        values, problems = reader.read(table, feature_positions, categorical)
+        rows = complete_rows.select_complete_rows(
             table, values, self.cell_format, options["nan"], None, may_drop=False, problems=problems
         )
-
-        if stored_schema is None:
-            columns = table_encoder.fit(table, values, train, *limits)
-        else:
-            columns = table_schema.place_columns(stored_schema, values)
+        columns = reader.fit(table, values, train)
         if not self.fitted.is_stored:
             self.fitted.values[name] = table_schema.make_schema(table, columns, None, None)
         self.lines += table_summary.summarize_table(table, columns, values, None, other_summary=None)

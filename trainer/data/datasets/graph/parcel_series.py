@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -120,16 +120,11 @@ class ParcelSeries(Dataset):
         runs = [torch.from_numpy(table.values) for table in regions]
         training = [runs[row] for row in rows[0].tolist()]
 
-        def fit_graph() -> dict[str, Tensor]:
-            strength = torch.stack([correlation.absolute_correlation(run) for run in training]).mean(0)
-            edges = correlation.top_k_edges(strength, top_k)
-            if graph is not None:
-                edges = _edges_from_table(table_format.read(Path(graph).expanduser(), "graph"), regions[0])
-            roles = correlation.node_roles(strength, edges[0])
-            return {"edge_index": edges[0], "edge_weight": edges[1], "roles": roles}
-
         find_mismatch = partial(_find_region_mismatch, fitted, runs[0].shape[1])
-        graph_state = fitted.get_or_fit("links", fit_graph, find_mismatch)
+        read_graph = None if graph is None else lambda: table_format.read(Path(graph).expanduser(), "graph")
+        graph_state = fitted.get_or_fit(
+            "links", lambda: _fit_graph(training, top_k, regions[0], read_graph), find_mismatch
+        )
         fitted.get_or_fit(
             "scale", lambda: _region_moments(torch.cat(training)) if standardize == "training" else None, find_mismatch
         )
@@ -249,6 +244,18 @@ def _align_regions(fitted: Preprocessing, runs: list[RegionTable]) -> list[Regio
     if (fitted.is_stored or "regions" in fitted.reused) and names is not None:
         first = replace(first.reorder_like(replace(first, names=names), "path"), names=names)
     return [run.reorder_like(first, "path") for run in runs]
+
+
+def _fit_graph(
+    training: Sequence[Tensor], top_k: int, tables: RegionTable, read_graph: Callable[[], RegionTable] | None
+) -> dict[str, Tensor]:
+    """Return edges, their weights and the roles of the nodes, by the strongest correlations or from a weight table."""
+    strength = torch.stack([correlation.absolute_correlation(run) for run in training]).mean(0)
+    edges = correlation.top_k_edges(strength, top_k)
+    if read_graph is not None:
+        edges = _edges_from_table(read_graph(), tables)
+    roles = correlation.node_roles(strength, edges[0])
+    return {"edge_index": edges[0], "edge_weight": edges[1], "roles": roles}
 
 
 def _edges_from_table(graph: RegionTable, tables: RegionTable) -> tuple[Tensor, Tensor]:

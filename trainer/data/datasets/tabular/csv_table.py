@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,12 +14,13 @@ import torch
 
 from trainer.core.dataset import Dataset
 from trainer.core.dataset_info import DatasetInfo, TableInfo
-from trainer.core.preprocessing import Preprocessing
+from trainer.core.preprocessing import Preprocessing, RowKeys
 from trainer.core.split import Split, TensorSplit
 from trainer.core.types import DataPath, Fraction, NonNegativeInt, PositiveInt, Thousands
 from trainer.data.encoding import (
     column_checks,
     column_roles,
+    complete_rows,
     parquet_table,
     row_encoder,
     row_objects,
@@ -28,6 +29,7 @@ from trainer.data.encoding import (
     targets,
 )
 from trainer.data.encoding.column_encoding import Column
+from trainer.data.encoding.feature_reader import FeatureReader
 from trainer.data.encoding.row_encoder import RowEncoder
 from trainer.data.readers import delimited, table_summary
 from trainer.data.readers.cell_parsing import CellFormat
@@ -105,7 +107,7 @@ class CSV(Dataset):
         expected = [target, split_column, *drop_columns, *categorical, *header_names]
         main = self._read(path, "path", expected)
         table = main if test_path is None else main.append_rows(self._read(test_path, "test_path", expected))
-        fmt, problems = CellFormat.from_options(self.options), dict[int, str]()
+        fmt = CellFormat.from_options(self.options)
         if schema is None:
             roles = column_roles.find_column_roles(table, target, split_column, drop_columns, categorical)
             column_checks.warn_about_absent_codes([table], fmt)
@@ -113,27 +115,19 @@ class CSV(Dataset):
         else:
             # A saved run stores its feature names and the split of each row, so the other columns may be missing.
             roles, feature_schema = column_roles.find_column_roles(table, target, None, (), ()), schema
-        if feature_schema is None:
-            values = table_encoder.read_columns(table, fmt, roles.features, roles.texts)
-            problems = table_encoder.find_unfit_columns(table, values, fmt, roles.texts, max_categories, min_count)
-        else:
-            values = table_schema.read_feature_columns(feature_schema, table, fmt)
+        reader = FeatureReader(feature_schema, fmt, max_categories, min_count)
+        values, problems = reader.read(table, roles.features, roles.texts)
         labels = _read_target(table, roles.target, fmt, (target_kind, task_target), schema, problems)
-        rows = table_encoder.select_complete_rows(
+        rows = complete_rows.select_complete_rows(
             table, values, fmt, nan, labels, problems=problems, is_stored=fitted.is_stored
         )
-        if feature_schema is not None:
-            table_schema.check_cells(feature_schema, table, values, fmt, rows)
+        reader.check(table, values, rows)
         groups = _split_of_rows(table, len(main), roles.split, test_path)
-        normalize = fmt.normalize_cell if fitted.version > 1 else str
-        keys = make_row_keys(table, [*values, *([] if labels is None else [labels.column])], normalize)
+        keys = _make_keys(table, values, labels, fmt.normalize_cell if fitted.version > 1 else str)
         split = fitted.split_rows(keys, lambda: table_encoder.split_rows(groups, rows, labels, val, test, seed), rows)
         parts = [part.numpy() for part in split]
         encoded = None if labels is None else _encode_target(labels, parts[0], schema, feature_schema)
-        if feature_schema is None:
-            columns = table_encoder.fit(table, values, parts[0], max_categories, min_count)
-        else:
-            columns = table_schema.place_columns(feature_schema, values)
+        columns = reader.fit(table, values, parts[0])
         if schema is None:
             fitted.values["schema"] = table_schema.make_schema(table, columns, labels, encoded)
         self.train, self.val, self.test = (_encode_splits(columns, values, encoded, part) for part in parts)
@@ -231,6 +225,13 @@ class CSV(Dataset):
 
     def row_schema(self) -> dict[str, Any]:
         return table_schema.describe_row(self.schema)
+
+
+def _make_keys(
+    table: Table, columns: Iterable[int], labels: targets.Target | None, normalize: Callable[[str], str]
+) -> RowKeys:
+    """Return keys of the rows, by which a saved run finds their splits."""
+    return make_row_keys(table, [*columns, *([] if labels is None else [labels.column])], normalize)
 
 
 def _encode_splits(
