@@ -261,7 +261,7 @@ def test_a_foreign_results_file_is_ignored(tmp_path: Path) -> None:
 def test_effect_of_omp_num_threads_on_jobs_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "count_processors", lambda: 8)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert sweep._describe_worker_limit(1) == " (OMP_NUM_THREADS=1; jobs=8 would use all processors)"
-    assert sweep._describe_worker_limit(8) == sweep._describe_worker_limit(4) == ""
+    assert sweep.describe_worker_limit(1) == " (OMP_NUM_THREADS=1; jobs=8 would use all processors)"
+    assert sweep.describe_worker_limit(8) == sweep.describe_worker_limit(4) == ""
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert sweep._describe_worker_limit(1) == ""
+    assert sweep.describe_worker_limit(1) == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.helpers.searches import (
     read_search,
     read_tree,
 )
+from trainer.utils.cpu import count_processors
 
 pytestmark = pytest.mark.slow
 MOONS = """
@@ -87,6 +89,22 @@ def test_rungs_halve_and_every_pause_is_a_validation(one_worker: Path) -> None:
     with open(next(one_worker.glob("**/trials.csv")), newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["steps"]) for row in rows] == [trial["steps"] for trial in search["trials"]]
+
+
+def test_every_rung_tells_how_far_it_is(one_worker: Path) -> None:
+    """Off a terminal, too: so many runs, the best score so far and the time left."""
+    printed = (one_worker / "printed").read_text()
+    time = r"\d+:\d\d  about \d+:\d\d left"
+    for line in (
+        r"rung 1/3  5 of 6 runs  best val accuracy \d\.\d+ \(#\d\)  " + time,
+        r"rung 1/3  6 runs  best val accuracy .* 2 continue: #\d #\d  [\d,]+ steps  " + time,
+        r"rung 3/3  1 of 2 runs  best val accuracy ",
+        r"further seeds  1 of 2 runs  " + time,
+    ):
+        assert re.search(f"^{line}", printed, re.MULTILINE), printed
+    best = [float(score) for score in re.findall(r"^rung 1/3 .* best val accuracy (\d\.\d+)", printed, re.MULTILINE)]
+    assert best == sorted(best)
+    assert ("1 at a time (OMP_NUM_THREADS=1; jobs=" in printed) == (count_processors() > 1)
 
 
 def test_promoted_run_equals_a_run_that_was_never_paused(one_worker: Path, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def run_sweep(
         jobs = [_make_job(item, root / name, at_a_time) for item, name in zip(configs, names, strict=True)]
         place = "" if backend is None else backend.description
         place = (
-            place or f"{at_a_time} at a time{capacity.describe_devices(settings) or _describe_worker_limit(at_a_time)}"
+            place or f"{at_a_time} at a time{capacity.describe_devices(settings) or describe_worker_limit(at_a_time)}"
         )
         _announce(jobs, f"{place}, in {root}", similar_run)
         return _run_jobs(jobs, root, partial(select_launcher.make_launcher, backend=backend, capacity=capacity))
@@ -157,8 +157,12 @@ def list_devices(jobs: Sequence[Settings]) -> list[str]:
     return gpus.list_cuda_devices() if any(settings.device not in ("cpu", "mps") for settings in jobs) else []
 
 
-def _describe_worker_limit(workers: int) -> str:
-    """Note that an environment variable limits the number of jobs below that of processors."""
+def describe_worker_limit(workers: int) -> str:
+    """Note that an environment variable limits the number of jobs below that of processors.
+
+    Args:
+        workers: Number of jobs at a time.
+    """
     num_threads, num_processors = os.environ.get("OMP_NUM_THREADS", ""), count_processors()
     if num_threads != str(workers) or workers >= num_processors:
         return ""

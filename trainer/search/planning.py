@@ -9,6 +9,7 @@ from trainer.config.search_space import Space
 from trainer.search import rungs, samplers
 from trainer.search.clock import MAIN_SHARE
 from trainer.search.options import MAX_TRIALS, SearchOptions
+from trainer.search.run_progress import PlannedWork
 from trainer.search.samplers import Sampler, SequenceSampler
 from trainer.search.tpe_sampler import BATCH_SIZE, NUM_STARTUP, TPESampler
 from trainer.search.trial import Trial
@@ -199,6 +200,19 @@ def _count_left(search: Search) -> int:
     if budget.unit == "steps":
         return count_affordable(search.options, search.factory, budget.amount) - known
     return MAX_TRIALS - known
+
+
+def plan_work(search: Search) -> PlannedWork:
+    """Return the most that a search without a time budget can take, with further seeds.
+
+    Args:
+        search: The search.
+    """
+    options, known = search.options, search.factory.trials
+    count = len(known) + (max(0, _count_left(search)) if options.method == "tpe" else 0)
+    counts = rungs.count_per_rung(count, known[0].num_rungs, options.finalists)
+    num_replicates = min(options.finalists, counts[-1]) * (options.seeds - 1)
+    return PlannedWork(sum(counts) + num_replicates, sum(_count_steps(options, known, count)))
 
 
 def estimate_count(search: Search, limit: float, rate: float) -> int:

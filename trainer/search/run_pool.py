@@ -14,11 +14,11 @@ from trainer.config.run_config import Config
 from trainer.runs import sweep
 from trainer.runs.launchers import job_file
 from trainer.runs.launchers.capacity import Capacity
+from trainer.search.run_progress import RunProgress, RunReport
 from trainer.search.trial import Trial
 from trainer.utils import signals
 from trainer.utils.cpu import count_cores
 from trainer.utils.errors import Interrupted
-from trainer.viz.progress_bar import StageProgress
 
 if TYPE_CHECKING:
     from trainer.runs.sweep_job import Job
@@ -47,14 +47,21 @@ class RunPool:
         self._backend = select_launcher.make_backend(launcher_options, settings, self._capacity)
         self.at_a_time = self._capacity.count_parallel_jobs(settings)
         self.description = "" if self._backend is None else self._backend.description
-        self.description = self.description or f"{self.at_a_time} at a time{self._capacity.describe_devices(settings)}"
+        limit = self._capacity.describe_devices(settings) or sweep.describe_worker_limit(self.at_a_time)
+        self.description = self.description or f"{self.at_a_time} at a time{limit}"
 
     def close(self) -> None:
         """Release everything after the last run."""
         if self._backend is not None:
             self._backend.close()
 
-    def run(self, trials: Sequence[Trial], get_pause: Callable[[Trial], int | None], deadline: float | None) -> None:
+    def run(
+        self,
+        trials: Sequence[Trial],
+        get_pause: Callable[[Trial], int | None],
+        deadline: float | None,
+        report_runs: RunReport | None = None,
+    ) -> None:
         """Run trials up to a pause or their end, and set the reasons of those that fail.
 
         Trials that are there already are not started: their run directories say so.
@@ -63,6 +70,7 @@ class RunPool:
             trials: The trials.
             get_pause: Returns the step at which a trial pauses; None for its end.
             deadline: Time of ``time.monotonic`` at which the running ones save their state and end; None for none.
+            report_runs: Called every so many runs that have ended.
 
         Raises:
             Interrupted: A signal has stopped the search.
@@ -76,7 +84,7 @@ class RunPool:
 
         # A new launcher, because jobs that were paused are run again.
         launcher = select_launcher.make_launcher(ordered, uuid.uuid4().hex, self._backend, self._capacity)
-        number = sweep_scheduler.run_jobs(ordered, launcher, StageProgress(len(ordered)), deadline)
+        number = sweep_scheduler.run_jobs(ordered, launcher, RunProgress(pending, ordered, report_runs), deadline)
         for trial, job in zip(pending, ordered, strict=True):
             trial.forget_record()
             trial.reason = job.reason if job.status == "failed" else ""

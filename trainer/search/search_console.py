@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from trainer.search import finalists, rungs, search_files
+from trainer.search import finalists, planning, run_progress, rungs, search_files
+from trainer.search.clock import MAIN_SHARE
 from trainer.search.search_files import SEARCH_FILE, TRIALS_FILE
 from trainer.search.trial import Trial
 from trainer.utils.text import format_count
@@ -67,6 +69,54 @@ def explain_scores(trials: Sequence[Trial]) -> str:
     return "under the schedule for the full length, which has not ended; comparable within a rung"
 
 
+def print_progress(search: Search, trials: Sequence[Trial], num_ended: int) -> None:
+    """Print a line about runs that have ended, while others of the same rung are running.
+
+    Args:
+        search: The search.
+        trials: The trials of the rung that run now, or the runs with further seeds.
+        num_ended: Number of those that have ended.
+    """
+    known = search.factory.trials
+    is_replicates = trials[0].path not in {trial.path for trial in known}
+    compared = trials if trials[0].pauses or is_replicates else known
+    name = "further seeds  " if is_replicates else _name_rung(len(trials[0].scores), trials[0].num_rungs)
+    parts = [f"{name}{num_ended} of {format_count(len(trials), 'run')}"]
+    if not is_replicates and (best := _find_best(compared)) is not None:
+        parts.append(f"best val {format_metric_name(best.record.monitor)} {_format_score(best)} (#{best.number})")
+    parts += _describe_time(search, trials if is_replicates else ())
+    print_line("  ".join(parts))
+
+
+def _name_rung(rung: int, num_rungs: int) -> str:
+    return f"rung {rung + 1}/{num_rungs}  " if num_rungs > 1 else ""
+
+
+def _find_best(trials: Sequence[Trial]) -> Trial | None:
+    """Return the trial with the best validation score so far."""
+    scores = {trial.number: trial.record.find_best_score() for trial in trials}
+    higher_is_better = any(trial.record.higher_is_better for trial in trials)
+    number = next(iter(rungs.rank(scores, higher_is_better=higher_is_better)), None)
+    found = [trial for trial in trials if trial.number == number and scores[trial.number] is not None]
+    return found[0] if found else None
+
+
+def _format_score(trial: Trial) -> str:
+    score = trial.record.find_best_score()
+    return "" if score is None else format_number(score)
+
+
+def _describe_time(search: Search, replicates: Sequence[Trial] = ()) -> list[str]:
+    """Return the time of a search so far, and how much is left, as far as it is known."""
+    seconds = search.clock.seconds
+    if search.clock.limit is not None:
+        left = f"{format_duration(max(0.0, search.clock.limit - seconds))} left"
+        return [format_duration(seconds), left]
+    runs = [*search.factory.trials, *replicates]
+    estimate = run_progress.estimate_seconds_left(runs, planning.plan_work(search), seconds, search.pool.at_a_time)
+    return [format_duration(seconds), *([f"about {format_duration(estimate)} left"] if estimate else [])]
+
+
 def print_stage(search: Search, stage: Stage) -> None:
     """Print a line about a rung: who continues, the best score so far, steps and time.
 
@@ -81,17 +131,16 @@ def print_stage(search: Search, stage: Stage) -> None:
     direction = search.halving.direction
     best = next(iter(rungs.rank(scores, higher_is_better=direction.higher_is_better)), None)
     num_rungs = active[0].num_rungs if active else 1
-    name = f"rung {stage.rung + 1}/{num_rungs}  " if num_rungs > 1 else ""
+    name = _name_rung(stage.rung, num_rungs)
     parts = [f"{name}{format_count(len(active), 'run')}{f' ({failed} failed)' if failed else ''}"]
     if best is not None and (score := scores[best]) is not None:
         parts.append(f"best val {format_metric_name(direction.monitor)} {format_number(score)} (#{best})")
     if not stage.is_complete:
-        parts.append("the time is over: running ones are paused")
+        share = f"{MAIN_SHARE:.0%} of the time" if search.options.seeds > 1 else "the time"
+        parts.append(f"{share} is over: running ones are paused")
     elif stage.rung + 1 < num_rungs:
         parts.append(f"{len(stage.promoted)} continue: {_name_trials(stage.promoted)}")
-    parts += [f"{search.count_steps():,} steps", format_duration(search.clock.seconds)]
-    if search.clock.limit is not None:
-        parts.append(f"{format_duration(max(0.0, search.clock.limit - search.clock.seconds))} left")
+    parts += [f"{search.count_steps():,} steps", *_describe_time(search)]
     print_line("  ".join(parts))
     for trial in active:
         if trial.reason:
@@ -163,11 +212,8 @@ def _print_table(search: Search) -> None:
 def _format_mean(scores: Sequence[float]) -> str:
     if not scores:
         return "-"
-    mean = sum(scores) / len(scores)
-    if len(scores) == 1:
-        return format_number(mean)
-    deviation = (sum((score - mean) ** 2 for score in scores) / (len(scores) - 1)) ** 0.5
-    return f"{format_number(mean)} ± {format_number(deviation)}"
+    mean = format_number(statistics.fmean(scores))
+    return mean if len(scores) == 1 else f"{mean} ± {format_number(statistics.stdev(scores))}"
 
 
 def _print_importance(search: Search) -> None:
@@ -175,7 +221,7 @@ def _print_importance(search: Search) -> None:
     if found is None:
         return
     if found.reason:
-        print_line(f"importance of the keys: none, because {found.reason}")
+        print_line(f"importance of the keys: not estimated ({found.reason})")
         return
     place = "" if found.step is None else f" at step {found.step:,}"
     print_line(

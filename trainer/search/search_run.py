@@ -121,7 +121,8 @@ class Search:
         self.earlier = search_files.read_search(root)
         self.clock = Clock(_read_number(self.earlier, "seconds") or 0.0, options.time_limit)
         share = MAIN_SHARE if options.seeds > 1 else 1.0
-        self.halving = SuccessiveHalving(pool, options.finalists, self.clock.find_deadline(share), self._report_stage)
+        deadline = self.clock.find_deadline(share)
+        self.halving = SuccessiveHalving(pool, options.finalists, deadline, self._report_stage, self._report_runs)
         planned = _read_number(self.earlier, "num_planned")
         self.num_planned = None if planned is None else int(planned)
         trials = self.earlier.get("trials")
@@ -160,7 +161,7 @@ class Search:
         # The first further seed of all finalists before the second one of any.
         waiting = [run for group in itertools.zip_longest(*replicates.values()) for run in group if run is not None]
         search_console.print_finalists(self, [trial for trial in selected if replicates[trial.number]])
-        self.pool.run(waiting, lambda _: None, self.clock.find_deadline())
+        self.pool.run(waiting, lambda _: None, self.clock.find_deadline(), self._report_runs)
         monitor = self.halving.direction.monitor
         found = [finalists.read_finalist(trial, replicates[trial.number], monitor) for trial in selected]
         self.ranked = finalists.rank_finalists(found, higher_is_better=self.halving.direction.higher_is_better)
@@ -173,6 +174,10 @@ class Search:
         search_console.print_stage(self, stage)
         self.write()
 
+    def _report_runs(self, trials: Sequence[Trial], num_ended: int) -> None:
+        search_console.print_progress(self, trials, num_ended)
+        self._write_files()  # a search that is killed has used this time
+
     def count_steps(self) -> int:
         """Return the number of steps that all runs of this search have taken, without those of reused runs."""
         runs = [*self.factory.trials, *(run for finalist in self.ranked for run in finalist.replicates)]
@@ -184,11 +189,16 @@ class Search:
         return search_files.format_command(self.ranked[0].trial, self.factory.composer) if self.ranked else None
 
     def write(self) -> None:
-        """Write the files of the search.
+        """Write the files of the search and its page.
 
         Raises:
             SystemFault: A file cannot be written.
         """
+        self._write_files()
+        if self.on_write is not None:
+            self.on_write(self.root)
+
+    def _write_files(self) -> None:
         trials = [*self.factory.trials, *self.factory.refused]
         described = [search_files.describe_trial(trial) for trial in sorted(trials, key=lambda trial: trial.number)]
         space = self.factory.composer.space
@@ -207,12 +217,8 @@ class Search:
             "trials": described,
             "finalists": [search_files.describe_finalist(finalist) for finalist in self.ranked],
             "importance": search_files.describe_importance(self.importance),
-            "command": search_files.format_command(self.ranked[0].trial, self.factory.composer)
-            if self.ranked
-            else None,
+            "command": self._format_best_command(),
         }
         search_files.write_search(self.root, values)
         keys = [dimension.key for dimension in space.dimensions]
         search_files.write_trials(self.root, described, keys, self.halving.direction.monitor)
-        if self.on_write is not None:
-            self.on_write(self.root)

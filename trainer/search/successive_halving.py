@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from trainer.search import rungs
 from trainer.search.run_pool import RunPool
+from trainer.search.run_progress import RunReport
 from trainer.search.samplers import Observation
 from trainer.search.trial import Trial
 
@@ -51,12 +52,19 @@ class SuccessiveHalving:
         minimum: Number of trials that a rung has at least.
         deadline: Time of ``time.monotonic`` at which the running ones are stopped; None for none.
         report: Called after each stage.
+        report_runs: Called every so many runs that have ended.
     """
 
     def __init__(
-        self, pool: RunPool, minimum: int, deadline: float | None, report: Callable[[Stage, Sequence[Trial]], None]
+        self,
+        pool: RunPool,
+        minimum: int,
+        deadline: float | None,
+        report: Callable[[Stage, Sequence[Trial]], None],
+        report_runs: RunReport | None = None,
     ):
         self.pool, self.minimum, self.deadline, self.report = pool, minimum, deadline, report
+        self.report_runs = report_runs
         self.direction = Direction()
         self.stages: list[Stage] = []
 
@@ -113,7 +121,7 @@ class SuccessiveHalving:
         return [Observation(trial.point, trial.scores[-1] if trial.scores else None) for trial in trials]
 
     def _run_rung(self, trials: Sequence[Trial], rung: int) -> None:
-        self.pool.run(trials, lambda trial: trial.get_pause(rung), self.deadline)
+        self.pool.run(trials, lambda trial: trial.get_pause(rung), self.deadline, self.report_runs)
         for trial in trials:
             self.collect(trial, rung)
 

@@ -73,6 +73,10 @@ class RunRecord:
             return None
         return max(finite) if self.higher_is_better else min(finite)
 
+    def find_best_score(self) -> float | None:
+        """Return the validation score of its best weights so far; None if there is none."""
+        return self.find_final_score() if self.status == "finished" else self.find_score(self.steps)
+
     def find_final_score(self) -> float | None:
         """Return the validation score of its best weights; None if it is not finished, or all were NaN."""
         score = self.results.get("val", {}).get(self.monitor) if self.status == "finished" else None
