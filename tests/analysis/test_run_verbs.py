@@ -165,7 +165,8 @@ def test_rm_asks_and_off_a_terminal_refuses_with_the_remedy(
 ) -> None:
     code, _, message = call_main(capsys, monkeypatch, "rm", str(runs / "first"))
     assert (code, (runs / "first").exists()) == (2, True)
-    assert "add yes=true" in message
+    assert "nobody can be asked here; yes=true removes 1 run, " in message
+    assert message.rstrip().endswith(f"\n       {runs / 'first'}"), "what would be removed"
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     for answer, remains in (("", True), ("no", True), ("y", False)):

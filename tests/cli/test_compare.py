@@ -33,7 +33,7 @@ def test_runs_are_compared_and_written(
         (["a"], "two or more runs are needed"),
         (["a", "b", "outptu=c.json"], "compare outptu: unknown key; did you mean output?"),
         (["a", "b", "output=c.csv"], "must end in .json"),
-        (["a", "b"], "no directory b"),
+        (["a", "b"], "compare: no directory: "),
     ],
 )
 def test_wrong_arguments_are_refused(

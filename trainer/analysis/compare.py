@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.core.metric import Metric
-from trainer.runs import run_dir, setting_comparison
+from trainer.runs import run_dir, saved_run, setting_comparison
 from trainer.runs.finished_runs import FinishedRun, read_runs
 from trainer.runs.run_groups import average_score, group_by_data, group_by_setting, label_settings
 from trainer.stats.row_bootstrap import compute_percentile_interval
 from trainer.utils.errors import ConfigError
+from trainer.utils.paths import describe_missing_path
 from trainer.utils.text import format_count, join_names
 
 Interval = tuple[float, float]
@@ -137,7 +138,7 @@ def _subtract(settings: Sequence[ComparedSetting], pair: setting_comparison.Comp
 def _read_setting(path: Path) -> list[FinishedRun]:
     """Read the runs of one setting. Raises ConfigError if there are none, or several settings."""
     if not os.path.isdir(path):
-        raise ConfigError(f"compare: no directory {path}")
+        raise ConfigError(f"compare: no directory: {describe_missing_path(path)}{saved_run.suggest_run_dir(path)}")
     runs = read_runs(path)
     if not runs:
         status = run_dir.read_results(path).get("status")

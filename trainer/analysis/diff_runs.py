@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.analysis.run_record import RunRecord
+from trainer.config import budget_keys
 from trainer.config.run_config import RUNTIME_ONLY_KEYS, repeats_runtime_key
 
 ABSENT = "-"
@@ -58,7 +59,7 @@ def diff_runs(first: RunRecord, second: RunRecord) -> RunDifference:
         first: A run.
         second: The run that differences refer to: ``+0.01`` is an increase from the first to the second one.
     """
-    configs = first.config, second.config
+    configs = budget_keys.drop_unused_length(first.config), budget_keys.drop_unused_length(second.config)
     keys = [key for key in [*dict.fromkeys([*configs[0], *configs[1]])] if key not in ("model", "data", "task")]
     options = _compare(first.results["options"], second.results["options"])
     runtime = [key for key in keys if all(_is_runtime(key, config) for config in configs)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -128,9 +128,20 @@ def _check_keys(keys: Sequence[str], records: Sequence[RunRecord]) -> None:
         if key not in known:
             longer = sorted(name for name in known if name.endswith(f".{key}"))[:5]
             hint = format_suggestion(longer) if longer else did_you_mean(key, sorted(known))
-            problems.append(f"{key}: no run has this key{hint}")
+            problems.append(f"{key}: no run has this key{hint or _describe_keys(records, known)}")
     if problems:
         raise ConfigError(*problems)
+
+
+def _describe_keys(records: Sequence[RunRecord], known: Set[str]) -> str:
+    """Return the keys that runs have, with examples of those of the configuration and of the splits."""
+    scores = [record.results.get(group, {}) for record in records for group in ("test", "val")]
+    metrics = sorted({name for each in scores for name in each})
+    options = sorted({name for record in records for name in record.results["options"]})
+    names = dict.fromkeys([*OWN_KEYS, *metrics, *RESULT_KEYS, *options])
+    examples = [key for key in ("optimizer.lr", *(f"val.{name}" for name in metrics)) if key in known][:2]
+    such_as = f", such as {' and '.join(examples)}" if examples else ""
+    return f"; keys are {', '.join(names)}, and those of the configuration and of the splits{such_as}"
 
 
 def write_file(records: Sequence[RunRecord], path: Path) -> None:

@@ -81,7 +81,8 @@ def read_record(path: Path) -> RunRecord:
         ConfigError: It is not a run directory, or its results have wrong types.
     """
     if not saved_run.is_run_dir(path) or hub_folder.is_hub_folder(path):
-        reason = "a hub folder" if hub_folder.is_hub_folder(path) else describe_missing_path(path)
+        missing = f"{describe_missing_path(path)}{saved_run.suggest_run_dir(path)}"
+        reason = "a hub folder" if hub_folder.is_hub_folder(path) else missing
         raise ConfigError(f"{path} is not a run directory: {reason}")
     return RunRecord(path, vars(results.Result.read(path)))
 

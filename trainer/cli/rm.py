@@ -38,16 +38,19 @@ def remove_runs(arguments: Sequence[str]) -> int:
     question = f"{format_count(len(paths), 'run')}, {size:.1f} MB"
     if not options.get("yes"):
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise ConfigError(f"rm: {question} would be removed, but nobody can be asked; add yes=true")
-        hidden = len(paths) - MAX_SHOWN
-        shown = [*map(str, paths[:MAX_SHOWN]), *([f"... and {hidden} more"] if hidden > 0 else [])]
-        print_text("\n".join(f"  {line}" for line in shown))
+            raise ConfigError(f"rm: nobody can be asked here; yes=true removes {question}:", *_list_paths(paths))
+        print_text("\n".join(f"  {line}" for line in _list_paths(paths)))
         if not _is_confirmed(question):
             print_text("nothing is removed")
             return 0
     removal.remove_runs(paths)
     print_text(f"removed {question}")
     return 0
+
+
+def _list_paths(paths: Sequence[Path]) -> list[str]:
+    hidden = len(paths) - MAX_SHOWN
+    return [*map(str, paths[:MAX_SHOWN]), *([f"... and {hidden} more"] if hidden > 0 else [])]
 
 
 def _is_confirmed(question: str) -> bool:

@@ -112,3 +112,14 @@ def with_saved_steps(config: Config, saved_config: Config) -> Config:
         )
     steps = saved_config.settings.max_steps
     return config if steps is None else with_fixed_steps(config, steps)
+
+
+def drop_unused_length(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration with those of ``epochs``, ``max_steps`` and ``budget`` that decide the length of its run.
+
+    Args:
+        config: Global keys, and others.
+    """
+    unset = {key for key in ("max_steps", "budget") if config.get(key) is None}
+    unused = unset if len(unset) == 2 else {*unset, "epochs"}
+    return {key: value for key, value in config.items() if key not in unused}

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, cast
 
 import yaml
 
-from trainer.config import init_keys, migrations, parallel_keys, yaml_limits
+from trainer.config import budget_keys, init_keys, migrations, parallel_keys, yaml_limits
 from trainer.config.run_config import RUNTIME_ONLY_KEYS, drop_neutral_keys, repeats_runtime_key
 from trainer.core.metric import Metric
 from trainer.metrics.registry import find_metric
@@ -199,7 +199,7 @@ def _read_config_keys(path: Path, results: Mapping[str, Any]) -> dict[str, Any]:
         pairs = (str(text).lstrip("+~").partition("=") for text in results["overrides"])
         values = {key: _parse_override_value(value) for key, _, value in pairs if not key.startswith("hydra")}
     paths = {key: os.path.relpath(values[key]) for key in PATH_KEYS if isinstance(values.get(key), str) and values[key]}
-    return values | paths
+    return budget_keys.drop_unused_length(values | paths)
 
 
 def _flatten_keys(node: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:

@@ -12,12 +12,13 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from trainer.runs import dataset_ranks
+from trainer.runs import dataset_ranks, saved_run
 from trainer.runs.finished_runs import read_runs
 from trainer.runs.leaderboard_entries import Entry, RankedTable, build_tables, format_interval
 from trainer.utils import atomic_write
 from trainer.utils.csv_lines import make_csv_writer
 from trainer.utils.errors import ConfigError
+from trainer.utils.paths import describe_missing_path
 from trainer.utils.text import escape_control_chars, escape_markdown, format_count
 from trainer.viz.console import console, print_line
 from trainer.viz.score_tables import format_metric_name, format_number, new_table
@@ -35,7 +36,7 @@ def show_leaderboard(path: Path) -> None:
         SystemFault: The leaderboard was printed but cannot be saved.
     """
     if not os.path.isdir(path):
-        raise ConfigError(f"no directory {path.absolute()}")
+        raise ConfigError(f"no directory: {describe_missing_path(path)}{saved_run.suggest_run_dir(path)}")
     runs = read_runs(path)
     tables = build_tables(runs)
     entries = [entry for table in tables for entry in table.entries]

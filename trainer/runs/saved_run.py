@@ -25,6 +25,7 @@ from trainer.runs import hub_folder, recovery, run_dir
 from trainer.runs.results import Result
 from trainer.utils.errors import ConfigError
 from trainer.utils.paths import describe_missing_path
+from trainer.utils.suggest import find_nearest, format_suggestion
 
 
 def load(path: Path, modules: Sequence[str] = ()) -> Config:
@@ -39,7 +40,7 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
     """
     path = _follow_links(path)
     if not recovery.read_results(path):
-        reason = f"{describe_missing_path(path)}{_suggest_run_dir(path)}"
+        reason = f"{describe_missing_path(path)}{suggest_run_dir(path)}"
         raise ConfigError(f"{path.absolute()} is not a run directory: {reason}")
     result = Result.read(path)
     raw, tree = read_config(path)
@@ -74,11 +75,18 @@ def is_run_dir(path: Path) -> bool:
     return os.path.isdir(path) and bool(recovery.read_results(path))
 
 
-def _suggest_run_dir(path: Path) -> str:
-    """Return a question that names the run directory that was probably meant: one in ``outputs``, or its latest."""
-    candidates = (Path(run_dir.RUNS_ROOT, path), path / run_dir.LATEST_LINK)
+def suggest_run_dir(path: Path) -> str:
+    """Return ``; did you mean outputs/latest?``: a run in ``outputs``, its latest, or one of a similar name.
+
+    Args:
+        path: Path that is no run directory.
+    """
+    candidates = [Path(run_dir.RUNS_ROOT, path), path / run_dir.LATEST_LINK]
+    if not os.path.lexists(path) and os.path.isdir(path.parent) and os.access(path.parent, os.R_OK):
+        names = (name for name in sorted(os.listdir(path.parent)) if is_run_dir(path.parent / name))
+        candidates += [path.parent / name for name in [find_nearest(path.name, names)] if name]
     candidate = next((directory for directory in candidates if is_run_dir(directory)), None)
-    return f"; did you mean {candidate}?" if candidate else ""
+    return format_suggestion([str(candidate)] if candidate else [])
 
 
 def _follow_links(path: Path) -> Path:
