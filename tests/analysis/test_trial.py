@@ -15,7 +15,7 @@ from trainer.analysis.trial import Trial, TrialError, run_trial
 
 REPORT: dict[str, Any] = {
     **{"imported_at": 2.0, "fit_start": 3.0, "fit_end": 20.0, "ended_at": 24.0, "once": 0.5},
-    **{"step_mean": 0.1, "step_median": 0.09, "epoch": 0.05, "validation": 0.2, "preview": 0.3},
+    **{"step_mean": 0.1, "epoch": 0.05, "validation": 0.2, "preview": 0.3},
     **{"steps_per_epoch": 10, "batches": 10, "val_every": 2, "total_steps": 45, "macs": 1200, "training_rows": 300},
     **{"params": 17, "device": "cpu", "threads": 1, "memory_bytes": 10**8, "device_bytes": 0},
     "checkpoint_bytes": {"last.pt": 3000, "best.pt": 1000},
@@ -47,9 +47,30 @@ def test_a_plan_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     text = format_plan(plan_with(monkeypatch))
     assert max(map(len, text.splitlines())) <= 60
-    for part in ("17 parameters", "300 / 9 / 8 rows; 10 batches", "64 rows, 1.2 k multiply-adds, 90 ms", "45 steps"):
+    for part in (
+        "17 parameters",
+        "300 / 9 / 8 rows; 10 batches",
+        "64 rows, 1.2 k multiply-adds, 137 ms on",
+        "45 steps",
+    ):
         assert part in text
     assert "refused" not in text
+
+
+def test_the_time_of_a_step_times_their_number_is_that_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    (run,) = plan_with(monkeypatch).runs
+    assert run.seconds_per_step * run.steps == pytest.approx(run.list_parts()["training"])
+
+
+def test_a_plan_names_the_widths_of_a_matched_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a run on a line of its own, of the jobs of a sweep behind their values."""
+    monkeypatch.setenv("COLUMNS", "110")
+    match = ("match=params", "target=2k")
+    one = plan_with(monkeypatch, *match, widths={"hidden": [40, 40]})
+    assert "match    params=2k: model.hidden=[40,40]\n" in format_plan(one)
+    many = plan_with(monkeypatch, *match, "batch_size=8,16", widths={"hidden": [40, 40]})
+    assert "batch_size=16 (model.hidden=[40,40])" in " ".join(format_plan(many).split())
+    assert "match" not in format_plan(plan_with(monkeypatch, widths={}))
 
 
 def test_a_budget_without_time_for_a_step_would_be_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,13 +78,14 @@ class RunPlan:
             "device": report["device"],
             "threads": report["threads"],
             "parameters": report["params"],
+            "matched_widths": report.get("widths", {}),
             "multiply_adds_per_step": report["macs"],
             "rows": report["data"]["rows"],
             "batches_per_epoch": report["batches"],
             "steps": self.steps,
             "epochs": self.trial.rate.count_epochs(self.steps),
             "validations": self.trial.rate.count_validations(self.steps),
-            "seconds_per_step": report["step_median"],
+            "seconds_per_step": self.seconds_per_step,
             "seconds": self.seconds,
             "seconds_by_part": self.list_parts(),
             "memory_bytes": self.memory_bytes,
@@ -92,6 +93,11 @@ class RunPlan:
             "disk_bytes": self.disk_bytes,
             "data": report["data"]["lines"],
         }
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Time of training divided by the number of steps."""
+        return self.list_parts()["training"] / max(1, self.steps)
 
     def list_parts(self) -> dict[str, float]:
         """Return the seconds of each part of the run."""

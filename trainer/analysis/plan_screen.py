@@ -56,13 +56,15 @@ def _describe_run(run: RunPlan, plan: Plan) -> Iterator[tuple[str, str]]:
         "model",
         f"{names['model']} on {names['data']}: {report['params']:,} parameters, {report['device']}, {threads}",
     )
+    if widths := format_widths(run):
+        yield "match", f"{settings.match}={settings.target}: {widths}"
     batches = f"{report['batches']:,} batch{'es' if report['batches'] > 1 else ''}"
     yield "data", f"{format_rows(report['data']['rows'])}; {batches} an epoch"
     for line in report["data"]["lines"]:
         yield "", line
     count, noun = report["data"]["rows"]["train"]
     rows = count if report["training_rows"] == 1 else min(settings.batch_size * settings.accumulate, count)
-    yield "step", f"{rows:,} {noun}, {format_macs(report['macs'])}, {format_seconds(report['step_median'])}"
+    yield "step", f"{rows:,} {noun}, {format_macs(report['macs'])}, {format_seconds(run.seconds_per_step)} on average"
     validations = run.trial.rate.count_validations(steps)
     fixed = f"budget={settings.budget}: " if settings.budget is not None else ""
     yield "steps", f"{fixed}{format_count(steps, 'step')}, {format_count(validations, 'validation')}"
@@ -73,6 +75,17 @@ def _describe_run(run: RunPlan, plan: Plan) -> Iterator[tuple[str, str]]:
     yield "disk", f"{run.disk_bytes / 1e6:,.1f} MB of checkpoints at most, {plan.free_bytes / 1e9:,.1f} GB free"
     for note in list_notes(run):
         yield "note", note
+
+
+def format_widths(run: RunPlan) -> str:
+    """Return the widths for which the model of a run has the size that ``match`` asks for; empty without ``match``.
+
+    Args:
+        run: Plan of the run, with a trial.
+    """
+    assert run.trial is not None
+    widths = run.trial.report.get("widths", {})
+    return " ".join(f"model.{key}={str(value).replace(' ', '')}" for key, value in widths.items())
 
 
 def describe_memory(run: RunPlan) -> str:
@@ -134,8 +147,9 @@ def _describe_sweep(plan: Plan, measured: Sequence[RunPlan]) -> Iterator[tuple[s
     for run in measured[:MAX_GROUPS]:
         assert run.trial is not None
         size = f"{run.trial.report['params']:,} parameters, {format_count(run.steps, 'step')}"
+        widths = f" ({format_widths(run)})" if format_widths(run) else ""
         count = "" if run.group.count == 1 else f"{run.group.count} x "
-        yield "", f"{count}{format_seconds(run.seconds)}  {describe_memory(run)}  {size}  {run.group.label}"
+        yield "", f"{count}{format_seconds(run.seconds)}  {describe_memory(run)}  {size}  {run.group.label}{widths}"
     if len(measured) > MAX_GROUPS:
         yield "", f"... and {len(measured) - MAX_GROUPS} more groups of equal cost"
     lines = dict.fromkeys(line for run in measured if run.trial for line in run.trial.report["data"]["lines"])

@@ -50,7 +50,9 @@ def _run(request: Mapping[str, Any]) -> dict[str, Any]:
     config = _make_trial_config(config, folder, request["cpu_time"])
     clock = time.process_time if request["cpu_time"] else time.monotonic
     imported_at = clock()
-    config = initial_weights.with_input_digests(match_size.with_matched_size(config))
+    matched = match_size.with_matched_size(config)
+    widths = {key: value for key, value in matched.tree["model"].items() if value != config.tree["model"][key]}
+    config = initial_weights.with_input_digests(matched)
     result = train.execute_run(config, folder / "run")
     ended_at, peak_bytes = clock(), _read_peak_bytes()
     from trainer.analysis import data_summary
@@ -61,6 +63,7 @@ def _run(request: Mapping[str, Any]) -> dict[str, Any]:
         "imported_at": imported_at,
         "ended_at": ended_at,
         "params": result.params,
+        "widths": widths,
         "device": result.device,
         "threads": result.threads,
         "memory_bytes": peak_bytes,

@@ -53,7 +53,6 @@ class TrialTimer(StepTimer):
         known += len(self.validation_seconds) * validation + num_previews * preview
         self.report |= {
             "step_mean": self.mean_seconds,
-            "step_median": self.median_seconds,
             "epoch": self.epoch_seconds,
             "validation": validation,
             "preview": preview,

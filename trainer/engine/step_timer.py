@@ -102,11 +102,6 @@ class StepTimer(Callback):
         return sum(times) / max(1, len(times))
 
     @property
-    def median_seconds(self) -> float:
-        """Median seconds of a step, of which a rare slow one is no part."""
-        return median(self.step_seconds or self.first_step_seconds or [0.0])
-
-    @property
     def epoch_seconds(self) -> float:
         """Median seconds that the start of an epoch adds to its first step; 0 if no such step was timed."""
         if not self.first_step_seconds or not self.step_seconds:
