@@ -11,6 +11,7 @@ import pytest
 from trainer.config.search_points import PointComposer
 from trainer.config.search_space import parse_space
 from trainer.search import planning
+from trainer.search.clock import Clock
 from trainer.search.options import make_options
 from trainer.search.search_run import Search
 from trainer.search.trial_factory import TrialFactory
@@ -65,3 +66,15 @@ def test_every_batch_is_recorded(method: str) -> None:
     )
     planning.run_first_rung(search)  # type: ignore[arg-type]
     assert events == ["run", "write"] * 4
+
+
+def test_time_is_recorded_while_a_rung_is_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a search that is killed in its first rung has used its time; the page is not written as often."""
+    monkeypatch.setattr("trainer.search.search_console.print_progress", lambda *_: None)
+    written: list[Path] = []
+    search = make_search(tmp_path, written)
+    search.clock = Clock(7.0, 100.0)
+    search.halving.report_runs([], 1)  # type: ignore[misc]
+    assert json.loads((tmp_path / "search.json").read_text())["seconds"] >= 7.0
+    assert make_search(tmp_path, written).clock.seconds >= 7.0
+    assert written == []
