@@ -16,6 +16,7 @@ import pytest
 
 from tests.helpers.commands import train
 from tests.helpers.in_process import run
+from trainer.cli import main
 
 pytestmark = pytest.mark.slow
 GUIDES = Path(__file__).parent.parent / "docs/guides"
@@ -61,6 +62,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
             run(f"seed={seed}", f"hydra.run.dir=outputs/adam/{seed}")
         run("hydra.run.dir=outputs/sweeps/day/time/0")
         run("hydra.run.dir=outputs/day/first", "max_steps=4")
+        main.run_command(["tag", "outputs/day/first", "final"])
     finally:
         os.chdir(before)
     return folder

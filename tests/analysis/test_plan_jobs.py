@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from trainer.analysis.plan_jobs import compose_jobs, estimate_makespan, make_cost_key
@@ -45,10 +47,17 @@ def test_models_of_different_matched_sizes_are_not_grouped() -> None:
 def test_jobs_are_grouped_by_cost() -> None:
     jobs = compose_jobs([*SMALL[:-1], "model.hidden=[4],[8]", "seed=0,1,2"], [], is_sweep=True)
     assert [(group.label, group.count) for group in jobs.groups] == [
-        ("model.hidden=[4] seed=0", 3),
-        ("model.hidden=[8] seed=0", 3),
+        ("model.hidden=[4]", 3),
+        ("model.hidden=[8]", 3),
     ]
     assert jobs.order == [0, 0, 0, 1, 1, 1]
+
+
+def test_ranges_of_a_file_are_jobs(tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep/mine.yaml").write_text("# own\nbatch_size: 8,16,32\n")
+    jobs = compose_jobs([*SMALL, "sweep=mine"], [tmp_path], is_sweep=True)
+    assert [group.label for group in jobs.groups] == ["batch_size=8", "batch_size=16", "batch_size=32"]
 
 
 def test_incompatible_combinations_are_named() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import SMALL
+from tests.helpers.commands import SMALL, write
 from tests.helpers.in_process import call_main
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -40,6 +40,14 @@ def test_the_answer_is_printed_although_the_curve_cannot_be_written(
     assert (code, read_rate(out) > 0, "file/curve" in err) == (4, True, True)
 
 
+@pytest.mark.slow
+def test_models_of_the_user_are_found(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    write(Path(), {"conf/model/tiny.yaml": "# own\ndefaults: [mlp]\nhidden: [4]\n"})
+    words = ("--config-dir", "conf", "model=tiny", *SMALL[1:4], "threads=1")
+    code, out, _ = call_main(capsys, monkeypatch, "find", "lr", *words)
+    assert (code, read_rate(out) > 0) == (0, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -47,10 +55,10 @@ def test_the_answer_is_printed_although_the_curve_cannot_be_written(
         (("lrr",), "find: 'lrr' given; did you mean lr?"),
         (("lr", "modle=mlp"), "modle"),
         (("lr", "output="), "find output: '' given"),
-        (("lr", "-m"), "find --multirun: a search is about one run"),
+        (("lr", "-m"), "find --multirun: it is about one run"),
         (("lr", "debug=overfit"), "debug=overfit: it checks one model on the command line"),
         (("lr", "debug=fast"), "find debug: fast given"),
-        (("lr", "resume=auto"), "find resume: a search is about a new run"),
+        (("lr", "resume=auto"), "find resume: it is about a new run"),
     ],
 )
 def test_what_find_refuses(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import SMALL
+from tests.helpers.commands import SMALL, write
 from tests.helpers.in_process import call_main
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -28,6 +28,13 @@ def test_a_plan_is_written_and_nothing_else(
     assert min(run["seconds"], run["memory_bytes"], run["disk_bytes"]) > 0
 
 
+@pytest.mark.slow
+def test_models_of_the_user_are_planned(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    write(Path(), {"conf/model/tiny.yaml": "# own\ndefaults: [mlp]\nhidden: [4]\n"})
+    code, out, _ = call_main(capsys, monkeypatch, "plan", "--config-dir", "conf", "model=tiny", *SMALL[1:4])
+    assert (code, "tiny on moons: 17 parameters" in out) == (0, True), out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -35,6 +42,7 @@ def test_a_plan_is_written_and_nothing_else(
         (("model=cnn", "data=moons"), "model cnn needs x"),
         (("output=plan.txt",), "plan output: 'plan.txt' given; a plan is written to a .json file"),
         (("hydra/launcher=slurm", "-m"), "a plan is about processes of this machine"),
+        (("search", "model=mlp"), "plan search: a plan takes the keys of a run, as in: train plan model="),
         (("--cfg", "job"), "plan --cfg: a plan is about runs"),
         (("debug=overfit",), "debug=overfit: it checks one model on the command line"),
         (("resume=outputs/x",), "plan resume: a plan is about a new run"),

@@ -12,6 +12,7 @@ from typing import Any
 from trainer.config import compose, debug_keys
 from trainer.config.override_parser import parse_overrides
 from trainer.config.run_config import Config
+from trainer.config.sweep_file import expand_sweep_files
 from trainer.config.sweep_grid import expand_combinations
 from trainer.utils.errors import ConfigError, IncompatibleError, UnknownNameError
 
@@ -32,14 +33,19 @@ class JobGroup:
     Args:
         config: Configuration of the first of them.
         overrides: Its overrides.
-        label: Its values of the swept keys; empty for a single run.
+        values: Values of the swept keys that all of them have; empty for a single run.
         count: Number of jobs.
     """
 
     config: Config
     overrides: Sequence[str]
-    label: str
+    values: Sequence[str] = ()
     count: int = 1
+
+    @property
+    def label(self) -> str:
+        """The values as on a command line."""
+        return " ".join(self.values)
 
 
 @dataclass
@@ -71,8 +77,8 @@ def compose_jobs(overrides: Sequence[str], config_dirs: Sequence[Path], *, is_sw
     if not is_sweep:
         config = compose.compose(overrides, config_dirs, is_single_run=True)
         debug_keys.check_is_run(config.settings)
-        return PlannedJobs([JobGroup(config, overrides, "")], [0])
-    parsed = parse_overrides(overrides, config_dirs)
+        return PlannedJobs([JobGroup(config, overrides)], [0])
+    parsed = parse_overrides(expand_sweep_files(overrides, config_dirs), config_dirs)
     swept_keys = {item.key_or_group for item in parsed if item.is_sweep_override()}
     jobs = PlannedJobs()
     numbers: dict[str, int] = {}
@@ -89,12 +95,13 @@ def compose_jobs(overrides: Sequence[str], config_dirs: Sequence[Path], *, is_sw
             problems += error.problems
             continue
         key = make_cost_key(config.tree)
+        values = [text for text in combination if text.split("=")[0].lstrip("+~") in swept_keys]
         if key in numbers:
-            jobs.groups[numbers[key]].count += 1
+            group = jobs.groups[numbers[key]]
+            group.values, group.count = [text for text in group.values if text in values], group.count + 1
         else:
             numbers[key] = len(jobs.groups)
-            label = " ".join(text for text in combination if text.split("=")[0].lstrip("+~") in swept_keys)
-            jobs.groups.append(JobGroup(config, combination, label))
+            jobs.groups.append(JobGroup(config, combination, values))
         jobs.order.append(numbers[key])
     if problems or not jobs.groups:
         raise ConfigError(*dict.fromkeys(problems or jobs.refused))

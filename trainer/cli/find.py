@@ -38,17 +38,17 @@ def find_value(arguments: Sequence[str]) -> int:
         given = f"{target!r} given" if target else "nothing given"
         raise ConfigError(f"find: {given}{did_you_mean(target, TARGETS) or ';'} one of {', '.join(TARGETS)}")
     words, config_dirs, flags = argv.split_args(arguments[1:])
-    if flags:
-        raise ConfigError(f"find {min(flags)}: a search is about one run; leave it out")
+    if others := sorted(flags - {argv.CONFIG_DIR_FLAG}):
+        raise ConfigError(f"find {others[0]}: it is about one run; leave it out")
     output, words = argv.split_output(words)
     if output == "":
         raise ConfigError("find output: '' given; it must be the path of a directory")
     overrides = [quote_letters(word) for word in words]
     config = compose.compose(overrides, config_dirs, is_single_run=True)
     if debug_keys.check_is_run(config.settings).debug == debug_keys.FAST:
-        raise ConfigError("find debug: fast given; the number of steps of a search is fixed, leave it out")
+        raise ConfigError("find debug: fast given; its number of steps is fixed; leave it out")
     if config.settings.resume is not None:
-        raise ConfigError("find resume: a search is about a new run; leave it out")
+        raise ConfigError("find resume: it is about a new run; leave it out")
     with pause_gc(freeze=True):
         from trainer.runs import match_size
     config = match_size.with_matched_size(config)

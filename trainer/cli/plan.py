@@ -23,12 +23,17 @@ def plan_run(arguments: Sequence[str]) -> int:
     """
     from trainer.cli import argv
     from trainer.config.override_parser import quote_letters
+    from trainer.runs.commands import COMMANDS
 
     words, config_dirs, flags = argv.split_args(arguments)
-    if others := sorted(flags - {"--multirun"}):
+    if others := sorted(flags - {"--multirun", argv.CONFIG_DIR_FLAG}):
         raise ConfigError(f"plan {others[0]}: a plan is about runs; leave it out")
     if other := next((word for word in words if word.startswith(("hydra/launcher=", "hydra/sweeper="))), None):
         raise ConfigError(f"plan {other}: a plan is about processes of this machine; leave it out")
+    if words and "=" not in words[0] and words[0][0] not in "+~":
+        raise ConfigError(
+            f"plan {words[0]}: a plan takes the keys of a run, as in: train plan {COMMANDS['plan'].example}"
+        )
     output, words = argv.split_output(words)
     if output is not None and not output.endswith(".json"):
         raise ConfigError(f"plan output: {output!r} given; a plan is written to a .json file")
