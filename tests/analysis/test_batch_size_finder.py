@@ -53,6 +53,24 @@ def test_the_rows_bound_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (search.results[-1].batch_size, search.reason) == (32, "there are 36 training rows")
 
 
+@pytest.mark.slow
+def test_every_timed_step_has_a_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the last size that fits would seem many times faster, because its other batch has a few rows."""
+    sizes: dict[int, set[int]] = {}
+
+    def build(config: Config, changes: dict[str, Any], *rest: Any) -> Any:
+        training = build_for_search(config, changes, *rest)
+        batches = training.loaders["train"].iter_epoch(0)
+        sizes[changes["batch_size"]] = {len(batch.require_target()) for batch in batches}
+        return training
+
+    monkeypatch.setattr(batch_size_finder, "build_for_search", build)
+    monkeypatch.setattr(batch_size_finder, "SECONDS", 0.0)
+    monkeypatch.setattr(batch_size_finder, "PATIENCE", 99)
+    search_batch_size(configure("data.rows=60"), StopFlag())
+    assert (sizes[16], sizes[32]) == ({16}, {32})
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [(("model=gcn", "data=sbm"), "is one whole graph"), (("model=gan", "data=ring"), "critic and generator in turn")],

@@ -74,7 +74,10 @@ def search_batch_size(config: Config, flag: StopFlag) -> Search:
     while True:
         before = read_resident_bytes()
         try:
-            training = build_for_search(config, {"batch_size": size, "max_steps": 10**6}, {}, data)
+            # A step with the rows that are left over would be counted as one of a whole batch; of the first size,
+            # there are many others. One whole graph has no full batch.
+            changes = {"batch_size": size, "max_steps": 10**6, "drop_last": bool(results)}
+            training = build_for_search(config, changes, {}, data)
             data = training.data
             num_rows = len(data.train)
             if num_rows == 1:
