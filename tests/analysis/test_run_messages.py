@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 
+import trainer
 from tests.helpers.in_process import run
 from trainer.analysis import list_runs
 from trainer.analysis.diff_runs import diff_runs
 from trainer.analysis.run_record import find_records, read_record
 from trainer.cli import main
 from trainer.config.budget_keys import drop_unused_length
+from trainer.runs import run_context
 from trainer.runs.finished_runs import read_runs
 from trainer.runs.run_groups import group_by_setting, label_settings
 from trainer.utils.errors import ConfigError
@@ -93,3 +96,11 @@ def test_labels_show_the_lengths_that_are_in_effect() -> None:
     groups = group_by_setting(read_runs(Path("outputs/day")))
     labels = dict(zip((group[0].path.name for group in groups), label_settings(groups), strict=True))
     assert labels == {"by_epochs": "epochs=2", "by_steps": "max_steps=3", "by_time": "max_steps=3 budget=5s"}
+
+
+def test_commands_with_the_names_of_jobs_can_be_pasted_into_any_shell() -> None:
+    config = trainer.compose(["model=mlp", "data=moons"])
+    command = run_context.resume_command(config, Path("outputs/sweeps/0-model.hidden=[4,3],data.path=my file"))
+    assert shlex.split(command) == ["train", "resume", "outputs/sweeps/0-model.hidden=[4,3],data.path=my file"]
+    assert command.count("'") == 2
+    assert run_context.resume_command(config, Path("outputs/a")) == "train resume outputs/a"

@@ -174,7 +174,7 @@ def test_time_budget_ends_with_a_tested_result(tmp_path: Path) -> None:
     assert 0 <= finalist["test"][0] <= 1
     run = tmp_path / finalist["run_dirs"][0]
     assert read_scores(run)["status"] == "interrupted"
-    assert f"train resume {finalist['run_dirs'][0]} continues it" in done.stdout
+    assert f"train resume {shlex.quote(finalist['run_dirs'][0])} continues it" in done.stdout
 
 
 def test_keys_of_one_model_are_left_out_of_the_others(tmp_path: Path) -> None:

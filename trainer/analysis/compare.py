@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -148,7 +149,7 @@ def _read_setting(path: Path) -> list[FinishedRun]:
     if len(groups) > 1:
         raise ConfigError(
             f"compare: {path} has runs of {format_count(len(groups), 'setting')}; name a run, or a directory with the"
-            f" seeds of one setting (train report {path} compares all settings)"
+            f" seeds of one setting (train report {shlex.quote(str(path))} compares all settings)"
         )
     return groups[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -67,8 +68,8 @@ def _load_run(path: Path) -> WeightSource:
     status = recovery.read_results(path).get("status")
     if not consistency.find_best(path).exists():
         raise ConfigError(
-            f"init_from: {path} ({status}) has no best weights, as no validation was completed; train resume {path}"
-            " continues it"
+            f"init_from: {path} ({status}) has no best weights, as no validation was completed;"
+            f" train resume {shlex.quote(str(path))} continues it"
         )
     try:
         best = consistency.load_best(path)

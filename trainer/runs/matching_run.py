@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def _describe_other_data(config: Config, preferred: Path, name: str | None) -> s
     if path is None:
         return ""
     status = run_dir.read_results(path).get("status")
-    hint = "" if status == "finished" else f": train resume {path} describes what has changed"
+    hint = "" if status == "finished" else f": train resume {shlex.quote(str(path))} describes what has changed"
     return f" ({path}, {status}, has this configuration on different data{hint})"
 
 
@@ -120,7 +121,8 @@ def _describe_other_shards(config: Config, preferred: Path, name: str | None) ->
     if path is None:
         return ""
     shards = shards_by_path[path]
-    return f" ({path}, unfinished, has this configuration with shards={shards}: train resume {path} continues it)"
+    command = f"train resume {shlex.quote(str(path))}"
+    return f" ({path}, unfinished, has this configuration with shards={shards}: {command} continues it)"
 
 
 def _may_have_same_data(results: dict[str, Any], config: Config) -> bool:

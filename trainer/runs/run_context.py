@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -100,7 +101,7 @@ def resume_command(config: Config, path: Path) -> str:
         path: The run directory.
     """
     plugins = config.settings.plugins
-    return f"train resume {path}" + (f" plugins=[{','.join(plugins)}]" if plugins else "")
+    return f"train resume {shlex.quote(str(path))}" + (f" plugins=[{','.join(plugins)}]" if plugins else "")
 
 
 def record_stop(result: Result, error: BaseException, config: Config) -> None:
