@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -179,6 +180,19 @@ def test_rules_propose_steps_for_a_run_with_steps() -> None:
         evidence.record.__dict__["config"] = {"epochs": 10, "max_steps": 6}
         (found,) = diagnose.diagnose(evidence)
         assert (found.rule, [*found.overrides]) == (rule, [override])
+
+
+@pytest.mark.parametrize(
+    ("ratio", "expected"), [(1e-3, None), (1e-6, "optimizer.lr=1e+02"), (0.5, "optimizer.lr=2e-04")]
+)
+def test_the_learning_rate_is_judged_by_recorded_updates_without_weights(ratio: float, expected: str | None) -> None:
+    """The largest one counts: a schedule ends with small ones."""
+    rows = make_rows([1.0] * 6, [1.0] * 6)
+    ratios = [math.nan, ratio, *[ratio / 1000] * 4]
+    rows = [row | {"update_ratio_model": value} for row, value in zip(rows, ratios, strict=True)]
+    found = {each.rule: each for each in diagnose.diagnose(make_evidence(rows, steps=500))}
+    overrides = found["learning rate"].overrides if "learning rate" in found else [None]
+    assert [*overrides] == [expected]
 
 
 def test_overfitting_after_the_chosen_epoch_is_information() -> None:

@@ -69,7 +69,7 @@ HISTORY_ROW_SCHEMA = {
     "train_loss": Number,
 }
 """Columns of every row of the history."""
-OPTIONAL_KEYS = {"tiebreak_score", "higher_is_better", "skipped"}
+OPTIONAL_KEYS = {"tiebreak_score", "higher_is_better", "skipped", "update_ratio"}
 """Keys that older versions did not save, or that a state only has if there is something to save."""
 MAX_PROBLEMS = 5
 

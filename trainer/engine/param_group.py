@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.engine.ema import EMA
+from trainer.engine.update_ratio import compute_update_ratio
 from trainer.optim.flat_params import FlatParameters
 from trainer.optim.lr_schedules import LRSchedule
 from trainer.optim.optimizers import Optimizer
@@ -49,24 +50,30 @@ class ParamGroup:
         self.num_updates = 0
         self.lr = schedule(0)[0]
         self.ema = None if ema is None else EMA(params, ema)
+        self.update_ratio: Tensor | float | None = None
+        """That of the last update that was measured, until a validation records it."""
         self.before_change: Callable[[], object] | None = None
         """Called before optimizer and EMA change: a checkpoint may be copying their state in another thread."""
 
-    def step(self, scaler: torch.amp.GradScaler, found_inf: Tensor | None) -> None:
+    def step(self, scaler: torch.amp.GradScaler, found_inf: Tensor | None, is_measured: bool = False) -> None:
         """Update the parameters from the gradient, and the EMA from the parameters.
 
         Args:
             scaler: Gradient scaler that takes the step.
             found_inf: Scalar on the device, 1 to skip the update; None to always update.
+            is_measured: Whether to measure the update ratio, which takes a copy of the parameters.
         """
         if self.before_change is not None:
             self.before_change()
+        before = self.params.data.clone() if is_measured else None
         self.lr, momentum = self.schedule(self.num_updates)
         # The gradient scaler may skip the update, too.
         is_skipped: Any = scaler.step(self.optimizer, self.lr, momentum, found_inf)  # type: ignore[arg-type]
         scaler.update()
         self.params.write_back()
         self.num_updates += 1
+        if before is not None:
+            self.update_ratio = compute_update_ratio(self.params, before)
         if self.ema is not None:
             self.ema.update(self.num_updates, is_skipped)
 
@@ -88,6 +95,7 @@ class ParamGroup:
             "schedule": self.schedule.state_dict(),
             "steps": self.num_updates,
             "lr": self.lr,
+            "update_ratio": None if self.update_ratio is None else float(self.update_ratio),
             "ema": None if self.ema is None else self.ema.state_dict(),
         }
 
@@ -119,6 +127,7 @@ class ParamGroup:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.num_updates, self.lr = state["steps"], state["lr"]
+        self.update_ratio = state.get("update_ratio")  # older versions did not measure it
         if (self.ema is None) != (state["ema"] is None):
             raise ConfigError("ema: it cannot be switched on or off when a run is resumed")
         if self.ema is not None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from trainer.config.schema import Settings
 from trainer.core import rng
 from trainer.core.task import Task
-from trainer.engine import evaluation, precision
+from trainer.engine import evaluation, precision, update_ratio
 from trainer.engine.best_checkpoint import BestCheckpoint
 from trainer.engine.callbacks import Callback, CallbackList
 from trainer.engine.dataloader import Loader, count_total_steps
@@ -178,7 +178,7 @@ class Trainer:
             restore_skipped(self, group, microbatches, buffers, found_inf)
         self.step_metrics.record_update(group.name, total, norm)
         self.clip_gradient(group, norm)
-        group.step(self.scaler, found_inf)
+        group.step(self.scaler, found_inf, update_ratio.is_last_update(self, group.name, len(microbatches)))
 
     def clip_gradient(self, group: ParamGroup, norm: Tensor) -> None:
         """Clip the gradient of a group; after the NaN guard, because clipping would spread a NaN.
@@ -206,10 +206,10 @@ class Trainer:
         epoch = self.epoch + 1 if self.total_steps else 0
         row = {"epoch": epoch, "step": self.step, "seconds": round(self.elapsed_seconds, 3), "train_loss": loss}
         row |= {"grad_norm": norm} | {f"lr_{group.name}": group.lr for group in self.param_groups.values()}
-        # Runs started by an older version have no such column.
-        has_val_loss = all("val_loss" in first_row for first_row in self.history[:1])
+        has_val_loss = all("val_loss" in first_row for first_row in self.history[:1])  # not in older runs
         val_loss = self.task.validation_loss(scores) if has_val_loss else None
         row |= {} if val_loss is None else {"val_loss": val_loss}
+        row |= update_ratio.make_columns(self.param_groups, self.history)
         self.history.append(row | {f"val_{name}": value for name, value in scores.items()})
         self.nan_guard.reset()
         if self.best.is_improvement(scores):

@@ -166,7 +166,11 @@ class FlatParameters:
 
     def compute_grad_norm(self) -> Tensor:
         """Return the norm of the gradient of all parameters, a scalar."""
-        return torch.linalg.vector_norm(self.grad)
+        return self.compute_norm(self.grad)
+
+    def compute_norm(self, vector: Tensor) -> Tensor:
+        """Return the norm of a vector like ``data``, a scalar."""
+        return torch.linalg.vector_norm(vector)
 
     def get_full_parameters(self) -> Sequence[nn.Parameter]:
         """Return the parameters for an optimizer that does not update each element by itself."""

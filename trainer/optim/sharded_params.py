@@ -47,8 +47,8 @@ class ShardedParameters(FlatParameters):
         for parameter, view in self._copies:
             self.get_tensor(parameter).copy_(view)
 
-    def compute_grad_norm(self) -> Tensor:
-        square = super().compute_grad_norm().square()
+    def compute_norm(self, vector: Tensor) -> Tensor:
+        square = super().compute_norm(vector).square()
         dist.all_reduce(square, group=self.mesh.get_group())
         return square.sqrt()
 

@@ -1,4 +1,4 @@
-"""Charts of the training of a run: losses, scores, learning rates and gradient norms."""
+"""Charts of the training of a run: losses, scores, learning rates, gradient norms, update ratios."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.analysis.run_record import RunRecord
+from trainer.engine import update_ratio
 from trainer.metrics import registry
 from trainer.report.line_chart import Chart, Line
 
@@ -91,6 +92,8 @@ def _make_charts(record: RunRecord, positions: Sequence[float], x_label: str) ->
     ]
     charts.append(Chart("learning rate", x_label, _make_lines(history, line, "lr_"), mark))
     charts.append(Chart("gradient norm", x_label, [line("mean gradient norm", "grad_norm")], mark))
+    ratios = _make_lines(history, line, update_ratio.PREFIX)
+    charts.append(Chart("update ratio", x_label, ratios, mark, is_log=_spans_decades(ratios)))
     return [chart for chart in charts if chart.has_points]
 
 

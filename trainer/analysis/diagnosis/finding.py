@@ -10,6 +10,7 @@ from functools import cached_property
 
 from trainer.analysis.diagnosis.live_run import LiveRun
 from trainer.analysis.run_record import RunRecord
+from trainer.engine import update_ratio
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,14 @@ class Evidence:
         """
         values = [row.get(name, math.nan) for row in self.record.history]
         return [] if any(map(math.isnan, values)) else values
+
+    @cached_property
+    def recorded_update_ratios(self) -> dict[str, float]:
+        """Largest update ratio that the validations of a run have recorded, by parameter group."""
+        columns = [name for name in next(iter(self.record.history), {}) if name.startswith(update_ratio.PREFIX)]
+        values = {name: [row.get(name, math.nan) for row in self.record.history] for name in columns}
+        finite = {name: [*filter(math.isfinite, column)] for name, column in values.items()}
+        return {name.removeprefix(update_ratio.PREFIX): max(column) for name, column in finite.items() if column}
 
     @property
     def has_several_losses(self) -> bool:

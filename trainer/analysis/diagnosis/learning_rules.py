@@ -87,15 +87,20 @@ def find_flat_loss(evidence: Evidence) -> Iterator[Finding]:
 
 
 def find_wrong_learning_rate(evidence: Evidence) -> Iterator[Finding]:
-    """Find a learning rate far too small or too large, if a run has not learned anything."""
+    """Find a learning rate far too small or too large, if a run has not learned anything.
+
+    Without the objects of the run, the update ratios that its validations have recorded are looked at.
+    """
     has_no_gain = evidence.gain is not None and evidence.gain < MIN_GAIN
-    if evidence.live is None or not (has_no_gain or is_not_learning(evidence)):
+    if not (has_no_gain or is_not_learning(evidence)):
         return
-    is_blocked = any(_is_dead(layer) or _is_saturated(layer) for layer in evidence.live.layers)
+    live = evidence.live
+    is_blocked = live is not None and any(_is_dead(layer) or _is_saturated(layer) for layer in live.layers)
     lr = evidence.get_override("optimizer.lr", math.nan)
-    for group, ratio in evidence.live.update_ratios.items():
-        growth = max(evidence.live.measure_growth().values(), default=1.0)
-        details = {"update / weights": ratio, "growth of the weights": growth, "optimizer.lr": lr}
+    for group, ratio in (evidence.recorded_update_ratios if live is None else live.update_ratios).items():
+        growth = 1.0 if live is None else max(live.measure_growth().values(), default=1.0)
+        details = {"update / weights": ratio} | ({} if live is None else {"growth of the weights": growth})
+        details["optimizer.lr"] = lr
         if 0 < ratio < SMALL_RATIO and growth < LARGE_GROWTH and not is_blocked:
             factor = USUAL_RATIO / max(ratio, 1e-12)
             sentence = f"the learning rate is too small: an update changes the weights of {group} by {ratio:.0e} of"
@@ -103,7 +108,7 @@ def find_wrong_learning_rate(evidence: Evidence) -> Iterator[Finding]:
         elif ratio > LARGE_RATIO or growth > LARGE_GROWTH:
             factor = max(1 / MAX_LR_CHANGE, min(0.1, USUAL_RATIO / max(ratio, 1e-12)))
             sentence = f"the learning rate is too large: an update changes the weights of {group} by {ratio:.0e} of"
-            sentence += f" their norm, which has grown {growth:.0f}-fold"
+            sentence += " their norm" if live is None else f" their norm, which has grown {growth:.0f}-fold"
         else:
             continue
         overrides = [f"optimizer.lr={format_number(lr * factor)}"] if math.isfinite(lr) else []
