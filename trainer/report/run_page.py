@@ -15,6 +15,7 @@ from trainer.inference import method_options
 from trainer.metrics import registry
 from trainer.report.config_table import list_config
 from trainer.report.embedded_images import embed_images
+from trainer.report.findings import list_findings
 from trainer.report.line_chart import draw_chart
 from trainer.report.training_charts import make_chart_sets
 from trainer.utils.text import escape_control_chars
@@ -96,6 +97,8 @@ def make_run_page(record: RunRecord) -> dict[str, Any]:
         "reason": results.get("reason"),
         "verdict": write_verdict(record),
         "scores": list_scores(results),
+        "findings": list_findings(record),
+        "why_command": f"train why {shlex.quote(str(record.path))}",
         "chart_sets": [
             (charts.key, charts.label, [(chart, draw_chart(chart)) for chart in charts.charts])
             for charts in make_chart_sets(record)

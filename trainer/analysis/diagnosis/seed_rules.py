@@ -18,11 +18,11 @@ CONFIDENCE = 0.05
 
 def find_seed_noise(evidence: Evidence) -> Iterator[Finding]:
     """Find a gain over the best other setting of the same data that Welch's test attributes to the seeds."""
-    from scipy import stats
-
     own, others = _collect_scores(evidence)
     if len(own) < MIN_SEEDS or not others:
         return
+    from scipy import stats
+
     rival = max(others, key=lambda scores: evidence.sign * statistics.mean(scores))
     gain = evidence.sign * (statistics.mean(own) - statistics.mean(rival))
     noise = math.sqrt((statistics.variance(own) + statistics.variance(rival)) / 2)
