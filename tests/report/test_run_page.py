@@ -15,7 +15,7 @@ from PIL import Image
 from tests.helpers.in_process import run
 from trainer.analysis import run_record
 from trainer.config import compose
-from trainer.report import run_page, write_page
+from trainer.report import run_page, score_rows, write_page
 from trainer.report.embedded_images import embed_images
 from trainer.report.training_charts import count_rows
 from trainer.runs import train
@@ -138,7 +138,7 @@ def test_the_verdict_compares_with_baseline_and_best_possible(
     tmp_path: Path, changes: dict[str, object], verdict: str
 ) -> None:
     record = run_record.read_record(write_results(tmp_path / "run", **changes))
-    assert run_page.write_verdict(record).endswith(verdict)
+    assert score_rows.write_verdict(record).endswith(verdict)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_rows_are_counted_as_often_as_they_were_used(
 
 def test_a_trial_of_one_step_is_marked(tmp_path: Path) -> None:
     record = run_record.read_record(write_results(tmp_path / "run", debug="fast"))
-    assert "debug=fast: its scores are of one step" in run_page.write_verdict(record)
+    assert "debug=fast: its scores are of one step" in score_rows.write_verdict(record)
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:

@@ -8,18 +8,18 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from trainer.analysis.run_record import RunRecord
 from trainer.inference import method_options
-from trainer.metrics import registry
+from trainer.inference.classical_scores import SavedScores, read_scores
 from trainer.report.config_table import list_config
 from trainer.report.embedded_images import embed_images
 from trainer.report.findings import list_findings
 from trainer.report.line_chart import draw_chart
+from trainer.report.score_rows import describe_classical, is_number, list_scores, write_verdict
 from trainer.report.training_charts import make_chart_sets
 from trainer.utils.text import escape_control_chars
-from trainer.viz.score_tables import format_metric_name, format_number
 
 MAX_TABLE_ROWS = 50
 """Rows of a table of the run that the page shows."""
@@ -49,19 +49,6 @@ USES: Mapping[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class ScoreRow:
-    """A row of the table of scores: a metric with its test score in context, as text."""
-
-    metric: str
-    direction: str
-    is_monitor: bool
-    baseline: str
-    model: str
-    best_possible: str
-    validation: str
-
-
-@dataclass(frozen=True)
 class DataTable:
     """A table of the run.
 
@@ -78,13 +65,15 @@ class DataTable:
     num_rows: int
 
 
-def make_run_page(record: RunRecord) -> dict[str, Any]:
+def make_run_page(record: RunRecord, classical: SavedScores | None = None) -> dict[str, Any]:
     """Return the contents of the page of a run, for its template.
 
     Args:
         record: Records of the run.
+        classical: Scores of a classical model on its data; None for those that are saved in its directory, if any.
     """
     results = record.results
+    classical = classical or read_scores(record.path, results)
     names = [str(name) for name in results.get("artifacts") or [] if Path(str(name)).name == str(name)]
     paths = [record.path / name for name in names if name.endswith(IMAGE_SUFFIX)]
     tables = [record.path / name for name in names if name.endswith(TABLE_SUFFIX)]
@@ -96,7 +85,9 @@ def make_run_page(record: RunRecord) -> dict[str, Any]:
         "status": record.status,
         "reason": results.get("reason"),
         "verdict": write_verdict(record),
-        "scores": list_scores(results),
+        "scores": list_scores(results, classical),
+        "classical": None if classical is None else classical.model,
+        "classical_note": describe_classical(classical),
         "findings": list_findings(record),
         "why_command": f"train why {shlex.quote(str(record.path))}",
         "chart_sets": [
@@ -116,54 +107,6 @@ def make_run_page(record: RunRecord) -> dict[str, Any]:
 
 def _make_title(record: RunRecord) -> str:
     return f"{record.results.get('model', '?')} on {record.results.get('data', '?')}"
-
-
-def write_verdict(record: RunRecord) -> str:
-    """Return a sentence about the test score: how far it is from the baseline to the best possible score.
-
-    Args:
-        record: Records of the run.
-    """
-    results, name = record.results, record.monitor
-    if results.get("debug"):
-        return f"This run was a trial, debug={results['debug']}: its scores are of one step and one batch."
-    test, baseline, best = ((results.get(group) or {}).get(name) for group in ("test", "baseline", "best_possible"))
-    if record.status != "finished" or not _is_number(test):
-        return f"This run is {record.status}; it has no test score yet."
-    label = format_metric_name(name)
-    sentence = f"Test {label} {format_number(test)}"
-    if not _is_number(baseline):
-        return f"{sentence}."
-    metric = registry.find_metric(name, results.get("higher_is_better", {}))
-    is_better = metric is not None and registry.is_better(test, baseline, metric)
-    sentence += f", {'better' if is_better else 'not better'} than the baseline of {format_number(baseline)}"
-    if _is_number(best) and best != baseline and is_better:
-        share = (test - baseline) / (best - baseline)
-        sentence += f"; {share:.0%} of the way from it to the best possible score of {format_number(best)}"
-    return f"{sentence}."
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def list_scores(results: Mapping[str, Any]) -> list[ScoreRow]:
-    """Return the rows of the table of scores, the monitored metric first."""
-    groups = {name: results.get(name) or {} for name in ("val", "test", "baseline", "best_possible")}
-    names = [name for name in dict.fromkeys([*groups["test"], *groups["val"]]) if name != "loss"]
-    monitor = results.get("monitor")
-
-    def cell(group: str, name: str) -> str:
-        value = groups[group].get(name)
-        return format_number(value) if isinstance(value, int | float) else ""
-
-    rows = []
-    for name in sorted(names, key=lambda name: name != monitor):
-        metric = registry.find_metric(name, results.get("higher_is_better", {}))
-        direction = "" if metric is None else "higher is better" if metric.higher_is_better else "lower is better"
-        cells = [cell(group, name) for group in ("baseline", "test", "best_possible", "val")]
-        rows.append(ScoreRow(format_metric_name(name), direction, name == monitor, *cells))
-    return rows
 
 
 def _make_history_table(record: RunRecord) -> DataTable | None:
@@ -203,7 +146,7 @@ def list_environment(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("parameters", f"{results['params']:,}" if isinstance(results.get("params"), int) else ""),
         ("steps", str(results.get("steps", ""))),
-        ("time of training", f"{seconds:.1f} s" if _is_number(seconds) else ""),
+        ("time of training", f"{seconds:.1f} s" if is_number(seconds) else ""),
         ("device", str(results.get("device", ""))),
         ("CPU threads", str(results.get("threads", ""))),
         ("seed", str(results.get("seed", ""))),

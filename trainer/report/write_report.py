@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from trainer.analysis import run_record
+from trainer.inference import classical_scores
 from trainer.report import run_page, runs_page, search_page
 from trainer.report.write_page import REPORT_FILE, render_page, write_page
 from trainer.runs import leaderboard, run_dir, saved_run
@@ -31,7 +32,8 @@ def write_report(path: Path, output: Path | None = None) -> None:
     """
     output = output or path / REPORT_FILE
     if saved_run.is_run_dir(path):
-        contents = run_page.make_run_page(run_record.read_record(path))
+        record = run_record.read_record(path)
+        contents = run_page.make_run_page(record, _find_classical_scores(record))
         _save("run.html", contents, output)
         print_line(contents["verdict"])
     elif (path / search_files.SEARCH_FILE).is_file():
@@ -43,6 +45,16 @@ def write_report(path: Path, output: Path | None = None) -> None:
         leaderboard.show_leaderboard(path)
         _save("runs.html", runs_page.make_runs_page(path, output.parent), output)
     print_line(f"page: {output}")
+
+
+def _find_classical_scores(record: run_record.RunRecord) -> classical_scores.SavedScores | None:
+    """Return the scores of a classical model on the data of a finished run, which are computed for its first page."""
+    if record.status != "finished" or record.results.get("debug") or not record.results.get("test"):
+        return None
+    saved = classical_scores.read_scores(record.path, record.results)
+    if saved is None:
+        print_line("fitting a classical model on the training rows, once for this run")
+    return saved or classical_scores.find_or_compute_scores(record.path, record.results)
 
 
 def _save(template: str, contents: dict[str, object], output: Path) -> None:
