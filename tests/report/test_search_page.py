@@ -28,6 +28,30 @@ def test_the_page_names_the_best_configuration(tmp_path: Path) -> None:
     assert "loss is &lt;nan&gt;" in text
 
 
+def test_failed_trials_and_seeds_have_their_reasons(tmp_path: Path) -> None:
+    text = write_search(tmp_path, make_search())
+    assert "3 configurations (1 failed)" in text
+    assert '<td class="text">failed</td><td class="text">loss is &lt;nan&gt;</td>' in text
+    assert ">failed seeds<" not in text
+    replicates = [
+        make_trial(0, {}, [], 1, seed=seed, reason=reason) for seed, reason in ((1, "out of <memory>"), (2, None))
+    ]
+    search = make_search()
+    search["finalists"][0] |= {"num_failed": 2, "replicates": replicates}
+    text = write_search(tmp_path, search)
+    assert "seed 1: out of &lt;memory&gt;; 1 seed: it has no score that is a number" in text
+    search["finalists"][0]["replicates"] = [{"seed": "x", "reason": 5, "status": "failed"}]
+    assert "2 seeds: it has no score" in write_search(tmp_path, search)
+
+
+def test_a_search_without_a_failure_has_no_column_for_it(tmp_path: Path) -> None:
+    search = make_search()
+    search["trials"] = search["trials"][:2]
+    text = write_search(tmp_path, search)
+    assert "2 configurations, " in text
+    assert ">reason<" not in text
+
+
 def test_the_best_score_so_far_counts_each_step_once() -> None:
     by_steps, by_seconds = search_charts.make_progress_charts(make_search(), "accuracy")
     assert list(by_steps.lines[0].points)[:2] == [(10.0, 0.5), (20.0, 0.6)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ ITEM_TYPES: Mapping[str, Mapping[str, Any]] = {
     "finalists": {"number": int, "values": dict[str, str], "val": Scores, "test": Scores},
 }
 """Types of the items of its lists."""
+NO_SCORE = "it has no score that is a number"
+"""Reason of a run of a finalist that counts as failed although it has ended as planned."""
 
 
 def make_search_page(path: Path, page_dir: Path | None = None) -> dict[str, Any]:
@@ -76,10 +79,11 @@ def make_search_page(path: Path, page_dir: Path | None = None) -> dict[str, Any]
         "command": search.get("command") or "",
         "space": search.get("space") or [],
         "options": [(key, value) for key, value in (search.get("options") or {}).items() if value is not None],
-        "num_trials": len(search["trials"]),
+        "counts": _count_trials(search["trials"]),
         "steps": search.get("steps", 0),
         "seconds": f"{search.get('seconds', 0.0):.0f}",
         "finalists": finalists,
+        "has_failed_seeds": any(finalist["failed"] for finalist in finalists),
         "importance": [(key, round(100 * share)) for key, share in (importance.get("shares") or {}).items()],
         "importance_note": _describe_importance(importance),
         "progress": [(chart, draw_chart(chart)) for chart in make_progress_charts(search, metric)],
@@ -88,6 +92,7 @@ def make_search_page(path: Path, page_dir: Path | None = None) -> dict[str, Any]
         "note": _describe_scores(search),
         "keys": keys,
         "rungs": _name_rungs(search, num_rungs),
+        "has_reasons": any(trial.get("reason") for trial in search["trials"]),
         "trials": [_describe_trial(trial, keys, num_rungs, search, page_dir or path) for trial in search["trials"]],
     }
 
@@ -101,6 +106,13 @@ def _find_missing_keys(search: Mapping[str, Any]) -> list[str]:
         for key, kind in kinds.items()
         for problem in find_mismatches(item.get(key), kind, f"{group}.{index}.{key}")
     ]
+
+
+def _count_trials(trials: Sequence[Mapping[str, Any]]) -> str:
+    """Return the number of trials, and how many of them have failed or were refused."""
+    counts = Counter(trial["status"] for trial in trials)
+    bad = ", ".join(f"{counts[status]} {status}" for status in ("failed", "refused") if counts[status])
+    return f"{len(trials)} configurations{f' ({bad})' if bad else ''}"
 
 
 def _describe_scores(search: Mapping[str, Any]) -> str:
@@ -120,8 +132,24 @@ def _describe_finalist(finalist: Mapping[str, Any]) -> dict[str, Any]:
         "number": finalist["number"],
         "values": " ".join(f"{key}={value}" for key, value in finalist["values"].items()),
         "seeds": len(finalist["val"]),
+        "failed": _list_failed_seeds(finalist),
         **{split: _format_mean(finalist[split]) for split in ("val", "test")},
     }
+
+
+def _list_failed_seeds(finalist: Mapping[str, Any]) -> list[str]:
+    """Return the seeds of a finalist that have failed, each with its reason."""
+    count, replicates = finalist.get("num_failed"), finalist.get("replicates")
+    if not isinstance(count, int) or not isinstance(replicates, list):
+        return []  # searches of older versions did not record them
+    runs = [(run.get("seed"), run.get("reason")) for run in replicates if isinstance(run, dict)]
+    failed = [
+        f"seed {seed}: {escape_control_chars(reason, one_line=True)}"
+        for seed, reason in runs
+        if reason and isinstance(reason, str) and isinstance(seed, int)
+    ]
+    others = count - len(failed)
+    return failed + ([f"{others} seed{'s' if others != 1 else ''}: {NO_SCORE}"] if others > 0 else [])
 
 
 def _format_mean(scores: Sequence[Any]) -> str:
