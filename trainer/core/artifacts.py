@@ -173,6 +173,7 @@ class PlotPanel:
         y_label: Label of the y axis.
         lines: Label, x (N,) and y (N,) of each line; an empty label is not in the legend.
         points: Label, x (N,) and y (N,) of each scatter plot; an empty label is not in the legend.
+        bands: Label, x (N,), lower and upper bound (N,) of each shaded range.
         bars: Integer positions (N,) and heights (N,) of bars.
         diagonal: Whether to draw the line y = x.
     """
@@ -182,6 +183,7 @@ class PlotPanel:
     y_label: str
     lines: Sequence[tuple[str, Tensor, Tensor]] = ()
     points: Sequence[tuple[str, Tensor, Tensor]] = ()
+    bands: Sequence[tuple[str, Tensor, Tensor, Tensor]] = ()
     bars: tuple[Tensor, Tensor] | None = None
     diagonal: bool = False
 

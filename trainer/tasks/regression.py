@@ -184,4 +184,5 @@ class Regression(ScoredTask):
         return None if scale is None or self.loss_name not in scores else scores[self.loss_name] / scale
 
     def make_artifacts(self, batches: Iterable[Batch]) -> Iterator[Artifact | LazyArtifact]:
-        return regression_plots.make_plots(self.predict_values, batches, self.info.target)
+        half_width = self.decisions.get(RESIDUAL_QUANTILE)
+        return regression_plots.make_plots(self.predict_values, batches, self.info.target, half_width)

@@ -50,6 +50,8 @@ def _draw_panel(axes: Axes, panel: PlotPanel) -> None:
         axes.plot(x.tolist(), y.tolist(), label=label or None, color=color, linewidth=1.4)
     for (label, x, y), color in zip(panel.points, LINE_COLORS, strict=False):
         axes.scatter(x.tolist(), y.tolist(), label=label or None, color=color, s=9, alpha=0.5, linewidths=0)
+    for label, x, lower, upper in panel.bands:
+        axes.fill_between(x.tolist(), lower.tolist(), upper.tolist(), label=label or None, color="0.75", linewidth=0)
     if panel.bars is not None:
         x, heights = panel.bars
         axes.bar(x.tolist(), heights.tolist(), width=0.8, color=LINE_COLORS[0])

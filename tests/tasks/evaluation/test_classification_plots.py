@@ -126,7 +126,9 @@ def test_segmentation_overlays_show_iou_of_each_class() -> None:
 
     truth = torch.tensor([[[0, 1], [1, 1]], [[0, IGNORE_INDEX], [0, IGNORE_INDEX]]])
     batch = Batch({"x": torch.rand(2, 1, 2, 2)}, truth, torch.arange(2))
-    matrix, grid = make_artifacts(make_plots(with_classes(predict_halves), [batch], NAMES, ImageInput("x"))).values()
+    found = make_artifacts(make_plots(with_classes(predict_halves), [batch], NAMES, ImageInput("x")))
+    assert [*found] == ["confusion", "classes", "overlays"]
+    matrix, grid = found["confusion"], found["overlays"]
     assert isinstance(matrix, ConfusionMatrix)
     assert matrix.counts.tolist() == [[3, 0, 0], [1, 2, 0], [0, 0, 0]]
     assert isinstance(grid, ImageGrid)
@@ -143,6 +145,6 @@ def test_errors_on_non_images_are_listed_in_a_table() -> None:
     batch = Batch({"x": series}, torch.tensor([0, 1, 2, 2]), torch.arange(4))
     logits = torch.tensor([[9.0, 0, 0], [0, 9, 0], [0, 1, 0], [2, 0, 0]])
     found = make_artifacts(make_plots(with_classes(lambda _: logits), [batch], NAMES))
-    assert [*found] == ["confusion", "mistakes"]
+    assert [*found] == ["confusion", "classes", "calibration", "mistakes"]
     assert isinstance(found["mistakes"], Table)
     assert [row[:3] for row in found["mistakes"].rows] == [(3, "sand", "sky"), (2, "sand", "sea")]

@@ -43,6 +43,32 @@ def test_forecast_line_starts_at_last_observed_step() -> None:
     assert [steps.tolist() for _, steps, _ in first.lines] == [[-3, -2, -1, 0], [0, 1, 2], [0, 1, 2]]
 
 
+def test_intervals_of_a_forecast_are_a_band_in_data_units() -> None:
+    x, target = torch.zeros(1, 3, 1), torch.ones(1, 2, 1)
+    batch, info = Batch({"x": x}, target, torch.arange(1)), TargetInfo(scale=10.0, mean=5.0)
+    plots = make_plots(lambda _: torch.ones(1, 2, 1), [batch], info, torch.tensor([[0.5], [1.0]]))
+    chart = make_artifacts(plots)["forecasts"]
+    assert isinstance(chart, LineChart)
+    ((_, steps, lower, upper),) = chart.panels[0].bands
+    assert (steps.tolist(), lower.tolist(), upper.tolist()) == ([1, 2], [10.0, 5.0], [20.0, 25.0])
+    info = TargetInfo(channel_names=["load"], channel_moments=([100.0], [20.0]))
+    plots = make_plots(lambda _: torch.ones(1, 2, 1), [batch], info, torch.tensor([[0.5], [1.0]]))
+    chart = make_artifacts(plots)["forecasts"]
+    assert isinstance(chart, LineChart)
+    assert [bound.tolist() for bound in chart.panels[0].bands[0][2:]] == [[110.0, 100.0], [130.0, 140.0]]
+
+
+def test_quantiles_of_normal_residuals_are_on_the_diagonal() -> None:
+    target = torch.zeros(4000, 1)
+    batch = Batch({"x": target}, target, torch.arange(4000))
+    noise = torch.special.ndtri((torch.randperm(4000).double() + 0.5) / 4000)[:, None]
+    for values, is_normal in ((noise, True), (noise.exp(), False)):
+        chart = make_artifacts(make_plots(lambda _, values=values: values, [batch], PLAIN))["predictions"]
+        assert isinstance(chart, LineChart)
+        ((_, normal, residual),) = chart.panels[-1].points
+        assert torch.allclose(normal, residual, atol=1e-2 if is_normal else 1.0) == is_normal
+
+
 def test_nonfinite_predictions_are_skipped() -> None:
     target = torch.ones(2, 1)
     batch = Batch({"x": target}, target, torch.arange(2))

@@ -25,7 +25,9 @@ from trainer.core.artifacts import (
     caption_row,
 )
 from trainer.core.batch import IGNORE_INDEX, Batch
+from trainer.metrics.calibration import bin_confidences
 from trainer.metrics.classification import average_precision, confusion_matrix, iou_per_class, roc_auc, threshold_curves
+from trainer.tasks.evaluation.class_reports import plot_reliability, tabulate_classes
 from trainer.tasks.evaluation.saliency import smoothgrad
 from trainer.utils.text import shorten_label
 
@@ -75,6 +77,7 @@ class ClassificationResults:
         first_batch: First batch, for saliency maps and overlays.
         mistake_tiles: Loss and image of misclassified rows, in descending order of the loss.
         mistake_rows: Loss and table cells of misclassified rows, in descending order of the loss.
+        bins: Sums of confidences and correct predictions by confidence, see ``bin_confidences``; None without rows.
         margins: Logit differences of two classes, (N,) per batch.
         positives: Whether a row has the second class, (N,) per batch.
     """
@@ -83,6 +86,7 @@ class ClassificationResults:
     first_batch: Batch | None = None
     mistake_tiles: list[tuple[float, ImageTile]] = field(default_factory=list)
     mistake_rows: list[tuple[float, tuple[object, ...]]] = field(default_factory=list)
+    bins: Tensor | None = None
     margins: list[Tensor] = field(default_factory=list)
     positives: list[Tensor] = field(default_factory=list)
 
@@ -90,7 +94,10 @@ class ClassificationResults:
 def make_plots(
     predict: PredictClasses, batches: Iterable[Batch], names: Sequence[str], image_input: ImageInput | None = None
 ) -> Iterator[Artifact | LazyArtifact]:
-    """Yield a confusion matrix, misclassified rows, ROC curves of two classes, and saliency maps or overlays of images.
+    """Yield tables and plots of classes, confidences, misclassified rows and images.
+
+    These are a confusion matrix, scores of each class, a reliability diagram, ROC curves of two classes, the worst
+    rows, and saliency maps or overlays of images.
 
     Args:
         predict: Function from a batch to logits (B, C, ...) and predicted classes (B, ...).
@@ -105,6 +112,10 @@ def make_plots(
 
     def draw_confusion() -> Artifact:
         return ConfusionMatrix("confusion", get_results().confusion, names)
+
+    def draw_reliability() -> Artifact | None:
+        bins = get_results().bins
+        return None if bins is None else plot_reliability(bins)
 
     def draw_mistakes() -> Artifact | None:
         if get_results().mistake_tiles:
@@ -125,6 +136,8 @@ def make_plots(
 
     if len(names) <= MAX_CLASSES:
         yield LazyArtifact("confusion", draw_confusion)
+    yield LazyArtifact("classes", lambda: tabulate_classes(get_results().confusion, names))
+    yield LazyArtifact("calibration", draw_reliability)
     if len(names) == 2:
         yield LazyArtifact("roc", lambda: _plot_roc(get_results(), names))
     yield LazyArtifact("mistakes", draw_mistakes)
@@ -145,6 +158,8 @@ def _evaluate(
         results.confusion += confusion_matrix(predicted[valid], target[valid], len(names)).cpu()
         if target.dim() != 1:
             continue
+        bins = bin_confidences(logits[valid].double().softmax(1), target[valid]).cpu()
+        results.bins = bins if results.bins is None else results.bins + bins
         if image_input is None:
             rows = [*results.mistake_rows, *_tabulate_mistakes(batch, logits, predicted, names)]
             results.mistake_rows = sorted(rows, key=lambda mistake: -mistake[0])[:MAX_MISTAKES]

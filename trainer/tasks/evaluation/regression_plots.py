@@ -33,12 +33,14 @@ class Forecast:
         history: Input (T, ...); None if it does not have the columns of the target.
         truth: Target (H, ...).
         predicted: Prediction (H, ...).
+        half_width: Half width (H, ...) of its intervals; None without intervals.
     """
 
     row: int
     history: Tensor | None
     truth: Tensor
     predicted: Tensor
+    half_width: Tensor | None = None
 
 
 @dataclass
@@ -60,7 +62,9 @@ class RegressionResults:
     forecasts: list[Forecast] = field(default_factory=list)
 
 
-def make_plots(predict: PredictValues, batches: Iterable[Batch], info: TargetInfo) -> Iterator[Artifact | LazyArtifact]:
+def make_plots(
+    predict: PredictValues, batches: Iterable[Batch], info: TargetInfo, half_width: Tensor | None = None
+) -> Iterator[Artifact | LazyArtifact]:
     """Yield plots of predictions, residuals and forecasts.
 
     Values are in the original units if all targets were scaled alike, otherwise in the units of the model. A forecast
@@ -70,14 +74,16 @@ def make_plots(predict: PredictValues, batches: Iterable[Batch], info: TargetInf
         predict: Function from a batch to predictions (B, ...).
         batches: Batches of a split; they are iterated once, when the first plot is drawn.
         info: Units of the targets.
+        half_width: Half width (...) of the intervals of the outputs, scaled like the targets; None without intervals.
     """
+    scaled = None if half_width is None else half_width.double() * (1.0 if info.mean is None else info.scale)
 
     def denormalize(x: Tensor) -> Tensor:
         return x.double() if info.mean is None else x.double() * info.scale + info.mean
 
     @cache
     def get_results() -> RegressionResults:
-        return _evaluate(predict, batches, denormalize)
+        return _evaluate(predict, batches, denormalize, scaled)
 
     def draw_forecasts() -> Artifact | None:
         selected = _select_forecasts(get_results().forecasts)
@@ -90,7 +96,10 @@ def make_plots(predict: PredictValues, batches: Iterable[Batch], info: TargetInf
 
 @torch.no_grad()
 def _evaluate(
-    predict: PredictValues, batches: Iterable[Batch], denormalize: Callable[[Tensor], Tensor]
+    predict: PredictValues,
+    batches: Iterable[Batch],
+    denormalize: Callable[[Tensor], Tensor],
+    half_width: Tensor | None,
 ) -> RegressionResults:
     results = RegressionResults()
     count, stride = 0, 1
@@ -107,7 +116,8 @@ def _evaluate(
             # The number of rows is not known in advance: every second forecast is dropped when there are too many.
             if count % stride == 0:
                 history = denormalize(batch.inputs["x"][row]).cpu() if _is_history(batch) else None
-                results.forecasts.append(Forecast(int(batch.index[row]), history, truth[row], prediction[row]))
+                forecast = Forecast(int(batch.index[row]), history, truth[row], prediction[row], half_width)
+                results.forecasts.append(forecast)
             if len(results.forecasts) > MAX_SAVED_FORECASTS:
                 results.forecasts, stride = results.forecasts[::2], 2 * stride
             count += 1
@@ -167,7 +177,18 @@ def _plot_predictions(results: RegressionResults, unit: str) -> Artifact | None:
     )
     residuals = PlotPanel("Residuals", predicted_label, residual_label, points=[("", predicted, residual)])
     histogram = PlotPanel(title, residual_label, results.count_label, lines=[("", *steps)])
-    return LineChart("predictions", [predictions, residuals, histogram], 3)
+    return LineChart("predictions", [predictions, residuals, histogram, _plot_quantiles(residual, residual_label)], 2)
+
+
+def _plot_quantiles(residual: Tensor, label: str) -> PlotPanel:
+    """Plot the quantiles of residuals (N,) against those of a normal distribution of their mean and deviation."""
+    ordered = residual.double().sort().values
+    positions = (torch.arange(len(ordered), dtype=torch.double) + 0.5) / len(ordered)
+    deviation = ordered.std() if len(ordered) > 1 else torch.zeros(())
+    normal = ordered.mean() + deviation * torch.special.ndtri(positions)
+    return PlotPanel(
+        "Quantiles of the residuals", "Normal distribution", label, points=[("", normal, ordered)], diagonal=True
+    )
 
 
 def _append_unit(label: str, unit: str) -> str:
@@ -188,7 +209,10 @@ def _plot_forecast(forecast: Forecast, index: int, info: TargetInfo) -> PlotPane
     truth = forecast.truth.flatten(1)[:, column] * std + mean
     predicted = forecast.predicted.flatten(1)[:, column] * std + mean
     steps_ahead = torch.arange(1, len(truth) + 1)
-    lines = []
+    lines, bands = [], []
+    if forecast.half_width is not None:
+        half_width = forecast.half_width.flatten(1)[:, column] * std
+        bands = [("interval", steps_ahead, predicted - half_width, predicted + half_width)]
     if forecast.history is not None:
         history = forecast.history.flatten(1)[:, column] * std + mean
         lines.append(("history", torch.arange(1 - len(history), 1), history))
@@ -196,4 +220,4 @@ def _plot_forecast(forecast: Forecast, index: int, info: TargetInfo) -> PlotPane
         steps_ahead = torch.arange(len(truth) + 1)
         truth, predicted = torch.cat((last_value, truth)), torch.cat((last_value, predicted))
     lines += [("true", steps_ahead, truth), ("predicted", steps_ahead, predicted)]
-    return PlotPanel(f"row {forecast.row}", HORIZON_LABEL, _append_unit(label, unit), lines=lines)
+    return PlotPanel(f"row {forecast.row}", HORIZON_LABEL, _append_unit(label, unit), lines=lines, bands=bands)
