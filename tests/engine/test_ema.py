@@ -28,7 +28,7 @@ def test_average_matches_the_recurrence_with_decay_warmup() -> None:
     for step in range(1, 20):
         with torch.no_grad():
             layer.weight.add_(torch.randn(2, 3))
-        ema.update(step)
+        ema.update(step, 0.1)
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * layer.weight.detach()
     assert torch.allclose(ema.state_dict()["weight"], expected, atol=1e-6)
@@ -41,7 +41,7 @@ def test_a_skipped_update_leaves_the_average_as_it_is() -> None:
         ema = EMA(params, decay=0.5)
         before = ema.average.clone()
         ema.average.mul_(2)
-        ema.update(40, found_inf)
+        ema.update(40, 0.1, found_inf)
         averages.append(ema.average / before)
     skipped, updated, expected = averages
     assert bool((skipped == 2)[params.data != 0].all())

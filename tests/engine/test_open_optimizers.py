@@ -23,6 +23,7 @@ from trainer.utils.errors import ConfigError
 
 TORCH = ["nadam", "radam", "adamax", "adagrad", "adadelta", "asgd", "rprop", "adafactor", "muon"]
 SCHEDULES = ["constant", "cosine_restarts", "exponential", "linear", "polynomial", "multistep", "cyclic"]
+OWN_SCHEDULES = {"none", "onecycle", "cosine", "step", "plateau", "wsd", "schedule_free"}
 ONE_CYCLE = {"_target_": "torch.optim.lr_scheduler.OneCycleLR", "max_lr": 0.1}
 NETWORK = (
     *("model=mlp", "model.hidden=[6]", "model.dropout=0.2", "data=synthetic_tabular", "data.rows=60", "batch_size=5"),
@@ -60,7 +61,7 @@ def assert_resumes(make: Any, folder: Path, step: int) -> None:
 def test_every_option_is_tested() -> None:
     own = {"adam", "adamw", "sgd", "rmsprop"}
     assert set(registry.list_options("optimizer")) == {*TORCH, *own}
-    assert set(registry.list_options("scheduler")) == {*SCHEDULES, "none", "onecycle", "cosine", "step", "plateau"}
+    assert set(registry.list_options("scheduler")) == {*SCHEDULES, *OWN_SCHEDULES}
 
 
 @pytest.mark.parametrize("step", mark_slow_after(1, [6, 1]))

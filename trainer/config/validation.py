@@ -33,7 +33,7 @@ TARGET_PREFIXES: Mapping[str, str | tuple[str, ...]] = {
     "task": "trainer.tasks.",
     "augment": "trainer.data.augment.",
     "optimizer": ("trainer.optim.optimizers.", "trainer.optim.muon."),
-    "scheduler": "trainer.optim.lr_schedules.",
+    "scheduler": ("trainer.optim.lr_schedules.", "trainer.optim.stable_schedules."),
     "logger": "trainer.viz.loggers.",
     "callbacks": (),
 }

@@ -25,11 +25,12 @@ class EMA:
         self.decay = decay
         self.average = params.data.clone()
 
-    def update(self, num_updates: int, found_inf: Tensor | None = None) -> None:
+    def update(self, num_updates: int, lr: float, found_inf: Tensor | None = None) -> None:
         """Move the average toward the parameters.
 
         Args:
             num_updates: Optimizer updates so far, this one and skipped ones included.
+            lr: Learning rate of the update, on which the average does not depend.
             found_inf: Scalar on the device, 1 if the update was skipped, which keeps the average; None if it was not.
         """
         weight = 1 - min(self.decay, (1 + num_updates) / (10 + num_updates))

@@ -17,6 +17,7 @@ from trainer.optim.optimizers import Optimizer
 from trainer.optim.param_group_options import resolve_group_options
 from trainer.optim.param_patterns import find_former_parameter_names, name_parameters
 from trainer.optim.sharded_optimizer import ShardedOptimizer
+from trainer.optim.stable_schedules import ScheduleFree
 from trainer.optim.torch_optimizers import TorchOptimizer
 from trainer.optim.torch_schedules import TorchSchedule
 from trainer.utils.errors import ConfigError
@@ -119,6 +120,8 @@ def make_schedule(
             raise
         raise ConfigError(f"scheduler: {error}") from error
     if schedule(0)[1] is not None and not optimizer.has_momentum:
+        if isinstance(schedule, ScheduleFree):
+            raise ConfigError("scheduler=schedule_free: the optimizer has no momentum to replace; choose adamw or sgd")
         raise ConfigError("scheduler.cycle_momentum: the optimizer has no momentum; set it to false")
     return schedule
 

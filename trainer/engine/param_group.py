@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from trainer.engine.ema import EMA
+from trainer.engine.schedule_free import ScheduleFreeAverage
 from trainer.engine.update_ratio import compute_update_ratio
 from trainer.optim.flat_params import FlatParameters
 from trainer.optim.lr_schedules import LRSchedule
 from trainer.optim.optimizers import Optimizer
+from trainer.optim.stable_schedules import ScheduleFree
 from trainer.utils.errors import ConfigError
 
 
@@ -49,7 +51,7 @@ class ParamGroup:
         self.backward_inputs = None if is_only_group else params.parameters
         self.num_updates = 0
         self.lr = schedule(0)[0]
-        self.ema = None if ema is None else EMA(params, ema)
+        self.ema = make_average(params, schedule, ema)
         self.update_ratio: Tensor | float | None = None
         """That of the last update that was measured, until a validation records it."""
         self.before_change: Callable[[], object] | None = None
@@ -75,7 +77,7 @@ class ParamGroup:
         if before is not None:
             self.update_ratio = compute_update_ratio(self.params, before)
         if self.ema is not None:
-            self.ema.update(self.num_updates, is_skipped)
+            self.ema.update(self.num_updates, self.lr, is_skipped)
 
     def swap_ema(self) -> None:
         """Exchange the parameters with their EMA."""
@@ -129,6 +131,25 @@ class ParamGroup:
         self.num_updates, self.lr = state["steps"], state["lr"]
         self.update_ratio = state.get("update_ratio")  # older versions did not measure it
         if (self.ema is None) != (state["ema"] is None):
-            raise ConfigError("ema: it cannot be switched on or off when a run is resumed")
+            keys = "ema, scheduler=schedule_free"
+            raise ConfigError(f"{keys}: an average cannot be switched on or off when a run is resumed")
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
+
+
+def make_average(params: FlatParameters, schedule: LRSchedule, ema: float | None) -> EMA | ScheduleFreeAverage | None:
+    """Return the average of the parameters that is evaluated in their place; None without one.
+
+    Args:
+        params: Parameters of a group.
+        schedule: Its schedule, which may have an average of its own.
+        ema: Decay of the exponential moving average; None for none.
+
+    Raises:
+        ConfigError: There would be two averages.
+    """
+    if isinstance(schedule, ScheduleFree):
+        if ema is not None:
+            raise ConfigError(f"ema: {ema} given; scheduler=schedule_free averages the weights itself: set ema=null")
+        return ScheduleFreeAverage(params, schedule.average_beta)
+    return None if ema is None else EMA(params, ema)

@@ -25,8 +25,10 @@ MAX_NAMED = 8
 BAR_WIDTH = 20
 MIN_TABLE_WIDTH = 76
 """Width of a terminal from which on the table of finalists has a column with their values."""
-LENGTH_FREE_SCHEDULES = frozenset({"none", "constant", "wsd", "schedule_free"})
-"""Schedules whose learning rate at a step does not depend on the number of steps, until they decay at the end."""
+LENGTH_FREE_SCHEDULES = frozenset({"none", "constant", "schedule_free"})
+"""Schedules whose learning rate at a step does not depend on the number of steps."""
+STABLE_SCHEDULE = "wsd"
+"""Schedule whose learning rate does not depend on it before its decay."""
 
 
 def print_start(search: Search) -> None:
@@ -67,7 +69,18 @@ def explain_scores(trials: Sequence[Trial]) -> str:
     names = {trial.config.names["scheduler"] for trial in trials if trial.config is not None}
     if names <= LENGTH_FREE_SCHEDULES:
         return "those of a run of this length, because the learning rate does not depend on it"
+    if names <= {*LENGTH_FREE_SCHEDULES, STABLE_SCHEDULE} and all(map(_pauses_before_decay, trials)):
+        return "at the constant learning rate of the stable phase, before its decay; comparable at any length"
     return "under the schedule for the full length, which has not ended; comparable within a rung"
+
+
+def _pauses_before_decay(trial: Trial) -> bool:
+    """Return whether a trial pauses only in the stable phase of its schedule, if it has one."""
+    if trial.config is None or trial.config.names["scheduler"] != STABLE_SCHEDULE or not trial.pauses:
+        return True
+    node = trial.config.tree["scheduler"]
+    warmup, steps = int(node["warmup"]), trial.length.steps
+    return trial.pauses[-1] <= steps - round(float(node["decay"]) * (steps - warmup))
 
 
 def print_progress(search: Search, trials: Sequence[Trial], num_ended: int) -> None:
