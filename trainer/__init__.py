@@ -193,11 +193,11 @@ def build(config: Config) -> tuple[Dataset, Task]:
         config: Result of ``compose``.
 
     Raises:
-        ConfigError: The data cannot be read, or a run is active in another thread.
+        ConfigError: The data cannot be read, it asks for an ensemble, or a run is active in another thread.
         TypeError: The argument is not a configuration.
     """
     _check_config(config)
-    from trainer.config import plugins
+    from trainer.config import ensemble_keys, plugins
     from trainer.core import rng
 
     with rng.preserve_global_state():
@@ -205,6 +205,7 @@ def build(config: Config) -> tuple[Dataset, Task]:
         from trainer.engine.config_errors import explain_errors
 
         plugins.declare_plugins(config.settings.plugins, Path(config.working_dir))
+        ensemble_keys.check_is_one_model(config.settings, "leave it out")
         data = dataset_loading.load_dataset(config)
         rng.seed_everything(config.settings.seed)
         with explain_errors(config.tree, "model"):

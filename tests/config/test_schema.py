@@ -27,6 +27,7 @@ pytestmark = pytest.mark.usefixtures("in_tmp")
 CHECKPOINT_KEYS = ("save_every_steps", "keep_last", "keep_every", "keep_best", "on_nonfinite")
 CHANGES: dict[str, tuple[str, str]] = {
     "epochs": ("epochs=3", "epochs"),
+    "ensemble": ("ensemble=2", "params"),
     "max_steps": ("max_steps=4", "steps"),
     "budget": ("budget=1s", "elsewhere"),
     "batch_size": ("batch_size=32", "steps"),

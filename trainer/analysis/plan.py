@@ -11,7 +11,7 @@ from typing import Any
 
 from trainer.analysis.plan_jobs import JobGroup, PlannedJobs, compose_jobs, estimate_makespan
 from trainer.analysis.trial import Trial, TrialError, run_trial
-from trainer.config import budget_keys, parallel_keys
+from trainer.config import budget_keys, ensemble_keys, parallel_keys
 from trainer.engine import budget
 from trainer.engine.checkpoint import BEST, LAST
 from trainer.engine.checkpoint_retention import Retention
@@ -167,6 +167,7 @@ def make_plan(overrides: Sequence[str], config_dirs: Sequence[Path], *, is_sweep
     for group in jobs.groups:
         if group.config.settings.resume not in (None, "auto"):
             raise ConfigError("plan resume: a plan is about a new run; leave it out")
+        ensemble_keys.check_is_one_model(group.config.settings, "plan one, of which an ensemble trains several")
     at_a_time = 1
     if is_sweep:
         devices = gpus.list_cuda_devices() if any(each.device not in ("cpu", "mps") for each in settings) else []

@@ -166,7 +166,9 @@ def _compare_states(first: Path, second: Path) -> Iterator[tuple[str, FirstDiffe
         states = [checkpoint.load_checkpoint(folder / name) for folder in (first, second)]
         steps = [_read_step(state) for state in states]
         if steps[0] == steps[1]:  # else the histories differ, or one run ended earlier
-            yield f"weights of step {steps[0]}", _compare_weights(states[0]["task"], states[1]["task"], steps[0])
+            has_step = states[0].get("step", 0) is not None  # an ensemble has none
+            title = f"weights of step {steps[0]}" if has_step else "weights of the members"
+            yield title, _compare_weights(states[0]["task"], states[1]["task"], steps[0])
 
 
 def _read_step(state: Mapping[str, Any]) -> int:

@@ -15,6 +15,7 @@ from trainer.config import (
     budget_keys,
     checkpoint_keys,
     debug_keys,
+    ensemble_keys,
     hydra_compose,
     init_keys,
     match_keys,
@@ -85,6 +86,7 @@ def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = (), *, 
     if not problems:
         problems = parallel_keys.find_parallel_problems(resolved) + match_keys.find_match_problems(resolved)
         problems += debug_keys.find_debug_problems(resolved, explicit_keys, is_single_run=is_single_run)
+        problems += ensemble_keys.find_ensemble_problems(resolved)
     if not problems and not conflicts:
         conflicts = _find_ineffective_keys(resolved, parsed, is_single_run=is_single_run)
     if unknown_options or unknown_keys:
@@ -123,6 +125,7 @@ def from_hydra(composed: DictConfig) -> Config:
         if not problems:
             problems = parallel_keys.find_parallel_problems(resolved) + match_keys.find_match_problems(resolved)
             problems += debug_keys.find_debug_problems(resolved, (), is_single_run=False)
+            problems += ensemble_keys.find_ensemble_problems(resolved)
         problems += [] if problems else _find_ineffective_keys(resolved, assignments)
     if problems:
         raise ConfigError(*problems)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from trainer.config import budget_keys, debug_keys, init_keys, migrations, parallel_keys
+from trainer.config import budget_keys, debug_keys, ensemble_keys, init_keys, migrations, parallel_keys
 from trainer.config.registry import OBJECT_GROUPS
 from trainer.config.schema import Settings
 
@@ -156,7 +156,7 @@ class Config:
         training_config = drop_neutral_keys(drop_runtime_keys(self.tree))
         training_config = init_keys.select_identity(training_config, self.source_digest)
         training_config = budget_keys.select_identity(parallel_keys.select_identity(training_config))
-        training_config = debug_keys.select_identity(self.tree, training_config)
+        training_config = debug_keys.select_identity(self.tree, ensemble_keys.select_identity(training_config))
         if not training_config["callbacks"]:  # as in runs that were saved before there was this group
             del training_config["callbacks"]
         training_config["plugins"] = self._list_training_plugins()

@@ -27,6 +27,7 @@ Seconds = Annotated[float, Range(gt=0, le=100_000)]
 Duration = Annotated[str, Pattern(r"(?=.*[1-9])([0-9]{1,6}(\.[0-9]{1,6})?[dhms])+", "10m, 90s or 1h30m")]
 Budget = Duration | Annotated[float, Range(gt=0, le=100_000_000)]
 """Time with its unit, or seconds."""
+EnsembleSize = Annotated[int, Range(ge=1, le=1000)]
 ModelSize = PositiveFloat | Annotated[str, Pattern(r"(?=[0-9.]*[1-9])[0-9]+(\.[0-9]+)?[kMG]", "50k or 0.5M")]
 """Number of parameters or operations above 0."""
 
@@ -42,6 +43,7 @@ class Settings:
     drop_last: bool
     bucket: Count
     seed: NonNegativeInt
+    ensemble: EnsembleSize | None
     device: Device
     devices: ProcessCount | Literal["auto"] | None
     shards: ProcessCount | None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from trainer.config import compose, hydra_compose, precedence, registry, target_overrides
+from trainer.config import compose, ensemble_keys, hydra_compose, precedence, registry, target_overrides
 from trainer.config.override_checks import find_unknown_option
 from trainer.config.override_parser import parse_overrides
 from trainer.config.run_config import Config
@@ -91,7 +91,9 @@ class PointComposer:
             values: Its values, as selected.
             extra: Further overrides, which take precedence.
         """
-        return compose.compose([*self.space.to_overrides(values), *extra], self.config_dirs)
+        config = compose.compose([*self.space.to_overrides(values), *extra], self.config_dirs)
+        ensemble_keys.check_is_one_model(config.settings, "train an ensemble of the best configuration afterwards")
+        return config
 
     def _compose(self, values: Mapping[str, str], problems: list[str]) -> Config | IncompatibleError | None:
         try:

@@ -87,7 +87,9 @@ def _describe_training(result: Result) -> list[str]:
         "epochs": str(result.epochs),
         "optimizer steps": f"{result.steps:,}",
         "parameters": f"{result.params:,}",
-        "weights of": f"epoch {result.best_epoch}, selected by {result.monitor} of the validation rows",
+        "weights of": "all members of an ensemble, whose predictions are averaged"
+        if result.ensemble
+        else f"epoch {result.best_epoch}, selected by {result.monitor} of the validation rows",
         "versions": join_names(f"{name} {version}" for name, version in result.versions.items()),
     }
     return [*_make_table(("", ""), list(rows.items())), "", "`config.json` has the whole configuration."]

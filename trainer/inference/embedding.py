@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 from trainer.core.shapes import parse_shapes
 from trainer.core.task import Task
 from trainer.engine.dataloader import Loader
+from trainer.engine.ensemble import AveragedModel
 from trainer.utils.errors import ConfigError
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
@@ -28,8 +29,11 @@ def embed_rows(task: Task, loader: Loader, shapes: str = "") -> Tensor:
         shapes: Shapes of its data set, such as ``x (B, F) -> (B)``.
 
     Raises:
-        ConfigError: The last layer of the model reads no features of rows, or each step of rows of unequal length.
+        ConfigError: The last layer of the model reads no features of rows, or each step of rows of unequal length, or
+            there are several models, as in an ensemble.
     """
+    if isinstance(task.model, AveragedModel):
+        raise ConfigError("embed: the models of an ensemble have different features; load one of its members")
     features, index = [], []
     num_outputs = len(next(iter(loader.split.get_output_columns(0).values())))
     is_graph = len(loader.split) == 1  # its outputs are nodes

@@ -12,7 +12,7 @@ import torch
 from trainer.config.run_config import Config
 from trainer.core.dataset import Dataset
 from trainer.core.task import Task
-from trainer.engine import dataset_loading, device, factory
+from trainer.engine import dataset_loading, device, ensemble
 from trainer.engine.config_errors import explain_errors
 from trainer.inference.weights_file import find_weights, load_weights
 from trainer.runs import consistency, hub_folder
@@ -76,7 +76,7 @@ def load_task(config: Config, best: Mapping[str, Any], data: Dataset) -> Task:
         SystemFault: The model does not fit in memory.
     """
     with _refuse_invalid_values(config), device.explain_model_memory(), explain_errors(config.tree, "model"):
-        task = factory.make_task(config.tree, data, config.names, best["run_metadata"].get("architecture"))
+        task = ensemble.make_task(config.tree, data, config.names, best["run_metadata"].get("architecture"))
     file = find_weights(config)
     consistency.load_weights(task, best, file)
     consistency.load_decisions(task, best, file)

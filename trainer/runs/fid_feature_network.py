@@ -27,6 +27,7 @@ from trainer.engine import checkpoint, dataset_loading, factory
 from trainer.engine.dataset_info_state import info_from_state
 from trainer.runs import consistency, run_artifacts, run_dir, saved_run
 from trainer.runs.results import Result
+from trainer.runs.run_files import MEMBERS_DIR
 from trainer.utils import digests
 from trainer.utils.errors import ConfigError
 from trainer.viz.console import print_line
@@ -100,6 +101,9 @@ def attach_feature_extractor(config: Config, data: Dataset, train: Callable[[Con
         raise ConfigError(
             f"task.classifier: {path} is a run of task={saved_config.names['task']}, which does not predict classes"
         )
+    if saved_config.settings.ensemble is not None:
+        member = path / MEMBERS_DIR / "0"
+        raise ConfigError(f"task.classifier: {path} is an ensemble of several models; name a member, such as {member}")
     best = consistency.load_best(path)
     differences = _describe_encoding_differences(config, data, saved_config, best["data"])
     if differences:

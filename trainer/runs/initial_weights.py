@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from trainer.config import ensemble_keys
 from trainer.config.run_config import Config
 from trainer.core.dataset import Dataset
 from trainer.core.task import Task
@@ -20,6 +21,7 @@ from trainer.engine import (
 )
 from trainer.engine.weight_source import WeightSource, check_tensors
 from trainer.runs import consistency, hub_folder, recovery
+from trainer.runs.run_files import MEMBERS_DIR
 from trainer.utils.errors import ConfigError
 from trainer.utils.paths import describe_missing_path
 
@@ -75,6 +77,10 @@ def _load_run(path: Path) -> WeightSource:
         best = consistency.load_best(path)
     except ConfigError as error:
         raise ConfigError(*(f"init_from: {problem}" for problem in error.problems)) from error
+    if best["run_metadata"]["config"].get(ensemble_keys.KEY) is not None:
+        raise ConfigError(
+            f"init_from: {path} is an ensemble of several models; name a member, such as {path / MEMBERS_DIR / '0'}"
+        )
     status_text = "" if status == "finished" else f" so far, as the run is {status}"
     description = f"best weights, epoch {best['epoch']}{status_text}"
     weights = check_tensors(best["task"], consistency.find_best(path))

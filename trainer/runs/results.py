@@ -64,6 +64,8 @@ class Result:
         rows: Number of rows, or of outputs such as nodes, of each split; empty before they are known.
         budget_identity: Identity before a budget has fixed the number of steps; None without one.
         debug: ``fast`` for a run of one step and one batch of each split, which no leaderboard lists; else None.
+        ensemble: Of an ensemble, mean and best test scores of its members (``mean``, ``best``), its ``gain`` over the
+            mean, positive where that is better, and the ``diversity`` of its members; empty for one model.
         format_version: Version of the identity and of ``results.json``.
     """
 
@@ -102,6 +104,7 @@ class Result:
     rows: dict[str, int] = field(default_factory=dict)
     budget_identity: str | None = None
     debug: str | None = None
+    ensemble: dict[str, dict[str, float]] = field(default_factory=dict)
     format_version: int = 1
 
     @classmethod
@@ -177,9 +180,13 @@ class Result:
 
 
 Status = Literal["waiting", "running", "finished", "interrupted", "paused", "failed"]
-FIELD_TYPES = get_type_hints(Result) | dict.fromkeys(run_dir.SCORE_GROUPS, dict[str, Number]) | {"status": Status}
+FIELD_TYPES = (
+    get_type_hints(Result)
+    | dict.fromkeys(run_dir.SCORE_GROUPS, dict[str, Number])
+    | {"status": Status, "ensemble": dict[str, dict[str, Number]]}
+)
 REQUIRED_FIELDS = [f.name for f in fields(Result) if f.default is MISSING and f.default_factory is MISSING]
-OPTIONAL_FIELDS = ("skipped_updates", "exact_data_digest", "changes", "rows", "budget_identity", "debug")
+OPTIONAL_FIELDS = ("skipped_updates", "exact_data_digest", "changes", "rows", "budget_identity", "debug", "ensemble")
 """Fields that are only saved if there is something to save."""
 MAX_PROBLEMS = 5
 

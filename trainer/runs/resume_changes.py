@@ -26,7 +26,7 @@ LENGTH_KEYS = ("epochs", "max_steps")
 FIXED_KEYS = {
     *("model", "data", "task", "optimizer", "plugins"),
     *("batch_size", "bucket", "drop_last", "accumulate", "shards", "exact", "monitor"),
-    *("init", "init_from", "init_skip", "init_preprocessing", "freeze"),
+    *("init", "init_from", "init_skip", "init_preprocessing", "freeze", "ensemble"),
 }
 """Keys on which the meaning of a saved state depends: tensors, position in the epoch, best score, first weights."""
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
+from trainer.runs import run_dir
 from trainer.utils import atomic_write
+
+MEMBERS_DIR = "members"
+"""Folder in the directory of an ensemble with the run directories of its members."""
 
 
 def find_run_files(root: Path, names: Sequence[str], folder: str = "**") -> Iterator[Path]:
-    """Find files below a directory; temporary folders, such as one that is being removed, hold no runs.
+    """Find files of runs below a directory.
+
+    Temporary folders, such as one that is being removed, hold no runs, and members are parts of their ensemble.
 
     Args:
         root: The directory.
@@ -18,8 +24,14 @@ def find_run_files(root: Path, names: Sequence[str], folder: str = "**") -> Iter
     """
     for name in names:
         for file in root.glob(f"{folder}/{name}"):
-            if not any(map(is_temporary, file.relative_to(root).parts[:-1])):
+            folders = file.relative_to(root).parts[:-1]
+            if not any(map(is_temporary, folders)) and not (MEMBERS_DIR in folders[:-1] and _is_member(file.parent)):
                 yield file
+
+
+def _is_member(path: Path) -> bool:
+    """Return whether a run directory is that of a member of an ensemble."""
+    return path.parent.name == MEMBERS_DIR and (path.parent.parent / run_dir.RESULTS_FILE).is_file()
 
 
 def is_temporary(name: str) -> bool:

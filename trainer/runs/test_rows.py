@@ -70,11 +70,20 @@ def evaluate_test(trainer: Trainer, loader: Loader, path: Path | None) -> dict[s
     scores = trainer.strategy.share_scores(scores)
     recorded = None if path is None else recorder.collect(scores)
     if path is not None and recorded is not None:
-        _write_rows(path, recorded)
+        write_rows(path, recorded)
     return scores
 
 
-def _write_rows(path: Path, recorded: RecordedRows) -> None:
+def write_rows(path: Path, recorded: RecordedRows) -> None:
+    """Write the test rows of a run.
+
+    Args:
+        path: The run directory.
+        recorded: What each row contributes to the metrics.
+
+    Raises:
+        SystemFault: The file cannot be written.
+    """
     rows, targets = recorded.rows.numpy(), recorded.targets.numpy()
     arrays: dict[str, Any] = {"version": np.array(VERSION), "rows": rows, "targets": targets}
     for name, terms in recorded.terms.items():

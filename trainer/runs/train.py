@@ -121,6 +121,10 @@ def execute_run(
         quiet: Print only a progress bar, for a nested run.
         lock: Open lock of a directory that was claimed.
     """
+    if config.settings.ensemble is not None:
+        from trainer.runs.ensemble_run import execute_ensemble  # which trains its members by this function
+
+        return execute_ensemble(config, path, lock_wait=lock_wait, quiet=quiet, lock=lock)
     with open_run(config, path, lock_wait, quiet=quiet, lock=lock) as reporter:
         state = load_saved_state(path, fall_back=fall_back, mmap=config.settings.strategy == "fsdp")
         config = with_saved_fingerprint(config, state)
@@ -161,6 +165,8 @@ def complete_run(config: Config, path: Path, lock_wait: float = 0.0, *, quiet: b
     Raises:
         ConfigError: The files belong to different runs, or the best weights are lost.
     """
+    if config.settings.ensemble is not None:
+        return execute_run(config, path, lock_wait=lock_wait, quiet=quiet)
     print_text: Callable[[str], None] = (lambda _: None) if quiet else print_line
     result = Result.read(path)
     # The previous state is not that of a finished run.

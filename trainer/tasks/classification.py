@@ -21,6 +21,7 @@ from trainer.core.types import Fraction, NonNegativeFloat, PluginMetric, Positiv
 from trainer.metrics.double_precision import to_double
 from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.evaluation import class_decisions, classification_plots, classification_scores, row_terms
+from trainer.tasks.evaluation.probability_average import average_logits
 from trainer.tasks.losses import masked_cross_entropy
 from trainer.tasks.losses.class_weights import (
     balance_class_weights,
@@ -183,6 +184,9 @@ class Classification(ScoredTask):
 
     def choose_labels(self, probabilities: Tensor) -> Tensor:
         return class_decisions.decide(probabilities.log(), self.decisions)
+
+    def average_outputs(self, outputs: Tensor) -> Tensor:
+        return average_logits(outputs)
 
     def predict(self, batch: Batch) -> Prediction:
         """Return predicted classes (K, ...), probabilities (K, C, ...), and the conformal sets of single classes."""

@@ -16,6 +16,7 @@ from trainer.core.prediction import Prediction
 from trainer.core.types import PluginMetric, PositiveInt, Probability
 from trainer.metrics.ranking import filtered_ranks_and_nll, ranking_metrics
 from trainer.tasks.base.scored_task import ScoredTask
+from trainer.tasks.evaluation.probability_average import average_logits
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_dtype
 
@@ -96,6 +97,9 @@ class Ranking(ScoredTask):
                 f"model: scores {tuple(scores.shape)} do not rank {self.num_classes} candidates for {len(batch)} rows"
             )
         return scores
+
+    def average_outputs(self, outputs: Tensor) -> Tensor:
+        return average_logits(outputs)
 
     def predict(self, batch: Batch, top_k: PositiveInt | None = None) -> Prediction:
         """Return the filtered rank and the score of the answer of each row, or its best candidates.

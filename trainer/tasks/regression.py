@@ -91,6 +91,9 @@ class Regression(ScoredTask):
     def num_loss_terms(self, batch: Batch) -> int:
         return batch.require_target().numel()
 
+    def average_outputs(self, outputs: Tensor) -> Tensor:
+        return outputs.mean(0)
+
     def predict(self, batch: Batch) -> Prediction:
         value = self.forward_batch(batch).float()
         if RESIDUAL_QUANTILE not in self.decisions:

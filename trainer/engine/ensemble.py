@@ -1,0 +1,91 @@
+"""Ensembles: the task of a run with several models, whose outputs the task averages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from trainer.config.ensemble_keys import KEY
+from trainer.core.batch import Batch
+from trainer.core.dataset import Dataset
+from trainer.core.output_averaging import OutputAverager
+from trainer.core.task import Task
+from trainer.engine import factory
+from trainer.optim.param_patterns import MODEL_PREFIX
+
+
+class AveragedModel(nn.Module):
+    """Models of an ensemble as one model.
+
+    Args:
+        members: The models.
+        average: Averages their outputs, as ``OutputAverager.average_outputs``.
+    """
+
+    def __init__(self, members: Sequence[nn.Module], average: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self._average = average
+
+    def compute_outputs(self, **inputs: Tensor) -> Tensor:
+        """Return the outputs (M, B, ...) of the M models."""
+        return torch.stack([member(**inputs) for member in self.members])
+
+    def forward(self, **inputs: Tensor) -> Tensor:
+        """Return the averaged output (B, ...)."""
+        return self._average(self.compute_outputs(**inputs))
+
+
+def make_task(
+    config: Mapping[str, Any],
+    data: Dataset,
+    names: Mapping[str, str],
+    architecture: Mapping[str, str] | None = None,
+) -> Task:
+    """Build the task of a saved run, of an ensemble with all its models.
+
+    Args:
+        config: Configuration of the run.
+        data: Its data set.
+        names: Selected option of each group, for messages.
+        architecture: Description of the model that the run has stored, if any.
+
+    Raises:
+        ConfigError: Sizes, targets or options are missing, invalid or incompatible.
+    """
+    task = factory.make_task(config, data, names, architecture)
+    if config[KEY] is None:
+        return task
+    others = (factory.instantiate_task(config, data, names, architecture) for _ in range(config[KEY] - 1))
+    models = [task.model, *(other.model for other in others)]
+    task.model = AveragedModel(models, cast(OutputAverager, task).average_outputs)
+    return task
+
+
+def join_weights(members: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the weights of the task of an ensemble; those outside of the models are those of the first member.
+
+    Args:
+        members: Weights of the task of each member.
+    """
+    joined = {name: value for name, value in members[0].items() if not name.startswith(MODEL_PREFIX)}
+    for number, weights in enumerate(members):
+        for name, value in weights.items():
+            if name.startswith(MODEL_PREFIX):
+                joined[f"{MODEL_PREFIX}members.{number}.{name.removeprefix(MODEL_PREFIX)}"] = value
+    return joined
+
+
+def compute_member_outputs(task: Task, batch: Batch) -> list[Tensor]:
+    """Return the output (B, ...) of each model of an ensemble for a batch, or its rows at ``batch.output_index``.
+
+    Args:
+        task: Task of an ensemble.
+        batch: The batch.
+    """
+    assert isinstance(task.model, AveragedModel), "this task is not that of an ensemble"
+    outputs = task.model.compute_outputs(**task.select_model_inputs(batch))
+    return [*(outputs if batch.output_index is None else outputs.index_select(1, batch.output_index))]

@@ -1,0 +1,214 @@
+"""A run of an ensemble: its members are trained as runs of their own, and their predictions averaged and scored."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from trainer.config import ensemble_keys, secret_masking
+from trainer.config.run_config import Config
+from trainer.core.dataset import Dataset
+from trainer.core.task import Task
+from trainer.engine import checkpoint, dataset_loading, device, ensemble, factory
+from trainer.engine.dataloader import Loader
+from trainer.runs import changed_run, consistency, initial_weights, run_dir, run_report
+from trainer.runs.ensemble_scores import score_ensemble
+from trainer.runs.member_runs import train_members
+from trainer.runs.results import Result, create_result
+from trainer.runs.run_context import open_run, record_outcome
+from trainer.runs.run_files import MEMBERS_DIR
+from trainer.utils import signals
+from trainer.utils.errors import ConfigError
+from trainer.utils.text import format_count
+from trainer.viz import ensemble_table, time_limit
+from trainer.viz.console import console
+from trainer.viz.score_tables import format_decisions
+
+log = logging.getLogger(__name__)
+
+COPIED_RESULTS = ("device", "threads", "monitor", "higher_is_better", "baseline", "best_possible", "rows")
+"""Results of an ensemble that are those of its members."""
+
+
+def execute_ensemble(
+    config: Config, path: Path, *, lock_wait: float = 0.0, quiet: bool = False, lock: IO[str] | None = None
+) -> Result:
+    """Train the members of an ensemble that are not finished, and score their averaged predictions.
+
+    Args:
+        config: Configuration of the ensemble.
+        path: Its run directory.
+        lock_wait: Seconds to wait for another process that holds the lock.
+        quiet: Print only progress bars, for a nested run.
+        lock: Open lock of a directory that was claimed.
+
+    Raises:
+        ConfigError: The data has changed since the first member was trained, or would differ between members.
+        Interrupted: A signal has stopped a member.
+    """
+    with open_run(config, path, lock_wait, quiet=quiet, lock=lock) as reporter:
+        is_new = not run_dir.read_results(path)
+        if not is_new and (finished := _read_finished(path)) is not None:
+            reporter.announce_lines([f"{path} is finished; nothing to do"])
+            return finished
+        config = _with_digests(config, path)
+        result = create_result(config, path)
+        with record_outcome(result, config, is_new=is_new), signals.prefer_interrupt(reporter.flag):
+            members = _make_members(config, path)
+            changed_run.write_config(config, path)
+            result.status = "running"
+            result.write()
+            if not quiet:
+                run_dir.link_latest(path)
+            _announce_start(members, result, reporter)
+            train_members(list(members.values()), list(members))
+            _finish(config, list(members), result, reporter)
+    return result
+
+
+def _read_finished(path: Path) -> Result | None:
+    """Return the result of a finished ensemble; None if it is not finished, or lacks a file.
+
+    Raises:
+        ConfigError: Its weights are damaged or belong to another run.
+    """
+    result = Result.read(path)
+    names = [checkpoint.BEST, *(result.artifacts or [])]
+    if result.status != "finished" or result.artifacts is None or not all((path / name).is_file() for name in names):
+        return None
+    consistency.load_best(path, mmap=True)
+    return result
+
+
+def _with_digests(config: Config, path: Path) -> Config:
+    """Return the configuration with the digests of its inputs, which must be those of the members so far."""
+    if config.fingerprint is None:
+        config = initial_weights.with_input_digests(config)
+    saved = run_dir.read_results(path)
+    if saved and saved.get("identity") != config.config_hash:
+        raise ConfigError(
+            f"{path}: its data or its configuration has changed since it was started; the members of an ensemble must"
+            " have the same: train a new one"
+        )
+    return config
+
+
+def _make_members(config: Config, path: Path) -> dict[Path, Config]:
+    """Return the configuration of each member, by run directory."""
+    assert config.settings.ensemble is not None
+    directories = [path / MEMBERS_DIR / str(number) for number in range(config.settings.ensemble)]
+    return {
+        directory: ensemble_keys.make_member_config(config, number, str(directory))
+        for number, directory in enumerate(directories)
+    }
+
+
+def _announce_start(members: Mapping[Path, Config], result: Result, reporter: run_report.RunReporter) -> None:
+    seeds = ", ".join(str(member.settings.seed) for member in members.values())
+    count = format_count(len(members), "member")
+    reporter.print_line(f"ensemble of {result.model} on {result.data}: {count}, seeds {seeds}", "bold")
+    log.info("ensemble: %s, seeds %s; config %s", count, seeds, result.identity)
+
+
+def _finish(config: Config, paths: Sequence[Path], result: Result, reporter: run_report.RunReporter) -> None:
+    """Save the weights of all members as those of the ensemble, score them, and draw the figures."""
+    members = [Result.read(path) for path in paths]
+    bests = [_load_best(path) for path in paths]
+    _check_same_data(bests, paths)
+    _add_results(result, members)
+    task, data = _load_task(config, bests, result.threads)
+    loaders = factory.make_loaders(config.tree, data, config.settings, task.progress.device)
+    score_ensemble(task, loaders, config.settings, data.info.target, result, members)
+    _save_weights(config, result, task, bests[0])
+    if not reporter.quiet:
+        console.print(ensemble_table.build_ensemble_table(result, result.ensemble, console.width))
+        if result.decisions:
+            reporter.print_line(f"fitted on the validation rows: {format_decisions(result.decisions)}")
+        for line in ensemble_table.describe_ensemble(result, result.ensemble, result.monitor, len(members)):
+            reporter.print_line(line)
+    result.status = "finished"
+    result.write()
+    reporter.log_scores(result)
+    _draw(task, loaders["test"], config, result, reporter)
+    reporter.print_line(f"saved in {result.run_dir} ({result.seconds:.1f} s); its members in {MEMBERS_DIR}")
+
+
+def _load_best(path: Path) -> dict[str, Any]:
+    if not (path / checkpoint.BEST).exists():
+        raise ConfigError(f"{path}: the member has no best weights, because no validation score was finite")
+    return consistency.load_best(path)
+
+
+def _check_same_data(bests: Sequence[Mapping[str, Any]], paths: Sequence[Path]) -> None:
+    """Check that the members were trained on the same rows, encoded in the same way."""
+    first = bests[0]["run_metadata"].get("data")
+    pairs = zip(bests, paths, strict=True)
+    other = next((path for best, path in pairs if best["run_metadata"].get("data") != first), None)
+    if other is not None:
+        raise ConfigError(
+            f"{other} was trained on other data than {paths[0]}: the predictions of members cannot be averaged; train"
+            " a new ensemble"
+        )
+
+
+def _add_results(result: Result, members: Sequence[Result]) -> None:
+    """Add the sizes of the ensemble to its result: the length of its longest member, the time of all."""
+    for name in COPIED_RESULTS:
+        setattr(result, name, vars(members[0])[name])
+    result.params = sum(member.params for member in members)
+    result.epochs, result.steps = (max(getattr(m, name) for m in members) for name in ("epochs", "steps"))
+    result.seconds = round(sum(member.seconds for member in members), 3)
+    result.skipped_updates = sum(member.skipped_updates for member in members)
+
+
+def _load_task(config: Config, bests: Sequence[Mapping[str, Any]], threads: int) -> tuple[Task, Dataset]:
+    """Load the data set and the task of the ensemble with the weights of its members."""
+    torch.set_num_threads(1)  # as in training: more threads add the numbers of a data set in another order
+    data = dataset_loading.reload_dataset(config, bests[0]["data"])
+    torch.set_num_threads(threads)
+    with device.explain_model_memory():
+        task = ensemble.make_task(config.tree, data, config.names, bests[0]["run_metadata"].get("architecture"))
+        task.load_state_dict(ensemble.join_weights([best["task"] for best in bests]))
+        return task.to(device.select_available_device(config.settings.device)).eval(), data
+
+
+def _save_weights(config: Config, result: Result, task: Task, best: Mapping[str, Any]) -> None:
+    """Save the weights and decisions of the ensemble, with the data set of a member."""
+    metadata = {
+        "config": secret_masking.mask_tree(config.raw),
+        "identity": result.identity,
+        "overrides": result.overrides,
+    }
+    state = {
+        **best,
+        "task": task.state_dict(),
+        "decisions": task.decisions,
+        "score": result.val.get(result.monitor),
+        "tiebreak_score": None,
+        "epoch": None,
+        "step": None,
+        "run_metadata": {**best["run_metadata"], **metadata},
+    }
+    checkpoint.save_checkpoint(state, Path(result.run_dir) / checkpoint.BEST)
+
+
+def _draw(task: Task, test: Loader, config: Config, result: Result, reporter: run_report.RunReporter) -> None:
+    """Write the figures of the averaged predictions, and list them in the results, which completes the run."""
+    settings, paths, skipped = config.settings, list[Path](), list[str]()
+    if settings.draw and not reporter.quiet:
+        limit = time_limit.TimeLimit(settings.draw_seconds, reporter.announce_drawing, reporter.flag.raise_if_stopped)
+        with closing(test.iter_epoch(0)) as batches:
+            paths, skipped = time_limit.draw_with_time_limit(
+                task.make_artifacts(batches), task.model, Path(result.run_dir), limit
+            )
+    result.artifacts = [path.name for path in paths]
+    result.write()
+    if paths:
+        reporter.print_line(f"figures: {', '.join(result.artifacts)}")
+    if skipped:
+        reporter.print_line(f"not drawn within draw_seconds={settings.draw_seconds:g}: {', '.join(skipped)}")
