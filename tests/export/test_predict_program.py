@@ -74,6 +74,8 @@ def train_on_series() -> Path:
 RUNS: dict[str, Callable[[], Path]] = {
     "classes": lambda: train_on_gaps(*CLASSES),
     "numbers": lambda: train_on_gaps(*NUMBERS),
+    "ensemble_classes": lambda: train_on_gaps(*CLASSES, "ensemble=2"),
+    "ensemble_numbers": lambda: train_on_gaps(*NUMBERS, "ensemble=2"),
     "series": train_on_series,
     "cases": lambda: train_run("ucr", "model=gru").absolute(),
     "images": lambda: train_image_run("classifier"),
@@ -125,7 +127,7 @@ def check_equal(run: Path, export: Path, source: str, tmp_path: Path) -> tuple[l
     return found, done.stderr
 
 
-@pytest.mark.parametrize("name", ["classes", "numbers"])
+@pytest.mark.parametrize("name", ["classes", "numbers", "ensemble_classes", "ensemble_numbers"])
 def test_tables(name: str, exports: Exports, tmp_path: Path) -> None:
     rows = make_rows(300, 2)
     rows[3][1], rows[4][0], rows[5][1] = "violet", "", ""
@@ -133,7 +135,7 @@ def test_tables(name: str, exports: Exports, tmp_path: Path) -> None:
     found, warnings = check_equal(*exports[name], str(source), tmp_path)
     assert len(found) == 300
     titles = {"classes": ["row", "label", "p_high", "p_low", "p_mid", "set"]}
-    assert list(found[0]) == titles.get(name, ["row", "value", "lower", "upper"])
+    assert list(found[0]) == titles.get(name.removeprefix("ensemble_"), ["row", "value", "lower", "upper"])
     assert "categories in column 'colour' that no training row has: violet (1 row)" in warnings
     assert "columns that are not in the training table are ignored: more" in warnings
 

@@ -186,6 +186,12 @@ def test_changed_data_ends_a_stopped_ensemble() -> None:
             ("model=mlp", "data=moons", "init_from=RUN"),
             "RUN is an ensemble of several models; name a member",
         ),
+        (
+            ("model=gan", "data=ring", "max_steps=1", "task.classifier=RUN"),
+            "RUN is an ensemble of several models; name",
+        ),
+        (("plan", *SMALL, "ensemble=2"), "ensemble: 2 given, but this command trains one model at a time; plan one"),
+        (("find", "lr", *SMALL, "ensemble=2"), "ensemble: 2 given, but this command trains one model at a time"),
         (("resume=RUN", "ensemble=3"), "ensemble: 2 -> 3"),
         (("resume=RUN", "epochs=9"), "has no checkpoint"),
         (("sample", "RUN"), "cannot sample"),

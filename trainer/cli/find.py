@@ -30,7 +30,7 @@ def find_value(arguments: Sequence[str]) -> int:
         ConfigError: The command line is invalid, or the task has several losses, such as a GAN.
     """
     from trainer.cli import argv
-    from trainer.config import compose, debug_keys
+    from trainer.config import compose, debug_keys, ensemble_keys
     from trainer.config.override_parser import quote_letters
 
     target = arguments[0] if arguments else ""
@@ -49,6 +49,7 @@ def find_value(arguments: Sequence[str]) -> int:
         raise ConfigError("find debug: fast given; its number of steps is fixed; leave it out")
     if config.settings.resume is not None:
         raise ConfigError("find resume: it is about a new run; leave it out")
+    ensemble_keys.check_is_one_model(config.settings, "leave it out")
     with pause_gc(freeze=True):
         from trainer.runs import match_size
     config = match_size.with_matched_size(config)

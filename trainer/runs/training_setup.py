@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from trainer.config import budget_keys, ensemble_keys
+from trainer.config import budget_keys
 from trainer.config.run_config import Config
 from trainer.core import rng
 from trainer.core.dataset import Dataset
@@ -113,7 +113,6 @@ def build_training(
         train: Trains a nested run, the feature network of sample metrics, if the task needs one.
         announce: Prints lines about the initial weights and the number of steps.
     """
-    ensemble_keys.check_is_one_model(config.settings, "leave it out")
     if not budget_keys.is_unfixed(config.tree):
         return build_objects(config, state, process_group, train, announce)
     started_at = time.monotonic()
