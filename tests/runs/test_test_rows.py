@@ -147,7 +147,7 @@ def test_written_arrays_are_those_of_the_format(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(np, "savez_compressed", save)
     ones = torch.ones(2)
     recorded = RecordedRows(torch.arange(2), ones, {"accuracy": MetricTerms(ones, ones, "mean")})
-    test_rows._write_rows(tmp_path, recorded)
+    test_rows.write_rows(tmp_path, recorded)
     assert given.keys() == {"version", "rows", "targets", "numerators/mean/accuracy", "denominators/mean/accuracy"}
 
 

@@ -39,6 +39,7 @@ def test_results_contain_every_field() -> None:
         "exact_data_digest",
         "budget_identity",
         "debug",
+        "ensemble",
     }
     assert (results["status"], results["model"], results["data"], results["task"]) == (
         "finished",
