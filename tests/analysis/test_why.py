@@ -7,30 +7,24 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
 from tests.helpers import diagnosed_runs
 from tests.helpers.diagnosed_runs import BROKEN, HEALTHY
 from tests.helpers.finished_runs import write_run
-from trainer.analysis.diagnosis import diagnose, divergence_rules, finding, live_run, replay, seed_rules
+from trainer.analysis.diagnosis import diagnose, divergence_rules, finding, leakage_rules, replay, seed_rules
 from trainer.analysis.diagnosis.length_overrides import suggest_end, suggest_length
 from trainer.analysis.run_record import RunRecord, find_siblings, read_record
 from trainer.cli import main
 from trainer.config import compose
-from trainer.runs import run_dir, saved_run
+from trainer.core.split import TensorSplit
+from trainer.runs import run_dir
 from trainer.runs.results import create_result
 from trainer.utils.errors import ConfigError
-
-
-def find_rules(path: Path) -> dict[str, finding.Finding]:
-    """Return the findings of a run by rule."""
-    modules = ["own_broken"] if "own_broken" in (path / "config.yaml").read_text() else []
-    live, problem = live_run.load_live_run(saved_run.load(path, modules))
-    assert not problem
-    record = read_record(path)
-    found = diagnose.diagnose(finding.Evidence(record, live, problem, find_siblings(record)))
-    return {each.rule: each for each in found}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +41,7 @@ def test_a_rule_notices_a_broken_run(name: str, broken_folder: Path, monkeypatch
     rule, make = BROKEN[name]
     path = make()
     before = {file.name: file.read_bytes() for file in path.iterdir() if file.is_file()}
-    found = find_rules(path)
+    found = diagnosed_runs.find_rules(path)
     assert rule in found, [each.sentence for each in found.values()]
     assert found[rule].evidence
     assert {file.name: file.read_bytes() for file in path.iterdir() if file.is_file()} == before
@@ -77,7 +71,7 @@ CHECKS = {"a row": check_row, "explodes": check_layer, "tiny rate": check_small_
 @pytest.mark.parametrize("name", HEALTHY)
 def test_no_rule_speaks_of_a_healthy_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = find_rules(diagnosed_runs.train_run("run", *HEALTHY[name]))
+    found = diagnosed_runs.find_rules(diagnosed_runs.train_run("run", *HEALTHY[name]))
     assert [each.sentence for each in found.values()] == []
 
 
@@ -206,6 +200,34 @@ def test_overfitting_after_the_chosen_epoch_is_information() -> None:
         assert ("the weights of epoch 3 are kept" in found.sentence) != is_fault
 
 
+def test_overfitting_is_a_fault_if_the_weights_that_are_kept_are_no_better_than_the_baseline() -> None:
+    rows = make_rows([1, 0.8, 0.6, 0.4, 0.2, 0.1], [1, 0.8, 0.7, 0.8, 0.9, 0.95])
+    for baseline, is_fault in ((0.5, False), (0.7, True)):
+        rows = [row | {"val_accuracy": value} for row, value in zip(rows, [1, 2, 3, 2, 2, 2], strict=True)]
+        scores = {"monitor": "accuracy", "higher_is_better": {"accuracy": True}, "test": {"accuracy": 0.7}}
+        evidence = make_evidence(rows, **scores, baseline={"accuracy": baseline})
+        (found,) = (each for each in diagnose.diagnose(evidence) if each.rule == "over-fitting")
+        assert found.is_fault == is_fault
+        assert ("no better than the baseline" in found.sentence) == is_fault
+
+
+@pytest.mark.parametrize(("copies", "is_copied"), [(1, False), (2, True), (3, True)])
+def test_copies_are_told_from_rows_of_few_values_that_repeat_by_chance(copies: int, is_copied: bool) -> None:
+    random = torch.Generator().manual_seed(0)
+    distinct = torch.randn(300 // copies, 6, generator=random).repeat(copies, 1)
+    coarse = (torch.randn(300, 5, generator=random) > 0).float()
+    for rows, expected in ((distinct, is_copied), (coarse, False)):
+        shuffled = rows[torch.randperm(300, generator=random)]
+        parts = [TensorSplit({"x": part}, part[:, 0].gt(0).long()) for part in (shuffled[:220], shuffled[220:])]
+        loaders = {
+            name: SimpleNamespace(split=split, is_resident=True)
+            for name, split in zip(("train", "test"), parts, strict=True)
+        }
+        live: Any = SimpleNamespace(loaders=loaders)
+        found = leakage_rules.find_leakage(replace(make_evidence([]), live=live))
+        assert [each.rule for each in found] == ["leakage"] * expected
+
+
 def test_a_failure_without_growth_or_large_losses_is_no_explosion(monkeypatch: pytest.MonkeyPatch) -> None:
     reason = "NonFiniteError: loss nan, gradient norm nan"
     calm = make_rows([1, 0.9, 0.8], [1, 0.9, 0.8])
@@ -218,7 +240,7 @@ def test_a_failure_without_growth_or_large_losses_is_no_explosion(monkeypatch: p
     weights = {"model.a": 1.0, "model.b": 2.0}
     replays = {
         "finite: another machine": replay.Replay(None, "finite: another machine"),
-        "no weight has grown 50-fold": replay.Replay(replay.Failure(7, [], 32, None, False, 1.0, weights)),
+        "no weight has grown 20-fold": replay.Replay(replay.Failure(7, [], 32, None, False, 1.0, weights)),
     }
     for text, result in replays.items():
         monkeypatch.setattr(divergence_rules, "_replay", lambda _, result=result: result)

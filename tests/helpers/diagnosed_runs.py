@@ -8,8 +8,10 @@ import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from trainer.analysis.diagnosis import diagnose, finding, live_run
+from trainer.analysis.run_record import find_siblings, read_record
 from trainer.config import compose
-from trainer.runs import train
+from trainer.runs import saved_run, train
 from trainer.utils.errors import NonFiniteError
 
 PLUGIN = '''
@@ -95,6 +97,7 @@ FILES = {
 }
 MLP, DIGITS = ("model=mlp", "model.hidden=[32]"), ("data=digits", "data.size=8", "augment=none", "batch_size=128")
 SEQUENCES = ("data=synthetic_seq", "data.rows=300")
+TRANSFORMER = ("model=transformer", "model.width=16", "model.heads=2", "model.hidden=32", "model.layers=1")
 
 
 def write_files() -> None:
@@ -140,6 +143,17 @@ def train_run(name: str, *overrides: str) -> Path:
     return Path("runs", name)
 
 
+def find_rules(path: Path) -> dict[str, finding.Finding]:
+    """Return the findings of a run by rule."""
+    text = (path / "config.yaml").read_text()
+    modules = [name for name in ("own_broken", "family_models") if name in text]
+    live, problem = live_run.load_live_run(saved_run.load(path, modules))
+    assert not problem, problem
+    record = read_record(path)
+    found = diagnose.diagnose(finding.Evidence(record, live, problem, find_siblings(record)))
+    return {each.rule: each for each in found}
+
+
 def table(name: str, *overrides: str) -> tuple[str, ...]:
     return (*MLP, "data=csv", f"data.path={name}.csv", "data.target=target", "batch_size=32", *overrides)
 
@@ -169,6 +183,16 @@ BROKEN: Mapping[str, tuple[str, Callable[[], Path]]] = {
     "no target in the inputs": ("not learning", lambda: train_run("chance", *table("chance", "epochs=3"))),
     "tiny rate": ("learning rate", lambda: train_run("tiny", *MLP, *DIGITS, "epochs=3", "optimizer.lr=1e-9")),
     "huge rate": ("learning rate", lambda: train_run("huge", *MLP, *DIGITS, "epochs=6", "optimizer.lr=30")),
+    # The score of initial weights is a little better than the baseline.
+    "tiny rate, lucky weights": (
+        "learning rate",
+        lambda: train_run("lucky", "model=gcn", "data=sbm", "epochs=40", "optimizer.lr=1e-8"),
+    ),
+    # The loss falls, but from a value far above that of the initial weights.
+    "huge rate, falling loss": (
+        "not learning",
+        lambda: train_run("falling", *TRANSFORMER, *SEQUENCES, "epochs=8", "optimizer.lr=10"),
+    ),
     "dead units": ("dead units", lambda: train_run("dead", *PLUGINS, "model=dead", "data=moons", "epochs=2")),
     "saturated gates": (
         "saturated gates",
@@ -209,10 +233,7 @@ HEALTHY: Mapping[str, tuple[str, ...]] = {
     "seq2seq": (
         *("model=seq2seq", "data=reverse", "data.rows=300", "data.length=4", "model.hidden_size=32", "epochs=15"),
     ),
-    "transformer": (
-        *("model=transformer", "data=synthetic_seq", "data.rows=600", "model.width=16", "model.heads=2"),
-        *("model.hidden=32", "model.layers=1", "epochs=8"),
-    ),
+    "transformer": (*(*TRANSFORMER, "data=synthetic_seq", "data.rows=600", "epochs=8"),),
     "vae": ("model=vae", "data=linear_gaussian", "data.rows=300", "epochs=60"),
     "vq_vae": ("model=vq_vae", "data=clusters16", "data.rows=500", "val_every=1", "task.samples=50"),
     "wgan_gp": ("model=wgan_gp", "data=ring", "data.rows=500", "max_steps=400", "val_every=2", *SAMPLES),

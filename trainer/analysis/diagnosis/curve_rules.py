@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from trainer.analysis.diagnosis.finding import Evidence, Finding, get_median
+from trainer.analysis.diagnosis.finding import MIN_GAIN, Evidence, Finding, get_median
 from trainer.analysis.diagnosis.length_overrides import suggest_end, suggest_length
 
 RISE_SHARE = 0.3
@@ -28,8 +28,8 @@ MIN_IMPROVEMENT = 0.02
 def find_overfitting(evidence: Evidence) -> Iterator[Finding]:
     """Find a validation loss that rises again while the training loss still falls.
 
-    It is a fault if the loss had risen when the best weights were chosen, which the monitored score alone decides.
-    Later epochs do no harm, because these weights are kept.
+    It is a fault if the loss had risen when the best weights were chosen, which the monitored score alone decides, or
+    if these weights are no better than the baseline. Later epochs do no harm, because these weights are kept.
     """
     name = "val_loss" if evidence.get_column("val_loss") else f"val_{evidence.monitor}"
     sign = -1 if name == "val_loss" else evidence.sign
@@ -63,9 +63,12 @@ def find_overfitting(evidence: Evidence) -> Iterator[Finding]:
         f"it over-fits since epoch {epochs[best]}: the {name.replace('_', ' ')} gets worse while the training loss"
     )
     chosen = _find_best(evidence.val_scores, evidence.sign)
-    is_harmless = chosen is not None and losses[chosen] <= limit
-    end = f"; the weights of epoch {epochs[chosen]} are kept" if is_harmless and chosen is not None else ""
-    yield Finding("over-fitting", f"{sentence} still falls{end}", details, overrides, is_fault=not is_harmless)
+    is_before_rise = chosen is not None and losses[chosen] <= limit
+    end = f"; the weights of epoch {epochs[chosen]} are kept" if is_before_rise and chosen is not None else ""
+    has_learned = evidence.gain is None or evidence.gain >= MIN_GAIN
+    end += "" if has_learned else ", and the model is no better than the baseline"
+    is_fault = not (is_before_rise and has_learned)
+    yield Finding("over-fitting", f"{sentence} still falls{end}", details, overrides, is_fault=is_fault)
 
 
 def _find_best(scores: Sequence[float], sign: int) -> int | None:

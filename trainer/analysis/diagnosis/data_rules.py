@@ -1,4 +1,4 @@
-"""Rules on the data of a run: speed of loading, class balance, leakage, wrong labels."""
+"""Rules on the data of a run: speed of loading, class balance, wrong labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import torch
 
 from trainer.analysis.diagnosis.finding import Evidence, Finding
-from trainer.engine.split_digests import digest_rows
 from trainer.utils.cpu import count_processors
 
 STARVED_SHARE = 0.5
@@ -23,9 +22,6 @@ RARE_SHARE = 0.1
 MIN_RARE_ROWS = 5
 """Validation rows of a rare class that are enough to judge it."""
 LOW_RECALL = 0.5
-DUPLICATE_SHARE = 0.05
-"""Share of the test rows that are also training rows, from which on they are suspicious."""
-MAX_DIGESTED_ROWS = 20_000
 UNLIKELY_LABEL, CERTAIN_CLASS = 0.25, 0.75
 """The model contradicts a row whose label has less than the first probability and another class more than the other."""
 NOISY_SHARE = 0.06
@@ -83,51 +79,6 @@ def find_imbalance(evidence: Evidence) -> Iterator[Finding]:
                 ["task.class_weights=balanced"] if has_weights else [],
             )
             return
-
-
-def find_leakage(evidence: Evidence) -> Iterator[Finding]:
-    """Find test scores above the best possible ones, and test rows that are also training rows."""
-    yield from _find_impossible_score(evidence)
-    if evidence.live is None or not evidence.live.loaders["test"].is_resident:
-        return
-    splits = [evidence.live.loaders[name].split for name in ("train", "test")]
-    if any(len(split) > MAX_DIGESTED_ROWS or len(split) < 2 for split in splits):
-        return
-    train, test = (digest_rows(split, MAX_DIGESTED_ROWS) for split in splits)
-    if not train or not test:
-        return
-    training_rows = {*train}
-    repeats = sum(row in training_rows for row in test)
-    # Rows of few distinct values repeat by chance: as often within the test rows as between the splits.
-    own = 1 - len({*test}) / len(test)
-    share = repeats / len(test)
-    if share >= DUPLICATE_SHARE and own < share / 4:
-        yield Finding(
-            "leakage",
-            f"{repeats:,} of {len(test):,} test rows are also training rows",
-            {"share": share, "share repeated within the test rows": own},
-            ["data.path=FILE_WITHOUT_DUPLICATES"] if "data.path" in evidence.record.config else [],
-        )
-
-
-def _find_impossible_score(evidence: Evidence) -> Iterator[Finding]:
-    results = evidence.record.results
-    best = results.get("best_possible", {}).get(evidence.monitor, math.nan)
-    score = results.get("test", {}).get(evidence.monitor, math.nan)
-    baseline = results.get("baseline", {}).get(evidence.monitor, math.nan)
-    excess = evidence.sign * (score - best)
-    if not math.isfinite(excess) or not math.isfinite(baseline):
-        return
-    # The bound holds on average over test rows: their number decides by how much one test may exceed it.
-    rows = len(evidence.live.loaders["test"].split) if evidence.live is not None else 100
-    tolerance = max(0.02, 3 / math.sqrt(rows)) * abs(best - baseline)
-    if excess > tolerance:
-        yield Finding(
-            "leakage",
-            f"the test {evidence.monitor} is better than the best possible one, so that the model knows more than the"
-            " inputs should tell",
-            {"score": score, "best possible": best, "tolerance": tolerance},
-        )
 
 
 def find_label_noise(evidence: Evidence) -> Iterator[Finding]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from trainer.analysis.diagnosis.curve_rules import find_overfitting, find_undertraining
-from trainer.analysis.diagnosis.data_rules import find_imbalance, find_label_noise, find_leakage, find_starvation
+from trainer.analysis.diagnosis.data_rules import find_imbalance, find_label_noise, find_starvation
 from trainer.analysis.diagnosis.divergence_rules import find_explosion, find_nonfinite_values
 from trainer.analysis.diagnosis.finding import Evidence, Finding
+from trainer.analysis.diagnosis.leakage_rules import find_leakage
 from trainer.analysis.diagnosis.learning_rules import (
     find_dead_units,
     find_flat_loss,

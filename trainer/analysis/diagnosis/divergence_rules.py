@@ -13,7 +13,7 @@ LARGE_LOSS = 10.0
 """Training loss at the end, divided by the first one, of a run that has exploded."""
 LARGE_NORM = 100.0
 """Gradient norm of an epoch, divided by the median, of a run that has exploded. At most 10 in healthy runs."""
-MIN_GROWTH = 50.0
+MIN_GROWTH = 20.0
 """Growth of the norm of a parameter that only exploding updates cause: at most 11 in healthy runs."""
 _GRADIENT = re.compile(r"first non-finite gradient: (\S+)")
 

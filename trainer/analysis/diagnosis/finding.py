@@ -12,6 +12,11 @@ from trainer.analysis.diagnosis.live_run import LiveRun
 from trainer.analysis.run_record import RunRecord
 from trainer.engine import update_ratio
 
+MIN_GAIN = 0.02
+"""Smallest share of the baseline's score by which a model that has learned something improves it. The smallest gain of
+a run of the zoo whose loss has fallen is 0.05.
+"""
+
 
 @dataclass(frozen=True)
 class Finding:

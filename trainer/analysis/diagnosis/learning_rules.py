@@ -6,13 +6,11 @@ import math
 from collections.abc import Iterator
 
 from trainer.analysis.diagnosis.activations import LayerActivations
-from trainer.analysis.diagnosis.finding import Evidence, Finding, format_number
+from trainer.analysis.diagnosis.finding import MIN_GAIN, Evidence, Finding, format_number
 from trainer.analysis.diagnosis.length_overrides import suggest_length
 
-MIN_GAIN = 0.02
-"""Smallest share of the baseline's score by which a model that has learned something improves it. The smallest gain of
-a run of the zoo whose loss has fallen is 0.05.
-"""
+SURE_GAIN = 0.5
+"""Share from which on a model has learned, whatever its loss: that of a few hundred rows is at most 0.2 by chance."""
 FLAT_SHARE = 0.05
 """A training loss that has fallen by less than this share of its first value is flat."""
 USUAL_RATIO = 1e-3
@@ -40,14 +38,24 @@ MIN_SATURATED_SHARE = 0.8
 
 
 def is_not_learning(evidence: Evidence) -> bool:
-    """Return whether a run is no better than its baseline, and its losses have hardly fallen.
+    """Return whether a run has not learned anything: its losses are flat, or no lower than those before training.
+
+    A small gain over the baseline may be chance, or that of the initial weights.
+    """
+    if not evidence.get_column("train_loss"):
+        return False
+    has_gain = evidence.gain is not None and evidence.gain >= MIN_GAIN
+    has_sure_gain = evidence.gain is not None and evidence.gain >= SURE_GAIN
+    return (not has_gain and _is_flat(evidence)) or (not has_sure_gain and _is_as_untrained(evidence))
+
+
+def _is_flat(evidence: Evidence) -> bool:
+    """Return whether the losses of a run have hardly fallen.
 
     Without a baseline, neither its training loss nor its validation score has changed. Several losses against each
     other, as of a GAN, say nothing, so that the score alone counts.
     """
     losses, scores = evidence.get_column("train_loss"), evidence.val_scores
-    if not losses or (evidence.gain is not None and evidence.gain >= MIN_GAIN):
-        return False
     has_flat_loss = (losses[0] - min(losses)) < FLAT_SHARE * abs(losses[0])
     if evidence.gain is not None and not evidence.has_several_losses:
         return has_flat_loss
@@ -58,32 +66,46 @@ def is_not_learning(evidence: Evidence) -> bool:
     return has_flat_scores and (has_flat_loss or evidence.has_several_losses)
 
 
+def _is_as_untrained(evidence: Evidence) -> bool:
+    """Return whether the loss of training rows is no lower with the last weights than with the initial ones."""
+    if evidence.live is None or evidence.has_several_losses:
+        return False
+    before, after = evidence.live.sample_losses
+    return math.isfinite(before) and not after < before - FLAT_SHARE * abs(before)
+
+
 def find_flat_loss(evidence: Evidence) -> Iterator[Finding]:
     """Find a run that has not learned anything."""
     if not is_not_learning(evidence):
         return
     losses = evidence.get_column("train_loss")
     details = {"first training loss": losses[0], "lowest training loss": min(losses)}
+    if _is_flat(evidence):
+        flat = f"validation {evidence.monitor}" if evidence.has_several_losses else "training loss"
+        reason = f"the {flat} is flat"
+    else:
+        assert evidence.live is not None  # its losses were compared
+        before, after = evidence.live.sample_losses
+        details |= {"loss of training rows before": before, "after training": after}
+        reason = "the loss of training rows is no lower than before training"
     if evidence.gain is not None:
         details["gain over the baseline"] = evidence.gain
-    lr = evidence.get_override("optimizer.lr", math.nan)
-    causes = (find_wrong_learning_rate, find_dead_units, find_saturated_gates)
-    has_cause = any(True for find_cause in causes for _ in find_cause(evidence))
+        reason += ", and the model is no better than the baseline" if evidence.gain < MIN_GAIN else ""
     steps = int(evidence.record.results.get("steps") or 0)
-    longer = suggest_length(evidence.record.config, LONGER)
     details["steps"] = steps
-    if has_cause:
-        overrides = []
-    elif 0 < steps < FEW_STEPS and longer:
-        overrides = longer
-    else:
-        overrides = [f"optimizer.lr={format_number(lr * factor)}" for factor in (10, 0.1) if math.isfinite(lr)]
-    flat = f"validation {evidence.monitor}" if evidence.has_several_losses else "training loss"
-    known = evidence.gain is not None
-    sentence = (
-        f"it is not learning: the {flat} is flat{', and the model is no better than the baseline' if known else ''}"
-    )
-    yield Finding("not learning", sentence, details, overrides)
+    yield Finding("not learning", f"it is not learning: {reason}", details, _suggest_change(evidence, steps))
+
+
+def _suggest_change(evidence: Evidence, steps: int) -> list[str]:
+    """Return overrides for a run that has not learned anything; none if another rule knows the cause."""
+    causes = (find_wrong_learning_rate, find_dead_units, find_saturated_gates)
+    if any(True for find_cause in causes for _ in find_cause(evidence)):
+        return []
+    longer = suggest_length(evidence.record.config, LONGER)
+    if 0 < steps < FEW_STEPS and longer:
+        return longer
+    lr = evidence.get_override("optimizer.lr", math.nan)
+    return [f"optimizer.lr={format_number(lr * factor)}" for factor in (10, 0.1) if math.isfinite(lr)]
 
 
 def find_wrong_learning_rate(evidence: Evidence) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from itertools import islice
@@ -55,23 +55,26 @@ class LiveRun:
         self.data: Dataset = training.data
         self.loaders = training.loaders
         self.trainer: Trainer = training.make_trainer([])
-        self.initial_weights = self._copy_weights()
+        self.initial_state = self._copy_state()
         if state is not None:
             load_trainer_state(self.trainer, state, path)
 
     @contextmanager
     def _preserve(self) -> Iterator[None]:
         """Restore weights, buffers and random numbers after the block."""
-        task = self.trainer.task
-        saved = {name: value.clone() for name, value in task.state_dict().items()}
+        saved = self._copy_state()
         with rng.fork_rng(SAMPLE_SEED, self.trainer.device):
             yield
-        with torch.no_grad():
-            for name, value in task.state_dict().items():
-                value.copy_(saved[name])
+        self._restore_state(saved)
 
-    def _copy_weights(self) -> dict[str, Tensor]:
-        return {name: value.detach().clone() for name, value in self.trainer.task.named_parameters()}
+    def _copy_state(self) -> dict[str, Tensor]:
+        """Return copies of weights and buffers."""
+        return {name: value.detach().clone() for name, value in self.trainer.task.state_dict().items()}
+
+    def _restore_state(self, saved: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, value in self.trainer.task.state_dict().items():
+                value.copy_(saved[name])
 
     @cached_property
     def sample_index(self) -> Tensor:
@@ -104,10 +107,23 @@ class LiveRun:
     def measure_growth(self) -> dict[str, float]:
         """Norm of each parameter, divided by that of its initial value or by 1 if that is smaller; infinite for NaN."""
         growth = {
-            name: float(value.detach().norm() / self.initial_weights[name].norm().clamp_min(1.0))
+            name: float(value.detach().norm() / self.initial_state[name].norm().clamp_min(1.0))
             for name, value in self.trainer.task.named_parameters()
         }
         return {name: math.inf if math.isnan(value) else value for name, value in growth.items()}
+
+    @cached_property
+    def sample_losses(self) -> tuple[float, float]:
+        """Loss of the sample with the initial and with the last weights, without dropout; the sum of several losses."""
+        with self._preserve():
+            last = self._compute_loss()
+            self._restore_state(self.initial_state)
+            return self._compute_loss(), last
+
+    def _compute_loss(self) -> float:
+        task = self.trainer.task.eval()
+        with rng.fork_rng(SAMPLE_SEED, self.trainer.device), torch.no_grad():
+            return sum(float(task.loss(self.sample, name)) for name in self.trainer.param_groups)
 
     @cached_property
     def update_ratios(self) -> dict[str, float]:
