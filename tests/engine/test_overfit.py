@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from tests.helpers.overfit_cases import learn_batch
 from tests.helpers.tiny import MOMENTUM, LeastSquares, Linear, rows, tiny
+from trainer.config import compose
 from trainer.core.batch import Batch
 from trainer.engine import overfit
 from trainer.engine.overfit import OverfitResult
-from trainer.runs.overfit_run import describe_result, draw_curve
+from trainer.runs.overfit_run import describe_result, draw_curve, make_overfit_config
 
 QUICK = ("mlp", "gru", "distmult", "diffusion", "gan")
 """Models of five tasks; ``tests/gates/overfit.py`` goes over all."""
@@ -84,6 +85,14 @@ def test_dropout_is_switched_off() -> None:
     model = nn.Sequential(nn.Dropout(0.5), nn.Dropout1d(0.5)).train()
     overfit.disable_dropout(model)
     assert torch.equal(model(torch.ones(4, 5)), torch.ones(4, 5))
+
+
+def test_weight_decay_is_switched_off() -> None:
+    words = ["model=mlp", "data=moons", "optimizer=adamw", "optimizer.weight_decay=0.3"]
+    groups = 'optimizer.groups=[{match: "*bias", weight_decay: 0.1, lr_scale: 0.5}]'
+    config = make_overfit_config(compose.compose([*words, groups]), 10)
+    assert config.tree["optimizer"]["weight_decay"] == 0.0
+    assert config.tree["optimizer"]["groups"] == [{"match": "*bias", "lr_scale": 0.5}]
 
 
 def test_curves_are_bars_from_high_to_low() -> None:

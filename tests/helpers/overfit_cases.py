@@ -17,7 +17,14 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("gat", "gin"), ("model.hidden=[64]", "optimizer.lr=5e-3")),
 }
 """Further options, by model."""
-COMMON = ("augment=none", "scheduler=none", "optimizer.lr=3e-3", "max_steps=1500", "batch_size=8")
+COMMON = (
+    "augment=none",
+    "scheduler=none",
+    "optimizer.lr=3e-3",
+    "max_steps=1500",
+    "batch_size=8",
+    "optimizer.weight_decay=0",
+)
 
 
 def learn_batch(model: str, max_steps: int = 1500) -> list[OverfitResult]:

@@ -1,4 +1,4 @@
-"""``debug=overfit``: train on one batch, without augmentation and dropout, until its loss is almost zero."""
+"""``debug=overfit``: train on one batch, without augmentation, dropout and decay, until its loss is almost zero."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ NO_AUGMENTATION: Mapping[str, Any] = {"_target_": f"{Augment.__module__}.{Augmen
 CONSTANT_RATE: Mapping[str, Any] = {"_target_": f"{Constant.__module__}.{Constant.__qualname__}", "warmup": 0}
 DROPOUT = "dropout"
 """Part of the names of the options of a model that are probabilities of dropout."""
+WEIGHT_DECAY = "weight_decay"
 DEFAULT_STEPS = 1000
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 24
@@ -54,7 +55,7 @@ def check_overfit(config: Config) -> int:
         rows = min(overfit.MAX_ROWS, len(trainer.train_loader.make_batch_order(0)[0]))
         print_line(
             f"overfit: {config.names['model']} on one batch of {format_count(rows, 'row')} of {config.names['data']},"
-            f" without augmentation and dropout, at most {format_count(steps, 'step')}"
+            f" without augmentation, dropout and weight decay, at most {format_count(steps, 'step')}"
         )
         flag.defer_stop()
         results = overfit.overfit_groups(trainer, steps, lambda _: flag.raise_if_stopped())
@@ -73,6 +74,7 @@ def make_overfit_config(config: Config, steps: int) -> Config:
     model = {key: 0.0 if _is_dropout(key, value) else value for key, value in config.tree["model"].items()}
     task = {key: None if key == "classifier" else value for key, value in config.tree["task"].items()}
     groups = {"model": model, "task": task, "augment": NO_AUGMENTATION, "scheduler": CONSTANT_RATE, "callbacks": {}}
+    groups["optimizer"] = _without_weight_decay(config.tree["optimizer"])
     changes: dict[str, Any] = {"ema": None, "accumulate": 1, "max_steps": steps, "budget": None, "shards": None}
     changes["devices"] = None
     settings = replace(config.settings, **changes)
@@ -81,6 +83,14 @@ def make_overfit_config(config: Config, steps: int) -> Config:
 
 def _is_dropout(key: str, value: object) -> bool:
     return DROPOUT in key and isinstance(value, float | int) and not isinstance(value, bool)
+
+
+def _without_weight_decay(optimizer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an optimizer without weight decay, by which a loss never reaches zero."""
+    changed = {**optimizer, **({WEIGHT_DECAY: 0.0} if WEIGHT_DECAY in optimizer else {})}
+    if changed.get("groups"):
+        changed["groups"] = [{k: v for k, v in entry.items() if k != WEIGHT_DECAY} for entry in changed["groups"]]
+    return changed
 
 
 def describe_result(result: OverfitResult, *, is_only: bool) -> list[str]:
