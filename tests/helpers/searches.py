@@ -15,7 +15,7 @@ RUN = ("model=mlp", "data=moons", "data.rows=300", "epochs=16", "model.hidden=[4
 SPACE = ("scheduler=onecycle", "optimizer.lr=tag(log,interval(1e-4,1e-1))", "batch_size=16,32,64")
 ROOT = "hydra.sweep.dir=outputs/search"
 SEARCH = ("search", *RUN, *SPACE, ROOT, "search=asha", "budget=6runs", "seeds=2", "resume=auto")
-"""A search whose runs pause after 1 and 4 of 16 epochs: 6, 2 and 2 runs."""
+"""A search whose runs pause after 2, 4 and 8 of 16 epochs: 6, 2, 2 and 2 runs."""
 
 
 def read_search(folder: Path) -> dict[str, Any]:

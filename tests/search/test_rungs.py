@@ -14,10 +14,11 @@ from trainer.search.rungs import RunLength, count_per_rung, count_steps, plan_pa
 @pytest.mark.parametrize(
     ("length", "pauses"),
     [
-        (RunLength(160, 10, 1), (10, 40)),
-        (RunLength(100, 10, 1), (10, 20)),  # 2.5 epochs: the shorter one
-        (RunLength(110, 10, 1), (10, 30)),
-        (RunLength(640, 10, 4), (40, 160)),  # a pause is a validation
+        (RunLength(160, 10, 1), (20, 40, 80)),
+        (RunLength(100, 10, 1), (10, 20, 50)),  # 1.25 and 2.5 epochs: the last one before
+        (RunLength(110, 10, 1), (10, 20, 50)),
+        (RunLength(640, 10, 4), (80, 160, 320)),  # a pause is a validation
+        (RunLength(50, 10, 1), (10, 20)),
         (RunLength(20, 10, 1), (10,)),
         (RunLength(10, 10, 1), ()),
         (RunLength(25, 10, 1), (10,)),  # max_steps within an epoch
@@ -29,7 +30,7 @@ def test_pauses_are_validations_before_the_end(length: RunLength, pauses: tuple[
 
 
 def test_all_runs_pause_equally_often() -> None:
-    assert plan_pauses([RunLength(1600, 10, 1), RunLength(20, 10, 1)]) == [(400,), (10,)]
+    assert plan_pauses([RunLength(1600, 10, 1), RunLength(20, 10, 1)]) == [(800,), (10,)]
 
 
 @given(st.integers(1, 5000), st.integers(1, 200), st.integers(1, 7))
@@ -49,14 +50,14 @@ def test_a_quarter_continues_but_enough_for_the_finalists(count: int, minimum: i
 
 def test_a_grid_of_64_takes_a_quarter_of_its_steps_with_finalists() -> None:
     lengths = [RunLength(1600, 10, 1)] * 64
-    steps = count_steps(lengths, plan_pauses(lengths), [64, 16, 4])
-    assert steps == 64 * 100 + 16 * 300 + 4 * 1200
-    assert (steps + 2 * 2 * 1600) / (64 * 1600) < 0.25
+    steps = count_steps(lengths, plan_pauses(lengths), count_per_rung(64, 4, 2))
+    assert steps == 64 * 200 + 16 * 200 + 4 * 400 + 2 * 800
+    assert (steps + 2 * 2 * 1600) / (64 * 1600) == 0.25
 
 
 def test_cost_assumes_that_the_longest_runs_continue() -> None:
     lengths = [RunLength(160, 10, 1), RunLength(320, 10, 1)]
-    assert count_steps(lengths, plan_pauses(lengths), [2, 1, 1]) == 10 + 20 + 60 + 240
+    assert count_steps(lengths, plan_pauses(lengths), [2, 1, 1, 1]) == 20 + 40 + 40 + 80 + 160
 
 
 def test_ranking_puts_failures_last_and_ties_in_order() -> None:

@@ -74,17 +74,17 @@ def test_number_of_workers_changes_neither_the_tree_nor_a_bit(one_worker: Path, 
 
 def test_rungs_halve_and_every_pause_is_a_validation(one_worker: Path) -> None:
     search = read_search(one_worker)
-    assert [len(stage["trials"]) for stage in search["stages"]] == [6, 2, 2]
+    assert [len(stage["trials"]) for stage in search["stages"]] == [6, 2, 2, 2]
     for stage in search["stages"][:-1]:
         scores = {number: search["trials"][number]["scores"][stage["rung"]] for number in stage["trials"]}
         best = sorted(scores, key=lambda number: (-scores[number], number))[: len(stage["promoted"])]
         assert stage["promoted"] == sorted(best)
     for trial in search["trials"]:
         per_epoch = trial["total_steps"] // 16
-        assert trial["pauses"] == [per_epoch, 4 * per_epoch]
+        assert trial["pauses"] == [2 * per_epoch, 4 * per_epoch, 8 * per_epoch]
         reached = [*trial["pauses"], trial["total_steps"]][len(trial["scores"]) - 1]
         assert trial["steps"] == reached
-        assert trial["status"] == ("finished" if len(trial["scores"]) == 3 else "paused")
+        assert trial["status"] == ("finished" if len(trial["scores"]) == 4 else "paused")
     assert sum(trial["steps"] for trial in search["trials"]) < search["steps"]
     with open(next(one_worker.glob("**/trials.csv")), newline="") as file:
         rows = list(csv.DictReader(file))

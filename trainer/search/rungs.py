@@ -17,8 +17,12 @@ from dataclasses import dataclass
 
 ETA = 4
 """One of so many runs continues at a rung."""
-MAX_PAUSES = 2
-"""Maximum number of pauses of a run: at 1/16 and at 1/4 of its steps."""
+GROWTH = 2
+"""Ratio of the steps of one rung to those of the rung before. It is less than ``ETA``, so that the first rung, at which
+most runs end, has most of the steps: at 1/16 of its steps, a run whose learning rate is low has not begun to learn.
+"""
+MAX_PAUSES = 3
+"""Maximum number of pauses of a run: at 1/8, 1/4 and 1/2 of its steps."""
 
 
 @dataclass(frozen=True)
@@ -35,31 +39,33 @@ class RunLength:
     steps_per_epoch: int
     val_every: int
 
-    def find_pause(self, fraction: float) -> int:
-        """Return the step of the validation nearest to a fraction of the run, at least that of the first one."""
-        between = self.steps_per_epoch * self.val_every
-        return max(1, math.ceil(self.steps * fraction / between - 0.5)) * between
+    def find_pause(self, divisor: int) -> int:
+        """Return the step of the last validation up to a fraction of the run, at least that of the first one.
 
-    def list_pauses(self, count: int, eta: int = ETA) -> tuple[int, ...]:
+        Args:
+            divisor: One of so many steps are taken until then.
+        """
+        between = self.steps_per_epoch * self.val_every
+        return max(1, self.steps // (divisor * between)) * between
+
+    def list_pauses(self, count: int) -> tuple[int, ...]:
         """Return the steps at which the run pauses.
 
         Args:
             count: Number of pauses.
-            eta: Ratio of the steps of one pause to those of the pause before.
         """
-        return tuple(self.find_pause(eta**-power) for power in range(count, 0, -1))
+        return tuple(self.find_pause(GROWTH**power) for power in range(count, 0, -1))
 
 
-def plan_pauses(lengths: Sequence[RunLength], eta: int = ETA, max_pauses: int = MAX_PAUSES) -> list[tuple[int, ...]]:
+def plan_pauses(lengths: Sequence[RunLength], max_pauses: int = MAX_PAUSES) -> list[tuple[int, ...]]:
     """Return the steps at which each run pauses, the same number of times for all.
 
     Args:
         lengths: Lengths of the runs.
-        eta: Ratio of the steps of one rung to those of the rung before.
         max_pauses: Maximum number of pauses.
     """
     for count in range(max_pauses, 0, -1):
-        pauses = [length.list_pauses(count, eta) for length in lengths]
+        pauses = [length.list_pauses(count) for length in lengths]
         if all(_is_increasing((*steps, length.steps)) for steps, length in zip(pauses, lengths, strict=True)):
             return pauses
     return [() for _ in lengths]
