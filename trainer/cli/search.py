@@ -32,7 +32,7 @@ def run_search(arguments: Sequence[str]) -> int:
 
     words, config_dirs, flags = argv.split_args(arguments)
     if unused := flags - {argv.CONFIG_DIR_FLAG}:
-        raise ConfigError(f"search: {', '.join(sorted(unused))} has no effect here; it is a flag of train")
+        raise ConfigError(f"search {min(unused)}: it is about a space of configurations; leave it out")
     _check_spelling(words)
     own = [word for word in words if word.partition("=")[0] in KEYS]
     kinds = dict(zip(KEYS, (str, str, PositiveInt, PositiveInt, NonNegativeInt), strict=True))
@@ -68,10 +68,15 @@ def _write_page(root: Path) -> Path:
 
 def _check_spelling(words: Sequence[str]) -> None:
     """Raise ConfigError for words that are no keys of the configuration, but similar to those of the search."""
+    from trainer.cli.unknown_command import list_choices
     from trainer.config import registry
     from trainer.config.schema import Settings
-    from trainer.utils.suggest import did_you_mean
+    from trainer.search.options import METHODS
+    from trainer.utils.suggest import did_you_mean, format_suggestion
 
+    if plain := next((word for word in words if word and word[0].isalpha() and "=" not in word), None):
+        found = [f"search={plain}"] if plain in METHODS else list_choices(plain)
+        raise ConfigError(f"search {plain}: it is no KEY=VALUE{format_suggestion(found)}")
     known = {*KEYS, "sweep", *Settings.__dataclass_fields__, *registry.GROUPS}
     keys = [word.partition("=")[0] for word in words]
     unknown = [key for key in keys if key.isidentifier() and key not in known]

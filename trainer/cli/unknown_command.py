@@ -49,8 +49,8 @@ def describe_unknown_command(word: str, rest: Sequence[str]) -> str:
     if word in (*registry.GROUPS, *Settings.__dataclass_fields__):
         value = rest[0] if rest and "=" not in rest[0] else "VALUE"
         return f"unknown command {word!r}: it is a configuration key; set it by: train {word}={value}"
-    if choices := _list_choices(word):
-        return f"unknown command {word!r}; choose it by: {' or '.join(choices)}"
+    if choices := list_choices(word):
+        return f"unknown command {word!r}; choose it by: {' or '.join(f'train {choice}' for choice in choices)}"
     return f"unknown command {word!r}{_suggest(word, rest) or ';'} one of {', '.join(COMMANDS)}"
 
 
@@ -65,9 +65,14 @@ def _suggest(word: str, rest: Sequence[str]) -> str:
     nearest = next(iter(transposed), None) or find_nearest(word, [*COMMANDS, *SYNONYMS, *sorted(options)])
     if nearest is None or nearest in COMMANDS:
         return format_suggestion([nearest] if nearest else [])
-    return format_suggestion([f"train {SYNONYMS[nearest]}"] if nearest in SYNONYMS else _list_choices(nearest))
+    meanings = [SYNONYMS[nearest]] if nearest in SYNONYMS else list_choices(nearest)
+    return format_suggestion([f"train {meaning}" for meaning in meanings])
 
 
-def _list_choices(name: str) -> list[str]:
-    """Return the commands that choose options of a name: ``train model=lstm``."""
-    return [f"train {group}={name}" for group in registry.GROUPS if name in registry.list_options(group)]
+def list_choices(name: str) -> list[str]:
+    """Return the overrides that choose options of a name: ``model=lstm``.
+
+    Args:
+        name: Name of an option.
+    """
+    return [f"{group}={name}" for group in registry.GROUPS if name in registry.list_options(group)]
