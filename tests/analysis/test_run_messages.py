@@ -92,6 +92,11 @@ def test_diff_shows_the_lengths_that_are_in_effect() -> None:
     assert found == {"epochs": ("2", "-"), "max_steps": ("-", "3"), "budget": ("-", "5s")}
 
 
+def test_a_run_does_not_differ_from_itself() -> None:
+    record = read_record(Path("outputs/day/by_epochs"))
+    assert [name for name, found in vars(diff_runs(record, record)).items() if found] == []
+
+
 def test_labels_show_the_lengths_that_are_in_effect() -> None:
     groups = group_by_setting(read_runs(Path("outputs/day")))
     labels = dict(zip((group[0].path.name for group in groups), label_settings(groups), strict=True))

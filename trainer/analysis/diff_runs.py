@@ -139,7 +139,7 @@ def _compare_scores(first: RunRecord, second: RunRecord) -> list[Difference]:
 
 def _compare_seconds(first: RunRecord, second: RunRecord) -> list[Difference]:
     seconds = [float(each.results.get("seconds") or 0.0) for each in (first, second)]
-    if min(seconds) <= 0.0:
+    if min(seconds) <= 0.0 or seconds[0] == seconds[1]:
         return []
     return [Difference("seconds", f"{seconds[0]:.1f}", f"{seconds[1]:.1f}", f"x{seconds[1] / seconds[0]:.2f}")]
 

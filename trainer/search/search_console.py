@@ -68,10 +68,10 @@ def explain_scores(trials: Sequence[Trial]) -> str:
     """
     names = {trial.config.names["scheduler"] for trial in trials if trial.config is not None}
     if names <= LENGTH_FREE_SCHEDULES:
-        return "those of a run of this length, because the learning rate does not depend on it"
+        return "as good as those of runs that end there, because the learning rate does not depend on the length"
     if names <= {*LENGTH_FREE_SCHEDULES, STABLE_SCHEDULE} and all(map(_pauses_before_decay, trials)):
         return "at the constant learning rate of the stable phase, before its decay; comparable at any length"
-    return "under the schedule for the full length, which has not ended; comparable within a rung"
+    return "of a learning rate that has not fallen as far as it will; only runs of the same rung are compared"
 
 
 def _pauses_before_decay(trial: Trial) -> bool:
