@@ -64,6 +64,15 @@ def test_a_misspelled_directory_gets_a_suggestion(words: list[str]) -> None:
         main.run_command(words)
 
 
+def test_a_directory_of_runs_is_answered_by_the_command_that_lists_them() -> None:
+    Path("outputs/day/.hidden").mkdir(exist_ok=True)
+    with pytest.raises(ConfigError) as error:
+        main.run_command(["why", "outputs/day"])
+    assert str(error.value).endswith(
+        "which contains by_epochs, by_steps, by_time; it contains runs: train list runs outputs/day"
+    )
+
+
 def test_a_key_unlike_any_other_is_answered_by_the_keys_that_there_are() -> None:
     with pytest.raises(ConfigError) as error:
         list_runs.select_runs(find_records(Path("outputs")), None, "zzz")

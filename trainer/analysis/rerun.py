@@ -19,6 +19,7 @@ from trainer.runs.run_files import make_sibling_path
 from trainer.runs.train import execute_run
 from trainer.utils.digests import digest_values
 from trainer.utils.errors import ConfigError
+from trainer.utils.text import format_count
 from trainer.viz.loggers.csv_logger import STEPS_FILE
 
 SUFFIX = "-rerun"
@@ -122,10 +123,10 @@ def compare_runs(first: RunRecord, second: RunRecord) -> Comparison:
         second: The repetition.
     """
     compared, found = [], []
-    for name, noun in ((STEPS_FILE, "logged steps"), (run_dir.METRICS_FILE, "validations")):
+    for name, noun in ((STEPS_FILE, "logged step"), (run_dir.METRICS_FILE, "validation")):
         rows = [read_history(each.path / name) for each in (first, second)]
         if rows[0]:
-            compared.append(f"{min(map(len, rows))} {noun}")
+            compared.append(format_count(min(map(len, rows)), noun))
             found += [each for each in [find_first_difference(*rows)] if each]
     states = [*_compare_states(first.path, second.path)]
     compared += [name for name, _ in states]

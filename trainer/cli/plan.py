@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trainer.utils.errors import ConfigError
 from trainer.utils.gc_pause import pause_gc
+from trainer.utils.paths import describe_missing_path
 
 
 def plan_run(arguments: Sequence[str]) -> int:
@@ -37,6 +38,8 @@ def plan_run(arguments: Sequence[str]) -> int:
     output, words = argv.split_output(words)
     if output is not None and not output.endswith(".json"):
         raise ConfigError(f"plan output: {output!r} given; a plan is written to a .json file")
+    if output is not None and not Path(output).absolute().parent.is_dir():
+        raise ConfigError(f"plan output: {describe_missing_path(Path(output).parent)}")
     overrides = [quote_letters(word) for word in words]
     with pause_gc(freeze=True):
         from trainer.analysis import plan, plan_screen

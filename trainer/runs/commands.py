@@ -125,7 +125,7 @@ COMMANDS: Mapping[str, Command] = {
             "search_seed": "seed of the choice of configurations (default: 0)",
         },
         note="Ranges are those of Hydra: 16,32 range(16,129,16) interval(0,0.5) tag(log,interval(1e-4,1e-1))"
-        " int(interval(2,9)); sweep=NAME takes them from conf/sweep/NAME.yaml. jobs=N runs N of them at a time. A stopped"
+        " int(interval(2,9)); sweep=NAME takes them from conf/sweep/NAME.yaml. jobs=N runs N of them at once. A stopped"
         " search continues with resume=auto.",
     ),
     "evaluate": Command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +24,7 @@ from trainer.config.validation import (
 )
 from trainer.runs import hub_folder, recovery, run_dir
 from trainer.runs.results import Result
+from trainer.runs.run_files import find_run_files
 from trainer.utils.errors import ConfigError
 from trainer.utils.paths import describe_missing_path
 from trainer.utils.suggest import find_nearest, format_suggestion
@@ -78,6 +80,8 @@ def is_run_dir(path: Path) -> bool:
 def suggest_run_dir(path: Path) -> str:
     """Return ``; did you mean outputs/latest?``: a run in ``outputs``, its latest, or one of a similar name.
 
+    For the directory of a sweep, it is the command that shows its runs.
+
     Args:
         path: Path that is no run directory.
     """
@@ -86,6 +90,8 @@ def suggest_run_dir(path: Path) -> str:
         names = (name for name in sorted(os.listdir(path.parent)) if is_run_dir(path.parent / name))
         candidates += [path.parent / name for name in [find_nearest(path.name, names)] if name]
     candidate = next((directory for directory in candidates if is_run_dir(directory)), None)
+    if candidate is None and any(find_run_files(path, run_dir.IDENTIFYING_FILES, "*")):
+        return f"; it contains runs: train list runs {shlex.quote(str(path))}"
     return format_suggestion([str(candidate)] if candidate else [])
 
 

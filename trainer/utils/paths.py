@@ -37,7 +37,8 @@ def describe_missing_path(path: Path) -> str:
     """
     absolute, nearest = path.absolute(), find_nearest_dir(path)
     if nearest == absolute:
-        entries = sorted(os.listdir(absolute))[:5] if os.access(absolute, os.R_OK) else ["entries that cannot be read"]
+        names = os.listdir(absolute) if os.access(absolute, os.R_OK) else ["entries that cannot be read"]
+        entries = sorted(name for name in names if not name.startswith("."))[:5]
         return f"{absolute} is a directory, which contains {', '.join(entries) or 'nothing'}"
     if os.path.islink(absolute) and not os.path.exists(absolute):
         return f"{absolute} is a link to {os.readlink(absolute)}, which leads to nothing"
