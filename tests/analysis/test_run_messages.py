@@ -73,6 +73,13 @@ def test_a_directory_of_runs_is_answered_by_the_command_that_lists_them() -> Non
     )
 
 
+@pytest.mark.parametrize("name", ["n" * 300, "nope/" * 100, "outputs/" + "n" * 300])
+@pytest.mark.parametrize("verb", ["why", "rm"])
+def test_names_that_no_file_can_have_are_no_runs(verb: str, name: str) -> None:
+    with pytest.raises(ConfigError, match="is not a run directory"):
+        main.run_command([verb, name])
+
+
 def test_a_key_unlike_any_other_is_answered_by_the_keys_that_there_are() -> None:
     with pytest.raises(ConfigError) as error:
         list_runs.select_runs(find_records(Path("outputs")), None, "zzz")

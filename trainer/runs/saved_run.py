@@ -90,7 +90,13 @@ def suggest_run_dir(path: Path) -> str:
         names = (name for name in sorted(os.listdir(path.parent)) if is_run_dir(path.parent / name))
         candidates += [path.parent / name for name in [find_nearest(path.name, names)] if name]
     candidate = next((directory for directory in candidates if is_run_dir(directory)), None)
-    if candidate is None and any(find_run_files(path, run_dir.IDENTIFYING_FILES, "*")):
+    # Not for names that are too long, or folders without permission.
+    if (
+        candidate is None
+        and os.access(path, os.R_OK)
+        and os.path.isdir(path)
+        and any(find_run_files(path, run_dir.IDENTIFYING_FILES, "*"))
+    ):
         return f"; it contains runs: train list runs {shlex.quote(str(path))}"
     return format_suggestion([str(candidate)] if candidate else [])
 
