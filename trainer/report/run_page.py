@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.analysis.run_record import RunRecord
+from trainer.config.registry import list_options
 from trainer.inference import method_options
 from trainer.inference.classical_scores import SavedScores, read_scores
 from trainer.report.config_table import list_config
@@ -160,7 +161,10 @@ def list_commands(record: RunRecord) -> list[tuple[str, str]]:
     """Return the commands that repeat, continue and use the run, with what each does."""
     overrides = [str(word) for word in record.results.get("overrides") or []]
     path = shlex.quote(str(record.path))
-    commands = [("Train this configuration again", shlex.join(["train", *overrides]))]
+    options = record.results.get("options") or {}
+    is_known = all(name in list_options(group) for group, name in options.items())
+    # The directory of options of the user, which --config-dir has named, is not recorded.
+    commands = [("Train this configuration again", shlex.join(["train", *overrides]))] if is_known else []
     if record.status == "finished":
         commands.append(("Train it again and compare every step", f"train rerun {path}"))
         commands.append(("Ask what went wrong or right", f"train why {path}"))
