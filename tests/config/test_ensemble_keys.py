@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.helpers.commands import SMALL
-from trainer.config import compose, ensemble_keys
+from trainer.config import compose, ensemble_keys, plugins
 from trainer.config.run_config import Config
 from trainer.config.search_points import PointComposer
 from trainer.config.search_space import parse_space
@@ -38,6 +40,27 @@ def test_what_cannot_be_an_ensemble_is_refused_by_its_key(words: tuple[str, ...]
 def test_the_number_of_members_is_checked(value: str) -> None:
     with pytest.raises(ConfigError, match=f"^ensemble: '?{value}'? given"):
         compose.compose([*SMALL, f"ensemble={value}"])
+
+
+@pytest.mark.parametrize(
+    ("methods", "can_average"),
+    [
+        (("predict", "average_outputs"), True),
+        (("predict",), False),
+        (("average_outputs",), False),
+    ],
+)
+def test_a_task_of_a_plugin_needs_both_methods(
+    methods: tuple[str, ...], can_average: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [f"    def {name}(self, outputs): return outputs" for name in methods]
+    (tmp_path / "own_task.py").write_text("\n".join(["import trainer", "class Own(trainer.Task):", *lines]) + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins.declare_plugins(["own_task"], tmp_path)
+    try:
+        assert ensemble_keys.can_average("own_task.Own") is can_average
+    finally:
+        plugins.declare_plugins([])
 
 
 def test_a_search_of_ensembles_is_refused_before_it_starts() -> None:

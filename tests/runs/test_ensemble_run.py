@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,19 @@ def test_changed_data_ends_a_stopped_ensemble() -> None:
     Path("rows.csv").write_text("\n".join(["x,y,label", *rows, "1,1,a"]) + "\n")
     with pytest.raises(ConfigError, match="its data or its configuration has changed"):
         train.resume_run(saved_run.load(path))
+
+
+@pytest.mark.parametrize("other", ["data.rows=200", "optimizer.lr=0.5"])
+def test_a_run_in_the_place_of_a_member_is_no_member(other: str) -> None:
+    result = run("ensemble=2")
+    path, member = Path(result.run_dir), read_members(result)[1]
+    shutil.rmtree(member)
+    Path(run("seed=1", other).run_dir).rename(member)
+    (path / "best.pt").unlink()
+    with pytest.raises(ConfigError, match="members/1 is not the run of a member of this ensemble"):
+        train.resume_run(saved_run.load(path))
+    shutil.rmtree(member)
+    assert train.resume_run(saved_run.load(path)).test == result.test
 
 
 @pytest.mark.parametrize(

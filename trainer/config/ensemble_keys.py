@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from trainer.config.schema import Settings
 
 KEY = "ensemble"
-AVERAGING_METHOD = "average_outputs"
-"""Method of the tasks whose predictions can be averaged."""
+AVERAGING_METHODS = ("predict", "average_outputs")
+"""Methods of the tasks whose predictions can be averaged."""
 OWN_KEYS = (KEY, "seed", "resume", "hydra.run.dir")
 """Keys of the command line of an ensemble that its members have no use for, or have with another value."""
 
@@ -49,7 +49,9 @@ def find_ensemble_problems(tree: Mapping[str, Any]) -> list[str]:
 def can_average(target: str) -> bool:
     """Return whether a task, by its class path, can average the predictions of several models."""
     signature = introspection.read_signature(target)
-    return signature is not None and AVERAGING_METHOD in signature.parameters_by_method
+    if signature is None or signature.required_model_methods != ("forward",):  # others would be those of one model
+        return False
+    return {*AVERAGING_METHODS} <= signature.parameters_by_method.keys()
 
 
 def _describe_task(target: str) -> str:

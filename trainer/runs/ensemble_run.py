@@ -22,7 +22,7 @@ from trainer.runs.member_runs import train_members
 from trainer.runs.results import Result, create_result
 from trainer.runs.run_context import open_run, record_outcome
 from trainer.runs.run_files import MEMBERS_DIR
-from trainer.utils import signals
+from trainer.utils import atomic_write, signals
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_count
 from trainer.viz import ensemble_table, time_limit
@@ -30,9 +30,6 @@ from trainer.viz.console import console
 from trainer.viz.score_tables import format_decisions
 
 log = logging.getLogger(__name__)
-
-COPIED_RESULTS = ("device", "threads", "monitor", "higher_is_better", "baseline", "best_possible", "rows")
-"""Results of an ensemble that are those of its members."""
 
 
 def execute_ensemble(
@@ -63,12 +60,20 @@ def execute_ensemble(
             changed_run.write_config(config, path)
             result.status = "running"
             result.write()
-            if not quiet:
-                run_dir.link_latest(path)
+            _link_latest(path, reporter)
             _announce_start(members, result, reporter)
+            with atomic_write.catch_write_errors(path):
+                for directory in members:
+                    directory.mkdir(parents=True, exist_ok=True)
             train_members(list(members.values()), list(members))
-            _finish(config, list(members), result, reporter)
+            _link_latest(path, reporter)  # instead of a member
+            _finish(config, members, result, reporter)
     return result
+
+
+def _link_latest(path: Path, reporter: run_report.RunReporter) -> None:
+    if not reporter.quiet:
+        run_dir.link_latest(path)
 
 
 def _read_finished(path: Path) -> Result | None:
@@ -115,22 +120,17 @@ def _announce_start(members: Mapping[Path, Config], result: Result, reporter: ru
     log.info("ensemble: %s, seeds %s; config %s", count, seeds, result.identity)
 
 
-def _finish(config: Config, paths: Sequence[Path], result: Result, reporter: run_report.RunReporter) -> None:
+def _finish(config: Config, members: Mapping[Path, Config], result: Result, reporter: run_report.RunReporter) -> None:
     """Save the weights of all members as those of the ensemble, score them, and draw the figures."""
-    members = [Result.read(path) for path in paths]
-    bests = [_load_best(path) for path in paths]
-    _check_same_data(bests, paths)
-    _add_results(result, members)
+    results = [Result.read(path) for path in members]
+    bests = [_load_best(path) for path in members]
+    _check_members(members, results, bests)
+    _add_results(result, results)
     task, data = _load_task(config, bests, result.threads)
     loaders = factory.make_loaders(config.tree, data, config.settings, task.progress.device)
-    score_ensemble(task, loaders, config.settings, data.info.target, result, members)
+    score_ensemble(task, loaders, config.settings, data.info.target, result, results)
     _save_weights(config, result, task, bests[0])
-    if not reporter.quiet:
-        console.print(ensemble_table.build_ensemble_table(result, result.ensemble, console.width))
-        if result.decisions:
-            reporter.print_line(f"fitted on the validation rows: {format_decisions(result.decisions)}")
-        for line in ensemble_table.describe_ensemble(result, result.ensemble, result.monitor, len(members)):
-            reporter.print_line(line)
+    _show_scores(result, len(members), reporter)
     result.status = "finished"
     result.write()
     reporter.log_scores(result)
@@ -140,30 +140,47 @@ def _finish(config: Config, paths: Sequence[Path], result: Result, reporter: run
 
 def _load_best(path: Path) -> dict[str, Any]:
     if not (path / checkpoint.BEST).exists():
-        raise ConfigError(f"{path}: the member has no best weights, because no validation score was finite")
+        raise ConfigError(
+            f"{path}: the member has no {checkpoint.BEST}: none of its validation scores was finite, or the file was"
+            f" removed, which train resume {path} restores"
+        )
     return consistency.load_best(path)
 
 
-def _check_same_data(bests: Sequence[Mapping[str, Any]], paths: Sequence[Path]) -> None:
-    """Check that the members were trained on the same rows, encoded in the same way."""
-    first = bests[0]["run_metadata"].get("data")
-    pairs = zip(bests, paths, strict=True)
-    other = next((path for best, path in pairs if best["run_metadata"].get("data") != first), None)
-    if other is not None:
-        raise ConfigError(
-            f"{other} was trained on other data than {paths[0]}: the predictions of members cannot be averaged; train"
-            " a new ensemble"
-        )
+def _check_members(
+    members: Mapping[Path, Config], results: Sequence[Result], bests: Sequence[Mapping[str, Any]]
+) -> None:
+    """Check that the run directories are those of the members, trained on the same rows, encoded in the same way."""
+    digests = bests[0]["run_metadata"].get("data")
+    for (path, config), result, best in zip(members.items(), results, bests, strict=True):
+        if result.identity != config.config_hash or best["run_metadata"].get("data") != digests:
+            raise ConfigError(
+                f"{path} is not the run of a member of this ensemble, which has another configuration or other data;"
+                " remove it, and resume the ensemble to train the member again"
+            )
 
 
 def _add_results(result: Result, members: Sequence[Result]) -> None:
     """Add the sizes of the ensemble to its result: the length of its longest member, the time of all."""
-    for name in COPIED_RESULTS:
-        setattr(result, name, vars(members[0])[name])
+    first = members[0]
+    result.device, result.threads, result.rows = first.device, first.threads, first.rows
+    result.monitor, result.higher_is_better = first.monitor, first.higher_is_better
+    result.baseline, result.best_possible = first.baseline, first.best_possible
     result.params = sum(member.params for member in members)
-    result.epochs, result.steps = (max(getattr(m, name) for m in members) for name in ("epochs", "steps"))
+    result.epochs, result.steps = max(member.epochs for member in members), max(member.steps for member in members)
     result.seconds = round(sum(member.seconds for member in members), 3)
     result.skipped_updates = sum(member.skipped_updates for member in members)
+
+
+def _show_scores(result: Result, num_members: int, reporter: run_report.RunReporter) -> None:
+    """Print the scores of the ensemble beside those of its members."""
+    if reporter.quiet:
+        return
+    console.print(ensemble_table.build_ensemble_table(result, result.ensemble, console.width))
+    if result.decisions:
+        reporter.print_line(f"fitted on the validation rows: {format_decisions(result.decisions)}")
+    for line in ensemble_table.describe_ensemble(result, result.ensemble, result.monitor, num_members):
+        reporter.print_line(line)
 
 
 def _load_task(config: Config, bests: Sequence[Mapping[str, Any]], threads: int) -> tuple[Task, Dataset]:

@@ -14,8 +14,7 @@ def train_members(configs: Sequence[Config], paths: Sequence[Path]) -> None:
 
     Args:
         configs: Configuration of each run.
-        paths: Run directory of each run.
+        paths: Run directory of each run, which exists.
     """
     for config, path in zip(configs, paths, strict=True):
-        path.mkdir(parents=True, exist_ok=True)
         train_nested_run(config, path)
