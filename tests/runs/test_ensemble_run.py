@@ -124,7 +124,7 @@ def test_a_stopped_ensemble_resumes_to_the_same_bits(number: int, monkeypatch: p
     statuses = [
         run_dir.read_results(path).get("status") for path in (stopped, *sorted((stopped / "members").iterdir()))
     ]
-    assert statuses == ["interrupted", "finished", "interrupted", None]
+    assert statuses == ["interrupted", "finished", "interrupted"]
     fits.clear()
     resumed = train.resume_run(saved_run.load(stopped))
     assert fits == [1, 2]
@@ -136,6 +136,12 @@ def test_a_stopped_ensemble_resumes_to_the_same_bits(number: int, monkeypatch: p
 def stop_in_second(patch: pytest.MonkeyPatch, fitted: Trainer, number: int) -> None:
     if fitted.settings.seed == 1:
         send_signal_at(patch, 2, number)
+
+
+def test_a_rejected_ensemble_leaves_no_directory() -> None:
+    with pytest.raises(ConfigError, match="monitor: 'nothing'"):
+        run("ensemble=2", "hydra.run.dir=outputs/rejected", "monitor=nothing")
+    assert not Path("outputs/rejected").exists()
 
 
 def test_a_finished_ensemble_is_found_again(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,6 @@ AVERAGING_METHODS = ("predict", "average_outputs")
 """Methods of the tasks whose predictions can be averaged."""
 OWN_KEYS = (KEY, "seed", "resume", "hydra.run.dir")
 """Keys of the command line of an ensemble that its members have no use for, or have with another value."""
-
 SEED_REFERENCE = "${seed}"
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -62,13 +62,25 @@ def execute_ensemble(
             result.write()
             _link_latest(path, reporter)
             _announce_start(members, result, reporter)
-            with atomic_write.catch_write_errors(path):
-                for directory in members:
-                    directory.mkdir(parents=True, exist_ok=True)
-            train_members(list(members.values()), list(members))
+            with _member_dirs(list(members)) as directories:
+                train_members(list(members.values()), directories)
             _link_latest(path, reporter)  # instead of a member
             _finish(config, members, result, reporter)
     return result
+
+
+@contextmanager
+def _member_dirs(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
+    """Create the directories of members for the block, at the end of which those that are still empty are removed."""
+    with atomic_write.catch_write_errors(paths[0]):
+        for path in paths:
+            path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield paths
+    finally:
+        for path in (*paths, paths[0].parent):
+            with suppress(OSError):  # of a member that has started, or that was removed because it was rejected
+                path.rmdir()
 
 
 def _link_latest(path: Path, reporter: run_report.RunReporter) -> None:
