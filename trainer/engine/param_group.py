@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainer.config.schema import Settings
 from trainer.engine.ema import EMA
 from trainer.engine.schedule_free import ScheduleFreeAverage
 from trainer.engine.update_ratio import compute_update_ratio
@@ -56,6 +57,19 @@ class ParamGroup:
         """That of the last update that was measured, until a validation records it."""
         self.before_change: Callable[[], object] | None = None
         """Called before optimizer and EMA change: a checkpoint may be copying their state in another thread."""
+
+    def clip_gradient(self, norm: Tensor, settings: Settings) -> None:
+        """Clip the gradient; after the NaN guard, because clipping would spread a NaN.
+
+        Args:
+            norm: Norm of the gradient, a scalar.
+            settings: Global keys of the configuration: ``grad_clip`` and ``grad_clip_mode``.
+        """
+        grad, limit = self.params.grad, settings.grad_clip
+        if limit is not None and settings.grad_clip_mode == "value":
+            grad.clamp_(-limit, limit)
+        elif limit is not None:
+            grad.mul_((limit / (norm + 1e-6)).clamp_(max=1.0))
 
     def step(self, scaler: torch.amp.GradScaler, found_inf: Tensor | None, is_measured: bool = False) -> None:
         """Update the parameters from the gradient, and the EMA from the parameters.

@@ -50,7 +50,7 @@ class Strategy(ABC, Generic[BatchT]):
         process_group: Processes that train together.
     """
 
-    params_class: ClassVar[type[FlatParameters]] = FlatParameters
+    params_class: type[FlatParameters] = FlatParameters
     """Class that holds the parameters of a group."""
     optimizer_group: ProcessGroup | None = None
     """Processes that divide the states of the optimizers; None if each process has all of them."""

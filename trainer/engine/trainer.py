@@ -7,7 +7,7 @@ here: zeroing gradients, backward, clipping, mixed precision, accumulation, sche
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from itertools import islice
@@ -26,10 +26,13 @@ from trainer.engine.dataloader import Loader, count_total_steps
 from trainer.engine.nan_guard import NonFiniteStepError, make_nan_guard
 from trainer.engine.nonfinite_updates import make_nonfinite_error, restore_skipped
 from trainer.engine.param_group import ParamGroup
+from trainer.engine.saved_buffers import SavedBuffers
 from trainer.engine.step_metrics import StepMetrics
-from trainer.engine.strategy import STATE_KEYS, SingleDevice, Strategy
+from trainer.engine.strategy import SingleDevice, Strategy
+from trainer.engine.trainer_state import collect_state, restore_state
+from trainer.engine.update import Update, take_updates
 from trainer.metrics.registry import find_task_metric, get_monitor_name
-from trainer.utils.errors import ConfigError, NonFiniteError
+from trainer.utils.errors import NonFiniteError
 
 
 class Trainer:
@@ -91,13 +94,17 @@ class Trainer:
 
     def fit(self) -> None:
         """Train to the last step, or until a callback sets ``should_stop``."""
+        take_updates(self.iter_fit())
+
+    def iter_fit(self) -> Generator[Update, None, None]:
+        """Train as ``fit``, but leave each update of a parameter group to the caller, see ``update.take_updates``."""
         try:
             self.strategy.start(self)
             with rng.preserve_generators():  # a resumed run calls this hook more often, but must draw the same numbers
                 self.callbacks.on_fit_start(self)
             self._started_at = time.monotonic()
             while not self.is_finished():
-                self.train_epoch()
+                yield from self.iter_epoch()
                 is_last = self.step >= self.total_steps or self.should_stop
                 if (self.epoch + 1) % self.settings.val_every == 0 or is_last:
                     self.run_validation()
@@ -122,6 +129,10 @@ class Trainer:
         Raises:
             NonFiniteError: A loss or gradient is not finite.
         """
+        take_updates(self.iter_epoch())
+
+    def iter_epoch(self) -> Generator[Update, None, None]:
+        """Train as ``train_epoch``, but leave each update of a parameter group to the caller."""
         self.task.train()
         with closing(self.strategy.iter_epoch(self.train_loader, self.epoch, self.batch)) as batches:
             self.step_metrics.start_timer()
@@ -129,7 +140,7 @@ class Trainer:
                 self.step_metrics.clear_updates()
                 self.task.progress.fill_(self.step / self.total_steps)
                 for name in self.task.active_groups(self.step):
-                    self.update_param_group(self.param_groups[name], microbatches)
+                    yield Update(self, self.param_groups[name], microbatches)
                 self.step += 1
                 self.batch += len(microbatches)
                 self.step_metrics.record_rows(sum(map(len, microbatches)))
@@ -165,7 +176,22 @@ class Trainer:
             NonFiniteError: The loss or the gradient is not finite; the weights were not updated.
         """
         buffers = self.nan_guard.save_buffers(self.task)
-        total = self.strategy.compute_gradient(self, group, microbatches)
+        self.apply_gradient(group, microbatches, self.strategy.compute_gradient(self, group, microbatches), buffers)
+
+    def apply_gradient(
+        self, group: ParamGroup, microbatches: Sequence[Any], total: Tensor, buffers: SavedBuffers | None = None
+    ) -> None:
+        """Take the optimizer step of a parameter group whose gradient has been computed.
+
+        Args:
+            group: The parameter group.
+            microbatches: Batches of the strategy that the gradient was computed from.
+            total: Their mean loss, a scalar.
+            buffers: Buffers of the task from before the loss was computed, if the step may be skipped.
+
+        Raises:
+            NonFiniteError: The loss or the gradient is not finite; the weights were not updated.
+        """
         self.scaler.unscale_(group.optimizer)  # type: ignore[arg-type]
         norm = group.params.compute_grad_norm()
         # Scaled gradients may overflow: the gradient scaler itself skips such a step.
@@ -177,21 +203,8 @@ class Trainer:
         if buffers is not None and found_inf is not None:
             restore_skipped(self, group, microbatches, buffers, found_inf)
         self.step_metrics.record_update(group.name, total, norm)
-        self.clip_gradient(group, norm)
+        group.clip_gradient(norm, self.settings)
         group.step(self.scaler, found_inf, update_ratio.is_last_update(self, group.name, len(microbatches)))
-
-    def clip_gradient(self, group: ParamGroup, norm: Tensor) -> None:
-        """Clip the gradient of a group; after the NaN guard, because clipping would spread a NaN.
-
-        Args:
-            group: The parameter group.
-            norm: Norm of its gradient, a scalar.
-        """
-        grad, limit = group.params.grad, self.settings.grad_clip
-        if limit is not None and self.settings.grad_clip_mode == "value":
-            grad.clamp_(-limit, limit)
-        elif limit is not None:
-            grad.mul_((limit / (norm + 1e-6)).clamp_(max=1.0))
 
     def describe_last_checkpoint(self) -> str:
         """Return a phrase for messages: the step of the last checkpoint, if there is one."""
@@ -258,20 +271,7 @@ class Trainer:
         Raises:
             NonFiniteError: A loss or gradient was not finite; running statistics may hold it, although no weight does.
         """
-        self.strategy.request_state()
-        self.check_finite()
-        return {
-            "task": self.task.state_dict(),
-            "param_groups": {name: group.state_dict() for name, group in self.param_groups.items()},
-            "scaler": self.scaler.state_dict(),
-            "random": rng.get_rng_state(self.device),
-            "position": {"epoch": self.epoch, "batch": self.batch, "step": self.step},
-            "running_totals": self.nan_guard.state_dict() | {"seconds": self.elapsed_seconds},
-            "history": self.history,
-            "best": self.best.state_dict(),
-            "should_stop": self.should_stop,
-            "callbacks": self.callbacks.state_dict(),
-        }
+        return collect_state(self)
 
     def load_state_dict(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
         """Restore a state.
@@ -283,18 +283,4 @@ class Trainer:
         Raises:
             ConfigError: A key of the state is missing.
         """
-        if missing := STATE_KEYS - state.keys():
-            raise ConfigError(f"the checkpoint lacks part of the state: {', '.join(sorted(missing))}")
-        self.task.load_state_dict(state["task"])
-        for name, group in self.param_groups.items():
-            group.load_state_dict(state["param_groups"][name])
-        self.scaler.load_state_dict(state["scaler"])
-        self.epoch, self.batch, self.step = (state["position"][key] for key in ("epoch", "batch", "step"))
-        self.task.progress.fill_(max(0, self.step - 1) / max(1, self.total_steps))
-        self.nan_guard.load_state_dict(state["running_totals"])
-        self.previous_seconds = state["running_totals"]["seconds"]
-        self.history = list(state["history"])
-        self.best.load_state_dict(state["best"], best)
-        self.should_stop = state["should_stop"]
-        self.callbacks.load_state_dict(state["callbacks"])
-        rng.set_rng_state(state["random"], self.device)
+        restore_state(self, state, best)

@@ -87,8 +87,7 @@ class FlatParameters:
         tensors = [self.get_tensor(p) for p in self.parameters]
         lengths = [-(-tensor.numel() // _ALIGN) * _ALIGN for tensor in tensors]
         self._offsets = [0, *accumulate(lengths)]
-        self.data = tensors[0].new_zeros(sum(lengths), requires_grad=False)
-        self.grad = torch.zeros_like(self.data)
+        self.data, self.grad = self.allocate(tensors[0], sum(lengths))
         self._shapes = [p.shape for p in self.parameters]
         self.num_decayed = sum(n for p, n in zip(self.parameters, lengths, strict=True) if is_decayed_by_param[p])
         keys = [(is_decayed_by_param[p], ranks[p]) for p in self.parameters]
@@ -98,6 +97,16 @@ class FlatParameters:
             own_options = (options or {}).get(self.parameters[indices[0]], {})
             self.segments.append(Segment(range(indices[0], indices[-1] + 1), is_decayed, own_options))
         self._bind()
+
+    def allocate(self, like: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        """Return memory for the vector and for its gradient, with zeros.
+
+        Args:
+            like: Tensor of the dtype and on the device of the vector.
+            length: Length of the vector.
+        """
+        data = like.new_zeros(length, requires_grad=False)
+        return data, torch.zeros_like(data)
 
     @staticmethod
     def get_tensor(parameter: nn.Parameter) -> Tensor:

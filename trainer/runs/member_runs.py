@@ -1,4 +1,4 @@
-"""Training of several runs, the members of an ensemble."""
+"""Runs of one process that are trained together, each in its own ordinary run directory."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.config.run_config import Config
-from trainer.runs.train import train_nested_run
+from trainer.runs import run_dir, train
 
 
 def train_members(configs: Sequence[Config], paths: Sequence[Path]) -> None:
-    """Train runs in their directories; a stopped one continues, and a finished one is not trained again.
+    """Train several runs in this process, each in its own run directory, from its last checkpoint if it has one.
+
+    Finished runs are skipped.
 
     Args:
         configs: Configuration of each run.
         paths: Run directory of each run, which exists.
+
+    Raises:
+        UserError: A run has failed or was interrupted.
     """
     for config, path in zip(configs, paths, strict=True):
-        train_nested_run(config, path)
+        if run_dir.read_results(path).get("status") != "finished":
+            train.execute_run(config, path)

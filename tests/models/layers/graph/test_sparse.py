@@ -62,3 +62,16 @@ def test_dropout_of_sparse_features_keeps_zeros() -> None:
     out = sparse_dropout(sparse, 0.5, training=True) @ torch.eye(400)
     assert not out[~x.bool()].any()
     assert 140 < int((out.diagonal() == 2).sum()) < 260
+
+
+def test_products_of_several_matrices_by_vmap_equal_single_ones() -> None:
+    pattern, order = SparsePattern.from_coo(torch.tensor([0, 2, 0]), torch.tensor([1, 0, 2]), (3, 3))
+    values, several = torch.tensor([1.0, -2.0, 3.0])[order], torch.randn(4, 3, 2, requires_grad=True)
+    products = torch.vmap(lambda dense: sparse_matmul(pattern, values, dense))(several)
+    expected = torch.stack([sparse_matmul(pattern, values, dense) for dense in several])
+    torch.testing.assert_close(products, expected)
+    weights = torch.randn_like(products)
+    joint, single = (torch.autograd.grad((product * weights).sum(), several)[0] for product in (products, expected))
+    torch.testing.assert_close(joint, single)
+    with pytest.raises(RuntimeError, match="several sparse matrices"):
+        torch.vmap(lambda own: sparse_matmul(pattern, own, several[0]))(values.repeat(2, 1))

@@ -112,6 +112,23 @@ class _SparseMatmul(torch.autograd.Function):
             grad_dense = _weighted_sums(grad, pattern.rows_by_col, pattern.colptr, by_col)
         return None, grad_values, grad_dense, None
 
+    @staticmethod
+    def vmap(
+        info: Any,  # noqa: ARG004
+        in_dims: tuple[None, int | None, int | None, int | None],
+        pattern: SparsePattern,
+        values: Tensor,
+        dense: Tensor,
+        by_col: Tensor | None,
+    ) -> tuple[Tensor, int]:
+        """Multiply several dense matrices, side by side as the columns of one."""
+        _, values_dim, dense_dim, _ = in_dims
+        if values_dim is not None or dense_dim is None:
+            raise RuntimeError("a product of several sparse matrices has no batching rule")
+        columns = dense.movedim(dense_dim, 1)
+        product: Tensor = _SparseMatmul.apply(pattern, values, columns.flatten(1), by_col)
+        return product.unflatten(1, columns.shape[1:]), 1
+
 
 def _weighted_sums(dense: Tensor, index: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
     # Detached, or embedding_bag would save tensors for its own backward pass.

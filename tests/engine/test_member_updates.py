@@ -1,0 +1,126 @@
+"""Members that are trained together, against the same runs alone."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.helpers.member_labs import measure_difference, train_alone, train_together
+from trainer.engine.member_gradient import MemberGradient
+from trainer.engine.trainer import Trainer
+from trainer.utils.errors import NonFiniteError
+
+TOLERANCE = 1e-5
+MOONS = ("model=mlp", "data=moons", "data.rows=200", "epochs=1", "batch_size=32", "model.hidden=[8]")
+RATES = (("seed=0", "optimizer.lr=0.01"), ("seed=0", "optimizer.lr=0.02"), ("seed=1", "optimizer.lr=0.01"))
+RUNS: dict[str, tuple[str, ...]] = {
+    "mlp": MOONS,
+    "batch_norm": ("model=cnn", "data=digits", "model.norm=batch", "model.channels=[4,4,4]", "max_steps=3"),
+    "gcn": ("model=gcn", "data=karate", "epochs=2", "model.dropout=0"),
+    "ema_clip": (*MOONS, "ema=0.9", "grad_clip=0.1", "optimizer=sgd", "scheduler=onecycle"),
+}
+
+
+def count_joint_gradients(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list to which each gradient of several members adds their number."""
+    counts: list[int] = []
+    compute = MemberGradient.compute
+
+    def count(self: MemberGradient, updates: Any, rows: Any) -> Tensor:
+        losses = compute(self, updates, rows)
+        counts.append(len(rows))
+        return losses
+
+    monkeypatch.setattr(MemberGradient, "compute", count)
+    return counts
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_members_equal_separate_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = count_joint_gradients(monkeypatch)
+    members = [(*RUNS[name], *own) for own in RATES]
+    labs, loops = train_together(members)
+    assert [loop.error for loop in loops] == [None] * 3
+    assert counts == [3] * labs[0].trainer.step
+    alone = [train_alone(member) for member in members]
+    assert max(map(measure_difference, labs, alone)) < TOLERANCE
+    # A run with another rate or seed is no replacement.
+    assert min(map(measure_difference, labs, alone[1:] + alone[:1])) > 10 * TOLERANCE
+
+
+def test_a_gradient_in_the_row_of_another_member_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    compute = MemberGradient.compute
+
+    def exchange_rows(self: MemberGradient, updates: Any, rows: Any) -> Tensor:
+        losses = compute(self, updates, rows)
+        self._matrix.grad.copy_(self._matrix.grad.roll(1, 0))
+        return losses
+
+    monkeypatch.setattr(MemberGradient, "compute", exchange_rows)
+    members = [(*MOONS, *own) for own in RATES]
+    labs, _ = train_together(members)
+    assert measure_difference(labs[0], train_alone(members[0])) > 10 * TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        (*MOONS, "model.dropout=0.5"),
+        ("model=gan", "data=ring", "data.rows=100", "batch_size=50", "max_steps=3"),
+        ("model=gru", "data=synthetic_seq", "data.rows=120", "model.hidden_size=6", "max_steps=2"),
+    ],
+    ids=["random_numbers", "two_groups", "no_batching_rule"],
+)
+def test_losses_that_cannot_be_joined_are_computed_one_by_one_with_the_same_bits(
+    run: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = count_joint_gradients(monkeypatch)
+    members = [(*run, "seed=0"), (*run, "seed=1")]
+    labs, loops = train_together(members)
+    assert [loop.error for loop in loops] == [None] * 2
+    assert not counts
+    assert [measure_difference(own, train_alone(member)) for own, member in zip(labs, members, strict=True)] == [0, 0]
+
+
+def test_a_member_that_is_not_finite_ends_alone(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    members = [(*MOONS, "optimizer=sgd", f"optimizer.lr={rate}") for rate in ("0.01", "1e30", "0.02")]
+    labs, loops = train_together(members)
+    assert [type(loop.error) for loop in loops] == [type(None), NonFiniteError, type(None)]
+    assert "weights were not updated" in str(loops[1].error)
+    assert labs[1].trainer.step < labs[0].trainer.total_steps
+    for row in (0, 2):
+        assert measure_difference(labs[row], train_alone(members[row])) < TOLERANCE
+
+
+def test_members_of_different_lengths_go_on_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = count_joint_gradients(monkeypatch)
+    members = [(*MOONS, f"epochs={epochs}") for epochs in (3, 1, 2)]
+    labs, _ = train_together(members)
+    steps = [lab.trainer.step for lab in labs]
+    assert counts == [3] * steps[1] + [2] * (steps[2] - steps[1])
+    alone = [train_alone(member) for member in members]
+    assert max(map(measure_difference, labs, alone)) < TOLERANCE
+
+
+def test_state_of_a_member_has_its_own_random_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    states: dict[int, Tensor] = {}
+    step = Trainer.apply_gradient
+
+    def save_state(self: Trainer, *args: Any) -> None:
+        step(self, *args)
+        states.setdefault(self.settings.seed, self.state_dict()["random"]["torch"])
+
+    monkeypatch.setattr(Trainer, "apply_gradient", save_state)
+    members = [(*MOONS, "seed=0"), (*MOONS, "seed=1")]
+    train_together(members)
+    together = dict(states)
+    states.clear()
+    for member in members:
+        train_alone(member)
+    assert not torch.equal(together[0], together[1])
+    assert all(torch.equal(together[seed], states[seed]) for seed in (0, 1))

@@ -1,0 +1,177 @@
+"""Updates of several members, whose training loops take their steps in turn."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Generator, Hashable, Sequence
+from contextvars import Context
+from functools import partial
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from trainer.core import rng
+from trainer.engine.member_gradient import MemberGradient, describe_shapes
+from trainer.engine.member_strategy import MemberMatrix
+from trainer.engine.saved_buffers import SavedBuffers
+from trainer.engine.update import Update
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = 1e-4
+"""Largest relative difference of the losses of the first step to those that each member computes alone."""
+
+
+class MemberLoop:
+    """Training loop of a member, executed in a context of its own.
+
+    Args:
+        row: Row of the member in the matrix of parameters.
+        loop: The loop.
+        context: Context in which it is executed, such as with the log of its run.
+        on_switch: Called before each part of the loop.
+    """
+
+    def __init__(
+        self,
+        row: int,
+        loop: Generator[Update, None, None],
+        context: Context,
+        on_switch: Callable[[], None] = lambda: None,
+    ):
+        self.row = row
+        self.update: Update | None = None
+        self.error: Exception | None = None
+        self._loop, self._context, self._on_switch = loop, context, on_switch
+
+    def advance(self) -> bool:
+        """Execute the loop up to its next update; return whether there is one, or the loop has ended."""
+        return self._execute(lambda: next(self._loop))
+
+    def take(self, apply: Callable[[Update], None]) -> bool:
+        """Take the update and go on to the next one; return whether there is one.
+
+        Args:
+            apply: Takes the update; an error ends the loop of this member alone.
+        """
+        update = self.update
+        assert update is not None
+
+        def take_and_advance() -> Update:
+            try:
+                apply(update)
+            except BaseException as error:
+                return self._loop.throw(error)
+            return next(self._loop)
+
+        return self._execute(take_and_advance)
+
+    def _execute(self, function: Callable[[], Update]) -> bool:
+        self._on_switch()
+        self.update = None
+        try:
+            self.update = self._context.run(function)
+        except StopIteration:
+            return False
+        except Exception as error:
+            self.error = error
+        return self.update is not None
+
+
+def take_member_updates(members: Sequence[MemberLoop], matrix: MemberMatrix) -> None:
+    """Take all updates of the training loops of members, those of the same step together where it is possible.
+
+    Args:
+        members: The loops, each with its first update unless it has ended.
+        matrix: Parameters of all members.
+    """
+    taker = _UpdateTaker([member for member in members if member.update is not None], matrix, len(members))
+    running = [member for member in members if member.update is not None]
+    while running:
+        running = taker.take(running)
+
+
+class _UpdateTaker:
+    """Takes the updates of members, together unless their loss cannot be computed together.
+
+    Args:
+        members: Members with their first update.
+        matrix: Parameters of all members.
+        num_rows: Number of rows of the matrix.
+    """
+
+    def __init__(self, members: Sequence[MemberLoop], matrix: MemberMatrix, num_rows: int):
+        self._matrix = matrix
+        self._gradient: MemberGradient | None = None
+        self._known_shapes: set[Hashable] = set()
+        if len(members) == num_rows > 1 and len(_get_update(members[0]).trainer.param_groups) == 1:
+            self._gradient = MemberGradient([_get_update(member) for member in members], matrix)
+
+    def take(self, members: Sequence[MemberLoop]) -> list[MemberLoop]:
+        """Take one update of each member, and return those that have another one."""
+        running: list[MemberLoop] = []
+        for shapes, same in _group_by_shapes(members):
+            losses = None if self._gradient is None or len(same) == 1 else self._compute(same, shapes)
+            if losses is None:
+                running += [member for member in same if member.take(_take_alone)]
+            else:
+                pairs = zip(same, losses.unbind(), strict=True)
+                running += [member for member, loss in pairs if member.take(partial(_apply_gradient, loss=loss))]
+        return running if len(running) < 2 else sorted(running, key=lambda member: member.row)
+
+    def _compute(self, members: Sequence[MemberLoop], shapes: Hashable) -> Tensor | None:
+        """Compute the gradients of members with batches of the same shapes; None if it is not possible."""
+        assert self._gradient is not None
+        updates, rows = [_get_update(member) for member in members], [member.row for member in members]
+        if shapes in self._known_shapes:
+            return self._gradient.compute(updates, rows)
+        saved = [SavedBuffers(update.trainer.task) for update in updates]
+        try:
+            with rng.preserve_generators():
+                expected = compute_losses(updates)
+            for buffers in saved:
+                buffers.restore(torch.ones(()))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of operations that are slow together, which the probe measures
+                losses = self._gradient.compute(updates, rows)
+            if torch.allclose(losses, expected, TOLERANCE, TOLERANCE, equal_nan=True):
+                self._known_shapes.add(shapes)
+                return losses
+            log.info("members are trained one by one: their losses differ when they are computed together")
+        except Exception as error:
+            log.info("members are trained one by one: %s", " ".join(str(error).split())[:200])
+        for buffers in saved:
+            buffers.restore(torch.ones(()))
+        self._gradient = None
+        return None
+
+
+def compute_losses(updates: Sequence[Update]) -> Tensor:
+    """Return the loss of each member as it computes it alone, ``(M,)``."""
+    with torch.no_grad():
+        return torch.stack([update.trainer.loss_fn(update.batches[0], update.group.name) for update in updates])
+
+
+def _get_update(member: MemberLoop) -> Update:
+    assert member.update is not None
+    return member.update
+
+
+def _group_by_shapes(members: Sequence[MemberLoop]) -> list[tuple[Hashable, list[MemberLoop]]]:
+    """Group members by the shapes of their batches, of which all members usually have the same ones."""
+    first = _get_update(members[0]).batches[0]
+    if all(_get_update(member).batches[0] is first for member in members):
+        return [(describe_shapes(first), list(members))]
+    shapes = {member.row: describe_shapes(_get_update(member).batches[0]) for member in members}
+    ordered = sorted(members, key=lambda member: (hash(shapes[member.row]), member.row))
+    return [(key, list(same)) for key, same in groupby(ordered, key=lambda member: shapes[member.row])]
+
+
+def _take_alone(update: Update) -> None:
+    update.trainer.update_param_group(update.group, update.batches)
+
+
+def _apply_gradient(update: Update, loss: Tensor) -> None:
+    update.trainer.apply_gradient(update.group, update.batches, loss)
