@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.batch import Batch
+from trainer.core.dataset import Dataset
 from trainer.engine.dataloader import Loader
 from trainer.engine.param_group import ParamGroup
 from trainer.engine.strategy import SingleDevice
@@ -153,3 +155,16 @@ class MemberStrategy(SingleDevice):
         if self._batches is None:
             return super().iter_epoch(loader, epoch, start)
         return self._batches.iter_epoch(loader, epoch, start)
+
+
+@dataclass(frozen=True)
+class Member:
+    """What a run shares with others that are trained with it.
+
+    Args:
+        strategy: Its strategy.
+        data: Data set of all of them; None to load its own.
+    """
+
+    strategy: MemberStrategy
+    data: Dataset | None

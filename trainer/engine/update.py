@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from trainer.engine.param_group import ParamGroup
     from trainer.engine.trainer import Trainer
+
+ResultT = TypeVar("ResultT")
 
 
 class Update(NamedTuple):
@@ -24,14 +26,20 @@ class Update(NamedTuple):
     batches: Sequence[Any]
 
 
-def take_updates(updates: Generator[Update, None, None]) -> None:
-    """Take all updates of a training loop, one after another.
+def take_updates(updates: Generator[Update, None, ResultT]) -> ResultT:
+    """Take all updates of a training loop, one after another, and return the result of the loop.
 
     Args:
         updates: The loop, in which an error of an update is raised again, so that it can save its state.
     """
-    for update in updates:
+    while True:
+        try:
+            update = next(updates)
+        except StopIteration as end:
+            result: ResultT = end.value
+            return result
         try:
             update.trainer.update_param_group(update.group, update.batches)
         except BaseException as error:
             updates.throw(error)
+            raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -26,7 +26,13 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def open_run(
-    config: Config, path: Path, lock_wait: float, *, quiet: bool = False, lock: IO[str] | None = None
+    config: Config,
+    path: Path,
+    lock_wait: float,
+    *,
+    quiet: bool = False,
+    lock: IO[str] | None = None,
+    flag: signals.StopFlag | None = None,
 ) -> Iterator[run_report.RunReporter]:
     """Lock a run directory within the block, write its log there, and handle signals.
 
@@ -36,6 +42,7 @@ def open_run(
         lock_wait: Seconds to wait for another process that holds the lock.
         quiet: Print only a progress bar, for a nested run.
         lock: Open lock of a directory that was claimed.
+        flag: Set by the signal handler of the caller; None to handle signals here.
 
     Raises:
         RunInUseError: Another process holds the lock.
@@ -43,11 +50,11 @@ def open_run(
     with (
         run_dir.lock_run(path, lock_wait, lock),
         run_log.log_to_file(path, partial(secret_masking.hide_values, tree=config.raw)),
-        signals.capture_signals() as flag,
-        run_report.RunReporter(flag, verbose=config.settings.verbose, quiet=quiet) as reporter,
+        signals.capture_signals() if flag is None else nullcontext(flag) as stop_flag,
+        run_report.RunReporter(stop_flag, verbose=config.settings.verbose, quiet=quiet) as reporter,
     ):
         if not quiet:
-            flag.print_on_exit(path / checkpoint.LAST, resume_command(config, path))
+            stop_flag.print_on_exit(path / checkpoint.LAST, resume_command(config, path))
         yield reporter
 
 

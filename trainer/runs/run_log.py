@@ -6,11 +6,28 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from trainer.runs.run_dir import LOG_FILE
 from trainer.utils import atomic_write
 from trainer.utils.log_filter import PrintableFilter
+
+
+_open_runs: ContextVar[tuple[Path, ...]] = ContextVar("open_runs", default=())
+"""Directories of the run that executes in this context, and of those that it is nested in."""
+
+
+class OwnRunFilter(logging.Filter):
+    """Log filter that accepts the records of the run that has made it, and of threads, but of no other open run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runs = _open_runs.get()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        current = _open_runs.get()
+        return not current or current[: len(self._runs)] == self._runs
 
 
 class RunLogHandler(logging.FileHandler):
@@ -52,6 +69,8 @@ def log_to_file(path: Path, change: Callable[[str], str] = str) -> Iterator[None
     with atomic_write.catch_write_errors(path / LOG_FILE):
         handler = RunLogHandler(path / LOG_FILE, encoding="utf-8")
     handler.addFilter(PrintableFilter())
+    token = _open_runs.set((*_open_runs.get(), path))
+    handler.addFilter(OwnRunFilter())
     handler.setFormatter(_RewritingFormatter(change))
     logger = logging.getLogger("trainer")
     logger.addHandler(handler)
@@ -59,5 +78,6 @@ def log_to_file(path: Path, change: Callable[[str], str] = str) -> Iterator[None
     try:
         yield
     finally:
+        _open_runs.reset(token)
         logger.removeHandler(handler)
         handler.close()

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trainer.engine.callbacks import Callback
 from trainer.metrics.registry import get_monitor_name
+from trainer.runs.run_log import OwnRunFilter
 from trainer.utils.cpu import count_cores
 from trainer.utils.signals import StopFlag
 from trainer.utils.text import format_count
@@ -66,6 +67,7 @@ class RunReporter(Callback):
             disable=not console.is_terminal,
         )
         self._handler = ConsoleHandler(console, logging.INFO if verbose else logging.WARNING)
+        self._handler.addFilter(OwnRunFilter())
         self._next_draw = 0.0
         self._test_rows = 0
         self._reported_epoch = self._num_skipped = 0

@@ -17,6 +17,7 @@ from trainer.engine.callbacks import Callback
 from trainer.engine.checkpoint_callback import CheckpointCallback
 from trainer.engine.checkpoint_retention import Retention
 from trainer.engine.dataloader import Loader
+from trainer.engine.member_strategy import Member
 from trainer.engine.monitor import collect_directions
 from trainer.engine.pause_callback import make_pause_callbacks
 from trainer.engine.process_group import ProcessGroup, SingleProcess
@@ -57,6 +58,7 @@ def build_components(
     state: dict[str, Any] | None,
     train: Callable[[Config, Path], object],
     process_group: ProcessGroup | None = None,
+    member: Member | None = None,
 ) -> RunComponents:
     """Build the objects of a run, restore a state if there is one, and describe them in the result.
 
@@ -67,10 +69,11 @@ def build_components(
         state: Last state of the run to resume; None for a new run.
         train: Trains a nested run, the feature network of sample metrics, if the task needs one.
         process_group: Processes that train together, of which this is the first one; None for one process.
+        member: What the run shares with others that are trained with it; None for a run alone.
     """
     settings, path, process_group = config.settings, Path(result.run_dir), process_group or SingleProcess()
     loggers, user_callbacks = run_callbacks.make_loggers(config, path), run_callbacks.make_user_callbacks(config)
-    training = build_training(config, state, process_group, train, reporter.announce_lines)
+    training = build_training(config, state, process_group, train, reporter.announce_lines, member)
     config = _record_fixed_steps(training.config, config, result)
     task, data, loaders = training.task, training.data, training.loaders
     result.threads, result.device, result.monitor = training.threads, str(task.progress.device), training.monitor.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,8 @@ from trainer.config import budget_keys, debug_keys, plugins
 from trainer.config.run_config import Config
 from trainer.engine import checkpoint, checkpoint_space, dataset_loading
 from trainer.engine.config_errors import explain_errors
+from trainer.engine.member_strategy import Member
+from trainer.engine.update import Update, take_updates
 from trainer.runs import (
     changed_run,
     consistency,
@@ -125,7 +127,33 @@ def execute_run(
         from trainer.runs.ensemble_run import execute_ensemble  # which trains its members by this function
 
         return execute_ensemble(config, path, lock_wait=lock_wait, quiet=quiet, lock=lock)
-    with open_run(config, path, lock_wait, quiet=quiet, lock=lock) as reporter:
+    return take_updates(iter_run(config, path, fall_back=fall_back, lock_wait=lock_wait, quiet=quiet, lock=lock))
+
+
+def iter_run(
+    config: Config,
+    path: Path,
+    *,
+    fall_back: bool = True,
+    lock_wait: float = 0.0,
+    quiet: bool = False,
+    lock: IO[str] | None = None,
+    member: Member | None = None,
+    flag: signals.StopFlag | None = None,
+) -> Generator[Update, None, Result]:
+    """Execute a run as ``execute_run``, but leave each update of a parameter group to the caller.
+
+    Args:
+        config: Configuration of the run.
+        path: The run directory, which is locked.
+        fall_back: Whether the previous state may be loaded if the last one is damaged.
+        lock_wait: Seconds to wait for another process that holds the lock.
+        quiet: Print only a progress bar, for a nested run.
+        lock: Open lock of a directory that was claimed.
+        member: What the run shares with others that are trained with it; None for a run alone.
+        flag: Set by the signal handler of the caller; None to handle signals here.
+    """
+    with open_run(config, path, lock_wait, quiet=quiet, lock=lock, flag=flag) as reporter:
         state = load_saved_state(path, fall_back=fall_back, mmap=config.settings.strategy == "fsdp")
         config = with_saved_fingerprint(config, state)
         if state is None and config.source_digest is None:  # killed before its first checkpoint
@@ -140,10 +168,10 @@ def execute_run(
                 changed_run.write_config(config, path)
                 _mark_running(result)
             with open_process_group(config, path, state, reporter.flag, is_nested=quiet) as process_group:
-                components = build_components(config, result, reporter, state, train_nested_run, process_group)
+                components = build_components(config, result, reporter, state, train_nested_run, process_group, member)
                 state = None  # frees its memory, and the space of a mapped file once that is replaced
                 _mark_running(result)
-                _train_and_test(components, result, reporter, config)
+                yield from _train_and_test(components, result, reporter, config)
     return result
 
 
@@ -209,10 +237,10 @@ def complete_run(config: Config, path: Path, lock_wait: float = 0.0, *, quiet: b
 
 def _train_and_test(
     components: RunComponents, result: Result, reporter: run_report.RunReporter, config: Config
-) -> None:
+) -> Generator[Update, None, None]:
     trainer = components.trainer
     with run_callbacks.close_loggers(components.loggers):
-        _train(components, result, reporter, config)
+        yield from _train(components, result, reporter, config)
         final_scores.score_best_weights(components, result)
         reporter.show_scores(trainer, result)
         result.status = "finished"
@@ -224,7 +252,9 @@ def _train_and_test(
         reporter.show_summary(trainer, result, artifacts, skipped)
 
 
-def _train(components: RunComponents, result: Result, reporter: run_report.RunReporter, config: Config) -> None:
+def _train(
+    components: RunComponents, result: Result, reporter: run_report.RunReporter, config: Config
+) -> Generator[Update, None, None]:
     """Train to the last step; an interrupted run gets its curves, too."""
     path, trainer = Path(result.run_dir), components.trainer
     checkpoint_space.check_disk_space(components.checkpoints, trainer.state_dict(), trainer.total_steps)
@@ -232,7 +262,7 @@ def _train(components: RunComponents, result: Result, reporter: run_report.RunRe
         run_dir.link_latest(path)
     try:
         with explain_errors(config.tree, "model"):
-            trainer.fit()
+            yield from trainer.iter_fit()
     except Paused:
         raise
     except UserError as error:

@@ -28,6 +28,7 @@ from trainer.engine import (
 from trainer.engine.callbacks import Callback
 from trainer.engine.dataloader import Loader
 from trainer.engine.early_stopping import EarlyStopping
+from trainer.engine.member_strategy import Member
 from trainer.engine.monitor import select_monitor
 from trainer.engine.process_group import ProcessGroup
 from trainer.engine.strategy import Strategy
@@ -100,6 +101,7 @@ def build_training(
     process_group: ProcessGroup,
     train: Callable[[Config, Path], object],
     announce: Callable[[Sequence[str]], None],
+    member: Member | None = None,
 ) -> TrainingObjects:
     """Build data set, task and loaders, and set device and threads of this process.
 
@@ -112,9 +114,11 @@ def build_training(
         process_group: Processes that train together.
         train: Trains a nested run, the feature network of sample metrics, if the task needs one.
         announce: Prints lines about the initial weights and the number of steps.
+        member: What the run shares with others that are trained with it; None for a run alone.
     """
     if not budget_keys.is_unfixed(config.tree):
-        return build_objects(config, state, process_group, train, announce)
+        data, strategy = (None, None) if member is None else (member.data, member.strategy)
+        return build_objects(config, state, process_group, train, announce, data, strategy)
     started_at = time.monotonic()
     provisional = budget_keys.with_fixed_steps(config, budget.PROVISIONAL_STEPS)
     measured = build_objects(provisional, state, process_group, train, announce)
@@ -155,6 +159,7 @@ def build_objects(
     train: Callable[[Config, Path], object],
     announce: Callable[[Sequence[str]], None],
     data: Dataset | None = None,
+    strategy: Strategy[Any] | None = None,
 ) -> TrainingObjects:
     """Build the objects of a run whose number of steps is known.
 
@@ -165,6 +170,7 @@ def build_objects(
         train: Trains a nested run, the feature network of sample metrics, if the task needs one.
         announce: Prints lines about the initial weights.
         data: The data set, if it is loaded already; None to load it.
+        strategy: How gradients are computed; None to choose it by the configuration.
     """
     settings = config.settings
     select = device.select_device if state is None else device.select_available_device
@@ -191,7 +197,7 @@ def build_objects(
     chosen = settings.threads or device.choose_threads(task, batch, process_group.local_size)
     threads = process_group.broadcast_object(state["run_metadata"]["threads"] if state else chosen)
     torch.set_num_threads(threads)
-    strategy = make_strategy(settings, process_group)
+    strategy = strategy or make_strategy(settings, process_group)
     return TrainingObjects(config, data, task, loaders, monitor, reported, threads, strategy)
 
 
