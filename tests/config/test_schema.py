@@ -72,6 +72,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     "draw_seconds": ("draw_seconds=0", "elsewhere"),
     "jobs": ("jobs=1", "elsewhere"),
     "jobs_per_device": ("jobs_per_device=2", "elsewhere"),
+    "members": ("members=auto", "elsewhere"),
     "resume": ("resume=/nope", "refused: is not a run directory"),
     "resume_allow": ("resume_allow=[seed]", "refused: it has no effect without resume=RUN"),
     "fingerprint": ("fingerprint=exact", "elsewhere"),
@@ -250,6 +251,10 @@ def test_jobs_has_a_test_of_the_sweep() -> None:
 
 def test_jobs_per_device_has_a_test_of_the_launchers() -> None:
     assert "def test_jobs_per_device_" in (TESTS / "runs" / "launchers" / "test_device_slots.py").read_text()
+
+
+def test_members_has_a_test_of_the_launchers() -> None:
+    assert '"members=' in (TESTS / "runs" / "launchers" / "test_member_launcher.py").read_text()
 
 
 def test_bucket_reaches_every_loader() -> None:

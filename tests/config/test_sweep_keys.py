@@ -21,6 +21,7 @@ NO_SWEEP = "it has no effect on a single run; add -m for a sweep"
     [
         ("jobs=2", NO_SWEEP),
         ("jobs_per_device=2", NO_SWEEP),
+        ("members=auto", NO_SWEEP),
         ("hydra.launcher.n_jobs=2", "it has no effect without hydra/launcher=joblib"),
         (
             "hydra.launcher.timeout_min=2",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -84,16 +84,27 @@ def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = (), *, 
     )
     problems += [*config_problems, *init_keys.find_init_problems(resolved), *resume_keys.find_resume_problems(resolved)]
     if not problems:
-        problems = parallel_keys.find_parallel_problems(resolved) + match_keys.find_match_problems(resolved)
-        problems += debug_keys.find_debug_problems(resolved, explicit_keys, is_single_run=is_single_run)
-        problems += ensemble_keys.find_ensemble_problems(resolved)
+        problems = find_key_problems(resolved, explicit_keys, is_single_run=is_single_run)
     if not problems and not conflicts:
-        conflicts = _find_ineffective_keys(resolved, parsed, is_single_run=is_single_run)
+        conflicts = find_ineffective_keys(resolved, parsed, is_single_run=is_single_run)
     if unknown_options or unknown_keys:
         raise UnknownNameError(*unknown_options, *unknown_keys, *dict.fromkeys([*problems, *conflicts]))
     if problems or conflicts:
         raise (ConfigError if problems else IncompatibleError)(*dict.fromkeys([*problems, *conflicts]))
     return _make_config(composed, raw, resolved, overrides)
+
+
+def find_key_problems(resolved: Mapping[str, Any], explicit_keys: Collection[str], *, is_single_run: bool) -> list[str]:
+    """Return the problems of global keys that depend on others, in a configuration whose values are valid.
+
+    Args:
+        resolved: The configuration.
+        explicit_keys: Keys that the command line sets.
+        is_single_run: Whether the command trains it alone.
+    """
+    problems = parallel_keys.find_parallel_problems(resolved) + match_keys.find_match_problems(resolved)
+    problems += debug_keys.find_debug_problems(resolved, explicit_keys, is_single_run=is_single_run)
+    return problems + ensemble_keys.find_ensemble_problems(resolved)
 
 
 def from_hydra(composed: DictConfig) -> Config:
@@ -123,10 +134,8 @@ def from_hydra(composed: DictConfig) -> Config:
         problems = declare_config_plugins(resolved) + check_config(resolved, names)
         problems += init_keys.find_init_problems(resolved) + resume_keys.find_resume_problems(resolved)
         if not problems:
-            problems = parallel_keys.find_parallel_problems(resolved) + match_keys.find_match_problems(resolved)
-            problems += debug_keys.find_debug_problems(resolved, (), is_single_run=False)
-            problems += ensemble_keys.find_ensemble_problems(resolved)
-        problems += [] if problems else _find_ineffective_keys(resolved, assignments)
+            problems = find_key_problems(resolved, (), is_single_run=False)
+        problems += [] if problems else find_ineffective_keys(resolved, assignments)
     if problems:
         raise ConfigError(*problems)
     return _make_config(merged, raw, resolved, list(hydra_config.overrides.task))
@@ -140,10 +149,16 @@ def _check_overrides(parsed: Sequence[Override]) -> tuple[list[Override], list[s
     return valid, [problem for _, problems in checked for problem in problems]
 
 
-def _find_ineffective_keys(
+def find_ineffective_keys(
     resolved: Mapping[str, Any], parsed: Sequence[Override], *, is_single_run: bool = False
 ) -> list[str]:
-    """Return the problems of keys of a command line that have no effect; a resumed run keeps its other keys."""
+    """Return the problems of keys of a command line that have no effect; a resumed run keeps its other keys.
+
+    Args:
+        resolved: The configuration.
+        parsed: Overrides of the command line.
+        is_single_run: Whether the command trains it alone.
+    """
     keys = {item.key_or_group for item in parsed}
     problems = sweep_keys.find_ineffective_keys(resolved, keys) if is_single_run else []
     if resume_keys.names_run(resolved):

@@ -39,6 +39,7 @@ RUNTIME_ONLY_KEYS = {
     "data_dir",
     "jobs",
     "jobs_per_device",
+    "members",
     "fingerprint",
     "allow_changed_data",
     "draw",

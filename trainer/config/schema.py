@@ -22,6 +22,8 @@ ProcessCount = Annotated[int, Range(ge=1, le=1024)]
 """Number of threads or processes; more than any machine has is a typo that would bring the machine down."""
 Count = Annotated[int, Range(ge=1, le=1_000_000_000)]
 """Number of rows, batches or epochs; bounded because it is multiplied by others."""
+MemberCount = Annotated[int, Range(ge=2, le=1024)]
+"""Number of runs that are trained as one model."""
 Port = Annotated[int, Range(ge=0, le=65_535)]
 Seconds = Annotated[float, Range(gt=0, le=100_000)]
 Duration = Annotated[str, Pattern(r"(?=.*[1-9])([0-9]{1,6}(\.[0-9]{1,6})?[dhms])+", "10m, 90s or 1h30m")]
@@ -85,6 +87,7 @@ class Settings:
     draw_seconds: NonNegativeFloat
     jobs: ProcessCount | None
     jobs_per_device: ProcessCount
+    members: Literal["auto"] | MemberCount | None
     resume: str | None
     resume_allow: list[str]
     data_dir: DataPath | None

@@ -1,4 +1,4 @@
-"""Keys of sweeps, which have no effect on a single run: ``jobs``, and the options of launchers and sweepers."""
+"""Keys of sweeps, without effect on a single run: ``jobs``, ``members``, and options of launchers and sweepers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Override
 from trainer.config.launcher_options import LAUNCHER_GROUP, LAUNCHERS, OPTION_PREFIX, SWEEPER_GROUP, get_option_types
 from trainer.config.sweep_file import SWEEP_GROUP
 
-JOB_DEFAULTS: Mapping[str, Any] = {"jobs": None, "jobs_per_device": 1}
+JOB_DEFAULTS: Mapping[str, Any] = {"jobs": None, "jobs_per_device": 1, "members": None}
 """Defaults of the global keys that only a sweep reads."""
 _PREFIXES: Mapping[str, str] = {OPTION_PREFIX: LAUNCHER_GROUP, "hydra.sweeper.": SWEEPER_GROUP}
 """Group that must be chosen for options, by their prefix."""

@@ -39,11 +39,12 @@ class MemberGradient:
     norm does, changes those of its member.
 
     Args:
-        updates: First update of each member, in the order of the rows of the matrix.
+        updates: First update of each member.
+        rows: Row of each of them in the matrix, in ascending order.
         matrix: Parameters of all members.
     """
 
-    def __init__(self, updates: Sequence[Update], matrix: MemberMatrix):
+    def __init__(self, updates: Sequence[Update], rows: Sequence[int], matrix: MemberMatrix):
         self._matrix = matrix
         tasks = [update.trainer.task for update in updates]
         params = updates[0].group.params
@@ -52,7 +53,10 @@ class MemberGradient:
         self._names = [trained[id(parameter)] for parameter in params.parameters]
         self._values = split_rows(matrix.data, params)
         self._gradients = split_rows(matrix.grad, params)
-        self._constants = _stack_constants(tasks, {name.removeprefix("task.") for name in self._names})
+
+        self._constants = _stack_constants(
+            tasks, rows, matrix.num_members, {name.removeprefix("task.") for name in self._names}
+        )
 
     def compute(self, updates: Sequence[Update], rows: Sequence[int]) -> Tensor:
         """Compute the gradients of some members into their rows of the matrix.
@@ -115,21 +119,24 @@ def split_rows(matrix: Tensor, params: FlatParameters) -> list[Tensor]:
     ]
 
 
-def _stack_constants(tasks: Sequence[Task], trained: set[str]) -> dict[str, tuple[Tensor, int | None]]:
+def _stack_constants(
+    tasks: Sequence[Task], rows: Sequence[int], num_rows: int, trained: set[str]
+) -> dict[str, tuple[Tensor, int | None]]:
     """Return buffers and frozen parameters by name in the loss, stacked unless they are equal and never change."""
     constants: dict[str, tuple[Tensor, int | None]] = {}
-    frozen = [{name: p for name, p in task.named_parameters() if name not in trained} for task in tasks]
+    frozen = [{name: p.detach() for name, p in task.named_parameters() if name not in trained} for task in tasks]
     buffers = [dict(task.named_buffers()) for task in tasks]
-    for name, first in frozen[0].items():
-        if all(torch.equal(first, own[name]) for own in frozen[1:]):
-            constants[f"task.{name}"] = first.detach(), SHARED
-        else:
-            constants[f"task.{name}"] = torch.stack([own[name].detach() for own in frozen]), STACKED
-    for name in buffers[0]:
-        stacked = torch.stack([own[name] for own in buffers])
-        for own, row in zip(buffers, stacked, strict=True):
-            own[name].data = row
+    index = torch.tensor(rows, device=tasks[0].progress.device)
+    for name, first in (frozen[0] | buffers[0]).items():
+        if name in frozen[0] and all(torch.equal(first, own[name]) for own in frozen[1:]):
+            constants[f"task.{name}"] = first, SHARED
+            continue
+        values = [own[name] for own in (frozen if name in frozen[0] else buffers)]
+        stacked = first.new_zeros((num_rows, *first.shape)).index_copy_(0, index, torch.stack(values))
         constants[f"task.{name}"] = stacked, STACKED
+        if name in buffers[0]:
+            for own, row in zip(buffers, rows, strict=True):
+                own[name].data = stacked[row]
     return constants
 
 

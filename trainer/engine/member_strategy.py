@@ -126,6 +126,7 @@ class MemberStrategy(SingleDevice):
         self.member = member
         self._batches = batches
         self._rng_state: dict[str, Any] | None = None
+        self._device = torch.device("cpu")
 
         class RowParameters(FlatParameters):
             """Parameters in a row of the matrix."""

@@ -87,8 +87,8 @@ def take_member_updates(members: Sequence[MemberLoop], matrix: MemberMatrix) -> 
         members: The loops, each with its first update unless it has ended.
         matrix: Parameters of all members.
     """
-    taker = _UpdateTaker([member for member in members if member.update is not None], matrix, len(members))
     running = [member for member in members if member.update is not None]
+    taker = _UpdateTaker(running, matrix)
     while running:
         running = taker.take(running)
 
@@ -99,15 +99,14 @@ class _UpdateTaker:
     Args:
         members: Members with their first update.
         matrix: Parameters of all members.
-        num_rows: Number of rows of the matrix.
     """
 
-    def __init__(self, members: Sequence[MemberLoop], matrix: MemberMatrix, num_rows: int):
-        self._matrix = matrix
+    def __init__(self, members: Sequence[MemberLoop], matrix: MemberMatrix):
         self._gradient: MemberGradient | None = None
         self._known_shapes: set[Hashable] = set()
-        if len(members) == num_rows > 1 and len(_get_update(members[0]).trainer.param_groups) == 1:
-            self._gradient = MemberGradient([_get_update(member) for member in members], matrix)
+        if len(members) > 1 and len(_get_update(members[0]).trainer.param_groups) == 1:
+            updates, rows = [_get_update(member) for member in members], [member.row for member in members]
+            self._gradient = MemberGradient(updates, rows, matrix)
 
     def take(self, members: Sequence[MemberLoop]) -> list[MemberLoop]:
         """Take one update of each member, and return those that have another one."""
@@ -136,7 +135,7 @@ class _UpdateTaker:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of operations that are slow together, which the probe measures
                 losses = self._gradient.compute(updates, rows)
-            if torch.allclose(losses, expected, TOLERANCE, TOLERANCE, equal_nan=True):
+            if matches_expected_losses(losses, expected):
                 self._known_shapes.add(shapes)
                 return losses
             log.info("members are trained one by one: their losses differ when they are computed together")
@@ -152,6 +151,16 @@ def compute_losses(updates: Sequence[Update]) -> Tensor:
     """Return the loss of each member as it computes it alone, ``(M,)``."""
     with torch.no_grad():
         return torch.stack([update.trainer.loss_fn(update.batches[0], update.group.name) for update in updates])
+
+
+def matches_expected_losses(losses: Tensor, expected: Tensor) -> bool:
+    """Return whether losses that were computed together equal those that each member computes alone.
+
+    Args:
+        losses: Losses ``(M,)`` that were computed together.
+        expected: Result of ``compute_losses``.
+    """
+    return torch.allclose(losses, expected, TOLERANCE, TOLERANCE, equal_nan=True)
 
 
 def _get_update(member: MemberLoop) -> Update:

@@ -13,7 +13,6 @@ from trainer.runs.run_dir import LOG_FILE
 from trainer.utils import atomic_write
 from trainer.utils.log_filter import PrintableFilter
 
-
 _open_runs: ContextVar[tuple[Path, ...]] = ContextVar("open_runs", default=())
 """Directories of the run that executes in this context, and of those that it is nested in."""
 

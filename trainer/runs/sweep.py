@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from trainer.config import compose, config_dir, secret_masking
 from trainer.config.defaults_list import get_builtin_dir
+from trainer.config.job_composer import JobComposer
 from trainer.config.launcher_options import LauncherOptions
 from trainer.config.override_parser import parse_overrides
 from trainer.config.run_config import Config
@@ -206,9 +207,10 @@ def _compose_jobs(grid: Sequence[Sequence[str]], config_dirs: Sequence[Path]) ->
     """
     configs: list[Config | IncompatibleError] = []
     problems: list[str] = []
+    composer = JobComposer(config_dirs)
     for combination in grid:
         try:
-            configs.append(compose.compose(combination, config_dirs))
+            configs.append(composer.compose(combination))
         except UnknownNameError:
             raise
         except IncompatibleError as error:

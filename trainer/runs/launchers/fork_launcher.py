@@ -9,8 +9,9 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from trainer.config import registry
 from trainer.runs.job_attempt import OwnAttempt
@@ -53,6 +54,16 @@ class ForkedJob:
             os.kill(self._pid, signal.SIGTERM if number == signal.SIGINT else number)
 
 
+class RunningJob(Protocol):
+    """A job that takes the room of one."""
+
+    @property
+    def job(self) -> Job: ...
+
+    @property
+    def has_ended(self) -> bool: ...
+
+
 class ForkLauncher:
     """Launcher that forks this process.
 
@@ -66,7 +77,7 @@ class ForkLauncher:
 
     def __init__(self, jobs: Sequence[Job], scheduler: str, capacity: Capacity):
         self._watchers, self._capacity = watch_jobs(jobs, scheduler), capacity
-        self._running: list[ForkedJob] = []
+        self._running: list[RunningJob] = []
         _preimport(jobs)
 
     def start_jobs(self, waiting: Sequence[Job]) -> list[tuple[Job, JobHandle]]:
@@ -79,33 +90,42 @@ class ForkLauncher:
         return started
 
     def _start_job(self, job: Job) -> JobHandle:
-        watcher = self._watchers[job.path]
-        try:
-            attempt = watcher.begin()
-        except SystemFault as error:
-            return EndedJob(JobEnd(error.exit_code, str(error)))
-        if attempt is None:
-            return ForeignJob(watcher)
-        with signals.block_signals():  # or a job that was just forked would miss them
-            pid = _fork_job(job)
+        attempt = self.begin_attempt(job)
+        if not isinstance(attempt, OwnAttempt):
+            return attempt
+        pid = fork_process(lambda: _run_child(job))
         attempt.add_process(pid)
         handle = ForkedJob(job, pid, attempt)
         self._running.append(handle)
         return handle
 
+    def begin_attempt(self, job: Job) -> OwnAttempt | JobHandle:
+        """Begin an attempt to run a job, or return the handle of one that need not be started."""
+        watcher = self._watchers[job.path]
+        try:
+            attempt = watcher.begin()
+        except SystemFault as error:
+            return EndedJob(JobEnd(error.exit_code, str(error)))
+        return ForeignJob(watcher) if attempt is None else attempt
 
-def _fork_job(job: Job) -> int:
-    """Start a job in a child process, with its output redirected to a file; return its process id."""
+
+def fork_process(run: Callable[[], int]) -> int:
+    """Start a child process, which ends when this one does, and return its process id.
+
+    Args:
+        run: Called in the child; returns its exit code.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
-    pid = os.fork()
+    with signals.block_signals():  # or a job that was just forked would miss them
+        pid = os.fork()
     if pid:
         return pid
     code = 1
     try:
         _detach_from_sweep(parent)
-        code = _run_child(job)
+        code = run()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

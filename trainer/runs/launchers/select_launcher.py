@@ -33,6 +33,8 @@ def make_backend(options: LauncherOptions | None, jobs: Sequence[Settings], capa
         SystemFault: There is no cluster.
     """
     first = jobs[0]
+    if options is not None and first.members is not None:
+        raise ConfigError("members: jobs of a launcher are processes of their own; leave out one of both")
     processes = max(_count_processes(settings, options) for settings in jobs)
     match options:
         case None:
@@ -91,6 +93,11 @@ def make_launcher(jobs: Sequence[Job], scheduler: str, backend: Backend | None, 
         backend: Where they run; None for forks of this process.
         capacity: Room for jobs on this machine.
     """
+    members = next((job.config.settings.members for job in jobs if job.config is not None), None)
+    if backend is None and members is not None:
+        from trainer.runs.launchers.member_launcher import MemberLauncher
+
+        return MemberLauncher(jobs, scheduler, capacity, members)
     if backend is None:
         from trainer.runs.launchers.fork_launcher import ForkLauncher
 

@@ -1,0 +1,128 @@
+"""``members``: jobs of a sweep that are trained as one model, against the same jobs in processes of their own."""
+
+from __future__ import annotations
+
+import csv
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.commands import SMALL, find_runs, start, train
+from tests.helpers.sweeps import wait_until
+from trainer.engine import checkpoint
+from trainer.runs import run_dir
+
+GRID = (*SMALL, "draw=false", "optimizer.lr=0.01,0.02", "seed=0,1", "jobs=1")
+TOLERANCE = 1e-5
+
+
+def read_runs(root: Path) -> dict[str, Path]:
+    return {path.name: path for path in find_runs(root)}
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    with open(path / "metrics.csv", newline="") as file:
+        return [{key: float(value) for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def check_same_runs(together: Path, alone: Path) -> None:
+    """Check that two sweeps have the same runs, files, losses and scores."""
+    first, second = read_runs(together), read_runs(alone)
+    assert first.keys() == second.keys()
+    for name, path in first.items():
+        other = second[name]
+        assert sorted(file.name for file in path.iterdir()) == sorted(file.name for file in other.iterdir())
+        for row, other_row in zip(read_history(path), read_history(other), strict=True):
+            assert row == pytest.approx(other_row, abs=TOLERANCE)
+        results, expected = run_dir.read_results(path), run_dir.read_results(other)
+        for key in ("status", "identity", "monitor", "best_epoch", "steps", "rows", "threads"):
+            assert results[key] == expected[key], key
+        assert results["test"] == pytest.approx(expected["test"], abs=TOLERANCE)
+
+
+def list_statuses(root: Path) -> list[Any]:
+    return [run_dir.read_results(path).get("status") for path in sorted(find_runs(root))]
+
+
+@pytest.mark.slow
+def test_members_equal_jobs_of_their_own(tmp_path: Path) -> None:
+    for key, folder in (("members=4", "together"), ("members=null", "alone")):
+        done = train("-m", *GRID, key, f"hydra.sweep.dir={folder}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert ("members: 4 jobs of a process are trained as one model" in done.stdout) == (folder == "together")
+    check_same_runs(tmp_path / "together", tmp_path / "alone")
+    run = tmp_path / "together" / "0-optimizer.lr=0.01,seed=0"
+    assert "is finished; nothing to do" in train("resume", str(run), cwd=tmp_path).stdout
+    log = (run / "train.log").read_text()
+    assert log.count("config ") == 1
+    assert run.with_name(f"{run.name}.out").read_text().count("epoch 2/2") == 1
+
+
+@pytest.mark.slow
+def test_jobs_that_cannot_be_joined_and_those_without_a_group_run_as_without_members(tmp_path: Path) -> None:
+    grid = (*SMALL, "draw=false", "model.dropout=0,0.5", "optimizer.lr=0.01,0.02", "jobs=1")
+    for key, folder in (("members=4", "together"), ("members=null", "alone")):
+        done = train("-m", *grid, key, f"hydra.sweep.dir={folder}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        if folder == "together":
+            assert "members: 2 jobs of a process are trained as one model" in done.stdout
+            assert "members: one process per job: their loss draws random numbers" in done.stdout
+    check_same_runs(tmp_path / "together", tmp_path / "alone")
+    for name in read_runs(tmp_path / "alone"):
+        if "dropout=0.5" in name:  # the same bits
+            states = [
+                checkpoint.load_checkpoint(tmp_path / folder / name / checkpoint.BEST)["task"]
+                for folder in ("together", "alone")
+            ]
+            assert all(value.equal(states[1][key]) for key, value in states[0].items())
+
+
+@pytest.mark.slow
+def test_a_member_that_is_not_finite_fails_alone(tmp_path: Path) -> None:
+    grid = (*SMALL, "draw=false", "optimizer=sgd", "optimizer.lr=0.01,1e30,0.02", "members=3", "jobs=1")
+    done = train("-m", *grid, "hydra.sweep.dir=sweep", cwd=tmp_path)
+    assert done.returncode == 1
+    assert list_statuses(tmp_path / "sweep") == ["finished", "failed", "finished"]
+    failed = run_dir.read_results(tmp_path / "sweep" / "1-optimizer.lr=1e+30")
+    assert "weights were not updated" in failed["reason"]
+    assert "failed: 1-optimizer.lr=1e+30: NonFiniteError" in done.stderr
+
+
+@pytest.mark.slow
+def test_stopped_members_are_resumed_together_or_alone(tmp_path: Path) -> None:
+    grid = (*GRID, "epochs=400", "val_every=100", "members=4", "save_every_steps=20", "hydra.sweep.dir=sweep")
+    process = start("-m", *grid, "resume=auto", cwd=tmp_path)
+    paths = [tmp_path / "sweep" / f"{3}-optimizer.lr=0.02,seed=1"]
+    wait_until(lambda: all((path / checkpoint.LAST).exists() for path in paths))
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert list_statuses(tmp_path / "sweep") == ["interrupted"] * 4
+    resumed = train("resume", str(tmp_path / "sweep" / "0-optimizer.lr=0.01,seed=0"), cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    done = train("-m", *grid, "resume=auto", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "members: 3 jobs of a process are trained as one model" in done.stdout
+    done = train("-m", *grid, "members=null", "hydra.sweep.dir=alone", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, second = read_runs(tmp_path / "sweep"), read_runs(tmp_path / "alone")
+    for name, path in first.items():
+        assert run_dir.read_results(path)["status"] == "finished"
+        for row, other in zip(read_history(path), read_history(second[name]), strict=True):
+            assert row == pytest.approx(other, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("members=1",), "members: 1 is not"),
+        (("members=some",), "members: 'some' is not"),
+        (("members=auto", "hydra/launcher=joblib"), "members: jobs of a launcher are processes of their own"),
+    ],
+)
+def test_refused_members(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    done = train("-m", *SMALL, "seed=0,1", *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
