@@ -6,7 +6,6 @@ from typing import Any
 
 from trainer.config.schema import Settings
 from trainer.engine.data_parallel import DataParallel
-from trainer.engine.fully_sharded import FullySharded
 from trainer.engine.overlapped_data_parallel import OverlappedDataParallel
 from trainer.engine.process_group import ProcessGroup
 from trainer.engine.strategy import SingleDevice, Strategy
@@ -23,6 +22,8 @@ def make_strategy(settings: Settings, process_group: ProcessGroup) -> Strategy[A
     if num_shards == 1:
         return SingleDevice()
     if settings.strategy == "fsdp" and process_group.size > 1:
+        from trainer.engine.fully_sharded import FullySharded  # here, because FSDP takes as long to import as torch
+
         return FullySharded(process_group, num_shards)
     divides = settings.shard_optimizer
     if settings.exact:

@@ -117,8 +117,8 @@ def test_stopped_members_are_resumed_together_or_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("members=1",), "members: 1 is not"),
-        (("members=some",), "members: 'some' is not"),
+        (("members=1",), "members: 1 given; it must be one of auto or a whole number >= 2"),
+        (("members=some",), "members: 'some' given; it must be one of auto"),
         (("members=auto", "hydra/launcher=joblib"), "members: jobs of a launcher are processes of their own"),
     ],
 )
