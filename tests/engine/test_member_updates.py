@@ -107,6 +107,24 @@ def test_members_of_different_lengths_go_on_alone(monkeypatch: pytest.MonkeyPatc
     assert max(map(measure_difference, labs, alone)) < TOLERANCE
 
 
+def test_members_go_on_alone_if_a_later_gradient_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    compute = MemberGradient.compute
+    counts: list[int] = []
+
+    def fail_later(self: MemberGradient, updates: Any, rows: Any) -> Tensor:
+        counts.append(len(rows))
+        if len(counts) == 3:
+            raise torch.OutOfMemoryError("on purpose")
+        return compute(self, updates, rows)
+
+    monkeypatch.setattr(MemberGradient, "compute", fail_later)
+    members = [(*MOONS, *own) for own in RATES]
+    labs, loops = train_together(members)
+    assert [loop.error for loop in loops] == [None] * 3
+    assert len(counts) == 3
+    assert max(map(measure_difference, labs, map(train_alone, members))) < TOLERANCE
+
+
 def test_state_of_a_member_has_its_own_random_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     states: dict[int, Tensor] = {}
     step = Trainer.apply_gradient

@@ -125,7 +125,10 @@ class _UpdateTaker:
         assert self._gradient is not None
         updates, rows = [_get_update(member) for member in members], [member.row for member in members]
         if shapes in self._known_shapes:
-            return self._gradient.compute(updates, rows)
+            try:
+                return self._gradient.compute(updates, rows)
+            except RuntimeError as error:  # such as for lack of memory; no weight has changed yet
+                return self._give_up(str(error))
         saved = [SavedBuffers(update.trainer.task) for update in updates]
         try:
             with rng.preserve_generators():
@@ -138,13 +141,17 @@ class _UpdateTaker:
             if matches_expected_losses(losses, expected):
                 self._known_shapes.add(shapes)
                 return losses
-            log.info("members are trained one by one: their losses differ when they are computed together")
+            reason = "their losses differ when they are computed together"
         except Exception as error:
-            log.info("members are trained one by one: %s", " ".join(str(error).split())[:200])
+            reason = str(error)
         for buffers in saved:
             buffers.restore(torch.ones(()))
+        return self._give_up(reason)
+
+    def _give_up(self, reason: str) -> None:
+        """Compute the gradients of each member alone from now on."""
+        log.info("members are trained one by one: %s", " ".join(reason.split())[:200])
         self._gradient = None
-        return None
 
 
 def compute_losses(updates: Sequence[Update]) -> Tensor:

@@ -44,7 +44,7 @@ def run_share(jobs: Sequence[Job], writer: int, *, is_timed: bool) -> int:
         try:
             shared = member_runs.build_shared_objects(configs[0])
             verdict = member_runs.choose_members(shared, configs, is_timed=is_timed)
-        except (UserError, AssertionError) as error:  # each job reports its own error
+        except Exception as error:  # each job reports its own error
             verdict = Verdict(False, f"{type(error).__name__} while they were prepared")
         _report(writer, TOGETHER, [verdict.is_joint, verdict.reason])
         if not verdict.is_joint:
