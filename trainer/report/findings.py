@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer.analysis.diagnosis import diagnose
-from trainer.analysis.diagnosis.finding import Evidence
 from trainer.analysis.run_record import RunRecord, find_siblings
 
 
@@ -37,6 +35,10 @@ def list_findings(record: RunRecord) -> list[FindingRow] | None:
     Args:
         record: Records of the run.
     """
+    # Here, because the page of a directory needs no torch, which the rules import.
+    from trainer.analysis.diagnosis import diagnose
+    from trainer.analysis.diagnosis.finding import Evidence
+
     is_ended = record.status in ("failed", "killed")
     if record.results.get("debug") or not (record.history or is_ended):
         return None

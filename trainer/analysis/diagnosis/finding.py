@@ -7,10 +7,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from trainer.analysis.diagnosis.live_run import LiveRun
 from trainer.analysis.run_record import RunRecord
 from trainer.engine import update_ratio
+
+if TYPE_CHECKING:
+    from trainer.analysis.diagnosis.live_run import LiveRun
 
 MIN_GAIN = 0.02
 """Smallest share of the baseline's score by which a model that has learned something improves it. The smallest gain of

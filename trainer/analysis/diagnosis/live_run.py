@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from itertools import islice
@@ -247,18 +247,3 @@ def load_live_run(config: Config) -> tuple[LiveRun | None, str]:
         return LiveRun(config), ""
     except UserError as error:
         return None, str(error).splitlines()[0]
-
-
-def find_nonfinite_rows(batch: Batch) -> Sequence[int]:
-    """Return the numbers of the rows of a batch with inputs or targets that are not finite.
-
-    Args:
-        batch: Rows, of which the inputs of a batch of one graph are not those of single rows.
-    """
-    found: set[int] = set()
-    values = [*batch.inputs.values(), *([] if batch.target is None else [batch.target])]
-    for value in values:
-        if value.is_floating_point() and len(value) == len(batch):
-            is_bad = ~value.reshape(len(value), -1).isfinite().all(1)
-            found |= set(batch.index[is_bad.cpu()].tolist())
-    return sorted(found)

@@ -6,16 +6,20 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 
 from trainer.analysis.diagnosis.activations import LayerActivations
-from trainer.analysis.diagnosis.live_run import LiveRun, find_nonfinite_rows
 from trainer.core.batch import Batch
 from trainer.engine.callbacks import Callback, CallbackList
 from trainer.engine.step_metrics import StepMetrics
 from trainer.engine.trainer import Trainer
 from trainer.utils.errors import NonFiniteError
+
+if TYPE_CHECKING:
+    # It imports all strategies of training, which rules on recorded values do not need.
+    from trainer.analysis.diagnosis.live_run import LiveRun
 
 MAX_SECONDS = 120.0
 """Seconds after which the repetition is given up."""
@@ -142,3 +146,18 @@ def _has_finite_loss(live: LiveRun, batch: Batch) -> bool:
     task = live.trainer.task.eval()
     with torch.no_grad():
         return all(bool(task.loss(batch, name).isfinite()) for name in live.trainer.param_groups)
+
+
+def find_nonfinite_rows(batch: Batch) -> Sequence[int]:
+    """Return the numbers of the rows of a batch with inputs or targets that are not finite.
+
+    Args:
+        batch: Rows, of which the inputs of a batch of one graph are not those of single rows.
+    """
+    found: set[int] = set()
+    values = [*batch.inputs.values(), *([] if batch.target is None else [batch.target])]
+    for value in values:
+        if value.is_floating_point() and len(value) == len(batch):
+            is_bad = ~value.reshape(len(value), -1).isfinite().all(1)
+            found |= set(batch.index[is_bad.cpu()].tolist())
+    return sorted(found)
