@@ -128,7 +128,8 @@ class _UpdateTaker:
             try:
                 return self._gradient.compute(updates, rows)
             except RuntimeError as error:  # such as for lack of memory; no weight has changed yet
-                return self._give_up(str(error))
+                self._give_up(str(error))
+                return None
         saved = [SavedBuffers(update.trainer.task) for update in updates]
         try:
             with rng.preserve_generators():
@@ -146,7 +147,8 @@ class _UpdateTaker:
             reason = str(error)
         for buffers in saved:
             buffers.restore(torch.ones(()))
-        return self._give_up(reason)
+        self._give_up(reason)
+        return None
 
     def _give_up(self, reason: str) -> None:
         """Compute the gradients of each member alone from now on."""
