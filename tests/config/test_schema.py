@@ -146,13 +146,13 @@ def test_deterministic_holds_for_the_run_and_keeps_the_bits_of_the_cpu(monkeypat
 
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     settings = []
-    fit = Trainer.fit
+    fit = Trainer.iter_fit
 
-    def record_settings(trainer: Trainer) -> None:
+    def record_settings(trainer: Trainer) -> Any:
         settings.append((torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic))
-        fit(trainer)
+        return fit(trainer)
 
-    monkeypatch.setattr(Trainer, "fit", record_settings)
+    monkeypatch.setattr(Trainer, "iter_fit", record_settings)
     scores = [run(override).test for override in ("deterministic=false", "deterministic=true")]
     assert settings == [(False, False), (True, True)]
     assert not torch.are_deterministic_algorithms_enabled()

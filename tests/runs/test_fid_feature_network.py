@@ -112,13 +112,13 @@ def test_interrupt_while_the_network_trains_interrupts_the_run(monkeypatch: pyte
     def raise_interrupted(_: Trainer) -> None:
         raise Interrupted("stopped by SIGTERM", signal.SIGTERM)
 
-    fit = Trainer.fit
-    monkeypatch.setattr(Trainer, "fit", raise_interrupted)
+    fit = Trainer.iter_fit
+    monkeypatch.setattr(Trainer, "iter_fit", raise_interrupted)
     with pytest.raises(
         Interrupted, match=r"^stopped by SIGTERM; resume with: train resume outputs/\S+-vae-digits$"
     ) as caught:
         train.run(compose.compose(TINY))
-    monkeypatch.setattr(Trainer, "fit", fit)
+    monkeypatch.setattr(Trainer, "iter_fit", fit)
     result = train.resume_run(saved_run.load(Path(str(caught.value).split()[-1])))
     assert result.status == "finished"
     assert [run_dir.read_results(path)["status"] for path in list_networks()] == ["finished"]

@@ -266,7 +266,7 @@ def test_failure_reason_contains_no_environment_value(monkeypatch: pytest.Monkey
     def fail(*_: object) -> None:
         raise RuntimeError("cannot use hunter22")
 
-    monkeypatch.setattr("trainer.engine.trainer.Trainer.fit", fail)
+    monkeypatch.setattr("trainer.engine.trainer.Trainer.iter_fit", fail)
     (tmp_path / "hunter22" / "t.csv").write_text(f"a,kind\n{rows}")
     with pytest.raises(RuntimeError):
         runner.resume_run(saved_run.load(Path("outputs/a")))
