@@ -278,11 +278,7 @@ def _train(
 def _draw_artifacts(
     components: RunComponents, result: Result, reporter: run_report.RunReporter
 ) -> tuple[list[Path], list[str]]:
-    """Write the artifacts and list them in the results, which completes the run.
-
-    Returns:
-        Paths of the artifacts, and names of those that were skipped for lack of time.
-    """
+    """Write the artifacts and list them in the results; return their paths, and the names of those without time."""
     settings = components.trainer.settings
     limit = time_limit.TimeLimit(settings.draw_seconds, reporter.announce_drawing, reporter.flag.raise_if_stopped)
     artifacts, skipped = run_artifacts.draw_artifacts(
