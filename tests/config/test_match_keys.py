@@ -11,7 +11,19 @@ from trainer.utils.errors import ConfigError
 REFUSED_TARGETS = ("50kk", "-3", "0", "0k", "0.0M", "0.00k", ".5M", "5.M", "k", "many")
 
 
-@pytest.mark.parametrize(("text", "number"), [("50k", 5e4), ("2.5M", 2.5e6), ("1G", 1e9), ("700", 700), (1234, 1234)])
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("50k", 5e4),
+        ("2.5M", 2.5e6),
+        ("1G", 1e9),
+        ("700", 700),
+        (1234, 1234),
+        ("2ms", 2e-3),
+        ("500us", 5e-4),
+        ("1.5s", 1.5),
+    ],
+)
 def test_targets_have_units(text: float | str, number: float) -> None:
     assert parse_target(text) == number
 
@@ -24,6 +36,16 @@ def test_targets_have_units(text: float | str, number: float) -> None:
         (("match_keys=[model.hidden]",), "match_keys: it has no effect without match"),
         (("match=params", "target=1k", "match_keys=[model.hiden]"), "match_keys: the model has no key 'model.hiden'"),
         (("match=width", "target=1k"), "match: 'width' given"),
+        (("match=seconds",), "match: seconds needs target=NUMBER, such as 2ms"),
+        (
+            ("match=seconds", "target=50k"),
+            "target: 50k given; match=seconds needs a number with one of the units us, ms",
+        ),
+        (
+            ("match=params", "target=2ms"),
+            "target: 2ms given; match=params needs a number with one of the units k, M, G",
+        ),
+        (("match=seconds", "target=2ms", "resume=auto"), "resume: auto does not find a run of match=seconds"),
         *((("match=params", f"target={target}"), "target: ") for target in REFUSED_TARGETS),
     ],
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
@@ -27,6 +27,22 @@ def test_the_size_is_closest_to_the_target(target: int, hidden: list[int]) -> No
     last = solution.widths["hidden"][-1]
     unit = count_mlp({"hidden": [*solution.widths["hidden"][:-1], last + 1]}) - solution.size
     assert abs(solution.size - target) <= 0.51 * unit
+
+
+def test_of_noisy_sizes_those_that_were_measured_together_decide() -> None:
+    """Sizes that are measured one by one are up to 10 % wrong."""
+    calls = count()
+
+    def measure(node: Mapping[str, Any]) -> float:
+        return count_mlp(node) * (1.1 if next(calls) % 2 else 0.9)
+
+    def measure_together(nodes: Sequence[Mapping[str, Any]]) -> list[float]:
+        return [count_mlp(node) for node in nodes]
+
+    for target in (1000, 20_000, 300_000):
+        solution = solve_widths({"hidden": [64, 32]}, ["hidden"], measure, target, measure_together)
+        assert solution.size == count_mlp(solution.widths)
+        assert solution.size == pytest.approx(target, rel=0.25)
 
 
 def test_proportions_are_kept() -> None:

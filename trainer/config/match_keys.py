@@ -6,14 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 UNITS: Mapping[str, float] = {"k": 1e3, "M": 1e6, "G": 1e9}
-"""Factors of the suffixes of a target."""
+"""Factors of the suffixes of a number."""
+TIME_UNITS: Mapping[str, float] = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+"""Seconds of the suffixes of a time."""
+SECONDS = "seconds"
+"""Value of ``match`` for the time of a training step."""
 
 
 def parse_target(value: float | str) -> float:
-    """Return a target such as ``50k`` as a number."""
+    """Return a target such as ``50k`` as a number, or ``2ms`` in seconds."""
     if not isinstance(value, str):
         return float(value)
-    return float(value.rstrip("kMG")) * UNITS.get(value[-1], 1.0)
+    number = value.rstrip("kMGums")
+    return float(number) * {**UNITS, **TIME_UNITS}.get(value.removeprefix(number), 1.0)
+
+
+def _has_wrong_unit(match: str, target: float | str) -> bool:
+    """Return whether the unit of a target is not one of the quantity that is matched."""
+    unit = target.lstrip("0123456789.") if isinstance(target, str) else ""
+    return bool(unit) and unit not in (TIME_UNITS if match == SECONDS else UNITS)
 
 
 def find_match_problems(tree: Mapping[str, Any]) -> list[str]:
@@ -23,9 +34,18 @@ def find_match_problems(tree: Mapping[str, Any]) -> list[str]:
         tree: Resolved configuration of a command line, each key of which has a valid type.
     """
     if tree.get("match") is None:
-        problems = ["target: it has no effect without match=params or match=flops"] * (tree.get("target") is not None)
+        problems = ["target: it has no effect without match=params, match=flops or match=seconds"] * (
+            tree.get("target") is not None
+        )
         return problems + ["match_keys: it has no effect without match"] * bool(tree.get("match_keys"))
-    problems = [] if tree.get("target") is not None else [f"match: {tree['match']} needs target=NUMBER, such as 50k"]
+    match, target = tree["match"], tree.get("target")
+    example = "2ms" if match == SECONDS else "50k"
+    problems = [] if target is not None else [f"match: {match} needs target=NUMBER, such as {example}"]
+    if target is not None and _has_wrong_unit(match, target):
+        units = ", ".join(TIME_UNITS if match == SECONDS else UNITS)
+        problems.append(f"target: {target} given; match={match} needs a number with one of the units {units}, or none")
+    if match == SECONDS and tree.get("resume") == "auto":
+        problems.append("resume: auto does not find a run of match=seconds, which measures anew; name its directory")
     unknown = [key for key in tree["match_keys"] if key.removeprefix("model.") not in tree["model"]]
     return problems + [f"match_keys: the model has no key {key!r}" for key in unknown]
 

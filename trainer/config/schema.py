@@ -30,8 +30,10 @@ Duration = Annotated[str, Pattern(r"(?=.*[1-9])([0-9]{1,6}(\.[0-9]{1,6})?[dhms])
 Budget = Duration | Annotated[float, Range(gt=0, le=100_000_000)]
 """Time with its unit, or seconds."""
 EnsembleSize = Annotated[int, Range(ge=1, le=1000)]
-ModelSize = PositiveFloat | Annotated[str, Pattern(r"(?=[0-9.]*[1-9])[0-9]+(\.[0-9]+)?[kMG]", "50k or 0.5M")]
-"""Number of parameters or operations above 0."""
+ModelSize = (
+    PositiveFloat | Annotated[str, Pattern(r"(?=[0-9.]*[1-9])[0-9]+(\.[0-9]+)?([kMG]|us|ms|s)", "50k, 0.5M or 2ms")]
+)
+"""Number of parameters or operations, or time of a step, above 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,7 @@ class Settings:
     init_skip: list[str]
     init_preprocessing: Literal["auto", "fit"]
     freeze: list[str]
-    match: Literal["params", "flops"] | None
+    match: Literal["params", "flops", "seconds"] | None
     target: ModelSize | None
     match_keys: list[str]
     accumulate: Count

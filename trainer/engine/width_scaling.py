@@ -20,6 +20,8 @@ MULTIPLES = (1, 2, 4, 8, 16, 32)
 MAX_FACTOR = 1024.0
 PRECISION = 1e-6
 """Relative precision of the common factor."""
+ROUGH_PRECISION = 0.1
+"""Relative precision of the common factor where the size is measured with noise."""
 MAX_REFINEMENT = 0.5
 """Largest share by which a single width is increased beyond the common factor."""
 
@@ -70,7 +72,11 @@ def find_width_keys(node: Mapping[str, Any]) -> list[str]:
 
 
 def solve_widths(
-    node: Mapping[str, Any], keys: Sequence[str], measure: Callable[[Mapping[str, Any]], float], target: float
+    node: Mapping[str, Any],
+    keys: Sequence[str],
+    measure: Callable[[Mapping[str, Any]], float],
+    target: float,
+    measure_together: Callable[[Sequence[Mapping[str, Any]]], list[float]] | None = None,
 ) -> Solution:
     """Find widths for which the size of a model is closest to a target, in about the proportions of its configuration.
 
@@ -82,16 +88,23 @@ def solve_widths(
         keys: Keys to scale.
         measure: Size of the model for values of the keys; it raises ValueError for widths that the model rejects.
         target: Size to reach.
+        measure_together: Sizes that can be compared with each other, for values of the keys, if the size is measured
+            with noise: then the factor is found roughly, and the closest of its neighbors is chosen.
 
     Raises:
         ValueError: The model rejects widths of every kind that is tried.
     """
+
+    def solve(multiple: int) -> Solution:
+        solver = _Solver(_list_widths(node, keys, multiple), measure)
+        return solver.solve(target) if measure_together is None else solver.solve_roughly(target, measure_together)
+
     for multiple in MULTIPLES[:-1]:
         try:
-            return _Solver(_list_widths(node, keys, multiple), measure).solve(target)
+            return solve(multiple)
         except ValueError:
             continue
-    return _Solver(_list_widths(node, keys, MULTIPLES[-1]), measure).solve(target)
+    return solve(MULTIPLES[-1])
 
 
 def list_numbers(value: Any) -> list[float]:
@@ -136,18 +149,34 @@ class _Solver:
 
     def solve(self, target: float) -> Solution:
         """Return the widths whose size is closest to the target."""
-        below, above = self._bracket(target)
-        while above / below > 1 + PRECISION:
-            middle = math.sqrt(below * above)
-            if self._measure(self._scale(middle)) <= target:
-                below = middle
-            else:
-                above = middle
+        below, above = self._bisect(target, PRECISION)
         refined = self._refine(self._scale(below), target)
         steps = [_increase(refined, i, width.multiple) for i, width in enumerate(self._widths) if width.multiple]
         candidates = [refined, *steps, self._scale(above)]
         best = min(candidates, key=lambda values: abs(self._measure(values) - target))
         return Solution(self._to_node(best), self._measure(best))
+
+    def solve_roughly(
+        self, target: float, measure_together: Callable[[Sequence[Mapping[str, Any]]], list[float]]
+    ) -> Solution:
+        """Return the widths that are closest to the target when those around it are compared."""
+        below, above = self._bisect(target, ROUGH_PRECISION)
+        factors = (below / (1 + ROUGH_PRECISION), below, above, above * (1 + ROUGH_PRECISION))
+        nodes = [self._to_node(values) for values in dict.fromkeys(map(self._scale, factors))]
+        sizes = measure_together(nodes)
+        best = min(range(len(nodes)), key=lambda index: abs(sizes[index] - target))
+        return Solution(nodes[best], sizes[best])
+
+    def _bisect(self, target: float, precision: float) -> tuple[float, float]:
+        """Return close factors with a size of at most and at least the target, as far as there are any."""
+        below, above = self._bracket(target)
+        while above / below > 1 + precision:
+            middle = math.sqrt(below * above)
+            if self._measure(self._scale(middle)) <= target:
+                below = middle
+            else:
+                above = middle
+        return below, above
 
     def _bracket(self, target: float) -> tuple[float, float]:
         """Return factors with a size of at most and at least the target, as far as there are any."""

@@ -13,6 +13,7 @@ from trainer.config.run_config import Config
 from trainer.core import rng
 from trainer.core.dataset import Dataset
 from trainer.engine import dataset_loading, factory, flop_count, sanity_check, width_scaling
+from trainer.runs.step_time import StepTime
 from trainer.utils import forked_call
 from trainer.utils.errors import ConfigError, IncompatibleError
 from trainer.utils.text import format_count
@@ -20,6 +21,8 @@ from trainer.viz.console import print_line
 
 MAX_DIFFERENCE = 0.1
 """Largest relative difference between the size of a model and the target."""
+MAX_TIME_DIFFERENCE = 0.25
+"""That of the measured time of a step, which depends on what else the machine does."""
 MAX_ROWS = 4
 """Rows of the batch whose operations are counted."""
 
@@ -39,15 +42,20 @@ def with_matched_size(config: Config) -> Config:
     number = match_keys.parse_target(target)
     node = config.tree["model"]
     keys = _select_keys(config)
-    measure = _make_measure(config, dataset_loading.load_dataset(config), MEASURES[quantity])
+    data = dataset_loading.load_dataset(config)
     try:
-        solution = width_scaling.solve_widths(node, keys, measure, number)
+        if quantity == match_keys.SECONDS:
+            step_time = StepTime(config, data)
+            solution = width_scaling.solve_widths(node, keys, step_time.measure, number, step_time.measure_together)
+        else:
+            measure = _make_measure(config, data, MEASURES[quantity])
+            solution = width_scaling.solve_widths(node, keys, measure, number)
     except ValueError as error:
         raise ConfigError(f"match: no width of model {config.names['model']} works: {error}") from error
     _check_size(solution, number, config)
     widths = ", ".join(f"model.{key}={_format(value)}" for key, value in solution.widths.items())
     difference = solution.size / number - 1
-    size = format_count(int(solution.size), UNITS[quantity])
+    size = _format_size(solution.size, quantity)
     print_line(f"match={quantity} target={target}: {widths}, {size} ({difference:+.1%})")
     tree, raw = (match_keys.drop_match(tree, solution.widths) for tree in (config.tree, config.raw))
     settings = replace(config.settings, match=None, target=None, match_keys=[])
@@ -97,12 +105,19 @@ def _select_keys(config: Config) -> list[str]:
     return keys
 
 
+def _format_size(size: float, quantity: str) -> str:
+    if quantity == match_keys.SECONDS:
+        return f"{1e3 * size:.3g} ms a step"
+    return format_count(int(size), UNITS[quantity])
+
+
 def _check_size(solution: width_scaling.Solution, target: float, config: Config) -> None:
-    if abs(solution.size / target - 1) > MAX_DIFFERENCE:
+    is_time = config.settings.match == match_keys.SECONDS
+    if abs(solution.size / target - 1) > (MAX_TIME_DIFFERENCE if is_time else MAX_DIFFERENCE):
         widths = ", ".join(f"{key}={_format(value)}" for key, value in solution.widths.items())
         raise ConfigError(
             f"target: model {config.names['model']} cannot have a size of {config.settings.target}; the closest is"
-            f" {solution.size:,.0f}, with {widths}"
+            f" {_format_size(solution.size, str(config.settings.match))}, with {widths}"
         )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.config import secret_masking
+from trainer.config import match_keys, secret_masking
 from trainer.config.launcher_options import LauncherOptions
 from trainer.config.run_config import Config
 from trainer.config.search_points import PointComposer
@@ -74,6 +74,8 @@ def run_search(
 def _check_resume(config: Config) -> None:
     if config.settings.resume not in (None, "auto"):
         raise ConfigError(f"resume: {config.settings.resume!r} names one run; resume=auto continues a search")
+    if config.settings.match == match_keys.SECONDS:
+        raise ConfigError("match: seconds gives other widths each time it is measured; a search needs params or flops")
 
 
 def _find_root(options: SearchOptions, factory: TrialFactory, configs: Sequence[Config]) -> Path:

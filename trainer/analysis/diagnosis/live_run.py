@@ -30,6 +30,7 @@ from trainer.runs import run_dir
 from trainer.runs.resume import load_saved_state, load_trainer_state, with_saved_fingerprint
 from trainer.runs.training_setup import build_training
 from trainer.utils.errors import ConfigError, NonFiniteError, UserError
+from trainer.utils.thread_clock import read_clock
 
 SAMPLE_ROWS = 256
 """Number of training rows that are looked at."""
@@ -222,19 +223,6 @@ def _refuse_training(_: Config, path: Path) -> None:
     """
     if run_dir.read_results(path).get("status") != "finished":
         raise ConfigError(f"the feature network of its sample metrics is not trained: {path}; train evaluate trains it")
-
-
-def read_clock() -> float:
-    """Return a time in seconds, without the time for which this thread waited for a processor.
-
-    On a busy machine that wait, which Linux counts, would be attributed to whatever runs when it happens.
-    """
-    now = time.perf_counter()
-    try:
-        with open("/proc/thread-self/schedstat", encoding="ascii") as file:
-            return now - int(file.read().split()[1]) / 1e9
-    except (OSError, ValueError, IndexError):
-        return now
 
 
 def load_live_run(config: Config) -> tuple[LiveRun | None, str]:
