@@ -39,6 +39,15 @@ def test_the_weights_of_a_kept_checkpoint_are_evaluated(capsys: pytest.CaptureFi
 
 
 @pytest.mark.slow
+def test_the_average_of_schedule_free_learning_is_evaluated() -> None:
+    options = ("scheduler=schedule_free", "optimizer=adamw", "optimizer.lr=0.05")
+    first = run("epochs=1", *options)
+    run("epochs=3", *options, *KEPT[1:], "hydra.run.dir=outputs/a")
+    assert evaluate_checkpoint("step_3") == first.test
+    assert evaluate_checkpoint("last") == evaluate_checkpoint("step_9") != first.test
+
+
+@pytest.mark.slow
 def test_predictions_of_a_kept_checkpoint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     run("epochs=3", *KEPT, "hydra.run.dir=outputs/a")
     files = []

@@ -151,6 +151,16 @@ class ParamGroup:
             self.ema.load_state_dict(state["ema"])
 
 
+def get_averaged_weights(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the weights by parameter name that a saved average evaluates.
+
+    Args:
+        state: State of ``ParamGroup.ema`` in a checkpoint.
+    """
+    average = state.get("average")
+    return average if isinstance(average, Mapping) else state
+
+
 def make_average(params: FlatParameters, schedule: LRSchedule, ema: float | None) -> EMA | ScheduleFreeAverage | None:
     """Return the average of the parameters that is evaluated in their place; None without one.
 

@@ -20,7 +20,9 @@ class ScheduleFreeAverage:
 
     The parameters are ``y = (1 - beta) z + beta x``, where gradients are computed. The update of the optimizer at ``y``
     is applied to ``z``, and ``x`` is the mean of all ``z``, weighted by the squares of their learning rates, so that
-    the steps of a warm-up count less. All three start from the initial weights. ``x`` is evaluated.
+    the steps of a warm-up count less. All three start from the initial weights. ``x`` is evaluated. The bias correction
+    of Adam is part of its update, and not of the learning rate in these weights as in algorithm 1 of the paper.
+    Running statistics of batch norm are those at ``y``.
 
     Args:
         params: The parameters.

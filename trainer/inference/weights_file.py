@@ -8,6 +8,7 @@ from typing import Any
 from trainer.config.run_config import Config
 from trainer.engine import checkpoint, checkpoint_retention
 from trainer.engine.checkpoint_retention import STATE_PREFIX, WEIGHTS_PREFIX
+from trainer.engine.param_group import get_averaged_weights
 from trainer.runs import consistency
 from trainer.utils.errors import ConfigError
 from trainer.utils.suggest import did_you_mean
@@ -56,5 +57,5 @@ def load_weights(config: Config) -> dict[str, Any]:
     averages = [group["ema"] for group in groups if isinstance(group, dict) and isinstance(group.get("ema"), dict)]
     weights = dict(state["task"])
     for average in averages:
-        weights |= average
+        weights |= get_averaged_weights(average)
     return {**state, "task": weights, "decisions": {}}
