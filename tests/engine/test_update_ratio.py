@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from tests.helpers.tiny import MOMENTUM, LeastSquares, Linear, StopAt, rows, tiny
@@ -15,6 +16,7 @@ from trainer.engine import update_ratio
 from trainer.engine.callbacks import Callback, CallbackList
 from trainer.engine.step_metrics import StepMetrics
 from trainer.engine.trainer import Trainer
+from trainer.optim.flat_params import FlatParameters
 from trainer.utils.errors import Interrupted
 
 
@@ -100,3 +102,11 @@ def test_a_run_of_an_older_version_keeps_its_columns() -> None:
 def test_a_group_without_an_update_has_no_ratio() -> None:
     trainer, _ = make_trainer()
     assert all(map(math.isnan, update_ratio.make_columns(trainer.param_groups, []).values()))
+
+
+def test_weights_of_norm_zero_have_no_ratio() -> None:
+    params = FlatParameters([nn.Parameter(torch.zeros(3))])
+    before = params.data.clone()
+    params.data.add_(0.1)
+    assert update_ratio.compute_update_ratio(params, before).isnan()
+    assert update_ratio.compute_update_ratio(params, params.data / 2) == 1

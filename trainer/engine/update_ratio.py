@@ -48,7 +48,8 @@ def compute_update_ratio(params: FlatParameters, before: Tensor) -> Tensor:
         params: Parameters after the update.
         before: Their vector ``(P,)`` before it.
     """
-    return params.compute_norm(params.data - before) / params.compute_norm(before)
+    norm = params.compute_norm(before)
+    return (params.compute_norm(params.data - before) / norm).masked_fill(norm == 0, math.nan)
 
 
 def make_columns(groups: Mapping[str, ParamGroup], history: Iterable[Mapping[str, float]]) -> dict[str, float]:
