@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
+from trainer.config import compose
 from trainer.optim.stable_schedules import WSD, ScheduleFree
 from trainer.utils.errors import ConfigError
 
@@ -68,3 +70,15 @@ def test_schedule_free_is_constant_after_the_warmup_and_has_no_momentum() -> Non
     assert WSD.depends_on_length
     with pytest.raises(ConfigError, match=r"scheduler\.warmup"):
         ScheduleFree(0.8, 3, warmup=3)
+
+
+@pytest.mark.parametrize("option", ["decay=0", "decay=1.0", "shape=convex", "min_lr=-0.1", "warmup=-1"])
+def test_options_of_wsd_out_of_range_are_refused(option: str) -> None:
+    with pytest.raises(ConfigError, match=rf"scheduler\.{option.split('=')[0]}: "):
+        compose.compose(["model=mlp", "data=moons", "scheduler=wsd", f"scheduler.{option}"])
+
+
+@pytest.mark.parametrize("change", [{"decay": 0.5}, {"shape": "cosine"}, {"min_lr": 0.1}, {"warmup": 4}])
+def test_every_option_of_wsd_has_an_effect(change: dict[str, Any]) -> None:
+    plain, changed = WSD(0.4, 20), WSD(0.4, 20, **change)
+    assert [plain(step) for step in range(20)] != [changed(step) for step in range(20)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from trainer.core.types import Decay, Fraction, NonNegativeInt
+from trainer.core.types import Decay, Fraction, NonNegativeFloat, NonNegativeInt
 from trainer.optim.lr_schedules import LRSchedule
 from trainer.utils.choices import get_choice
 
@@ -41,7 +41,7 @@ class WSD(LRSchedule):
         total: int,
         decay: Fraction = 0.2,
         shape: Literal["linear", "cosine", "sqrt"] = "linear",
-        min_lr: float = 0.0,
+        min_lr: NonNegativeFloat = 0.0,
         warmup: NonNegativeInt = 0,
     ):
         super().__init__(lr, total, warmup)
