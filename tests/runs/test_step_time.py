@@ -16,6 +16,7 @@ import yaml
 from tests.helpers.in_process import run
 from tests.helpers.tiny import losses_of, rows, tiny
 from trainer.config import compose
+from trainer.config.run_config import Config
 from trainer.engine import dataset_loading
 from trainer.runs import match_size, step_time
 from trainer.runs.step_time import StepTime, iter_step_seconds, time_in_turn
@@ -107,3 +108,23 @@ def test_the_widths_are_saved_and_not_measured_again(
     hidden = str(saved["model"]["hidden"]).replace(" ", "")
     assert run(f"model.hidden={hidden}").identity == matched.identity
     assert len(measured) == count
+
+
+def test_jobs_that_differ_in_numbers_have_the_widths_of_one_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[Any] = []
+
+    def measure_together(_: StepTime, candidates: Sequence[Any]) -> list[float]:
+        measured.extend(candidates)
+        drift = 1 + len(measured) / 100  # a later measurement would give other widths
+        return [SECONDS_PER_UNIT * drift * sum(widths["hidden"]) for widths in candidates]
+
+    monkeypatch.setattr(StepTime, "measure_together", measure_together)
+    monkeypatch.setattr(match_size.forked_call, "call_in_fork", lambda function, argument, _: function(argument))
+    common = ("model=mlp", "data=moons", "match=seconds", "target=2ms")
+    changes = ("seed=0", "seed=1", "optimizer.lr=0.1", "batch_size=8")
+    jobs = [match_size.match_jobs([compose.compose([*common, change])])[0] for change in ("seed=0", "seed=1")]
+    assert len({str(job.tree["model"]["hidden"]) for job in jobs if isinstance(job, Config)}) == 2
+    matched = match_size.match_jobs([compose.compose([*common, change]) for change in changes])
+    hidden = [str(job.tree["model"]["hidden"]) for job in matched if isinstance(job, Config)]
+    assert hidden[0] == hidden[1] == hidden[2] != hidden[3]
+    assert [job.settings.seed for job in matched if isinstance(job, Config)] == [0, 1, 0, 0]

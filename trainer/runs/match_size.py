@@ -13,6 +13,7 @@ from trainer.config.run_config import Config
 from trainer.core import rng
 from trainer.core.dataset import Dataset
 from trainer.engine import dataset_loading, factory, flop_count, sanity_check, width_scaling
+from trainer.runs import member_groups
 from trainer.runs.step_time import StepTime
 from trainer.utils import forked_call
 from trainer.utils.errors import ConfigError, IncompatibleError
@@ -35,9 +36,13 @@ def with_matched_size(config: Config) -> Config:
     Raises:
         ConfigError: The model has no width to scale, or none leads to the target.
     """
+    return config if config.settings.match is None else _with_widths(config, _solve(config))
+
+
+def _solve(config: Config) -> Mapping[str, Any]:
+    """Return the widths for which the model has the size that is asked for, by key of the model, and print them."""
     quantity, target = config.settings.match, config.settings.target
-    if quantity is None:
-        return config
+    assert quantity is not None
     assert target is not None
     number = match_keys.parse_target(target)
     node = config.tree["model"]
@@ -57,7 +62,11 @@ def with_matched_size(config: Config) -> Config:
     difference = solution.size / number - 1
     size = _format_size(solution.size, quantity)
     print_line(f"match={quantity} target={target}: {widths}, {size} ({difference:+.1%})")
-    tree, raw = (match_keys.drop_match(tree, solution.widths) for tree in (config.tree, config.raw))
+    return solution.widths
+
+
+def _with_widths(config: Config, widths: Mapping[str, Any]) -> Config:
+    tree, raw = (match_keys.drop_match(tree, widths) for tree in (config.tree, config.raw))
     settings = replace(config.settings, match=None, target=None, match_keys=[])
     return replace(config, tree=tree, raw=raw, settings=settings)
 
@@ -79,12 +88,29 @@ def match_jobs(configs: Sequence[Config | IncompatibleError]) -> list[Config | I
 
 def _match_all(configs: Sequence[Config | IncompatibleError]) -> list[Config | IncompatibleError]:
     matched: list[Config | IncompatibleError] = []
+    solved: dict[str, Mapping[str, Any] | IncompatibleError] = {}
     for config in configs:
-        try:
-            matched.append(with_matched_size(config) if isinstance(config, Config) else config)
-        except ConfigError as error:
-            matched.append(IncompatibleError(*error.problems))
+        if isinstance(config, IncompatibleError) or config.settings.match is None:
+            matched.append(config)
+            continue
+        key = _describe_size(config)
+        if key not in solved:
+            try:
+                solved[key] = _solve(config)
+            except ConfigError as error:
+                solved[key] = IncompatibleError(*error.problems)
+        widths = solved[key]
+        matched.append(widths if isinstance(widths, IncompatibleError) else _with_widths(config, widths))
     return matched
+
+
+def _describe_size(config: Config) -> str:
+    """Return what the widths depend on, as text: jobs with other seeds or learning rates have the same widths.
+
+    Measured again, the time of a step would be slightly different, and so would the widths.
+    """
+    options = [config.names[group] for group in ("optimizer", "scheduler")]
+    return "\n".join((member_groups.describe_common_keys(config), *options, str(config.settings.ema is None)))
 
 
 def _select_keys(config: Config) -> list[str]:

@@ -57,12 +57,16 @@ def group_configs(configs: Sequence[Config]) -> list[list[int]]:
     groups: dict[str, list[int]] = {}
     for index, config in enumerate(configs):
         if find_obstacle(config) is None:
-            groups.setdefault(_make_key(config), []).append(index)
+            groups.setdefault(describe_common_keys(config), []).append(index)
     return [indices for indices in groups.values() if len(indices) > 1]
 
 
-def _make_key(config: Config) -> str:
-    """Return what the runs of a group have in common, as text."""
+def describe_common_keys(config: Config) -> str:
+    """Return what the runs of a group have in common, as text.
+
+    Args:
+        config: Configuration of one of them.
+    """
     common = {key: value for key, value in config.tree.items() if key not in VARIED_KEYS}
     # Options of single parameters determine their order in the vector.
     common["groups"] = config.tree["optimizer"].get("groups")
