@@ -92,3 +92,33 @@ def test_a_damaged_file_is_not_used(text: str) -> None:
 def test_data_without_such_a_model_needs_no_note() -> None:
     assert score_rows.describe_classical(classical_scores.SavedScores()) is None
     assert score_rows.describe_classical(None) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("trainer.tasks.classification.Classification", True),
+        ("trainer.tasks.gan.Adversarial", False),
+        ("trainer.tasks.vae.VariationalInference", False),
+        ("plugin.of_the_user.Task", True),
+        (None, True),
+    ],
+)
+def test_tasks_that_train_no_such_model_need_no_process(target: str | None, expected: bool) -> None:
+    assert classical_scores.may_have_scores(target) == expected
+
+
+def test_what_will_not_change_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    reports = iter([({"problem": "one class"}, True)])
+    monkeypatch.setattr(classical_scores, "_compute", lambda _: next(reports))
+    for _ in range(2):
+        assert classical_scores.find_or_compute_scores(Path(), RESULTS).problem == "one class"
+
+
+def test_a_page_is_written_where_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(classical_scores, "_compute", refuse)
+    assert classical_scores.find_or_compute_scores(Path(), RESULTS).problem == "no space left on device"
+    assert not Path(classical_scores.FILE).exists()

@@ -49,6 +49,7 @@ class Signature(NamedTuple):
         required_model_methods: Methods that a task calls on its model.
         extra_model_inputs: Inputs that a task passes to its model in addition to those of the data.
         target_kind: ``class`` or ``number``, for a task whose ``shapes`` do not determine it.
+        scores_outputs: Whether a task scores the outputs of the model alone.
         has_unknown_methods: Whether a base class has no readable source, so that there may be more methods.
         has_unknown_keys: Whether such a base class may take further ``__init__`` parameters.
     """
@@ -59,6 +60,7 @@ class Signature(NamedTuple):
     required_model_methods: tuple[str, ...]
     extra_model_inputs: tuple[str, ...] = ()
     target_kind: str | None = None
+    scores_outputs: bool = False
     has_unknown_methods: bool = False
     has_unknown_keys: bool = False
 
@@ -152,6 +154,7 @@ def _read_signature(path: Path, name: str) -> Signature | None:
         required_model_methods=tuple(_read_class_attribute(node, path, "required_model_methods", ())) or ("forward",),
         extra_model_inputs=tuple(_read_class_attribute(node, path, "extra_model_inputs", ())),
         target_kind=_read_class_attribute(node, path, "target_kind", None),
+        scores_outputs=_read_class_attribute(node, path, "scores_outputs", False),
         has_unknown_methods=any(_has_unknown_base(*entry) for entry in _resolve_mro(node, path)),
         has_unknown_keys=_has_unknown_keys(node, path),
     )

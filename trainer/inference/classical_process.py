@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,17 @@ def main(arguments: list[str]) -> None:
     path, output = map(Path, arguments)
     try:
         report = _score(path)
-    except UserError as error:
-        report = {"problem": str(error).splitlines()[0]}
+    except UserError as error:  # of data that may be there again later
+        report = {"problem": str(error).splitlines()[0], "is_final": False}
     output.write_text(json.dumps(report), encoding="utf-8")
 
 
 def _score(path: Path) -> dict[str, Any]:
     """Return the scores of a classical model; empty if there is none for this data."""
     config = saved_run.load(path)
+    config = replace(  # the GPU of the run may be gone, and is not needed
+        config, tree={**config.tree, "device": "cpu"}, settings=replace(config.settings, device="cpu")
+    )
     with pause_gc(freeze=True):
         from trainer.engine import factory
         from trainer.inference.classical_model import score_classical_model

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trainer.config import introspection
 from trainer.core.types import NonNegativeInt, Number, find_mismatches
 from trainer.utils import atomic_write, child_python
 from trainer.utils.errors import SystemFault
@@ -60,6 +61,16 @@ def read_scores(path: Path, results: Mapping[str, Any]) -> SavedScores | None:
     return SavedScores(values.get("model", ""), values.get("rows", 0), scores, values.get("problem", ""))
 
 
+def may_have_scores(target: object) -> bool:
+    """Return whether a classical model may take the place of the network of a task, as far as its class tells.
+
+    Args:
+        target: Class path of the task, as recorded.
+    """
+    signature = introspection.read_signature(target) if isinstance(target, str) else None
+    return signature is None or signature.scores_outputs or signature.has_unknown_methods
+
+
 def _has_wrong_type(values: Mapping[str, Any], key: str) -> bool:
     return key in values and any(True for _ in find_mismatches(values[key], TYPES[key], key))
 
@@ -77,7 +88,10 @@ def find_or_compute_scores(path: Path, results: Mapping[str, Any]) -> SavedScore
     saved = read_scores(path, results)
     if saved is not None:
         return saved
-    report, is_final = _compute(path)
+    try:
+        report, is_final = _compute(path)
+    except OSError as error:  # no temporary directory, or no further process
+        report, is_final = {"problem": str(error)}, False
     scores = {name: value if math.isfinite(value) else None for name, value in report.get("scores", {}).items()}
     if is_final:
         values = report | ({"scores": scores} if scores else {}) | _get_origin(results)
@@ -114,4 +128,4 @@ def _compute(path: Path) -> tuple[dict[str, Any], bool]:
             last_line = (process.stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
             return {"problem": f"its process has failed: {last_line[:200]}"}, False
         report: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
-    return report, "problem" not in report
+    return report, report.pop("is_final", True)

@@ -51,6 +51,8 @@ def _find_classical_scores(record: run_record.RunRecord) -> classical_scores.Sav
     """Return the scores of a classical model on the data of a finished run, which are computed for its first page."""
     if record.status != "finished" or record.results.get("debug") or not record.results.get("test"):
         return None
+    if not classical_scores.may_have_scores(record.config.get("task._target_")):
+        return None
     saved = classical_scores.read_scores(record.path, record.results)
     if saved is None:
         print_line("fitting a classical model on the training rows, once for this run")
