@@ -208,7 +208,7 @@ def test_draw_false_writes_no_figures() -> None:
 
 def test_draw_seconds_limits_the_figures(capsys: pytest.CaptureFixture[str]) -> None:
     run("draw_seconds=0")
-    assert "not drawn within draw_seconds=0: confusion, roc, mistakes" in capsys.readouterr().out
+    assert "not drawn within draw_seconds=0: confusion, classes, calibration, roc, mistakes" in capsys.readouterr().out
 
 
 @pytest.mark.slow
