@@ -27,6 +27,7 @@ from trainer.core.artifacts import (
 from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.metrics.calibration import bin_confidences
 from trainer.metrics.classification import average_precision, confusion_matrix, iou_per_class, roc_auc, threshold_curves
+from trainer.metrics.double_precision import to_double
 from trainer.tasks.evaluation.class_reports import plot_reliability, tabulate_classes
 from trainer.tasks.evaluation.saliency import smoothgrad
 from trainer.utils.text import shorten_label
@@ -158,7 +159,7 @@ def _evaluate(
         results.confusion += confusion_matrix(predicted[valid], target[valid], len(names)).cpu()
         if target.dim() != 1:
             continue
-        bins = bin_confidences(logits[valid].double().softmax(1), target[valid]).cpu()
+        bins = bin_confidences(to_double(logits[valid]).softmax(1), target[valid]).cpu()
         results.bins = bins if results.bins is None else results.bins + bins
         if image_input is None:
             rows = [*results.mistake_rows, *_tabulate_mistakes(batch, logits, predicted, names)]

@@ -76,7 +76,7 @@ def make_plots(
         info: Units of the targets.
         half_width: Half width (...) of the intervals of the outputs, scaled like the targets; None without intervals.
     """
-    scaled = None if half_width is None else half_width.double() * (1.0 if info.mean is None else info.scale)
+    scaled = None if half_width is None else half_width.cpu().double() * (1.0 if info.mean is None else info.scale)
 
     def denormalize(x: Tensor) -> Tensor:
         return x.double() if info.mean is None else x.double() * info.scale + info.mean
