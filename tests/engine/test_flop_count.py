@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -69,6 +72,18 @@ def test_a_pass_and_its_gradient_have_the_count_of_torch(layer: torch.nn.Module)
     with FlopCounterMode(display=False) as reference:
         compute()
     assert counter.flops == reference.get_total_flops() > 0
+
+
+@pytest.mark.slow
+def test_counting_does_not_import_the_compiler() -> None:
+    """A plan would take its memory for that of the run."""
+    program = """import sys, torch
+from trainer.engine.flop_count import FlopCounter
+with FlopCounter() as counter:
+    torch.nn.Linear(3, 2)(torch.ones(4, 3)).sum().backward()
+print(counter.flops, "torch._dynamo" in sys.modules)"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["96", "False"]
 
 
 def test_the_task_stays_as_it_was() -> None:

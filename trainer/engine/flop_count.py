@@ -29,6 +29,11 @@ class FlopCounter(TorchDispatchMode):
         initialize()
         self.flops = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: the decorator for it imports the compiler, 60 MB, and nothing that is counted is compiled."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
