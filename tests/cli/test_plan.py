@@ -44,6 +44,7 @@ def test_models_of_the_user_are_planned(capsys: pytest.CaptureFixture[str], monk
         (("hydra/launcher=slurm", "-m"), "a plan is about processes of this machine"),
         (("output=nope/plan.json",), "nope does not exist; the nearest directory that exists is"),
         (("search", "model=mlp"), "plan search: a plan takes the keys of a run, as in: train plan model="),
+        (("", "model=mlp"), "cannot read '' as KEY=VALUE"),
         (("--cfg", "job"), "plan --cfg: a plan is about runs"),
         (("debug=overfit",), "debug=overfit: it checks one model on the command line"),
         (("resume=outputs/x",), "plan resume: a plan is about a new run"),

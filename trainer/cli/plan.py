@@ -31,7 +31,7 @@ def plan_run(arguments: Sequence[str]) -> int:
         raise ConfigError(f"plan {others[0]}: a plan is about runs; leave it out")
     if other := next((word for word in words if word.startswith(("hydra/launcher=", "hydra/sweeper="))), None):
         raise ConfigError(f"plan {other}: a plan is about processes of this machine; leave it out")
-    if words and "=" not in words[0] and words[0][0] not in "+~":
+    if words and words[0] and "=" not in words[0] and words[0][0] not in "+~":
         raise ConfigError(
             f"plan {words[0]}: a plan takes the keys of a run, as in: train plan {COMMANDS['plan'].example}"
         )
