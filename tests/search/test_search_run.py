@@ -96,13 +96,13 @@ def test_every_rung_tells_how_far_it_is(one_worker: Path) -> None:
     printed = (one_worker / "printed").read_text()
     time = r"\d+:\d\d  about \d+:\d\d left"
     for line in (
-        r"rung 1/3  5 of 6 runs  best val accuracy \d\.\d+ \(#\d\)  " + time,
-        r"rung 1/3  6 runs  best val accuracy .* 2 continue: #\d #\d  [\d,]+ steps  " + time,
-        r"rung 3/3  1 of 2 runs  best val accuracy ",
+        r"rung 1/4  5 of 6 runs  best val accuracy \d\.\d+ \(#\d\)  " + time,
+        r"rung 1/4  6 runs  best val accuracy .* 2 continue: #\d #\d  [\d,]+ steps  " + time,
+        r"rung 4/4  1 of 2 runs  best val accuracy ",
         r"further seeds  1 of 2 runs  " + time,
     ):
         assert re.search(f"^{line}", printed, re.MULTILINE), printed
-    best = [float(score) for score in re.findall(r"^rung 1/3 .* best val accuracy (\d\.\d+)", printed, re.MULTILINE)]
+    best = [float(score) for score in re.findall(r"^rung 1/4 .* best val accuracy (\d\.\d+)", printed, re.MULTILINE)]
     assert best == sorted(best)
     assert ("1 at a time (OMP_NUM_THREADS=1; jobs=" in printed) == (count_processors() > 1)
 
@@ -125,6 +125,7 @@ def test_finished_search_repeats_nothing(one_worker: Path) -> None:
     tree = read_tree(one_worker)
     done = train(*SEARCH, "jobs=2", cwd=one_worker)
     assert done.returncode == 0, done.stderr
+    assert " left" not in done.stdout
     assert {path: (path / "results.json").stat().st_mtime_ns for path in find_runs(one_worker)} == before
     assert read_tree(one_worker) == tree
 
@@ -235,6 +236,7 @@ def test_tpe_proposes_the_same_after_a_stop(tmp_path: Path) -> None:
         (["budget=3steps", *RUN, "optimizer.lr=0.1,0.2"], "one configuration with its seeds takes"),
         (["budget=3runs", "sweep=lstm_smal"], "sweep 'lstm_smal' not found; did you mean lstm_small?"),
         (["budget=3runs", "seed=0,1"], "seeds=N trains the finalists"),
+        (["budget=3runs", *RUN, "optimizer.lr=0.1,0.2", "members=auto"], "members: auto given"),
     ],
 )
 def test_problems_are_reported_before_anything_runs(

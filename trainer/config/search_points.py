@@ -90,9 +90,17 @@ class PointComposer:
         Args:
             values: Its values, as selected.
             extra: Further overrides, which take precedence.
+
+        Raises:
+            ConfigError: It is invalid, or asks for several models at a time, by ``ensemble`` or ``members``.
         """
         config = compose.compose([*self.space.to_overrides(values), *extra], self.config_dirs)
         ensemble_keys.check_is_one_model(config.settings, "train an ensemble of the best configuration afterwards")
+        if config.settings.members is not None:
+            raise ConfigError(
+                f"members: {config.settings.members} given, but each run of a search has a process of its own, so that"
+                " its bits do not depend on the runs beside it; leave it out, or train a sweep (train -m)"
+            )
         return config
 
     def _compose(self, values: Mapping[str, str], problems: list[str]) -> Config | IncompatibleError | None:

@@ -33,6 +33,11 @@ class RunPool:
         configs: Configurations of the first trials, which say what the runs need.
         launcher_options: Options of a launcher; None for processes of this machine.
 
+    Attributes:
+        at_a_time: Number of runs at a time.
+        num_started: Number of runs that have been started or continued.
+        description: Where they run, and how many at a time.
+
     Raises:
         ConfigError: An option of the launcher is invalid, or it would save a secret.
     """
@@ -45,6 +50,7 @@ class RunPool:
         from trainer.runs.launchers import select_launcher  # here, because invalid spaces are reported without torch
 
         self._backend = select_launcher.make_backend(launcher_options, settings, self._capacity)
+        self.num_started = 0
         self.at_a_time = self._capacity.count_parallel_jobs(settings)
         self.description = "" if self._backend is None else self._backend.description
         limit = self._capacity.describe_devices(settings) or sweep.describe_worker_limit(self.at_a_time)
@@ -79,6 +85,7 @@ class RunPool:
         ordered = [_make_job(trial, get_pause(trial)) for trial in pending]
         if not ordered:
             return
+        self.num_started += len(ordered)
         from trainer.runs import sweep_scheduler
         from trainer.runs.launchers import select_launcher
 

@@ -47,11 +47,27 @@ def print_start(search: Search) -> None:
         ends = [_format_range([trial.get_end(rung) for trial in trials]) for rung in range(trials[0].num_rungs)]
         plan = " -> ".join(f"{count} to step {end}" for count, end in zip(counts, ends, strict=True))
         print_line(f"runs: {plan}; paused ones continue exactly where they were")
+        if options.time_limit is None:
+            print_line(f"steps: {describe_steps(search)}")
         print_line(f"scores before the end: {explain_scores(trials)}")
     elif options.is_promoting:
         print_line("runs are too short to pause: no validation comes before their end (val_every, epochs)")
     if reused := sum(trial.is_reused for trial in trials):
         print_line(f"resume=auto: {format_count(reused, 'finished run')} of other commands reused")
+
+
+def describe_steps(search: Search) -> str:
+    """Return the most steps of a search without a time budget, as a share of those of all runs to their ends.
+
+    Runs of unequal lengths take the most if the longest ones continue, which only the scores decide.
+
+    Args:
+        search: The search.
+    """
+    most, lengths = planning.plan_work(search).steps, [trial.length.steps for trial in search.factory.trials]
+    condition = " if the longest runs continue" if len({*lengths}) > 1 else ""
+    share = f"{most / sum(lengths):.0%} of the {sum(lengths):,} that all runs take to their ends"
+    return f"at most {most:,} with further seeds{condition}, {share}"
 
 
 def _format_range(steps: Sequence[int]) -> str:
@@ -98,7 +114,7 @@ def print_progress(search: Search, trials: Sequence[Trial], num_ended: int) -> N
     parts = [f"{name}{num_ended} of {format_count(len(trials), 'run')}"]
     if not is_replicates and (best := _find_best(compared)) is not None:
         parts.append(f"best val {format_metric_name(best.record.monitor)} {_format_score(best)} (#{best.number})")
-    parts += _describe_time(search, trials if is_replicates else ())
+    parts += _describe_time(search)
     print_line("  ".join(parts))
 
 
@@ -120,14 +136,19 @@ def _format_score(trial: Trial) -> str:
     return "" if score is None else format_number(score)
 
 
-def _describe_time(search: Search, replicates: Sequence[Trial] = ()) -> list[str]:
-    """Return the time of a search so far, and how much is left, as far as it is known."""
+def _describe_time(search: Search) -> list[str]:
+    """Return the time of a search so far, and how much is left, as far as it is known.
+
+    It is not before a search that is resumed starts a run: the further seeds may be finished, too.
+    """
     seconds = search.clock.seconds
     if search.clock.limit is not None:
         left = f"{format_duration(max(0.0, search.clock.limit - seconds))} left"
         return [format_duration(seconds), left]
-    runs = [*search.factory.trials, *replicates]
-    estimate = run_progress.estimate_seconds_left(runs, planning.plan_work(search), seconds, search.pool.at_a_time)
+    if not search.pool.num_started:
+        return [format_duration(seconds)]
+    work, workers = planning.plan_work(search), search.pool.at_a_time
+    estimate = run_progress.estimate_seconds_left(search.list_runs(), work, seconds, workers)
     return [format_duration(seconds), *([f"about {format_duration(estimate)} left"] if estimate else [])]
 
 

@@ -130,6 +130,7 @@ class Search:
         trials = self.earlier.get("trials")
         num_listed = len(trials) if isinstance(trials, list) else 0
         self.num_earlier = max(num_listed, int(_read_number(self.earlier, "num_trials") or 0))
+        self.replicates: list[Trial] = []
         self.ranked: list[Finalist] = []
         self.importance: Importance | None = None
 
@@ -162,6 +163,7 @@ class Search:
                 replicates[trial.number] = []
         # The first further seed of all finalists before the second one of any.
         waiting = [run for group in itertools.zip_longest(*replicates.values()) for run in group if run is not None]
+        self.replicates = waiting
         search_console.print_finalists(self, [trial for trial in selected if replicates[trial.number]])
         self.pool.run(waiting, lambda _: None, self.clock.find_deadline(), self._report_runs)
         monitor = self.halving.direction.monitor
@@ -180,10 +182,13 @@ class Search:
         search_console.print_progress(self, trials, num_ended)
         self._write_files()  # a search that is killed has used this time
 
+    def list_runs(self) -> list[Trial]:
+        """Return all runs of this search, with further seeds of the finalists."""
+        return [*self.factory.trials, *self.replicates]
+
     def count_steps(self) -> int:
         """Return the number of steps that all runs of this search have taken, without those of reused runs."""
-        runs = [*self.factory.trials, *(run for finalist in self.ranked for run in finalist.replicates)]
-        described = [search_files.describe_trial(run) for run in runs if not run.is_reused]
+        described = [search_files.describe_trial(run) for run in self.list_runs() if not run.is_reused]
         return sum(int(item["steps"]) for item in described)
 
     def _format_best_command(self) -> str | None:
