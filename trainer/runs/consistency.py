@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,11 @@ def load_best(path: Path, *, mmap: bool = False) -> dict[str, Any]:
         mmap: Whether the tensors of a run directory are mapped, as in ``checkpoint.load_checkpoint``.
     """
     file = find_best(path)
+    status = recovery.read_results(path).get("status", "finished")
+    if status != "finished" and not file.exists():
+        raise ConfigError(
+            f"{path} has no {file.name} yet: its run is {status}; train resume {shlex.quote(str(path))} continues it"
+        )
     is_checkpoint = file.name == checkpoint.BEST
     state = checkpoint.load_checkpoint(file, mmap=mmap) if is_checkpoint else hub_folder.load_state(path)
     best = checkpoint.migrate_state(state, file)
