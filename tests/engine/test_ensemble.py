@@ -9,6 +9,7 @@ import torch
 
 from tests.helpers.pairs import Pair, make_pair
 from trainer.core.batch import Batch
+from trainer.core.output_averaging import CandidateChooser
 from trainer.core.task import Task
 from trainer.engine import ensemble
 
@@ -87,3 +88,22 @@ def test_a_run_of_one_model_has_its_task() -> None:
     assert task.state_dict().keys() == pair.task.state_dict().keys()
     one = ensemble.make_task({**pair.config.tree, "ensemble": 1}, pair.data, pair.config.names)
     assert one.state_dict().keys() == ensemble.join_weights([task.state_dict()]).keys()
+
+
+@torch.no_grad()
+def test_first_candidates_are_those_that_the_rank_counts() -> None:
+    pair = make_pair("distmult", "triples")
+    batch, task = load_batch(pair), pair.task
+    scores = torch.randn(len(batch), pair.data.info.num_classes, generator=torch.Generator().manual_seed(0))
+    known = torch.stack((batch.require_target(), scores.argmax(1)), 1)
+    batch = replace(batch, inputs={"known": known}, output=scores)
+    assert isinstance(task, CandidateChooser)
+    chosen = task.choose_candidates(batch)
+    ranks = task.predict(batch)["rank"]
+    assert torch.equal(chosen == batch.require_target(), ranks == 1)
+    for row, candidate in enumerate(chosen.tolist()):
+        known = {*batch.inputs["known"][row].tolist()} - {int(batch.require_target()[row])}
+        assert candidate == max(
+            (number for number in range(scores.shape[1]) if number not in known), key=scores[row].__getitem__
+        )
+    assert not torch.equal(chosen, scores.argmax(1))  # without the filter

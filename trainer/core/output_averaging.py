@@ -1,10 +1,12 @@
-"""Averages of the outputs of several models, of which an ensemble makes its predictions."""
+"""What an ensemble needs of its task: averages of the outputs of several models, and what each model would choose."""
 
 from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
+
+from trainer.core.batch import Batch
 
 
 @runtime_checkable
@@ -16,4 +18,16 @@ class OutputAverager(Protocol):
 
         Args:
             outputs: Outputs (M, B, ...) of M models for the same rows.
+        """
+
+
+@runtime_checkable
+class CandidateChooser(Protocol):
+    """Protocol of tasks that rank candidates."""
+
+    def choose_candidates(self, batch: Batch) -> Tensor:
+        """Return the candidate (B,) that is ranked first for each row, with the filter of the metrics.
+
+        Args:
+            batch: Rows with answers.
         """

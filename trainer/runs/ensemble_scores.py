@@ -16,6 +16,7 @@ from trainer.config.schema import Settings
 from trainer.core import prediction, rng
 from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.core.dataset_info import TargetInfo
+from trainer.core.output_averaging import CandidateChooser
 from trainer.core.prediction import Prediction
 from trainer.core.task import Predictor, Task
 from trainer.engine import evaluation, precision
@@ -87,8 +88,9 @@ def compare_with_members(
 def measure_diversity(task: Task, loader: Loader, settings: Settings, target: TargetInfo) -> dict[str, float]:
     """Return how much the predictions of the members differ for the rows of a split, by name of the measure.
 
-    Classes have a ``disagreement``, the share of pairs of members that predict different ones; numbers have a
-    ``spread``, the mean standard deviation over the members, in the original units. Others have none.
+    Classes have a ``disagreement``, the share of pairs of members that predict different ones, and rankings a
+    ``first_disagreement``, the share of pairs that rank different candidates first; numbers have a ``spread``, the mean
+    standard deviation over the members, in the original units.
 
     Args:
         task: Task of the ensemble.
@@ -101,12 +103,20 @@ def measure_diversity(task: Task, loader: Loader, settings: Settings, target: Ta
     with rng.fork_rng(settings.seed, loader.device), closing(loader.iter_epoch(0)) as batches:
         for batch in batches:
             with precision.autocast_context(loader.device, settings.precision):
-                outputs = compute_member_outputs(task, batch)
-                predictions = [cast(Predictor, task).predict(replace(batch, output=output)) for output in outputs]
-            for name, values in _compare_predictions(predictions, batch, target).items():
+                differences = _compare_members(task, batch, target)
+            for name, values in differences.items():
                 total, count = totals.get(name, (0.0, 0))
                 totals[name] = total + float(values.sum()), count + values.numel()
     return {name: total / count for name, (total, count) in totals.items() if count}
+
+
+def _compare_members(task: Task, batch: Batch, target: TargetInfo) -> dict[str, Tensor]:
+    """Return the differences of the predictions of the members for a batch."""
+    members = [replace(batch, output=output) for output in compute_member_outputs(task, batch)]
+    if isinstance(task, CandidateChooser):
+        choices = [task.choose_candidates(member) for member in members]
+        return {"first_disagreement": diversity.compute_disagreement(choices)}
+    return _compare_predictions([cast(Predictor, task).predict(member) for member in members], batch, target)
 
 
 def _compare_predictions(predictions: Sequence[Prediction], batch: Batch, target: TargetInfo) -> dict[str, Tensor]:

@@ -101,6 +101,14 @@ class Ranking(ScoredTask):
     def average_outputs(self, outputs: Tensor) -> Tensor:
         return average_logits(outputs)
 
+    def choose_candidates(self, batch: Batch) -> Tensor:
+        scores = self._score_all(batch)
+        known = batch.inputs.get("known")
+        if known is not None:
+            others = known.masked_fill(known == batch.require_target()[:, None], -1)
+            scores = _exclude(scores, others)
+        return scores.argmax(1)
+
     def predict(self, batch: Batch, top_k: PositiveInt | None = None) -> Prediction:
         """Return the filtered rank and the score of the answer of each row, or its best candidates.
 
@@ -116,8 +124,7 @@ class Ranking(ScoredTask):
             rank, _ = filtered_ranks_and_nll(scores, batch.target, answer if known is None else known)
             return {"rank": rank, "score": scores.gather(1, answer)[:, 0]}
         if known is not None:
-            rows, columns = (known >= 0).nonzero(as_tuple=True)
-            scores = scores.index_put((rows, known[rows, columns]), scores.new_full((), -math.inf))
+            scores = _exclude(scores, known)
         best = scores.topk(min(top_k or DEFAULT_CANDIDATES, self.num_classes))
         return {"candidate": best.indices, "score": best.values}
 
@@ -168,3 +175,9 @@ def _validate_candidates(model: nn.Module, label_smoothing: float) -> None:
         raise ConfigError("task.candidates: this model always scores all candidates; set task.candidates=null")
     if label_smoothing:
         raise ConfigError("task.label_smoothing: smooths over all candidates and needs task.candidates=null")
+
+
+def _exclude(scores: Tensor, known: Tensor) -> Tensor:
+    """Return scores (B, C) that are minus infinity for the candidates (B, K), of which -1 is none."""
+    rows, columns = (known >= 0).nonzero(as_tuple=True)
+    return scores.index_put((rows, known[rows, columns]), scores.new_full((), -math.inf))
