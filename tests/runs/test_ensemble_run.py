@@ -6,24 +6,36 @@ import csv
 import json
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn import metrics
 
 from tests.helpers.commands import SMALL
 from tests.helpers.in_process import call_main, read_metrics, run, send_signal_at
+from tests.helpers.own_runs import train_run
 from trainer.cli import main
 from trainer.config import compose
+from trainer.engine.member_probe import Verdict
 from trainer.engine.trainer import Trainer
-from trainer.runs import run_dir, saved_run, sweep, train
+from trainer.engine.update import Update
+from trainer.inference import load_run
+from trainer.runs import member_runs, run_dir, saved_run, sweep, train
 from trainer.runs.results import Result
 from trainer.runs.run_files import find_run_files
 from trainer.utils.errors import ConfigError, Interrupted
 
 pytestmark = [pytest.mark.usefixtures("in_tmp"), pytest.mark.slow]
+
+
+@pytest.fixture(autouse=True)
+def members_are_trained_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train members one by one, however long they take, as their bits are compared."""
+    monkeypatch.setattr(member_runs, "choose_members", lambda *_, **__: Verdict(False, ""))
 
 
 def read_members(result: Result) -> list[Path]:
@@ -108,15 +120,15 @@ def test_decisions_are_fitted_on_the_averaged_probabilities() -> None:
 def test_a_stopped_ensemble_resumes_to_the_same_bits(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run("ensemble=3")
     fits: list[int] = []
-    fit = Trainer.fit
+    fit = Trainer.iter_fit
 
-    def record(self: Trainer) -> None:
+    def record(self: Trainer) -> Iterator[Update]:
         fits.append(self.settings.seed)
-        fit(self)
+        return fit(self)
 
-    monkeypatch.setattr(Trainer, "fit", record)
+    monkeypatch.setattr(Trainer, "iter_fit", record)
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "fit", lambda self: (stop_in_second(patch, self, number), record(self)))
+        patch.setattr(Trainer, "iter_fit", lambda self: (stop_in_second(patch, self, number), record(self))[1])
         with pytest.raises(Interrupted) as caught:
             run("ensemble=3", "hydra.run.dir=outputs/stopped")
     stopped = Path("outputs/stopped")
@@ -125,6 +137,9 @@ def test_a_stopped_ensemble_resumes_to_the_same_bits(number: int, monkeypatch: p
         run_dir.read_results(path).get("status") for path in (stopped, *sorted((stopped / "members").iterdir()))
     ]
     assert statuses == ["interrupted", "finished", "interrupted"]
+    assert Path("outputs/latest").resolve() == stopped.resolve()  # not a member
+    with pytest.raises(ConfigError, match=r"has no best\.pt yet: its run is interrupted; train resume outputs/stopped"):
+        predict_test_rows(stopped)
     fits.clear()
     resumed = train.resume_run(saved_run.load(stopped))
     assert fits == [1, 2]
@@ -230,3 +245,25 @@ def test_a_sweep_over_sizes_has_a_row_for_each(capsys: pytest.CaptureFixture[str
     assert sweep.run_sweep(words, []) == 0
     out = capsys.readouterr().out
     assert "ensemble=2" in out
+
+
+def test_members_that_rank_candidates_have_a_disagreement() -> None:
+    result = Result.read(train_run("triples", "ensemble=3"))
+    (measure,) = result.ensemble["diversity"].items()
+    assert measure[0] == "first_disagreement"
+    chosen = [choose_candidates(path) for path in read_members(result)]
+    expected = np.mean([np.mean(chosen[a] != chosen[b]) for a, b in ((0, 1), (0, 2), (1, 2))])
+    assert 0 < measure[1] == pytest.approx(expected)
+
+
+def choose_candidates(path: Path) -> np.ndarray:
+    """Return the candidate that the model of a run ranks first for each test row, of the answer and unknown ones."""
+    task, data = load_run.load_run(saved_run.load(path))
+    with torch.no_grad():
+        batch = data.test.batch(torch.arange(len(data.test)), 0)
+        scores = task.forward_batch(batch).numpy()
+    for row, (known, target) in enumerate(
+        zip(batch.inputs["known"].tolist(), batch.require_target().tolist(), strict=True)
+    ):
+        scores[row, [number for number in known if number not in (-1, target)]] = -np.inf
+    return scores.argmax(1)

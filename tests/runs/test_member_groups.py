@@ -44,7 +44,15 @@ def test_there_are_several_groups() -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["precision=bf16", "accumulate=2", "compile=true", "on_nonfinite=skip", "num_workers=1", "deterministic=true"],
+    [
+        "precision=bf16",
+        "accumulate=2",
+        "compile=true",
+        "on_nonfinite=skip",
+        "num_workers=1",
+        "deterministic=true",
+        "ensemble=2",
+    ],
 )
 def test_options_that_prevent_it_are_named(key: str) -> None:
     assert member_groups.find_obstacle(compose.compose([*SMALL, key])) == key.replace("true", "True")

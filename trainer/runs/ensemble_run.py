@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -62,11 +63,18 @@ def execute_ensemble(
             result.write()
             _link_latest(path, reporter)
             _announce_start(members, result, reporter)
+            started_at, seconds_before = time.monotonic(), _sum_seconds(members)
             with _member_dirs(list(members)) as directories:
                 train_members(list(members.values()), directories)
-            _link_latest(path, reporter)  # instead of a member
-            _finish(config, members, result, reporter)
+            seconds = seconds_before + time.monotonic() - started_at
+            _finish(config, members, result, reporter, seconds)
     return result
+
+
+def _sum_seconds(members: Iterable[Path]) -> float:
+    """Return how long members have been trained before this process."""
+    seconds = (run_dir.read_results(path).get("seconds") for path in members)
+    return sum(value for value in seconds if isinstance(value, int | float))
 
 
 @contextmanager
@@ -132,17 +140,28 @@ def _announce_start(members: Mapping[Path, Config], result: Result, reporter: ru
     log.info("ensemble: %s, seeds %s; config %s", count, seeds, result.identity)
 
 
-def _finish(config: Config, members: Mapping[Path, Config], result: Result, reporter: run_report.RunReporter) -> None:
-    """Save the weights of all members as those of the ensemble, score them, and draw the figures."""
+def _finish(
+    config: Config, members: Mapping[Path, Config], result: Result, reporter: run_report.RunReporter, seconds: float
+) -> None:
+    """Save the weights of all members as those of the ensemble, score them, and draw the figures.
+
+    Args:
+        config: Configuration of the ensemble.
+        members: Configuration of each member, by run directory.
+        result: Result of the ensemble.
+        reporter: Prints the lines of the run.
+        seconds: Most seconds that the training of all members has taken.
+    """
     results = [Result.read(path) for path in members]
     bests = [_load_best(path) for path in members]
     _check_members(members, results, bests)
     _add_results(result, results)
+    result.seconds = round(min(result.seconds, seconds), 3)  # some members may have been trained at the same time
     task, data = _load_task(config, bests, result.threads)
     loaders = factory.make_loaders(config.tree, data, config.settings, task.progress.device)
     score_ensemble(task, loaders, config.settings, data.info.target, result, results)
     _save_weights(config, result, task, bests[0])
-    _show_scores(result, len(members), reporter)
+    _show_scores(result, results, reporter)
     result.status = "finished"
     result.write()
     reporter.log_scores(result)
@@ -184,14 +203,16 @@ def _add_results(result: Result, members: Sequence[Result]) -> None:
     result.skipped_updates = sum(member.skipped_updates for member in members)
 
 
-def _show_scores(result: Result, num_members: int, reporter: run_report.RunReporter) -> None:
+def _show_scores(result: Result, members: Sequence[Result], reporter: run_report.RunReporter) -> None:
     """Print the scores of the ensemble beside those of its members."""
     if reporter.quiet:
         return
+    for number, member in enumerate(members):
+        reporter.print_line(ensemble_table.describe_member(f"{MEMBERS_DIR}/{number}", member, result.monitor))
     console.print(ensemble_table.build_ensemble_table(result, result.ensemble, console.width))
     if result.decisions:
         reporter.print_line(f"fitted on the validation rows: {format_decisions(result.decisions)}")
-    for line in ensemble_table.describe_ensemble(result, result.ensemble, result.monitor, num_members):
+    for line in ensemble_table.describe_ensemble(result.test, result.ensemble, result.monitor, len(members)):
         reporter.print_line(line)
 
 

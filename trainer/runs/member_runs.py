@@ -44,6 +44,7 @@ class MemberRun:
         output: File that its lines are printed to.
         on_end: Called at its end, with its error if it has failed.
         lock: Open lock of its directory, if that was claimed.
+        quiet: Whether it prints only a progress bar, as a nested run.
     """
 
     config: Config
@@ -51,6 +52,7 @@ class MemberRun:
     output: IO[str]
     on_end: EndHook
     lock: IO[str] | None = None
+    quiet: bool = False
 
 
 class SharedStopFlag(signals.StopFlag):
@@ -135,19 +137,23 @@ def _iter_run(run: MemberRun, member: Member, flag: signals.StopFlag) -> Generat
     hide = partial(secret_masking.hide_values, tree=run.config.raw)
     try:
         with rewrite_output(hide):
-            yield from train.iter_run(with_fixed_threads(run.config), run.path, lock=run.lock, member=member, flag=flag)
+            yield from train.iter_run(
+                with_fixed_threads(run.config), run.path, quiet=run.quiet, lock=run.lock, member=member, flag=flag
+            )
     except UserError as error:
-        print(hide(str(error)))
+        if not run.quiet:  # the outer run reports it
+            print(hide(str(error)))
         run.on_end(error)
     except Exception as error:
-        print(hide(traceback.format_exc()))
+        if not run.quiet:
+            print(hide(traceback.format_exc()))
         run.on_end(error)
     else:
         run.on_end(None)
 
 
 def train_members(configs: Sequence[Config], paths: Sequence[Path]) -> None:
-    """Train several runs in this process, each in its own run directory, from its last checkpoint if it has one.
+    """Train several nested runs in this process, each in its own run directory, from its last checkpoint if it has one.
 
     Those that differ only in numbers are trained together if that is faster, the others one after another. Finished
     runs are skipped.
@@ -170,7 +176,7 @@ def train_members(configs: Sequence[Config], paths: Sequence[Path]) -> None:
             together |= {*indices}
     for index, (config, path) in enumerate(pending):
         if index not in together:
-            train.execute_run(config, path)
+            train.execute_run(config, path, quiet=True)
 
 
 def _train_group(runs: Sequence[tuple[Config, Path]]) -> bool:
@@ -192,10 +198,11 @@ def _train_group(runs: Sequence[tuple[Config, Path]]) -> bool:
             errors.append(error)
 
     with open(os.devnull, "w", encoding="utf-8") as devnull:
-        # One of them is shown as a single run is.
+        # One of them shows its progress bar.
         outputs = [sys.stdout, *[devnull] * (len(runs) - 1)]
         members = [
-            MemberRun(config, path, output, record_end) for (config, path), output in zip(runs, outputs, strict=True)
+            MemberRun(config, path, output, record_end, quiet=True)
+            for (config, path), output in zip(runs, outputs, strict=True)
         ]
         train_together(members, shared.data)
     if errors:
