@@ -16,6 +16,7 @@ from trainer.inference import method_options
 from trainer.inference.classical_scores import SavedScores, read_scores
 from trainer.report.config_table import list_config
 from trainer.report.embedded_images import embed_images
+from trainer.report.ensemble_section import make_ensemble_section
 from trainer.report.findings import list_findings
 from trainer.report.line_chart import draw_chart
 from trainer.report.score_rows import describe_classical, is_number, list_scores, write_verdict
@@ -88,6 +89,7 @@ def make_run_page(record: RunRecord, classical: SavedScores | None = None) -> di
         "scores": list_scores(results, classical),
         "classical": None if classical is None else classical.model,
         "classical_note": describe_classical(classical),
+        "ensemble": make_ensemble_section(record),
         "findings": list_findings(record),
         "why_command": f"train why {shlex.quote(str(record.path))}",
         "chart_sets": [
