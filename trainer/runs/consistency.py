@@ -88,13 +88,14 @@ def load_best(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     Args:
         path: The run directory or hub folder.
         mmap: Whether the tensors of a run directory are mapped, as in ``checkpoint.load_checkpoint``.
+
+    Raises:
+        ConfigError: There is no such state, it is damaged, or it belongs to another run.
     """
     file = find_best(path)
-    status = recovery.read_results(path).get("status", "finished")
-    if status != "finished" and not file.exists():
-        raise ConfigError(
-            f"{path} has no {file.name} yet: its run is {status}; train resume {shlex.quote(str(path))} continues it"
-        )
+    if not file.exists() and (status := recovery.read_results(path).get("status")) not in (None, "finished"):
+        command = f"train resume {shlex.quote(str(path))}"
+        raise ConfigError(f"{path} has no {file.name} yet: its run is {status}; {command} continues it")
     is_checkpoint = file.name == checkpoint.BEST
     state = checkpoint.load_checkpoint(file, mmap=mmap) if is_checkpoint else hub_folder.load_state(path)
     best = checkpoint.migrate_state(state, file)
