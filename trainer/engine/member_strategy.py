@@ -165,7 +165,9 @@ class Member:
     Args:
         strategy: Its strategy.
         data: Data set of all of them; None to load its own.
+        draws_figures: Whether it draws its figures at its end; otherwise they are missing files of a finished run.
     """
 
     strategy: MemberStrategy
     data: Dataset | None
+    draws_figures: bool

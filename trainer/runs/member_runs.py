@@ -108,12 +108,13 @@ def choose_members(shared: TrainingObjects, configs: Sequence[Config], *, is_tim
     return probe_members(shared.task, make_trainer, [config.settings.seed for config in configs], is_timed=is_timed)
 
 
-def train_together(runs: Sequence[MemberRun], data: Dataset | None) -> None:
+def train_together(runs: Sequence[MemberRun], data: Dataset | None, *, draws_figures: bool) -> None:
     """Train runs of a group together, each to its own end.
 
     Args:
         runs: The runs.
         data: Data set of all of them; None if each loads its own.
+        draws_figures: Whether each draws its figures, which may take longer than its training.
     """
     matrix, batches, flag = MemberMatrix(len(runs)), SharedBatches(), SharedStopFlag()
     with ExitStack() as stack:
@@ -122,7 +123,7 @@ def train_together(runs: Sequence[MemberRun], data: Dataset | None) -> None:
         loops = []
         for row, run in enumerate(runs):
             strategy = MemberStrategy(row, matrix, None if data is None else batches)
-            loop = _iter_run(run, Member(strategy, data), flag)
+            loop = _iter_run(run, Member(strategy, data, draws_figures), flag)
             loops.append(MemberLoop(row, loop, copy_context(), partial(_print_to, run.output, run.output)))
             loops[-1].advance()
         take_member_updates(loops, matrix)
@@ -204,7 +205,7 @@ def _train_group(runs: Sequence[tuple[Config, Path]]) -> bool:
             MemberRun(config, path, output, record_end, quiet=True)
             for (config, path), output in zip(runs, outputs, strict=True)
         ]
-        train_together(members, shared.data)
+        train_together(members, shared.data, draws_figures=True)
     if errors:
         raise errors[0]
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -258,6 +259,8 @@ class RunReporter(Callback):
             skipped: Names of the artifacts that were skipped for lack of time.
         """
         self.print_line(f"saved in {result.run_dir} ({result.seconds:.1f} s)")
+        if result.artifacts is None:
+            self.print_line(f"no figures yet: train resume {shlex.quote(result.run_dir)} draws them")
         if artifacts:
             self.print_line(f"figures: {', '.join(path.name for path in artifacts)}")
         if skipped:

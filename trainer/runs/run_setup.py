@@ -23,7 +23,7 @@ from trainer.engine.pause_callback import make_pause_callbacks
 from trainer.engine.process_group import ProcessGroup, SingleProcess
 from trainer.engine.signal_callback import make_signal_callback
 from trainer.engine.trainer import Trainer
-from trainer.runs import changed_run, consistency, resume_changes, run_callbacks, run_report
+from trainer.runs import changed_run, consistency, resume_changes, run_artifacts, run_callbacks, run_report
 from trainer.runs.results import Result
 from trainer.runs.resume import load_trainer_state
 from trainer.runs.training_setup import build_training
@@ -42,6 +42,7 @@ class RunComponents:
         snapshots: Saves previews during training.
         checkpoints: Saves states and best weights.
         loggers: Loggers of metrics.
+        draws_figures: Whether the run draws figures; otherwise they are missing files of a finished run.
     """
 
     trainer: Trainer
@@ -49,6 +50,17 @@ class RunComponents:
     snapshots: SampleSnapshots
     checkpoints: checkpoint.CheckpointManager
     loggers: list[Logger]
+    draws_figures: bool
+
+    def draw_curves(self, result: Result) -> None:
+        """Draw the training curves so far, if the run draws figures.
+
+        Args:
+            result: Result of the run.
+        """
+        if self.draws_figures:
+            rates = run_artifacts.collect_learning_rates(self.trainer)
+            run_artifacts.draw_curves(Path(result.run_dir), self.trainer.history, result, rates)
 
 
 def build_components(
@@ -100,7 +112,8 @@ def build_components(
     sizes = {name: loader.split.count_examples() for name, loader in loaders.items()}
     result.rows = {name: number for name, (number, _) in sizes.items()}
     reporter.announce_start(trainer, result, sizes, data.info.file_summary, data.info.baseline_rule)
-    return RunComponents(trainer, loaders, snapshots, checkpoints, loggers)
+    draws_figures = member is None or member.draws_figures
+    return RunComponents(trainer, loaders, snapshots, checkpoints, loggers, draws_figures)
 
 
 def _record_fixed_steps(fixed_config: Config, config: Config, result: Result) -> Config:

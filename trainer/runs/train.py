@@ -247,7 +247,7 @@ def _train_and_test(
         result.write()
         reporter.log_scores(result)
         reporter.flag.stop_immediately()
-        artifacts, skipped = _draw_artifacts(components, result, reporter)
+        artifacts, skipped = _draw_artifacts(components, result, reporter) if components.draws_figures else ([], [])
         run_callbacks.log_outcome(components.loggers, result, artifacts)
         reporter.show_summary(trainer, result, artifacts, skipped)
 
@@ -269,7 +269,7 @@ def _train(
         result.update_progress(trainer)
         record_stop(result, error, config)
         with suppress(SystemFault):  # the first error must be reported
-            run_artifacts.draw_curves(path, trainer.history, result, run_artifacts.collect_learning_rates(trainer))
+            components.draw_curves(result)
         raise
     finally:
         result.update_progress(trainer)

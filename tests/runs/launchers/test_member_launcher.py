@@ -33,13 +33,29 @@ def check_same_runs(together: Path, alone: Path) -> None:
     assert first.keys() == second.keys()
     for name, path in first.items():
         other = second[name]
-        assert sorted(file.name for file in path.iterdir()) == sorted(file.name for file in other.iterdir())
+        files, other_files = ({file.name for file in directory.iterdir()} for directory in (path, other))
+        figures = set() if run_dir.read_results(path)["artifacts"] is not None else {run_dir.CURVES_FILE}
+        assert files | figures == other_files
+        assert not files & figures
         for row, other_row in zip(read_history(path), read_history(other), strict=True):
             assert row == pytest.approx(other_row, abs=TOLERANCE)
         results, expected = run_dir.read_results(path), run_dir.read_results(other)
         for key in ("status", "identity", "monitor", "best_epoch", "steps", "rows", "threads"):
             assert results[key] == expected[key], key
         assert results["test"] == pytest.approx(expected["test"], abs=TOLERANCE)
+
+
+def check_figures_are_drawn_on_demand(run: Path) -> None:
+    """Check that resuming a finished member draws its figures, and nothing else."""
+    weights = (run / checkpoint.BEST).read_bytes()
+    assert run_dir.read_results(run)["artifacts"] is None
+    assert "no figures yet: train resume " in run.with_name(f"{run.name}.out").read_text()
+    done = train("resume", str(run), cwd=run.parent)
+    assert "is finished, but without curves.png, its figures; restoring them" in done.stdout, done.stderr
+    assert (run / run_dir.CURVES_FILE).stat().st_size > 0
+    assert run_dir.read_results(run)["artifacts"] == []
+    assert (run / checkpoint.BEST).read_bytes() == weights
+    assert "is finished; nothing to do" in train("resume", str(run), cwd=run.parent).stdout
 
 
 def list_statuses(root: Path) -> list[Any]:
@@ -52,12 +68,13 @@ def test_members_equal_jobs_of_their_own(tmp_path: Path) -> None:
         done = train("-m", *GRID, key, f"hydra.sweep.dir={folder}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert ("members: 4 jobs of a process are trained as one model" in done.stdout) == (folder == "together")
+        assert done.stdout.count("train resume RUN draws those of a run") == (folder == "together")
     check_same_runs(tmp_path / "together", tmp_path / "alone")
     run = tmp_path / "together" / "0-optimizer.lr=0.01,seed=0"
-    assert "is finished; nothing to do" in train("resume", str(run), cwd=tmp_path).stdout
     log = (run / "train.log").read_text()
     assert log.count("config ") == 1
     assert run.with_name(f"{run.name}.out").read_text().count("epoch 2/2") == 1
+    check_figures_are_drawn_on_demand(run)
 
 
 @pytest.mark.slow

@@ -135,6 +135,7 @@ class MemberLauncher(ForkLauncher):
         self._shares = make_shares(jobs, capacity, None if members == "auto" else members)
         self._undecided: list[Share] = []
         self._announced: set[int] = set()
+        self._has_announced_figures = False
         self._attempts: dict[Path, OwnAttempt] = {}
 
     def start_jobs(self, waiting: Sequence[Job]) -> list[tuple[Job, JobHandle]]:
@@ -187,6 +188,9 @@ class MemberLauncher(ForkLauncher):
             if share.verdict is not None and share.group not in self._announced:
                 self._announced.add(share.group)
                 print_line(describe_verdict(share))
+                if share.verdict.is_joint and not self._has_announced_figures:
+                    self._has_announced_figures = True
+                    print_line("members: no figures are drawn; train resume RUN draws those of a run")
 
 
 def make_shares(jobs: Sequence[Job], capacity: Capacity, limit: int | None) -> list[Share]:

@@ -57,7 +57,7 @@ def run_share(jobs: Sequence[Job], writer: int, *, is_timed: bool) -> int:
         ]
         size = max(2, MAX_NUMBERS // sum(parameter.numel() for parameter in shared.task.parameters()))
         for start in range(0, len(runs), size):
-            member_runs.train_together(runs[start : start + size], shared.data)
+            member_runs.train_together(runs[start : start + size], shared.data, draws_figures=False)
     return 0
 
 
