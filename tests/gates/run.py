@@ -22,7 +22,7 @@ from pathlib import Path
 
 import trainer
 from tests.gates.gate_list import GATES, Gate
-from trainer.runs.results import get_git_commit
+from trainer.utils.code_version import get_git_commit
 from trainer.utils.cpu import count_processors
 from trainer.utils.text import format_count
 

@@ -17,6 +17,7 @@ from trainer.engine.param_group import ParamGroup
 from trainer.engine.strategy import SingleDevice
 from trainer.engine.trainer import Trainer
 from trainer.optim.flat_params import FlatParameters
+from trainer.utils.code_version import CodeVersion
 
 
 class MemberMatrix:
@@ -166,8 +167,10 @@ class Member:
         strategy: Its strategy.
         data: Data set of all of them; None to load its own.
         draws_figures: Whether it draws its figures at its end; otherwise they are missing files of a finished run.
+        code: Versions of the code.
     """
 
     strategy: MemberStrategy
     data: Dataset | None
     draws_figures: bool
+    code: CodeVersion

@@ -27,6 +27,7 @@ from trainer.engine.update import Update
 from trainer.runs import member_groups, run_dir, train
 from trainer.runs.training_setup import TrainingObjects, build_objects, refuse_nested_run
 from trainer.utils import signals
+from trainer.utils.code_version import read_code_version
 from trainer.utils.errors import UserError
 from trainer.viz.console import rewrite_output
 
@@ -117,13 +118,14 @@ def train_together(runs: Sequence[MemberRun], data: Dataset | None, *, draws_fig
         draws_figures: Whether each draws its figures, which may take longer than its training.
     """
     matrix, batches, flag = MemberMatrix(len(runs)), SharedBatches(), SharedStopFlag()
+    code = read_code_version()
     with ExitStack() as stack:
         stack.enter_context(signals.signal_handler(flag.on_signal))
         stack.callback(_print_to, sys.stdout, sys.stderr)
         loops = []
         for row, run in enumerate(runs):
             strategy = MemberStrategy(row, matrix, None if data is None else batches)
-            loop = _iter_run(run, Member(strategy, data, draws_figures), flag)
+            loop = _iter_run(run, Member(strategy, data, draws_figures, code), flag)
             loops.append(MemberLoop(row, loop, copy_context(), partial(_print_to, run.output, run.output)))
             loops[-1].advance()
         take_member_updates(loops, matrix)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
@@ -17,6 +14,7 @@ from trainer.config.run_config import Config
 from trainer.core.types import Number, find_mismatches
 from trainer.runs import recovery, run_dir
 from trainer.utils import atomic_write
+from trainer.utils.code_version import CodeVersion, read_code_version
 from trainer.utils.errors import ConfigError, SystemFault
 
 if TYPE_CHECKING:
@@ -206,39 +204,19 @@ def find_wrong_types(values: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def collect_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages."""
-    versions = {"python": platform.python_version()}
-    for name in ("train-zoo", "torch", "hydra-core", "numpy"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
-
-
-def get_git_commit() -> str | None:
-    """Return the commit of the working directory, with ``+`` if files differ from it; None outside a repository."""
-    try:
-        command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-        process = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return process.stdout.strip() or None
-
-
 WAITING_STATUS = "waiting"
 """Status of a run before its first action."""
 
 
-def create_result(config: Config, path: Path) -> Result:
+def create_result(config: Config, path: Path, code: CodeVersion | None = None) -> Result:
     """Create the result of a new run.
 
     Args:
         config: Configuration of the run.
         path: The run directory.
+        code: Versions of the code; None to read them.
     """
-    names = config.names
+    names, code = config.names, code or read_code_version()
     return Result(
         run_dir=str(path),
         identity=config.config_hash,
@@ -249,8 +227,8 @@ def create_result(config: Config, path: Path) -> Result:
         data=names["data"],
         task=names["task"],
         seed=config.settings.seed,
-        versions=collect_versions(),
-        git=get_git_commit(),
+        versions=code.packages,
+        git=code.commit,
         working_dir=config.working_dir,
         data_digest=config.data_digest,
         exact_data_digest=config.exact_data_digest,

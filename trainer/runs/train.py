@@ -158,7 +158,7 @@ def iter_run(
         config = with_saved_fingerprint(config, state)
         if state is None and config.source_digest is None:  # killed before its first checkpoint
             config = initial_weights.add_source_digest(config)
-        result = create_result(config, path)
+        result = create_result(config, path, None if member is None else member.code)
         warn_of_changed_code(state, result)
         if state is not None and config.settings.allow_changed_data:  # the run continues on the current data
             config = dataset_loading.add_fingerprint(config)
