@@ -2,8 +2,9 @@
 
     python -m tests.bench.members mlp|gcn [JOBS]
 
-Separate commands are timed on a few of the jobs, before and after the sweeps, and scaled. Seconds of the CPU say more
-on a machine that other programs use.
+Separate commands are timed on three jobs and a sweep without ``members`` on at most 16. Both times are multiplied, so
+that the start of that sweep counts several times. Seconds of the CPU say more on a machine that other programs use.
+Members draw no figures, the other runs draw their training curves.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ CASES = {
     "mlp": ["model=mlp", "data=synthetic_tabular", "data.rows=1000", "epochs=20", "draw=false"],
     "gcn": ["model=gcn", "data=karate", "model.dropout=0", "draw=false"],
 }
-NUM_SEPARATE = 2
-"""Separate commands before and after the sweeps."""
+NUM_SEPARATE = 3
+"""Separate commands that are timed."""
+MAX_SWEEP_JOBS = 16
+"""Most jobs of the sweep without ``members``."""
+NUM_RATES = 4
+UNITS = ("seconds", "CPU seconds")
 
 
 def measure(arguments: list[str], directory: str) -> tuple[float, float]:
@@ -31,22 +36,31 @@ def measure(arguments: list[str], directory: str) -> tuple[float, float]:
     return seconds, sum(after[2:4]) - sum(before[2:4])
 
 
+def make_grid(overrides: list[str], jobs: int) -> list[str]:
+    """Return the words of a sweep over rates and seeds."""
+    rates = ",".join(f"{0.002 * 1.2**k:.5f}" for k in range(NUM_RATES))
+    return ["-m", *overrides, f"optimizer.lr={rates}", f"seed=range({jobs // NUM_RATES})"]
+
+
 def main() -> None:
     name, jobs = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 64
-    overrides = CASES[name]
-    grid = ["-m", *overrides, f"optimizer.lr={','.join(f'{0.002 * 1.2**k:.5f}' for k in range(4))}"]
-    grid.append(f"seed=range({jobs // 4})")
+    overrides, sweep_jobs = CASES[name], min(jobs, MAX_SWEEP_JOBS)
     with tempfile.TemporaryDirectory() as directory:
+        together = measure([*make_grid(overrides, jobs), "members=auto", "hydra.sweep.dir=together"], directory)
         separate = [measure([*overrides, f"seed={seed}"], directory) for seed in range(NUM_SEPARATE)]
-        together = measure([*grid, "members=auto", "hydra.sweep.dir=together"], directory)
-        sweep = measure([*grid, "hydra.sweep.dir=alone"], directory)
-        separate += [measure([*overrides, f"seed={seed}"], directory) for seed in range(NUM_SEPARATE)]
-    for index, unit in enumerate(("seconds", "CPU seconds")):
-        commands = sum(pair[index] for pair in separate) / len(separate) * (jobs // 4 * 4)
+        commands = [sum(pair[index] for pair in separate) / NUM_SEPARATE * jobs for index in range(len(UNITS))]
+        for unit, seconds, all_commands in zip(UNITS, together, commands, strict=True):
+            print(
+                f"{name}, {jobs} jobs, {unit}: members {seconds:.1f}; separate commands {all_commands:.1f}"
+                f" ({all_commands / seconds:.1f}x, scaled from {NUM_SEPARATE})",
+                flush=True,
+            )
+        sweep = measure([*make_grid(overrides, sweep_jobs), "hydra.sweep.dir=alone"], directory)
+    for unit, seconds, part in zip(UNITS, together, sweep, strict=True):
+        whole = part * jobs / sweep_jobs
         print(
-            f"{name}, {jobs // 4 * 4} jobs, {unit}: members {together[index]:.1f}; sweep {sweep[index]:.1f}"
-            f" ({sweep[index] / together[index]:.1f}x); separate commands {commands:.1f}"
-            f" ({commands / together[index]:.1f}x, scaled from {len(separate)})"
+            f"{name}, {jobs} jobs, {unit}: members {seconds:.1f}; sweep without members {whole:.1f}"
+            f" ({whole / seconds:.1f}x, scaled from {sweep_jobs} jobs)"
         )
 
 
