@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tests.helpers.member_labs import measure_difference, train_alone, train_together
 from trainer.engine.member_gradient import MemberGradient
+from trainer.engine.member_updates import SeparateStep
 from trainer.engine.trainer import Trainer
 from trainer.utils.errors import NonFiniteError
 
@@ -52,7 +53,8 @@ def test_members_equal_separate_runs(name: str, monkeypatch: pytest.MonkeyPatch)
     assert min(map(measure_difference, labs, alone[1:] + alone[:1])) > 10 * TOLERANCE
 
 
-def test_a_gradient_in_the_row_of_another_member_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_checked", [True, False])
+def test_a_gradient_in_the_row_of_another_member_is_noticed(is_checked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     compute = MemberGradient.compute
 
     def exchange_rows(self: MemberGradient, updates: Any, rows: Any) -> Tensor:
@@ -61,9 +63,12 @@ def test_a_gradient_in_the_row_of_another_member_is_noticed(monkeypatch: pytest.
         return losses
 
     monkeypatch.setattr(MemberGradient, "compute", exchange_rows)
+    if not is_checked:
+        monkeypatch.setattr(SeparateStep, "matches", lambda *_: True)
     members = [(*MOONS, *own) for own in RATES]
     labs, _ = train_together(members)
-    assert measure_difference(labs[0], train_alone(members[0])) > 10 * TOLERANCE
+    difference = measure_difference(labs[0], train_alone(members[0]))
+    assert difference == 0 if is_checked else difference > 10 * TOLERANCE
 
 
 @pytest.mark.parametrize(

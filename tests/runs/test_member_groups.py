@@ -37,6 +37,12 @@ def test_runs_with_another_loss_or_other_batches_are_none(key: str) -> None:
     assert group((), (key,)) == []
 
 
+def test_augmentations_that_take_the_seed_of_the_run_are_numbers() -> None:
+    keys = ("seed=0", "seed=1", "augment.seed=1", "augment.shift=1")
+    configs = [compose.compose(["model=mlp", "data=digits", "augment=nudge", key]) for key in keys]
+    assert member_groups.group_configs(configs) == [[0, 1]]
+
+
 def test_there_are_several_groups() -> None:
     runs = [(f"model.hidden=[{size}]", f"seed={seed}") for seed in (0, 1) for size in (4, 5)]
     assert group(*runs) == [[0, 2], [1, 3]]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.config import debug_keys, introspection, parallel_keys, registry
 from trainer.config.registry import OBJECT_GROUPS
+from trainer.config.seed_keys import find_seed_keys
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import join_names
 
@@ -20,7 +21,6 @@ AVERAGING_METHODS = ("predict", "average_outputs")
 """Methods of the tasks whose predictions can be averaged."""
 OWN_KEYS = (KEY, "seed", "resume", "hydra.run.dir")
 """Keys of the command line of an ensemble that its members have no use for, or have with another value."""
-SEED_REFERENCE = "${seed}"
 
 
 def find_ensemble_problems(tree: Mapping[str, Any]) -> list[str]:
@@ -99,7 +99,7 @@ def make_member_config(config: Config, number: int, run_dir: str) -> Config:
     assert settings.ensemble is not None
     seed = settings.seed * settings.ensemble + number
     changes: dict[str, Any] = {KEY: None, "seed": seed, "resume": None}
-    groups = {group: dict.fromkeys(_find_seed_keys(config, group), seed) for group in OBJECT_GROUPS if group != "data"}
+    groups = {group: dict.fromkeys(find_seed_keys(config, group), seed) for group in OBJECT_GROUPS if group != "data"}
     overrides = [word for word in config.overrides if word.partition("=")[0] not in OWN_KEYS]
 
     def change(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,12 +114,3 @@ def make_member_config(config: Config, number: int, run_dir: str) -> Config:
         sweep_dir=run_dir,
         settings=replace(settings, ensemble=None, seed=seed, resume=None),
     )
-
-
-def _find_seed_keys(config: Config, group: str) -> list[str]:
-    """Return the keys of a group that its YAML file sets to ``${seed}``, unless the command line sets them."""
-    option = registry.list_options(group).get(config.names[group])
-    given = {word.partition("=")[0] for word in config.overrides}
-    entries = [] if option is None else option.find_entries()
-    keys = (key for key, value, _ in entries if value == SEED_REFERENCE and f"{group}.{key}" not in given)
-    return [key for key in keys if config.tree[group].get(key) == config.settings.seed]

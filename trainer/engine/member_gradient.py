@@ -79,7 +79,11 @@ class MemberGradient:
             return value if is_all else value.index_select(0, index)
 
         leaves = [select(value).detach().requires_grad_() for value in self._values]
-        constants = {name: value if dim is SHARED else select(value) for name, (value, dim) in self._constants.items()}
+        # Copies, so that buffers stay as they are if the computation fails after the loss has changed them.
+        constants = {
+            name: value if dim is SHARED else value.index_select(0, index)
+            for name, (value, dim) in self._constants.items()
+        }
         tensors, dims = join_batches([update.batches[0] for update in updates])
 
         def compute_loss(values: list[Tensor], fixed: dict[str, Tensor], inputs: dict[str, Tensor]) -> Tensor:
@@ -93,10 +97,9 @@ class MemberGradient:
         for own, gradient in zip(self._gradients, gradients, strict=True):
             value = torch.zeros_like(select(own)) if gradient is None else gradient
             own.copy_(value) if is_all else own.index_copy_(0, index, value)
-        if not is_all:
-            for name, (value, dim) in self._constants.items():
-                if dim is not SHARED:
-                    value.index_copy_(0, index, constants[name])
+        for name, (value, dim) in self._constants.items():
+            if dim is not SHARED:
+                value.index_copy_(0, index, constants[name])
         return losses.detach()
 
 

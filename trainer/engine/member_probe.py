@@ -19,7 +19,7 @@ from trainer.core.task import Task
 from trainer.engine.dataloader import Loader
 from trainer.engine.member_gradient import MemberGradient
 from trainer.engine.member_strategy import MemberMatrix, MemberStrategy
-from trainer.engine.member_updates import compute_losses, matches_expected_losses
+from trainer.engine.member_updates import compute_losses, compute_separately
 from trainer.engine.step_timer import synchronize
 from trainer.engine.strategy import SingleDevice
 from trainer.engine.trainer import Trainer
@@ -81,7 +81,7 @@ def _probe(
         return Verdict(False, "their loss draws random numbers, as dropout does")
     few = _JointStep(task, make_trainer, [batches[seed] for seed in seeds[: NUM_MEMBERS[0]]])
     if not few.is_correct():
-        return Verdict(False, "their losses differ when they are computed together")
+        return Verdict(False, "their losses or gradients differ when they are computed together")
     if not is_timed:
         return Verdict(True, "")
     alone = _time_step(single, lambda: single.update_param_group(single.param_groups["model"], [batch]))
@@ -116,14 +116,14 @@ class _JointStep:
             trainer.task.train()
         pairs = zip(trainers, batches, strict=True)
         self.updates = [Update(trainer, trainer.param_groups["model"], [batch]) for trainer, batch in pairs]
-        # Before the first gradient, because a model may prepare constants of a graph in its first step.
-        self._expected = compute_losses(self.updates)
+        compute_losses(self.updates)  # a model may prepare constants of a graph in its first step
+        self._expected = compute_separately(self.updates)
         self._gradient = MemberGradient(self.updates, range(len(batches)), matrix)
 
     def is_correct(self) -> bool:
-        """Return whether the losses are those that each member computes alone, before any step."""
+        """Return whether losses and gradients are those that each member computes alone, before any step."""
         losses = self._gradient.compute(self.updates, range(len(self.updates)))
-        return matches_expected_losses(losses, self._expected)
+        return self._expected.matches(losses, self.updates[0].group.params.grad)
 
     def take(self) -> None:
         """Take a step."""

@@ -6,8 +6,8 @@ import logging
 import warnings
 from collections.abc import Callable, Generator, Hashable, Sequence
 from contextvars import Context
+from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -16,12 +16,15 @@ from trainer.core import rng
 from trainer.engine.member_gradient import MemberGradient, describe_shapes
 from trainer.engine.member_strategy import MemberMatrix
 from trainer.engine.saved_buffers import SavedBuffers
+from trainer.engine.strategy import SingleDevice
 from trainer.engine.update import Update
 
 log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4
 """Largest relative difference of the losses of the first step to those that each member computes alone."""
+GRADIENT_TOLERANCE = 1e-3
+"""Largest norm of the difference to the gradient that the first member computes alone, divided by the norm of that."""
 
 
 class MemberLoop:
@@ -68,6 +71,11 @@ class MemberLoop:
 
         return self._execute(take_and_advance)
 
+    def close(self) -> None:
+        """End the loop where it is, unless it has ended."""
+        self._on_switch()
+        self._context.run(self._loop.close)
+
     def _execute(self, function: Callable[[], Update]) -> bool:
         self._on_switch()
         self.update = None
@@ -88,9 +96,13 @@ def take_member_updates(members: Sequence[MemberLoop], matrix: MemberMatrix) -> 
         matrix: Parameters of all members.
     """
     running = [member for member in members if member.update is not None]
-    taker = _UpdateTaker(running, matrix)
-    while running:
-        running = taker.take(running)
+    try:
+        taker = _UpdateTaker(running, matrix)
+        while running:
+            running = taker.take(running)
+    finally:
+        for member in members:  # an error that ends all of them, such as a second signal
+            member.close()
 
 
 class _UpdateTaker:
@@ -130,23 +142,20 @@ class _UpdateTaker:
             except RuntimeError as error:  # such as for lack of memory; no weight has changed yet
                 self._give_up(str(error))
                 return None
-        saved = [SavedBuffers(update.trainer.task) for update in updates]
         try:
-            with rng.preserve_generators():
-                expected = compute_losses(updates)
-            for buffers in saved:
-                buffers.restore(torch.ones(()))
+            expected = compute_separately(updates)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of operations that are slow together, which the probe measures
+                saved = [SavedBuffers(update.trainer.task) for update in updates]
                 losses = self._gradient.compute(updates, rows)
-            if matches_expected_losses(losses, expected):
+            if expected.matches(losses, updates[0].group.params.grad):
                 self._known_shapes.add(shapes)
                 return losses
-            reason = "their losses differ when they are computed together"
+            for buffers in saved:
+                buffers.restore(torch.ones(()))
+            reason = "their losses or gradients differ when they are computed together"
         except Exception as error:
             reason = str(error)
-        for buffers in saved:
-            buffers.restore(torch.ones(()))
         self._give_up(reason)
         return None
 
@@ -156,20 +165,53 @@ class _UpdateTaker:
         self._gradient = None
 
 
+@dataclass(frozen=True)
+class SeparateStep:
+    """What members compute alone, with which a joint computation is compared.
+
+    Args:
+        losses: Loss of each member ``(M,)``.
+        gradient: Gradient ``(P,)`` of the first one.
+    """
+
+    losses: Tensor
+    gradient: Tensor
+
+    def matches(self, losses: Tensor, gradient: Tensor) -> bool:
+        """Return whether the results of a joint computation are equal but for rounding.
+
+        Args:
+            losses: Loss of each member ``(M,)``.
+            gradient: Gradient ``(P,)`` of the first one.
+        """
+        if not torch.allclose(losses, self.losses, TOLERANCE, TOLERANCE, equal_nan=True):
+            return False
+        difference = (gradient - self.gradient).norm()
+        # A gradient that is not finite ends its member in any case.
+        return bool(difference <= GRADIENT_TOLERANCE * self.gradient.norm()) or not bool(difference.isfinite())
+
+
+def compute_separately(updates: Sequence[Update]) -> SeparateStep:
+    """Return what each member computes alone, without a change of weights or buffers.
+
+    Args:
+        updates: Update of each member.
+    """
+    first, saved = updates[0], [SavedBuffers(update.trainer.task) for update in updates]
+    with rng.preserve_generators():
+        losses = compute_losses(updates)
+        saved[0].restore(torch.ones(()))
+        # Its own strategy would keep the random numbers that it has drawn.
+        SingleDevice().compute_gradient(first.trainer, first.group, first.batches)
+    for buffers in saved:
+        buffers.restore(torch.ones(()))
+    return SeparateStep(losses, first.group.params.grad.clone())
+
+
 def compute_losses(updates: Sequence[Update]) -> Tensor:
     """Return the loss of each member as it computes it alone, ``(M,)``."""
     with torch.no_grad():
         return torch.stack([update.trainer.loss_fn(update.batches[0], update.group.name) for update in updates])
-
-
-def matches_expected_losses(losses: Tensor, expected: Tensor) -> bool:
-    """Return whether losses that were computed together equal those that each member computes alone.
-
-    Args:
-        losses: Losses ``(M,)`` that were computed together.
-        expected: Result of ``compute_losses``.
-    """
-    return torch.allclose(losses, expected, TOLERANCE, TOLERANCE, equal_nan=True)
 
 
 def _get_update(member: MemberLoop) -> Update:
@@ -182,9 +224,10 @@ def _group_by_shapes(members: Sequence[MemberLoop]) -> list[tuple[Hashable, list
     first = _get_update(members[0]).batches[0]
     if all(_get_update(member).batches[0] is first for member in members):
         return [(describe_shapes(first), list(members))]
-    shapes = {member.row: describe_shapes(_get_update(member).batches[0]) for member in members}
-    ordered = sorted(members, key=lambda member: (hash(shapes[member.row]), member.row))
-    return [(key, list(same)) for key, same in groupby(ordered, key=lambda member: shapes[member.row])]
+    groups: dict[Hashable, list[MemberLoop]] = {}
+    for member in members:
+        groups.setdefault(describe_shapes(_get_update(member).batches[0]), []).append(member)
+    return list(groups.items())
 
 
 def _take_alone(update: Update) -> None:

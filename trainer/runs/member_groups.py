@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from trainer.config.run_config import RUNTIME_ONLY_KEYS, Config
+from trainer.config.seed_keys import SEED_REFERENCE, find_seed_keys
 
 VARIED_KEYS = frozenset(
     (
@@ -68,6 +69,8 @@ def describe_common_keys(config: Config) -> str:
         config: Configuration of one of them.
     """
     common = {key: value for key, value in config.tree.items() if key not in VARIED_KEYS}
+    # Each run has its own loader with its own augmentation, and those with equal seeds have equal ones.
+    common["augment"] = dict(common["augment"]) | dict.fromkeys(find_seed_keys(config, "augment"), SEED_REFERENCE)
     # Options of single parameters determine their order in the vector.
     common["groups"] = config.tree["optimizer"].get("groups")
     return json.dumps(common, sort_keys=True, default=str)

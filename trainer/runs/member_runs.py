@@ -189,10 +189,7 @@ def _train_group(runs: Sequence[tuple[Config, Path]]) -> bool:
         UserError: A run has failed or was interrupted.
     """
     configs, errors = [config for config, _ in runs], []
-    try:
-        shared = build_shared_objects(configs[0])
-    except AssertionError:
-        return False
+    shared = build_shared_objects(configs[0])
     if not choose_members(shared, configs, is_timed=True).is_joint:
         return False
 
