@@ -22,6 +22,7 @@ from trainer.config import compose, renamed_parameters
 from trainer.config.introspection import read_signature
 from trainer.config.renamed_parameters import find_former_names
 from trainer.engine import checkpoint, dataset_loading, factory, renamed_state, weight_transfer
+from trainer.engine.update_ratio import PREFIX
 from trainer.inference import evaluate
 from trainer.models.layers.attention.attention import FullAttention, MultiHeadAttention
 from trainer.runs import initial_weights, saved_run, train
@@ -44,7 +45,8 @@ def test_a_resumed_run_matches_an_uninterrupted_one(name: str) -> None:
     found, expected = (read_metrics(Path(name, file)) for file in ("metrics.csv", "expected_metrics.csv"))
     assert len(found) == len(expected)
     for row, reference in zip(found, expected, strict=True):
-        assert_equal(row, reference)
+        # A run that was stopped before its first validation gets the columns of this version.
+        assert_equal({key: row[key] for key in row if key in reference or not key.startswith(PREFIX)}, reference)
     results, scores = (json.loads(Path(name, file).read_text()) for file in ("results.json", "expected_scores.json"))
     for split in ("val", "test"):
         assert_equal(results[split], scores[split])

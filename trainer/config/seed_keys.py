@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from trainer.config import registry
-from trainer.config.run_config import Config
+
+if TYPE_CHECKING:
+    from trainer.config.run_config import Config
 
 SEED_REFERENCE = "${seed}"
 

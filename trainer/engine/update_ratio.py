@@ -9,13 +9,12 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:  # pages of directories are written without torch
+    from torch import Tensor
 
-from trainer.optim.flat_params import FlatParameters
-
-if TYPE_CHECKING:
     from trainer.engine.param_group import ParamGroup
     from trainer.engine.trainer import Trainer
+    from trainer.optim.flat_params import FlatParameters
 
 PREFIX = "update_ratio_"
 """Prefix of the columns of the history; the rest is the name of the parameter group."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, cast
 
 import yaml
 
-from trainer.config import budget_keys, init_keys, migrations, parallel_keys, yaml_limits
+from trainer.config import budget_keys, ensemble_keys, init_keys, migrations, parallel_keys, yaml_limits
 from trainer.config.run_config import RUNTIME_ONLY_KEYS, drop_neutral_keys, repeats_runtime_key
 from trainer.core.metric import Metric
 from trainer.metrics.registry import find_metric
@@ -193,7 +193,8 @@ def _read_config_keys(path: Path, results: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(config, dict):
         version = config.pop(migrations.KEY, 1)
         config = migrations.migrate_config(config, version) if isinstance(version, int) else config
-        config = drop_neutral_keys(parallel_keys.select_identity(init_keys.select_identity(config, None)))
+        config = ensemble_keys.select_identity(parallel_keys.select_identity(init_keys.select_identity(config, None)))
+        config = drop_neutral_keys(config)
         values = dict(_flatten_keys(config, ""))
     else:
         pairs = (str(text).lstrip("+~").partition("=") for text in results["overrides"])
