@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 
 from tests.helpers.commands import write
-from trainer.config import compose, job_composer
+from trainer.config import compose, job_composer, sweep_grid
 from trainer.config.job_composer import JobComposer
+from trainer.config.override_parser import parse_overrides
 from trainer.utils.errors import ConfigError
 
 MOONS = ("model=mlp", "data=moons")
 
 
-def count_compositions(grid: list[tuple[str, ...]], config_dirs: tuple[Path, ...] = ()) -> int:
+def count_compositions(grid: Sequence[Sequence[str]], config_dirs: tuple[Path, ...] = ()) -> int:
     """Compose a grid, compare each configuration with one that is composed alone, and count the compositions."""
     composer = JobComposer(config_dirs)
     with patch.object(job_composer.compose, "compose", wraps=compose.compose) as composed:
@@ -45,11 +47,12 @@ def test_jobs_that_differ_in_numbers_are_composed_once(grid: list[tuple[str, ...
         [(*MOONS, f"optimizer={name}") for name in ("adam", "sgd")],
         [(*MOONS, f"model.hidden=[{size}]") for size in (4, 5)],
         [(*MOONS, f"optimizer.lr={lr}", "data.noise=${optimizer.lr}") for lr in (0.1, 0.2)],
+        sweep_grid.expand_combinations(parse_overrides([*MOONS, "optimizer.lr=0.1,0.2", "data.noise=${optimizer.lr}"])),
         [(*MOONS, f"seed={seed}", f"grad_clip={clip}") for seed, clip in ((0, "null"), (1, "1"))],
         [(*MOONS, f"budget={seconds}") for seconds in (60, 120)],
     ],
 )
-def test_other_jobs_are_composed_each(grid: list[tuple[str, ...]]) -> None:
+def test_other_jobs_are_composed_each(grid: Sequence[Sequence[str]]) -> None:
     assert count_compositions(grid) == len(grid)
 
 

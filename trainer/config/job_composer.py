@@ -61,6 +61,8 @@ class JobComposer:
 
     def _are_referenced(self, parsed: Sequence[Override], keys: set[str]) -> bool:
         """Return whether an interpolation of the YAML files or overrides may refer to one of the keys."""
+        if any("$" in str(item.input_line) for item in parsed):  # its braces may be escaped
+            return True
         groups = registry.list_groups(self._config_dirs)
         choices = [item for item in parsed if item.key_or_group in groups]
         composed = hydra_compose.compose_base(
@@ -68,8 +70,7 @@ class JobComposer:
         )
         nodes = [composed._get_node(key) for key in composed if key != "hydra"]
         nodes += [composed.hydra[kind]._get_node("dir") for kind in ("run", "sweep")]
-        texts = [*map(str, nodes), *(str(item.input_line) for item in parsed)]
-        references = {reference.strip() for text in texts for reference in _REFERENCE.findall(text)}
+        references = {reference.strip() for node in nodes for reference in _REFERENCE.findall(str(node))}
         roots = {key.partition(".")[0] for key in keys}
         # A reference that is relative, nested or to Hydra's own values might mean anything.
         return any(
