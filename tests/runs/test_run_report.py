@@ -51,7 +51,7 @@ def test_draw_and_draw_seconds_limit_the_figures(tmp_path: Path) -> None:
     assert "figures:" not in done.stdout
     assert not (tmp_path / "outputs/none/confusion.png").exists()
     done = train(*FAST, "epochs=1", "draw=true", "draw_seconds=0", 'hydra.run.dir="outputs/late"', cwd=tmp_path)
-    assert "not drawn within draw_seconds=0: confusion, roc, mistakes" in done.stdout
+    assert "not drawn within draw_seconds=0: confusion, classes, calibration, roc, mistakes" in done.stdout
     assert done.returncode == 0, done.stderr
 
 
