@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from trainer.engine.parameter_average import ParameterAverage
 from trainer.optim.flat_params import FlatParameters
 
 
-class EMA:
+class EMA(ParameterAverage):
     """Exponential moving average of parameters.
 
     The decay after update ``n`` is ``min(decay, (1 + n) / (10 + n))``: with the full decay from the start, the random
@@ -21,34 +22,16 @@ class EMA:
     """
 
     def __init__(self, params: FlatParameters, decay: float):
-        self.params = params
+        super().__init__(params)
         self.decay = decay
-        self.average = params.data.clone()
 
     def update(self, num_updates: int, lr: float, found_inf: Tensor | None = None) -> None:
-        """Move the average toward the parameters.
-
-        Args:
-            num_updates: Optimizer updates so far, this one and skipped ones included.
-            lr: Learning rate of the update, on which the average does not depend.
-            found_inf: Scalar on the device, 1 if the update was skipped, which keeps the average; None if it was not.
-        """
         weight = 1 - min(self.decay, (1 + num_updates) / (10 + num_updates))
         # The host does not know whether a device has skipped the update: it must not wait for it.
         self.average.lerp_(self.params.data, weight if found_inf is None else (1 - found_inf.to(self.average)) * weight)
 
-    def swap(self) -> None:
-        """Exchange the parameters with their average."""
-        self.params.rebind()
-        params = self.params.data.clone()
-        self.params.data.copy_(self.average)
-        self.average.copy_(params)
-        self.params.write_back()
-
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the average by parameter name."""
         return self.params.gather_by_name(self.average)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Copy a saved average."""
         self.params.load_by_name(self.average, state)

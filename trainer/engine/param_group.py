@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainer.config.schema import Settings
 from trainer.engine.ema import EMA
+from trainer.engine.parameter_average import ParameterAverage
 from trainer.engine.schedule_free import ScheduleFreeAverage
 from trainer.engine.update_ratio import compute_update_ratio
 from trainer.optim.flat_params import FlatParameters
@@ -161,7 +162,7 @@ def get_averaged_weights(state: Mapping[str, Any]) -> Mapping[str, Any]:
     return average if isinstance(average, Mapping) else state
 
 
-def make_average(params: FlatParameters, schedule: LRSchedule, ema: float | None) -> EMA | ScheduleFreeAverage | None:
+def make_average(params: FlatParameters, schedule: LRSchedule, ema: float | None) -> ParameterAverage | None:
     """Return the average of the parameters that is evaluated in their place; None without one.
 
     Args:

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainer.engine.parameter_average import ParameterAverage
 from trainer.optim.flat_params import FlatParameters
 
 
-class ScheduleFreeAverage:
+class ScheduleFreeAverage(ParameterAverage):
     """Iterates of schedule-free learning, in the place of an EMA.
 
     The parameters are ``y = (1 - beta) z + beta x``, where gradients are computed. The update of the optimizer at ``y``
@@ -30,20 +31,12 @@ class ScheduleFreeAverage:
     """
 
     def __init__(self, params: FlatParameters, beta: float):
-        self.params = params
+        super().__init__(params)
         self.beta = beta
         self.base = params.data.clone()
-        self.average = params.data.clone()
         self.weight_sum = torch.zeros((), device=params.data.device)
 
     def update(self, num_updates: int, lr: float, found_inf: Tensor | None = None) -> None:
-        """Move the iterates after an update of the parameters by the optimizer.
-
-        Args:
-            num_updates: Updates so far; the weights depend on the learning rates alone.
-            lr: Learning rate of the update.
-            found_inf: Scalar on the device, 1 if the update was skipped; None if it was not.
-        """
         before = torch.lerp(self.base, self.average, self.beta)
         self.base.add_(self.params.data - before)
         weight = torch.full_like(self.weight_sum, lr**2)
@@ -54,16 +47,7 @@ class ScheduleFreeAverage:
         torch.lerp(self.base, self.average, self.beta, out=self.params.data)
         self.params.write_back()
 
-    def swap(self) -> None:
-        """Exchange the parameters with the average."""
-        self.params.rebind()
-        params = self.params.data.clone()
-        self.params.data.copy_(self.average)
-        self.average.copy_(params)
-        self.params.write_back()
-
     def state_dict(self) -> dict[str, Any]:
-        """Return both vectors by parameter name, and the sum of the weights."""
         return {
             "base": self.params.gather_by_name(self.base),
             "average": self.params.gather_by_name(self.average),
@@ -71,7 +55,6 @@ class ScheduleFreeAverage:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Copy a saved state."""
         self.params.load_by_name(self.base, state["base"])
         self.params.load_by_name(self.average, state["average"])
         self.weight_sum.copy_(state["weight_sum"])
