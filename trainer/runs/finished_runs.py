@@ -211,7 +211,7 @@ def _flatten_keys(node: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, A
             yield f"{prefix}{key}", value
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml_limits.LOADER):
     """YAML loader that keeps dates as text, as Hydra does."""
 
     yaml_implicit_resolvers: ClassVar = {

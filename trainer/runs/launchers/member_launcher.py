@@ -129,6 +129,8 @@ class MemberLauncher(ForkLauncher):
         members: Most jobs that are trained together, without a measurement; ``auto`` for a measurement and no limit.
     """
 
+    poll_seconds = 0.3  # all jobs are running at once, and each check reads the output of all
+
     def __init__(self, jobs: Sequence[Job], scheduler: str, capacity: Capacity, members: int | Literal["auto"]):
         super().__init__(jobs, scheduler, capacity)
         self._is_timed = members == "auto"
