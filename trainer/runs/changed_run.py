@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from trainer.config import migrations, secret_masking
 from trainer.config.override_parser import parse_overrides
 from trainer.config.run_config import Config
@@ -25,6 +23,7 @@ from trainer.runs.resume_changes import Change, explain_model_change, list_model
 from trainer.runs.run_files import make_sibling_path
 from trainer.utils import atomic_write
 from trainer.utils.errors import ConfigError, SystemFault
+from trainer.utils.yaml_writer import to_yaml
 from trainer.viz.console import print_line
 
 SUFFIX = "-changed"
@@ -141,4 +140,4 @@ def write_config(config: Config, path: Path) -> None:
         SystemFault: The file cannot be written.
     """
     saved = {migrations.KEY: migrations.FORMAT_VERSION} | secret_masking.mask_tree(config.raw)
-    atomic_write.write_text(path / run_dir.CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(saved)))
+    atomic_write.write_text(path / run_dir.CONFIG_FILE, to_yaml(saved))

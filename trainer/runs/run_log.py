@@ -25,8 +25,9 @@ class OwnRunFilter(logging.Filter):
         self._runs = _open_runs.get()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        current = _open_runs.get()
-        return not current or current[: len(self._runs)] == self._runs
+        current, depth = _open_runs.get(), len(self._runs)
+        # Each record meets the filters of all runs that are trained together: identity is enough, and cheaper.
+        return not current or not depth or (len(current) >= depth and current[depth - 1] is self._runs[-1])
 
 
 class RunLogHandler(logging.FileHandler):
@@ -67,9 +68,9 @@ def log_to_file(path: Path, change: Callable[[str], str] = str) -> Iterator[None
     """
     with atomic_write.catch_write_errors(path / LOG_FILE):
         handler = RunLogHandler(path / LOG_FILE, encoding="utf-8")
-    handler.addFilter(PrintableFilter())
     token = _open_runs.set((*_open_runs.get(), path))
     handler.addFilter(OwnRunFilter())
+    handler.addFilter(PrintableFilter())
     handler.setFormatter(_RewritingFormatter(change))
     logger = logging.getLogger("trainer")
     logger.addHandler(handler)

@@ -48,17 +48,20 @@ def run_jobs(
             num_forwarded = len(received)
             ended = [(job, handle, end) for job, handle in running if (end := handle.poll()) is not None]
             if not ended:
-                progress.show_running_jobs(_read_positions(running))
+                if progress.is_update_due:
+                    progress.show_running_jobs(_read_positions(running))
                 time.sleep(launcher.poll_seconds)
-            for job, handle, end in ended:
-                running.remove((job, handle))
+                continue
+            running = [pair for pair in running if all(pair[1] is not handle for _, handle, _ in ended)]
+            positions = _read_positions(running)
+            for job, _, end in ended:
                 if end.is_abandoned and not received and not is_over:
                     waiting.insert(0, job)
                     continue
                 job.status, job.reason = job_outcome(job, end.code, end.reason)
                 progress.finish_job(
                     f"{job.status:11} {job.path.name}  {format_job_scores(job)}",
-                    _read_positions(running),
+                    positions,
                 )
     for job in waiting:
         job.status = "interrupted"

@@ -165,13 +165,18 @@ class SweepProgress:
             else None
         )
 
+    @property
+    def is_update_due(self) -> bool:
+        """Whether the status of the running jobs should be shown again; reading their positions takes time."""
+        return time.monotonic() >= self._next_update_at
+
     def show_running_jobs(self, running: Sequence[tuple[str, Position | None]]) -> None:
         """Show the status of the running jobs, if an update is due.
 
         Args:
             running: Name and position of each job; None before its first line.
         """
-        if time.monotonic() < self._next_update_at:
+        if not self.is_update_due:
             return
         text = self._format_status(running)
         if self._live is None:

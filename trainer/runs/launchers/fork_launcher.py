@@ -156,15 +156,16 @@ def _run_child(job: Job) -> int:
 
 def _preimport(jobs: Sequence[Job]) -> None:
     """Import once what every job would import."""
-    import matplotlib.backends.backend_agg
-    import matplotlib.figure  # noqa: F401
     import torch
 
     from trainer.runs import train  # noqa: F401
 
+    trees = [job.config.tree for job in jobs if job.config is not None]
+    if any(tree["draw"] for tree in trees):
+        import matplotlib.backends.backend_agg
+        import matplotlib.figure  # noqa: F401
     # Before the first fork there must be one thread: a child inherits locks, but not the threads that hold them.
     torch.set_num_threads(1)
-    trees = [job.config.tree for job in jobs if job.config is not None]
     modules = {tree[group]["_target_"].rpartition(".")[0] for tree in trees for group in registry.OBJECT_GROUPS}
     for module in sorted(modules):
         # Plugins are imported by the jobs, so that their errors do not end the sweep.

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from trainer.utils.yaml_writer import to_yaml
 from trainer.viz.loggers.logger import LoggedRun, Logger
 
 
@@ -33,9 +32,7 @@ class TensorBoardLogger(Logger):
         # A run that was killed before its first checkpoint starts again, so its earlier events are dropped.
         self._writer = SummaryWriter(str(log_dir), purge_step=0 if run_id is None and not is_new else None)
         if is_new:
-            self._writer.add_text(
-                "config", _format_code_block(OmegaConf.to_yaml(OmegaConf.create(dict(run.config)))), 0
-            )
+            self._writer.add_text("config", _format_code_block(to_yaml(run.config)), 0)
         return str(log_dir)
 
     def read_logged_steps(self) -> dict[str, int]:
