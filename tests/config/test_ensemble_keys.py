@@ -24,7 +24,7 @@ SMALL_IDENTITY = "6aec035cbeb2fd78"
             ("model=gan", "data=ring"),
             "ensemble: Adversarial has no predictions that can be averaged; the tasks",
         ),
-        (("model=char_lstm", "data=tinyshakespeare"), "ensemble: Language has no predictions that can be averaged"),
+        (("model=vae", "data=digits"), "ensemble: VariationalInference has no predictions that can be averaged"),
         ((*SMALL[:3], "budget=3s"), "budget: it is the time of one run, and an ensemble trains 2"),
         ((*SMALL, "devices=2"), "devices: the members of an ensemble are trained by one process each"),
         ((*SMALL, "debug=overfit"), "debug=overfit: it checks one model"),

@@ -109,6 +109,19 @@ def test_numbers_are_averaged_in_their_units() -> None:
     assert result.ensemble["diversity"]["spread"] == pytest.approx(values.std(0).mean(), rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"), [("reverse", ("model=seq2seq", "data.rows=60", "task.beam_size=2")), ("text_file", ())]
+)
+def test_texts_are_averaged_token_by_token(name: str, words: tuple[str, ...]) -> None:
+    path = train_run(name, "ensemble=2", *words)
+    result = Result.read(path)
+    assert result.ensemble["gain"]["nll"] > 0  # the NLL of a mean is never above the mean NLL
+    assert result.ensemble["mean"]["nll"] == pytest.approx(result.test["nll"] + result.ensemble["gain"]["nll"])
+    assert 0 < result.ensemble["diversity"]["token_disagreement"] < 1
+    main.run_command(["predict", str(path), "output=predictions.csv", *(["length=2"] if name == "text_file" else [])])
+    assert len(Path("predictions.csv").read_text().splitlines()) > 2
+
+
 def test_decisions_are_fitted_on_the_averaged_probabilities() -> None:
     result = run("ensemble=2", "data.noise=0.5", "task.threshold=f1")
     predicted = predict_test_rows(Path(result.run_dir))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 KEY = "ensemble"
 AVERAGING_METHODS = ("predict", "average_outputs")
 """Methods of the tasks whose predictions can be averaged."""
+MODEL_METHODS = frozenset(("forward", "encode", "decode"))
+"""Methods of models that an ensemble has, too: other ones would be those of one model."""
 OWN_KEYS = (KEY, "seed", "resume", "hydra.run.dir")
 """Keys of the command line of an ensemble that its members have no use for, or have with another value."""
 
@@ -48,7 +50,7 @@ def find_ensemble_problems(tree: Mapping[str, Any]) -> list[str]:
 def can_average(target: str) -> bool:
     """Return whether a task, by its class path, can average the predictions of several models."""
     signature = introspection.read_signature(target)
-    if signature is None or signature.required_model_methods != ("forward",):  # others would be those of one model
+    if signature is None or not {*signature.required_model_methods} <= MODEL_METHODS:
         return False
     return {*AVERAGING_METHODS} <= signature.parameters_by_method.keys()
 

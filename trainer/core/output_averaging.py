@@ -31,3 +31,15 @@ class CandidateChooser(Protocol):
         Args:
             batch: Rows with answers.
         """
+
+
+@runtime_checkable
+class TokenChooser(Protocol):
+    """Protocol of tasks that predict tokens one after another."""
+
+    def choose_tokens(self, batch: Batch) -> Tensor:
+        """Return the most likely token (B, T) at each target position given the targets before it.
+
+        Args:
+            batch: Rows with targets; where these are to be ignored, so are the tokens.
+        """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from trainer.config.ensemble_keys import KEY
 from trainer.core.batch import Batch
 from trainer.core.dataset import Dataset
+from trainer.core.decoding import Decoder, DecoderState
 from trainer.core.output_averaging import OutputAverager
 from trainer.core.task import Task
 from trainer.engine import factory
@@ -39,6 +40,39 @@ class AveragedModel(nn.Module):
         return self._average(self.compute_outputs(**inputs))
 
 
+class AveragedDecoder(AveragedModel):
+    """Autoregressive models of an ensemble as one, which averages their scores of each next token.
+
+    Memory and state are the tuples of the members one after another.
+
+    Args:
+        members: The models, each with ``decode``, and with ``encode`` if it has an encoder.
+        average: Averages their outputs, as ``OutputAverager.average_outputs``.
+    """
+
+    def encode(self, **inputs: Tensor) -> DecoderState:
+        """Return the encoder outputs of all members for the arguments of ``forward``."""
+        return tuple(tensor for member in self.members for tensor in cast(Any, member).encode(**inputs))
+
+    def decode(
+        self, tokens: Tensor, memory: DecoderState, state: DecoderState | None = None
+    ) -> tuple[Tensor, DecoderState]:
+        """Decode tokens (B, T) that follow ``state``, as ``trainer.core.decoding.Decoder``."""
+        memories = self._split(memory)
+        states = [None] * len(self.members) if state is None else self._split(state)
+        decoded = [
+            cast(Decoder, member).decode(tokens, own_memory, own_state)
+            for member, own_memory, own_state in zip(self.members, memories, states, strict=True)
+        ]
+        scores = self._average(torch.stack([scores for scores, _ in decoded]))
+        return scores, tuple(tensor for _, own_state in decoded for tensor in own_state)
+
+    def _split(self, tensors: DecoderState) -> list[DecoderState]:
+        """Return the tensors of each member, of which there are equally many."""
+        size = len(tensors) // len(self.members)
+        return [tensors[number * size : (number + 1) * size] for number in range(len(self.members))]
+
+
 def make_task(
     config: Mapping[str, Any],
     data: Dataset,
@@ -61,7 +95,8 @@ def make_task(
         return task
     others = (factory.instantiate_task(config, data, names, architecture) for _ in range(config[KEY] - 1))
     models = [task.model, *(other.model for other in others)]
-    task.model = AveragedModel(models, cast(OutputAverager, task).average_outputs)
+    averaged = AveragedDecoder if "decode" in task.required_model_methods else AveragedModel
+    task.model = averaged(models, cast(OutputAverager, task).average_outputs)
     return task
 
 
@@ -89,3 +124,19 @@ def compute_member_outputs(task: Task, batch: Batch) -> list[Tensor]:
     assert isinstance(task.model, AveragedModel), "this task is not that of an ensemble"
     outputs = task.model.compute_outputs(**task.select_model_inputs(batch))
     return [*(outputs if batch.output_index is None else outputs.index_select(1, batch.output_index))]
+
+
+def iter_members(task: Task) -> Iterator[Task]:
+    """Yield the task of an ensemble with each of its models in turn, and with all of them again in the end.
+
+    Args:
+        task: Task of an ensemble.
+    """
+    averaged = task.model
+    assert isinstance(averaged, AveragedModel), "this task is not that of an ensemble"
+    try:
+        for member in averaged.members:
+            task.model = member
+            yield task
+    finally:
+        task.model = averaged

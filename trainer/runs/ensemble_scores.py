@@ -16,12 +16,12 @@ from trainer.config.schema import Settings
 from trainer.core import prediction, rng
 from trainer.core.batch import IGNORE_INDEX, Batch
 from trainer.core.dataset_info import TargetInfo
-from trainer.core.output_averaging import CandidateChooser
+from trainer.core.output_averaging import CandidateChooser, TokenChooser
 from trainer.core.prediction import Prediction
 from trainer.core.task import Predictor, Task
 from trainer.engine import evaluation, precision
 from trainer.engine.dataloader import Loader
-from trainer.engine.ensemble import compute_member_outputs
+from trainer.engine.ensemble import compute_member_outputs, iter_members
 from trainer.engine.row_recorder import RowRecorder
 from trainer.metrics import diversity, registry
 from trainer.runs import test_rows
@@ -89,8 +89,9 @@ def measure_diversity(task: Task, loader: Loader, settings: Settings, target: Ta
     """Return how much the predictions of the members differ for the rows of a split, by name of the measure.
 
     Classes have a ``disagreement``, the share of pairs of members that predict different ones, and rankings a
-    ``first_disagreement``, the share of pairs that rank different candidates first; numbers have a ``spread``, the mean
-    standard deviation over the members, in the original units.
+    ``first_disagreement``, the share of pairs that rank different candidates first; texts have a
+    ``token_disagreement``, the share of pairs for which different next tokens are most likely; numbers have a
+    ``spread``, the mean standard deviation over the members, in the original units.
 
     Args:
         task: Task of the ensemble.
@@ -112,6 +113,10 @@ def measure_diversity(task: Task, loader: Loader, settings: Settings, target: Ta
 
 def _compare_members(task: Task, batch: Batch, target: TargetInfo) -> dict[str, Tensor]:
     """Return the differences of the predictions of the members for a batch."""
+    if isinstance(task, TokenChooser):
+        chosen = [cast(TokenChooser, member).choose_tokens(batch) for member in iter_members(task)]
+        tokens = diversity.compute_disagreement(chosen)
+        return {"token_disagreement": tokens[batch.require_target() != IGNORE_INDEX]}
     members = [replace(batch, output=output) for output in compute_member_outputs(task, batch)]
     if isinstance(task, CandidateChooser):
         choices = [task.choose_candidates(member) for member in members]

@@ -21,6 +21,7 @@ from trainer.metrics.classification import accuracy
 from trainer.tasks.base import prompts, token_targets
 from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.evaluation import row_terms
+from trainer.tasks.evaluation.probability_average import average_token_scores
 from trainer.tasks.losses import masked_cross_entropy
 
 KEY_RANGE = 1 << 31
@@ -115,6 +116,12 @@ class Language(ScoredTask):
 
     def validation_loss(self, scores: Mapping[str, float]) -> float | None:
         return scores.get("nll")
+
+    def average_outputs(self, outputs: Tensor) -> Tensor:
+        return average_token_scores(outputs)
+
+    def choose_tokens(self, batch: Batch) -> Tensor:
+        return self.forward_batch(batch).argmax(-1)
 
     def predict(
         self,

@@ -24,6 +24,7 @@ from trainer.tasks.base.model_protocols import EncoderDecoder
 from trainer.tasks.base.next_token_module import NextTokenModule
 from trainer.tasks.base.scored_task import ScoredTask
 from trainer.tasks.base.teacher_forcing import forcing_ratio
+from trainer.tasks.evaluation.probability_average import average_token_scores
 from trainer.tasks.evaluation.sequence_metrics import SequenceMetrics
 from trainer.tasks.losses import masked_cross_entropy
 from trainer.utils.errors import ConfigError
@@ -180,6 +181,12 @@ class Seq2Seq(ScoredTask):
         if beam_size == 1:
             return decoding.generate_tokens(model, memory, start, self.horizon, select_token, end_token)
         return decoding.beam_search(model, memory, start, self.horizon, beam_size, end_token, self.length_penalty)
+
+    def average_outputs(self, outputs: Tensor) -> Tensor:
+        return average_token_scores(outputs)
+
+    def choose_tokens(self, batch: Batch) -> Tensor:
+        return self.decode_teacher_forced(batch).argmax(-1)
 
     def predict(self, batch: Batch, beam_size: PositiveInt = 1) -> Prediction:
         return {"tokens": self.generate(batch, beam_size)}

@@ -11,6 +11,7 @@ from trainer.viz.score_tables import TestScores, format_metric_name, format_numb
 
 MEASURES: Mapping[str, str] = {
     "disagreement": "two members predict different classes for {:.1%} of the test rows",
+    "token_disagreement": "two members predict different next tokens for {:.1%} of the test tokens",
     "first_disagreement": "two members rank different candidates first for {:.1%} of the test rows",
     "spread": "the predictions of the members for a test row have a standard deviation of {:.4g} (mean)",
 }

@@ -1,4 +1,4 @@
-"""Logits of averaged class probabilities."""
+"""Logits of averaged probabilities of classes and of tokens."""
 
 from __future__ import annotations
 
@@ -23,3 +23,12 @@ def average_logits(logits: Tensor) -> Tensor:
     if logits.shape[2] == 1:
         return F.logsigmoid(logits).logsumexp(0) - F.logsigmoid(-logits).logsumexp(0)
     return logits.log_softmax(2).logsumexp(0) - math.log(len(logits))
+
+
+def average_token_scores(scores: Tensor) -> Tensor:
+    """Return the log probabilities (B, T, V) of the next token by the mean of those of several models.
+
+    Args:
+        scores: Logits (M, B, T, V) of M models.
+    """
+    return average_logits(scores.movedim(-1, 2)).movedim(1, -1)
