@@ -57,7 +57,16 @@ class AveragedDecoder(AveragedModel):
     def decode(
         self, tokens: Tensor, memory: DecoderState, state: DecoderState | None = None
     ) -> tuple[Tensor, DecoderState]:
-        """Decode tokens (B, T) that follow ``state``, as ``trainer.core.decoding.Decoder``."""
+        """Decode tokens (B, T) that follow ``state``.
+
+        Args:
+            tokens: Token ids (B, T).
+            memory: Result of ``encode``; empty for decoder-only models.
+            state: State after the preceding tokens; None at the start.
+
+        Returns:
+            Log probabilities (B, T, V) of the token after each of ``tokens``, and the state after the last of them.
+        """
         memories = self._split(memory)
         states = [None] * len(self.members) if state is None else self._split(state)
         decoded = [
