@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from trainer.config import compose, option_keys, plugins, torch_classes
+from trainer.config.defaults_list import get_builtin_dir
 from trainer.utils.errors import ConfigError
 
 COSINE = "torch.optim.lr_scheduler.CosineAnnealingWarmRestarts"
@@ -70,6 +72,39 @@ def test_a_class_by_its_path_has_its_own_keys_and_defaults() -> None:
     }
     node = compose_tree(f"scheduler._target_={COSINE}", "scheduler.T_0=7", "scheduler.warmup=2")["scheduler"]
     assert node == {"_target_": COSINE, "T_0": 7, "T_mult": 1, "eta_min": 0.0, "warmup": 2}
+
+
+SCHEDULES = {path.stem: yaml.safe_load(path.read_text()) for path in get_builtin_dir().glob("scheduler/*.yaml")}
+NUMBERS = [
+    (name, key)
+    for name, options in SCHEDULES.items()
+    for key, value in options.items()
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+]
+
+
+@pytest.mark.parametrize(("name", "key"), [*NUMBERS, ("cosine_restarts", "eta_min"), ("cyclic", "max_lr")])
+def test_no_number_of_a_schedule_may_be_negative(name: str, key: str) -> None:
+    required = [f"scheduler.{key}=[1]" for key, value in SCHEDULES[name].items() if value == "???"]
+    with pytest.raises(ConfigError, match=rf"scheduler\.{key}: -1 given"):
+        compose_tree(f"scheduler={name}", *required, f"scheduler.{key}=-1")
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("StepLR", "gamma"),
+        ("ReduceLROnPlateau", "min_lr"),
+        ("CosineAnnealingLR", "eta_min"),
+        ("LinearLR", "end_factor"),
+    ],
+)
+def test_rates_of_a_scheduler_by_its_path_may_not_be_negative(name: str, key: str) -> None:
+    required = ["scheduler.step_size=2"] if name == "StepLR" else []
+    words = (f"scheduler._target_=torch.optim.lr_scheduler.{name}", *required)
+    assert compose_tree(*words, f"scheduler.{key}=0")["scheduler"][key] == 0
+    with pytest.raises(ConfigError, match=rf"scheduler\.{key}: -0\.1 given"):
+        compose_tree(*words, f"scheduler.{key}=-0.1")
 
 
 def test_optimizer_values_of_a_model_apply_to_a_torch_class() -> None:

@@ -32,6 +32,12 @@ _RANGES: Mapping[str, Any] = {
     "step_size": PositiveInt,
     "milestones": list[PositiveInt],
     **dict.fromkeys(("T_max", "total_iters", "total_steps"), PositiveInt | None),
+    "step_size_up": PositiveInt,
+    "step_size_down": PositiveInt | None,
+    **dict.fromkeys(("min_lr", "base_lr", "max_lr"), NonNegativeFloat | list[NonNegativeFloat]),
+    **dict.fromkeys(("eta_min", "gamma", "factor", "power", "start_factor", "end_factor"), NonNegativeFloat),
+    **dict.fromkeys(("base_momentum", "max_momentum"), Decay | list[Decay]),
+    **dict.fromkeys(("div_factor", "final_div_factor"), PositiveFloat),
 }
 """Types of parameters whose range torch checks late or never; null means the length of the run."""
 

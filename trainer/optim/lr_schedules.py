@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
 
 from trainer.core.metric import Metric
-from trainer.core.types import Decay, Fraction, NonNegativeInt, PositiveFloat, PositiveInt
+from trainer.core.types import Decay, Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from trainer.metrics.registry import is_better
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_count
@@ -168,7 +168,7 @@ class Cosine(LRSchedule):
         Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017.
     """
 
-    def __init__(self, lr: float, total: int, min_lr: float = 0.0, warmup: NonNegativeInt = 0):
+    def __init__(self, lr: float, total: int, min_lr: NonNegativeFloat = 0.0, warmup: NonNegativeInt = 0):
         super().__init__(lr, total, warmup)
         self.min_lr = min_lr
 
@@ -219,7 +219,7 @@ class Plateau(LRSchedule):
         total: int,
         factor: Fraction = 0.5,
         patience: PositiveInt = 3,
-        min_lr: float = 0.0,
+        min_lr: NonNegativeFloat = 0.0,
         warmup: NonNegativeInt = 0,
     ):
         super().__init__(lr, total, warmup)
