@@ -23,6 +23,7 @@ from trainer.config import (
     precedence,
     registry,
     resume_keys,
+    schedule_keys,
     sweep_keys,
     target_overrides,
 )
@@ -104,6 +105,7 @@ def find_key_problems(resolved: Mapping[str, Any], explicit_keys: Collection[str
     """
     problems = parallel_keys.find_parallel_problems(resolved) + match_keys.find_match_problems(resolved)
     problems += debug_keys.find_debug_problems(resolved, explicit_keys, is_single_run=is_single_run)
+    problems += schedule_keys.find_schedule_problems(resolved)
     return problems + ensemble_keys.find_ensemble_problems(resolved)
 
 
