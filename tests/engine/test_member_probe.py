@@ -57,3 +57,8 @@ def test_times_decide(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "16 ms one by one" in verdict.reason
     monkeypatch.setattr(member_probe, "_time_step", lambda *_: 0.1)
     assert "mostly arithmetic" in probe(item, (0, 1), is_timed=True).reason
+
+
+def test_a_rate_that_is_far_too_high_is_measured_all_the_same() -> None:
+    verdict = probe(lab(*MOONS, "optimizer=sgd", "optimizer.lr=1e30"), (0, 1, 2), is_timed=True)
+    assert "one by one" in verdict.reason

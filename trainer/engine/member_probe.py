@@ -84,14 +84,15 @@ def _probe(
         return Verdict(False, "their losses or gradients differ when they are computed together")
     if not is_timed:
         return Verdict(True, "")
-    alone = _time_step(single, lambda: single.update_param_group(single.param_groups["model"], [batch]))
+    update = Update(single, single.param_groups["model"], [batch])
+    alone = _time_step([update], lambda: single.update_param_group(update.group, update.batches))
     if single.device.type == "cpu" and alone > MAX_STEP_SECONDS:
         return Verdict(False, f"a step of one takes {format_seconds(alone)}, which is mostly arithmetic")
     loading = _time_loading(single)
-    together = _time_step(single, few.take)
+    together = _time_step(few.updates, few.take)
     if len(seeds) > NUM_MEMBERS[0]:
         many = _JointStep(task, make_trainer, [batches[seed] for seed in seeds[: NUM_MEMBERS[1]]])
-        together_many = _time_step(single, many.take)
+        together_many = _time_step(many.updates, many.take)
         slope = max(0.0, together_many - together) / (len(many.updates) - len(few.updates))
         together = together_many + slope * (len(seeds) - len(many.updates))
     together += loading * len({*seeds})
@@ -164,19 +165,30 @@ def _draws_random_numbers(update: Update) -> bool:
     return before != read_states()
 
 
-def _time_step(trainer: Trainer, take_step: Callable[[], None]) -> float:
-    """Return the seconds of the fastest of a few steps; of a CPU without those in which another program used it."""
-    clock = _get_clock(trainer.device)
-    take_step()
-    times = []
-    for _ in range(NUM_REPEATS):
-        synchronize(trainer.device)
+def _time_step(updates: Sequence[Update], take_step: Callable[[], None]) -> float:
+    """Return the seconds of the fastest of a few steps; of a CPU without those in which another program used it.
+
+    Each step starts from the same weights, because those of a rate that is far too high are soon not finite.
+
+    Args:
+        updates: Updates of the step.
+        take_step: Takes it.
+    """
+    device = updates[0].trainer.device
+    clock = _get_clock(device)
+    initial = [update.group.params.data.clone() for update in updates]
+    times: list[float] = []
+    for number in range(NUM_REPEATS + 1):
+        for update, weights in zip(updates, initial, strict=True):
+            update.group.params.data.copy_(weights)
+        synchronize(device)
         started_at = clock()
         take_step()
-        synchronize(trainer.device)
-        times.append(clock() - started_at)
-        if times[0] > MAX_STEP_SECONDS:
-            break
+        synchronize(device)
+        if number:  # the first one warms up
+            times.append(clock() - started_at)
+            if times[0] > MAX_STEP_SECONDS:
+                break
     return min(times)
 
 
