@@ -45,7 +45,7 @@ def test_gain_and_diversity_are_sentences(gain: float, text: str) -> None:
     first, second = describe_ensemble(RESULT.test, make_members(gain), "accuracy", 3)
     assert first.startswith("ensemble of 3: ")
     assert text in first
-    assert second == "two members predict different classes for 12.5% of the test rows"
+    assert second == "two members predict different classes for 12.5% of the test targets"
 
 
 def test_one_member_has_no_diversity() -> None:

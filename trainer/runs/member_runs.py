@@ -24,11 +24,11 @@ from trainer.engine.process_group import SingleProcess
 from trainer.engine.strategy import SingleDevice
 from trainer.engine.trainer import Trainer
 from trainer.engine.update import Update
-from trainer.runs import member_groups, run_dir, train
+from trainer.runs import member_failure, member_groups, run_dir, train
 from trainer.runs.training_setup import TrainingObjects, build_objects, refuse_nested_run
 from trainer.utils import signals
 from trainer.utils.code_version import read_code_version
-from trainer.utils.errors import UserError
+from trainer.utils.errors import Interrupted, UserError
 from trainer.viz.console import rewrite_output
 
 EndHook = Callable[[Exception | None], None]
@@ -159,52 +159,76 @@ def train_members(configs: Sequence[Config], paths: Sequence[Path]) -> None:
     """Train several nested runs in this process, each in its own run directory, from its last checkpoint if it has one.
 
     Those that differ only in numbers are trained together if that is faster, the others one after another. Finished
-    runs are skipped.
+    runs are skipped. A run that fails does not stop the others.
 
     Args:
         configs: Configuration of each run.
         paths: Run directory of each run, which exists.
 
     Raises:
-        UserError: A run has failed or was interrupted.
+        Interrupted: A signal has stopped a run; those after it were not started.
+        UserError: Runs have failed.
     """
     pending = [
         (config, path)
         for config, path in zip(configs, paths, strict=True)
         if run_dir.read_results(path).get("status") != "finished"
     ]
+    failures: dict[Path, Exception] = {}
     together: set[int] = set()
     for indices in member_groups.group_configs([config for config, _ in pending]):
-        if _train_group([pending[index] for index in indices]):
+        if _train_group([pending[index] for index in indices], failures):
             together |= {*indices}
     for index, (config, path) in enumerate(pending):
         if index not in together:
-            train.execute_run(config, path, quiet=True)
+            try:
+                train.execute_run(config, path, quiet=True)
+            except Exception as error:
+                _record_failure(failures, path, error)
+    if failures:
+        raise member_failure.join_failures({path: failures[path] for path in paths if path in failures}, len(paths))
 
 
-def _train_group(runs: Sequence[tuple[Config, Path]]) -> bool:
-    """Train runs of a group together if that is faster; return whether it is.
+def _record_failure(failures: dict[Path, Exception], path: Path, error: Exception) -> None:
+    """Record why a run has failed.
 
     Raises:
-        UserError: A run has failed or was interrupted.
+        Interrupted: A signal has stopped it.
     """
-    configs, errors = [config for config, _ in runs], []
+    if isinstance(error, Interrupted):
+        raise error
+    traceback.clear_frames(error.__traceback__)  # which hold its model and data
+    failures[path] = error
+
+
+def _train_group(runs: Sequence[tuple[Config, Path]], failures: dict[Path, Exception]) -> bool:
+    """Train runs of a group together if that is faster; return whether it is.
+
+    Args:
+        runs: Configuration and run directory of each run.
+        failures: Filled with the errors of the runs that fail, by run directory.
+
+    Raises:
+        Interrupted: A signal has stopped the runs.
+        ConfigError: The data or the model that all of them have is rejected.
+    """
+    configs, errors = [config for config, _ in runs], dict[Path, Exception]()
     shared = build_shared_objects(configs[0])
     if not choose_members(shared, configs, is_timed=True).is_joint:
         return False
 
-    def record_end(error: Exception | None) -> None:
+    def record_end(error: Exception | None, path: Path) -> None:
         if error is not None:
-            errors.append(error)
+            errors[path] = error
 
     with open(os.devnull, "w", encoding="utf-8") as devnull:
         # One of them shows its progress bar.
         outputs = [sys.stdout, *[devnull] * (len(runs) - 1)]
         members = [
-            MemberRun(config, path, output, record_end, quiet=True)
+            MemberRun(config, path, output, partial(record_end, path=path), quiet=True)
             for (config, path), output in zip(runs, outputs, strict=True)
         ]
         train_together(members, shared.data, draws_figures=True)
-    if errors:
-        raise errors[0]
+    for path, error in errors.items():
+        _record_failure(failures, path, error)
     return True

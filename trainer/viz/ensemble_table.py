@@ -10,7 +10,7 @@ from rich.table import Table
 from trainer.viz.score_tables import TestScores, format_metric_name, format_number, new_table
 
 MEASURES: Mapping[str, str] = {
-    "disagreement": "two members predict different classes for {:.1%} of the test rows",
+    "disagreement": "two members predict different classes for {:.1%} of the test targets",
     "token_disagreement": "two members predict different next tokens for {:.1%} of the test tokens",
     "first_disagreement": "two members rank different candidates first for {:.1%} of the test rows",
     "spread": "the predictions of the members for a test row have a standard deviation of {:.4g} (mean)",
