@@ -41,3 +41,16 @@ def test_a_configuration_with_options_of_the_user_is_repeated_by_its_run_alone()
     words = ["model=tiny", *SMALL[1:4], "threads=1", "draw=false", "hydra.run.dir=outputs/own"]
     train_run.run(compose.compose(words, [Path("conf")]))
     assert list_verbs(list_commands(read_record(Path("outputs/own"))))[0] == "rerun"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_commands_name_the_plugins_of_the_run(is_finished: bool) -> None:
+    Path("mine.py").touch()
+    path = Path(run("plugins=[mine]", "epochs=1").run_dir)
+    if not is_finished:
+        file = path / "results.json"
+        file.write_text(file.read_text().replace('"status": "finished"', '"status": "interrupted"'))
+    commands = [command for _, command in list_commands(read_record(path))[1:]]
+    assert len(commands) == (4 if is_finished else 1)
+    assert all(command.endswith(" plugins=[mine]") for command in commands)

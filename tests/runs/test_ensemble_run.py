@@ -150,6 +150,8 @@ def test_a_stopped_ensemble_resumes_to_the_same_bits(number: int, monkeypatch: p
         run_dir.read_results(path).get("status") for path in (stopped, *sorted((stopped / "members").iterdir()))
     ]
     assert statuses == ["interrupted", "finished", "interrupted"]
+    reason = f"Interrupted: stopped by {signal.Signals(number).name}"
+    assert run_dir.read_results(stopped)["reason"] == reason  # without the command that resumes a member
     assert Path("outputs/latest").resolve() == stopped.resolve()  # not a member
     with pytest.raises(ConfigError, match=r"has no best\.pt yet: its run is interrupted; train resume outputs/stopped"):
         predict_test_rows(stopped)

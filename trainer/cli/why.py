@@ -23,6 +23,7 @@ def explain_run(arguments: Sequence[str]) -> int:
     from trainer.cli import verb_args
     from trainer.cli.text_columns import print_text
     from trainer.runs import run_overrides
+    from trainer.runs.run_command import format_command
     from trainer.runs.run_files import MEMBERS_DIR
 
     saved, rest = run_overrides.load_from_args("why", arguments)
@@ -34,7 +35,8 @@ def explain_run(arguments: Sequence[str]) -> int:
         print_text(f"debug={debug}: one step of everything says nothing about the model or its data")
         return 0
     if saved.settings.ensemble is not None:
-        print_text(f"an ensemble has no training of its own; that of a member: train why {record.path}/{MEMBERS_DIR}/0")
+        command = format_command("why", record.path / MEMBERS_DIR / "0", saved.settings.plugins)
+        print_text(f"an ensemble has no training of its own; that of a member: {command}")
         return 0
     with pause_gc(freeze=True):
         from trainer.analysis.diagnosis import diagnose, finding, live_run

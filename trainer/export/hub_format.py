@@ -25,6 +25,7 @@ from trainer.inference import trained_model
 from trainer.inference.trained_model import TrainedModel
 from trainer.runs import consistency, hub_folder
 from trainer.runs.results import Result
+from trainer.runs.run_command import format_command
 from trainer.utils import digests
 from trainer.utils.errors import ConfigError, ExportError
 from trainer.utils.text import join_names
@@ -103,7 +104,8 @@ def make_portable_state(config: Config, task: Task, max_rows: int | None = None)
     best = consistency.load_best(path)
     missing = task.example_decisions().keys() - best["decisions"].keys()
     if missing:
-        raise ConfigError(f"format={FILE}: no {join_names(sorted(missing))} is fitted yet: train resume {path}")
+        command = format_command("resume", path, config.settings.plugins)
+        raise ConfigError(f"format={FILE}: no {join_names(sorted(missing))} is fitted yet: {command}")
     if best["data"] is None:
         raise ConfigError(f"format={FILE}: the version that saved this run stored no preprocessing; train a new run")
     data = best["data"] if max_rows is None else dataset_state.limit_rows(best["data"], max_rows)

@@ -21,6 +21,7 @@ from trainer.report.findings import list_findings
 from trainer.report.line_chart import draw_chart
 from trainer.report.score_rows import describe_classical, is_number, list_scores, write_verdict
 from trainer.report.training_charts import make_chart_sets
+from trainer.runs.run_command import format_saved_command
 from trainer.utils.text import escape_control_chars
 
 MAX_TABLE_ROWS = 50
@@ -91,7 +92,7 @@ def make_run_page(record: RunRecord, classical: SavedScores | None = None) -> di
         "classical_note": describe_classical(classical),
         "ensemble": make_ensemble_section(record),
         "findings": list_findings(record),
-        "why_command": f"train why {shlex.quote(str(record.path))}",
+        "why_command": format_saved_command("why", record.path),
         "chart_sets": [
             (charts.key, charts.label, [(chart, draw_chart(chart)) for chart in charts.charts])
             for charts in make_chart_sets(record)
@@ -162,19 +163,16 @@ def list_environment(results: Mapping[str, Any]) -> list[tuple[str, str]]:
 def list_commands(record: RunRecord) -> list[tuple[str, str]]:
     """Return the commands that repeat, continue and use the run, with what each does."""
     overrides = [str(word) for word in record.results.get("overrides") or []]
-    path = shlex.quote(str(record.path))
     options = record.results.get("options") or {}
     is_known = all(name in list_options(group) for group, name in options.items())
     # The directory of options of the user, which --config-dir has named, is not recorded.
     commands = [("Train this configuration again", shlex.join(["train", *overrides]))] if is_known else []
     if record.status == "finished":
-        commands.append(("Train it again and compare every step", f"train rerun {path}"))
-        commands.append(("Ask what went wrong or right", f"train why {path}"))
-    if record.status != "finished":
-        return [*commands, ("Continue the run from its last checkpoint", f"train resume {path}")]
-    commands.append(("Evaluate the best weights on the test rows", f"train evaluate {path}"))
-    target = str(record.config.get("task._target_") or "")
-    methods = method_options.read_methods(target) if target else {}
-    return commands + [
-        (purpose, f"train {verb} {path}") for verb, (method, purpose) in USES.items() if method in methods
-    ]
+        uses = {"rerun": "Train it again and compare every step", "why": "Ask what went wrong or right"}
+        uses["evaluate"] = "Evaluate the best weights on the test rows"
+        target = str(record.config.get("task._target_") or "")
+        methods = method_options.read_methods(target) if target else {}
+        uses |= {verb: purpose for verb, (method, purpose) in USES.items() if method in methods}
+    else:
+        uses = {"resume": "Continue the run from its last checkpoint"}
+    return commands + [(purpose, format_saved_command(verb, record.path)) for verb, purpose in uses.items()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from trainer.core.task import Task
 from trainer.engine import checkpoint, checkpoint_schema, renamed_state
 from trainer.engine.checkpoint import LAST
 from trainer.runs import hub_folder, recovery, run_dir, saved_run
+from trainer.runs.run_command import format_saved_command
 from trainer.utils.errors import ConfigError
 from trainer.utils.text import format_dtype, join_names
 
@@ -94,7 +94,7 @@ def load_best(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     """
     file = find_best(path)
     if not file.exists() and (status := recovery.read_results(path).get("status")) not in (None, "finished"):
-        command = f"train resume {shlex.quote(str(path))}"
+        command = format_saved_command("resume", path)
         raise ConfigError(f"{path} has no {file.name} yet: its run is {status}; {command} continues it")
     is_checkpoint = file.name == checkpoint.BEST
     state = checkpoint.load_checkpoint(file, mmap=mmap) if is_checkpoint else hub_folder.load_state(path)
@@ -131,9 +131,8 @@ def is_best_lost(path: Path, state: Mapping[str, Any] | None, epoch: int | None)
     if state is None or not _contains_best_weights(state):
         raise ConfigError(*problems, f"it cannot be restored: {_describe_other_weights(state)}")
     if os.path.lexists(file):
-        raise ConfigError(
-            *problems, f"{LAST} contains the same weights: remove {file}, and train resume {path} restores it"
-        )
+        command = format_saved_command("resume", path)
+        raise ConfigError(*problems, f"{LAST} contains the same weights: remove {file}, and {command} restores it")
     return True
 
 

@@ -21,6 +21,7 @@ from trainer.runs import changed_run, consistency, initial_weights, run_dir, run
 from trainer.runs.ensemble_scores import score_ensemble
 from trainer.runs.member_runs import train_members
 from trainer.runs.results import Result, create_result
+from trainer.runs.run_command import format_saved_command
 from trainer.runs.run_context import open_run, record_outcome
 from trainer.runs.run_files import MEMBERS_DIR
 from trainer.utils import atomic_write, signals
@@ -173,7 +174,7 @@ def _load_best(path: Path) -> dict[str, Any]:
     if not (path / checkpoint.BEST).exists():
         raise ConfigError(
             f"{path}: the member has no {checkpoint.BEST}: none of its validation scores was finite, or the file was"
-            f" removed, which train resume {path} restores"
+            f" removed, which {format_saved_command('resume', path)} restores"
         )
     return consistency.load_best(path)
 

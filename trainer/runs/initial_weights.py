@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from trainer.engine import (
 )
 from trainer.engine.weight_source import WeightSource, check_tensors
 from trainer.runs import consistency, hub_folder, recovery
+from trainer.runs.run_command import format_saved_command
 from trainer.runs.run_files import MEMBERS_DIR
 from trainer.utils.errors import ConfigError
 from trainer.utils.paths import describe_missing_path
@@ -71,7 +71,7 @@ def _load_run(path: Path) -> WeightSource:
     if not consistency.find_best(path).exists():
         raise ConfigError(
             f"init_from: {path} ({status}) has no best weights, as no validation was completed;"
-            f" train resume {shlex.quote(str(path))} continues it"
+            f" {format_saved_command('resume', path)} continues it"
         )
     try:
         best = consistency.load_best(path)

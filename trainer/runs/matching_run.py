@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from trainer.config import budget_keys, migrations
 from trainer.config.run_config import Config
 from trainer.runs import run_dir, run_finder, saved_run
+from trainer.runs.run_command import format_saved_command
 from trainer.runs.run_files import find_run_files
 from trainer.utils.errors import UserError
 
@@ -95,7 +95,7 @@ def _describe_other_data(config: Config, preferred: Path, name: str | None) -> s
     if path is None:
         return ""
     status = run_dir.read_results(path).get("status")
-    hint = "" if status == "finished" else f": train resume {shlex.quote(str(path))} describes what has changed"
+    hint = "" if status == "finished" else f": {format_saved_command('resume', path)} describes what has changed"
     return f" ({path}, {status}, has this configuration on different data{hint})"
 
 
@@ -121,7 +121,7 @@ def _describe_other_shards(config: Config, preferred: Path, name: str | None) ->
     if path is None:
         return ""
     shards = shards_by_path[path]
-    command = f"train resume {shlex.quote(str(path))}"
+    command = format_saved_command("resume", path)
     return f" ({path}, unfinished, has this configuration with shards={shards}: {command} continues it)"
 
 

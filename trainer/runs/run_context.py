@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
@@ -18,6 +17,7 @@ from trainer.engine.determinism import deterministic_kernels
 from trainer.engine.memory_errors import describe_memory_error
 from trainer.runs import run_dir, run_log, run_report
 from trainer.runs.results import Result
+from trainer.runs.run_command import format_command
 from trainer.utils import signals
 from trainer.utils.errors import ConfigError, Interrupted, Paused, SystemFault, UserError
 
@@ -107,8 +107,7 @@ def resume_command(config: Config, path: Path) -> str:
         config: Configuration of the run, for its plugins.
         path: The run directory.
     """
-    plugins = config.settings.plugins
-    return f"train resume {shlex.quote(str(path))}" + (f" plugins=[{','.join(plugins)}]" if plugins else "")
+    return format_command("resume", path, config.settings.plugins)
 
 
 def record_stop(result: Result, error: BaseException, config: Config) -> None:
@@ -121,7 +120,9 @@ def record_stop(result: Result, error: BaseException, config: Config) -> None:
     """
     if result.reason is not None:
         return
-    reason = secret_masking.hide_values(f"{type(error).__name__}: {error}", config.raw)
+    # Without the command that resumes a nested run: this one is resumed by its own.
+    text = error.message if isinstance(error, Interrupted) else str(error)
+    reason = secret_masking.hide_values(f"{type(error).__name__}: {text}", config.raw)
     if result.status == "running":
         is_stopped = isinstance(error, Interrupted | KeyboardInterrupt)
         result.status = "paused" if isinstance(error, Paused) else "interrupted" if is_stopped else "failed"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trainer.engine.callbacks import Callback
 from trainer.metrics.registry import get_monitor_name
+from trainer.runs.run_command import format_command
 from trainer.runs.run_log import OwnRunFilter
 from trainer.utils.cpu import count_cores
 from trainer.utils.signals import StopFlag
@@ -260,7 +260,8 @@ class RunReporter(Callback):
         """
         self.print_line(f"saved in {result.run_dir} ({result.seconds:.1f} s)")
         if result.artifacts is None:
-            self.print_line(f"no figures yet: train resume {shlex.quote(result.run_dir)} draws them")
+            command = format_command("resume", Path(result.run_dir), trainer.settings.plugins)
+            self.print_line(f"no figures yet: {command} draws them")
         if artifacts:
             self.print_line(f"figures: {', '.join(path.name for path in artifacts)}")
         if skipped:

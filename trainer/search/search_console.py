@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from trainer.runs.run_command import format_saved_command
 from trainer.search import finalists, planning, run_progress, rungs, search_files
 from trainer.search.clock import MAIN_SHARE
 from trainer.search.search_files import SEARCH_FILE, TRIALS_FILE
@@ -212,7 +212,7 @@ def print_result(search: Search) -> None:
         total = best.trial.length.steps
         print_line(
             f"the time was over before any run ended: the scores are those of #{best.trial.number} after {best.step:,}"
-            f" of {total:,} steps; train resume {shlex.quote(str(best.trial.path))} continues it"
+            f" of {total:,} steps; {format_saved_command('resume', best.trial.path)} continues it"
         )
     for run in (run for finalist in search.ranked for run in finalist.replicates if run.reason):
         seed = "" if run.config is None else f" with seed {run.config.settings.seed}"

@@ -11,8 +11,11 @@ import pytest
 
 from tests.helpers.commands import SMALL, find_runs, start, train
 from tests.helpers.sweeps import wait_until
+from trainer.config import compose
 from trainer.engine import checkpoint
 from trainer.runs import run_dir
+from trainer.runs.launchers import member_launcher
+from trainer.runs.sweep_job import Job
 
 GRID = (*SMALL, "draw=false", "optimizer.lr=0.01,0.02", "seed=0,1", "jobs=1")
 TOLERANCE = 1e-5
@@ -49,13 +52,15 @@ def check_figures_are_drawn_on_demand(run: Path) -> None:
     """Check that resuming a finished member draws its figures, and nothing else."""
     weights = (run / checkpoint.BEST).read_bytes()
     assert run_dir.read_results(run)["artifacts"] is None
-    assert "no figures yet: train resume " in run.with_name(f"{run.name}.out").read_text()
-    done = train("resume", str(run), cwd=run.parent)
+    output = run.with_name(f"{run.name}.out").read_text()
+    assert f"{run.name} plugins=[mine] draws them" in output.partition("no figures yet: train resume ")[2]
+    resume, cwd = ("resume", str(run), "plugins=[mine]"), run.parent.parent
+    done = train(*resume, cwd=cwd)
     assert "is finished, but without curves.png, its figures; restoring them" in done.stdout, done.stderr
     assert (run / run_dir.CURVES_FILE).stat().st_size > 0
     assert run_dir.read_results(run)["artifacts"] == []
     assert (run / checkpoint.BEST).read_bytes() == weights
-    assert "is finished; nothing to do" in train("resume", str(run), cwd=run.parent).stdout
+    assert "is finished; nothing to do" in train(*resume, cwd=cwd).stdout
 
 
 def list_statuses(root: Path) -> list[Any]:
@@ -64,11 +69,12 @@ def list_statuses(root: Path) -> list[Any]:
 
 @pytest.mark.slow
 def test_members_equal_jobs_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").touch()
     for key, folder in (("members=4", "together"), ("members=null", "alone")):
-        done = train("-m", *GRID, key, f"hydra.sweep.dir={folder}", cwd=tmp_path)
+        done = train("-m", *GRID, "plugins=[mine]", key, f"hydra.sweep.dir={folder}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert ("members: 4 jobs of a process are trained as one model" in done.stdout) == (folder == "together")
-        assert done.stdout.count("train resume RUN draws those of a run") == (folder == "together")
+        assert done.stdout.count("train resume RUN plugins=[mine] draws those of a run") == (folder == "together")
     check_same_runs(tmp_path / "together", tmp_path / "alone")
     run = tmp_path / "together" / "0-optimizer.lr=0.01,seed=0"
     log = (run / "train.log").read_text()
@@ -143,3 +149,21 @@ def test_refused_members(words: tuple[str, ...], message: str, tmp_path: Path) -
     done = train("-m", *SMALL, "seed=0,1", *words, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("jobs", "reason"),
+    [
+        ((("ensemble=2", "seed=0"), ("ensemble=2", "seed=1")), "ensemble=2"),
+        ((("accumulate=2",), ("compile=true",)), "accumulate=2, compile=True"),
+        ((("model.hidden=[4]",), ("accumulate=2",)), "no two of them differ only in numbers"),
+    ],
+)
+def test_jobs_that_cannot_be_trained_together_are_told_with_the_reason(
+    jobs: tuple[tuple[str, ...], ...], reason: str, tmp_path: Path
+) -> None:
+    composed = [
+        Job(compose.compose([*SMALL, *words]), tmp_path / str(number), "waiting") for number, words in enumerate(jobs)
+    ]
+    assert str(member_launcher.describe_obstacle(composed)).startswith(reason)
+    assert member_launcher.describe_obstacle(composed[:1]) is None

@@ -21,8 +21,9 @@ from trainer.runs.launchers.capacity import Capacity
 from trainer.runs.launchers.fork_launcher import ForkLauncher, fork_process
 from trainer.runs.launchers.launcher import JobEnd, JobHandle
 from trainer.runs.launchers.member_process import TOGETHER, run_share
+from trainer.runs.run_command import format_command
 from trainer.runs.sweep_job import Job
-from trainer.utils.text import format_count
+from trainer.utils.text import format_count, join_names
 from trainer.viz.console import print_line
 
 
@@ -135,6 +136,7 @@ class MemberLauncher(ForkLauncher):
         super().__init__(jobs, scheduler, capacity)
         self._is_timed = members == "auto"
         self._shares = make_shares(jobs, capacity, None if members == "auto" else members)
+        self._obstacle = None if self._shares else describe_obstacle(jobs)
         self._undecided: list[Share] = []
         self._announced: set[int] = set()
         self._has_announced_figures = False
@@ -178,7 +180,10 @@ class MemberLauncher(ForkLauncher):
         return started
 
     def _announce(self) -> None:
-        """Print once for each group whether its jobs are trained together, and why."""
+        """Print once for each group whether its jobs are trained together, and why; or why there is no group."""
+        if self._obstacle is not None:
+            print_line(f"members: one process per job: {self._obstacle}")
+            self._obstacle = None
         for share in [*self._undecided]:
             share.update()
             if share.verdict is None and not share.has_ended:
@@ -192,7 +197,7 @@ class MemberLauncher(ForkLauncher):
                 print_line(describe_verdict(share))
                 if share.verdict.is_joint and not self._has_announced_figures:
                     self._has_announced_figures = True
-                    print_line("members: no figures are drawn; train resume RUN draws those of a run")
+                    print_line(f"members: no figures are drawn; {_describe_resume(share)} draws those of a run")
 
 
 def make_shares(jobs: Sequence[Job], capacity: Capacity, limit: int | None) -> list[Share]:
@@ -203,7 +208,7 @@ def make_shares(jobs: Sequence[Job], capacity: Capacity, limit: int | None) -> l
         capacity: Room for jobs on this machine.
         limit: Most jobs of a process; None for no limit.
     """
-    pending = [job for job in jobs if job.config and run_dir.read_results(job.path).get("status") != "finished"]
+    pending = _list_pending(jobs)
     configs = [job.config for job in pending if job.config is not None]
     shares = []
     for number, indices in enumerate(member_groups.group_configs(configs)):
@@ -213,6 +218,31 @@ def make_shares(jobs: Sequence[Job], capacity: Capacity, limit: int | None) -> l
         parts = [indices[start : start + size] for start in range(0, len(indices), size)]
         shares += [Share([pending[index] for index in part], number) for part in parts if len(part) > 1]
     return shares
+
+
+def _list_pending(jobs: Sequence[Job]) -> list[Job]:
+    return [job for job in jobs if job.config and run_dir.read_results(job.path).get("status") != "finished"]
+
+
+def describe_obstacle(jobs: Sequence[Job]) -> str | None:
+    """Return why no jobs of a sweep can be trained together; None if fewer than two are left.
+
+    Args:
+        jobs: All jobs of the sweep, of which no two are of a group.
+    """
+    configs = [job.config for job in _list_pending(jobs) if job.config is not None]
+    obstacles = {member_groups.find_obstacle(config) for config in configs}
+    if len(configs) < 2:
+        return None
+    if None in obstacles:
+        return "no two of them differ only in numbers that leave the model, the data and the batches as they are"
+    return join_names(sorted(filter(None, obstacles)))
+
+
+def _describe_resume(share: Share) -> str:
+    """Return the command that resumes a job of a group."""
+    (first, *_) = (job.config for job in share.jobs if job.config is not None)
+    return format_command("resume", Path("RUN"), first.settings.plugins)
 
 
 def describe_verdict(share: Share) -> str:
