@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.in_process import read_metrics, run
 from trainer.engine.member_probe import Verdict
 from trainer.engine.trainer import Trainer
-from trainer.runs import member_runs, run_dir, saved_run, train
+from trainer.runs import member_runs, run_dir, run_report, saved_run, train
 from trainer.runs.results import Result
 from trainer.utils.errors import Interrupted
 
@@ -50,9 +50,11 @@ def check_same_results(result: Result, expected: Result) -> None:
 def test_members_trained_together_are_those_trained_alone(
     together: list[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(run_report, "ANNOUNCE_AFTER_SECONDS", -1.0)
     result = run("ensemble=3")
     assert together == [3]
     out = capsys.readouterr().out
+    assert "\nmembers/0: about 0:" in out
     assert "epoch 1/2" not in out
     assert [f"members/{number}, seed {number}, epoch " in out for number in range(3)] == [True] * 3
     assert Path("outputs/latest").resolve() == Path(result.run_dir).resolve()

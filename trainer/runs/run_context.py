@@ -51,7 +51,9 @@ def open_run(
         run_dir.lock_run(path, lock_wait, lock),
         run_log.log_to_file(path, partial(secret_masking.hide_values, tree=config.raw)),
         signals.capture_signals() if flag is None else nullcontext(flag) as stop_flag,
-        run_report.RunReporter(stop_flag, verbose=config.settings.verbose, quiet=quiet) as reporter,
+        run_report.RunReporter(
+            stop_flag, verbose=config.settings.verbose, quiet=quiet, name="/".join(path.parts[-2:])
+        ) as reporter,
     ):
         if not quiet:
             stop_flag.print_on_exit(path / checkpoint.LAST, resume_command(config, path))

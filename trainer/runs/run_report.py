@@ -51,11 +51,12 @@ class RunReporter(Callback):
         flag: Set by signal handlers.
         verbose: Print log messages, not only warnings.
         quiet: Print only the bar, for a nested run.
+        name: Name of a nested run, for the line about its length.
     """
 
-    def __init__(self, flag: StopFlag, *, verbose: bool, quiet: bool = False):
+    def __init__(self, flag: StopFlag, *, verbose: bool, quiet: bool = False, name: str = ""):
         self.flag = flag
-        self.quiet = quiet
+        self.quiet, self.name = quiet, name
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
@@ -83,6 +84,9 @@ class RunReporter(Callback):
     ) -> None:
         self.progress.stop()
         logging.getLogger("trainer").removeHandler(self._handler)
+
+    def _print_time_left(self, trainer: Trainer) -> None:
+        console.print(f"{self.name}: about {format_duration(self.meter.seconds_left(trainer))} of training left")
 
     def print_line(self, text: str, style: str | None = None) -> None:
         """Print a line, unless the run is quiet.
@@ -167,7 +171,7 @@ class RunReporter(Callback):
         self.progress.refresh()
         if self.quiet and not self._has_announced_time and self.meter.seconds_elapsed() > ANNOUNCE_AFTER_SECONDS:
             self._has_announced_time = True
-            console.print(f"about {format_duration(self.meter.seconds_left(trainer))} of training left")
+            self._print_time_left(trainer)
         if not console.is_terminal and self.meter.seconds_since_line() > LONG_EPOCH_SECONDS:
             self.print_line(
                 self.meter.format_line(trainer, trainer.epoch + 1, trainer.nan_guard.compute_means()[0], None)
