@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,9 +14,11 @@ from tests.helpers.in_process import read_metrics, run
 from tests.helpers.pairs import MODELS, SMALL_MODELS, explain, first_dataset, overrides, uses_stand_in
 from trainer.cli import main
 from trainer.config import compose
+from trainer.core.task import Task
 from trainer.engine import factory, sanity_check
 from trainer.engine.flop_count import count_flops_per_row
 from trainer.runs import match_size
+from trainer.utils import memory
 from trainer.utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -94,6 +97,35 @@ def test_a_size_that_cannot_be_reached_is_refused(words: tuple[str, ...], messag
     words = (*words, *(["target=50k"] if not any(word.startswith("target") for word in words) else []))
     with pytest.raises(ConfigError, match=message):
         match_size.with_matched_size(compose.compose([*words, "match=params"]))
+
+
+def test_parameters_are_counted_without_memory_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices: list[torch.device] = []
+
+    def instantiate(*arguments: Any) -> Task:
+        devices.append(torch.get_default_device())
+        return instantiate_task(*arguments)
+
+    instantiate_task = factory.instantiate_task
+    monkeypatch.setattr(factory, "instantiate_task", instantiate)
+    with pytest.raises(ConfigError, match=r"model mlp cannot have a size of 1e\+12; the closest is"):
+        match_size.with_matched_size(compose.compose(["model=mlp", "data=moons", "match=params", "target=1e12"]))
+    assert {device.type for device in devices} == {"meta"}
+
+
+def test_models_that_do_not_fit_in_memory_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "count_machine_bytes", lambda: 1_000_000)
+    words = ["model=mlp", "data=moons", "match=flops"]
+    assert match_size.with_matched_size(compose.compose([*words, "target=50k"])).settings.match is None
+    with pytest.raises(ConfigError, match="which is still too small, does not fit in memory"):
+        match_size.with_matched_size(compose.compose([*words, "target=1e12"]))
+
+
+def test_a_long_measurement_is_announced(capsys: pytest.CaptureFixture[str]) -> None:
+    match_size._announce_measurement(2e-3)
+    assert capsys.readouterr().out == ""
+    match_size._announce_measurement(2.0)
+    assert "about a hundred steps of 2 s are taken" in capsys.readouterr().out
 
 
 def test_only_named_keys_are_scaled() -> None:

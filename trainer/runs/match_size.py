@@ -15,15 +15,22 @@ from trainer.core.dataset import Dataset
 from trainer.engine import dataset_loading, factory, flop_count, sanity_check, width_scaling
 from trainer.runs import member_groups
 from trainer.runs.step_time import StepTime
-from trainer.utils import forked_call
+from trainer.utils import forked_call, memory
 from trainer.utils.errors import ConfigError, IncompatibleError
 from trainer.utils.text import format_count
+from trainer.utils.time_text import format_seconds
 from trainer.viz.console import print_line
 
 MAX_DIFFERENCE = 0.1
 """Largest relative difference between the size of a model and the target."""
 MAX_TIME_DIFFERENCE = 0.25
 """That of the measured time of a step, which depends on what else the machine does."""
+MAX_MEMORY = 0.5
+"""Largest share of the memory of the machine for the weights of a model that is measured."""
+NUM_STEPS = 100
+"""About as many steps are timed in all."""
+ANNOUNCED_SECONDS = 10.0
+"""Length of a measurement from which on it is announced."""
 MAX_ROWS = 4
 """Rows of the batch whose operations are counted."""
 
@@ -50,10 +57,14 @@ def _solve(config: Config) -> Mapping[str, Any]:
     data = dataset_loading.load_dataset(config)
     try:
         if quantity == match_keys.SECONDS:
+            _announce_measurement(number)
             step_time = StepTime(config, data)
-            solution = width_scaling.solve_widths(node, keys, step_time.measure, number, step_time.measure_together)
+            measure = _within_memory(config, data, step_time.measure)
+            solution = width_scaling.solve_widths(node, keys, measure, number, step_time.measure_together)
         else:
             measure = _make_measure(config, data, MEASURES[quantity])
+            if quantity == "flops":
+                measure = _within_memory(config, data, measure)
             solution = width_scaling.solve_widths(node, keys, measure, number)
     except ValueError as error:
         raise ConfigError(f"match: no width of model {config.names['model']} works: {error}") from error
@@ -61,8 +72,14 @@ def _solve(config: Config) -> Mapping[str, Any]:
     widths = ", ".join(f"model.{key}={_format(value)}" for key, value in solution.widths.items())
     difference = solution.size / number - 1
     size = _format_size(solution.size, quantity)
-    print_line(f"match={quantity} target={target}: {widths}, {size} ({difference:+.1%})")
+    print_line(f"match={quantity} target={_format_target(target)}: {widths}, {size} ({difference:+.1%})")
     return solution.widths
+
+
+def _announce_measurement(seconds: float) -> None:
+    """Print that the measurement takes a while, if it does: a target of ``2`` may be meant as milliseconds."""
+    if NUM_STEPS * seconds > ANNOUNCED_SECONDS:
+        print_line(f"match=seconds: about a hundred steps of {format_seconds(seconds)} are taken to measure them")
 
 
 def _with_widths(config: Config, widths: Mapping[str, Any]) -> Config:
@@ -142,8 +159,8 @@ def _check_size(solution: width_scaling.Solution, target: float, config: Config)
     if abs(solution.size / target - 1) > (MAX_TIME_DIFFERENCE if is_time else MAX_DIFFERENCE):
         widths = ", ".join(f"{key}={_format(value)}" for key, value in solution.widths.items())
         raise ConfigError(
-            f"target: model {config.names['model']} cannot have a size of {config.settings.target}; the closest is"
-            f" {_format_size(solution.size, str(config.settings.match))}, with {widths}"
+            f"target: model {config.names['model']} cannot have a size of {_format_target(config.settings.target)}; the"
+            f" closest is {_format_size(solution.size, str(config.settings.match))}, with {widths}"
         )
 
 
@@ -163,14 +180,37 @@ def _make_measure(
     return build_and_measure
 
 
+def _within_memory(
+    config: Config, data: Dataset, measure: Callable[[Mapping[str, Any]], float]
+) -> Callable[[Mapping[str, Any]], float]:
+    """Return a function that measures the model with given values of its keys, unless it does not fit in memory."""
+
+    def check_and_measure(widths: Mapping[str, Any]) -> float:
+        tree = {**config.tree, "model": {**config.tree["model"], **widths}, "init": "default"}
+        count = _count_without_memory(tree, data, config)
+        if count is not None and 4 * count > MAX_MEMORY * memory.count_machine_bytes():
+            raise ValueError(f"one with {count:,} parameters, which is still too small, does not fit in memory")
+        return measure(widths)
+
+    return check_and_measure
+
+
+def _count_without_memory(tree: Mapping[str, Any], data: Dataset, config: Config) -> int | None:
+    """Return the number of parameters of a model without memory for them; None if it cannot be built so."""
+    try:
+        with rng.preserve_generators(), torch.device("meta"):
+            task = factory.instantiate_task(tree, data, config.names)
+    except (NotImplementedError, RuntimeError, ConfigError):  # the model computes with values of its parameters
+        return None
+    return sum(parameter.numel() for parameter in task.parameters())
+
+
 def _count_parameters(tree: Mapping[str, Any], data: Dataset, config: Config) -> float:
     """Return the number of parameters, without memory for them if the model can be built so."""
-    try:
-        with torch.device("meta"):
-            task = factory.instantiate_task(tree, data, config.names)
-    except (NotImplementedError, RuntimeError):  # the model computes with values of its parameters
-        task = factory.instantiate_task(tree, data, config.names)
-    return sum(parameter.numel() for parameter in task.parameters())
+    count = _count_without_memory(tree, data, config)
+    if count is not None:
+        return count
+    return sum(parameter.numel() for parameter in factory.instantiate_task(tree, data, config.names).parameters())
 
 
 def _count_flops(tree: Mapping[str, Any], data: Dataset, config: Config) -> float:
@@ -179,6 +219,10 @@ def _count_flops(tree: Mapping[str, Any], data: Dataset, config: Config) -> floa
     settings = replace(config.settings, batch_size=min(MAX_ROWS, config.settings.batch_size), num_workers=0)
     train = factory.make_loaders(tree, data, settings, torch.device("cpu"))["train"]
     return flop_count.count_flops_per_row(task, sanity_check.make_small_batch(train))
+
+
+def _format_target(target: object) -> str:
+    return f"{target:.12g}" if isinstance(target, float) else str(target)
 
 
 def _format(value: object) -> str:
