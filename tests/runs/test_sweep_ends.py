@@ -104,6 +104,8 @@ def test_signal_to_sweep_or_its_group_saves_the_jobs(
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stdout + stderr
     assert "resume=auto resumes it" in stderr
+    (line,) = (line for line in stdout.splitlines() if line.startswith("[1/2] interrupted"))
+    assert not line.endswith(" left")
     assert run_dir.read_results(tmp_path / "outputs/sweep/0-seed=0")["status"] == "interrupted"
     assert (tmp_path / "outputs/sweep/0-seed=0/last.pt").exists()
 

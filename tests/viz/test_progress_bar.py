@@ -76,3 +76,6 @@ def test_sweep_shows_positions_of_jobs_and_remaining_time(
     assert "0 of 4 jobs done  about 7:00 left" in text  # half a job a minute
     progress.finish_job("finished  0-a", [("1-b", Position(1, 2, 10, 20))])
     assert re.search(r"\[1/4\] finished  0-a  about 1:40 left", capsys.readouterr().out)
+    progress.is_stopping = True
+    progress.finish_job("interrupted  1-b", [])
+    assert capsys.readouterr().out == "[2/4] interrupted  1-b\n"

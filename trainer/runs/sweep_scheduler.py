@@ -46,6 +46,7 @@ def run_jobs(
                 for _, handle in running:
                     handle.stop(number)
             num_forwarded = len(received)
+            progress.is_stopping = bool(received) or is_over
             ended = [(job, handle, end) for job, handle in running if (end := handle.poll()) is not None]
             if not ended:
                 if progress.is_update_due:

@@ -154,6 +154,7 @@ class SweepProgress:
 
     def __init__(self, total: int):
         self.total, self.num_done = total, 0
+        self.is_stopping = False  # then no time is left
         self.started_at = time.monotonic()
         self._next_update_at = self.started_at + FIRST_UPDATE_SECONDS
         # A separate console, because jobs are forks and would redraw the status of the shared one.
@@ -197,7 +198,7 @@ class SweepProgress:
         if self._live is not None:
             self._live.stop()
         self.num_done += 1
-        time_left = self._format_time_left(running) if self.num_done < self.total else ""
+        time_left = "" if self.is_stopping or self.num_done == self.total else self._format_time_left(running)
         print_line(f"[{self.num_done}/{self.total}] {text}{f'  {time_left}' if time_left else ''}")
 
     def _format_status(self, running: Sequence[tuple[str, Position | None]]) -> str:
