@@ -86,6 +86,14 @@ def test_too_little_disk_and_memory_would_be_refused(monkeypatch: pytest.MonkeyP
     assert [reason.partition(":")[0] for reason in made.refusals] == ["disk full", "out of memory"]
 
 
+def test_what_the_time_of_a_sweep_leaves_out_is_noted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "110")
+    text = format_plan(plan_with(monkeypatch, "batch_size=8,16", "seed=0,1", "members=auto", "logger=[csv,mlflow]"))
+    assert text.count("note     not timed: loggers mlflow\n") == 1
+    assert text.count("note     members=auto: the time is that of jobs in processes of their own") == 1
+    assert "note" not in format_plan(plan_with(monkeypatch, "batch_size=8,16"))
+
+
 def test_a_sweep_shares_the_imports_and_the_places(monkeypatch: pytest.MonkeyPatch) -> None:
     one = plan_with(monkeypatch).seconds
     many = plan_with(monkeypatch, "seed=0,1,2,3", "jobs=2")

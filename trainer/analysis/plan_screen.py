@@ -114,6 +114,8 @@ def list_notes(run: RunPlan) -> list[str]:
     others = [name for name in tree["logger"] if name != "csv"]
     if others:
         notes.append(f"not timed: loggers {', '.join(others)}")
+    if (members := run.group.config.settings.members) is not None:
+        notes.append(f"members={members}: the time is that of jobs in processes of their own; as one model it is less")
     return notes
 
 
@@ -159,3 +161,5 @@ def _describe_sweep(plan: Plan, measured: Sequence[RunPlan]) -> Iterator[tuple[s
     memory = sorted((run.memory_bytes for run in measured), reverse=True)[0] * plan.at_a_time
     yield "memory", f"{memory / 1e6:,.0f} MB at most of {plan.machine_bytes / 1e9:,.1f} GB"
     yield "disk", f"{disk / 1e6:,.1f} MB of checkpoints at most, {plan.free_bytes / 1e9:,.1f} GB free"
+    for note in dict.fromkeys(note for run in measured for note in list_notes(run)):
+        yield "note", note

@@ -27,6 +27,9 @@ from trainer.metrics import diversity, registry
 from trainer.runs import test_rows
 from trainer.runs.results import Result
 
+ROUNDING = 1e-6
+"""Relative difference of scores that differ by rounding alone, as those of an ensemble of one and of its member."""
+
 
 def score_ensemble(
     task: Task,
@@ -63,7 +66,8 @@ def compare_with_members(
 ) -> dict[str, dict[str, float]]:
     """Return mean and best scores of the members, and the gain over their mean, positive where that is better.
 
-    Scores that are not finite are left out, and so are the best score and the gain of a metric without a direction.
+    A gain within rounding is 0. Scores that are not finite are left out, and so are the best score and the gain of a
+    metric without a direction.
 
     Args:
         scores: Scores of the ensemble, by metric.
@@ -80,7 +84,8 @@ def compare_with_members(
         metric = registry.find_metric(name, higher_is_better)
         if metric is not None:
             compared["best"][name] = max(values) if metric.higher_is_better else min(values)
-            compared["gain"][name] = score - mean if metric.higher_is_better else mean - score
+            gain = score - mean if metric.higher_is_better else mean - score
+            compared["gain"][name] = 0.0 if math.isclose(score, mean, rel_tol=ROUNDING) else gain
     return compared
 
 
