@@ -14,7 +14,7 @@ from trainer.analysis.plan_screen import format_macs, format_plan
 from trainer.analysis.trial import Trial, TrialError, run_trial
 
 REPORT: dict[str, Any] = {
-    **{"imported_at": 2.0, "fit_start": 3.0, "fit_end": 20.0, "ended_at": 24.0, "once": 0.5},
+    **{"imported_at": 2.0, "fit_start": 3.0, "fit_end": 20.0, "ended_at": 24.0, "once": 0.5, "exit_start": 25.0},
     **{"step_mean": 0.1, "epoch": 0.05, "validation": 0.2, "preview": 0.3},
     **{"steps_per_epoch": 10, "batches": 10, "val_every": 2, "total_steps": 45, "macs": 1200, "training_rows": 300},
     **{"params": 17, "device": "cpu", "threads": 1, "memory_bytes": 10**8, "device_bytes": 0},
@@ -25,21 +25,21 @@ SMALL = ("model=mlp", "data=moons", "epochs=2", "threads=1")
 
 
 def test_the_time_of_a_run_is_the_sum_of_its_parts() -> None:
-    trial = Trial(REPORT, started_at=0.0)
+    trial = Trial(REPORT, started_at=0.0, exited_at=25.5)
     # 45 steps are 5 epochs with 3 validations, each with a snapshot.
     training = 0.5 + 45 * 0.1 + 5 * 0.05 + 3 * (0.2 + 0.3)
     assert trial.estimate_training_seconds(45) == pytest.approx(training)
-    assert trial.estimate_seconds(45) == pytest.approx(3.0 + training + 4.0)
+    assert trial.estimate_seconds(45) == pytest.approx(3.0 + training + 4.0 + 0.5)
 
 
 def test_a_budget_chooses_the_steps_that_fit() -> None:
-    trial = Trial(REPORT, started_at=0.0)
+    trial = Trial(REPORT, started_at=0.0, exited_at=25.5)
     steps = trial.choose_steps(60.0)
     assert trial.estimate_training_seconds(steps) <= 59.0 < trial.estimate_training_seconds(steps + 1)
 
 
 def plan_with(monkeypatch: pytest.MonkeyPatch, *overrides: str, **changes: Any) -> plan.Plan:
-    monkeypatch.setattr(plan, "run_trial", lambda *_: Trial(REPORT | changes, 0.0))
+    monkeypatch.setattr(plan, "run_trial", lambda *_: Trial(REPORT | changes, 0.0, 25.5))
     return make_plan([*SMALL, *overrides], [], is_sweep=any("," in text for text in overrides))
 
 
@@ -74,7 +74,7 @@ def test_a_plan_names_the_widths_of_a_matched_size(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_budget_without_time_for_a_step_would_be_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "run_trial", lambda *_: Trial(REPORT, 0.0))
+    monkeypatch.setattr(plan, "run_trial", lambda *_: Trial(REPORT, 0.0, 25.5))
     made = make_plan([*SMALL[:2], "budget=1s"], [], is_sweep=False)
     (reason,) = made.refusals
     assert "budget: 1s given, but loading and measuring take 1.5 s" in reason
@@ -94,12 +94,12 @@ def test_what_the_time_of_a_sweep_leaves_out_is_noted_once(monkeypatch: pytest.M
     assert "note" not in format_plan(plan_with(monkeypatch, "batch_size=8,16"))
 
 
-def test_a_sweep_shares_the_imports_and_the_places(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_shares_imports_exit_and_the_places(monkeypatch: pytest.MonkeyPatch) -> None:
     one = plan_with(monkeypatch).seconds
     many = plan_with(monkeypatch, "seed=0,1,2,3", "jobs=2")
     assert one is not None
     assert (len(many.runs), many.at_a_time) == (1, 2)
-    assert many.seconds == pytest.approx(2.0 + 2 * (one - 2.0))
+    assert many.seconds == pytest.approx(2.5 + 2 * (one - 2.5))
     assert "4 jobs, 2 at a time" in format_plan(many)
 
 
@@ -133,3 +133,20 @@ def test_a_trial_does_not_import_the_files_of_the_user() -> None:
     for name in ("secrets", "numbers"):
         Path(f"{name}.py").write_text("raise SystemExit('the file of the user')")
     assert run_trial([*SMALL, "data.rows=30", "draw=false"], []).report["total_steps"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_tmp")
+@pytest.mark.parametrize("cpu_time", [False, True])
+def test_the_parts_of_a_trial_follow_one_another_by_either_clock(cpu_time: bool) -> None:
+    trial = run_trial([*SMALL, "data.rows=30", "draw=false"], [], cpu_time=cpu_time)
+    events = [trial.report[name] for name in ("imported_at", "fit_start", "fit_end", "ended_at", "exit_start")]
+    times = [trial.started_at, *events, trial.exited_at]
+    assert times == sorted(times)
+    assert times[-1] - times[0] == pytest.approx(
+        trial.startup_seconds
+        + (trial.report["fit_end"] - trial.report["fit_start"])
+        + trial.final_seconds
+        + (trial.report["exit_start"] - trial.report["ended_at"])
+        + trial.exit_seconds
+    )

@@ -110,6 +110,7 @@ class RunPlan:
             "training": trial.estimate_training_seconds(steps) - validation,
             "validation": validation,
             "test and figures": trial.final_seconds,
+            "exit": trial.exit_seconds,
         }
 
 
@@ -203,14 +204,14 @@ def _plan_run(group: JobGroup, config_dirs: Sequence[Path], at_a_time: int, limi
 
 
 def _estimate_all(runs: Sequence[RunPlan], jobs: PlannedJobs, at_a_time: int) -> float | None:
-    """Return the time of all jobs, None if one has no trial; those of a sweep share the imports of one process."""
+    """Return the time of all jobs, None if one has no trial; those of a sweep share imports and exit of one process."""
     if any(run.trial is None for run in runs):
         return None
     if len(jobs.order) == 1:
         return runs[0].seconds
-    imports = max(run.trial.import_seconds for run in runs if run.trial is not None)
-    own = [run.seconds - run.trial.import_seconds for run in runs if run.trial is not None]
-    return imports + estimate_makespan([own[number] for number in jobs.order], at_a_time)
+    shared = max(run.trial.process_seconds for run in runs if run.trial is not None)
+    own = [run.seconds - run.trial.process_seconds for run in runs if run.trial is not None]
+    return shared + estimate_makespan([own[number] for number in jobs.order], at_a_time)
 
 
 def _count_free_bytes(run_dir: str) -> int:

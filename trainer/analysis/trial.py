@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.engine.budget import Rate
-from trainer.utils import child_python, signals
+from trainer.utils import child_python, cpu, signals
 from trainer.utils.errors import UserError
 from trainer.utils.signals import describe_signal
 
@@ -34,11 +34,13 @@ class Trial:
 
     Args:
         report: Report of the process, see ``trial_process``.
-        started_at: Time of the monotonic clock at which the process was started.
+        started_at: Time by the clock of the report at which the process was started.
+        exited_at: Time at which it no longer existed.
     """
 
     report: Mapping[str, Any]
     started_at: float
+    exited_at: float
 
     @property
     def startup_seconds(self) -> float:
@@ -47,13 +49,23 @@ class Trial:
 
     @property
     def import_seconds(self) -> float:
-        """Seconds of the start that the jobs of a sweep share."""
+        """Seconds of the start before the run: imports."""
         return float(self.report["imported_at"]) - self.started_at
 
     @property
     def final_seconds(self) -> float:
         """Seconds of everything after the last validation: test, decisions, figures."""
         return float(self.report["ended_at"]) - float(self.report["fit_end"])
+
+    @property
+    def exit_seconds(self) -> float:
+        """Seconds in which the process ends: the interpreter frees every module, and the system its memory."""
+        return max(0.0, self.exited_at - float(self.report["exit_start"]))
+
+    @property
+    def process_seconds(self) -> float:
+        """Seconds of a process before and after its run, which the jobs of a sweep share."""
+        return self.import_seconds + self.exit_seconds
 
     @property
     def rate(self) -> Rate:
@@ -87,7 +99,8 @@ class Trial:
         Args:
             steps: Number of steps.
         """
-        return self.startup_seconds + self.estimate_training_seconds(steps) + self.final_seconds
+        around_training = self.startup_seconds + self.final_seconds + self.exit_seconds
+        return around_training + self.estimate_training_seconds(steps)
 
     def choose_steps(self, seconds: float) -> int:
         """Return the number of steps for which a budget lasts; 0 if it is too short for one.
@@ -124,7 +137,8 @@ def run_trial(overrides: Sequence[str], config_dirs: Sequence[Path], *, cpu_time
             "parent": os.getpid(),
             "cpu_time": cpu_time,
         }
-        started_at = time.monotonic()
+        clock = cpu.read_child_cpu_seconds if cpu_time else time.monotonic
+        started_at = clock()
         process = subprocess.Popen(
             child_python.make_command("trainer.analysis.trial_process"),
             env=os.environ | child_python.list_path_variables(),
@@ -139,12 +153,14 @@ def run_trial(overrides: Sequence[str], config_dirs: Sequence[Path], *, cpu_time
         finally:  # Ctrl-C
             process.kill()
             process.wait()
+        exited_at = clock()
         if process.returncode:
             raise TrialError(_describe_failure(process.returncode, errors), 1)
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     if "error" in report:
         raise TrialError(report["error"], report["exit_code"])
-    return Trial(report, 0.0 if cpu_time else started_at)
+    # The clock of the processors starts at 0 in each process.
+    return Trial(report, 0.0, exited_at - started_at) if cpu_time else Trial(report, started_at, exited_at)
 
 
 def _describe_failure(code: int, errors: str) -> str:

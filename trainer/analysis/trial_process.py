@@ -9,8 +9,7 @@ import json
 import resource
 import signal
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ with pause_gc():
     from trainer.config import budget_keys, compose
     from trainer.config.run_config import Config
     from trainer.utils import signals
+    from trainer.utils.cpu import make_clock
     from trainer.utils.errors import UserError
 
 CSV_LOGGER = "CSVLogger"
@@ -32,23 +32,24 @@ CLASSIFIER_KEY = "classifier"
 def main() -> None:
     """Run the trial, and write its report, or why the run would be refused."""
     request = json.load(sys.stdin)
+    clock = make_clock(cpu_time=request["cpu_time"])
     signals.end_with_parent(request["parent"], signal.SIGKILL)  # there is nothing to save
     try:
-        report = _run(request)
+        report = _run(request, clock)
     except UserError as error:
         report = {"error": str(error), "exit_code": error.exit_code}
+    report["exit_start"] = clock()
     Path(request["output"]).write_text(json.dumps(report), encoding="utf-8")
 
 
-def _run(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Run a trial and return its report."""
+def _run(request: Mapping[str, Any], clock: Callable[[], float]) -> dict[str, Any]:
+    """Run a trial and return its report, with times by a clock."""
     folder = Path(request["folder"])
     config = compose.compose(request["overrides"], [Path(name) for name in request["config_dirs"]])
     with pause_gc(freeze=True):
         from trainer.runs import initial_weights, match_size, train
 
     config = _make_trial_config(config, folder, request["cpu_time"])
-    clock = time.process_time if request["cpu_time"] else time.monotonic
     imported_at = clock()
     matched = match_size.with_matched_size(config)
     widths = {key: value for key, value in matched.tree["model"].items() if value != config.tree["model"][key]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -13,10 +12,11 @@ import torch
 
 from trainer.engine.step_timer import StepTimer, synchronize
 from trainer.engine.trainer import Trainer
+from trainer.utils.cpu import make_clock
 from trainer.viz.snapshots import SampleSnapshots
 
-MIN_VALIDATIONS = 3
-"""Validations from which the median is known; with fewer, one is timed after training."""
+MIN_VALIDATIONS = 2
+"""Timed validations that are enough; with fewer, one more is timed after training."""
 
 
 class TrialTimer(StepTimer):
@@ -26,13 +26,18 @@ class TrialTimer(StepTimer):
         path: File to write, as JSON.
         seconds: Time for which steps are timed.
         cpu_time: Count the time of the processors instead of that of the clock, which other programs prolong.
+
+    Attributes:
+        validation_seconds: Seconds of each validation without a preview other than the first one, which imports
+            packages.
     """
 
     def __init__(self, path: str, seconds: float = 2.5, cpu_time: bool = False):
-        super().__init__(seconds, clock=time.process_time if cpu_time else time.monotonic)
+        super().__init__(seconds, clock=make_clock(cpu_time=cpu_time))
         self.path = Path(path)
         self.report: dict[str, Any] = {}
         self.validation_seconds: list[float] = []
+        self.num_validations = self.num_previews = 0
         self.fit_started_at = 0.0
 
     def on_fit_start(self, trainer: Trainer) -> None:
@@ -41,16 +46,19 @@ class TrialTimer(StepTimer):
         super().on_fit_start(trainer)
 
     def on_validation_end(self, trainer: Trainer, row: dict[str, float]) -> None:
-        self.validation_seconds.append(self.clock() - self._last_time)
+        now, num_previews = self.clock(), count_previews(trainer)
+        if self.num_validations and num_previews == self.num_previews:
+            self.validation_seconds.append(now - self._last_time)
+        self.num_validations, self.num_previews = self.num_validations + 1, num_previews
+        self.fit_started_at += self.clock() - now  # counting files is no part of a run
 
     def on_fit_end(self, trainer: Trainer) -> None:
         fit_seconds = self.clock() - self.fit_started_at
         validation = self._time_validation(trainer)
-        preview = _time_snapshot(trainer, self.clock)
-        num_previews = int(preview > 0)
+        preview = _time_preview(trainer, self.clock)
         epochs = trainer.epoch
         known = trainer.step * self.mean_seconds + epochs * self.epoch_seconds
-        known += len(self.validation_seconds) * validation + num_previews * preview
+        known += self.num_validations * validation + self.num_previews * preview
         self.report |= {
             "step_mean": self.mean_seconds,
             "epoch": self.epoch_seconds,
@@ -69,23 +77,36 @@ class TrialTimer(StepTimer):
             self.path.write_text(json.dumps(self.report), encoding="utf-8")
 
     def _time_validation(self, trainer: Trainer) -> float:
-        """Return the seconds of a validation other than the first one, which imports packages."""
-        if len(self.validation_seconds) >= MIN_VALIDATIONS:
-            return median(self.validation_seconds[1:])
-        started_at = self.clock()
-        trainer.evaluate_loader(trainer.val_loader)
-        synchronize(trainer.device)
-        return self.clock() - started_at
+        """Return the seconds of a validation without a preview."""
+        if len(self.validation_seconds) < MIN_VALIDATIONS:
+            started_at = self.clock()
+            trainer.evaluate_loader(trainer.val_loader)
+            synchronize(trainer.device)
+            self.validation_seconds.append(self.clock() - started_at)
+        return median(self.validation_seconds)
 
 
-def _time_snapshot(trainer: Trainer, clock: Callable[[], float]) -> float:
+def count_previews(trainer: Trainer) -> int:
+    """Return the number of previews that have been saved so far.
+
+    Args:
+        trainer: The trainer.
+    """
+    return sum(len(snapshots.list_files()) for snapshots in _find_snapshots(trainer))
+
+
+def _find_snapshots(trainer: Trainer) -> list[SampleSnapshots]:
+    return [callback for callback in trainer.callbacks if isinstance(callback, SampleSnapshots)]
+
+
+def _time_preview(trainer: Trainer, clock: Callable[[], float]) -> float:
     """Return the seconds in which the samples of a validation are drawn and saved; 0 if the task has none."""
-    snapshots = [callback for callback in trainer.callbacks if isinstance(callback, SampleSnapshots)]
-    if not snapshots or not trainer.history or not snapshots[0].is_enabled or not snapshots[0].snapshot_dir.exists():
+    if not count_previews(trainer):
         return 0.0
+    (snapshots,) = _find_snapshots(trainer)
     rows, trainer.history = trainer.history, trainer.history[-1:]
     started_at = clock()
-    snapshots[0].on_validation_end(trainer, rows[-1])
+    snapshots.on_validation_end(trainer, rows[-1])
     synchronize(trainer.device)
     trainer.history = rows
     return clock() - started_at

@@ -62,6 +62,10 @@ class SampleSnapshots(Callback):
             trainer.task.render_preview(name, [(f"epoch {epoch}", samples)]), self.snapshot_dir
         )
 
+    def list_files(self) -> list[Path]:
+        """Return the files of the snapshots so far, by epoch."""
+        return sorted(self.snapshot_dir.glob("epoch-*.npy"))
+
     def draw_snapshot_strip(self, trainer: Trainer) -> list[Path]:
         """Draw all snapshots of a run side by side.
 
@@ -71,8 +75,9 @@ class SampleSnapshots(Callback):
         Returns:
             Paths of the figure; empty if there are no snapshots.
         """
-        files = sorted(self.snapshot_dir.glob("epoch-*.npy"))
-        snapshots = [(f"epoch {int(file.stem.split('-')[1])}", torch.from_numpy(np.load(file))) for file in files]
+        snapshots = [
+            (f"epoch {int(file.stem.split('-')[1])}", torch.from_numpy(np.load(file))) for file in self.list_files()
+        ]
         return (
             artifact_writer.write_artifacts(
                 trainer.task.render_preview(SNAPSHOT_DIR, snapshots), self.snapshot_dir.parent
