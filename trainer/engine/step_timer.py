@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +15,10 @@ from trainer.engine.callbacks import Callback
 if TYPE_CHECKING:
     from trainer.engine.step_metrics import StepMetrics
     from trainer.engine.trainer import Trainer
+
+
+MAX_COUNTED_STEPS = 1000
+"""Steps of a run in which those that update the same parameter groups are counted: they follow a short cycle."""
 
 
 def synchronize(device: torch.device) -> None:
@@ -29,7 +34,8 @@ def synchronize(device: torch.device) -> None:
 class StepTimer(Callback):
     """Callback that times steps after some to warm up, and then sets ``should_stop``.
 
-    The first step of an epoch is timed apart: before it, workers may start and rows may be gathered.
+    The first step of an epoch is timed apart: before it, workers may start and rows may be gathered. So are steps that
+    update different parameter groups, as in a GAN: few timed steps have them in other proportions than the run.
 
     Args:
         seconds: Time to measure, after the warm-up.
@@ -41,6 +47,9 @@ class StepTimer(Callback):
     Attributes:
         step_seconds: Seconds of each timed step that is not the first one of its epoch.
         first_step_seconds: Seconds from the start of an epoch to the end of its first step, for each timed one.
+        seconds_by_groups: Seconds of the timed steps that are not the first one of their epoch, by the parameter groups
+            that they update.
+        group_counts: Number of steps that update the same parameter groups, in the beginning of the run.
     """
 
     name = "step_timer"
@@ -60,6 +69,8 @@ class StepTimer(Callback):
         self.max_steps = max_steps
         self.step_seconds: list[float] = []
         self.first_step_seconds: list[float] = []
+        self.seconds_by_groups: dict[tuple[str, ...], list[float]] = defaultdict(list)
+        self.group_counts: Counter[tuple[str, ...]] = Counter()
         self.num_warm = 0
         self._last_time = self._timed_since = self.clock()
         self._is_first = True
@@ -81,10 +92,22 @@ class StepTimer(Callback):
             self.num_warm += 1
             self._timed_since = now
         else:
-            (self.first_step_seconds if self._is_first else self.step_seconds).append(now - self._last_time)
+            self._record_step(trainer, now - self._last_time)
             if self.has_enough(now - self._timed_since):
                 trainer.should_stop = True
         self._last_time, self._is_first = now, False
+
+    def _record_step(self, trainer: Trainer, seconds: float) -> None:
+        """Record the time of the last step of a trainer."""
+        if self._is_first:
+            self.first_step_seconds.append(seconds)
+            return
+        self.step_seconds.append(seconds)
+        active_groups = trainer.task.active_groups
+        self.seconds_by_groups[active_groups(trainer.step - 1)].append(seconds)
+        if not self.group_counts:
+            num_steps = min(trainer.total_steps, MAX_COUNTED_STEPS)
+            self.group_counts.update(active_groups(step) for step in range(num_steps))
 
     def has_enough(self, seconds: float) -> bool:
         """Return whether enough steps have been timed.
@@ -98,8 +121,10 @@ class StepTimer(Callback):
     @property
     def mean_seconds(self) -> float:
         """Mean seconds of a step that is not the first one of its epoch, for the time of many."""
-        times = self.step_seconds or self.first_step_seconds
-        return sum(times) / max(1, len(times))
+        if not self.step_seconds:
+            return sum(self.first_step_seconds) / max(1, len(self.first_step_seconds))
+        weights = [self.group_counts[groups] for groups in self.seconds_by_groups]
+        return fmean(map(fmean, self.seconds_by_groups.values()), weights)
 
     @property
     def epoch_seconds(self) -> float:
