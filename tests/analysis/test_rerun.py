@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 import torch
 
+from tests.helpers.commands import SMALL
+from tests.helpers.commands import train as train_command
 from trainer.analysis import rerun
 from trainer.analysis.run_record import read_record
 from trainer.cli import main
 from trainer.config import compose
 from trainer.runs import saved_run, train
+from trainer.runs.finished_runs import read_runs
 from trainer.runs.run_files import make_sibling_path
 from trainer.utils.errors import ConfigError
 
@@ -54,6 +57,19 @@ def test_data_that_has_changed_is_refused_unless_allowed(capsys: pytest.CaptureF
     text = capsys.readouterr().out
     assert "not the same bits; the first difference is at step " in text
     assert "contents of the files" in text
+
+
+@pytest.mark.slow
+def test_the_rerun_of_a_job_is_no_job_of_its_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = (*SMALL, "draw=false", "optimizer.lr=0.1,0.2", "hydra.sweep.dir=outputs/s")
+    assert train_command("-m", *words, cwd=tmp_path).returncode == 0
+    (job,) = Path("outputs/s").glob("1-*/")
+    done = train_command("rerun", str(job), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [run.name for run in Path("outputs/s-rerun").iterdir()] == [job.name]
+    assert len(read_runs(Path("outputs/s"))) == 2
+    assert all(run.path.parent == Path("outputs/s") for run in read_runs(Path("outputs/s")))
 
 
 def test_a_rerun_is_next_to_its_run_whatever_names_it(

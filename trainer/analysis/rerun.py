@@ -92,10 +92,18 @@ def rerun(saved: Config, record: RunRecord) -> RunRecord:
     plugins.declare_plugins(config.settings.plugins, Path(config.working_dir))
     config = initial_weights.with_input_digests(config)
     _check_data(config, record)
-    claimed = run_dir.claim_run(str(make_sibling_path(path, SUFFIX)))
+    claimed = run_dir.claim_run(str(_make_rerun_path(path)))
     config = replace(config, run_dir=str(claimed.path), sweep_dir=str(claimed.path))
     result = execute_run(config, claimed.path, lock=claimed.lock)
     return RunRecord(claimed.path, vars(result))
+
+
+def _make_rerun_path(path: Path) -> Path:
+    """Return the directory of a repetition: beside the run, or in one beside its sweep, whose runs are its jobs."""
+    real = path.resolve()
+    if (real.parent / run_dir.JOBS_DIR).is_dir():
+        return make_sibling_path(real.parent, SUFFIX) / real.name
+    return make_sibling_path(path, SUFFIX)
 
 
 def _make_new_config(saved: Config, record: RunRecord) -> Config:
