@@ -93,6 +93,21 @@ def test_a_page_is_clean_at_every_width(browser: Any, write: Callable[[], Path])
     assert problems == []
 
 
+def test_nothing_is_cut_or_torn_apart_on_a_phone(browser: Any) -> None:
+    """Captions are no wider than the screen, a choice is beside its label, and a number is on one line."""
+    page = open_page(browser, write_run_page("data=digits"), 400, [])
+    boxes = "(selector) => [...document.querySelectorAll(selector)].map(item => item.getBoundingClientRect().toJSON())"
+    captions = page.evaluate(boxes, "section > .scroll caption")
+    assert captions
+    assert max(box["right"] for box in captions) <= 400
+    inputs, labels = (page.evaluate(boxes, f".axis-choice > {name}") for name in ("input", "label"))
+    assert all(label["top"] < choice["bottom"] for choice, label in zip(inputs, labels, strict=True))
+    page.evaluate("document.querySelector('dl dt').textContent = 'share of the improvement in the last fifth'")
+    page.evaluate("document.querySelector('dl dd').textContent = '0.205123'")
+    numbers = page.evaluate(boxes, "dl dd")
+    assert max(box["height"] for box in numbers) < 40
+
+
 def test_the_horizontal_axis_is_chosen_without_scripts(browser: Any) -> None:
     path = write_run_page("data=moons")
     page = open_page(browser, path, 800, [], java_script_enabled=False)

@@ -128,6 +128,7 @@ def test_texts_of_the_run_are_escaped_and_quoted(tmp_path: Path) -> None:
     ("changes", "verdict"),
     [
         ({}, "better than the baseline of 0.5000; 75% of the way from it to the best possible score of 0.9000."),
+        ({"test": {"accuracy": 0.899}}, "0.5000; 99% of the way from it to the best possible score of 0.9000."),
         ({"test": {"accuracy": 0.4}}, "Test accuracy 0.4000, not better than the baseline of 0.5000."),
         ({"baseline": {}}, "Test accuracy 0.8000."),
         ({"status": "failed"}, "This run is failed; it has no test score yet."),

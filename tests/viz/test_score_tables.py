@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import io
+import math
 
 import pytest
 
 from trainer.runs.results import Result
 from trainer.viz.console import PlainConsole
-from trainer.viz.score_tables import build_score_table, explain_better_than_best, format_score_comparison
+from trainer.viz.score_tables import (
+    build_score_table,
+    explain_better_than_best,
+    format_number,
+    format_score_comparison,
+)
 
 
 def make_result(**changes: dict[str, float]) -> Result:
@@ -66,3 +72,14 @@ def test_score_table_fits_the_width_and_labels_f1(width: int) -> None:
 
 def test_a_column_without_numbers_is_dropped() -> None:
     assert "best possible" not in render_table(make_result(best_possible={}), 80)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((0.0, "0.0000"), (0.00012345, "0.000123"), (0.98765, "0.9877"), (-12.5, "-12.5000"), (3162.277, "3162")),
+        *((-71234.5, "-71234"), (2.5e7, "2.5e+07"), (math.nan, "nan"), (1200, "1200")),
+    ],
+)
+def test_numbers_have_enough_digits_to_be_told_apart(value: float, text: str) -> None:
+    assert format_number(value) == text

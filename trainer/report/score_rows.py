@@ -47,8 +47,9 @@ def write_verdict(record: RunRecord) -> str:
     is_better = metric is not None and registry.is_better(test, baseline, metric)
     sentence += f", {'better' if is_better else 'not better'} than the baseline of {format_number(baseline)}"
     if is_number(best) and best != baseline and is_better:
-        share = (test - baseline) / (best - baseline)
-        sentence += f"; {share:.0%} of the way from it to the best possible score of {format_number(best)}"
+        # Not rounded up, because 100 is the best possible score itself.
+        percent = math.floor(100 * (test - baseline) / (best - baseline) + 1e-9)
+        sentence += f"; {percent}% of the way from it to the best possible score of {format_number(best)}"
     return f"{sentence}."
 
 

@@ -37,10 +37,13 @@ class TestScores(Protocol):
 
 
 def format_number(value: float) -> str:
-    """Format a number with four significant digits."""
+    """Format a number with at least three significant digits."""
     if isinstance(value, int) or not math.isfinite(value):
         return str(value)
-    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e3 or value == 0 else f"{value:.3g}"
+    size = abs(value)
+    if 1e3 <= size < 1e6:
+        return f"{value:.0f}"
+    return f"{value:.4f}" if 1e-3 <= size < 1e3 or size == 0 else f"{value:.3g}"
 
 
 def format_metric_name(name: str) -> str:
