@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.commands import write
 from tests.helpers.refusals import collect_problems
-from trainer.config import compose
+from trainer.config import compose, config_dir
 
 SMALL = ("model=mlp", "data=moons", "experiment=own")
 
@@ -57,3 +57,12 @@ def test_several_options_of_a_group_are_reported(group: str, tmp_path: Path) -> 
 def test_yaml_file_that_is_not_a_mapping_is_reported(text: str, group: str, tmp_path: Path) -> None:
     write(tmp_path, {f"{group}/own.yaml": f"{text}\n"})
     assert collect_problems("model=mlp", "data=moons", f"{group}=own", folders=(tmp_path,))
+
+
+def test_directories_are_read_from_the_search_path_of_hydra(tmp_path: Path) -> None:
+    """A job of one of Hydra's own sweepers knows them only from there."""
+    directory = tmp_path / "a b,'c"
+    directory.mkdir()
+    override = config_dir.make_searchpath_override([directory])[0]
+    (url,) = override.removeprefix("hydra.searchpath=['").removesuffix("']").split("','")
+    assert config_dir.read_searchpath(["pkg://hydra.conf", url]) == [str(directory)]

@@ -75,3 +75,19 @@ def test_few_combinations_of_options_are_checked_in_advance(monkeypatch: pytest.
     assert len(composer.group_choices) == 4
     point = {"model": "mlp", "optimizer": "muon", "model.hidden": "[4]", "model.hidden_size": "16"}
     assert composer.select_values(point) == {"model": "mlp", "optimizer": "muon", "model.hidden": "[4]"}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("match=seconds", "target=2ms"), r"^match: seconds gives other widths each time it is measured"),
+        (("resume=outputs/run",), r"^resume: 'outputs/run' names one run; resume=auto continues a search$"),
+        (("members=4",), r"^members: 4 given, but each run of a search"),
+    ],
+)
+def test_keys_that_a_search_cannot_use_are_refused_before_points_are_drawn(
+    words: tuple[str, ...], expected: str
+) -> None:
+    composer = PointComposer(parse_space(["model=mlp", "data=moons", "optimizer.lr=0.1,0.2", *words]))
+    with pytest.raises(ConfigError, match=expected):
+        composer.check_corners()

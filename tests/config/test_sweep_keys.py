@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.refusals import collect_problems
 from trainer.cli import main
-from trainer.config import compose
+from trainer.config import compose, sweep_keys
 from trainer.runs import sweep
 from trainer.utils.errors import ConfigError
 
@@ -73,3 +73,10 @@ def test_a_file_and_a_job_of_a_sweep_may_set_the_number_of_jobs(tmp_path: Path) 
     (tmp_path / "experiment/own.yaml").write_text("# @package _global_\njobs: 2\n")
     assert compose.compose([*SMALL, "experiment=own"], [tmp_path]).settings.jobs == 2
     assert compose.compose([*SMALL, "jobs=3"]).settings.jobs == 3
+
+
+def test_a_run_is_repeated_alone_without_what_started_its_sweep() -> None:
+    own = ["model=mlp", "model.hidden=[4]", "optimizer.lr=0.1", "hydra.run.dir=outputs/own"]
+    others = ["jobs=2", "++jobs_per_device=2", "members=auto", "resume=auto", "hydra.sweep.dir=there", "sweep=mine"]
+    others += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    assert sweep_keys.select_run_overrides([*own[:2], *others, *own[2:]]) == own

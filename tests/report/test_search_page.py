@@ -26,6 +26,8 @@ def test_the_page_names_the_best_configuration(tmp_path: Path) -> None:
     assert "train model=mlp optimizer.lr=0.001 model.activation=relu</code>" in text
     assert "validation accuracy 0.8500 ± 0.0707 over 2 seeds; test accuracy 0.7000 ± 0.0000" in text
     assert "loss is &lt;nan&gt;" in text
+    assert "in <code>" not in text
+    assert "in <code>/home/a &lt;b&gt;</code>" in write_search(tmp_path, make_search() | {"working_dir": "/home/a <b>"})
 
 
 def test_failed_trials_and_seeds_have_their_reasons(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -14,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from trainer.config import (
     budget_keys,
     checkpoint_keys,
+    config_dir,
     debug_keys,
     ensemble_keys,
     hydra_compose,
@@ -92,7 +94,7 @@ def compose(overrides: Sequence[str] = (), config_dirs: Sequence[Path] = (), *, 
         raise UnknownNameError(*unknown_options, *unknown_keys, *dict.fromkeys([*problems, *conflicts]))
     if problems or conflicts:
         raise (ConfigError if problems else IncompatibleError)(*dict.fromkeys([*problems, *conflicts]))
-    return _make_config(composed, raw, resolved, overrides)
+    return replace(_make_config(composed, raw, resolved, overrides), config_dirs=[str(path) for path in config_dirs])
 
 
 def find_key_problems(resolved: Mapping[str, Any], explicit_keys: Collection[str], *, is_single_run: bool) -> list[str]:
@@ -140,7 +142,8 @@ def from_hydra(composed: DictConfig) -> Config:
         problems += [] if problems else find_ineffective_keys(resolved, assignments)
     if problems:
         raise ConfigError(*problems)
-    return _make_config(merged, raw, resolved, list(hydra_config.overrides.task))
+    config_dirs = config_dir.read_searchpath(hydra_config.searchpath)
+    return replace(_make_config(merged, raw, resolved, list(hydra_config.overrides.task)), config_dirs=config_dirs)
 
 
 def _check_overrides(parsed: Sequence[Override]) -> tuple[list[Override], list[str]]:

@@ -120,6 +120,16 @@ def make_searchpath_override(config_dirs: Sequence[Path]) -> list[str]:
     return [f"hydra.searchpath=[{urls}]"] if config_dirs else []
 
 
+def read_searchpath(urls: Sequence[str]) -> list[str]:
+    """Return the directories that ``make_searchpath_override`` has added to a search path.
+
+    Args:
+        urls: Search path of a composed configuration.
+    """
+    prefix = f"{UserConfigSource.scheme()}://"
+    return [unquote(url.removeprefix(prefix)) for url in urls if url.startswith(prefix)]
+
+
 def _reject_hydra_groups(config_dir: Path) -> None:
     try:
         names = os.listdir(config_dir)

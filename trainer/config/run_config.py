@@ -112,6 +112,7 @@ class Config:
         fitted: Preprocessing of another run, if rows are to be encoded in the same way.
         checkpoint: Checkpoint of the run whose weights a command uses; None for the best ones.
         changes: Changes with which the run continued another one, in order.
+        config_dirs: Directories of YAML files that ``--config-dir`` has named; a saved run is read without them.
         source_digest: Digest of what ``init_from`` names; None without it, or before it is computed.
         pause_step: Number of steps after which a search pauses the run at the end of an epoch; None for never.
     """
@@ -132,6 +133,7 @@ class Config:
     changes: Sequence[str] = ()
     checkpoint: str | None = None
     pause_step: int | None = None
+    config_dirs: Sequence[str] = ()
 
     @property
     def data_digest(self) -> str | None:

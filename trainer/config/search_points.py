@@ -9,10 +9,19 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from trainer.config import compose, ensemble_keys, hydra_compose, precedence, registry, target_overrides
+from trainer.config import (
+    compose,
+    ensemble_keys,
+    hydra_compose,
+    match_keys,
+    precedence,
+    registry,
+    target_overrides,
+)
 from trainer.config.override_checks import find_unknown_option
 from trainer.config.override_parser import parse_overrides
 from trainer.config.run_config import Config
+from trainer.config.schema import Settings
 from trainer.config.search_space import Choice, Interval, Space
 from trainer.core.types import describe_type
 from trainer.utils.errors import ConfigError, IncompatibleError, UnknownNameError
@@ -92,15 +101,10 @@ class PointComposer:
             extra: Further overrides, which take precedence.
 
         Raises:
-            ConfigError: It is invalid, or asks for several models at a time, by ``ensemble`` or ``members``.
+            ConfigError: It is invalid, or a key has a value that a search does not take.
         """
         config = compose.compose([*self.space.to_overrides(values), *extra], self.config_dirs)
-        ensemble_keys.check_is_one_model(config.settings, "train an ensemble of the best configuration afterwards")
-        if config.settings.members is not None:
-            raise ConfigError(
-                f"members: {config.settings.members} given, but each run of a search has a process of its own, so that"
-                " its bits do not depend on the runs beside it; leave it out, or train a sweep (train -m)"
-            )
+        _check_settings(config.settings)
         return config
 
     def _compose(self, values: Mapping[str, str], problems: list[str]) -> Config | IncompatibleError | None:
@@ -158,6 +162,23 @@ class PointComposer:
         precedence.resolve_precedence(composed, explicit_keys, self.config_dirs)
         target_overrides.expand_targets(composed, assignments, self.config_dirs)
         return composed
+
+
+def _check_settings(settings: Settings) -> None:
+    """Raise ConfigError if a global key asks for what the runs of a search cannot do."""
+    ensemble_keys.check_is_one_model(settings, "train an ensemble of the best configuration afterwards")
+    problems = []
+    if settings.members is not None:
+        problems.append(
+            f"members: {settings.members} given, but each run of a search has a process of its own, so that its bits do"
+            " not depend on the runs beside it; leave it out, or train a sweep (train -m)"
+        )
+    if settings.resume not in (None, "auto"):
+        problems.append(f"resume: {settings.resume!r} names one run; resume=auto continues a search")
+    if settings.match == match_keys.SECONDS:
+        problems.append("match: seconds gives other widths each time it is measured; a search needs params or flops")
+    if problems:
+        raise ConfigError(*problems)
 
 
 def _has_key(composed: DictConfig, key: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -14,6 +14,23 @@ JOB_DEFAULTS: Mapping[str, Any] = {"jobs": None, "jobs_per_device": 1, "members"
 """Defaults of the global keys that only a sweep reads."""
 _PREFIXES: Mapping[str, str] = {OPTION_PREFIX: LAUNCHER_GROUP, "hydra.sweeper.": SWEEPER_GROUP}
 """Group that must be chosen for options, by their prefix."""
+_START_KEYS = {*JOB_DEFAULTS, "resume", "resume_allow", SWEEP_GROUP, LAUNCHER_GROUP, SWEEPER_GROUP}
+_START_PREFIXES = (*_PREFIXES, "hydra.sweep.")
+"""Keys, and prefixes of others, that say how a command starts, and not what its runs are."""
+
+
+def select_run_overrides(words: Sequence[str]) -> list[str]:
+    """Return the overrides of a command that trains a configuration alone and from its start.
+
+    Args:
+        words: Overrides of a run, of a job of a sweep or of a trial of a search.
+    """
+    keys = [word.lstrip("+").partition("=")[0] for word in words]
+    return [
+        word
+        for word, key in zip(words, keys, strict=True)
+        if key not in _START_KEYS and not key.startswith(_START_PREFIXES)
+    ]
 
 
 def find_option_problems(item: Override, keys: Collection[str]) -> list[str]:

@@ -29,6 +29,7 @@ OPTIONAL_RUN_SCHEMA = {
     migrations.KEY: PositiveInt,
     "overrides": list[str],
     "working_dir": str,
+    "config_dirs": list[str],
     "versions": dict[str, str],
     "data": dict[str, str],
     "data_digest": str | None,

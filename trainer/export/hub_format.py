@@ -48,7 +48,9 @@ def write(exportable: Exportable, directory: Path) -> None:
     config, folder = exportable.config, directory / FILE
     state = make_portable_state(config, exportable.task, exportable.max_rows)
     result = Result.read(Path(config.run_dir))
-    result = replace(result, run_dir="", working_dir="", overrides=[], git=None, reason=None, artifacts=None)
+    result = replace(
+        result, run_dir="", working_dir="", config_dirs=[], overrides=[], git=None, reason=None, artifacts=None
+    )
     folder.mkdir(exist_ok=True)
     hub_folder.write(folder, result.to_plain_values(), state)
     card = model_card.make_card(_load_model(config, folder), result, state["data"])
@@ -109,7 +111,7 @@ def make_portable_state(config: Config, task: Task, max_rows: int | None = None)
     if best["data"] is None:
         raise ConfigError(f"format={FILE}: the version that saved this run stored no preprocessing; train a new run")
     data = best["data"] if max_rows is None else dataset_state.limit_rows(best["data"], max_rows)
-    own = {"config": make_portable_config(config), "overrides": [], "working_dir": ""}
+    own = {"config": make_portable_config(config), "overrides": [], "working_dir": "", "config_dirs": []}
     metadata = best["run_metadata"] | own | {"data": digests.digest_parts(data)}
     return best | {"task": task.state_dict(), "data": data, "run_metadata": metadata}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from trainer.analysis.run_record import RunRecord, flatten_keys
@@ -73,7 +74,9 @@ def _read_defaults(record: RunRecord) -> dict[str, Any] | None:
     chosen = [f"{group}={name}" for group, name in names.items() if group in OBJECT_GROUPS and name]
     plugins = _read_config(record).get("plugins") or []
     try:
-        config = compose.compose([*chosen, *([f"plugins=[{','.join(map(str, plugins))}]"] if plugins else [])])
+        directories = [Path(str(name)) for name in record.results.get("config_dirs") or []]
+        declared = [f"plugins=[{','.join(map(str, plugins))}]"] if plugins else []
+        config = compose.compose([*chosen, *declared], directories)
     except UserError:
         return None
     return dict(flatten_keys(secret_masking.mask_tree(config.raw)))

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import csv
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trainer.analysis.run_record import RunRecord
-from trainer.config.registry import list_options
-from trainer.inference import method_options
 from trainer.inference.classical_scores import SavedScores, read_scores
+from trainer.report import commands
 from trainer.report.config_table import list_config
 from trainer.report.embedded_images import embed_images
 from trainer.report.ensemble_section import make_ensemble_section
@@ -21,7 +19,6 @@ from trainer.report.findings import list_findings
 from trainer.report.line_chart import draw_chart
 from trainer.report.score_rows import describe_classical, is_number, list_scores, write_verdict
 from trainer.report.training_charts import make_chart_sets
-from trainer.runs.run_command import format_saved_command
 from trainer.utils.text import escape_control_chars
 
 MAX_TABLE_ROWS = 50
@@ -40,14 +37,6 @@ DESCRIPTIONS: Mapping[str, str] = {
     "reconstructions": "Test rows and their reconstructions",
 }
 """Descriptions of figures by the name of their file; others are named by it."""
-
-
-USES: Mapping[str, tuple[str, str]] = {
-    "predict": ("predict", "Predict the test rows; input=FILE for other rows"),
-    "score": ("score_rows", "Score the test rows; input=FILE for other rows"),
-    "sample": ("sample", "Generate samples"),
-}
-"""Subcommands that only some tasks have: the method of the task, and what they do."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +70,7 @@ def make_run_page(record: RunRecord, classical: SavedScores | None = None) -> di
     tables = [record.path / name for name in names if name.endswith(TABLE_SUFFIX)]
     images, image_problems = embed_images(paths)
     config = list_config(record)
+    working_dir = commands.find_working_dir(results)
     return {
         "title": _make_title(record),
         "path": escape_control_chars(str(record.path), one_line=True),
@@ -92,7 +82,7 @@ def make_run_page(record: RunRecord, classical: SavedScores | None = None) -> di
         "classical_note": describe_classical(classical),
         "ensemble": make_ensemble_section(record),
         "findings": list_findings(record),
-        "why_command": format_saved_command("why", record.path),
+        "why_command": commands.format_run_command("why", record.path, working_dir),
         "chart_sets": [
             (charts.key, charts.label, [(chart, draw_chart(chart)) for chart in charts.charts])
             for charts in make_chart_sets(record)
@@ -104,7 +94,8 @@ def make_run_page(record: RunRecord, classical: SavedScores | None = None) -> di
         "changed": [row for row in config if row.is_changed],
         "config": config,
         "environment": list_environment(results),
-        "commands": list_commands(record),
+        "working_dir": escape_control_chars(str(working_dir), one_line=True),
+        "commands": commands.list_commands(record, working_dir),
     }
 
 
@@ -158,21 +149,3 @@ def list_environment(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("code", code),
     ]
     return [(name, escape_control_chars(text, one_line=True)) for name, text in rows if text not in ("", "None")]
-
-
-def list_commands(record: RunRecord) -> list[tuple[str, str]]:
-    """Return the commands that repeat, continue and use the run, with what each does."""
-    overrides = [str(word) for word in record.results.get("overrides") or []]
-    options = record.results.get("options") or {}
-    is_known = all(name in list_options(group) for group, name in options.items())
-    # The directory of options of the user, which --config-dir has named, is not recorded.
-    commands = [("Train this configuration again", shlex.join(["train", *overrides]))] if is_known else []
-    if record.status == "finished":
-        uses = {"rerun": "Train it again and compare every step", "why": "Ask what went wrong or right"}
-        uses["evaluate"] = "Evaluate the best weights on the test rows"
-        target = str(record.config.get("task._target_") or "")
-        methods = method_options.read_methods(target) if target else {}
-        uses |= {verb: purpose for verb, (method, purpose) in USES.items() if method in methods}
-    else:
-        uses = {"resume": "Continue the run from its last checkpoint"}
-    return commands + [(purpose, format_saved_command(verb, record.path)) for verb, purpose in uses.items()]

@@ -80,6 +80,7 @@ def _results_from_checkpoint(path: Path) -> dict[str, Any]:
         "threads": metadata.get("threads"),
         "versions": metadata.get("versions", {}),
         "working_dir": metadata.get("working_dir", ""),
+        "config_dirs": metadata.get("config_dirs", []),
         "data_digest": metadata.get("data_digest"),
         "exact_data_digest": metadata.get("exact_data_digest"),
         "reason": f"{run_dir.RESULTS_FILE} was lost; recovered from the checkpoint",

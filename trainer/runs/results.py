@@ -53,6 +53,7 @@ class Result:
             these rows before and after.
         versions: Versions of Python and of the packages.
         git: Commit of the working directory; None outside a repository.
+        config_dirs: Directories of YAML files that ``--config-dir`` has named.
         working_dir: Directory where the run was started, to which relative paths refer.
         reason: Why the run did not finish.
         artifacts: Names of the figures and tables of a finished run; None until all are written.
@@ -94,6 +95,7 @@ class Result:
     versions: dict[str, str] = field(default_factory=dict)
     git: str | None = None
     working_dir: str = ""
+    config_dirs: list[str] = field(default_factory=list)
     reason: str | None = None
     artifacts: list[str] | None = None
     data_digest: str | None = None
@@ -184,7 +186,10 @@ FIELD_TYPES = (
     | {"status": Status, "ensemble": dict[str, dict[str, Number]]}
 )
 REQUIRED_FIELDS = [f.name for f in fields(Result) if f.default is MISSING and f.default_factory is MISSING]
-OPTIONAL_FIELDS = ("skipped_updates", "exact_data_digest", "changes", "rows", "budget_identity", "debug", "ensemble")
+OPTIONAL_FIELDS = (
+    *("skipped_updates", "exact_data_digest", "changes", "rows", "budget_identity", "debug", "ensemble"),
+    "config_dirs",
+)
 """Fields that are only saved if there is something to save."""
 MAX_PROBLEMS = 5
 
@@ -230,6 +235,7 @@ def create_result(config: Config, path: Path, code: CodeVersion | None = None) -
         versions=code.packages,
         git=code.commit,
         working_dir=config.working_dir,
+        config_dirs=list(config.config_dirs),
         data_digest=config.data_digest,
         exact_data_digest=config.exact_data_digest,
         changes=list(config.changes),

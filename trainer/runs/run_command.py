@@ -26,10 +26,19 @@ def format_saved_command(verb: str, path: Path) -> str:
 
     Args:
         verb: Name of the command.
-        path: The run directory; a configuration that cannot be read names no plugins.
+        path: The run directory.
+    """
+    return format_command(verb, path, read_plugins(path))
+
+
+def read_plugins(path: Path) -> list[str]:
+    """Return the plugins of a saved run; none if its configuration cannot be read.
+
+    Args:
+        path: The run directory.
     """
     try:
         names = saved_run.read_config(path)[0].get("plugins")
     except ConfigError:
         names = None
-    return format_command(verb, path, [str(name) for name in names] if isinstance(names, list) else [])
+    return [str(name) for name in names] if isinstance(names, list) else []

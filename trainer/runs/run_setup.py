@@ -164,5 +164,6 @@ def _run_metadata(config: Config, result: Result, task: Task) -> dict[str, Any]:
         "versions": result.versions,
         "git": result.git,
         **({"changes": list(config.changes)} if config.changes else {}),
+        **({"config_dirs": list(config.config_dirs)} if config.config_dirs else {}),
         **({} if architecture is None else {"architecture": architecture}),
     }

@@ -68,7 +68,9 @@ def load(path: Path, modules: Sequence[str] = ()) -> Config:
         raise ConfigError(*(f"{file}: {problem}" for problem in problems))
     flat = Settings(**{key: tree[key] for key in Settings.__dataclass_fields__})
     overrides = migrations.migrate_overrides(result.overrides, tree)
-    return Config(tree, raw, names, overrides, str(path), str(path), flat, result.working_dir)
+    return Config(
+        tree, raw, names, overrides, str(path), str(path), flat, result.working_dir, config_dirs=result.config_dirs
+    )
 
 
 def is_run_dir(path: Path) -> bool:

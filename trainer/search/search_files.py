@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainer.config import sweep_keys
 from trainer.config.search_points import PointComposer
 from trainer.config.secret_masking import mask_override
 from trainer.search.finalists import Finalist
@@ -20,8 +21,6 @@ from trainer.utils.csv_lines import make_csv_writer
 
 SEARCH_FILE, TRIALS_FILE = "search.json", "trials.csv"
 FORMAT_VERSION = 1
-SEARCH_KEYS = ("resume=", "jobs=", "jobs_per_device=", "hydra.sweep.")
-"""Beginnings of the overrides that concern a search alone, and not the run of a trial."""
 
 
 def read_search(root: Path) -> dict[str, Any]:
@@ -71,10 +70,9 @@ def format_command(trial: Trial, composer: PointComposer) -> str:
         trial: The trial.
         composer: Composer of the configurations of the search.
     """
-    words = composer.space.to_overrides(trial.values)
+    words = sweep_keys.select_run_overrides(composer.space.to_overrides(trial.values))
     flags = [word for directory in composer.config_dirs for word in ("--config-dir", str(directory))]
-    own = [mask_override(word) for word in words if not word.startswith(SEARCH_KEYS)]
-    return shlex.join(["train", *flags, *own])
+    return shlex.join(["train", *flags, *map(mask_override, words)])
 
 
 def describe_finalist(finalist: Finalist) -> dict[str, Any]:

@@ -6,11 +6,12 @@ import hashlib
 import itertools
 import json
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.config import match_keys, secret_masking
+from trainer.config import secret_masking
 from trainer.config.launcher_options import LauncherOptions
 from trainer.config.run_config import Config
 from trainer.config.search_points import PointComposer
@@ -61,7 +62,6 @@ def run_search(
     if not factory.trials:
         raise ConfigError(*dict.fromkeys(trial.reason for trial in factory.refused))
     configs = [trial.config for trial in factory.trials if trial.config is not None]
-    _check_resume(configs[0])
     pool = RunPool(configs, launcher_options)
     try:
         root = _find_root(options, factory, configs)
@@ -69,13 +69,6 @@ def run_search(
         return Search(options, factory, pool, root, on_write).run()
     finally:
         pool.close()
-
-
-def _check_resume(config: Config) -> None:
-    if config.settings.resume not in (None, "auto"):
-        raise ConfigError(f"resume: {config.settings.resume!r} names one run; resume=auto continues a search")
-    if config.settings.match == match_keys.SECONDS:
-        raise ConfigError("match: seconds gives other widths each time it is measured; a search needs params or flops")
 
 
 def _find_root(options: SearchOptions, factory: TrialFactory, configs: Sequence[Config]) -> Path:
@@ -225,6 +218,7 @@ class Search:
             "finalists": [search_files.describe_finalist(finalist) for finalist in self.ranked],
             "importance": search_files.describe_importance(self.importance),
             "command": self._format_best_command(),
+            "working_dir": os.getcwd(),
         }
         search_files.write_search(self.root, values)
         keys = [dimension.key for dimension in space.dimensions]

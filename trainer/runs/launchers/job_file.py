@@ -61,6 +61,7 @@ def write_job_file(config: Config, job_dir: Path) -> None:
         "sweep_dir": config.sweep_dir,
         "working_dir": config.working_dir,
         "pause_step": config.pause_step,
+        "config_dirs": list(config.config_dirs),
         "settings": {key: value for key, value in vars(config.settings).items() if key in SWEEP_SETTINGS},
     }
     with atomic_write.catch_write_errors(job_dir):
@@ -92,5 +93,5 @@ def read_job_file(job_dir: Path) -> Config:
     problems = declare_config_plugins(tree) or check_config(tree, values["names"])
     if problems:
         raise ConfigError(*problems)
-    keys = ("names", "overrides", "run_dir", "sweep_dir", "working_dir", "pause_step")
+    keys = ("names", "overrides", "run_dir", "sweep_dir", "working_dir", "pause_step", "config_dirs")
     return replace(Config(tree, raw, settings=settings, **{key: values[key] for key in keys}))
