@@ -48,6 +48,17 @@ def test_every_line_stays_within_the_chart(points: list[tuple[int, float]], is_l
     assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for line in read_points(root) for x, y in line)
 
 
+@pytest.mark.parametrize("values", [(1.15e-8, 1.3e-8), (-1.15e-8, -1.3e-8), (0.1, 0.9), (0.99125, 0.9915)])
+def test_labels_of_the_vertical_axis_are_not_cut(values: tuple[float, float]) -> None:
+    """A digit of the font is about 6 units wide."""
+    root = draw(Line("a", [(0, values[0]), (1, values[1])]))
+    labels = [item for item in root.iter("text") if item.attrib["text-anchor"] == "end"]
+    assert labels
+    assert all(float(item.attrib["x"]) >= 6 * len(item.text or "") for item in labels)
+    (points,) = read_points(root)
+    assert min(x for x, _ in points) >= max(float(item.attrib["x"]) for item in labels)
+
+
 def test_values_that_are_not_finite_interrupt_a_line() -> None:
     assert len(read_points(draw(Line("a", [(0, 1), (1, 2), (2, math.nan), (3, 1), (4, 2)])))) == 2
 

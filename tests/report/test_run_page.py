@@ -124,6 +124,14 @@ def test_texts_of_the_run_are_escaped_and_quoted(tmp_path: Path) -> None:
     assert "secret" not in text
 
 
+def test_samples_of_a_generator_are_not_called_predictions(tmp_path: Path) -> None:
+    path = write_results(tmp_path / "run", artifacts=["progress.png"])
+    Image.new("RGB", (8, 8)).save(path / "progress.png")
+    text = render(path)
+    assert "<figcaption>Samples during training</figcaption>" in text
+    assert "Predictions on the test rows" not in text
+
+
 @pytest.mark.parametrize(
     ("changes", "verdict"),
     [

@@ -13,7 +13,9 @@ from trainer.report.chart_axis import Axis
 WIDTH, HEIGHT = 360.0, 220.0
 """Size of a chart in its own units: about its pixels on a phone, so that texts are readable there."""
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 10.0, 12.0, 34.0
-"""Margins of the plot area."""
+"""Margins of the plot area, the left one if labels are short."""
+LETTER_WIDTH, LABEL_GAP = 6.5, 6.0
+"""Width of a letter of a label, and space between a label and the plot area."""
 MAX_POINTS = 400
 """Largest number of points of a line; of more, evenly spaced ones are drawn."""
 MAX_DOTS = 40
@@ -84,13 +86,15 @@ def draw_chart(chart: Chart) -> Markup:
         chart: The chart, with at least one finite point.
     """
     points = [(x, y) for line in chart.lines for x, y in line.points if _is_drawable(y, chart)]
-    x_axis = Axis.make([x for x, _ in points], LEFT, WIDTH - RIGHT, is_log=chart.is_x_log, names=chart.x_names)
     y_axis = Axis.make([y for _, y in points], HEIGHT - BOTTOM, TOP, is_log=chart.is_log)
+    longest = max((len(y_axis.format(tick)) for tick in y_axis.ticks), default=0)
+    left = max(LEFT, LETTER_WIDTH * longest + LABEL_GAP)
+    x_axis = Axis.make([x for x, _ in points], left, WIDTH - RIGHT, is_log=chart.is_x_log, names=chart.x_names)
     parts = [
         Markup('<svg class="chart" viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">').format(
             WIDTH, HEIGHT, chart.summary
         ),
-        *_draw_y_axis(y_axis),
+        *_draw_y_axis(y_axis, left),
         *_draw_x_axis(x_axis, chart.x_label),
     ]
     if chart.mark is not None and x_axis.low <= chart.mark[0] <= x_axis.high:
@@ -104,15 +108,15 @@ def _is_drawable(value: float, chart: Chart) -> bool:
     return math.isfinite(value) and (value > 0 or not chart.is_log)
 
 
-def _draw_y_axis(axis: Axis) -> list[Markup]:
+def _draw_y_axis(axis: Axis, left: float) -> list[Markup]:
     grid = Markup('<line class="grid" x1="{:g}" x2="{:g}" y1="{:.1f}" y2="{:.1f}"/>')
     label = Markup('<text class="tick" x="{:g}" y="{:.1f}" text-anchor="end">{}</text>')
     return [
         part
         for tick in axis.ticks
         for part in (
-            grid.format(LEFT, WIDTH - RIGHT, axis.place(tick), axis.place(tick)),
-            label.format(LEFT - 6, axis.place(tick) + 4, axis.format(tick)),
+            grid.format(left, WIDTH - RIGHT, axis.place(tick), axis.place(tick)),
+            label.format(left - LABEL_GAP, axis.place(tick) + 4, axis.format(tick)),
         )
     ]
 
@@ -122,10 +126,10 @@ def _draw_x_axis(axis: Axis, name: str) -> list[Markup]:
     label = Markup('<text class="tick" x="{:.1f}" y="{:g}" text-anchor="middle">{}</text>')
     return [
         Markup('<line class="axis" x1="{:g}" x2="{:g}" y1="{:g}" y2="{:g}"/>').format(
-            LEFT, WIDTH - RIGHT, bottom, bottom
+            axis.start, axis.end, bottom, bottom
         ),
         *(label.format(axis.place(tick), bottom + 14, axis.format(tick)) for tick in axis.ticks),
-        label.format((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, name),
+        label.format((axis.start + axis.end) / 2, HEIGHT - 4, name),
     ]
 
 

@@ -33,7 +33,10 @@ DESCRIPTIONS: Mapping[str, str] = {
     "roc": "True positive rate against false positive rate",
     "forecasts": "Forecasts with the true continuation",
     "samples": "Samples of the model",
-    "snapshots": "Samples during training",
+    "progress": "Samples during training",
+    "interpolations": "Samples between pairs of test rows",
+    "overlays": "Predicted and true regions over the test images",
+    "graph": "Predictions on the graph",
     "reconstructions": "Test rows and their reconstructions",
 }
 """Descriptions of figures by the name of their file; others are named by it."""
