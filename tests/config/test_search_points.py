@@ -91,3 +91,12 @@ def test_keys_that_a_search_cannot_use_are_refused_before_points_are_drawn(
     composer = PointComposer(parse_space(["model=mlp", "data=moons", "optimizer.lr=0.1,0.2", *words]))
     with pytest.raises(ConfigError, match=expected):
         composer.check_corners()
+
+
+def test_options_that_are_scored_by_different_metrics_are_refused() -> None:
+    """A model may choose its task: accuracy and log-likelihood would be ranked against each other."""
+    composer = PointComposer(parse_space(["data=moons", "model=mlp,real_nvp", "optimizer.lr=0.1,0.2"]))
+    expected = r"^model=mlp has task classification; model=real_nvp has task density: scores of different metrics"
+    with pytest.raises(ConfigError, match=expected):
+        composer.check_corners()
+    PointComposer(parse_space(["data=ring", "model=gan,wgan_gp", "optimizer.lr=0.1,0.2"])).check_corners()

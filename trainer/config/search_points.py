@@ -68,12 +68,17 @@ class PointComposer:
         """Compose the corners of the space, so that its problems are reported before anything runs.
 
         Raises:
-            ConfigError: A name or a bound is invalid, or no options are compatible; all problems are listed.
+            ConfigError: A name or a bound is invalid, no options are compatible, or they are scored by different
+                metrics; all problems are listed.
         """
-        corners = self.compose_all([self.select_values(corner) for corner in self._list_corners()])
+        points = [self.select_values(corner) for corner in self._list_corners()]
+        corners = self.compose_all(points)
         refused = [str(item) for item in corners if isinstance(item, IncompatibleError)]
         if len(refused) == len(corners):
             raise ConfigError(*dict.fromkeys(refused))
+        self._check_tasks(
+            [(point, item) for point, item in zip(points, corners, strict=True) if isinstance(item, Config)]
+        )
 
     def compose_all(self, points: Sequence[Mapping[str, str]]) -> list[Config | IncompatibleError]:
         """Compose points.
@@ -106,6 +111,19 @@ class PointComposer:
         config = compose.compose([*self.space.to_overrides(values), *extra], self.config_dirs)
         _check_settings(config.settings)
         return config
+
+    def _check_tasks(self, corners: Sequence[tuple[Mapping[str, str], Config]]) -> None:
+        """Raise ConfigError if options that are compatible choose different tasks or metrics."""
+        owners: dict[str, str] = {}
+        for point, config in corners:
+            choice = " ".join(f"{item.key}={point[item.key]}" for item in self._groups)
+            monitor = f", monitor {config.settings.monitor}" if config.settings.monitor else ""
+            owners.setdefault(f"task {config.names['task']}{monitor}", choice)
+        if len(owners) > 1:
+            chosen = "; ".join(f"{choice} has {task}" for task, choice in owners.items())
+            raise ConfigError(
+                f"{chosen}: scores of different metrics cannot be ranked against each other; leave one out"
+            )
 
     def _compose(self, values: Mapping[str, str], problems: list[str]) -> Config | IncompatibleError | None:
         try:

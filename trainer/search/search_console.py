@@ -203,6 +203,8 @@ def print_result(search: Search) -> None:
     """Print the finalists, the importance of the keys, the best configuration as a command, and the files."""
     if not search.ranked or not search.ranked[0].val:
         print_line("no run has a validation score, so there is no best configuration")
+        if search.options.time_limit is not None and not any(run.reason for run in search.factory.trials):
+            print_line("the time was over before the first validation of a run; give a larger budget")
         print_line(f"all trials: {search.root}/{TRIALS_FILE}")
         return
     _print_table(search)
