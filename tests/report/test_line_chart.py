@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.report.chart_axis import format_tick
+from trainer.report.chart_axis import Axis, format_tick
 from trainer.report.line_chart import HEIGHT, MAX_POINTS, WIDTH, Chart, Line, draw_chart
 
 NUMBERS = st.floats(-1e12, 1e12) | st.just(math.nan) | st.just(math.inf)
@@ -57,6 +57,30 @@ def test_labels_of_the_vertical_axis_are_not_cut(values: tuple[float, float]) ->
     assert all(float(item.attrib["x"]) >= 6 * len(item.text or "") for item in labels)
     (points,) = read_points(root)
     assert min(x for x, _ in points) >= max(float(item.attrib["x"]) for item in labels)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(0.969, 0.97), (-0.97, -0.969), (1_000_001, 1_000_009), (0.0, 1.0), (1.00001e-8, 1.00002e-8), (3, 3)],
+)
+def test_labels_are_evenly_spaced_like_their_ticks(low: float, high: float) -> None:
+    axis = Axis.make([low, high], 0, 100)
+    scale = 1e-6 if "M" in axis.format(axis.ticks[0]) else 1e-3 if "k" in axis.format(axis.ticks[0]) else 1
+    numbers = [float(axis.format(tick).rstrip("kM")) / scale for tick in axis.ticks]
+    gap = axis.ticks[1] - axis.ticks[0]
+    assert numbers == pytest.approx(axis.ticks, abs=0.02 * gap, rel=0)
+
+
+@pytest.mark.parametrize("count", [2, 5, 12])
+def test_long_names_on_the_horizontal_axis_do_not_overlap(count: int) -> None:
+    """Their full text is a tooltip."""
+    names = [f"[256,256,{index}]" for index in range(count)]
+    root = draw(Line("a", [(float(i), float(i)) for i in range(count)]), is_scatter=True, x_names=names)
+    labels = [item for item in root.iter("text") if item.attrib["text-anchor"] == "middle"][:count]
+    places = [float(item.attrib["x"]) for item in labels]
+    widths = [6 * len(item.text or "") for item in labels]
+    assert all(places[i] + widths[i] / 2 <= places[i + 1] - widths[i + 1] / 2 for i in range(count - 1))
+    assert [item.findtext("title", item.text) for item in labels] == names
 
 
 def test_values_that_are_not_finite_interrupt_a_line() -> None:

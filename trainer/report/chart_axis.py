@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 NUM_TICKS = 5
 """About the number of ticks of an axis."""
+NUM_DIGITS, MAX_DIGITS = 4, 12
+"""Number of significant digits of the labels, and of those of ticks that are nearer to each other than that."""
+MAX_ROUNDING = 0.01
+"""Largest difference between a tick and its label, in units of the distance between ticks."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +73,29 @@ class Axis:
 
     def format(self, tick: float) -> str:
         """Return the label of a tick."""
-        return self.names[int(tick)] if self.names else format_tick(tick)
+        return self.names[int(tick)] if self.names else format_tick(tick, self._num_digits)
+
+    @cached_property
+    def _num_digits(self) -> int:
+        """Number of significant digits by which the ticks are told apart, and look evenly spaced."""
+        gaps = [second - first for first, second in itertools.pairwise(self.ticks)]
+        limit = MAX_ROUNDING * min(gaps, default=math.inf)
+        enough = (
+            digits
+            for digits in range(NUM_DIGITS, MAX_DIGITS)
+            if all(abs(float(f"{tick:.{digits}g}") - tick) <= limit for tick in self.ticks)
+        )
+        return next(enough, MAX_DIGITS)
 
 
-def format_tick(value: float) -> str:
-    """Format a round number briefly: ``20k`` for 20,000."""
+def format_tick(value: float, num_digits: int = NUM_DIGITS) -> str:
+    """Format a round number briefly: ``20k`` for 20,000.
+
+    Args:
+        value: The number.
+        num_digits: Number of significant digits.
+    """
     for factor, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= factor * 10 or (abs(value) >= factor and suffix != "k"):
-            return f"{value / factor:g}{suffix}"
-    return f"{value:.4g}"
+            return f"{value / factor:.{num_digits}g}{suffix}"
+    return f"{value:.{num_digits}g}"

@@ -124,11 +124,16 @@ def _draw_y_axis(axis: Axis, left: float) -> list[Markup]:
 def _draw_x_axis(axis: Axis, name: str) -> list[Markup]:
     bottom = HEIGHT - BOTTOM
     label = Markup('<text class="tick" x="{:.1f}" y="{:g}" text-anchor="middle">{}</text>')
+    tooltip = Markup("{}<title>{}</title>")
+    space = int((axis.end - axis.start) / max(1, len(axis.names)) / LETTER_WIDTH)
+    texts = [axis.format(tick) for tick in axis.ticks]
+    if axis.names:
+        texts = [text if len(text) < space else tooltip.format(f"{text[: max(1, space - 2)]}…", text) for text in texts]
     return [
         Markup('<line class="axis" x1="{:g}" x2="{:g}" y1="{:g}" y2="{:g}"/>').format(
             axis.start, axis.end, bottom, bottom
         ),
-        *(label.format(axis.place(tick), bottom + 14, axis.format(tick)) for tick in axis.ticks),
+        *(label.format(axis.place(tick), bottom + 14, text) for tick, text in zip(axis.ticks, texts, strict=True)),
         label.format((axis.start + axis.end) / 2, HEIGHT - 4, name),
     ]
 
