@@ -27,13 +27,15 @@ def test_the_page_names_the_best_configuration(tmp_path: Path) -> None:
     assert "validation accuracy 0.8500 ± 0.0707 over 2 seeds; test accuracy 0.7000 ± 0.0000" in text
     assert "loss is &lt;nan&gt;" in text
     assert "in <code>" not in text
+    assert "Other &lt;rows&gt;." not in text
+    assert "Other &lt;rows&gt;." in write_search(tmp_path, make_search() | {"rows_note": "other <rows>"})
     assert "in <code>/home/a &lt;b&gt;</code>" in write_search(tmp_path, make_search() | {"working_dir": "/home/a <b>"})
 
 
 def test_failed_trials_and_seeds_have_their_reasons(tmp_path: Path) -> None:
     text = write_search(tmp_path, make_search())
     assert "3 configurations (1 failed)" in text
-    assert '<td class="text">failed</td><td class="text">loss is &lt;nan&gt;</td>' in text
+    assert '<td class="text short">failed</td><td class="text">loss is &lt;nan&gt;</td>' in text
     assert ">failed seeds<" not in text
     replicates = [
         make_trial(0, {}, [], 1, seed=seed, reason=reason) for seed, reason in ((1, "out of <memory>"), (2, None))

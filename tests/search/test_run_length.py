@@ -27,7 +27,7 @@ def config() -> Config:
 
 
 def test_callers_name_the_data(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_length, "_count_batches", die)
+    monkeypatch.setattr(run_length, "_measure_data", die)
     monkeypatch.setattr(match_size, "_match_all", die)
     with pytest.raises(SystemFault, match="data moons"):
         run_length.measure_lengths([config])
@@ -36,8 +36,19 @@ def test_callers_name_the_data(config: Config, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_data_is_loaded_once(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    known: dict[str, int] = {}
+    known: dict[str, run_length.LoadedData] = {}
     (first,) = run_length.measure_lengths([config], known)
     assert first.steps == 3 * first.steps_per_epoch
-    monkeypatch.setattr(run_length, "_count_batches", die)
+    monkeypatch.setattr(run_length, "_measure_data", die)
     assert run_length.measure_lengths([config, config], known) == [first, first]
+
+
+@pytest.mark.parametrize(
+    ("word", "is_same"), [("data.rows=360", False), ("data.seed=1", False), ("batch_size=8", True)]
+)
+def test_data_with_other_validation_rows_is_told_apart(config: Config, word: str, is_same: bool) -> None:
+    other = compose.compose([*config.overrides, word])
+    known: dict[str, run_length.LoadedData] = {}
+    run_length.measure_lengths([config, other], known)
+    assert len(known) == 2
+    assert (len({data.scored_rows for data in known.values()}) == 1) is is_same

@@ -5,23 +5,35 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from trainer.config import plugins
 from trainer.config.run_config import Config
 from trainer.search.rungs import RunLength
-from trainer.utils import forked_call
+from trainer.utils import digests, forked_call
 
 if TYPE_CHECKING:
     from trainer.core.dataset import Dataset
 
 
-def measure_lengths(configs: Sequence[Config], known: dict[str, int] | None = None) -> list[RunLength]:
+class LoadedData(NamedTuple):
+    """What is known of a data set without loading it again.
+
+    Attributes:
+        num_batches: Number of batches of an epoch.
+        scored_rows: Digest of the number and the targets of its validation rows.
+    """
+
+    num_batches: int
+    scored_rows: str
+
+
+def measure_lengths(configs: Sequence[Config], known: dict[str, LoadedData] | None = None) -> list[RunLength]:
     """Return the lengths of runs; a child process loads their data sets, and frees its memory when it ends.
 
     Args:
         configs: Their configurations.
-        known: Number of batches of an epoch by what it depends on; those that are missing are measured and added.
+        known: Data sets by what their batches depend on; those that are missing are loaded and added.
 
     Raises:
         ConfigError: A data set cannot be loaded.
@@ -33,9 +45,9 @@ def measure_lengths(configs: Sequence[Config], known: dict[str, int] | None = No
     if missing:
         _preimport()
         names = ", ".join(dict.fromkeys(config.names["data"] for config in missing.values()))
-        counts = forked_call.call_in_fork(_count_batches, list(missing.values()), f"loading of data {names}")
-        known.update(zip(missing, counts, strict=True))
-    return [_make_length(config, known[key]) for config, key in zip(configs, keys, strict=True)]
+        loaded = forked_call.call_in_fork(_measure_data, list(missing.values()), f"loading of data {names}")
+        known.update(zip(missing, loaded, strict=True))
+    return [_make_length(config, known[key].num_batches) for config, key in zip(configs, keys, strict=True)]
 
 
 def _preimport() -> None:
@@ -61,19 +73,20 @@ def _make_length(config: Config, batches: int) -> RunLength:
     return RunLength(settings.max_steps or settings.epochs * steps_per_epoch, steps_per_epoch, settings.val_every)
 
 
-def _count_batches(configs: Sequence[Config]) -> list[int]:
-    """Return the number of batches of an epoch of each configuration."""
+def _measure_data(configs: Sequence[Config]) -> list[LoadedData]:
+    """Load the data set of each configuration."""
     import torch
 
     from trainer.engine import dataset_loading, factory
 
     datasets: dict[str, Dataset] = {}
-    counts = []
+    loaded = []
     for config in configs:
         plugins.declare_plugins(config.settings.plugins, Path(config.working_dir))
         key = json.dumps(config.tree["data"], sort_keys=True, default=str)
         if key not in datasets:
             datasets = {key: dataset_loading.load_dataset(config)}  # one at a time is in memory
         loaders = factory.make_loaders(config.tree, datasets[key], config.settings, torch.device("cpu"))
-        counts.append(len(loaders["train"]))
-    return counts
+        val = datasets[key].val
+        loaded.append(LoadedData(len(loaders["train"]), digests.digest_values([len(val), val.get_targets()])))
+    return loaded

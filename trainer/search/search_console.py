@@ -27,6 +27,10 @@ MIN_TABLE_WIDTH = 76
 """Width of a terminal from which on the table of finalists has a column with their values."""
 LENGTH_FREE_SCHEDULES = frozenset({"none", "constant", "schedule_free"})
 """Schedules whose learning rate at a step does not depend on the number of steps."""
+ROWS_NOTE = (
+    "the configurations have different validation rows, so that a better score may be that of easier rows; give the"
+    " keys of the data one value each"
+)
 STABLE_SCHEDULE = "wsd"
 """Schedule whose learning rate does not depend on it before its decay."""
 
@@ -52,6 +56,8 @@ def print_start(search: Search) -> None:
         print_line(f"scores before the end: {explain_scores(trials)}")
     elif options.is_promoting:
         print_line("runs are too short to pause: no validation comes before their end (val_every, epochs)")
+    if not factory.has_same_rows:
+        print_line(f"note: {ROWS_NOTE}")
     if reused := sum(trial.is_reused for trial in trials):
         print_line(f"resume=auto: {format_count(reused, 'finished run')} of other commands reused")
 

@@ -214,6 +214,7 @@ class Search:
             "num_trials": max(self.num_earlier, len(self.factory.trials)),
             "stages": [vars(stage) for stage in self.halving.stages],
             "score_note": search_console.explain_scores(trials) if self.options.is_promoting and trials else None,
+            "rows_note": None if self.factory.has_same_rows else search_console.ROWS_NOTE,
             "trials": described,
             "finalists": [search_files.describe_finalist(finalist) for finalist in self.ranked],
             "importance": search_files.describe_importance(self.importance),

@@ -12,7 +12,7 @@ from typing import Any
 from trainer.config.run_config import Config
 from trainer.config.search_points import PointComposer
 from trainer.runs import matching_run, run_dir, sweep
-from trainer.search.run_length import measure_lengths
+from trainer.search.run_length import LoadedData, measure_lengths
 from trainer.search.rungs import RunLength, plan_pauses
 from trainer.search.samplers import Observation, Point, Sampler
 from trainer.search.trial import Trial, read_record
@@ -37,11 +37,16 @@ class TrialFactory:
         self.refused: list[Trial] = []
         self.root = Path()
         self._max_pauses: int | None = None
-        self._num_batches: dict[str, int] = {}
+        self._loaded: dict[str, LoadedData] = {}
         self._finished: dict[str, dict[str, Any]] = {}
         self._digested: dict[str, Config] = {}
         self._found: set[tuple[tuple[str, str], ...]] = set()
         self._num_drawn = self._num_numbered = 0
+
+    @property
+    def has_same_rows(self) -> bool:
+        """Whether all trials so far are scored on the same targets."""
+        return len({data.scored_rows for data in self._loaded.values()}) < 2
 
     def extend(self, count: int, observed: Sequence[Observation] = ()) -> list[Trial]:
         """Make further trials, fewer if the space has no other points.
@@ -116,7 +121,7 @@ class TrialFactory:
     def _plan(self, trials: Sequence[Trial]) -> None:
         """Set the lengths of trials and the steps at which they pause, as many as those of the first ones."""
         configs = [trial.config for trial in trials if trial.config is not None]
-        lengths = measure_lengths(configs, self._num_batches)
+        lengths = measure_lengths(configs, self._loaded)
         if self._max_pauses is None and lengths:
             self._max_pauses = len(plan_pauses(lengths)[0]) if self.is_promoting else 0
         for trial, length in zip(trials, lengths, strict=True):
