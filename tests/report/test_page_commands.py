@@ -10,7 +10,7 @@ import pytest
 
 from tests.helpers.commands import SMALL, train, write
 from tests.helpers.in_process import run
-from trainer.analysis.run_record import read_record
+from trainer.analysis.run_record import RunRecord, read_record
 from trainer.config import compose
 from trainer.report.commands import find_working_dir, format_run_command, list_commands
 from trainer.report.run_page import make_run_page
@@ -51,6 +51,17 @@ def test_a_run_from_elsewhere_is_named_from_the_current_directory(tmp_path: Path
     assert find_working_dir({}) == tmp_path
     assert format_run_command("why", Path("a b"), tmp_path) == "train why 'a b'"
     assert format_run_command("why", Path("run"), tmp_path / "other") == f"train why {tmp_path / 'run'}"
+
+
+@pytest.mark.parametrize(
+    ("status", "verbs"), [("failed", ["resume", "why"]), ("interrupted", ["resume"]), ("paused", ["resume"])]
+)
+def test_a_run_without_a_result_is_continued_and_a_broken_one_explained(
+    tmp_path: Path, status: str, verbs: list[str]
+) -> None:
+    results = {"status": status, "options": {"model": "mlp"}, "overrides": ["model=mlp"]}
+    commands = list_commands(RunRecord(tmp_path / "run", results), tmp_path)
+    assert list_verbs(commands) == ["model=mlp", *verbs]
 
 
 @pytest.mark.slow

@@ -54,14 +54,16 @@ def list_commands(record: RunRecord, working_dir: Path) -> list[tuple[str, str]]
         record: Records of the run.
         working_dir: Directory in which they are run.
     """
+    question = "Ask what went wrong or right"
+    uses = {"rerun": "Train it again and compare every step", "why": question}
     if record.status == "finished":
-        uses = {"rerun": "Train it again and compare every step", "why": "Ask what went wrong or right"}
         uses["evaluate"] = "Evaluate the best weights on the test rows"
         target = str(record.config.get("task._target_") or "")
         methods = method_options.read_methods(target) if target else {}
         uses |= {verb: purpose for verb, (method, purpose) in USES.items() if method in methods}
     else:
         uses = {"resume": "Continue the run from its last checkpoint"}
+        uses |= {"why": question} if record.status in ("failed", "killed") else {}
     commands = [("Train this configuration again", command) for command in _list_train_commands(record)]
     return commands + [(uses[verb], format_run_command(verb, record.path, working_dir)) for verb in uses]
 
