@@ -14,7 +14,7 @@ import torch
 from tests.helpers.commands import SMALL
 from tests.helpers.commands import train as train_command
 from trainer.analysis import rerun
-from trainer.analysis.run_record import read_record
+from trainer.analysis.run_record import RunRecord, read_record
 from trainer.cli import main
 from trainer.config import compose
 from trainer.runs import saved_run, train
@@ -43,6 +43,21 @@ def test_a_rerun_has_the_same_bits_and_is_an_ordinary_run(source: Path, capsys: 
     assert repeated.results["test"] == read_record(source).results["test"]
     assert "resume: null" in Path("source-rerun/config.yaml").read_text()
     assert main.run_command(["rerun", "source-rerun"]) == 0
+
+
+def test_runs_that_were_trained_as_one_model_are_a_cause(tmp_path: Path) -> None:
+    def make(name: str, joint_runs: int | None, member: int | None = None) -> RunRecord:
+        results = {"options": {}, "status": "finished", "joint_runs": joint_runs}
+        path = tmp_path / name
+        (path / "members" / "0").mkdir(parents=True)
+        (path / "members" / "0" / "results.json").write_text(json.dumps({"joint_runs": member}))
+        return RunRecord(path, results)
+
+    alone = make("alone", None)
+    for record, count in ((make("joint", 6), "6"), (make("ensemble", None, 3), "3")):
+        (cause,) = rerun._find_causes(record, alone)
+        assert (cause.name, cause.first, cause.second) == ("runs trained as one model", count, "1")
+    assert not rerun._find_causes(alone, make("other", None))
 
 
 @pytest.mark.slow

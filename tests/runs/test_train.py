@@ -40,6 +40,7 @@ def test_results_contain_every_field() -> None:
         "budget_identity",
         "debug",
         "ensemble",
+        "joint_runs",
     }
     assert (results["status"], results["model"], results["data"], results["task"]) == (
         "finished",

@@ -11,9 +11,15 @@ from typing import Any
 from trainer.analysis.run_record import RunRecord
 from trainer.config import budget_keys
 from trainer.config.run_config import RUNTIME_ONLY_KEYS, repeats_runtime_key
+from trainer.runs import run_dir
+from trainer.runs.run_files import MEMBERS_DIR
 
 ABSENT = "-"
 """Stands for a key that only the other run has."""
+
+
+JOINT_RUNS = "runs trained as one model"
+"""Name of the number of runs whose gradients were computed together, in another order of additions."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +114,19 @@ def _compare_data(first: RunRecord, second: RunRecord) -> list[Difference]:
 
 
 def _compare_machine(first: RunRecord, second: RunRecord) -> list[Difference]:
-    """Compare the device and the number of threads that were in fact used."""
+    """Compare the device and the number of threads that were in fact used, and of runs that were trained together."""
     keys = ("device", "threads")
-    values = [{f"{key} used": each.results.get(key) for key in keys} for each in (first, second)]
+    values = [
+        {**{f"{key} used": each.results.get(key) for key in keys}, JOINT_RUNS: _count_joint_runs(each)}
+        for each in (first, second)
+    ]
     return _compare(*values)
+
+
+def _count_joint_runs(record: RunRecord) -> int:
+    """Return the number of runs that were trained as one model with a run, or with a member of an ensemble."""
+    members = (run_dir.read_results(path) for path in (record.path / MEMBERS_DIR).glob("*"))
+    return max(results.get("joint_runs") or 1 for results in (record.results, *members))
 
 
 def _compare_code(first: RunRecord, second: RunRecord) -> list[Difference]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trainer.analysis.diff_runs import Difference, diff_runs
+from trainer.analysis.diff_runs import JOINT_RUNS, Difference, diff_runs
 from trainer.analysis.run_record import RunRecord
 from trainer.config import plugins
 from trainer.config.run_config import Config
@@ -25,7 +25,7 @@ from trainer.viz.loggers.csv_logger import STEPS_FILE
 SUFFIX = "-rerun"
 TIME_COLUMNS = {"seconds", "rows_per_second"}
 """Columns of the metrics that are measured times."""
-CAUSE_KEYS = ("device used", "threads used", "deterministic", "devices", "strategy", "shard_optimizer")
+CAUSE_KEYS = ("device used", "threads used", "deterministic", "devices", "strategy", "shard_optimizer", JOINT_RUNS)
 """Keys without an effect on the result in exact arithmetic that may change the order of additions."""
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-SCHEDULE_FREE = "trainer.optim.stable_schedules.ScheduleFree"
+from trainer.config import registry
+
+SCHEDULE_FREE = "schedule_free"
 LOWEST_RATES = ("min_lr", "eta_min")
 """Options of schedules for the lowest learning rate."""
 
@@ -22,6 +24,7 @@ def find_schedule_problems(tree: Mapping[str, Any]) -> list[str]:
         for key in LOWEST_RATES
         if isinstance(lowest := scheduler.get(key), int | float) and isinstance(lr, int | float) and lowest > lr
     ]
-    if scheduler.get("_target_") == SCHEDULE_FREE and ema is not None:
-        problems.append(f"ema: {ema} given; scheduler=schedule_free averages the weights itself: set ema=null")
+    averaging = registry.list_options("scheduler")[SCHEDULE_FREE].class_path
+    if ema is not None and scheduler.get("_target_") == averaging:
+        problems.append(f"ema: {ema} given; scheduler={SCHEDULE_FREE} averages the weights itself: set ema=null")
     return problems

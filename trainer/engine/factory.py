@@ -90,8 +90,7 @@ def fill_missing_sizes(group: str, node: Mapping[str, Any], data: Dataset, data_
         ConfigError: The data set does not report a size.
     """
     with torch.device("cpu"):  # where the rows are, also while a model is built without memory
-        sizes = {**data.info.sizes, "input_shapes": data.input_shapes()}
-        bounds = data.pixel_bounds()
+        sizes, bounds = {**data.info.sizes, "input_shapes": data.input_shapes()}, data.pixel_bounds()
     sizes |= {} if bounds is None else {"pixel_bounds": bounds}
     missing = [key for key, value in node.items() if value == MISSING and key not in sizes]
     sizes |= dict.fromkeys(_find_nullable(group, node, missing))

@@ -124,7 +124,7 @@ class MemberStrategy(SingleDevice):
 
     def __init__(self, member: int, matrix: MemberMatrix, batches: SharedBatches | None):
         super().__init__()
-        self.member = member
+        self.member, self.num_members = member, matrix.num_members
         self._batches = batches
         self._rng_state: dict[str, Any] | None = None
         self._device = torch.device("cpu")

@@ -25,8 +25,8 @@ MAX_DIFFERENCE = 0.1
 """Largest relative difference between the size of a model and the target."""
 MAX_TIME_DIFFERENCE = 0.25
 """That of the measured time of a step, which depends on what else the machine does."""
-MAX_MEMORY = 0.5
-"""Largest share of the memory of the machine for the weights of a model that is measured."""
+MAX_MEMORY = 0.25
+"""Largest share of the memory of the machine for the weights of a measured model; Adam has four numbers for each."""
 NUM_STEPS = 100
 """About as many steps are timed in all."""
 ANNOUNCED_SECONDS = 10.0
@@ -183,13 +183,20 @@ def _make_measure(
 def _within_memory(
     config: Config, data: Dataset, measure: Callable[[Mapping[str, Any]], float]
 ) -> Callable[[Mapping[str, Any]], float]:
-    """Return a function that measures the model with given values of its keys, unless it does not fit in memory."""
+    """Return a function that measures the model with given values of its keys, if it fits in memory.
+
+    Raises:
+        ConfigError: It does not.
+    """
 
     def check_and_measure(widths: Mapping[str, Any]) -> float:
         tree = {**config.tree, "model": {**config.tree["model"], **widths}, "init": "default"}
         count = _count_without_memory(tree, data, config)
         if count is not None and 4 * count > MAX_MEMORY * memory.count_machine_bytes():
-            raise ValueError(f"one with {count:,} parameters, which is still too small, does not fit in memory")
+            raise ConfigError(
+                f"target: {_format_target(config.settings.target)} given, but a model with {count:,} parameters, which"
+                " is still too small, does not fit in memory"
+            )
         return measure(widths)
 
     return check_and_measure

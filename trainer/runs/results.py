@@ -65,6 +65,7 @@ class Result:
         debug: ``fast`` for a run of one step and one batch of each split, which no leaderboard lists; else None.
         ensemble: Of an ensemble, mean and best test scores of its members (``mean``, ``best``), its ``gain`` over the
             mean, positive where that is better, and the ``diversity`` of its members; empty for one model.
+        joint_runs: Number of runs that were trained as one model, this one included; None for a run trained alone.
         format_version: Version of the identity and of ``results.json``.
     """
 
@@ -105,6 +106,7 @@ class Result:
     budget_identity: str | None = None
     debug: str | None = None
     ensemble: dict[str, dict[str, float]] = field(default_factory=dict)
+    joint_runs: int | None = None
     format_version: int = 1
 
     @classmethod
@@ -187,7 +189,7 @@ FIELD_TYPES = (
 )
 REQUIRED_FIELDS = [f.name for f in fields(Result) if f.default is MISSING and f.default_factory is MISSING]
 OPTIONAL_FIELDS = (
-    *("skipped_updates", "exact_data_digest", "changes", "rows", "budget_identity", "debug", "ensemble"),
+    *("skipped_updates", "exact_data_digest", "changes", "rows", "budget_identity", "debug", "ensemble", "joint_runs"),
     "config_dirs",
 )
 """Fields that are only saved if there is something to save."""
@@ -241,5 +243,6 @@ def create_result(config: Config, path: Path, code: CodeVersion | None = None) -
         changes=list(config.changes),
         budget_identity=budget_keys.without_steps(config).config_hash if config.settings.budget is not None else None,
         debug=debug_keys.FAST if config.settings.debug == debug_keys.FAST else None,
+        joint_runs=run_dir.read_results(path).get("joint_runs"),  # of a run that is resumed
         format_version=migrations.FORMAT_VERSION,
     )

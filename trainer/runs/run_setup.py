@@ -90,6 +90,8 @@ def build_components(
     task, data, loaders = training.task, training.data, training.loaders
     result.threads, result.device, result.monitor = training.threads, str(task.progress.device), training.monitor.name
     _add_task_info(result, task, data, training.reported)
+    if member is not None:
+        result.joint_runs = member.strategy.num_members
 
     dataset_state = dataset_loading.get_dataset_state(config, data)
     metadata = _run_metadata(config, result, task) | {"data": digests.digest_parts(dataset_state)}

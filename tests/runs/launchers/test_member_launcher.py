@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return [{key: float(value) for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
 
 
-def check_same_runs(together: Path, alone: Path) -> None:
-    """Check that two sweeps have the same runs, files, losses and scores."""
+def check_same_runs(together: Path, alone: Path, joint_runs: Mapping[str, int]) -> None:
+    """Check that two sweeps have the same runs, files, losses and scores, and which of the first were joined."""
     first, second = read_runs(together), read_runs(alone)
     assert first.keys() == second.keys()
     for name, path in first.items():
@@ -43,6 +44,7 @@ def check_same_runs(together: Path, alone: Path) -> None:
         for row, other_row in zip(read_history(path), read_history(other), strict=True):
             assert row == pytest.approx(other_row, abs=TOLERANCE)
         results, expected = run_dir.read_results(path), run_dir.read_results(other)
+        assert results.get("joint_runs") == joint_runs.get(name)
         for key in ("status", "identity", "monitor", "best_epoch", "steps", "rows", "threads"):
             assert results[key] == expected[key], key
         assert results["test"] == pytest.approx(expected["test"], abs=TOLERANCE)
@@ -75,7 +77,8 @@ def test_members_equal_jobs_of_their_own(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert ("members: 4 jobs of a process are trained as one model" in done.stdout) == (folder == "together")
         assert done.stdout.count("train resume RUN plugins=[mine] draws those of a run") == (folder == "together")
-    check_same_runs(tmp_path / "together", tmp_path / "alone")
+    names = [path.name for path in find_runs(tmp_path / "together")]
+    check_same_runs(tmp_path / "together", tmp_path / "alone", dict.fromkeys(names, 4))
     run = tmp_path / "together" / "0-optimizer.lr=0.01,seed=0"
     log = (run / "train.log").read_text()
     assert log.count("config ") == 1
@@ -92,7 +95,8 @@ def test_jobs_that_cannot_be_joined_and_those_without_a_group_run_as_without_mem
         if folder == "together":
             assert "members: 2 jobs of a process are trained as one model" in done.stdout
             assert "members: one process per job: their loss draws random numbers" in done.stdout
-    check_same_runs(tmp_path / "together", tmp_path / "alone")
+    joint_runs = {name: 2 for name in read_runs(tmp_path / "together") if "dropout=0," in name}
+    check_same_runs(tmp_path / "together", tmp_path / "alone", joint_runs)
     for name in read_runs(tmp_path / "alone"):
         if "dropout=0.5" in name:  # the same bits
             states = [
