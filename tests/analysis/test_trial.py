@@ -15,8 +15,8 @@ from trainer.analysis.trial import Trial, TrialError, run_trial
 
 REPORT: dict[str, Any] = {
     **{"imported_at": 2.0, "fit_start": 3.0, "fit_end": 20.0, "ended_at": 24.0, "once": 0.5, "exit_start": 25.0},
-    **{"step_mean": 0.1, "epoch": 0.05, "validation": 0.2, "preview": 0.3},
-    **{"steps_per_epoch": 10, "batches": 10, "val_every": 2, "total_steps": 45, "macs": 1200, "training_rows": 300},
+    "rate": {"step": 0.1, "epoch": 0.05, "validation": 0.2, "preview": 0.3, "steps_per_epoch": 10, "val_every": 2},
+    **{"batches": 10, "total_steps": 45, "macs": 1200, "training_rows": 300},
     **{"params": 17, "device": "cpu", "threads": 1, "memory_bytes": 10**8, "device_bytes": 0},
     "checkpoint_bytes": {"last.pt": 3000, "best.pt": 1000},
     "data": {"rows": {"train": [300, "rows"], "val": [9, "rows"], "test": [8, "rows"]}, "lines": ["2 classes"]},

@@ -104,7 +104,7 @@ class RunPlan:
         assert self.trial is not None
         trial, steps = self.trial, self.steps
         validations = trial.rate.count_validations(steps)
-        validation = validations * trial.report["validation"]
+        validation = validations * trial.rate.validation
         return {
             "start": trial.startup_seconds,
             "training": trial.estimate_training_seconds(steps) - validation,

@@ -70,15 +70,7 @@ class Trial:
     @property
     def rate(self) -> Rate:
         """Time that the parts of training take."""
-        report = self.report
-        return Rate(
-            step=report["step_mean"],
-            epoch=report["epoch"],
-            validation=report["validation"],
-            preview=report["preview"],
-            steps_per_epoch=report["steps_per_epoch"],
-            val_every=report["val_every"],
-        )
+        return Rate(**self.report["rate"])
 
     @property
     def loading_seconds(self) -> float:

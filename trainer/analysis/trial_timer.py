@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 
+from trainer.engine.budget import Rate
 from trainer.engine.step_timer import StepTimer, synchronize
 from trainer.engine.trainer import Trainer
 from trainer.utils.cpu import make_clock
@@ -56,18 +59,21 @@ class TrialTimer(StepTimer):
         fit_seconds = self.clock() - self.fit_started_at
         validation = self._time_validation(trainer)
         preview = _time_preview(trainer, self.clock)
-        epochs = trainer.epoch
-        known = trainer.step * self.mean_seconds + epochs * self.epoch_seconds
+        rate = Rate(
+            step=self.mean_seconds,
+            epoch=self.epoch_seconds,
+            validation=validation,
+            preview=preview,
+            steps_per_epoch=-(-len(trainer.train_loader) // trainer.settings.accumulate),
+            val_every=trainer.settings.val_every,
+        )
+        copy_previews(trainer, rate.count_previews(trainer.total_steps))
+        known = trainer.step * rate.step + trainer.epoch * rate.epoch
         known += self.num_validations * validation + self.num_previews * preview
         self.report |= {
-            "step_mean": self.mean_seconds,
-            "epoch": self.epoch_seconds,
-            "validation": validation,
-            "preview": preview,
+            "rate": asdict(rate),
             "once": max(0.0, fit_seconds - known),
-            "steps_per_epoch": -(-len(trainer.train_loader) // trainer.settings.accumulate),
             "batches": len(trainer.train_loader),
-            "val_every": trainer.settings.val_every,
             "total_steps": trainer.total_steps,
             "macs": count_step_macs(trainer) if trainer.step else 0,
             "training_rows": len(trainer.train_loader.split),
@@ -93,6 +99,19 @@ def count_previews(trainer: Trainer) -> int:
         trainer: The trainer.
     """
     return sum(len(snapshots.list_files()) for snapshots in _find_snapshots(trainer))
+
+
+def copy_previews(trainer: Trainer, count: int) -> None:
+    """Copy the last preview, if there is one, so that the figure of all of them takes as long as that of the run.
+
+    Args:
+        trainer: The trainer.
+        count: Number of previews of the run.
+    """
+    for snapshots in _find_snapshots(trainer):
+        files = snapshots.list_files()
+        for number in range(len(files), count if files else 0):
+            shutil.copyfile(files[-1], files[-1].with_name(f"epoch-{trainer.epoch + number:04d}.npy"))
 
 
 def _find_snapshots(trainer: Trainer) -> list[SampleSnapshots]:

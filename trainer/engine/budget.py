@@ -60,6 +60,10 @@ class Rate:
         """Return the number of validations of a run; one for a run without steps."""
         return max(1, -(-self.count_epochs(steps) // self.val_every))
 
+    def count_previews(self, steps: int) -> int:
+        """Return the number of snapshots of samples of a run whose task draws some."""
+        return min(self.count_validations(steps), MAX_PREVIEWS)
+
     def estimate_seconds(self, steps: int) -> float:
         """Return the time of training and validation.
 
@@ -68,7 +72,7 @@ class Rate:
         """
         validations = self.count_validations(steps)
         training = steps * self.step + self.count_epochs(steps) * self.epoch
-        return training + validations * self.validation + min(validations, MAX_PREVIEWS) * self.preview
+        return training + validations * self.validation + self.count_previews(steps) * self.preview
 
     def describe(self, steps: int, name: str, spent: float) -> str:
         """Return a line about the number of steps.
