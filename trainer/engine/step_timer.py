@@ -123,7 +123,8 @@ class StepTimer(Callback):
         """Mean seconds of a step that is not the first one of its epoch, for the time of many."""
         if not self.step_seconds:
             return sum(self.first_step_seconds) / max(1, len(self.first_step_seconds))
-        weights = [self.group_counts[groups] for groups in self.seconds_by_groups]
+        # Steps of a later part of the run, whose groups the first steps do not update, have the least weight.
+        weights = [max(1, self.group_counts[groups]) for groups in self.seconds_by_groups]
         return fmean(map(fmean, self.seconds_by_groups.values()), weights)
 
     @property
