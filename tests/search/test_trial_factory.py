@@ -120,3 +120,12 @@ def test_changed_data_of_any_trial_begin_another_search(config: Config) -> None:
     assert find_root(config, other, resume="auto") == root
     Path("table.csv").write_text("".join(rows).replace("19,1", "19,0"))
     assert find_root(config, other, resume="auto") != root
+
+
+@pytest.mark.parametrize(("values", "is_same"), [("data.rows=300,400", False), ("batch_size=16,32", True)])
+def test_trials_with_other_validation_rows_are_noticed(values: str, is_same: bool) -> None:
+    composer = PointComposer(parse_space(["model=mlp", "data=moons", values]))
+    factory = TrialFactory(composer, planning.make_sampler(make_options(), composer.space), is_promoting=False)
+    assert factory.has_same_rows
+    assert len(factory.extend(2)) == 2
+    assert factory.has_same_rows is is_same
