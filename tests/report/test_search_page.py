@@ -98,3 +98,21 @@ def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "search.json").write_text(text)
     with pytest.raises(ConfigError, match="not the record of a search"):
         search_page.make_search_page(tmp_path)
+
+
+@pytest.mark.parametrize("is_reused", [False, True])
+def test_the_page_of_a_trial_is_linked_from_wherever_the_page_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_reused: bool
+) -> None:
+    """Recorded paths are relative to the directory of the command; that of the search may have been moved."""
+    (tmp_path / "elsewhere").mkdir()
+    root, other = tmp_path / "moved", tmp_path / "work/outputs/5-lr=1"
+    run = other if is_reused else root / "5-lr=1"
+    root.mkdir()
+    run.mkdir(parents=True)
+    (run / write_page.REPORT_FILE).touch()
+    search = make_search() | {"working_dir": str(tmp_path / "work")}
+    search["trials"][0]["run_dir"] = "outputs/5-lr=1"
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    link = "../work/outputs/5-lr%3D1/report.html" if is_reused else "5-lr%3D1/report.html"
+    assert f'<a href="{link}">' in write_search(root, search)

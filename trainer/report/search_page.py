@@ -97,7 +97,9 @@ def make_search_page(path: Path, page_dir: Path | None = None) -> dict[str, Any]
         "keys": keys,
         "rungs": _name_rungs(search, num_rungs),
         "has_reasons": any(trial.get("reason") for trial in search["trials"]),
-        "trials": [_describe_trial(trial, keys, num_rungs, search, page_dir or path) for trial in search["trials"]],
+        "trials": [
+            _describe_trial(trial, keys, num_rungs, search, (path, page_dir or path)) for trial in search["trials"]
+        ],
     }
 
 
@@ -184,12 +186,15 @@ def _describe_importance(importance: Mapping[str, Any]) -> str:
 
 
 def _describe_trial(
-    trial: Mapping[str, Any], keys: Sequence[str], num_rungs: int, search: Mapping[str, Any], root: Path
+    trial: Mapping[str, Any], keys: Sequence[str], num_rungs: int, search: Mapping[str, Any], places: tuple[Path, Path]
 ) -> dict[str, Any]:
+    """Return the cells of a trial; ``places`` are the directories of the search and of the page."""
     scores = [format_number(to_number(score)) if score is not None else "" for score in trial["scores"]]
     test = trial["test"].get(search["monitor"])
-    run_dir = trial.get("run_dir") or ""
-    page = Path(run_dir, REPORT_FILE)
+    run_dir, root = trial.get("run_dir") or "", places[1]
+    # The search may have been moved, and the page may be written from elsewhere; a reused run is in another directory.
+    own = places[0] / Path(run_dir).name
+    page = (own if own.is_dir() else Path(search.get("working_dir") or "", run_dir)) / REPORT_FILE
     return {
         "number": trial["number"],
         "status": trial["status"],
