@@ -5,6 +5,7 @@ Imports are lazy: help and lists need no Hydra, errors no torch.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -38,6 +39,7 @@ def main() -> None:
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130
+    gc.freeze()  # at its exit, the interpreter would visit every object of every module once more, for half a second
     sys.exit(code)
 
 
