@@ -17,7 +17,7 @@ import time
 
 CASES = {
     "mlp": ["model=mlp", "data=synthetic_tabular", "data.rows=1000", "epochs=20", "draw=false"],
-    "gcn": ["model=gcn", "data=karate", "model.dropout=0", "draw=false"],
+    "gcn": ["model=gcn", "data=karate", "draw=false"],
 }
 NUM_SEPARATE = 3
 """Separate commands that are timed."""

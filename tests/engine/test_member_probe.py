@@ -34,7 +34,7 @@ def test_probe_leaves_no_trace() -> None:
 @pytest.mark.parametrize(
     ("run", "reason"),
     [
-        ((*MOONS, "model.dropout=0.5"), "draws random numbers"),
+        (("model=vae", "data=digits", "data.train_rows=60", "task.classifier=null"), "draws random numbers other than"),
         (("model=gan", "data=ring", "data.rows=100"), "several parameter groups"),
         (("model=gru", "data=synthetic_seq", "data.rows=100"), "cannot be computed together"),
     ],
@@ -57,6 +57,11 @@ def test_times_decide(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "16 ms one by one" in verdict.reason
     monkeypatch.setattr(member_probe, "_time_step", lambda *_: 0.1)
     assert "mostly arithmetic" in probe(item, (0, 1), is_timed=True).reason
+
+
+def test_dropout_is_no_obstacle() -> None:
+    assert probe(lab(*MOONS, "model.dropout=0.5"), (0, 1)) == member_probe.Verdict(True, "")
+    assert probe(lab("model=gcn", "data=karate"), (0, 1)) == member_probe.Verdict(True, "")
 
 
 def test_a_rate_that_is_far_too_high_is_measured_all_the_same() -> None:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from tests.helpers.member_labs import measure_difference, train_alone, train_together
+from trainer.engine import member_gradient
+from trainer.engine.member_dropout import MemberDropout
 from trainer.engine.member_gradient import MemberGradient
 from trainer.engine.member_updates import SeparateStep
 from trainer.engine.trainer import Trainer
@@ -18,10 +20,14 @@ from trainer.utils.errors import NonFiniteError
 TOLERANCE = 1e-5
 MOONS = ("model=mlp", "data=moons", "data.rows=200", "epochs=1", "batch_size=32", "model.hidden=[8]")
 RATES = (("seed=0", "optimizer.lr=0.01"), ("seed=0", "optimizer.lr=0.02"), ("seed=1", "optimizer.lr=0.01"))
+DROPOUT_RATES = ("model.dropout=0.5", "model.dropout=0.2", "model.dropout=0.5")
 RUNS: dict[str, tuple[str, ...]] = {
     "mlp": MOONS,
     "batch_norm": ("model=cnn", "data=digits", "model.norm=batch", "model.channels=[4,4,4]", "max_steps=3"),
     "gcn": ("model=gcn", "data=karate", "epochs=2", "model.dropout=0"),
+    "dropout": (*MOONS, "model.hidden=[8,8]"),
+    "graph_dropout": ("model=gcn", "data=karate", "epochs=3"),
+    "image_dropout": ("model=attention_cnn", "data=digits", "data.train_rows=60", "max_steps=2", "optimizer=sgd"),
     "ema_clip": (*MOONS, "ema=0.9", "grad_clip=0.1", "optimizer=sgd", "scheduler=onecycle"),
 }
 
@@ -31,9 +37,9 @@ def count_joint_gradients(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     compute = MemberGradient.compute
 
-    def count(self: MemberGradient, updates: Any, rows: Any) -> Tensor:
-        losses = compute(self, updates, rows)
-        counts.append(len(rows))
+    def count(self: MemberGradient, *args: Any) -> Tensor:
+        losses = compute(self, *args)
+        counts.append(len(args[1]))
         return losses
 
     monkeypatch.setattr(MemberGradient, "compute", count)
@@ -44,6 +50,8 @@ def count_joint_gradients(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_members_equal_separate_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = count_joint_gradients(monkeypatch)
     members = [(*RUNS[name], *own) for own in RATES]
+    if "dropout" in name:
+        members = [(*words, rate) for words, rate in zip(members, DROPOUT_RATES, strict=True)]
     labs, loops = train_together(members)
     assert [loop.error for loop in loops] == [None] * 3
     assert counts == [3] * labs[0].trainer.step
@@ -54,11 +62,34 @@ def test_members_equal_separate_runs(name: str, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("is_checked", [True, False])
+def test_random_numbers_of_another_member_are_noticed(is_checked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The seed of a member decides what its dropout drops, whichever members are beside it."""
+    monkeypatch.setattr(
+        member_gradient, "MemberDropout", lambda generators, rates: MemberDropout(generators[::-1], rates)
+    )
+    if not is_checked:
+        monkeypatch.setattr(SeparateStep, "matches", lambda *_: True)
+    members = [(*MOONS, *own, "model.dropout=0.5") for own in RATES]
+    labs, _ = train_together(members)
+    difference = measure_difference(labs[2], train_alone(members[2]))
+    assert difference == 0 if is_checked else difference > 10 * TOLERANCE
+
+
+def test_members_with_and_without_dropout_are_trained_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = count_joint_gradients(monkeypatch)
+    members = [("model=gcn", "data=karate", "epochs=2", f"model.dropout={rate}") for rate in (0.5, 0.0)]
+    labs, loops = train_together(members)
+    assert [loop.error for loop in loops] == [None] * 2
+    assert not counts
+    assert [measure_difference(own, train_alone(member)) for own, member in zip(labs, members, strict=True)] == [0, 0]
+
+
+@pytest.mark.parametrize("is_checked", [True, False])
 def test_a_gradient_in_the_row_of_another_member_is_noticed(is_checked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     compute = MemberGradient.compute
 
-    def exchange_rows(self: MemberGradient, updates: Any, rows: Any) -> Tensor:
-        losses = compute(self, updates, rows)
+    def exchange_rows(self: MemberGradient, *args: Any) -> Tensor:
+        losses = compute(self, *args)
         self._matrix.grad.copy_(self._matrix.grad.roll(1, 0))
         return losses
 
@@ -74,7 +105,7 @@ def test_a_gradient_in_the_row_of_another_member_is_noticed(is_checked: bool, mo
 @pytest.mark.parametrize(
     "run",
     [
-        (*MOONS, "model.dropout=0.5"),
+        ("model=vae", "data=digits", "data.train_rows=60", "task.classifier=null", "max_steps=2"),
         ("model=gan", "data=ring", "data.rows=100", "batch_size=50", "max_steps=3"),
         ("model=gru", "data=synthetic_seq", "data.rows=120", "model.hidden_size=6", "max_steps=2"),
     ],
@@ -116,11 +147,11 @@ def test_members_go_on_alone_if_a_later_gradient_fails(monkeypatch: pytest.Monke
     compute = MemberGradient.compute
     counts: list[int] = []
 
-    def fail_later(self: MemberGradient, updates: Any, rows: Any) -> Tensor:
-        counts.append(len(rows))
+    def fail_later(self: MemberGradient, *args: Any) -> Tensor:
+        counts.append(len(args[1]))
         if len(counts) == 3:
             raise torch.OutOfMemoryError("on purpose")
-        return compute(self, updates, rows)
+        return compute(self, *args)
 
     monkeypatch.setattr(MemberGradient, "compute", fail_later)
     members = [(*MOONS, *own) for own in RATES]
@@ -130,7 +161,8 @@ def test_members_go_on_alone_if_a_later_gradient_fails(monkeypatch: pytest.Monke
     assert max(map(measure_difference, labs, map(train_alone, members))) < TOLERANCE
 
 
-def test_state_of_a_member_has_its_own_random_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_state_of_a_member_has_its_own_random_numbers(rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
     states: dict[int, Tensor] = {}
     step = Trainer.apply_gradient
 
@@ -139,7 +171,7 @@ def test_state_of_a_member_has_its_own_random_numbers(monkeypatch: pytest.Monkey
         states.setdefault(self.settings.seed, self.state_dict()["random"]["torch"])
 
     monkeypatch.setattr(Trainer, "apply_gradient", save_state)
-    members = [(*MOONS, "seed=0"), (*MOONS, "seed=1")]
+    members = [(*MOONS, f"model.dropout={rate}", f"seed={seed}") for seed in (0, 1)]
     train_together(members)
     together = dict(states)
     states.clear()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from trainer.core.batch import Batch
 from trainer.core.task import Task
-from trainer.engine.member_strategy import MemberMatrix
+from trainer.engine.member_dropout import MemberDropout
+from trainer.engine.member_strategy import MemberMatrix, MemberStrategy
 from trainer.engine.update import Update
 from trainer.optim.flat_params import FlatParameters
 
@@ -58,12 +61,13 @@ class MemberGradient:
             tasks, rows, matrix.num_members, {name.removeprefix("task.") for name in self._names}
         )
 
-    def compute(self, updates: Sequence[Update], rows: Sequence[int]) -> Tensor:
+    def compute(self, updates: Sequence[Update], rows: Sequence[int], rates: Sequence[Sequence[float]]) -> Tensor:
         """Compute the gradients of some members into their rows of the matrix.
 
         Args:
             updates: Update of each of these members, with batches of the same shapes.
             rows: Row of each of them, in ascending order.
+            rates: Probability of each call of dropout, for each of them.
 
         Returns:
             Loss of each of them ``(M,)``.
@@ -86,14 +90,25 @@ class MemberGradient:
         }
         tensors, dims = join_batches([update.batches[0] for update in updates])
 
-        def compute_loss(values: list[Tensor], fixed: dict[str, Tensor], inputs: dict[str, Tensor]) -> Tensor:
+        strategies = [cast(MemberStrategy, update.trainer.strategy) for update in updates]
+        dropout = MemberDropout([strategy.make_generator() for strategy in strategies], rates)
+
+        has_dropout = any(map(any, rates))
+
+        def compute_loss(
+            values: list[Tensor], fixed: dict[str, Tensor], inputs: dict[str, Tensor], number: Tensor
+        ) -> Tensor:
             named = dict(zip(self._names, values, strict=True)) | fixed
-            loss: Tensor = torch.func.functional_call(self._task_loss, named, (split_tensors(inputs), group))
+            dropout.number = number
+            with dropout if has_dropout else nullcontext():
+                loss: Tensor = torch.func.functional_call(self._task_loss, named, (split_tensors(inputs), group))
             return loss
 
-        in_dims = (STACKED, {name: dim for name, (_, dim) in self._constants.items()}, dims)
-        losses = torch.vmap(compute_loss, in_dims, randomness="error")(leaves, constants, tensors)
+        in_dims = (STACKED, {name: dim for name, (_, dim) in self._constants.items()}, dims, STACKED)
+        losses = torch.vmap(compute_loss, in_dims, randomness="error")(leaves, constants, tensors, index)
         gradients = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
+        for strategy, generator in zip(strategies, dropout.generators, strict=True):
+            strategy.store_generator(generator)
         for own, gradient in zip(self._gradients, gradients, strict=True):
             value = torch.zeros_like(select(own)) if gradient is None else gradient
             own.copy_(value) if is_all else own.index_copy_(0, index, value)

@@ -6,20 +6,22 @@ import random
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from copy import copy, deepcopy
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from trainer.core import rng
 from trainer.core.batch import Batch
 from trainer.core.task import Task
 from trainer.engine.dataloader import Loader
+from trainer.engine.member_dropout import WithoutDropout
 from trainer.engine.member_gradient import MemberGradient
 from trainer.engine.member_strategy import MemberMatrix, MemberStrategy
-from trainer.engine.member_updates import compute_losses, compute_separately
+from trainer.engine.member_updates import compute_loss, compute_separately
 from trainer.engine.step_timer import synchronize
 from trainer.engine.strategy import SingleDevice
 from trainer.engine.trainer import Trainer
@@ -78,7 +80,7 @@ def _probe(
     single.task.train()
     batch = batches[seeds[0]]
     if _draws_random_numbers(Update(single, single.param_groups["model"], [batch])):
-        return Verdict(False, "their loss draws random numbers, as dropout does")
+        return Verdict(False, "their loss draws random numbers other than those of dropout on a CPU")
     few = _JointStep(task, make_trainer, [batches[seed] for seed in seeds[: NUM_MEMBERS[0]]])
     if not few.is_correct():
         return Verdict(False, "their losses or gradients differ when they are computed together")
@@ -114,23 +116,28 @@ class _JointStep:
         matrix = MemberMatrix(len(batches))
         trainers = [make_trainer(deepcopy(task), MemberStrategy(row, matrix, None)) for row in range(len(batches))]
         for trainer in trainers:
+            trainer.strategy.start(trainer)
             trainer.task.train()
         pairs = zip(trainers, batches, strict=True)
         self.updates = [Update(trainer, trainer.param_groups["model"], [batch]) for trainer, batch in pairs]
-        compute_losses(self.updates)  # a model may prepare constants of a graph in its first step
+        for update in self.updates:
+            compute_loss(update)  # a model may prepare constants of a graph in its first step
         self._expected = compute_separately(self.updates)
         self._gradient = MemberGradient(self.updates, range(len(batches)), matrix)
 
     def is_correct(self) -> bool:
         """Return whether losses and gradients are those that each member computes alone, before any step."""
-        losses = self._gradient.compute(self.updates, range(len(self.updates)))
+        losses = self._compute()
         return self._expected.matches(losses, self.updates[0].group.params.grad)
 
     def take(self) -> None:
         """Take a step."""
-        losses = self._gradient.compute(self.updates, range(len(self.updates)))
+        losses = self._compute()
         for update, loss in zip(self.updates, losses.unbind(), strict=True):
             update.trainer.apply_gradient(update.group, update.batches, loss)
+
+    def _compute(self) -> Tensor:
+        return self._gradient.compute(self.updates, range(len(self.updates)), self._expected.dropout_rates)
 
 
 def _make_loader(trainer: Trainer, seed: int) -> Loader:
@@ -153,7 +160,7 @@ def _time_loading(trainer: Trainer) -> float:
 
 
 def _draws_random_numbers(update: Update) -> bool:
-    """Return whether a loss changes a generator of torch, Python or numpy."""
+    """Return whether a loss changes a generator of torch, Python or numpy, on the CPU apart from dropout."""
     device = update.trainer.device
 
     def read_states() -> list[object]:
@@ -161,7 +168,8 @@ def _draws_random_numbers(update: Update) -> bool:
         return [random.getstate(), repr(numpy_state), *(state.tolist() for state in rng.get_torch_rng_states(device))]
 
     before = read_states()
-    compute_losses([update])
+    with WithoutDropout() if device.type == "cpu" else nullcontext():
+        compute_loss(update)
     return before != read_states()
 
 

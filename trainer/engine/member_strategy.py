@@ -146,8 +146,23 @@ class MemberStrategy(SingleDevice):
         if self._rng_state is not None:
             rng.set_rng_state(self._rng_state, self._device)
 
+    def make_generator(self) -> torch.Generator:
+        """Return a generator on the CPU with the random numbers that the member draws next."""
+        assert self._rng_state is not None, "the training has not been started"
+        generator = torch.Generator()
+        generator.set_state(self._rng_state["torch"])
+        return generator
+
+    def store_generator(self, generator: torch.Generator) -> None:
+        """Go on with the random numbers of a generator.
+
+        Args:
+            generator: Result of ``make_generator``, from which numbers have been drawn.
+        """
+        assert self._rng_state is not None, "the training has not been started"
+        self._rng_state["torch"] = generator.get_state()
+
     def compute_gradient(self, trainer: Trainer, group: ParamGroup, batches: Sequence[Batch]) -> Tensor:
-        # A gradient that is computed for several members together draws no random numbers; one of a member alone may.
         self.request_state()
         loss = super().compute_gradient(trainer, group, batches)
         self._rng_state = rng.get_rng_state(trainer.device)

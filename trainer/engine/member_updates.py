@@ -8,13 +8,15 @@ from collections.abc import Callable, Generator, Hashable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from trainer.core import rng
+from trainer.engine.member_dropout import DropoutRates
 from trainer.engine.member_gradient import MemberGradient, describe_shapes
-from trainer.engine.member_strategy import MemberMatrix
+from trainer.engine.member_strategy import MemberMatrix, MemberStrategy
 from trainer.engine.saved_buffers import SavedBuffers
 from trainer.engine.strategy import SingleDevice
 from trainer.engine.update import Update
@@ -115,7 +117,7 @@ class _UpdateTaker:
 
     def __init__(self, members: Sequence[MemberLoop], matrix: MemberMatrix):
         self._gradient: MemberGradient | None = None
-        self._known_shapes: set[Hashable] = set()
+        self._dropout_rates: dict[Hashable, dict[int, Sequence[float]]] = {}
         if len(members) > 1 and len(_get_update(members[0]).trainer.param_groups) == 1:
             updates, rows = [_get_update(member) for member in members], [member.row for member in members]
             self._gradient = MemberGradient(updates, rows, matrix)
@@ -136,9 +138,9 @@ class _UpdateTaker:
         """Compute the gradients of members with batches of the same shapes; None if it is not possible."""
         assert self._gradient is not None
         updates, rows = [_get_update(member) for member in members], [member.row for member in members]
-        if shapes in self._known_shapes:
+        if (known := self._dropout_rates.get(shapes)) is not None and known.keys() >= {*rows}:
             try:
-                return self._gradient.compute(updates, rows)
+                return self._gradient.compute(updates, rows, [known[row] for row in rows])
             except RuntimeError as error:  # such as for lack of memory; no weight has changed yet
                 self._give_up(str(error))
                 return None
@@ -146,13 +148,13 @@ class _UpdateTaker:
             expected = compute_separately(updates)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of operations that are slow together, which the probe measures
-                saved = [SavedBuffers(update.trainer.task) for update in updates]
-                losses = self._gradient.compute(updates, rows)
+                saved = [SavedState(update) for update in updates]
+                losses = self._gradient.compute(updates, rows, expected.dropout_rates)
             if expected.matches(losses, updates[0].group.params.grad):
-                self._known_shapes.add(shapes)
+                self._dropout_rates[shapes] = dict(zip(rows, expected.dropout_rates, strict=True))
                 return losses
-            for buffers in saved:
-                buffers.restore(torch.ones(()))
+            for state in saved:
+                state.restore()
             reason = "their losses or gradients differ when they are computed together"
         except Exception as error:
             reason = str(error)
@@ -165,6 +167,24 @@ class _UpdateTaker:
         self._gradient = None
 
 
+class SavedState:
+    """Buffers and random numbers of a member, from before a joint computation that may have to be undone.
+
+    Args:
+        update: Its update.
+    """
+
+    def __init__(self, update: Update):
+        self._buffers = SavedBuffers(update.trainer.task)
+        self._strategy = cast(MemberStrategy, update.trainer.strategy)
+        self._generator = self._strategy.make_generator()
+
+    def restore(self) -> None:
+        """Undo the computation."""
+        self._buffers.restore(torch.ones(()))
+        self._strategy.store_generator(self._generator)
+
+
 @dataclass(frozen=True)
 class SeparateStep:
     """What members compute alone, with which a joint computation is compared.
@@ -172,10 +192,12 @@ class SeparateStep:
     Args:
         losses: Loss of each member ``(M,)``.
         gradient: Gradient ``(P,)`` of the first one.
+        dropout_rates: Probability of each call of dropout, for each member.
     """
 
     losses: Tensor
     gradient: Tensor
+    dropout_rates: Sequence[Sequence[float]]
 
     def matches(self, losses: Tensor, gradient: Tensor) -> bool:
         """Return whether the results of a joint computation are equal but for rounding.
@@ -198,20 +220,27 @@ def compute_separately(updates: Sequence[Update]) -> SeparateStep:
         updates: Update of each member.
     """
     first, saved = updates[0], [SavedBuffers(update.trainer.task) for update in updates]
+    losses, rates = [], []
     with rng.preserve_generators():
-        losses = compute_losses(updates)
+        for update in updates:
+            with DropoutRates() as dropout:
+                losses.append(compute_loss(update))
+            rates.append(dropout.rates)
         saved[0].restore(torch.ones(()))
         # Its own strategy would keep the random numbers that it has drawn.
+        first.trainer.strategy.request_state()
         SingleDevice().compute_gradient(first.trainer, first.group, first.batches)
     for buffers in saved:
         buffers.restore(torch.ones(()))
-    return SeparateStep(losses, first.group.params.grad.clone())
+    return SeparateStep(torch.stack(losses), first.group.params.grad.clone(), rates)
 
 
-def compute_losses(updates: Sequence[Update]) -> Tensor:
-    """Return the loss of each member as it computes it alone, ``(M,)``."""
+def compute_loss(update: Update) -> Tensor:
+    """Return the loss of a member as it computes it alone, a scalar, with the random numbers that it draws next."""
+    update.trainer.strategy.request_state()
     with torch.no_grad():
-        return torch.stack([update.trainer.loss_fn(update.batches[0], update.group.name) for update in updates])
+        loss: Tensor = update.trainer.loss_fn(update.batches[0], update.group.name)
+    return loss
 
 
 def _get_update(member: MemberLoop) -> Update:

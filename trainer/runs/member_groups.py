@@ -15,6 +15,8 @@ VARIED_KEYS = frozenset(
     )
 )
 """Keys in which the runs of a group may differ: each has its own optimizer and schedule, but the same loss."""
+DROPOUT_KEY = "dropout"
+"""Key of the model in which the runs of a group may differ, too, unless it is 0 for some of them."""
 REQUIRED_VALUES: dict[str, tuple[object, ...]] = {
     "devices": (None, 1),
     "shards": (None, 1),
@@ -69,8 +71,14 @@ def describe_common_keys(config: Config) -> str:
         config: Configuration of one of them.
     """
     common = {key: value for key, value in config.tree.items() if key not in VARIED_KEYS}
+    common["model"] = {key: _mask_rate(key, value) for key, value in config.tree["model"].items()}
     # Each run has its own loader with its own augmentation, and those with equal seeds have equal ones.
     common["augment"] = dict(common["augment"]) | dict.fromkeys(find_seed_keys(config, "augment"), SEED_REFERENCE)
     # Options of single parameters determine their order in the vector.
     common["groups"] = config.tree["optimizer"].get("groups")
     return json.dumps(common, sort_keys=True, default=str)
+
+
+def _mask_rate(key: str, value: object) -> object:
+    """Return a value of the model, or the same one for all rates of dropout but 0, without which no layer draws."""
+    return DROPOUT_KEY if key == DROPOUT_KEY and isinstance(value, float) and value > 0 else value

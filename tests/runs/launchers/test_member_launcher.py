@@ -87,23 +87,33 @@ def test_members_equal_jobs_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_jobs_that_cannot_be_joined_and_those_without_a_group_run_as_without_members(tmp_path: Path) -> None:
-    grid = (*SMALL, "draw=false", "model.dropout=0,0.5", "optimizer.lr=0.01,0.02", "jobs=1")
+def test_jobs_with_dropout_are_a_group_of_their_own(tmp_path: Path) -> None:
+    grid = (*SMALL, "draw=false", "model.dropout=0,0.2,0.5", "optimizer.lr=0.01,0.02", "jobs=1")
     for key, folder in (("members=4", "together"), ("members=null", "alone")):
         done = train("-m", *grid, key, f"hydra.sweep.dir={folder}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         if folder == "together":
             assert "members: 2 jobs of a process are trained as one model" in done.stdout
-            assert "members: one process per job: their loss draws random numbers" in done.stdout
-    joint_runs = {name: 2 for name in read_runs(tmp_path / "together") if "dropout=0," in name}
+            assert "members: 4 jobs of a process are trained as one model" in done.stdout
+    joint_runs = {name: 2 if "dropout=0," in name else 4 for name in read_runs(tmp_path / "together")}
     check_same_runs(tmp_path / "together", tmp_path / "alone", joint_runs)
-    for name in read_runs(tmp_path / "alone"):
-        if "dropout=0.5" in name:  # the same bits
-            states = [
-                checkpoint.load_checkpoint(tmp_path / folder / name / checkpoint.BEST)["task"]
-                for folder in ("together", "alone")
-            ]
-            assert all(value.equal(states[1][key]) for key, value in states[0].items())
+
+
+@pytest.mark.slow
+def test_jobs_that_cannot_be_joined_run_as_without_members(tmp_path: Path) -> None:
+    model = ("model=gru", "data=synthetic_seq", "data.rows=60", "epochs=1", "model.hidden_size=4", "threads=1")
+    for key, folder in (("members=4", "together"), ("members=null", "alone")):
+        words = (*model, "draw=false", "optimizer.lr=0.01,0.02", "jobs=1", key, f"hydra.sweep.dir={folder}")
+        done = train("-m", *words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert ("members: one process per job: their loss cannot be" in done.stdout) == (folder == "together")
+    check_same_runs(tmp_path / "together", tmp_path / "alone", {})
+    for name in read_runs(tmp_path / "alone"):  # the same bits
+        states = [
+            checkpoint.load_checkpoint(tmp_path / folder / name / checkpoint.BEST)["task"]
+            for folder in ("together", "alone")
+        ]
+        assert all(value.equal(states[1][key]) for key, value in states[0].items())
 
 
 @pytest.mark.slow

@@ -73,5 +73,22 @@ def test_products_of_several_matrices_by_vmap_equal_single_ones() -> None:
     weights = torch.randn_like(products)
     joint, single = (torch.autograd.grad((product * weights).sum(), several)[0] for product in (products, expected))
     torch.testing.assert_close(joint, single)
-    with pytest.raises(RuntimeError, match="several sparse matrices"):
-        torch.vmap(lambda own: sparse_matmul(pattern, own, several[0]))(values.repeat(2, 1))
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_products_of_several_sparse_matrices_by_vmap_equal_single_ones(is_shared: bool) -> None:
+    """The matrices have the same pattern; the dense ones are equal or not."""
+    rows, cols = torch.tensor([0, 2, 0, 1]), torch.tensor([1, 0, 2, 2])
+    pattern, _ = SparsePattern.from_coo(rows, cols, (3, 4))
+    values = torch.randn(5, 4, requires_grad=True)
+    dense = torch.randn(*([] if is_shared else [5]), 4, 2, requires_grad=True)
+    each = dense.expand(5, 4, 2) if is_shared else dense
+    products = torch.vmap(lambda own, x: SparseMatrix(pattern, own) @ x, (0, None if is_shared else 0))(values, dense)
+    expected = torch.stack([sparse_matmul(pattern, *pair) for pair in zip(values, each, strict=True)])
+    torch.testing.assert_close(products, expected)
+    weights = torch.randn_like(products)
+    joint, single = (
+        torch.autograd.grad((product * weights).sum(), (values, dense), retain_graph=True)
+        for product in (products, expected)
+    )
+    torch.testing.assert_close(joint, single)

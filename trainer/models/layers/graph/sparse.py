@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from trainer.core.dropout import draw_dropout_factors
 from trainer.models.layers.graph.groups import group_softmax, sum_groups
 
 MAX_SPARSE_DENSITY = 0.1
@@ -67,6 +68,21 @@ class SparsePattern:
             shape, rows, cols, _make_offsets(rows, shape[0]), by_col, rows[by_col], _make_offsets(cols, shape[1])
         ), order
 
+    def repeat(self, count: int) -> SparsePattern:
+        """Return the pattern of a block-diagonal matrix with ``count`` blocks of this pattern."""
+        blocks, (num_rows, num_cols) = torch.arange(count, device=self.rows.device), self.shape
+
+        def shift(index: Tensor, size: int) -> Tensor:
+            return (index + blocks[:, None] * size).flatten()
+
+        starts = [
+            F.pad(shift(ptr[:-1], len(self.rows)), (0, 1), value=count * len(self.rows))
+            for ptr in (self.rowptr, self.colptr)
+        ]
+        columns = shift(self.rows, num_rows), shift(self.cols, num_cols)
+        order, by_col = shift(self.col_order, len(self.rows)), shift(self.rows_by_col, num_rows)
+        return SparsePattern((count * num_rows, count * num_cols), *columns, starts[0], order, by_col, starts[1])
+
     @classmethod
     def unsorted(cls, rows: Tensor, cols: Tensor, shape: tuple[int, int]) -> SparsePattern:
         """Build the pattern of an exported program, whose entries may have any order: its other tensors are empty.
@@ -114,20 +130,29 @@ class _SparseMatmul(torch.autograd.Function):
 
     @staticmethod
     def vmap(
-        info: Any,  # noqa: ARG004
+        info: Any,
         in_dims: tuple[None, int | None, int | None, int | None],
         pattern: SparsePattern,
         values: Tensor,
         dense: Tensor,
         by_col: Tensor | None,
     ) -> tuple[Tensor, int]:
-        """Multiply several dense matrices, side by side as the columns of one."""
-        _, values_dim, dense_dim, _ = in_dims
-        if values_dim is not None or dense_dim is None:
-            raise RuntimeError("a product of several sparse matrices has no batching rule")
-        columns = dense.movedim(dense_dim, 1)
-        product: Tensor = _SparseMatmul.apply(pattern, values, columns.flatten(1), by_col)
-        return product.unflatten(1, columns.shape[1:]), 1
+        """Multiply several dense matrices, side by side as the columns of one, or several pairs, as blocks of one."""
+        _, values_dim, dense_dim, by_col_dim = in_dims
+        if values_dim is None and dense_dim is not None:
+            columns = dense.movedim(dense_dim, 1)
+            product: Tensor = _SparseMatmul.apply(pattern, values, columns.flatten(1), by_col)
+            return product.unflatten(1, columns.shape[1:]), 1
+        count = info.batch_size
+        pairs = ((values, values_dim), (dense, dense_dim), (by_col, by_col_dim))
+        flat = [None if tensor is None else _move_to_front(tensor, dim, count).flatten(0, 1) for tensor, dim in pairs]
+        product = _SparseMatmul.apply(pattern.repeat(count), *flat)
+        return product.unflatten(0, (count, -1)), 0
+
+
+def _move_to_front(tensor: Tensor, dim: int | None, count: int) -> Tensor:
+    """Return a tensor with the dimension of ``torch.vmap`` in front, repeated if it has none."""
+    return tensor.expand(count, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
 
 
 def _weighted_sums(dense: Tensor, index: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
@@ -254,8 +279,7 @@ def sparse_dropout(x: Tensor | SparseMatrix, p: float, training: bool) -> Any:
     """Apply dropout to a tensor or to the entries of a sparse matrix.
 
     Zeros the values with probability ``p`` and divides the others by ``1 - p``. Zeros of a sparse matrix are not drawn.
-    On a CPU a draw uses 16 bits of torch's generator instead of a call to it, five times faster; ``p`` is thereby
-    rounded to a multiple of 2**-16, and the division uses the rounded value.
+    On a CPU ``p`` is rounded to a multiple of 2**-16, see ``draw_dropout_factors``.
 
     Args:
         x: tensor or sparse matrix.
@@ -265,13 +289,10 @@ def sparse_dropout(x: Tensor | SparseMatrix, p: float, training: bool) -> Any:
     References:
         Srivastava et al. 2014, Dropout: A Simple Way to Prevent Neural Networks from Overfitting
     """
-    dropped = round(p * 2**16)
-    if not training or dropped == 0:
+    if not training or round(p * 2**16) == 0:
         return x
     if isinstance(x, SparseMatrix):
         return SparseMatrix(x.pattern, sparse_dropout(x.values, p, training))
     if x.device.type != "cpu":
         return F.dropout(x, p)
-    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    keep = words.view(torch.int16)[: x.numel()].view(x.shape) > dropped - 2**15 - 1
-    return x * keep.to(x.dtype).mul_(2**16 / max(1, 2**16 - dropped))
+    return x * draw_dropout_factors(x, p)
