@@ -71,6 +71,26 @@ def test_labels_are_evenly_spaced_like_their_ticks(low: float, high: float) -> N
     assert numbers == pytest.approx(axis.ticks, abs=0.02 * gap, rel=0)
 
 
+def test_labels_of_an_axis_have_equally_many_decimals() -> None:
+    axis = Axis.make([0.885, 0.925], 0, 100)
+    assert [axis.format(tick) for tick in axis.ticks] == ["0.89", "0.90", "0.91", "0.92"]
+    axis = Axis.make([0, 10], 0, 100)
+    assert [axis.format(tick) for tick in axis.ticks] == ["0", "2", "4", "6", "8", "10"]
+
+
+def test_points_without_lines_lie_within_the_axes() -> None:
+    lines = Line("a", [(0, 1.0), (1, 2.0)])
+    root, joined = draw(lines, is_scatter=True), draw(lines)
+    ends = [
+        [(float(dot.attrib["cx"]), float(dot.attrib["cy"])) for dot in each.iter("circle")] for each in (root, joined)
+    ]
+    (low, high), (joined_low, joined_high) = ends
+    assert low[0] > joined_low[0] + 3
+    assert low[1] < joined_low[1] - 3
+    assert high[0] < joined_high[0] - 3
+    assert high[1] > joined_high[1] + 3
+
+
 @pytest.mark.parametrize("count", [2, 5, 12])
 def test_long_names_on_the_horizontal_axis_do_not_overlap(count: int) -> None:
     """Their full text is a tooltip."""

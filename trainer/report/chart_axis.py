@@ -59,7 +59,7 @@ class Axis:
         if low == high:
             margin = abs(low) * 0.1 or 1.0
             low, high = (low / 2, high * 2) if is_log else (low - margin, high + margin)
-        is_log = is_log and high / low > 10  # less than a decade has too few round numbers on such an axis
+        is_log = is_log and low > 0 and high / low > 10  # less than a decade has too few round numbers on such an axis
         locator = LogLocator(numticks=NUM_TICKS) if is_log else MaxNLocator(NUM_TICKS, steps=[1, 2, 2.5, 5, 10])
         ticks = [float(tick) for tick in locator.tick_values(low, high) if low <= tick <= high]
         return cls(low, high, start, end, ticks, is_log)
@@ -73,7 +73,17 @@ class Axis:
 
     def format(self, tick: float) -> str:
         """Return the label of a tick."""
-        return self.names[int(tick)] if self.names else format_tick(tick, self._num_digits)
+        if self.names:
+            return self.names[int(tick)]
+        return format_tick(tick, self._num_digits) if self._num_decimals is None else f"{tick:.{self._num_decimals}f}"
+
+    @cached_property
+    def _num_decimals(self) -> int | None:
+        """Number of decimals of all labels, as ``0.90`` beside ``0.92``; None if some are written otherwise."""
+        labels = [format_tick(tick, self._num_digits) for tick in self.ticks]
+        if self.is_log or not all(label.lstrip("-").replace(".", "", 1).isdecimal() for label in labels):
+            return None
+        return max((len(label.partition(".")[2]) for label in labels), default=0)
 
     @cached_property
     def _num_digits(self) -> int:

@@ -18,6 +18,8 @@ LETTER_WIDTH, LABEL_GAP = 6.5, 6.0
 """Width of a letter of a label, and space between a label and the plot area."""
 MAX_POINTS = 400
 """Largest number of points of a line; of more, evenly spaced ones are drawn."""
+SCATTER_MARGIN = 6
+"""Distance of the outer points from the ends of the axes: none lies on a line."""
 MAX_DOTS = 40
 """Number of points up to which each is a dot with its value as a tooltip."""
 NUM_STYLES = 6
@@ -86,16 +88,18 @@ def draw_chart(chart: Chart) -> Markup:
         chart: The chart, with at least one finite point.
     """
     points = [(x, y) for line in chart.lines for x, y in line.points if _is_drawable(y, chart)]
-    y_axis = Axis.make([y for _, y in points], HEIGHT - BOTTOM, TOP, is_log=chart.is_log)
+    margin = SCATTER_MARGIN if chart.is_scatter else 0
+    y_axis = Axis.make([y for _, y in points], HEIGHT - BOTTOM - margin, TOP + margin, is_log=chart.is_log)
     longest = max((len(y_axis.format(tick)) for tick in y_axis.ticks), default=0)
     left = max(LEFT, LETTER_WIDTH * longest + LABEL_GAP)
-    x_axis = Axis.make([x for x, _ in points], left, WIDTH - RIGHT, is_log=chart.is_x_log, names=chart.x_names)
+    x_ends = left + margin, WIDTH - RIGHT - margin
+    x_axis = Axis.make([x for x, _ in points], *x_ends, is_log=chart.is_x_log, names=chart.x_names)
     parts = [
         Markup('<svg class="chart" viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">').format(
             WIDTH, HEIGHT, chart.summary
         ),
         *_draw_y_axis(y_axis, left),
-        *_draw_x_axis(x_axis, chart.x_label),
+        *_draw_x_axis(x_axis, margin, chart.x_label),
     ]
     if chart.mark is not None and x_axis.low <= chart.mark[0] <= x_axis.high:
         parts += _draw_mark(x_axis.place(chart.mark[0]))
@@ -121,7 +125,7 @@ def _draw_y_axis(axis: Axis, left: float) -> list[Markup]:
     ]
 
 
-def _draw_x_axis(axis: Axis, name: str) -> list[Markup]:
+def _draw_x_axis(axis: Axis, margin: int, name: str) -> list[Markup]:
     bottom = HEIGHT - BOTTOM
     label = Markup('<text class="tick" x="{:.1f}" y="{:g}" text-anchor="middle">{}</text>')
     tooltip = Markup("{}<title>{}</title>")
@@ -131,7 +135,7 @@ def _draw_x_axis(axis: Axis, name: str) -> list[Markup]:
         texts = [text if len(text) < space else tooltip.format(f"{text[: max(1, space - 2)]}…", text) for text in texts]
     return [
         Markup('<line class="axis" x1="{:g}" x2="{:g}" y1="{:g}" y2="{:g}"/>').format(
-            axis.start, axis.end, bottom, bottom
+            axis.start - margin, axis.end + margin, bottom, bottom
         ),
         *(label.format(axis.place(tick), bottom + 14, text) for tick, text in zip(axis.ticks, texts, strict=True)),
         label.format((axis.start + axis.end) / 2, HEIGHT - 4, name),
