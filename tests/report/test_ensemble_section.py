@@ -36,7 +36,7 @@ def test_members_gain_and_diversity_are_shown() -> None:
     assert len(section.sentences) == 2
     page = write_page.render_page("run.html", run_page.make_run_page(run_record.read_record(path)))
     assert 'id="members"' in page
-    assert f"{result.ensemble['diversity']['disagreement']:.1%} of the test rows" in page
+    assert f"{result.ensemble['diversity']['disagreement']:.1%} of the test targets" in page
 
 
 def test_an_ensemble_that_is_not_scored_has_its_members() -> None:
