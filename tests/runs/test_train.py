@@ -41,6 +41,7 @@ def test_results_contain_every_field() -> None:
         "debug",
         "ensemble",
         "joint_runs",
+        "config_dirs",
     }
     assert (results["status"], results["model"], results["data"], results["task"]) == (
         "finished",
