@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trainer.utils.process_identity import is_running
+
 PLUGIN = """
+import os
 import signal
 import time
 from pathlib import Path
@@ -18,6 +21,7 @@ class Hold(Callback):
         if trainer.step == self.step and self.request.exists():
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
                 self.watch(number)
+            self.request.with_suffix(".pid").write_text(str(os.getpid()))
             self.request.with_suffix(".held").touch()
             while self.request.exists() and not self.is_signaled:
                 time.sleep(0.01)
@@ -58,6 +62,10 @@ class HeldRun:
     def is_held(self) -> bool:
         """Return whether it waits."""
         return self.request.with_suffix(".held").exists()
+
+    def has_died(self) -> bool:
+        """Return whether its process has ended while it waited."""
+        return self.is_held() and not is_running(int(self.request.with_suffix(".pid").read_text()), None)
 
     def release(self) -> None:
         """Let it continue."""

@@ -43,6 +43,7 @@ def test_jobs_of_a_node_that_dies_fail_alone_and_continue_later(cluster: Any, tm
     # Each node has one core: two jobs at a time need both.
     sweeps.wait_until(lambda: sum(job.is_held() for job in jobs) == 2, process)
     cluster.remove_node(second, allow_graceful=False)
+    sweeps.wait_until(lambda: any(job.has_died() for job in jobs), process)  # its jobs outlive the node for a moment
     for job in jobs:
         job.release()
     stdout, stderr = process.communicate(timeout=180)
