@@ -161,7 +161,7 @@ def test_members_go_on_alone_if_a_later_gradient_fails(monkeypatch: pytest.Monke
     assert max(map(measure_difference, labs, map(train_alone, members))) < TOLERANCE
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.5])
+@pytest.mark.parametrize("rate", [0.0, 0.5, 1.0])
 def test_state_of_a_member_has_its_own_random_numbers(rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
     states: dict[int, Tensor] = {}
     step = Trainer.apply_gradient

@@ -16,6 +16,24 @@ DrawFactors = Callable[[Tensor, float, torch.Generator], Tensor]
 """Draws the factor of each value of a tensor, 0 or ``1 / (1 - p)``, with a generator."""
 
 
+class DropoutRates(TorchFunctionMode):
+    """Records the probability of each call of dropout, which torch computes as without this mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rates: list[float] = []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func is draw_dropout_factors:
+            self.rates.append(args[1])
+        elif func is F.dropout:
+            _, p, is_training, is_in_place = _read_dropout(*args, **(kwargs or {}))
+            self.rates += [p] if is_training and not is_in_place else []
+        return func(*args, **(kwargs or {}))
+
+
 class _DropoutMode(TorchFunctionMode):
     """Base class of modes that replace the calls of dropout in training."""
 
@@ -39,18 +57,6 @@ class _DropoutMode(TorchFunctionMode):
             p: Probability of a zero.
         """
         raise NotImplementedError
-
-
-class DropoutRates(_DropoutMode):
-    """Records the probability of each call of dropout, and leaves the random numbers as they are."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rates: list[float] = []
-
-    def draw_factors(self, draw: DrawFactors, x: Tensor, p: float) -> Tensor:
-        self.rates.append(p)
-        return draw(x, p, torch.default_generator)
 
 
 class WithoutDropout(_DropoutMode):
@@ -117,11 +123,10 @@ _draw_member_factors: Callable[..., Tensor] = _MemberFactors.apply
 
 
 def _draw_torch_factors(x: Tensor, p: float, generator: torch.Generator) -> Tensor:
-    """Draw the factors of ``torch.nn.functional.dropout`` on the CPU, which draws none for a probability of 0."""
-    if p == 0:
-        return torch.ones_like(x)
-    factors = torch.empty_like(x).bernoulli_(1 - p, generator=generator)
-    return factors.div_(1 - p) if p < 1 else factors
+    """Draw the factors of ``torch.nn.functional.dropout`` on the CPU, which draws none for probabilities of 0 and 1."""
+    if p in (0, 1):
+        return torch.full_like(x, 1 - p)
+    return torch.empty_like(x).bernoulli_(1 - p, generator=generator).div_(1 - p)
 
 
 def _read_dropout(

@@ -90,10 +90,9 @@ class MemberGradient:
         }
         tensors, dims = join_batches([update.batches[0] for update in updates])
 
-        strategies = [cast(MemberStrategy, update.trainer.strategy) for update in updates]
-        dropout = MemberDropout([strategy.make_generator() for strategy in strategies], rates)
-
         has_dropout = any(map(any, rates))
+        strategies = [cast(MemberStrategy, update.trainer.strategy) for update in updates] if has_dropout else []
+        dropout = MemberDropout([strategy.make_generator() for strategy in strategies], rates)
 
         def compute_loss(
             values: list[Tensor], fixed: dict[str, Tensor], inputs: dict[str, Tensor], number: Tensor
